@@ -1,0 +1,197 @@
+//! What stands in the database already: the columns of the gateway's tables and of ours, as plain
+//! data, and what of it is in the way of working with them.
+
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
+
+/// The gateway's tables of which something is read or referred to.
+pub const GATEWAY_TABLES: [&str; 7] =
+    ["companies", "branches", "services", "staff", "users", "appointments", "calls"];
+
+/// A column as the database describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// The base type in the engine's own words, lower case: `bigint`, `char`; PostgreSQL `int8`, `uuid`.
+    pub data_type: String,
+    /// The whole type, as it can stand in DDL: `bigint(20) unsigned`, `char(36)`, `character varying(36)`.
+    pub full_type: String,
+    /// The character set, of text columns on MySQL.
+    pub charset: Option<String>,
+    /// The collation, of text columns; on PostgreSQL only where it is not the database's own.
+    pub collation: Option<String>,
+    /// It may be NULL.
+    pub nullable: bool,
+}
+
+/// What a column can serve as when it is a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Any width of integer, signed or not.
+    Integer,
+    /// CHAR, VARCHAR, TEXT; also MariaDB's UUID, which speaks text.
+    Text,
+    /// PostgreSQL's own `uuid`.
+    Uuid,
+}
+
+impl Column {
+    /// What kind of key it is; none for a type that we cannot use as one.
+    pub fn key_kind(&self, backend: DbBackend) -> Option<KeyKind> {
+        let kind = self.data_type.as_str();
+        match backend {
+            DbBackend::Sqlite if kind.contains("int") => Some(KeyKind::Integer),
+            DbBackend::Sqlite => ["char", "text", "clob", "uuid", "guid"]
+                .iter()
+                .any(|t| kind.contains(t))
+                .then_some(KeyKind::Text),
+            DbBackend::Postgres if kind == "uuid" => Some(KeyKind::Uuid),
+            _ => match kind {
+                "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "int2" | "int4" | "int8" => {
+                    Some(KeyKind::Integer)
+                }
+                "char" | "varchar" | "bpchar" | "text" | "uuid" => Some(KeyKind::Text),
+                _ => None,
+            },
+        }
+    }
+
+    /// The type as our own column must have it to refer to this one: foreign keys on text need
+    /// the same character set and collation, on MySQL.
+    pub(crate) fn reference_type(&self) -> String {
+        let mut sql = self.full_type.clone();
+        match (&self.charset, &self.collation) {
+            (Some(charset), Some(collation)) => {
+                sql.push_str(&format!(" CHARACTER SET {charset} COLLATE {collation}"));
+            }
+            (None, Some(collation)) => sql.push_str(&format!(" COLLATE \"{collation}\"")),
+            (_, None) => {}
+        }
+        sql
+    }
+}
+
+/// All columns of the gateway's tables and of ours that are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    backend: DbBackend,
+    columns: Vec<Column>,
+}
+
+impl Columns {
+    /// Looks at the database that the connection leads to (on PostgreSQL: along its search path).
+    ///
+    /// # Errors
+    /// The database's own, when its catalogue cannot be read.
+    pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
+        let backend = connection.get_database_backend();
+        let tables = GATEWAY_TABLES.iter().chain(crate::TABLES.iter());
+        let names = tables.map(|table| format!("'{table}'")).collect::<Vec<_>>().join(", ");
+        let sql = match backend {
+            DbBackend::MySql => MYSQL,
+            DbBackend::Postgres => POSTGRES,
+            _ => SQLITE,
+        };
+        let query = Statement::from_string(backend, sql.replace("{names}", &names));
+        let rows = connection.query_all_raw(query).await?;
+        let columns = rows.iter().map(column).collect::<Result<_, _>>()?;
+        Ok(Self { backend, columns })
+    }
+
+    pub(crate) fn assumed(backend: DbBackend, columns: Vec<Column>) -> Self {
+        Self { backend, columns }
+    }
+
+    /// The engine.
+    pub fn backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    /// The table is there.
+    pub fn has_table(&self, table: &str) -> bool {
+        self.columns.iter().any(|column| column.table == table)
+    }
+
+    /// The column, if it is there.
+    pub fn get(&self, table: &str, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.table == table && column.name == name)
+    }
+
+    /// The column is there.
+    pub fn has(&self, table: &str, name: &str) -> bool {
+        self.get(table, name).is_some()
+    }
+
+    /// What the gateway's tables lack that cannot be done without, a line each; empty if all is well.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (table, columns) in REQUIRED {
+            if !self.has_table(table) {
+                problems.push(format!("there is no table {table}"));
+                continue;
+            }
+            let missing = columns.iter().filter(|column| !self.has(table, column));
+            problems.extend(missing.map(|column| format!("there is no column {table}.{column}")));
+        }
+        if self.has_table("staff")
+            && !self.has("staff", "name")
+            && !(self.has("staff", "first_name") && self.has("staff", "last_name"))
+        {
+            problems.push("there is neither staff.name nor staff.first_name with staff.last_name".into());
+        }
+        for (table, name, integer_only) in KEYS {
+            let Some(column) = self.get(table, name) else { continue };
+            let kind = column.key_kind(self.backend);
+            if kind.is_none() || (integer_only && kind != Some(KeyKind::Integer)) {
+                let wanted = if integer_only { "an integer" } else { "an integer, a text or a UUID" };
+                problems.push(format!("{table}.{name} is {} and must be {wanted}", column.full_type));
+            }
+        }
+        problems
+    }
+}
+
+const REQUIRED: [(&str, &[&str]); 3] = [
+    ("companies", &["id"]),
+    ("staff", &["id", "company_id"]),
+    ("appointments", &["id", "company_id", "staff_id", "calcom_v2_booking_id"]),
+];
+
+/// Key columns, and whether only an integer will do.
+const KEYS: [(&str, &str, bool); 3] =
+    [("companies", "id", true), ("appointments", "id", true), ("staff", "id", false)];
+
+// MySQL 8 types some of these columns as binary: CAST makes them text on every version.
+const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(column_name AS CHAR) AS col, \
+     CAST(data_type AS CHAR) AS base, CAST(column_type AS CHAR) AS full, \
+     CAST(character_set_name AS CHAR) AS charset, CAST(collation_name AS CHAR) AS coll, \
+     CAST(is_nullable = 'YES' AS SIGNED) AS nullable \
+     FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({names}) \
+     ORDER BY table_name, ordinal_position";
+
+const POSTGRES: &str = "SELECT c.relname::text AS tab, a.attname::text AS col, t.typname::text AS base, \
+     format_type(a.atttypid, a.atttypmod) AS \"full\", NULL::text AS charset, o.collname::text AS coll, \
+     (NOT a.attnotnull)::int::bigint AS nullable \
+     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid \
+     LEFT JOIN pg_collation o ON o.oid = a.attcollation AND o.collname <> 'default' \
+     WHERE pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped \
+     AND c.relname IN ({names}) ORDER BY c.relname, a.attnum";
+
+const SQLITE: &str = "SELECT m.name AS tab, p.name AS col, lower(p.type) AS base, p.type AS \"full\", \
+     NULL AS charset, NULL AS coll, p.\"notnull\" = 0 AS nullable \
+     FROM sqlite_master m JOIN pragma_table_xinfo(m.name) p \
+     WHERE m.type = 'table' AND m.name IN ({names}) ORDER BY m.name, p.cid";
+
+fn column(row: &QueryResult) -> Result<Column, DbErr> {
+    Ok(Column {
+        table: row.try_get("", "tab")?,
+        name: row.try_get("", "col")?,
+        data_type: row.try_get::<String>("", "base")?.to_ascii_lowercase(),
+        full_type: row.try_get("", "full")?,
+        charset: row.try_get("", "charset")?,
+        collation: row.try_get("", "coll")?,
+        nullable: row.try_get::<i64>("", "nullable")? != 0,
+    })
+}

@@ -1,0 +1,30 @@
+//! The tables of hostmatch, and what they need of the gateway's.
+//!
+//! [`up`] and [`down`] make and remove our tables and the one column `appointments.calcom_host_id`
+//! in the gateway's database, on MariaDB/MySQL, PostgreSQL and SQLite. The gateway's own tables
+//! are never created, altered beyond that column, or dropped; [`baseline()`] is the explicit
+//! exception, for demos, tests and new installations, and refuses where any of them exists.
+//!
+//! Bookkeeping is in `hostmatch_migrations`, so that it never meets Laravel's `migrations`.
+
+pub mod gateway;
+
+mod dialect;
+mod step;
+mod tables;
+mod run;
+mod baseline;
+
+pub use baseline::{baseline, baseline_sql};
+pub use run::{MigrateError, Migrator, Status, down, sql, sql_for, status, up};
+
+/// The tables that are ours, beside the bookkeeping.
+pub const TABLES: [&str; 7] = [
+    "calcom_host_mappings",
+    "calcom_host_mapping_audits",
+    "appointment_assignments",
+    "unmatched_hosts",
+    "host_locks",
+    "booking_events",
+    "dead_letters",
+];

@@ -1,0 +1,171 @@
+//! Running migrations: what is in the way is found, and named, before the first statement.
+
+use sea_orm_migration::sea_orm::sea_query::{Alias, IntoIden as _};
+use sea_orm_migration::sea_orm::{DatabaseConnection, DbBackend, DbErr, DynIden, Schema};
+use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_migrations};
+
+use crate::baseline;
+use crate::dialect::Dialect;
+use crate::gateway::Columns;
+use crate::step::Step;
+use crate::tables::STEPS;
+
+const BOOKKEEPING: &str = "hostmatch_migrations";
+
+/// The migrations as sea-orm-migration sees them. Prefer [`up`] and [`down`], which look first.
+#[derive(Debug)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        STEPS.iter().map(|step| Box::new(*step) as Box<dyn MigrationTrait>).collect()
+    }
+
+    fn migration_table_name() -> DynIden {
+        Alias::new(BOOKKEEPING).into_iden()
+    }
+}
+
+/// One migration, and whether this database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// It has been applied.
+    pub applied: bool,
+}
+
+/// Why migrating was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// Tables of ours that somebody else made. Nothing was changed.
+    #[error(
+        "nothing was changed: {} already, and {BOOKKEEPING} does not say that hostmatch made it; \
+         move it away, or keep what made it from making it",
+        there(.0)
+    )]
+    AlreadyThere(Vec<String>),
+    /// The gateway's tables are not there, or not as we need them. Nothing was changed.
+    #[error(
+        "nothing was changed: the gateway's tables are not as hostmatch needs them: {}. Is this the \
+         gateway's database? (For a new installation without one: hostmatch migrate baseline)",
+        .0.join("; ")
+    )]
+    Gateway(Vec<String>),
+    /// A baseline was asked for where there is a gateway. Nothing was changed.
+    #[error("nothing was changed: this database has tables of a gateway already: {}", .0.join(", "))]
+    NotEmpty(Vec<String>),
+    /// The database was migrated by a newer hostmatch.
+    #[error("this database was migrated by another version of hostmatch, which knows more migrations: {0}")]
+    Unknown(String),
+    /// The database refused or was away.
+    #[error("the database refused while {doing}: {source}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// Its error.
+        #[source]
+        source: DbErr,
+    },
+}
+
+fn there(what: &[String]) -> String {
+    format!("{} {} there", what.join(" and "), if what.len() == 1 { "is" } else { "are" })
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(DbErr) -> MigrateError {
+    move |source| MigrateError::Database { doing, source }
+}
+
+/// All migrations in order, and which are applied. Changes nothing, and needs no right to.
+///
+/// # Errors
+/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, MigrateError> {
+    let all =
+        Migrator::get_migration_with_status_read_only(connection).await.map_err(|error| match error {
+            DbErr::Custom(unknown) => MigrateError::Unknown(unknown),
+            other => failed("reading which migrations are applied")(other),
+        })?;
+    let status = |one: sea_orm_migration::Migration| Status {
+        name: one.name().to_owned(),
+        applied: one.status() == MigrationStatus::Applied,
+    };
+    Ok(all.into_iter().map(status).collect())
+}
+
+/// Makes all that is missing; gives the names of the migrations that it ran.
+///
+/// # Errors
+/// [`MigrateError`]; everything but `Database` is found before anything is changed.
+pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    let (pending, _) = examine(connection).await?;
+    Migrator::up(connection, None).await.map_err(failed("migrating"))?;
+    Ok(pending.iter().map(|step| step.name.to_owned()).collect())
+}
+
+/// Takes back the last `steps` migrations, or all of them, with the rows in them; the gateway's
+/// tables and rows are then as they were before. Gives the names of the migrations taken back.
+///
+/// # Errors
+/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
+    let before = applied(connection).await?;
+    if !before.is_empty() {
+        Migrator::down(connection, steps).await.map_err(failed("taking migrations back"))?;
+    }
+    let after = applied(connection).await?;
+    if after.is_empty() {
+        Migrator::uninstall(connection).await.map_err(failed("removing the bookkeeping"))?;
+    }
+    Ok(before.into_iter().filter(|name| !after.contains(name)).rev().collect())
+}
+
+/// The statements that [`up`] would run here, bookkeeping included, in order.
+///
+/// # Errors
+/// As [`up`].
+pub async fn sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    let (pending, columns) = examine(connection).await?;
+    Ok(statements(&Dialect::of(&columns), &pending))
+}
+
+/// The statements for a gateway as [`baseline()`](crate::baseline()) makes it, without a database.
+pub fn sql_for(backend: DbBackend) -> Vec<String> {
+    statements(&Dialect::of(&baseline::assumed(backend)), &STEPS)
+}
+
+async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    Ok(status(connection).await?.into_iter().filter(|one| one.applied).map(|one| one.name).collect())
+}
+
+/// What is pending, and that nothing stands in its way.
+async fn examine(connection: &DatabaseConnection) -> Result<(Vec<Step>, Columns), MigrateError> {
+    let status = status(connection).await?;
+    let columns = Columns::read(connection).await.map_err(failed("looking at its tables"))?;
+    let problems = columns.problems();
+    if !problems.is_empty() {
+        return Err(MigrateError::Gateway(problems));
+    }
+    let pending = STEPS.iter().zip(&status).filter(|(_, status)| !status.applied).map(|(step, _)| *step);
+    let pending: Vec<Step> = pending.collect();
+    let there: Vec<String> = pending.iter().filter(|step| step.is_there(&columns)).map(Step::made).collect();
+    if there.is_empty() { Ok((pending, columns)) } else { Err(MigrateError::AlreadyThere(there)) }
+}
+
+fn statements(dialect: &Dialect, pending: &[Step]) -> Vec<String> {
+    let backend = dialect.backend;
+    let mut bookkeeping = Schema::new(backend).create_table_from_entity(seaql_migrations::Entity);
+    bookkeeping.table(Alias::new(BOOKKEEPING)).if_not_exists();
+    let now = match backend {
+        DbBackend::MySql => "UNIX_TIMESTAMP()",
+        DbBackend::Postgres => "extract(epoch FROM now())::bigint",
+        _ => "CAST(strftime('%s', 'now') AS INTEGER)",
+    };
+    let mut sql = vec![backend.build(&bookkeeping).sql];
+    for step in pending {
+        sql.extend((step.up)(dialect));
+        sql.push(format!("INSERT INTO {BOOKKEEPING} (version, applied_at) VALUES ('{}', {now})", step.name));
+    }
+    sql
+}

@@ -1,0 +1,44 @@
+//! Every real change of a mapping. The rows outlive the mapping, and carry copies of its ids.
+
+use crate::dialect::{Dialect, Table};
+use crate::step::Step;
+
+const NAME: &str = "calcom_host_mapping_audits";
+
+pub(super) const STEP: Step = Step {
+    name: "m0002_calcom_host_mapping_audits",
+    makes: (NAME, None),
+    up,
+    down: |_| vec![format!("DROP TABLE {NAME}")],
+};
+
+fn up(d: &Dialect) -> Vec<String> {
+    let json = format!("{} NULL", d.json());
+    let changed_by = d.user.as_deref().unwrap_or("BIGINT");
+    let mut table = Table::new(NAME)
+        .folding()
+        .column("id", d.counting_key())
+        // The key of a table of ours: not the gateway's BIGINT UNSIGNED.
+        .column("mapping_id", &format!("{} NULL", d.own_key()))
+        .column("company_id", "BIGINT NULL")
+        .column("calcom_host_id", "INT NULL")
+        .column("staff_id", &format!("{} NULL", d.staff))
+        .column("action", "VARCHAR(32) NOT NULL")
+        .column("old_values", &json)
+        .column("new_values", &json)
+        .column("changed_by", &format!("{changed_by} NULL"))
+        .column("actor", "VARCHAR(255) NOT NULL")
+        .column("changed_at", d.fine_moment_now())
+        .column("reason", "TEXT NULL")
+        .column("change_key", "CHAR(36) NULL")
+        .foreign_key("mapping_id", "calcom_host_mappings", "SET NULL");
+    if d.user.is_some() {
+        table = table.foreign_key("changed_by", "users", "SET NULL");
+    }
+    table
+        .unique("unique_change_key", "change_key")
+        .index("idx_mapping", "mapping_id")
+        .index("idx_changed_at", "changed_at")
+        .index("idx_company_host", "company_id, calcom_host_id")
+        .sql(d)
+}

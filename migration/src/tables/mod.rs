@@ -1,0 +1,24 @@
+//! The migrations, one per table, in the order in which they run.
+
+mod calcom_host_mappings;
+mod calcom_host_mapping_audits;
+mod appointments_calcom_host_id;
+mod appointment_assignments;
+mod unmatched_hosts;
+mod host_locks;
+mod booking_events;
+mod dead_letters;
+
+use crate::step::Step;
+
+/// All of them. New ones go to the end.
+pub(crate) const STEPS: [Step; 8] = [
+    calcom_host_mappings::STEP,
+    calcom_host_mapping_audits::STEP,
+    appointments_calcom_host_id::STEP,
+    appointment_assignments::STEP,
+    unmatched_hosts::STEP,
+    host_locks::STEP,
+    booking_events::STEP,
+    dead_letters::STEP,
+];

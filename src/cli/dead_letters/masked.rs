@@ -1,0 +1,173 @@
+//! A message without personal data: every text and number is masked, except what is known to be
+//! none by its key and by its look. What is not known is masked: senders add fields over time.
+
+use serde_json::{Map, Value};
+
+const MASK: &str = "***";
+
+/// Keys of ids, types, states and times.
+const PLAIN: [&str; 40] = [
+    "id",
+    "uid",
+    "event",
+    "event_id",
+    "event_type",
+    "triggerEvent",
+    "type",
+    "status",
+    "success",
+    "schema_version",
+    "specversion",
+    "appointment_id",
+    "company_id",
+    "branch_id",
+    "service_id",
+    "call_id",
+    "bookingId",
+    "bookingUid",
+    "eventTypeId",
+    "userId",
+    "organizerId",
+    "seatUid",
+    "rescheduledFromUid",
+    "rescheduledToUid",
+    "rescheduleUid",
+    "recurringBookingUid",
+    "timeZone",
+    "created_at",
+    "createdAt",
+    "updatedAt",
+    "occurred_at",
+    "pushedAt",
+    "time",
+    "timestamp",
+    "start",
+    "startTime",
+    "end",
+    "endTime",
+    "duration",
+    "length",
+];
+
+/// What people fill in, or programs freely: nothing in it is known, its keys neither.
+const FREE: [&str; 6] =
+    ["responses", "bookingFieldsResponses", "userFieldsResponses", "customInputs", "metadata", "attendees"];
+
+/// The same with everything masked that may be personal.
+pub(super) fn masked(value: &Value) -> Value {
+    mask(value, Within::Unknown)
+}
+
+/// A header as it may be shown.
+pub(super) fn masked_header(name: &str, value: &str) -> String {
+    let known = name.starts_with("x-hostmatch-") || matches!(name, "traceparent" | "tracestate");
+    if known { value.to_owned() } else { MASK.to_owned() }
+}
+
+/// What is known of the place where a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    /// Directly under one of the plain keys.
+    Plain,
+    /// Under a key that is not known.
+    Unknown,
+    /// Somewhere inside what is filled in freely.
+    Free,
+}
+
+fn mask(value: &Value, within: Within) -> Value {
+    match value {
+        Value::Null | Value::Bool(_) => value.clone(),
+        Value::Number(_) if within == Within::Plain => value.clone(),
+        Value::String(text) if within == Within::Plain && looks_plain(text) => value.clone(),
+        Value::Number(_) | Value::String(_) => Value::from(MASK),
+        Value::Array(items) => items.iter().map(|item| mask(item, within)).collect(),
+        Value::Object(object) => Value::Object(members(object, within)),
+    }
+}
+
+fn members(object: &Map<String, Value>, within: Within) -> Map<String, Value> {
+    let mut shown = Map::new();
+    for (number, (key, value)) in object.iter().enumerate() {
+        let inside = match key.as_str() {
+            _ if within == Within::Free => Within::Free,
+            key if FREE.contains(&key) => Within::Free,
+            key if PLAIN.contains(&key) => Within::Plain,
+            _ => Within::Unknown,
+        };
+        // A key may be an address, too. Numbered, so that each keeps its member.
+        let hidden = within == Within::Free && !is_slug(key) || !looks_plain(key);
+        let key = if hidden { format!("{MASK}{}", number + 1) } else { key.clone() };
+        shown.insert(key, mask(value, inside));
+    }
+    shown
+}
+
+/// Ids, types and times have no blanks and no `@`, and are short.
+fn looks_plain(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:+/".contains(c);
+    text.len() <= 64 && text.chars().all(plain)
+}
+
+/// The name of a form's field, and nothing that a person entered.
+fn is_slug(key: &str) -> bool {
+    matches!(
+        key,
+        "name"
+            | "email"
+            | "phone"
+            | "phoneNumber"
+            | "location"
+            | "notes"
+            | "guests"
+            | "title"
+            | "label"
+            | "value"
+            | "id"
+    ) || PLAIN.contains(&key)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_to_be_harmless_is_shown() {
+        let event = json!({
+            "event": "appointment.created", "company_id": 15, "phone_number": 491_701_234_567_i64,
+            "calcom_booking": {
+                "uid": "Bk-1", "id": 7, "status": "accepted", "start": "2026-03-02T09:00:00+01:00",
+                "title": "Cut for Jane Roe", "paid": false, "location": null,
+                "hosts": [{ "id": 9, "name": "Mara Lind", "email": "mara@salon.example", "timeZone": "Europe/Berlin" }],
+                "attendees": [{ "id": 5, "name": "Jane Roe", "status": "widowed" }],
+                "responses": { "allergies?": "nuts", "id": "AB1234567", "email": { "value": "jane@roe.example" } },
+                "jane@roe.example": 1, "type": "Jane Roe",
+            }
+        });
+        let expected = json!({
+            "event": "appointment.created", "company_id": 15, "phone_number": "***",
+            "calcom_booking": {
+                "uid": "Bk-1", "id": 7, "status": "accepted", "start": "2026-03-02T09:00:00+01:00",
+                "title": "***", "paid": false, "location": null,
+                "hosts": [{ "id": 9, "name": "***", "email": "***", "timeZone": "Europe/Berlin" }],
+                "attendees": [{ "id": "***", "name": "***", "status": "***" }],
+                "type": "***",
+            }
+        });
+        let mut shown = masked(&event);
+        let booking = shown["calcom_booking"].as_object_mut().unwrap();
+        let responses = booking.remove("responses").unwrap().to_string();
+        assert!(!responses.contains("allerg") && !responses.contains("AB12") && !responses.contains("jane"));
+        booking.retain(|key, _| !key.starts_with(MASK));
+        assert_eq!(shown, expected);
+        assert!(!masked(&event).to_string().contains("jane@"));
+    }
+
+    #[test]
+    fn of_headers_only_ours_and_the_trace_are_shown() {
+        assert_eq!(masked_header("x-hostmatch-attempt", "6"), "6");
+        assert_eq!(masked_header("authorization", "Bearer hunter2"), MASK);
+    }
+}

@@ -1,0 +1,175 @@
+//! One dead letter, as data and for people.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::masked::masked_header;
+use super::payload::Payload;
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::matching::Reason;
+use crate::queue::header;
+use crate::store::{DeadLetterRow, NewDeadLetter};
+
+/// A dead letter. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    id: i64,
+    dead_id: String,
+    state: String,
+    reason: String,
+    error: String,
+    /// What a person can do; none for a reason of the broker's own.
+    remedy: Option<&'static str>,
+    event_id: Option<String>,
+    event_type: Option<String>,
+    booking: Option<String>,
+    company: Option<i64>,
+    attempts: i32,
+    fingerprint: String,
+    timeline: Vec<Moment>,
+    routing_key: String,
+    /// AMQP properties that were set.
+    properties: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
+    payload: Payload,
+}
+
+/// Something that happened.
+#[derive(Debug, Serialize)]
+struct Moment {
+    at: String,
+    what: String,
+    reason: Option<String>,
+    error: Option<String>,
+}
+
+/// A failed attempt, as it travelled with the message.
+#[derive(Deserialize)]
+struct Attempt {
+    at_ms: i64,
+    reason: String,
+    error: String,
+}
+
+/// What the recorder keeps of a message beside its body.
+#[derive(Default, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(flatten)]
+    properties: BTreeMap<String, Value>,
+}
+
+impl Told {
+    pub(super) fn of(row: DeadLetterRow, reveal: bool) -> Self {
+        let DeadLetterRow { id, state, letter } = row;
+        let kept: Kept = serde_json::from_str(&letter.headers).unwrap_or_default();
+        let properties =
+            kept.properties.into_iter().filter_map(|(name, value)| match (name.as_str(), value) {
+                (_, Value::Null) => None,
+                ("timestamp_ms", Value::Number(ms)) => {
+                    Some(("timestamp".to_owned(), output::moment(ms.as_i64().unwrap_or_default())))
+                }
+                (_, Value::String(text)) => Some((name, text)),
+                (_, other) => Some((name, other.to_string())),
+            });
+        let headers = kept.headers.into_iter().filter(|(name, _)| !told_elsewhere(name));
+        Self {
+            id,
+            state,
+            timeline: timeline(&letter),
+            remedy: Reason::parse(&letter.reason).map(Reason::remedy),
+            reason: letter.reason,
+            error: letter.error,
+            dead_id: letter.dead_id,
+            event_id: letter.event_id,
+            event_type: letter.event_type,
+            booking: letter.booking_ref,
+            company: letter.company_id,
+            attempts: letter.attempts,
+            fingerprint: letter.fingerprint,
+            routing_key: letter.routing_key,
+            properties: properties.collect(),
+            headers: headers
+                .map(|(name, value)| {
+                    let value = if reveal { value } else { masked_header(&name, &value) };
+                    (name, value)
+                })
+                .collect(),
+            payload: Payload::of(&letter.body, reveal),
+        }
+    }
+}
+
+/// Headers that are told as timeline, reason and error.
+fn told_elsewhere(name: &str) -> bool {
+    [header::HISTORY, header::REASON, header::ERROR, header::DEAD_ID].contains(&name)
+}
+
+/// Received, every failed attempt that is known, recorded. Only the newest attempts travel along.
+fn timeline(letter: &NewDeadLetter) -> Vec<Moment> {
+    let NewDeadLetter { attempts, reason, error, .. } = letter;
+    let (first_seen, last_failed, recorded) =
+        (letter.first_seen_ms, letter.last_failed_ms, letter.recorded_ms);
+    let plain =
+        |ms, what: &str| Moment { at: output::moment(ms), what: what.to_owned(), reason: None, error: None };
+    let history: Vec<Attempt> = serde_json::from_str(&letter.history).unwrap_or_default();
+    let mut timeline = vec![plain(first_seen, "first received")];
+    let by_broker = history.last().is_none_or(|last| last.reason != *reason);
+    let told = i32::try_from(history.len()).unwrap_or(i32::MAX);
+    let untold = attempts.saturating_sub(told).saturating_sub(i32::from(by_broker)).max(0);
+    for (number, attempt) in (untold + 1..).zip(history) {
+        timeline.push(Moment {
+            at: output::moment(attempt.at_ms),
+            what: format!("attempt {number} failed"),
+            reason: Some(attempt.reason),
+            error: Some(attempt.error),
+        });
+    }
+    if by_broker {
+        timeline.push(Moment {
+            reason: Some(reason.clone()),
+            error: Some(error.clone()),
+            ..plain(last_failed, "given up by the broker")
+        });
+    }
+    timeline.push(plain(recorded, "recorded as a dead letter"));
+    timeline
+}
+
+/// Writes it to stdout, for people.
+pub(super) fn table(told: &Told) -> Result<(), Failure> {
+    let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    output::line(&format!("Dead letter {}  ({})", told.id, told.state))?;
+    output::table(
+        &[],
+        [
+            ["  reason".to_owned(), told.reason.clone()],
+            ["  error".to_owned(), told.error.clone()],
+            ["  to do".to_owned(), told.remedy.unwrap_or("see the broker's log").to_owned()],
+            ["  event".to_owned(), format!("{}  {}", dash(&told.event_type), dash(&told.event_id))],
+            ["  booking".to_owned(), dash(&told.booking)],
+            ["  company".to_owned(), dash(&told.company.map(|id| id.to_string()))],
+            ["  attempts".to_owned(), told.attempts.to_string()],
+        ],
+    )?;
+    output::line("\nTimeline")?;
+    output::table(
+        &[],
+        told.timeline.iter().map(|moment| {
+            let why = [&moment.reason, &moment.error].into_iter().flatten().cloned().collect::<Vec<_>>();
+            [format!("  {}", moment.at), moment.what.clone(), why.join(": ")]
+        }),
+    )?;
+    output::line("\nHow it came")?;
+    let properties = told.properties.iter().chain(&told.headers);
+    let routing_key = std::iter::once(["  routing key".to_owned(), told.routing_key.clone()]);
+    let rows = properties.map(|(name, value)| [format!("  {name}"), value.clone()]);
+    output::table(&[], routing_key.chain(rows))?;
+    let (head, lines) = told.payload.lines();
+    output::line(&format!("\n{head}"))?;
+    lines.iter().try_for_each(|line| output::line(line))
+}

@@ -1,0 +1,224 @@
+//! The demo's directory: nothing is written into, or removed from, one that is not a demo's.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Seek as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+
+/// The first line of the configuration file, by which a demo's directory is told.
+pub(super) const MARK: &str = "# Made by `hostmatch demo`, and made anew by its next run.";
+
+/// The configuration with which other commands work on the demo's files. It marks the directory.
+const CONFIGURATION: &str = "hostmatch.toml";
+const SALON: &str = "salon.db";
+const QUEUE: &str = "queue.db";
+const TOKEN: &str = "token";
+const TOKENS: &str = "tokens";
+const NEXT_BOOKING: &str = "next-booking.json";
+
+/// Whom a file may be read by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum For {
+    /// Only by whoever runs the demo: it holds a secret.
+    Owner,
+    /// As the system has it for new files.
+    Everybody,
+}
+
+/// A directory that is this demo's alone until it is dropped.
+#[derive(Debug)]
+pub(super) struct Directory {
+    /// As it was given: it stands so in the commands that are shown.
+    shown: PathBuf,
+    full: PathBuf,
+    /// The configuration file, open and locked against a second demo.
+    configuration: File,
+}
+
+impl Directory {
+    /// Makes `path` the demo's: creates it, or empties it of what an earlier demo made.
+    ///
+    /// # Errors
+    /// When it holds anything else, when a demo is running there, or when it cannot be written.
+    pub(super) fn claim(path: &Path) -> Result<Self, Failure> {
+        let known = is_a_demos(path)?;
+        let full = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
+        // Both database URLs hold the path, and each reads these characters in its own way.
+        if full.to_str().is_none_or(|text| text.contains(['?', '%', '#']) || text.contains(char::is_control))
+        {
+            let text = format!(
+                "{} cannot be written as a database URL; choose with --dir a path without ? % # and control characters",
+                path.display()
+            );
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        std::fs::create_dir_all(&full).map_err(|error| unusable(path, &error))?;
+        let file = full.join(CONFIGURATION);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600).create_new(!known);
+        let configuration = options.open(&file).map_err(|error| unusable(&file, &error))?;
+        lock(path, &configuration)?;
+        let mut directory = Self { shown: path.to_owned(), full, configuration };
+        // First of all: should this run end early, the next one still knows the directory.
+        directory.configure(&format!("{MARK}\n"))?;
+        directory.empty()?;
+        Ok(directory)
+    }
+
+    /// Removes an earlier demo's files, and the directory if nothing else is in it. Gives whether
+    /// there was a demo.
+    ///
+    /// # Errors
+    /// As [`Directory::claim`].
+    pub(super) fn remove(path: &Path) -> Result<bool, Failure> {
+        if !is_a_demos(path)? {
+            return Ok(false);
+        }
+        let file = path.join(CONFIGURATION);
+        let configuration = File::open(&file).map_err(|error| unusable(&file, &error))?;
+        lock(path, &configuration)?;
+        let directory = Self { shown: path.to_owned(), full: path.to_owned(), configuration };
+        directory.empty()?;
+        std::fs::remove_file(&file).map_err(|error| unusable(&file, &error))?;
+        match std::fs::remove_dir(path) {
+            // What somebody else put there stays, and the directory with it.
+            Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(unusable(path, &error)),
+            _ => Ok(true),
+        }
+    }
+
+    /// Writes the configuration, which begins with the mark.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn configure(&mut self, text: &str) -> Result<(), Failure> {
+        let file = &mut self.configuration;
+        // In place: the lock belongs to this file.
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(0o600)))
+            .and_then(|()| file.write_all(text.as_bytes()));
+        written.map_err(|error| unusable(&self.full.join(CONFIGURATION), &error))
+    }
+
+    /// Writes one of the demo's other files.
+    fn write(&self, path: &Path, text: &str, readers: For) -> Result<(), Failure> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        if let For::Owner = readers {
+            options.mode(0o600);
+        }
+        let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| unusable(path, &error))
+    }
+
+    /// Writes a bearer token, and the hash by which the edge knows it.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn write_token(&self, token: &str, hash: &str) -> Result<(), Failure> {
+        self.write(&self.full.join(TOKEN), &format!("{token}\n"), For::Owner)?;
+        self.write(&self.tokens(), &format!("{hash}  the demo's gateway\n"), For::Everybody)
+    }
+
+    /// Writes the event that is left for the reader to publish.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn write_next_booking(&self, event: &str) -> Result<(), Failure> {
+        self.write(&self.full.join(NEXT_BOOKING), event, For::Everybody)
+    }
+
+    /// Everything that a demo makes, the configuration aside.
+    fn empty(&self) -> Result<(), Failure> {
+        let databases =
+            [SALON, QUEUE].iter().flat_map(|name| ["", "-wal", "-shm"].map(|end| format!("{name}{end}")));
+        for name in databases.chain([TOKEN, TOKENS, NEXT_BOOKING].map(str::to_owned)) {
+            let path = self.full.join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(unusable(&path, &error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory as it was given.
+    pub(super) fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// The configuration file, as commands name it.
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.shown.join(CONFIGURATION)
+    }
+
+    /// The token's file, as commands name it.
+    pub(super) fn token(&self) -> PathBuf {
+        self.shown.join(TOKEN)
+    }
+
+    /// The reader's event, as commands name it.
+    pub(super) fn next_booking(&self) -> PathBuf {
+        self.shown.join(NEXT_BOOKING)
+    }
+
+    /// The hashes of the tokens, absolute.
+    pub(super) fn tokens(&self) -> PathBuf {
+        self.full.join(TOKENS)
+    }
+
+    /// The URL of the salon's database.
+    pub(super) fn salon_url(&self) -> String {
+        format!("sqlite://{}", self.full.join(SALON).display())
+    }
+
+    /// The URL of the queue.
+    pub(super) fn queue_url(&self) -> String {
+        format!("sqlite://{}", self.full.join(QUEUE).display())
+    }
+}
+
+/// Whether an earlier demo made this directory; false for one that is empty or not there.
+fn is_a_demos(path: &Path) -> Result<bool, Failure> {
+    match std::fs::read_dir(path).map(|mut entries| entries.next()) {
+        Ok(None) => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Ok(Some(_)) => {}
+        Err(error) => return Err(unusable(path, &error)),
+    }
+    let configuration = std::fs::read(path.join(CONFIGURATION)).unwrap_or_default();
+    if configuration.split(|byte| *byte == b'\n').next() == Some(MARK.as_bytes()) {
+        return Ok(true);
+    }
+    let text = format!(
+        "{} is not empty, and no demo made it; nothing was changed. Choose another directory with --dir",
+        path.display()
+    );
+    Err(Failure::new(Exit::NotAllowed, text))
+}
+
+fn lock(path: &Path, configuration: &File) -> Result<(), Failure> {
+    configuration.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            let text = format!(
+                "a demo is running in {}; stop it, or choose another directory with --dir",
+                path.display()
+            );
+            Failure::new(Exit::NotAllowed, text)
+        }
+        TryLockError::Error(error) => unusable(path, &error),
+    })
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+    let text = format!(
+        "{} cannot be used for the demo: {error}; choose another directory with --dir",
+        path.display()
+    );
+    Failure::new(Exit::Failed, text)
+}

@@ -1,0 +1,187 @@
+//! `hostmatch demo`: the whole way of a booking in one process, with nothing installed.
+//!
+//! It claims a directory (`directory`), writes a configuration (`settings`), makes a salon
+//! (`salon`), starts edge and worker on it (`servers`), posts bookings through HTTP (`bookings` in
+//! the `shapes` of gateway and Cal.com; `play`), reads what they left behind (`findings`), judges
+//! it (`verdict`) and shows it (`report`), with what to type `next`.
+
+mod directory;
+mod settings;
+mod salon;
+mod shapes;
+mod bookings;
+mod servers;
+mod progress;
+mod play;
+mod findings;
+mod verdict;
+mod next;
+mod report;
+
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use self::directory::Directory;
+use self::play::Stage;
+use self::progress::Progress;
+use self::report::Report;
+use self::servers::Servers;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::output::{self, Output};
+use crate::config::Config;
+use crate::shutdown;
+use crate::worker::Tally;
+
+/// How often the worker's counts are looked at while the servers are left running.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Watch bookings find their staff: a salon, its webhooks, and what became of each
+///
+/// Needs no broker, no server and no configuration: everything is in local files, made anew by
+/// each run, and in this one process. Ends with 0 only if every booking became what it should.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the demo's files are; refused when there is anything else
+    #[arg(long, value_name = "DIR", default_value = "hostmatch-demo")]
+    dir: PathBuf,
+    /// Where the edge listens on 127.0.0.1; 0 takes any free port
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    port: u16,
+    /// Leave edge and worker running until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// Remove the files of an earlier demo, and run nothing
+    #[arg(long, conflicts_with_all = ["keep", "port"])]
+    reset: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the directory is not the demo's, something cannot be started, or a booking became
+/// something else than it should.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    global.refuse_settings("demo")?;
+    if args.reset {
+        return reset(global.output, args);
+    }
+    // Bound first: when the port is taken, nothing has been touched.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.map_err(|error| {
+        let text = format!("cannot listen on port {}: {error}; choose another with --port", args.port);
+        Failure::new(Exit::Failed, text)
+    })?;
+    let address = listener.local_addr()?.to_string();
+    let mut directory = Directory::claim(&args.dir)?;
+    let secrets = settings::write(&mut directory, &address)?;
+    directory.write_next_booking(&serde_json::to_string_pretty(&bookings::next())?)?;
+    // What goes wrong in the demo goes wrong on purpose, and stands in its report.
+    let config = Arc::new(global.start_alone(&directory.configuration(), "error")?.config);
+    let stop = shutdown::on_signals()?;
+
+    let database = salon::open(&config).await?;
+    let mut servers = Servers::start(&config, &database, listener).await?;
+    let tally = servers.tally.clone();
+    let url = format!("http://{address}");
+    let stage = Stage { url: &url, secrets: &secrets, database: &database, tally: &tally };
+    let ended = tokio::select! {
+        ended = show(global, args, &directory, &config, &stage) => ended,
+        failure = servers.failed() => Err(failure),
+        () = stop.cancelled() => Ok(Exit::Interrupted),
+    };
+    let ended = match ended {
+        Ok(Exit::Done) if args.keep => tokio::select! {
+            () = stop.cancelled() => Ok(Exit::Done),
+            failure = servers.failed() => Err(failure),
+            told = tell(&tally) => told,
+        },
+        ended => ended,
+    };
+    servers.stop().await;
+    database.close().await;
+    ended
+}
+
+/// Plays the bookings and reports.
+async fn show(
+    global: &Global,
+    args: &Args,
+    directory: &Directory,
+    config: &Config,
+    stage: &Stage<'_>,
+) -> Result<Exit, Failure> {
+    let note = |text: &str| writeln!(std::io::stderr().lock(), "{text}");
+    note(&format!("A salon in {}, its edge on {}", directory.shown().display(), stage.url))?;
+    let postings = bookings::all();
+    let progress = Progress::new(postings.len(), global.is_verbose());
+    let played = stage.play(postings, &progress).await?;
+    progress.finish();
+
+    let findings = findings::read(stage.database, played.iter().map(|one| one.event_id.as_str())).await?;
+    let bookings = verdict::became(&played, &findings, config.matching.auto_accept);
+    let differences = verdict::differences(&played, &bookings, &findings);
+    let url = args.keep.then_some(stage.url);
+    let next = next::commands(directory, url, findings.dead_letters.last().map(|row| row.id));
+    let report = Report {
+        directory,
+        url,
+        bookings: &bookings,
+        findings: &findings,
+        differences: &differences,
+        next: &next,
+    };
+    match global.output {
+        Output::Json => report.json()?,
+        Output::Table => report.tables()?,
+    }
+    for name in settings::in_environment() {
+        note(&format!(
+            "note: {name} is set, and wins over the demo's file in these commands; unset it first"
+        ))?;
+    }
+    if !differences.is_empty() {
+        let text = format!("the demo went another way than it should: {}", differences.join("; "));
+        return Err(Failure::new(Exit::Failed, text));
+    }
+    if args.keep {
+        note(&format!("Edge and worker go on running: {}  (Ctrl-C stops them)", stage.url))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Says what becomes of what is posted while the servers are left running. Never completes, as
+/// long as there is somebody to tell.
+async fn tell(tally: &Tally) -> Result<Exit, Failure> {
+    let mut known = tally.counts();
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    loop {
+        every.tick().await;
+        let counts = tally.counts();
+        for (name, count) in &counts {
+            let more = count - known.get(name).copied().unwrap_or_default();
+            if more > 0 {
+                writeln!(std::io::stderr().lock(), "{more} more: {name}")?;
+            }
+        }
+        known = counts;
+    }
+}
+
+fn reset(output: Output, args: &Args) -> Result<Exit, Failure> {
+    let removed = Directory::remove(&args.dir)?;
+    match output {
+        Output::Json => output::json(&json!({ "directory": args.dir, "removed": removed }))?,
+        Output::Table => {
+            let text = if removed { "Removed the demo's files in" } else { "There is no demo in" };
+            output::line(&format!("{text} {}", args.dir.display()))?;
+        }
+    }
+    Ok(Exit::Done)
+}

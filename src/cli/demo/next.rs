@@ -1,0 +1,150 @@
+//! What to type next: commands that work on the demo's files as they stand.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::bookings::{CERTAIN, UNSURE};
+use super::directory::Directory;
+use super::salon::SALON;
+
+/// The widest line of a command, in columns.
+const WIDTH: usize = 98;
+
+/// A command and what it is good for.
+#[derive(Debug, Serialize)]
+pub(super) struct Next {
+    pub(super) why: &'static str,
+    /// For a shell, in the directory in which the demo was run.
+    pub(super) command: String,
+}
+
+/// The commands. `url`: where the edge listens, when it goes on listening; `dead_letter`: the id
+/// of one to look at.
+pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Option<i64>) -> Vec<Next> {
+    let program = std::env::args().next().unwrap_or_else(|| "hostmatch".to_owned());
+    let configuration = text(&directory.configuration());
+    let hostmatch = |why, words: &[&str]| {
+        let all =
+            [program.as_str(), "--config", configuration.as_str()].into_iter().chain(words.iter().copied());
+        Next { why, command: all.map(quoted).collect::<Vec<_>>().join(" ") }
+    };
+    let (company, host) = (SALON.to_string(), UNSURE.id.to_string());
+    let explain = ["match", "explain", "--company", &company, "--host", &host, "--name", UNSURE.name];
+    let with_address: Vec<&str> = explain.into_iter().chain(["--email", CERTAIN.email]).collect();
+    let next_booking = text(&directory.next_booking());
+    let letter = dead_letter.map(|id| id.to_string());
+
+    let mut all = vec![
+        hostmatch("why the name alone is not enough for ABC125", &explain),
+        hostmatch("and what the host's work address would change", &with_address),
+        hostmatch("what could not be carried out, and why", &["deadletters", "list"]),
+    ];
+    all.extend(
+        letter.map(|id| hostmatch("one of them with its original bytes", &["deadletters", "show", &id])),
+    );
+    match url {
+        Some(url) => {
+            let token = text(&directory.token());
+            let command = format!(
+                "curl --json {} -H \"Authorization: Bearer $(cat {})\" {url}/v1/events",
+                quoted(&format!("@{next_booking}")),
+                quoted(&token),
+            );
+            let why = "one more booking of that host, with the work address: it settles ABC125 too";
+            all.push(Next { why, command });
+        }
+        None => {
+            let why = "one more booking of that host, with the work address: it settles ABC125 too";
+            all.push(hostmatch(why, &["publish", &next_booking]));
+            all.push(hostmatch("and a worker to decide both", &["serve", "worker", "--until-empty"]));
+        }
+    }
+    all.push(hostmatch("what was set for this demo, and what has its default", &["config", "show"]));
+    all.push(hostmatch("our tables in the salon's database", &["migrate", "status"]));
+    if url.is_none() {
+        let shown = text(directory.shown());
+        let words = [program.as_str(), "demo", "--dir", &shown];
+        let demo = |why, flag| {
+            let all: Vec<String> = words.into_iter().chain([flag]).map(quoted).collect();
+            Next { why, command: all.join(" ") }
+        };
+        all.push(demo("the demo again, with edge and worker left running", "--keep"));
+        all.push(demo("remove the demo's files", "--reset"));
+    }
+    all
+}
+
+/// A command over as many lines as it needs, for a shell.
+pub(super) fn wrapped(command: &str, indent: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in words(command) {
+        let line = lines.len() - 1;
+        // Room for the backslash too.
+        if !lines[line].is_empty() && indent.len() + lines[line].len() + word.len() + 3 > WIDTH {
+            lines.push(format!("    {word}"));
+        } else {
+            if !lines[line].is_empty() {
+                lines[line].push(' ');
+            }
+            lines[line] += word;
+        }
+    }
+    lines.iter().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join(" \\\n")
+}
+
+/// The words of a command; one in quotes is one word, whatever blanks are in it.
+fn words(command: &str) -> Vec<&str> {
+    let (mut quote, mut start, mut all) = (None, 0, Vec::new());
+    for (at, c) in command.char_indices() {
+        match (quote, c) {
+            (None, ' ') => {
+                all.push(&command[start..at]);
+                start = at + 1;
+            }
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    all.push(&command[start..]);
+    all
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+        assert_eq!(quoted("a/b.c"), "a/b.c");
+        assert_eq!(quoted("Jonas Weber"), "'Jonas Weber'");
+        assert_eq!(quoted("d'Or"), r"'d'\''Or'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn long_commands_break_between_words_only() {
+        let name = quoted(&"Jonas Weber ".repeat(6));
+        let command = format!("{} --name {name} --email x@y.example", "hostmatch ".repeat(6).trim_end());
+        let lines = wrapped(&command, "  ");
+        assert!(lines.lines().count() > 1 && lines.contains(&name), "{lines}");
+        assert!(lines.lines().all(|line| line.chars().count() <= 100), "{lines}");
+        assert_eq!(lines.replace(" \\\n      ", " ").trim_start(), command);
+        assert_eq!(wrapped("short", "  "), "  short");
+    }
+}

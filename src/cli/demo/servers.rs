@@ -1,0 +1,62 @@
+//! Edge and worker of the demo, in this process.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::cli::failure::Failure;
+use crate::config::Config;
+use crate::edge;
+use crate::queue::Queue;
+use crate::shutdown::Shutdown;
+use crate::store::{Database, GatewaySchema};
+use crate::worker::{Tally, Worker};
+
+/// Both, running. They end with [`Servers::stop`], or when this is dropped.
+pub(super) struct Servers {
+    tasks: JoinSet<Result<(), Failure>>,
+    stop: Shutdown,
+    queue: Queue,
+    /// What the worker has counted.
+    pub(super) tally: Tally,
+}
+
+impl Servers {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// When the queue's file or the database cannot be used.
+    pub(super) async fn start(
+        config: &Arc<Config>,
+        database: &Database,
+        listener: TcpListener,
+    ) -> Result<Self, Failure> {
+        let schema = GatewaySchema::read(database, &config.gateway).await?;
+        let queue = Queue::open(&config.queue).await?;
+        let stop = Shutdown::new();
+        let mut tasks = JoinSet::new();
+        let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone());
+        let (tally, until) = (worker.tally(), stop.clone());
+        tasks.spawn(async move { Ok(worker.run(until, false).await?) });
+        let (edge, publisher, until) = (config.clone(), queue.publisher(), stop.clone());
+        tasks.spawn(async move { Ok(edge::serve(&edge.edge, publisher, listener, until).await?) });
+        Ok(Self { tasks, stop, queue, tally })
+    }
+
+    /// Waits until one of them ends by itself, which none should, and gives its reason.
+    pub(super) async fn failed(&mut self) -> Failure {
+        let early = "a part of the demo ended early; run it again with -v to see why";
+        match self.tasks.join_next().await {
+            Some(Ok(Err(failure))) => failure,
+            _ => Failure::new(crate::cli::exit::Exit::Failed, early),
+        }
+    }
+
+    /// Stops them; what is in hand is finished first.
+    pub(super) async fn stop(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.queue.close().await;
+    }
+}

@@ -1,0 +1,66 @@
+//! The demo's configuration: a file that other commands work with too, and the secrets in it.
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::directory::{Directory, MARK};
+use crate::cli::failure::Failure;
+
+/// The secrets of one demo, made for it.
+pub(super) struct Secrets {
+    /// Cal.com signs its webhooks with it.
+    pub(super) calcom: String,
+    /// The gateway shows it with its events.
+    pub(super) token: String,
+}
+
+/// Makes secrets, and writes them and the configuration into the directory. `listen` is the
+/// edge's address, with the port that it really has.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(super) fn write(directory: &mut Directory, listen: &str) -> Result<Secrets, Failure> {
+    let secret = || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let secrets = Secrets { calcom: secret(), token: secret() };
+    directory.write_token(&secrets.token, &hex::encode(Sha256::digest(secrets.token.as_bytes())))?;
+    directory.configure(&text(directory, listen, &secrets.calcom))?;
+    Ok(secrets)
+}
+
+fn text(directory: &Directory, listen: &str, calcom: &str) -> String {
+    let (salon, queue) = (quoted(directory.salon_url()), quoted(directory.queue_url()));
+    let tokens = quoted(directory.tokens().display().to_string());
+    let (listen, calcom) = (quoted(listen), quoted(calcom));
+    format!(
+        "{MARK}
+# What is not set here has its default: hostmatch config show
+
+[database]
+url = {salon}
+
+[queue]
+url = {queue}
+# Short, so that the demo need not be waited for. After the last one a message is dead-lettered.
+retry_delays = [\"300ms\", \"600ms\", \"900ms\", \"2s\", \"4s\"]
+
+[edge]
+listen = {listen}
+# Made for this demo.
+calcom_secrets = [{calcom}]
+tokens_file = {tokens}
+"
+    )
+}
+
+/// A text in quotes. What JSON escapes, TOML reads in the same way.
+fn quoted(text: impl Into<String>) -> Value {
+    json!(text.into())
+}
+
+/// The variables of this process's environment that set a key of the configuration, and so win
+/// over the demo's file in every command but the demo itself.
+pub(super) fn in_environment() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.to_ascii_uppercase().starts_with("HOSTMATCH_") && name.contains("__")).collect()
+}

@@ -1,0 +1,63 @@
+//! Exit codes, in one place: what a script may rely on. The README has the same table.
+
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: everything was done.
+    Done = 0,
+    /// 1: it failed, and no other code says it better.
+    Failed = 1,
+    /// 2: the command line is wrong.
+    Usage = 2,
+    /// 3: what was asked for is not there.
+    NotFound = 3,
+    /// 4: it needs a confirmation: run it on a terminal, or with `--yes`.
+    NeedsConfirmation = 4,
+    /// 5: some was done and some was not; the output says which.
+    Partial = 5,
+    /// 6: not allowed.
+    NotAllowed = 6,
+    /// 7: the broker (or the embedded queue) cannot be reached.
+    BrokerUnreachable = 7,
+    /// 8: the database cannot be reached.
+    DatabaseUnreachable = 8,
+    /// 9: the configuration is invalid.
+    ConfigInvalid = 9,
+    /// 10: a check found differences or warnings.
+    Findings = 10,
+    /// 130: interrupted.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The number that the process ends with.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The name in JSON errors (`error.code`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::NeedsConfirmation => "needs_confirmation",
+            Self::Partial => "partial",
+            Self::NotAllowed => "not_allowed",
+            Self::BrokerUnreachable => "broker_unreachable",
+            Self::DatabaseUnreachable => "database_unreachable",
+            Self::ConfigInvalid => "config_invalid",
+            Self::Findings => "findings",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

@@ -1,0 +1,148 @@
+//! What is to be explained: from the command line, from a file, from what is remembered.
+
+use serde_json::{Value, json};
+
+use super::Question;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::items;
+use crate::clock::now_ms;
+use crate::event::{
+    Booking, BookingEvent, BookingRef, CompanyId, Decoded, Envelope, EventKind, Host, HostId, HostSource,
+    Shape, decode,
+};
+use crate::matching::Reason;
+use crate::store::Remembered;
+
+/// Something to be explained.
+#[derive(Debug)]
+pub(super) enum Subject {
+    /// A host in a company, without a booking.
+    Host(Box<Host>, CompanyId),
+    /// An event, and the company to assume where no appointment is found.
+    Event(Box<BookingEvent>, Option<CompanyId>),
+    /// A message that carries nothing to act on, by its type.
+    Ignored(String),
+    /// A message that cannot be read: why, and in words without its content.
+    Unreadable(Reason, String),
+    /// An appointment, by a reference that it has.
+    Reference(BookingRef),
+}
+
+/// An object with one of these keys is an event of some shape, every other one a bare booking.
+const MARKS_OF_EVENTS: [&str; 6] =
+    ["event", "calcom_booking", "triggerEvent", "specversion", "job", "event_id"];
+
+impl Subject {
+    /// What the command line asks about.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its form cannot be told.
+    pub(super) fn given(question: &Question) -> Result<Vec<Self>, Failure> {
+        let company = question.company.map(CompanyId);
+        if let Some(file) = &question.booking {
+            let name = file.display().to_string();
+            let input = items::read(file)?;
+            let invalid = |problem: String| Failure::new(Exit::Failed, format!("{name} {problem}"));
+            return Ok(items::split(&input)
+                .map_err(invalid)?
+                .into_iter()
+                .map(|(_, bytes)| from_bytes(bytes, company))
+                .collect());
+        }
+        if let Some(reference) = &question.uid {
+            let reference = BookingRef::new(reference)
+                .ok_or_else(|| Failure::new(Exit::Usage, "--uid wants a reference of 1 to 255 bytes"))?;
+            return Ok(vec![Self::Reference(reference)]);
+        }
+        match (question.host.and_then(HostId::new), company) {
+            (Some(id), Some(company)) => {
+                let given = |text: &Option<String>| {
+                    text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+                };
+                let (name, email) = (given(&question.name), given(&question.email));
+                let host = Host { id: Some(id), name, email, ..Host::default() };
+                Ok(vec![Self::Host(Box::new(host), company)])
+            }
+            _ => Err(Failure::new(Exit::Usage, "give --booking FILE, --uid REF, or --host ID --company N")),
+        }
+    }
+
+    /// The newest event of an appointment as it is remembered; `None` when none named a host.
+    pub(super) fn again(remembered: &Remembered) -> Option<Self> {
+        let assignment = remembered.assignment.as_ref()?;
+        let newest = assignment.newest.as_ref()?;
+        // The payload has the whole host, but is kept for a time only.
+        let kept = assignment.payload.as_deref().and_then(|raw| {
+            let raw: Value = serde_json::from_str(raw).ok()?;
+            let body = wrapped(&raw).to_string();
+            let Ok(Decoded::Event(event)) = decode(&envelope(body.as_bytes())) else { return None };
+            event.bookings.into_iter().next()
+        });
+        let known = || {
+            let email = newest.host_email.clone();
+            let host = Host { id: newest.host_id.and_then(HostId::new), email, ..Host::default() };
+            host.is_usable().then_some((host, HostSource::Hosts))
+        };
+        let booking = Booking {
+            uid: assignment.booking.clone(),
+            id: None,
+            replaces: None,
+            host: kept.and_then(|booking| booking.host).or_else(known),
+            is_off: false,
+            time: newest.time,
+            starts_ms: assignment.starts_ms,
+            raw: Value::Null,
+        };
+        let event = BookingEvent {
+            id: newest.event.clone(),
+            // Not kept, and of no consequence.
+            event_type: String::new(),
+            kind: EventKind::Assigns,
+            shape: Shape::Native,
+            company: None,
+            appointment: Some(remembered.appointment),
+            bookings: vec![booking],
+        };
+        Some(Self::Event(Box::new(event), None))
+    }
+}
+
+fn from_bytes(bytes: &[u8], company: Option<CompanyId>) -> Subject {
+    let bare = serde_json::from_slice::<Value>(bytes).ok().filter(|value| {
+        value.as_object().is_some_and(|object| !MARKS_OF_EVENTS.iter().any(|key| object.contains_key(*key)))
+    });
+    let decoded = match &bare {
+        Some(booking) => decode(&envelope(wrapped(booking).to_string().as_bytes())),
+        None => decode(&envelope(bytes)),
+    };
+    match decoded {
+        Ok(Decoded::Event(mut event)) => {
+            // Checked against the appointment's own company, as if the event had said it.
+            event.company = event.company.or(company);
+            Subject::Event(event, company)
+        }
+        Ok(Decoded::Ignored(ignored)) => Subject::Ignored(ignored.event_type),
+        Err(malformed) => Subject::Unreadable(malformed.kind.into(), malformed.to_string()),
+    }
+}
+
+/// A bare booking as the gateway would publish it.
+fn wrapped(booking: &Value) -> Value {
+    json!({ "event": "appointment.created", "calcom_booking": booking })
+}
+
+fn envelope(body: &[u8]) -> Envelope<'_> {
+    Envelope {
+        body,
+        headers: NO_HEADERS,
+        routing_key: "",
+        message_type: None,
+        message_id: None,
+        correlation_id: None,
+        timestamp_ms: None,
+        first_seen_ms: now_ms(),
+    }
+}
+
+const NO_HEADERS: &std::collections::BTreeMap<String, String> = &std::collections::BTreeMap::new();

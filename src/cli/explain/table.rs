@@ -1,0 +1,130 @@
+//! An explanation for people.
+
+use super::effect::{Columns, Delivery, Effect};
+use super::explanation::{Decision, Explanation, StepTold};
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::event::StaffId;
+use crate::matching::{Review, Suggestion};
+
+/// Writes them to stdout, a blank line between two.
+pub(super) fn show(explanations: &[Explanation]) -> Result<(), Failure> {
+    for (number, explanation) in explanations.iter().enumerate() {
+        if number > 0 {
+            output::line("")?;
+        }
+        one(explanation)?;
+    }
+    Ok(())
+}
+
+fn one(explanation: &Explanation) -> Result<(), Failure> {
+    let company = explanation.company.map_or_else(|| "no company".to_owned(), |id| format!("company {id}"));
+    match (&explanation.booking, &explanation.event_type) {
+        (Some(booking), Some(event_type)) => output::line(&format!("Booking {booking}, {event_type}"))?,
+        (Some(booking), None) => output::line(&format!("Booking {booking}, its newest event again"))?,
+        (None, Some(event_type)) => output::line(event_type)?,
+        (None, None) => {}
+    }
+    if let Some(host) = &explanation.host {
+        let id = host.id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
+        let source = explanation.host_source.map(|source| format!("  (from {source})")).unwrap_or_default();
+        output::line(&format!("Host {id}  ({company}){source}"))?;
+    } else if explanation.effect.as_ref().is_some_and(|effect| effect.appointment.is_some()) {
+        output::line(&format!("No usable host  ({company})"))?;
+    }
+    if !explanation.steps.is_empty() {
+        let head = ["PRIO", "STRATEGY", "LOOKED FOR", "FOUND", "CONF", "RESULT"];
+        output::table(&head, explanation.steps.iter().map(row))?;
+    }
+    if let Some(decision) = &explanation.decision {
+        output::line(&format!("Decision: {}.", told(decision)))?;
+    }
+    if let Some(effect) = &explanation.effect {
+        for line in effect_lines(effect) {
+            output::line(&line)?;
+        }
+    }
+    output::line(&format!("What to do: {}.", explanation.next))
+}
+
+fn row(step: &StepTold) -> [String; 6] {
+    let staff: Vec<String> = step.found.iter().map(|found| format!("staff {}", found.staff)).collect();
+    let confidence = step.found.iter().find_map(|found| found.confidence);
+    [
+        format!("{:>4}", step.priority),
+        step.strategy.to_owned(),
+        step.looked_for.clone().unwrap_or_else(|| "-".to_owned()),
+        if staff.is_empty() { "-".to_owned() } else { staff.join(", ") },
+        confidence.map_or_else(|| "   -".to_owned(), |score| format!("{score:>4}")),
+        step.result.clone(),
+    ]
+}
+
+fn told(decision: &Decision) -> String {
+    match decision {
+        Decision::Matched { staff, strategy, confidence } => {
+            format!("staff {staff}, by {strategy} ({confidence})")
+        }
+        Decision::NeedsReview { review: Review::BelowThreshold, suggestions } => {
+            let word = if suggestions.len() == 1 { "suggestion" } else { "suggestions" };
+            format!("not assigned; {word}: {}", names(suggestions))
+        }
+        Decision::NeedsReview { review: Review::Ambiguous, suggestions } => {
+            format!("not assigned; ambiguous: {}", names(suggestions))
+        }
+        Decision::NeedsReview { review: Review::SwitchedOff, suggestions } => {
+            format!("not assigned; a person switched the mapping off: {}", names(suggestions))
+        }
+        Decision::Unmatched => "not assigned; nobody was found".to_owned(),
+    }
+}
+
+fn names(suggestions: &[Suggestion]) -> String {
+    let names: Vec<String> = suggestions.iter().map(|it| format!("staff {}", it.staff)).collect();
+    names.join(", ")
+}
+
+fn effect_lines(effect: &Effect) -> Vec<String> {
+    let reason = effect.reason.unwrap_or_default();
+    let what = match (effect.delivery, effect.outcome, effect.reason) {
+        (Delivery::Done, outcome, None) => outcome.unwrap_or_default().to_owned(),
+        (Delivery::Done, outcome, Some(reason)) => format!("{} ({reason})", outcome.unwrap_or_default()),
+        (Delivery::Retry, ..) => {
+            format!("not there yet: tried again by the schedule, then a dead letter, {reason}")
+        }
+        (Delivery::DeadLetter, ..) => format!("a dead letter, {reason}"),
+    };
+    let name = match effect.appointment {
+        Some(id) => format!("Appointment {id}"),
+        None if effect.delivery == Delivery::Done => "Outcome".to_owned(),
+        None => "Appointment".to_owned(),
+    };
+    let mut lines = vec![format!("{name}: {what}.")];
+    lines.extend(effect.why.as_ref().map(|why| format!("  {why}.")));
+    if let (Some(before), Some(after)) = (&effect.before, &effect.after) {
+        lines.push(format!("  {}", columns(before, after, effect.held_by == Some("somebody_else"))));
+    }
+    lines.extend(effect.mappings.iter().map(|mapped| {
+        let change = mapped.change.replace('_', " ");
+        format!("  A mapping of this host to staff {} would be {change}.", mapped.staff)
+    }));
+    if effect.also_decided > 0 {
+        lines.push(format!("  {} more waiting for this host would be decided too.", effect.also_decided));
+    }
+    lines
+}
+
+fn columns(before: &Columns, after: &Columns, by_others: bool) -> String {
+    let staff = |id: &Option<StaffId>| id.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+    let host = |id: Option<i64>| id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    let change = |name: &str, from: String, to: String| {
+        if from == to { format!("{name} stays {from}") } else { format!("{name} {from} -> {to}") }
+    };
+    let who = if by_others { " (set or cleared by somebody else)" } else { "" };
+    format!(
+        "{}{who}, {}.",
+        change("staff_id", staff(&before.staff_id), staff(&after.staff_id)),
+        change("calcom_host_id", host(before.calcom_host_id), host(after.calcom_host_id)),
+    )
+}

@@ -1,0 +1,136 @@
+//! Why a command failed: an exit code and a text for people. Shown on stderr, as text or as JSON.
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+use serde_json::json;
+
+use super::exit::Exit;
+use super::output::Output;
+use crate::config::ConfigError;
+use crate::edge::EdgeError;
+use crate::queue::{PublishError, QueueError};
+use crate::store::{StoreError, StoreErrorKind};
+use crate::telemetry::TelemetryError;
+use crate::worker::WorkerError;
+
+/// A failed command.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// `message` says what failed, on what, and what to do next; no secret, no personal data.
+    pub fn new(exit: Exit, message: impl Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+
+    /// The same with one more sentence.
+    pub(super) fn with(mut self, sentence: &str) -> Self {
+        self.message = format!("{}; {sentence}", self.message);
+        self
+    }
+
+    /// Writes the failure to stderr and gives the exit code.
+    pub fn report(&self, output: Output) -> Exit {
+        let text = match output {
+            Output::Table => format!("error: {}", self.message),
+            Output::Json => {
+                let error = json!({
+                    "code": self.exit.name(), "message": self.message, "exit": self.exit.code()
+                });
+                json!({ "error": error }).to_string()
+            }
+        };
+        // stderr is the last resort: when it is gone, the exit code is what is left.
+        let _unwritten = writeln!(std::io::stderr().lock(), "{text}");
+        self.exit
+    }
+
+    /// stdout was closed by its reader (`hostmatch … | head`): nobody is left to be told, and
+    /// nothing is wrong.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        self.exit == Exit::Done
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::ConfigInvalid, error)
+    }
+}
+
+impl From<TelemetryError> for Failure {
+    fn from(error: TelemetryError) -> Self {
+        let exit = match error {
+            TelemetryError::Filter(_) => Exit::ConfigInvalid,
+            TelemetryError::AlreadySet => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        let exit = if error.kind() == std::io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Failed };
+        Self::new(exit, format!("writing the result: {error}"))
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(Exit::Failed, format!("writing the result as JSON: {error}"))
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        let exit = match error {
+            QueueError::Url(_) => Exit::ConfigInvalid,
+            QueueError::Unavailable(_) | QueueError::File { .. } => Exit::BrokerUnreachable,
+            QueueError::Closed => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        let exit = match error {
+            PublishError::Unavailable(_) | PublishError::Timeout => Exit::BrokerUnreachable,
+            PublishError::Refused(_) => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match error.kind() {
+            StoreErrorKind::Unavailable => Exit::DatabaseUnreachable,
+            StoreErrorKind::Conflict | StoreErrorKind::Rejected | StoreErrorKind::Schema => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<EdgeError> for Failure {
+    fn from(error: EdgeError) -> Self {
+        let exit = match error {
+            EdgeError::Tokens { .. } => Exit::ConfigInvalid,
+            EdgeError::Listen(_) => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Queue(error) => error.into(),
+            error @ WorkerError::Task(_) => Self::new(Exit::Failed, error),
+        }
+    }
+}

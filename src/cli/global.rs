@@ -1,0 +1,115 @@
+//! Flags that every command has, and how they become a configuration.
+
+use std::path::{Path, PathBuf};
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use crate::config::{self, Effective, Overrides};
+use crate::telemetry;
+
+/// Flags of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// Configuration file [default: ./hostmatch.toml if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Set one configuration key, such as worker.pipelines=4 (repeatable; visible in process lists: no secrets)
+    // Split later and not by clap, whose error would quote the value.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+
+    /// What results look like
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+
+    /// Log more (-v: debug, -vv: trace); wins over log.level
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// Log errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+impl Global {
+    /// The configuration in force, with `flags` of the command itself on top (flag, key, value),
+    /// and logging set up.
+    ///
+    /// # Errors
+    /// When the configuration is invalid or `--set` has no `=`.
+    pub fn start(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
+        let effective = self.load(flags)?;
+        telemetry::init(&effective.config.log)?;
+        Ok(effective)
+    }
+
+    /// The configuration in force, without setting up logging.
+    ///
+    /// # Errors
+    /// As for [`Global::start`].
+    pub fn load(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
+        let overrides = self.overrides(flags)?;
+        Ok(config::load(self.config.as_deref(), &overrides)?)
+    }
+
+    /// The configuration of this one file, for a command that brings its own: neither the
+    /// environment nor another file counts. Logging is set up at `level`, unless `-v` or `-q` says
+    /// otherwise.
+    ///
+    /// # Errors
+    /// When the file is invalid.
+    pub(super) fn start_alone(&self, file: &Path, level: &str) -> Result<Effective, Failure> {
+        let mut overrides = Overrides::default();
+        overrides.set("this command's own", "log.level", level);
+        self.verbosity(&mut overrides);
+        let effective = config::load_from(Some(file), std::iter::empty(), &overrides)?;
+        telemetry::init(&effective.config.log)?;
+        Ok(effective)
+    }
+
+    /// For a command that brings its own configuration.
+    ///
+    /// # Errors
+    /// When `--config` or `--set` was given.
+    pub(super) fn refuse_settings(&self, command: &str) -> Result<(), Failure> {
+        if self.config.is_none() && self.set.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{command} brings its own configuration: leave out --config and --set");
+        Err(Failure::new(Exit::Usage, text))
+    }
+
+    /// Whether `-v` was given.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
+    fn verbosity(&self, overrides: &mut Overrides) {
+        match self.verbose {
+            _ if self.quiet => overrides.set("-q", "log.level", "error"),
+            0 => {}
+            1 => overrides.set("-v", "log.level", "info,hostmatch=debug"),
+            _ => overrides.set("-vv", "log.level", "info,hostmatch=trace"),
+        }
+    }
+
+    fn overrides(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Overrides, Failure> {
+        let mut overrides = Overrides::default();
+        self.verbosity(&mut overrides);
+        for pair in &self.set {
+            let Some((key, value)) = pair.split_once('=') else {
+                let text = "--set wants KEY=VALUE, such as --set worker.pipelines=4";
+                return Err(Failure::new(Exit::Usage, text));
+            };
+            overrides.set(&format!("--set {key}"), key, value);
+        }
+        for (flag, key, value) in flags {
+            if let Some(value) = value {
+                overrides.set(flag, key, value);
+            }
+        }
+        Ok(overrides)
+    }
+}

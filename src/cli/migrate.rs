@@ -1,0 +1,176 @@
+//! `hostmatch migrate`: our tables in the gateway's database, up and down.
+
+use clap::{Subcommand, ValueEnum};
+use migration::MigrateError;
+use sea_orm::DbBackend;
+use serde_json::json;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::output::{self, Output};
+use crate::config::Config;
+use crate::store::{Database, StoreError};
+
+/// Make, show or take back our tables in the gateway's database
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make what is missing
+    Up,
+    /// Take back the last migration, or more, with the rows in its tables
+    Down {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        steps: u32,
+        /// All of them: the tables are then as they were before hostmatch (a staff_id that it set stays)
+        #[arg(long, conflicts_with = "steps")]
+        all: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Which migrations are applied; exit code 10 when some are not
+    Status,
+    /// The statements that `up` would run, changing nothing
+    Sql {
+        /// Without a database: the statements for a new one of this engine
+        #[arg(long = "for", value_name = "ENGINE")]
+        engine: Option<Engine>,
+    },
+    /// Make a minimal set of the gateway's own tables; refused where any of them exists
+    Baseline,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Engine {
+    #[value(alias = "mariadb")]
+    Mysql,
+    Postgres,
+    Sqlite,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the database cannot be reached, or refuses, or something stands in the way.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    if let Command::Sql { engine: Some(engine) } = &args.command {
+        let backend = match engine {
+            Engine::Mysql => DbBackend::MySql,
+            Engine::Postgres => DbBackend::Postgres,
+            Engine::Sqlite => DbBackend::Sqlite,
+        };
+        return statements(global.output, &migration::sql_for(backend));
+    }
+    let config = global.start(&[])?.config;
+    let database = Database::connect_for_migrations(&config.database).await?;
+    let done = with_database(global.output, args, &config, &database).await;
+    database.close().await;
+    done
+}
+
+async fn with_database(
+    output: Output,
+    args: &Args,
+    config: &Config,
+    database: &Database,
+) -> Result<Exit, Failure> {
+    let connection = database.connection();
+    match &args.command {
+        Command::Up => names(output, "applied", &migration::up(connection).await?),
+        Command::Down { steps, all, yes } => {
+            let steps = (!all).then_some(*steps);
+            let applied = applied(database).await?;
+            let count = steps.map_or(applied.len(), |steps| applied.len().min(steps as usize));
+            if count > 0 && !yes {
+                confirm_down(config, &applied[applied.len() - count..])?;
+            }
+            names(output, "taken_back", &migration::down(connection, steps).await?)
+        }
+        Command::Status => status(output, &migration::status(connection).await?),
+        Command::Sql { .. } => statements(output, &migration::sql(connection).await?),
+        Command::Baseline => names(output, "created", &migration::baseline(connection).await?),
+    }
+}
+
+async fn applied(database: &Database) -> Result<Vec<String>, Failure> {
+    let status = migration::status(database.connection()).await?;
+    Ok(status.into_iter().filter(|one| one.applied).map(|one| one.name).collect())
+}
+
+fn confirm_down(config: &Config, names: &[String]) -> Result<(), Failure> {
+    let question = format!(
+        "This removes from {}, with all their rows:\n  {}\nGo on?",
+        config.database.url.shown_as_url(),
+        names.join("\n  ")
+    );
+    let text = match output::confirm(&question)? {
+        Some(true) => return Ok(()),
+        Some(false) => "nothing was changed",
+        None => {
+            "nothing was changed: taking migrations back removes rows and needs a confirmation; \
+                 run it on a terminal, or with --yes"
+        }
+    };
+    Err(Failure::new(Exit::NeedsConfirmation, text))
+}
+
+fn names(output: Output, what: &str, names: &[impl AsRef<str>]) -> Result<Exit, Failure> {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match output {
+        Output::Json => output::json(&json!({ what: names }))?,
+        Output::Table if names.is_empty() => output::line("Nothing to do.")?,
+        Output::Table => {
+            for name in names {
+                output::line(&format!("{} {name}", what.replace('_', " ")))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn status(output: Output, all: &[migration::Status]) -> Result<Exit, Failure> {
+    match output {
+        Output::Json => {
+            let all = all.iter().map(|one| json!({ "name": one.name, "applied": one.applied }));
+            output::json(&all.collect::<Vec<_>>())?;
+        }
+        Output::Table => {
+            let state = |applied| if applied { "applied" } else { "pending" };
+            let rows = all.iter().map(|one| [one.name.clone(), state(one.applied).to_owned()]);
+            output::table(&["MIGRATION", "STATE"], rows)?;
+        }
+    }
+    Ok(if all.iter().all(|one| one.applied) { Exit::Done } else { Exit::Findings })
+}
+
+fn statements(output: Output, statements: &[String]) -> Result<Exit, Failure> {
+    match output {
+        Output::Json => output::json(&json!({ "statements": statements }))?,
+        Output::Table => {
+            for statement in statements {
+                output::line(&format!("{statement};"))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+impl From<MigrateError> for Failure {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::AlreadyThere(_) | MigrateError::NotEmpty(_) => Self::new(Exit::NotAllowed, error),
+            MigrateError::Gateway(_) | MigrateError::Unknown(_) => Self::new(Exit::Failed, error),
+            // The store knows which of a server's words may be shown, and which mean "away".
+            MigrateError::Database { doing, source } => {
+                Self::from(StoreError::from(source)).with(&format!("this was while {doing}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The command line: one file per command, each with its arguments and `run`.
+//!
+//! Results go to stdout, as a table or as JSON; logs, notes, progress and errors to stderr. Every
+//! command answers with an [`Exit`] or a [`Failure`] that holds one.
+
+mod exit;
+mod failure;
+mod output;
+mod global;
+mod serve;
+mod demo;
+mod config;
+mod migrate;
+mod items;
+mod publish;
+mod gateway;
+mod explain;
+mod dead_letters;
+mod completions;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+pub use failure::Failure;
+pub use global::Global;
+pub use output::Output;
+
+/// Finds the member of staff for every Cal.com booking, asynchronously, and never loses one.
+#[derive(Debug, Parser)]
+#[command(name = "hostmatch", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 needs confirmation, \
+    5 done in part, 6 not allowed, 7 broker unreachable, 8 database unreachable, \
+    9 configuration invalid, 10 differences or warnings found, 130 interrupted.")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Serve(serve::Args),
+    Migrate(migrate::Args),
+    Publish(publish::Args),
+    Match(explain::Args),
+    Deadletters(dead_letters::Args),
+    Config(config::Args),
+    Completions(completions::Args),
+    /// Print the version
+    Version,
+}
+
+/// Parses the command line, runs the command, and reports a failure on stderr.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error).into(),
+    };
+    let output = cli.global.output;
+    let done = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(Failure::new(Exit::Failed, format!("cannot start the runtime: {error}"))),
+    };
+    let exit = match done {
+        Ok(exit) => exit,
+        Err(failure) if failure.is_closed_pipe() => Exit::Done,
+        Err(failure) => failure.report(output),
+    };
+    exit.into()
+}
+
+async fn run(cli: Cli) -> Result<Exit, Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Demo(args) => demo::run(&global, &args).await,
+        Command::Serve(args) => serve::run(&global, &args).await,
+        Command::Migrate(args) => migrate::run(&global, &args).await,
+        Command::Publish(args) => publish::run(&global, &args).await,
+        Command::Match(args) => explain::run(&global, &args).await,
+        Command::Deadletters(args) => dead_letters::run(&global, &args).await,
+        Command::Config(args) => config::run(&global, &args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Version => version::run(global.output),
+    }
+}
+
+/// Help and version are answers; everything else is an error, as JSON for whoever asked for JSON.
+fn usage(error: &clap::Error) -> Exit {
+    let arguments: Vec<_> = std::env::args().collect();
+    let json = arguments.iter().any(|argument| argument == "--output=json")
+        || arguments.windows(2).any(|pair| pair == ["--output", "json"]);
+    if error.use_stderr() && json {
+        let text = error.render().to_string();
+        return Failure::new(Exit::Usage, text.trim_start_matches("error: ").trim_end()).report(Output::Json);
+    }
+    // Nobody to tell when the stream is gone.
+    let _unwritten = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}

@@ -1,0 +1,150 @@
+//! Results on stdout: a table for people, JSON for programs. Everything else goes to stderr.
+
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::failure::Failure;
+
+/// What results look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document, for programs.
+    Json,
+}
+
+/// Writes one line of text to stdout, or several. What a terminal would obey is shown instead.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    Ok(writeln!(std::io::stdout().lock(), "{}", visible(text))?)
+}
+
+/// Control characters and those that turn the direction of writing, as escapes: texts of senders
+/// must not be able to command the terminal. Line breaks stay.
+fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c.escape_unicode().to_string())
+}
+
+fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
+    let commands = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(commands) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if commands(c) { escape(c) } else { c.to_string() }).collect())
+}
+
+/// A moment, given in ms since 1970, for people: UTC, to the second.
+pub(super) fn moment(ms: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000))
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("{ms} ms"))
+}
+
+/// Writes `value` to stdout as one JSON document.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    // serde_json escapes only the older half of the control characters.
+    let text = serde_json::to_string_pretty(value)?;
+    line(&escaped(&text, |c| format!("\\u{:04x}", u32::from(c))))
+}
+
+/// Writes a table to stdout, without borders: easy to read, and to cut. `head` may be empty.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(super) fn table<R>(head: &[&str], rows: impl IntoIterator<Item = R>) -> Result<(), Failure>
+where
+    R: IntoIterator<Item = String>,
+{
+    line(borderless(head, rows).trim_fmt().as_str())
+}
+
+/// Writes a table no wider than `width` columns to stdout; what is longer goes on below.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(super) fn table_within<R>(
+    width: u16,
+    head: &[&str],
+    rows: impl IntoIterator<Item = R>,
+) -> Result<(), Failure>
+where
+    R: IntoIterator<Item = String>,
+{
+    let mut table = borderless(head, rows);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    line(table.trim_fmt().as_str())
+}
+
+fn borderless<R>(head: &[&str], rows: impl IntoIterator<Item = R>) -> Table
+where
+    R: IntoIterator<Item = String>,
+{
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if !head.is_empty() {
+        table.set_header(head.iter().copied());
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// A progress bar on stderr for `steps` steps; hidden where stderr is no terminal.
+pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64).with_message(what);
+    // The template is a constant; the plain bar is good enough should it ever be wrong.
+    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} ({eta})");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Asks a yes-or-no question on the terminal. `None` when there is none to ask on.
+///
+/// # Errors
+/// When the terminal cannot be read.
+pub(super) fn confirm(question: &str) -> Result<Option<bool>, Failure> {
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        return Ok(None);
+    }
+    write!(std::io::stderr().lock(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_instead() {
+        assert_eq!(visible("Zoë\n\u{1b}[2J\u{9b}\u{202e}"), "Zoë\n\\u{1b}[2J\\u{9b}\\u{202e}");
+        assert_eq!(visible("plain"), "plain");
+    }
+
+    #[test]
+    fn moments_are_written_in_utc() {
+        assert_eq!(moment(1_759_738_443_120), "2025-10-06T08:14:03Z");
+        assert_eq!(moment(i64::MAX), format!("{} ms", i64::MAX));
+    }
+}

@@ -1,0 +1,225 @@
+//! `hostmatch serve edge|worker|all`: the long-running roles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::output::{self, Output};
+use crate::config::Config;
+use crate::delay::Delays;
+use crate::edge;
+use crate::queue::Queue;
+use crate::shutdown::{self, Shutdown};
+use crate::store::{Database, GatewaySchema, StoreErrorKind};
+use crate::worker::{Tally, Worker};
+
+/// Run the edge, a worker, or both
+///
+/// SIGINT or SIGTERM stops gracefully: nothing new is taken, what is in hand is finished. A second
+/// one ends at once; what was in hand then comes again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Receive events by HTTP and put them into the queue
+    Edge {
+        #[command(flatten)]
+        edge: EdgeFlags,
+    },
+    /// Take events from the queue and decide them
+    Worker {
+        #[command(flatten)]
+        worker: WorkerFlags,
+    },
+    /// Both in one process
+    All {
+        #[command(flatten)]
+        edge: EdgeFlags,
+        #[command(flatten)]
+        worker: WorkerFlags,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct EdgeFlags {
+    /// Where to listen (edge.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct WorkerFlags {
+    /// End when the queue and its wait queues are empty, and say what was done
+    #[arg(long)]
+    until_empty: bool,
+    /// Independent consumers (worker.pipelines)
+    #[arg(long, value_name = "N")]
+    pipelines: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a role cannot start or cannot go on. A broker or database that is away is waited for.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let (edge, worker) = match &args.role {
+        Role::Edge { edge } => (Some(edge), None),
+        Role::Worker { worker } => (None, Some(worker)),
+        Role::All { edge, worker } => (Some(edge), Some(worker)),
+    };
+    let flags = [
+        ("--listen", "edge.listen", edge.and_then(|flags| flags.listen.as_deref())),
+        ("--pipelines", "worker.pipelines", worker.and_then(|flags| flags.pipelines.as_deref())),
+    ];
+    let config = Arc::new(global.start(&flags)?.config);
+    let stop = shutdown::on_signals()?;
+    let queue = Queue::open(&config.queue).await?;
+    // Whoever mistyped a variable sees here that the defaults are in force.
+    tracing::info!(
+        queue = config.queue.url.shown_as_url(),
+        database = config.database.url.shown_as_url(),
+        "starting"
+    );
+    let until_empty = worker.is_some_and(|flags| flags.until_empty);
+    let served = serve(&config, &queue, edge.is_some(), worker.is_some(), until_empty, &stop).await;
+    queue.close().await;
+    if let Some(tally) = served?.filter(|_| until_empty) {
+        report(global.output, &tally)?;
+    }
+    Ok(if until_empty && stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Runs the roles until they are asked to stop. One that fails stops the other.
+async fn serve(
+    config: &Arc<Config>,
+    queue: &Queue,
+    with_edge: bool,
+    with_worker: bool,
+    until_empty: bool,
+    stop: &Shutdown,
+) -> Result<Option<Tally>, Failure> {
+    // The worker of `all` ends the edge as well when everything is decided.
+    let ours = stop.child_token();
+    let edge = async {
+        if with_edge {
+            let listener = listen(&config.edge.listen).await?;
+            edge::serve(&config.edge, queue.publisher(), listener, ours.clone()).await?;
+        }
+        Ok::<_, Failure>(())
+    };
+    let worker = async {
+        if !with_worker {
+            return Ok(None);
+        }
+        let Some((database, schema)) = connect(config, &ours, !until_empty).await? else { return Ok(None) };
+        if until_empty {
+            // A run that is to end must not wait for a broker that is away.
+            queue.depth().await?;
+        }
+        let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone());
+        let tally = worker.tally();
+        tracing::info!(pipelines = config.worker.pipelines, "the worker is running");
+        let watched = watch(queue, &tally, until_empty, &ours);
+        let ended = tokio::select! {
+            ended = worker.run(ours.clone(), until_empty) => ended,
+            () = watched => Ok(()),
+        };
+        database.close().await;
+        tracing::info!(counts = ?tally.counts(), "the worker has stopped");
+        ended?;
+        Ok::<_, Failure>(Some(tally))
+    };
+    let stopping = |result| {
+        ours.cancel();
+        result
+    };
+    let edge = async { edge.await.map_err(&stopping) };
+    let worker = async {
+        let ended = worker.await;
+        if until_empty || ended.is_err() {
+            ours.cancel();
+        }
+        ended
+    };
+    let (edge, worker) = tokio::join!(edge, worker);
+    edge?;
+    worker
+}
+
+/// Binds the edge's socket.
+pub(super) async fn listen(address: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = "choose another with --listen or edge.listen";
+        Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}; {hint}"))
+    })
+}
+
+/// Connects to the database and looks at the gateway's tables; waits for a server that is away,
+/// if `patient`. `None`: asked to stop meanwhile.
+async fn connect(
+    config: &Config,
+    stop: &Shutdown,
+    patient: bool,
+) -> Result<Option<(Database, GatewaySchema)>, Failure> {
+    let mut delays = Delays::new(Duration::from_millis(500), Duration::from_secs(15));
+    loop {
+        let attempt = async {
+            let database = Database::connect(&config.database).await?;
+            let schema = GatewaySchema::read(&database, &config.gateway).await?;
+            Ok((database, schema))
+        };
+        let error: crate::store::StoreError = tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            attempt = attempt => match attempt {
+                Ok(connected) => return Ok(Some(connected)),
+                Err(error) => error,
+            },
+        };
+        if !patient || !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict) {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, "waiting for the database");
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(delays.next()) => {}
+        }
+    }
+}
+
+/// Shows on a terminal how far the work is. Never completes.
+async fn watch(queue: &Queue, tally: &Tally, until_empty: bool, stop: &Shutdown) {
+    if until_empty {
+        let depth = queue.depth().await.unwrap_or_default();
+        let waiting = usize::try_from(depth.ready + depth.waiting).unwrap_or(usize::MAX);
+        let bar = output::progress(waiting, "deciding");
+        let mut every = tokio::time::interval(Duration::from_millis(100));
+        while !stop.is_cancelled() {
+            every.tick().await;
+            bar.set_length(bar.length().unwrap_or(0).max(tally.finished()));
+            bar.set_position(tally.finished());
+        }
+        bar.finish_and_clear();
+    }
+    std::future::pending().await
+}
+
+fn report(output: Output, tally: &Tally) -> Result<(), Failure> {
+    let counts = tally.counts();
+    match output {
+        Output::Json => output::json(&json!({ "finished": tally.finished(), "counts": counts })),
+        Output::Table => output::table(
+            &["OUTCOME", "COUNT"],
+            counts.iter().map(|(name, n)| [(*name).to_owned(), n.to_string()]),
+        ),
+    }
+}

@@ -1,0 +1,42 @@
+//! The keys that exist: read from the embedded `config.toml`, which documents every one of them.
+
+/// The embedded default configuration.
+pub(super) const EMBEDDED: &str = include_str!("../../config.toml");
+
+/// How the embedded default is named as an origin.
+pub(super) const EMBEDDED_ORIGIN: &str = "default";
+
+/// Every key as `section.key`, in the order of `config.toml`: the parsed table forgets the order.
+pub(super) fn all() -> Vec<String> {
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in EMBEDDED.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        } else if !line.starts_with('#')
+            && let Some((key, _)) = line.split_once(" = ")
+        {
+            keys.push(format!("{section}.{key}"));
+        }
+    }
+    keys
+}
+
+/// The sections, in order.
+pub(super) fn sections(keys: &[String]) -> Vec<&str> {
+    let mut sections: Vec<&str> = keys.iter().filter_map(|k| k.split_once('.')).map(|(s, _)| s).collect();
+    sections.dedup();
+    sections
+}
+
+/// Why a key is refused that is not among `keys`, and what would be right.
+pub(super) fn unknown(keys: &[String], key: &str) -> String {
+    let section = key.split_once('.').map_or(key, |(section, _)| section);
+    let prefix = format!("{section}.");
+    let siblings: Vec<&str> = keys.iter().filter_map(|k| k.strip_prefix(&prefix)).collect();
+    if siblings.is_empty() {
+        format!("there is no section [{section}]; there are {}", sections(keys).join(", "))
+    } else {
+        format!("unknown key; [{section}] has {}", siblings.join(", "))
+    }
+}

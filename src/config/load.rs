@@ -1,0 +1,148 @@
+//! Merging the layers into one [`Config`], and refusing what cannot be right.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use figment::Figment;
+use figment::value::Value;
+
+use super::keys::{self, EMBEDDED, EMBEDDED_ORIGIN};
+use super::layer::{self, Layer, Overrides};
+use super::problem::{ConfigError, Problem};
+use super::{Config, twins, validate};
+
+/// The file that is read when none is named, if it is there.
+const DEFAULT_FILE: &str = "hostmatch.toml";
+
+/// A configuration and where each value came from.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// The values.
+    pub config: Config,
+    /// Key and origin, in the order of `config.toml`.
+    pub origins: Vec<(String, String)>,
+}
+
+/// One key as it may be shown.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Shown {
+    /// `section.key`
+    pub key: String,
+    /// The value in force; secrets are hidden, of a URL only the password and the parameters.
+    pub value: serde_json::Value,
+    /// Where it came from.
+    pub origin: String,
+}
+
+impl Effective {
+    /// Every key with its value and origin, in the order of `config.toml`, secrets hidden.
+    ///
+    /// # Errors
+    /// When a value cannot be written as JSON (a path that is not UTF-8).
+    pub fn shown(&self) -> Result<Vec<Shown>, serde_json::Error> {
+        let values = serde_json::to_value(&self.config)?;
+        let shown = |(key, origin): &(String, String)| {
+            let value = match key.as_str() {
+                "database.url" => self.config.database.url.shown_as_url().into(),
+                "queue.url" => self.config.queue.url.shown_as_url().into(),
+                _ => values.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default(),
+            };
+            Shown { key: key.clone(), value, origin: origin.clone() }
+        };
+        Ok(self.origins.iter().map(shown).collect())
+    }
+}
+
+/// Loads the configuration: embedded default, then `file` (or `./hostmatch.toml` if it is there),
+/// then the process's environment, then `flags`.
+///
+/// # Errors
+/// Everything that is wrong, in one go: unreadable files, unknown keys, wrong types, impossible
+/// values, each with its key and origin.
+pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<Effective, ConfigError> {
+    load_from(file, std::env::vars_os(), flags)
+}
+
+/// Like [`load`], with the environment given.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_from(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+    flags: &Overrides,
+) -> Result<Effective, ConfigError> {
+    let known = keys::all();
+    let mut problems = Vec::new();
+    let embedded = layer::from_toml(EMBEDDED_ORIGIN, EMBEDDED, &known, &mut problems);
+    let default_file = Path::new(DEFAULT_FILE);
+    let file = file.or_else(|| default_file.exists().then_some(default_file));
+
+    let mut layers: Vec<Layer> = Vec::new();
+    layers.extend(file.and_then(|path| layer::from_file(path, &known, &mut problems)));
+    layers.extend(layer::from_environment(environment, &known, &mut problems));
+    layers.extend(flags.layers(&known, &mut problems));
+    let mut figment = merge(Figment::from(embedded.clone()), layers);
+
+    let badly_typed = wrong_types(&figment, &embedded, &known);
+    let mut refused: Vec<String> = badly_typed.iter().map(|problem| problem.key.clone()).collect();
+    problems.extend(badly_typed);
+    // What could not be read gets its default back, so that the rest can be judged in the same run.
+    figment = merge(figment, defaults(&embedded, &refused));
+
+    let contents = twins::read(&figment, &embedded, &known, &mut problems);
+    refused.extend(problems.iter().map(|problem| problem.key.clone()));
+    figment = merge(figment, contents);
+
+    match figment.extract::<Config>() {
+        Ok(config) => {
+            for (key, message) in validate::check(&config) {
+                if !refused.iter().any(|refused| refused == key) {
+                    problems.push(Problem::new(key, &origin(&figment, key), message));
+                }
+            }
+            if problems.is_empty() {
+                let origins = known.into_iter().map(|key| (key.clone(), origin(&figment, &key))).collect();
+                return Ok(Effective { config, origins });
+            }
+        }
+        Err(error) => problems.push(Problem::new("", "configuration", reason(&error))),
+    }
+    Err(ConfigError(problems))
+}
+
+/// Where the value in force came from.
+pub(super) fn origin(figment: &Figment, key: &str) -> String {
+    figment.find_metadata(key).map_or_else(String::new, |metadata| metadata.name.to_string())
+}
+
+fn merge(figment: Figment, layers: impl IntoIterator<Item = Layer>) -> Figment {
+    layers.into_iter().fold(figment, Figment::merge)
+}
+
+/// Reads each value that is not a default on its own, over the defaults: figment stops at the
+/// first error, and whoever sets up a server wants to see all of them.
+fn wrong_types(figment: &Figment, embedded: &Layer, known: &[String]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for key in known {
+        let origin = origin(figment, key);
+        let Ok(value) = figment.find_value(key) else { continue };
+        if origin == EMBEDDED_ORIGIN {
+            continue;
+        }
+        let alone = Figment::from(embedded.clone()).merge(Layer::one(origin.clone(), key, value.clone()));
+        if let Err(error) = alone.extract::<Config>() {
+            problems.push(Problem::new(key, &origin, reason(&error)));
+        }
+    }
+    problems
+}
+
+fn defaults(embedded: &Layer, keys: &[String]) -> Vec<Layer> {
+    let value = |key: &String| embedded.values.get(key).cloned().unwrap_or_else(|| Value::from(""));
+    keys.iter().map(|key| Layer::one(EMBEDDED_ORIGIN, key, value(key))).collect()
+}
+
+fn reason(error: &figment::Error) -> String {
+    error.kind.to_string()
+}

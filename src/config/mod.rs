@@ -1,0 +1,217 @@
+//! Configuration: one struct per section of `config.toml`, which documents every key and is the
+//! embedded default. Order, later wins: embedded, file, environment `HOSTMATCH_<section>__<key>`, flags.
+
+mod value;
+mod problem;
+mod keys;
+mod layer;
+mod twins;
+mod validate;
+mod load;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use layer::Overrides;
+pub use load::{Effective, Shown, load, load_from};
+pub use problem::{ConfigError, Problem};
+pub use value::Secret;
+
+/// Everything that can be set. See `config.toml` for what each key means.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct Config {
+    pub database: DatabaseConfig,
+    pub gateway: GatewayConfig,
+    pub queue: QueueConfig,
+    pub worker: WorkerConfig,
+    pub matching: MatchingConfig,
+    pub appointments: AppointmentsConfig,
+    pub calcom: CalcomConfig,
+    pub retention: RetentionConfig,
+    pub edge: EdgeConfig,
+    pub log: LogConfig,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct DatabaseConfig {
+    pub url: Secret,
+    pub url_file: PathBuf,
+    #[serde(deserialize_with = "value::number")]
+    pub max_connections: u32,
+    #[serde(with = "value::duration")]
+    pub acquire_timeout: Duration,
+    #[serde(with = "value::duration")]
+    pub statement_timeout: Duration,
+}
+
+/// `[gateway]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct GatewayConfig {
+    pub timezone: String,
+}
+
+/// `[queue]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct QueueConfig {
+    pub url: Secret,
+    pub url_file: PathBuf,
+    pub prefix: String,
+    pub topology: Topology,
+    #[serde(deserialize_with = "value::number")]
+    pub prefetch: u16,
+    #[serde(deserialize_with = "value::number")]
+    pub delivery_limit: u32,
+    #[serde(with = "value::durations")]
+    pub retry_delays: Vec<Duration>,
+    #[serde(with = "value::duration")]
+    pub confirm_timeout: Duration,
+    #[serde(with = "value::duration")]
+    pub connect_timeout: Duration,
+}
+
+/// Whether the program makes the broker's queues or only looks at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topology {
+    /// Make what is missing.
+    Declare,
+    /// Only look: needs no right to configure.
+    Verify,
+}
+
+/// `[worker]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct WorkerConfig {
+    #[serde(deserialize_with = "value::number")]
+    pub pipelines: u16,
+    #[serde(deserialize_with = "value::number")]
+    pub batch_size: usize,
+    #[serde(with = "value::bytes")]
+    pub batch_bytes: usize,
+    #[serde(with = "value::duration")]
+    pub hold: Duration,
+    #[serde(with = "value::duration")]
+    pub shutdown_timeout: Duration,
+    #[serde(deserialize_with = "value::number")]
+    pub redecide_limit: u32,
+}
+
+/// `[matching]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct MatchingConfig {
+    #[serde(deserialize_with = "value::number")]
+    pub auto_accept: u8,
+}
+
+/// `[appointments]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct AppointmentsConfig {
+    pub overwrite: Overwrite,
+}
+
+/// Whose `staff_id` may be overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overwrite {
+    /// Only what we set ourselves.
+    Ours,
+    /// Nothing: only an empty one is filled.
+    Never,
+    /// Whoever set it.
+    Always,
+}
+
+/// `[calcom]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct CalcomConfig {
+    pub unknown_booking: UnknownBooking,
+}
+
+/// What becomes of a Cal.com webhook whose appointment never appears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownBooking {
+    /// It is dead-lettered as `appointment_not_found`.
+    DeadLetter,
+    /// It is acknowledged and counted as `ignored`.
+    Ignore,
+}
+
+/// `[retention]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct RetentionConfig {
+    #[serde(with = "value::duration")]
+    pub payloads: Duration,
+    #[serde(with = "value::duration")]
+    pub events: Duration,
+}
+
+/// `[edge]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct EdgeConfig {
+    pub listen: String,
+    #[serde(with = "value::bytes")]
+    pub body_limit: usize,
+    #[serde(deserialize_with = "value::number")]
+    pub max_in_flight: usize,
+    #[serde(with = "value::duration")]
+    pub request_timeout: Duration,
+    #[serde(deserialize_with = "value::boolean")]
+    pub allow_unsigned: bool,
+    #[serde(deserialize_with = "value::secrets")]
+    pub calcom_secrets: Vec<Secret>,
+    pub calcom_secrets_file: PathBuf,
+    #[serde(deserialize_with = "value::secrets")]
+    pub retell_api_keys: Vec<Secret>,
+    pub retell_api_keys_file: PathBuf,
+    #[serde(with = "value::duration")]
+    pub retell_tolerance: Duration,
+    #[serde(deserialize_with = "value::secrets")]
+    pub gateway_secrets: Vec<Secret>,
+    pub gateway_secrets_file: PathBuf,
+    pub tokens_file: PathBuf,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct LogConfig {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

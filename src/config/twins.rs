@@ -1,0 +1,67 @@
+//! Secrets from files: every secret `x` has a twin `x_file`, the path of a file that holds it
+//! (Docker and systemd credentials).
+
+use figment::Figment;
+use figment::value::Value;
+
+use super::keys::EMBEDDED_ORIGIN;
+use super::layer::Layer;
+use super::load::origin;
+use super::problem::Problem;
+
+/// Reads the file of every twin that is set. Both given is a problem: which one was meant?
+pub(super) fn read(
+    figment: &Figment,
+    embedded: &Layer,
+    known: &[String],
+    problems: &mut Vec<Problem>,
+) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for key in known {
+        let file_key = format!("{key}_file");
+        let Some(path) = known.contains(&file_key).then(|| path(figment, &file_key)).flatten() else {
+            continue;
+        };
+        let file_origin = origin(figment, &file_key);
+        let value = figment.find_value(key).ok();
+        if is_given(value.as_ref()) && origin(figment, key) != EMBEDDED_ORIGIN {
+            let message = format!("{key} is given too, by {}: give one or the other", origin(figment, key));
+            problems.push(Problem::new(&file_key, &file_origin, message));
+            continue;
+        }
+        let is_list = matches!(embedded.values.get(key), Some(Value::Array(..)));
+        match content(&path, is_list) {
+            Ok(content) => layers.push(Layer::one(format!("file {path} ({file_key})"), key, content)),
+            Err(message) => problems.push(Problem::new(&file_key, &file_origin, message)),
+        }
+    }
+    layers
+}
+
+fn path(figment: &Figment, file_key: &str) -> Option<String> {
+    figment.find_value(file_key).ok()?.into_string().filter(|path| !path.is_empty())
+}
+
+fn is_given(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::String(_, text)) => !text.is_empty(),
+        Some(Value::Array(_, items)) => !items.is_empty(),
+        _ => false,
+    }
+}
+
+/// A single secret is the whole file but for one line end; of a list, every line is one.
+fn content(path: &str, is_list: bool) -> Result<Value, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err(format!("{path} is empty"));
+    }
+    if is_list {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(Value::from(lines.map(Value::from).collect::<Vec<_>>()))
+    } else {
+        Ok(Value::from(text))
+    }
+}

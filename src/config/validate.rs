@@ -1,0 +1,175 @@
+//! Values that have the right type and still cannot be right.
+
+use std::time::Duration;
+
+use super::Config;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Every impossible value: its key, and what would be possible. Does not connect to anything.
+pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    database(config, &mut found);
+    queue(config, &mut found);
+    worker(config, &mut found);
+    edge(config, &mut found);
+    if config.matching.auto_accept > 100 {
+        refuse(&mut found, "matching.auto_accept", "is a confidence: 0 to 100");
+    }
+    if let Err(message) = log_level(&config.log.level) {
+        found.push(("log.level", message));
+    }
+    positive(config, &mut found);
+    found
+}
+
+type Found = Vec<(&'static str, String)>;
+
+fn refuse(found: &mut Found, key: &'static str, message: &str) {
+    found.push((key, message.to_owned()));
+}
+
+fn database(config: &Config, found: &mut Found) {
+    if !has_scheme(config.database.url.expose(), &["mysql", "mariadb", "postgres", "postgresql", "sqlite"]) {
+        // The URL itself is not quoted: it may hold a password.
+        refuse(found, "database.url", "must begin with mysql://, postgres:// or sqlite://");
+    }
+    if !(1..=1000).contains(&config.database.max_connections) {
+        refuse(found, "database.max_connections", "must be 1 to 1000");
+    }
+    if !is_timezone(&config.gateway.timezone) {
+        refuse(
+            found,
+            "gateway.timezone",
+            "is \"server\", an offset such as \"+02:00\", or a name such as \"Europe/Berlin\"",
+        );
+    }
+}
+
+fn queue(config: &Config, found: &mut Found) {
+    let queue = &config.queue;
+    if !has_scheme(queue.url.expose(), &["sqlite", "amqp", "amqps"]) {
+        refuse(found, "queue.url", "must begin with sqlite://, amqp:// or amqps://");
+    }
+    let prefix_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !(1..=64).contains(&queue.prefix.len()) || !queue.prefix.chars().all(prefix_char) {
+        refuse(found, "queue.prefix", "is 1 to 64 letters, digits, dots, underscores and hyphens");
+    }
+    if queue.prefetch == 0 {
+        refuse(found, "queue.prefetch", "must be positive: 0 would mean without limit");
+    }
+    if !(1..=10_000).contains(&queue.delivery_limit) {
+        refuse(found, "queue.delivery_limit", "must be 1 to 10000");
+    }
+    let delays = &queue.retry_delays;
+    let repeated = delays.iter().enumerate().any(|(i, delay)| delays[..i].contains(delay));
+    if delays.is_empty() || delays.len() > 20 {
+        refuse(found, "queue.retry_delays", "needs 1 to 20 delays");
+    } else if delays.iter().any(|delay| delay.is_zero() || *delay > 24 * HOUR) {
+        refuse(found, "queue.retry_delays", "every delay must be more than 0 and at most 24h");
+    } else if repeated {
+        refuse(found, "queue.retry_delays", "names a delay twice: each step has a wait queue of its own");
+    }
+}
+
+fn worker(config: &Config, found: &mut Found) {
+    let worker = &config.worker;
+    if !(1..=64).contains(&worker.pipelines) {
+        refuse(found, "worker.pipelines", "must be 1 to 64");
+    }
+    if !(1..=10_000).contains(&worker.batch_size) {
+        refuse(found, "worker.batch_size", "must be 1 to 10000");
+    } else if worker.batch_size > usize::from(config.queue.prefetch) && config.queue.prefetch > 0 {
+        let prefetch = config.queue.prefetch;
+        let message = format!("must be at most queue.prefetch ({prefetch}): a batch could never fill");
+        found.push(("worker.batch_size", message));
+    }
+    if worker.batch_bytes == 0 {
+        refuse(found, "worker.batch_bytes", "must be positive");
+    }
+    if worker.redecide_limit == 0 {
+        refuse(found, "worker.redecide_limit", "must be positive");
+    }
+    // RabbitMQ closes the channel of a consumer that has not acknowledged for 30 minutes.
+    if worker.hold >= Duration::from_secs(25 * 60) {
+        refuse(found, "worker.hold", "must be less than 25m, well below the broker's consumer timeout");
+    }
+}
+
+fn edge(config: &Config, found: &mut Found) {
+    let edge = &config.edge;
+    if !is_address(&edge.listen) {
+        refuse(found, "edge.listen", "is an address and a port, such as 127.0.0.1:8080 or [::1]:8080");
+    }
+    // RabbitMQ 4 refuses messages over 16 MiB; what the edge takes must fit the queue.
+    if edge.body_limit == 0 || edge.body_limit > 16 << 20 {
+        refuse(found, "edge.body_limit", "must be 1 byte to 16MiB");
+    }
+    if edge.max_in_flight == 0 {
+        refuse(found, "edge.max_in_flight", "must be positive");
+    }
+}
+
+fn positive(config: &Config, found: &mut Found) {
+    let durations = [
+        ("database.acquire_timeout", config.database.acquire_timeout),
+        ("database.statement_timeout", config.database.statement_timeout),
+        ("queue.confirm_timeout", config.queue.confirm_timeout),
+        ("queue.connect_timeout", config.queue.connect_timeout),
+        ("worker.hold", config.worker.hold),
+        ("worker.shutdown_timeout", config.worker.shutdown_timeout),
+        ("retention.payloads", config.retention.payloads),
+        ("retention.events", config.retention.events),
+        ("edge.request_timeout", config.edge.request_timeout),
+        ("edge.retell_tolerance", config.edge.retell_tolerance),
+    ];
+    for (key, duration) in durations {
+        if duration.is_zero() {
+            refuse(found, key, "must be more than 0");
+        }
+    }
+}
+
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
+}
+
+fn is_timezone(name: &str) -> bool {
+    if let Some(offset) = name.strip_prefix(['+', '-']) {
+        let Some((hours, minutes)) = offset.split_once(':') else { return false };
+        let digits = |text: &str, most: u8| {
+            text.len() == 2
+                && text.bytes().all(|b| b.is_ascii_digit())
+                && text.parse::<u8>().is_ok_and(|n| n <= most)
+        };
+        return digits(hours, 14) && digits(minutes, 59);
+    }
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-'))
+}
+
+fn is_address(listen: &str) -> bool {
+    if listen.parse::<std::net::SocketAddr>().is_ok() {
+        return true;
+    }
+    let host_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    listen.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && host.chars().all(host_char) && port.parse::<u16>().is_ok()
+    })
+}
+
+/// A filter of `tracing-subscriber`. Its parser takes any bare word for the name of a module, so
+/// that a misspelt level would silence everything; a bare word must be a level here.
+fn log_level(level: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let directives = level.split(',').map(str::trim);
+    for directive in directives {
+        let bare = !directive.contains(['=', '[']);
+        if bare && !LEVELS.contains(&directive.to_ascii_lowercase().as_str()) {
+            return Err(format!(
+                "{directive:?} is not a level; write error, warn, info, debug or trace, or module=level"
+            ));
+        }
+    }
+    tracing_subscriber::EnvFilter::builder().parse(level).map(drop).map_err(|error| error.to_string())
+}

@@ -1,0 +1,228 @@
+//! How single values are written: durations, sizes, secrets; and numbers and booleans that may
+//! also come as text, because the environment has only text.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A value that is never shown: `Debug` and `Serialize` print `[hidden]` (or nothing, when empty).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself: only for the code that uses it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// A URL as it may be shown and logged: the password and the parameters are replaced by `***`.
+    pub fn shown_as_url(&self) -> String {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return format!("{self:?}") };
+        // A password may hold any character, `@` and `/` too, if it was not encoded: everything up
+        // to the last `@` is taken for user and password.
+        let (user, place) = match rest.rsplit_once('@') {
+            Some((user, place)) => (user.split_once(':').map_or("***", |(name, _)| name), place),
+            None => ("", rest),
+        };
+        let user = match user {
+            "" => String::new(),
+            "***" => "***@".to_owned(),
+            name => format!("{name}:***@"),
+        };
+        let place =
+            place.split_once('?').map_or_else(|| place.to_owned(), |(place, _)| format!("{place}?***"));
+        format!("{scheme}://{user}{place}")
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { "[hidden]" })
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{self:?}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // serde's own message would quote the value that does not fit: a secret.
+        let value = <figment::value::Value as Deserialize>::deserialize(deserializer)?;
+        let text = value
+            .into_string()
+            .ok_or_else(|| D::Error::custom("expected a text (the value is not shown)"))?;
+        Ok(Self(text))
+    }
+}
+
+/// A list of secrets: a TOML array, or one text with commas between them.
+pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
+    use figment::value::Value;
+    let hidden = || D::Error::custom("expected a list of texts (the value is not shown)");
+    match <Value as Deserialize>::deserialize(deserializer)? {
+        Value::String(_, text) => {
+            Ok(text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Secret::new).collect())
+        }
+        Value::Array(_, items) => {
+            items.into_iter().map(|item| item.into_string().map(Secret::new).ok_or_else(hidden)).collect()
+        }
+        _ => Err(hidden()),
+    }
+}
+
+/// A number, or a text that is one.
+pub(super) fn number<'de, D, N>(deserializer: D) -> Result<N, D::Error>
+where
+    D: Deserializer<'de>,
+    N: TryFrom<i128> + fmt::Debug,
+{
+    use figment::value::Value;
+    let value = <Value as Deserialize>::deserialize(deserializer)?;
+    let number = match &value {
+        Value::String(_, text) => text.trim().parse::<i128>().ok(),
+        Value::Num(_, num) => num.to_i128().or_else(|| num.to_u128().and_then(|n| i128::try_from(n).ok())),
+        _ => None,
+    };
+    let number = number.ok_or_else(|| D::Error::custom("expected a whole number"))?;
+    N::try_from(number).map_err(|_| D::Error::custom(format!("{number} is out of range")))
+}
+
+/// A boolean, or the text `true` or `false`.
+pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    use figment::value::Value;
+    match <Value as Deserialize>::deserialize(deserializer)? {
+        Value::Bool(_, b) => Ok(b),
+        Value::String(_, text) if text.trim() == "true" => Ok(true),
+        Value::String(_, text) if text.trim() == "false" => Ok(false),
+        _ => Err(D::Error::custom("expected true or false")),
+    }
+}
+
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// A value as text, so that a bare number gets the same answer as one in quotes.
+fn as_text(value: &figment::value::Value) -> String {
+    use figment::value::{Num, Value};
+    match value {
+        Value::String(_, text) => text.clone(),
+        Value::Num(_, Num::F64(number)) => number.to_string(),
+        Value::Num(_, number) => number.to_i128().map(|n| n.to_string()).unwrap_or_default(),
+        Value::Bool(_, flag) => flag.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = DURATION_UNITS.iter().find(|(unit, _)| *unit == text[digits..].trim());
+    let millis =
+        text[..digits].parse::<u64>().ok().zip(unit).and_then(|(n, (_, factor))| n.checked_mul(*factor));
+    millis
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("{text:?} is not a duration; write 500ms, 5s, 2m, 1h or 30d"))
+}
+
+fn show_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let unit = DURATION_UNITS
+        .iter()
+        .rev()
+        .find(|(_, factor)| millis != 0 && millis.is_multiple_of(u128::from(*factor)));
+    let (unit, factor) = unit.unwrap_or(&("ms", 1));
+    format!("{}{unit}", millis / u128::from(*factor))
+}
+
+/// `5s`, `500ms`, `2m`, `1h`, `30d`
+pub(super) mod duration {
+    use super::{Deserialize, Deserializer, Duration, Serializer, as_text, parse_duration, show_duration};
+    use figment::value::Value;
+    use serde::de::Error as _;
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        parse_duration(&as_text(&<Value as Deserialize>::deserialize(deserializer)?))
+            .map_err(D::Error::custom)
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&show_duration(*duration))
+    }
+}
+
+/// A list of durations: a TOML array, or one text with commas between them.
+pub(super) mod durations {
+    use super::{Deserialize, Deserializer, Duration, Serializer, as_text, parse_duration, show_duration};
+    use figment::value::Value;
+    use serde::de::Error as _;
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Duration>, D::Error> {
+        let texts = match <Value as Deserialize>::deserialize(deserializer)? {
+            Value::String(_, text) => {
+                text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+            }
+            Value::Array(_, items) => items.iter().map(as_text).collect(),
+            other => vec![as_text(&other)],
+        };
+        texts.iter().map(|text| parse_duration(text).map_err(D::Error::custom)).collect()
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        durations: &[Duration],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(durations.iter().map(|d| show_duration(*d)))
+    }
+}
+
+/// `4096`, `64KiB`, `1MiB`
+pub(super) mod bytes {
+    use super::{Deserialize, Deserializer, Serializer, as_text};
+    use figment::value::Value;
+    use serde::de::Error as _;
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<usize, D::Error> {
+        let text = as_text(&<Value as Deserialize>::deserialize(deserializer)?);
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let factor = match text[digits..].trim() {
+            "" => Some(1),
+            "KiB" => Some(1 << 10),
+            "MiB" => Some(1 << 20),
+            _ => None,
+        };
+        let size = text[..digits].parse::<usize>().ok().zip(factor).and_then(|(n, f)| n.checked_mul(f));
+        size.ok_or_else(|| D::Error::custom(format!("{text:?} is not a size; write 4096, 64KiB or 1MiB")))
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` passes a reference")]
+    pub(in super::super) fn serialize<S: Serializer>(size: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+        match size {
+            size if *size > 0 && size.is_multiple_of(1 << 20) => {
+                serializer.serialize_str(&format!("{}MiB", size >> 20))
+            }
+            size if *size > 0 && size.is_multiple_of(1 << 10) => {
+                serializer.serialize_str(&format!("{}KiB", size >> 10))
+            }
+            size => serializer.serialize_str(&size.to_string()),
+        }
+    }
+}

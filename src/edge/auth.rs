@@ -1,0 +1,125 @@
+//! Who may post. A credential that is given must be right; without one, only
+//! `edge.allow_unsigned` lets a request in. A credential of a kind for which nothing is configured
+//! proves nothing, and counts as none.
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use super::problem::{BEARER, Problem};
+use super::signature::{self, Refusal};
+use super::state::Edge;
+use crate::config::Secret;
+
+const GATEWAY_SIGNATURE: &str = "x-hostmatch-signature";
+const CALCOM_SIGNATURE: &str = "x-cal-signature-256";
+const RETELL_SIGNATURE: &str = "x-retell-signature";
+
+const CALCOM_CHALLENGE: &str = "HMAC-SHA256 realm=\"hostmatch\", header=\"x-cal-signature-256\"";
+const RETELL_CHALLENGE: &str = "HMAC-SHA256 realm=\"hostmatch\", header=\"x-retell-signature\"";
+
+/// What Cal.com sends in place of a signature when the webhook has no secret.
+const NO_SECRET: &str = "no-secret-provided";
+
+/// What is known before the body has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// A bearer token has proven who it is.
+    Proven,
+    /// The body has to be looked at.
+    Unproven,
+}
+
+/// Checks the gateway's bearer token, if there is one, before its body is taken in.
+///
+/// # Errors
+/// 401 for a token that is not known, 503 when the tokens cannot be read.
+pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap) -> Result<Before, Problem> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Before::Unproven) };
+    if !edge.tokens.is_configured() {
+        return Ok(Before::Unproven);
+    }
+    let token = header.to_str().ok().and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+    });
+    let Some(token) = token else {
+        return Err(Problem::unauthorized(BEARER, "write Authorization: Bearer, a blank, and the token"));
+    };
+    match edge.tokens.has(token).await {
+        Ok(true) => Ok(Before::Proven),
+        Ok(false) => Err(Problem::unauthorized(BEARER, "this token is not known, or has been revoked")),
+        Err(error) => {
+            tracing::error!(%error, "edge.tokens_file cannot be read; no token is accepted until it can");
+            Err(Problem::unavailable("the tokens cannot be read at the moment; send it again"))
+        }
+    }
+}
+
+/// Checks the gateway's signature over the body.
+///
+/// # Errors
+/// 401 when it is wrong, or missing while `edge.allow_unsigned` is off.
+pub(super) fn gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+    let keys = &edge.config.gateway_secrets;
+    match headers.get(GATEWAY_SIGNATURE).filter(|_| any(keys)) {
+        Some(header) => signature::gateway(header.to_str().unwrap_or_default(), body, keys)
+            .map_err(|_| Problem::unauthorized(BEARER, "x-hostmatch-signature does not belong to this body")),
+        None if edge.config.allow_unsigned => Ok(()),
+        None => {
+            let detail = "send a bearer token that is known here, or x-hostmatch-signature: \
+                          the HMAC-SHA256 of the body, in hex";
+            Err(Problem::unauthorized(BEARER, detail))
+        }
+    }
+}
+
+/// Whether the request says that Retell sends it.
+pub(super) fn is_from_retell(headers: &HeaderMap) -> bool {
+    headers.contains_key(RETELL_SIGNATURE)
+}
+
+/// Checks Retell's signature over the body.
+///
+/// # Errors
+/// 401 when it is wrong or its time is off; also without a key, unless `edge.allow_unsigned` is on.
+pub(super) fn retell(edge: &Edge, headers: &HeaderMap, body: &[u8], now_ms: i64) -> Result<(), Problem> {
+    let (keys, tolerance) = (&edge.config.retell_api_keys, edge.config.retell_tolerance);
+    let refuse = |detail: &str| Err(Problem::unauthorized(RETELL_CHALLENGE, detail));
+    if !any(keys) {
+        let detail = "no edge.retell_api_keys are configured, so that no webhook of Retell's can be checked";
+        return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
+    }
+    let header = headers.get(RETELL_SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match signature::retell(header, body, keys, tolerance, now_ms) {
+        Ok(()) => Ok(()),
+        Err(Refusal::Wrong) => refuse("x-retell-signature does not belong to this body"),
+        Err(Refusal::Stale) => {
+            refuse("the time in x-retell-signature is too far from now; compare the clocks")
+        }
+    }
+}
+
+/// Checks Cal.com's signature over the body.
+///
+/// # Errors
+/// 401 when it is wrong, missing or `no-secret-provided`; also without a secret of ours, unless
+/// `edge.allow_unsigned` is on.
+pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+    let keys = &edge.config.calcom_secrets;
+    let refuse = |detail: &str| Err(Problem::unauthorized(CALCOM_CHALLENGE, detail));
+    let header = headers.get(CALCOM_SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if header == NO_SECRET {
+        return refuse(
+            "this webhook has no secret; give it one in Cal.com, and the same in edge.calcom_secrets",
+        );
+    }
+    if !any(keys) {
+        let detail = "no edge.calcom_secrets are configured, so that no webhook of Cal.com's can be checked";
+        return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
+    }
+    signature::calcom(header, body, keys)
+        .or_else(|_| refuse("x-cal-signature-256 is missing, or does not belong to this body"))
+}
+
+fn any(keys: &[Secret]) -> bool {
+    keys.iter().any(|key| !key.expose().is_empty())
+}

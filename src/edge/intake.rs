@@ -1,0 +1,189 @@
+//! From bytes to a message in the queue.
+//!
+//! The message's id is the event's id: the sender's own, or the hash that decoding makes of the
+//! event. Either is the same when the same event comes again, and so it is told as a repeat.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use serde::Serialize;
+use time::OffsetDateTime;
+use tokio::time::{Instant, timeout_at};
+
+use super::problem::Problem;
+use super::state::Edge;
+use crate::event::{Decoded, Envelope, Malformed, decode};
+use crate::queue::{Message, header};
+
+/// The routing key of what is no event of a known type.
+const UNKNOWN: &str = "unknown";
+const TRACEPARENT: &str = "traceparent";
+
+static NO_HEADERS: LazyLock<BTreeMap<String, String>> = LazyLock::new(BTreeMap::new);
+
+/// What became of one event.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Receipt {
+    /// The event's id.
+    pub(super) id: String,
+    /// What was done with it.
+    pub(super) status: Status,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    /// It is durably in the queue.
+    Queued,
+    /// There is nothing to do for it, and it went nowhere.
+    Ignored,
+}
+
+/// An event that has been looked at: what will be answered, and what is to be queued.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) receipt: Receipt,
+    pub(super) message: Option<Message>,
+}
+
+/// When a request came, and what of its headers travels along.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) at_ms: i64,
+}
+
+impl<'a> Arrived<'a> {
+    /// Now.
+    pub(super) fn now(headers: &'a HeaderMap) -> Self {
+        let at_ms = OffsetDateTime::now_utc().unix_timestamp_nanos().div_euclid(1_000_000);
+        Self { headers, at_ms: i64::try_from(at_ms).unwrap_or(i64::MAX) }
+    }
+
+    /// Looks at one event.
+    ///
+    /// # Errors
+    /// When it cannot be read; see [`Arrived::take_anything`].
+    pub(super) fn take(self, body: Bytes) -> Result<Arrival, Malformed> {
+        Ok(match self.decode(&body)? {
+            Decoded::Event(event) => self.queued(body, event.id.to_string(), Some(event.event_type)),
+            Decoded::Ignored(ignored) => {
+                let receipt = Receipt { id: ignored.id.to_string(), status: Status::Ignored };
+                Arrival { receipt, message: None }
+            }
+        })
+    }
+
+    /// Looks at one event that is never refused for its content: what cannot be read is queued
+    /// all the same.
+    pub(super) fn take_anything(self, body: Bytes) -> Arrival {
+        self.take(body.clone()).unwrap_or_else(|malformed| {
+            // Names no value of the event; the id may be all that its sender can look for.
+            tracing::warn!(problem = %malformed, "queued what cannot be read: it will be a dead letter");
+            let id = malformed.hints.id.map(|id| id.to_string()).unwrap_or_default();
+            self.queued(body, id, None)
+        })
+    }
+
+    fn decode(self, body: &[u8]) -> Result<Decoded, Malformed> {
+        // No header of a request stands for one of ours: who posts could name any type with it.
+        decode(&Envelope {
+            body,
+            headers: &NO_HEADERS,
+            routing_key: "",
+            message_type: None,
+            message_id: None,
+            correlation_id: None,
+            timestamp_ms: None,
+            first_seen_ms: self.at_ms,
+        })
+    }
+
+    fn queued(self, body: Bytes, id: String, event_type: Option<String>) -> Arrival {
+        let mut headers = BTreeMap::from([(header::FIRST_SEEN.to_owned(), self.at_ms.to_string())]);
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(trace) = text(TRACEPARENT).filter(|trace| is_traceparent(trace)) {
+            headers.insert(TRACEPARENT.to_owned(), trace.to_owned());
+        }
+        let message = Message {
+            body,
+            headers,
+            routing_key: event_type.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
+            message_type: event_type,
+            message_id: Some(id.clone()),
+            correlation_id: None,
+            content_type: Some("application/json".to_owned()),
+            // AMQP keeps whole seconds; first-seen has the same in milliseconds.
+            timestamp_ms: None,
+        };
+        Arrival { receipt: Receipt { id, status: Status::Queued }, message: Some(message) }
+    }
+}
+
+/// Puts the messages into the queue and waits until it has them for good.
+///
+/// # Errors
+/// 503 when that is not sure. Some may be in the queue all the same: their ids tell a repeat.
+pub(super) async fn publish(edge: &Edge, messages: Vec<Message>, deadline: Instant) -> Result<(), Problem> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let (count, publisher) = (messages.len(), edge.publisher.clone());
+    let publishing = edge.publishing.spawn(async move { publisher.publish(messages).await });
+    match timeout_at(deadline, publishing).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(%error, count, "the queue did not take what was posted");
+            Err(Problem::unavailable("the queue cannot take it at the moment; send it again"))
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, count, "publishing broke off");
+            Err(Problem::internal())
+        }
+        Err(_) => {
+            tracing::warn!(count, "the queue did not take what was posted within edge.request_timeout");
+            Err(Problem::unavailable("the queue did not confirm it in time; send it again"))
+        }
+    }
+}
+
+/// W3C trace context, version 00 or what is read like it: four fields of lower-case hex, of which
+/// neither id is all zeros.
+fn is_traceparent(text: &str) -> bool {
+    let fields: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = fields[..] else { return false };
+    let hex = |field: &str, len| {
+        field.len() == len && field.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let zero = |field: &str| field.bytes().all(|b| b == b'0');
+    hex(version, 2)
+        && version != "ff"
+        && hex(trace, 32)
+        && !zero(trace)
+        && hex(parent, 16)
+        && !zero(parent)
+        && hex(flags, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_valid_traceparent_travels_along() {
+        assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for wrong in [
+            "",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-extra",
+        ] {
+            assert!(!is_traceparent(wrong), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What lies around every route: the log line, and how many requests may be in progress.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::intake::Receipt;
+use super::problem::Problem;
+use super::state::Edge;
+
+/// What a route wants to stand in the log line.
+#[derive(Clone, Debug)]
+pub(super) struct Noted {
+    events: usize,
+    event_id: Option<String>,
+    bytes: usize,
+}
+
+impl Noted {
+    /// A request with one event.
+    pub(super) fn one(receipt: &Receipt, bytes: usize) -> Self {
+        Self { events: 1, event_id: Some(receipt.id.clone()), bytes }
+    }
+
+    /// A request with any number of events; only a single one is named.
+    pub(super) fn of(receipts: &[Receipt], bytes: usize) -> Self {
+        match receipts {
+            [receipt] => Self::one(receipt, bytes),
+            _ => Self { events: receipts.len(), event_id: None, bytes },
+        }
+    }
+}
+
+/// One line for each request. The route stands for the path, which anybody may choose.
+pub(super) async fn log(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let (status, ms) = (response.status().as_u16(), start.elapsed().as_millis());
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let noted = response.extensions().get::<Noted>();
+    let (events, bytes) = (noted.map(|noted| noted.events), noted.map(|noted| noted.bytes));
+    // Debug, because an id is the sender's text: a line break in it must not make a log line.
+    let event_id = noted.and_then(|noted| noted.event_id.as_deref()).map(tracing::field::debug);
+    if response.status().is_server_error() {
+        tracing::warn!(%method, route, status, ms, events, event_id, bytes, "request failed");
+    } else if route.starts_with("/health/") {
+        tracing::debug!(%method, route, status, ms, "request");
+    } else {
+        tracing::info!(%method, route, status, ms, events, event_id, bytes, "request");
+    }
+    response
+}
+
+/// Lets a request in if there is room; else it is answered 429 at once, before its body is read.
+pub(super) async fn admit(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    match edge.in_flight.try_acquire() {
+        Ok(_permit) => next.run(request).await,
+        Err(_) => Problem::busy().into_response(),
+    }
+}

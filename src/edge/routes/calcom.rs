@@ -1,0 +1,26 @@
+//! `POST /webhooks/calcom`: Cal.com's own webhooks.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::answer;
+use crate::edge::auth;
+use crate::edge::body;
+use crate::edge::intake::Arrived;
+use crate::edge::problem::Problem;
+use crate::edge::state::Edge;
+
+/// 200 once it is durably queued, or when there is nothing to do for its trigger (PING and those
+/// that we do not know). What cannot be read is queued too: Cal.com sends nothing twice.
+pub(in crate::edge) async fn calcom(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
+    let bytes = body::read(&edge, request, deadline).await?;
+    auth::calcom(&edge, &headers, &bytes)?;
+    let size = bytes.len();
+    answer(&edge, Arrived::now(&headers).take_anything(bytes), size, deadline).await
+}

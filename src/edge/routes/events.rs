@@ -1,0 +1,141 @@
+//! `POST /v1/events`: one event, an array of them, or NDJSON. All or nothing: when one of them
+//! cannot be read, none is queued, and the answer says which one and where.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::edge::auth::{self, Before};
+use crate::edge::body;
+use crate::edge::intake::{Arrival, Arrived, Receipt, publish};
+use crate::edge::layers::Noted;
+use crate::edge::problem::Problem;
+use crate::edge::state::Edge;
+
+/// The answer: a receipt for each event, in the order in which they were sent.
+#[derive(Serialize)]
+struct Accepted {
+    events: Vec<Receipt>,
+}
+
+/// 202 with the ids once all events are durably queued.
+pub(in crate::edge) async fn events(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
+    let before = auth::bearer(&edge, &headers).await?;
+    let format = Format::of(&headers)?;
+    let bytes = body::read(&edge, request, deadline).await?;
+    if before == Before::Unproven {
+        auth::gateway(&edge, &headers, &bytes)?;
+    }
+    let size = bytes.len();
+    let arrived = Arrived::now(&headers);
+    let arrivals: Vec<Arrival> =
+        split(&bytes, format)?.into_iter().map(|item| item.take(arrived)).collect::<Result<_, _>>()?;
+    let (events, messages): (Vec<_>, Vec<_>) =
+        arrivals.into_iter().map(|arrival| (arrival.receipt, arrival.message)).unzip();
+    publish(&edge, messages.into_iter().flatten().collect(), deadline).await?;
+    let noted = Noted::of(&events, size);
+    let mut response = (StatusCode::ACCEPTED, Json(Accepted { events })).into_response();
+    response.extensions_mut().insert(noted);
+    Ok(response)
+}
+
+/// How the events stand in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// One event, or an array of them.
+    Json,
+    /// One event a line.
+    Lines,
+}
+
+impl Format {
+    /// By the content type; none at all means JSON.
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let plain = |value: &str| value.trim().eq_ignore_ascii_case("identity");
+        if headers.get(CONTENT_ENCODING).is_some_and(|value| !value.to_str().is_ok_and(plain)) {
+            return Err(Problem::unsupported("send the body as it is, without Content-Encoding"));
+        }
+        let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Self::Json) };
+        let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        match value.split(';').next().unwrap_or_default().trim() {
+            "application/json" => Ok(Self::Json),
+            "application/x-ndjson" => Ok(Self::Lines),
+            _ => Err(Problem::unsupported(
+                "send application/json (one event or an array) or application/x-ndjson (one event a line)",
+            )),
+        }
+    }
+}
+
+/// One event of the body, and how its place is told.
+struct Item {
+    bytes: Bytes,
+    /// Its index, where there may be several: JSON pointers begin with it.
+    index: Option<usize>,
+    /// Its line, counted from 1 as editors do.
+    line: Option<usize>,
+}
+
+impl Item {
+    fn take(self, arrived: Arrived<'_>) -> Result<Arrival, Problem> {
+        arrived.take(self.bytes).map_err(|malformed| {
+            let pointer = match self.index {
+                Some(index) => format!("/{index}{}", malformed.pointer),
+                None => malformed.pointer,
+            };
+            let line = self.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            Problem::malformed(pointer, format!("{line}{}; nothing was queued", malformed.message))
+        })
+    }
+}
+
+/// The events of the body, each with its own bytes as they were sent.
+fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
+    let items = match format {
+        Format::Lines => lines(body),
+        Format::Json if body.trim_ascii_start().starts_with(b"[") => array(body)?,
+        Format::Json => vec![Item { bytes: body.clone(), index: None, line: None }],
+    };
+    if items.is_empty() {
+        return Err(Problem::malformed("", "there is no event in the body"));
+    }
+    Ok(items)
+}
+
+fn lines(body: &Bytes) -> Vec<Item> {
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
+    lines
+        .filter(|(_, line)| !line.is_empty())
+        .enumerate()
+        .map(|(index, (line, bytes))| Item {
+            bytes: body.slice_ref(bytes),
+            index: Some(index),
+            line: Some(line + 1),
+        })
+        .collect()
+}
+
+fn array(body: &Bytes) -> Result<Vec<Item>, Problem> {
+    let wrong = |detail: String| Problem::malformed("", format!("{detail}; nothing was queued"));
+    let text = std::str::from_utf8(body)
+        .map_err(|error| wrong(format!("the body is not UTF-8 (from byte {} on)", error.valid_up_to())))?;
+    // Only cut, not read: each event keeps its bytes, its numbers and the order of its keys.
+    let raws: Vec<&RawValue> =
+        serde_json::from_str(text).map_err(|error| wrong(format!("the body is not JSON: {error}")))?;
+    let item = |(index, raw): (usize, &RawValue)| {
+        let bytes = body.slice_ref(raw.get().as_bytes());
+        Item { bytes, index: Some(index), line: None }
+    };
+    Ok(raws.into_iter().enumerate().map(item).collect())
+}

@@ -1,0 +1,33 @@
+//! One file for each route.
+
+mod retell;
+mod calcom;
+mod events;
+mod health;
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+
+use super::intake::{Arrival, publish};
+use super::layers::Noted;
+use super::problem::Problem;
+use super::state::Edge;
+
+pub(super) use calcom::calcom;
+pub(super) use events::events;
+pub(super) use health::{live, ready};
+pub(super) use retell::retell;
+
+/// Queues a webhook's one event and answers 200 with its receipt.
+async fn answer(
+    edge: &Edge,
+    arrival: Arrival,
+    bytes: usize,
+    deadline: tokio::time::Instant,
+) -> Result<Response, Problem> {
+    publish(edge, arrival.message.into_iter().collect(), deadline).await?;
+    let noted = Noted::one(&arrival.receipt, bytes);
+    let mut response = Json(arrival.receipt).into_response();
+    response.extensions_mut().insert(noted);
+    Ok(response)
+}

@@ -1,0 +1,33 @@
+//! `POST /api/retell/webhook`: the gateway's own event, or a webhook of Retell's.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::answer;
+use crate::edge::auth::{self, Before};
+use crate::edge::body;
+use crate::edge::intake::Arrived;
+use crate::edge::problem::Problem;
+use crate::edge::state::Edge;
+
+/// 200 with the event's id once it is durably queued, or when it carries no booking (as Retell's
+/// own events do). What cannot be read is queued too.
+pub(in crate::edge) async fn retell(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
+    let from_retell = auth::is_from_retell(&headers);
+    let before = if from_retell { Before::Unproven } else { auth::bearer(&edge, &headers).await? };
+    let bytes = body::read(&edge, request, deadline).await?;
+    let arrived = Arrived::now(&headers);
+    if from_retell {
+        auth::retell(&edge, &headers, &bytes, arrived.at_ms)?;
+    } else if before == Before::Unproven {
+        auth::gateway(&edge, &headers, &bytes)?;
+    }
+    let size = bytes.len();
+    answer(&edge, arrived.take_anything(bytes), size, deadline).await
+}

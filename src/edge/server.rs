@@ -1,0 +1,116 @@
+//! The routes together, and the server around them.
+
+use std::any::Any;
+use std::future::IntoFuture as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::problem::Problem;
+use super::state::Edge;
+use super::{layers, routes};
+use crate::config::EdgeConfig;
+use crate::queue::Publisher;
+use crate::shutdown::Shutdown;
+
+/// How long answers may still take to be written once their deadline has passed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why the edge cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The file with the bearer tokens cannot be read.
+    #[error("edge.tokens_file {path:?} cannot be read: {source}; create it, or leave the key empty")]
+    Tokens {
+        /// The file as configured.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The listening socket failed.
+    #[error("the edge's listening socket failed: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// All routes of the edge, for a server of one's own. `shutdown` makes it say that it is not ready.
+pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> Router {
+    routes(&Arc::new(Edge::new(config, publisher, shutdown)))
+}
+
+/// Serves the edge on `listener` until `shutdown` is cancelled. It does not wait for the broker:
+/// while that is away, events are answered 503 and `/health/ready` says so.
+///
+/// Stopping: no new connection is taken; requests in progress have `edge.request_timeout` to end,
+/// and so have publishes whose client hung up.
+///
+/// # Errors
+/// When the tokens cannot be read at the start, or the socket fails.
+pub async fn serve(
+    config: &EdgeConfig,
+    publisher: Publisher,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), EdgeError> {
+    let edge = Arc::new(Edge::new(config, publisher, shutdown.clone()));
+    let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
+    edge.tokens.refresh().await.map_err(unreadable)?;
+    if config.allow_unsigned {
+        tracing::warn!("edge.allow_unsigned is on: anybody who reaches this port can post events");
+    }
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "the edge is listening");
+    let server =
+        axum::serve(listener, routes(&edge)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let time_is_up = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(config.request_timeout + LAST_WORDS).await;
+    };
+    tokio::pin!(time_is_up);
+    let ended_in_time = tokio::select! {
+        ended = server.into_future() => { ended?; true }
+        () = &mut time_is_up => false,
+    };
+    edge.publishing.close();
+    let published_in_time = ended_in_time
+        && tokio::select! {
+            () = edge.publishing.wait() => true,
+            () = &mut time_is_up => false,
+        };
+    if !published_in_time {
+        tracing::warn!("some requests did not end in time and are given up");
+    }
+    tracing::info!("the edge has stopped");
+    Ok(())
+}
+
+fn routes(edge: &Arc<Edge>) -> Router {
+    let posts = Router::new()
+        .route("/api/retell/webhook", post(routes::retell))
+        .route("/webhooks/calcom", post(routes::calcom))
+        .route("/v1/events", post(routes::events))
+        .route_layer(from_fn_with_state(Arc::clone(edge), layers::admit));
+    Router::new()
+        .merge(posts)
+        .route("/health/live", get(routes::live))
+        .route("/health/ready", get(routes::ready))
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(DefaultBodyLimit::max(edge.config.body_limit))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(layers::log))
+        .with_state(Arc::clone(edge))
+}
+
+/// A request that panics costs its neighbours nothing. What it panicked with may hold anything.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request panicked; this is a defect of hostmatch");
+    Problem::internal().into_response()
+}

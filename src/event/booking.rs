@@ -1,0 +1,104 @@
+//! A booking event as the rest of the program knows it, whatever shape it came in.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::host::{Host, HostSource};
+use super::ids::{AppointmentId, BookingRef, CompanyId, EventId};
+
+/// One message about one booking, or about several (a recurring one).
+#[derive(Clone, Debug, PartialEq)]
+pub struct BookingEvent {
+    /// By which repeats are told.
+    pub id: EventId,
+    /// The event's type as it was named, for example `appointment.created` or `BOOKING_CREATED`.
+    pub event_type: String,
+    /// What an event of this type may do.
+    pub kind: EventKind,
+    /// The shape that it came in.
+    pub shape: Shape,
+    /// The tenant that the event names, if it does. The appointment's own company decides.
+    pub company: Option<CompanyId>,
+    /// The appointment that the event names, if it does; then it is found by nothing else.
+    pub appointment: Option<AppointmentId>,
+    /// At least one. Exactly one where `appointment` is given.
+    pub bookings: Vec<Booking>,
+}
+
+/// What an event may do, by its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// Created, requested, rescheduled, paid, reassigned, updated: may assign staff.
+    Assigns,
+    /// Cancelled and rejected: recorded, staff never touched.
+    Records,
+}
+
+/// The shapes in which events arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// The gateway's own event.
+    Native,
+    /// Cal.com's own webhook.
+    Calcom,
+}
+
+impl Shape {
+    /// The name under which it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Calcom => "calcom",
+        }
+    }
+}
+
+/// The Cal.com booking inside an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Booking {
+    /// Its `uid`.
+    pub uid: Option<BookingRef>,
+    /// Its `id`, as text (sent as a number or a string).
+    pub id: Option<BookingRef>,
+    /// The booking that this one replaced (`rescheduledFromUid`, `rescheduleUid`).
+    pub replaces: Option<BookingRef>,
+    /// The primary host and where it was found; `None` when there is no usable one.
+    pub host: Option<(Host, HostSource)>,
+    /// The booking's own status says cancelled or rejected: then nothing is assigned, whatever the event's type.
+    pub is_off: bool,
+    /// When this was true: decides which of two events is newer.
+    pub time: EventTime,
+    /// When the booked meeting starts, in ms since 1970 (UTC).
+    pub starts_ms: Option<i64>,
+    /// The booking as it came, for the record.
+    pub raw: Value,
+}
+
+impl Booking {
+    /// The name to show and keep for this booking: the `uid`, else the `id`.
+    pub fn reference(&self) -> Option<&BookingRef> {
+        self.uid.as_ref().or(self.id.as_ref())
+    }
+}
+
+/// The time by which events about one appointment are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EventTime {
+    /// ms since 1970 (UTC).
+    pub ms: i64,
+    /// The event brought no time of its own: this is when it was published or first received.
+    pub stamped: bool,
+}
+
+/// The place of an event among those of one appointment: later is greater. At equal times one
+/// with a time of its own wins over a stamped one, then the larger id, byte order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventOrder(i64, bool, EventId);
+
+impl EventOrder {
+    /// The place of the event `id` with this time.
+    pub fn new(time: EventTime, id: &EventId) -> Self {
+        Self(time.ms, !time.stamped, id.clone())
+    }
+}

@@ -1,0 +1,70 @@
+//! Who a booking is with: the Cal.com user, and where in the event it was found.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::HostId;
+
+/// A Cal.com user that a booking is with. Absent values (null, `""`, and Cal.com's literals
+/// `unknown`, `Nameless`, `Email-less`) are `None`; texts are trimmed and without NUL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The user's id, if it is usable. Without one a host can create no mapping and no inbox row.
+    pub id: Option<HostId>,
+    /// The user's name.
+    pub name: Option<String>,
+    /// The e-mail address as sent. Webhooks and API may show different ones.
+    pub email: Option<String>,
+    /// The address of a platform-managed user without its client tag.
+    pub display_email: Option<String>,
+    /// The user's handle.
+    pub username: Option<String>,
+    /// The IANA zone of the user's profile; kept, never computed with.
+    pub time_zone: Option<String>,
+}
+
+impl Host {
+    /// A host is usable when it has a numeric id or a real e-mail address.
+    pub fn is_usable(&self) -> bool {
+        self.id.is_some() || self.email.is_some() || self.display_email.is_some()
+    }
+
+    /// The addresses to match by: `email`, then `displayEmail`, normalised, without repeats.
+    pub fn emails(&self) -> Vec<String> {
+        let mut all: Vec<String> =
+            [&self.email, &self.display_email].into_iter().flatten().map(|e| normal_email(e)).collect();
+        all.dedup();
+        all
+    }
+}
+
+/// An e-mail address for comparing: trimmed and ASCII-lower-cased. No accent folding, no
+/// stripping of `+tag`.
+pub fn normal_email(email: &str) -> String {
+    email.trim().to_ascii_lowercase()
+}
+
+/// Where in the event the primary host was found. The order is that of looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostSource {
+    /// `hosts[0]` of the booking (API version 2024-08-13, unwrapped).
+    Hosts,
+    /// `data.hosts[0]`: the API's envelope was published untouched.
+    DataHosts,
+    /// `organizer`: Cal.com's own webhooks, which carry no `hosts`.
+    Organizer,
+    /// `user`: API version 2024-04-15 and flat webhooks.
+    User,
+}
+
+impl HostSource {
+    /// The name under which it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hosts => "hosts",
+            Self::DataHosts => "data_hosts",
+            Self::Organizer => "organizer",
+            Self::User => "user",
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Pure: what is a booking event? Bytes and headers become a [`BookingEvent`], or an answer why not.
+
+mod ids;
+mod host;
+mod booking;
+mod kinds;
+mod envelope;
+mod decode;
+mod shapes;
+
+pub use booking::{Booking, BookingEvent, EventKind, EventOrder, EventTime, Shape};
+pub use decode::{Decoded, Hints, Ignored, Malformed, MalformedKind, decode};
+pub use envelope::{Envelope, TYPE_HEADER};
+pub use host::{Host, HostSource, normal_email};
+pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
+pub use kinds::{EVENT_TYPES, EventType};

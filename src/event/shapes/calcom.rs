@@ -1,0 +1,60 @@
+//! Cal.com's own webhook: `triggerEvent`, `createdAt`, and the booking in `payload`; or flat, as
+//! MEETING_STARTED and MEETING_ENDED are, with the booking's fields beside `triggerEvent`.
+
+use serde_json::Value;
+
+use super::booking::{self, Around};
+use super::fields::{self, Fault, Object};
+use super::identity;
+use crate::event::booking::{BookingEvent, Shape};
+use crate::event::decode::{Decoded, Hints, Ignored, Malformed};
+use crate::event::envelope::Envelope;
+use crate::event::host::HostSource;
+use crate::event::ids::EventId;
+use crate::event::kinds;
+
+const PAYLOAD: &str = "payload";
+
+/// Reads a webhook. A trigger that we do not act on is ignored, whatever it carries: Cal.com adds
+/// new ones, and sends all of them to a subscription that asks for all.
+pub(super) fn decode(envelope: &Envelope<'_>, body: Object) -> Result<Decoded, Malformed> {
+    let (id, hints) = identify(envelope, &body);
+    read(envelope, body, id, &hints).map_err(|fault| fault.with(hints))
+}
+
+fn identify(envelope: &Envelope<'_>, body: &Object) -> (EventId, Hints) {
+    let event_type = identity::event_type(envelope, body.get("triggerEvent").and_then(Value::as_str));
+    let booking = match body.get(PAYLOAD) {
+        Some(payload) => booking::peek(payload),
+        None => booking::peek_object(body),
+    };
+    let id = identity::event_id(envelope, Some(body), event_type.as_deref(), booking.as_ref());
+    (id.clone(), Hints { id: Some(id), event_type, booking, company: None })
+}
+
+fn read(envelope: &Envelope<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
+    let Some(name) = hints.event_type.clone() else {
+        return Err(Fault::at("/triggerEvent", "triggerEvent must be a text that names the trigger"));
+    };
+    let shape = Shape::Calcom;
+    let Some(known) = kinds::find(&name) else {
+        return Ok(Decoded::Ignored(Ignored { id, event_type: name, shape }));
+    };
+    // In a flat body createdAt is when the booking was made, long before this was sent.
+    let times: &[&str] = if body.contains_key(PAYLOAD) { &["createdAt"] } else { &[] };
+    let time = identity::event_time(envelope, &body, times);
+    let (raw, pointer) = match body.remove(PAYLOAD) {
+        Some(payload) => (payload, format!("/{PAYLOAD}")),
+        None if booking::has_reference(&body) => (Value::Object(body), String::new()),
+        None => return Err(Fault::at(format!("/{PAYLOAD}"), "a webhook of this trigger must carry payload")),
+    };
+    if !raw.is_object() {
+        let message = format!("payload must be an object, and not {}", fields::kind_of(&raw));
+        return Err(Fault::at(pointer, message));
+    }
+    let booking = booking::read(raw, &pointer, HostSource::Hosts, Around { time, has_appointment: false })?;
+    let (kind, bookings) = (known.kind, vec![booking]);
+    let event =
+        BookingEvent { id, event_type: name, kind, shape, company: None, appointment: None, bookings };
+    Ok(Decoded::Event(Box::new(event)))
+}

@@ -1,0 +1,197 @@
+//! Single fields of an event: what is accepted for each, and the JSON pointer where it is not.
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::{Iso8601, Rfc3339};
+
+use crate::event::decode::{Hints, Malformed, MalformedKind};
+use crate::event::ids::BookingRef;
+
+/// A JSON object.
+pub(super) type Object = Map<String, Value>;
+
+/// A reason why a message is malformed, before the hints are added.
+#[derive(Debug)]
+pub(super) struct Fault {
+    kind: MalformedKind,
+    pointer: String,
+    message: String,
+}
+
+impl Fault {
+    /// Something is wrong at `pointer`. `message` names no value of the event.
+    pub(super) fn new(kind: MalformedKind, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, pointer: pointer.into(), message: message.into() }
+    }
+
+    /// The common case: [`MalformedKind::Malformed`].
+    pub(super) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(MalformedKind::Malformed, pointer, message)
+    }
+
+    /// Together with what could be read all the same.
+    pub(super) fn with(self, hints: Hints) -> Malformed {
+        Malformed { kind: self.kind, pointer: self.pointer, message: self.message, hints: Box::new(hints) }
+    }
+}
+
+/// What kind of JSON value this is, for an error text that does not show the value.
+pub(super) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A field that is there and not null.
+pub(super) fn present<'a>(object: &'a Object, key: &str) -> Option<&'a Value> {
+    object.get(key).filter(|value| !value.is_null())
+}
+
+/// A key of a gateway table: a positive whole number, or a text that is one.
+///
+/// # Errors
+/// For everything else that is not null.
+pub(super) fn positive(object: &Object, key: &str) -> Result<Option<i64>, Fault> {
+    let Some(value) = present(object, key) else { return Ok(None) };
+    whole_number(value).filter(|number| *number > 0).map(Some).ok_or_else(|| {
+        Fault::at(
+            format!("/{key}"),
+            format!(
+                "{key} must be a positive whole number, or a text that is one, and not {}",
+                kind_of(value)
+            ),
+        )
+    })
+}
+
+/// A whole number, or a text of digits that is one.
+pub(super) fn whole_number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => {
+            let digits = text.trim();
+            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+        }
+        _ => None,
+    }
+}
+
+/// A reference to a booking: a text, or a whole number. Null and blank are absent.
+///
+/// # Errors
+/// For another type, and for a text that no column can hold.
+pub(super) fn reference(object: &Object, key: &str, pointer: &str) -> Result<Option<BookingRef>, Fault> {
+    let Some(value) = present(object, key) else { return Ok(None) };
+    let at = |message: String| Fault::at(format!("{pointer}/{key}"), message);
+    match value {
+        Value::String(text) if text.trim().is_empty() => Ok(None),
+        Value::String(text) => BookingRef::new(text)
+            .map(Some)
+            .ok_or_else(|| at(format!("{key} is longer than 255 bytes or contains a NUL character"))),
+        Value::Number(number) if number.is_i64() || number.is_u64() => {
+            Ok(BookingRef::new(&number.to_string()))
+        }
+        other => Err(at(format!("{key} must be a text or a whole number, and not {}", not_whole(other)))),
+    }
+}
+
+fn not_whole(value: &Value) -> &'static str {
+    if value.is_number() { "a fraction or a number of this size" } else { kind_of(value) }
+}
+
+/// A time, in ms since 1970 (UTC): RFC 3339 or ISO 8601 with an offset. Everything else is absent,
+/// and so is a year that no DATETIME column holds.
+pub(super) fn time_ms(object: &Object, key: &str) -> Option<i64> {
+    let text = object.get(key)?.as_str()?.trim();
+    let time = OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| OffsetDateTime::parse(text, &Iso8601::PARSING))
+        .ok()?;
+    let ms = i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
+    (0..YEAR_10000_MS).contains(&ms).then_some(ms)
+}
+
+/// 10000-01-01T00:00:00Z.
+const YEAR_10000_MS: i64 = 253_402_300_800_000;
+
+/// A text as a person reads it: without control characters, trimmed. Blank is absent.
+pub(super) fn clean_text(object: &Object, key: &str) -> Option<String> {
+    let text = object.get(key)?.as_str()?;
+    let visible: String = text
+        .chars()
+        // A tab between two names is a blank; a NUL is nothing.
+        .map(|c| if c.is_control() && c.is_whitespace() { ' ' } else { c })
+        .filter(|c| !c.is_control())
+        .collect();
+    let trimmed = visible.trim();
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Object {
+        serde_json::from_value(json!({ "v": value })).unwrap()
+    }
+
+    #[test]
+    fn times_with_an_offset_are_read_and_all_others_are_absent() {
+        let read = |text: &str| time_ms(&object(json!(text)), "v");
+        assert_eq!(read("2025-10-06T08:14:03.120Z"), Some(1_759_738_443_120));
+        assert_eq!(read("2025-10-06T10:14:03.120+02:00"), Some(1_759_738_443_120));
+        assert_eq!(
+            read("2025-10-06T08:14:03+0000"),
+            Some(1_759_738_443_000),
+            "as PHP's DATE_ISO8601 writes it"
+        );
+        assert_eq!(read(" 2025-10-06T08:14:03Z "), Some(1_759_738_443_000));
+        assert_eq!(read("9999-12-31T23:59:59Z"), Some(YEAR_10000_MS - 1000));
+        for absent in [
+            "",
+            "yesterday",
+            "2025-10-06",
+            "2025-10-06T08:14:03",
+            "1969-12-31T23:59:59Z",
+            "9999-12-31T23:59:59-01:00",
+            "+999999-12-31T23:59:59Z",
+            "-999999-01-01T00:00:00Z",
+            "0000-01-01T00:00:00+23:59",
+            "2025-13-40T99:99:99Z",
+        ] {
+            assert_eq!(read(absent), None, "{absent:?}");
+        }
+        assert_eq!(time_ms(&object(json!(1_759_738_443)), "v"), None);
+    }
+
+    #[test]
+    fn whole_numbers_may_be_texts_of_digits() {
+        for (value, number) in [
+            (json!(7), Some(7)),
+            (json!(" 07 "), Some(7)),
+            (json!("9223372036854775807"), Some(i64::MAX)),
+            (json!("9223372036854775808"), None),
+            (json!(9_223_372_036_854_775_808_u64), None),
+            (json!(1.5), None),
+            (json!("+7"), None),
+            (json!(""), None),
+            (json!(true), None),
+        ] {
+            assert_eq!(whole_number(&value), number, "{value}");
+        }
+    }
+
+    #[test]
+    fn texts_lose_control_characters_and_blanks_at_their_ends() {
+        let read = |text: &str| clean_text(&object(json!(text)), "v");
+        assert_eq!(read(" Mara\tLind\0\u{7f} \n"), Some("Mara Lind".to_owned()));
+        assert_eq!(read("\0 \t"), None);
+        assert_eq!(read("Ж́ 🙂"), Some("Ж́ 🙂".to_owned()));
+    }
+}

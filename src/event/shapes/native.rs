@@ -1,0 +1,129 @@
+//! The gateway's own event: `event`, and in `calcom_booking` what Cal.com's API answered, bare or
+//! in the API's envelope, one booking or (for a recurring one) an array.
+
+use serde_json::Value;
+
+use super::booking::{self, Around};
+use super::fields::{self, Fault, Object};
+use super::identity;
+use crate::event::booking::{Booking, BookingEvent, Shape};
+use crate::event::decode::{Decoded, Hints, Ignored, Malformed, MalformedKind};
+use crate::event::envelope::Envelope;
+use crate::event::host::HostSource;
+use crate::event::ids::{AppointmentId, CompanyId, EventId};
+use crate::event::kinds::{self, EventType};
+
+const BOOKING: &str = "calcom_booking";
+
+/// Reads the gateway's own event. An unknown type without a booking (Retell's `call_ended`) is
+/// ignored; with one it is refused, because somebody expects it to do something.
+pub(super) fn decode(envelope: &Envelope<'_>, body: Object) -> Result<Decoded, Malformed> {
+    let (id, hints) = identify(envelope, &body);
+    read(envelope, body, id, &hints).map_err(|fault| fault.with(hints))
+}
+
+fn identify(envelope: &Envelope<'_>, body: &Object) -> (EventId, Hints) {
+    let event_type = identity::event_type(envelope, body.get("event").and_then(Value::as_str));
+    let booking = body.get(BOOKING).and_then(booking::peek);
+    let id = identity::event_id(envelope, Some(body), event_type.as_deref(), booking.as_ref());
+    let company = fields::positive(body, "company_id").ok().flatten().map(CompanyId);
+    (id.clone(), Hints { id: Some(id), event_type, booking, company })
+}
+
+fn read(envelope: &Envelope<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
+    // The body is ours alone, so the booking is taken out of it rather than copied.
+    let raw = body.remove(BOOKING).filter(|raw| !raw.is_null());
+    let (known, raw) = match (hints.event_type.as_deref().map(|name| (name, kinds::find(name))), raw) {
+        (Some((_, Some(known))), Some(raw)) => (known, raw),
+        (Some((name, Some(_))), None) => return Err(no_booking(name)),
+        (Some((name, None)), None) => {
+            let event_type = name.to_owned();
+            return Ok(Decoded::Ignored(Ignored { id, event_type, shape: Shape::Native }));
+        }
+        (Some((name, None)), Some(_)) => return Err(unknown_type(Some(name))),
+        (None, Some(_)) => return Err(unknown_type(None)),
+        (None, None) => {
+            let message = "not an event: there is neither event (a text) nor calcom_booking nor triggerEvent";
+            return Err(Fault::at("", message));
+        }
+    };
+    let company = fields::positive(&body, "company_id")?.map(CompanyId);
+    let appointment = fields::positive(&body, "appointment_id")?.map(AppointmentId);
+    let time = identity::event_time(envelope, &body, &["occurred_at", "time", "createdAt"]);
+    let bookings = bookings(raw, Around { time, has_appointment: appointment.is_some() })?;
+    let EventType { name, kind, .. } = *known;
+    let (event_type, shape) = (name.to_owned(), Shape::Native);
+    let event = BookingEvent { id, event_type, kind, shape, company, appointment, bookings };
+    Ok(Decoded::Event(Box::new(event)))
+}
+
+fn no_booking(name: &str) -> Fault {
+    Fault::at(format!("/{BOOKING}"), format!("an event of type {name} must carry calcom_booking"))
+}
+
+/// The name is shown only when it looks like one: it may be anything that somebody sent.
+fn unknown_type(name: Option<&str>) -> Fault {
+    let looks_like_a_type = |name: &&str| {
+        name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    let message = match name {
+        Some(name) => match Some(name).filter(looks_like_a_type) {
+            Some(name) => format!("{name} is not an event type that hostmatch knows"),
+            None => "this is not an event type that hostmatch knows".to_owned(),
+        },
+        None => "nothing names the event's type: neither event (a text) nor a header nor the routing key"
+            .to_owned(),
+    };
+    Fault::new(MalformedKind::UnknownEventType, "/event", message)
+}
+
+/// A recurring booking has far fewer; more would be one transaction too large to divide.
+const MOST_BOOKINGS: usize = 500;
+
+/// `calcom_booking` is a booking, an array of them, or the API's envelope around either.
+fn bookings(mut raw: Value, around: Around) -> Result<Vec<Booking>, Fault> {
+    let pointer = format!("/{BOOKING}");
+    if let Value::Array(items) = raw {
+        return several(items, &pointer, HostSource::Hosts, around);
+    }
+    if let Some(object) = raw.as_object_mut()
+        && !booking::has_reference(object)
+    {
+        let inside = format!("{pointer}/data");
+        match object.get_mut("data") {
+            Some(Value::Array(items)) => {
+                return several(std::mem::take(items), &inside, HostSource::DataHosts, around);
+            }
+            None | Some(Value::Object(_) | Value::Null) => {}
+            Some(other) => {
+                let kind = fields::kind_of(other);
+                let message = format!("data must be a booking or an array of them, and not {kind}");
+                return Err(Fault::at(inside, message));
+            }
+        }
+    }
+    Ok(vec![booking::read(raw, &pointer, HostSource::Hosts, around)?])
+}
+
+fn several(
+    items: Vec<Value>,
+    pointer: &str,
+    hosts: HostSource,
+    around: Around,
+) -> Result<Vec<Booking>, Fault> {
+    if items.len() > MOST_BOOKINGS {
+        let message =
+            format!("there are {} bookings; send at most {MOST_BOOKINGS} in one event", items.len());
+        return Err(Fault::at(pointer, message));
+    }
+    if items.is_empty() {
+        return Err(Fault::at(pointer, "the array of bookings is empty"));
+    }
+    if around.has_appointment {
+        let message =
+            "appointment_id names one appointment, but there is an array of bookings; send one event each";
+        return Err(Fault::at("/appointment_id", message));
+    }
+    let read = |(index, item)| booking::read(item, &format!("{pointer}/{index}"), hosts, around);
+    items.into_iter().enumerate().map(read).collect()
+}

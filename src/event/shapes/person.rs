@@ -1,0 +1,125 @@
+//! Who a booking is with: the places where a host may stand, in the order of looking.
+
+use serde_json::Value;
+
+use super::fields::{self, Object};
+use crate::event::host::{Host, HostSource};
+use crate::event::ids::HostId;
+
+/// What Cal.com writes where it knows nothing. Compared exactly: these are literals of its
+/// program, and a person may well be called something similar.
+const ABSENT: [&str; 3] = ["unknown", "Nameless", "Email-less"];
+
+/// The first usable host of a booking and where it stood.
+///
+/// `places` are the objects that may be the booking, outermost first, each with the name of its
+/// `hosts`: a booking that was published in the API's envelope has two.
+pub(super) fn primary_host(places: &[(&Object, HostSource)]) -> Option<(Host, HostSource)> {
+    let hosts = places.iter().map(|(place, source)| (first_host(place), *source));
+    let organizers = places.iter().map(|(place, _)| (plain(place, "organizer"), HostSource::Organizer));
+    let users = places.iter().map(|(place, _)| (user(place), HostSource::User));
+    hosts
+        .chain(organizers)
+        .chain(users)
+        .find_map(|(host, source)| host.filter(Host::is_usable).map(|host| (host, source)))
+}
+
+fn first_host(place: &Object) -> Option<Host> {
+    place.get("hosts")?.as_array()?.first()?.as_object().map(read)
+}
+
+fn plain(place: &Object, key: &str) -> Option<Host> {
+    place.get(key)?.as_object().map(read)
+}
+
+/// `user`, whose id stands beside it as `userId` in flat webhooks.
+fn user(place: &Object) -> Option<Host> {
+    let mut host = plain(place, "user")?;
+    host.id = host.id.or_else(|| place.get("userId").and_then(host_id));
+    Some(host)
+}
+
+fn read(person: &Object) -> Host {
+    let email = |key| text(person, key).filter(|address| address.contains('@'));
+    Host {
+        id: person.get("id").and_then(host_id),
+        name: text(person, "name"),
+        email: email("email"),
+        display_email: email("displayEmail"),
+        username: text(person, "username"),
+        time_zone: text(person, "timeZone"),
+    }
+}
+
+fn host_id(value: &Value) -> Option<HostId> {
+    fields::whole_number(value).and_then(HostId::new)
+}
+
+fn text(person: &Object, key: &str) -> Option<String> {
+    fields::clean_text(person, key).filter(|text| !ABSENT.contains(&text.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn find(booking: Value) -> Option<(Host, HostSource)> {
+        primary_host(&[(booking.as_object().unwrap(), HostSource::Hosts)])
+    }
+
+    #[test]
+    fn a_host_is_usable_with_an_id_or_a_real_address() {
+        for (host, usable) in [
+            (json!({"id": 7}), true),
+            (json!({"id": " 7 "}), true),
+            (json!({"email": "mara@salon.example"}), true),
+            (json!({"displayEmail": "mara@salon.example"}), true),
+            (json!({"id": 2_147_483_647}), true),
+            (json!({"id": 2_147_483_648_i64}), false),
+            (json!({"id": 0}), false),
+            (json!({"id": -7}), false),
+            (json!({"id": 7.5}), false),
+            (json!({"id": true}), false),
+            (json!({"id": "unknown", "email": "unknown", "name": "Mara Lind"}), false),
+            (json!({"email": "Email-less", "name": "Nameless"}), false),
+            (json!({"email": "no address"}), false),
+            (json!({"email": ["mara@salon.example"]}), false),
+            (json!({}), false),
+            (json!(null), false),
+            (json!("Mara"), false),
+        ] {
+            assert_eq!(find(json!({ "hosts": [host] })).is_some(), usable, "{host}");
+        }
+    }
+
+    #[test]
+    fn literals_are_absent_only_in_their_own_spelling() {
+        let (host, _) =
+            find(json!({"hosts": [{"id": 7, "name": " Nameless ", "username": "Unknown", "timeZone": ""}]}))
+                .unwrap();
+        assert_eq!(host.name, None);
+        assert_eq!(host.username.as_deref(), Some("Unknown"));
+        assert_eq!(host.time_zone, None);
+    }
+
+    #[test]
+    fn the_first_usable_place_wins() {
+        let a = json!({"id": 1});
+        let nobody = json!({"id": "unknown", "email": "unknown"});
+        for (booking, expected) in [
+            (json!({"hosts": [a], "organizer": {"id": 2}}), Some((1, HostSource::Hosts))),
+            (json!({"hosts": [nobody], "organizer": {"id": 2}}), Some((2, HostSource::Organizer))),
+            (json!({"hosts": [nobody, a]}), None),
+            (json!({"hosts": [], "organizer": nobody, "user": {"id": 3}}), Some((3, HostSource::User))),
+            (json!({"hosts": {"0": a}, "organizer": {"id": 2}}), Some((2, HostSource::Organizer))),
+            (json!({"hosts": null, "user": {"name": "Mara"}, "userId": "4"}), Some((4, HostSource::User))),
+            (json!({"user": {"id": 3}, "userId": 4}), Some((3, HostSource::User))),
+            (json!({"user": null, "userId": 4}), None),
+        ] {
+            let found = find(booking.clone()).map(|(host, source)| (host.id.map_or(0, |id| id.0), source));
+            assert_eq!(found, expected, "{booking}");
+        }
+    }
+}

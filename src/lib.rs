@@ -1,0 +1,31 @@
+//! hostmatch finds the member of staff for every Cal.com booking.
+//!
+//! The modules, from the bottom up. A module names only modules above it in this
+//! list (of a lower layer); siblings do not know each other. `tests/it/tidy.rs` holds that.
+//!
+//! | layer | modules | what |
+//! |---|---|---|
+//! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`] | plain data; the present; growing delays; the stop signal |
+//! | 1 | [`event`], [`telemetry`] | pure: what is a booking event? · logs |
+//! | 2 | [`matching`] | pure: who is this host? |
+//! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
+//! | 4 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
+//! | 5 | [`cli`] | names everything; only `main.rs` names it |
+
+pub mod config;
+pub mod clock;
+pub mod delay;
+pub mod shutdown;
+
+pub mod event;
+pub mod telemetry;
+
+pub mod matching;
+
+pub mod store;
+pub mod queue;
+
+pub mod worker;
+pub mod edge;
+
+pub mod cli;

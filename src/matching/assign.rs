@@ -1,0 +1,208 @@
+//! Decides one appointment: may the answer be written, and what does our own row say then?
+
+use super::changes::{Assignment, HostBearing};
+use super::directory::HostKey;
+use super::guard::{self, Change, Holder};
+use super::outcome::Outcome;
+use super::plan::{Plan, Verdict};
+use super::resolver::{Resolution, Review};
+use super::strategy::{Candidate, Origin};
+use crate::config::Overwrite;
+use crate::event::{AppointmentId, Booking, CompanyId, Host, HostId, StaffId};
+
+impl Plan<'_> {
+    /// An event without a usable host: kept with the appointment only while there is none with one.
+    pub(super) fn note(&mut self, id: AppointmentId, booking: &Booking, outcome: Outcome) {
+        let Some(appointment) = self.state.appointments.get_mut(&id) else { return };
+        if appointment.assignment.as_ref().is_none_or(|assignment| assignment.newest.is_none()) {
+            appointment.assignment =
+                Some(fresh(id, appointment.company, booking, None, outcome, self.policy.now_ms));
+            self.assignments.insert(id);
+        }
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        id: AppointmentId,
+        company: CompanyId,
+        booking: &Booking,
+        host: &Host,
+        bearing: HostBearing,
+    ) -> Verdict {
+        let key = host.id.map(|host_id| (company, host_id));
+        let mut resolution = self.resolver.resolve(host, company, &self.state.directory);
+        let mut learned = None;
+        match (&mut resolution, key) {
+            (Resolution::Matched { candidate, .. }, Some(key)) => {
+                if let Origin::Match(source) = candidate.origin {
+                    candidate.origin = Origin::Mapping(self.learn(key, candidate, source, host));
+                    learned = Some(key);
+                }
+            }
+            (Resolution::NeedsReview { review, suggestions }, Some(key)) => {
+                self.ask(key, host, &bearing, Some(*review), suggestions);
+            }
+            (Resolution::Unmatched, Some(key)) => self.ask(key, host, &bearing, None, &[]),
+            // Without an id there is nothing that a mapping or an inbox row could be kept under.
+            (_, None) => {}
+        }
+        let newest = self.state.appointments.get(&id).and_then(|a| a.assignment.as_ref()?.newest.as_ref());
+        let stale = newest.is_some_and(|newest| bearing.order() < newest.order());
+        let verdict = if stale {
+            Verdict::Decided(Outcome::Stale, None)
+        } else {
+            self.apply(id, Some((booking, bearing)), &resolution)
+        };
+        if let Some(key) = learned {
+            self.redecide(key);
+        }
+        verdict
+    }
+
+    /// Writes a resolution to an appointment, as far as the guards allow. `newer`: the booking and
+    /// the event that are decided now; without them the appointment's own newest event is decided again.
+    fn apply(
+        &mut self,
+        id: AppointmentId,
+        newer: Option<(&Booking, HostBearing)>,
+        resolution: &Resolution,
+    ) -> Verdict {
+        let overwrite = self.policy.overwrite;
+        let Some(appointment) = self.state.appointments.get_mut(&id) else { return Verdict::NotYet };
+        let before = (appointment.staff.clone(), appointment.host_id);
+        let old = appointment.assignment.take();
+        let ours = old.as_ref().and_then(|assignment| assignment.staff.clone());
+        let previous = old.as_ref().and_then(|assignment| assignment.newest.clone());
+        let holder = Holder::of(appointment.staff.as_ref(), ours.as_ref());
+        let is_repeat = newer.as_ref().is_some_and(|(_, bearing)| previous.as_ref() == Some(bearing));
+
+        let mut row = match (newer, old.clone()) {
+            (Some((booking, bearing)), _) => {
+                let mine = previous.as_ref().and_then(|previous| previous.host_id);
+                appointment.host_id = match bearing.host_id {
+                    Some(host_id) => Some(host_id),
+                    // The newest host has no id: what we wrote for an earlier one goes, the gateway's own stays.
+                    None if appointment.host_id == mine => None,
+                    None => appointment.host_id,
+                };
+                fresh(id, appointment.company, booking, Some(bearing), Outcome::Unmatched, self.policy.now_ms)
+            }
+            (None, Some(old)) => Assignment { decided_ms: self.policy.now_ms, ..old },
+            (None, None) => return Verdict::NotYet,
+        };
+        let other_host = match (&previous, &row.newest) {
+            (Some(previous), Some(newest)) => !previous.is_same_host(newest),
+            _ => false,
+        };
+        row.staff = ours;
+        let change =
+            describe(&mut row, resolution, appointment.staff.as_ref(), holder, other_host, overwrite);
+        match (change, resolution) {
+            (Change::Set, Resolution::Matched { candidate, .. }) => {
+                appointment.staff = Some(candidate.staff.clone());
+                row.staff = Some(candidate.staff.clone());
+            }
+            (Change::Clear, _) => {
+                appointment.staff = None;
+                row.staff = None;
+            }
+            _ => {}
+        }
+        self.before.entry(id).or_insert(before);
+        let (outcome, reason) = (row.outcome, row.review.map(Review::as_str));
+        if is_repeat && outcome == Outcome::Unchanged {
+            // The same event again, and nothing came of it: how it was decided first stays on record.
+            appointment.assignment = old;
+            return Verdict::Decided(outcome, reason);
+        }
+        let waits = row.waits_for();
+        appointment.assignment = Some(row);
+        self.assignments.insert(id);
+        let waited = previous.and_then(|previous| self.key_of(id, &previous));
+        if let Some(set) = waited.and_then(|key| self.waiting.get_mut(&key)) {
+            set.remove(&id);
+        }
+        if let Some(key) = waits {
+            self.waiting.entry(key).or_default().insert(id);
+        }
+        Verdict::Decided(outcome, reason)
+    }
+
+    fn key_of(&self, id: AppointmentId, bearing: &HostBearing) -> Option<HostKey> {
+        let company = self.state.appointments.get(&id)?.company;
+        bearing.host_id.and_then(HostId::new).map(|host| (company, host))
+    }
+
+    /// Decides the appointments that wait for this host again, now that it has a mapping.
+    pub(super) fn redecide(&mut self, key: HostKey) {
+        let host = Host { id: Some(key.1), ..Host::default() };
+        let resolution = self.resolver.resolve(&host, key.0, &self.state.directory);
+        if let Resolution::Matched { .. } = resolution {
+            for id in self.waiting.remove(&key).unwrap_or_default() {
+                self.apply(id, None, &resolution);
+            }
+        }
+    }
+}
+
+/// A new row for an appointment, before anything was decided.
+fn fresh(
+    appointment: AppointmentId,
+    company: CompanyId,
+    booking: &Booking,
+    newest: Option<HostBearing>,
+    outcome: Outcome,
+    decided_ms: i64,
+) -> Assignment {
+    Assignment {
+        appointment,
+        company,
+        staff: None,
+        mapping: None,
+        strategy: None,
+        confidence: None,
+        evidence: None,
+        newest,
+        outcome,
+        review: None,
+        booking: booking.reference().cloned(),
+        starts_ms: booking.starts_ms,
+        payload: Some(booking.raw.to_string()),
+        decided_ms,
+    }
+}
+
+/// Fills in what was decided and says what is to be done to `staff_id`.
+fn describe(
+    row: &mut Assignment,
+    resolution: &Resolution,
+    current: Option<&StaffId>,
+    holder: Holder,
+    other_host: bool,
+    overwrite: Overwrite,
+) -> Change {
+    let (outcome, change) = match resolution {
+        Resolution::Matched { strategy, candidate } => {
+            let Candidate { confidence, evidence, origin, staff } = candidate;
+            row.mapping = match origin {
+                Origin::Mapping(mapping) => Some(*mapping),
+                Origin::Match(_) => None,
+            };
+            row.strategy = Some((*strategy).to_owned());
+            row.confidence = Some(*confidence);
+            row.evidence = Some(evidence.clone());
+            row.review = None;
+            guard::on_match(current, staff, holder, overwrite)
+        }
+        Resolution::NeedsReview { review, .. } => {
+            row.review = Some(*review);
+            guard::on_no_match(holder, other_host, Outcome::NeedsReview, overwrite)
+        }
+        Resolution::Unmatched => {
+            row.review = None;
+            guard::on_no_match(holder, other_host, Outcome::Unmatched, overwrite)
+        }
+    };
+    row.outcome = outcome;
+    change
+}

@@ -1,0 +1,281 @@
+//! What a batch is to leave behind: rows to write, as data. Committing the same set twice leaves
+//! the same rows.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::directory::HostKey;
+use super::outcome::Outcome;
+use super::resolver::{Review, Suggestion};
+use super::strategy::{Confidence, Evidence};
+use crate::event::{
+    AppointmentId, BookingRef, CompanyId, EventId, EventOrder, EventTime, Host, HostId, HostSource, StaffId,
+};
+
+/// The actor of what the machine does, in audit rows. Everything else is a person's doing.
+pub const WORKER: &str = "worker";
+
+/// The effect of a batch, each list in key order: workers that take locks in the same order
+/// cannot deadlock each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChangeSet {
+    /// What changes in `calcom_host_mappings`, with the audit row for each.
+    pub mappings: Vec<MappingChange>,
+    /// What changes in the gateway's `appointments`.
+    pub appointments: Vec<AppointmentWrite>,
+    /// Our own row for each appointment.
+    pub assignments: Vec<Assignment>,
+    /// Hosts that need a person, or no longer do.
+    pub inbox: Vec<InboxRow>,
+    /// One slim row per event.
+    pub events: Vec<EventRow>,
+}
+
+/// A mapping: its row, or the one that this very batch makes for its company and host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingRef {
+    /// `calcom_host_mappings.id`
+    Row(i64),
+    /// To be made; found again by its key, of which only one can be active.
+    New(HostKey),
+}
+
+/// One change of one mapping.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MappingChange {
+    /// Switch off a mapping whose member of staff no longer counts, because another took its place.
+    Supersede {
+        /// The row.
+        row: i64,
+        /// Its audit row.
+        audit: Audit,
+    },
+    /// Make a mapping.
+    Insert {
+        /// Company and host.
+        key: HostKey,
+        /// The member of staff.
+        staff: StaffId,
+        /// The host as the event showed it.
+        host: Box<Host>,
+        /// `mapping_source`
+        source: &'static str,
+        /// `confidence_score`
+        confidence: Confidence,
+        /// `metadata`
+        metadata: Value,
+        /// Its audit row.
+        audit: Audit,
+    },
+    /// Switch a mapping of the machine's on again.
+    Reactivate {
+        /// The row.
+        row: i64,
+        /// Company and host; the company may be another than before.
+        key: HostKey,
+        /// `mapping_source`
+        source: &'static str,
+        /// `confidence_score`
+        confidence: Confidence,
+        /// Its audit row.
+        audit: Audit,
+    },
+}
+
+impl MappingChange {
+    /// The audit row of this change.
+    pub fn audit(&self) -> &Audit {
+        match self {
+            Self::Supersede { audit, .. } | Self::Insert { audit, .. } | Self::Reactivate { audit, .. } => {
+                audit
+            }
+        }
+    }
+}
+
+/// A row of `calcom_host_mapping_audits`: one for each real change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// Names the change, from the state it starts from: the same change made twice, by a
+    /// redelivery or by two workers from the same state, has the same key and leaves one row.
+    pub change_key: Uuid,
+    /// The mapping.
+    pub mapping: MappingRef,
+    /// Company and host, which outlive the mapping.
+    pub key: HostKey,
+    /// The member of staff, likewise.
+    pub staff: StaffId,
+    /// `auto_matched`, `updated`, …
+    pub action: &'static str,
+    /// The fields before.
+    pub old_values: Option<Value>,
+    /// The fields after.
+    pub new_values: Value,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// The new values of one appointment of the gateway. `updated_at` is set by the database's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppointmentWrite {
+    /// Which.
+    pub id: AppointmentId,
+    /// `staff_id`
+    pub staff: Option<StaffId>,
+    /// `calcom_host_id`
+    pub host_id: Option<i64>,
+}
+
+/// A row of `appointment_assignments`: what we know and did about one appointment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// Which.
+    pub appointment: AppointmentId,
+    /// Its company.
+    pub company: CompanyId,
+    /// Whom we assigned last; `None` when we never did, or withdrew it.
+    pub staff: Option<StaffId>,
+    /// The mapping that the last decision used or made.
+    pub mapping: Option<MappingRef>,
+    /// The strategy of the last decision that found somebody.
+    pub strategy: Option<String>,
+    /// Its confidence.
+    pub confidence: Option<Confidence>,
+    /// Its evidence.
+    pub evidence: Option<Evidence>,
+    /// The newest host-bearing event.
+    pub newest: Option<HostBearing>,
+    /// What was decided on that event (or, without one, on the last event).
+    pub outcome: Outcome,
+    /// What kept the machine from deciding.
+    pub review: Option<Review>,
+    /// The booking's name.
+    pub booking: Option<BookingRef>,
+    /// When it starts, ms since 1970.
+    pub starts_ms: Option<i64>,
+    /// The booking as it came.
+    pub payload: Option<String>,
+    /// When this was decided, ms since 1970.
+    pub decided_ms: i64,
+}
+
+impl Assignment {
+    /// The host that the appointment waits for: nobody is assigned by us, and its outcome is one
+    /// that waits.
+    pub(super) fn waits_for(&self) -> Option<HostKey> {
+        let waits = self.outcome.waits() && self.staff.is_none();
+        let host = self.newest.as_ref()?.host_id.and_then(HostId::new)?;
+        waits.then_some((self.company, host))
+    }
+}
+
+/// An event with a usable host, of a kind that may assign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostBearing {
+    /// The event.
+    pub event: EventId,
+    /// Its time.
+    pub time: EventTime,
+    /// The host's id, if it has one.
+    pub host_id: Option<i64>,
+    /// The host's first address, normalised.
+    pub host_email: Option<String>,
+    /// Where in the event the host was found.
+    pub source: String,
+}
+
+impl HostBearing {
+    pub(super) fn new(event: &EventId, time: EventTime, host: &Host, source: HostSource) -> Self {
+        let host_id = host.id.map(|id| id.0);
+        // Cut to its column here, so that what is compared is what is kept.
+        let host_email = host.emails().into_iter().next().map(|email| email.chars().take(255).collect());
+        Self { event: event.clone(), time, host_id, host_email, source: source.as_str().to_owned() }
+    }
+
+    /// Its place among the events of its appointment.
+    pub fn order(&self) -> EventOrder {
+        EventOrder::new(self.time, &self.event)
+    }
+
+    /// Two hosts are the same when their ids are equal, or, where one has none, their addresses.
+    pub fn is_same_host(&self, other: &Self) -> bool {
+        match (self.host_id, other.host_id) {
+            (Some(one), Some(two)) => one == two,
+            _ => self.host_email.is_some() && self.host_email == other.host_email,
+        }
+    }
+}
+
+/// A row of `unmatched_hosts`: a host that needs (or needed) a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboxRow {
+    /// Company and host.
+    pub key: HostKey,
+    /// The host as the newest event showed it.
+    pub host: Host,
+    /// That event.
+    pub event: EventId,
+    /// Its time.
+    pub time: EventTime,
+    /// The earliest event time, ms since 1970.
+    pub first_seen_ms: i64,
+    /// The latest event time, ms since 1970.
+    pub last_seen_ms: i64,
+    /// What is the matter; `None`: nobody was found.
+    pub review: Option<Review>,
+    /// Whom a person may accept.
+    pub suggestions: Vec<Suggestion>,
+    /// Whether somebody still has to do something.
+    pub state: InboxState,
+    /// Since when, ms since 1970.
+    pub state_changed_ms: i64,
+}
+
+/// Whether somebody still has to do something about a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InboxState {
+    /// Yes.
+    Open,
+    /// No: it has a mapping.
+    Resolved,
+    /// No: a person said so.
+    Ignored,
+}
+
+impl InboxState {
+    /// The name under which it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Resolved => "resolved",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// A row of `booking_events`: what became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// By which repeats are told.
+    pub id: EventId,
+    /// Its type, as named.
+    pub event_type: String,
+    /// The shape that it came in.
+    pub shape: &'static str,
+    /// Its (first) booking.
+    pub booking: Option<BookingRef>,
+    /// The tenant.
+    pub company: Option<CompanyId>,
+    /// The (first) appointment.
+    pub appointment: Option<AppointmentId>,
+    /// The worst outcome of its bookings.
+    pub outcome: Outcome,
+    /// A code that says more about the outcome.
+    pub reason: Option<&'static str>,
+    /// When it was first received, ms since 1970.
+    pub received_ms: i64,
+    /// When it was decided, ms since 1970.
+    pub decided_ms: i64,
+}

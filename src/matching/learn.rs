@@ -1,0 +1,155 @@
+//! Learning: an accepted match becomes a mapping, with an audit row for each real change.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::changes::{Audit, MappingChange, MappingRef};
+use super::directory::{HostKey, Mapping};
+use super::plan::Plan;
+use super::strategy::Candidate;
+use crate::event::{Host, StaffId};
+
+/// Longest texts that the mapping's columns hold, in characters.
+const COLUMNS: [(&str, usize); 4] =
+    [("calcom_name", 255), ("calcom_email", 255), ("calcom_username", 255), ("calcom_timezone", 50)];
+
+/// Names change keys; made for this purpose, never to be changed.
+const NAMESPACE: Uuid = Uuid::from_u128(0x4c6e_5d0a_9a0b_4f3e_8f53_6d1f_2b7a_90c4);
+
+impl Plan<'_> {
+    /// Makes (or switches on again) the mapping of a host to the candidate, supersedes the one
+    /// whose member of staff no longer counts, and closes the inbox row.
+    pub(super) fn learn(
+        &mut self,
+        key: HostKey,
+        candidate: &Candidate,
+        source: &'static str,
+        host: &Host,
+    ) -> MappingRef {
+        let last_audit = self.state.directory.last_audit(key);
+        let mappings = self.state.directory.mappings_mut(key);
+        if let Some(old) = mappings.iter_mut().find(|mapping| mapping.is_active) {
+            if old.staff == candidate.staff {
+                // The member of staff came back while we looked: the mapping counts again.
+                old.staff_is_valid = true;
+                return old.row;
+            }
+            old.is_active = false;
+            if let MappingRef::Row(row) = old.row {
+                let audit = Audit {
+                    change_key: change_key(key, &old.staff, "updated", last_audit),
+                    mapping: old.row,
+                    key,
+                    staff: old.staff.clone(),
+                    action: "updated",
+                    old_values: Some(json!({ "is_active": true })),
+                    new_values: json!({ "is_active": false }),
+                    reason: format!(
+                        "Superseded: staff {} is inactive, deleted, or in another company; host matched to staff {}",
+                        old.staff, candidate.staff
+                    ),
+                };
+                self.changes.mappings.push(MappingChange::Supersede { row, audit });
+            }
+        }
+        let reason = format!("Auto-matched via {source} with {}% confidence", candidate.confidence.0);
+        let mut audit = Audit {
+            change_key: change_key(key, &candidate.staff, "auto_matched", last_audit),
+            mapping: MappingRef::New(key),
+            key,
+            staff: candidate.staff.clone(),
+            action: "auto_matched",
+            old_values: None,
+            new_values: Value::Null,
+            reason,
+        };
+        let mappings = self.state.directory.mappings_mut(key);
+        let row = if let Some(known) = mappings.iter_mut().find(|mapping| mapping.staff == candidate.staff) {
+            let after = json!({
+                "company_id": key.0, "is_active": true, "mapping_source": source,
+                "confidence_score": candidate.confidence,
+            });
+            audit.old_values = Some(json!({
+                "company_id": known.made_for, "is_active": false, "mapping_source": known.source,
+                "confidence_score": known.confidence,
+            }));
+            audit.new_values = after;
+            audit.mapping = known.row;
+            (known.source, known.confidence) = (source.to_owned(), candidate.confidence);
+            (known.is_active, known.staff_is_valid, known.made_for) = (true, true, key.0);
+            if let MappingRef::Row(row) = known.row {
+                let confidence = candidate.confidence;
+                self.changes.mappings.push(MappingChange::Reactivate { row, key, source, confidence, audit });
+            }
+            known.row
+        } else {
+            mappings.push(Mapping {
+                row: MappingRef::New(key),
+                made_for: key.0,
+                company: key.0,
+                host: key.1,
+                staff: candidate.staff.clone(),
+                source: source.to_owned(),
+                confidence: candidate.confidence,
+                is_active: true,
+                staff_is_valid: true,
+                switched_off_by_person: false,
+            });
+            let (snapshot, metadata) = fitting(host, self.now_ms());
+            audit.new_values = json!({
+                "staff_id": candidate.staff, "company_id": key.0, "calcom_host_id": key.1,
+                "calcom_name": snapshot.name, "calcom_email": snapshot.email,
+                "calcom_username": snapshot.username, "calcom_timezone": snapshot.time_zone,
+                "mapping_source": source, "confidence_score": candidate.confidence, "is_active": true,
+            });
+            self.changes.mappings.push(MappingChange::Insert {
+                key,
+                staff: candidate.staff.clone(),
+                host: Box::new(snapshot),
+                source,
+                confidence: candidate.confidence,
+                metadata,
+                audit,
+            });
+            MappingRef::New(key)
+        };
+        self.close_inbox(key);
+        row
+    }
+}
+
+/// Names a change by what it is and the state that it starts from.
+fn change_key(key: HostKey, staff: &StaffId, action: &str, last_audit: i64) -> Uuid {
+    let name = format!("{}/{}/{staff}/{action}/{last_audit}", key.0, key.1);
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
+/// The host cut to the columns, absent values as `''` where the column must not be null; and the
+/// metadata, which says what was cut and keeps the original.
+fn fitting(host: &Host, now_ms: i64) -> (Host, Value) {
+    let mut cut = Vec::new();
+    let mut fit = |index: usize, text: &Option<String>| {
+        let (column, most) = COLUMNS[index];
+        text.as_ref().map(|text| {
+            if text.chars().count() <= most {
+                return text.clone();
+            }
+            cut.push(column);
+            text.chars().take(most).collect()
+        })
+    };
+    let email = host.email.as_ref().or(host.display_email.as_ref()).cloned();
+    let snapshot = Host {
+        id: host.id,
+        name: Some(fit(0, &host.name).unwrap_or_default()),
+        email: Some(fit(1, &email).unwrap_or_default()),
+        display_email: None,
+        username: fit(2, &host.username),
+        time_zone: fit(3, &host.time_zone),
+    };
+    let mut metadata = json!({ "auto_created_at_ms": now_ms, "original_host_data": host });
+    if !cut.is_empty() {
+        metadata["cut"] = json!(cut);
+    }
+    (snapshot, metadata)
+}

@@ -1,0 +1,34 @@
+//! Pure: who is this host? And what follows from it for the appointments of one batch.
+//!
+//! A [`Directory`] holds everything that was loaded; a chain of [`Strategy`]s proposes members of
+//! staff; the [`Resolver`] takes the first acceptable proposal; [`Plan`] goes through the events
+//! of a batch in order and turns the answers into a [`ChangeSet`]. Nothing here waits or fails.
+
+mod strategy;
+mod manual;
+mod existing;
+mod email;
+mod name;
+mod directory;
+mod resolver;
+mod outcome;
+mod guard;
+mod changes;
+mod plan;
+mod assign;
+mod learn;
+mod inbox;
+
+pub use changes::{
+    AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostBearing, InboxRow, InboxState,
+    MappingChange, MappingRef, WORKER,
+};
+pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
+pub use guard::Holder;
+pub use outcome::{Outcome, Reason};
+pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
+pub use resolver::{Resolution, Resolver, Review, Step, Suggestion};
+pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Rejected, Strategy};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! Goes through the events of a batch in order and works out what is to be written.
+//!
+//! Each event sees what those before it left behind, so that it makes no difference how a stream
+//! is cut into batches. When a host becomes known, the appointments that waited for it are decided
+//! again at once, so that the order of arrival makes none either.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostBearing, InboxRow};
+use super::directory::{Directory, HostKey};
+use super::outcome::{Outcome, Reason};
+use super::resolver::Resolver;
+use crate::config::Overwrite;
+use crate::event::{AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Ignored, StaffId};
+
+/// Everything that was loaded for a batch. The plan changes its copy as it goes.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Mappings and staff.
+    pub directory: Directory,
+    /// The appointments of the batch, and those that wait for its unmapped hosts.
+    pub appointments: BTreeMap<AppointmentId, Appointment>,
+    /// Inbox rows of the batch's unmapped hosts.
+    pub inbox: BTreeMap<HostKey, InboxRow>,
+    /// Recorded outcomes of the batch's events, by name (`dead_letter` is among them).
+    pub events: HashMap<EventId, String>,
+}
+
+/// One appointment of the gateway, and our own row for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Appointment {
+    /// Its company.
+    pub company: CompanyId,
+    /// `staff_id` as it is now.
+    pub staff: Option<StaffId>,
+    /// `calcom_host_id` as it is now.
+    pub host_id: Option<i64>,
+    /// What we know and did about it.
+    pub assignment: Option<Assignment>,
+}
+
+/// Which appointment a booking means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This one.
+    Found(AppointmentId),
+    /// None yet.
+    Missing,
+    /// Several have this reference: never simply the first.
+    Several,
+    /// One that belongs to no company.
+    NoCompany,
+}
+
+/// An event of the batch, and the appointments that its bookings mean.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// The event.
+    pub event: &'a BookingEvent,
+    /// One for each of its bookings.
+    pub targets: &'a [Target],
+    /// When it was first received, ms since 1970.
+    pub received_ms: i64,
+    /// An appointment that is missing is not waited for any longer: the event is ignored.
+    pub may_be_unknown: bool,
+}
+
+/// What the plan says about an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Decided; with a code that says more.
+    Decided(Outcome, Option<&'static str>),
+    /// An appointment is not there yet: the delivery is to be tried again. What could be decided, was.
+    NotYet,
+    /// A permanent failure. What could be decided, was.
+    Refused(Reason, String),
+}
+
+/// What decides beside the data.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Whose `staff_id` may be overwritten.
+    pub overwrite: Overwrite,
+    /// The present, ms since 1970.
+    pub now_ms: i64,
+}
+
+/// A batch being worked out.
+#[derive(Debug)]
+pub struct Plan<'r> {
+    pub(super) resolver: &'r Resolver,
+    pub(super) policy: Policy,
+    pub(super) state: Loaded,
+    /// `staff_id` and `calcom_host_id` as they were, of the appointments that were changed.
+    pub(super) before: BTreeMap<AppointmentId, (Option<StaffId>, Option<i64>)>,
+    pub(super) waiting: HashMap<HostKey, BTreeSet<AppointmentId>>,
+    pub(super) changes: ChangeSet,
+    pub(super) assignments: BTreeSet<AppointmentId>,
+    pub(super) inbox: BTreeSet<HostKey>,
+    events: BTreeMap<EventId, EventRow>,
+}
+
+impl<'r> Plan<'r> {
+    /// Starts from what was loaded.
+    pub fn new(state: Loaded, resolver: &'r Resolver, policy: Policy) -> Self {
+        let mut plan = Self {
+            resolver,
+            policy,
+            state,
+            before: BTreeMap::new(),
+            waiting: HashMap::new(),
+            changes: ChangeSet::default(),
+            assignments: BTreeSet::new(),
+            inbox: BTreeSet::new(),
+            events: BTreeMap::new(),
+        };
+        for (id, appointment) in &plan.state.appointments {
+            let waits = appointment.assignment.as_ref().and_then(Assignment::waits_for);
+            // One that has moved to another company waits for nobody there.
+            if let Some(key) = waits.filter(|key| key.0 == appointment.company) {
+                plan.waiting.entry(key).or_default().insert(*id);
+            }
+        }
+        plan
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.policy.now_ms
+    }
+
+    /// Decides one event. The event's row is written unless the delivery comes back.
+    pub fn event(&mut self, item: &Item<'_>) -> Verdict {
+        let event = item.event;
+        let mut verdict: Option<Verdict> = None;
+        for (booking, target) in event.bookings.iter().zip(item.targets) {
+            let next = match self.booking(event, booking, *target) {
+                Verdict::NotYet if item.may_be_unknown => {
+                    Verdict::Decided(Outcome::Ignored, Some(Reason::AppointmentNotFound.as_str()))
+                }
+                next => next,
+            };
+            verdict = Some(match (verdict, next) {
+                (None, next) => next,
+                (Some(Verdict::NotYet), _) | (_, Verdict::NotYet) => Verdict::NotYet,
+                (Some(refused @ Verdict::Refused(..)), _) | (_, refused @ Verdict::Refused(..)) => refused,
+                (Some(Verdict::Decided(one, why)), Verdict::Decided(two, _)) if one.worse(two) == one => {
+                    Verdict::Decided(one, why)
+                }
+                (_, next) => next,
+            });
+        }
+        let verdict = verdict.unwrap_or(Verdict::Decided(Outcome::Ignored, None));
+        if let Verdict::Decided(outcome, reason) = verdict {
+            let appointment = item.targets.iter().find_map(|target| match target {
+                Target::Found(id) => Some(*id),
+                _ => None,
+            });
+            let company = appointment.and_then(|id| self.state.appointments.get(&id)).map(|a| a.company);
+            self.record(EventRow {
+                id: event.id.clone(),
+                event_type: event.event_type.clone(),
+                shape: event.shape.as_str(),
+                booking: event.bookings.first().and_then(|b| b.reference().cloned()),
+                company: company.or(event.company),
+                appointment,
+                outcome,
+                reason,
+                received_ms: item.received_ms,
+                decided_ms: self.policy.now_ms,
+            });
+        }
+        verdict
+    }
+
+    /// Notes a message that carries nothing to act on.
+    pub fn ignored(&mut self, ignored: &Ignored, received_ms: i64) {
+        self.record(EventRow {
+            id: ignored.id.clone(),
+            event_type: ignored.event_type.clone(),
+            shape: ignored.shape.as_str(),
+            booking: None,
+            company: None,
+            appointment: None,
+            outcome: Outcome::Ignored,
+            reason: None,
+            received_ms,
+            decided_ms: self.policy.now_ms,
+        });
+    }
+
+    /// Decides the loaded appointments that wait for hosts which have a mapping by now.
+    pub fn redecide_waiting(&mut self) {
+        let mut keys: Vec<HostKey> = self.waiting.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.redecide(key);
+        }
+    }
+
+    /// What is to be written.
+    pub fn finish(mut self) -> ChangeSet {
+        for (id, before) in &self.before {
+            let Some(now) = self.state.appointments.get(id) else { continue };
+            if (&now.staff, &now.host_id) != (&before.0, &before.1) {
+                let (staff, host_id) = (now.staff.clone(), now.host_id);
+                self.changes.appointments.push(AppointmentWrite { id: *id, staff, host_id });
+            }
+        }
+        let rows =
+            self.assignments.iter().filter_map(|id| self.state.appointments.get(id)?.assignment.clone());
+        self.changes.assignments = rows.collect();
+        self.changes.inbox = self.inbox.iter().filter_map(|key| self.state.inbox.get(key).cloned()).collect();
+        self.changes.events = self.events.into_values().collect();
+        self.changes
+    }
+
+    /// A repeat changes the recorded outcome only when it achieved something that the event had
+    /// not: else a redelivery would turn every `assigned` into `unchanged`.
+    fn record(&mut self, row: EventRow) {
+        let known = self.state.events.get(&row.id).map(String::as_str);
+        let assigned = Outcome::Assigned.as_str();
+        let news = match known {
+            None | Some("dead_letter") => true,
+            Some(known) => row.outcome == Outcome::Assigned && known != assigned,
+        };
+        if news {
+            self.state.events.insert(row.id.clone(), row.outcome.as_str().to_owned());
+            self.events.insert(row.id.clone(), row);
+        }
+    }
+
+    fn booking(&mut self, event: &BookingEvent, booking: &Booking, target: Target) -> Verdict {
+        let host = match (event.kind, booking.is_off, &booking.host) {
+            (EventKind::Records, ..) | (_, true, _) => Err(Outcome::Recorded),
+            (_, _, None) => Err(Outcome::NoHost),
+            (_, _, Some((host, source))) => Ok((host, *source)),
+        };
+        let appointment = match (target, &host) {
+            (Target::Found(id), _) => id,
+            // Events that cannot assign never wait for an appointment, nor ask a person about one.
+            (_, Err(outcome)) => return Verdict::Decided(*outcome, None),
+            (Target::Missing, Ok(_)) => return Verdict::NotYet,
+            (Target::Several, _) => {
+                return Verdict::Decided(Outcome::NeedsReview, Some("several_appointments"));
+            }
+            (Target::NoCompany, _) => {
+                let why = "the appointment belongs to no company; set appointments.company_id and replay";
+                return Verdict::Refused(Reason::NoCompany, why.to_owned());
+            }
+        };
+        let Some(company) = self.state.appointments.get(&appointment).map(|a| a.company) else {
+            return Verdict::NotYet;
+        };
+        if let Some(claimed) = event.company.filter(|claimed| *claimed != company) {
+            let why = format!(
+                "the event names company {claimed}, but appointment {appointment} belongs to {company}"
+            );
+            return Verdict::Refused(Reason::TenantMismatch, why);
+        }
+        match host {
+            Err(outcome) => {
+                self.note(appointment, booking, outcome);
+                Verdict::Decided(outcome, None)
+            }
+            Ok((host, source)) => {
+                let bearing = HostBearing::new(&event.id, booking.time, host, source);
+                self.decide(appointment, company, booking, host, bearing)
+            }
+        }
+    }
+}

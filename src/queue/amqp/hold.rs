@@ -1,0 +1,225 @@
+//! Settling a batch: copies first, confirmed; then the acknowledgements of their originals.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions};
+use lapin::{Acker, Channel};
+use tokio::time::{Instant, timeout};
+
+use super::Amqp;
+use super::acks::Acks;
+use super::link::Link;
+use super::publisher::{Publishing, Target};
+use crate::delay::Delays;
+use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies};
+
+/// How long copies that cannot be published are tried again before their originals are given
+/// back. Giving back uses up the delivery limit, waiting does not; but the broker takes back by
+/// itself what is not acknowledged for half an hour.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The channel over which a batch came, and what is settled on it: one generation.
+pub(super) struct Lane {
+    pub(super) link: Arc<Link>,
+    pub(super) channel: Channel,
+    pub(super) acks: Mutex<Acks>,
+}
+
+impl Lane {
+    /// Whether what came over this channel can still be settled.
+    pub(super) fn is_open(&self) -> bool {
+        !self.link.over().is_cancelled() && self.channel.status().connected()
+    }
+
+    fn acks(&self) -> MutexGuard<'_, Acks> {
+        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends an acknowledgement, a nack or a reject of these tags; whether it went out.
+    ///
+    /// The tags are noted as settled in the very step in which the frame is handed over: earlier,
+    /// somebody's acknowledgement of "all up to" could cover them; later, it could come second.
+    /// `Ok(false)` means that the channel was dead already.
+    async fn send(
+        &self,
+        tags: &[u64],
+        frame: impl Future<Output = lapin::Result<bool>>,
+        limit: Duration,
+    ) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        let mut frame = std::pin::pin!(frame);
+        let at_once = {
+            let mut acks = self.acks();
+            acks.settle(tags.iter().copied());
+            frame.as_mut().now_or_never()
+        };
+        let answer = match at_once {
+            Some(answer) => answer,
+            None => match timeout(limit, frame).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    self.link.give_up();
+                    return false;
+                }
+            },
+        };
+        answer.unwrap_or(false)
+    }
+}
+
+/// The means to settle one batch.
+pub(in crate::queue) struct AmqpHold {
+    pub(super) queue: Amqp,
+    pub(super) lane: Arc<Lane>,
+    /// Tag and acker of each delivery, in order. Emptied when settled.
+    pub(super) held: Vec<(u64, Acker)>,
+}
+
+impl Drop for AmqpHold {
+    /// A batch that was dropped unsettled: give it back, and let it count.
+    fn drop(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if held.is_empty() || !self.lane.is_open() {
+            return;
+        }
+        let (lane, limit) = (self.lane.clone(), self.queue.settings().confirm_timeout);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                for (tag, acker) in held {
+                    let settled_before = lane.acks().is_settled(tag);
+                    let options = BasicRejectOptions { requeue: true };
+                    if !settled_before && !lane.send(&[tag], acker.reject(options), limit).await {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl AmqpHold {
+    pub(in crate::queue) async fn settle(
+        mut self,
+        deliveries: &[Delivery],
+        dispositions: &[Disposition],
+    ) -> Settled {
+        let mut settled = Settled::default();
+        if !self.lane.is_open() {
+            settled.lost = deliveries.len();
+            self.held.clear();
+            return settled;
+        }
+        let mut done = Vec::new();
+        let mut back = Vec::new();
+        let mut copies = BTreeMap::new();
+        let topology = &self.queue.settings().topology;
+        for (index, (delivery, disposition)) in deliveries.iter().zip(dispositions).enumerate() {
+            match disposition {
+                Disposition::Ack => done.push(index),
+                Disposition::Release => back.push(index),
+                Disposition::Retry { after, headers } => {
+                    let target = Target::queue(topology.wait_queue(*after));
+                    copies.insert(index, (target, copies::for_retry(delivery, headers)));
+                }
+                Disposition::DeadLetter { headers } => {
+                    let target = Target::queue(&topology.dead);
+                    copies.insert(index, (target, copies::for_the_dead(delivery, headers)));
+                }
+            }
+        }
+        if !copies.is_empty() {
+            // What is done need not wait for the copies of its neighbours.
+            settled.lost += self.acknowledge(&done, &mut settled.acked).await;
+            done.clear();
+            back.extend(self.publish(&mut copies).await);
+            back.sort_unstable();
+            let is_back = |index: &usize| back.binary_search(index).is_ok();
+            let is_retry = |i: usize| matches!(dispositions[i], Disposition::Retry { .. });
+            let copied = (0..deliveries.len())
+                .filter(|i| {
+                    matches!(dispositions[*i], Disposition::Retry { .. } | Disposition::DeadLetter { .. })
+                })
+                .filter(|i| !is_back(i));
+            let (retried, dead): (Vec<_>, Vec<_>) = copied.partition(|i| is_retry(*i));
+            settled.lost += self.acknowledge(&retried, &mut settled.retried).await;
+            settled.lost += self.acknowledge(&dead, &mut settled.dead).await;
+        }
+        settled.lost += self.acknowledge(&done, &mut settled.acked).await;
+        settled.lost += self.give_back(&back, &mut settled.released).await;
+        self.held.clear();
+        settled
+    }
+
+    /// Publishes the copies, again and again while the broker does not take them. The answer is
+    /// those that it has not taken.
+    async fn publish(&self, copies: &mut BTreeMap<usize, (Target, Message)>) -> Vec<usize> {
+        let publishing: Arc<Publishing> = self.queue.publishing();
+        let until = Instant::now() + PATIENCE;
+        let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(10));
+        let mut said = false;
+        loop {
+            let (indices, items): (Vec<usize>, Vec<_>) = std::mem::take(copies).into_iter().unzip();
+            let results = publishing.publish_each(&items).await;
+            let mut problem: Option<PublishError> = None;
+            for ((index, item), result) in indices.into_iter().zip(items).zip(results) {
+                if let Err(error) = result {
+                    copies.insert(index, item);
+                    problem = Some(error);
+                }
+            }
+            let Some(problem) = problem else { return Vec::new() };
+            if !said {
+                tracing::warn!(%problem, copies = copies.len(), "retries and dead letters wait for the broker");
+                said = true;
+            }
+            if Instant::now() >= until || !self.lane.is_open() {
+                return copies.keys().copied().collect();
+            }
+            tokio::select! {
+                () = tokio::time::sleep(delays.next()) => {}
+                () = self.lane.link.over().cancelled() => return copies.keys().copied().collect(),
+                () = self.queue.stop().cancelled() => return copies.keys().copied().collect(),
+            }
+        }
+    }
+
+    /// Acknowledges these, with as few frames as is safe. Answers how many are no longer ours.
+    async fn acknowledge(&self, indices: &[usize], acknowledged: &mut usize) -> usize {
+        let limit = self.queue.settings().confirm_timeout;
+        let tags: Vec<u64> = indices.iter().map(|index| self.held[*index].0).collect();
+        let together = self.lane.acks().all_up_to(&tags).unwrap_or(0);
+        let (first, rest): (Vec<usize>, Vec<usize>) =
+            indices.iter().copied().partition(|index| self.held[*index].0 <= together);
+        let mut lost = 0;
+        if let Some(last) = first.last() {
+            let ack = self.held[*last].1.ack(BasicAckOptions { multiple: first.len() > 1 });
+            let sent = self.lane.send(&tags[..first.len()], ack, limit).await;
+            *(if sent { &mut *acknowledged } else { &mut lost }) += first.len();
+        }
+        for index in rest {
+            let (tag, acker) = &self.held[index];
+            let sent = self.lane.send(&[*tag], acker.ack(BasicAckOptions::default()), limit).await;
+            *(if sent { &mut *acknowledged } else { &mut lost }) += 1;
+        }
+        lost
+    }
+
+    /// Gives these back, which counts nothing where the broker knows the difference (from 4.3).
+    /// Answers how many were no longer ours.
+    async fn give_back(&self, indices: &[usize], released: &mut usize) -> usize {
+        let limit = self.queue.settings().confirm_timeout;
+        let mut lost = 0;
+        for index in indices {
+            let (tag, acker) = &self.held[*index];
+            let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+            let sent = self.lane.send(&[*tag], acker.nack(options), limit).await;
+            *(if sent { &mut *released } else { &mut lost }) += 1;
+        }
+        lost
+    }
+}

@@ -1,0 +1,255 @@
+//! One connection to the broker, kept alive.
+//!
+//! A task connects, makes or checks the topology, hands the connection out, watches it, throws it
+//! away when anything is wrong with it, waits (growing, with jitter), and does it again, for ever.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::{Channel, Connection, ConnectionProperties, Event};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::problem::Problem;
+use super::{Settings, topology};
+use crate::delay::Delays;
+
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A connection that lived this long was a good one: the delays start over after it.
+const GOOD_LIFE: Duration = Duration::from_secs(2);
+/// The shortest wait after a problem that only a person can solve.
+const CONFIGURATION_DELAY: Duration = Duration::from_secs(5);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role {
+    Consume,
+    Publish,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Consume => "consume",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// One live connection: one generation. What was received over it can be settled only over it.
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    /// Channels in confirm mode that nobody uses at the moment.
+    spare: Mutex<Vec<Channel>>,
+    blocked: AtomicBool,
+    over: CancellationToken,
+}
+
+impl Link {
+    /// Throws the connection away: something on it did not answer.
+    pub(super) fn give_up(&self) {
+        self.over.cancel();
+    }
+
+    /// Completes when the connection is no longer used.
+    pub(super) fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
+    /// The broker is short of memory or disk and reads nothing from this connection.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_spare(&self) -> Option<Channel> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    pub(super) fn put_spare(&self, channel: Channel) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+    }
+}
+
+#[derive(Clone)]
+enum State {
+    Down(Problem),
+    Up(Arc<Link>),
+}
+
+/// Hands out the connection that is alive now.
+#[derive(Clone)]
+pub(super) struct Keeper(watch::Receiver<State>);
+
+impl Keeper {
+    /// Starts the task that keeps a connection for `role`, until `stop`.
+    pub(super) fn start(
+        role: Role,
+        settings: Arc<Settings>,
+        stop: CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (state, receiver) = watch::channel(State::Down(Problem::passing("not connected yet")));
+        tasks.spawn(keep(role, settings, state, stop));
+        Self(receiver)
+    }
+
+    /// The connection of this moment.
+    pub(super) fn now(&self) -> Option<Arc<Link>> {
+        match &*self.0.borrow() {
+            State::Up(link) if !link.over.is_cancelled() => Some(link.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits for a connection, until `deadline`; else says what the newest problem is.
+    pub(super) async fn up(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
+        match timeout_at(deadline, self.up_whenever()).await {
+            Ok(link) => Ok(link),
+            Err(_) => Err(self.problem()),
+        }
+    }
+
+    /// Waits for a connection for as long as it takes.
+    pub(super) async fn up_whenever(&self) -> Arc<Link> {
+        let mut state = self.0.clone();
+        loop {
+            if let State::Up(link) = &*state.borrow_and_update()
+                && !link.over.is_cancelled()
+            {
+                return link.clone();
+            }
+            if state.changed().await.is_err() {
+                // The task has ended because the queue was closed: there never will be one.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        match &*self.0.borrow() {
+            State::Down(problem) => problem.clone(),
+            State::Up(_) => Problem::passing("the connection was lost"),
+        }
+    }
+}
+
+async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, stop: CancellationToken) {
+    let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
+    let mut said = None;
+    loop {
+        let made = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            made = connect(role, &settings) => made,
+        };
+        let problem = match made {
+            Ok(connection) => {
+                tracing::info!(role = role.name(), "connected to the broker");
+                said = None;
+                let since = Instant::now();
+                let problem = live(role, connection, &settings, &state, &stop).await;
+                if since.elapsed() >= GOOD_LIFE {
+                    delays.reset();
+                }
+                problem
+            }
+            Err(problem) => problem,
+        };
+        if stop.is_cancelled() {
+            return;
+        }
+        // An outage of an hour is one line, not a thousand.
+        if said.as_ref() != Some(&problem.text) {
+            tracing::warn!(
+                role = role.name(),
+                problem = problem.text,
+                "no connection to the broker; trying again"
+            );
+            said = Some(problem.text.clone());
+        }
+        let shortest = if problem.configuration { CONFIGURATION_DELAY } else { Duration::ZERO };
+        state.send_replace(State::Down(problem));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(delays.next().max(shortest)) => {}
+        }
+    }
+}
+
+async fn connect(role: Role, settings: &Settings) -> Result<Connection, Problem> {
+    let name = format!("hostmatch {} ({})", role.name(), std::process::id());
+    let properties = ConnectionProperties::default()
+        .with_connection_name(name.into_bytes().into())
+        .with_client_property("product".into(), "hostmatch".into())
+        .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
+    let connected = async {
+        let connection = Connection::connect_uri(settings.address.clone(), properties).await?;
+        topology::ensure(&connection, &settings.topology, settings.mode).await?;
+        Ok(connection)
+    };
+    match timeout(settings.connect_timeout, connected).await {
+        Ok(connected) => connected.map_err(|error| Problem::of(&error, settings)),
+        Err(_) => Err(Problem::passing(format!(
+            "{}:{} did not answer within queue.connect_timeout",
+            settings.address.authority.host, settings.address.authority.port
+        ))),
+    }
+}
+
+/// Hands the connection out until it breaks, is given up or is no longer wanted; says why.
+async fn live(
+    role: Role,
+    connection: Connection,
+    settings: &Settings,
+    state: &watch::Sender<State>,
+    stop: &CancellationToken,
+) -> Problem {
+    let mut events = Box::pin(connection.events_listener());
+    let link = Arc::new(Link {
+        connection,
+        spare: Mutex::default(),
+        blocked: AtomicBool::new(false),
+        over: CancellationToken::new(),
+    });
+    state.send_replace(State::Up(link.clone()));
+    // The events tell most ends at once; the look every second is for those they do not tell.
+    let mut look = tokio::time::interval(Duration::from_secs(1));
+    let problem = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break Problem::passing("the queue was closed"),
+            () = link.over.cancelled() => break Problem::passing("the broker did not answer in time"),
+            event = events.next() => match event {
+                Some(Event::ConnectionBlocked(reason)) => {
+                    link.blocked.store(true, Ordering::Relaxed);
+                    tracing::warn!(role = role.name(), reason, "the broker takes no messages for now");
+                }
+                Some(Event::ConnectionUnblocked) => {
+                    link.blocked.store(false, Ordering::Relaxed);
+                    tracing::info!(role = role.name(), "the broker takes messages again");
+                }
+                Some(Event::Error(error)) => break Problem::of(&error, settings),
+                Some(_) => {}
+                None => break Problem::passing("the connection ended"),
+            },
+            _ = look.tick() => {
+                if !link.connection.status().connected() {
+                    break Problem::passing("the connection was lost");
+                }
+            }
+        }
+    };
+    link.over.cancel();
+    state.send_replace(State::Down(problem.clone()));
+    // A blocked or dead connection does not answer; whatever is left of it goes in the background.
+    if timeout(CLOSE_LIMIT, link.connection.close(200, "bye".into())).await.is_err() {
+        tracing::debug!(role = role.name(), "the broker did not answer the farewell");
+    }
+    problem
+}

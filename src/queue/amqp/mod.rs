@@ -1,0 +1,151 @@
+//! The queue on RabbitMQ.
+//!
+//! Two connections, each kept alive by a task of its own ([`link`]): one publishes, one consumes
+//! and acknowledges, because a broker that is short of memory blocks a connection that publishes,
+//! acknowledgements and all. lapin's own recovery is not used: when it gives up, consumers are
+//! told nothing. Every wait for the network has a deadline.
+
+pub mod topology;
+mod address;
+mod problem;
+mod link;
+mod wire;
+mod publisher;
+mod acks;
+mod hold;
+mod consumer;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::link::{Keeper, Role};
+use self::publisher::Publishing;
+use self::topology::Topology;
+use super::{BatchLimits, Depth, QueueError, Source};
+use crate::config::{self, QueueConfig};
+
+pub(super) use self::consumer::AmqpConsumer;
+pub(super) use self::hold::AmqpHold;
+pub(super) use self::publisher::AmqpPublisher;
+
+/// The longest that [`Amqp::close`] takes.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What every part needs to know. No `Debug`: the address holds a password.
+struct Settings {
+    address: AMQPUri,
+    topology: Topology,
+    mode: config::Topology,
+    prefetch: u16,
+    confirm_timeout: Duration,
+    connect_timeout: Duration,
+}
+
+#[derive(Clone)]
+pub(super) struct Amqp(Arc<Inner>);
+
+struct Inner {
+    settings: Arc<Settings>,
+    /// Started on first use: the edge never consumes.
+    consuming: OnceLock<Keeper>,
+    publishing: OnceLock<Arc<Publishing>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Amqp {
+    pub(super) fn open(config: &QueueConfig) -> Result<Self, QueueError> {
+        let settings = Settings {
+            address: address::parse(config.url.expose())?,
+            topology: Topology::new(config)?,
+            mode: config.topology,
+            prefetch: config.prefetch,
+            confirm_timeout: config.confirm_timeout,
+            connect_timeout: config.connect_timeout,
+        };
+        Ok(Self(Arc::new(Inner {
+            settings: Arc::new(settings),
+            consuming: OnceLock::new(),
+            publishing: OnceLock::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })))
+    }
+
+    pub(super) fn publisher(&self) -> AmqpPublisher {
+        AmqpPublisher::new(self.clone(), self.publishing())
+    }
+
+    pub(super) fn consumer(&self, source: Source, limits: BatchLimits) -> AmqpConsumer {
+        AmqpConsumer::new(self.clone(), source, limits)
+    }
+
+    pub(super) async fn depth(&self) -> Result<Depth, QueueError> {
+        let settings = self.settings();
+        let deadline = Instant::now() + settings.connect_timeout;
+        let unavailable = |problem: problem::Problem| QueueError::Unavailable(problem.text);
+        let link = self.keeper().up(deadline).await.map_err(unavailable)?;
+        let counted = async {
+            let channel = link.connection.create_channel().await?;
+            let mut depth = Depth::default();
+            for queue in &settings.topology.queues {
+                let count = u64::from(topology::count(&channel, &queue.name).await?);
+                if queue.name == settings.topology.work {
+                    depth.ready += count;
+                } else if queue.name == settings.topology.dead {
+                    depth.dead += count;
+                } else {
+                    depth.waiting += count;
+                }
+            }
+            Ok(depth)
+        };
+        match timeout(settings.connect_timeout, counted).await {
+            Ok(Ok(depth)) => Ok(depth),
+            Ok(Err(error)) => Err(unavailable(problem::Problem::of(&error, settings))),
+            Err(_) => Err(QueueError::Unavailable("no answer in time".to_owned())),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        if timeout(CLOSE_LIMIT, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!("the broker did not take leave in time; the connections are abandoned");
+        }
+    }
+
+    fn settings(&self) -> &Arc<Settings> {
+        &self.0.settings
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    /// The connection that consumes and acknowledges.
+    fn keeper(&self) -> &Keeper {
+        self.0.consuming.get_or_init(|| self.keep(Role::Consume))
+    }
+
+    /// The connection that publishes.
+    fn publishing(&self) -> Arc<Publishing> {
+        let start = || Arc::new(Publishing::new(self.keep(Role::Publish), self.settings().clone()));
+        self.0.publishing.get_or_init(start).clone()
+    }
+
+    fn keep(&self, role: Role) -> Keeper {
+        Keeper::start(role, self.settings().clone(), self.0.stop.clone(), &self.0.tasks)
+    }
+}

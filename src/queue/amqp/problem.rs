@@ -1,0 +1,99 @@
+//! What a broker's refusal means and what to do about it, in words.
+
+use lapin::ErrorKind;
+
+use super::Settings;
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// What failed and what to do next.
+    pub(super) text: String,
+    /// Somebody has to change something: trying again soon is of no use.
+    pub(super) configuration: bool,
+}
+
+/// The AMQP reply code of an error, when the broker sent one.
+pub(super) fn code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}
+
+impl Problem {
+    /// Something that passes by itself.
+    pub(super) fn passing(text: impl Into<String>) -> Self {
+        Self { text: text.into(), configuration: false }
+    }
+
+    pub(super) fn of(error: &lapin::Error, settings: &Settings) -> Self {
+        let address = &settings.address;
+        let said = match error.kind() {
+            ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+            _ => String::new(),
+        };
+        let advice = match code(error) {
+            Some(403) if said.contains("Login was refused") => {
+                "check user and password in queue.url".to_owned()
+            }
+            Some(403) => format!(
+                "the broker's user needs the rights configure, write and read on names that begin with \
+                 {:?}; or let an administrator make the queues, set queue.topology = \"verify\", and \
+                 give it write and read",
+                settings.topology.exchange.trim_end_matches("events")
+            ),
+            Some(404) => "with queue.topology = \"verify\" an administrator has to make it; with \
+                 \"declare\" hostmatch makes it"
+                .to_owned(),
+            Some(406) => precondition(&said),
+            Some(530) => format!(
+                "check that the virtual host {:?} in queue.url exists and that the user may enter it",
+                address.vhost
+            ),
+            _ => {
+                let place = format!("{}:{}", address.authority.host, address.authority.port);
+                return Self::passing(format!("{place}: {error}"));
+            }
+        };
+        Self { text: format!("{said}: {advice}"), configuration: true }
+    }
+}
+
+/// The broker's text of a 406 names the argument and both values.
+fn precondition(said: &str) -> String {
+    if said.contains("invalid arg") {
+        return "the broker does not know this argument: hostmatch needs RabbitMQ 3.10 or newer".to_owned();
+    }
+    let quoted: Vec<&str> = said.split('\'').skip(1).step_by(2).collect();
+    match quoted.as_slice() {
+        [argument, queue, ..] if said.contains("inequivalent arg") => format!(
+            "the queue or exchange {queue:?} is already there with another {argument}; either set the \
+             configuration to what the broker has, or use another queue.prefix, or delete {queue:?} \
+             when it is empty and hostmatch makes it again"
+        ),
+        _ => "the broker has something of this name with other properties; use another queue.prefix, or \
+              delete it when it is empty"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_406_says_which_argument_of_which_queue() {
+        let advice = precondition(
+            "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'salon.bookings' in vhost \
+             '/': received the value '50' of type 'signedint' but current is the value '20'",
+        );
+        assert!(advice.contains("\"salon.bookings\"") && advice.contains("x-delivery-limit"), "{advice}");
+    }
+
+    #[test]
+    fn an_old_broker_is_named_as_such() {
+        let advice = precondition("PRECONDITION_FAILED - invalid arg 'x-message-ttl' for queue 'q' of vhost");
+        assert!(advice.contains("3.10"), "{advice}");
+    }
+}

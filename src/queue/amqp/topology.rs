@@ -1,0 +1,189 @@
+//! The exchange and the queues, as plain data, and making or checking them on a broker.
+//!
+//! Exactly this is a public contract: publishers know the exchange, and an administrator who
+//! makes the queues by hand must make these.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ExchangeKind};
+
+use crate::config::{self, QueueConfig};
+use crate::queue::QueueError;
+
+/// The delivery limit of the dead letters: as good as none. Left out it would be 20 on RabbitMQ
+/// 4, and `-1` loses the message at once on 3.10.
+const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+/// The longest prefix: the longest name made from it stays an AMQP short string.
+const MAX_PREFIX: usize = 200;
+
+/// Everything that has to be there. Durable, all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// The topic exchange that publishers write to.
+    pub exchange: String,
+    /// The name of the work queue, bound to the exchange with `#`.
+    pub work: String,
+    /// The name of the queue of dead letters.
+    pub dead: String,
+    /// The wait queues: each delay and the name of its queue, shortest first.
+    pub waits: Vec<(Duration, String)>,
+    /// All queues, in the order in which they are declared: targets before their sources.
+    pub queues: Vec<QueueSpec>,
+}
+
+/// One queue and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Its full name.
+    pub name: String,
+    /// Its arguments (`x-…`).
+    pub arguments: BTreeMap<&'static str, Argument>,
+}
+
+/// The value of a queue's argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+}
+
+impl Topology {
+    /// The topology that a configuration asks for.
+    ///
+    /// # Errors
+    /// When the prefix is empty, or so long that the names made from it would not be names.
+    pub fn new(config: &QueueConfig) -> Result<Self, QueueError> {
+        let prefix = &config.prefix;
+        if prefix.is_empty() || prefix.len() > MAX_PREFIX {
+            let problem = format!("queue.prefix must have 1 to {MAX_PREFIX} bytes");
+            return Err(QueueError::Url(problem));
+        }
+        let (work, dead) = (format!("{prefix}.bookings"), format!("{prefix}.dead"));
+        let mut waits: Vec<_> = config
+            .retry_delays
+            .iter()
+            .map(|delay| (*delay, format!("{prefix}.bookings.retry.{}", delay.as_millis())))
+            .collect();
+        waits.sort();
+        waits.dedup();
+        let mut queues = vec![
+            QueueSpec::quorum(&dead, [("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT))]),
+            QueueSpec::quorum(&work, [("x-delivery-limit", Argument::Number(config.delivery_limit.into()))])
+                .dead_lettering_to(&dead),
+        ];
+        for (delay, name) in &waits {
+            let ttl = Argument::Number(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+            queues.push(QueueSpec::quorum(name, [("x-message-ttl", ttl)]).dead_lettering_to(&work));
+        }
+        Ok(Self { exchange: format!("{prefix}.events"), work, dead, waits, queues })
+    }
+
+    /// The queue in which a message waits for about `after`: the shortest wait that is not
+    /// shorter, else the longest; with no wait configured, the work queue itself.
+    pub fn wait_queue(&self, after: Duration) -> &str {
+        let long_enough = self.waits.iter().find(|(delay, _)| *delay >= after);
+        long_enough.or(self.waits.last()).map_or(&self.work, |(_, name)| name)
+    }
+}
+
+impl QueueSpec {
+    fn quorum(name: &str, arguments: impl IntoIterator<Item = (&'static str, Argument)>) -> Self {
+        let mut arguments: BTreeMap<_, _> = arguments.into_iter().collect();
+        arguments.insert("x-queue-type", Argument::Text("quorum".to_owned()));
+        Self { name: name.to_owned(), arguments }
+    }
+
+    /// At least once: with the default strategy a message can vanish between two queues, and
+    /// without `reject-publish` the broker silently falls back to that default.
+    fn dead_lettering_to(mut self, target: &str) -> Self {
+        let texts = [
+            ("x-dead-letter-exchange", ""),
+            ("x-dead-letter-routing-key", target),
+            ("x-dead-letter-strategy", "at-least-once"),
+            ("x-overflow", "reject-publish"),
+        ];
+        self.arguments.extend(texts.map(|(key, text)| (key, Argument::Text(text.to_owned()))));
+        self
+    }
+
+    fn table(&self) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in &self.arguments {
+            let value = match value {
+                Argument::Text(text) => AMQPValue::LongString(text.as_bytes().into()),
+                Argument::Number(number) => AMQPValue::LongLongInt(*number),
+            };
+            table.insert((*name).into(), value);
+        }
+        table
+    }
+}
+
+/// Makes what is missing, or only looks, as `mode` says.
+pub(super) async fn ensure(
+    connection: &Connection,
+    topology: &Topology,
+    mode: config::Topology,
+) -> lapin::Result<()> {
+    match mode {
+        config::Topology::Declare => declare(connection, topology).await,
+        config::Topology::Verify => verify(connection, topology).await,
+    }
+}
+
+async fn declare(connection: &Connection, topology: &Topology) -> lapin::Result<()> {
+    let channel = connection.create_channel().await?;
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let exchange = topology.exchange.as_str();
+    channel.exchange_declare(exchange.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
+    for queue in &topology.queues {
+        channel
+            .queue_declare(queue.name.as_str().into(), QueueDeclareOptions::durable(), queue.table())
+            .await?;
+    }
+    let (work, all) = (topology.work.as_str(), "#");
+    channel
+        .queue_bind(
+            work.into(),
+            exchange.into(),
+            all.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+}
+
+async fn verify(connection: &Connection, topology: &Topology) -> lapin::Result<()> {
+    let look = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let channel = connection.create_channel().await?;
+    let exchange = topology.exchange.as_str().into();
+    let seen = channel.exchange_declare(exchange, ExchangeKind::Topic, look, FieldTable::default()).await;
+    not_allowed_to_look(seen)?;
+    for queue in &topology.queues {
+        let channel = connection.create_channel().await?;
+        not_allowed_to_look(count(&channel, &queue.name).await.map(|_| ()))?;
+    }
+    Ok(())
+}
+
+/// RabbitMQ 4.3 wants the right to configure even for a look. Whether the queue is there then
+/// shows when it is used.
+fn not_allowed_to_look(seen: lapin::Result<()>) -> lapin::Result<()> {
+    match seen {
+        Err(error) if super::problem::code(&error) == Some(403) => Ok(()),
+        seen => seen,
+    }
+}
+
+/// How many messages are ready in a queue; an error when it is not there.
+pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u32> {
+    let look = QueueDeclareOptions::durable().passive();
+    let queue = channel.queue_declare(queue.into(), look, FieldTable::default()).await?;
+    Ok(queue.message_count())
+}

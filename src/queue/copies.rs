@@ -1,0 +1,239 @@
+//! The rules for what travels along: how a received message becomes a [`Delivery`], and how its
+//! copy for another attempt or for the dead letters looks. The same on both queues.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::error::PublishError;
+use super::message::{Delivery, Message, header};
+
+/// The routing key as the publisher gave it. A copy travels under the name of its queue, so the
+/// original is kept here and put back on receipt.
+const ROUTING_KEY: &str = "x-hostmatch-routing-key";
+
+/// Names the dead letters of messages that can be told apart; never to be changed.
+const COPIES: Uuid = Uuid::from_u128(0x9d1f_42c7_5b0e_4a83_a6d4_0c93_7be1_58f2);
+
+/// Most bytes that all headers of one message may have: they must fit into one AMQP frame
+/// (128 KiB as negotiated), with room for what is added on the way.
+const MAX_HEADERS: usize = 64 * 1024;
+
+/// The longest AMQP short string, in bytes.
+const MAX_SHORT: usize = 255;
+
+/// Now, in ms since 1970 (UTC).
+pub(super) fn now_ms() -> i64 {
+    let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+/// Refuses what AMQP cannot carry, on both queues alike: a file that a local queue accepts must
+/// not become unpublishable on the day it is forwarded to a broker.
+pub(super) fn check(message: &Message) -> Result<(), PublishError> {
+    let properties = [
+        ("routing key", Some(&message.routing_key)),
+        ("type", message.message_type.as_ref()),
+        ("message id", message.message_id.as_ref()),
+        ("correlation id", message.correlation_id.as_ref()),
+        ("content type", message.content_type.as_ref()),
+    ];
+    let named = properties.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+    for (name, value) in named.chain(message.headers.keys().map(|key| ("name of a header", key))) {
+        if value.len() > MAX_SHORT {
+            return Err(PublishError::Refused(format!("its {name} is longer than {MAX_SHORT} bytes")));
+        }
+    }
+    if header_bytes(&message.headers) > MAX_HEADERS {
+        return Err(PublishError::Refused(format!("its headers are larger than {MAX_HEADERS} bytes")));
+    }
+    Ok(())
+}
+
+/// Whether a header belongs to the broker. A copied `x-death` makes RabbitMQ 3.x drop messages
+/// silently when it sees a cycle; `CC` and `BCC` would send copies to strangers.
+pub(super) fn is_brokers_own(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_str(), "x-death" | "x-delivery-count" | "x-acquired-count" | "cc" | "bcc" | "x-delay")
+        || name.starts_with("x-first-death-")
+        || name.starts_with("x-last-death-")
+        || name.starts_with("x-opt-")
+}
+
+/// A message as it arrived becomes a delivery: the counters are read from its headers, the
+/// routing key is put back.
+pub(super) fn receive(mut message: Message, redelivered: bool) -> Delivery {
+    if let Some(original) = message.headers.remove(ROUTING_KEY) {
+        message.routing_key = original;
+    }
+    let attempt = number(&message.headers, header::ATTEMPT).unwrap_or(0);
+    let first_seen_ms =
+        number(&message.headers, header::FIRST_SEEN).map_or_else(now_ms, |ms: i64| ms.min(now_ms()));
+    Delivery { message, attempt, first_seen_ms, redelivered }
+}
+
+/// The copy for another attempt: one attempt more, `headers` set.
+pub(super) fn for_retry(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
+    copy(delivery, headers)
+}
+
+/// The copy for the dead letters: the attempt that failed is counted, `headers` set, and an id,
+/// unless there is one already (a replayed message that failed again keeps its dead letter).
+pub(super) fn for_the_dead(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
+    let mut message = copy(delivery, headers);
+    message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id(delivery).to_string());
+    message
+}
+
+/// Whoever is killed between the copy's confirm and the original's acknowledgement leaves two of
+/// them: a message that says when it was first received makes the same id both times, and so one
+/// dead letter. Of others it cannot be told whether they are the same, so each gets its own.
+fn dead_id(delivery: &Delivery) -> Uuid {
+    let message = &delivery.message;
+    let Some(first_seen) = message.headers.get(header::FIRST_SEEN) else { return Uuid::now_v7() };
+    let id = message.message_id.as_deref().unwrap_or_default();
+    let parts = [first_seen.as_bytes(), id.as_bytes(), message.routing_key.as_bytes(), &message.body];
+    let mut name = Vec::new();
+    for part in parts {
+        name.extend_from_slice(&part.len().to_be_bytes());
+        name.extend_from_slice(part);
+    }
+    Uuid::new_v5(&COPIES, &name)
+}
+
+/// Marks a message that the queue itself gave up on: reason, words, an id; its end counts as an
+/// attempt, as any other does.
+pub(super) fn bury(message: &mut Message, reason: &str, dead_id: Uuid) {
+    let words = match reason {
+        "delivery_limit" => {
+            "handed out up to the delivery limit without ever being settled: \
+                             the worker crashed on it, or lost its connection, each time"
+        }
+        "expired" => "its own time to live ended before it was handled",
+        "maxlen" => "the queue was full",
+        "rejected" => "rejected by another consumer of the queue",
+        _ => "given up by the broker",
+    };
+    let attempt = number(&message.headers, header::ATTEMPT).unwrap_or(0_u32).saturating_add(1);
+    message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
+    message.headers.insert(header::REASON.to_owned(), reason.to_owned());
+    message.headers.insert(header::ERROR.to_owned(), words.to_owned());
+    message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id.to_string());
+}
+
+fn copy(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
+    let mut message = delivery.message.clone();
+    message.headers.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let attempt = delivery.attempt.saturating_add(1);
+    message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
+    message.headers.insert(header::FIRST_SEEN.to_owned(), delivery.first_seen_ms.to_string());
+    message.headers.insert(ROUTING_KEY.to_owned(), message.routing_key.clone());
+    fit(&mut message.headers);
+    message
+}
+
+/// A copy that the broker cannot take would hold up its queue for ever: the largest headers of
+/// others go first, then the history.
+fn fit(headers: &mut BTreeMap<String, String>) {
+    while header_bytes(headers) > MAX_HEADERS {
+        let largest_of_others = headers
+            .iter()
+            .filter(|(name, _)| !name.starts_with("x-hostmatch-"))
+            .max_by_key(|(name, value)| name.len() + value.len());
+        let name = match largest_of_others {
+            Some((name, _)) => name.clone(),
+            None if headers.contains_key(header::HISTORY) => header::HISTORY.to_owned(),
+            None => header::ERROR.to_owned(),
+        };
+        tracing::warn!(header = name, "headers are too large to travel on; this one is left out");
+        if headers.remove(&name).is_none() {
+            return;
+        }
+    }
+}
+
+fn header_bytes(headers: &BTreeMap<String, String>) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len() + 6).sum()
+}
+
+fn number<N: std::str::FromStr>(headers: &BTreeMap<String, String>, name: &str) -> Option<N> {
+    headers.get(name).and_then(|text| text.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery() -> Delivery {
+        receive(Message { routing_key: "appointment.created".into(), ..Message::default() }, false)
+    }
+
+    #[test]
+    fn a_copy_counts_the_attempt_and_keeps_the_routing_key() {
+        let first = delivery();
+        assert_eq!(first.attempt, 0);
+        let mut travelled = for_retry(&first, &BTreeMap::new());
+        travelled.routing_key = "hostmatch.bookings".into();
+        let second = receive(travelled, false);
+        assert_eq!((second.attempt, second.first_seen_ms), (1, first.first_seen_ms));
+        assert_eq!(second.message.routing_key, "appointment.created");
+    }
+
+    #[test]
+    fn a_dead_letter_keeps_its_id_when_it_dies_again() {
+        let once = receive(for_the_dead(&delivery(), &BTreeMap::new()), false);
+        let twice = for_the_dead(&once, &BTreeMap::new());
+        assert_eq!(twice.headers[header::DEAD_ID], once.message.headers[header::DEAD_ID]);
+    }
+
+    #[test]
+    fn a_copy_made_twice_is_one_dead_letter_and_another_message_is_another() {
+        let id = |message: Message| {
+            let dead = for_the_dead(&receive(message, false), &BTreeMap::new());
+            dead.headers[header::DEAD_ID].clone()
+        };
+        let seen = |body: &'static str| Message {
+            body: body.into(),
+            headers: BTreeMap::from([(header::FIRST_SEEN.to_owned(), "1".to_owned())]),
+            ..Message::default()
+        };
+        assert_eq!(id(seen("one")), id(seen("one")));
+        assert_ne!(id(seen("one")), id(seen("two")));
+        assert_ne!(id(Message::default()), id(Message::default()), "it does not say when it came");
+    }
+
+    #[test]
+    fn headers_of_a_copy_are_cut_to_what_a_frame_holds() {
+        let mut big = delivery();
+        big.message.headers.insert("x-other".into(), "o".repeat(40_000));
+        let added = BTreeMap::from([
+            (header::HISTORY.to_owned(), "h".repeat(40_000)),
+            (header::REASON.to_owned(), "malformed".to_owned()),
+        ]);
+        let copy = for_the_dead(&big, &added);
+        assert!(header_bytes(&copy.headers) <= MAX_HEADERS);
+        assert!(!copy.headers.contains_key("x-other"), "another's header goes before our history");
+        assert_eq!(copy.headers[header::HISTORY].len(), 40_000);
+        assert_eq!(copy.headers[header::REASON], "malformed");
+    }
+
+    #[test]
+    fn what_amqp_cannot_carry_is_refused() {
+        let long = "k".repeat(256);
+        let message = Message { routing_key: long, ..Message::default() };
+        assert!(matches!(check(&message), Err(PublishError::Refused(_))));
+        let headers = BTreeMap::from([("x".to_owned(), "v".repeat(70_000))]);
+        assert!(matches!(check(&Message { headers, ..Message::default() }), Err(PublishError::Refused(_))));
+        assert_eq!(check(&Message::default()), Ok(()));
+    }
+
+    #[test]
+    fn the_brokers_own_headers_are_known() {
+        for name in ["x-death", "x-first-death-queue", "x-last-death-reason", "x-delivery-count", "CC", "BCC"]
+        {
+            assert!(is_brokers_own(name), "{name}");
+        }
+        assert!(!is_brokers_own("traceparent") && !is_brokers_own(header::ATTEMPT));
+    }
+}

@@ -1,0 +1,143 @@
+//! Taking batches out of the file.
+
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
+
+use super::lease::{EmbeddedHold, until_ms};
+use super::{Embedded, rows};
+use crate::delay::Delays;
+use crate::queue::batch::Hold;
+use crate::queue::copies::now_ms;
+use crate::queue::{Batch, BatchLimits, ConsumerHealth, Gathered, QueueError, Source};
+use crate::shutdown::Shutdown;
+
+/// How often to look for what no bell announces: another process's messages, ended waits and
+/// expired leases.
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(in crate::queue) struct EmbeddedConsumer {
+    queue: Embedded,
+    source: Source,
+    limits: BatchLimits,
+    /// Begins the names of all its leases.
+    id: String,
+    leases: u64,
+    bell: watch::Receiver<()>,
+    delays: Delays,
+    said: Option<String>,
+    health: ConsumerHealth,
+}
+
+impl EmbeddedConsumer {
+    pub(super) fn new(queue: Embedded, source: Source, limits: BatchLimits) -> Self {
+        let bell = queue.0.bell.subscribe();
+        let id = format!("{}.", Uuid::new_v4());
+        let delays = Delays::new(Duration::from_millis(200), Duration::from_secs(30));
+        let health = ConsumerHealth::default();
+        Self { queue, source, limits, id, leases: 0, bell, delays, said: None, health }
+    }
+
+    pub(in crate::queue) fn health(&self) -> ConsumerHealth {
+        self.health.clone()
+    }
+
+    pub(in crate::queue) async fn next_batch(
+        &mut self,
+        shutdown: &Shutdown,
+        idle: Option<Duration>,
+    ) -> Result<Gathered, QueueError> {
+        let stop = self.queue.0.stop.clone();
+        let until = idle.map(|idle| Instant::now() + idle);
+        loop {
+            if shutdown.is_cancelled() {
+                return Ok(Gathered::Stopped);
+            }
+            if stop.is_cancelled() {
+                self.health.set(None);
+                return Err(QueueError::Closed);
+            }
+            self.bell.mark_unchanged();
+            let next = match self.take().await {
+                Ok(Some(batch)) => {
+                    self.works();
+                    return Ok(Gathered::Batch(batch));
+                }
+                Ok(None) => {
+                    self.works();
+                    LOOK
+                }
+                Err(error) => self.fails(&error),
+            };
+            let failed = self.said.is_some();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {}
+                () = stop.cancelled() => {}
+                Ok(()) = self.bell.changed(), if !failed => {}
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                    return Ok(Gathered::Idle);
+                }
+                () = sleep(next) => {}
+            }
+        }
+    }
+
+    pub(in crate::queue) async fn pause(&mut self) {
+        self.health.set(None);
+        let given_back = async {
+            let turn = self.queue.begin().await?;
+            rows::release_all(&turn.transaction, &self.id, false).await?;
+            turn.commit().await
+        };
+        match given_back.await {
+            Ok(()) => self.queue.ring(),
+            Err(error) => {
+                let problem = self.queue.0.file.problem(&error);
+                tracing::warn!(%problem, "what is in hand comes again when its lease expires");
+            }
+        }
+    }
+
+    async fn take(&mut self) -> Result<Option<Batch>, DbErr> {
+        let connection = &self.queue.0.file.connection;
+        if !rows::anything(connection, self.source, now_ms()).await? {
+            return Ok(None);
+        }
+        self.leases += 1;
+        let mut hold = EmbeddedHold::new(self.queue.clone(), format!("{}{}.", self.id, self.leases));
+        let turn = self.queue.begin().await?;
+        let lease = (hold.lease(), until_ms());
+        let (limit, now) = (self.queue.0.delivery_limit, now_ms());
+        let taken = rows::take(&turn.transaction, self.source, self.limits, limit, lease, now).await?;
+        turn.commit().await?;
+        if taken.ids.is_empty() {
+            hold.forget();
+            return Ok(None);
+        }
+        hold.ids = taken.ids;
+        Ok(Some(Batch::new(taken.deliveries, Hold::Embedded(hold))))
+    }
+
+    fn works(&mut self) {
+        self.health.set(Some(self.queue.0.stop.clone()));
+        if self.said.take().is_some() {
+            tracing::info!("the queue file can be used again");
+            self.delays.reset();
+        }
+    }
+
+    /// The file cannot be used now (a full disk): go on trying, and say so once.
+    fn fails(&mut self, error: &DbErr) -> Duration {
+        self.health.set(None);
+        let problem = self.queue.0.file.problem(error).to_string();
+        if self.said.as_ref() != Some(&problem) {
+            tracing::error!(problem, "no messages can be taken; trying again");
+            self.said = Some(problem);
+        }
+        self.delays.next()
+    }
+}

@@ -1,0 +1,129 @@
+//! A batch in hand: its lease is renewed while it lives, and ends with it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use tokio::task::JoinHandle;
+
+use super::{Embedded, rows};
+use crate::queue::copies::{self, now_ms};
+use crate::queue::{Delivery, Disposition, QueueError, Settled};
+
+/// After a crash, messages in hand come again within this time.
+const LENGTH: Duration = Duration::from_secs(60);
+const RENEWAL: Duration = Duration::from_secs(20);
+
+/// When a lease that begins or is renewed now ends, in ms since 1970.
+pub(super) fn until_ms() -> i64 {
+    now_ms().saturating_add(i64::try_from(LENGTH.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The right to settle one batch. Made before the messages are leased, so that a task that is
+/// cancelled at any moment leaves nothing leased behind.
+pub(in crate::queue) struct EmbeddedHold {
+    queue: Embedded,
+    lease: String,
+    pub(super) ids: Vec<i64>,
+    renewal: JoinHandle<()>,
+    over: bool,
+}
+
+impl EmbeddedHold {
+    pub(super) fn new(queue: Embedded, lease: String) -> Self {
+        let renewal = tokio::spawn(renew(queue.clone(), lease.clone()));
+        Self { queue, lease, ids: Vec::new(), renewal, over: false }
+    }
+
+    pub(super) fn lease(&self) -> &str {
+        &self.lease
+    }
+
+    /// Nothing was leased: there is nothing to give back.
+    pub(super) fn forget(mut self) {
+        self.over = true;
+    }
+
+    pub(in crate::queue) async fn settle(
+        mut self,
+        deliveries: &[Delivery],
+        dispositions: &[Disposition],
+    ) -> Result<Settled, QueueError> {
+        let settled = self.write(deliveries, dispositions).await;
+        let settled = settled.map_err(|error| self.queue.0.file.problem(&error))?;
+        self.over = true;
+        if settled.acked < deliveries.len() {
+            self.queue.ring();
+        }
+        Ok(settled)
+    }
+
+    /// Everything in one transaction: a retry and the end of its original are one step.
+    async fn write(&self, deliveries: &[Delivery], dispositions: &[Disposition]) -> Result<Settled, DbErr> {
+        let turn = self.queue.begin().await?;
+        let db = &turn.transaction;
+        let ours: BTreeSet<i64> = rows::ours(db, &self.ids, &self.lease).await?.into_iter().collect();
+        let (mut settled, mut done, mut back) = (Settled::default(), Vec::new(), Vec::new());
+        for ((id, delivery), disposition) in self.ids.iter().zip(deliveries).zip(dispositions) {
+            if !ours.contains(id) {
+                settled.lost += 1;
+                continue;
+            }
+            match disposition {
+                Disposition::Ack => done.push(*id),
+                Disposition::Release => back.push(*id),
+                Disposition::Retry { after, headers } => {
+                    let due_ms =
+                        now_ms().saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+                    rows::retry(db, *id, &copies::for_retry(delivery, headers).headers, due_ms).await?;
+                    settled.retried += 1;
+                }
+                Disposition::DeadLetter { headers } => {
+                    rows::to_the_dead(db, *id, &copies::for_the_dead(delivery, headers).headers).await?;
+                    settled.dead += 1;
+                }
+            }
+        }
+        rows::delete(db, &done).await?;
+        rows::release(db, &self.lease, &back, false).await?;
+        turn.commit().await?;
+        (settled.acked, settled.released) = (done.len(), back.len());
+        Ok(settled)
+    }
+}
+
+impl Drop for EmbeddedHold {
+    /// A batch that was dropped unsettled: give it back, and let it count.
+    fn drop(&mut self) {
+        self.renewal.abort();
+        if self.over {
+            return;
+        }
+        let (queue, lease) = (self.queue.clone(), std::mem::take(&mut self.lease));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // When this fails, the lease ends by itself.
+                if let Ok(turn) = queue.begin().await
+                    && rows::release_all(&turn.transaction, &lease, true).await.is_ok()
+                    && turn.commit().await.is_ok()
+                {
+                    queue.ring();
+                }
+            });
+        }
+    }
+}
+
+async fn renew(queue: Embedded, lease: String) {
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        let renewed = async {
+            let turn = queue.begin().await?;
+            rows::renew(&turn.transaction, &lease, until_ms()).await?;
+            turn.commit().await
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(%error, "a lease in the queue file could not be renewed; trying again");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The queue in a local SQLite file: no broker, nothing to install, one table.
+//!
+//! What is published is on the disk when the call returns (WAL, `synchronous=FULL`). A delivery
+//! is leased: while its holder lives the lease is renewed, and when the holder crashes it expires
+//! and the message comes again. Several consumers and several processes may share one file.
+
+mod file;
+mod rows;
+mod lease;
+mod consumer;
+
+use std::sync::Arc;
+
+use sea_orm::{DbErr, TransactionTrait};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::file::{File, Turn};
+use super::copies::now_ms;
+use super::{BatchLimits, Depth, Message, PublishError, QueueError, Source};
+use crate::config::QueueConfig;
+
+pub(super) use self::consumer::EmbeddedConsumer;
+pub(super) use self::lease::EmbeddedHold;
+
+#[derive(Clone)]
+pub(super) struct Embedded(Arc<Inner>);
+
+struct Inner {
+    file: File,
+    delivery_limit: i64,
+    /// Rings when something may have become ready, in this process.
+    bell: watch::Sender<()>,
+    stop: CancellationToken,
+}
+
+impl Embedded {
+    pub(super) async fn open(config: &QueueConfig) -> Result<Self, QueueError> {
+        let file = File::open(config.url.expose()).await?;
+        let (bell, _) = watch::channel(());
+        let delivery_limit = i64::from(config.delivery_limit);
+        let stop = CancellationToken::new();
+        Ok(Self(Arc::new(Inner { file, delivery_limit, bell, stop })))
+    }
+
+    pub(super) fn consumer(&self, source: Source, limits: BatchLimits) -> EmbeddedConsumer {
+        EmbeddedConsumer::new(self.clone(), source, limits)
+    }
+
+    /// All of them in one transaction: all or none.
+    pub(super) async fn publish(&self, messages: &[Message]) -> Result<(), PublishError> {
+        if !self.is_open() {
+            return Err(PublishError::Unavailable("the queue has been closed".to_owned()));
+        }
+        let written = async {
+            let turn = self.begin().await?;
+            for message in messages {
+                rows::insert(&turn.transaction, message, now_ms()).await?;
+            }
+            turn.commit().await
+        };
+        written.await.map_err(|error| PublishError::Unavailable(self.0.file.problem(&error).to_string()))?;
+        self.ring();
+        Ok(())
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.0.stop.is_cancelled()
+    }
+
+    pub(super) async fn depth(&self) -> Result<Depth, QueueError> {
+        let depth = rows::depth(&self.0.file.connection, now_ms()).await;
+        depth.map_err(|error| self.0.file.problem(&error))
+    }
+
+    pub(super) async fn close(&self) {
+        self.0.stop.cancel();
+        self.ring();
+        if self.0.file.connection.clone().close().await.is_err() {
+            tracing::warn!("the queue file could not be closed in order; it is safe all the same");
+        }
+    }
+
+    fn ring(&self) {
+        self.0.bell.send_replace(());
+    }
+
+    async fn begin(&self) -> Result<Turn<'_>, DbErr> {
+        self.0.file.begin().await
+    }
+}

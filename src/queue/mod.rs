@@ -1,0 +1,163 @@
+//! The outside world of messages: one set of operations on RabbitMQ and on the embedded queue.
+//!
+//! Publish confirmed, receive a batch, settle it (acknowledge, retry after a delay, dead-letter).
+//! The two are a closed set, so this is an enum and not a trait. `tests/it/queue.rs` runs one
+//! conformance suite against both.
+//!
+//! The promise of both: what `publish` has answered `Ok` to survives a crash, and every message
+//! is handed out until somebody settles it. A message may come twice, never not at all.
+
+mod message;
+mod error;
+mod copies;
+mod batch;
+mod consumer;
+mod amqp;
+mod embedded;
+
+use crate::config::QueueConfig;
+
+pub use amqp::topology;
+pub use batch::{Batch, Settled};
+pub use consumer::{Consumer, ConsumerHealth, Gathered};
+pub use error::{PublishError, QueueError};
+pub use message::{Delivery, Disposition, Message, header};
+
+/// Where a consumer takes its deliveries from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The work queue.
+    Bookings,
+    /// The dead letters, on their way into the table `dead_letters`.
+    Dead,
+}
+
+/// How much one batch may hold. A single message that is larger than `bytes` is still delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Messages, at least 1.
+    pub size: usize,
+    /// Bytes of bodies.
+    pub bytes: usize,
+}
+
+/// How many messages are where. While a message moves from one queue to the next it may for a
+/// moment be counted in neither: who waits for "empty" looks twice, a little apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// In the work queue and in nobody's hand.
+    pub ready: u64,
+    /// In a wait queue: to be tried again later.
+    pub waiting: u64,
+    /// Among the dead letters, not yet recorded and in nobody's hand.
+    pub dead: u64,
+    /// Handed out and not settled, of work and of dead letters. RabbitMQ does not tell.
+    pub in_flight: Option<u64>,
+}
+
+/// The queue, on RabbitMQ or in a local file. Cheap to clone; all clones share their connections.
+#[derive(Clone)]
+pub struct Queue(Backend);
+
+#[derive(Clone)]
+enum Backend {
+    Amqp(amqp::Amqp),
+    Embedded(embedded::Embedded),
+}
+
+impl Queue {
+    /// Opens what `queue.url` names: `amqp://`, `amqps://` or `sqlite://path`.
+    ///
+    /// On RabbitMQ this does not wait for the broker: connections are made in the background and
+    /// made again for ever. A local file is opened, and created if it is not there.
+    ///
+    /// # Errors
+    /// [`QueueError::Url`] when the URL is none of these or cannot be read,
+    /// [`QueueError::File`] when the local file cannot be used.
+    pub async fn open(config: &QueueConfig) -> Result<Self, QueueError> {
+        let url = config.url.expose();
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "amqp" | "amqps" => amqp::Amqp::open(config).map(|queue| Self(Backend::Amqp(queue))),
+            "sqlite" => embedded::Embedded::open(config).await.map(|queue| Self(Backend::Embedded(queue))),
+            // The URL may hold a password: only its scheme is shown.
+            other => Err(QueueError::Url(format!(
+                "queue.url has the scheme {other:?}; write amqp://, amqps:// or sqlite://path"
+            ))),
+        }
+    }
+
+    /// A publisher. On RabbitMQ the first one starts connecting.
+    pub fn publisher(&self) -> Publisher {
+        match &self.0 {
+            Backend::Amqp(queue) => Publisher(PublisherKind::Amqp(queue.publisher())),
+            Backend::Embedded(queue) => Publisher(PublisherKind::Embedded(queue.clone())),
+        }
+    }
+
+    /// A consumer with batches of its own. It takes nothing before the first `next_batch`.
+    pub fn consumer(&self, source: Source, limits: BatchLimits) -> Consumer {
+        match &self.0 {
+            Backend::Amqp(queue) => Consumer::amqp(queue.consumer(source, limits)),
+            Backend::Embedded(queue) => Consumer::embedded(queue.consumer(source, limits)),
+        }
+    }
+
+    /// How many messages are where; also the way to ask whether the queue can be used at all:
+    /// on RabbitMQ it waits up to `queue.connect_timeout` for the connection.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] with the newest problem in words (a broker that is away, a
+    /// queue with other arguments, missing rights).
+    pub async fn depth(&self) -> Result<Depth, QueueError> {
+        match &self.0 {
+            Backend::Amqp(queue) => queue.depth().await,
+            Backend::Embedded(queue) => queue.depth().await,
+        }
+    }
+
+    /// Closes the connections; what is in hand and not settled comes again. Takes a few seconds
+    /// at most, whatever the broker does. Clones of this queue are closed with it.
+    pub async fn close(&self) {
+        match &self.0 {
+            Backend::Amqp(queue) => queue.close().await,
+            Backend::Embedded(queue) => queue.close().await,
+        }
+    }
+}
+
+/// Publishes with confirmation. Cheap to clone, and meant to be used by many at once.
+#[derive(Clone)]
+pub struct Publisher(PublisherKind);
+
+#[derive(Clone)]
+enum PublisherKind {
+    Amqp(amqp::AmqpPublisher),
+    Embedded(embedded::Embedded),
+}
+
+impl Publisher {
+    /// Publishes the messages in order and returns when all of them are durably accepted.
+    ///
+    /// # Errors
+    /// When one of them was not, or not surely. Some may have been accepted all the same, so
+    /// publishing them again makes duplicates; that is the price of losing none. Waits at most
+    /// `queue.confirm_timeout` for every few hundred messages.
+    pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        for message in &messages {
+            copies::check(message)?;
+        }
+        match &self.0 {
+            PublisherKind::Amqp(publisher) => publisher.publish(messages).await,
+            PublisherKind::Embedded(queue) => queue.publish(&messages).await,
+        }
+    }
+
+    /// Whether a publish would find an open way now. Publishes nothing.
+    pub fn is_ready(&self) -> bool {
+        match &self.0 {
+            PublisherKind::Amqp(publisher) => publisher.is_ready(),
+            PublisherKind::Embedded(queue) => queue.is_open(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What "now" is in a column of the gateway's.
+//!
+//! A column with a zone takes the database's clock as it is. One without (MySQL DATETIME,
+//! PostgreSQL `timestamp`) holds the gateway's local time, and our sessions run in UTC: the
+//! configured zone says how far apart the two are.
+
+use migration::gateway::Column;
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+
+use super::{Database, StoreError};
+
+/// The SQL expression for "now" that fits the column; none for a column that holds no time.
+pub(super) async fn now_for(
+    database: &Database,
+    column: &Column,
+    timezone: &str,
+) -> Result<Option<String>, StoreError> {
+    let zone = Zone::parse(timezone)?;
+    let expression = match (database.backend(), column.data_type.as_str()) {
+        (DbBackend::MySql, "timestamp") => return Ok(Some("CURRENT_TIMESTAMP".into())),
+        (DbBackend::MySql, "datetime") => mysql(&zone),
+        (DbBackend::Postgres, "timestamptz") => return Ok(Some("now()".into())),
+        (DbBackend::Postgres, "timestamp") => postgres(database, &zone).await?,
+        (DbBackend::Sqlite, kind) if !kind.contains("int") => sqlite(&zone)?,
+        _ => return Ok(None),
+    };
+    if knows(database, &expression).await? { Ok(Some(expression)) } else { Err(unknown(timezone)) }
+}
+
+/// A zone whose text is safe to stand in SQL.
+#[derive(Debug, PartialEq, Eq)]
+enum Zone {
+    Server,
+    /// `+02:00`: sign, hours and minutes.
+    Offset(String),
+    Named(String),
+}
+
+impl Zone {
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_+-/:".contains(c);
+        if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
+            return Err(StoreError::Schema(
+                "gateway.timezone must be \"server\", an offset such as \"+02:00\" or a name such as \
+                 \"Europe/Berlin\""
+                    .into(),
+            ));
+        }
+        Ok(match text {
+            "server" => Self::Server,
+            "UTC" | "Z" => Self::Offset("+00:00".into()),
+            _ if text.starts_with(['+', '-']) => Self::Offset(offset(text).ok_or_else(|| unknown(text))?),
+            _ => Self::Named(text.to_owned()),
+        })
+    }
+}
+
+fn offset(text: &str) -> Option<String> {
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let fits = hours.len() == 2 && minutes.len() == 2;
+    let in_range = hours.parse::<u8>().ok()? <= 14 && minutes.parse::<u8>().ok()? < 60;
+    (fits && in_range).then(|| text.to_owned())
+}
+
+fn unknown(timezone: &str) -> StoreError {
+    StoreError::Schema(format!(
+        "gateway.timezone: the database does not know the zone {timezone:?}. Give an offset such as \
+         \"+02:00\"; MySQL and MariaDB know names only when their time zone tables are loaded \
+         (mysql_tzinfo_to_sql), SQLite knows none"
+    ))
+}
+
+fn mysql(zone: &Zone) -> String {
+    let to = match zone {
+        Zone::Server => "@@global.time_zone".to_owned(),
+        Zone::Offset(zone) | Zone::Named(zone) => format!("'{zone}'"),
+    };
+    format!("CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', {to})")
+}
+
+async fn postgres(database: &Database, zone: &Zone) -> Result<String, StoreError> {
+    Ok(match zone {
+        // As a plain text, an offset's sign is read the other way round (POSIX).
+        Zone::Offset(zone) => format!("(now() AT TIME ZONE INTERVAL '{zone}')"),
+        Zone::Named(zone) => format!("(now() AT TIME ZONE '{zone}')"),
+        Zone::Server => format!("(now() AT TIME ZONE '{}')", postgres_zone(database).await?),
+    })
+}
+
+/// The zone in which other sessions of this database run. Our own tells nothing: the driver has
+/// set it to UTC, as the session's default too. A database's own setting can be read; the
+/// server's cannot, but initdb gives its log the same zone, and that can.
+async fn postgres_zone(database: &Database) -> Result<String, StoreError> {
+    let sql = "SELECT COALESCE((SELECT split_part(setting, '=', 2) \
+               FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
+               WHERE s.setrole = 0 AND lower(split_part(setting, '=', 1)) = 'timezone' \
+               AND s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1), \
+               current_setting('log_timezone')) AS zone";
+    let query = Statement::from_string(database.backend(), sql);
+    let row = database.connection().query_one_raw(query).await?;
+    let zone = row.map(|row| row.try_get::<String>("", "zone")).transpose()?.unwrap_or_default();
+    match Zone::parse(&zone) {
+        Ok(Zone::Named(_) | Zone::Offset(_)) => Ok(zone),
+        Ok(Zone::Server) | Err(_) => Err(StoreError::Schema(
+            "gateway.timezone: the database server's own zone cannot be used; name the zone".into(),
+        )),
+    }
+}
+
+fn sqlite(zone: &Zone) -> Result<String, StoreError> {
+    match zone {
+        Zone::Server => Ok("CURRENT_TIMESTAMP".into()),
+        Zone::Offset(zone) => Ok(format!("datetime('now', '{zone}')")),
+        Zone::Named(name) => Err(unknown(name)),
+    }
+}
+
+/// Whether the expression has a value: MySQL gives NULL for a zone that it does not know,
+/// PostgreSQL an error.
+async fn knows(database: &Database, expression: &str) -> Result<bool, StoreError> {
+    let query = Statement::from_string(
+        database.backend(),
+        format!("SELECT CASE WHEN {expression} IS NULL THEN 0 ELSE 1 END AS known"),
+    );
+    match database.connection().query_one_raw(query).await.map_err(StoreError::from) {
+        Ok(row) => {
+            Ok(row.map(|row| row.try_get::<super::DbId>("", "known")).transpose()?.is_some_and(|n| n.0 == 1))
+        }
+        Err(StoreError::Rejected(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,392 @@
+//! Writes a change set: set-based statements, rows in key order, in the transaction that read.
+//! Writing the same set twice leaves the same rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::sea_query::{
+    CaseStatement, Expr, ExprTrait as _, OnConflict, Query, SimpleExpr, UpdateStatement, Value,
+};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+
+use super::statement::{ROWS, any_host, now, padded};
+use super::{DbId, GatewaySchema, StoreError, bind_staff, null_staff, rows};
+use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{
+    AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef,
+    WORKER,
+};
+
+/// The rows of mappings that were made by this batch.
+type Made = BTreeMap<HostKey, i64>;
+
+/// Writes everything.
+///
+/// # Errors
+/// [`StoreError`]; then the transaction is to be rolled back.
+pub async fn commit(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    changes: &ChangeSet,
+) -> Result<(), StoreError> {
+    let made = mappings(tx, schema, &changes.mappings).await?;
+    for writes in changes.appointments.chunks(ROWS) {
+        tx.execute(&appointments(schema, writes)?).await?;
+    }
+    for rows in changes.assignments.chunks(ROWS) {
+        tx.execute(&assignments(schema, rows, &made)?).await?;
+    }
+    for rows in changes.inbox.chunks(ROWS) {
+        tx.execute(&inbox(rows)?).await?;
+    }
+    for rows in changes.events.chunks(ROWS) {
+        tx.execute(&events(rows)).await?;
+    }
+    Ok(())
+}
+
+async fn mappings(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    changes: &[MappingChange],
+) -> Result<Made, StoreError> {
+    if changes.is_empty() {
+        return Ok(Made::new());
+    }
+    for change in changes {
+        match change {
+            MappingChange::Supersede { row, .. } => {
+                tx.execute(&mapping(*row, [("is_active", false.into())])).await?;
+            }
+            MappingChange::Reactivate { row, key, source, confidence, .. } => {
+                let values = [
+                    ("company_id", Value::from(key.0)),
+                    ("is_active", true.into()),
+                    ("mapping_source", (*source).into()),
+                    ("confidence_score", i16::from(confidence.0).into()),
+                ];
+                tx.execute(&mapping(*row, values)).await?;
+            }
+            MappingChange::Insert { .. } => {}
+        }
+    }
+    insert_mappings(tx, schema, changes).await?;
+    let keys: BTreeSet<HostKey> = changes
+        .iter()
+        .filter_map(|change| if let MappingChange::Insert { key, .. } = change { Some(*key) } else { None })
+        .collect();
+    let made = made(tx, &keys).await?;
+    let audits: Vec<&Audit> = changes.iter().map(MappingChange::audit).collect();
+    for audits in audits.chunks(ROWS) {
+        insert_audits(tx, schema, audits, &made).await?;
+    }
+    Ok(made)
+}
+
+fn mapping<const N: usize>(row: i64, values: [(&'static str, Value); N]) -> UpdateStatement {
+    let mut update = Query::update();
+    update.table("calcom_host_mappings").values(values.map(|(column, value)| (column, value.into())));
+    update.value("updated_at", now()).and_where(Expr::col("id").eq(row));
+    update
+}
+
+async fn insert_mappings(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    changes: &[MappingChange],
+) -> Result<(), StoreError> {
+    let mut insert = Query::insert();
+    insert.into_table("calcom_host_mappings").columns([
+        "company_id",
+        "staff_id",
+        "calcom_host_id",
+        "calcom_name",
+        "calcom_email",
+        "calcom_username",
+        "calcom_timezone",
+        "mapping_source",
+        "confidence_score",
+        "is_active",
+        "metadata",
+        "last_synced_at",
+        "created_at",
+        "updated_at",
+    ]);
+    // Two workers that met the same new host leave one mapping: the database's constraints decide.
+    insert.on_conflict(OnConflict::new().do_nothing_on(["id"]).to_owned());
+    let mut any = false;
+    for change in changes {
+        let MappingChange::Insert { key, staff, host, source, confidence, metadata, .. } = change else {
+            continue;
+        };
+        any = true;
+        insert.values_panic([
+            key.0.0.into(),
+            bind_staff(staff, schema.staff_key)?.into(),
+            key.1.0.into(),
+            host.name.as_deref().unwrap_or_default().into(),
+            host.email.as_deref().unwrap_or_default().into(),
+            host.username.clone().into(),
+            host.time_zone.clone().into(),
+            (*source).into(),
+            i16::from(confidence.0).into(),
+            true.into(),
+            metadata.clone().into(),
+            now(),
+            now(),
+            now(),
+        ]);
+    }
+    if any {
+        tx.execute(&insert).await?;
+    }
+    Ok(())
+}
+
+/// The rows under which these hosts are mapped now.
+async fn made(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<Made, StoreError> {
+    if keys.is_empty() {
+        return Ok(Made::new());
+    }
+    let mut select = Query::select();
+    select
+        .columns(["id", "company_id", "calcom_host_id"])
+        .from("calcom_host_mappings")
+        .cond_where(any_host("calcom_host_id", keys.iter().copied()))
+        .and_where(Expr::col("is_active").eq(true));
+    let mut made = Made::new();
+    for row in tx.query_all(&select).await? {
+        let key = (
+            row.try_get::<CompanyId>("", "company_id")?,
+            HostId(row.try_get::<DbId>("", "calcom_host_id")?.0),
+        );
+        made.insert(key, row.try_get::<DbId>("", "id")?.0);
+    }
+    Ok(made)
+}
+
+fn row_of(mapping: MappingRef, made: &Made) -> Option<i64> {
+    match mapping {
+        MappingRef::Row(row) => Some(row),
+        MappingRef::New(key) => made.get(&key).copied(),
+    }
+}
+
+async fn insert_audits(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    audits: &[&Audit],
+    made: &Made,
+) -> Result<(), StoreError> {
+    let mut insert = Query::insert();
+    insert.into_table("calcom_host_mapping_audits").columns([
+        "mapping_id",
+        "company_id",
+        "calcom_host_id",
+        "staff_id",
+        "action",
+        "old_values",
+        "new_values",
+        "actor",
+        "changed_at",
+        "reason",
+        "change_key",
+    ]);
+    for audit in audits {
+        insert.values_panic([
+            row_of(audit.mapping, made).into(),
+            audit.key.0.0.into(),
+            audit.key.1.0.into(),
+            bind_staff(&audit.staff, schema.staff_key)?.into(),
+            audit.action.into(),
+            audit.old_values.clone().into(),
+            audit.new_values.clone().into(),
+            WORKER.into(),
+            now(),
+            audit.reason.as_str().into(),
+            audit.change_key.to_string().into(),
+        ]);
+    }
+    insert.on_conflict(OnConflict::new().do_nothing_on(["id"]).to_owned());
+    tx.execute(&insert).await?;
+    Ok(())
+}
+
+/// One UPDATE for many appointments. `updated_at` is set by the database's own clock, as the
+/// gateway's own code would.
+fn appointments(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Result<UpdateStatement, DbErr> {
+    let (mut staff, mut host) = (CaseStatement::new(), CaseStatement::new());
+    for write in writes {
+        let is_this = || Expr::col("id").eq(write.id.0);
+        staff = staff.case(is_this(), Expr::val(staff_value(write.staff.as_ref(), schema)?));
+        // Bound as the column's own width: PostgreSQL assigns no BIGINT to an INT.
+        host =
+            host.case(is_this(), Expr::val(Value::Int(write.host_id.and_then(|id| i32::try_from(id).ok()))));
+    }
+    let mut update = Query::update();
+    update.table("appointments").value("staff_id", staff).value("calcom_host_id", host);
+    if let Some(clock) = &schema.updated_at {
+        update.value("updated_at", Expr::cust(clock.clone()));
+    }
+    update.and_where(Expr::col("id").is_in(padded(writes.iter().map(|write| write.id.0))));
+    Ok(update)
+}
+
+fn staff_value(staff: Option<&StaffId>, schema: &GatewaySchema) -> Result<Value, DbErr> {
+    staff.map_or_else(|| Ok(null_staff(schema.staff_key)), |staff| bind_staff(staff, schema.staff_key))
+}
+
+fn assignments(
+    schema: &GatewaySchema,
+    rows: &[Assignment],
+    made: &Made,
+) -> Result<sea_orm::sea_query::InsertStatement, StoreError> {
+    const COLUMNS: [&str; 19] = [
+        "appointment_id",
+        "company_id",
+        "staff_id",
+        "mapping_id",
+        "strategy",
+        "confidence",
+        "evidence",
+        "event_id",
+        "event_time_ms",
+        "event_stamped",
+        "host_id",
+        "host_email",
+        "host_source",
+        "outcome",
+        "reason",
+        "booking_ref",
+        "starts_ms",
+        "decided_ms",
+        "payload",
+    ];
+    let mut insert = Query::insert();
+    insert.into_table("appointment_assignments").columns(COLUMNS);
+    for row in rows {
+        let newest = row.newest.as_ref();
+        insert.values_panic([
+            row.appointment.0.into(),
+            row.company.0.into(),
+            staff_value(row.staff.as_ref(), schema)?.into(),
+            row.mapping.and_then(|mapping| row_of(mapping, made)).into(),
+            row.strategy.clone().into(),
+            row.confidence.map(|score| i16::from(score.0)).into(),
+            row.evidence.as_ref().and_then(|evidence| serde_json::to_string(evidence).ok()).into(),
+            newest.map(|newest| newest.event.as_str().to_owned()).into(),
+            newest.map(|newest| newest.time.ms).into(),
+            newest.is_some_and(|newest| newest.time.stamped).into(),
+            newest.and_then(|newest| newest.host_id).into(),
+            newest.and_then(|newest| newest.host_email.clone()).into(),
+            newest.map(|newest| newest.source.clone()).into(),
+            row.outcome.as_str().into(),
+            row.review.map(|review| review.as_str().to_owned()).into(),
+            row.booking.as_ref().map(|booking| booking.as_str().to_owned()).into(),
+            row.starts_ms.into(),
+            row.decided_ms.into(),
+            row.payload.clone().into(),
+        ]);
+    }
+    // An appointment that is decided again was read without its payload: that stays.
+    let payload = match schema.backend {
+        DbBackend::MySql => "COALESCE(VALUES(payload), payload)",
+        _ => "COALESCE(excluded.payload, appointment_assignments.payload)",
+    };
+    let mut conflict = OnConflict::column("appointment_id");
+    conflict.update_columns(COLUMNS[1..COLUMNS.len() - 1].iter().copied());
+    insert.on_conflict(conflict.value("payload", Expr::cust(payload)).to_owned());
+    Ok(insert)
+}
+
+fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, StoreError> {
+    const COLUMNS: [&str; 15] = [
+        "company_id",
+        "host_id",
+        "name",
+        "email",
+        "username",
+        "time_zone",
+        "event_id",
+        "event_time_ms",
+        "event_stamped",
+        "first_seen_ms",
+        "last_seen_ms",
+        "kind",
+        "suggestions",
+        "state",
+        "state_changed_ms",
+    ];
+    let mut insert = Query::insert();
+    insert.into_table("unmatched_hosts").columns(COLUMNS);
+    for row in inbox {
+        let suggestions = serde_json::to_string(&row.suggestions).unwrap_or_else(|_| "[]".to_owned());
+        let email = row.host.email.as_ref().or(row.host.display_email.as_ref());
+        insert.values_panic([
+            row.key.0.0.into(),
+            row.key.1.0.into(),
+            cut(row.host.name.as_ref(), 255),
+            cut(email, 255),
+            cut(row.host.username.as_ref(), 255),
+            cut(row.host.time_zone.as_ref(), 64),
+            row.event.as_str().into(),
+            row.time.ms.into(),
+            row.time.stamped.into(),
+            row.first_seen_ms.into(),
+            row.last_seen_ms.into(),
+            rows::kind(row.review).into(),
+            suggestions.into(),
+            row.state.as_str().into(),
+            row.state_changed_ms.into(),
+        ]);
+    }
+    let mut conflict = OnConflict::columns(["company_id", "host_id"]);
+    insert.on_conflict(conflict.update_columns(COLUMNS[2..].iter().copied()).to_owned());
+    Ok(insert)
+}
+
+/// A text cut to what its column holds, in characters.
+fn cut(text: Option<&String>, most: usize) -> SimpleExpr {
+    text.map(|text| text.chars().take(most).collect::<String>()).into()
+}
+
+fn events(events: &[EventRow]) -> sea_orm::sea_query::InsertStatement {
+    let mut insert = Query::insert();
+    insert.into_table("booking_events").columns([
+        "event_id",
+        "event_type",
+        "shape",
+        "booking_ref",
+        "company_id",
+        "appointment_id",
+        "outcome",
+        "reason",
+        "received_ms",
+        "decided_ms",
+    ]);
+    for row in events {
+        insert.values_panic([
+            row.id.as_str().into(),
+            cut(Some(&row.event_type), 64),
+            row.shape.into(),
+            row.booking.as_ref().map(|booking| booking.as_str().to_owned()).into(),
+            row.company.map(|id| id.0).into(),
+            row.appointment.map(|id| id.0).into(),
+            row.outcome.as_str().into(),
+            row.reason.map(str::to_owned).into(),
+            row.received_ms.into(),
+            row.decided_ms.into(),
+        ]);
+    }
+    // `received_ms` stays that of the first time.
+    let mut conflict = OnConflict::column("event_id");
+    conflict.update_columns([
+        "booking_ref",
+        "company_id",
+        "appointment_id",
+        "outcome",
+        "reason",
+        "decided_ms",
+    ]);
+    insert.on_conflict(conflict.to_owned());
+    insert
+}

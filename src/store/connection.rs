@@ -1,0 +1,223 @@
+//! Connecting, with the session settings on which the rest relies: UTC, READ COMMITTED, strict
+//! values, bounded statements and lock waits, and on SQLite durable commits and foreign keys.
+//!
+//! The pools are built with sqlx itself and handed to sea-orm: sea-orm's own `connect` puts the
+//! whole URL, password included, into a trace span.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sea_orm::sqlx::mysql::MySqlConnectOptions;
+use sea_orm::sqlx::pool::PoolOptions;
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, ConnectOptions as _, Executor as _};
+use sea_orm::{
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel, SqliteTransactionMode,
+    SqlxMySqlConnector, SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions,
+    TransactionTrait as _,
+};
+
+use super::StoreError;
+use crate::config::DatabaseConfig;
+
+/// How long closing may take. What is not finished by then, the server rolls back.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// An open pool of connections, and which engine it leads to.
+#[derive(Clone, Debug)]
+pub struct Database {
+    connection: DatabaseConnection,
+    backend: DbBackend,
+}
+
+impl Database {
+    /// Connects for the program's daily work.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the server cannot be reached or refuses us, with the
+    /// reason; [`StoreError::Schema`] for a URL that makes no sense.
+    pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        Self::open(config, Some(config.statement_timeout)).await
+    }
+
+    /// Connects for migrations: the same, but a statement may take as long as it needs (a new
+    /// column on a large table does).
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub async fn connect_for_migrations(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        Self::open(config, None).await
+    }
+
+    async fn open(config: &DatabaseConfig, limit: Option<Duration>) -> Result<Self, StoreError> {
+        let url = config.url.expose();
+        let (backend, connection) = match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("mysql" | "mariadb") => (DbBackend::MySql, mysql(url, config, limit).await?),
+            Some("postgres" | "postgresql") => (DbBackend::Postgres, postgres(url, config, limit).await?),
+            Some("sqlite") => (DbBackend::Sqlite, sqlite(url, config).await?),
+            _ => {
+                let expected = "database.url must begin with mysql://, postgres:// or sqlite://";
+                return Err(StoreError::Schema(expected.into()));
+            }
+        };
+        Ok(Self { connection, backend })
+    }
+
+    /// The engine.
+    pub fn backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    /// The pool, for reading and for single statements. Whatever reads and then writes belongs
+    /// into [`Database::begin`].
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    /// Begins a transaction that is going to write. On SQLite it takes the write lock at once: a
+    /// transaction that reads first and asks for it later fails under load, without waiting.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        let sqlite_transaction_mode =
+            (self.backend == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode, ..TransactionOptions::default() };
+        Ok(self.connection.begin_with_options(options).await?)
+    }
+
+    /// Begins a transaction that only looks, at one state of the database: the server refuses
+    /// whatever would write in it. (SQLite does not, but it is to be rolled back like the others.)
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn begin_reading(&self) -> Result<DatabaseTransaction, StoreError> {
+        let on_a_server = self.backend != DbBackend::Sqlite;
+        let options = TransactionOptions {
+            isolation_level: on_a_server.then_some(IsolationLevel::RepeatableRead),
+            access_mode: on_a_server.then_some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        };
+        Ok(self.connection.begin_with_options(options).await?)
+    }
+
+    /// Whether the server answers: a probe for readiness and for the end of an outage.
+    ///
+    /// # Errors
+    /// [`StoreError`], usually `Unavailable`.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.connection.ping().await?)
+    }
+
+    /// Closes every connection, waiting a little for those in use: one whose statement waits for
+    /// somebody's lock would hold up the end of the program for `database.statement_timeout`.
+    pub async fn close(&self) {
+        // Closing a pool cannot fail; the Result is there for sea-orm's other drivers.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.connection.close_by_ref()).await;
+    }
+}
+
+fn pool<DB: sqlx::Database>(config: &DatabaseConfig) -> PoolOptions<DB> {
+    PoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(config.acquire_timeout)
+        // After a fail-over the old server may live on, read-only: no connection stays for long.
+        .max_lifetime(Duration::from_secs(300))
+}
+
+fn bad_url(error: &sqlx::Error) -> StoreError {
+    // The parser's text does not quote the URL, which may hold a password.
+    StoreError::Schema(format!("database.url cannot be used: {error}"))
+}
+
+async fn mysql(
+    url: &str,
+    config: &DatabaseConfig,
+    limit: Option<Duration>,
+) -> Result<DatabaseConnection, StoreError> {
+    let url = url.strip_prefix("mariadb").map_or_else(|| url.to_owned(), |rest| format!("mysql{rest}"));
+    let options = MySqlConnectOptions::from_str(&url).map_err(|e| bad_url(&e))?.disable_statement_logging();
+    if options.get_socket().is_none() {
+        probe(options.get_host(), options.get_port(), config.acquire_timeout).await?;
+    }
+    let setup = mysql_session(config.statement_timeout, limit);
+    let pool = pool::<sqlx::MySql>(config).after_connect(move |connection, _| {
+        let setup = setup.clone();
+        Box::pin(async move {
+            connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            connection.execute(sqlx::AssertSqlSafe(setup)).await.map(drop)
+        })
+    });
+    let pool = pool.connect_with(options).await.map_err(StoreError::connecting)?;
+    Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
+}
+
+/// MariaDB and MySQL name the limit of a statement differently; each leaves the other's
+/// conditional comment alone. (sqlx itself sets the session's time zone to UTC.)
+fn mysql_session(lock_wait: Duration, limit: Option<Duration>) -> String {
+    let seconds = lock_wait.as_secs().clamp(1, 1_073_741_824);
+    let limit = limit.unwrap_or_default();
+    format!(
+        "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'), \
+         SESSION innodb_lock_wait_timeout = {seconds} \
+         /*M! , SESSION max_statement_time = {} */ /*!80000 , SESSION max_execution_time = {} */",
+        limit.as_secs_f64(),
+        limit.as_millis(),
+    )
+}
+
+async fn postgres(
+    url: &str,
+    config: &DatabaseConfig,
+    limit: Option<Duration>,
+) -> Result<DatabaseConnection, StoreError> {
+    let millis = |limit: Duration| limit.as_millis().to_string();
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|e| bad_url(&e))?
+        .application_name("hostmatch")
+        .options([
+            ("TimeZone", "UTC".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
+            ("lock_timeout", millis(config.statement_timeout)),
+            ("statement_timeout", millis(limit.unwrap_or_default())),
+        ])
+        .disable_statement_logging();
+    if options.get_socket().is_none() && !options.get_host().starts_with('/') {
+        probe(options.get_host(), options.get_port(), config.acquire_timeout).await?;
+    }
+    let pool = pool::<sqlx::Postgres>(config);
+    let pool = pool.connect_with(options).await.map_err(StoreError::connecting)?;
+    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
+}
+
+async fn sqlite(url: &str, config: &DatabaseConfig) -> Result<DatabaseConnection, StoreError> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        let why =
+            "database.url: an SQLite database in memory is a different one for every connection; name a file";
+        return Err(StoreError::Schema(why.into()));
+    }
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|e| bad_url(&e))?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(config.statement_timeout)
+        .foreign_keys(true)
+        .disable_statement_logging();
+    let file = options.get_filename().to_owned();
+    let pool = pool::<sqlx::Sqlite>(config);
+    let pool = pool.connect_with(options).await.map_err(|error| StoreError::opening(&file, &error))?;
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+}
+
+/// A plain TCP connection first: the pool tries again and again while the server refuses, and in
+/// the end only says that it timed out.
+async fn probe(host: &str, port: u16, limit: Duration) -> Result<(), StoreError> {
+    let unreachable = |source: std::io::Error| StoreError::unreachable(host, port, source);
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match tokio::time::timeout(limit, tokio::net::TcpStream::connect((address, port))).await {
+        Ok(connected) => connected.map(drop).map_err(unreachable),
+        Err(_) => Err(unreachable(std::io::ErrorKind::TimedOut.into())),
+    }
+}

@@ -1,0 +1,268 @@
+//! What can go wrong with the database, sorted by what to do about it.
+//!
+//! The texts never hold a value: servers quote the offending data in their messages ("Duplicate
+//! entry 'jane@…'"), so a message is shown only where its kind is known to be free of data, and
+//! the driver's error is not kept, because whoever prints a chain of errors would print it.
+
+use sea_orm::sqlx::{self, mysql::MySqlDatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
+
+/// A failed operation on the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The server is away, or refuses everybody: hold, and try again when it is back.
+    #[error("the database is not available: {reason}")]
+    Unavailable {
+        /// What was found.
+        reason: String,
+        /// The operating system's error, where there is one.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// Somebody else was in the way (deadlock, lock, time limit): the same again may succeed.
+    #[error("the database gave up this transaction: {0}")]
+    Conflict(String),
+    /// This very data is not accepted: the same again fails again.
+    #[error("the database refused the data: {0}")]
+    Rejected(String),
+    /// The tables or the configuration are not as we need them: a person must act.
+    #[error("{0}")]
+    Schema(String),
+}
+
+/// What to do about a [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// Hold, and try again when the database is back.
+    Unavailable,
+    /// Try again.
+    Conflict,
+    /// This data never succeeds.
+    Rejected,
+    /// A person must act.
+    Schema,
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Unavailable { .. } => StoreErrorKind::Unavailable,
+            Self::Conflict(_) => StoreErrorKind::Conflict,
+            Self::Rejected(_) => StoreErrorKind::Rejected,
+            Self::Schema(_) => StoreErrorKind::Schema,
+        }
+    }
+
+    pub(super) fn unreachable(host: &str, port: u16, source: std::io::Error) -> Self {
+        let reason = format!("cannot connect to {host}:{port}: {source}");
+        Self::Unavailable { reason, source: Some(source) }
+    }
+
+    pub(super) fn opening(file: &std::path::Path, error: &sqlx::Error) -> Self {
+        let why =
+            error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+        away(&format!("cannot open {}: {why}", file.display()))
+    }
+
+    /// An error of the first connection: whatever the server says there concerns no data.
+    pub(super) fn connecting(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(refusal) => away(refusal.message()),
+            other if other.to_string().contains("RSA auth backend disabled") => Self::Schema(
+                "the database server asks for caching_sha2_password over an unencrypted connection, which \
+                 hostmatch does not do: let the server offer TLS (MySQL 8 makes certificates at its first start, \
+                 unless --skip-ssl or auto_generate_certs=OFF forbids it; then connect with ?ssl-mode=required), \
+                 or give hostmatch's user the plugin mysql_native_password"
+                    .into(),
+            ),
+            other => Self::from_driver(other),
+        }
+    }
+
+    fn from_driver(error: &sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        match error {
+            E::Database(error) => {
+                if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+                    mysql(error)
+                } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+                    postgres(error)
+                } else if let Some(error) = error.try_downcast_ref::<SqliteError>() {
+                    sqlite(error)
+                } else {
+                    Self::Rejected("unknown database error".into())
+                }
+            }
+            E::Io(error) => {
+                let source = Some(std::io::Error::new(error.kind(), error.to_string()));
+                Self::Unavailable { reason: format!("the connection broke: {error}"), source }
+            }
+            E::Tls(error) => away(&format!("no encrypted connection: {error}")),
+            E::PoolTimedOut => away("no connection became free in time"),
+            E::PoolClosed | E::WorkerCrashed | E::BeginFailed => away("the connection was closed"),
+            // A server that is shutting down ends in the middle of a packet.
+            E::Protocol(_) => away("the connection ended in the middle of an answer"),
+            E::Configuration(error) => Self::Schema(format!("database.url cannot be used: {error}")),
+            E::ColumnDecode { index, source } => decoding(index, source.as_ref()),
+            E::Decode(source) => decoding("a value", source.as_ref()),
+            E::ColumnNotFound(column) => Self::Schema(format!("the result has no column {column}")),
+            E::TypeNotFound { type_name } => Self::Schema(format!("the database has no type {type_name}")),
+            E::Encode(_) => Self::Rejected("a value could not be encoded".into()),
+            _ => Self::Rejected("the driver could not carry out the statement".into()),
+        }
+    }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        match error {
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => away("no connection became free in time"),
+            DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => away("the connection was closed"),
+            DbErr::Conn(RuntimeErr::SqlxError(error))
+            | DbErr::Exec(RuntimeErr::SqlxError(error))
+            | DbErr::Query(RuntimeErr::SqlxError(error)) => Self::from_driver(&error),
+            DbErr::Conn(RuntimeErr::Internal(_)) => away("the connection is not usable"),
+            DbErr::Exec(RuntimeErr::Internal(_)) | DbErr::Query(RuntimeErr::Internal(_)) => {
+                Self::Rejected("the driver could not carry out the statement".into())
+            }
+            DbErr::TryIntoErr { from, into, .. } => Self::Rejected(format!("a {from} is no {into}")),
+            DbErr::Type(_) | DbErr::Json(_) => {
+                Self::Rejected("a value is missing or not of the type that its column promises".into())
+            }
+            DbErr::Migration(text) => Self::Schema(text),
+            DbErr::BackendNotSupported { db, ctx } => Self::Schema(format!("{db} does not support {ctx}")),
+            DbErr::RecordNotFound(_) => Self::Rejected("a row that must be there is not".into()),
+            DbErr::RecordNotInserted => Self::Rejected("no row was inserted".into()),
+            DbErr::RecordNotUpdated => Self::Rejected("no row was updated".into()),
+            DbErr::MutexPoisonError => away("the connection is not usable"),
+            DbErr::ConvertFromU64(_)
+            | DbErr::UnpackInsertId
+            | DbErr::UpdateGetPrimaryKey
+            | DbErr::AttrNotSet(_)
+            | DbErr::Custom(_)
+            | DbErr::KeyArityMismatch { .. }
+            | DbErr::PrimaryKeyNotSet { .. }
+            | DbErr::RbacError(_)
+            | DbErr::AccessDenied { .. } => Self::Rejected("the statement could not be carried out".into()),
+            // DbErr is non_exhaustive: the compiler asks for this arm although all are named above.
+            _ => Self::Rejected("unknown database error".into()),
+        }
+    }
+}
+
+impl From<sea_orm::TryGetError> for StoreError {
+    fn from(error: sea_orm::TryGetError) -> Self {
+        DbErr::from(error).into()
+    }
+}
+
+fn away(reason: &str) -> StoreError {
+    StoreError::Unavailable { reason: reason.to_owned(), source: None }
+}
+
+/// Only a mismatch of types is safe to quote; other decoders quote the value.
+fn decoding(column: &str, source: &(dyn std::error::Error + 'static)) -> StoreError {
+    let text = source.to_string();
+    if text.contains("is not compatible with SQL type") {
+        StoreError::Schema(format!("column {column}: {text}"))
+    } else {
+        StoreError::Rejected(format!("column {column}: its value is not of the type that it should be"))
+    }
+}
+
+fn mysql(error: &MySqlDatabaseError) -> StoreError {
+    let (number, message) = (error.number(), error.message());
+    let quoted = || format!("{message} (error {number})");
+    match number {
+        // Going down, too many connections, killed, network, disk full, read-only, no right.
+        1021
+        | 1040
+        | 1041
+        | 1042
+        | 1043
+        | 1044
+        | 1045
+        | 1053
+        | 1077..=1080
+        | 1081
+        | 1114
+        | 1129
+        | 1130
+        | 1142
+        | 1143
+        | 1152
+        | 1156..=1161
+        | 1184
+        | 1203
+        | 1226
+        | 1227
+        | 1290
+        | 1698
+        | 1792
+        | 1836
+        | 1927
+        | 3100
+        | 3169
+        | 4031 => away(&quoted()),
+        // Deadlock, lock wait, changed row, interrupted, time limit (MariaDB, MySQL), NOWAIT.
+        1020 | 1205 | 1213 | 1317 | 1412 | 1615 | 1969 | 3024 | 3058 | 3572 => StoreError::Conflict(quoted()),
+        // Unknown database, table, column, routine.
+        1049 | 1051 | 1054 | 1109 | 1146 | 1305 => StoreError::Schema(format!("{}{HINT}", quoted())),
+        // The key's name comes last, after the data.
+        1022 | 1062 | 1169 | 1586 => {
+            let key = message.rsplit_once("for key '").map_or("?", |(_, key)| key.trim_end_matches('\''));
+            StoreError::Rejected(format!("duplicate value for key {key} (error {number})"))
+        }
+        // These name columns and constraints, not values.
+        1048 | 1064 | 1136 | 1153 | 1264 | 1364 | 1406 | 1451 | 1452 | 4025 => StoreError::Rejected(quoted()),
+        _ => StoreError::Rejected(format!("error {number}")),
+    }
+}
+
+fn postgres(error: &PgDatabaseError) -> StoreError {
+    let code = error.code();
+    let quoted = || format!("{} (SQLSTATE {code})", error.message());
+    match (&code[..code.len().min(2)], code) {
+        (_, "57014" | "55P03" | "55006") | ("40", _) => StoreError::Conflict(quoted()),
+        // "cached plan must not change result type": the gateway migrated under an open connection,
+        // which stays unusable for this statement until it is replaced.
+        (_, "0A000") if error.message().contains("cached plan") => away(&quoted()),
+        // Connection, no right to connect, resources, shutdown, read-only, I/O.
+        (_, "25006" | "42501") | ("08" | "28" | "53" | "57" | "58" | "XX", _) => away(&quoted()),
+        (_, "42P01" | "42703" | "42883" | "42704" | "3D000" | "3F000") => {
+            StoreError::Schema(format!("{}{HINT}", quoted()))
+        }
+        (_, "42601" | "42804" | "42P10" | "42P18") => StoreError::Rejected(quoted()),
+        _ => {
+            let mut place = String::new();
+            for (what, name) in
+                [("table", error.table()), ("column", error.column()), ("constraint", error.constraint())]
+            {
+                if let Some(name) = name {
+                    place.push_str(&format!("{what} {name}, "));
+                }
+            }
+            StoreError::Rejected(format!("{place}SQLSTATE {code}"))
+        }
+    }
+}
+
+fn sqlite(error: &SqliteError) -> StoreError {
+    use sqlx::error::DatabaseError as _;
+    let message = error.message();
+    let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
+    let quoted = || format!("{message} (SQLite {code})");
+    // The lower byte is the kind, the rest says more.
+    match code & 0xff {
+        // abort, busy, locked, interrupt, schema changed, protocol of the lock
+        4 | 5 | 6 | 9 | 15 | 17 => StoreError::Conflict(quoted()),
+        // permission, memory, read-only, I/O, corrupt, full, cannot open, authorisation, no database
+        3 | 7 | 8 | 10 | 11 | 13 | 14 | 23 | 26 => away(&quoted()),
+        1 if message.contains("no such") => StoreError::Schema(format!("{}{HINT}", quoted())),
+        // SQLite names columns, not values.
+        _ => StoreError::Rejected(quoted()),
+    }
+}
+
+const HINT: &str = "; see what `hostmatch migrate status` says";

@@ -1,0 +1,158 @@
+//! Which appointment does a booking mean? By `appointment_id` if the event has one, and then by
+//! nothing else; else by the booking's `uid`, else its `id`, else (from the second attempt on, for
+//! the gateway may be just about to write a new row) the booking that it replaced.
+//!
+//! References are bound with the column's own type and compared byte for byte here: under a
+//! folding collation two uids that differ only in case are equal to the database, and a number
+//! matches a text that merely begins with it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query, Value};
+use sea_orm::{ConnectionTrait, QueryResult};
+
+use super::statement::padded;
+use super::{DbId, GatewaySchema, RefColumn, StoreError};
+use crate::event::{AppointmentId, Booking, BookingEvent, BookingRef, CompanyId};
+use crate::matching::Target;
+
+/// An event to be looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// The event.
+    pub event: &'a BookingEvent,
+    /// It was tried before: an appointment that is still missing may now be looked for under the
+    /// booking that was replaced. At first sight the gateway may be just about to write a new one.
+    pub tried_before: bool,
+}
+
+/// Where each reference of a batch was found, and the company of every appointment found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    by_ref: HashMap<BookingRef, BTreeSet<AppointmentId>>,
+    companies: HashMap<AppointmentId, Option<CompanyId>>,
+}
+
+impl Found {
+    /// Looks up all references of these events: one statement for each column of references, and
+    /// one for the appointments that are named by id.
+    pub(super) async fn read(
+        tx: &impl ConnectionTrait,
+        schema: &GatewaySchema,
+        events: &[&BookingEvent],
+    ) -> Result<Self, StoreError> {
+        let mut found = Self::default();
+        let ids: BTreeSet<i64> = events.iter().filter_map(|event| event.appointment).map(|id| id.0).collect();
+        if !ids.is_empty() {
+            let mut select = Query::select();
+            select
+                .columns(["id", "company_id"])
+                .from("appointments")
+                .and_where(Expr::col("id").is_in(padded(ids)));
+            for row in tx.query_all(&select).await? {
+                found.add(&row)?;
+            }
+        }
+        let unnamed = events.iter().filter(|event| event.appointment.is_none());
+        let refs = unnamed.flat_map(|event| &event.bookings).flat_map(references).collect();
+        found.read_refs(tx, schema, &refs).await?;
+        Ok(found)
+    }
+
+    /// The appointment that this one reference names.
+    pub(super) async fn named(
+        tx: &impl ConnectionTrait,
+        schema: &GatewaySchema,
+        reference: &BookingRef,
+    ) -> Result<Target, StoreError> {
+        let mut found = Self::default();
+        found.read_refs(tx, schema, &BTreeSet::from([reference])).await?;
+        Ok(found.by_reference(std::iter::once(reference)))
+    }
+
+    async fn read_refs(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        schema: &GatewaySchema,
+        refs: &BTreeSet<&BookingRef>,
+    ) -> Result<(), StoreError> {
+        if !refs.is_empty() {
+            for column in &schema.booking_refs {
+                self.read_column(tx, column, refs).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_column(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        column: &RefColumn,
+        refs: &BTreeSet<&BookingRef>,
+    ) -> Result<(), StoreError> {
+        let values: Vec<Value> = if column.numeric {
+            refs.iter().filter_map(|reference| reference.as_number()).map(Value::from).collect()
+        } else {
+            refs.iter().map(|reference| Value::from(reference.as_str())).collect()
+        };
+        if values.is_empty() {
+            return Ok(());
+        }
+        let mut select = Query::select();
+        select.columns(["id", "company_id", column.name]).from("appointments");
+        select.and_where(Expr::col(column.name).is_in(padded(values)));
+        for row in tx.query_all(&select).await? {
+            let id = self.add(&row)?;
+            let text = match column.numeric {
+                true => row.try_get::<DbId>("", column.name)?.0.to_string(),
+                false => row.try_get::<String>("", column.name)?,
+            };
+            if let Some(reference) = BookingRef::new(&text).filter(|reference| refs.contains(reference)) {
+                self.by_ref.entry(reference).or_default().insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, row: &QueryResult) -> Result<AppointmentId, StoreError> {
+        let id: AppointmentId = row.try_get("", "id")?;
+        self.companies.insert(id, row.try_get::<Option<CompanyId>>("", "company_id")?);
+        Ok(id)
+    }
+
+    /// The appointment that this booking of this event means.
+    pub(super) fn target(&self, lookup: &Lookup<'_>, booking: &Booking) -> Target {
+        if let Some(id) = lookup.event.appointment {
+            return self.checked(id);
+        }
+        let replaced = booking.replaces.as_ref();
+        self.by_reference(references(booking).filter(|one| lookup.tried_before || Some(*one) != replaced))
+    }
+
+    fn by_reference<'a>(&self, mut refs: impl Iterator<Item = &'a BookingRef>) -> Target {
+        let hit = refs.find_map(|reference| self.by_ref.get(reference));
+        match hit.map(|ids| (ids.first(), ids.len())) {
+            Some((Some(id), 1)) => self.checked(*id),
+            Some((Some(_), _)) => Target::Several,
+            _ => Target::Missing,
+        }
+    }
+
+    /// The company of an appointment that was found.
+    pub(super) fn company(&self, id: AppointmentId) -> Option<CompanyId> {
+        self.companies.get(&id).copied().flatten()
+    }
+
+    fn checked(&self, id: AppointmentId) -> Target {
+        match self.companies.get(&id) {
+            Some(Some(_)) => Target::Found(id),
+            Some(None) => Target::NoCompany,
+            None => Target::Missing,
+        }
+    }
+}
+
+/// What a booking is called, in the order in which to look.
+fn references(booking: &Booking) -> impl Iterator<Item = &BookingRef> {
+    [&booking.uid, &booking.id, &booking.replaces].into_iter().flatten()
+}

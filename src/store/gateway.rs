@@ -1,0 +1,155 @@
+//! What the gateway's tables look like in this installation.
+
+use migration::MigrateError;
+use migration::gateway::{Columns, KeyKind};
+use sea_orm::DbBackend;
+
+use super::{Database, StoreError, clock};
+use crate::config::GatewayConfig;
+
+/// The gateway's tables as they are here, read once after connecting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySchema {
+    /// The engine.
+    pub backend: DbBackend,
+    /// What `staff.id` is.
+    pub staff_key: KeyType,
+    /// Where the name of a member of staff stands.
+    pub staff_name: NameColumns,
+    /// There is a `staff.email`.
+    pub staff_email: bool,
+    /// The flag that says who is active: `is_active`, else `active`; none: everybody not deleted.
+    pub staff_active: Option<&'static str>,
+    /// `staff` has soft deletes (`deleted_at`).
+    pub staff_deleted_at: bool,
+    /// The columns of `appointments` that hold a booking's reference, in the order to look:
+    /// `calcom_v2_booking_id` always, `calcom_v2_booking_uid` and `calcom_booking_id` where they are.
+    pub booking_refs: Vec<RefColumn>,
+    /// An SQL expression for "now" as `appointments.updated_at` has it; none without that column.
+    pub updated_at: Option<String>,
+}
+
+/// What kind of key `staff.id` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// Any width of integer, signed or not.
+    Integer,
+    /// CHAR, VARCHAR or TEXT.
+    Text,
+    /// PostgreSQL's own `uuid`.
+    Uuid,
+}
+
+/// Where the name of a member of staff stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameColumns {
+    /// One column, `name`.
+    Full,
+    /// Two, `first_name` and `last_name`.
+    FirstLast,
+}
+
+/// A column of `appointments` that holds a booking's reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefColumn {
+    /// Its name.
+    pub name: &'static str,
+    /// It holds numbers, not text: only a reference that is a number can stand there.
+    pub numeric: bool,
+}
+
+impl GatewaySchema {
+    /// Looks at the gateway's tables and at ours.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] names every table or column that is missing and cannot be done
+    /// without, says when `hostmatch migrate up` is due, and refuses a time zone that the server
+    /// does not know.
+    pub async fn read(database: &Database, config: &GatewayConfig) -> Result<Self, StoreError> {
+        let backend = database.backend();
+        let columns = Columns::read(database.connection()).await?;
+        let problems = columns.problems();
+        if !problems.is_empty() {
+            return Err(StoreError::Schema(format!(
+                "the gateway's tables are not as hostmatch needs them: {}. Is database.url the gateway's \
+                 database? (For a new installation without one: hostmatch migrate baseline)",
+                problems.join("; ")
+            )));
+        }
+        active_flag_is_boolean(&columns, backend)?;
+        migrated(database).await?;
+        Ok(Self {
+            backend,
+            staff_key: key_type(&columns, backend)?,
+            staff_name: if columns.has("staff", "name") { NameColumns::Full } else { NameColumns::FirstLast },
+            staff_email: columns.has("staff", "email"),
+            staff_active: ["is_active", "active"].into_iter().find(|flag| columns.has("staff", flag)),
+            staff_deleted_at: columns.has("staff", "deleted_at"),
+            booking_refs: booking_refs(&columns, backend)?,
+            updated_at: match columns.get("appointments", "updated_at") {
+                Some(column) => clock::now_for(database, column, &config.timezone).await?,
+                None => None,
+            },
+        })
+    }
+}
+
+/// PostgreSQL compares a boolean with nothing else; the others keep it as a number anyway.
+fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<(), StoreError> {
+    let flag = ["is_active", "active"].into_iter().find_map(|flag| columns.get("staff", flag));
+    match flag.filter(|flag| {
+        backend == DbBackend::Postgres && !matches!(flag.data_type.as_str(), "bool" | "boolean")
+    }) {
+        None => Ok(()),
+        Some(flag) => Err(StoreError::Schema(format!(
+            "staff.{} is {} and must be boolean: it says who is active",
+            flag.name, flag.full_type
+        ))),
+    }
+}
+
+/// Our own tables are there, as this program knows them.
+async fn migrated(database: &Database) -> Result<(), StoreError> {
+    let status = migration::status(database.connection()).await.map_err(|error| match error {
+        MigrateError::Database { source, .. } => StoreError::from(source),
+        other => StoreError::Schema(other.to_string()),
+    })?;
+    let pending: Vec<&str> = status.iter().filter(|one| !one.applied).map(|one| one.name.as_str()).collect();
+    if pending.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Schema(format!(
+        "the tables of hostmatch are missing or older than this version: run `hostmatch migrate up` \
+         (pending: {})",
+        pending.join(", ")
+    )))
+}
+
+fn key_type(columns: &Columns, backend: DbBackend) -> Result<KeyType, StoreError> {
+    match columns.get("staff", "id").and_then(|id| id.key_kind(backend)) {
+        Some(KeyKind::Integer) => Ok(KeyType::Integer),
+        Some(KeyKind::Text) => Ok(KeyType::Text),
+        Some(KeyKind::Uuid) => Ok(KeyType::Uuid),
+        None => Err(StoreError::Schema("staff.id is neither an integer, a text nor a UUID".into())),
+    }
+}
+
+fn booking_refs(columns: &Columns, backend: DbBackend) -> Result<Vec<RefColumn>, StoreError> {
+    let mut refs = Vec::new();
+    for name in ["calcom_v2_booking_id", "calcom_v2_booking_uid", "calcom_booking_id"] {
+        let Some(column) = columns.get("appointments", name) else { continue };
+        match column.key_kind(backend) {
+            Some(KeyKind::Integer) => refs.push(RefColumn { name, numeric: true }),
+            Some(KeyKind::Text) => refs.push(RefColumn { name, numeric: false }),
+            // An optional column of a type that holds no reference is none.
+            Some(KeyKind::Uuid) | None if name != "calcom_v2_booking_id" => {}
+            Some(KeyKind::Uuid) | None => {
+                let found = &column.full_type;
+                return Err(StoreError::Schema(format!(
+                    "appointments.{name} is {found} and must be a text or an integer"
+                )));
+            }
+        }
+    }
+    Ok(refs)
+}

@@ -1,0 +1,303 @@
+//! Reads everything that a batch needs: a fixed number of set-based statements, in the
+//! transaction that will write, with the rows locked that the guards rely on.
+//!
+//! The order of locks is the same for every worker: the lock rows of hosts without a valid
+//! mapping, by key; then appointments, by id. Only such hosts are locked, so that known hosts
+//! never make workers wait for each other; under that lock mappings are read again, and the
+//! appointments that wait for the host can neither appear nor vanish. Those are locked along only
+//! when the host is about to be mapped: the gateway writes to its appointments too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query};
+use sea_orm::{ConnectionTrait, DbBackend};
+
+use super::find::{Found, Lookup};
+use super::statement::{ROWS, any_host, lock, padded};
+use super::{GatewaySchema, StoreError, mappings, rows, staff};
+use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, StaffId};
+use crate::matching::{Appointment, Directory, HostKey, Loaded, Resolution, Resolver, Target};
+
+/// What was read for a batch.
+#[derive(Debug)]
+pub struct Batch {
+    /// For the plan.
+    pub loaded: Loaded,
+    /// For each event, the appointment that each of its bookings means.
+    pub targets: Vec<Vec<Target>>,
+    /// More appointments wait for one of these hosts than were read: the rest has to follow.
+    pub more_waiting: bool,
+}
+
+/// Reads for these events. `others`: ids of messages without a booking event, whose rows are
+/// looked up too. At most `redecide_limit` appointments are read along that wait for a host which
+/// `resolver` is going to match.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn load(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    resolver: &Resolver,
+    lookups: &[Lookup<'_>],
+    others: &[&EventId],
+    redecide_limit: u32,
+) -> Result<Batch, StoreError> {
+    read(tx, schema, resolver, lookups, others, redecide_limit, Purpose::Write).await
+}
+
+/// What the rows are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To write what follows from them: hosts and appointments are locked.
+    Write,
+    /// To look at them: nothing is locked, nobody has to wait.
+    Look,
+}
+
+/// [`load`], with or without locks.
+pub(super) async fn read(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    resolver: &Resolver,
+    lookups: &[Lookup<'_>],
+    others: &[&EventId],
+    redecide_limit: u32,
+    purpose: Purpose,
+) -> Result<Batch, StoreError> {
+    let events: Vec<&BookingEvent> = lookups.iter().map(|lookup| lookup.event).collect();
+    let events = events.as_slice();
+    let found = Found::read(tx, schema, events).await?;
+    let targets: Vec<Vec<Target>> =
+        lookups.iter().map(|one| one.event.bookings.iter().map(|b| found.target(one, b)).collect()).collect();
+    let asked = Asked::of(events, &targets, &found);
+
+    let mut loaded = Loaded::default();
+    for mapping in mappings::active(tx, schema, &asked.hosts).await? {
+        loaded.directory.add_mapping(mapping);
+    }
+    let open: BTreeSet<HostKey> =
+        asked.hosts.iter().copied().filter(|key| !loaded.directory.is_mapped(*key)).collect();
+
+    if !open.is_empty() {
+        if purpose == Purpose::Write {
+            lock_hosts(tx, schema.backend, &open).await?;
+        }
+        for key in &open {
+            loaded.directory.forget_mappings(*key);
+        }
+        for mapping in mappings::all(tx, schema, &open).await? {
+            loaded.directory.add_mapping(mapping);
+        }
+        for (key, id) in mappings::last_audits_of(tx, &open).await? {
+            loaded.directory.set_last_audit(key, id);
+        }
+        loaded.inbox = rows::inbox(tx, &open).await?;
+    }
+    let companies: BTreeSet<CompanyId> =
+        open.iter().map(|(company, _)| *company).chain(asked.companies_without_host_id).collect();
+    for (company, members) in staff::active(tx, schema, &companies).await? {
+        loaded.directory.add_roster(company, members);
+    }
+    let mut ids = asked.appointments;
+    let learned = will_be_learned(events, &targets, &found, &open, resolver, &loaded.directory);
+    let waiting =
+        if learned.is_empty() { Vec::new() } else { waiting_for(tx, &learned, redecide_limit).await? };
+    let more_waiting = waiting.len() as u64 >= u64::from(redecide_limit);
+    ids.extend(waiting);
+    loaded.appointments = appointments(tx, schema, &ids, purpose).await?;
+    // Moved to another company between the two looks: what was loaded is not for it. It is tried again.
+    loaded.appointments.retain(|id, now| found.company(*id).is_none_or(|then| then == now.company));
+    let event_ids: BTreeSet<&EventId> =
+        events.iter().map(|event| &event.id).chain(others.iter().copied()).collect();
+    loaded.events = rows::outcomes(tx, &event_ids).await?;
+    Ok(Batch { loaded, targets, more_waiting })
+}
+
+/// Reads up to `limit` appointments that wait for a host which a match has mapped since, for a
+/// plan that decides them again. (After a person's decision they are offered to that person instead.)
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn load_waiting(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    limit: u32,
+) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    let mut select = Query::select();
+    let (a, m) = ("a", "m");
+    select
+        .column((a, "appointment_id"))
+        .columns([(a, "company_id"), (a, "host_id")])
+        .from_as("appointment_assignments", a)
+        .inner_join(
+            sea_orm::sea_query::TableRef::Table("calcom_host_mappings".into(), Some("m".into())),
+            Expr::col((m, "company_id"))
+                .equals((a, "company_id"))
+                .and(Expr::col((m, "calcom_host_id")).equals((a, "host_id")))
+                .and(Expr::col((m, "is_active")).eq(true)),
+        )
+        .inner_join(
+            sea_orm::sea_query::TableRef::Table("appointments".into(), Some("ap".into())),
+            // One that has moved to another company waits for nobody there.
+            Expr::col(("ap", "id"))
+                .equals((a, "appointment_id"))
+                .and(Expr::col(("ap", "company_id")).equals((a, "company_id"))),
+        )
+        .and_where(Expr::col((a, "outcome")).is_in(["needs_review", "unmatched"]))
+        .and_where(Expr::col((a, "staff_id")).is_null())
+        .and_where(Expr::col((m, "mapping_source")).like("auto%"))
+        .order_by((a, "appointment_id"), Order::Asc)
+        .limit(u64::from(limit));
+    mappings::join_valid_staff(&mut select, schema, m, true);
+    let mut ids = BTreeSet::new();
+    let mut keys = BTreeSet::new();
+    for row in tx.query_all(&select).await? {
+        ids.insert(row.try_get::<AppointmentId>("", "appointment_id")?);
+        let host = crate::event::HostId(row.try_get::<super::DbId>("", "host_id")?.0);
+        keys.insert((row.try_get::<CompanyId>("", "company_id")?, host));
+    }
+    for mapping in mappings::active(tx, schema, &keys).await? {
+        loaded.directory.add_mapping(mapping);
+    }
+    loaded.appointments = appointments(tx, schema, &ids, Purpose::Write).await?;
+    Ok(loaded)
+}
+
+/// The hosts that get a mapping by this batch: only their waiting appointments are locked.
+fn will_be_learned(
+    events: &[&BookingEvent],
+    targets: &[Vec<Target>],
+    found: &Found,
+    open: &BTreeSet<HostKey>,
+    resolver: &Resolver,
+    directory: &Directory,
+) -> BTreeSet<HostKey> {
+    let mut learned = BTreeSet::new();
+    for (event, targets) in events.iter().zip(targets) {
+        for (booking, target) in event.bookings.iter().zip(targets) {
+            let (Target::Found(id), Some((host, _))) = (target, &booking.host) else { continue };
+            let Some(key) = found.company(*id).zip(host.id).filter(|key| open.contains(key)) else {
+                continue;
+            };
+            if !learned.contains(&key)
+                && matches!(resolver.resolve(host, key.0, directory), Resolution::Matched { .. })
+            {
+                learned.insert(key);
+            }
+        }
+    }
+    learned
+}
+
+/// What the events of a batch ask about.
+struct Asked {
+    appointments: BTreeSet<AppointmentId>,
+    hosts: BTreeSet<HostKey>,
+    /// A host without an id can still be matched by e-mail: these companies' staff is needed.
+    companies_without_host_id: Vec<CompanyId>,
+}
+
+impl Asked {
+    fn of(events: &[&BookingEvent], targets: &[Vec<Target>], found: &Found) -> Self {
+        let mut asked = Self {
+            appointments: BTreeSet::new(),
+            hosts: BTreeSet::new(),
+            companies_without_host_id: Vec::new(),
+        };
+        for (event, targets) in events.iter().zip(targets) {
+            for (booking, target) in event.bookings.iter().zip(targets) {
+                let Target::Found(id) = target else { continue };
+                let Some(company) = found.company(*id) else { continue };
+                asked.appointments.insert(*id);
+                let foreign = event.company.is_some_and(|claimed| claimed != company);
+                let assigns = event.kind == EventKind::Assigns && !booking.is_off && !foreign;
+                match booking.host.as_ref().filter(|_| assigns).map(|(host, _)| host.id) {
+                    Some(Some(host)) => _ = asked.hosts.insert((company, host)),
+                    Some(None) => asked.companies_without_host_id.push(company),
+                    None => {}
+                }
+            }
+        }
+        asked
+    }
+}
+
+/// Makes sure that each host has its lock row, and holds it until the transaction ends.
+async fn lock_hosts(
+    tx: &impl ConnectionTrait,
+    backend: DbBackend,
+    keys: &BTreeSet<HostKey>,
+) -> Result<(), StoreError> {
+    if backend == DbBackend::Sqlite {
+        return Ok(()); // One transaction writes at a time.
+    }
+    let keys: Vec<&HostKey> = keys.iter().collect();
+    for keys in keys.chunks(ROWS) {
+        let mut insert = Query::insert();
+        insert.into_table("host_locks").columns(["company_id", "host_id"]);
+        for (company, host) in keys {
+            insert.values_panic([company.0.into(), host.0.into()]);
+        }
+        // An update of a row to itself locks it; "do nothing" would not.
+        insert
+            .on_conflict(OnConflict::columns(["company_id", "host_id"]).update_column("host_id").to_owned());
+        tx.execute(&insert).await?;
+    }
+    Ok(())
+}
+
+async fn waiting_for(
+    tx: &impl ConnectionTrait,
+    keys: &BTreeSet<HostKey>,
+    limit: u32,
+) -> Result<Vec<AppointmentId>, StoreError> {
+    let mut select = Query::select();
+    select
+        .column("appointment_id")
+        .from("appointment_assignments")
+        .cond_where(any_host("host_id", keys.iter().copied()))
+        .and_where(Expr::col("outcome").is_in(["needs_review", "unmatched"]))
+        .and_where(Expr::col("staff_id").is_null())
+        .order_by("appointment_id", Order::Asc)
+        .limit(u64::from(limit));
+    let rows = tx.query_all(&select).await?;
+    rows.iter().map(|row| Ok(row.try_get("", "appointment_id")?)).collect()
+}
+
+/// Reads these appointments with our own rows; to write, locks them, by id.
+pub(super) async fn appointments(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    ids: &BTreeSet<AppointmentId>,
+    purpose: Purpose,
+) -> Result<BTreeMap<AppointmentId, Appointment>, StoreError> {
+    let mut appointments = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(appointments);
+    }
+    let ids = padded(ids.iter().map(|id| id.0));
+    let mut select = Query::select();
+    select
+        .columns(["id", "company_id", "staff_id", "calcom_host_id"])
+        .from("appointments")
+        .and_where(Expr::col("id").is_in(ids.iter().copied()))
+        .order_by("id", Order::Asc);
+    if purpose == Purpose::Write {
+        lock(&mut select, schema.backend);
+    }
+    for row in tx.query_all(&select).await? {
+        let Some(company) = row.try_get::<Option<CompanyId>>("", "company_id")? else { continue };
+        let staff = row.try_get::<Option<StaffId>>("", "staff_id")?;
+        let host_id = row.try_get::<Option<super::DbId>>("", "calcom_host_id")?.map(|id| id.0);
+        appointments
+            .insert(row.try_get("", "id")?, Appointment { company, staff, host_id, assignment: None });
+    }
+    for assignment in rows::assignments(tx, &ids).await? {
+        if let Some(appointment) = appointments.get_mut(&assignment.appointment) {
+            appointment.assignment = Some(assignment);
+        }
+    }
+    Ok(appointments)
+}

@@ -1,0 +1,88 @@
+//! Reads for looking only: the same rows that deciding reads, without a lock, so that nobody has to
+//! wait for somebody who is curious.
+
+use std::collections::BTreeSet;
+
+use sea_orm::ConnectionTrait;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+
+use super::find::{Found, Lookup};
+use super::load::{self, Batch, Purpose};
+use super::{GatewaySchema, StoreError, mappings, rows, staff};
+use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
+use crate::matching::{Assignment, Directory, Resolver, Target};
+
+/// Reads for these events what [`load`](super::load()) would.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn look(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    resolver: &Resolver,
+    lookups: &[Lookup<'_>],
+    redecide_limit: u32,
+) -> Result<Batch, StoreError> {
+    load::read(tx, schema, resolver, lookups, &[], redecide_limit, Purpose::Look).await
+}
+
+/// Everything that the strategies may look at for one host: all of its mappings, valid or not,
+/// and the staff of the company. Without a host id only the staff.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn directory_for(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    company: CompanyId,
+    host: Option<HostId>,
+) -> Result<Directory, StoreError> {
+    let mut directory = Directory::default();
+    if let Some(host) = host {
+        for mapping in mappings::all(tx, schema, &BTreeSet::from([(company, host)])).await? {
+            directory.add_mapping(mapping);
+        }
+    }
+    for (company, members) in staff::active(tx, schema, &BTreeSet::from([company])).await? {
+        directory.add_roster(company, members);
+    }
+    Ok(directory)
+}
+
+/// What is known of the appointment that a reference names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remembered {
+    /// Which.
+    pub appointment: AppointmentId,
+    /// What we know and did about it, with the booking's payload while that is kept. `None`: no
+    /// event about it has been decided.
+    pub assignment: Option<Assignment>,
+}
+
+/// The appointment that this reference names, and what is remembered of it. The target tells why
+/// there is none.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn remembered(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    reference: &BookingRef,
+) -> Result<Result<Remembered, Target>, StoreError> {
+    let appointment = match Found::named(tx, schema, reference).await? {
+        Target::Found(id) => id,
+        other => return Ok(Err(other)),
+    };
+    let mut assignment = rows::assignments(tx, &[appointment.0]).await?.pop();
+    if let Some(assignment) = &mut assignment {
+        let mut select = Query::select();
+        select
+            .column("payload")
+            .from("appointment_assignments")
+            .and_where(Expr::col("appointment_id").eq(appointment.0));
+        let row = tx.query_one(&select).await?;
+        assignment.payload =
+            row.map(|row| row.try_get::<Option<String>>("", "payload")).transpose()?.flatten();
+    }
+    Ok(Ok(Remembered { appointment, assignment }))
+}

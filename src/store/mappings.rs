@@ -1,0 +1,180 @@
+//! Rows of `calcom_host_mappings`, with what has to be known about them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement, TableRef};
+use sea_orm::{ConnectionTrait, QueryResult};
+
+use super::statement::{any_host, padded};
+use super::{DbId, GatewaySchema, StoreError};
+use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{Confidence, HostKey, Mapping, MappingRef, WORKER};
+
+/// The active mappings of these hosts, each in its own company, without audits: for hosts whose
+/// mapping is valid nothing more is needed.
+pub(super) async fn active(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    keys: &BTreeSet<HostKey>,
+) -> Result<Vec<Mapping>, StoreError> {
+    let mut mappings = Vec::new();
+    if keys.is_empty() {
+        return Ok(mappings);
+    }
+    let mut select = select(schema, keys);
+    select.and_where(Expr::col(("m", "is_active")).eq(true));
+    for row in tx.query_all(&select).await? {
+        let mapping = read(&row, None)?;
+        if keys.contains(&(mapping.company, mapping.host)) {
+            mappings.push(mapping);
+        }
+    }
+    Ok(mappings)
+}
+
+/// All mappings of these hosts, switched off ones too, with whose doing that was. A mapping that
+/// was made for another company is listed under each company that asks about its host: its
+/// member of staff may have moved here, and host and staff together are unique.
+pub(super) async fn all(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    keys: &BTreeSet<HostKey>,
+) -> Result<Vec<Mapping>, StoreError> {
+    let rows = tx.query_all(&select(schema, keys)).await?;
+    let found: Vec<Mapping> = rows.iter().map(|row| read(row, None)).collect::<Result<_, _>>()?;
+    let audits = last_audits(tx, &found).await?;
+    let mut mappings = Vec::new();
+    for mut mapping in found {
+        if let MappingRef::Row(id) = mapping.row {
+            let last = audits.get(&id);
+            // It is the machine's doing only when the machine's own switching off was the last that
+            // happened to it. A row without an audit, or one that is off although its last audit
+            // does not say so, was switched off past us: that counts as a person's doing.
+            let by_machine = last.is_some_and(|(_, machine_switched_off)| *machine_switched_off);
+            mapping.switched_off_by_person = !mapping.is_active && !by_machine;
+        }
+        for (company, _) in keys.iter().filter(|(_, host)| *host == mapping.host) {
+            let here = mapping.made_for == *company;
+            mappings.push(Mapping {
+                company: *company,
+                is_active: mapping.is_active && here,
+                switched_off_by_person: mapping.switched_off_by_person && here,
+                ..mapping.clone()
+            });
+        }
+    }
+    Ok(mappings)
+}
+
+/// Joins the member of staff of mapping `m`, if active, not deleted, and in its company.
+/// `inner`: rows without such a one are left out.
+pub(super) fn join_valid_staff(
+    select: &mut SelectStatement,
+    schema: &GatewaySchema,
+    m: &'static str,
+    inner: bool,
+) {
+    let mut on = Expr::col(("s", "id"))
+        .equals((m, "staff_id"))
+        .and(Expr::col(("s", "company_id")).equals((m, "company_id")));
+    if let Some(flag) = schema.staff_active {
+        on = on.and(Expr::col(("s", flag)).eq(true));
+    }
+    if schema.staff_deleted_at {
+        on = on.and(Expr::col(("s", "deleted_at")).is_null());
+    }
+    let staff = TableRef::Table("staff".into(), Some("s".into()));
+    if inner {
+        select.inner_join(staff, on)
+    } else {
+        select.left_join(staff, on)
+    };
+}
+
+fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
+    let hosts: BTreeSet<i64> = keys.iter().map(|(_, host)| host.0).collect();
+    let mut select = Query::select();
+    for column in
+        ["id", "company_id", "staff_id", "calcom_host_id", "mapping_source", "confidence_score", "is_active"]
+    {
+        select.column(("m", column));
+    }
+    select.expr_as(Expr::col(("s", "id")), Alias::new("valid_staff")).from_as("calcom_host_mappings", "m");
+    join_valid_staff(&mut select, schema, "m", false);
+    select.and_where(Expr::col(("m", "calcom_host_id")).is_in(padded(hosts)));
+    select
+}
+
+fn read(row: &QueryResult, company: Option<CompanyId>) -> Result<Mapping, StoreError> {
+    let made_for: CompanyId = row.try_get("", "company_id")?;
+    let confidence = row.try_get::<DbId>("", "confidence_score")?.0;
+    Ok(Mapping {
+        row: MappingRef::Row(row.try_get::<DbId>("", "id")?.0),
+        made_for,
+        company: company.unwrap_or(made_for),
+        host: HostId(row.try_get::<DbId>("", "calcom_host_id")?.0),
+        staff: row.try_get("", "staff_id")?,
+        source: row.try_get("", "mapping_source")?,
+        confidence: Confidence(u8::try_from(confidence.clamp(0, 100)).unwrap_or(100)),
+        is_active: row.try_get("", "is_active")?,
+        staff_is_valid: row.try_get::<Option<StaffId>>("", "valid_staff")?.is_some(),
+        switched_off_by_person: false,
+    })
+}
+
+/// The newest audit row of each host, whatever became of the mapping that it was about: 0 where
+/// there is none.
+pub(super) async fn last_audits_of(
+    tx: &impl ConnectionTrait,
+    keys: &BTreeSet<HostKey>,
+) -> Result<HashMap<HostKey, i64>, StoreError> {
+    let mut select = Query::select();
+    select
+        .columns(["company_id", "calcom_host_id"])
+        .expr_as(Expr::col("id").max(), Alias::new("newest"))
+        .from("calcom_host_mapping_audits")
+        .cond_where(any_host("calcom_host_id", keys.iter().copied()))
+        .group_by_columns(["company_id", "calcom_host_id"]);
+    let mut newest = HashMap::new();
+    for row in tx.query_all(&select).await? {
+        let host = HostId(row.try_get::<DbId>("", "calcom_host_id")?.0);
+        newest.insert(
+            (row.try_get::<CompanyId>("", "company_id")?, host),
+            row.try_get::<DbId>("", "newest")?.0,
+        );
+    }
+    Ok(newest)
+}
+
+/// The newest audit row of each of these mappings: its id, and whether the machine switched the
+/// mapping off with it.
+async fn last_audits(
+    tx: &impl ConnectionTrait,
+    mappings: &[Mapping],
+) -> Result<HashMap<i64, (i64, bool)>, StoreError> {
+    let rows: Vec<i64> = mappings
+        .iter()
+        .filter_map(|m| if let MappingRef::Row(id) = m.row { Some(id) } else { None })
+        .collect();
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut newest = Query::select();
+    newest
+        .expr(Expr::col("id").max())
+        .from("calcom_host_mapping_audits")
+        .and_where(Expr::col("mapping_id").is_in(padded(rows)))
+        .group_by_col("mapping_id");
+    let mut select = Query::select();
+    select
+        .columns(["id", "mapping_id", "actor", "action"])
+        .from("calcom_host_mapping_audits")
+        .and_where(Expr::col("id").in_subquery(newest));
+    let mut audits = HashMap::new();
+    for row in tx.query_all(&select).await? {
+        let (mapping, audit) = (row.try_get::<DbId>("", "mapping_id")?.0, row.try_get::<DbId>("", "id")?.0);
+        let (actor, action): (String, String) = (row.try_get("", "actor")?, row.try_get("", "action")?);
+        audits.insert(mapping, (audit, actor == WORKER && action == "updated"));
+    }
+    Ok(audits)
+}

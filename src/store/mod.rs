@@ -1,0 +1,36 @@
+//! The gateway's database: connecting to it, what its tables look like, and our own rows in it.
+//!
+//! Everything here works on MariaDB/MySQL, PostgreSQL and SQLite, and on integer, text and native
+//! UUID keys: what differs is looked up once, in [`GatewaySchema`], and never configured by hand.
+
+mod error;
+mod connection;
+mod clock;
+mod gateway;
+mod values;
+mod statement;
+mod staff;
+mod mappings;
+mod find;
+mod rows;
+mod load;
+mod probe;
+mod look;
+mod commit;
+mod retention;
+mod dead_letters;
+
+pub use commit::commit;
+pub use connection::Database;
+pub use dead_letters::{
+    DeadLetterFilter, DeadLetterRow, DeadLetterSummary, NewDeadLetter, dead_letter, dead_letter_summaries,
+    dead_letters, insert_dead_letters,
+};
+pub use error::{StoreError, StoreErrorKind};
+pub use find::Lookup;
+pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
+pub use load::{Batch, load, load_waiting};
+pub use look::{Remembered, directory_for, look, remembered};
+pub use probe::probe;
+pub use retention::{purge_events, purge_payloads};
+pub use values::{DbId, bind_staff, null_staff};

@@ -1,0 +1,42 @@
+//! Can the database be used? Asked by doing, in a transaction that is rolled back, what deciding
+//! does: a server that answers a ping may still be read-only, full, locked, or without our rights.
+
+use sea_orm::ConnectionTrait as _;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+
+use super::{Database, GatewaySchema, StoreError, load, mappings, rows, staff};
+use crate::event::{AppointmentId, CompanyId, EventId, HostId};
+
+/// No row has this id.
+const NOBODY: i64 = -1;
+
+/// Reads the tables that deciding reads, and writes where it writes. Leaves nothing behind.
+///
+/// # Errors
+/// What deciding would meet with.
+pub async fn probe(database: &Database, schema: &GatewaySchema) -> Result<(), StoreError> {
+    let (company, host) = (CompanyId(NOBODY), HostId(NOBODY));
+    let tx = database.begin().await?;
+    let mut insert = Query::insert();
+    insert.into_table("host_locks").columns(["company_id", "host_id"]);
+    // A row of its own for each who asks: nobody waits for another's probe.
+    insert.values_panic([(-i64::from(uuid::Uuid::new_v4().as_fields().0) - 2).into(), host.0.into()]);
+    tx.execute(&insert).await?;
+    staff::active(&tx, schema, &[company].into()).await?;
+    mappings::all(&tx, schema, &[(company, host)].into()).await?;
+    rows::outcomes(&tx, &[&EventId::new("-")].into()).await?;
+    load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), load::Purpose::Write).await?;
+    for table in ["appointments", "calcom_host_mappings", "booking_events", "unmatched_hosts"] {
+        let (column, key) = match table {
+            "booking_events" => ("outcome", "received_ms"),
+            "unmatched_hosts" => ("state", "company_id"),
+            "calcom_host_mappings" => ("mapping_source", "id"),
+            _ => ("calcom_host_id", "id"),
+        };
+        let mut update = Query::update();
+        update.table(table).value(column, Expr::col(column)).and_where(Expr::col(key).eq(NOBODY));
+        tx.execute(&update).await?;
+    }
+    tx.rollback().await?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Our own rows, as they are read back: assignments, inbox rows, recorded outcomes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{ConnectionTrait, QueryResult};
+use serde::de::DeserializeOwned;
+
+use super::statement::{any_host, padded};
+use super::{DbId, StoreError};
+use crate::event::{BookingRef, CompanyId, EventId, EventTime, Host, HostId};
+use crate::matching::{
+    Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
+};
+
+/// Our rows for these appointments, without their payloads: no decision needs them.
+pub(super) async fn assignments(
+    tx: &impl ConnectionTrait,
+    ids: &[i64],
+) -> Result<Vec<Assignment>, StoreError> {
+    let mut select = Query::select();
+    select.columns([
+        "appointment_id",
+        "company_id",
+        "staff_id",
+        "mapping_id",
+        "strategy",
+        "confidence",
+        "evidence",
+        "event_id",
+        "event_time_ms",
+        "event_stamped",
+        "host_id",
+        "host_email",
+        "host_source",
+        "outcome",
+        "reason",
+        "booking_ref",
+        "starts_ms",
+        "decided_ms",
+    ]);
+    select.from("appointment_assignments").and_where(Expr::col("appointment_id").is_in(ids.iter().copied()));
+    tx.query_all(&select).await?.iter().map(assignment).collect()
+}
+
+fn assignment(row: &QueryResult) -> Result<Assignment, StoreError> {
+    let id = |column: &str| row.try_get::<Option<DbId>>("", column).map(|id| id.map(|id| id.0));
+    let text = |column: &str| row.try_get::<Option<String>>("", column);
+    let newest = match (text("event_id")?, id("event_time_ms")?) {
+        (Some(event), Some(ms)) => Some(HostBearing {
+            event: EventId::new(&event),
+            time: EventTime { ms, stamped: row.try_get("", "event_stamped")? },
+            host_id: id("host_id")?,
+            host_email: text("host_email")?,
+            source: text("host_source")?.unwrap_or_default(),
+        }),
+        _ => None,
+    };
+    let outcome = row.try_get::<String>("", "outcome")?;
+    Ok(Assignment {
+        appointment: row.try_get("", "appointment_id")?,
+        company: row.try_get("", "company_id")?,
+        staff: row.try_get("", "staff_id")?,
+        mapping: id("mapping_id")?.map(MappingRef::Row),
+        strategy: text("strategy")?,
+        confidence: id("confidence")?.and_then(|score| u8::try_from(score).ok()).map(Confidence),
+        evidence: text("evidence")?.and_then(|text| serde_json::from_str(&text).ok()),
+        newest,
+        outcome: Outcome::parse(&outcome).unwrap_or(Outcome::Ignored),
+        review: text("reason")?.as_deref().and_then(parse_name),
+        booking: text("booking_ref")?.as_deref().and_then(BookingRef::new),
+        starts_ms: id("starts_ms")?,
+        payload: None,
+        decided_ms: row.try_get::<DbId>("", "decided_ms")?.0,
+    })
+}
+
+/// The inbox rows of these hosts.
+pub(super) async fn inbox(
+    tx: &impl ConnectionTrait,
+    keys: &BTreeSet<HostKey>,
+) -> Result<BTreeMap<HostKey, InboxRow>, StoreError> {
+    let mut select = Query::select();
+    select.column(sea_orm::sea_query::Asterisk).from("unmatched_hosts");
+    select.cond_where(any_host("host_id", keys.iter().copied()));
+    let rows = tx.query_all(&select).await?;
+    rows.iter().map(|row| inbox_row(row).map(|row| (row.key, row))).collect()
+}
+
+fn inbox_row(row: &QueryResult) -> Result<InboxRow, StoreError> {
+    let text = |column: &str| row.try_get::<Option<String>>("", column);
+    let ms = |column: &str| row.try_get::<DbId>("", column).map(|ms| ms.0);
+    let host_id = HostId(ms("host_id")?);
+    let host = Host {
+        id: Some(host_id),
+        name: text("name")?,
+        email: text("email")?,
+        display_email: None,
+        username: text("username")?,
+        time_zone: text("time_zone")?,
+    };
+    Ok(InboxRow {
+        key: (row.try_get::<CompanyId>("", "company_id")?, host_id),
+        host,
+        event: EventId::new(&row.try_get::<String>("", "event_id")?),
+        time: EventTime { ms: ms("event_time_ms")?, stamped: row.try_get("", "event_stamped")? },
+        first_seen_ms: ms("first_seen_ms")?,
+        last_seen_ms: ms("last_seen_ms")?,
+        review: parse_name(&row.try_get::<String>("", "kind")?),
+        suggestions: serde_json::from_str(&row.try_get::<String>("", "suggestions")?).unwrap_or_default(),
+        state: parse_name(&row.try_get::<String>("", "state")?).unwrap_or(InboxState::Open),
+        state_changed_ms: ms("state_changed_ms")?,
+    })
+}
+
+/// The recorded outcomes of these events, by name.
+pub(super) async fn outcomes(
+    tx: &impl ConnectionTrait,
+    ids: &BTreeSet<&EventId>,
+) -> Result<HashMap<EventId, String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut select = Query::select();
+    select.columns(["event_id", "outcome"]).from("booking_events");
+    select.and_where(Expr::col("event_id").is_in(padded(ids.iter().map(|id| id.as_str()))));
+    let rows = tx.query_all(&select).await?;
+    rows.iter()
+        .map(|row| Ok((EventId::new(&row.try_get::<String>("", "event_id")?), row.try_get("", "outcome")?)))
+        .collect()
+}
+
+/// A stored name as the value of a closed list; one that we do not know is none.
+fn parse_name<T: DeserializeOwned>(name: &str) -> Option<T> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+}
+
+/// The name under which a review is stored with an inbox row; nobody found is `unknown`.
+pub(super) fn kind(review: Option<Review>) -> &'static str {
+    review.map_or("unknown", Review::as_str)
+}

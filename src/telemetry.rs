@@ -1,0 +1,142 @@
+//! Logs: one subscriber for the whole program, to stderr. stdout belongs to results.
+//!
+//! No name, e-mail address or payload may appear in a log, whatever the level. Our own lines carry
+//! ids only; other crates print what they send at their lowest levels, so these are never let
+//! through.
+
+use std::io::{IsTerminal as _, stderr};
+
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Libraries that tell more than an operator wants; `log.level` can raise them, by name.
+const QUIET: &str = "lapin=warn,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,hyper=warn,reqwest=warn";
+
+/// Our crates: everything that they log may be seen.
+const OURS: [&str; 2] = ["hostmatch", "migration"];
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level` is not a filter.
+    #[error("log.level: {0}")]
+    Filter(String),
+    /// Somebody else has set up logging in this process already.
+    #[error("logging is already set up in this process")]
+    AlreadySet,
+}
+
+/// Sends the logs of this process to stderr, as `log` says. Call it once, early.
+///
+/// # Errors
+/// When `log.level` is not a filter, or logging is set up already.
+pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
+    let layer = lines(log, stderr().is_terminal(), stderr)?;
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| TelemetryError::AlreadySet)?;
+    // A panic's own text may quote what it stumbled over: only its place is told.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a part of the program failed: a bug, please report it");
+    }));
+    Ok(())
+}
+
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn lines<W>(log: &LogConfig, terminal: bool, writer: W) -> Result<Lines, TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder()
+        .parse(format!("{QUIET},{}", log.level))
+        .map_err(|error| TelemetryError::Filter(error.to_string()))?;
+    let text = match log.format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let lines: Lines = if text {
+        Box::new(fmt::layer().with_ansi(terminal).with_writer(writer))
+    } else {
+        Box::new(fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer))
+    };
+    Ok(Box::new(lines.with_filter(filter).with_filter(filter_fn(is_allowed))))
+}
+
+/// Other crates are heard from `info` up only: below, some print the bytes that they send.
+fn is_allowed(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let ours = OURS
+        .iter()
+        .any(|name| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")));
+    ours || *metadata.level() <= LevelFilter::INFO
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of four lines, at this level and in this format.
+    fn written(level: &str, format: LogFormat) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let log = LogConfig { level: level.to_owned(), format };
+        let layer = lines(&log, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::info!(target: "hostmatch::worker", id = 7, "ours");
+            tracing::trace!(target: "hostmatch::worker", "ours in detail");
+            tracing::info!(target: "lapin::channel", "theirs");
+            tracing::debug!(target: "lapin::channel", "their bytes");
+            tracing::debug!(target: "hostmatches", "a stranger's bytes");
+        });
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn libraries_are_quiet_by_default_and_never_let_down_to_their_bytes() {
+        let info = written("info", LogFormat::Text);
+        assert!(info.contains("ours") && !info.contains("detail") && !info.contains("theirs"), "{info}");
+        let all = written("trace,lapin=trace", LogFormat::Text);
+        assert!(all.contains("detail") && all.contains("theirs"), "{all}");
+        assert!(!all.contains("bytes"), "{all}");
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_and_text_has_no_colour_off_a_terminal() {
+        let json = written("info", LogFormat::Json);
+        let line: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
+        assert_eq!((&line["message"], &line["id"]), (&"ours".into(), &7.into()));
+        assert_eq!(written("info", LogFormat::Auto).matches('{').count(), 1, "json when it is no terminal");
+        assert!(!written("info", LogFormat::Text).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused() {
+        let log = LogConfig { level: "info,hostmatch=loud".to_owned(), format: LogFormat::Auto };
+        let refused = lines(&log, false, stderr).err().unwrap().to_string();
+        assert!(refused.contains("log.level"), "{refused}");
+    }
+}

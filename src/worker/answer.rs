@@ -1,0 +1,127 @@
+//! From what was decided to what becomes of the delivery.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::TYPE_HEADER;
+use crate::matching::{Outcome, Reason};
+use crate::queue::{Delivery, Disposition, header};
+
+/// What came of one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Decided and committed: acknowledge.
+    Done(Outcome),
+    /// Try again by the schedule; when it is exhausted, dead-letter.
+    Again(Reason, String),
+    /// Dead-letter at once: it will never be better.
+    Dead(Reason, String),
+}
+
+/// A failed attempt, as it travels with the message and is shown with the dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attempt {
+    /// When, ms since 1970 (UTC).
+    pub at_ms: i64,
+    /// A reason code.
+    pub reason: String,
+    /// In words, without personal data.
+    pub error: String,
+    /// The version of the worker.
+    pub worker: String,
+}
+
+/// Failed attempts kept with a message; older ones are dropped.
+const HISTORY: usize = 32;
+
+impl Answer {
+    /// What is to become of the delivery. `schedule`: the delays between attempts.
+    pub fn disposition(
+        &self,
+        delivery: &Delivery,
+        event_type: Option<&str>,
+        schedule: &[Duration],
+        now_ms: i64,
+    ) -> Disposition {
+        let (reason, error) = match self {
+            Self::Done(_) => return Disposition::Ack,
+            Self::Again(reason, error) | Self::Dead(reason, error) => (*reason, error),
+        };
+        let delay = schedule.get(delivery.attempt as usize).filter(|_| matches!(self, Self::Again(..)));
+        let mut headers = BTreeMap::new();
+        // A retry or a replay must never lose the type: the routing key may be gone by then.
+        if let Some(event_type) = event_type {
+            headers.insert(TYPE_HEADER.to_owned(), event_type.to_owned());
+        }
+        let mut history = history(delivery);
+        history.push(Attempt {
+            at_ms: now_ms,
+            reason: reason.as_str().to_owned(),
+            error: error.clone(),
+            worker: env!("CARGO_PKG_VERSION").to_owned(),
+        });
+        let first = history.len().saturating_sub(HISTORY);
+        if let Ok(text) = serde_json::to_string(&history[first..]) {
+            headers.insert(header::HISTORY.to_owned(), text);
+        }
+        if let Some(after) = delay {
+            return Disposition::Retry { after: *after, headers };
+        }
+        headers.insert(header::REASON.to_owned(), reason.as_str().to_owned());
+        headers.insert(header::ERROR.to_owned(), error.clone());
+        Disposition::DeadLetter { headers }
+    }
+}
+
+/// The failed attempts that travelled with a delivery.
+pub(super) fn history(delivery: &Delivery) -> Vec<Attempt> {
+    let text = delivery.message.headers.get(header::HISTORY);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Message;
+
+    fn delivery(attempt: u32) -> Delivery {
+        Delivery { message: Message::default(), attempt, first_seen_ms: 0, redelivered: false }
+    }
+
+    #[test]
+    fn retries_follow_the_schedule_and_end_as_a_dead_letter_with_its_history() {
+        let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
+        let again = Answer::Again(Reason::AppointmentNotFound, "no appointment yet".into());
+        let mut current = delivery(0);
+        for (attempt, after) in schedule.iter().enumerate() {
+            let Disposition::Retry { after: got, headers } =
+                again.disposition(&current, Some("appointment.created"), &schedule, 7)
+            else {
+                panic!("attempt {attempt} is retried")
+            };
+            assert_eq!(got, *after);
+            assert_eq!(headers[TYPE_HEADER], "appointment.created");
+            current = delivery(u32::try_from(attempt).unwrap() + 1);
+            current.message.headers = headers;
+        }
+        let Disposition::DeadLetter { headers } = again.disposition(&current, None, &schedule, 8) else {
+            panic!("the schedule is exhausted")
+        };
+        assert_eq!(headers[header::REASON], "appointment_not_found");
+        let history: Vec<Attempt> = serde_json::from_str(&headers[header::HISTORY]).unwrap();
+        assert_eq!(history.iter().map(|attempt| attempt.at_ms).collect::<Vec<_>>(), [7, 7, 8]);
+    }
+
+    #[test]
+    fn what_can_never_be_better_is_dead_lettered_at_once() {
+        let dead = Answer::Dead(Reason::Malformed, "not JSON".into());
+        let schedule = [Duration::from_secs(5)];
+        assert!(matches!(dead.disposition(&delivery(0), None, &schedule, 0), Disposition::DeadLetter { .. }));
+        assert_eq!(
+            Answer::Done(Outcome::Stale).disposition(&delivery(9), None, &schedule, 0),
+            Disposition::Ack
+        );
+    }
+}

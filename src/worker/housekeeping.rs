@@ -1,0 +1,45 @@
+//! In the background: what one transaction was too small for, and retention times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::processor::Processor;
+use crate::clock::now_ms;
+use crate::config::RetentionConfig;
+use crate::shutdown::Shutdown;
+use crate::store::{purge_events, purge_payloads};
+
+const REDECIDE_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(300);
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Runs until asked to stop. Nothing here is urgent: what fails is tried again the next time.
+pub(super) async fn run(processor: Arc<Processor>, retention: RetentionConfig, shutdown: Shutdown) {
+    let mut redecide = tokio::time::interval(REDECIDE_EVERY);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut purge = tokio::time::interval(PURGE_EVERY);
+    loop {
+        let result = tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = look.tick() => {
+                processor.look_for_waiting();
+                Ok(())
+            }
+            _ = redecide.tick() => processor.redecide_waiting().await,
+            _ = purge.tick() => self::purge(&processor, &retention).await,
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "housekeeping is put off");
+        }
+    }
+}
+
+async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(), crate::store::StoreError> {
+    let before = |age: Duration| now_ms() - i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    let payloads = purge_payloads(processor.database(), before(retention.payloads)).await?;
+    let events = purge_events(processor.database(), before(retention.events)).await?;
+    if payloads + events > 0 {
+        tracing::info!(payloads, events, "purged what was kept for its time");
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The worker: takes batches of booking events, decides them, and settles them.
+//!
+//! Three verbs make its loop (`pipeline.rs`): gather a batch, process it (`processor.rs`: decode,
+//! load, plan, commit), settle it (`answer.rs`: acknowledge, retry, dead-letter). While the
+//! database is away nothing is counted (`hold.rs`). The recorder moves dead letters into their
+//! table; housekeeping keeps retention times and finishes what one transaction was too small for.
+
+mod answer;
+mod hold;
+mod housekeeping;
+mod pipeline;
+mod reading;
+mod processor;
+mod recorder;
+mod run;
+mod tally;
+
+pub use answer::Answer;
+pub use processor::Processor;
+pub use run::{Worker, WorkerError};
+pub use tally::Tally;

@@ -1,0 +1,86 @@
+//! One consumer and its loop: gather, process, settle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::Answer;
+use super::hold::{self, Hold};
+use super::processor::Processor;
+use super::tally::Tally;
+use crate::clock::now_ms;
+use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError};
+use crate::shutdown::Shutdown;
+
+/// What one pipeline works with.
+pub(super) struct Pipeline {
+    pub(super) consumer: Consumer,
+    pub(super) processor: Arc<Processor>,
+    pub(super) tally: Tally,
+    pub(super) hold: Duration,
+    pub(super) shutdown: Shutdown,
+}
+
+impl Pipeline {
+    /// Runs until asked to stop; what is in hand then is finished first.
+    pub(super) async fn run(mut self) -> Result<(), QueueError> {
+        while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
+            self.tally.batch_begins();
+            let went_well = hold::unless_closed(self.handle(batch).await);
+            self.tally.batch_ends();
+            if !went_well? {
+                self.consumer.pause().await;
+                hold::until_back(&self.processor, &self.shutdown).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes and settles one batch. False: the database stayed away, and it was given back.
+    async fn handle(&self, batch: Batch) -> Result<bool, QueueError> {
+        let mut hold = Hold::new(self.hold);
+        let answers = loop {
+            match self.processor.process(batch.deliveries()).await {
+                Ok(answers) => break Some(answers),
+                Err(away) if hold.wait(&away, &self.shutdown).await => {}
+                Err(_) => break None,
+            }
+        };
+        let Some(answers) = answers else {
+            let release = vec![Disposition::Release; batch.deliveries().len()];
+            batch.settle(release).await?;
+            return Ok(false);
+        };
+        let now_ms = now_ms();
+        let schedule = self.processor.schedule();
+        let dispositions: Vec<Disposition> = batch
+            .deliveries()
+            .iter()
+            .zip(&answers)
+            .map(|(delivery, (kind, answer))| answer.disposition(delivery, kind.as_deref(), schedule, now_ms))
+            .collect();
+        let answers: Vec<Answer> = answers.into_iter().map(|(_, answer)| answer).collect();
+        for ((delivery, answer), disposition) in batch.deliveries().iter().zip(&answers).zip(&dispositions) {
+            log(delivery, answer, disposition);
+        }
+        let settled = batch.settle(dispositions.clone()).await?;
+        tracing::debug!(?settled, "batch settled");
+        self.tally.settled(&answers, &dispositions, settled);
+        Ok(true)
+    }
+}
+
+/// One line for an event that was not decided: what it was, and what becomes of it.
+fn log(delivery: &Delivery, answer: &Answer, disposition: &Disposition) {
+    let (Answer::Again(reason, why) | Answer::Dead(reason, why)) = answer else { return };
+    let (reason, attempt) = (reason.as_str(), delivery.attempt + 1);
+    // Only of a shape that ids have: it is the sender's text.
+    let is_id =
+        |id: &&str| id.len() <= 80 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:.".contains(&b));
+    let event_id = delivery.message.message_id.as_deref().filter(is_id);
+    match disposition {
+        Disposition::Retry { after, .. } => {
+            tracing::info!(event_id, reason, attempt, ?after, error = %why, "an event is tried again later");
+        }
+        _ => tracing::warn!(event_id, reason, attempt, error = %why, "an event became a dead letter"),
+    }
+}

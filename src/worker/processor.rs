@@ -1,0 +1,322 @@
+//! Decides a batch: decode, load, plan, commit, in one transaction.
+//!
+//! A malformed message gets its answer while it is decoded and costs its neighbours nothing. When
+//! the transaction fails, a database that is away holds the whole batch; anything else is
+//! somebody's fault, and the batch is halved down to the one culprit, which alone is answered for.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::answer::Answer;
+use super::reading;
+use crate::clock::now_ms;
+use crate::config::{Config, Overwrite, UnknownBooking};
+use crate::delay::Delays;
+use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
+use crate::matching::{Item, Outcome, Plan, Policy, Reason, Resolver, Verdict};
+use crate::queue::Delivery;
+use crate::store::{self, Database, GatewaySchema, Lookup, StoreError, StoreErrorKind};
+
+/// Transactions that lost against somebody else (deadlock, lock wait) are tried this often at once.
+const CONFLICTS: u32 = 5;
+
+/// … unless each of them takes long: a lock that somebody keeps.
+const CONFLICTS_LAST: Duration = Duration::from_secs(3);
+
+/// Bookings decided in one transaction: bounds what is locked, and every list of values.
+const BOOKINGS: usize = 500;
+
+/// Everything that deciding needs. Shared by the pipelines of a worker.
+#[derive(Debug)]
+pub struct Processor {
+    database: Database,
+    schema: GatewaySchema,
+    resolver: Resolver,
+    overwrite: Overwrite,
+    unknown_booking: UnknownBooking,
+    redecide_limit: u32,
+    schedule: Vec<Duration>,
+    /// For a whole transaction.
+    deadline: Duration,
+    more_waiting: AtomicBool,
+}
+
+/// A delivery after decoding: something to decide, or an answer already.
+enum Work {
+    Event(Box<BookingEvent>),
+    Ignored(Ignored),
+    Answered(Answer),
+}
+
+/// One delivery on its way through.
+struct Slot {
+    work: Work,
+    received_ms: i64,
+    /// It is not the first attempt.
+    tried_before: bool,
+    /// Its appointment will not be waited for any longer, and that is fine (`calcom.unknown_booking`).
+    may_be_unknown: bool,
+    answer: Option<Answer>,
+}
+
+impl Processor {
+    /// A processor for this database.
+    pub fn new(database: Database, schema: GatewaySchema, config: &Config) -> Self {
+        Self {
+            database,
+            schema,
+            resolver: Resolver::new(config.matching.auto_accept),
+            overwrite: config.appointments.overwrite,
+            unknown_booking: config.calcom.unknown_booking,
+            redecide_limit: config.worker.redecide_limit,
+            schedule: config.queue.retry_delays.clone(),
+            deadline: config.database.acquire_timeout + config.database.statement_timeout * 2,
+            // Look once at the start: an earlier process may have died between two transactions.
+            more_waiting: AtomicBool::new(true),
+        }
+    }
+
+    /// The database that it works on.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.in_time(store::probe(&self.database, &self.schema)).await
+    }
+
+    /// The server's own limits end a statement; this ends one whose server is gone without a word.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
+            let reason = format!("no answer within {} s", self.deadline.as_secs());
+            Err(StoreError::Unavailable { reason, source: None })
+        })
+    }
+
+    /// The delays between attempts.
+    pub fn schedule(&self) -> &[Duration] {
+        &self.schedule
+    }
+
+    /// Decides these deliveries: for each its event's type, where it could be read, and an answer.
+    ///
+    /// # Errors
+    /// When the database cannot be used: nothing is answered then, and the same again later may be.
+    /// What was committed before that is committed; deciding it again leaves the same rows.
+    pub async fn process(
+        &self,
+        deliveries: &[Delivery],
+    ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
+        let mut slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
+        let mut stack = parts(&slots);
+        while let Some(part) = stack.pop() {
+            match self.decide(&slots, &part).await {
+                Ok(answers) => {
+                    for (index, answer) in part.iter().zip(answers) {
+                        slots[*index].answer = Some(answer);
+                    }
+                }
+                Err(Failure::Held(error)) => return Err(error),
+                // The first half first: events are decided in the order of their arrival.
+                Err(Failure::Culprit(_)) if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    stack.push(second.to_vec());
+                    stack.push(first.to_vec());
+                }
+                Err(Failure::Culprit(answer)) => slots[part[0]].answer = Some(answer),
+            }
+        }
+        Ok(slots.into_iter().map(Slot::finish).collect())
+    }
+
+    fn decode(&self, delivery: &Delivery) -> Slot {
+        let work = match reading::read(delivery) {
+            Some(Ok(Decoded::Event(event))) => Work::Event(event),
+            Some(Ok(Decoded::Ignored(ignored))) => Work::Ignored(ignored),
+            Some(Err(malformed)) => Work::Answered(unreadable(&malformed)),
+            None => Work::Answered(Answer::Dead(Reason::Poison, "reading it made the program fail".into())),
+        };
+        let last = delivery.attempt as usize >= self.schedule.len();
+        let calcom = matches!(&work, Work::Event(event) if event.shape == Shape::Calcom);
+        Slot {
+            work,
+            received_ms: delivery.first_seen_ms,
+            tried_before: delivery.attempt > 0,
+            may_be_unknown: calcom && last && self.unknown_booking == UnknownBooking::Ignore,
+            answer: None,
+        }
+    }
+
+    /// Decides these slots in one transaction, and again when somebody else was in the way.
+    async fn decide(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Answer>, Failure> {
+        let mut delays = Delays::new(Duration::from_millis(5), Duration::from_millis(250));
+        let since = tokio::time::Instant::now();
+        let mut round = 0;
+        loop {
+            round += 1;
+            let attempt =
+                AssertUnwindSafe(Box::pin(self.in_time(self.transact(slots, part)))).catch_unwind().await;
+            let error = match attempt {
+                Ok(Ok(answers)) => return Ok(answers),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let why = "deciding it made the program fail; see the log of the worker".to_owned();
+                    return Err(Failure::Culprit(Answer::Dead(Reason::Poison, why)));
+                }
+            };
+            match error.kind() {
+                StoreErrorKind::Unavailable | StoreErrorKind::Schema => return Err(Failure::Held(error)),
+                StoreErrorKind::Conflict if round < CONFLICTS && since.elapsed() < CONFLICTS_LAST => {
+                    tokio::time::sleep(delays.next()).await;
+                }
+                StoreErrorKind::Conflict | StoreErrorKind::Rejected => {
+                    // A full disk or a locked table refuses everything: that is nobody's fault.
+                    if let Err(error) = self.probe().await {
+                        return Err(Failure::Held(error));
+                    }
+                    tracing::warn!(error = %error, events = part.len(), "the database did not take a transaction");
+                    return Err(Failure::Culprit(Answer::Again(Reason::Refused, error.to_string())));
+                }
+            }
+        }
+    }
+
+    async fn transact(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Answer>, StoreError> {
+        let works = || part.iter().map(|index| &slots[*index]);
+        let events: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
+        let others: Vec<&EventId> = works()
+            .filter_map(|slot| if let Work::Ignored(it) = &slot.work { Some(&it.id) } else { None })
+            .collect();
+
+        let tx = self.database.begin().await?;
+        let batch =
+            store::load(&tx, &self.schema, &self.resolver, &events, &others, self.redecide_limit).await?;
+        let policy = Policy { overwrite: self.overwrite, now_ms: now_ms() };
+        let mut plan = Plan::new(batch.loaded, &self.resolver, policy);
+        let mut targets = batch.targets.iter();
+        let answers = works().map(|slot| match &slot.work {
+            Work::Event(event) => {
+                let targets = targets.next().map_or(&[][..], Vec::as_slice);
+                let Slot { received_ms, may_be_unknown, .. } = *slot;
+                answer(plan.event(&Item { event, targets, received_ms, may_be_unknown }))
+            }
+            Work::Ignored(ignored) => {
+                plan.ignored(ignored, slot.received_ms);
+                Answer::Done(Outcome::Ignored)
+            }
+            Work::Answered(answer) => answer.clone(),
+        });
+        let answers = answers.collect();
+        store::commit(&tx, &self.schema, &plan.finish()).await?;
+        tx.commit().await?;
+        if batch.more_waiting {
+            self.more_waiting.store(true, Ordering::SeqCst);
+        }
+        Ok(answers)
+    }
+
+    /// Makes the next [`Processor::redecide_waiting`] look, whatever this process knows: another
+    /// one may have ended between two transactions.
+    pub fn look_for_waiting(&self) {
+        self.more_waiting.store(true, Ordering::SeqCst);
+    }
+
+    /// Decides appointments again that wait for a host which a match has mapped by now, a bounded
+    /// number in each transaction, until none is left.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it is tried again the next time.
+    pub async fn redecide_waiting(&self) -> Result<(), StoreError> {
+        while self.more_waiting.swap(false, Ordering::SeqCst) {
+            let result = self.in_time(self.redecide_some()).await;
+            if !matches!(result, Ok(0)) {
+                self.more_waiting.store(true, Ordering::SeqCst);
+            }
+            result?;
+        }
+        Ok(())
+    }
+
+    async fn redecide_some(&self) -> Result<usize, StoreError> {
+        let tx = self.database.begin().await?;
+        let loaded = store::load_waiting(&tx, &self.schema, self.redecide_limit).await?;
+        let policy = Policy { overwrite: self.overwrite, now_ms: now_ms() };
+        let mut plan = Plan::new(loaded, &self.resolver, policy);
+        plan.redecide_waiting();
+        let changes = plan.finish();
+        store::commit(&tx, &self.schema, &changes).await?;
+        tx.commit().await?;
+        Ok(changes.assignments.len())
+    }
+}
+
+/// What is to be decided, in parts of at most [`BOOKINGS`] bookings; the first part last, as on a stack.
+fn parts(slots: &[Slot]) -> Vec<Vec<usize>> {
+    let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
+    for (index, slot) in slots.iter().enumerate() {
+        let size = match &slot.work {
+            Work::Event(event) => event.bookings.len(),
+            Work::Ignored(_) => 1,
+            Work::Answered(_) => continue,
+        };
+        if bookings + size > BOOKINGS && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            bookings = 0;
+        }
+        part.push(index);
+        bookings += size;
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts.reverse();
+    parts
+}
+
+/// Why a part of a batch was not decided.
+enum Failure {
+    /// The database cannot be used: nobody's fault.
+    Held(StoreError),
+    /// One of the part is the culprit; if it is alone, this is its answer.
+    Culprit(Answer),
+}
+
+fn answer(verdict: Verdict) -> Answer {
+    match verdict {
+        Verdict::Decided(outcome, _) => Answer::Done(outcome),
+        Verdict::NotYet => {
+            let why = "no appointment has this booking (yet)";
+            Answer::Again(Reason::AppointmentNotFound, why.into())
+        }
+        Verdict::Refused(reason, why) => Answer::Dead(reason, why),
+    }
+}
+
+fn unreadable(malformed: &Malformed) -> Answer {
+    Answer::Dead(malformed.kind.into(), malformed.to_string())
+}
+
+impl Slot {
+    fn lookup(&self) -> Option<Lookup<'_>> {
+        match &self.work {
+            Work::Event(event) => Some(Lookup { event, tried_before: self.tried_before }),
+            Work::Ignored(_) | Work::Answered(_) => None,
+        }
+    }
+
+    fn finish(self) -> (Option<String>, Answer) {
+        match (self.work, self.answer) {
+            (Work::Answered(answer), _) => (None, answer),
+            (Work::Event(event), Some(answer)) => (Some(event.event_type), answer),
+            (Work::Ignored(ignored), Some(answer)) => (Some(ignored.event_type), answer),
+            (_, None) => (None, Answer::Again(Reason::Refused, "it was not decided".into())),
+        }
+    }
+}

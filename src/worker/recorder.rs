@@ -1,0 +1,173 @@
+//! The recorder: takes dead letters off their queue and keeps them in the table `dead_letters`.
+//!
+//! The queue is transport only: a look at a quorum queue counts as a delivery, and enough looks
+//! destroy a message. So they are recorded first, and looked at in the table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::answer::history;
+use super::hold::{self, Hold};
+use super::processor::Processor;
+use super::reading;
+use super::tally::Tally;
+use crate::clock::now_ms;
+use crate::event::{Decoded, Hints, TYPE_HEADER};
+use crate::matching::Reason;
+use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
+use crate::shutdown::Shutdown;
+use crate::store::{NewDeadLetter, StoreError, StoreErrorKind, insert_dead_letters};
+
+/// What of a body is kept that the database refuses to take whole.
+const REFUSED_BODY: usize = 64 * 1024;
+
+/// What the recorder works with.
+pub(super) struct Recorder {
+    pub(super) consumer: Consumer,
+    pub(super) processor: Arc<Processor>,
+    pub(super) tally: Tally,
+    pub(super) hold: Duration,
+    pub(super) shutdown: Shutdown,
+}
+
+impl Recorder {
+    /// Runs until asked to stop.
+    pub(super) async fn run(mut self) -> Result<(), QueueError> {
+        while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
+            self.tally.batch_begins();
+            let recorded = hold::unless_closed(self.handle(batch).await);
+            self.tally.batch_ends();
+            if !recorded? {
+                self.consumer.pause().await;
+                hold::until_back(&self.processor, &self.shutdown).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle(&self, batch: Batch) -> Result<bool, QueueError> {
+        let now_ms = now_ms();
+        let letters: Vec<NewDeadLetter> =
+            batch.deliveries().iter().map(|delivery| letter(delivery, now_ms)).collect();
+        let mut hold = Hold::new(self.hold);
+        let recorded = loop {
+            match self.record(&letters).await {
+                Ok(new) => break Some(new),
+                Err(away) if hold.wait(&away, &self.shutdown).await => {}
+                Err(_) => break None,
+            }
+        };
+        let disposition = if recorded.is_some() { Disposition::Ack } else { Disposition::Release };
+        batch.settle(vec![disposition; letters.len()]).await?;
+        self.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
+        Ok(recorded.is_some())
+    }
+
+    /// Records them together; if the database refuses that, one by one, so that one letter costs
+    /// the others nothing.
+    async fn record(&self, letters: &[NewDeadLetter]) -> Result<usize, StoreError> {
+        let database = self.processor.database();
+        match insert_dead_letters(database, letters).await {
+            Err(error) if error.kind() == StoreErrorKind::Rejected => {}
+            result => return result,
+        }
+        let mut new = 0;
+        for letter in letters {
+            new += match insert_dead_letters(database, std::slice::from_ref(letter)).await {
+                Err(error) if error.kind() == StoreErrorKind::Rejected => {
+                    tracing::error!(dead_id = letter.dead_id, %error, "a dead letter is recorded with a part of its body");
+                    let mut short = letter.clone();
+                    short.body.truncate(REFUSED_BODY);
+                    (short.headers, short.history) = ("{}".to_owned(), "[]".to_owned());
+                    short.error = format!(
+                        "{} (the database refused the whole of it, {} bytes: {error})",
+                        letter.error,
+                        letter.body.len()
+                    );
+                    insert_dead_letters(database, &[short]).await?
+                }
+                result => result?,
+            };
+        }
+        Ok(new)
+    }
+}
+
+/// A dead letter as it is kept.
+fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
+    let message = &delivery.message;
+    let text = |name: &str| message.headers.get(name).cloned();
+    let reason = text(header::REASON).unwrap_or_else(|| Reason::DeliveryLimit.as_str().to_owned());
+    let (shape, hints) = read(delivery);
+    let history = history(delivery);
+    // The worker notes and counts an attempt before it gives up; the broker does neither.
+    let by_worker = history.last().is_some_and(|last| last.reason == reason);
+    let attempts = delivery.attempt.saturating_add(u32::from(!by_worker));
+    let headers = json!({
+        "headers": message.headers, "type": message.message_type, "message_id": message.message_id,
+        "correlation_id": message.correlation_id, "content_type": message.content_type,
+        "timestamp_ms": message.timestamp_ms,
+    });
+    NewDeadLetter {
+        dead_id: text(header::DEAD_ID).unwrap_or_else(|| digest(&[&message.body, reason.as_bytes()])),
+        event_id: hints.id.map(|id| id.to_string()),
+        event_type: text(TYPE_HEADER).or(hints.event_type).map(|name| name.chars().take(64).collect()),
+        shape,
+        booking_ref: hints.booking.map(|booking| booking.to_string()),
+        company_id: hints.company.map(|company| company.0),
+        fingerprint: digest(&[
+            reason.as_bytes(),
+            without_numbers(&text(header::ERROR).unwrap_or_default()).as_bytes(),
+        ]),
+        error: text(header::ERROR).unwrap_or_else(|| "the broker gave it up".to_owned()),
+        reason,
+        attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
+        last_failed_ms: history.last().filter(|_| by_worker).map_or(now_ms, |attempt| attempt.at_ms),
+        history: text(header::HISTORY).unwrap_or_else(|| "[]".to_owned()),
+        routing_key: message.routing_key.chars().take(255).collect(),
+        headers: headers.to_string(),
+        body: message.body.to_vec(),
+        first_seen_ms: delivery.first_seen_ms,
+        recorded_ms: now_ms,
+    }
+}
+
+/// What can be read of a dead letter.
+fn read(delivery: &Delivery) -> (Option<String>, Hints) {
+    // What made the program fail while reading must not do so again here.
+    match reading::read(delivery) {
+        Some(Ok(Decoded::Event(event))) => {
+            let hints = Hints {
+                id: Some(event.id),
+                event_type: Some(event.event_type),
+                booking: event.bookings.first().and_then(|booking| booking.reference().cloned()),
+                company: event.company,
+            };
+            (Some(event.shape.as_str().to_owned()), hints)
+        }
+        Some(Ok(Decoded::Ignored(ignored))) => {
+            let hints =
+                Hints { id: Some(ignored.id), event_type: Some(ignored.event_type), ..Hints::default() };
+            (Some(ignored.shape.as_str().to_owned()), hints)
+        }
+        Some(Err(malformed)) => (None, *malformed.hints),
+        None => (None, Hints::default()),
+    }
+}
+
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(&hash.finalize()[..16])
+}
+
+/// An error text without what differs from case to case, for grouping.
+fn without_numbers(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}

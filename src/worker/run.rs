@@ -1,0 +1,155 @@
+//! A worker process: its pipelines, the recorder, housekeeping, and how they stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::housekeeping;
+use super::pipeline::Pipeline;
+use super::processor::Processor;
+use super::recorder::Recorder;
+use super::tally::Tally;
+use crate::config::Config;
+use crate::queue::{BatchLimits, Queue, QueueError, Source};
+use crate::shutdown::Shutdown;
+use crate::store::{Database, GatewaySchema};
+
+/// How often an otherwise idle queue is asked whether it is empty (`--until-empty`).
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Dead letters recorded in one transaction.
+const LETTERS: BatchLimits = BatchLimits { size: 50, bytes: 4 << 20 };
+
+/// Why a worker ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The queue cannot be used, and trying again will not help.
+    #[error("the worker cannot use its queue: {0}")]
+    Queue(#[from] QueueError),
+    /// A part of it failed; the log says where.
+    #[error("a part of the worker ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A worker, ready to run.
+#[derive(Clone)]
+pub struct Worker {
+    config: Arc<Config>,
+    processor: Arc<Processor>,
+    queue: Queue,
+    tally: Tally,
+}
+
+impl Worker {
+    /// A worker on this database and this queue.
+    pub fn new(config: Arc<Config>, database: Database, schema: GatewaySchema, queue: Queue) -> Self {
+        let processor = Arc::new(Processor::new(database, schema, &config));
+        Self { config, processor, queue, tally: Tally::default() }
+    }
+
+    /// The running counts.
+    pub fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+
+    /// Runs until asked to stop, or, with `until_empty`, until the work queue, its wait queues and
+    /// the unrecorded dead letters are empty. Then what is in hand is finished, for at most
+    /// `worker.shutdown_timeout`; what is not finished by then comes again.
+    ///
+    /// # Errors
+    /// [`WorkerError`]. An outage of database or broker is none.
+    pub async fn run(&self, shutdown: Shutdown, until_empty: bool) -> Result<(), WorkerError> {
+        let stop = shutdown.child_token();
+        let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
+        let limits =
+            BatchLimits { size: self.config.worker.batch_size, bytes: self.config.worker.batch_bytes };
+        let hold = self.config.worker.hold;
+        for _ in 0..self.config.worker.pipelines {
+            let pipeline = Pipeline {
+                consumer: self.queue.consumer(Source::Bookings, limits),
+                processor: self.processor.clone(),
+                tally: self.tally.clone(),
+                hold,
+                shutdown: stop.clone(),
+            };
+            tasks.spawn(async move { Ok(pipeline.run().await?) });
+        }
+        let recorder = Recorder {
+            consumer: self.queue.consumer(Source::Dead, LETTERS),
+            processor: self.processor.clone(),
+            tally: self.tally.clone(),
+            hold,
+            shutdown: stop.clone(),
+        };
+        tasks.spawn(async move { Ok(recorder.run().await?) });
+        let (processor, retention, until) =
+            (self.processor.clone(), self.config.retention.clone(), stop.clone());
+        tasks.spawn(async move {
+            housekeeping::run(processor, retention, until).await;
+            Ok(())
+        });
+        if until_empty {
+            let (worker, stop) = (self.clone(), stop.clone());
+            tasks.spawn(async move {
+                worker.stop_when_empty(stop).await;
+                Ok(())
+            });
+        }
+        self.wait(tasks, stop).await
+    }
+
+    /// Waits for the parts. One that fails stops the others.
+    async fn wait(
+        &self,
+        mut tasks: JoinSet<Result<(), WorkerError>>,
+        stop: Shutdown,
+    ) -> Result<(), WorkerError> {
+        let mut result = Ok(());
+        let limit = async {
+            stop.cancelled().await;
+            tokio::time::sleep(self.config.worker.shutdown_timeout).await;
+        };
+        tokio::pin!(limit);
+        loop {
+            tokio::select! {
+                () = &mut limit => {
+                    tracing::warn!("not everything in hand was finished in time; the rest comes again");
+                    tasks.shutdown().await;
+                    return result;
+                }
+                ended = tasks.join_next() => match ended {
+                    None => return result,
+                    Some(ended) => if let Err(error) = ended.map_err(WorkerError::from).and_then(|done| done) {
+                        result = result.and(Err(error));
+                        stop.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Cancels `stop` once nothing is waiting and nothing was in hand, twice in a row: while a
+    /// message moves from one queue to the next it may be in neither.
+    async fn stop_when_empty(&self, stop: Shutdown) {
+        let mut quiet_since = None;
+        while !stop.is_cancelled() {
+            let (busy, batches) = self.tally.activity();
+            let depth = self.queue.depth().await;
+            let empty = depth.is_ok_and(|d| d.ready + d.waiting + d.dead + d.in_flight.unwrap_or(0) == 0);
+            match quiet_since {
+                Some(then) if empty && busy == 0 && then == batches => {
+                    // Appointments that waited for a host are part of the work.
+                    if self.processor.redecide_waiting().await.is_ok() {
+                        stop.cancel();
+                    }
+                }
+                _ => quiet_since = (empty && busy == 0).then_some(batches),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}

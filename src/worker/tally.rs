@@ -1,0 +1,70 @@
+//! How often what happened, since the worker started: for the closing line, progress and tests.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::answer::Answer;
+use crate::queue::{Disposition, Settled};
+
+/// Counts by name. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    by_name: Mutex<BTreeMap<&'static str, u64>>,
+    /// Pipelines with a batch in hand.
+    busy: AtomicUsize,
+    /// Batches settled.
+    batches: AtomicU64,
+}
+
+impl Tally {
+    /// The counts: outcomes, `retry`, `dead_letter`, `recorded_dead_letter`.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Deliveries that have left the worker for good: decided or dead-lettered.
+    pub fn finished(&self) -> u64 {
+        self.counts()
+            .iter()
+            .filter(|(name, _)| !matches!(**name, "retry" | "recorded_dead_letter"))
+            .map(|(_, n)| n)
+            .sum()
+    }
+
+    pub(super) fn add(&self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += count;
+        }
+    }
+
+    /// Counts a settled batch: what was acknowledged by its outcome.
+    pub(super) fn settled(&self, answers: &[Answer], dispositions: &[Disposition], settled: Settled) {
+        if settled.lost + settled.released == 0 {
+            for (answer, disposition) in answers.iter().zip(dispositions) {
+                match (answer, disposition) {
+                    (Answer::Done(outcome), _) => self.add(outcome.as_str(), 1),
+                    (_, Disposition::Retry { .. }) => self.add("retry", 1),
+                    _ => self.add("dead_letter", 1),
+                }
+            }
+        }
+    }
+
+    pub(super) fn batch_begins(&self) {
+        self.0.busy.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn batch_ends(&self) {
+        self.0.batches.fetch_add(1, Ordering::SeqCst);
+        self.0.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Batches in hand, and batches settled so far.
+    pub(super) fn activity(&self) -> (usize, u64) {
+        (self.0.busy.load(Ordering::SeqCst), self.0.batches.load(Ordering::SeqCst))
+    }
+}

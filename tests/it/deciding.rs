@@ -1,0 +1,5 @@
+//! What is decided and written, on every engine and every shape of gateway.
+
+mod rules;
+mod faults;
+mod invariants;

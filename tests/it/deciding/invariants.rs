@@ -1,0 +1,293 @@
+//! The invariants of `docs/architecture.md` that hold for every stream of events: properties over
+//! random streams, on real databases.
+//!
+//! The streams have everything: two companies with the same hosts, hosts that match by e-mail, by
+//! name, by nobody or by two, hosts that show their address only now and then, hosts without an
+//! id, repeats, ties in time, stamped events, cancellations, foreign tenants, missing
+//! appointments, several bookings in one event, and bytes that are no event at all.
+
+use std::sync::Arc;
+
+use hostmatch::event::{BookingEvent, Decoded, Envelope, decode};
+use hostmatch::matching::{ChangeSet, Item, Plan, Policy, Resolver};
+use hostmatch::store::{self, Lookup};
+use hostmatch::worker::Answer;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde_json::{Value, json};
+
+use crate::support::{Backend, GatewayShape, World, backends, decide, event, host};
+
+async fn salon(backend: Backend, shape: GatewayShape) -> World {
+    let world = World::new(backend, shape).await;
+    for company in [1, 2] {
+        world.company(company).await;
+        let base = company * 10;
+        world.staff(base + 1, company, "Anna Blum", "anna@salon.example").await;
+        world.staff(base + 2, company, "Boris Kamm", "").await;
+        world.staff(base + 3, company, "Carla Diehl", "carla@salon.example").await;
+        world.staff(base + 4, company, "Twin One", "shared@salon.example").await;
+        world.staff(base + 5, company, "Twin Two", "SHARED@salon.example ").await;
+        for n in 1..=3 {
+            world.appointment(base + n, company, &format!("B{}", base + n)).await;
+        }
+    }
+    world
+}
+
+/// A host whose identity is stable: it may hide its address, but never shows another one.
+fn hosts() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        4 => any::<bool>().prop_map(|shown| host(101, "Anna B.", if shown { "anna@salon.example" } else { "" })),
+        2 => any::<bool>().prop_map(|shown| host(103, "Carla", if shown { "carla@salon.example" } else { "" })),
+        2 => Just(host(102, "boris kamm", "b@else.example")),
+        1 => Just(host(104, "Nobody", "")),
+        1 => Just(host(105, "Twins", "shared@salon.example")),
+        1 => Just(json!([{ "email": "anna@salon.example" }])),
+        1 => Just(json!([])),
+    ]
+}
+
+/// One event; `id` makes it distinct, so that repeats are real repeats.
+fn events() -> impl Strategy<Value = Value> {
+    let target = prop_oneof![6 => (1u32..=2, 1u32..=3).prop_map(|(c, n)| c * 10 + n), 1 => Just(99)];
+    (target, hosts(), 0u32..4, 0u8..24, any::<u16>()).prop_map(|(target, hosts, at, twist, id)| {
+        let mut body = event(&format!("e{id}"), &format!("B{target}"), at, hosts.clone());
+        match twist {
+            0 => body["calcom_booking"]["status"] = json!("cancelled"),
+            1 => body["company_id"] = json!(if target < 20 { 2 } else { 1 }),
+            2 => body["calcom_booking"] = json!("not a booking"),
+            3 | 4 => {
+                let booking = body["calcom_booking"].as_object_mut().unwrap();
+                booking.remove("updatedAt");
+                body["first_seen"] = json!(1_772_323_200_000_i64 + i64::from(at) * 60_000);
+            }
+            5 => {
+                let second = json!({ "uid": "B11", "hosts": hosts, "updatedAt": "2026-03-01T00:02:00Z" });
+                let first = body["calcom_booking"].clone();
+                body["calcom_booking"] = json!({ "data": [first, second] });
+            }
+            _ => {}
+        }
+        body
+    })
+}
+
+/// A stream, with some of its events again at the end.
+fn streams(most: usize) -> impl Strategy<Value = Vec<Value>> {
+    (prop::collection::vec(events(), 1..most), 0usize..4).prop_map(|(mut stream, again)| {
+        let repeats: Vec<Value> = stream.iter().take(again).cloned().collect();
+        stream.extend(repeats);
+        stream
+    })
+}
+
+fn run<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    TestRunner::new(config).run(strategy, test).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
+}
+
+/// I3: batch size is invisible. Any split of the same stream leaves the same rows.
+#[test]
+fn any_split_into_batches_leaves_the_same_rows() {
+    let runtime = runtime();
+    for (backend, cases) in [(Backend::Sqlite, 60), (Backend::MariaDb, 12), (Backend::Postgres, 12)] {
+        let world = runtime.block_on(salon(backend, GatewayShape::Roadmap));
+        let cuts = prop::collection::vec(1usize..9, 40);
+        run(cases, &(streams(24), cuts), |(stream, cuts)| {
+            runtime.block_on(async {
+                world.forget().await;
+                let mut one_by_one = Vec::new();
+                for event in &stream {
+                    one_by_one.extend(world.send(std::slice::from_ref(event)).await);
+                }
+                let expected = world.everything().await;
+                world.forget().await;
+                let (mut rest, mut answers) = (&stream[..], Vec::new());
+                for cut in &cuts {
+                    let (batch, after) = rest.split_at((*cut).min(rest.len()));
+                    answers.extend(world.send(batch).await);
+                    rest = after;
+                }
+                answers.extend(world.send(rest).await);
+                prop_assert_eq!(answers, one_by_one);
+                prop_assert_eq!(world.everything().await, expected);
+                Ok(())
+            })
+        });
+    }
+}
+
+/// What must not depend on the order of arrival: appointments, mappings in force, open questions.
+async fn decided(world: &World) -> Vec<Vec<String>> {
+    let mut all = vec![world.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await];
+    let mappings = ["company_id", "calcom_host_id", "staff_id", "is_active"];
+    all.push(world.rows("calcom_host_mappings", &mappings).await);
+    let audits = ["company_id", "calcom_host_id", "staff_id", "action"];
+    all.push(world.rows("calcom_host_mapping_audits", &audits).await);
+    all.push(world.rows("unmatched_hosts WHERE state = 'open'", &["company_id", "host_id"]).await);
+    all
+}
+
+/// I7: an older event never overwrites a newer one, in any order of arrival.
+#[test]
+fn any_order_of_arrival_leads_to_the_same_assignments() {
+    let runtime = runtime();
+    for (backend, cases) in [(Backend::Sqlite, 60), (Backend::MariaDb, 12), (Backend::Postgres, 12)] {
+        let world = runtime.block_on(salon(backend, GatewayShape::Living));
+        let shuffled = streams(16)
+            .prop_flat_map(|stream| (Just(stream.clone()), Just(stream).prop_shuffle(), 1usize..7));
+        run(cases, &shuffled, |(stream, shuffled, size)| {
+            runtime.block_on(async {
+                let stream = distinct(stream);
+                let shuffled: Vec<Value> =
+                    shuffled.into_iter().filter(|event| stream.contains(event)).collect();
+                world.forget().await;
+                world.send(&stream).await;
+                let expected = decided(&world).await;
+                world.forget().await;
+                for batch in shuffled.chunks(size) {
+                    world.send(batch).await;
+                }
+                prop_assert_eq!(decided(&world).await, expected);
+                Ok(())
+            })
+        });
+    }
+}
+
+/// I7, on several workers at the same time: real concurrency, on the servers.
+#[test]
+fn several_workers_at_once_come_to_the_same_assignments() {
+    let runtime = runtime();
+    for backend in backends() {
+        let world = Arc::new(runtime.block_on(salon(backend, GatewayShape::Living)));
+        run(15, &streams(40), |stream| {
+            let world = world.clone();
+            runtime.block_on(async {
+                let stream = distinct(stream);
+                world.forget().await;
+                world.send(&stream).await;
+                let expected = decided(&world).await;
+                world.forget().await;
+                let workers = (0..4).map(|n| {
+                    let share: Vec<Value> = stream.iter().skip(n).step_by(4).cloned().collect();
+                    let world = world.clone();
+                    tokio::spawn(async move {
+                        for batch in share.chunks(2) {
+                            // What lost against another worker again and again comes back, as it would from the queue.
+                            let mut left = batch.to_vec();
+                            while !left.is_empty() {
+                                let answers = decide(&world.processor, &left).await;
+                                let refused = |answer: &Answer| matches!(answer, Answer::Again(r, _) if r.as_str() == "refused");
+                                left = left.into_iter().zip(answers).filter(|(_, a)| refused(a)).map(|(e, _)| e).collect();
+                            }
+                        }
+                    })
+                });
+                for worker in workers.collect::<Vec<_>>() {
+                    worker.await.unwrap();
+                }
+                prop_assert_eq!(decided(&world).await, expected);
+                Ok(())
+            })
+        });
+    }
+}
+
+/// Events of one id must be one event: a stream where two differ has no order to speak of.
+fn distinct(stream: Vec<Value>) -> Vec<Value> {
+    let mut seen: Vec<Value> = Vec::new();
+    for event in stream {
+        if seen.iter().all(|known| known["event_id"] != event["event_id"] || *known == event) {
+            seen.push(event);
+        }
+    }
+    seen
+}
+
+fn parse(body: &Value) -> Option<BookingEvent> {
+    let text = body.to_string();
+    let envelope = Envelope {
+        body: text.as_bytes(),
+        headers: &std::collections::BTreeMap::new(),
+        routing_key: "",
+        message_type: None,
+        message_id: None,
+        correlation_id: None,
+        timestamp_ms: None,
+        first_seen_ms: 1_772_323_200_000,
+    };
+    match decode(&envelope) {
+        Ok(Decoded::Event(event)) => Some(*event),
+        _ => None,
+    }
+}
+
+/// Works out what a batch would write, and writes nothing.
+async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
+    let events: Vec<BookingEvent> = stream.iter().filter_map(parse).collect();
+    let lookups: Vec<Lookup<'_>> = events.iter().map(|event| Lookup { event, tried_before: false }).collect();
+    let schema = world.test.schema().await;
+    let tx = world.test.db.begin().await.unwrap();
+    let resolver = Resolver::new(80);
+    let batch = store::load(&tx, &schema, &resolver, &lookups, &[], 100).await.unwrap();
+    tx.rollback().await.unwrap();
+    let overwrite = hostmatch::config::Overwrite::Ours;
+    let mut plan = Plan::new(batch.loaded, &resolver, Policy { overwrite, now_ms: 1 });
+    for (event, targets) in events.iter().zip(&batch.targets) {
+        plan.event(&Item { event, targets, received_ms: 1, may_be_unknown: false });
+    }
+    plan.finish()
+}
+
+async fn write(world: &World, changes: &ChangeSet) {
+    let schema = world.test.schema().await;
+    let tx = world.test.db.begin().await.unwrap();
+    store::commit(&tx, &schema, changes).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// I4: committing the same change set twice leaves the same rows, audits included.
+#[test]
+fn committing_twice_leaves_the_same_rows() {
+    let runtime = runtime();
+    for backend in backends() {
+        let world = runtime.block_on(salon(backend, GatewayShape::Living));
+        run(8, &(streams(24), streams(24)), |(before, stream)| {
+            runtime.block_on(async {
+                world.forget().await;
+                world.send(&before).await;
+                let changes = plan(&world, &stream).await;
+                write(&world, &changes).await;
+                let once = world.everything().await;
+                write(&world, &changes).await;
+                prop_assert_eq!(world.everything().await, once);
+                Ok(())
+            })
+        });
+    }
+}
+
+/// I4, as it happens: two replicas meet the same new host and neither has seen the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit() {
+    for backend in backends() {
+        let world = salon(backend, GatewayShape::Living).await;
+        let anna = || host(101, "Anna", "anna@salon.example");
+        let one = plan(&world, &[event("e1", "B11", 1, anna())]).await;
+        let two = plan(&world, &[event("e2", "B12", 1, anna())]).await;
+        write(&world, &one).await;
+        write(&world, &two).await;
+        assert_eq!(world.count("calcom_host_mappings").await, 1);
+        assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
+        let all = world.appointments().await;
+        assert_eq!((all[&11].as_str(), all[&12].as_str()), ("11/101", "11/101"));
+        let used = "SELECT COUNT(*) FROM appointment_assignments a JOIN calcom_host_mappings m ON m.id = a.mapping_id";
+        assert_eq!(world.test.number(used).await, 2);
+    }
+}

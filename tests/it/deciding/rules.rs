@@ -1,0 +1,335 @@
+//! The rules, one by one.
+
+use serde_json::json;
+
+use crate::support::{GatewayShape, World, backends, event, host, shapes};
+
+/// Runs a scenario on every engine and every shape of gateway.
+macro_rules! everywhere {
+    ($name:ident, $scenario:expr) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            for backend in backends() {
+                for shape in shapes() {
+                    let world = World::new(backend, shape).await;
+                    world.company(15).await;
+                    world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
+                    world.staff(2, 15, "Boris Kamm", "boris@salon.example").await;
+                    world.appointment(1, 15, "ABC123").await;
+                    world.appointment(2, 15, "DEF456").await;
+                    let scenario = $scenario;
+                    scenario(world).await;
+                }
+            }
+        }
+    };
+}
+
+fn frida() -> serde_json::Value {
+    host(1_420_209, "Frida Spitz", "frida@salon.example")
+}
+
+// An e-mail match resolves, and makes the mapping.
+everywhere!(an_email_match_assigns_and_is_remembered, |world: World| async move {
+    let body = json!({
+        "event": "appointment.created", "call_id": "test_call_123",
+        "calcom_booking": { "id": "ABC123", "hosts": frida() }
+    });
+    assert_eq!(world.one(body).await, "assigned");
+    assert_eq!(world.assigned(1).await, "1/1420209");
+    let mapping =
+        world.rows("calcom_host_mappings", &["company_id", "staff_id", "mapping_source", "confidence_score"]);
+    assert_eq!(mapping.await, ["15|1|auto_email|95"]);
+    let audit = world.rows("calcom_host_mapping_audits", &["action", "actor", "staff_id", "reason"]).await;
+    assert_eq!(audit, ["auto_matched|worker|1|Auto-matched via auto_email with 95% confidence"]);
+    // The next booking of this host needs no e-mail any more.
+    assert_eq!(
+        world.one(event("e2", "DEF456", 1, host(1_420_209, "Someone", "new@else.example"))).await,
+        "assigned"
+    );
+    assert_eq!(world.assigned(2).await, "1/1420209");
+    assert_eq!(
+        world.rows("appointment_assignments", &["appointment_id", "strategy"]).await,
+        ["1|email", "2|existing"]
+    );
+    assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
+});
+
+everywhere!(a_name_alone_is_a_suggestion_and_nothing_is_assigned, |world: World| async move {
+    let outcome = world.one(event("e1", "ABC123", 1, host(7, "  boris   KAMM ", "b@else.example"))).await;
+    assert_eq!(outcome, "needs_review");
+    assert_eq!(world.assigned(1).await, "-/7");
+    let inbox = world.rows("unmatched_hosts", &["company_id", "host_id", "kind", "state"]).await;
+    assert_eq!(inbox, ["15|7|below_threshold|open"]);
+    let suggestions = world.rows("unmatched_hosts", &["suggestions"]).await.remove(0);
+    assert!(suggestions.contains(r#""strategy":"name","confidence":75"#), "{suggestions}");
+    assert_eq!(world.count("calcom_host_mappings").await, 0);
+});
+
+everywhere!(two_people_of_one_name_are_ambiguous, |world: World| async move {
+    world.staff(3, 15, "Boris Kamm", "kamm@salon.example").await;
+    assert_eq!(world.one(event("e1", "ABC123", 1, host(7, "Boris Kamm", ""))).await, "needs_review");
+    assert_eq!(world.rows("unmatched_hosts", &["kind"]).await, ["ambiguous"]);
+});
+
+everywhere!(an_unknown_host_waits_and_is_assigned_when_it_becomes_known, |world: World| async move {
+    assert_eq!(world.one(event("e1", "ABC123", 1, host(9, "Nobody Here", ""))).await, "unmatched");
+    assert_eq!(world.assigned(1).await, "-/9");
+    // The same host, now with the address that a member of staff has.
+    assert_eq!(
+        world.one(event("e2", "DEF456", 2, host(9, "Nobody Here", "BORIS@salon.example "))).await,
+        "assigned"
+    );
+    assert_eq!(world.assigned(2).await, "2/9");
+    assert_eq!(world.assigned(1).await, "2/9", "the appointment that waited is decided again");
+    assert_eq!(world.rows("unmatched_hosts", &["state"]).await, ["resolved"]);
+});
+
+everywhere!(without_a_host_nothing_happens, |world: World| async move {
+    for (id, hosts) in [
+        ("e1", json!([])),
+        ("e2", json!(null)),
+        ("e3", json!([{ "id": "unknown", "name": "unknown", "email": "unknown", "username": "unknown" }])),
+    ] {
+        assert_eq!(world.one(event(id, "ABC123", 1, hosts)).await, "no_host");
+    }
+    assert_eq!(world.assigned(1).await, "-/-");
+    assert_eq!(world.count("unmatched_hosts").await, 0);
+});
+
+everywhere!(an_older_event_never_overwrites_a_newer_one_but_still_teaches, |world: World| async move {
+    assert_eq!(world.one(event("new", "ABC123", 20, frida())).await, "assigned");
+    let boris = host(8, "Boris", "boris@salon.example");
+    assert_eq!(world.one(event("old", "ABC123", 10, boris)).await, "stale");
+    assert_eq!(world.assigned(1).await, "1/1420209");
+    assert_eq!(world.count("calcom_host_mappings").await, 2, "the older event's host was learned");
+});
+
+everywhere!(at_equal_times_a_time_of_its_own_wins_then_the_larger_id, |world: World| async move {
+    let boris = || host(8, "Boris", "boris@salon.example");
+    assert_eq!(world.one(event("b", "ABC123", 1, frida())).await, "assigned");
+    let mut stamped = event("z", "ABC123", 1, boris());
+    stamped["calcom_booking"].as_object_mut().unwrap().remove("updatedAt");
+    stamped["first_seen"] = json!(1_772_323_260_000_i64); // the very same minute
+    assert_eq!(world.one(stamped).await, "stale");
+    assert_eq!(world.one(event("a", "ABC123", 1, boris())).await, "stale");
+    assert_eq!(world.one(event("c", "ABC123", 1, boris())).await, "assigned");
+    assert_eq!(world.assigned(1).await, "2/8");
+});
+
+everywhere!(another_host_moves_or_withdraws_only_what_we_assigned, |world: World| async move {
+    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(
+        world.one(event("e2", "ABC123", 2, host(8, "Boris", "boris@salon.example"))).await,
+        "assigned"
+    );
+    assert_eq!(world.assigned(1).await, "2/8");
+    assert_eq!(world.one(event("e3", "ABC123", 3, host(9, "Nobody", ""))).await, "unmatched");
+    assert_eq!(world.assigned(1).await, "-/9", "the one we had put there is certainly not the one");
+    // Without an id: matched by address for this appointment alone.
+    let nameless = json!([{ "email": "boris@salon.example" }]);
+    assert_eq!(world.one(event("e4", "ABC123", 4, nameless)).await, "assigned");
+    assert_eq!(world.assigned(1).await, "2/-");
+});
+
+everywhere!(somebody_elses_decision_stands, |world: World| async move {
+    world.somebody_sets(1, Some(2)).await;
+    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "kept");
+    assert_eq!(world.assigned(1).await, "2/1420209");
+    assert_eq!(world.count("calcom_host_mappings").await, 1, "the mapping is learned all the same");
+    assert_eq!(world.one(event("e2", "ABC123", 2, host(9, "Nobody", ""))).await, "kept");
+    // What we assigned and somebody cleared stays cleared.
+    assert_eq!(world.one(event("e3", "DEF456", 1, frida())).await, "assigned");
+    world.somebody_sets(2, None).await;
+    assert_eq!(world.one(event("e4", "DEF456", 2, frida())).await, "kept");
+    assert_eq!(world.assigned(2).await, "-/1420209");
+    // Already the very person: unchanged, and it stays theirs.
+    world.somebody_sets(2, Some(1)).await;
+    world.run("UPDATE appointment_assignments SET staff_id = NULL").await;
+    assert_eq!(world.one(event("e5", "DEF456", 3, frida())).await, "unchanged");
+    assert_eq!(world.one(event("e6", "DEF456", 4, host(8, "Boris", "boris@salon.example"))).await, "kept");
+});
+
+everywhere!(tenants_never_mix, |world: World| async move {
+    world.company(16).await;
+    world.staff(4, 16, "Frida Spitz", "frida@salon.example").await;
+    world.appointment(3, 16, "GHI789").await;
+    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.one(event("e2", "GHI789", 1, frida())).await, "assigned");
+    assert_eq!(world.assigned(1).await, "1/1420209");
+    assert_eq!(
+        world.assigned(3).await,
+        "4/1420209",
+        "the same host and address in another company is somebody else"
+    );
+    let mut foreign = event("e3", "ABC123", 2, frida());
+    foreign["company_id"] = json!(16);
+    assert_eq!(world.one(foreign).await, "dead: tenant_mismatch");
+    // A member of staff of another company is never found, by whatever strategy.
+    assert_eq!(
+        world.one(event("e4", "GHI789", 2, host(8, "Boris Kamm", "boris@salon.example"))).await,
+        "unmatched"
+    );
+});
+
+everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async move {
+    world.staff(3, 15, "Frida Spitz", "frida@salon.example").await;
+    world.staff_active(3, false).await;
+    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    world.staff_active(1, false).await;
+    world.staff_active(3, true).await;
+    assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "assigned");
+    assert_eq!(world.assigned(2).await, "3/1420209");
+    let columns = ["calcom_host_id", "staff_id", "is_active"];
+    let mappings = world.rows("calcom_host_mappings", &columns).await;
+    assert_eq!(mappings.len(), 2, "{mappings:?}");
+    let audits = world.rows("calcom_host_mapping_audits", &["staff_id", "action"]).await;
+    assert_eq!(audits, ["1|auto_matched", "1|updated", "3|auto_matched"]);
+    // And back: the machine's own mapping is switched on again, not made twice.
+    world.staff_active(1, true).await;
+    world.staff_active(3, false).await;
+    assert_eq!(world.one(event("e3", "DEF456", 3, frida())).await, "assigned");
+    assert_eq!(world.assigned(2).await, "1/1420209");
+    assert_eq!(world.count("calcom_host_mappings").await, 2);
+    assert_eq!(world.count("calcom_host_mapping_audits").await, 5);
+});
+
+everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
+    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    world.run("UPDATE calcom_host_mappings SET is_active = FALSE").await;
+    world
+        .run(
+            "INSERT INTO calcom_host_mapping_audits (mapping_id, action, actor) \
+             SELECT id, 'deleted', 'user:7' FROM calcom_host_mappings",
+        )
+        .await;
+    assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "needs_review");
+    assert_eq!(world.assigned(2).await, "-/1420209");
+    assert_eq!(world.rows("unmatched_hosts", &["kind"]).await, ["switched_off"]);
+});
+
+everywhere!(switched_off_past_us_is_a_persons_doing_too, |world: World| async move {
+    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    world.run("UPDATE calcom_host_mappings SET is_active = FALSE").await;
+    assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "needs_review");
+    assert_eq!(world.rows("unmatched_hosts", &["kind"]).await, ["switched_off"]);
+});
+
+everywhere!(
+    a_mapping_made_again_after_its_row_was_deleted_has_an_audit_row_again,
+    |world: World| async move {
+        assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+        world.run("DELETE FROM calcom_host_mappings").await;
+        assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "assigned");
+        assert_eq!(world.count("calcom_host_mappings").await, 1);
+        assert_eq!(world.count("calcom_host_mapping_audits").await, 2);
+    }
+);
+
+everywhere!(
+    a_database_that_can_be_used_passes_the_probe_and_keeps_nothing_of_it,
+    |world: World| async move {
+        let before = world.everything().await;
+        world.processor.probe().await.unwrap();
+        assert_eq!(world.everything().await, before);
+        assert_eq!(world.count("host_locks").await, 0);
+        world.run("DROP TABLE unmatched_hosts").await;
+        world.processor.probe().await.unwrap_err();
+    }
+);
+
+everywhere!(an_appointment_that_is_not_there_yet_is_waited_for, |world: World| async move {
+    assert_eq!(world.one(event("e1", "LATER", 1, frida())).await, "again: appointment_not_found");
+    assert_eq!(world.one(event("e2", "LATER", 1, json!([]))).await, "no_host", "nothing to wait for");
+    let by_id = json!({ "event": "appointment.created", "appointment_id": 99,
+        "calcom_booking": { "uid": "ABC123", "hosts": frida() } });
+    assert_eq!(world.one(by_id).await, "again: appointment_not_found", "an id is looked up by nothing else");
+    world.appointment(3, 15, "LATER").await;
+    assert_eq!(world.one(event("e1", "LATER", 1, frida())).await, "assigned");
+});
+
+everywhere!(references_are_compared_byte_for_byte, |world: World| async move {
+    world.appointment(3, 15, "abc123").await;
+    world.appointment(4, 15, "123abc").await;
+    assert_eq!(world.one(event("e1", "abc123", 1, frida())).await, "assigned");
+    assert_eq!(world.assigned(3).await, "1/1420209");
+    assert_eq!(world.assigned(1).await, "-/-");
+    let number = json!({ "event": "appointment.created", "calcom_booking": { "id": 123, "hosts": frida() } });
+    assert_eq!(world.one(number).await, "again: appointment_not_found");
+});
+
+everywhere!(several_appointments_of_one_booking_are_for_a_person, |world: World| async move {
+    if world.test.shape == GatewayShape::Living {
+        world.appointment(3, 15, "other").await;
+        world.run("UPDATE appointments SET calcom_v2_booking_uid = 'ABC123' WHERE id = 3").await;
+        assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "needs_review");
+        assert_eq!(world.assigned(1).await, "-/-");
+        // The numeric id in a column of its own.
+        world.run("UPDATE appointments SET calcom_booking_id = 4711 WHERE id = 2").await;
+        let number =
+            json!({ "event": "appointment.created", "calcom_booking": { "id": 4711, "hosts": frida() } });
+        assert_eq!(world.one(number).await, "assigned");
+        assert_eq!(world.assigned(2).await, "1/1420209");
+    }
+});
+
+everywhere!(a_rescheduled_booking_is_found_by_the_one_it_replaced, |world: World| async move {
+    let mut moved = event("e1", "NEW-UID", 1, frida());
+    moved["calcom_booking"]["rescheduledFromUid"] = json!("ABC123");
+    // At first the gateway may be just about to write a row of its own for the new booking.
+    assert_eq!(world.one(moved.clone()).await, "again: appointment_not_found");
+    moved["attempt"] = json!(1);
+    assert_eq!(world.one(moved).await, "assigned");
+    assert_eq!(world.assigned(1).await, "1/1420209");
+});
+
+everywhere!(cancelled_bookings_never_touch_staff, |world: World| async move {
+    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    let mut cancelled = event("e2", "ABC123", 2, host(9, "Nobody", ""));
+    cancelled["calcom_booking"]["status"] = json!("cancelled");
+    assert_eq!(world.one(cancelled).await, "recorded");
+    assert_eq!(world.assigned(1).await, "1/1420209");
+});
+
+everywhere!(several_bookings_in_one_event_are_decided_each_on_its_own, |world: World| async move {
+    let body = json!({ "event": "appointment.created", "event_id": "e1", "calcom_booking": { "data": [
+        { "uid": "ABC123", "hosts": frida() },
+        { "uid": "LATER", "hosts": frida() },
+        { "uid": "DEF456", "hosts": frida() },
+    ] } });
+    assert_eq!(world.one(body.clone()).await, "again: appointment_not_found");
+    assert_eq!(world.assigned(1).await, "1/1420209");
+    assert_eq!(world.assigned(2).await, "1/1420209", "one that is late does not hold back the others");
+    world.appointment(3, 15, "LATER").await;
+    assert_eq!(world.one(body).await, "assigned");
+    assert_eq!(world.rows("booking_events", &["event_id", "outcome"]).await, ["e1|assigned"]);
+});
+
+everywhere!(the_same_event_twice_leaves_the_same_rows, |world: World| async move {
+    let events = [event("e1", "ABC123", 1, frida()), event("e2", "DEF456", 1, host(9, "Nobody", ""))];
+    world.send(&events).await;
+    let before = world.everything().await;
+    for batch in [&events[..], &events[..1], &events[1..]] {
+        world.send(batch).await;
+        assert_eq!(world.everything().await, before);
+    }
+});
+
+everywhere!(values_too_long_for_their_column_are_cut_and_said_so, |world: World| async move {
+    let long = "ß😀".repeat(400);
+    assert_eq!(world.one(event("e1", "ABC123", 1, host(8, &long, "boris@salon.example"))).await, "assigned");
+    let metadata = world.rows("calcom_host_mappings", &["metadata"]).await.remove(0);
+    assert!(metadata.contains("calcom_name"), "{metadata}");
+    let nobody = host(9, &long, &format!("{}@else.example", "x".repeat(400)));
+    assert_eq!(world.one(event(&"i".repeat(999), "DEF456", 1, nobody)).await, "unmatched");
+});
+
+everywhere!(updated_at_moves_with_the_appointment_and_only_then, |world: World| async move {
+    world.run("UPDATE appointments SET updated_at = '2020-01-01 00:00:00'").await;
+    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    let touched = "SELECT COUNT(*) FROM appointments WHERE updated_at > '2021-01-01 00:00:00'";
+    assert_eq!(world.test.number(touched).await, 1);
+    world.run("UPDATE appointments SET updated_at = '2020-01-01 00:00:00'").await;
+    assert_eq!(world.one(event("e2", "ABC123", 2, frida())).await, "unchanged");
+    assert_eq!(world.test.number(touched).await, 0);
+});

@@ -1,0 +1,102 @@
+//! The closed lists in the documentation are those of the code; every command and every key of
+//! JSON output is described.
+
+use std::path::Path;
+
+use hostmatch::config::{Overrides, load_from};
+use hostmatch::event::{EVENT_TYPES, EventKind, Shape};
+use hostmatch::matching::{Outcome, Reason};
+
+/// A table in Markdown.
+fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    let rule = format!("|{}\n", "---|".repeat(head.len()));
+    let rows: String = rows.into_iter().map(|row| line(&row)).collect();
+    line(&head) + &rule + &rows
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+fn event_types(named_by: Shape) -> String {
+    let rows = EVENT_TYPES.iter().filter(|known| known.named_by == named_by).map(|known| {
+        let does = match known.kind {
+            EventKind::Assigns => "may assign",
+            EventKind::Records => "is recorded",
+        };
+        vec![code(known.name), known.when.to_owned(), does.to_owned()]
+    });
+    table(&["type", "when", "what it does"], rows)
+}
+
+fn duration(delay: std::time::Duration) -> String {
+    match delay.as_secs() {
+        seconds if seconds >= 3600 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+fn retry_schedule() -> String {
+    let config = load_from(None, std::iter::empty(), &Overrides::default()).unwrap().config;
+    let mut waited = std::time::Duration::ZERO;
+    let rows = config.queue.retry_delays.iter().enumerate().map(|(number, delay)| {
+        waited += *delay;
+        let queue = format!("{}.bookings.retry.{}", config.queue.prefix, delay.as_millis());
+        vec![(number + 2).to_string(), duration(*delay), format!("{}s", waited.as_secs()), code(&queue)]
+    });
+    table(&["attempt", "after", "since the first", "waits in"], rows)
+}
+
+fn outcomes() -> String {
+    let rows = Outcome::ALL.map(|it| vec![code(it.as_str()), it.meaning().to_owned()]);
+    table(&["outcome", "when"], rows)
+}
+
+fn reasons() -> String {
+    let rows = Reason::ALL.map(|it| vec![code(it.as_str()), it.meaning().to_owned(), it.remedy().to_owned()]);
+    table(&["reason", "when", "what to do"], rows)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn the_closed_lists_in_the_documents_are_those_of_the_code() {
+    let mut wrong = String::new();
+    for (path, name, expected) in [
+        ("docs/message-format.md", "event types of the gateway", event_types(Shape::Native)),
+        ("docs/message-format.md", "triggers of Cal.com", event_types(Shape::Calcom)),
+        ("docs/delivery.md", "outcomes", outcomes()),
+        ("docs/delivery.md", "reasons", reasons()),
+        ("docs/delivery.md", "retry schedule", retry_schedule()),
+    ] {
+        let (begin, end) = (format!("<!-- made from code: {name} -->\n"), "<!-- end -->");
+        let text = read(path);
+        let found =
+            text.split_once(&begin).and_then(|(_, rest)| rest.split_once(end)).map(|(inside, _)| inside);
+        if found.map(str::trim) != Some(expected.trim()) {
+            wrong += &format!("\n{path}: let this stand there:\n\n{begin}\n{expected}\n{end}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn every_command_is_described() {
+    use clap::CommandFactory as _;
+    let text = read("docs/commands.md");
+    let mut open: Vec<(String, clap::Command)> = vec![("hostmatch".into(), hostmatch::cli::Cli::command())];
+    let mut missing = Vec::new();
+    while let Some((name, command)) = open.pop() {
+        let below: Vec<_> = command.get_subcommands().cloned().collect();
+        if below.is_empty() && !text.contains(&format!("`{name}")) {
+            missing.push(name.clone());
+        }
+        open.extend(below.into_iter().map(|one| (format!("{name} {}", one.get_name()), one)));
+    }
+    assert!(missing.is_empty(), "docs/commands.md lacks {missing:?}");
+}

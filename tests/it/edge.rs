@@ -1,0 +1,10 @@
+//! The HTTP edge over real HTTP, with a real queue behind it: what is accepted is in the queue,
+//! what is refused is not, and every refusal says why.
+
+mod site;
+
+mod gateway;
+mod webhooks;
+mod batches;
+mod limits;
+mod logs;

@@ -1,0 +1,89 @@
+//! `/v1/events`: one event, arrays, lines; all or nothing.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::site::*;
+
+#[tokio::test]
+async fn events_come_alone_in_an_array_or_as_lines() {
+    let site = Site::open().await;
+    let response = send(&site, "application/json; charset=utf-8", fixture("native-full")).await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    let accepted: Value = response.json().await.unwrap();
+    assert_eq!(accepted, json!({"events": [{"id": "01KHX3M6ZQ8T0C4V6B2N8P1R5S", "status": "queued"}]}));
+    site.take_one().await;
+
+    let a = r#"{"event_id":"a", "event":"appointment.created","calcom_booking":{"uid":"u1","price":1.10}}"#;
+    let b = r#"{"calcom_booking":{"uid":"u2"},  "event":"appointment.updated","event_id":"b"}"#;
+    let call = r#"{"event":"call_ended","event_id":"c","call":{}}"#;
+    let array = format!(" [ {a},\n{call} , {b} ]\n");
+    let lines = format!("{a}\r\n\n  {call}\n{b}");
+    for (content_type, body) in [("application/json", array), ("application/x-ndjson", lines)] {
+        let response = send(&site, content_type, body).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        let accepted: Value = response.json().await.unwrap();
+        let expected = [("a", "queued"), ("c", "ignored"), ("b", "queued")]
+            .map(|(id, status)| json!({"id": id, "status": status}));
+        assert_eq!(accepted, json!({"events": expected}));
+        let messages = site.take().await;
+        assert_eq!(messages.len(), 2);
+        assert_eq!((&messages[0].body[..], &messages[1].body[..]), (a.as_bytes(), b.as_bytes()));
+        assert_eq!(messages[1].routing_key, "appointment.updated");
+    }
+    site.close().await;
+}
+
+#[tokio::test]
+async fn one_malformed_event_keeps_all_of_them_out() {
+    let site = Site::open().await;
+    let good = r#"{"event":"appointment.created","calcom_booking":{"uid":"u1"}}"#;
+    let bad = r#"{"event":"appointment.created","calcom_booking":{"uid":["Mara"]}}"#;
+    let (json, lines) = ("application/json", "application/x-ndjson");
+    for (content_type, body, pointer, detail) in [
+        (json, bad.to_owned(), "/calcom_booking/uid", "uid"),
+        (json, format!("[{good},{bad}]"), "/1/calcom_booking/uid", "uid"),
+        (lines, format!("{good}\n\n{bad}\n{good}"), "/1/calcom_booking/uid", "line 3"),
+        (lines, format!("{good}\n{{\n"), "/1", "line 2"),
+        (json, format!("[{good}"), "", "not JSON"),
+        (json, format!("[{good}]]"), "", "not JSON"),
+        (json, format!("[{good},[{good}]]"), "/1", "an array"),
+        (json, "[]".to_owned(), "", "no event"),
+        (lines, "\n \n".to_owned(), "", "no event"),
+        (json, String::new(), "", "not JSON"),
+        (
+            json,
+            r#"{"event":"appointment.moved","calcom_booking":{"uid":"u1"}}"#.to_owned(),
+            "/event",
+            "moved",
+        ),
+    ] {
+        let (status, document) = problem(send(&site, content_type, body.clone()).await).await;
+        assert_eq!(
+            (status, document["pointer"].as_str()),
+            (StatusCode::BAD_REQUEST, Some(pointer)),
+            "{body}"
+        );
+        let text = document["detail"].as_str().unwrap();
+        assert!(text.contains(detail) && !text.contains("Mara"), "{body}: {text}");
+    }
+    let (status, _) = problem(send(&site, json, b"[\"\xff\"]".to_vec()).await).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(site.is_empty().await);
+    site.close().await;
+}
+
+#[tokio::test]
+async fn other_formats_are_refused_with_415() {
+    let site = Site::open().await;
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""] {
+        let response = send(&site, content_type, fixture("native-minimal")).await;
+        assert_eq!(refused(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+    }
+    let token = bearer(TOKEN);
+    let headers = [("authorization", token.as_str()), ("content-encoding", "gzip")];
+    let response = site.post(EVENTS, &headers, fixture("native-minimal")).await;
+    assert_eq!(refused(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert!(site.is_empty().await);
+    site.close().await;
+}

@@ -1,0 +1,120 @@
+//! Retell's and Cal.com's webhooks: signatures, and that content is never refused.
+
+use hostmatch::config::Secret;
+use reqwest::StatusCode;
+
+use super::site::*;
+
+#[tokio::test]
+async fn retells_webhooks_are_checked_and_ignored_unless_they_carry_a_booking() {
+    let site = Site::open().await;
+    let call = fixture("retell-call-ended");
+    let signature = retell_signature(&call, now_ms());
+    let ignored = answer(site.post(RETELL, &[("x-retell-signature", &signature)], call.clone()).await).await;
+    assert_eq!(ignored["status"], "ignored");
+    assert!(site.is_empty().await);
+
+    let event = fixture("native-minimal");
+    let signature = retell_signature(&event, now_ms());
+    let queued = answer(site.post(RETELL, &[("x-retell-signature", &signature)], event.clone()).await).await;
+    let message = site.take_one().await;
+    assert_eq!(
+        (queued["status"].as_str(), queued["id"].as_str()),
+        (Some("queued"), message.message_id.as_deref())
+    );
+
+    let stale = retell_signature(&event, now_ms() - 310_000);
+    let early = retell_signature(&event, now_ms() + 310_000);
+    let of_another = retell_signature(&call, now_ms());
+    for wrong in [stale.as_str(), &early, &of_another, "", "v=1,d=00"] {
+        let response = site.post(RETELL, &[("x-retell-signature", wrong)], event.clone()).await;
+        assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+    let token = bearer(TOKEN);
+    let both = [("x-retell-signature", stale.as_str()), ("authorization", token.as_str())];
+    assert_eq!(refused(site.post(RETELL, &both, event).await).await, StatusCode::UNAUTHORIZED);
+    assert!(site.is_empty().await);
+    site.close().await;
+}
+
+#[tokio::test]
+async fn calcoms_webhooks_are_queued_once_their_signature_is_right() {
+    let site = Site::open().await;
+    let body = fixture("calcom-rescheduled");
+    let good = hmac(CALCOM_SECRET, &[&body]);
+    for _ in 0..2 {
+        answer(site.post(CALCOM, &[("X-Cal-Signature-256", &good)], body.clone()).await).await;
+    }
+    let messages = site.take().await;
+    assert_eq!(messages.len(), 2);
+    assert_eq!(
+        (messages[0].body.as_ref(), messages[0].routing_key.as_str()),
+        (&body[..], "BOOKING_RESCHEDULED")
+    );
+    assert!(messages[0].message_id.as_ref().is_some_and(|id| id.starts_with("sha256:")));
+    assert_eq!(messages[0].message_id, messages[1].message_id, "a repeat is told by its id");
+
+    let altered = String::from_utf8(body.clone()).unwrap().replace("1420209", "1420210");
+    for (headers, body) in [
+        (vec![("x-cal-signature-256", good.as_str())], altered.into_bytes()),
+        (vec![("x-cal-signature-256", "no-secret-provided")], body.clone()),
+        (vec![("x-cal-signature-256", &good.to_uppercase())], body.clone()),
+        (vec![], body.clone()),
+        (vec![("authorization", &bearer(TOKEN))], body.clone()),
+    ] {
+        let response = site.post(CALCOM, &headers, body).await;
+        assert!(response.headers().contains_key("www-authenticate"));
+        assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "{headers:?}");
+    }
+    assert!(site.is_empty().await);
+    site.close().await;
+}
+
+#[tokio::test]
+async fn a_webhook_with_a_right_signature_is_never_refused_for_its_content() {
+    let site = Site::open().await;
+    for (body, status) in [
+        (fixture("calcom-ping"), "ignored"),
+        (fixture("calcom-meeting-ended"), "ignored"),
+        (br#"{"triggerEvent":"BOOKING_INVENTED_LATER","payload":{}}"#.to_vec(), "ignored"),
+        (b"false".to_vec(), "queued"),
+        (b"name=Mara&trigger=BOOKING_CREATED".to_vec(), "queued"),
+        (br#"{"triggerEvent":"BOOKING_CREATED","payload":{}}"#.to_vec(), "queued"),
+        (b"\xff\xfe".to_vec(), "queued"),
+        (b"".to_vec(), "queued"),
+    ] {
+        let signature = hmac(CALCOM_SECRET, &[&body]);
+        let headers = [
+            ("x-cal-signature-256", signature.as_str()),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let answer = answer(site.post(CALCOM, &headers, body.clone()).await).await;
+        assert_eq!(answer["status"], status);
+        assert!(answer["id"].as_str().is_some_and(|id| !id.is_empty()));
+        let messages = site.take().await;
+        assert_eq!(messages.len(), usize::from(status == "queued"));
+        for message in messages {
+            assert_eq!((message.body.as_ref(), message.routing_key.as_str()), (&body[..], "unknown"));
+            assert_eq!(message.message_type, None);
+        }
+    }
+    site.close().await;
+}
+
+#[tokio::test]
+async fn without_a_secret_of_ours_no_webhook_is_let_in() {
+    let site = Site::with(|config| {
+        config.calcom_secrets = vec![Secret::new("")];
+        config.retell_api_keys.clear();
+    })
+    .await;
+    let body = fixture("calcom-created");
+    let headers = [("x-cal-signature-256", hmac("", &[&body]))];
+    let response = site.post(CALCOM, &[(headers[0].0, &headers[0].1)], body.clone()).await;
+    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED);
+    let signature = retell_signature(&body, now_ms());
+    let response = site.post(RETELL, &[("x-retell-signature", &signature)], body).await;
+    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED);
+    assert!(site.is_empty().await);
+    site.close().await;
+}

@@ -1,0 +1,160 @@
+//! Whatever the bytes: an answer, never a panic.
+
+use hostmatch::event::{Decoded, TYPE_HEADER};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::sent::*;
+
+/// Any JSON, with a liking for the keys and values that decoding looks at.
+fn any_json() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        any::<String>(),
+        prop::sample::select(vec![
+            "appointment.created",
+            "BOOKING_CREATED",
+            "BOOKING_CANCELLED",
+            "unknown",
+            "",
+            "7",
+            "cancelled",
+            "2026-02-20T10:15:30Z",
+            "+999999-01-01T00:00:00Z",
+            "mara@salon.example",
+            "\0",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 48, 6, |inner| {
+        let key = prop::sample::select(vec![
+            "event",
+            "event_id",
+            "calcom_booking",
+            "data",
+            "hosts",
+            "organizer",
+            "user",
+            "userId",
+            "id",
+            "uid",
+            "bookingId",
+            "triggerEvent",
+            "payload",
+            "status",
+            "updatedAt",
+            "createdAt",
+            "occurred_at",
+            "start",
+            "company_id",
+            "appointment_id",
+            "rescheduleUid",
+            "email",
+            "name",
+            "job",
+            "specversion",
+            "other",
+        ]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((key, inner), 0..8).prop_map(|pairs| {
+                Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+            }),
+        ]
+    })
+}
+
+/// Every answer keeps its promises, whatever was sent.
+fn keeps_its_promises(sent: &Sent) {
+    match sent.decode() {
+        Ok(Decoded::Event(event)) => {
+            assert!(!event.bookings.is_empty());
+            assert!(event.appointment.is_none() || event.bookings.len() == 1);
+            assert!(event.id.as_str().len() <= 255);
+            for booking in &event.bookings {
+                assert!(booking.reference().is_some() || event.appointment.is_some());
+                assert!(booking.host.as_ref().is_none_or(|(host, _)| host.is_usable()));
+            }
+        }
+        Ok(Decoded::Ignored(ignored)) => {
+            assert!(!ignored.event_type.is_empty() && ignored.event_type.len() <= 255)
+        }
+        Err(malformed) => {
+            assert!(!malformed.message.is_empty() && malformed.hints.id.is_some());
+            assert!(malformed.pointer.is_empty() || malformed.pointer.starts_with('/'));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_have_an_answer(body: Vec<u8>, key: String, property: Option<String>, stamp: Option<i64>) {
+        let mut sent = Sent::bytes(body);
+        sent.headers.insert(TYPE_HEADER.to_owned(), key.clone());
+        (sent.routing_key, sent.message_type, sent.message_id, sent.timestamp_ms) = (key, property.clone(), property, stamp);
+        keeps_its_promises(&sent);
+    }
+
+    #[test]
+    fn any_json_has_an_answer(body in any_json(), wrap in 0..3) {
+        keeps_its_promises(&Sent::json(&match wrap {
+            0 => body,
+            1 => native(&body),
+            _ => json!({"triggerEvent": "BOOKING_CREATED", "payload": body}),
+        }));
+    }
+
+    #[test]
+    fn any_damage_to_a_real_event_has_an_answer(
+        which in 0..NAMES.len(),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3), 1..6),
+    ) {
+        let mut body = fixture(NAMES[which]);
+        for (at, byte, how) in cuts {
+            if body.is_empty() { break; }
+            let at = at.index(body.len());
+            match how {
+                0 => body[at] = byte,
+                1 => { body.remove(at); }
+                _ => body.truncate(at),
+            }
+        }
+        keeps_its_promises(&Sent::bytes(body));
+    }
+
+    #[test]
+    fn any_value_anywhere_in_a_real_event_has_an_answer(
+        which in 0..NAMES.len(),
+        place in any::<prop::sample::Index>(),
+        value in any_json(),
+    ) {
+        let mut body: Value = serde_json::from_slice(&fixture(NAMES[which])).unwrap();
+        let mut places = Vec::new();
+        pointers(&body, String::new(), &mut places);
+        let place = place.get(&places);
+        *body.pointer_mut(place).unwrap() = value;
+        keeps_its_promises(&Sent::json(&body));
+    }
+}
+
+const NAMES: [&str; 5] =
+    ["native-full", "native-wrapped", "native-recurring", "native-2024-04-15", "calcom-rescheduled"];
+
+/// The JSON pointers of every value in `value`.
+fn pointers(value: &Value, here: String, into: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, v)| pointers(v, format!("{here}/{i}"), into));
+        }
+        Value::Object(fields) => fields.iter().for_each(|(k, v)| pointers(v, format!("{here}/{k}"), into)),
+        _ => {}
+    }
+    into.push(here);
+}

@@ -1,0 +1,67 @@
+//! A message on its way to the decoder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hostmatch::event::{Decoded, Envelope, Malformed, decode};
+use serde_json::{Value, json};
+
+/// When the envelopes of these tests say that they were first received.
+pub(super) const FIRST_SEEN_MS: i64 = 1_771_600_000_000;
+
+pub(super) struct Sent {
+    pub(super) body: Vec<u8>,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) routing_key: String,
+    pub(super) message_type: Option<String>,
+    pub(super) message_id: Option<String>,
+    pub(super) correlation_id: Option<String>,
+    pub(super) timestamp_ms: Option<i64>,
+}
+
+impl Sent {
+    pub(super) fn bytes(body: impl Into<Vec<u8>>) -> Self {
+        let (headers, routing_key) = (BTreeMap::new(), String::new());
+        let (message_type, message_id, correlation_id, timestamp_ms) = (None, None, None, None);
+        let body = body.into();
+        Self { body, headers, routing_key, message_type, message_id, correlation_id, timestamp_ms }
+    }
+
+    pub(super) fn json(body: &Value) -> Self {
+        Self::bytes(body.to_string())
+    }
+
+    pub(super) fn decode(&self) -> Result<Decoded, Malformed> {
+        decode(&Envelope {
+            body: &self.body,
+            headers: &self.headers,
+            routing_key: &self.routing_key,
+            message_type: self.message_type.as_deref(),
+            message_id: self.message_id.as_deref(),
+            correlation_id: self.correlation_id.as_deref(),
+            timestamp_ms: self.timestamp_ms,
+            first_seen_ms: FIRST_SEEN_MS,
+        })
+    }
+
+    pub(super) fn event(&self) -> hostmatch::event::BookingEvent {
+        match self.decode() {
+            Ok(Decoded::Event(event)) => *event,
+            other => panic!("not an event: {other:?}"),
+        }
+    }
+
+    pub(super) fn malformed(&self) -> Malformed {
+        self.decode().expect_err("should be malformed")
+    }
+}
+
+pub(super) fn fixture(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/events/{name}.json"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A native event about this booking.
+pub(super) fn native(booking: &Value) -> Value {
+    json!({ "event": "appointment.created", "calcom_booking": booking })
+}

@@ -1,0 +1,214 @@
+//! Every shape is read as expected, and what is wrong is said with its place.
+
+use std::path::PathBuf;
+
+use hostmatch::event::{Decoded, MalformedKind};
+use serde_json::{Value, json};
+
+use super::sent::*;
+
+/// One line for the event and one for each booking.
+fn reading(name: &str) -> Vec<String> {
+    match Sent::bytes(fixture(name)).decode() {
+        Ok(Decoded::Event(event)) => {
+            let (company, appointment) = (event.company.map(|c| c.0), event.appointment.map(|a| a.0));
+            let mut lines = vec![format!(
+                "{} {:?} {:?} company={company:?} appointment={appointment:?}",
+                event.event_type, event.kind, event.shape
+            )];
+            lines.extend(event.bookings.iter().map(|b| {
+                let text = |r: &Option<hostmatch::event::BookingRef>| {
+                    r.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
+                };
+                let host = b.host.as_ref().map_or_else(
+                    || "nobody".to_owned(),
+                    |(host, source)| {
+                        let id = host.id.map_or(0, |id| id.0);
+                        format!("{source:?} {id} {:?} {:?}", host.name, host.emails())
+                    },
+                );
+                let stamped = if b.time.stamped { " stamped" } else { "" };
+                format!(
+                    "uid={} id={} replaces={} off={} at={}{stamped} starts={:?} host={host}",
+                    text(&b.uid),
+                    text(&b.id),
+                    text(&b.replaces),
+                    b.is_off,
+                    b.time.ms,
+                    b.starts_ms
+                )
+            }));
+            lines
+        }
+        Ok(Decoded::Ignored(ignored)) => vec![format!("ignored {} {:?}", ignored.event_type, ignored.shape)],
+        Err(malformed) => vec![format!("malformed {malformed}")],
+    }
+}
+
+#[test]
+fn every_shape_is_read_as_expected() {
+    let expected: Value = serde_json::from_slice(&fixture("expected-readings")).unwrap();
+    for (name, lines) in expected.as_object().unwrap() {
+        assert_eq!(json!(reading(name)), *lines, "{name}");
+    }
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/events");
+    let fixtures = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(fixtures, expected.as_object().unwrap().len() + 1, "a fixture without an expected reading");
+}
+
+#[test]
+fn the_raw_booking_is_kept_as_it_came() {
+    for name in ["native-full", "native-wrapped", "calcom-created"] {
+        let body: Value = serde_json::from_slice(&fixture(name)).unwrap();
+        let booking = body.get("calcom_booking").or(body.get("payload")).unwrap();
+        assert_eq!(Sent::bytes(fixture(name)).event().bookings[0].raw, *booking, "{name}");
+    }
+    let body: Value = serde_json::from_slice(&fixture("native-recurring")).unwrap();
+    let raws: Vec<Value> =
+        Sent::json(&body).event().bookings.into_iter().map(|booking| booking.raw).collect();
+    assert_eq!(json!(raws), body["calcom_booking"]["data"]);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    use MalformedKind::{Malformed, NoBooking, UnknownEventType};
+    let long = "x".repeat(256);
+    let good = json!({"uid": "u1"});
+    for (body, kind, pointer) in [
+        (json!([]), Malformed, ""),
+        (json!("text"), Malformed, ""),
+        (json!({}), Malformed, ""),
+        (json!({"name": "book_appointment", "args": {}, "call": {}}), Malformed, ""),
+        (json!({"event": "appointment.created"}), Malformed, "/calcom_booking"),
+        (json!({"event": "appointment.created", "calcom_booking": null}), Malformed, "/calcom_booking"),
+        (native(&json!("u1")), Malformed, "/calcom_booking"),
+        (native(&json!(7)), Malformed, "/calcom_booking"),
+        (native(&json!([])), Malformed, "/calcom_booking"),
+        (native(&json!([good, "u2"])), Malformed, "/calcom_booking/1"),
+        (native(&json!({"data": "text"})), Malformed, "/calcom_booking/data"),
+        (native(&json!({"data": []})), Malformed, "/calcom_booking/data"),
+        (native(&json!({"data": [good, {"title": "no reference"}]})), NoBooking, "/calcom_booking/data/1"),
+        (native(&json!({"data": [good, null]})), Malformed, "/calcom_booking/data/1"),
+        (native(&json!({})), NoBooking, "/calcom_booking"),
+        (native(&json!({"uid": " ", "id": null})), NoBooking, "/calcom_booking"),
+        (native(&json!({"status": "error", "error": {"code": "NOT_FOUND"}})), NoBooking, "/calcom_booking"),
+        (native(&json!({"status": "success", "data": {}})), NoBooking, "/calcom_booking/data"),
+        (native(&json!({"uid": ["u1"]})), Malformed, "/calcom_booking/uid"),
+        (native(&json!({"uid": "a\0b"})), Malformed, "/calcom_booking/uid"),
+        (native(&json!({"uid": long})), Malformed, "/calcom_booking/uid"),
+        (native(&json!({"uid": "u1", "id": 1.5})), Malformed, "/calcom_booking/id"),
+        (native(&json!({"uid": "u1", "id": true})), Malformed, "/calcom_booking/id"),
+        (
+            native(&json!({"uid": "u1", "rescheduledFromUid": long})),
+            Malformed,
+            "/calcom_booking/rescheduledFromUid",
+        ),
+        (json!({"event": "appointment.moved", "calcom_booking": good}), UnknownEventType, "/event"),
+        (json!({"event": "MEETING_ENDED", "calcom_booking": good}), UnknownEventType, "/event"),
+        (json!({"event": 7, "calcom_booking": good}), UnknownEventType, "/event"),
+        (json!({"calcom_booking": good}), UnknownEventType, "/event"),
+        (json!({"triggerEvent": 7, "payload": good}), Malformed, "/triggerEvent"),
+        (json!({"triggerEvent": "BOOKING_CREATED"}), Malformed, "/payload"),
+        (json!({"triggerEvent": "BOOKING_CREATED", "payload": null}), Malformed, "/payload"),
+        (json!({"triggerEvent": "BOOKING_CREATED", "payload": [good]}), Malformed, "/payload"),
+        (json!({"triggerEvent": "BOOKING_CREATED", "payload": {}}), NoBooking, "/payload"),
+        (json!({"specversion": "1.0", "type": "appointment.created"}), Malformed, "/specversion"),
+        (json!({"job": "SendBooking", "data": {}}), Malformed, "/job"),
+    ] {
+        let malformed = Sent::json(&body).malformed();
+        assert_eq!((malformed.kind, malformed.pointer.as_str()), (kind, pointer), "{body}: {malformed}");
+        assert!(!malformed.message.is_empty() && malformed.hints.id.is_some(), "{body}");
+    }
+}
+
+#[test]
+fn keys_of_gateway_tables_are_positive_whole_numbers_or_malformed() {
+    for field in ["company_id", "appointment_id"] {
+        for wrong in
+            [json!(0), json!(-1), json!(1.5), json!("7a"), json!(""), json!(true), json!([7]), json!(1e30)]
+        {
+            let body = json!({"event": "appointment.created", field: wrong, "calcom_booking": {"uid": "u1"}});
+            let malformed = Sent::json(&body).malformed();
+            assert_eq!(malformed.pointer, format!("/{field}"), "{body}");
+            assert_eq!(malformed.hints.booking.unwrap().as_str(), "u1");
+        }
+        for right in [json!(7), json!("7"), json!(null)] {
+            let body = json!({"event": "appointment.created", field: right, "calcom_booking": {"uid": "u1"}});
+            let event = Sent::json(&body).event();
+            let read = if field == "company_id" {
+                event.company.map(|c| c.0)
+            } else {
+                event.appointment.map(|a| a.0)
+            };
+            assert_eq!(read, (!right.is_null()).then_some(7), "{body}");
+        }
+    }
+}
+
+#[test]
+fn an_appointment_id_needs_no_reference_but_goes_with_one_booking_only() {
+    let with = |booking: Value| json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": booking});
+    let event = Sent::json(&with(json!({"hosts": [{"id": 5}]}))).event();
+    assert_eq!((event.bookings.len(), event.bookings[0].reference()), (1, None));
+    for several in [json!([{"uid": "u1"}]), json!({"data": [{"uid": "u1"}]})] {
+        assert_eq!(Sent::json(&with(several)).malformed().pointer, "/appointment_id");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_json_object_are_malformed_and_show_nothing() {
+    let deep = format!("{}1{}", r#"{"event":"#.repeat(200), "}".repeat(200));
+    let bodies: [&[u8]; 8] = [
+        b"",
+        b"{",
+        b"\xef\xbb\xbf{\"event\":\"appointment.created\"}",
+        b"{\"event\":\"\xff\xfe\"}",
+        b"{\"event\":1e400}",
+        b"{\"event\":\"\\ud800\"}",
+        b"false",
+        deep.as_bytes(),
+    ];
+    for body in bodies {
+        let malformed = Sent::bytes(body).malformed();
+        assert_eq!((malformed.kind, malformed.pointer.as_str()), (MalformedKind::Malformed, ""));
+    }
+    let secret =
+        r#"{"event":"appointment.created","calcom_booking":{"hosts":[{"email":"mara@salon.example",,"#;
+    assert!(!Sent::bytes(secret).malformed().to_string().contains("mara"));
+}
+
+#[test]
+fn of_a_key_that_stands_there_twice_the_last_counts() {
+    let body = r#"{"event":"appointment.created","calcom_booking":{"uid":"first","uid":"last"}}"#;
+    assert_eq!(Sent::bytes(body).event().bookings[0].uid.as_ref().unwrap().as_str(), "last");
+}
+
+#[test]
+fn a_booking_that_is_off_says_so_in_any_spelling_bare_or_wrapped() {
+    for (status, off) in [
+        (json!("cancelled"), true),
+        (json!("CANCELLED"), true),
+        (json!(" Rejected "), true),
+        (json!("accepted"), false),
+        (json!("pending"), false),
+        (json!("success"), false),
+        (json!(["cancelled"]), false),
+        (json!(null), false),
+    ] {
+        let booking = json!({"uid": "u1", "status": status});
+        assert_eq!(Sent::json(&native(&booking)).event().bookings[0].is_off, off, "{status}");
+        let wrapped = json!({"status": "success", "data": booking});
+        assert_eq!(Sent::json(&native(&wrapped)).event().bookings[0].is_off, off, "wrapped {status}");
+    }
+}
+
+#[test]
+fn hints_tell_what_could_be_read() {
+    let body = json!({"event": "appointment.moved", "event_id": "e1", "company_id": "15",
+        "calcom_booking": {"data": [{"uid": {}, "id": 7}]}});
+    let hints = Sent::json(&body).malformed().hints;
+    assert_eq!(hints.id.unwrap().as_str(), "e1");
+    assert_eq!(hints.event_type.as_deref(), Some("appointment.moved"));
+    assert_eq!(hints.company.unwrap().0, 15);
+    assert_eq!(hints.booking.unwrap().as_str(), "7");
+}

@@ -1,0 +1,44 @@
+//! Many events and many workers, one of which is killed half-way: every event has exactly one
+//! final outcome, and every change of a mapping exactly one audit row.
+
+use super::stream::{Mix, Stream};
+use crate::support::{Backend, GatewayShape, Process, Stack};
+
+const WORKERS: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_workers_one_of_them_killed_leave_exactly_one_outcome_on_mariadb() {
+    one_worker_is_killed(Backend::MariaDb, GatewayShape::Living, 10_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_workers_one_of_them_killed_leave_exactly_one_outcome_on_postgresql() {
+    one_worker_is_killed(Backend::Postgres, GatewayShape::Roadmap, 2_000).await;
+}
+
+async fn one_worker_is_killed(backend: Backend, shape: GatewayShape, count: u32) {
+    let stack = Stack::new(backend, shape).await;
+    let stream = Stream::new(count, Mix::All);
+    stream.open(&stack.world).await;
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        workers.push(stack.worker().await);
+    }
+    let disturbance = async {
+        stack.until_decided(stream.len() / 2).await;
+        workers[0].kill().await;
+        workers[0] = stack.worker().await;
+    };
+    tokio::join!(stack.publish(&stream.events), disturbance);
+    stack.until_decided(stream.len()).await;
+    stop_when_idle(&stack, &mut workers).await;
+    stream.assert_done(&stack).await;
+}
+
+/// Stops workers once nothing waits any more, and sees that they end well.
+async fn stop_when_idle(stack: &Stack, workers: &mut [Process]) {
+    stack.until_idle().await;
+    for worker in workers {
+        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    }
+}

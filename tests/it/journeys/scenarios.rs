@@ -1,0 +1,255 @@
+//! The salon of these tests, and one function for each thing that can happen to a booking.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::support::traces::connect;
+use crate::support::{Process, Stack, World, eventually};
+
+pub(super) const CALCOM_SECRET: &str = "whsec_journeys";
+pub(super) const RETELL: &str = "/api/retell/webhook";
+pub(super) const CALCOM: &str = "/webhooks/calcom";
+const SOON: Duration = Duration::from_secs(60);
+
+/// Two salons with a namesake each, and all their appointments but the one that comes late.
+pub(super) async fn open_salon(world: &World) {
+    for company in [1, 2] {
+        world.company(company).await;
+    }
+    world.staff(1, 1, "Frida Spitz", "frida@salon.example").await;
+    world.staff(2, 1, "Nadja Okafor", "nadja@salon.example").await;
+    world.staff(3, 1, "Boris Kammerlander", "boris@salon.example").await;
+    world.staff(4, 2, "Frida Spitz", "frida@salon.example").await;
+    for (id, reference) in [
+        (1, "ABC123"),
+        (2, "uid-webhook"),
+        (3, "uid-amqp"),
+        (4, "uid-file"),
+        (5, "uid-name"),
+        (7, "uid-tenant"),
+        (8, "uid-hostless"),
+        (9, "uid-twice"),
+    ] {
+        world.appointment(id, 1, reference).await;
+    }
+}
+
+/// Posts, publishes, and remembers what it sent.
+pub(super) struct Sender<'a> {
+    pub(super) stack: &'a Stack,
+    base: String,
+    client: reqwest::Client,
+    sent: RefCell<Vec<Value>>,
+}
+
+impl<'a> Sender<'a> {
+    pub(super) fn new(stack: &'a Stack, base: String) -> Self {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { stack, base, client, sent: RefCell::default() }
+    }
+
+    async fn request(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (StatusCode, Value) {
+        let mut request = self.client.post(format!("{}{path}", self.base)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// Posts an event that is accepted; gives its id.
+    pub(super) async fn post(&self, body: &Value) -> String {
+        self.sent.borrow_mut().push(body.clone());
+        let headers = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
+        let (status, receipt) = self.request(RETELL, &headers, body.to_string().into()).await;
+        assert_eq!((status, &receipt["status"]), (StatusCode::OK, &json!("queued")), "{receipt}");
+        receipt["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Posts a webhook with Cal.com's signature; gives status and answer.
+    pub(super) async fn webhook(&self, body: &[u8]) -> (StatusCode, Value) {
+        let mut mac = Hmac::<Sha256>::new_from_slice(CALCOM_SECRET.as_bytes()).unwrap();
+        mac.update(body);
+        let signature = hex::encode(mac.finalize().into_bytes());
+        self.request(CALCOM, &[("x-cal-signature-256", &signature)], body.to_vec()).await
+    }
+
+    /// Everything in the bodies that is not one of our own technical words.
+    pub(super) fn personal(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.sent.borrow().iter().for_each(|body| gather("", body, &mut found));
+        found.retain(|text| text.len() > 3);
+        found.sort();
+        found.dedup();
+        found
+    }
+}
+
+/// Fields whose values may be shown: ids, types and times.
+const TECHNICAL: [&str; 14] = [
+    "event",
+    "event_id",
+    "triggerEvent",
+    "id",
+    "uid",
+    "call_id",
+    "status",
+    "start",
+    "startTime",
+    "endTime",
+    "createdAt",
+    "updatedAt",
+    "timeZone",
+    "type",
+];
+
+fn gather(key: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if !TECHNICAL.contains(&key) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| gather(key, item, found)),
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| gather(key, value, found)),
+        _ => {}
+    }
+}
+
+/// The gateway's event about a booking, with everything that a real one has around its host.
+pub(super) fn native(id: &str, uid: &str, host: Value) -> Value {
+    json!({
+        "event": "appointment.created", "event_id": id, "call_id": format!("call_{id}"),
+        "calcom_booking": {
+            "uid": uid, "title": format!("Balayage for Wanda Quill ({id})"), "start": "2026-03-02T09:00:00Z",
+            "updatedAt": "2026-03-01T08:00:00.000Z", "hosts": host,
+            "attendees": [{ "name": "Wanda Quill", "email": "wanda.quill@guests.example", "phoneNumber": "+49 170 5550199" }],
+            "bookingFieldsResponses": { "notes": "allergic to henna", "email": "wanda.quill@guests.example" },
+        }
+    })
+}
+
+/// The roadmap's own test: its payload, with an invented person.
+pub(super) async fn roadmap(to: &Sender<'_>) -> String {
+    to.post(&json!({
+        "event": "appointment.created", "call_id": "test_call_123",
+        "calcom_booking": {
+            "id": "ABC123",
+            "hosts": [{ "id": 1_420_209, "email": "frida@salon.example", "name": "Frida Spitz" }],
+        }
+    }))
+    .await
+}
+
+/// Cal.com's own webhook: no hosts, but an organizer.
+pub(super) async fn signed_webhook(to: &Sender<'_>) -> String {
+    let body = json!({
+        "triggerEvent": "BOOKING_CREATED", "createdAt": "2026-03-01T08:00:00.000Z",
+        "payload": {
+            "uid": "uid-webhook", "bookingId": 880_001, "title": "Undercut between Nadja O. and Piet Zander",
+            "startTime": "2026-03-02T10:00:00Z", "endTime": "2026-03-02T10:30:00Z", "status": "ACCEPTED",
+            "organizer": { "id": 2_000_002, "name": "Nadja O.", "email": " Nadja@Salon.example", "timeZone": "Europe/Berlin" },
+            "attendees": [{ "name": "Piet Zander", "email": "piet.zander@guests.example" }],
+            "additionalNotes": "brings a very small dog",
+        }
+    });
+    to.sent.borrow_mut().push(body.clone());
+    let (status, receipt) = to.webhook(body.to_string().as_bytes()).await;
+    assert_eq!(status, StatusCode::OK, "{receipt}");
+    // A wrong signature lets nothing in.
+    let wrong = [("x-cal-signature-256", "00")];
+    let (status, _) = to.request(CALCOM, &wrong, body.to_string().into()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    receipt["id"].as_str().unwrap().to_owned()
+}
+
+/// A publisher that knows nothing of us but the exchange.
+pub(super) async fn plain_amqp(to: &Sender<'_>) {
+    let body = native("amqp-1", "uid-amqp", json!([{ "id": 1_420_209, "name": "Frida S." }]));
+    to.sent.borrow_mut().push(body.clone());
+    let connection = connect(to.stack.config.url.expose()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let exchange = format!("{}.events", to.stack.config.prefix);
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let (key, body) = ("appointment.created".into(), body.to_string());
+    let confirm =
+        channel.basic_publish(exchange.as_str().into(), key, options, body.as_bytes(), properties).await;
+    let confirmation = confirm.unwrap().await.unwrap();
+    assert!(matches!(confirmation, lapin::Confirmation::Ack(None)), "{confirmation:?}");
+    connection.close(200, "bye".into()).await.unwrap();
+}
+
+/// `hostmatch publish FILE`. This host is known by its id alone, from the roadmap's event.
+pub(super) async fn from_file(to: &Sender<'_>) {
+    let body = native("file-1", "uid-file", json!([{ "id": 1_420_209, "name": "Frida S." }]));
+    to.sent.borrow_mut().push(body.clone());
+    std::fs::write(to.stack.home().join("events.json"), body.to_string()).unwrap();
+    let mut publish: Process = to.stack.start(&["publish", "events.json", "--output", "json"]);
+    assert!(publish.end().await.success(), "{}", publish.stderr());
+    assert_eq!(publish.report()["published"], 1);
+}
+
+/// A host that matches by name only.
+pub(super) async fn name_only(to: &Sender<'_>) {
+    let host = json!([{ "id": 3_000_003, "name": "boris  kammerlander", "email": "bk@elsewhere.example" }]);
+    to.post(&native("name-1", "uid-name", host)).await;
+}
+
+/// The appointment is written only after its event was tried once.
+pub(super) async fn late_appointment(to: &Sender<'_>) {
+    to.post(&native("late-1", "uid-late", json!([{ "id": 1_420_209, "email": "frida@salon.example" }])))
+        .await;
+    eventually("the event waits for another attempt", SOON, async || {
+        (to.stack.queue.depth().await.unwrap().waiting > 0).then_some(())
+    })
+    .await;
+    to.stack.world.appointment(6, 1, "uid-late").await;
+}
+
+/// An appointment that never comes. Gives what was posted.
+pub(super) async fn missing_appointment(to: &Sender<'_>) -> Value {
+    let body = native("missing-1", "uid-missing", json!([{ "id": 1_420_209, "name": "Frida S." }]));
+    to.post(&body).await;
+    body
+}
+
+/// What cannot even be read.
+pub(super) const GARBAGE: &[u8] = b"\xff\xfe{ \"name\": \"Gundula Garbage\" ";
+
+pub(super) async fn garbage(to: &Sender<'_>) -> String {
+    to.sent.borrow_mut().push(json!("Gundula Garbage"));
+    let (status, receipt) = to.webhook(GARBAGE).await;
+    assert_eq!((status, &receipt["status"]), (StatusCode::OK, &json!("queued")), "{receipt}");
+    receipt["id"].as_str().unwrap().to_owned()
+}
+
+/// An event of the other salon about an appointment of this one.
+pub(super) async fn foreign_tenant(to: &Sender<'_>) {
+    let mut body = native("tenant-1", "uid-tenant", json!([{ "id": 4, "email": "frida@salon.example" }]));
+    body["company_id"] = json!(2);
+    to.post(&body).await;
+}
+
+pub(super) async fn no_host(to: &Sender<'_>) {
+    to.post(&native("hostless-1", "uid-hostless", json!([]))).await;
+}
+
+/// The same event three times.
+pub(super) async fn repeated(to: &Sender<'_>) {
+    let host = json!([{ "id": 2_000_002, "name": "Nadja O.", "email": "nadja@salon.example" }]);
+    let body = native("twice-1", "uid-twice", host);
+    for _ in 0..3 {
+        to.post(&body).await;
+    }
+}
+
+/// Answered, and nothing more.
+pub(super) async fn ping(to: &Sender<'_>) {
+    let body = json!({ "triggerEvent": "PING", "createdAt": "2026-03-01T08:00:00.000Z", "payload": { "type": "Test" } });
+    let (status, receipt) = to.webhook(body.to_string().as_bytes()).await;
+    assert_eq!((status, &receipt["status"]), (StatusCode::OK, &json!("ignored")), "{receipt}");
+}

@@ -1,0 +1,210 @@
+//! A long stream of mixed events over three salons, and what must have become of it in the end,
+//! whoever decided it and in whatever order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::support::{Stack, World};
+
+const COMPANIES: u32 = 3;
+/// Events about one appointment, on average.
+const EACH: u32 = 5;
+
+const STEP: usize = 7919;
+
+/// What may be in a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mix {
+    /// Everything.
+    All,
+    /// Nothing that ends as a dead letter.
+    Decidable,
+}
+
+pub(super) struct Stream {
+    /// In the order in which they are published; some of them stand there twice.
+    pub(super) events: Vec<Value>,
+    /// The outcome of each event id; `None` where it depends on the order of arrival.
+    outcomes: BTreeMap<String, Option<&'static str>>,
+    /// Staff and host of each appointment in the end.
+    appointments: BTreeMap<u32, String>,
+    /// Company, host and staff of each mapping in the end.
+    mappings: BTreeSet<String>,
+    dead: usize,
+}
+
+impl Stream {
+    /// `count` events. Newer ones come before older ones as often as not.
+    pub(super) fn new(count: u32, mix: Mix) -> Self {
+        let appointments = (count / EACH).max(1);
+        let mut stream = Self {
+            events: Vec::new(),
+            outcomes: BTreeMap::new(),
+            appointments: (1..=appointments).map(|id| (id, "-/-".to_owned())).collect(),
+            mappings: BTreeSet::new(),
+            dead: 0,
+        };
+        let made: Vec<Value> = (0..count).map(|n| stream.event(n, mix)).collect();
+        // A fixed shuffle: a walk in steps of a prime comes through all of them.
+        assert!(!made.len().is_multiple_of(STEP), "the walk would turn in a circle");
+        let shuffled = (0..made.len()).map(|n| made[n * STEP % made.len()].clone());
+        for (n, event) in shuffled.enumerate() {
+            if n % 50 == 0 && stream.outcomes[event["event_id"].as_str().unwrap()] != Some("dead_letter") {
+                stream.events.push(event.clone());
+            }
+            stream.events.push(event);
+        }
+        stream
+    }
+
+    fn event(&mut self, n: u32, mix: Mix) -> Value {
+        let count = u32::try_from(self.appointments.len()).unwrap();
+        let appointment = n % count + 1;
+        let company = appointment % COMPANIES + 1;
+        let (host, staff) = host(company, (n / 7 + n / count) % 8 + 1);
+        let id = format!("e{n}");
+        let seconds = n % 60;
+        let mut event = json!({
+            "event": "appointment.created", "event_id": id,
+            "calcom_booking": {
+                "uid": format!("L{appointment}"), "hosts": [host.clone()],
+                "updatedAt": format!("2026-03-{:02}T{:02}:{:02}:{seconds:02}Z", n / 86400 + 1, n / 3600 % 24, n / 60 % 60),
+            }
+        });
+        let twist = n % 97;
+        let outcome = match twist {
+            1..=3 => {
+                event["event"] = json!("appointment.cancelled");
+                Some("recorded")
+            }
+            4..=5 => {
+                event["calcom_booking"]["hosts"] = json!([]);
+                Some("no_host")
+            }
+            6 => {
+                event = json!({ "triggerEvent": "MEETING_STARTED", "event_id": id, "bookingId": n });
+                Some("ignored")
+            }
+            7..=8 if mix == Mix::All => {
+                event["company_id"] = json!(company % COMPANIES + 1);
+                Some("dead_letter")
+            }
+            9 if mix == Mix::All => {
+                event["calcom_booking"] = json!("not a booking");
+                Some("dead_letter")
+            }
+            10 if mix == Mix::All => {
+                event["calcom_booking"]["uid"] = json!(format!("nowhere-{n}"));
+                Some("dead_letter")
+            }
+            _ => {
+                if let Some(staff) = staff {
+                    self.mappings.insert(format!("{company}|{}|{staff}|1", host["id"]));
+                }
+                // Made in the order of time: the last one about an appointment counts.
+                let staff = staff.map_or("-".to_owned(), |staff| staff.to_string());
+                self.appointments.insert(appointment, format!("{staff}/{}", host["id"]));
+                None
+            }
+        };
+        self.dead += usize::from(outcome == Some("dead_letter"));
+        self.outcomes.insert(id, outcome);
+        event
+    }
+
+    /// How many different events there are.
+    pub(super) fn len(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    /// Makes the salons and the appointments.
+    pub(super) async fn open(&self, world: &World) {
+        for company in 1..=COMPANIES {
+            world.company(company).await;
+            for n in 1..=5 {
+                world.staff(company * 10 + n, company, &format!("Person Nr{n}"), &email(company, n)).await;
+            }
+            for n in 6..=7 {
+                world.staff(company * 10 + n, company, &format!("Twin Nr{n}"), &email(company, 6)).await;
+            }
+        }
+        let ids: Vec<u32> = self.appointments.keys().copied().collect();
+        for ids in ids.chunks(1000) {
+            let mut insert =
+                "INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES ".to_owned();
+            for (n, id) in ids.iter().enumerate() {
+                let comma = if n == 0 { "" } else { ", " };
+                write!(insert, "{comma}({id}, {}, 'L{id}')", id % COMPANIES + 1).unwrap();
+            }
+            world.run(&insert).await;
+        }
+    }
+
+    /// Everything has happened exactly once: call it when no worker runs any more.
+    pub(super) async fn assert_done(&self, stack: &Stack) {
+        let world = &stack.world;
+        assert!(stack.is_empty().await, "something is left in a queue: {:?}", stack.queue.depth().await);
+        let rows = world.rows("booking_events", &["event_id", "outcome"]).await;
+        let rows: BTreeMap<&str, &str> = rows.iter().map(|row| row.split_once('|').unwrap()).collect();
+        assert!(rows.keys().eq(self.outcomes.keys()), "one outcome for every event, and no other");
+        let decided = ["assigned", "unchanged", "stale", "needs_review", "unmatched"];
+        for (id, expected) in &self.outcomes {
+            let found = rows[id.as_str()];
+            let right = expected.map_or(decided.contains(&found), |expected| expected == found);
+            assert!(right, "{id}: {found} instead of {expected:?}");
+        }
+        let dead = world.test.texts("SELECT event_id FROM dead_letters").await;
+        assert_eq!(dead.len(), self.dead, "one dead letter for each that must be one");
+        let different: BTreeSet<&String> = dead.iter().collect();
+        assert_eq!(different.len(), self.dead, "none is there twice");
+        assert!(dead.iter().all(|id| self.outcomes[id] == Some("dead_letter")));
+
+        assert_eq!(world.appointments().await, self.appointments, "the newest event of each counts");
+        self.assert_audited(world).await;
+    }
+
+    /// The mappings are what must be, and their audits played back lead to the very same rows.
+    async fn assert_audited(&self, world: &World) {
+        let active = |value: &str| if ["1", "true"].contains(&value) { "1" } else { "0" }.to_owned();
+        let columns = ["company_id", "calcom_host_id", "staff_id", "is_active"];
+        let rows = world.rows("calcom_host_mappings", &columns).await;
+        let rows: BTreeSet<String> = rows
+            .iter()
+            .map(|row| row.rsplit_once('|').map(|(key, value)| format!("{key}|{}", active(value))).unwrap())
+            .collect();
+        assert_eq!(rows, self.mappings);
+        assert_eq!(world.count("calcom_host_mappings").await, i64::try_from(rows.len()).unwrap());
+
+        let columns = ["company_id", "calcom_host_id", "staff_id", "action"];
+        let audits = world.rows("calcom_host_mapping_audits", &columns).await;
+        let played: Vec<String> = audits
+            .iter()
+            .map(|row| row.strip_suffix("|auto_matched").map(|key| format!("{key}|1")).expect(row))
+            .collect();
+        assert_eq!(played, self.mappings.iter().cloned().collect::<Vec<_>>(), "one audit for each change");
+        let states = world.rows("calcom_host_mapping_audits", &["new_values"]).await;
+        assert!(
+            states.iter().all(|state| serde_json::from_str::<Value>(state).unwrap()["is_active"] == true)
+        );
+    }
+}
+
+fn email(company: u32, n: u32) -> String {
+    format!("person{n}@salon{company}.example")
+}
+
+/// One of a company's hosts, and whom it is. Number 8 has the same id in every company.
+fn host(company: u32, n: u32) -> (Value, Option<u32>) {
+    let id = company * 1000 + n;
+    match n {
+        1..=4 => (json!({ "id": id, "name": "P.", "email": email(company, n) }), Some(company * 10 + n)),
+        // By name only: a suggestion.
+        5 => (json!({ "id": id, "name": "Person Nr5", "email": "private@elsewhere.example" }), None),
+        // Two share this mailbox.
+        6 => (json!({ "id": id, "name": "Twins", "email": email(company, 6) }), None),
+        7 => (json!({ "id": id, "name": "Nobody Known" }), None),
+        _ => (json!({ "id": 77, "name": "P.", "email": email(company, 1) }), Some(company * 10 + 1)),
+    }
+}

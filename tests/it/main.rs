@@ -1,0 +1,28 @@
+//! Integration tests: one binary, one module per area.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the functions around the tests may fail loudly too; clippy.toml covers #[test] functions only"
+)]
+
+mod support;
+
+mod command_line;
+mod configuration;
+mod database;
+mod dead_letter_commands;
+mod dead_letters;
+mod deciding;
+mod demo;
+mod documents;
+mod edge;
+mod events;
+mod explaining;
+mod journeys;
+mod migrating;
+mod migrations;
+mod program;
+mod publishing;
+mod queue;
+mod tidy;

@@ -1,0 +1,222 @@
+//! What every queue has to do, run against each.
+
+mod settling;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use hostmatch::queue::{BatchLimits, Disposition, Gathered, Message, PublishError, Source};
+use hostmatch::shutdown::Shutdown;
+
+use self::settling::*;
+use super::rig::{
+    LIMITS, LONGER, Rig, SOON, all, assert_idle, batch, bodies, drain, full_batch, headers, message, retry,
+    settled_in,
+};
+use crate::support::eventually;
+
+macro_rules! on_both {
+    ($($case:ident)*) => {
+        mod on_rabbitmq { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() { super::$case(&super::Rig::amqp().await).await }
+        )* }
+        mod embedded { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() { super::$case(&super::Rig::embedded().await).await }
+        )* }
+    };
+}
+
+on_both! {
+    what_is_published_arrives_once_and_in_order
+    everything_of_a_message_travels
+    a_batch_keeps_its_limits
+    retries_come_back_after_their_delay_with_everything_kept
+    a_retry_stands_in_line_like_everybody
+    a_dead_letter_arrives_with_its_reason
+    each_delivery_of_a_batch_gets_its_own_disposition
+    what_is_released_comes_again_alone
+    pause_gives_everything_back_and_consuming_goes_on
+    a_dropped_batch_comes_again_flagged_and_alone
+    what_is_never_settled_becomes_a_dead_letter_in_the_end
+    depth_counts_what_is_where
+    two_consumers_share_without_duplicates
+    many_publish_at_once
+    waiting_ends_on_shutdown_and_when_idle
+    a_message_that_breaks_a_limit_is_refused
+    a_closed_queue_says_so
+}
+
+async fn what_is_published_arrives_once_and_in_order(rig: &Rig) {
+    let sent: Vec<String> = (0..300).map(|i| i.to_string()).collect();
+    rig.publish(&sent.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut consumer = rig.work();
+    assert_eq!(drain(&mut consumer, 300).await, sent);
+    assert_idle(&mut consumer).await;
+    assert!(consumer.is_consuming());
+}
+
+async fn everything_of_a_message_travels(rig: &Rig) {
+    let sent = Message {
+        body: vec![0, 255, 10, 13, 0xc3, 0x28].into(),
+        headers: headers(&[("traceparent", "00-ab-cd-01"), ("x-note", "zażółć \"quoted\""), ("x-empty", "")]),
+        routing_key: "appointment.rescheduled".into(),
+        message_type: Some("appointment.rescheduled".into()),
+        message_id: Some("id-1".into()),
+        correlation_id: Some("call-2".into()),
+        content_type: Some("application/json".into()),
+        timestamp_ms: Some(1_790_000_000_000),
+    };
+    rig.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
+    let batch = batch(&mut rig.work()).await;
+    let delivery = &batch.deliveries()[0];
+    assert_eq!(delivery.message, sent);
+    assert_eq!((delivery.attempt, delivery.redelivered), (0, false));
+    let age = time::OffsetDateTime::now_utc().unix_timestamp() * 1000 - delivery.first_seen_ms;
+    assert!(age.abs() < 60_000, "first seen now: {age} ms ago");
+}
+
+async fn a_batch_keeps_its_limits(rig: &Rig) {
+    let small = "s".repeat(40);
+    let large = "l".repeat(400);
+    rig.publish(&[&small, &small, &small, &large, &small, &small, &small, &small]).await;
+    settled_in(rig, 8).await;
+    let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 3, bytes: 100 });
+    let mut sizes = Vec::new();
+    let mut seen = 0;
+    while seen < 8 {
+        let batch = batch(&mut consumer).await;
+        let bytes: Vec<_> = batch.deliveries().iter().map(|d| d.message.body.len()).collect();
+        seen += bytes.len();
+        assert!(bytes.len() <= 3, "{bytes:?}");
+        assert!(bytes.len() == 1 || bytes.iter().sum::<usize>() <= 100, "{bytes:?}");
+        sizes.extend(bytes);
+        all(batch, Disposition::Ack).await;
+    }
+    assert_eq!(sizes, [40, 40, 40, 400, 40, 40, 40, 40], "in order, and what is too large is delivered too");
+    // Else it would have its share of what comes now.
+    drop(consumer);
+    let mut consumer = rig.work();
+    let full = full_batch(rig, &mut consumer, &["a", "b", "c", "d"]).await;
+    assert_eq!(bodies(full.deliveries()), ["a", "b", "c", "d"], "what is here is taken together");
+    all(full, Disposition::Ack).await;
+}
+
+async fn depth_counts_what_is_where(rig: &Rig) {
+    rig.publish(&["one", "two", "three"]).await;
+    settled_in(rig, 3).await;
+    let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
+    all(batch(&mut consumer).await, Disposition::DeadLetter { headers: headers(&[]) }).await;
+    all(batch(&mut consumer).await, retry(LONGER)).await;
+    consumer.pause().await;
+    drop(consumer);
+    eventually("one ready, one waiting, one dead", Duration::from_millis(500), async || {
+        let depth = rig.queue.depth().await.unwrap();
+        ((depth.ready, depth.waiting, depth.dead) == (1, 1, 1)).then_some(())
+    })
+    .await;
+    eventually("the waiting one is ready", SOON, async || {
+        let depth = rig.queue.depth().await.unwrap();
+        ((depth.ready, depth.waiting, depth.dead) == (2, 0, 1)).then_some(())
+    })
+    .await;
+}
+
+async fn two_consumers_share_without_duplicates(rig: &Rig) {
+    let other = rig.other().await;
+    let sent: Vec<String> = (0..200).map(|i| i.to_string()).collect();
+    let take = async |queue: &hostmatch::queue::Queue| {
+        let limits = BatchLimits { size: 7, ..LIMITS };
+        let mut consumer = queue.consumer(Source::Bookings, limits);
+        let mut seen = Vec::new();
+        while let Gathered::Batch(batch) =
+            consumer.next_batch(&Shutdown::new(), Some(Duration::from_secs(2))).await.unwrap()
+        {
+            seen.extend(bodies(batch.deliveries()));
+            assert_eq!(all(batch, Disposition::Ack).await.lost, 0);
+        }
+        seen
+    };
+    let publish = async {
+        for body in &sent {
+            rig.publish(&[body]).await;
+        }
+    };
+    let (one, two, ()) = tokio::join!(take(&rig.queue), take(&other), publish);
+    assert!(!one.is_empty() && !two.is_empty(), "both had something: {} and {}", one.len(), two.len());
+    assert_eq!(one.len() + two.len(), 200, "nothing twice");
+    let all: BTreeSet<_> = one.into_iter().chain(two).collect();
+    assert_eq!(all.len(), 200, "nothing lost");
+    other.close().await;
+}
+
+async fn many_publish_at_once(rig: &Rig) {
+    let publisher = rig.queue.publisher();
+    let tasks: Vec<_> = (0..20)
+        .map(|task| {
+            let publisher = publisher.clone();
+            tokio::spawn(async move {
+                for i in 0..10 {
+                    publisher.publish(vec![message(&format!("{task}-{i}"))]).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(publisher.is_ready());
+    let seen: BTreeSet<_> = drain(&mut rig.work(), 200).await.into_iter().collect();
+    assert_eq!(seen.len(), 200);
+}
+
+async fn waiting_ends_on_shutdown_and_when_idle(rig: &Rig) {
+    let started = Instant::now();
+    let idle = Duration::from_millis(300);
+    let gathered = rig.work().next_batch(&Shutdown::new(), Some(idle)).await.unwrap();
+    assert!(matches!(gathered, Gathered::Idle));
+    assert!(started.elapsed() >= idle);
+    // Given up at any moment, also while it is still subscribing, it leaves no subscriber behind
+    // that would swallow messages.
+    let mut consumer = rig.work();
+    for _ in 0..100 {
+        let moment = Some(Duration::from_millis(2));
+        assert!(matches!(consumer.next_batch(&Shutdown::new(), moment).await.unwrap(), Gathered::Idle));
+    }
+    let shutdown = Shutdown::new();
+    let stop = shutdown.clone();
+    let waiting = tokio::spawn(async move { consumer.next_batch(&stop, None).await.map(|g| (g, consumer)) });
+    tokio::task::yield_now().await;
+    shutdown.cancel();
+    let (gathered, mut consumer) = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap().unwrap();
+    assert!(matches!(gathered, Gathered::Stopped));
+    rig.publish(&["late"]).await;
+    let gathered = consumer.next_batch(&shutdown, None).await.unwrap();
+    assert!(matches!(gathered, Gathered::Stopped), "nothing is taken after the stop");
+    assert_eq!(drain(&mut consumer, 1).await, ["late"]);
+}
+
+async fn a_message_that_breaks_a_limit_is_refused(rig: &Rig) {
+    let publisher = rig.queue.publisher();
+    let long = Message { message_id: Some("m".repeat(300)), ..message("x") };
+    assert!(matches!(publisher.publish(vec![long]).await, Err(PublishError::Refused(_))));
+    let heavy = Message { headers: headers(&[("x-heavy", &"h".repeat(100_000))]), ..message("x") };
+    assert!(matches!(publisher.publish(vec![heavy]).await, Err(PublishError::Refused(_))));
+    rig.publish(&["fine"]).await;
+    assert_eq!(drain(&mut rig.work(), 1).await, ["fine"]);
+}
+
+async fn a_closed_queue_says_so(rig: &Rig) {
+    rig.publish(&["kept"]).await;
+    let mut consumer = rig.work();
+    let in_hand = batch(&mut consumer).await;
+    rig.queue.close().await;
+    assert!(consumer.next_batch(&Shutdown::new(), None).await.is_err());
+    assert!(!rig.queue.publisher().is_ready());
+    assert!(matches!(
+        rig.queue.publisher().publish(vec![message("late")]).await,
+        Err(PublishError::Unavailable(_))
+    ));
+    drop(in_hand);
+}

@@ -1,0 +1,250 @@
+//! What a network and a broker can do: cut, stall, refuse, restart.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use hostmatch::config::{QueueConfig, Secret};
+use hostmatch::queue::{Disposition, Gathered, PublishError, Queue, Source};
+use hostmatch::shutdown::Shutdown;
+
+use super::rig::{LIMITS, Rig, SHORT, SOON, all, batch, bodies, config, drain, headers, message, retry};
+use crate::support::broker::Broker;
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::{amqp_url, eventually};
+
+/// A queue behind a proxy, with short patience.
+async fn behind_a_proxy() -> (Rig, Proxy) {
+    let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
+    let config = QueueConfig {
+        confirm_timeout: Duration::from_secs(2),
+        connect_timeout: Duration::from_secs(2),
+        ..config(&format!("{}/%2f?heartbeat=2", proxy.url(&amqp_url()).trim_end_matches('/')))
+    };
+    (Rig::with(config, amqp_url()).await, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_connection_is_made_again_and_consumed_from() {
+    let (rig, proxy) = behind_a_proxy().await;
+    let mut consumer = rig.work();
+    rig.publish(&["one"]).await;
+    assert_eq!(drain(&mut consumer, 1).await, ["one"]);
+    for round in 0..3 {
+        proxy.cut();
+        let body = format!("after cut {round}");
+        let publisher = rig.queue.publisher();
+        eventually("published again", SOON, async || publisher.publish(vec![message(&body)]).await.ok())
+            .await;
+        // A publish or an acknowledgement that was cut off half-way makes duplicates, no more.
+        while drain(&mut consumer, 1).await != [body.as_str()] {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_whose_connection_was_cut_is_lost_and_comes_again() {
+    let (rig, proxy) = behind_a_proxy().await;
+    rig.publish(&["one"]).await;
+    let mut consumer = rig.work();
+    let health = consumer.health();
+    for disposition in [
+        Disposition::Ack,
+        retry(SHORT),
+        Disposition::DeadLetter { headers: headers(&[]) },
+        Disposition::Release,
+    ] {
+        let in_hand = batch(&mut consumer).await;
+        proxy.cut();
+        eventually("the cut is noticed", SOON, async || (!health.is_consuming()).then_some(())).await;
+        let settled = all(in_hand, disposition.clone()).await;
+        assert_eq!((settled.lost, settled.acked), (1, 0), "{disposition:?}: {settled:?}");
+        if matches!(disposition, Disposition::DeadLetter { .. }) {
+            // This one more, and the delivery limit of 3 would take it.
+            break;
+        }
+    }
+    let again = batch(&mut consumer).await;
+    assert_eq!(bodies(again.deliveries()), ["one"]);
+    assert!(again.deliveries()[0].redelivered);
+    assert_eq!(again.deliveries()[0].attempt, 0, "a lost connection is no attempt");
+    assert_eq!(all(again, Disposition::Ack).await.acked, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
+    let (rig, proxy) = behind_a_proxy().await;
+    rig.publish(&["one"]).await;
+    let mut consumer = rig.work();
+    let in_hand = batch(&mut consumer).await;
+    // What we send goes nowhere; the copy never reaches the broker.
+    proxy.set(Mode::StallUpstream);
+    let settling = tokio::spawn(all(in_hand, retry(SHORT)));
+    let publisher = rig.queue.publisher();
+    eventually("the publisher gives its connection up", SOON, async || (!publisher.is_ready()).then_some(()))
+        .await;
+    proxy.cut();
+    proxy.set(Mode::Pass);
+    let settled = tokio::time::timeout(SOON, settling).await.unwrap().unwrap();
+    assert_eq!(settled.retried + settled.lost, 1, "{settled:?}");
+    let again = batch(&mut consumer).await;
+    assert_eq!(bodies(again.deliveries()), ["one"]);
+    all(again, Disposition::Ack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_without_an_answer_fails_in_time_and_the_next_one_works() {
+    let (rig, proxy) = behind_a_proxy().await;
+    rig.publish(&["before"]).await;
+    proxy.set(Mode::Stall);
+    let publisher = rig.queue.publisher();
+    let started = Instant::now();
+    let error = publisher.publish(vec![message("unsure")]).await.unwrap_err();
+    assert_eq!(error, PublishError::Timeout);
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    proxy.set(Mode::Pass);
+    eventually("published again", SOON, async || publisher.publish(vec![message("after")]).await.ok()).await;
+    let mut consumer = rig.work();
+    let mut seen = BTreeSet::new();
+    while !seen.contains("after") {
+        seen.extend(drain(&mut consumer, 1).await);
+    }
+    assert!(seen.contains("before"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_line_is_noticed_by_its_heartbeat() {
+    let (rig, proxy) = behind_a_proxy().await;
+    let mut consumer = rig.work();
+    let health = consumer.health();
+    rig.publish(&["before"]).await;
+    assert_eq!(drain(&mut consumer, 1).await, ["before"]);
+    // An acknowledgement that the silence swallowed makes a duplicate.
+    let consuming = tokio::spawn(async move { while drain(&mut consumer, 1).await != ["after"] {} });
+    proxy.set(Mode::Stall);
+    eventually("not consuming", SOON, async || (!health.is_consuming()).then_some(())).await;
+    proxy.cut();
+    proxy.set(Mode::Pass);
+    let publisher = rig.queue.publisher();
+    eventually("published", SOON, async || publisher.publish(vec![message("after")]).await.ok()).await;
+    tokio::time::timeout(SOON, consuming).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settling_into_a_silent_line_ends_in_time() {
+    let (rig, proxy) = behind_a_proxy().await;
+    rig.publish(&["one"]).await;
+    let mut consumer = rig.work();
+    let in_hand = batch(&mut consumer).await;
+    proxy.set(Mode::Stall);
+    let settled = tokio::time::timeout(SOON, all(in_hand, retry(SHORT))).await.unwrap();
+    assert_eq!(settled.lost + settled.released, 1, "{settled:?}");
+    proxy.cut();
+    proxy.set(Mode::Pass);
+    assert_eq!(drain(&mut consumer, 1).await, ["one"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_takes_no_longer_than_it_may() {
+    let (rig, proxy) = behind_a_proxy().await;
+    rig.publish(&["one"]).await;
+    let mut consumer = rig.work();
+    let in_hand = batch(&mut consumer).await;
+    proxy.set(Mode::Stall);
+    let started = Instant::now();
+    rig.queue.close().await;
+    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+    drop(in_hand);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
+    // Where no RabbitMQ is installed there is nothing to restart.
+    let Some(mut broker) = Broker::prepare() else { return };
+    let config = QueueConfig { url: Secret::new(broker.url()), ..config("") };
+    // Not there yet: opening works, publishing says so, consuming waits.
+    let queue = Queue::open(&config).await.unwrap();
+    let publisher = queue.publisher();
+    assert!(!publisher.is_ready());
+    let mut consumer = queue.consumer(Source::Bookings, LIMITS);
+    let gathered = consumer.next_batch(&Shutdown::new(), Some(SHORT)).await.unwrap();
+    assert!(matches!(gathered, Gathered::Idle));
+    broker.run().await;
+    eventually("published once it is there", Duration::from_secs(60), async || {
+        publisher.publish(vec![message("early")]).await.ok()
+    })
+    .await;
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    seen.extend(drain(&mut consumer, 1).await);
+    let mut sent = BTreeSet::from(["early".to_owned()]);
+    for round in ["stopped", "killed"] {
+        for i in 0..20 {
+            let body = format!("{round} {i}");
+            publisher.publish(vec![message(&body)]).await.unwrap();
+            sent.insert(body);
+        }
+        // In hand while the broker goes away.
+        let in_hand = batch(&mut consumer).await;
+        if round == "stopped" {
+            broker.stop().await;
+        } else {
+            broker.kill().await;
+        }
+        assert_eq!(all(in_hand, Disposition::Ack).await.acked, 0, "nobody is there to hear it");
+        broker.run().await;
+        let body = format!("after it was {round}");
+        eventually("published again", Duration::from_secs(60), async || {
+            publisher.publish(vec![message(&body)]).await.ok()
+        })
+        .await;
+        sent.insert(body);
+        while seen.len() < sent.len() {
+            seen.extend(drain(&mut consumer, 1).await);
+        }
+    }
+    assert_eq!(seen, sent);
+    let depth = queue.depth().await.unwrap();
+    assert_eq!((depth.ready, depth.dead), (0, 0), "nothing was dead-lettered");
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_without_memory_refuses_quickly_but_still_hears_acknowledgements() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    let config =
+        QueueConfig { url: Secret::new(broker.url()), confirm_timeout: Duration::from_secs(1), ..config("") };
+    broker.run().await;
+    let queue = Queue::open(&config).await.unwrap();
+    let publisher = queue.publisher();
+    eventually("published", SOON, async || publisher.publish(vec![message("one")]).await.ok()).await;
+    let mut consumer = queue.consumer(Source::Bookings, LIMITS);
+    let in_hand = batch(&mut consumer).await;
+    broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
+    // The broker says that it is blocked when the first message comes.
+    assert_eq!(publisher.publish(vec![message("unsure")]).await, Err(PublishError::Timeout));
+    assert!(!publisher.is_ready());
+    let started = Instant::now();
+    let refused = publisher.publish(vec![message("refused")]).await;
+    assert!(matches!(refused, Err(PublishError::Unavailable(_))), "{refused:?}");
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    assert_eq!(all(in_hand, Disposition::Ack).await.acked, 1);
+    broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
+    eventually("published again", SOON, async || publisher.publish(vec![message("two")]).await.ok()).await;
+    let mut seen = drain(&mut consumer, 2).await;
+    seen.sort();
+    assert_eq!(seen, ["two", "unsure"], "what was not confirmed may come all the same");
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_rights_is_told_which_ones_it_needs() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    broker.run().await;
+    broker.control(&["set_permissions", "guest", "^$", ".*", ".*"]).await;
+    let config = QueueConfig { url: Secret::new(broker.url()), ..config("") };
+    let queue = Queue::open(&config).await.unwrap();
+    let error = eventually("the broker answers", SOON, async || {
+        queue.depth().await.err().map(|error| error.to_string()).filter(|error| error.contains("ACCESS"))
+    })
+    .await;
+    assert!(error.contains("configure") && error.contains("verify"), "{error}");
+    assert!(error.contains(&config.prefix), "{error}");
+}

@@ -1,0 +1,152 @@
+//! The topology on a broker: made, checked, and what is said when it is not right.
+
+use std::time::Duration;
+
+use hostmatch::config::{QueueConfig, Topology};
+use hostmatch::queue::{Disposition, Queue, QueueError, topology};
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+
+use super::rig::{Rig, SHORT, SOON, all, batch, bodies, clean, config, connect, drain, message, retry};
+use crate::support::{amqp_url, eventually};
+
+#[tokio::test]
+async fn a_queue_with_other_arguments_is_named_with_its_argument() {
+    let first = Rig::amqp().await;
+    first.queue.depth().await.unwrap();
+    let other = QueueConfig { delivery_limit: 9, ..first.config.clone() };
+    let error = Queue::open(&other).await.unwrap().depth().await.unwrap_err().to_string();
+    assert!(error.contains("x-delivery-limit"), "{error}");
+    assert!(error.contains(&format!("{}.bookings", other.prefix)), "{error}");
+    assert!(error.contains("queue.prefix"), "it says what to do: {error}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_missing_virtual_host_are_named() {
+    let url = amqp_url();
+    let wrong = url.replacen("guest:guest", "guest:wrong", 1);
+    let error = Queue::open(&config(&wrong)).await.unwrap().depth().await.unwrap_err().to_string();
+    assert!(error.contains("queue.url") && error.contains("password"), "{error}");
+    let nowhere = format!("{}/no-such-host", url.trim_end_matches('/'));
+    let error = Queue::open(&config(&nowhere)).await.unwrap().depth().await.unwrap_err().to_string();
+    assert!(error.contains("virtual host"), "{error}");
+    let away = config("amqp://guest:guest@127.0.0.1:1");
+    let away = QueueConfig { connect_timeout: Duration::from_millis(500), ..away };
+    let error = Queue::open(&away).await.unwrap().depth().await.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_url_of_another_kind_is_an_error_that_hides_the_password() {
+    let error = Queue::open(&config("redis://u:hidden@localhost")).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, QueueError::Url(_)));
+    assert!(!error.to_string().contains("hidden"), "{error}");
+}
+
+#[tokio::test]
+async fn verify_makes_nothing_and_says_what_is_missing() {
+    let verify = QueueConfig { topology: Topology::Verify, ..config(&amqp_url()) };
+    let error = Queue::open(&verify).await.unwrap().depth().await.unwrap_err().to_string();
+    assert!(error.contains(&format!("{}.events", verify.prefix)), "{error}");
+    let made = Rig::with(QueueConfig { topology: Topology::Declare, ..verify.clone() }, amqp_url()).await;
+    made.queue.depth().await.unwrap();
+    let verified = Queue::open(&verify).await.unwrap();
+    verified.depth().await.unwrap();
+    verified.publisher().publish(vec![message("seen")]).await.unwrap();
+    assert_eq!(drain(&mut made.work(), 1).await, ["seen"]);
+}
+
+#[tokio::test]
+async fn the_topology_is_the_contract() {
+    let config = config("amqp://localhost");
+    let (p, topology) = (&config.prefix, topology::Topology::new(&config).unwrap());
+    let names: Vec<_> = topology.queues.iter().map(|queue| queue.name.clone()).collect();
+    let expected = ["dead", "bookings", "bookings.retry.300", "bookings.retry.600"];
+    assert_eq!(names, expected.map(|name| format!("{p}.{name}")));
+    assert_eq!(topology.exchange, format!("{p}.events"));
+    let arguments: Vec<_> = topology.queues[2].arguments.keys().copied().collect();
+    let expected = [
+        "x-dead-letter-exchange",
+        "x-dead-letter-routing-key",
+        "x-dead-letter-strategy",
+        "x-message-ttl",
+        "x-overflow",
+        "x-queue-type",
+    ];
+    assert_eq!(arguments, expected);
+    assert!(!topology.queues[0].arguments.contains_key("x-dead-letter-exchange"), "the end of the road");
+    let wait = |ms| topology.wait_queue(Duration::from_millis(ms)).to_owned();
+    assert_eq!(wait(300), format!("{p}.bookings.retry.300"));
+    assert_eq!(wait(301), format!("{p}.bookings.retry.600"));
+    assert_eq!(wait(9000), format!("{p}.bookings.retry.600"), "the longest there is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_queue_takes_is_not_accepted() {
+    let rig = Rig::amqp().await;
+    rig.publish(&["bound"]).await;
+    let config = &rig.config;
+    let connection = connect(config.url.expose()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let (queue, exchange) = (format!("{}.bookings", config.prefix), format!("{}.events", config.prefix));
+    channel.queue_unbind(queue.into(), exchange.into(), "#".into(), FieldTable::default()).await.unwrap();
+    let publisher = rig.queue.publisher();
+    let error = publisher.publish(vec![message("one"), message("two")]).await.unwrap_err();
+    assert!(error.to_string().contains("no queue takes"), "{error}");
+    eventually("the binding is made again", SOON, async || {
+        publisher.publish(vec![message("again")]).await.ok()
+    })
+    .await;
+    let seen = drain(&mut rig.work(), 2).await;
+    assert_eq!(seen, ["bound", "again"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_deleted_under_the_consumer_is_made_and_consumed_again() {
+    let rig = Rig::amqp().await;
+    let mut consumer = rig.work();
+    rig.publish(&["before"]).await;
+    assert_eq!(drain(&mut consumer, 1).await, ["before"]);
+    let connection = connect(rig.config.url.expose()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let queue = format!("{}.bookings", rig.config.prefix);
+    channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    let consuming = tokio::spawn(async move { drain(&mut consumer, 1).await });
+    let publisher = rig.queue.publisher();
+    eventually("published after the queue was made again", SOON, async || {
+        publisher.publish(vec![message("after")]).await.ok()
+    })
+    .await;
+    assert_eq!(tokio::time::timeout(SOON, consuming).await.unwrap().unwrap(), ["after"]);
+}
+
+#[tokio::test]
+async fn what_another_queue_made_by_hand_says_is_not_overwritten() {
+    let config = config(&amqp_url());
+    let connection = connect(config.url.expose()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let name = format!("{}.dead", config.prefix);
+    let durable = QueueDeclareOptions::durable();
+    channel.queue_declare(name.as_str().into(), durable, FieldTable::default()).await.unwrap();
+    let error = Queue::open(&config).await.unwrap().depth().await.unwrap_err().to_string();
+    assert!(error.contains("x-queue-type") && error.contains(&name), "{error}");
+    clean(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_acknowledged_whose_copy_found_no_queue() {
+    let rig = Rig::amqp().await;
+    rig.publish(&["precious"]).await;
+    let mut consumer = rig.work();
+    let in_hand = batch(&mut consumer).await;
+    let connection = connect(rig.config.url.expose()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let wait = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT.as_millis());
+    channel.queue_delete(wait.into(), QueueDeleteOptions::default()).await.unwrap();
+    // Refused first; then the wait queue is made again and the copy accepted.
+    let settled = tokio::time::timeout(SOON, all(in_hand, retry(SHORT))).await.unwrap();
+    assert_eq!(settled.retried, 1, "{settled:?}");
+    let again = batch(&mut consumer).await;
+    assert_eq!((bodies(again.deliveries()), again.deliveries()[0].attempt), (vec!["precious".to_owned()], 1));
+    all(again, Disposition::Ack).await;
+}

@@ -1,0 +1,141 @@
+//! A RabbitMQ node of the test's own, to be stopped and started in the middle of things.
+//!
+//! It runs as whoever runs the tests, with its data in a directory of its own; the shared broker
+//! and its settings are not touched. Ready after 5 to 10 seconds.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::{eventually, unique};
+
+/// The server's own script: the one in `sbin` insists on being root or rabbitmq.
+const SCRIPTS: [&str; 3] = [
+    "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
+    "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
+];
+
+/// A private node. Dropped, it is killed and its data removed.
+pub(crate) struct Broker {
+    script: PathBuf,
+    name: String,
+    port: u16,
+    distribution_port: u16,
+    directory: TempDir,
+    child: Option<Child>,
+}
+
+impl Broker {
+    /// A node that is not running yet: its address is known already. `None` where no RabbitMQ is
+    /// installed (`HOSTMATCH_TEST_RABBITMQ_SERVER` names its script where it is somewhere else):
+    /// the caller has nothing to test then.
+    pub(crate) fn prepare() -> Option<Self> {
+        let named = std::env::var_os("HOSTMATCH_TEST_RABBITMQ_SERVER").map(PathBuf::from);
+        let script = named.into_iter().chain(SCRIPTS.map(PathBuf::from)).find(|script| script.exists());
+        let script = super::or_skip("rabbitmq-server", script)?;
+        let (port, distribution_port) = (free_port(), free_port());
+        let directory = tempfile::tempdir().unwrap();
+        let config = format!("listeners.tcp.1 = 127.0.0.1:{port}\nlog.console = false\n");
+        std::fs::write(directory.path().join("rabbitmq.conf"), config).unwrap();
+        std::fs::write(directory.path().join("plugins"), "[].").unwrap();
+        Some(Self { script, name: unique("hm"), port, distribution_port, directory, child: None })
+    }
+
+    /// Where it is, or will be.
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the node, with the data that it had, and waits until it takes connections.
+    pub(crate) async fn run(&mut self) {
+        let home = self.directory.path();
+        let child = Command::new(&self.script)
+            .env("HOME", home)
+            .env("RABBITMQ_NODENAME", format!("{}@localhost", self.name))
+            .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
+            .env("RABBITMQ_MNESIA_BASE", home.join("mnesia"))
+            .env("RABBITMQ_LOG_BASE", home.join("log"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("plugins"))
+            .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"))
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none")
+            .current_dir(home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A group of its own, to be ended as one: the script starts the Erlang machine.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        // Noted before it is waited for: whatever happens now, it is ended with the test.
+        let child = self.child.insert(child);
+        let port = self.port;
+        eventually("a private RabbitMQ takes connections", Duration::from_secs(90), async || {
+            assert_eq!(child.try_wait().unwrap(), None, "the private RabbitMQ ended at once");
+            TcpStream::connect(("127.0.0.1", port)).await.ok()
+        })
+        .await;
+    }
+
+    /// Stops the node in order.
+    pub(crate) async fn stop(&mut self) {
+        self.end(Signal::SIGTERM).await;
+    }
+
+    /// Kills the node, as a power failure would.
+    pub(crate) async fn kill(&mut self) {
+        self.end(Signal::SIGKILL).await;
+    }
+
+    /// Runs `rabbitmqctl` on this node.
+    pub(crate) async fn control(&self, arguments: &[&str]) {
+        let home = self.directory.path();
+        let output = tokio::process::Command::new(self.script.with_file_name("rabbitmqctl"))
+            .args(["--node", &format!("{}@localhost", self.name)])
+            .args(arguments)
+            .env("HOME", home)
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    async fn end(&mut self, signal: Signal) {
+        let Some(mut child) = self.child.take() else { return };
+        killpg(group(&child), signal).unwrap();
+        eventually("a private RabbitMQ ends", Duration::from_secs(60), async || child.try_wait().unwrap())
+            .await;
+        let port = self.port;
+        eventually("its port is closed", Duration::from_secs(30), async || {
+            TcpStream::connect(("127.0.0.1", port)).await.err()
+        })
+        .await;
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = killpg(group(&child), Signal::SIGKILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+pub(super) fn group(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap())
+}
+
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

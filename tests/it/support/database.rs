@@ -1,0 +1,189 @@
+//! A database for one test, on any engine, gone when the test ends (also by a panic).
+
+use std::fmt;
+use std::time::Duration;
+
+use hostmatch::config::{DatabaseConfig, GatewayConfig, Secret};
+use hostmatch::store::{Database, GatewaySchema};
+use sea_orm::{ConnectionTrait as _, Statement};
+
+use super::gateway::GatewayShape;
+
+/// An engine under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Sqlite,
+    MariaDb,
+    Postgres,
+}
+
+/// All engines.
+pub(crate) fn backends() -> [Backend; 3] {
+    [Backend::Sqlite, Backend::MariaDb, Backend::Postgres]
+}
+
+/// A database of the test's own. Dropping it removes it from the server.
+pub(crate) struct TestDatabase {
+    /// How to reach it, for a program under test.
+    pub(crate) url: String,
+    /// Connected as the program connects.
+    pub(crate) db: Database,
+    pub(crate) backend: Backend,
+    pub(crate) shape: GatewayShape,
+    _home: Home,
+}
+
+impl TestDatabase {
+    /// A new database with a gateway of this shape, and none of our tables.
+    pub(crate) async fn fresh(backend: Backend, shape: GatewayShape) -> Self {
+        Self::fresh_in(Home::make(backend).await, backend, shape).await
+    }
+
+    /// The same on a server of the test's own.
+    pub(crate) async fn migrated_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
+        let this = Self::fresh_in(Home::on(server, backend).await, backend, shape).await;
+        migration::up(this.db.connection()).await.unwrap();
+        this
+    }
+
+    async fn fresh_in(home: Home, backend: Backend, shape: GatewayShape) -> Self {
+        let url = home.url();
+        let db = Database::connect(&config(&url)).await.unwrap();
+        let this = Self { url, db, backend, shape, _home: home };
+        match shape {
+            GatewayShape::Empty => {}
+            GatewayShape::Roadmap => drop(migration::baseline(this.db.connection()).await.unwrap()),
+            GatewayShape::Living => this.run(&super::gateway::living(backend)).await,
+        }
+        this
+    }
+
+    /// The same, migrated.
+    pub(crate) async fn migrated(backend: Backend, shape: GatewayShape) -> Self {
+        let this = Self::fresh(backend, shape).await;
+        migration::up(this.db.connection()).await.unwrap();
+        this
+    }
+
+    /// What the program finds here.
+    pub(crate) async fn schema(&self) -> GatewaySchema {
+        GatewaySchema::read(&self.db, &GatewayConfig { timezone: "server".into() }).await.unwrap()
+    }
+
+    /// Runs statements, one by one.
+    pub(crate) async fn run<S: AsRef<str>>(&self, statements: &[S]) {
+        for statement in statements {
+            let statement = statement.as_ref();
+            let done = self.db.connection().execute_unprepared(statement).await;
+            done.unwrap_or_else(|error| panic!("{self:?}: {statement}: {error}"));
+        }
+    }
+
+    /// The first column of every row, which must be text.
+    pub(crate) async fn texts(&self, query: &str) -> Vec<String> {
+        let statement = Statement::from_string(self.db.backend(), query);
+        let rows = self.db.connection().query_all_raw(statement).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{self:?}: {query}: {error}"));
+        rows.iter()
+            .map(|row| row.try_get_by_index::<Option<String>>(0).unwrap().unwrap_or("NULL".into()))
+            .collect()
+    }
+
+    /// A number, such as a count.
+    pub(crate) async fn number(&self, query: &str) -> i64 {
+        let statement = Statement::from_string(self.db.backend(), query);
+        let row = self.db.connection().query_one_raw(statement).await.unwrap().unwrap();
+        row.try_get_by_index::<hostmatch::store::DbId>(0).unwrap().0
+    }
+}
+
+impl fmt::Debug for TestDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}/{:?}", self.backend, self.shape)
+    }
+}
+
+/// A configuration for this URL, with limits that suit a test.
+pub(crate) fn config(url: &str) -> DatabaseConfig {
+    DatabaseConfig {
+        url: Secret::new(url),
+        url_file: std::path::PathBuf::new(),
+        max_connections: 4,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_secs(10),
+    }
+}
+
+/// Where the database lives, until this is dropped.
+enum Home {
+    File(tempfile::TempDir),
+    Server { server: String, name: String },
+}
+
+impl Home {
+    async fn make(backend: Backend) -> Self {
+        let (variable, default) = match backend {
+            Backend::Sqlite => return Self::File(tempfile::tempdir().unwrap()),
+            Backend::MariaDb => ("HOSTMATCH_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306"),
+            Backend::Postgres => ("HOSTMATCH_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432"),
+        };
+        Self::on(super::server(variable, default), backend).await
+    }
+
+    async fn on(server: String, backend: Backend) -> Self {
+        let name = format!("hostmatch_test_{}", uuid::Uuid::new_v4().simple());
+        // template1 may be in use by somebody; living gateways have another collation than their keys.
+        let options = match backend {
+            Backend::Postgres => "TEMPLATE template0",
+            _ => "CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+        };
+        administer(&server, &format!("CREATE DATABASE {name} {options}")).await.unwrap();
+        Self::Server { server, name }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::File(folder) => format!("sqlite://{}", folder.path().join("gateway.db").display()),
+            Self::Server { server, name } => format!("{}/{name}", server.trim_end_matches('/')),
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let Self::Server { server, name } = self else { return };
+        let (server, name) = (server.clone(), name.clone());
+        // A test's runtime may be ending or panicking: the removal has one of its own.
+        let removal = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(remove(&server, &name)).unwrap();
+        });
+        assert!(removal.join().is_ok() || std::thread::panicking(), "the test's database was not removed");
+    }
+}
+
+async fn administer(server: &str, statement: &str) -> Result<(), sea_orm::DbErr> {
+    let mut options = sea_orm::ConnectOptions::new(server);
+    options.max_connections(1).sqlx_logging(false);
+    let connection = sea_orm::Database::connect(options).await?;
+    connection.execute_unprepared(statement).await?;
+    connection.close().await
+}
+
+/// Cuts what is still connected: a transaction that a test left open would hold the removal.
+async fn remove(server: &str, name: &str) -> Result<(), sea_orm::DbErr> {
+    if server.starts_with("postgres") {
+        return administer(server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+    }
+    let connection = sea_orm::Database::connect(server).await?;
+    let query = format!("SELECT id FROM information_schema.processlist WHERE db = '{name}'");
+    for row in
+        connection.query_all_raw(Statement::from_string(connection.get_database_backend(), query)).await?
+    {
+        let id = row.try_get::<hostmatch::store::DbId>("", "id")?.0;
+        // It may be gone by now.
+        let _ = connection.execute_unprepared(&format!("KILL {id}")).await;
+    }
+    connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}")).await?;
+    connection.close().await
+}

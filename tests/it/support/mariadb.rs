@@ -1,0 +1,111 @@
+//! A MariaDB server of the test's own, to be stopped and started in the middle of things.
+//!
+//! It runs as whoever runs the tests, with its data in a directory of its own; the shared server
+//! is not touched. Ready after 2 to 5 seconds.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+use super::broker::{free_port, group};
+use super::eventually;
+
+const PLACES: [&str; 6] =
+    ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/local/sbin", "/usr/libexec"];
+
+/// A private server. Dropped, it is killed and its data removed.
+pub(crate) struct MariaDb {
+    program: PathBuf,
+    user: String,
+    port: u16,
+    directory: TempDir,
+    child: Option<Child>,
+}
+
+impl MariaDb {
+    /// Makes a server and waits until it takes connections. `None` where no MariaDB server is
+    /// installed: the caller has nothing to test then.
+    pub(crate) async fn start() -> Option<Self> {
+        let program = super::or_skip("mariadbd", find("mariadbd"))?;
+        let installer = super::or_skip("mariadb-install-db", find("mariadb-install-db"))?;
+        let directory = tempfile::tempdir().unwrap();
+        // A server that root starts wants to be told that this is meant.
+        let user = Command::new("id").arg("-un").output().unwrap().stdout;
+        let user = format!("--user={}", String::from_utf8(user).unwrap().trim());
+        let made = Command::new(installer)
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &user])
+            .arg(format!("--datadir={}", directory.path().join("data").display()))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut server = Self { program, user, port: free_port(), directory, child: None };
+        server.run().await;
+        Some(server)
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("mysql://root@127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the server, with the data that it had, and waits until it takes connections.
+    pub(crate) async fn run(&mut self) {
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let child = Command::new(&self.program)
+            .args(["--no-defaults", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=32M", &self.user])
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--datadir={}", path("data")))
+            .arg(format!("--socket={}", path("socket")))
+            .arg(format!("--pid-file={}", path("pid")))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let port = self.port;
+        eventually("a private MariaDB takes connections", Duration::from_secs(60), async || {
+            let mut connection = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+            // The server speaks first, once it is ready.
+            connection.read_u8().await.ok()
+        })
+        .await;
+    }
+
+    /// Stops the server in order.
+    pub(crate) async fn stop(&mut self) {
+        self.end(Signal::SIGTERM).await;
+    }
+
+    /// Kills the server, as a power failure would.
+    pub(crate) async fn kill(&mut self) {
+        self.end(Signal::SIGKILL).await;
+    }
+
+    async fn end(&mut self, signal: Signal) {
+        let Some(mut child) = self.child.take() else { return };
+        killpg(group(&child), signal).unwrap();
+        eventually("a private MariaDB ends", Duration::from_secs(60), async || child.try_wait().unwrap())
+            .await;
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = killpg(group(&child), Signal::SIGKILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    PLACES.iter().map(|place| PathBuf::from(place).join(program)).find(|path| path.exists())
+}

@@ -1,0 +1,184 @@
+//! The whole installation for one test: a gateway's database, a queue, and the real program as
+//! processes on them.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hostmatch::config::{QueueConfig, Secret, Topology};
+use hostmatch::queue::{Message, Queue, header};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::traces::Traces;
+use super::{Backend, GatewayShape, Process, World, amqp_url, eventually, unique};
+use crate::program::command;
+
+/// How long a test waits for everything to be decided; nobody waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Retry delays for tests: in all a little more than two seconds.
+pub(crate) const DELAYS: [Duration; 3] =
+    [Duration::from_millis(400), Duration::from_millis(700), Duration::from_millis(1000)];
+
+/// An installation. What it leaves on servers is removed when it is dropped.
+pub(crate) struct Stack {
+    pub(crate) world: World,
+    /// The test's own way to the queue.
+    pub(crate) queue: Queue,
+    pub(crate) config: QueueConfig,
+    environment: Vec<(String, String)>,
+    started: Cell<u32>,
+    home: TempDir,
+    _traces: Option<Traces>,
+}
+
+impl Stack {
+    /// SQLite comes with the embedded queue, a server with RabbitMQ.
+    pub(crate) async fn new(backend: Backend, shape: GatewayShape) -> Self {
+        let world = World::new(backend, shape).await;
+        match backend {
+            Backend::Sqlite => Self::on(world, None).await,
+            _ => Self::on(world, Some(amqp_url())).await,
+        }
+    }
+
+    /// With a queue on this broker (under a prefix of its own), or else in a file.
+    pub(crate) async fn on(world: World, broker: Option<String>) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let is_rabbitmq = broker.is_some();
+        let file = || format!("sqlite://{}", home.path().join("queue.db").display());
+        let config = QueueConfig {
+            url: Secret::new(broker.unwrap_or_else(file)),
+            url_file: std::path::PathBuf::new(),
+            prefix: unique("test"),
+            topology: Topology::Declare,
+            prefetch: 200,
+            delivery_limit: 50,
+            retry_delays: DELAYS.to_vec(),
+            confirm_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+        };
+        let queue = Queue::open(&config).await.unwrap();
+        let delays = DELAYS.map(|delay| format!("{}ms", delay.as_millis())).join(",");
+        let mut stack = Self {
+            _traces: is_rabbitmq.then(|| Traces::Broker(config.clone())),
+            queue,
+            environment: Vec::new(),
+            started: Cell::new(0),
+            home,
+            config,
+            world,
+        };
+        for (key, value) in [
+            ("database.url", stack.world.test.url.clone()),
+            ("queue.url", stack.config.url.expose().to_owned()),
+            ("queue.prefix", stack.config.prefix.clone()),
+            ("queue.retry_delays", delays),
+            ("queue.prefetch", "200".to_owned()),
+            ("worker.batch_size", "100".to_owned()),
+            ("log.format", "json".to_owned()),
+        ] {
+            stack.set(key, &value);
+        }
+        stack
+    }
+
+    /// Sets a key of the configuration for all processes that are started from now on.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        let (section, key) = key.split_once('.').unwrap();
+        let name = format!("HOSTMATCH_{section}__{key}");
+        self.environment.retain(|(known, _)| *known != name);
+        self.environment.push((name, value.to_owned()));
+    }
+
+    /// A directory of the test's own, where its processes run and write.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The program with these arguments, configured for this installation.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.envs(self.environment.iter().cloned()).current_dir(self.home());
+        command
+    }
+
+    /// Starts the program.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        let number = self.started.replace(self.started.get() + 1);
+        Process::start(self.command(arguments), self.home(), &format!("{number}"))
+    }
+
+    /// Starts `serve worker` and waits until it runs.
+    pub(crate) async fn worker(&self) -> Process {
+        let mut worker = self.start(&["serve", "worker"]);
+        worker.says("the worker is running").await;
+        worker
+    }
+
+    /// Starts a role with an edge on a free port, and gives its address too.
+    pub(crate) async fn edge(&self, role: &str) -> (Process, String) {
+        let mut edge = self.start(&["serve", role, "--listen", "127.0.0.1:0"]);
+        let line = edge.says("the edge is listening").await;
+        (edge, format!("http://{}", line["address"].as_str().unwrap()))
+    }
+
+    /// Publishes these events as the edge would; again, while the broker does not take them.
+    pub(crate) async fn publish(&self, events: &[Value]) {
+        let publisher = self.queue.publisher();
+        for chunk in events.chunks(250) {
+            let messages: Vec<Message> = chunk.iter().map(message).collect();
+            eventually("the queue takes events", PATIENCE, async || {
+                publisher.publish(messages.clone()).await.ok()
+            })
+            .await;
+        }
+    }
+
+    /// Events of which there is an outcome.
+    pub(crate) async fn decided(&self) -> i64 {
+        self.world.count("booking_events").await
+    }
+
+    /// Waits until there is an outcome for so many events.
+    pub(crate) async fn until_decided(&self, events: usize) {
+        let events = i64::try_from(events).unwrap();
+        eventually("the events are decided", PATIENCE, async || {
+            (self.decided().await >= events).then_some(())
+        })
+        .await;
+    }
+
+    /// Whether nothing is in any queue. To be asked when every worker has stopped: RabbitMQ does
+    /// not tell what they have in hand, and what they had is back in its queue then.
+    pub(crate) async fn is_empty(&self) -> bool {
+        let depth = self.queue.depth().await.unwrap();
+        depth.ready + depth.waiting + depth.dead + depth.in_flight.unwrap_or(0) == 0
+    }
+
+    /// Waits until nothing is ready or waiting. (What is in hand shows when the workers stop.)
+    pub(crate) async fn until_idle(&self) {
+        eventually("the queue is empty", PATIENCE, async || self.is_empty().await.then_some(())).await;
+    }
+
+    /// Everything that all processes so far have written.
+    pub(crate) fn written(&self) -> String {
+        let files = self.home().read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let written = files.filter(|path| {
+            path.extension().is_some_and(|extension| extension == "stdout" || extension == "stderr")
+        });
+        written.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    }
+}
+
+fn message(event: &Value) -> Message {
+    Message {
+        body: Bytes::from(event.to_string()),
+        headers: [(header::FIRST_SEEN.to_owned(), "1772323200000".to_owned())].into(),
+        routing_key: event["event"].as_str().unwrap_or_default().to_owned(),
+        ..Message::default()
+    }
+}

@@ -1,0 +1,48 @@
+//! What a test leaves behind on a broker or on the disk, removed when it ends, well or not.
+
+use std::time::Duration;
+
+use hostmatch::config::QueueConfig;
+use hostmatch::queue::topology;
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{Connection, ConnectionProperties};
+use tempfile::TempDir;
+
+/// Dropping it removes them.
+pub(crate) enum Traces {
+    /// Everything of this prefix on a broker.
+    Broker(QueueConfig),
+    Directory(#[expect(dead_code, reason = "dropping it removes the directory")] TempDir),
+}
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        if let Self::Broker(config) = self {
+            let config = config.clone();
+            // The test's own runtime may be ending: the cleaning has one of its own.
+            let _ = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                runtime
+                    .block_on(async { tokio::time::timeout(Duration::from_secs(30), clean(&config)).await })
+            })
+            .join();
+        }
+    }
+}
+
+pub(crate) async fn clean(config: &QueueConfig) {
+    let Ok(connection) = connect(config.url.expose()).await else { return };
+    let topology = topology::Topology::new(config).unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    for queue in topology.queues.iter().rev() {
+        let _ = channel.queue_delete(queue.name.as_str().into(), QueueDeleteOptions::default()).await;
+    }
+    let exchange = topology.exchange.as_str().into();
+    let _ = channel.exchange_delete(exchange, ExchangeDeleteOptions::default()).await;
+    let _ = connection.close(200, "bye".into()).await;
+}
+
+/// A plain connection, for what a test does behind the queue's back.
+pub(crate) async fn connect(url: &str) -> lapin::Result<Connection> {
+    Connection::connect(url, ConnectionProperties::default()).await
+}

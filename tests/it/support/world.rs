@@ -1,0 +1,250 @@
+//! A salon on any engine and any shape of gateway: people, appointments, events, and the rows
+//! that deciding leaves behind.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hostmatch::config::{self, Config, Overrides};
+use hostmatch::queue::{Delivery, Message};
+use hostmatch::worker::{Answer, Processor};
+use sea_orm::ConnectionTrait as _;
+use serde_json::{Value, json};
+
+use super::{Backend, GatewayShape, TestDatabase};
+
+pub(crate) struct World {
+    pub(crate) test: TestDatabase,
+    pub(crate) processor: Processor,
+}
+
+impl World {
+    pub(crate) async fn new(backend: Backend, shape: GatewayShape) -> Self {
+        Self::with(backend, shape, &[]).await
+    }
+
+    /// With settings other than the defaults, as `section.key` and value.
+    pub(crate) async fn with(backend: Backend, shape: GatewayShape, settings: &[(&str, &str)]) -> Self {
+        Self::of(TestDatabase::migrated(backend, shape).await, settings).await
+    }
+
+    /// A world in this database.
+    pub(crate) async fn of(test: TestDatabase, settings: &[(&str, &str)]) -> Self {
+        let processor = Self::processor_on(&test, settings).await;
+        Self { test, processor }
+    }
+
+    pub(crate) async fn processor_on(test: &TestDatabase, settings: &[(&str, &str)]) -> Processor {
+        Processor::new(test.db.clone(), test.schema().await, &settings_of(settings))
+    }
+
+    /// The id of member of staff `n`, as this gateway writes it in SQL.
+    pub(crate) fn staff_id(&self, n: u32) -> String {
+        match self.test.shape {
+            GatewayShape::Living => format!("'00000000-0000-4000-8000-{n:012}'"),
+            _ => n.to_string(),
+        }
+    }
+
+    pub(crate) async fn company(&self, id: u32) {
+        let name = format!("Salon {id}");
+        self.test.run(&[format!("INSERT INTO companies (id, name) VALUES ({id}, '{name}')")]).await;
+    }
+
+    /// A member of staff; `email` may be empty.
+    pub(crate) async fn staff(&self, n: u32, company: u32, name: &str, email: &str) {
+        let id = self.staff_id(n);
+        let email = if email.is_empty() { "NULL".to_owned() } else { format!("'{email}'") };
+        let (columns, values) = match self.test.shape {
+            GatewayShape::Living => ("name", format!("'{name}'")),
+            _ => {
+                let (first, last) = name.split_once(' ').unwrap_or((name, ""));
+                ("first_name, last_name", format!("'{first}', '{last}'"))
+            }
+        };
+        let insert = format!(
+            "INSERT INTO staff (id, company_id, {columns}, email) VALUES ({id}, {company}, {values}, {email})"
+        );
+        self.test.run(&[insert]).await;
+    }
+
+    pub(crate) async fn staff_active(&self, n: u32, active: bool) {
+        let (id, active) = (self.staff_id(n), if active { "TRUE" } else { "FALSE" });
+        self.test.run(&[format!("UPDATE staff SET is_active = {active} WHERE id = {id}")]).await;
+    }
+
+    pub(crate) async fn appointment(&self, id: u32, company: u32, reference: &str) {
+        let insert = format!(
+            "INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES ({id}, {company}, '{reference}')"
+        );
+        self.test.run(&[insert]).await;
+    }
+
+    /// Somebody else sets (or, with `None`, clears) the staff of an appointment.
+    pub(crate) async fn somebody_sets(&self, appointment: u32, staff: Option<u32>) {
+        let staff = staff.map_or("NULL".to_owned(), |n| self.staff_id(n));
+        self.test
+            .run(&[format!("UPDATE appointments SET staff_id = {staff} WHERE id = {appointment}")])
+            .await;
+    }
+
+    /// Decides these events as one batch.
+    pub(crate) async fn send(&self, events: &[Value]) -> Vec<Answer> {
+        decide(&self.processor, events).await
+    }
+
+    /// The same, where the database may be out of order.
+    pub(crate) async fn try_send(&self, events: &[Value]) -> Result<usize, hostmatch::store::StoreError> {
+        let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
+        self.processor.process(&deliveries).await.map(|answers| answers.len())
+    }
+
+    /// Decides one event and gives the name of its outcome, or of its reason.
+    pub(crate) async fn one(&self, event: Value) -> String {
+        match self.send(&[event]).await.remove(0) {
+            Answer::Done(outcome) => outcome.as_str().to_owned(),
+            Answer::Again(reason, _) => format!("again: {}", reason.as_str()),
+            Answer::Dead(reason, _) => format!("dead: {}", reason.as_str()),
+        }
+    }
+
+    /// `staff/host` of an appointment, with `-` for NULL; members of staff by their number.
+    pub(crate) async fn assigned(&self, appointment: u32) -> String {
+        self.appointments().await.remove(&appointment).expect("no such appointment")
+    }
+
+    /// The same for all appointments.
+    pub(crate) async fn appointments(&self) -> BTreeMap<u32, String> {
+        let rows = self.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await;
+        rows.iter()
+            .map(|row| {
+                let parts: Vec<&str> = row.split('|').collect();
+                (parts[0].parse().unwrap(), format!("{}/{}", parts[1], parts[2]))
+            })
+            .collect()
+    }
+
+    /// These columns of all rows, as sorted text; ids of staff by their number.
+    pub(crate) async fn rows(&self, table: &str, columns: &[&str]) -> Vec<String> {
+        let text = match self.test.backend {
+            Backend::MariaDb => "CHAR",
+            _ => "TEXT",
+        };
+        let parts: Vec<String> =
+            columns.iter().map(|column| format!("COALESCE(CAST({column} AS {text}), '-')")).collect();
+        let all = match self.test.backend {
+            Backend::MariaDb => format!("CONCAT_WS('|', {})", parts.join(", ")),
+            _ => parts.join(" || '|' || "),
+        };
+        let mut rows = self.test.texts(&format!("SELECT {all} FROM {table}")).await;
+        for row in &mut rows {
+            *row = row.replace("00000000-0000-4000-8000-", "#");
+            *row = row
+                .split('|')
+                .map(|part| part.strip_prefix('#').map_or(part, |id| id.trim_start_matches('0')))
+                .collect::<Vec<_>>()
+                .join("|");
+        }
+        rows.sort();
+        rows
+    }
+
+    /// All that deciding writes, without what must differ (ids, clocks).
+    pub(crate) async fn everything(&self) -> BTreeMap<&'static str, Vec<String>> {
+        let mut all = BTreeMap::new();
+        for (table, columns) in TABLES {
+            let rows = self.rows(table, &columns.split(' ').collect::<Vec<_>>()).await;
+            all.insert(*table, rows);
+        }
+        all
+    }
+
+    /// Forgets everything that was decided.
+    pub(crate) async fn forget(&self) {
+        let mut statements =
+            vec!["UPDATE appointments SET staff_id = NULL, calcom_host_id = NULL".to_owned()];
+        for table in [
+            "calcom_host_mapping_audits",
+            "calcom_host_mappings",
+            "appointment_assignments",
+            "unmatched_hosts",
+            "booking_events",
+            "host_locks",
+        ] {
+            statements.push(format!("DELETE FROM {table}"));
+        }
+        self.test.run(&statements).await;
+    }
+
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        self.test.number(&format!("SELECT COUNT(*) FROM {table}")).await
+    }
+
+    pub(crate) async fn run(&self, statement: &str) {
+        self.test.db.connection().execute_unprepared(statement).await.unwrap();
+    }
+}
+
+const TABLES: &[(&str, &str)] = &[
+    ("appointments", "id staff_id calcom_host_id"),
+    (
+        "calcom_host_mappings",
+        "company_id calcom_host_id staff_id calcom_name calcom_email mapping_source confidence_score is_active",
+    ),
+    (
+        "calcom_host_mapping_audits",
+        "company_id calcom_host_id staff_id action old_values new_values actor reason",
+    ),
+    (
+        "appointment_assignments",
+        "appointment_id company_id staff_id strategy confidence evidence event_id event_time_ms event_stamped \
+         host_id host_email host_source outcome reason booking_ref starts_ms payload",
+    ),
+    (
+        "unmatched_hosts",
+        "company_id host_id name email event_id event_time_ms event_stamped first_seen_ms last_seen_ms kind \
+         suggestions state",
+    ),
+    (
+        "booking_events",
+        "event_id event_type shape booking_ref company_id appointment_id outcome reason received_ms",
+    ),
+];
+
+/// The default configuration with these settings.
+pub(crate) fn settings_of(settings: &[(&str, &str)]) -> Config {
+    let mut flags = Overrides::default();
+    for (key, value) in settings {
+        flags.set("test", key, value);
+    }
+    config::load(None, &flags).unwrap().config
+}
+
+pub(crate) async fn decide(processor: &Processor, events: &[Value]) -> Vec<Answer> {
+    let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
+    processor.process(&deliveries).await.unwrap().into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// An event as it would be delivered. Its `"first_seen"`, if it has one, is when it was received.
+fn delivery(event: &Value) -> Delivery {
+    Delivery {
+        message: Message { body: Bytes::from(event.to_string()), ..Message::default() },
+        attempt: event["attempt"].as_u64().map_or(0, |n| u32::try_from(n).unwrap()),
+        first_seen_ms: event["first_seen"].as_i64().unwrap_or(1_760_000_000_000),
+        redelivered: false,
+    }
+}
+
+/// The gateway's event about one booking, at minute `at` of a day.
+pub(crate) fn event(id: &str, reference: &str, at: u32, hosts: Value) -> Value {
+    json!({
+        "event": "appointment.created", "event_id": id,
+        "calcom_booking": {
+            "uid": reference, "start": "2026-03-02T09:00:00Z", "hosts": hosts,
+            "updatedAt": format!("2026-03-01T{:02}:{:02}:00.000Z", at / 60, at % 60),
+        }
+    })
+}
+
+pub(crate) fn host(id: u32, name: &str, email: &str) -> Value {
+    json!([{ "id": id, "name": name, "email": email, "username": "x", "timeZone": "Europe/Berlin" }])
+}

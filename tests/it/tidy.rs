@@ -1,0 +1,236 @@
+//! The shape of the code: layers, cycles, what every file must have and must not have, links.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The layers, from the bottom up, as `src/lib.rs` and `docs/architecture.md` describe them.
+/// Modules of one layer do not know each other.
+const LAYERS: [&[&str]; 6] = [
+    &["config", "clock", "delay", "shutdown"],
+    &["event", "telemetry"],
+    &["matching"],
+    &["store", "queue"],
+    &["worker", "edge"],
+    &["cli"],
+];
+
+const MOST_LINES: usize = 400;
+
+/// Names that say nothing about what is inside.
+const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "misc", "shared"];
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    fn name(&self) -> std::path::Display<'_> {
+        self.path.display()
+    }
+
+    /// The lines of code: comments and what stands in string literals of more lines aside.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().map(|line| line.split("//").next().unwrap_or_default())
+    }
+
+    /// `src/event/ids.rs` and `src/event/mod.rs` belong to `event`, `src/telemetry.rs` to `telemetry`.
+    fn top_module(&self) -> String {
+        let inside = self.path.strip_prefix("src").unwrap();
+        inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
+    }
+}
+
+/// Every file below these places with this extension, by its path in the repository.
+fn files(places: &[&str], extension: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut open: Vec<PathBuf> = places.iter().map(PathBuf::from).collect();
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        let full = root.join(&path);
+        if full.is_dir() {
+            open.extend(full.read_dir().unwrap().map(|entry| path.join(entry.unwrap().file_name())));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(Source { text: std::fs::read_to_string(full).unwrap(), path });
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn rust_files() -> Vec<Source> {
+    files(&["src", "migration/src", "tests", "benches"].map(existing).concat(), "rs")
+}
+
+fn existing(place: &str) -> Vec<&str> {
+    let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(place).exists();
+    if there { vec![place] } else { vec![] }
+}
+
+/// Which top-level module names which: `crate::x`, `use crate::{x, y::z}`, and `super::x` in a
+/// file directly under `src`.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let mut dependencies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in files(&["src"], "rs") {
+        let module = source.top_module();
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let code: String = source.code().collect::<Vec<_>>().join("\n");
+        let named = dependencies.entry(module.clone()).or_default();
+        for rest in code.split("crate::").skip(1) {
+            named.extend(first_names(rest).into_iter().filter(|name| *name != module));
+        }
+    }
+    dependencies
+}
+
+/// The first segments of the paths after `crate::`: one, or several in braces.
+fn first_names(rest: &str) -> Vec<String> {
+    let name =
+        |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = rest.strip_prefix('{') else { return vec![name(rest)] };
+    let (mut depth, mut names, mut start) = (0_u32, Vec::new(), 0);
+    for (i, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                names.push(name(&group[start..i]));
+                start = i + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+#[test]
+fn a_module_names_only_modules_of_lower_layers() {
+    let layer = |module: &str| {
+        LAYERS.iter().position(|modules| modules.contains(&module)).unwrap_or_else(|| {
+            panic!("src/{module} stands in no layer: put it into tests/it/tidy.rs, src/lib.rs and docs/architecture.md")
+        })
+    };
+    let dependencies = dependencies();
+    let mut wrong = Vec::new();
+    for (module, named) in &dependencies {
+        for other in named {
+            if layer(other) >= layer(module) {
+                wrong.push(format!(
+                    "{module} (layer {}) names {other} (layer {})",
+                    layer(module),
+                    layer(other)
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Lower layers only: there can be no cycle. That the scan sees anything at all:
+    assert!(dependencies["cli"].contains("config"), "the scan sees nothing: {dependencies:?}");
+}
+
+#[test]
+fn the_scan_reads_every_form_of_path() {
+    assert_eq!(first_names("config::load;"), ["config"]);
+    assert_eq!(first_names("{config, event::{Host, ids}, queue::Message};"), ["config", "event", "queue"]);
+    assert_eq!(first_names("{\n    store::Store,\n    worker,\n};"), ["store", "worker"]);
+}
+
+#[test]
+fn the_layers_stand_in_the_crate_documentation_too() {
+    let crate_root = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).unwrap();
+    for (number, modules) in LAYERS.iter().enumerate() {
+        let links: Vec<_> = modules.iter().map(|module| format!("[`{module}`]")).collect();
+        let row = format!("//! | {number} | {} |", links.join(", "));
+        assert!(crate_root.contains(&row), "src/lib.rs lacks the row {row}");
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_is_short_enough_to_read() {
+    let mut wrong = Vec::new();
+    for source in rust_files() {
+        if !source.text.starts_with("//! ") {
+            wrong.push(format!("{}: does not open with //!", source.name()));
+        }
+        let lines = source.text.lines().count();
+        if lines > MOST_LINES {
+            wrong.push(format!("{}: {lines} lines, at most {MOST_LINES}", source.name()));
+        }
+        for part in source.path.iter() {
+            let part = part.to_string_lossy();
+            if EMPTY_NAMES.contains(&part.trim_end_matches(".rs")) {
+                wrong.push(format!("{}: {part} says nothing", source.name()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_over_or_silenced() {
+    // In pieces, so that this file does not find itself.
+    let forbidden = [
+        ("dbg", "!("),
+        ("todo", "!("),
+        ("unimplemented", "!("),
+        ("#[", "ignore"),
+        ("#[", "allow("),
+        ("#![", "allow("),
+        ("thread::", "sleep("),
+        ("TO", "DO"),
+        ("FIX", "ME"),
+    ]
+    .map(|(one, two)| format!("{one}{two}"));
+    let mut wrong = Vec::new();
+    for source in rust_files() {
+        for (number, line) in source.text.lines().enumerate() {
+            for pattern in forbidden.iter().filter(|pattern| line.contains(pattern.as_str())) {
+                wrong.push(format!("{}:{}: {pattern}", source.name(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn links_in_the_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    let mut links = 0;
+    for source in files(&["README.md", "CHANGELOG.md", "docs"], "md") {
+        for target in source.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or_default();
+            if path.is_empty() || target.contains("://") {
+                continue;
+            }
+            links += 1;
+            if !root.join(source.path.parent().unwrap()).join(path).exists() {
+                wrong.push(format!("{}: {target}", source.name()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(links > 5, "the scan found only {links} links");
+}
+
+#[test]
+fn the_readme_has_every_exit_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let codes = std::fs::read_to_string(root.join("src/cli/exit.rs")).unwrap();
+    let codes: Vec<_> = codes
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = "))
+        .map(|(_, code)| code)
+        .collect();
+    assert_eq!(codes.len(), 12);
+    for code in codes {
+        assert!(readme.contains(&format!("| {code} |")), "README.md lacks exit code {code}");
+    }
+}
