@@ -10,13 +10,15 @@
 pub mod gateway;
 
 mod dialect;
+mod examination;
 mod step;
 mod tables;
 mod run;
 mod baseline;
 
 pub use baseline::{baseline, baseline_sql};
-pub use run::{MigrateError, Migrator, Status, down, sql, sql_for, status, up};
+pub use examination::{Adoption, Examination, Obstacle};
+pub use run::{MigrateError, Migrator, Status, down, examine, sql, sql_for, status, up};
 
 /// The tables that are ours, beside the bookkeeping.
 pub const TABLES: [&str; 7] = [

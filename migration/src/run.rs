@@ -6,6 +6,7 @@ use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_mi
 
 use crate::baseline;
 use crate::dialect::Dialect;
+use crate::examination::Examination;
 use crate::gateway::Columns;
 use crate::step::Step;
 use crate::tables::STEPS;
@@ -99,7 +100,7 @@ pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, Migr
 /// # Errors
 /// [`MigrateError`]; everything but `Database` is found before anything is changed.
 pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    let (pending, _) = examine(connection).await?;
+    let (pending, _) = ready(connection).await?;
     Migrator::up(connection, None).await.map_err(failed("migrating"))?;
     Ok(pending.iter().map(|step| step.name.to_owned()).collect())
 }
@@ -126,8 +127,21 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
 /// # Errors
 /// As [`up`].
 pub async fn sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    let (pending, columns) = examine(connection).await?;
+    let (pending, columns) = ready(connection).await?;
     Ok(statements(&Dialect::of(&columns), &pending))
+}
+
+/// What [`up`] would find and do. Changes nothing.
+///
+/// # Errors
+/// [`MigrateError`]
+pub async fn examine(connection: &DatabaseConnection) -> Result<Examination, MigrateError> {
+    let (pending, columns) = ready(connection).await?;
+    Ok(Examination {
+        pending: pending.iter().map(|step| step.name.to_owned()).collect(),
+        statements: statements(&Dialect::of(&columns), &pending),
+        ..Examination::default()
+    })
 }
 
 /// The statements for a gateway as [`baseline()`](crate::baseline()) makes it, without a database.
@@ -140,7 +154,7 @@ async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, Migrate
 }
 
 /// What is pending, and that nothing stands in its way.
-async fn examine(connection: &DatabaseConnection) -> Result<(Vec<Step>, Columns), MigrateError> {
+async fn ready(connection: &DatabaseConnection) -> Result<(Vec<Step>, Columns), MigrateError> {
     let status = status(connection).await?;
     let columns = Columns::read(connection).await.map_err(failed("looking at its tables"))?;
     let problems = columns.problems();

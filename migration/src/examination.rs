@@ -1,0 +1,37 @@
+//! What migrating would find and do here, without doing it: for `hostmatch migrate up`, which
+//! refuses on any obstacle, and for `hostmatch gateway inspect`, which shows it.
+
+/// What stands between this database and our tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examination {
+    /// The migrations that are not applied, in order.
+    pub pending: Vec<String>,
+    /// Tables and columns of ours that somebody else made, to be brought to our shape by adoption.
+    pub adoptions: Vec<Adoption>,
+    /// What has to be put right by a person before `up` changes anything.
+    pub obstacles: Vec<Obstacle>,
+    /// What will be different here, and does no harm: an index that is left out, for example.
+    pub notes: Vec<String>,
+    /// The statements that `up` (with adoption, where there is something to adopt) would run, in order.
+    pub statements: Vec<String>,
+}
+
+/// A table or column of ours that was there before hostmatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// What it is: `calcom_host_mappings`, or `appointments.calcom_host_id`.
+    pub what: String,
+    /// How it differs from ours, a line each; empty when it does not.
+    pub differences: Vec<String>,
+}
+
+/// Something that stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What is wrong, in one sentence.
+    pub what: String,
+    /// The rows that are meant, by their keys; empty where it is not about rows. Never personal data.
+    pub rows: Vec<String>,
+    /// What to do about it.
+    pub remedy: String,
+}
