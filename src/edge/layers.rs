@@ -40,12 +40,13 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
-    let (status, ms) = (response.status().as_u16(), start.elapsed().as_millis());
+    let status = response.status().as_u16();
+    let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let noted = response.extensions().get::<Noted>();
     let (events, bytes) = (noted.map(|noted| noted.events), noted.map(|noted| noted.bytes));
-    // Debug, because an id is the sender's text: a line break in it must not make a log line.
-    let event_id = noted.and_then(|noted| noted.event_id.as_deref()).map(tracing::field::debug);
+    // Escaped, because an id is the sender's text: a line break in it must not make a log line.
+    let event_id = noted.and_then(|noted| noted.event_id.as_deref()).map(|id| id.escape_debug().to_string());
     if response.status().is_server_error() {
         tracing::warn!(%method, route, status, ms, events, event_id, bytes, "request failed");
     } else if route.starts_with("/health/") {

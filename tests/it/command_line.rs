@@ -70,6 +70,13 @@ fn a_wrong_command_line_ends_with_2_and_never_quotes_a_setting() {
     let output = hostmatch(&["config", "show", "--set", "hunter2"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(!stderr(&output).contains("hunter2"));
+
+    // A filter that is mistyped finds nothing, and must not look like a clean bill of health.
+    for (filter, known) in [(["--reason", "malfromed"], "malformed"), (["--state", "opne"], "open")] {
+        let output = hostmatch(&[&["deadletters", "list"][..], &filter].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(known), "{}", stderr(&output));
+    }
 }
 
 #[test]

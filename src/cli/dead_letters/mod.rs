@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::gateway;
 use super::global::Global;
 use super::output::{self, Output};
+use crate::matching::Reason;
 use crate::store::{Database, DeadLetterFilter, DeadLetterSummary, dead_letter, dead_letter_summaries};
 
 /// List dead letters, and look at one
@@ -21,6 +22,9 @@ pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
+
+/// What a dead letter can be. (Nothing makes another of an open one yet.)
+const STATES: [&str; 5] = ["open", "replaying", "resolved", "skipped", "discarded"];
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -32,13 +36,13 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Filter {
     /// Only those with this reason code, such as appointment_not_found
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", hide_possible_values = true, value_parser = Reason::ALL.map(Reason::as_str))]
     reason: Option<String>,
     /// Only those of this company
     #[arg(long, value_name = "N")]
     company: Option<i64>,
-    /// Only those in this state, such as open
-    #[arg(long)]
+    /// Only those in this state
+    #[arg(long, value_parser = STATES)]
     state: Option<String>,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]

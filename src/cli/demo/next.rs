@@ -40,9 +40,9 @@ pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Op
         hostmatch("and what the host's work address would change", &with_address),
         hostmatch("what could not be carried out, and why", &["deadletters", "list"]),
     ];
-    all.extend(
-        letter.map(|id| hostmatch("one of them with its original bytes", &["deadletters", "show", &id])),
-    );
+    all.extend(letter.map(|id| {
+        hostmatch("one of them with its original bytes", &["deadletters", "show", &id, "--reveal"])
+    }));
     match url {
         Some(url) => {
             let token = text(&directory.token());
