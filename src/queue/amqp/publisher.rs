@@ -98,7 +98,7 @@ impl Publishing {
         let problem = Problem::of(error, &self.settings);
         match code(error) {
             // 406 on a publish: larger than the broker's max_message_size.
-            Some(406) => PublishError::Refused(problem.text),
+            Some(406) => PublishError::Unfit(problem.text),
             // The exchange is gone: a new connection makes it again.
             Some(404) => {
                 link.give_up();
