@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::sync::{RwLock, RwLockWriteGuard};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::sink::{Sink, nearly_full};
 use crate::delay::Delays;
@@ -12,6 +13,10 @@ use crate::shutdown::Shutdown;
 
 /// What is published before the confirms are awaited.
 const GROUP: BatchLimits = BatchLimits { size: 256, bytes: 4 << 20 };
+/// So few are the last ones, which are forwarded while new events wait at the gate.
+const LAST: u64 = 64;
+/// How long they wait there at most.
+const HANDOVER: Duration = Duration::from_secs(1);
 /// How often to look whether a bound is near.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the alarm may say so.
@@ -24,6 +29,7 @@ pub(super) async fn run(sink: &Sink, stop: &Shutdown) {
     let forwarder = Forwarder {
         spool,
         publisher: &sink.publisher,
+        gate: &sink.gate,
         stop,
         delays: Delays::new(Duration::from_millis(100), Duration::from_secs(2)),
         said: None,
@@ -38,6 +44,7 @@ pub(super) async fn run(sink: &Sink, stop: &Shutdown) {
 struct Forwarder<'a> {
     spool: &'a Spool,
     publisher: &'a Publisher,
+    gate: &'a RwLock<()>,
     stop: &'a Shutdown,
     delays: Delays,
     said: Option<String>,
@@ -66,48 +73,57 @@ impl Forwarder<'_> {
 
     /// Until nothing waits, or it is to stop. How many were forwarded.
     async fn drain(&mut self) -> usize {
-        let mut forwarded = 0;
-        while !self.spool.is_empty() && !self.stop.is_cancelled() {
-            match self.spool.head(self.group).await {
-                Ok(head) => forwarded += self.forward(head).await,
-                Err(error) => self.failed("the spool cannot be read; trying again", error.to_string()).await,
+        let (spool, mut forwarded, mut flows) = (self.spool, 0, false);
+        while !spool.is_empty() && !self.stop.is_cancelled() {
+            // The last ones: nobody may come behind them until they are forwarded.
+            let last = flows && spool.level().messages <= LAST;
+            let alone = if last { Some(self.gate.write().await) } else { None };
+            let head = match spool.head(self.group).await {
+                Ok(head) => head,
+                Err(error) => {
+                    drop(alone);
+                    self.failed("the spool cannot be read; trying again", error.to_string()).await;
+                    continue;
+                }
+            };
+            let messages = head.iter().map(|spooled| spooled.message.clone()).collect();
+            let publishing = self.publisher.publish(messages);
+            let published = if last {
+                timeout(HANDOVER, publishing).await.unwrap_or(Err(PublishError::Timeout))
+            } else {
+                publishing.await
+            };
+            flows = published.is_ok();
+            match published {
+                Ok(()) => forwarded += self.remove(&head, alone).await,
+                Err(PublishError::Unfit(problem)) => {
+                    drop(alone);
+                    self.unfit(&head, &problem).await;
+                }
+                Err(error) => {
+                    drop(alone);
+                    self.failed("the queue does not confirm; trying again", error.to_string()).await;
+                }
             }
         }
         forwarded
     }
 
-    /// Publishes these until they are confirmed, then removes them.
-    async fn forward(&mut self, head: Vec<Spooled>) -> usize {
-        let messages: Vec<_> = head.iter().map(|spooled| spooled.message.clone()).collect();
-        while !self.stop.is_cancelled() {
-            match self.publisher.publish(messages.clone()).await {
-                Ok(()) => {
-                    self.group.size = (head.len() * 2).clamp(1, GROUP.size);
-                    return self.remove(&head).await;
-                }
-                Err(PublishError::Unfit(problem)) => {
-                    self.unfit(&head, &problem).await;
-                    return 0;
-                }
-                Err(error) => {
-                    self.failed("the queue does not confirm; trying again", error.to_string()).await
-                }
-            }
-        }
-        0
-    }
-
     /// They are in the queue. Until they are out of the spool nothing else is forwarded; after a
     /// crash in between they come a second time.
-    async fn remove(&mut self, head: &[Spooled]) -> usize {
-        while let Err(error) = self.spool.remove(head).await {
+    async fn remove(&mut self, head: &[Spooled], alone: Option<RwLockWriteGuard<'_, ()>>) -> usize {
+        let mut removed = self.spool.remove(head).await;
+        drop(alone);
+        while let Err(error) = removed {
             if self.stop.is_cancelled() {
                 return 0;
             }
             self.failed("what was forwarded cannot be removed; trying again", error.to_string()).await;
+            removed = self.spool.remove(head).await;
         }
         self.delays.reset();
         self.said = None;
+        self.group.size = (head.len() * 2).clamp(1, GROUP.size);
         head.len()
     }
 

@@ -6,6 +6,7 @@
 //! until the spool is empty.
 
 use serde::Serialize;
+use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::EdgeConfig;
@@ -16,6 +17,9 @@ pub(super) struct Sink {
     pub(super) publisher: Publisher,
     /// None where none is configured, and where the queue is a local file itself.
     pub(super) spool: Option<Spool>,
+    /// Shared by those that choose the way, or go into the spool; taken alone to forward the last
+    /// ones. Without it the spool of an edge under load would never be found empty.
+    pub(super) gate: RwLock<()>,
 }
 
 /// Why events were not accepted.
@@ -49,7 +53,7 @@ pub(super) struct Depth {
 impl Sink {
     /// Only the queue.
     pub(super) fn direct(publisher: Publisher) -> Self {
-        Self { publisher, spool: None }
+        Self { publisher, spool: None, gate: RwLock::default() }
     }
 
     /// With the spool that is configured, if the queue is one that can be away.
@@ -63,7 +67,7 @@ impl Sink {
         let max_bytes = u64::try_from(config.spool_max_bytes).unwrap_or(u64::MAX);
         let limits = SpoolLimits { max_bytes, max_age: config.spool_max_age };
         let spool = Spool::open(config.spool.clone(), limits).await?;
-        Ok(Self { publisher, spool: Some(spool) })
+        Ok(Self { publisher, spool: Some(spool), gate: RwLock::default() })
     }
 
     /// Returns when the messages are durably accepted: by the queue, or on the disk.
@@ -72,19 +76,24 @@ impl Sink {
     /// When that is not sure. Some may be accepted all the same.
     pub(super) async fn accept(&self, messages: Vec<Message>, deadline: Instant) -> Result<(), Refusal> {
         let Some(spool) = &self.spool else { return Ok(self.publisher.publish(messages).await?) };
-        let straight = spool.is_empty() && self.publisher.is_ready();
-        if straight {
+        let entry = self.gate.read().await;
+        if spool.is_empty() && self.publisher.is_ready() {
+            drop(entry);
             match timeout_at(half_way(deadline), self.publisher.publish(messages.clone())).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error @ PublishError::Unfit(_))) => return Err(error.into()),
                 Ok(Err(error)) => tracing::warn!(%error, "not confirmed; it goes into the spool"),
                 Err(_) => tracing::warn!("not confirmed in time; it goes into the spool"),
             }
+            let _entry = self.gate.read().await;
+            return Ok(spool.append(messages).await?);
         }
         match spool.append(messages.clone()).await {
             // Out of order is better than refused: nobody sends a refused webhook again.
-            Err(error) if !straight && !is_unfit(&error) && self.publisher.is_ready() => {
-                tracing::debug!(%error, "past the spool");
+            Err(SpoolError::Full { .. } | SpoolError::Old | SpoolError::File(_))
+                if self.publisher.is_ready() =>
+            {
+                drop(entry);
                 Ok(self.publisher.publish(messages).await?)
             }
             appended => Ok(appended?),
@@ -146,10 +155,6 @@ pub(super) fn nearly_full(spool: &Spool) -> Option<String> {
     }
     let old = level.age() >= limits.max_age / 5 * 4;
     old.then(|| "the oldest event in the spool nears edge.spool_max_age".to_owned())
-}
-
-fn is_unfit(error: &SpoolError) -> bool {
-    matches!(error, SpoolError::Unfit(_))
 }
 
 /// What the broker does not confirm until then has half of the time left for the spool.

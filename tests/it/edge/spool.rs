@@ -114,7 +114,9 @@ impl Received {
     /// Takes until all of these have come.
     pub(super) async fn until_all(&mut self, ids: &[String]) {
         let mut missing: BTreeSet<String> = ids.iter().cloned().collect();
-        self.ids.iter().for_each(|id| drop(missing.remove(id)));
+        self.ids.iter().for_each(|id| {
+            missing.remove(id);
+        });
         while !missing.is_empty() {
             let gathered = self.consumer.next_batch(&Shutdown::new(), Some(PATIENCE)).await.unwrap();
             let Gathered::Batch(batch) = gathered else {
