@@ -20,7 +20,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:bookworm-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/hostmatch /usr/local/bin/hostmatch
-# SQLite files, where the configuration names any, lie in the working directory.
+# SQLite files lie in the working directory: the edge's spool, and what the configuration names.
 RUN useradd --system --uid 10001 --home-dir /var/lib/hostmatch --create-home hostmatch
 USER 10001
 WORKDIR /var/lib/hostmatch

@@ -100,7 +100,7 @@ impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
         let exit = match error {
             PublishError::Unavailable(_) | PublishError::Timeout => Exit::BrokerUnreachable,
-            PublishError::Refused(_) => Exit::Failed,
+            PublishError::Refused(_) | PublishError::Unfit(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }
@@ -119,7 +119,7 @@ impl From<StoreError> for Failure {
 impl From<EdgeError> for Failure {
     fn from(error: EdgeError) -> Self {
         let exit = match error {
-            EdgeError::Tokens { .. } => Exit::ConfigInvalid,
+            EdgeError::Tokens { .. } | EdgeError::Spool(_) => Exit::ConfigInvalid,
             EdgeError::Listen(_) => Exit::Failed,
         };
         Self::new(exit, error)

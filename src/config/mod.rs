@@ -193,6 +193,11 @@ pub struct EdgeConfig {
     pub gateway_secrets: Vec<Secret>,
     pub gateway_secrets_file: PathBuf,
     pub tokens_file: PathBuf,
+    pub spool: PathBuf,
+    #[serde(with = "value::bytes")]
+    pub spool_max_bytes: usize,
+    #[serde(with = "value::duration")]
+    pub spool_max_age: Duration,
 }
 
 /// `[log]`

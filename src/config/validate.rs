@@ -108,6 +108,9 @@ fn edge(config: &Config, found: &mut Found) {
     if edge.max_in_flight == 0 {
         refuse(found, "edge.max_in_flight", "must be positive");
     }
+    if edge.spool_max_bytes < edge.body_limit {
+        refuse(found, "edge.spool_max_bytes", "must be at least edge.body_limit: one event must fit");
+    }
 }
 
 fn positive(config: &Config, found: &mut Found) {
@@ -122,6 +125,7 @@ fn positive(config: &Config, found: &mut Found) {
         ("retention.events", config.retention.events),
         ("edge.request_timeout", config.edge.request_timeout),
         ("edge.retell_tolerance", config.edge.retell_tolerance),
+        ("edge.spool_max_age", config.edge.spool_max_age),
     ];
     for (key, duration) in durations {
         if duration.is_zero() {

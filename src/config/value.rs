@@ -192,7 +192,7 @@ pub(super) mod durations {
     }
 }
 
-/// `4096`, `64KiB`, `1MiB`
+/// `4096`, `64KiB`, `1MiB`, `1GiB`
 pub(super) mod bytes {
     use super::{Deserialize, Deserializer, Serializer, as_text};
     use figment::value::Value;
@@ -207,22 +207,22 @@ pub(super) mod bytes {
             "" => Some(1),
             "KiB" => Some(1 << 10),
             "MiB" => Some(1 << 20),
+            "GiB" => Some(1 << 30),
             _ => None,
         };
         let size = text[..digits].parse::<usize>().ok().zip(factor).and_then(|(n, f)| n.checked_mul(f));
-        size.ok_or_else(|| D::Error::custom(format!("{text:?} is not a size; write 4096, 64KiB or 1MiB")))
+        size.ok_or_else(|| {
+            D::Error::custom(format!("{text:?} is not a size; write 4096, 64KiB, 1MiB or 1GiB"))
+        })
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` passes a reference")]
     pub(in super::super) fn serialize<S: Serializer>(size: &usize, serializer: S) -> Result<S::Ok, S::Error> {
-        match size {
-            size if *size > 0 && size.is_multiple_of(1 << 20) => {
-                serializer.serialize_str(&format!("{}MiB", size >> 20))
-            }
-            size if *size > 0 && size.is_multiple_of(1 << 10) => {
-                serializer.serialize_str(&format!("{}KiB", size >> 10))
-            }
-            size => serializer.serialize_str(&size.to_string()),
+        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let unit = units.into_iter().find(|(_, shift)| *size > 0 && size.is_multiple_of(1 << shift));
+        match unit {
+            Some((unit, shift)) => serializer.collect_str(&format_args!("{}{unit}", size >> shift)),
+            None => serializer.collect_str(size),
         }
     }
 }

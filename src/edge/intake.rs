@@ -4,7 +4,7 @@
 //! event. Either is the same when the same event comes again, and so it is told as a repeat.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
@@ -35,7 +35,7 @@ pub(super) struct Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
-    /// It is durably in the queue.
+    /// It is durably in the queue, or in the spool before it.
     Queued,
     /// There is nothing to do for it, and it went nowhere.
     Ignored,
@@ -122,29 +122,33 @@ impl<'a> Arrived<'a> {
     }
 }
 
-/// Puts the messages into the queue and waits until it has them for good.
+/// Puts the messages into the queue, or into the spool, and waits until they are there for good.
 ///
 /// # Errors
-/// 503 when that is not sure. Some may be in the queue all the same: their ids tell a repeat.
-pub(super) async fn publish(edge: &Edge, messages: Vec<Message>, deadline: Instant) -> Result<(), Problem> {
+/// 503 when that is not sure. Some may be there all the same: their ids tell a repeat.
+pub(super) async fn publish(
+    edge: &Arc<Edge>,
+    messages: Vec<Message>,
+    deadline: Instant,
+) -> Result<(), Problem> {
     if messages.is_empty() {
         return Ok(());
     }
-    let (count, publisher) = (messages.len(), edge.publisher.clone());
-    let publishing = edge.publishing.spawn(async move { publisher.publish(messages).await });
-    match timeout_at(deadline, publishing).await {
+    let (count, accepting) = (messages.len(), Arc::clone(edge));
+    let accepted = edge.publishing.spawn(async move { accepting.sink.accept(messages, deadline).await });
+    match timeout_at(deadline, accepted).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => {
-            tracing::warn!(%error, count, "the queue did not take what was posted");
-            Err(Problem::unavailable("the queue cannot take it at the moment; send it again"))
+            tracing::warn!(%error, count, "what was posted is not accepted");
+            Err(Problem::unavailable("it cannot be kept at the moment; send it again"))
         }
         Ok(Err(error)) => {
             tracing::error!(%error, count, "publishing broke off");
             Err(Problem::internal())
         }
         Err(_) => {
-            tracing::warn!(count, "the queue did not take what was posted within edge.request_timeout");
-            Err(Problem::unavailable("the queue did not confirm it in time; send it again"))
+            tracing::warn!(count, "what was posted was not accepted within edge.request_timeout");
+            Err(Problem::unavailable("it was not confirmed in time; send it again"))
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A request goes through four steps, each a file: who may post (`auth`, with `signature` and
 //! `tokens`), the bytes (`body`), what they are and the message that is made of them
-//! (`intake`), and the answer, which is given only once the queue has durably accepted the
-//! message. Whatever is refused is told as a problem document (`problem`).
+//! (`intake`), and the answer, which is given only once the message is durably accepted: by
+//! the queue or, while that is away, by the spool (`sink`, `forward`). Whatever is refused is told as a problem document (`problem`).
 //!
 //! A webhook with a right signature is never refused for its content: nobody would send it again.
 //! What cannot be read is queued all the same, and becomes a dead letter with a reason.
@@ -13,6 +13,8 @@
 mod problem;
 mod signature;
 mod tokens;
+mod sink;
+mod forward;
 mod state;
 mod auth;
 mod body;

@@ -14,11 +14,13 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::forward;
 use super::problem::Problem;
+use super::sink::Sink;
 use super::state::Edge;
 use super::{layers, routes};
 use crate::config::EdgeConfig;
-use crate::queue::Publisher;
+use crate::queue::{Publisher, QueueError};
 use crate::shutdown::Shutdown;
 
 /// How long answers may still take to be written once their deadline has passed.
@@ -35,31 +37,36 @@ pub enum EdgeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The file of the spool cannot be used.
+    #[error("edge.spool: {0}; give a path where this user may write, or \"\" to do without a spool")]
+    Spool(#[source] QueueError),
     /// The listening socket failed.
     #[error("the edge's listening socket failed: {0}")]
     Listen(#[from] std::io::Error),
 }
 
-/// All routes of the edge, for a server of one's own. `shutdown` makes it say that it is not ready.
+/// All routes of the edge, for a server of one's own, without the spool. `shutdown` makes it say
+/// that it is not ready.
 pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> Router {
-    routes(&Arc::new(Edge::new(config, publisher, shutdown)))
+    routes(&Arc::new(Edge::new(config, Sink::direct(publisher), shutdown)))
 }
 
 /// Serves the edge on `listener` until `shutdown` is cancelled. It does not wait for the broker:
-/// while that is away, events are answered 503 and `/health/ready` says so.
+/// while that is away, events go into the spool, and `/health/ready` says so.
 ///
 /// Stopping: no new connection is taken; requests in progress have `edge.request_timeout` to end,
-/// and so have publishes whose client hung up.
+/// and so have publishes whose client hung up. What is in the spool stays for the next start.
 ///
 /// # Errors
-/// When the tokens cannot be read at the start, or the socket fails.
+/// When the tokens cannot be read or the spool cannot be used at the start, or the socket fails.
 pub async fn serve(
     config: &EdgeConfig,
     publisher: Publisher,
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), EdgeError> {
-    let edge = Arc::new(Edge::new(config, publisher, shutdown.clone()));
+    let sink = Sink::open(config, publisher).await.map_err(EdgeError::Spool)?;
+    let edge = Arc::new(Edge::new(config, sink, shutdown.clone()));
     let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
     edge.tokens.refresh().await.map_err(unreadable)?;
     if config.allow_unsigned {
@@ -69,24 +76,28 @@ pub async fn serve(
     tracing::info!(%address, "the edge is listening");
     let server =
         axum::serve(listener, routes(&edge)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let time_is_up = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(config.request_timeout + LAST_WORDS).await;
+    let (stop, patience) = (shutdown.clone(), config.request_timeout + LAST_WORDS);
+    let time_is_up = async move {
+        stop.cancelled().await;
+        tokio::time::sleep(patience).await;
     };
-    tokio::pin!(time_is_up);
-    let ended_in_time = tokio::select! {
-        ended = server.into_future() => { ended?; true }
-        () = &mut time_is_up => false,
+    let (forwarding, until) = (Arc::clone(&edge), shutdown.child_token());
+    let stop_forwarding = until.clone();
+    let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &until).await });
+    let work = async {
+        let ended = server.into_future().await;
+        stop_forwarding.cancel();
+        edge.publishing.close();
+        edge.publishing.wait().await;
+        // It ends by itself, after the confirm that it waits for.
+        let _ended = forwarder.await;
+        ended
     };
-    edge.publishing.close();
-    let published_in_time = ended_in_time
-        && tokio::select! {
-            () = edge.publishing.wait() => true,
-            () = &mut time_is_up => false,
-        };
-    if !published_in_time {
-        tracing::warn!("some requests did not end in time and are given up");
+    tokio::select! {
+        ended = work => ended?,
+        () = time_is_up => tracing::warn!("some requests did not end in time and are given up"),
     }
+    edge.sink.close().await;
     tracing::info!("the edge has stopped");
     Ok(())
 }

@@ -42,11 +42,11 @@ pub(super) fn check(message: &Message) -> Result<(), PublishError> {
     let named = properties.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
     for (name, value) in named.chain(message.headers.keys().map(|key| ("name of a header", key))) {
         if value.len() > MAX_SHORT {
-            return Err(PublishError::Refused(format!("its {name} is longer than {MAX_SHORT} bytes")));
+            return Err(PublishError::Unfit(format!("its {name} is longer than {MAX_SHORT} bytes")));
         }
     }
     if header_bytes(&message.headers) > MAX_HEADERS {
-        return Err(PublishError::Refused(format!("its headers are larger than {MAX_HEADERS} bytes")));
+        return Err(PublishError::Unfit(format!("its headers are larger than {MAX_HEADERS} bytes")));
     }
     Ok(())
 }
@@ -222,9 +222,9 @@ mod tests {
     fn what_amqp_cannot_carry_is_refused() {
         let long = "k".repeat(256);
         let message = Message { routing_key: long, ..Message::default() };
-        assert!(matches!(check(&message), Err(PublishError::Refused(_))));
+        assert!(matches!(check(&message), Err(PublishError::Unfit(_))));
         let headers = BTreeMap::from([("x".to_owned(), "v".repeat(70_000))]);
-        assert!(matches!(check(&Message { headers, ..Message::default() }), Err(PublishError::Refused(_))));
+        assert!(matches!(check(&Message { headers, ..Message::default() }), Err(PublishError::Unfit(_))));
         assert_eq!(check(&Message::default()), Ok(()));
     }
 

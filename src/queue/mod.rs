@@ -20,6 +20,7 @@ use crate::config::QueueConfig;
 pub use amqp::topology;
 pub use batch::{Batch, Settled};
 pub use consumer::{Consumer, ConsumerHealth, Gathered};
+pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
 pub use error::{PublishError, QueueError};
 pub use message::{Delivery, Disposition, Message, header};
 
@@ -151,6 +152,11 @@ impl Publisher {
             PublisherKind::Amqp(publisher) => publisher.publish(messages).await,
             PublisherKind::Embedded(queue) => queue.publish(&messages).await,
         }
+    }
+
+    /// Whether the queue is a file on this machine, which is never away.
+    pub fn is_local(&self) -> bool {
+        matches!(self.0, PublisherKind::Embedded(_))
     }
 
     /// Whether a publish would find an open way now. Publishes nothing.

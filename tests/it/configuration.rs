@@ -168,6 +168,8 @@ fn impossible_values_are_refused() {
         ("edge.listen", "8080"),
         ("edge.listen", "localhost:99999"),
         ("edge.body_limit", "17MiB"),
+        ("edge.spool_max_bytes", "1000"),
+        ("edge.spool_max_age", "0s"),
         ("edge.max_in_flight", "0"),
         ("log.level", "verbose"),
         ("log.level", "info,hostmatch=loud"),

@@ -8,3 +8,5 @@ mod webhooks;
 mod batches;
 mod limits;
 mod logs;
+mod spool;
+mod spool_crashes;

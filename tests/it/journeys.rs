@@ -1,9 +1,10 @@
 //! Whole journeys: real processes of the real program, on real queues and databases, in good
-//! times (`way`) and bad ones (`load`, `outages`, `stopping`).
+//! times (`way`) and bad ones (`load`, `outages`, `spooled`, `stopping`).
 
 mod scenarios;
 mod way;
 mod stream;
 mod load;
 mod outages;
+mod spooled;
 mod stopping;

@@ -8,32 +8,37 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
+use crate::edge::sink::Depth;
 use crate::edge::state::Edge;
 
 /// The answer of both.
 #[derive(Serialize)]
 pub(in crate::edge) struct Health {
     status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    spool: Option<Depth>,
 }
 
 /// The process answers.
 pub(in crate::edge) async fn live() -> Json<Health> {
-    Json(Health { status: "live", reason: None })
+    Json(Health { status: "live", reasons: Vec::new(), spool: None })
 }
 
-/// What is posted now can be durably accepted; 503 with the reason when it cannot.
+/// 200 while what is posted now would be durably accepted: `degraded`, with the reasons, when that
+/// is not the usual way. A load balancer must go on sending then.
 pub(in crate::edge) async fn ready(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health>) {
-    let reason = if edge.shutdown.is_cancelled() {
-        Some("the edge is stopping")
-    } else if !edge.publisher.is_ready() {
-        Some("there is no way to the queue; the log says why")
-    } else {
-        None
-    };
-    match reason {
-        None => (StatusCode::OK, Json(Health { status: "ready", reason })),
-        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "not_ready", reason })),
+    let mut standing = edge.sink.standing();
+    if edge.shutdown.is_cancelled() {
+        standing.accepts = false;
+        standing.reasons.push("the edge is stopping".to_owned());
     }
+    let (code, status) = match (standing.accepts, standing.reasons.is_empty()) {
+        (true, true) => (StatusCode::OK, "ready"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+    };
+    let spool = standing.spool.filter(|_| status != "ready");
+    (code, Json(Health { status, reasons: standing.reasons, spool }))
 }

@@ -5,6 +5,8 @@ mod calcom;
 mod events;
 mod health;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 
@@ -20,7 +22,7 @@ pub(super) use retell::retell;
 
 /// Queues a webhook's one event and answers 200 with its receipt.
 async fn answer(
-    edge: &Edge,
+    edge: &Arc<Edge>,
     arrival: Arrival,
     bytes: usize,
     deadline: tokio::time::Instant,

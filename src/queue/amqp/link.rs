@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::problem::Problem;
+use super::problem::{Problem, code};
 use super::{Settings, topology};
 use crate::delay::Delays;
 
@@ -234,6 +234,8 @@ async fn live(
                     link.blocked.store(false, Ordering::Relaxed);
                     tracing::info!(role = role.name(), "the broker takes messages again");
                 }
+                // A message that the broker finds too large costs its channel: the publisher is told.
+                Some(Event::Error(error)) if matches!(role, Role::Publish) && code(&error) == Some(406) => {}
                 Some(Event::Error(error)) => break Problem::of(&error, settings),
                 Some(_) => {}
                 None => break Problem::passing("the connection ended"),

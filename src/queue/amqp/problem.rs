@@ -65,6 +65,9 @@ fn precondition(said: &str) -> String {
     if said.contains("invalid arg") {
         return "the broker does not know this argument: hostmatch needs RabbitMQ 3.10 or newer".to_owned();
     }
+    if said.contains("message size") {
+        return "raise the broker's max_message_size".to_owned();
+    }
     let quoted: Vec<&str> = said.split('\'').skip(1).step_by(2).collect();
     match quoted.as_slice() {
         [argument, queue, ..] if said.contains("inequivalent arg") => format!(

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -98,7 +98,7 @@ impl Publishing {
         let problem = Problem::of(error, &self.settings);
         match code(error) {
             // 406 on a publish: larger than the broker's max_message_size.
-            Some(406) => PublishError::Refused(problem.text),
+            Some(406) => PublishError::Unfit(problem.text),
             // The exchange is gone: a new connection makes it again.
             Some(404) => {
                 link.give_up();
@@ -139,7 +139,10 @@ async fn publish_and_confirm(
     for (target, message) in group {
         let (exchange, key) = (wire::short(&target.exchange), wire::short(&target.routing_key));
         let properties = wire::properties(message);
-        confirms.push(channel.basic_publish(exchange, key, mandatory, &message.body, properties).await?);
+        match channel.basic_publish(exchange, key, mandatory, &message.body, properties).await {
+            Ok(confirm) => confirms.push(confirm),
+            Err(error) => return Err(cause(error, confirms).await),
+        }
     }
     let mut results = Vec::with_capacity(group.len());
     let mut unroutable = Vec::new();
@@ -168,6 +171,18 @@ async fn publish_and_confirm(
         }
     }
     Ok((results, !unroutable.is_empty()))
+}
+
+/// Why a channel takes no more: the broker tells it to those that wait for a confirm.
+async fn cause(error: lapin::Error, confirms: Vec<PublisherConfirm>) -> lapin::Error {
+    for confirm in confirms {
+        if let Err(cause) = confirm.await
+            && code(&cause).is_some()
+        {
+            return cause;
+        }
+    }
+    error
 }
 
 /// Publishes to the exchange of events.

@@ -67,12 +67,17 @@ impl Turn<'_> {
 }
 
 impl File {
-    /// Opens `sqlite://path`, and makes file and schema when they are not there.
+    /// Opens `sqlite://path`.
     pub(super) async fn open(url: &str) -> Result<Self, QueueError> {
         let path = url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default().to_owned();
         if path.is_empty() || path.contains(":memory:") {
             return Err(QueueError::Url("queue.url must name a file: sqlite://path".to_owned()));
         }
+        Self::at(path).await
+    }
+
+    /// Opens the file at `path`, and makes file and schema when they are not there.
+    pub(super) async fn at(path: String) -> Result<Self, QueueError> {
         let mut options = ConnectOptions::new("sqlite://queue");
         // sqlx would log statements, slow ones even at the level warn.
         options.max_connections(4).sqlx_logging(false);
@@ -85,9 +90,7 @@ impl File {
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(BUSY_TIMEOUT)
         });
-        let connection = patiently(async || Database::connect(options.clone()).await)
-            .await
-            .map_err(|error| problem(&path, &error))?;
+        let connection = connect(options).await.map_err(|error| problem(&path, &error))?;
         let file = Self { path, connection, writers: Mutex::new(()) };
         file.recognise().await?;
         Ok(file)
@@ -159,11 +162,11 @@ async fn number(turn: &Turn<'_>, sql: &str) -> Result<i64, DbErr> {
 }
 
 /// Tries again while another process has the file for itself.
-async fn patiently<T>(work: impl AsyncFn() -> Result<T, DbErr>) -> Result<T, DbErr> {
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     let until = Instant::now() + BUSY_LIMIT;
     let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
     loop {
-        match work().await {
+        match Database::connect(options.clone()).await {
             Err(error) if is_busy(&error) && Instant::now() < until => sleep(delays.next()).await,
             done => return done,
         }

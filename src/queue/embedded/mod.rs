@@ -8,6 +8,7 @@ mod file;
 mod rows;
 mod lease;
 mod consumer;
+mod spool;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::config::QueueConfig;
 
 pub(super) use self::consumer::EmbeddedConsumer;
 pub(super) use self::lease::EmbeddedHold;
+pub use self::spool::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
 
 #[derive(Clone)]
 pub(super) struct Embedded(Arc<Inner>);

@@ -101,6 +101,16 @@ pub(super) async fn take(
     }
 }
 
+/// The first messages of the work queue, up to the limits, whoever had leased them: for a file with
+/// only one owner.
+pub(super) async fn head(
+    db: &impl ConnectionTrait,
+    limits: BatchLimits,
+) -> Result<Vec<(i64, Delivery)>, DbErr> {
+    let (chosen, _) = choose(db, Source::Bookings, limits, i64::MAX, i64::MAX).await?;
+    load(db, &chosen).await
+}
+
 /// Ids to hand out, and ids that were handed out too often.
 async fn choose(
     db: &impl ConnectionTrait,
@@ -201,6 +211,18 @@ pub(super) async fn to_the_dead(
     let sql = "UPDATE messages SET queue = 'dead', headers = ?, due_ms = 0, deliveries = 0, redelivered = 0, \
                lease = NULL, leased_until_ms = NULL WHERE id = ?";
     db.execute_raw(statement(sql, [as_json(headers)?.into(), id.into()])).await.map(|_| ())
+}
+
+/// Out of the line, as they are.
+pub(super) async fn set_aside(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), DbErr> {
+    let sql = "UPDATE messages SET queue = 'dead' WHERE id IN (SELECT value FROM json_each(?))";
+    db.execute_raw(statement(sql, [as_json(&ids)?.into()])).await.map(|_| ())
+}
+
+/// When the first message of the work queue came, in ms since 1970.
+pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
+    let sql = format!("SELECT rank_ms FROM messages WHERE queue = 'bookings' {IN_ORDER} LIMIT 1");
+    db.query_one_raw(statement(&sql, [])).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 
 /// Ends leases. Asked for (`counted` false), it is as if the delivery had not been.

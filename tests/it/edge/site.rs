@@ -22,6 +22,7 @@ pub(super) const RETELL_KEY: &str = "key_nord";
 pub(super) const RETELL: &str = "/api/retell/webhook";
 pub(super) const CALCOM: &str = "/webhooks/calcom";
 pub(super) const EVENTS: &str = "/v1/events";
+pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 1 << 20 };
 
 /// An edge on a port of its own, with an embedded queue in a directory of its own.
 pub(super) struct Site {
@@ -45,11 +46,19 @@ impl Site {
     }
 
     pub(super) async fn on(dir: TempDir, queue_url: &str, change: impl FnOnce(&mut EdgeConfig)) -> Self {
+        Self::in_front_of(dir, &queue_config(queue_url), change).await
+    }
+
+    pub(super) async fn in_front_of(
+        dir: TempDir,
+        queue: &QueueConfig,
+        change: impl FnOnce(&mut EdgeConfig),
+    ) -> Self {
         let tokens_file = dir.path().join("tokens");
         std::fs::write(&tokens_file, token_line(TOKEN)).unwrap();
         let mut config = edge_config(tokens_file);
         change(&mut config);
-        let queue = Queue::open(&queue_config(queue_url)).await.unwrap();
+        let queue = Queue::open(queue).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, publisher) = (Shutdown::new(), queue.publisher());
@@ -78,7 +87,7 @@ impl Site {
 
     /// Everything that is in the queue; it is empty afterwards.
     pub(super) async fn take(&self) -> Vec<Message> {
-        let mut consumer = self.queue.consumer(Source::Bookings, BatchLimits { size: 100, bytes: 1 << 20 });
+        let mut consumer = self.queue.consumer(Source::Bookings, LIMITS);
         let (never, idle) = (Shutdown::new(), Some(Duration::ZERO));
         let mut messages = Vec::new();
         while let Gathered::Batch(batch) = consumer.next_batch(&never, idle).await.unwrap() {
@@ -126,6 +135,9 @@ pub(super) fn edge_config(tokens_file: PathBuf) -> EdgeConfig {
         gateway_secrets: vec![Secret::new(GATEWAY_SECRET)],
         gateway_secrets_file: PathBuf::new(),
         tokens_file,
+        spool: PathBuf::new(),
+        spool_max_bytes: 1 << 20,
+        spool_max_age: Duration::from_secs(3600),
     }
 }
 

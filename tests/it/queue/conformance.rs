@@ -200,9 +200,9 @@ async fn waiting_ends_on_shutdown_and_when_idle(rig: &Rig) {
 async fn a_message_that_breaks_a_limit_is_refused(rig: &Rig) {
     let publisher = rig.queue.publisher();
     let long = Message { message_id: Some("m".repeat(300)), ..message("x") };
-    assert!(matches!(publisher.publish(vec![long]).await, Err(PublishError::Refused(_))));
+    assert!(matches!(publisher.publish(vec![long]).await, Err(PublishError::Unfit(_))));
     let heavy = Message { headers: headers(&[("x-heavy", &"h".repeat(100_000))]), ..message("x") };
-    assert!(matches!(publisher.publish(vec![heavy]).await, Err(PublishError::Refused(_))));
+    assert!(matches!(publisher.publish(vec![heavy]).await, Err(PublishError::Unfit(_))));
     rig.publish(&["fine"]).await;
     assert_eq!(drain(&mut rig.work(), 1).await, ["fine"]);
 }

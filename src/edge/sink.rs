@@ -1,0 +1,164 @@
+//! Where events go from here: straight to the queue, or by way of the spool.
+//!
+//! While anything waits in the spool, new events queue behind it, so that they arrive in the order
+//! in which they were accepted. That is the circuit breaker as well: the first event that is not
+//! confirmed goes into the spool, and nobody after it waits for the broker; `forward` does that,
+//! until the spool is empty.
+
+use serde::Serialize;
+use tokio::sync::RwLock;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::EdgeConfig;
+use crate::queue::{Message, PublishError, Publisher, QueueError, Spool, SpoolError, SpoolLimits};
+
+/// The way to the queue.
+pub(super) struct Sink {
+    pub(super) publisher: Publisher,
+    /// None where none is configured, and where the queue is a local file itself.
+    pub(super) spool: Option<Spool>,
+    /// Shared by those that choose the way, or go into the spool; taken alone to forward the last
+    /// ones. Without it the spool of an edge under load would never be found empty.
+    pub(super) gate: RwLock<()>,
+}
+
+/// Why events were not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The queue did not take them, and there is no spool.
+    #[error(transparent)]
+    Queue(#[from] PublishError),
+    /// Neither did the spool.
+    #[error("the queue did not confirm, and: {0}")]
+    Spool(#[from] SpoolError),
+}
+
+/// Whether events are accepted, and what is not as it should be.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    pub(super) accepts: bool,
+    pub(super) reasons: Vec<String>,
+    pub(super) spool: Option<Depth>,
+}
+
+/// How much is in the spool.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Depth {
+    messages: u64,
+    bytes: u64,
+    oldest_seconds: u64,
+    set_aside: u64,
+}
+
+impl Sink {
+    /// Only the queue.
+    pub(super) fn direct(publisher: Publisher) -> Self {
+        Self { publisher, spool: None, gate: RwLock::default() }
+    }
+
+    /// With the spool that is configured, if the queue is one that can be away.
+    ///
+    /// # Errors
+    /// When the spool's file cannot be used.
+    pub(super) async fn open(config: &EdgeConfig, publisher: Publisher) -> Result<Self, QueueError> {
+        if config.spool.as_os_str().is_empty() || publisher.is_local() {
+            return Ok(Self::direct(publisher));
+        }
+        let max_bytes = u64::try_from(config.spool_max_bytes).unwrap_or(u64::MAX);
+        let limits = SpoolLimits { max_bytes, max_age: config.spool_max_age };
+        let spool = Spool::open(config.spool.clone(), limits).await?;
+        Ok(Self { publisher, spool: Some(spool), gate: RwLock::default() })
+    }
+
+    /// Returns when the messages are durably accepted: by the queue, or on the disk.
+    ///
+    /// # Errors
+    /// When that is not sure. Some may be accepted all the same.
+    pub(super) async fn accept(&self, messages: Vec<Message>, deadline: Instant) -> Result<(), Refusal> {
+        let Some(spool) = &self.spool else { return Ok(self.publisher.publish(messages).await?) };
+        let entry = self.gate.read().await;
+        if spool.is_empty() && self.publisher.is_ready() {
+            drop(entry);
+            match timeout_at(half_way(deadline), self.publisher.publish(messages.clone())).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error @ PublishError::Unfit(_))) => return Err(error.into()),
+                Ok(Err(error)) => tracing::warn!(%error, "not confirmed; it goes into the spool"),
+                Err(_) => tracing::warn!("not confirmed in time; it goes into the spool"),
+            }
+            let _entry = self.gate.read().await;
+            return Ok(spool.append(messages).await?);
+        }
+        match spool.append(messages.clone()).await {
+            // Out of order is better than refused: nobody sends a refused webhook again.
+            Err(SpoolError::Full { .. } | SpoolError::Old | SpoolError::File(_))
+                if self.publisher.is_ready() =>
+            {
+                drop(entry);
+                Ok(self.publisher.publish(messages).await?)
+            }
+            appended => Ok(appended?),
+        }
+    }
+
+    /// How it stands. Publishes nothing.
+    pub(super) fn standing(&self) -> Standing {
+        let mut standing = Standing { accepts: self.publisher.is_ready(), ..Standing::default() };
+        if !standing.accepts {
+            standing.reasons.push("there is no way to the queue; the log says why".to_owned());
+        }
+        let Some(spool) = &self.spool else { return standing };
+        let level = spool.level();
+        if level.messages > 0 {
+            standing.reasons.push("events wait in the spool".to_owned());
+        }
+        if level.set_aside > 0 {
+            let reason = "events are set aside in the spool that the broker does not take; the log says why";
+            standing.reasons.push(reason.to_owned());
+        }
+        match spool.refusal() {
+            Some(refusal) => standing.reasons.push(refusal.to_string()),
+            None => {
+                standing.accepts = true;
+                standing.reasons.extend(nearly_full(spool));
+            }
+        }
+        standing.spool = Some(Depth {
+            messages: level.messages,
+            bytes: level.bytes,
+            oldest_seconds: level.age().as_secs(),
+            set_aside: level.set_aside,
+        });
+        standing
+    }
+
+    /// Closes the spool. What is in it stays for the next start.
+    pub(super) async fn close(&self) {
+        let Some(spool) = &self.spool else { return };
+        spool.close().await;
+        let level = spool.level();
+        if level.messages + level.set_aside > 0 {
+            tracing::warn!(
+                messages = level.messages,
+                set_aside = level.set_aside,
+                "events are left in the spool; they are forwarded when the edge runs again"
+            );
+        }
+    }
+}
+
+/// From 80 % of a bound on: which one, and what to do.
+pub(super) fn nearly_full(spool: &Spool) -> Option<String> {
+    let (level, limits) = (spool.level(), spool.limits());
+    if level.bytes >= limits.max_bytes / 5 * 4 {
+        let (bytes, most) = (level.bytes, limits.max_bytes);
+        return Some(format!("the spool has {bytes} of {most} bytes (edge.spool_max_bytes)"));
+    }
+    let old = level.age() >= limits.max_age / 5 * 4;
+    old.then(|| "the oldest event in the spool nears edge.spool_max_age".to_owned())
+}
+
+/// What the broker does not confirm until then has half of the time left for the spool.
+fn half_way(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
+}

@@ -1,0 +1,315 @@
+//! While the broker does not confirm, the edge goes on accepting: order, bounds, and what the
+//! health route says.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hostmatch::config::{EdgeConfig, QueueConfig};
+use hostmatch::edge::EdgeError;
+use hostmatch::queue::{Consumer, Disposition, Gathered, Queue, Source};
+use hostmatch::shutdown::Shutdown;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::site::*;
+use crate::support::broker::Broker;
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::traces::Traces;
+use crate::support::{amqp_url, eventually, unique};
+
+/// Long enough for a slow machine; nobody waits this long when all is well.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An edge with a spool, and a broker that can be taken away from it.
+struct Rig {
+    site: Site,
+    proxy: Proxy,
+    received: Received,
+    _traces: Traces,
+}
+
+impl Rig {
+    /// Connected.
+    async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
+        Self::on(&amqp_url(), change).await
+    }
+
+    async fn on(broker: &str, change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
+        let proxy = Proxy::start(&Proxy::target(broker)).await;
+        let mut behind = queue_config(broker);
+        behind.prefix = unique("test");
+        behind.connect_timeout = Duration::from_secs(10);
+        behind.confirm_timeout = Duration::from_secs(2);
+        let mut queue = behind.clone();
+        queue.url = hostmatch::config::Secret::new(proxy.url(broker));
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, tokens) = (dir.path().join("spool.db"), dir.path().join("tokens"));
+        let mut edge = EdgeConfig { spool, allow_unsigned: true, ..edge_config(tokens) };
+        change(&mut edge, &mut queue);
+        let site = Site::in_front_of(dir, &queue, |config| *config = edge).await;
+        let received = Received::of(&behind).await;
+        let rig = Self { site, proxy, received, _traces: Traces::Broker(behind) };
+        rig.until("ready").await;
+        rig
+    }
+
+    /// The broker is gone, and the edge has noticed.
+    async fn take_away(&self) {
+        self.proxy.set(Mode::Refuse);
+        self.proxy.cut();
+        eventually("the edge has noticed", PATIENCE, async || {
+            (self.ready().await.1["status"] != "ready").then_some(())
+        })
+        .await;
+    }
+
+    async fn post(&self, id: &str) -> StatusCode {
+        self.site.post(RETELL, &[], event(id)).await.status()
+    }
+
+    async fn accepted(&self, id: &str) {
+        assert_eq!(answer(self.site.post(RETELL, &[], event(id)).await).await["status"], "queued", "{id}");
+    }
+
+    async fn ready(&self) -> (StatusCode, Value) {
+        let response = self.site.get("/health/ready").await;
+        (response.status(), response.json().await.unwrap())
+    }
+
+    async fn until(&self, status: &str) {
+        eventually(&format!("the edge is {status}"), PATIENCE, async || {
+            (self.ready().await.1["status"] == status).then_some(())
+        })
+        .await;
+    }
+
+    async fn close(self) {
+        self.received.queue.close().await;
+        self.site.close().await;
+    }
+}
+
+/// A smallest event of this id.
+pub(super) fn event(id: &str) -> String {
+    json!({ "event": "appointment.created", "event_id": id, "calcom_booking": { "uid": "uid-1", "hosts": [] } })
+        .to_string()
+}
+
+/// What came out of the queue, in order, by event id.
+pub(super) struct Received {
+    pub(super) queue: Queue,
+    consumer: Consumer,
+    pub(super) ids: Vec<String>,
+}
+
+impl Received {
+    pub(super) async fn of(config: &QueueConfig) -> Self {
+        let queue = Queue::open(config).await.unwrap();
+        let consumer = queue.consumer(Source::Bookings, LIMITS);
+        Self { queue, consumer, ids: Vec::new() }
+    }
+
+    /// Takes until all of these have come.
+    pub(super) async fn until_all(&mut self, ids: &[String]) {
+        let mut missing: BTreeSet<String> = ids.iter().cloned().collect();
+        self.ids.iter().for_each(|id| {
+            missing.remove(id);
+        });
+        while !missing.is_empty() {
+            let gathered = self.consumer.next_batch(&Shutdown::new(), Some(PATIENCE)).await.unwrap();
+            let Gathered::Batch(batch) = gathered else {
+                panic!("{} of {} never came: {missing:?}", missing.len(), ids.len())
+            };
+            for delivery in batch.deliveries() {
+                let id = delivery.message.message_id.clone().unwrap();
+                missing.remove(&id);
+                self.ids.push(id);
+            }
+            let acks = vec![Disposition::Ack; batch.deliveries().len()];
+            batch.settle(acks).await.unwrap();
+        }
+    }
+
+    /// In the order of their first coming: what is repeated after an unsure confirm changes nothing.
+    pub(super) fn first_comings(&self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        self.ids.iter().filter(|id| seen.insert(id.as_str())).cloned().collect()
+    }
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("e{n}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_changes_nothing_in_the_order_of_events() {
+    let mut rig = Rig::open(|_, _| {}).await;
+    let next = std::cell::Cell::new(0);
+    let more = async |rig: &Rig, many: usize| {
+        for _ in 0..many {
+            rig.accepted(&format!("e{}", next.get())).await;
+            next.set(next.get() + 1);
+        }
+    };
+    more(&rig, 10).await;
+    rig.take_away().await;
+    more(&rig, 40).await;
+    let (status, body) = rig.ready().await;
+    assert_eq!((status, &body["status"]), (StatusCode::OK, &json!("degraded")), "{body}");
+    assert_eq!(body["spool"]["messages"], 40, "{body}");
+    assert!(body["spool"]["bytes"].as_u64().unwrap() > 40 * 512, "{body}");
+    assert_eq!(body["reasons"].as_array().unwrap().len(), 2, "{body}");
+    rig.proxy.set(Mode::Pass);
+    // All the way through the reconnecting and the draining.
+    while rig.ready().await.1["status"] != "ready" {
+        more(&rig, 5).await;
+        assert!(next.get() < 100_000, "never ready again");
+    }
+    more(&rig, 10).await;
+    let count = next.get();
+    assert_eq!(rig.ready().await, (StatusCode::OK, json!({ "status": "ready" })));
+    rig.received.until_all(&numbered(count)).await;
+    assert_eq!(rig.received.first_comings(), numbered(count));
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_silent_is_waited_for_once_and_not_by_every_request() {
+    let mut rig = Rig::open(|_, queue| queue.confirm_timeout = Duration::from_secs(4)).await;
+    rig.proxy.set(Mode::StallUpstream);
+    let ids = numbered(60);
+    // Nobody knows yet: these wait for their confirms together.
+    let together = ids[..10].iter().map(|id| rig.accepted(id));
+    futures_util::future::join_all(together).await;
+    let others = async {
+        for id in &ids[10..] {
+            rig.accepted(id).await;
+        }
+    };
+    // One confirm timeout each would be twice as long.
+    tokio::time::timeout(Duration::from_secs(100), others).await.expect("each waits for the silent broker");
+    assert_eq!(rig.ready().await.1["status"], "degraded");
+    rig.proxy.set(Mode::Pass);
+    rig.until("ready").await;
+    rig.received.until_all(&ids).await;
+    assert_eq!(rig.received.first_comings()[10..], ids[10..]);
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_its_size_the_spool_refuses_and_keeps_what_it_has() {
+    let mut rig = Rig::open(|edge, _| edge.spool_max_bytes = 20_000).await;
+    rig.take_away().await;
+    let (mut accepted, mut warned) = (Vec::new(), false);
+    let refused = loop {
+        let id = format!("e{}", accepted.len());
+        let response = rig.site.post(RETELL, &[], event(&id)).await;
+        if response.status() != StatusCode::OK {
+            break response;
+        }
+        accepted.push(id);
+        let (status, body) = rig.ready().await;
+        let near = body["spool"]["bytes"].as_u64().unwrap() >= 16_000;
+        let reason = body["reasons"].to_string().contains("edge.spool_max_bytes");
+        assert_eq!(reason, near, "the alarm is raised from 80 % on: {body}");
+        warned |= near && status == StatusCode::OK;
+    };
+    assert!(warned, "it was ready while the alarm was on");
+    assert!((20..40).contains(&accepted.len()), "{}", accepted.len());
+    assert_eq!(refused.headers()["retry-after"], "5");
+    assert_eq!(problem(refused).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let (status, body) = rig.ready().await;
+    assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("not_ready")), "{body}");
+    assert_eq!(rig.site.get("/health/live").await.status(), StatusCode::OK);
+
+    rig.proxy.set(Mode::Pass);
+    rig.until("ready").await;
+    accepted.push("afterwards".to_owned());
+    rig.accepted("afterwards").await;
+    rig.received.until_all(&accepted).await;
+    assert_eq!(rig.received.ids, accepted, "and nothing that was refused");
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn past_its_age_the_spool_refuses_and_still_forwards_what_it_has() {
+    let mut rig = Rig::open(|edge, _| edge.spool_max_age = Duration::from_millis(1500)).await;
+    rig.take_away().await;
+    rig.accepted("old").await;
+    eventually("nothing more is accepted", PATIENCE, async || {
+        (rig.ready().await.0 == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    assert_eq!(rig.post("refused").await, StatusCode::SERVICE_UNAVAILABLE);
+    let reasons = rig.ready().await.1["reasons"].to_string();
+    assert!(reasons.contains("edge.spool_max_age"), "{reasons}");
+    rig.proxy.set(Mode::Pass);
+    rig.until("ready").await;
+    rig.accepted("new").await;
+    let ids = ["old", "new"].map(str::to_owned);
+    rig.received.until_all(&ids).await;
+    assert_eq!(rig.received.ids, ids);
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_without_memory_and_one_that_finds_an_event_too_large_lose_nothing() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    broker.run().await;
+    let mut rig = Rig::on(&broker.url(), |_, _| {}).await;
+    broker.control(&["set_vm_memory_high_watermark", "0"]).await;
+    let mut ids = numbered(30);
+    for id in &ids {
+        rig.accepted(id).await;
+    }
+    assert_eq!(rig.ready().await.1["status"], "degraded");
+    // Two that it will never take, in the middle: nobody waits behind them.
+    for id in ["large-1", "large-2"] {
+        let large = event(id).replace("uid-1", &"x".repeat(3000));
+        assert_eq!(rig.site.post(RETELL, &[], large).await.status(), StatusCode::OK);
+    }
+    for n in 30..60 {
+        ids.push(format!("e{n}"));
+        rig.accepted(&ids[n]).await;
+    }
+    broker.control(&["eval", "application:set_env(rabbit, max_message_size, 2000)."]).await;
+    broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
+    rig.received.until_all(&ids).await;
+    assert_eq!(rig.received.first_comings(), ids);
+    let set_aside = async || {
+        let (status, body) = rig.ready().await;
+        (status == StatusCode::OK && body["spool"]["messages"] == 0 && body["spool"]["set_aside"] == 2)
+            .then_some(())
+    };
+    eventually("both are set aside, and told of", PATIENCE, set_aside).await;
+    rig.close().await;
+}
+
+async fn refused_at_start(dir: TempDir, spool: PathBuf) -> (String, TempDir) {
+    let site = Site::on(dir, "amqp://guest@127.0.0.1:1", |config| config.spool = spool).await;
+    let error = site.server.await.unwrap().unwrap_err();
+    assert!(matches!(error, EdgeError::Spool(_)), "{error}");
+    (error.to_string(), site.dir)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_that_cannot_be_used_is_refused_at_the_start_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("no/such/directory/spool.db");
+    let (error, dir) = refused_at_start(dir, missing).await;
+    assert!(error.starts_with("edge.spool: ") && error.contains("no/such/directory"), "{error}");
+
+    let letter = dir.path().join("letter.txt");
+    std::fs::write(&letter, "this is a letter to my grandmother, and quite long enough. ".repeat(40))
+        .unwrap();
+    let (error, _dir) = refused_at_start(dir, letter).await;
+    assert!(error.contains("not a SQLite file"), "{error}");
+
+    let rig = Rig::open(|_, _| {}).await;
+    let spool = rig.site.dir.path().join("spool.db");
+    let (error, _dir) = refused_at_start(tempfile::tempdir().unwrap(), spool).await;
+    assert!(error.contains("another edge uses it"), "{error}");
+    rig.close().await;
+}

@@ -1,0 +1,245 @@
+//! The edge dies, or its disk is full, while events go through the spool: whatever was answered
+//! 200 comes out of the queue.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hostmatch::config::{QueueConfig, Secret};
+use reqwest::StatusCode;
+use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::site::{RETELL, queue_config};
+use super::spool::{PATIENCE, Received, event};
+use crate::program::command;
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::traces::Traces;
+use crate::support::{Process, amqp_url, eventually, unique};
+
+const SENDERS: usize = 16;
+
+/// The real program, as a process that may be killed, and a broker that can be taken away from it.
+struct Crashing {
+    proxy: Proxy,
+    behind: QueueConfig,
+    client: reqwest::Client,
+    home: TempDir,
+    _traces: Traces,
+}
+
+impl Crashing {
+    /// The broker is away.
+    async fn open() -> Self {
+        let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
+        proxy.set(Mode::Refuse);
+        let mut behind = queue_config(&amqp_url());
+        behind.prefix = unique("test");
+        behind.connect_timeout = Duration::from_secs(10);
+        let traces = Traces::Broker(behind.clone());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { proxy, behind, client, home: tempfile::tempdir().unwrap(), _traces: traces }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = command(&["serve", "edge", "--listen", "127.0.0.1:0"]);
+        let url = Secret::new(self.proxy.url(&amqp_url()));
+        command
+            .env("HOSTMATCH_QUEUE__URL", url.expose())
+            .env("HOSTMATCH_QUEUE__PREFIX", &self.behind.prefix)
+            .env("HOSTMATCH_QUEUE__RETRY_DELAYS", "1s")
+            .env("HOSTMATCH_EDGE__ALLOW_UNSIGNED", "true")
+            .env("HOSTMATCH_LOG__FORMAT", "json")
+            .current_dir(self.home.path());
+        command
+    }
+
+    async fn start(&self) -> (Process, String) {
+        self.run(self.command()).await
+    }
+
+    async fn run(&self, command: Command) -> (Process, String) {
+        let mut edge = Process::start(command, self.home.path(), &unique("edge"));
+        let line = edge.says("the edge is listening").await;
+        (edge, format!("http://{}", line["address"].as_str().unwrap()))
+    }
+
+    /// 200, or not: also when the edge is gone.
+    async fn is_accepted(&self, base: &str, body: String) -> bool {
+        let sent = self.client.post(format!("{base}{RETELL}")).body(body).send().await;
+        sent.is_ok_and(|response| response.status() == StatusCode::OK)
+    }
+
+    /// Posts from many senders, each in the order of its own numbers, until one is not accepted or
+    /// it has sent `each`. Gives what was accepted.
+    async fn send(&self, base: &str, round: usize, each: usize, accepted: &Mutex<Vec<String>>) {
+        let sender = async |sender: usize| {
+            for n in 0..each {
+                let id = format!("{round}.{sender}.{n}");
+                if !self.is_accepted(base, event(&id)).await {
+                    return;
+                }
+                accepted.lock().unwrap().push(id);
+            }
+        };
+        futures_util::future::join_all((0..SENDERS).map(sender)).await;
+    }
+
+    fn spool(&self) -> std::path::PathBuf {
+        self.home.path().join("hostmatch-spool.db")
+    }
+
+    async fn received(&self, accepted: &[String]) -> Received {
+        let mut received = Received::of(&self.behind).await;
+        received.until_all(accepted).await;
+        received
+    }
+}
+
+/// How many messages are in a spool that nobody has open.
+async fn left_in(spool: &Path) -> i64 {
+    let database = Database::connect(format!("sqlite://{}", spool.display())).await.unwrap();
+    let query = Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM messages");
+    let row = database.query_one_raw(query).await.unwrap().unwrap();
+    database.close().await.unwrap();
+    row.try_get_by_index(0).unwrap()
+}
+
+/// Of each sender, in each round, the events came in the order in which it sent them.
+fn assert_ordered(received: &Received) {
+    let mut last = std::collections::BTreeMap::new();
+    for id in received.first_comings() {
+        let (sender, n) = id.rsplit_once('.').unwrap();
+        let n: usize = n.parse().unwrap();
+        let before = last.insert(sender.to_owned(), n);
+        assert!(before < Some(n), "{id} came after {before:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_it_spools_the_edge_loses_nothing_that_it_has_accepted() {
+    let rig = Crashing::open().await;
+    let accepted = Mutex::new(Vec::new());
+    for round in 1..=4 {
+        let (mut edge, base) = rig.start().await;
+        let kill = async {
+            eventually("some are accepted", PATIENCE, async || {
+                (accepted.lock().unwrap().len() >= round * 150).then_some(())
+            })
+            .await;
+            edge.kill().await;
+        };
+        tokio::join!(rig.send(&base, round, usize::MAX, &accepted), kill);
+    }
+    let accepted = accepted.into_inner().unwrap();
+    rig.proxy.set(Mode::Pass);
+    let (mut edge, _) = rig.start().await;
+    let left = edge.says("forwarding what was left in the spool").await;
+    assert!(left["messages"].as_u64().unwrap() >= accepted.len() as u64, "{left}");
+    assert_ordered(&rig.received(&accepted).await);
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    assert_eq!(left_in(&rig.spool()).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_it_forwards_the_edge_forwards_the_rest_when_it_runs_again() {
+    let rig = Crashing::open().await;
+    let accepted = Mutex::new(Vec::new());
+    let queue = hostmatch::queue::Queue::open(&rig.behind).await.unwrap();
+    let depth = async || queue.depth().await.unwrap().ready;
+    let mut caught = 0;
+    // Where the machine is quick, it may be through before it is killed: then once more.
+    for round in 1..=8 {
+        rig.proxy.set(Mode::Refuse);
+        let (mut edge, base) = rig.start().await;
+        rig.send(&base, round, 100, &accepted).await;
+        let before = depth().await;
+        rig.proxy.set(Mode::Pass);
+        eventually("some are forwarded", PATIENCE, async || (depth().await > before).then_some(())).await;
+        edge.kill().await;
+        let left = left_in(&rig.spool()).await;
+        if left > 0 && depth().await > before {
+            caught += 1;
+            break;
+        }
+    }
+    assert_eq!(caught, 1, "it was never caught in the middle");
+    let (mut edge, _) = rig.start().await;
+    edge.says("the spool is empty: events go straight to the queue again").await;
+    let accepted = accepted.into_inner().unwrap();
+    assert_ordered(&rig.received(&accepted).await);
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    assert_eq!(left_in(&rig.spool()).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asked_to_stop_the_edge_says_what_is_left_and_forwards_it_the_next_time() {
+    let rig = Crashing::open().await;
+    let accepted = Mutex::new(Vec::new());
+    let (mut edge, base) = rig.start().await;
+    rig.send(&base, 1, 3, &accepted).await;
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    let left = "events are left in the spool; they are forwarded when the edge runs again";
+    assert_eq!(edge.said(left)[0]["messages"], 3 * SENDERS, "{}", edge.stderr());
+
+    rig.proxy.set(Mode::Pass);
+    let (mut edge, _) = rig.start().await;
+    let mut accepted = accepted.into_inner().unwrap();
+    let mut received = rig.received(&accepted).await;
+    assert_ordered(&received);
+    edge.says("the spool is empty: events go straight to the queue again").await;
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    assert!(edge.said(left).is_empty());
+    received.ids.sort();
+    accepted.sort();
+    assert_eq!(received.ids, accepted, "each of them once");
+}
+
+/// `ulimit` of this process alone; the signal that goes with it is one that SQLite does not expect.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_events_are_refused_until_there_is_room() {
+    let rig = Crashing::open().await;
+    let edge = rig.command();
+    let mut limited = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -S -f 2048; exec \"$@\"";
+    limited.args(["-c", script, "sh"]).arg(edge.get_program()).args(edge.get_args());
+    limited.current_dir(rig.home.path()).env_clear();
+    limited.envs(edge.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
+    let (mut edge, base) = rig.run(limited).await;
+
+    let body = |id: &str| event(id).replace("uid-1", &"x".repeat(30_000));
+    let mut accepted = Vec::new();
+    loop {
+        let id = format!("1.1.{}", accepted.len());
+        if !rig.is_accepted(&base, body(&id)).await {
+            break;
+        }
+        accepted.push(id);
+        assert!(accepted.len() < 1_000, "the limit of the disk does not hold");
+    }
+    assert!(accepted.len() > 5, "{}", edge.stderr());
+    let ready = async || {
+        let response = rig.client.get(format!("{base}/health/ready")).send().await.unwrap();
+        (response.status(), response.json::<Value>().await.unwrap())
+    };
+    let (status, told) = ready().await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+    assert!(told["reasons"].to_string().contains("hostmatch-spool.db"), "{told}");
+    edge.says("the spool cannot be written; trying again").await;
+
+    let room = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &edge.id().to_string()]).status();
+    assert!(room.unwrap().success());
+    eventually("it is ready again by itself", PATIENCE, async || {
+        (ready().await.0 == StatusCode::OK).then_some(())
+    })
+    .await;
+    let id = format!("1.1.{}", accepted.len());
+    assert!(rig.is_accepted(&base, body(&id)).await, "{}", edge.stderr());
+    accepted.push(id);
+    rig.proxy.set(Mode::Pass);
+    assert_ordered(&rig.received(&accepted).await);
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+}
