@@ -1,8 +1,7 @@
 //! Many events and many workers, one of which is killed half-way: every event has exactly one
 //! final outcome, and every change of a mapping exactly one audit row.
 
-use super::stream::{Mix, Stream};
-use crate::support::{Backend, GatewayShape, Process, Stack};
+use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream};
 
 const WORKERS: usize = 4;
 

@@ -1,16 +1,9 @@
 //! The broker and the database go away in the middle of a run: the worker goes on by itself, and
 //! an outage, however long, loses nothing and dead-letters nothing.
 
-use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
-
-use super::stream::{Mix, Stream};
 use crate::support::broker::Broker;
 use crate::support::mariadb::MariaDb;
-use crate::support::traces::connect;
-use crate::support::{Backend, GatewayShape, Stack, TestDatabase, World, amqp_url, eventually};
-
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+use crate::support::{Backend, GatewayShape, Mix, Stack, Stream, TestDatabase, World, amqp_url};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_broker_costs_nothing() {
@@ -84,7 +77,7 @@ async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing
         server.stop().await;
     };
     tokio::join!(stack.publish(&stream.events), publishing);
-    until_nobody_consumes(&stack).await;
+    stack.until_nobody_consumes("bookings").await;
     assert!(stack.queue.depth().await.unwrap().ready > 0, "it was in the middle");
     assert!(worker.is_running(), "{}", worker.stderr());
     server.run().await;
@@ -93,18 +86,4 @@ async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing
     let counts = &worker.report()["counts"];
     assert!(counts["retry"].is_null() && counts["dead_letter"].is_null(), "{counts}");
     stream.assert_done(&stack).await;
-}
-
-/// Waits until the worker has given everything back and takes nothing any more.
-async fn until_nobody_consumes(stack: &Stack) {
-    let connection = connect(stack.config.url.expose()).await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    let name = format!("{}.bookings", stack.config.prefix);
-    eventually("the worker takes nothing any more", PATIENCE, async || {
-        let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare(name.as_str().into(), look, FieldTable::default()).await;
-        (queue.unwrap().consumer_count() == 0).then_some(())
-    })
-    .await;
-    connection.close(200, "bye".into()).await.unwrap();
 }

@@ -4,17 +4,9 @@ use std::time::{Duration, Instant};
 
 use sea_orm::ConnectionTrait as _;
 
-use super::stream::{Mix, Stream};
-use crate::support::{Backend, GatewayShape, Process, Stack, eventually};
+use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// Runs a worker until there is nothing left, and gives its report.
-async fn drain(stack: &Stack) -> serde_json::Value {
-    let mut worker = stack.start(&["serve", "worker", "--until-empty", "--output", "json"]);
-    assert_eq!(worker.end().await.code(), Some(0), "{}", worker.stderr());
-    worker.report()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asked_to_stop_under_load_it_finishes_what_it_has_and_another_does_the_rest() {
@@ -30,7 +22,7 @@ async fn asked_to_stop_under_load_it_finishes_what_it_has_and_another_does_the_r
     let left = stack.queue.depth().await.unwrap().ready;
     assert!(left > 0, "it stopped in the middle");
 
-    let report = drain(&stack).await;
+    let report = stack.drain().await;
     assert_eq!(report["finished"], left, "nothing is done twice: {report}");
     stream.assert_done(&stack).await;
 }
@@ -42,7 +34,7 @@ async fn a_file_of_events_is_drained_and_the_worker_ends_by_itself() {
     stream.open(&stack.world).await;
     // Those that `publish` would refuse or leave out are put there by somebody else.
     stack.publish(&stream.events).await;
-    let report = drain(&stack).await;
+    let report = stack.drain().await;
     assert_eq!(report["finished"], stream.events.len(), "{report}");
     assert_eq!(report["counts"]["dead_letter"], report["counts"]["recorded_dead_letter"], "{report}");
     stream.assert_done(&stack).await;
@@ -86,7 +78,7 @@ async fn nothing_is_acknowledged_before_its_commit() {
         .await;
         lock.rollback().await.unwrap();
 
-        let report = drain(&stack).await;
+        let report = stack.drain().await;
         assert_eq!(report["finished"], count, "{report}");
         stream.assert_done(&stack).await;
     }
