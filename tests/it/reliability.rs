@@ -7,6 +7,7 @@
 
 #[cfg(feature = "crash-points")]
 mod crashes;
+mod floods;
 
 /// The crash tests need `cargo test --features crash-points`, as `scripts/test` does it.
 #[cfg(not(feature = "crash-points"))]

@@ -116,6 +116,32 @@ impl Stream {
         event
     }
 
+    /// Adds an event of its own, about an appointment of its own that no other touches, which must
+    /// become a dead letter; `appointment` may be one whose row the database refuses.
+    pub(crate) fn add_dead(&mut self, appointment: u32, position: usize) {
+        let company = appointment % COMPANIES + 1;
+        let id = format!("d{appointment}");
+        let booking = json!({
+            "uid": format!("L{appointment}"), "hosts": [host(company, 1).0], "updatedAt": "2026-03-01T00:00:00Z",
+        });
+        let event = json!({ "event": "appointment.created", "event_id": id, "calcom_booking": booking });
+        self.events.insert(position, event);
+        self.appointments.insert(appointment, "-/-".to_owned());
+        self.outcomes.insert(id, Some("dead_letter"));
+        self.dead += 1;
+    }
+
+    /// The newest event first, and the oldest last.
+    pub(crate) fn reverse(&mut self) {
+        let number = |event: &Value| event["event_id"].as_str().unwrap()[1..].parse::<u32>().unwrap();
+        self.events.sort_by_key(|event| std::cmp::Reverse(number(event)));
+    }
+
+    /// Each of them so many times, one after all the others.
+    pub(crate) fn repeat(&mut self, times: usize) {
+        self.events = (0..times).flat_map(|_| self.events.clone()).collect();
+    }
+
     /// How many different events there are.
     pub(crate) fn len(&self) -> usize {
         self.outcomes.len()
