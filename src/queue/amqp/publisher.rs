@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::link::{Keeper, Link};
 use super::problem::{Problem, code};
 use super::{Amqp, Settings, wire};
+use crate::crash;
 use crate::queue::{Message, PublishError};
 
 /// Messages that are published before their confirms are awaited.
@@ -144,6 +145,7 @@ async fn publish_and_confirm(
             Err(error) => return Err(cause(error, confirms).await),
         }
     }
+    crash::point("before_confirm");
     let mut results = Vec::with_capacity(group.len());
     let mut unroutable = Vec::new();
     for confirm in confirms {
@@ -162,6 +164,7 @@ async fn publish_and_confirm(
             });
         }
     }
+    crash::point("after_confirm");
     for ((target, _), result) in group.iter().zip(&mut results) {
         if unroutable.contains(target) {
             *result = Err(PublishError::Refused(format!(
