@@ -7,6 +7,7 @@ pub(crate) mod mariadb;
 mod process;
 pub(crate) mod proxy;
 mod stack;
+mod user;
 pub(crate) mod traces;
 mod world;
 
@@ -18,7 +19,8 @@ pub(crate) use database::{Backend, TestDatabase, backends, config};
 pub(crate) use gateway::{GatewayShape, shapes};
 pub(crate) use process::Process;
 pub(crate) use stack::Stack;
-pub(crate) use world::{World, decide, event, host};
+pub(crate) use user::User;
+pub(crate) use world::{World, decide, event, host, settings_of};
 
 /// Where the shared RabbitMQ is.
 pub(crate) fn amqp_url() -> String {
