@@ -12,10 +12,10 @@ pub struct Granted {
     pub mariadb: bool,
 }
 
-/// One line of the answer: privileges (without their columns) on something.
+/// One line of the answer: privileges on something, and whether on all of its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
-    privileges: Vec<String>,
+    privileges: Vec<(String, bool)>,
     /// A pattern, as in LIKE; `*` is all.
     database: String,
     /// `*` is all.
@@ -44,15 +44,25 @@ impl Granted {
 
     /// One of these privileges is there on this table, or on some of its columns.
     pub fn any(&self, privileges: &[&str], table: &str) -> bool {
+        privileges.iter().any(|wanted| self.has(wanted, table, false))
+    }
+
+    /// The privilege is there on the whole of this table.
+    pub fn whole(&self, privilege: &str, table: &str) -> bool {
+        self.has(privilege, table, true)
+    }
+
+    fn has(&self, wanted: &str, table: &str, wholly: bool) -> bool {
         self.lines.iter().any(|line| {
-            let has =
-                |wanted: &str| line.privileges.iter().any(|p| p == wanted || p.starts_with("ALL PRIVILEGES"));
             // Only where the whole database is meant is its name a pattern.
             let here = match line.table.as_str() {
                 "*" => line.database == "*" || matches(&line.database, &self.database),
                 one => one == table && line.database == self.database,
             };
-            here && privileges.iter().any(|wanted| has(wanted))
+            let is_wanted = |(privilege, whole): &(String, bool)| {
+                (*whole || !wholly) && (privilege == wanted || privilege.starts_with("ALL PRIVILEGES"))
+            };
+            here && line.privileges.iter().any(is_wanted)
         })
     }
 }
@@ -65,12 +75,12 @@ fn line(text: &str) -> Option<Line> {
         let end = rest.find([',', '(']).unwrap_or(rest.len());
         match rest.find(" ON ").filter(|on| *on < end) {
             Some(on) => {
-                privileges.push(rest[..on].trim().to_owned());
+                privileges.push((rest[..on].trim().to_owned(), true));
                 rest = &rest[on + 4..];
                 break;
             }
             None if end == rest.len() => return None,
-            None => privileges.push(rest[..end].trim().to_owned()),
+            None => privileges.push((rest[..end].trim().to_owned(), !rest[end..].starts_with('('))),
         }
         rest = if rest[end..].starts_with('(') { after_columns(&rest[end + 1..])? } else { &rest[end + 1..] };
         rest = rest.trim_start_matches([',', ' ']);
@@ -174,5 +184,7 @@ mod tests {
         ] {
             assert_eq!(granted(&[text]).any(&[privilege], table), expected, "{text}");
         }
+        let parts = granted(&["GRANT SELECT (`id`), UPDATE ON `my_gateway`.`staff` TO `a`@`%`"]);
+        assert!(parts.whole("UPDATE", "staff") && !parts.whole("SELECT", "staff"));
     }
 }

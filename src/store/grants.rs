@@ -152,16 +152,17 @@ const LOOKED_AT: [(&str, &str, bool); 4] = [
     ("users", "id", true),
 ];
 
-/// What deciding does with our own tables. MySQL's way of ignoring a row that is there already is
-/// to set a column of it to itself; PostgreSQL's is to read the key.
+/// What deciding does with our own tables, on MySQL and on PostgreSQL. MySQL's way of ignoring a row
+/// that is there already is to set a column of it to itself, for which it asks for UPDATE on every
+/// column that is inserted; PostgreSQL reads the key.
 const OURS: [(&str, &str, &str); 8] = [
     ("calcom_host_mappings", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("calcom_host_mapping_audits", "SELECT, INSERT, UPDATE (id)", "SELECT, INSERT"),
+    ("calcom_host_mapping_audits", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
     ("appointment_assignments", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("unmatched_hosts", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("host_locks", "INSERT, UPDATE (host_id)", "SELECT, INSERT, UPDATE (host_id)"),
+    ("host_locks", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE (host_id)"),
     ("booking_events", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
-    ("dead_letters", "SELECT, INSERT, UPDATE (id)", "SELECT, INSERT"),
+    ("dead_letters", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
     (BOOKKEEPING, "SELECT", "SELECT"),
 ];
 
@@ -290,23 +291,30 @@ impl Statements<'_> {
 
     fn migrate(&mut self) -> Vec<&'static str> {
         self.on_schema("USAGE, CREATE");
-        // The keys are read too: what was there before is looked through for rows that refer to nobody.
-        for (table, key) in [("companies", "id"), ("users", "id"), ("staff", "id, company_id")] {
+        // Tables that somebody else made are looked through for rows that refer to nobody.
+        let adopts = self.place.columns.as_ref().is_some_and(|columns| {
+            columns.has_table("calcom_host_mappings") && !columns.has_table("appointment_assignments")
+        });
+        let reads = if adopts { ", SELECT" } else { "" };
+        for table in ["companies", "users", "staff"] {
             if self.place.has_table(table) {
                 // On a whole table it shows MySQL's users the table's columns, and not its rows.
                 let refers = if self.place.is_mysql() { "REFERENCES" } else { "REFERENCES (id)" };
-                self.on_table(&format!("{refers}, SELECT ({key})"), table);
+                self.on_table(&format!("{refers}{reads}"), table);
             }
         }
         if self.place.is_mysql() {
-            self.on_table("ALTER, REFERENCES, SELECT (id, company_id)", "appointments");
+            self.on_table(&format!("ALTER, REFERENCES{reads}"), "appointments");
             for (table, _, _) in OURS {
                 self.on_table(
                     "CREATE, ALTER, DROP, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE",
                     table,
                 );
             }
-            return vec!["only for migrating: REVOKE them, or lock the account, when it is done"];
+            return vec![
+                "only for migrating: REVOKE them, or lock the account, when it is done",
+                "for a user of its own: MariaDB does not see REFERENCES on a table beside a right on single columns",
+            ];
         }
         match &self.place.owner {
             Some(owner) if *owner != self.account.user => {

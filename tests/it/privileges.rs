@@ -73,12 +73,12 @@ async fn with_just_these_rights_it_is_inspected_migrated_and_run() {
         let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
         assert!(code == Some(0) || code == Some(10), "{test:?}: {text}");
         assert!(text.contains("READY") && !text.contains("NOT READY"), "{test:?}: {text}");
-        assert!(text.contains("make m0001") && text.contains("this user may not"), "{test:?}: {text}");
+        assert!(text.contains("make m0001") && text.contains("it lacks"), "{test:?}: {text}");
 
         grant(&test, &migrates, "migrate").await;
         let (code, text) = run(&test, &migrates, &["gateway", "inspect"]);
         assert!(code == Some(10) || code == Some(0), "{test:?}: {text}");
-        assert!(!text.contains("this user may not"), "{test:?}: {text}");
+        assert!(!text.contains("it lacks"), "{test:?}: {text}");
         let (code, text) = run(&test, &migrates, &["migrate", "up"]);
         assert_eq!(code, Some(0), "{test:?}: {text}");
         let (code, text) = run(&test, &migrates, &["migrate", "down", "--all", "--yes"]);
@@ -321,6 +321,19 @@ async fn who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed(
         }
         refused(&[last]);
         assert_eq!(test.number(tables).await, before, "{test:?}");
+
+        if backend == Backend::MariaDb {
+            // Beside a right on a column, MariaDB does not see the one on the table.
+            let name = test.texts("SELECT DATABASE()").await.remove(0);
+            let user = user.quoted();
+            test.run(&[
+                format!("GRANT ALTER ON {name}.appointments TO {user}"),
+                format!("GRANT SELECT (id) ON {name}.staff TO {user}"),
+            ])
+            .await;
+            refused(&["REFERENCES on staff (it is granted"]);
+            assert_eq!(test.number(tables).await, before, "{test:?}");
+        }
 
         migration::up(test.db.connection()).await.unwrap();
         let migrated = test.number(tables).await;

@@ -157,7 +157,7 @@ fn facts(column: &Column) -> Option<ColumnFacts> {
 /// The name comes from our own list.
 async fn rows_of(database: &Database, table: &str, estimate: i64) -> Result<Option<Rows>, StoreError> {
     let sql = format!(
-        "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM {table} LIMIT {}) AS some",
+        "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM {table} LIMIT {}) AS counted",
         MOST_COUNTED + 1
     );
     Ok(match count(database, &sql).await? {
