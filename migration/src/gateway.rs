@@ -119,6 +119,11 @@ impl Columns {
         self.columns.iter().find(|column| column.table == table && column.name == name)
     }
 
+    /// The columns of a table, in its order; none without it.
+    pub fn in_table<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a Column> {
+        self.columns.iter().filter(move |column| column.table == table)
+    }
+
     /// The column is there.
     pub fn has(&self, table: &str, name: &str) -> bool {
         self.get(table, name).is_some()

@@ -13,12 +13,17 @@ mod dialect;
 mod examination;
 mod step;
 mod tables;
+mod show_grants;
+mod rights;
+mod halfway;
 mod run;
 mod baseline;
 
 pub use baseline::{baseline, baseline_sql};
 pub use examination::{Adoption, Examination, Obstacle};
-pub use run::{MigrateError, Migrator, Status, down, examine, sql, sql_for, status, up};
+pub use rights::{missing as missing_rights, read_only};
+pub use run::{MigrateError, Migrator, Status, down, examine, halfway, sql, sql_for, status, up};
+pub use show_grants::Granted;
 
 /// The tables that are ours, beside the bookkeeping.
 pub const TABLES: [&str; 7] = [

@@ -8,6 +8,8 @@ use crate::baseline;
 use crate::dialect::Dialect;
 use crate::examination::Examination;
 use crate::gateway::Columns;
+use crate::halfway::gone;
+use crate::rights;
 use crate::step::Step;
 use crate::tables::STEPS;
 
@@ -56,6 +58,24 @@ pub enum MigrateError {
     /// A baseline was asked for where there is a gateway. Nothing was changed.
     #[error("nothing was changed: this database has tables of a gateway already: {}", .0.join(", "))]
     NotEmpty(Vec<String>),
+    /// The server takes no writes. Nothing was changed.
+    #[error("nothing was changed: this database takes no writes: {0}; point database.url at one that does")]
+    ReadOnly(String),
+    /// The user has not the rights that it takes. Nothing was changed.
+    #[error(
+        "nothing was changed: the database user lacks {}. `hostmatch gateway grants --role migrate` prints \
+         what an administrator has to grant",
+        .0.join("; ")
+    )]
+    Rights(Vec<String>),
+    /// The bookkeeping says more than there is. Nothing was changed.
+    #[error(
+        "nothing was changed: {BOOKKEEPING} says that migrations are applied whose work is not there: {}. \
+         Put it back from a backup; or, to have it made anew and empty, drop what is left of that table, \
+         delete these rows from {BOOKKEEPING}, and run `hostmatch migrate up`",
+        .0.join("; ")
+    )]
+    Halfway(Vec<String>),
     /// The database was migrated by a newer hostmatch.
     #[error("this database was migrated by another version of hostmatch, which knows more migrations: {0}")]
     Unknown(String),
@@ -100,7 +120,12 @@ pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, Migr
 /// # Errors
 /// [`MigrateError`]; everything but `Database` is found before anything is changed.
 pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    let (pending, _) = ready(connection).await?;
+    may_begin(connection).await?;
+    let (pending, columns) = ready(connection).await?;
+    if pending.is_empty() {
+        return Ok(Vec::new());
+    }
+    may_run(connection, &statements(&Dialect::of(&columns), &pending)).await?;
     Migrator::up(connection, None).await.map_err(failed("migrating"))?;
     Ok(pending.iter().map(|step| step.name.to_owned()).collect())
 }
@@ -113,6 +138,17 @@ pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateE
 pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
     let before = applied(connection).await?;
     if !before.is_empty() {
+        may_begin(connection).await?;
+        let columns = Columns::read(connection).await.map_err(failed("looking at its tables"))?;
+        let count = steps.map_or(before.len(), |steps| before.len().min(steps as usize));
+        let last =
+            STEPS.iter().filter(|step| before[before.len() - count..].iter().any(|name| name == step.name));
+        let mut statements: Vec<String> = last.flat_map(|step| (step.down)(&Dialect::of(&columns))).collect();
+        statements.push(format!("DELETE FROM {BOOKKEEPING}"));
+        if count == before.len() {
+            statements.push(format!("DROP TABLE {BOOKKEEPING}"));
+        }
+        may_run(connection, &statements).await?;
         Migrator::down(connection, steps).await.map_err(failed("taking migrations back"))?;
     }
     let after = applied(connection).await?;
@@ -120,6 +156,44 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
         Migrator::uninstall(connection).await.map_err(failed("removing the bookkeeping"))?;
     }
     Ok(before.into_iter().filter(|name| !after.contains(name)).rev().collect())
+}
+
+/// The server takes writes, this user sees the gateway's tables, and what has been migrated is there.
+async fn may_begin(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+    let asking = "looking at what this user may do";
+    if let Some(why) = rights::read_only(connection).await.map_err(failed(asking))? {
+        return Err(MigrateError::ReadOnly(why));
+    }
+    let hidden = rights::hidden(connection).await.map_err(failed(asking))?;
+    if !hidden.is_empty() {
+        return Err(MigrateError::Rights(hidden));
+    }
+    let halfway = halfway(connection).await?;
+    if halfway.is_empty() { Ok(()) } else { Err(MigrateError::Halfway(halfway)) }
+}
+
+/// This user may run all of these statements.
+async fn may_run(connection: &DatabaseConnection, statements: &[String]) -> Result<(), MigrateError> {
+    let missing = rights::missing(connection, statements).await;
+    let missing = missing.map_err(failed("looking at what this user may do"))?;
+    if missing.is_empty() { Ok(()) } else { Err(MigrateError::Rights(missing)) }
+}
+
+/// Migrations that are applied according to the bookkeeping while what they made is not there, or
+/// not whole: a line each. Changes nothing.
+///
+/// # Errors
+/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+pub async fn halfway(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    let applied = applied(connection).await?;
+    let columns = Columns::read(connection).await.map_err(failed("looking at its tables"))?;
+    let dialect = Dialect::of(&columns);
+    let applied = STEPS.iter().filter(|step| applied.iter().any(|name| name == step.name));
+    let lines = applied.filter_map(|step| {
+        let gone = gone(step.makes, &(step.up)(&dialect), &columns)?;
+        Some(format!("{} ({gone})", step.name))
+    });
+    Ok(lines.collect())
 }
 
 /// The statements that [`up`] would run here, bookkeeping included, in order.

@@ -23,7 +23,7 @@ enum Command {
         #[arg(value_name = "PREFIX")]
         prefix: Option<String>,
     },
-    /// Check the configuration and list everything that is wrong; connects to nothing
+    /// Check the configuration and list everything that is wrong; exit code 10 for warnings only. Connects to nothing
     Validate,
 }
 
@@ -35,10 +35,21 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let effective = global.load(&[])?;
     let mut shown = effective.shown()?;
     match &args.command {
-        Command::Validate => match global.output {
-            Output::Json => output::json(&json!({ "valid": true, "keys": shown.len() }))?,
-            Output::Table => output::line(&format!("The configuration is valid ({} keys).", shown.len()))?,
-        },
+        Command::Validate => {
+            let warnings = &effective.warnings;
+            match global.output {
+                Output::Json => {
+                    output::json(&json!({ "valid": true, "keys": shown.len(), "warnings": warnings }))?;
+                }
+                Output::Table => {
+                    output::line(&format!("The configuration is valid ({} keys).", shown.len()))?;
+                    for warning in warnings {
+                        output::line(&format!("warning: {warning}"))?;
+                    }
+                }
+            }
+            return Ok(if warnings.is_empty() { Exit::Done } else { Exit::Findings });
+        }
         Command::Show { prefix } => {
             if let Some(prefix) = prefix {
                 shown.retain(|entry| entry.key.starts_with(prefix.as_str()));

@@ -42,6 +42,9 @@ impl Global {
     pub fn start(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
         let effective = self.load(flags)?;
         telemetry::init(&effective.config.log)?;
+        for warning in &effective.warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(effective)
     }
 

@@ -69,7 +69,15 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         return statements(global.output, &migration::sql_for(backend));
     }
     let config = global.start(&[])?.config;
-    let database = Database::connect_for_migrations(&config.database).await?;
+    let database = match args.command {
+        Command::Up | Command::Baseline => Database::connect_for_migrations(&config.database).await?,
+        Command::Status | Command::Sql { .. } => Database::connect_to_look(&config.database).await?,
+        Command::Down { .. } => {
+            // Where there is nothing to take back, nothing is made either.
+            Database::connect_to_look(&config.database).await?.close().await;
+            Database::connect_for_migrations(&config.database).await?
+        }
+    };
     let done = with_database(global.output, args, &config, &database).await;
     database.close().await;
     done
@@ -165,8 +173,13 @@ fn statements(output: Output, statements: &[String]) -> Result<Exit, Failure> {
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {
         match error {
-            MigrateError::AlreadyThere(_) | MigrateError::NotEmpty(_) => Self::new(Exit::NotAllowed, error),
-            MigrateError::Gateway(_) | MigrateError::Unknown(_) => Self::new(Exit::Failed, error),
+            MigrateError::AlreadyThere(_)
+            | MigrateError::NotEmpty(_)
+            | MigrateError::ReadOnly(_)
+            | MigrateError::Rights(_) => Self::new(Exit::NotAllowed, error),
+            MigrateError::Gateway(_) | MigrateError::Unknown(_) | MigrateError::Halfway(_) => {
+                Self::new(Exit::Failed, error)
+            }
             // The store knows which of a server's words may be shown, and which mean "away".
             MigrateError::Database { doing, source } => {
                 Self::from(StoreError::from(source)).with(&format!("this was while {doing}"))

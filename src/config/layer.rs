@@ -124,6 +124,21 @@ pub(super) fn from_environment(
     layers.into_values().collect()
 }
 
+/// Variables with one underscore where two belong, a sentence each: they are not read, and whoever
+/// set them believes that they are.
+pub(super) fn misspelt(variables: &[(OsString, OsString)], known: &[String]) -> Vec<String> {
+    let sentence = |(name, _): &(OsString, OsString)| {
+        let name = name.to_str().filter(|name| has_prefix(name))?;
+        let rest = name.get(PREFIX.len()..)?.to_ascii_lowercase();
+        let key = known.iter().find(|key| key.replacen('.', "_", 1) == rest)?;
+        let right = key.to_ascii_uppercase().replacen('.', "__", 1);
+        Some(format!(
+            "the environment variable {name} is not read: {key} is {PREFIX}{right}, with two underscores"
+        ))
+    };
+    variables.iter().filter_map(sentence).collect()
+}
+
 fn has_prefix(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }

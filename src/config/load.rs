@@ -21,6 +21,8 @@ pub struct Effective {
     pub config: Config,
     /// Key and origin, in the order of `config.toml`.
     pub origins: Vec<(String, String)>,
+    /// What looks like a mistake and is none that would be refused, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// One key as it may be shown.
@@ -73,6 +75,8 @@ pub fn load_from(
     flags: &Overrides,
 ) -> Result<Effective, ConfigError> {
     let known = keys::all();
+    let environment: Vec<(OsString, OsString)> = environment.collect();
+    let warnings = layer::misspelt(&environment, &known);
     let mut problems = Vec::new();
     let embedded = layer::from_toml(EMBEDDED_ORIGIN, EMBEDDED, &known, &mut problems);
     let default_file = Path::new(DEFAULT_FILE);
@@ -80,7 +84,7 @@ pub fn load_from(
 
     let mut layers: Vec<Layer> = Vec::new();
     layers.extend(file.and_then(|path| layer::from_file(path, &known, &mut problems)));
-    layers.extend(layer::from_environment(environment, &known, &mut problems));
+    layers.extend(layer::from_environment(environment.into_iter(), &known, &mut problems));
     layers.extend(flags.layers(&known, &mut problems));
     let mut figment = merge(Figment::from(embedded.clone()), layers);
 
@@ -103,7 +107,7 @@ pub fn load_from(
             }
             if problems.is_empty() {
                 let origins = known.into_iter().map(|key| (key.clone(), origin(&figment, &key))).collect();
-                return Ok(Effective { config, origins });
+                return Ok(Effective { config, origins, warnings });
             }
         }
         Err(error) => problems.push(Problem::new("", "configuration", reason(&error))),

@@ -33,6 +33,12 @@ fn database(config: &Config, found: &mut Found) {
     if !has_scheme(config.database.url.expose(), &["mysql", "mariadb", "postgres", "postgresql", "sqlite"]) {
         // The URL itself is not quoted: it may hold a password.
         refuse(found, "database.url", "must begin with mysql://, postgres:// or sqlite://");
+    } else if !names_database(config.database.url.expose()) {
+        refuse(
+            found,
+            "database.url",
+            "names no database: write it after the server, as in mysql://host:3306/gateway",
+        );
     }
     if !(1..=1000).contains(&config.database.max_connections) {
         refuse(found, "database.max_connections", "must be 1 to 1000");
@@ -136,6 +142,16 @@ fn positive(config: &Config, found: &mut Found) {
 
 fn has_scheme(url: &str, schemes: &[&str]) -> bool {
     url.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
+}
+
+/// A server has many databases: without a name nothing would be found, or the wrong one.
+fn names_database(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let named = place.rsplit_once('@').map_or(place, |(_, place)| place).split_once('/');
+    scheme == "sqlite"
+        || named.is_some_and(|(_, name)| !name.is_empty())
+        || (scheme.starts_with("postgres") && parameters.split('&').any(|one| one.starts_with("dbname=")))
 }
 
 fn is_timezone(name: &str) -> bool {

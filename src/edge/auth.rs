@@ -8,7 +8,7 @@ use axum::http::header::AUTHORIZATION;
 use super::problem::{BEARER, Problem};
 use super::signature::{self, Refusal};
 use super::state::Edge;
-use crate::config::Secret;
+use crate::config::{EdgeConfig, Secret};
 
 const GATEWAY_SIGNATURE: &str = "x-hostmatch-signature";
 const CALCOM_SIGNATURE: &str = "x-cal-signature-256";
@@ -118,6 +118,32 @@ pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<()
     }
     signature::calcom(header, body, keys)
         .or_else(|_| refuse("x-cal-signature-256 is missing, or does not belong to this body"))
+}
+
+/// The senders that can prove nothing as it is configured, so that whatever they post is refused: a
+/// sentence each.
+pub(super) fn refused_altogether(config: &EdgeConfig) -> Vec<&'static str> {
+    let has_tokens = !config.tokens_file.as_os_str().is_empty();
+    let senders = [
+        (
+            any(&config.calcom_secrets),
+            "POST /webhooks/calcom refuses everything: edge.calcom_secrets is empty",
+        ),
+        (
+            any(&config.retell_api_keys),
+            "POST /api/retell/webhook refuses everything of Retell's: edge.retell_api_keys is empty",
+        ),
+        (
+            any(&config.gateway_secrets) || has_tokens,
+            "POST /v1/events, and the gateway at POST /api/retell/webhook, are refused everything: \
+             edge.tokens_file and edge.gateway_secrets are empty",
+        ),
+    ];
+    senders
+        .into_iter()
+        .filter(|(provable, _)| !provable && !config.allow_unsigned)
+        .map(|(_, why)| why)
+        .collect()
 }
 
 fn any(keys: &[Secret]) -> bool {

@@ -18,7 +18,7 @@ use super::forward;
 use super::problem::Problem;
 use super::sink::Sink;
 use super::state::Edge;
-use super::{layers, routes};
+use super::{auth, layers, routes};
 use crate::config::EdgeConfig;
 use crate::queue::{Publisher, QueueError};
 use crate::shutdown::Shutdown;
@@ -71,6 +71,9 @@ pub async fn serve(
     edge.tokens.refresh().await.map_err(unreadable)?;
     if config.allow_unsigned {
         tracing::warn!("edge.allow_unsigned is on: anybody who reaches this port can post events");
+    }
+    for why in auth::refused_altogether(config) {
+        tracing::warn!("{why}");
     }
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");

@@ -24,6 +24,21 @@ use crate::config::DatabaseConfig;
 /// How long closing may take. What is not finished by then, the server rolls back.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Work,
+    Migrate,
+    Look,
+}
+
+impl Purpose {
+    /// How long a statement may take.
+    fn limit(self, config: &DatabaseConfig) -> Option<Duration> {
+        (self != Self::Migrate).then_some(config.statement_timeout)
+    }
+}
+
 /// An open pool of connections, and which engine it leads to.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -38,7 +53,16 @@ impl Database {
     /// [`StoreError::Unavailable`] when the server cannot be reached or refuses us, with the
     /// reason; [`StoreError::Schema`] for a URL that makes no sense.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        Self::open(config, Some(config.statement_timeout)).await
+        Self::open(config, Purpose::Work).await
+    }
+
+    /// Connects to look: the server refuses whatever would write, and an SQLite file that is not
+    /// there is not made.
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub async fn connect_to_look(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        Self::open(config, Purpose::Look).await
     }
 
     /// Connects for migrations: the same, but a statement may take as long as it needs (a new
@@ -47,15 +71,15 @@ impl Database {
     /// # Errors
     /// As [`Database::connect`].
     pub async fn connect_for_migrations(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        Self::open(config, None).await
+        Self::open(config, Purpose::Migrate).await
     }
 
-    async fn open(config: &DatabaseConfig, limit: Option<Duration>) -> Result<Self, StoreError> {
+    async fn open(config: &DatabaseConfig, purpose: Purpose) -> Result<Self, StoreError> {
         let url = config.url.expose();
         let (backend, connection) = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("mysql" | "mariadb") => (DbBackend::MySql, mysql(url, config, limit).await?),
-            Some("postgres" | "postgresql") => (DbBackend::Postgres, postgres(url, config, limit).await?),
-            Some("sqlite") => (DbBackend::Sqlite, sqlite(url, config).await?),
+            Some("mysql" | "mariadb") => (DbBackend::MySql, mysql(url, config, purpose).await?),
+            Some("postgres" | "postgresql") => (DbBackend::Postgres, postgres(url, config, purpose).await?),
+            Some("sqlite") => (DbBackend::Sqlite, sqlite(url, config, purpose).await?),
             _ => {
                 let expected = "database.url must begin with mysql://, postgres:// or sqlite://";
                 return Err(StoreError::Schema(expected.into()));
@@ -134,18 +158,21 @@ fn bad_url(error: &sqlx::Error) -> StoreError {
 async fn mysql(
     url: &str,
     config: &DatabaseConfig,
-    limit: Option<Duration>,
+    purpose: Purpose,
 ) -> Result<DatabaseConnection, StoreError> {
     let url = url.strip_prefix("mariadb").map_or_else(|| url.to_owned(), |rest| format!("mysql{rest}"));
     let options = MySqlConnectOptions::from_str(&url).map_err(|e| bad_url(&e))?.disable_statement_logging();
     if options.get_socket().is_none() {
         probe(options.get_host(), options.get_port(), config.acquire_timeout).await?;
     }
-    let setup = mysql_session(config.statement_timeout, limit);
+    let setup = mysql_session(config.statement_timeout, purpose.limit(config));
     let pool = pool::<sqlx::MySql>(config).after_connect(move |connection, _| {
         let setup = setup.clone();
         Box::pin(async move {
             connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            if purpose == Purpose::Look {
+                connection.execute("SET SESSION TRANSACTION READ ONLY").await?;
+            }
             connection.execute(sqlx::AssertSqlSafe(setup)).await.map(drop)
         })
     });
@@ -170,7 +197,7 @@ fn mysql_session(lock_wait: Duration, limit: Option<Duration>) -> String {
 async fn postgres(
     url: &str,
     config: &DatabaseConfig,
-    limit: Option<Duration>,
+    purpose: Purpose,
 ) -> Result<DatabaseConnection, StoreError> {
     let millis = |limit: Duration| limit.as_millis().to_string();
     let options = PgConnectOptions::from_str(url)
@@ -180,18 +207,30 @@ async fn postgres(
             ("TimeZone", "UTC".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
             ("lock_timeout", millis(config.statement_timeout)),
-            ("statement_timeout", millis(limit.unwrap_or_default())),
+            ("statement_timeout", millis(purpose.limit(config).unwrap_or_default())),
         ])
         .disable_statement_logging();
     if options.get_socket().is_none() && !options.get_host().starts_with('/') {
         probe(options.get_host(), options.get_port(), config.acquire_timeout).await?;
     }
-    let pool = pool::<sqlx::Postgres>(config);
+    let pool = pool::<sqlx::Postgres>(config).after_connect(move |connection, _| {
+        Box::pin(async move {
+            // Not with the options above: as it is, the server's own default can still be read.
+            match purpose {
+                Purpose::Look => connection.execute("SET default_transaction_read_only = on").await.map(drop),
+                Purpose::Work | Purpose::Migrate => Ok(()),
+            }
+        })
+    });
     let pool = pool.connect_with(options).await.map_err(StoreError::connecting)?;
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 
-async fn sqlite(url: &str, config: &DatabaseConfig) -> Result<DatabaseConnection, StoreError> {
+async fn sqlite(
+    url: &str,
+    config: &DatabaseConfig,
+    purpose: Purpose,
+) -> Result<DatabaseConnection, StoreError> {
     if url.contains(":memory:") || url.contains("mode=memory") {
         let why =
             "database.url: an SQLite database in memory is a different one for every connection; name a file";
@@ -199,13 +238,21 @@ async fn sqlite(url: &str, config: &DatabaseConfig) -> Result<DatabaseConnection
     }
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|e| bad_url(&e))?
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
         .busy_timeout(config.statement_timeout)
         .foreign_keys(true)
         .disable_statement_logging();
+    let options = match purpose {
+        // Not SQLite's own read-only mode: that leaves the files of its log behind, under our user.
+        Purpose::Look => options.create_if_missing(false).pragma("query_only", "ON"),
+        Purpose::Work | Purpose::Migrate => options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full),
+    };
     let file = options.get_filename().to_owned();
+    if purpose == Purpose::Look && !file.exists() {
+        return Err(StoreError::no_file(&file));
+    }
     let pool = pool::<sqlx::Sqlite>(config);
     let pool = pool.connect_with(options).await.map_err(|error| StoreError::opening(&file, &error))?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))

@@ -65,6 +65,13 @@ impl StoreError {
         away(&format!("cannot open {}: {why}", file.display()))
     }
 
+    pub(super) fn no_file(file: &std::path::Path) -> Self {
+        away(&format!(
+            "there is no file {}; see whether database.url is right (hostmatch config show database.url)",
+            file.display()
+        ))
+    }
+
     /// An error of the first connection: whatever the server says there concerns no data.
     pub(super) fn connecting(error: sqlx::Error) -> Self {
         match &error {

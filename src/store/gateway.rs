@@ -66,7 +66,6 @@ impl GatewaySchema {
     /// without, says when `hostmatch migrate up` is due, and refuses a time zone that the server
     /// does not know.
     pub async fn read(database: &Database, config: &GatewayConfig) -> Result<Self, StoreError> {
-        let backend = database.backend();
         let columns = Columns::read(database.connection()).await?;
         let problems = columns.problems();
         if !problems.is_empty() {
@@ -76,16 +75,29 @@ impl GatewaySchema {
                 problems.join("; ")
             )));
         }
-        active_flag_is_boolean(&columns, backend)?;
         migrated(database).await?;
+        Self::of(database, &columns, config).await
+    }
+
+    /// What will be used of these columns.
+    ///
+    /// # Errors
+    /// As for [`GatewaySchema::read`], of what [`Columns::problems`] does not tell.
+    pub(super) async fn of(
+        database: &Database,
+        columns: &Columns,
+        config: &GatewayConfig,
+    ) -> Result<Self, StoreError> {
+        let backend = database.backend();
+        active_flag_is_boolean(columns, backend)?;
         Ok(Self {
             backend,
-            staff_key: key_type(&columns, backend)?,
+            staff_key: key_type(columns, backend)?,
             staff_name: if columns.has("staff", "name") { NameColumns::Full } else { NameColumns::FirstLast },
             staff_email: columns.has("staff", "email"),
             staff_active: ["is_active", "active"].into_iter().find(|flag| columns.has("staff", flag)),
             staff_deleted_at: columns.has("staff", "deleted_at"),
-            booking_refs: booking_refs(&columns, backend)?,
+            booking_refs: booking_refs(columns, backend)?,
             updated_at: match columns.get("appointments", "updated_at") {
                 Some(column) => clock::now_for(database, column, &config.timezone).await?,
                 None => None,

@@ -19,6 +19,8 @@ mod look;
 mod commit;
 mod retention;
 mod dead_letters;
+pub mod inspection;
+mod grants;
 
 pub use commit::commit;
 pub use connection::Database;
@@ -29,6 +31,8 @@ pub use dead_letters::{
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
+pub use grants::{Account, Grants, Role, grants, grants_for};
+pub use inspection::{Inspection, Level, Verdict, inspect};
 pub use load::{Batch, load, load_waiting};
 pub use look::{Remembered, directory_for, look, remembered};
 pub use probe::probe;

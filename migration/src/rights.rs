@@ -1,0 +1,236 @@
+//! What a run of statements needs, and whether this server and this user allow it: asked before the
+//! first of them, because on MySQL nothing of what came before a refusal could be rolled back.
+
+use std::collections::BTreeSet;
+
+use sea_orm_migration::sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait as _,
+};
+
+use crate::gateway::GATEWAY_TABLES;
+use crate::show_grants::Granted;
+
+/// A right on a table, in MySQL's words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Need {
+    privilege: &'static str,
+    table: String,
+}
+
+/// Why this server takes no writes, from nobody; none when it does.
+///
+/// # Errors
+/// The database's own.
+pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
+    let backend = connection.get_database_backend();
+    match backend {
+        DbBackend::MySql => {
+            let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
+                       ('read_only', 'super_read_only', 'innodb_read_only', 'tx_read_only', 'transaction_read_only')";
+            for row in connection.query_all_raw(Statement::from_string(backend, sql)).await? {
+                let (name, value): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+                if !matches!(value.as_str(), "OFF" | "0" | "") {
+                    return Ok(Some(format!("its variable {name} is {value}")));
+                }
+            }
+            Ok(None)
+        }
+        DbBackend::Postgres => {
+            // What the session was started with: a session that only looks has set it for itself since.
+            let sql = "SELECT pg_is_in_recovery() AS replica, \
+                       (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') AS ro";
+            let Some(row) = connection.query_one_raw(Statement::from_string(backend, sql)).await? else {
+                return Ok(None);
+            };
+            Ok(if row.try_get::<bool>("", "replica")? {
+                Some("it is a replica (pg_is_in_recovery)".into())
+            } else if row.try_get::<Option<String>>("", "ro")?.as_deref() == Some("on") {
+                Some("default_transaction_read_only is on".into())
+            } else {
+                None
+            })
+        }
+        _ => {
+            let tx = connection.begin().await?;
+            let written = tx.execute_unprepared("CREATE TABLE hostmatch_may_write (x INTEGER)").await;
+            tx.rollback().await?;
+            match written {
+                Err(error) if error.to_string().contains("readonly") => {
+                    Ok(Some("the file is read-only".into()))
+                }
+                Err(error) => Err(error),
+                Ok(_) => Ok(None),
+            }
+        }
+    }
+}
+
+/// What this user lacks to see the gateway's tables at all. MySQL shows a table only to those who
+/// have a right on it: without this question, a table that is hidden would be called missing.
+pub(crate) async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    if connection.get_database_backend() != DbBackend::MySql {
+        return Ok(Vec::new());
+    }
+    let granted = Granted::read(connection).await?;
+    let hidden = |table: &&&str| !granted.any(&SHOWS, table);
+    let tables = ["companies", "staff", "appointments"];
+    Ok(tables.iter().filter(hidden).map(|table| format!("REFERENCES on {table}")).collect())
+}
+
+/// With any of these on a table, MySQL shows its columns.
+const SHOWS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "REFERENCES"];
+
+/// What this user lacks to run these statements, a line each; empty if nothing.
+///
+/// # Errors
+/// The database's own.
+pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> Result<Vec<String>, DbErr> {
+    let needs: BTreeSet<Need> = statements.iter().flat_map(|statement| needs(statement)).collect();
+    match connection.get_database_backend() {
+        DbBackend::MySql => {
+            let granted = Granted::read(connection).await?;
+            let may = |need: &Need| match need.privilege {
+                "REFERENCES" if granted.mariadb => may_refer(&granted, &need.table),
+                privilege => granted.any(&[privilege], &need.table),
+            };
+            let lacking = needs.iter().filter(|need| !may(need));
+            Ok(lacking
+                .map(|Need { privilege, table }| {
+                    let hidden = *privilege == "REFERENCES" && granted.any(&["REFERENCES"], table);
+                    let why = if hidden { HIDDEN } else { "" };
+                    format!("{privilege} on {table}{why}")
+                })
+                .collect())
+        }
+        DbBackend::Postgres => postgres(connection, &needs).await,
+        _ => Ok(Vec::new()),
+    }
+}
+
+const HIDDEN: &str = " (it is granted, but MariaDB does not see it beside a right on single columns of that \
+                      table: let a user of its own migrate)";
+
+/// MariaDB lets whoever may do anything with a table's rows refer to them; but it asks for one right
+/// after the other, and stops at the first, which must then be there for the whole table.
+fn may_refer(granted: &Granted, table: &str) -> bool {
+    let in_its_order = ["SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES"];
+    let first = in_its_order.into_iter().find(|privilege| granted.any(&[privilege], table));
+    first.is_some_and(|privilege| granted.whole(privilege, table))
+}
+
+async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Result<Vec<String>, DbErr> {
+    let mut missing = BTreeSet::new();
+    for Need { privilege, table } in needs {
+        // Owner is who is a member of the owning role. What is not there yet will be ours.
+        let (lacks, sql) = match *privilege {
+            "CREATE" => (
+                "CREATE on the schema".to_owned(),
+                "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), false) AS may",
+            ),
+            "ALTER" | "INDEX" | "DROP" => (
+                format!("to be the owner of {table}, or a member of the role that is"),
+                "SELECT COALESCE((SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c \
+                 WHERE c.oid = to_regclass($1)), true) AS may",
+            ),
+            "REFERENCES" => (
+                format!("REFERENCES on {table}"),
+                "SELECT COALESCE((SELECT has_column_privilege(c.oid, a.attnum, 'REFERENCES') FROM pg_class c \
+                 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'id' \
+                 WHERE c.oid = to_regclass($1)), true) AS may",
+            ),
+            _ => (
+                format!("{privilege} on {table}"),
+                "SELECT COALESCE((SELECT has_any_column_privilege(c.oid, $2) OR has_table_privilege(c.oid, $2) \
+                 FROM pg_class c WHERE c.oid = to_regclass($1)), true) AS may",
+            ),
+        };
+        let mut values: Vec<sea_orm_migration::sea_orm::Value> = Vec::new();
+        if sql.contains("$1") {
+            values.push(table.as_str().into());
+        }
+        let sql = match *privilege {
+            "DELETE" => sql.replace("has_any_column_privilege(c.oid, $2) OR ", ""),
+            _ => sql.to_owned(),
+        };
+        if sql.contains("$2") {
+            values.push((*privilege).into());
+        }
+        let query = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        let row = connection.query_one_raw(query).await?;
+        if !row.map_or(Ok(false), |row| row.try_get::<bool>("", "may"))? {
+            missing.insert(lacks);
+        }
+    }
+    Ok(missing.into_iter().collect())
+}
+
+/// What a statement of ours needs. They are all written in one way, so that the first words tell.
+fn needs(statement: &str) -> Vec<Need> {
+    let words: Vec<&str> = statement
+        .split(|c: char| c.is_whitespace() || c == '(')
+        .map(|word| word.trim_matches(['`', '"', ';', ',', ')']))
+        .filter(|word| !matches!(*word, "" | "IF" | "NOT" | "EXISTS" | "UNIQUE"))
+        .collect();
+    let mut needs = Vec::new();
+    let mut need = |privilege, table: Option<&&str>| {
+        let ours = |table: &str| {
+            table.starts_with("hostmatch_")
+                || crate::TABLES.contains(&table)
+                || GATEWAY_TABLES.contains(&table)
+        };
+        if let Some(table) = table.filter(|table| ours(table)) {
+            needs.push(Need { privilege, table: (*table).to_owned() });
+        }
+    };
+    match words.as_slice() {
+        ["CREATE", "TABLE", table, ..] => need("CREATE", Some(table)),
+        ["CREATE", "INDEX", _, "ON", table, ..] => need("INDEX", Some(table)),
+        ["ALTER", "TABLE", table, ..] => need("ALTER", Some(table)),
+        ["DROP", "TABLE", table, ..] => need("DROP", Some(table)),
+        ["INSERT", "INTO", table, ..] => need("INSERT", Some(table)),
+        ["UPDATE", table, ..] => need("UPDATE", Some(table)),
+        ["DELETE", "FROM", table, ..] => need("DELETE", Some(table)),
+        _ => {}
+    }
+    for pair in words.windows(2) {
+        match pair[0] {
+            "REFERENCES" => need("REFERENCES", pair.get(1)),
+            "FROM" | "JOIN" => need("SELECT", pair.get(1)),
+            _ => {}
+        }
+    }
+    needs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs;
+
+    fn of(statement: &str) -> Vec<String> {
+        needs(statement).iter().map(|need| format!("{} {}", need.privilege, need.table)).collect()
+    }
+
+    #[test]
+    fn every_kind_of_statement_tells_what_it_needs() {
+        assert_eq!(
+            of("CREATE TABLE IF NOT EXISTS `hostmatch_migrations` ( `version` …"),
+            ["CREATE hostmatch_migrations"]
+        );
+        assert_eq!(
+            of("CREATE TABLE host_locks (\n    FOREIGN KEY (staff_id) REFERENCES staff (id)\n)"),
+            ["CREATE host_locks", "REFERENCES staff"]
+        );
+        assert_eq!(of("CREATE UNIQUE INDEX a ON dead_letters (id)"), ["INDEX dead_letters"]);
+        assert_eq!(of("ALTER TABLE appointments ADD COLUMN x INT"), ["ALTER appointments"]);
+        assert_eq!(of("DROP TABLE host_locks"), ["DROP host_locks"]);
+        assert_eq!(
+            of("INSERT INTO hostmatch_migrations (version) VALUES ('x')"),
+            ["INSERT hostmatch_migrations"]
+        );
+        assert_eq!(of("UPDATE staff SET x = 'from users'"), ["UPDATE staff"]);
+        assert_eq!(
+            of("DELETE FROM \"hostmatch_migrations\" WHERE 1"),
+            ["DELETE hostmatch_migrations", "SELECT hostmatch_migrations"]
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! What a MySQL or MariaDB user may do, read from `SHOW GRANTS`: the one place where rights that
+//! come by a role stand too, and which everybody may ask about themselves.
+
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement};
+
+/// The rights of the user that is connected, in the database that it is connected to.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    database: String,
+    lines: Vec<Line>,
+    /// It is MariaDB, not MySQL.
+    pub mariadb: bool,
+}
+
+/// One line of the answer: privileges on something, and whether on all of its columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    privileges: Vec<(String, bool)>,
+    /// A pattern, as in LIKE; `*` is all.
+    database: String,
+    /// `*` is all.
+    table: String,
+}
+
+impl Granted {
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
+        let backend = connection.get_database_backend();
+        let sql = "SELECT CAST(COALESCE(DATABASE(), '') AS CHAR) AS db, CAST(VERSION() AS CHAR) AS version";
+        let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
+        let (database, version) = match row {
+            Some(row) => (row.try_get::<String>("", "db")?, row.try_get::<String>("", "version")?),
+            None => Default::default(),
+        };
+        let mut lines = Vec::new();
+        for row in connection.query_all_raw(Statement::from_string(backend, "SHOW GRANTS")).await? {
+            lines.extend(line(&row.try_get_by_index::<String>(0)?));
+        }
+        Ok(Self { database, lines, mariadb: version.contains("MariaDB") })
+    }
+
+    /// One of these privileges is there on this table, or on some of its columns.
+    pub fn any(&self, privileges: &[&str], table: &str) -> bool {
+        privileges.iter().any(|wanted| self.has(wanted, table, false))
+    }
+
+    /// The privilege is there on the whole of this table.
+    pub fn whole(&self, privilege: &str, table: &str) -> bool {
+        self.has(privilege, table, true)
+    }
+
+    fn has(&self, wanted: &str, table: &str, wholly: bool) -> bool {
+        self.lines.iter().any(|line| {
+            // Only where the whole database is meant is its name a pattern.
+            let here = match line.table.as_str() {
+                "*" => line.database == "*" || matches(&line.database, &self.database),
+                one => one == table && line.database == self.database,
+            };
+            let is_wanted = |(privilege, whole): &(String, bool)| {
+                (*whole || !wholly) && (privilege == wanted || privilege.starts_with("ALL PRIVILEGES"))
+            };
+            here && line.privileges.iter().any(is_wanted)
+        })
+    }
+}
+
+/// ``GRANT SELECT (`a`), UPDATE ON `db`.`table` TO …``. A line without an object grants a role.
+fn line(text: &str) -> Option<Line> {
+    let mut rest = text.strip_prefix("GRANT ")?;
+    let mut privileges = Vec::new();
+    loop {
+        let end = rest.find([',', '(']).unwrap_or(rest.len());
+        match rest.find(" ON ").filter(|on| *on < end) {
+            Some(on) => {
+                privileges.push((rest[..on].trim().to_owned(), true));
+                rest = &rest[on + 4..];
+                break;
+            }
+            None if end == rest.len() => return None,
+            None => privileges.push((rest[..end].trim().to_owned(), !rest[end..].starts_with('('))),
+        }
+        rest = if rest[end..].starts_with('(') { after_columns(&rest[end + 1..])? } else { &rest[end + 1..] };
+        rest = rest.trim_start_matches([',', ' ']);
+        if let Some(object) = rest.strip_prefix("ON ") {
+            rest = object;
+            break;
+        }
+    }
+    let rest = rest.strip_prefix("TABLE ").unwrap_or(rest);
+    let (database, rest) = name(rest)?;
+    let (table, _) = name(rest.strip_prefix('.')?)?;
+    Some(Line { privileges, database, table })
+}
+
+/// What comes after a list of columns, whose names may hold anything.
+fn after_columns(mut rest: &str) -> Option<&str> {
+    loop {
+        (_, rest) = name(rest.trim_start_matches([',', ' ']))?;
+        if let Some(after) = rest.strip_prefix(')') {
+            return Some(after);
+        }
+    }
+}
+
+/// A name in backticks (or, under ANSI_QUOTES, in double quotes), or a bare `*`; and what follows.
+fn name(text: &str) -> Option<(String, &str)> {
+    if let Some(rest) = text.strip_prefix('*') {
+        return Some(("*".into(), rest));
+    }
+    let quote = text.chars().next().filter(|c| matches!(c, '`' | '"'))?;
+    let mut name = String::new();
+    let mut chars = text.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c != quote {
+            name.push(c);
+        } else if chars.next_if(|(_, next)| *next == quote).is_some() {
+            name.push(quote);
+        } else {
+            return Some((name, &text[at + 1..]));
+        }
+    }
+    None
+}
+
+/// LIKE: `%` is any text, `_` any character, `\` makes the next one plain.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut pattern_chars = pattern.chars();
+    let Some(first) = pattern_chars.next() else { return text.is_empty() };
+    let rest = pattern_chars.as_str();
+    let same = |wanted: char, rest: &str| {
+        let mut chars = text.chars();
+        chars.next() == Some(wanted) && matches(rest, chars.as_str())
+    };
+    match first {
+        '%' => text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..])),
+        '_' => text.chars().next().is_some_and(|c| matches(rest, &text[c.len_utf8()..])),
+        '\\' => match pattern_chars.next() {
+            Some(plain) => same(plain, pattern_chars.as_str()),
+            None => same('\\', rest),
+        },
+        plain => same(plain, rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Granted, line};
+
+    fn granted(lines: &[&str]) -> Granted {
+        Granted {
+            database: "my_gateway".into(),
+            lines: lines.iter().filter_map(|text| line(text)).collect(),
+            mariadb: true,
+        }
+    }
+
+    #[test]
+    fn rights_are_read_on_every_level() {
+        for (text, privilege, table, expected) in [
+            ("GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION", "ALTER", "staff", true),
+            ("GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*0'", "SELECT", "staff", false),
+            ("GRANT SELECT, CREATE ON `my\\_gateway`.* TO `a`@`%`", "CREATE", "staff", true),
+            ("GRANT SELECT ON `my%`.* TO `a`@`%`", "SELECT", "staff", true),
+            ("GRANT SELECT ON `my_`.* TO `a`@`%`", "SELECT", "staff", false),
+            ("GRANT SELECT ON `myXgateway`.* TO `a`@`%`", "SELECT", "staff", false),
+            ("GRANT SELECT ON `my_gateway`.`staff` TO `a`@`%`", "SELECT", "staff", true),
+            ("GRANT SELECT ON `my_gateway`.`staff` TO `a`@`%`", "UPDATE", "staff", false),
+            ("GRANT SELECT ON \"my_gateway\".\"staff\" TO \"a\"@\"%\"", "SELECT", "staff", true),
+            (
+                "GRANT SELECT (`id`, `a) ON ``b`), UPDATE (`x`) ON `my_gateway`.`staff` TO `a`",
+                "UPDATE",
+                "staff",
+                true,
+            ),
+            ("GRANT SELECT (`id`), UPDATE (`x`) ON `my_gateway`.`staff` TO `a`@`%`", "SELECT", "staff", true),
+            ("GRANT SELECT (`id`) ON `my_gateway`.`staff` TO `a`@`%`", "UPDATE", "staff", false),
+            ("GRANT SELECT ON `other`.`staff` TO `a`@`%`", "SELECT", "staff", false),
+            ("GRANT EXECUTE ON FUNCTION `my_gateway`.`staff` TO `a`@`%`", "EXECUTE", "staff", false),
+            ("GRANT `a role`@`%` TO `a`@`%`", "SELECT", "staff", false),
+            ("GRANT PROXY ON ''@'%' TO 'root'@'localhost'", "PROXY", "staff", false),
+        ] {
+            assert_eq!(granted(&[text]).any(&[privilege], table), expected, "{text}");
+        }
+        let parts = granted(&["GRANT SELECT (`id`), UPDATE ON `my_gateway`.`staff` TO `a`@`%`"]);
+        assert!(parts.whole("UPDATE", "staff") && !parts.whole("SELECT", "staff"));
+    }
+}

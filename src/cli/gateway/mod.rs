@@ -1,0 +1,57 @@
+//! `hostmatch gateway`: what stands in the gateway's database, and which rights hostmatch needs
+//! there; and opening it, for all commands that look into it and end.
+
+mod inspect;
+mod report;
+mod grants;
+
+use clap::Subcommand;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use crate::config::Config;
+use crate::store::{Database, GatewaySchema};
+
+/// Look at the gateway's database before letting hostmatch in
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What is there, what hostmatch would use and do, and what stands in its way; changes nothing
+    ///
+    /// Needs no more than the right to read, and works before any migration. The exit code is 0
+    /// when all is well, 10 when there is something to put right or to know.
+    Inspect,
+    Grants(grants::Args),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::Inspect => inspect::run(global).await,
+        Command::Grants(args) => grants::run(global, args).await,
+    }
+}
+
+/// Connects once, to look, without waiting for a server that is away, and looks at the tables.
+///
+/// # Errors
+/// When the database cannot be reached, or its tables are not as they must be.
+pub(super) async fn open(config: &Config) -> Result<(Database, GatewaySchema), Failure> {
+    let database = Database::connect_to_look(&config.database).await?;
+    match GatewaySchema::read(&database, &config.gateway).await {
+        Ok(schema) => Ok((database, schema)),
+        Err(error) => {
+            database.close().await;
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! An inspection for people: the verdict and what to do first, then what was found.
+
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::store::{Inspection, Level, Verdict};
+
+/// As many rows of one finding are shown; the JSON has all of them.
+const KEYS_SHOWN: usize = 20;
+
+/// Shows all of it.
+pub(super) fn show(found: &Inspection) -> Result<(), Failure> {
+    verdict(found)?;
+    server(found)?;
+    tables(found)?;
+    columns(found)?;
+    uses(found)?;
+    data(found)?;
+    migrating(found)
+}
+
+fn heading(text: &str) -> Result<(), Failure> {
+    output::line(&format!("\n{text}"))
+}
+
+fn verdict(found: &Inspection) -> Result<(), Failure> {
+    output::line(match found.verdict {
+        Verdict::Ready => "READY: nothing stands in the way.",
+        Verdict::ReadyWithNotes => "READY WITH NOTES: nothing stands in the way; read these first.",
+        Verdict::NotReady => "NOT READY: put right what is marked as a problem.",
+    })?;
+    for finding in &found.findings {
+        let level = match finding.level {
+            Level::Problem => "problem",
+            Level::Note => "note",
+        };
+        output::line(&format!("\n  {level}: {}", finding.what))?;
+        if !finding.rows.is_empty() {
+            let more = finding.rows.len().saturating_sub(KEYS_SHOWN);
+            let rows = finding.rows.iter().take(KEYS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+            let more = if more > 0 { format!(", and {more} more (--output json)") } else { String::new() };
+            output::line(&format!("  rows: {rows}{more}"))?;
+        }
+        output::line(&format!("  what to do: {}", finding.remedy))?;
+    }
+    Ok(())
+}
+
+fn dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+fn server(found: &Inspection) -> Result<(), Failure> {
+    let server = &found.server;
+    let mode = server.strict.map(|strict| {
+        let strict = if strict { "strict" } else { "not strict (hostmatch's own sessions are)" };
+        format!("{strict}; {}", dash(server.sql_mode.as_deref()))
+    });
+    let offset = dash(server.utc_offset.as_deref());
+    let rows = [
+        ("server", Some(format!("{} {}", server.product, server.version))),
+        ("database", Some(server.database.clone())),
+        ("user", server.user.clone()),
+        (
+            "characters",
+            server.charset.as_ref().map(|it| format!("{it}, {}", dash(server.collation.as_deref()))),
+        ),
+        ("SQL mode", mode),
+        ("isolation", server.isolation.clone()),
+        ("time zone", Some(format!("{}, now UTC{offset}", server.time_zone))),
+        ("gateway.timezone", Some(server.gateway_timezone.clone())),
+        ("takes writes", Some(server.read_only.as_ref().map_or("yes".into(), |why| format!("no: {why}")))),
+    ];
+    heading("Server")?;
+    output::table(
+        &[],
+        rows.into_iter().filter_map(|(name, value)| value.map(|value| [format!("  {name}"), value])),
+    )
+}
+
+fn tables(found: &Inspection) -> Result<(), Failure> {
+    heading("Tables")?;
+    let rows = found.tables.iter().map(|table| {
+        let rows = match table.rows {
+            Some(rows) if rows.exact => rows.count.to_string(),
+            Some(rows) => format!("about {}", rows.count),
+            None => "not readable".to_owned(),
+        };
+        let keys = match (table.keys, table.key_limit) {
+            (Some(keys), Some(limit)) => format!("{keys} of {limit}"),
+            (Some(keys), None) => keys.to_string(),
+            _ => "-".to_owned(),
+        };
+        let triggers = match &table.triggers {
+            None => "not visible to this user".to_owned(),
+            Some(all) if all.is_empty() => "-".to_owned(),
+            Some(all) => {
+                let one = all.iter().map(|it| format!("{} ({} {})", it.name, it.timing, it.event));
+                one.collect::<Vec<_>>().join(", ")
+            }
+        };
+        let name = format!("  {}", table.name);
+        [
+            name,
+            table.of.to_owned(),
+            rows,
+            dash(table.engine.as_deref()),
+            dash(table.collation.as_deref()),
+            keys,
+            triggers,
+        ]
+    });
+    output::table(&["  TABLE", "OF", "ROWS", "ENGINE", "COLLATION", "KEYS", "TRIGGERS"], rows)
+}
+
+fn columns(found: &Inspection) -> Result<(), Failure> {
+    heading("Columns of the gateway's that hostmatch uses")?;
+    let gateway = found.tables.iter().filter(|table| table.of == "gateway");
+    let rows = gateway.flat_map(|table| {
+        table.columns.iter().map(|column| {
+            [
+                format!("  {}.{}", table.name, column.name),
+                column.full_type.clone(),
+                dash(column.collation.as_deref()),
+                if column.nullable { "null" } else { "not null" }.to_owned(),
+                dash(column.used_for),
+            ]
+        })
+    });
+    output::table(&["  COLUMN", "TYPE", "COLLATION", "NULL", "FOR"], rows)?;
+    let missing: Vec<[String; 2]> = found
+        .missing
+        .iter()
+        .map(|one| {
+            let required = if one.required { "required: " } else { "" };
+            [format!("  {}", one.what), format!("{required}{}", one.loss)]
+        })
+        .collect();
+    if !missing.is_empty() {
+        heading("Not there")?;
+        output::table(&[], missing)?;
+    }
+    Ok(())
+}
+
+fn uses(found: &Inspection) -> Result<(), Failure> {
+    let Some(uses) = &found.uses else { return Ok(()) };
+    heading("What hostmatch will use")?;
+    let active = match (uses.staff_active, uses.staff_deleted) {
+        (Some(flag), Some(_)) => format!("{flag}, and not deleted (deleted_at)"),
+        (Some(flag), None) => flag.to_owned(),
+        (None, Some(_)) => "everybody who is not deleted (deleted_at)".to_owned(),
+        (None, None) => "everybody".to_owned(),
+    };
+    let references = uses.booking_references.iter().map(|one| {
+        let numbers = if one.numeric { " (numbers)" } else { "" };
+        format!("{}{numbers}", one.column)
+    });
+    let updated_at = match &uses.updated_at {
+        None => "not written".to_owned(),
+        Some(at) if at.local => format!("{} as the gateway's local time, now {}", at.full_type, at.now),
+        Some(at) => format!("{}, now {} (UTC)", at.full_type, at.now),
+    };
+    output::table(
+        &[],
+        [
+            ("staff are", format!("{} ids", uses.staff_id)),
+            ("their names", uses.staff_name.join(" and ")),
+            ("their e-mail", dash(uses.staff_email)),
+            ("who is active", active),
+            ("bookings", references.collect::<Vec<_>>().join(", then ")),
+            ("updated_at", updated_at),
+        ]
+        .map(|(name, value)| [format!("  {name}"), value]),
+    )
+}
+
+fn data(found: &Inspection) -> Result<(), Failure> {
+    if found.data.is_empty() {
+        return Ok(());
+    }
+    heading("Rows, counted")?;
+    let rows = found.data.iter().map(|count| {
+        let n = count.count.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let why = count.not_counted.map(|why| format!(" (not counted: {why})")).unwrap_or_default();
+        [format!("  {n:>7}"), format!("{}{why}", count.meaning)]
+    });
+    output::table(&[], rows)
+}
+
+fn migrating(found: &Inspection) -> Result<(), Failure> {
+    let migration = &found.migration;
+    heading("What `hostmatch migrate up` would do")?;
+    if migration.pending.is_empty() && migration.adoptions.is_empty() {
+        let done = migration.obstacles.is_empty() && found.uses.is_some();
+        return output::line(if done { "  nothing: all is there" } else { "  it cannot be said yet" });
+    }
+    for name in &migration.pending {
+        output::line(&format!("  make {name}"))?;
+    }
+    for one in &migration.adoptions {
+        output::line(&format!("  adopt {}", one.what))?;
+    }
+    let count = migration.statements.len();
+    output::line(&format!("  in {count} statements (hostmatch migrate sql)"))?;
+    if !migration.rights_missing.is_empty() {
+        let missing = migration.rights_missing.join("; ");
+        output::line(&format!("  this user may not: it lacks {missing}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! The least rights with which hostmatch can be run, migrated and looked around with, as the
+//! statements that an administrator runs. `tests/it/privileges.rs` runs the program with just these,
+//! and takes each of them away.
+
+use migration::TABLES;
+use migration::gateway::Columns;
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use serde::Serialize;
+
+use super::{Database, StoreError};
+
+const BOOKKEEPING: &str = "hostmatch_migrations";
+
+/// What somebody is to do with the gateway's database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// `hostmatch gateway inspect`, before and after migrating.
+    Inspect,
+    /// `hostmatch migrate up` and `down`.
+    Migrate,
+    /// `hostmatch serve` and the commands that look into the database.
+    Run,
+}
+
+impl Role {
+    /// All, in the order in which they are needed.
+    pub const ALL: [Self; 3] = [Self::Inspect, Self::Migrate, Self::Run];
+
+    /// Who has it, where nobody else is named.
+    pub fn usual_user(self) -> &'static str {
+        match self {
+            Self::Inspect => "hostmatch_inspect",
+            Self::Migrate => "hostmatch_migrate",
+            Self::Run => "hostmatch",
+        }
+    }
+}
+
+/// The user that gets the rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub user: String,
+    /// MySQL: from where it connects; `%` is anywhere.
+    pub host: String,
+}
+
+/// The statements for one role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Grants {
+    /// Which.
+    pub role: Role,
+    /// To be run by an administrator, in this order.
+    pub statements: Vec<String>,
+    /// What else there is to know.
+    pub notes: Vec<String>,
+}
+
+/// Where the rights are granted.
+struct Place {
+    backend: DbBackend,
+    database: String,
+    /// PostgreSQL's schema; none where it is not known: the statements name none then.
+    schema: Option<String>,
+    /// PostgreSQL: who owns `appointments`.
+    owner: Option<String>,
+    /// PostgreSQL: sequences of ours that are no identity columns, in a schema that was adopted.
+    sequences: Vec<String>,
+    columns: Option<Columns>,
+}
+
+/// The statements for this database, as its tables are here.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn grants(database: &Database, account: &Account, role: Role) -> Result<Grants, StoreError> {
+    let backend = database.backend();
+    let mut place = Place {
+        backend,
+        database: String::new(),
+        schema: None,
+        owner: None,
+        sequences: Vec::new(),
+        columns: Some(Columns::read(database.connection()).await?),
+    };
+    let ask =
+        async |sql: &str| database.connection().query_all_raw(Statement::from_string(backend, sql)).await;
+    match backend {
+        DbBackend::MySql => {
+            if let Some(row) = ask("SELECT CAST(DATABASE() AS CHAR) AS name").await?.first() {
+                place.database = row.try_get("", "name")?;
+            }
+        }
+        DbBackend::Postgres => {
+            let sql = "SELECT current_database()::text AS name, current_schema()::text AS schema, \
+                       (SELECT pg_get_userbyid(c.relowner)::text FROM pg_class c \
+                       WHERE c.oid = to_regclass('appointments')) AS owner";
+            if let Some(row) = ask(sql).await?.first() {
+                place.database = row.try_get("", "name")?;
+                place.schema = row.try_get("", "schema")?;
+                place.owner = row.try_get("", "owner")?;
+            }
+            let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
+            let sql = format!(
+                "SELECT s.relname::text AS name FROM pg_class s JOIN pg_depend d ON d.objid = s.oid \
+                 AND d.deptype = 'a' JOIN pg_class t ON t.oid = d.refobjid \
+                 WHERE s.relkind = 'S' AND pg_table_is_visible(t.oid) AND t.relname IN ({tables})"
+            );
+            for row in ask(&sql).await? {
+                place.sequences.push(row.try_get("", "name")?);
+            }
+        }
+        _ => {}
+    }
+    Ok(place.grants(account, role))
+}
+
+/// The statements for a gateway as [`migration::baseline()`] makes it, in a database of this name.
+pub fn grants_for(backend: DbBackend, database: &str, account: &Account, role: Role) -> Grants {
+    let (schema, owner, columns) = (None, None, None);
+    Place { backend, database: database.into(), schema, owner, sequences: Vec::new(), columns }
+        .grants(account, role)
+}
+
+/// Every column of the gateway's that is read when deciding, and whether the baseline has it.
+const READ: [(&str, &str, bool); 17] = [
+    ("companies", "id", true),
+    ("staff", "id", true),
+    ("staff", "company_id", true),
+    ("staff", "name", false),
+    ("staff", "first_name", true),
+    ("staff", "last_name", true),
+    ("staff", "email", true),
+    ("staff", "is_active", true),
+    ("staff", "active", false),
+    ("staff", "deleted_at", false),
+    ("appointments", "id", true),
+    ("appointments", "company_id", true),
+    ("appointments", "staff_id", true),
+    ("appointments", "calcom_host_id", true),
+    ("appointments", "calcom_v2_booking_id", true),
+    ("appointments", "calcom_v2_booking_uid", false),
+    ("appointments", "calcom_booking_id", false),
+];
+
+/// What looking around reads beside them.
+const LOOKED_AT: [(&str, &str, bool); 4] = [
+    ("staff", "calcom_user_id", false),
+    ("appointments", "assignment_model_used", false),
+    ("appointments", "updated_at", true),
+    ("users", "id", true),
+];
+
+/// What deciding does with our own tables, on MySQL and on PostgreSQL. MySQL's way of ignoring a row
+/// that is there already is to set a column of it to itself, for which it asks for UPDATE on every
+/// column that is inserted; PostgreSQL reads the key.
+const OURS: [(&str, &str, &str); 8] = [
+    ("calcom_host_mappings", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("calcom_host_mapping_audits", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
+    ("appointment_assignments", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("unmatched_hosts", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("host_locks", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE (host_id)"),
+    ("booking_events", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
+    ("dead_letters", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
+    (BOOKKEEPING, "SELECT", "SELECT"),
+];
+
+impl Place {
+    fn grants(&self, account: &Account, role: Role) -> Grants {
+        if self.backend == DbBackend::Sqlite {
+            let note = match role {
+                Role::Inspect => {
+                    "SQLite has no users: whoever may read the file and write to its directory may look"
+                }
+                Role::Migrate | Role::Run => {
+                    "SQLite has no users: whoever runs hostmatch needs to read and write the file and its directory"
+                }
+            };
+            return Grants { role, statements: Vec::new(), notes: vec![note.into()] };
+        }
+        let mut statements = Statements { place: self, account, all: Vec::new() };
+        let notes = match role {
+            Role::Inspect => statements.inspect(),
+            Role::Migrate => statements.migrate(),
+            Role::Run => statements.run(),
+        };
+        let statements = statements.all;
+        let mut notes: Vec<String> = notes.into_iter().map(str::to_owned).collect();
+        if self.columns.is_none() {
+            notes.push(
+                "for a gateway as `hostmatch migrate baseline` makes it; for the columns of yours, let \
+                 database.url lead to it and leave out --for"
+                    .into(),
+            );
+        }
+        Grants { role, statements, notes }
+    }
+
+    fn has(&self, table: &str, column: &str, in_baseline: bool) -> bool {
+        match &self.columns {
+            Some(columns) => columns.has(table, column),
+            None => in_baseline,
+        }
+    }
+
+    fn has_table(&self, table: &str) -> bool {
+        self.columns.as_ref().is_none_or(|columns| columns.has_table(table))
+    }
+
+    /// `table (a, b)`, of those columns that are there.
+    fn columns(&self, table: &str, lists: &[&[(&str, &str, bool)]]) -> String {
+        let all = lists.iter().flat_map(|list| list.iter());
+        let here = all.filter(|(of, column, baseline)| *of == table && self.has(table, column, *baseline));
+        here.map(|(_, column, _)| *column).collect::<Vec<_>>().join(", ")
+    }
+
+    fn is_mysql(&self) -> bool {
+        self.backend == DbBackend::MySql
+    }
+
+    fn quoted(&self, name: &str) -> String {
+        let quote = if self.is_mysql() { "`" } else { "\"" };
+        format!("{quote}{}{quote}", name.replace(quote, &quote.repeat(2)))
+    }
+
+    fn table(&self, name: &str) -> String {
+        match (self.is_mysql(), &self.schema) {
+            (true, _) => format!("{}.{}", self.quoted(&self.database), self.quoted(name)),
+            (false, Some(schema)) => format!("{}.{}", self.quoted(schema), self.quoted(name)),
+            (false, None) => self.quoted(name),
+        }
+    }
+}
+
+struct Statements<'a> {
+    place: &'a Place,
+    account: &'a Account,
+    all: Vec<String>,
+}
+
+impl Statements<'_> {
+    fn on_table(&mut self, privileges: &str, table: &str) {
+        let object = self.place.table(table);
+        self.grant(&format!("{privileges} ON {object}"));
+    }
+
+    fn grant(&mut self, what: &str) {
+        let user = self.place.quoted(&self.account.user);
+        let whom = match self.place.is_mysql() {
+            true => format!("{user}@{}", self.place.quoted(&self.account.host)),
+            false => user,
+        };
+        self.all.push(format!("GRANT {what} TO {whom}"));
+    }
+
+    fn on_schema(&mut self, privileges: &str) {
+        if !self.place.is_mysql() {
+            let schema = self.place.quoted(self.place.schema.as_deref().unwrap_or("public"));
+            self.grant(&format!("{privileges} ON SCHEMA {schema}"));
+        }
+    }
+
+    fn inspect(&mut self) -> Vec<&'static str> {
+        self.on_schema("USAGE");
+        for table in ["companies", "users", "staff", "appointments"] {
+            let columns = self.place.columns(table, &[&READ, &LOOKED_AT]);
+            if !columns.is_empty() {
+                self.on_table(&format!("SELECT ({columns})"), table);
+            }
+        }
+        // Before migrating, these are not there.
+        let migrated = self.place.has_table("appointment_assignments");
+        for (table, _, _) in OURS {
+            if self.place.has_table(table) || (table == BOOKKEEPING && migrated) {
+                self.on_table("SELECT", table);
+            }
+        }
+        match self.place.is_mysql() {
+            true => vec![
+                "looking changes nothing; print these again after `hostmatch migrate up`, for our own tables",
+                "MySQL and MariaDB show triggers only to whoever may change them (TRIGGER): that is left out here",
+            ],
+            false => {
+                vec![
+                    "looking changes nothing; print these again after `hostmatch migrate up`, for our own tables",
+                ]
+            }
+        }
+    }
+
+    fn migrate(&mut self) -> Vec<&'static str> {
+        self.on_schema("USAGE, CREATE");
+        // Tables that somebody else made are looked through for rows that refer to nobody.
+        let adopts = self.place.columns.as_ref().is_some_and(|columns| {
+            columns.has_table("calcom_host_mappings") && !columns.has_table("appointment_assignments")
+        });
+        let reads = if adopts { ", SELECT" } else { "" };
+        for table in ["companies", "users", "staff"] {
+            if self.place.has_table(table) {
+                // On a whole table it shows MySQL's users the table's columns, and not its rows.
+                let refers = if self.place.is_mysql() { "REFERENCES" } else { "REFERENCES (id)" };
+                self.on_table(&format!("{refers}{reads}"), table);
+            }
+        }
+        if self.place.is_mysql() {
+            self.on_table(&format!("ALTER, REFERENCES{reads}"), "appointments");
+            for (table, _, _) in OURS {
+                self.on_table(
+                    "CREATE, ALTER, DROP, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE",
+                    table,
+                );
+            }
+            return vec![
+                "only for migrating: REVOKE them, or lock the account, when it is done",
+                "for a user of its own: MariaDB does not see REFERENCES on a table beside a right on single columns",
+            ];
+        }
+        match &self.place.owner {
+            Some(owner) if *owner != self.account.user => {
+                let owner = self.place.quoted(owner);
+                self.grant(&owner);
+            }
+            Some(_) => {}
+            None => self.on_table("REFERENCES (id)", "appointments"),
+        }
+        let mut notes = vec![
+            "only the owner of appointments can add a column to it: who migrates has to be a member of the role \
+             that owns it (REVOKE that when it is done), or be that role",
+        ];
+        if self.place.owner.is_none() {
+            notes
+                .push("that role is not known here, and its GRANT is missing above: GRANT <owner> TO <user>");
+        }
+        notes
+    }
+
+    fn run(&mut self) -> Vec<&'static str> {
+        self.on_schema("USAGE");
+        for table in ["companies", "staff"] {
+            let columns = self.place.columns(table, &[&READ]);
+            // PostgreSQL tells everybody what its tables look like, MySQL only those with a right on them.
+            if self.place.is_mysql() || table != "companies" {
+                self.on_table(&format!("SELECT ({columns})"), table);
+            }
+        }
+        let mut read = self.place.columns("appointments", &[&READ]);
+        if !self.place.has("appointments", "calcom_host_id", true) {
+            read.push_str(", calcom_host_id");
+        }
+        let stamp = if self.place.has("appointments", "updated_at", true) { ", updated_at" } else { "" };
+        // UPDATE is what SELECT … FOR UPDATE asks for, too.
+        self.on_table(&format!("SELECT ({read}), UPDATE (staff_id, calcom_host_id{stamp})"), "appointments");
+        for (table, mysql, postgres) in OURS {
+            self.on_table(if self.place.is_mysql() { mysql } else { postgres }, table);
+        }
+        for sequence in &self.place.sequences {
+            let sequence = self.place.table(sequence);
+            self.grant(&format!("USAGE ON SEQUENCE {sequence}"));
+        }
+        vec![
+            "after `hostmatch migrate up`: before, our tables and appointments.calcom_host_id are not there",
+            "when the gateway's tables get another column that hostmatch uses (is_active, deleted_at, …), print these again",
+        ]
+    }
+}

@@ -1,0 +1,183 @@
+//! What stands in the gateway's database, for whoever thinks about letting hostmatch in: looked at
+//! without changing anything, on any state of it, with no more than the right to read.
+//!
+//! Facts are gathered first (`server`, `tables`, `uses`, `data`), then judged (`findings`). Of the
+//! gateway's rows only counts are told.
+
+mod server;
+mod tables;
+mod uses;
+mod data;
+mod findings;
+
+use migration::gateway::Columns;
+use migration::{Examination, MigrateError};
+use sea_orm::{ConnectionTrait as _, QueryResult, Statement};
+use serde::Serialize;
+
+use super::{Database, StoreError};
+use crate::config::GatewayConfig;
+
+pub use data::Count;
+pub use findings::{Finding, Level, Verdict};
+pub use server::Server;
+pub use tables::{ColumnFacts, Rows, Table, Trigger};
+pub use uses::{Missing, Uses};
+
+/// Everything that was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// What a person has to put right or to know, each with what to do.
+    pub findings: Vec<Finding>,
+    /// The server, and how it is set up.
+    pub server: Server,
+    /// The tables of the gateway's that we know, and ours.
+    pub tables: Vec<Table>,
+    /// What of them we will use; none while something is missing that cannot be done without.
+    pub uses: Option<Uses>,
+    /// Columns that are not there, and what is lost thereby.
+    pub missing: Vec<Missing>,
+    /// Counts that tell what matching will meet with.
+    pub data: Vec<Count>,
+    /// What `hostmatch migrate up` would do.
+    pub migration: Migration,
+}
+
+/// What `hostmatch migrate up` would do.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Migration {
+    /// The migrations that are not applied, in order.
+    pub pending: Vec<String>,
+    /// What somebody else made and would be adopted.
+    pub adoptions: Vec<Adoption>,
+    /// What stands in the way.
+    pub obstacles: Vec<Obstacle>,
+    /// What will be different here.
+    pub notes: Vec<String>,
+    /// The statements, in order.
+    pub statements: Vec<String>,
+    /// What the connected user lacks to run them.
+    pub rights_missing: Vec<String>,
+}
+
+/// A table or column of ours that was there before hostmatch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Adoption {
+    /// Which.
+    pub what: String,
+    /// How it differs from ours.
+    pub differences: Vec<String>,
+}
+
+/// Something that stands in the way of `migrate up`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Obstacle {
+    /// What is wrong.
+    pub what: String,
+    /// The keys of the rows that are meant.
+    pub rows: Vec<String>,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// What the judging looks at beside the facts themselves.
+struct Looked {
+    columns: Columns,
+    /// Why the schema or the time zone cannot be used.
+    unusable: Option<String>,
+    halfway: Vec<String>,
+    /// Why it cannot be said what migrating would do.
+    unexamined: Option<String>,
+}
+
+/// Looks at everything. `database` should come from [`Database::connect_to_look`], whose server
+/// refuses to write.
+///
+/// # Errors
+/// [`StoreError`], when the database cannot be read at all. What is wrong with it is no error here.
+pub async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Inspection, StoreError> {
+    let connection = database.connection();
+    let columns = Columns::read(connection).await?;
+    let server = server::look(database, config).await?;
+    let tables = tables::look(database, &columns).await?;
+    let (uses, unusable) = match uses::look(database, &columns, config).await {
+        Ok(uses) => (uses, None),
+        Err(StoreError::Schema(why)) => (None, Some(why)),
+        Err(other) => return Err(other),
+    };
+    let data = data::look(database, &columns).await?;
+    let (halfway, unknown) = told(migration::halfway(connection).await)?;
+    let (examination, refusal) = told(migration::examine(connection).await)?;
+    let migration = match examination {
+        Some(examination) => Migration::of(database, examination).await?,
+        None => Migration::default(),
+    };
+    let looked =
+        Looked { columns, unusable, halfway: halfway.unwrap_or_default(), unexamined: unknown.or(refusal) };
+    let mut inspection = Inspection {
+        verdict: Verdict::Ready,
+        findings: Vec::new(),
+        missing: uses::missing(&looked.columns),
+        server,
+        tables,
+        uses,
+        data,
+        migration,
+    };
+    inspection.findings = findings::judge(&inspection, &looked);
+    inspection.verdict = Verdict::of(&inspection.findings);
+    Ok(inspection)
+}
+
+/// What was asked for, or why it cannot be had; a database that fails is an error.
+fn told<T>(asked: Result<T, MigrateError>) -> Result<(Option<T>, Option<String>), StoreError> {
+    match asked {
+        Ok(answer) => Ok((Some(answer), None)),
+        Err(MigrateError::Database { source, .. }) => Err(source.into()),
+        // The gateway's tables are judged one by one.
+        Err(MigrateError::Gateway(_)) => Ok((None, None)),
+        Err(refusal) => Ok((None, Some(refusal.to_string()))),
+    }
+}
+
+impl Migration {
+    async fn of(database: &Database, found: Examination) -> Result<Self, StoreError> {
+        // With nothing pending nothing is run, not even for the bookkeeping.
+        let idle = found.pending.is_empty() && found.adoptions.is_empty();
+        let statements = if idle { Vec::new() } else { found.statements };
+        Ok(Self {
+            rights_missing: migration::missing_rights(database.connection(), &statements).await?,
+            adoptions: found
+                .adoptions
+                .into_iter()
+                .map(|one| Adoption { what: one.what, differences: one.differences })
+                .collect(),
+            obstacles: found
+                .obstacles
+                .into_iter()
+                .map(|one| Obstacle { what: one.what, rows: one.rows, remedy: one.remedy })
+                .collect(),
+            pending: found.pending,
+            notes: found.notes,
+            statements,
+        })
+    }
+}
+
+/// All rows of a query without values.
+async fn all(database: &Database, sql: impl Into<String>) -> Result<Vec<QueryResult>, StoreError> {
+    let query = Statement::from_string(database.backend(), sql.into());
+    Ok(database.connection().query_all_raw(query).await?)
+}
+
+/// The first row.
+async fn first(database: &Database, sql: impl Into<String>) -> Result<Option<QueryResult>, StoreError> {
+    Ok(all(database, sql).await?.into_iter().next())
+}
+
+/// Names from our own lists, for an `IN (…)`.
+fn quoted(names: impl IntoIterator<Item = &'static str>) -> String {
+    names.into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,168 @@
+//! What of the gateway's columns hostmatch will use here, and what it will do without.
+
+use migration::gateway::Columns;
+use sea_orm::DbBackend;
+use serde::Serialize;
+
+use super::super::{Database, GatewaySchema, KeyType, NameColumns, StoreError};
+use super::data::{Counted, count};
+use super::first;
+use crate::config::GatewayConfig;
+
+/// What will be used.
+#[derive(Clone, Debug, Serialize)]
+pub struct Uses {
+    /// What `staff.id` is: `integer`, `text` or `uuid`.
+    pub staff_id: &'static str,
+    /// Where the name of a member of staff stands.
+    pub staff_name: Vec<&'static str>,
+    /// `email`, if it is there.
+    pub staff_email: Option<&'static str>,
+    /// The flag that says who is active.
+    pub staff_active: Option<&'static str>,
+    /// `deleted_at`, if it is there.
+    pub staff_deleted: Option<&'static str>,
+    /// The columns in which a booking's reference is looked for, in this order.
+    pub booking_references: Vec<Reference>,
+    /// How `appointments.updated_at` is written; none without it.
+    pub updated_at: Option<UpdatedAt>,
+}
+
+/// A column with references of bookings.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reference {
+    /// Its name.
+    pub column: &'static str,
+    /// It holds numbers only.
+    pub numeric: bool,
+}
+
+/// How the present is written into `appointments.updated_at`.
+#[derive(Clone, Debug, Serialize)]
+pub struct UpdatedAt {
+    /// The column's type.
+    #[serde(rename = "type")]
+    pub full_type: String,
+    /// The column holds the gateway's local time: `gateway.timezone` matters.
+    pub local: bool,
+    /// In SQL.
+    pub expression: String,
+    /// What it gives now, as it would stand there.
+    pub now: String,
+    /// How many minutes the newest appointments are ahead of that; above 0 something is wrong with
+    /// the zone. None where that cannot be told.
+    pub ahead_minutes: Option<i64>,
+}
+
+/// A column that is not there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Missing {
+    /// Which.
+    pub what: String,
+    /// Nothing works without it.
+    pub required: bool,
+    /// What is lost.
+    pub loss: String,
+}
+
+/// Looks. None while something required is missing.
+pub(super) async fn look(
+    database: &Database,
+    columns: &Columns,
+    config: &GatewayConfig,
+) -> Result<Option<Uses>, StoreError> {
+    if !columns.problems().is_empty() {
+        return Ok(None);
+    }
+    let schema = GatewaySchema::of(database, columns, config).await?;
+    Ok(Some(Uses {
+        staff_id: match schema.staff_key {
+            KeyType::Integer => "integer",
+            KeyType::Text => "text",
+            KeyType::Uuid => "uuid",
+        },
+        staff_name: match schema.staff_name {
+            NameColumns::Full => vec!["name"],
+            NameColumns::FirstLast => vec!["first_name", "last_name"],
+        },
+        staff_email: schema.staff_email.then_some("email"),
+        staff_active: schema.staff_active,
+        staff_deleted: schema.staff_deleted_at.then_some("deleted_at"),
+        updated_at: updated_at(database, columns, schema.updated_at).await?,
+        booking_references: schema
+            .booking_refs
+            .iter()
+            .map(|one| Reference { column: one.name, numeric: one.numeric })
+            .collect(),
+    }))
+}
+
+/// How many of the newest appointments are looked at.
+const NEWEST: u32 = 1000;
+
+async fn updated_at(
+    database: &Database,
+    columns: &Columns,
+    expression: Option<String>,
+) -> Result<Option<UpdatedAt>, StoreError> {
+    let Some((column, expression)) = columns.get("appointments", "updated_at").zip(expression) else {
+        return Ok(None);
+    };
+    let local = expression.contains("CONVERT_TZ") || expression.contains("AT TIME ZONE");
+    let (text, minutes) = match database.backend() {
+        DbBackend::MySql => ("CHAR", format!("TIMESTAMPDIFF(MINUTE, {expression}, MAX(updated_at))")),
+        DbBackend::Postgres => {
+            ("TEXT", format!("(EXTRACT(EPOCH FROM MAX(updated_at) - {expression}) / 60)::bigint"))
+        }
+        _ => {
+            let days = format!("julianday(MAX(updated_at)) - julianday({expression})");
+            ("TEXT", format!("CAST(({days}) * 1440 AS INTEGER)"))
+        }
+    };
+    let row = first(database, format!("SELECT CAST({expression} AS {text}) AS now")).await?;
+    let now = row.map(|row| row.try_get("", "now")).transpose()?.unwrap_or_default();
+    let sql = format!(
+        "SELECT {minutes} AS n FROM \
+         (SELECT updated_at FROM appointments ORDER BY id DESC LIMIT {NEWEST}) AS newest"
+    );
+    let ahead_minutes = match count(database, &sql).await? {
+        Counted::Number(minutes) => Some(minutes),
+        Counted::TooSlow | Counted::NotAllowed => None,
+    };
+    Ok(Some(UpdatedAt { full_type: column.full_type.clone(), local, expression, now, ahead_minutes }))
+}
+
+/// What hostmatch can do without.
+const OPTIONAL: [(&str, &str, &str); 7] = [
+    (
+        "staff",
+        "email",
+        "nobody can be found by e-mail; without it only names are left, which are suggestions",
+    ),
+    (
+        "staff",
+        "is_active",
+        "staff.active is used instead; without either, everybody who is not deleted counts as active",
+    ),
+    ("staff", "deleted_at", "deleted staff cannot be told from others, if the gateway keeps them"),
+    ("appointments", "calcom_v2_booking_uid", "bookings are looked for in the other columns only"),
+    ("appointments", "calcom_booking_id", "bookings are looked for in the other columns only"),
+    ("appointments", "updated_at", "it is not set when staff_id changes"),
+    ("users", "id", "who changed a mapping is kept as a number, without a reference"),
+];
+
+/// What is not there.
+pub(super) fn missing(columns: &Columns) -> Vec<Missing> {
+    let mut missing: Vec<Missing> = columns
+        .problems()
+        .into_iter()
+        .map(|what| Missing { what, required: true, loss: "nothing can be decided".into() })
+        .collect();
+    for (table, column, loss) in OPTIONAL {
+        if !columns.has(table, column) && (columns.has_table(table) || table == "users") {
+            let what = format!("{table}.{column}");
+            missing.push(Missing { what, required: false, loss: loss.to_owned() });
+        }
+    }
+    missing
+}

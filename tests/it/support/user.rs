@@ -1,0 +1,77 @@
+//! A user of a database server with no rights but those that a test grants.
+
+use hostmatch::config::DatabaseConfig;
+
+use super::{Backend, TestDatabase, config, server};
+
+/// A user whose name wants to be quoted. Dropped, it is removed; so it has to outlive the databases
+/// in which it owns something.
+pub(crate) struct User {
+    pub(crate) name: String,
+    backend: Backend,
+}
+
+impl User {
+    /// A new user of the shared server.
+    pub(crate) async fn new(backend: Backend) -> Self {
+        let name = format!("it's \"a\" `user` {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let user = Self { name, backend };
+        let statement = match backend {
+            Backend::MariaDb => format!("CREATE USER {}", user.quoted()),
+            _ => format!("CREATE ROLE {} LOGIN", user.quoted()),
+        };
+        administer(backend, &[statement]).await;
+        user
+    }
+
+    /// As it stands in a statement.
+    pub(crate) fn quoted(&self) -> String {
+        match self.backend {
+            Backend::MariaDb => format!("`{}`@`%`", self.name.replace('`', "``")),
+            _ => format!("\"{}\"", self.name.replace('"', "\"\"")),
+        }
+    }
+
+    /// This database, as this user.
+    pub(crate) fn url(&self, test: &TestDatabase) -> String {
+        let (scheme, rest) = test.url.split_once("://").unwrap();
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        let name: String = self.name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        format!("{scheme}://{name}@{place}")
+    }
+
+    pub(crate) fn config(&self, test: &TestDatabase) -> DatabaseConfig {
+        config(&self.url(test))
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let backend = self.backend;
+        let statement = match backend {
+            Backend::MariaDb => format!("DROP USER IF EXISTS {}", self.quoted()),
+            _ => format!("DROP ROLE IF EXISTS {}", self.quoted()),
+        };
+        // A test's runtime may be ending or panicking: the removal has one of its own.
+        let removal = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(administer(backend, &[statement]));
+        });
+        assert!(removal.join().is_ok() || std::thread::panicking(), "the test's user was not removed");
+    }
+}
+
+async fn administer(backend: Backend, statements: &[String]) {
+    use sea_orm::ConnectionTrait as _;
+    let (variable, default) = match backend {
+        Backend::MariaDb => ("HOSTMATCH_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306"),
+        _ => ("HOSTMATCH_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432"),
+    };
+    let mut options = sea_orm::ConnectOptions::new(server(variable, default));
+    options.max_connections(1).sqlx_logging(false);
+    let connection = sea_orm::Database::connect(options).await.unwrap();
+    for statement in statements {
+        connection.execute_unprepared(statement).await.unwrap();
+    }
+    connection.close().await.unwrap();
+}
