@@ -29,7 +29,7 @@ pub use dead_letters::{
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
-pub use load::{Batch, load, load_waiting};
+pub use load::{Batch, load, load_waiting, waiting};
 pub use look::{Remembered, directory_for, look, remembered};
 pub use probe::probe;
 pub use retention::{purge_events, purge_payloads};

@@ -22,6 +22,7 @@ mod explaining;
 mod journeys;
 mod migrating;
 mod migrations;
+mod neighbours;
 mod program;
 mod publishing;
 mod queue;

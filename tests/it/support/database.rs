@@ -54,6 +54,9 @@ impl TestDatabase {
             GatewayShape::Empty => {}
             GatewayShape::Roadmap => drop(migration::baseline(this.db.connection()).await.unwrap()),
             GatewayShape::Living => this.run(&super::gateway::living(backend)).await,
+            GatewayShape::Production(updated_at) => {
+                this.run(&super::production::tables(backend, updated_at)).await;
+            }
         }
         this
     }

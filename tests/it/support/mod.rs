@@ -5,6 +5,7 @@ mod database;
 mod gateway;
 pub(crate) mod mariadb;
 mod process;
+mod production;
 pub(crate) mod proxy;
 mod stack;
 pub(crate) mod traces;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use database::{Backend, TestDatabase, backends, config};
-pub(crate) use gateway::{GatewayShape, shapes};
+pub(crate) use gateway::{GatewayShape, UpdatedAt, shapes};
 pub(crate) use process::Process;
 pub(crate) use stack::Stack;
 pub(crate) use world::{World, decide, event, host};
