@@ -2,3 +2,6 @@
 
 mod contention;
 mod kept_locks;
+mod modes;
+mod untouched;
+mod summer_time;
