@@ -73,15 +73,15 @@ pub(super) fn receive(mut message: Message, redelivered: bool) -> Delivery {
     Delivery { message, attempt, first_seen_ms, redelivered }
 }
 
-/// The copy for another attempt: one attempt more, `headers` set.
-pub(super) fn for_retry(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
-    copy(delivery, headers)
+/// The copy for another attempt: one attempt more, if this was one, and `headers` set.
+pub(super) fn for_retry(delivery: &Delivery, counts: bool, headers: &BTreeMap<String, String>) -> Message {
+    copy(delivery, counts, headers)
 }
 
 /// The copy for the dead letters: the attempt that failed is counted, `headers` set, and an id,
 /// unless there is one already (a replayed message that failed again keeps its dead letter).
 pub(super) fn for_the_dead(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
-    let mut message = copy(delivery, headers);
+    let mut message = copy(delivery, true, headers);
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id(delivery).to_string());
     message
 }
@@ -121,10 +121,10 @@ pub(super) fn bury(message: &mut Message, reason: &str, dead_id: Uuid) {
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id.to_string());
 }
 
-fn copy(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
+fn copy(delivery: &Delivery, counts: bool, headers: &BTreeMap<String, String>) -> Message {
     let mut message = delivery.message.clone();
     message.headers.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let attempt = delivery.attempt.saturating_add(1);
+    let attempt = delivery.attempt.saturating_add(u32::from(counts));
     message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
     message.headers.insert(header::FIRST_SEEN.to_owned(), delivery.first_seen_ms.to_string());
     message.headers.insert(ROUTING_KEY.to_owned(), message.routing_key.clone());
@@ -172,11 +172,13 @@ mod tests {
     fn a_copy_counts_the_attempt_and_keeps_the_routing_key() {
         let first = delivery();
         assert_eq!(first.attempt, 0);
-        let mut travelled = for_retry(&first, &BTreeMap::new());
+        let mut travelled = for_retry(&first, true, &BTreeMap::new());
         travelled.routing_key = "hostmatch.bookings".into();
         let second = receive(travelled, false);
         assert_eq!((second.attempt, second.first_seen_ms), (1, first.first_seen_ms));
         assert_eq!(second.message.routing_key, "appointment.created");
+        let put_off = receive(for_retry(&second, false, &BTreeMap::new()), false);
+        assert_eq!(put_off.attempt, 1, "giving way is no attempt");
     }
 
     #[test]

@@ -65,10 +65,12 @@ pub struct Delivery {
 pub enum Disposition {
     /// Done: acknowledge.
     Ack,
-    /// Back into the work queue after this delay, attempt + 1.
+    /// Back into the work queue after this delay.
     Retry {
         /// One of the configured delays.
         after: Duration,
+        /// It was an attempt, and is counted as one.
+        counts: bool,
         /// Headers to set on the copy (the event's type, the history).
         headers: BTreeMap<String, String>,
     },

@@ -111,6 +111,29 @@ impl Database {
         Ok(self.connection.begin_with_options(options).await?)
     }
 
+    /// Does `work` in a transaction of [`Database::begin`] and commits it, or rolls it back at once:
+    /// a transaction that is merely dropped keeps its locks until the pool comes to it.
+    ///
+    /// # Errors
+    /// Those of `work`, or [`StoreError`] of beginning and committing.
+    pub async fn transact<T>(
+        &self,
+        work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let tx = self.begin().await?;
+        match work(&tx).await {
+            Ok(done) => {
+                tx.commit().await?;
+                Ok(done)
+            }
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Begins a transaction that only looks, at one state of the database: the server refuses
     /// whatever would write in it. (SQLite does not, but it is to be rolled back like the others.)
     ///
@@ -165,33 +188,51 @@ async fn mysql(
     if options.get_socket().is_none() {
         probe(options.get_host(), options.get_port(), config.acquire_timeout).await?;
     }
-    let setup = mysql_session(config.statement_timeout, purpose.limit(config));
-    let pool = pool::<sqlx::MySql>(config).after_connect(move |connection, _| {
-        let setup = setup.clone();
-        Box::pin(async move {
-            connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-            if purpose == Purpose::Look {
-                connection.execute("SET SESSION TRANSACTION READ ONLY").await?;
-            }
-            connection.execute(sqlx::AssertSqlSafe(setup)).await.map(drop)
+    let setup = mysql_session(purpose.limit(config));
+    let waits = mysql_lock_waits(config.statement_timeout);
+    let waits_again = waits.clone();
+    let pool = pool::<sqlx::MySql>(config)
+        .after_connect(move |connection, _| {
+            let (setup, waits) = (setup.clone(), waits.clone());
+            Box::pin(async move {
+                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                if purpose == Purpose::Look {
+                    connection.execute("SET SESSION TRANSACTION READ ONLY").await?;
+                }
+                connection.execute(sqlx::AssertSqlSafe(setup)).await?;
+                connection.execute(sqlx::AssertSqlSafe(waits)).await.map(drop)
+            })
         })
-    });
+        // A transaction that gave way left its session impatient. This also tells, as a ping would,
+        // whether the connection is alive.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, _| {
+            let waits = waits_again.clone();
+            Box::pin(async move { Ok(connection.execute(sqlx::AssertSqlSafe(waits)).await.is_ok()) })
+        });
     let pool = pool.connect_with(options).await.map_err(StoreError::connecting)?;
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
 }
 
 /// MariaDB and MySQL name the limit of a statement differently; each leaves the other's
 /// conditional comment alone. (sqlx itself sets the session's time zone to UTC.)
-fn mysql_session(lock_wait: Duration, limit: Option<Duration>) -> String {
-    let seconds = lock_wait.as_secs().clamp(1, 1_073_741_824);
+///
+/// The mode is ours alone, whatever the server's is: values that do not fit are refused, and no
+/// other mode changes what our statements mean. Nor are the gateway's zero dates in the way.
+fn mysql_session(limit: Option<Duration>) -> String {
     let limit = limit.unwrap_or_default();
     format!(
-        "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'), \
-         SESSION innodb_lock_wait_timeout = {seconds} \
+        "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION' \
          /*M! , SESSION max_statement_time = {} */ /*!80000 , SESSION max_execution_time = {} */",
         limit.as_secs_f64(),
         limit.as_millis(),
     )
+}
+
+/// How long to wait for the lock of a row, and of a table that is just being altered.
+fn mysql_lock_waits(limit: Duration) -> String {
+    let seconds = limit.as_secs().clamp(1, 31_536_000);
+    format!("SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds}")
 }
 
 async fn postgres(

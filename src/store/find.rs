@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query, Value};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
 use super::statement::padded;
 use super::{DbId, GatewaySchema, RefColumn, StoreError};
@@ -90,10 +90,16 @@ impl Found {
         column: &RefColumn,
         refs: &BTreeSet<&BookingRef>,
     ) -> Result<(), StoreError> {
-        let values: Vec<Value> = if column.numeric {
-            refs.iter().filter_map(|reference| reference.as_number()).map(Value::from).collect()
+        let is_bpchar = column.is_padded && tx.get_database_backend() == DbBackend::Postgres;
+        let text = |reference: &&BookingRef| {
+            let value = Expr::val(reference.as_str());
+            // A parameter is text: such a comparison would use no index of a CHAR column.
+            if is_bpchar { value.cast_as("bpchar") } else { value }
+        };
+        let values: Vec<Expr> = if column.numeric {
+            refs.iter().filter_map(|reference| reference.as_number()).map(Expr::val).collect()
         } else {
-            refs.iter().map(|reference| Value::from(reference.as_str())).collect()
+            refs.iter().map(text).collect()
         };
         if values.is_empty() {
             return Ok(());
@@ -107,7 +113,8 @@ impl Found {
                 true => row.try_get::<DbId>("", column.name)?.0.to_string(),
                 false => row.try_get::<String>("", column.name)?,
             };
-            if let Some(reference) = BookingRef::new(&text).filter(|reference| refs.contains(reference)) {
+            let text = if column.is_padded { text.trim_end_matches(' ') } else { &text };
+            if let Some(reference) = BookingRef::new(text).filter(|reference| refs.contains(reference)) {
                 self.by_ref.entry(reference).or_default().insert(id);
             }
         }

@@ -56,6 +56,8 @@ pub struct RefColumn {
     pub name: &'static str,
     /// It holds numbers, not text: only a reference that is a number can stand there.
     pub numeric: bool,
+    /// It is a CHAR: blanks at the end of what stands there mean nothing.
+    pub is_padded: bool,
 }
 
 impl GatewaySchema {
@@ -151,8 +153,11 @@ fn booking_refs(columns: &Columns, backend: DbBackend) -> Result<Vec<RefColumn>,
     for name in ["calcom_v2_booking_id", "calcom_v2_booking_uid", "calcom_booking_id"] {
         let Some(column) = columns.get("appointments", name) else { continue };
         match column.key_kind(backend) {
-            Some(KeyKind::Integer) => refs.push(RefColumn { name, numeric: true }),
-            Some(KeyKind::Text) => refs.push(RefColumn { name, numeric: false }),
+            Some(KeyKind::Integer) => refs.push(RefColumn { name, numeric: true, is_padded: false }),
+            Some(KeyKind::Text) => {
+                let is_padded = matches!(column.data_type.as_str(), "char" | "bpchar");
+                refs.push(RefColumn { name, numeric: false, is_padded });
+            }
             // An optional column of a type that holds no reference is none.
             Some(KeyKind::Uuid) | None if name != "calcom_v2_booking_id" => {}
             Some(KeyKind::Uuid) | None => {

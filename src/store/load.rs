@@ -1,19 +1,21 @@
 //! Reads everything that a batch needs: a fixed number of set-based statements, in the
 //! transaction that will write, with the rows locked that the guards rely on.
 //!
-//! The order of locks is the same for every worker: the lock rows of hosts without a valid
-//! mapping, by key; then appointments, by id. Only such hosts are locked, so that known hosts
-//! never make workers wait for each other; under that lock mappings are read again, and the
-//! appointments that wait for the host can neither appear nor vanish. Those are locked along only
-//! when the host is about to be mapped: the gateway writes to its appointments too.
+//! First come the lock rows of hosts without a valid mapping, by key: they are ours, and waited for.
+//! Only such hosts are locked, so that known hosts never make workers wait for each other; under
+//! that lock mappings are read again, and the appointments that wait for the host can neither appear
+//! nor vanish. Those are locked along only when the host is about to be mapped.
+//!
+//! Then come appointments. They are the gateway's: those that somebody else has locked are left for
+//! another time, and once the others are locked the transaction waits for nobody (see [`give_way`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query};
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
 use super::find::{Found, Lookup};
-use super::statement::{ROWS, any_host, lock, padded};
+use super::statement::{ROWS, any_host, give_way, lock_free_ones, padded};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, StaffId};
 use crate::matching::{Appointment, Directory, HostKey, Loaded, Resolution, Resolver, Target};
@@ -27,6 +29,18 @@ pub struct Batch {
     pub targets: Vec<Vec<Target>>,
     /// More appointments wait for one of these hosts than were read: the rest has to follow.
     pub more_waiting: bool,
+}
+
+impl Batch {
+    /// Whether each appointment that these targets name was read: one that somebody else has locked
+    /// was not, nor one that has just been deleted or moved to another company.
+    pub fn is_complete(&self, targets: &[Target]) -> bool {
+        let is_there = |target: &Target| match target {
+            Target::Found(id) => self.loaded.appointments.contains_key(id),
+            Target::Missing | Target::Several | Target::NoCompany => true,
+        };
+        targets.iter().all(is_there)
+    }
 }
 
 /// Reads for these events. `others`: ids of messages without a booking event, whose rows are
@@ -49,7 +63,7 @@ pub async fn load(
 /// What the rows are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To write what follows from them: hosts and appointments are locked.
+    /// To write what follows from them: hosts are locked, and the appointments that are free.
     Write,
     /// To look at them: nothing is locked, nobody has to wait.
     Look,
@@ -103,9 +117,10 @@ pub(super) async fn read(
     let learned = will_be_learned(events, &targets, &found, &open, resolver, &loaded.directory);
     let waiting =
         if learned.is_empty() { Vec::new() } else { waiting_for(tx, &learned, redecide_limit).await? };
-    let more_waiting = waiting.len() as u64 >= u64::from(redecide_limit);
-    ids.extend(waiting);
+    ids.extend(&waiting);
     loaded.appointments = appointments(tx, schema, &ids, purpose).await?;
+    let more_waiting = waiting.len() as u64 >= u64::from(redecide_limit)
+        || waiting.iter().any(|id| !loaded.appointments.contains_key(id));
     // Moved to another company between the two looks: what was loaded is not for it. It is tried again.
     loaded.appointments.retain(|id, now| found.company(*id).is_none_or(|then| then == now.company));
     let event_ids: BTreeSet<&EventId> =
@@ -114,17 +129,16 @@ pub(super) async fn read(
     Ok(Batch { loaded, targets, more_waiting })
 }
 
-/// Reads up to `limit` appointments that wait for a host which a match has mapped since, for a
-/// plan that decides them again. (After a person's decision they are offered to that person instead.)
+/// Up to `limit` appointments, each with its host, that wait for one which a match has mapped since.
+/// (After a person's decision they are offered to that person instead.)
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn load_waiting(
-    tx: &impl ConnectionTrait,
+pub async fn waiting(
+    db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     limit: u32,
-) -> Result<Loaded, StoreError> {
-    let mut loaded = Loaded::default();
+) -> Result<Vec<(AppointmentId, HostKey)>, StoreError> {
     let mut select = Query::select();
     let (a, m) = ("a", "m");
     select
@@ -151,16 +165,29 @@ pub async fn load_waiting(
         .order_by((a, "appointment_id"), Order::Asc)
         .limit(u64::from(limit));
     mappings::join_valid_staff(&mut select, schema, m, true);
-    let mut ids = BTreeSet::new();
-    let mut keys = BTreeSet::new();
-    for row in tx.query_all(&select).await? {
-        ids.insert(row.try_get::<AppointmentId>("", "appointment_id")?);
+    let waits = |row: &QueryResult| {
         let host = crate::event::HostId(row.try_get::<super::DbId>("", "host_id")?.0);
-        keys.insert((row.try_get::<CompanyId>("", "company_id")?, host));
-    }
+        Ok((row.try_get("", "appointment_id")?, (row.try_get::<CompanyId>("", "company_id")?, host)))
+    };
+    db.query_all(&select).await?.iter().map(waits).collect()
+}
+
+/// Reads these [`waiting`] appointments for a plan that decides them again; those that somebody else
+/// has locked are not among them.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn load_waiting(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    waiting: &[(AppointmentId, HostKey)],
+) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    let keys = waiting.iter().map(|(_, key)| *key).collect();
     for mapping in mappings::active(tx, schema, &keys).await? {
         loaded.directory.add_mapping(mapping);
     }
+    let ids = waiting.iter().map(|(id, _)| *id).collect();
     loaded.appointments = appointments(tx, schema, &ids, Purpose::Write).await?;
     Ok(loaded)
 }
@@ -266,7 +293,7 @@ async fn waiting_for(
     rows.iter().map(|row| Ok(row.try_get("", "appointment_id")?)).collect()
 }
 
-/// Reads these appointments with our own rows; to write, locks them, by id.
+/// Reads these appointments with our own rows; to write, those of them that are free, and locks them.
 pub(super) async fn appointments(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -285,9 +312,14 @@ pub(super) async fn appointments(
         .and_where(Expr::col("id").is_in(ids.iter().copied()))
         .order_by("id", Order::Asc);
     if purpose == Purpose::Write {
-        lock(&mut select, schema.backend);
+        lock_free_ones(&mut select, schema.backend);
     }
-    for row in tx.query_all(&select).await? {
+    let rows = tx.query_all(&select).await?;
+    if purpose == Purpose::Write {
+        // Not before: MariaDB, when it may not wait at all, rolls back who skips a locked row.
+        give_way(tx, schema.backend).await?;
+    }
+    for row in rows {
         let Some(company) = row.try_get::<Option<CompanyId>>("", "company_id")? else { continue };
         let staff = row.try_get::<Option<StaffId>>("", "staff_id")?;
         let host_id = row.try_get::<Option<super::DbId>>("", "calcom_host_id")?.map(|id| id.0);

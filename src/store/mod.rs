@@ -33,7 +33,7 @@ pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use grants::{Account, Grants, Role, grants, grants_for};
 pub use inspection::{Inspection, Level, Verdict, inspect};
-pub use load::{Batch, load, load_waiting};
+pub use load::{Batch, load, load_waiting, waiting};
 pub use look::{Remembered, directory_for, look, remembered};
 pub use probe::probe;
 pub use retention::{purge_events, purge_payloads};

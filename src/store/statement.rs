@@ -1,8 +1,9 @@
 //! Small pieces that statements are built of.
 
-use sea_orm::DbBackend;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, SelectStatement, SimpleExpr};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, LockBehavior, LockType, SelectStatement, SimpleExpr};
+use sea_orm::{ConnectionTrait, DbBackend};
 
+use super::StoreError;
 use crate::matching::HostKey;
 
 /// Rows in one INSERT or UPDATE: far below every engine's limit of bound values.
@@ -26,11 +27,35 @@ pub(super) fn any_host(host: &'static str, keys: impl IntoIterator<Item = HostKe
     })
 }
 
-/// Locks the rows of a SELECT until the transaction ends. PostgreSQL's weaker lock lets others
-/// still insert rows that refer to them; SQLite's transaction has the whole file already.
-pub(super) fn lock(select: &mut SelectStatement, backend: DbBackend) {
-    use sea_orm::sea_query::LockType::{NoKeyUpdate, Update};
-    select.lock(if backend == DbBackend::Postgres { NoKeyUpdate } else { Update });
+/// Locks those rows of a SELECT until the transaction ends that nobody else has locked; the others
+/// are not among its results. PostgreSQL's weaker lock lets others still insert rows that refer to
+/// them; SQLite's transaction has the whole file already.
+pub(super) fn lock_free_ones(select: &mut SelectStatement, backend: DbBackend) {
+    let strength = if backend == DbBackend::Postgres { LockType::NoKeyUpdate } else { LockType::Update };
+    select.lock_with_behavior(strength, LockBehavior::SkipLocked);
+}
+
+/// From here on the transaction waits for no lock: what it cannot have at once makes it fail.
+///
+/// To be called once a transaction has locked rows of the gateway's. The gateway locks its rows in an
+/// order of its own, and a circle of transactions that wait for each other costs one of them its
+/// work: the lighter one, which would be the gateway's. Who holds such a row and never waits is in
+/// no circle.
+pub(super) async fn give_way(tx: &impl ConnectionTrait, backend: DbBackend) -> Result<(), StoreError> {
+    let sql = match backend {
+        // Until the connection is taken from the pool again. MySQL, unlike MariaDB, knows no
+        // shorter wait than a second.
+        DbBackend::MySql => {
+            "SET SESSION lock_wait_timeout = 1 \
+             /*M! , SESSION lock_wait_timeout = 0, SESSION innodb_lock_wait_timeout = 0 */ \
+             /*!80000 , SESSION innodb_lock_wait_timeout = 1 */"
+        }
+        // Until the transaction ends; 0 would be for ever. Far shorter than anybody's deadlock_timeout.
+        DbBackend::Postgres => "SET LOCAL lock_timeout = '2ms'",
+        _ => return Ok(()),
+    };
+    tx.execute_unprepared(sql).await?;
+    Ok(())
 }
 
 /// The database's own clock, for our TIMESTAMP columns.

@@ -48,7 +48,9 @@ impl TryGetable for StaffId {
         match DbId::try_get_by(row, index) {
             Ok(id) => Ok(Self::Integer(id.0)),
             Err(TryGetError::Null(column)) => Err(TryGetError::Null(column)),
+            // Columns of type CHAR may be wider than the id, and of different widths.
             Err(TryGetError::DbErr(_)) => String::try_get_by(row, index)
+                .map(|id| id.trim_end_matches(' ').to_owned())
                 .or_else(|_| Uuid::try_get_by(row, index).map(|id| id.to_string()))
                 .map(Self::Text),
         }

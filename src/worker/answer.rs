@@ -16,6 +16,8 @@ pub enum Answer {
     Done(Outcome),
     /// Try again by the schedule; when it is exhausted, dead-letter.
     Again(Reason, String),
+    /// Somebody else kept its rows locked: try again after the first delay, and count nothing.
+    PutOff,
     /// Dead-letter at once: it will never be better.
     Dead(Reason, String),
 }
@@ -45,16 +47,20 @@ impl Answer {
         schedule: &[Duration],
         now_ms: i64,
     ) -> Disposition {
-        let (reason, error) = match self {
-            Self::Done(_) => return Disposition::Ack,
-            Self::Again(reason, error) | Self::Dead(reason, error) => (*reason, error),
-        };
-        let delay = schedule.get(delivery.attempt as usize).filter(|_| matches!(self, Self::Again(..)));
         let mut headers = BTreeMap::new();
         // A retry or a replay must never lose the type: the routing key may be gone by then.
         if let Some(event_type) = event_type {
             headers.insert(TYPE_HEADER.to_owned(), event_type.to_owned());
         }
+        let (reason, error) = match (self, schedule.first()) {
+            (Self::Done(_), _) => return Disposition::Ack,
+            (Self::PutOff, Some(after)) => {
+                return Disposition::Retry { after: *after, counts: false, headers };
+            }
+            (Self::PutOff, None) => return Disposition::Release,
+            (Self::Again(reason, error) | Self::Dead(reason, error), _) => (*reason, error),
+        };
+        let delay = schedule.get(delivery.attempt as usize).filter(|_| matches!(self, Self::Again(..)));
         let mut history = history(delivery);
         history.push(Attempt {
             at_ms: now_ms,
@@ -67,7 +73,7 @@ impl Answer {
             headers.insert(header::HISTORY.to_owned(), text);
         }
         if let Some(after) = delay {
-            return Disposition::Retry { after: *after, headers };
+            return Disposition::Retry { after: *after, counts: true, headers };
         }
         headers.insert(header::REASON.to_owned(), reason.as_str().to_owned());
         headers.insert(header::ERROR.to_owned(), error.clone());
@@ -96,7 +102,7 @@ mod tests {
         let again = Answer::Again(Reason::AppointmentNotFound, "no appointment yet".into());
         let mut current = delivery(0);
         for (attempt, after) in schedule.iter().enumerate() {
-            let Disposition::Retry { after: got, headers } =
+            let Disposition::Retry { after: got, counts: true, headers } =
                 again.disposition(&current, Some("appointment.created"), &schedule, 7)
             else {
                 panic!("attempt {attempt} is retried")
@@ -123,5 +129,17 @@ mod tests {
             Answer::Done(Outcome::Stale).disposition(&delivery(9), None, &schedule, 0),
             Disposition::Ack
         );
+    }
+
+    #[test]
+    fn giving_way_counts_as_nothing_however_often() {
+        let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
+        let Disposition::Retry { after, counts, headers } =
+            Answer::PutOff.disposition(&delivery(9), Some("appointment.created"), &schedule, 0)
+        else {
+            panic!("it comes back")
+        };
+        assert_eq!((after, counts), (schedule[0], false));
+        assert_eq!(headers.into_keys().collect::<Vec<_>>(), [TYPE_HEADER], "no history");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Three verbs make its loop (`pipeline.rs`): gather a batch, process it (`processor.rs`: decode,
 //! load, plan, commit), settle it (`answer.rs`: acknowledge, retry, dead-letter). While the
-//! database is away nothing is counted (`hold.rs`). The recorder moves dead letters into their
+//! database is away nothing is counted (`hold.rs`); nor when somebody else has locked what a
+//! transaction needs (`parts.rs`). The recorder moves dead letters into their
 //! table; housekeeping keeps retention times and finishes what one transaction was too small for.
 
 mod answer;
@@ -10,6 +11,7 @@ mod hold;
 mod housekeeping;
 mod pipeline;
 mod reading;
+mod parts;
 mod processor;
 mod recorder;
 mod run;

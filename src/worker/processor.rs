@@ -1,31 +1,28 @@
 //! Decides a batch: decode, load, plan, commit, in one transaction.
 //!
 //! A malformed message gets its answer while it is decoded and costs its neighbours nothing. When
-//! the transaction fails, a database that is away holds the whole batch; anything else is
-//! somebody's fault, and the batch is halved down to the one culprit, which alone is answered for.
+//! the transaction fails, a database that is away holds the whole batch; one that met somebody
+//! else's lock has given way, and is tried again; anything else is somebody's fault, and the batch
+//! is halved down to the one culprit, which alone is answered for.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use sea_orm::DatabaseTransaction;
 
 use super::answer::Answer;
+use super::parts::Parts;
 use super::reading;
 use crate::clock::now_ms;
 use crate::config::{Config, Overwrite, UnknownBooking};
 use crate::crash;
-use crate::delay::Delays;
-use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
-use crate::matching::{Item, Outcome, Plan, Policy, Reason, Resolver, Verdict};
+use crate::event::{AppointmentId, BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
+use crate::matching::{HostKey, Item, Outcome, Plan, Policy, Reason, Resolver, Verdict};
 use crate::queue::Delivery;
 use crate::store::{self, Database, GatewaySchema, Lookup, StoreError, StoreErrorKind};
-
-/// Transactions that lost against somebody else (deadlock, lock wait) are tried this often at once.
-const CONFLICTS: u32 = 5;
-
-/// … unless each of them takes long: a lock that somebody keeps.
-const CONFLICTS_LAST: Duration = Duration::from_secs(3);
 
 /// Bookings decided in one transaction: bounds what is locked, and every list of values.
 const BOOKINGS: usize = 500;
@@ -117,23 +114,34 @@ impl Processor {
     ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
         let mut slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
         crash::point("decoded");
-        let mut stack = parts(&slots);
-        while let Some(part) = stack.pop() {
-            match self.decide(&slots, &part).await {
+        let mut parts = Parts::new(transactions(&slots));
+        while let Some(mut part) = parts.next().await {
+            match self.decide(&slots, &part.items).await {
                 Ok(answers) => {
-                    for (index, answer) in part.iter().zip(answers) {
-                        slots[*index].answer = Some(answer);
+                    parts.went_well();
+                    for (index, answer) in part.items.iter().zip(answers) {
+                        slots[*index].answer = answer;
                     }
+                    part.items.retain(|index| slots[*index].answer.is_none());
+                    parts.left_over(part);
                 }
                 Err(Failure::Held(error)) => return Err(error),
-                // The first half first: events are decided in the order of their arrival.
-                Err(Failure::Culprit(_)) if part.len() > 1 => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    stack.push(second.to_vec());
-                    stack.push(first.to_vec());
-                }
-                Err(Failure::Culprit(answer)) => slots[part[0]].answer = Some(answer),
+                Err(Failure::InTheWay) => parts.collided(part),
+                Err(Failure::Culprit(_)) if part.items.len() > 1 => parts.halve(part),
+                Err(Failure::Culprit(answer)) => slots[part.items[0]].answer = Some(answer),
             }
+        }
+        let put_off = parts.put_off();
+        if !put_off.is_empty() {
+            // A locked table is in everybody's way: that is an outage.
+            self.probe().await?;
+            tracing::info!(
+                events = put_off.len(),
+                "somebody else keeps rows locked: these events are put off"
+            );
+        }
+        for index in put_off {
+            slots[index].answer = Some(Answer::PutOff);
         }
         Ok(slots.into_iter().map(Slot::finish).collect())
     }
@@ -156,75 +164,79 @@ impl Processor {
         }
     }
 
-    /// Decides these slots in one transaction, and again when somebody else was in the way.
-    async fn decide(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Answer>, Failure> {
-        let mut delays = Delays::new(Duration::from_millis(5), Duration::from_millis(250));
-        let since = tokio::time::Instant::now();
-        let mut round = 0;
-        loop {
-            round += 1;
-            let attempt =
-                AssertUnwindSafe(Box::pin(self.in_time(self.transact(slots, part)))).catch_unwind().await;
-            let error = match attempt {
-                Ok(Ok(answers)) => return Ok(answers),
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    let why = "deciding it made the program fail; see the log of the worker".to_owned();
-                    return Err(Failure::Culprit(Answer::Dead(Reason::Poison, why)));
+    /// Decides these slots in one transaction. None: a row that it is about is locked.
+    async fn decide(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, Failure> {
+        let attempt = AssertUnwindSafe(Box::pin(self.in_time(self.transact(slots, part)))).catch_unwind();
+        let error = match attempt.await {
+            Ok(Ok(answers)) => return Ok(answers),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let why = "deciding it made the program fail; see the log of the worker".to_owned();
+                return Err(Failure::Culprit(Answer::Dead(Reason::Poison, why)));
+            }
+        };
+        match error.kind() {
+            StoreErrorKind::Unavailable | StoreErrorKind::Schema => Err(Failure::Held(error)),
+            StoreErrorKind::Conflict => {
+                tracing::debug!(%error, events = part.len(), "a transaction gave way");
+                Err(Failure::InTheWay)
+            }
+            StoreErrorKind::Rejected => {
+                // A full disk refuses everything: that is nobody's fault.
+                if let Err(error) = self.probe().await {
+                    return Err(Failure::Held(error));
                 }
-            };
-            match error.kind() {
-                StoreErrorKind::Unavailable | StoreErrorKind::Schema => return Err(Failure::Held(error)),
-                StoreErrorKind::Conflict if round < CONFLICTS && since.elapsed() < CONFLICTS_LAST => {
-                    tokio::time::sleep(delays.next()).await;
-                }
-                StoreErrorKind::Conflict | StoreErrorKind::Rejected => {
-                    // A full disk or a locked table refuses everything: that is nobody's fault.
-                    if let Err(error) = self.probe().await {
-                        return Err(Failure::Held(error));
-                    }
-                    tracing::warn!(error = %error, events = part.len(), "the database did not take a transaction");
-                    return Err(Failure::Culprit(Answer::Again(Reason::Refused, error.to_string())));
-                }
+                tracing::warn!(%error, events = part.len(), "the database did not take a transaction");
+                Err(Failure::Culprit(Answer::Again(Reason::Refused, error.to_string())))
             }
         }
     }
 
-    async fn transact(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Answer>, StoreError> {
+    async fn transact(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, StoreError> {
+        let work = async |tx: &DatabaseTransaction| self.work(tx, slots, part).await;
+        let (answers, more_waiting) = self.database.transact(work).await?;
+        crash::point("after_commit");
+        if more_waiting {
+            self.look_for_waiting();
+        }
+        Ok(answers)
+    }
+
+    async fn work(
+        &self,
+        tx: &DatabaseTransaction,
+        slots: &[Slot],
+        part: &[usize],
+    ) -> Result<(Vec<Option<Answer>>, bool), StoreError> {
         let works = || part.iter().map(|index| &slots[*index]);
         let events: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
         let others: Vec<&EventId> = works()
             .filter_map(|slot| if let Work::Ignored(it) = &slot.work { Some(&it.id) } else { None })
             .collect();
 
-        let tx = self.database.begin().await?;
-        let batch =
-            store::load(&tx, &self.schema, &self.resolver, &events, &others, self.redecide_limit).await?;
+        let mut batch =
+            store::load(tx, &self.schema, &self.resolver, &events, &others, self.redecide_limit).await?;
         crash::point("loaded");
+        let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
         let policy = Policy { overwrite: self.overwrite, now_ms: now_ms() };
-        let mut plan = Plan::new(batch.loaded, &self.resolver, policy);
-        let mut targets = batch.targets.iter();
+        let mut plan = Plan::new(std::mem::take(&mut batch.loaded), &self.resolver, policy);
+        let mut targets = batch.targets.iter().zip(complete);
         let answers = works().map(|slot| match &slot.work {
             Work::Event(event) => {
-                let targets = targets.next().map_or(&[][..], Vec::as_slice);
+                let (targets, _) = targets.next().filter(|(_, is_complete)| *is_complete)?;
                 let Slot { received_ms, may_be_unknown, .. } = *slot;
-                answer(plan.event(&Item { event, targets, received_ms, may_be_unknown }))
+                Some(answer(plan.event(&Item { event, targets, received_ms, may_be_unknown })))
             }
             Work::Ignored(ignored) => {
                 plan.ignored(ignored, slot.received_ms);
-                Answer::Done(Outcome::Ignored)
+                Some(Answer::Done(Outcome::Ignored))
             }
-            Work::Answered(answer) => answer.clone(),
+            Work::Answered(answer) => Some(answer.clone()),
         });
         let answers = answers.collect();
-        store::commit(&tx, &self.schema, &plan.finish()).await?;
+        store::commit(tx, &self.schema, &plan.finish()).await?;
         crash::point("before_commit");
-        tx.commit().await?;
-        crash::point("after_commit");
-        if batch.more_waiting {
-            self.more_waiting.store(true, Ordering::SeqCst);
-        }
-        Ok(answers)
+        Ok((answers, batch.more_waiting))
     }
 
     /// Makes the next [`Processor::redecide_waiting`] look, whatever this process knows: another
@@ -240,9 +252,9 @@ impl Processor {
     /// [`StoreError`]; it is tried again the next time.
     pub async fn redecide_waiting(&self) -> Result<(), StoreError> {
         while self.more_waiting.swap(false, Ordering::SeqCst) {
-            let result = self.in_time(self.redecide_some()).await;
+            let result = self.redecide_some().await;
             if !matches!(result, Ok(0)) {
-                self.more_waiting.store(true, Ordering::SeqCst);
+                self.look_for_waiting();
             }
             result?;
         }
@@ -250,20 +262,48 @@ impl Processor {
     }
 
     async fn redecide_some(&self) -> Result<usize, StoreError> {
-        let tx = self.database.begin().await?;
-        let loaded = store::load_waiting(&tx, &self.schema, self.redecide_limit).await?;
+        let look = store::waiting(self.database.connection(), &self.schema, self.redecide_limit);
+        let mut parts = Parts::new([self.in_time(look).await?]);
+        let mut decided = 0;
+        while let Some(mut part) = parts.next().await {
+            let work = async |tx: &DatabaseTransaction| self.redecide(tx, &part.items).await;
+            match self.in_time(self.database.transact(work)).await {
+                Ok((some, locked)) => {
+                    parts.went_well();
+                    decided += some;
+                    part.items.retain(|(id, _)| locked.contains(id));
+                    parts.left_over(part);
+                }
+                Err(error) if error.kind() == StoreErrorKind::Conflict => parts.collided(part),
+                Err(error) => return Err(error),
+            }
+        }
+        match parts.put_off().len() {
+            0 => Ok(decided),
+            some => Err(StoreError::Conflict(format!("{some} waiting appointments are locked"))),
+        }
+    }
+
+    /// How many were decided, and which could not be.
+    async fn redecide(
+        &self,
+        tx: &DatabaseTransaction,
+        waiting: &[(AppointmentId, HostKey)],
+    ) -> Result<(usize, BTreeSet<AppointmentId>), StoreError> {
+        let mut locked: BTreeSet<AppointmentId> = waiting.iter().map(|(id, _)| *id).collect();
+        let loaded = store::load_waiting(tx, &self.schema, waiting).await?;
+        locked.retain(|id| !loaded.appointments.contains_key(id));
         let policy = Policy { overwrite: self.overwrite, now_ms: now_ms() };
         let mut plan = Plan::new(loaded, &self.resolver, policy);
         plan.redecide_waiting();
         let changes = plan.finish();
-        store::commit(&tx, &self.schema, &changes).await?;
-        tx.commit().await?;
-        Ok(changes.assignments.len())
+        store::commit(tx, &self.schema, &changes).await?;
+        Ok((changes.assignments.len(), locked))
     }
 }
 
-/// What is to be decided, in parts of at most [`BOOKINGS`] bookings; the first part last, as on a stack.
-fn parts(slots: &[Slot]) -> Vec<Vec<usize>> {
+/// What is to be decided, in parts of at most [`BOOKINGS`] bookings.
+fn transactions(slots: &[Slot]) -> Vec<Vec<usize>> {
     let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
     for (index, slot) in slots.iter().enumerate() {
         let size = match &slot.work {
@@ -281,7 +321,6 @@ fn parts(slots: &[Slot]) -> Vec<Vec<usize>> {
     if !part.is_empty() {
         parts.push(part);
     }
-    parts.reverse();
     parts
 }
 
@@ -289,6 +328,8 @@ fn parts(slots: &[Slot]) -> Vec<Vec<usize>> {
 enum Failure {
     /// The database cannot be used: nobody's fault.
     Held(StoreError),
+    /// Somebody else has locked what it needs.
+    InTheWay,
     /// One of the part is the culprit; if it is alone, this is its answer.
     Culprit(Answer),
 }

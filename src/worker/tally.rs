@@ -21,7 +21,7 @@ struct Counts {
 }
 
 impl Tally {
-    /// The counts: outcomes, `retry`, `dead_letter`, `recorded_dead_letter`.
+    /// The counts: outcomes, `retry`, `put_off`, `dead_letter`, `recorded_dead_letter`.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -30,7 +30,7 @@ impl Tally {
     pub fn finished(&self) -> u64 {
         self.counts()
             .iter()
-            .filter(|(name, _)| !matches!(**name, "retry" | "recorded_dead_letter"))
+            .filter(|(name, _)| !matches!(**name, "retry" | "put_off" | "recorded_dead_letter"))
             .map(|(_, n)| n)
             .sum()
     }
@@ -47,6 +47,7 @@ impl Tally {
             for (answer, disposition) in answers.iter().zip(dispositions) {
                 match (answer, disposition) {
                     (Answer::Done(outcome), _) => self.add(outcome.as_str(), 1),
+                    (Answer::PutOff, _) => self.add("put_off", 1),
                     (_, Disposition::Retry { .. }) => self.add("retry", 1),
                     _ => self.add("dead_letter", 1),
                 }

@@ -24,6 +24,7 @@ mod journeys;
 mod migrating;
 mod migrations;
 mod moving_in;
+mod neighbours;
 mod privileges;
 mod program;
 mod publishing;

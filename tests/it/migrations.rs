@@ -368,7 +368,7 @@ async fn a_changed_mapping_keeps_its_times() {
 
 #[tokio::test]
 async fn the_shape_of_the_gateway_is_found() {
-    let text = |name| RefColumn { name, numeric: false };
+    let text = |name| RefColumn { name, numeric: false, is_padded: false };
     for backend in backends() {
         let roadmap = TestDatabase::migrated(backend, GatewayShape::Roadmap).await.schema().await;
         assert_eq!(roadmap.staff_key, KeyType::Integer);
@@ -383,7 +383,7 @@ async fn the_shape_of_the_gateway_is_found() {
         assert_eq!(living.staff_key, uuid);
         assert_eq!(living.staff_name, NameColumns::Full);
         assert!(living.staff_deleted_at);
-        let number = RefColumn { name: "calcom_booking_id", numeric: true };
+        let number = RefColumn { name: "calcom_booking_id", numeric: true, is_padded: false };
         assert_eq!(
             living.booking_refs,
             [text("calcom_v2_booking_id"), text("calcom_v2_booking_uid"), number]

@@ -123,9 +123,9 @@ impl AmqpHold {
             match disposition {
                 Disposition::Ack => done.push(index),
                 Disposition::Release => back.push(index),
-                Disposition::Retry { after, headers } => {
+                Disposition::Retry { after, counts, headers } => {
                     let target = Target::queue(topology.wait_queue(*after));
-                    copies.insert(index, (target, copies::for_retry(delivery, headers)));
+                    copies.insert(index, (target, copies::for_retry(delivery, *counts, headers)));
                 }
                 Disposition::DeadLetter { headers } => {
                     let target = Target::queue(&topology.dead);

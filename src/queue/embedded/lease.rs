@@ -73,10 +73,11 @@ impl EmbeddedHold {
             match disposition {
                 Disposition::Ack => done.push(*id),
                 Disposition::Release => back.push(*id),
-                Disposition::Retry { after, headers } => {
+                Disposition::Retry { after, counts, headers } => {
                     let due_ms =
                         now_ms().saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-                    rows::retry(db, *id, &copies::for_retry(delivery, headers).headers, due_ms).await?;
+                    rows::retry(db, *id, &copies::for_retry(delivery, *counts, headers).headers, due_ms)
+                        .await?;
                     settled.retried += 1;
                 }
                 Disposition::DeadLetter { headers } => {

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::scenarios::{self as scenario, CALCOM_SECRET, GARBAGE, Sender};
-use crate::support::{Backend, GatewayShape, Stack};
+use crate::support::mariadb::MariaDb;
+use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url};
 
 /// Everything at its most talkative, the libraries too.
 const LOUD: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,tower_http=trace";
@@ -39,8 +40,38 @@ async fn on_a_living_gateway_on_postgresql_with_rabbitmq() {
     the_whole_way(Backend::Postgres, GatewayShape::Living, &["all"]).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_production_gateway_on_mariadb_with_rabbitmq() {
+    the_whole_way(Backend::MariaDb, GatewayShape::Production(UpdatedAt::Instant), &["edge", "worker"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_production_gateway_on_postgresql_with_rabbitmq() {
+    the_whole_way(Backend::Postgres, GatewayShape::Production(UpdatedAt::Local), &["all"]).await;
+}
+
+/// A server of the test's own, whose clock stands just before the summer ends, or after it began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_production_gateway_in_berlin_when_the_clocks_change() {
+    // Where no MariaDB is installed there is nothing to set the clock of.
+    let Some(server) = MariaDb::start_in("Europe/Berlin").await else { return };
+    for (shape, moment) in
+        [(UpdatedAt::Instant, "2026-10-25T00:59:58Z"), (UpdatedAt::Local, "2026-03-29T01:00:01Z")]
+    {
+        let url = server.at(moment).await;
+        let shape = GatewayShape::Production(shape);
+        let test = TestDatabase::migrated_on(url, Backend::MariaDb, shape).await;
+        let stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
+        the_whole_way_on(stack, &["all"]).await;
+    }
+}
+
 async fn the_whole_way(backend: Backend, shape: GatewayShape, roles: &[&str]) {
-    let mut stack = Stack::new(backend, shape).await;
+    the_whole_way_on(Stack::new(backend, shape).await, roles).await;
+}
+
+async fn the_whole_way_on(mut stack: Stack, roles: &[&str]) {
+    let backend = stack.world.test.backend;
     scenario::open_salon(&stack.world).await;
     std::fs::write(stack.home().join("secrets"), CALCOM_SECRET).unwrap();
     stack.set("edge.allow_unsigned", "true");

@@ -131,7 +131,7 @@ pub(super) async fn all(batch: Batch, disposition: Disposition) -> Settled {
 }
 
 pub(super) fn retry(after: Duration) -> Disposition {
-    Disposition::Retry { after, headers: BTreeMap::new() }
+    Disposition::Retry { after, counts: true, headers: BTreeMap::new() }
 }
 
 pub(super) fn headers(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

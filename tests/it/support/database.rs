@@ -40,8 +40,13 @@ impl TestDatabase {
     }
 
     /// The same on a server of the test's own.
+    pub(crate) async fn fresh_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
+        Self::fresh_in(Home::on(server, backend).await, backend, shape).await
+    }
+
+    /// The same, migrated.
     pub(crate) async fn migrated_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
-        let this = Self::fresh_in(Home::on(server, backend).await, backend, shape).await;
+        let this = Self::fresh_on(server, backend, shape).await;
         migration::up(this.db.connection()).await.unwrap();
         this
     }
@@ -54,6 +59,9 @@ impl TestDatabase {
             GatewayShape::Empty => {}
             GatewayShape::Roadmap => drop(migration::baseline(this.db.connection()).await.unwrap()),
             GatewayShape::Living => this.run(&super::gateway::living(backend)).await,
+            GatewayShape::Production(updated_at) => {
+                this.run(&super::production::tables(backend, updated_at)).await;
+            }
         }
         this
     }
@@ -77,6 +85,25 @@ impl TestDatabase {
             let done = self.db.connection().execute_unprepared(statement).await;
             done.unwrap_or_else(|error| panic!("{self:?}: {statement}: {error}"));
         }
+    }
+
+    /// Connected anew: with what has been set for new sessions since.
+    pub(crate) async fn reconnected(self) -> Self {
+        self.db.close().await;
+        let db = Database::connect(&config(&self.url)).await.unwrap();
+        Self { db, ..self }
+    }
+
+    /// The first column of every row, text, as a session in this time zone reads it.
+    pub(crate) async fn texts_in(&self, zone: &str, query: &str) -> Vec<String> {
+        let tx = self.db.begin().await.unwrap();
+        let setting = if self.backend == Backend::MariaDb { "SESSION time_zone =" } else { "TIME ZONE" };
+        tx.execute_unprepared(&format!("SET {setting} '{zone}'")).await.unwrap();
+        let rows = tx.query_all_raw(Statement::from_string(self.db.backend(), query)).await.unwrap();
+        // The session is like the others again when it goes back to the pool.
+        tx.execute_unprepared(&format!("SET {setting} '+00:00'")).await.unwrap();
+        tx.rollback().await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect()
     }
 
     /// The first column of every row, which must be text.

@@ -1,4 +1,5 @@
-//! Gateways as they are found: a new one as the baseline makes it, and one that has lived.
+//! Gateways as they are found: a new one as the baseline makes it, one that has lived, and one with
+//! everything that a production gateway has.
 
 use super::Backend;
 
@@ -12,6 +13,26 @@ pub(crate) enum GatewayShape {
     /// UUID staff in another collation than the database's, one name column, soft deletes, more
     /// columns for the booking's reference.
     Living,
+    /// As one in production: see [`super::production`]. Not on SQLite.
+    Production(UpdatedAt),
+}
+
+/// What `appointments.updated_at` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpdatedAt {
+    /// TIMESTAMP; on PostgreSQL with a time zone.
+    Instant,
+    /// DATETIME, in the gateway's zone; on PostgreSQL without a time zone.
+    Local,
+    /// There is none; nor any other column that can be done without.
+    Missing,
+}
+
+impl GatewayShape {
+    /// Staff have UUIDs, and their name in one column.
+    pub(crate) fn has_uuids(self) -> bool {
+        !matches!(self, Self::Empty | Self::Roadmap)
+    }
 }
 
 /// The shapes that hold a gateway.

@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
+use sea_orm::ConnectionTrait as _;
 use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -26,12 +29,18 @@ pub(crate) struct MariaDb {
     port: u16,
     directory: TempDir,
     child: Option<Child>,
+    zone: &'static str,
 }
 
 impl MariaDb {
     /// Makes a server and waits until it takes connections. `None` where no MariaDB server is
     /// installed: the caller has nothing to test then.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_in("UTC").await
+    }
+
+    /// The same, where the server's own time zone is this one (`SYSTEM`, as most servers have it).
+    pub(crate) async fn start_in(zone: &'static str) -> Option<Self> {
         let program = super::or_skip("mariadbd", find("mariadbd"))?;
         let installer = super::or_skip("mariadb-install-db", find("mariadb-install-db"))?;
         let directory = tempfile::tempdir().unwrap();
@@ -44,7 +53,7 @@ impl MariaDb {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { program, user, port: free_port(), directory, child: None };
+        let mut server = Self { program, user, port: free_port(), directory, child: None, zone };
         server.run().await;
         Some(server)
     }
@@ -52,6 +61,32 @@ impl MariaDb {
     /// Where it is.
     pub(crate) fn url(&self) -> String {
         format!("mysql://root@127.0.0.1:{}", self.port)
+    }
+
+    /// Stops the clock at this moment, RFC 3339 in UTC, for every session from now on that is not an
+    /// administrator's, and gives where such a one connects.
+    pub(crate) async fn at(&self, moment: &str) -> String {
+        let moment = OffsetDateTime::parse(moment, &Rfc3339).unwrap().unix_timestamp();
+        let server = sea_orm::Database::connect(self.url()).await.unwrap();
+        for statement in [
+            "CREATE USER IF NOT EXISTS gateway@'127.0.0.1'",
+            // All that is needed, and not CONNECTION ADMIN: for such a user init_connect is left out.
+            "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, TRIGGER, PROCESS \
+             ON *.* TO gateway@'127.0.0.1'",
+            "SET GLOBAL log_bin_trust_function_creators = 1",
+            &format!("SET GLOBAL init_connect = 'SET timestamp = {moment}'"),
+        ] {
+            server.execute_unprepared(statement).await.unwrap();
+        }
+        server.close().await.unwrap();
+        format!("mysql://gateway@127.0.0.1:{}", self.port)
+    }
+
+    /// Sets something for all sessions from now on, such as `sql_mode = 'ANSI_QUOTES'`.
+    pub(crate) async fn set(&self, setting: &str) {
+        let server = sea_orm::Database::connect(self.url()).await.unwrap();
+        server.execute_unprepared(&format!("SET GLOBAL {setting}")).await.unwrap();
+        server.close().await.unwrap();
     }
 
     /// Starts the server, with the data that it had, and waits until it takes connections.
@@ -63,6 +98,7 @@ impl MariaDb {
             .arg(format!("--datadir={}", path("data")))
             .arg(format!("--socket={}", path("socket")))
             .arg(format!("--pid-file={}", path("pid")))
+            .env("TZ", self.zone)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

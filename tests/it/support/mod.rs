@@ -6,8 +6,69 @@ mod gateway;
 mod ledger;
 pub(crate) mod mariadb;
 mod process;
+mod production;
 pub(crate) mod proxy;
 mod report;
 mod stack;
+mod stream;
+mod user;
+pub(crate) mod traces;
+mod world;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(crate) use database::{Backend, TestDatabase, backends, config};
+pub(crate) use gateway::{GatewayShape, UpdatedAt, shapes};
+pub(crate) use ledger::Ledger;
+pub(crate) use process::Process;
+pub(crate) use stack::Stack;
+pub(crate) use stream::{Mix, Stream};
 pub(crate) use user::User;
 pub(crate) use world::{World, decide, event, host, settings_of};
+
+/// Where the shared RabbitMQ is.
+pub(crate) fn amqp_url() -> String {
+    server("HOSTMATCH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
+}
+
+/// An address from the environment, else the usual one.
+pub(crate) fn server(variable: &str, usual: &str) -> String {
+    std::env::var(variable).ok().filter(|url| !url.is_empty()).unwrap_or_else(|| usual.to_owned())
+}
+
+/// A program that a test wants to start by itself. Where it is not installed the test fails, unless
+/// `HOSTMATCH_TEST_SKIP_PRIVATE` says that this is known: a test that did not run must not look like
+/// one that passed.
+pub(crate) fn or_skip(program: &str, found: Option<std::path::PathBuf>) -> Option<std::path::PathBuf> {
+    let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PRIVATE").is_some();
+    assert!(found.is_some() || known, "{program} is not installed; scripts/test installs it");
+    found
+}
+
+/// Whether everything is wanted, however long it takes (`scripts/test --full`, `scripts/reliability`).
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("HOSTMATCH_TEST_FULL").is_some()
+}
+
+/// A name that no other test has.
+pub(crate) fn unique(what: &str) -> String {
+    format!("{what}-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Asks until the answer is there; panics, saying what was waited for, when it takes too long.
+pub(crate) async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let until = Instant::now() + within;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < until, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -39,10 +39,7 @@ impl World {
 
     /// The id of member of staff `n`, as this gateway writes it in SQL.
     pub(crate) fn staff_id(&self, n: u32) -> String {
-        match self.test.shape {
-            GatewayShape::Living => format!("'00000000-0000-4000-8000-{n:012}'"),
-            _ => n.to_string(),
-        }
+        if self.test.shape.has_uuids() { format!("'00000000-0000-4000-8000-{n:012}'") } else { n.to_string() }
     }
 
     pub(crate) async fn company(&self, id: u32) {
@@ -54,12 +51,11 @@ impl World {
     pub(crate) async fn staff(&self, n: u32, company: u32, name: &str, email: &str) {
         let id = self.staff_id(n);
         let email = if email.is_empty() { "NULL".to_owned() } else { format!("'{email}'") };
-        let (columns, values) = match self.test.shape {
-            GatewayShape::Living => ("name", format!("'{name}'")),
-            _ => {
-                let (first, last) = name.split_once(' ').unwrap_or((name, ""));
-                ("first_name, last_name", format!("'{first}', '{last}'"))
-            }
+        let (columns, values) = if self.test.shape.has_uuids() {
+            ("name", format!("'{name}'"))
+        } else {
+            let (first, last) = name.split_once(' ').unwrap_or((name, ""));
+            ("first_name, last_name", format!("'{first}', '{last}'"))
         };
         let insert = format!(
             "INSERT INTO staff (id, company_id, {columns}, email) VALUES ({id}, {company}, {values}, {email})"
@@ -103,6 +99,7 @@ impl World {
         match self.send(&[event]).await.remove(0) {
             Answer::Done(outcome) => outcome.as_str().to_owned(),
             Answer::Again(reason, _) => format!("again: {}", reason.as_str()),
+            Answer::PutOff => "put off".to_owned(),
             Answer::Dead(reason, _) => format!("dead: {}", reason.as_str()),
         }
     }

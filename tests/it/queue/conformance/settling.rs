@@ -38,7 +38,8 @@ pub(super) async fn retries_come_back_after_their_delay_with_everything_kept(rig
         }
         earliest = Instant::now() + delay;
         let note = headers(&[(header::HISTORY, &history(attempt))]);
-        let settled = batch.settle(vec![Disposition::Retry { after: delay, headers: note }]).await.unwrap();
+        let disposition = Disposition::Retry { after: delay, counts: true, headers: note };
+        let settled = batch.settle(vec![disposition]).await.unwrap();
         assert_eq!((settled.retried, settled.acked), (1, 0));
     }
     let last = batch(&mut consumer).await;

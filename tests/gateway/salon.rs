@@ -1,0 +1,72 @@
+//! What there is to work on: companies, their people, their appointments; and chance.
+
+use std::collections::BTreeMap;
+
+use hostmatch::store::DbId;
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement};
+
+/// Everything, as it is at the start.
+pub(crate) struct Salon {
+    pub(crate) companies: Vec<Company>,
+    /// "Now", in the database's words.
+    pub(crate) now: &'static str,
+}
+
+/// A company with appointments.
+#[derive(Default)]
+pub(crate) struct Company {
+    pub(crate) id: i64,
+    /// Those with an e-mail address: Cal.com may know them as hosts.
+    pub(crate) hosts: Vec<String>,
+    /// Those without: only the gateway itself gives them anything to do.
+    pub(crate) own: Vec<String>,
+    pub(crate) appointments: Vec<i64>,
+}
+
+impl Salon {
+    pub(crate) async fn read(db: &DatabaseConnection) -> Result<Self, DbErr> {
+        let backend = db.get_database_backend();
+        let (text, now) = match backend {
+            DbBackend::MySql => ("CHAR", "NOW()"),
+            _ => ("TEXT", "LOCALTIMESTAMP(0)"),
+        };
+        let mut companies: BTreeMap<i64, Company> = BTreeMap::new();
+        let staff = format!(
+            "SELECT company_id, CAST(id AS {text}) AS id, CAST(email IS NULL AS {text}) AS own FROM staff ORDER BY id"
+        );
+        for row in db.query_all_raw(Statement::from_string(backend, staff)).await? {
+            let id = row.try_get::<DbId>("", "company_id")?.0;
+            let company = companies.entry(id).or_insert_with(|| Company { id, ..Company::default() });
+            let own = ["1", "true"].contains(&row.try_get::<String>("", "own")?.as_str());
+            if own { &mut company.own } else { &mut company.hosts }.push(row.try_get("", "id")?);
+        }
+        let appointments = "SELECT id, company_id FROM appointments ORDER BY id";
+        for row in db.query_all_raw(Statement::from_string(backend, appointments)).await? {
+            if let Some(company) = companies.get_mut(&row.try_get::<DbId>("", "company_id")?.0) {
+                company.appointments.push(row.try_get::<DbId>("", "id")?.0);
+            }
+        }
+        let mut companies: Vec<Company> = companies.into_values().collect();
+        companies.retain(|one| ![one.hosts.len(), one.own.len(), one.appointments.len()].contains(&0));
+        Ok(Self { companies, now })
+    }
+}
+
+/// Chance that is the same each time (splitmix64).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// One of these; there must be one.
+    pub(crate) fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let number = usize::try_from((z ^ (z >> 31)) >> 33).unwrap_or_default();
+        &all[number % all.len()]
+    }
+}

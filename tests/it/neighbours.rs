@@ -1,0 +1,7 @@
+//! Beside a living gateway: a second program works on the same appointments at the same time.
+
+mod contention;
+mod kept_locks;
+mod modes;
+mod untouched;
+mod summer_time;

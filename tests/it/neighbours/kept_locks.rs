@@ -1,0 +1,108 @@
+//! Somebody at the gateway keeps a lock for long: that delays the bookings that need the locked row,
+//! and no other; it uses up no attempt, and what waited is decided when the lock is gone.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
+use serde_json::Value;
+
+use crate::support::{Backend, GatewayShape, Process, Stack, UpdatedAt, event, eventually, host};
+
+const SOON: Duration = Duration::from_secs(120);
+const PUT_OFF: &str = "somebody else keeps rows locked: these events are put off";
+const BOOKINGS: u32 = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_appointment_delays_its_own_booking_only() {
+    for backend in [Backend::MariaDb, Backend::Postgres] {
+        only_one_waits(backend, "SELECT * FROM appointments WHERE id = 13 FOR UPDATE").await;
+    }
+}
+
+/// To set `staff_id` asks for a lock on the person: here the whole transaction fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_person_delays_only_who_is_to_be_with_them() {
+    for backend in [Backend::MariaDb, Backend::Postgres] {
+        only_one_waits(backend, "SELECT * FROM staff WHERE name = 'Nadja Okafor' FOR UPDATE").await;
+    }
+}
+
+async fn only_one_waits(backend: Backend, lock: &str) {
+    let (stack, events) = salon(backend).await;
+    let mut worker = stack.worker().await;
+    let theirs = locked(&stack, lock).await;
+    stack.publish(&events).await;
+    let all = usize::try_from(BOOKINGS).unwrap();
+    stack.until_decided(all - 1).await;
+    // More often than an event is tried that fails.
+    let tries = stack.config.retry_delays.len() + 2;
+    eventually("it is put off again and again", SOON, async || {
+        (worker.said(PUT_OFF).len() >= tries).then_some(())
+    })
+    .await;
+    let waiting = stack.world.rows("booking_events WHERE event_id = 'e13'", &["outcome"]).await;
+    assert!(waiting.is_empty(), "{backend:?}: {waiting:?}");
+    assert!(worker.said(PUT_OFF).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
+
+    theirs.rollback().await.unwrap();
+    stack.until_decided(all).await;
+    all_is_well(&stack, &mut worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_table_holds_everything_up_and_counts_nothing() {
+    for (backend, lock) in [
+        (Backend::MariaDb, "LOCK TABLES appointments WRITE"),
+        (Backend::Postgres, "LOCK TABLE appointments IN EXCLUSIVE MODE"),
+    ] {
+        let (mut stack, events) = salon(backend).await;
+        stack.set("database.statement_timeout", "1s");
+        let theirs = locked(&stack, lock).await;
+        let mut worker = stack.worker().await;
+        stack.publish(&events).await;
+        worker.says("the database cannot be used: holding on, nothing is counted").await;
+        assert_eq!(stack.decided().await, 0);
+        if backend == Backend::MariaDb {
+            theirs.execute_unprepared("UNLOCK TABLES").await.unwrap();
+        }
+        theirs.rollback().await.unwrap();
+        stack.until_decided(events.len()).await;
+        all_is_well(&stack, &mut worker).await;
+    }
+}
+
+/// Two people; all bookings are with one of them, but for number 13.
+async fn salon(backend: Backend) -> (Stack, Vec<Value>) {
+    let stack = Stack::new(backend, GatewayShape::Production(UpdatedAt::Local)).await;
+    let world = &stack.world;
+    world.company(1).await;
+    world.staff(1, 1, "Frida Spitz", "frida@salon.example").await;
+    world.staff(2, 1, "Nadja Okafor", "nadja@salon.example").await;
+    for id in 1..=BOOKINGS {
+        world.appointment(id, 1, &format!("B{id}")).await;
+    }
+    let one = |id: u32| {
+        let who = match id {
+            13 => host(2002, "Nadja O.", "nadja@salon.example"),
+            _ => host(1001, "Frida S.", "frida@salon.example"),
+        };
+        event(&format!("e{id}"), &format!("B{id}"), 1, who)
+    };
+    (stack, (1..=BOOKINGS).map(one).collect())
+}
+
+async fn locked(stack: &Stack, statement: &str) -> DatabaseTransaction {
+    let theirs = stack.world.test.db.begin().await.unwrap();
+    theirs.execute_unprepared(statement).await.unwrap();
+    theirs
+}
+
+async fn all_is_well(stack: &Stack, worker: &mut Process) {
+    stack.until_idle().await;
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    assert_eq!(stack.world.count("dead_letters").await, 0);
+    assert!(worker.said("an event is tried again later").is_empty(), "no attempt: {}", worker.stderr());
+    for (id, state) in stack.world.appointments().await {
+        assert_eq!(state, if id == 13 { "2/2002" } else { "1/1001" }, "{id}");
+    }
+}
