@@ -1,5 +1,6 @@
 //! What the tests share: databases, brokers and names of their own, and waiting for a condition.
 
+pub(crate) mod adopted;
 pub(crate) mod broker;
 mod database;
 mod gateway;
@@ -7,6 +8,7 @@ pub(crate) mod mariadb;
 mod process;
 pub(crate) mod proxy;
 mod stack;
+pub(crate) mod toll;
 pub(crate) mod traces;
 mod world;
 
