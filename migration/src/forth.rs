@@ -4,7 +4,8 @@ use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBac
 
 use crate::adopt::Planned;
 use crate::error::MigrateError;
-use crate::journal::{self, Entry, State};
+use crate::found::relations;
+use crate::journal::{self, Entry, JOURNAL, State};
 use crate::run::{BOOKKEEPING, bookkeeping, kept, note, place, tidy};
 use crate::session::Session;
 
@@ -37,6 +38,18 @@ pub(crate) async fn finish(connection: &DatabaseConnection, entries: &[Entry]) -
     let failed = |source| MigrateError::of(DOING, source);
     let session = Session::open(connection).await.map_err(failed)?;
     by_journal(&session, entries).await.map_err(failed)?;
+    session.commit().await.map_err(failed)
+}
+
+/// Removes a journal in which nothing is left: whoever was to do it was interrupted.
+pub(crate) async fn clear(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+    let failed = |source| MigrateError::of(DOING, source);
+    let there = relations(connection, &[JOURNAL]).await.map_err(failed)?;
+    if there.is_empty() || !journal::read(connection).await.map_err(failed)?.is_empty() {
+        return Ok(());
+    }
+    let session = Session::open(connection).await.map_err(failed)?;
+    tidy(&session, false, true).await.map_err(failed)?;
     session.commit().await.map_err(failed)
 }
 

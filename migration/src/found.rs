@@ -195,7 +195,7 @@ impl Found {
 /// What stands under these names, of those that are there.
 pub(crate) async fn relations<C: ConnectionTrait>(
     connection: &C,
-    names: &[&str],
+    names: &[impl AsRef<str>],
 ) -> Result<Vec<(String, Relation)>, DbErr> {
     let backend = connection.get_database_backend();
     let sql = match backend {
@@ -203,7 +203,7 @@ pub(crate) async fn relations<C: ConnectionTrait>(
         DbBackend::Postgres => POSTGRES_RELATIONS,
         _ => SQLITE_RELATIONS,
     };
-    let names = names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let names = names.iter().map(|name| format!("'{}'", name.as_ref())).collect::<Vec<_>>().join(", ");
     let query = Statement::from_string(backend, sql.replace("{names}", &names));
     let mut relations = Vec::new();
     for row in connection.query_all_raw(query).await? {

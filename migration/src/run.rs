@@ -46,8 +46,6 @@ struct Plan {
     planned: Vec<Planned>,
     /// Something is adopted.
     adopts: bool,
-    /// What an `up` that was interrupted has left to do: that comes first.
-    unfinished: Vec<Entry>,
     /// What the gateway's tables lack.
     problems: Vec<String>,
 }
@@ -194,6 +192,7 @@ async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<Strin
     if !plan.planned.is_empty() {
         forth::up(connection, &plan.planned, plan.adopts).await?;
     }
+    forth::clear(connection).await?;
     let after = applied(connection).await?;
     Ok(after.into_iter().filter(|name| !before.contains(name)).collect())
 }
@@ -231,7 +230,6 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
         },
         planned: Vec::new(),
         adopts: false,
-        unfinished: Vec::new(),
         problems: columns.problems(),
     };
     let journal = journal::read(connection).await.map_err(failed("reading its journal"))?;
@@ -244,14 +242,13 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
         return Ok(plan);
     }
     let begun = |name: &str| journal.iter().any(|entry| entry.migration == name);
-    plan.unfinished =
-        journal.iter().filter(|entry| plan.examination.pending.contains(&entry.migration)).cloned().collect();
-    if !plan.unfinished.is_empty() {
+    let unfinished: Vec<&Entry> =
+        journal.iter().filter(|entry| plan.examination.pending.contains(&entry.migration)).collect();
+    if !unfinished.is_empty() {
         plan.examination
             .notes
             .push("an interrupted `hostmatch migrate up` is finished first, as it was begun".into());
-        plan.examination.statements = plan
-            .unfinished
+        plan.examination.statements = unfinished
             .iter()
             .filter(|entry| entry.state == State::Planned)
             .filter_map(|entry| entry.op.make.clone())
@@ -265,7 +262,7 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
         adopt::plan(connection, &rest, &columns, &mut plan.examination).await.map_err(failed(looking))?;
     if plan.examination.obstacles.is_empty() && !plan.planned.is_empty() {
         plan.examination.statements.extend(statements(columns.backend(), &plan.planned, plan.adopts));
-    } else if plan.planned.is_empty() && plan.unfinished.is_empty() {
+    } else if plan.planned.is_empty() && unfinished.is_empty() {
         plan.examination.statements = statements(columns.backend(), &[], false);
     }
     Ok(plan)

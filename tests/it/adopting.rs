@@ -17,19 +17,35 @@ pub(crate) async fn gateway(backend: Backend, variant: Variant) -> TestDatabase 
     test
 }
 
-/// What stands in the database: counters aside, which only ever grow.
+/// What stands in the database.
 pub(crate) async fn state(test: &TestDatabase) -> Vec<String> {
-    without_counters(dump(test).await)
+    comparable(dump(test).await)
 }
 
-pub(crate) fn without_counters(lines: Vec<String>) -> Vec<String> {
-    let without = |line: String| match line.split_once(" AUTO_INCREMENT=") {
-        Some((before, after)) => {
-            format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+/// Counters aside, which only ever grow, and the order of keys, which the server changes when a
+/// foreign key goes and comes back; and PostgreSQL writes a check in other words, with other casts,
+/// when it is made from its own words.
+pub(crate) fn comparable(lines: Vec<String>) -> Vec<String> {
+    let one = |line: String| {
+        let line = match line.split_once(" AUTO_INCREMENT=") {
+            Some((before, after)) => {
+                format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+            }
+            None => line,
+        };
+        if line.contains(" CHECK (((") {
+            return ["::character varying", "::text", "[]", "(", ")"]
+                .iter()
+                .fold(line, |line, cast| line.replace(cast, ""));
         }
-        None => line,
+        let mut parts: Vec<&str> = line.split('\n').map(|part| part.trim_end_matches(',')).collect();
+        let is_key = |part: &&str| part.trim_start().starts_with("KEY ") || part.starts_with("  UNIQUE KEY ");
+        let first = parts.iter().position(|part| is_key(&part)).unwrap_or(parts.len());
+        let count = parts[first..].iter().take_while(|part| is_key(part)).count();
+        parts[first..first + count].sort_unstable();
+        parts.join("\n")
     };
-    lines.into_iter().map(without).collect()
+    lines.into_iter().map(one).collect()
 }
 
 /// Fails with what differs, and only that.
@@ -116,7 +132,7 @@ async fn a_mapping_that_the_gateway_makes_later_counts() {
         world.appointment(9003, 902, "bk-9003").await;
         let sent = event("e1", "bk-9003", 1, host(5102, "Somebody Else", "else@elsewhere.example"));
         assert_eq!(world.one(sent).await, "assigned", "{backend:?}");
-        assert_eq!(world.assigned(9003).await, "#000000000904/5102", "{backend:?}");
+        assert_eq!(world.assigned(9003).await, "904/5102", "{backend:?}");
     }
 }
 
@@ -157,7 +173,7 @@ async fn the_printed_statements_adopt_too() {
         migration::down(test.db.connection(), None).await.unwrap();
         same(&format!("{backend:?}"), &state(&test).await, &before);
         migration::adopt(test.db.connection()).await.unwrap();
-        same(&format!("{backend:?}"), &without_counters(schema(&test).await), &without_counters(printed));
+        same(&format!("{backend:?}"), &comparable(schema(&test).await), &comparable(printed));
     }
 }
 

@@ -99,9 +99,11 @@ impl<'a> Alter<'a> {
             // A type with its own collation says that instead.
             let rest = if new.contains(" COLLATE ") { without_collation(rest) } else { rest.to_owned() };
             let rest = if nullable { rest.replacen("NOT NULL", "NULL", 1) } else { rest };
-            let bare = new.split(" CHARACTER").next().unwrap_or(new).to_lowercase();
-            let old = column.definition[..type_length(&column.definition)].replace('\'', "''");
-            let condition = if bare == old { "1 = 0".to_owned() } else { format!("column_type <> '{old}'") };
+            let (bare, collation) = new.split_once(" CHARACTER SET ").unwrap_or((new, ""));
+            let collation = collation
+                .split_once(" COLLATE ")
+                .map_or(String::new(), |(_, name)| format!(" AND collation_name = '{name}'"));
+            let condition = format!("column_type = '{}'{collation}", bare.to_lowercase());
             self.modify(column, &format!("{new} {rest}"), &condition);
             return;
         }

@@ -137,10 +137,15 @@ async fn look<C: ConnectionTrait>(
     examination: &mut Examination,
 ) -> Result<There, DbErr> {
     let mut there = There { mappings: None, audits: None, column: false };
-    let copies = [copy::name(mappings::TABLE), copy::name(audits::TABLE)];
-    let mut names: Vec<&str> =
-        pending.iter().filter(|step| step.makes.1.is_none()).map(|step| step.makes.0).collect();
-    names.extend(copies.iter().map(String::as_str));
+    let mut names: Vec<String> =
+        pending.iter().filter(|step| step.makes.1.is_none()).map(|step| step.makes.0.to_owned()).collect();
+    // Where the rows of before will be kept. They are there rightly once their migration is applied.
+    let kept: Vec<String> = names
+        .iter()
+        .filter(|name| [mappings::TABLE, audits::TABLE].contains(&name.as_str()))
+        .map(|name| copy::name(name))
+        .collect();
+    names.extend(kept);
     for (name, relation) in relations(connection, &names).await? {
         let adoptable = name == mappings::TABLE || name == audits::TABLE;
         if relation == Relation::Table && adoptable {
@@ -167,12 +172,11 @@ async fn adopt_column<C: ConnectionTrait>(
     connection: &C,
     d: &Dialect,
 ) -> Result<(Vec<Op>, Vec<String>), DbErr> {
+    // Nothing to do is something to write down: else `down` would take it for ours, and drop it.
+    let mut ops = vec![Op::default()];
     let found = Found::read(connection, "appointments").await?;
-    if found.has_index(&["calcom_host_id"]) {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let index: Vec<Op> = column::index(d).into_iter().collect();
-    let said =
-        if index.is_empty() { Vec::new() } else { vec!["there is no index on it: one is added".into()] };
-    Ok((index, said))
+    let index = column::index(d).filter(|_| !found.has_index(&["calcom_host_id"]));
+    let said = index.iter().map(|_| "there is no index on it: one is added".to_owned()).collect();
+    ops.extend(index);
+    Ok((ops, said))
 }
