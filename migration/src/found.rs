@@ -197,6 +197,9 @@ pub(crate) async fn relations<C: ConnectionTrait>(
     connection: &C,
     names: &[impl AsRef<str>],
 ) -> Result<Vec<(String, Relation)>, DbErr> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
     let backend = connection.get_database_backend();
     let sql = match backend {
         DbBackend::MySql => MYSQL_RELATIONS,
