@@ -3,8 +3,8 @@
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
 
 use crate::dialect::{Dialect, Table, big_key};
+use crate::error::MigrateError;
 use crate::gateway::{Column, Columns, GATEWAY_TABLES};
-use crate::run::MigrateError;
 
 /// Makes a minimal set of the gateway's tables, with the key types of a Laravel application.
 /// Gives the names of the tables.
@@ -13,7 +13,7 @@ use crate::run::MigrateError;
 /// [`MigrateError::NotEmpty`] when any of them exists (nothing is changed then), and
 /// [`MigrateError::Database`].
 pub async fn baseline(connection: &DatabaseConnection) -> Result<Vec<&'static str>, MigrateError> {
-    let failed = |source: DbErr| MigrateError::Database { doing: "making the gateway's tables", source };
+    let failed = |source: DbErr| MigrateError::of("making the gateway's tables", source);
     let columns = Columns::read(connection).await.map_err(failed)?;
     let there: Vec<String> =
         GATEWAY_TABLES.iter().filter(|t| columns.has_table(t)).map(|&table| table.to_owned()).collect();

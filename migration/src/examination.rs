@@ -16,6 +16,25 @@ pub struct Examination {
     pub statements: Vec<String>,
 }
 
+impl Examination {
+    /// What is adopted, what is in the way, and what will be different, a line each.
+    pub fn in_words(&self) -> String {
+        let mut lines = Vec::new();
+        for Adoption { what, differences } in &self.adoptions {
+            let as_ours = if differences.is_empty() { ", as hostmatch makes it" } else { "" };
+            lines.push(format!("there is {what}{as_ours}"));
+            lines.extend(differences.iter().map(|difference| format!("  {difference}")));
+        }
+        for Obstacle { what, rows, remedy } in &self.obstacles {
+            lines.push(format!("in the way: {what}"));
+            lines.extend(rows.iter().map(|row| format!("  {row}")));
+            lines.push(format!("  what to do: {remedy}"));
+        }
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
+        lines.join("\n")
+    }
+}
+
 /// A table or column of ours that was there before hostmatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adoption {

@@ -58,6 +58,11 @@ impl Column {
         }
     }
 
+    /// Any width of integer.
+    pub(crate) fn is_integer(&self, backend: DbBackend) -> bool {
+        self.key_kind(backend) == Some(KeyKind::Integer)
+    }
+
     /// The type as our own column must have it to refer to this one: foreign keys on text need
     /// the same character set and collation, on MySQL.
     pub(crate) fn reference_type(&self) -> String {
@@ -78,6 +83,8 @@ impl Column {
 pub struct Columns {
     backend: DbBackend,
     columns: Vec<Column>,
+    /// How many indexes `appointments` has; counted on MySQL only.
+    appointments_keys: i64,
 }
 
 impl Columns {
@@ -97,11 +104,22 @@ impl Columns {
         let query = Statement::from_string(backend, sql.replace("{names}", &names));
         let rows = connection.query_all_raw(query).await?;
         let columns = rows.iter().map(column).collect::<Result<_, _>>()?;
-        Ok(Self { backend, columns })
+        let mut appointments_keys = 0;
+        if backend == DbBackend::MySql {
+            let row = connection.query_one_raw(Statement::from_string(backend, MYSQL_KEYS)).await?;
+            appointments_keys = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+        }
+        Ok(Self { backend, columns, appointments_keys })
     }
 
     pub(crate) fn assumed(backend: DbBackend, columns: Vec<Column>) -> Self {
-        Self { backend, columns }
+        Self { backend, columns, appointments_keys: 0 }
+    }
+
+    /// MySQL allows a table so many indexes, the primary key included; the gateway's appointments
+    /// may have them all.
+    pub(crate) fn room_for_index(&self) -> bool {
+        self.appointments_keys < 64
     }
 
     /// The engine.
@@ -175,6 +193,9 @@ const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(column_name AS
      CAST(is_nullable = 'YES' AS SIGNED) AS nullable \
      FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({names}) \
      ORDER BY table_name, ordinal_position";
+
+const MYSQL_KEYS: &str = "SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
+     WHERE table_schema = DATABASE() AND table_name = 'appointments'";
 
 const POSTGRES: &str = "SELECT c.relname::text AS tab, a.attname::text AS col, t.typname::text AS base, \
      format_type(a.atttypid, a.atttypmod) AS \"full\", NULL::text AS charset, o.collname::text AS coll, \

@@ -1,14 +1,37 @@
 //! Is what the bookkeeping says has been made still there?
 
+use sea_orm_migration::sea_orm::DatabaseConnection;
+
+use crate::dialect::Dialect;
+use crate::error::MigrateError;
 use crate::gateway::Columns;
+use crate::run::applied;
+use crate::tables::STEPS;
+
+/// Migrations that are applied according to the bookkeeping while what they made is not there, or
+/// not whole: a line each. Changes nothing.
+///
+/// # Errors
+/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+pub async fn halfway(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    let applied = applied(connection).await?;
+    let columns = Columns::read(connection)
+        .await
+        .map_err(|source| MigrateError::of("looking at its tables", source))?;
+    let dialect = Dialect::of(&columns);
+    let applied = STEPS.iter().filter(|step| applied.iter().any(|name| name == step.name));
+    let lines = applied.filter_map(|step| {
+        let made: Vec<String> =
+            (step.ops)(&dialect).into_iter().filter_map(|operation| operation.make).collect();
+        let gone = gone(step.makes, &made, &columns)?;
+        Some(format!("{} ({gone})", step.name))
+    });
+    Ok(lines.collect())
+}
 
 /// What one applied migration made and is not there (any more), in words; none if all of it is.
 /// The statements are the ones that made it: what they create has to exist.
-pub(crate) fn gone(
-    (table, column): (&str, Option<&str>),
-    statements: &[String],
-    columns: &Columns,
-) -> Option<String> {
+fn gone((table, column): (&str, Option<&str>), statements: &[String], columns: &Columns) -> Option<String> {
     if let Some(column) = column {
         return (!columns.has(table, column)).then(|| format!("the column {table}.{column} is not there"));
     }

@@ -5,24 +5,37 @@
 //! are never created, altered beyond that column, or dropped; [`baseline()`] is the explicit
 //! exception, for demos, tests and new installations, and refuses where any of them exists.
 //!
+//! What of ours the gateway's own migrations made already is refused, or adopted: [`adopt()`] brings it
+//! to our shape and keeps every row, and [`down`] gives back what was found.
+//!
 //! Bookkeeping is in `hostmatch_migrations`, so that it never meets Laravel's `migrations`.
 
 pub mod gateway;
 
+mod op;
 mod dialect;
 mod examination;
+mod found;
 mod step;
 mod tables;
 mod show_grants;
 mod rights;
 mod halfway;
+mod adopt;
+mod journal;
+mod session;
+mod error;
 mod run;
+mod forth;
+mod back;
 mod baseline;
 
 pub use baseline::{baseline, baseline_sql};
+pub use error::MigrateError;
 pub use examination::{Adoption, Examination, Obstacle};
+pub use halfway::halfway;
 pub use rights::{missing as missing_rights, read_only};
-pub use run::{MigrateError, Migrator, Status, down, examine, halfway, sql, sql_for, status, up};
+pub use run::{Migrator, Status, adopt, adopting_sql, down, examine, sql, sql_for, status, up};
 pub use show_grants::Granted;
 
 /// The tables that are ours, beside the bookkeeping.

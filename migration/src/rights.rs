@@ -7,8 +7,43 @@ use sea_orm_migration::sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait as _,
 };
 
+use crate::error::MigrateError;
 use crate::gateway::GATEWAY_TABLES;
+use crate::halfway::halfway;
+use crate::journal::JOURNAL;
 use crate::show_grants::Granted;
+
+/// The server takes writes, this user sees the gateway's tables, and what has been migrated is there.
+pub(crate) async fn may_begin(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+    if let Some(why) = read_only(connection).await.map_err(failed)? {
+        return Err(MigrateError::ReadOnly(why));
+    }
+    let hidden = hidden(connection).await.map_err(failed)?;
+    if !hidden.is_empty() {
+        return Err(MigrateError::Rights(hidden));
+    }
+    let halfway = halfway(connection).await?;
+    if halfway.is_empty() { Ok(()) } else { Err(MigrateError::Halfway(halfway)) }
+}
+
+/// This user may run all of these statements, and keep the journal of them where there is one.
+pub(crate) async fn may_run(
+    connection: &DatabaseConnection,
+    statements: &[String],
+) -> Result<(), MigrateError> {
+    let mut statements = statements.to_vec();
+    if connection.get_database_backend() == DbBackend::MySql {
+        let journal = ["CREATE TABLE", "DROP TABLE", "INSERT INTO", "UPDATE", "DELETE FROM"];
+        statements.extend(journal.map(|verb| format!("{verb} {JOURNAL}")));
+    }
+    let lacking = missing(connection, &statements).await;
+    let lacking = lacking.map_err(failed)?;
+    if lacking.is_empty() { Ok(()) } else { Err(MigrateError::Rights(lacking)) }
+}
+
+fn failed(source: DbErr) -> MigrateError {
+    MigrateError::of("looking at what this user may do", source)
+}
 
 /// A right on a table, in MySQL's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,16 +4,19 @@ use sea_orm_migration::sea_orm::sea_query::{Alias, IntoIden as _};
 use sea_orm_migration::sea_orm::{DatabaseConnection, DbBackend, DbErr, DynIden, Schema};
 use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_migrations};
 
+use crate::adopt::{self, Planned};
 use crate::baseline;
 use crate::dialect::Dialect;
-use crate::examination::Examination;
+use crate::error::MigrateError;
+use crate::examination::{Examination, Obstacle};
 use crate::gateway::Columns;
-use crate::halfway::gone;
-use crate::rights;
-use crate::step::Step;
+use crate::journal::{self, Entry, JOURNAL, State};
+use crate::rights::{may_begin, may_run};
+use crate::session::{PAUSE, Session, TRIES, is_busy};
 use crate::tables::STEPS;
+use crate::{back, forth};
 
-const BOOKKEEPING: &str = "hostmatch_migrations";
+pub(crate) const BOOKKEEPING: &str = "hostmatch_migrations";
 
 /// The migrations as sea-orm-migration sees them. Prefer [`up`] and [`down`], which look first.
 #[derive(Debug)]
@@ -38,64 +41,18 @@ pub struct Status {
     pub applied: bool,
 }
 
-/// Why migrating was refused or failed.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// Tables of ours that somebody else made. Nothing was changed.
-    #[error(
-        "nothing was changed: {} already, and {BOOKKEEPING} does not say that hostmatch made it; \
-         move it away, or keep what made it from making it",
-        there(.0)
-    )]
-    AlreadyThere(Vec<String>),
-    /// The gateway's tables are not there, or not as we need them. Nothing was changed.
-    #[error(
-        "nothing was changed: the gateway's tables are not as hostmatch needs them: {}. Is this the \
-         gateway's database? (For a new installation without one: hostmatch migrate baseline)",
-        .0.join("; ")
-    )]
-    Gateway(Vec<String>),
-    /// A baseline was asked for where there is a gateway. Nothing was changed.
-    #[error("nothing was changed: this database has tables of a gateway already: {}", .0.join(", "))]
-    NotEmpty(Vec<String>),
-    /// The server takes no writes. Nothing was changed.
-    #[error("nothing was changed: this database takes no writes: {0}; point database.url at one that does")]
-    ReadOnly(String),
-    /// The user has not the rights that it takes. Nothing was changed.
-    #[error(
-        "nothing was changed: the database user lacks {}. `hostmatch gateway grants --role migrate` prints \
-         what an administrator has to grant",
-        .0.join("; ")
-    )]
-    Rights(Vec<String>),
-    /// The bookkeeping says more than there is. Nothing was changed.
-    #[error(
-        "nothing was changed: {BOOKKEEPING} says that migrations are applied whose work is not there: {}. \
-         Put it back from a backup; or, to have it made anew and empty, drop what is left of that table, \
-         delete these rows from {BOOKKEEPING}, and run `hostmatch migrate up`",
-        .0.join("; ")
-    )]
-    Halfway(Vec<String>),
-    /// The database was migrated by a newer hostmatch.
-    #[error("this database was migrated by another version of hostmatch, which knows more migrations: {0}")]
-    Unknown(String),
-    /// The database refused or was away.
-    #[error("the database refused while {doing}: {source}")]
-    Database {
-        /// What was being done.
-        doing: &'static str,
-        /// Its error.
-        #[source]
-        source: DbErr,
-    },
-}
-
-fn there(what: &[String]) -> String {
-    format!("{} {} there", what.join(" and "), if what.len() == 1 { "is" } else { "are" })
+/// What to do, and what was found while planning it.
+struct Plan {
+    examination: Examination,
+    planned: Vec<Planned>,
+    /// Something is adopted.
+    adopts: bool,
+    /// What the gateway's tables lack.
+    problems: Vec<String>,
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(DbErr) -> MigrateError {
-    move |source| MigrateError::Database { doing, source }
+    move |source| MigrateError::of(doing, source)
 }
 
 /// All migrations in order, and which are applied. Changes nothing, and needs no right to.
@@ -115,85 +72,40 @@ pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, Migr
     Ok(all.into_iter().map(status).collect())
 }
 
-/// Makes all that is missing; gives the names of the migrations that it ran.
+/// Makes all that is missing; gives the names of the migrations that it ran. What an earlier run
+/// left unfinished is finished first.
 ///
 /// # Errors
-/// [`MigrateError`]; everything but `Database` is found before anything is changed.
+/// [`MigrateError`]; everything but `Database` and `Busy` is found before anything is changed.
 pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    may_begin(connection).await?;
-    let (pending, columns) = ready(connection).await?;
-    if pending.is_empty() {
-        return Ok(Vec::new());
-    }
-    may_run(connection, &statements(&Dialect::of(&columns), &pending)).await?;
-    Migrator::up(connection, None).await.map_err(failed("migrating"))?;
-    Ok(pending.iter().map(|step| step.name.to_owned()).collect())
+    patiently(async || go_up(connection, false).await).await
+}
+
+/// The same, and adopts what of our tables the gateway's own migrations made.
+///
+/// # Errors
+/// As [`up`].
+pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    patiently(async || go_up(connection, true).await).await
 }
 
 /// Takes back the last `steps` migrations, or all of them, with the rows in them; the gateway's
-/// tables and rows are then as they were before. Gives the names of the migrations taken back.
+/// tables and rows are then as they were before, what was adopted too. Gives the names of the
+/// migrations taken back. What was interrupted, up or down, is taken back in any case.
 ///
 /// # Errors
-/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+/// [`MigrateError::Unknown`], [`MigrateError::Database`] and [`MigrateError::Busy`].
 pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
-    let before = applied(connection).await?;
-    if !before.is_empty() {
+    let present = present(connection).await?;
+    if !present.is_empty() {
         may_begin(connection).await?;
-        let columns = Columns::read(connection).await.map_err(failed("looking at its tables"))?;
-        let count = steps.map_or(before.len(), |steps| before.len().min(steps as usize));
-        let last =
-            STEPS.iter().filter(|step| before[before.len() - count..].iter().any(|name| name == step.name));
-        let mut statements: Vec<String> = last.flat_map(|step| (step.down)(&Dialect::of(&columns))).collect();
-        statements.push(format!("DELETE FROM {BOOKKEEPING}"));
-        if count == before.len() {
-            statements.push(format!("DROP TABLE {BOOKKEEPING}"));
-        }
-        may_run(connection, &statements).await?;
-        Migrator::down(connection, steps).await.map_err(failed("taking migrations back"))?;
+        may_run(connection, &back::statements(connection, steps, &present).await?).await?;
     }
-    let after = applied(connection).await?;
-    if after.is_empty() {
-        Migrator::uninstall(connection).await.map_err(failed("removing the bookkeeping"))?;
-    }
-    Ok(before.into_iter().filter(|name| !after.contains(name)).rev().collect())
-}
-
-/// The server takes writes, this user sees the gateway's tables, and what has been migrated is there.
-async fn may_begin(connection: &DatabaseConnection) -> Result<(), MigrateError> {
-    let asking = "looking at what this user may do";
-    if let Some(why) = rights::read_only(connection).await.map_err(failed(asking))? {
-        return Err(MigrateError::ReadOnly(why));
-    }
-    let hidden = rights::hidden(connection).await.map_err(failed(asking))?;
-    if !hidden.is_empty() {
-        return Err(MigrateError::Rights(hidden));
-    }
-    let halfway = halfway(connection).await?;
-    if halfway.is_empty() { Ok(()) } else { Err(MigrateError::Halfway(halfway)) }
-}
-
-/// This user may run all of these statements.
-async fn may_run(connection: &DatabaseConnection, statements: &[String]) -> Result<(), MigrateError> {
-    let missing = rights::missing(connection, statements).await;
-    let missing = missing.map_err(failed("looking at what this user may do"))?;
-    if missing.is_empty() { Ok(()) } else { Err(MigrateError::Rights(missing)) }
-}
-
-/// Migrations that are applied according to the bookkeeping while what they made is not there, or
-/// not whole: a line each. Changes nothing.
-///
-/// # Errors
-/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
-pub async fn halfway(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    let applied = applied(connection).await?;
-    let columns = Columns::read(connection).await.map_err(failed("looking at its tables"))?;
-    let dialect = Dialect::of(&columns);
-    let applied = STEPS.iter().filter(|step| applied.iter().any(|name| name == step.name));
-    let lines = applied.filter_map(|step| {
-        let gone = gone(step.makes, &(step.up)(&dialect), &columns)?;
-        Some(format!("{} ({gone})", step.name))
-    });
-    Ok(lines.collect())
+    patiently(async || {
+        // After a pause the first to be taken back may be half gone: it still counts.
+        back::down(connection, steps, &present).await
+    })
+    .await
 }
 
 /// The statements that [`up`] would run here, bookkeeping included, in order.
@@ -201,59 +113,211 @@ pub async fn halfway(connection: &DatabaseConnection) -> Result<Vec<String>, Mig
 /// # Errors
 /// As [`up`].
 pub async fn sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    let (pending, columns) = ready(connection).await?;
-    Ok(statements(&Dialect::of(&columns), &pending))
+    printed(connection, false).await
 }
 
-/// What [`up`] would find and do. Changes nothing.
+/// The statements that [`adopt()`] would run here.
 ///
 /// # Errors
-/// [`MigrateError`]
+/// As [`up`].
+pub async fn adopting_sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    printed(connection, true).await
+}
+
+/// What [`up`] would find and do. Changes nothing, and is no error where `up` would refuse. What the
+/// gateway's own tables lack is not in it: see [`Columns::problems`].
+///
+/// # Errors
+/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
 pub async fn examine(connection: &DatabaseConnection) -> Result<Examination, MigrateError> {
-    let (pending, columns) = ready(connection).await?;
-    Ok(Examination {
-        pending: pending.iter().map(|step| step.name.to_owned()).collect(),
-        statements: statements(&Dialect::of(&columns), &pending),
-        ..Examination::default()
-    })
+    Ok(plan(connection).await?.examination)
 }
 
 /// The statements for a gateway as [`baseline()`](crate::baseline()) makes it, without a database.
 pub fn sql_for(backend: DbBackend) -> Vec<String> {
-    statements(&Dialect::of(&baseline::assumed(backend)), &STEPS)
+    let dialect = Dialect::of(&baseline::assumed(backend));
+    let planned: Vec<Planned> =
+        STEPS.iter().map(|step| Planned { migration: step.name, ops: (step.ops)(&dialect) }).collect();
+    statements(backend, &planned, false)
 }
 
-async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+/// The migrations of which there is anything: applied, or begun.
+pub(crate) async fn present(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    let status = status(connection).await?;
+    let journal = journal::read(connection).await.map_err(failed("reading its journal"))?;
+    let begun = |name: &str| journal.iter().any(|entry| entry.migration == name);
+    Ok(status.into_iter().filter(|one| one.applied || begun(&one.name)).map(|one| one.name).collect())
+}
+
+/// Where a migration stands among all.
+pub(crate) fn place(name: &str) -> usize {
+    STEPS.iter().position(|step| step.name == name).unwrap_or(STEPS.len())
+}
+
+pub(crate) async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     Ok(status(connection).await?.into_iter().filter(|one| one.applied).map(|one| one.name).collect())
 }
 
-/// What is pending, and that nothing stands in its way.
-async fn ready(connection: &DatabaseConnection) -> Result<(Vec<Step>, Columns), MigrateError> {
-    let status = status(connection).await?;
-    let columns = Columns::read(connection).await.map_err(failed("looking at its tables"))?;
-    let problems = columns.problems();
-    if !problems.is_empty() {
-        return Err(MigrateError::Gateway(problems));
+/// Tries again while somebody's lock is in the way.
+async fn patiently(
+    mut migrate: impl AsyncFnMut() -> Result<Vec<String>, MigrateError>,
+) -> Result<Vec<String>, MigrateError> {
+    let mut tries = 1;
+    loop {
+        match migrate().await {
+            Err(MigrateError::Busy { .. }) if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return done,
+        }
     }
-    let pending = STEPS.iter().zip(&status).filter(|(_, status)| !status.applied).map(|(step, _)| *step);
-    let pending: Vec<Step> = pending.collect();
-    let there: Vec<String> = pending.iter().filter(|step| step.is_there(&columns)).map(Step::made).collect();
-    if there.is_empty() { Ok((pending, columns)) } else { Err(MigrateError::AlreadyThere(there)) }
 }
 
-fn statements(dialect: &Dialect, pending: &[Step]) -> Vec<String> {
-    let backend = dialect.backend;
-    let mut bookkeeping = Schema::new(backend).create_table_from_entity(seaql_migrations::Entity);
-    bookkeeping.table(Alias::new(BOOKKEEPING)).if_not_exists();
+async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
+    may_begin(connection).await?;
+    let before = applied(connection).await?;
+    let unfinished = journal::read(connection).await.map_err(failed("reading its journal"))?;
+    if unfinished.iter().any(|entry| entry.state == State::Undoing) {
+        return Err(MigrateError::Interrupted);
+    }
+    let unfinished: Vec<Entry> =
+        unfinished.into_iter().filter(|entry| !before.contains(&entry.migration)).collect();
+    if !unfinished.is_empty() {
+        forth::finish(connection, &unfinished).await?;
+    }
+    let plan = allowed(connection, adopt).await?;
+    if !plan.planned.is_empty() {
+        may_run(connection, &plan.examination.statements).await?;
+        forth::up(connection, &plan.planned, plan.adopts).await?;
+    }
+    forth::clear(connection).await?;
+    let after = applied(connection).await?;
+    Ok(after.into_iter().filter(|name| !before.contains(name)).collect())
+}
+
+async fn printed(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
+    let plan = allowed(connection, adopt).await?;
+    Ok(plan.examination.statements)
+}
+
+/// The plan, if nothing stands in its way.
+async fn allowed(connection: &DatabaseConnection, adopt: bool) -> Result<Plan, MigrateError> {
+    let plan = plan(connection).await?;
+    if !plan.problems.is_empty() {
+        return Err(MigrateError::Gateway(plan.problems));
+    }
+    if !plan.examination.obstacles.is_empty() {
+        return Err(MigrateError::Obstacles(Box::new(plan.examination)));
+    }
+    if plan.adopts && !adopt {
+        return Err(MigrateError::NotAdopted(Box::new(plan.examination)));
+    }
+    Ok(plan)
+}
+
+async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
+    let looking = "looking at its tables";
+    let status = status(connection).await?;
+    let columns = Columns::read(connection).await.map_err(failed(looking))?;
+    let pending: Vec<_> =
+        STEPS.iter().zip(&status).filter(|(_, one)| !one.applied).map(|(step, _)| *step).collect();
+    let mut plan = Plan {
+        examination: Examination {
+            pending: pending.iter().map(|step| step.name.to_owned()).collect(),
+            ..Examination::default()
+        },
+        planned: Vec::new(),
+        adopts: false,
+        problems: columns.problems(),
+    };
+    let journal = journal::read(connection).await.map_err(failed("reading its journal"))?;
+    if journal.iter().any(|entry| entry.state == State::Undoing) {
+        plan.examination.obstacles.push(Obstacle {
+            what: "a `hostmatch migrate down` was interrupted, and left tables half taken back".into(),
+            rows: Vec::new(),
+            remedy: "run hostmatch migrate down again".into(),
+        });
+        return Ok(plan);
+    }
+    let begun = |name: &str| journal.iter().any(|entry| entry.migration == name);
+    let unfinished: Vec<&Entry> =
+        journal.iter().filter(|entry| plan.examination.pending.contains(&entry.migration)).collect();
+    if !unfinished.is_empty() {
+        plan.examination
+            .notes
+            .push("an interrupted `hostmatch migrate up` is finished first, as it was begun".into());
+        plan.examination.statements = unfinished
+            .iter()
+            .filter(|entry| entry.state == State::Planned)
+            .filter_map(|entry| entry.op.make.clone())
+            .collect();
+    }
+    if !plan.problems.is_empty() {
+        return Ok(plan);
+    }
+    let rest: Vec<_> = pending.into_iter().filter(|step| !begun(step.name)).collect();
+    (plan.planned, plan.adopts) =
+        adopt::plan(connection, &rest, &columns, &mut plan.examination).await.map_err(failed(looking))?;
+    if plan.examination.obstacles.is_empty() && !plan.planned.is_empty() {
+        plan.examination.statements.extend(statements(columns.backend(), &plan.planned, plan.adopts));
+    } else if plan.planned.is_empty() && unfinished.is_empty() {
+        plan.examination.statements = statements(columns.backend(), &[], false);
+    }
+    Ok(plan)
+}
+
+/// The statement that makes the bookkeeping.
+pub(crate) fn bookkeeping(backend: DbBackend) -> String {
+    let mut table = Schema::new(backend).create_table_from_entity(seaql_migrations::Entity);
+    table.table(Alias::new(BOOKKEEPING)).if_not_exists();
+    backend.build(&table).sql
+}
+
+/// The statement that says that a migration is applied.
+pub(crate) fn note(backend: DbBackend, migration: &str) -> String {
     let now = match backend {
         DbBackend::MySql => "UNIX_TIMESTAMP()",
         DbBackend::Postgres => "extract(epoch FROM now())::bigint",
         _ => "CAST(strftime('%s', 'now') AS INTEGER)",
     };
-    let mut sql = vec![backend.build(&bookkeeping).sql];
-    for step in pending {
-        sql.extend((step.up)(dialect));
-        sql.push(format!("INSERT INTO {BOOKKEEPING} (version, applied_at) VALUES ('{}', {now})", step.name));
+    format!("INSERT INTO {BOOKKEEPING} (version, applied_at) VALUES ('{migration}', {now})")
+}
+
+/// What is kept of a plan that adopts: the statements of the tables that were there.
+pub(crate) fn kept(planned: &[Planned], adopts: bool) -> Vec<Entry> {
+    let adoptable = if adopts { &planned[..planned.len().min(3)] } else { &[] };
+    let adoptable: Vec<Planned> = adoptable.iter().filter(|one| place(one.migration) < 3).cloned().collect();
+    journal::entries(&adoptable, State::Made, true, place)
+}
+
+fn statements(backend: DbBackend, planned: &[Planned], adopts: bool) -> Vec<String> {
+    let mut sql = vec![bookkeeping(backend)];
+    let kept = kept(planned, adopts);
+    if !kept.is_empty() {
+        sql.extend([journal::create(backend), journal::insert(backend, &kept).to_string()]);
+    }
+    for one in planned {
+        sql.extend(one.ops.iter().filter_map(|op| op.make.clone()));
+        sql.push(note(backend, one.migration));
     }
     sql
+}
+
+/// Removes our own two tables when nothing is in them.
+pub(crate) async fn tidy(session: &Session, journal_left: bool, applied_left: bool) -> Result<(), DbErr> {
+    if !journal_left {
+        session.run(&format!("DROP TABLE IF EXISTS {JOURNAL}")).await?;
+        if !applied_left {
+            session.run(&format!("DROP TABLE IF EXISTS {BOOKKEEPING}")).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Sorts an error of the database.
+impl MigrateError {
+    pub(crate) fn of(doing: &'static str, source: DbErr) -> Self {
+        if is_busy(&source) { Self::Busy { doing } } else { Self::Database { doing, source } }
+    }
 }

@@ -1,5 +1,5 @@
-//! One migration as a pair of functions from the engine's dialect to SQL. So `up` runs, and
-//! `sql` prints, the very same statements.
+//! One migration as a function from the engine's dialect to changes. So `up` runs, `sql` prints,
+//! and `down` takes back the very same statements.
 
 use sea_orm_migration::async_trait::async_trait;
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DbErr};
@@ -7,6 +7,7 @@ use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
 use crate::dialect::Dialect;
 use crate::gateway::Columns;
+use crate::op::Op;
 
 /// A migration: what it makes, and how.
 #[derive(Clone, Copy)]
@@ -15,24 +16,16 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     /// The table that it makes, and the column if it only adds that.
     pub(crate) makes: (&'static str, Option<&'static str>),
-    pub(crate) up: fn(&Dialect) -> Vec<String>,
-    pub(crate) down: fn(&Dialect) -> Vec<String>,
+    /// The changes, in order. Taken back in the opposite one.
+    pub(crate) ops: fn(&Dialect) -> Vec<Op>,
 }
 
 impl Step {
-    /// Whether what it makes is there already.
-    pub(crate) fn is_there(&self, columns: &Columns) -> bool {
-        match self.makes {
-            (table, None) => columns.has_table(table),
-            (table, Some(column)) => columns.has(table, column),
-        }
-    }
-
-    /// What it makes, for people.
+    /// What it makes, as people write it.
     pub(crate) fn made(&self) -> String {
         match self.makes {
-            (table, None) => format!("the table {table}"),
-            (table, Some(column)) => format!("the column {table}.{column}"),
+            (table, None) => table.to_owned(),
+            (table, Some(column)) => format!("{table}.{column}"),
         }
     }
 }
@@ -43,27 +36,37 @@ impl MigrationName for Step {
     }
 }
 
+// For sea-orm's own `Migrator::up` and `down`, which know nothing of adoption or of interruptions.
 #[async_trait]
 impl MigrationTrait for Step {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, self.up).await
+        let ops = self.ops_here(manager).await?;
+        run(manager, ops.into_iter().map(|op| op.make)).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, self.down).await
+        let ops = self.ops_here(manager).await?;
+        run(manager, ops.into_iter().rev().map(|op| op.undo)).await
     }
 
-    // One with its bookkeeping, where DDL can be rolled back; MySQL commits it at once anyway.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
 }
 
-async fn run(manager: &SchemaManager<'_>, statements: fn(&Dialect) -> Vec<String>) -> Result<(), DbErr> {
-    let connection = manager.get_connection();
-    let columns = Columns::read(connection).await?;
-    for statement in statements(&Dialect::of(&columns)) {
-        connection.execute_unprepared(&statement).await?;
+impl Step {
+    async fn ops_here(&self, manager: &SchemaManager<'_>) -> Result<Vec<Op>, DbErr> {
+        let columns = Columns::read(manager.get_connection()).await?;
+        Ok((self.ops)(&Dialect::of(&columns)))
+    }
+}
+
+async fn run(
+    manager: &SchemaManager<'_>,
+    statements: impl Iterator<Item = Option<String>>,
+) -> Result<(), DbErr> {
+    for statement in statements.flatten() {
+        manager.get_connection().execute_unprepared(&statement).await?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! `hostmatch migrate`: our tables in the gateway's database, up and down.
 
+use std::io::Write as _;
+
 use clap::{Subcommand, ValueEnum};
-use migration::MigrateError;
-use sea_orm::DbBackend;
-use serde_json::json;
+use migration::{Examination, MigrateError};
+use sea_orm::{DatabaseConnection, DbBackend};
+use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::failure::Failure;
@@ -21,8 +23,12 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make what is missing
-    Up,
+    /// Make what is missing, or finish what was interrupted
+    Up {
+        /// Bring tables of ours that the gateway's own migrations made to our shape, and keep their rows
+        #[arg(long)]
+        adopt: bool,
+    },
     /// Take back the last migration, or more, with the rows in its tables
     Down {
         /// How many
@@ -42,6 +48,9 @@ enum Command {
         /// Without a database: the statements for a new one of this engine
         #[arg(long = "for", value_name = "ENGINE")]
         engine: Option<Engine>,
+        /// The statements that `up --adopt` would run
+        #[arg(long, conflicts_with = "engine")]
+        adopt: bool,
     },
     /// Make a minimal set of the gateway's own tables; refused where any of them exists
     Baseline,
@@ -60,7 +69,7 @@ enum Engine {
 /// # Errors
 /// When the database cannot be reached, or refuses, or something stands in the way.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    if let Command::Sql { engine: Some(engine) } = &args.command {
+    if let Command::Sql { engine: Some(engine), .. } = &args.command {
         let backend = match engine {
             Engine::Mysql => DbBackend::MySql,
             Engine::Postgres => DbBackend::Postgres,
@@ -70,7 +79,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     }
     let config = global.start(&[])?.config;
     let database = match args.command {
-        Command::Up | Command::Baseline => Database::connect_for_migrations(&config.database).await?,
+        Command::Up { .. } | Command::Baseline => Database::connect_for_migrations(&config.database).await?,
         Command::Status | Command::Sql { .. } => Database::connect_to_look(&config.database).await?,
         Command::Down { .. } => {
             // Where there is nothing to take back, nothing is made either.
@@ -91,7 +100,12 @@ async fn with_database(
 ) -> Result<Exit, Failure> {
     let connection = database.connection();
     match &args.command {
-        Command::Up => names(output, "applied", &migration::up(connection).await?),
+        Command::Up { adopt } => {
+            notes(connection).await?;
+            let applied =
+                if *adopt { migration::adopt(connection).await } else { migration::up(connection).await };
+            names(output, "applied", &applied.or_else(|error| refused(output, error))?)
+        }
         Command::Down { steps, all, yes } => {
             let steps = (!all).then_some(*steps);
             let applied = applied(database).await?;
@@ -102,9 +116,49 @@ async fn with_database(
             names(output, "taken_back", &migration::down(connection, steps).await?)
         }
         Command::Status => status(output, &migration::status(connection).await?),
-        Command::Sql { .. } => statements(output, &migration::sql(connection).await?),
+        Command::Sql { adopt, .. } => {
+            notes(connection).await?;
+            let sql = if *adopt {
+                migration::adopting_sql(connection).await
+            } else {
+                migration::sql(connection).await
+            };
+            statements(output, &sql.or_else(|error| refused(output, error))?)
+        }
         Command::Baseline => names(output, "created", &migration::baseline(connection).await?),
     }
+}
+
+/// What will be different here, on stderr.
+async fn notes(connection: &DatabaseConnection) -> Result<(), Failure> {
+    for note in migration::examine(connection).await?.notes {
+        writeln!(std::io::stderr().lock(), "note: {note}")?;
+    }
+    Ok(())
+}
+
+/// With `--output json`, what was found goes to stdout, for whoever wants to work through it.
+fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> {
+    if let (Output::Json, MigrateError::NotAdopted(found) | MigrateError::Obstacles(found)) = (output, &error)
+    {
+        output::json(&examination(found))?;
+    }
+    Err(error.into())
+}
+
+/// What migrating found, as JSON.
+fn examination(found: &Examination) -> Value {
+    let adoptions =
+        found.adoptions.iter().map(|one| json!({ "what": one.what, "differences": one.differences }));
+    let obstacles =
+        found.obstacles.iter().map(|one| json!({ "what": one.what, "rows": one.rows, "remedy": one.remedy }));
+    json!({
+        "pending": found.pending,
+        "adoptions": adoptions.collect::<Vec<_>>(),
+        "obstacles": obstacles.collect::<Vec<_>>(),
+        "notes": found.notes,
+        "statements": found.statements,
+    })
 }
 
 async fn applied(database: &Database) -> Result<Vec<String>, Failure> {
@@ -173,13 +227,16 @@ fn statements(output: Output, statements: &[String]) -> Result<Exit, Failure> {
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {
         match error {
-            MigrateError::AlreadyThere(_)
+            MigrateError::NotAdopted(_)
+            | MigrateError::Obstacles(_)
             | MigrateError::NotEmpty(_)
             | MigrateError::ReadOnly(_)
-            | MigrateError::Rights(_) => Self::new(Exit::NotAllowed, error),
-            MigrateError::Gateway(_) | MigrateError::Unknown(_) | MigrateError::Halfway(_) => {
-                Self::new(Exit::Failed, error)
-            }
+            | MigrateError::Rights(_)
+            | MigrateError::Interrupted => Self::new(Exit::NotAllowed, error),
+            MigrateError::Gateway(_)
+            | MigrateError::Unknown(_)
+            | MigrateError::Halfway(_)
+            | MigrateError::Busy { .. } => Self::new(Exit::Failed, error),
             // The store knows which of a server's words may be shown, and which mean "away".
             MigrateError::Database { doing, source } => {
                 Self::from(StoreError::from(source)).with(&format!("this was while {doing}"))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement, TableRef};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement, TableRef};
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::statement::{any_host, padded};
@@ -24,7 +24,7 @@ pub(super) async fn active(
     let mut select = select(schema, keys);
     select.and_where(Expr::col(("m", "is_active")).eq(true));
     for row in tx.query_all(&select).await? {
-        let mapping = read(&row, None)?;
+        let Some(mapping) = read(&row)? else { continue };
         if keys.contains(&(mapping.company, mapping.host)) {
             mappings.push(mapping);
         }
@@ -41,7 +41,8 @@ pub(super) async fn all(
     keys: &BTreeSet<HostKey>,
 ) -> Result<Vec<Mapping>, StoreError> {
     let rows = tx.query_all(&select(schema, keys)).await?;
-    let found: Vec<Mapping> = rows.iter().map(|row| read(row, None)).collect::<Result<_, _>>()?;
+    let found: Vec<Mapping> =
+        rows.iter().filter_map(|row| read(row).transpose()).collect::<Result<_, _>>()?;
     let audits = last_audits(tx, &found).await?;
     let mut mappings = Vec::new();
     for mut mapping in found {
@@ -74,9 +75,11 @@ pub(super) fn join_valid_staff(
     m: &'static str,
     inner: bool,
 ) {
+    // A gateway that writes to a table that was its own leaves the company out: it is the staff's.
+    let same_company = Expr::col(("s", "company_id")).equals((m, "company_id"));
     let mut on = Expr::col(("s", "id"))
         .equals((m, "staff_id"))
-        .and(Expr::col(("s", "company_id")).equals((m, "company_id")));
+        .and(same_company.or(Expr::col((m, "company_id")).is_null()));
     if let Some(flag) = schema.staff_active {
         on = on.and(Expr::col(("s", flag)).eq(true));
     }
@@ -94,32 +97,34 @@ pub(super) fn join_valid_staff(
 fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
     let hosts: BTreeSet<i64> = keys.iter().map(|(_, host)| host.0).collect();
     let mut select = Query::select();
-    for column in
-        ["id", "company_id", "staff_id", "calcom_host_id", "mapping_source", "confidence_score", "is_active"]
-    {
+    for column in ["id", "staff_id", "calcom_host_id", "mapping_source", "confidence_score", "is_active"] {
         select.column(("m", column));
     }
+    let company = Func::coalesce([Expr::col(("m", "company_id")), Expr::col(("s", "company_id"))]);
+    select.expr_as(company, Alias::new("company_id"));
     select.expr_as(Expr::col(("s", "id")), Alias::new("valid_staff")).from_as("calcom_host_mappings", "m");
     join_valid_staff(&mut select, schema, "m", false);
     select.and_where(Expr::col(("m", "calcom_host_id")).is_in(padded(hosts)));
     select
 }
 
-fn read(row: &QueryResult, company: Option<CompanyId>) -> Result<Mapping, StoreError> {
-    let made_for: CompanyId = row.try_get("", "company_id")?;
-    let confidence = row.try_get::<DbId>("", "confidence_score")?.0;
-    Ok(Mapping {
+/// None where the company is not known: the row leaves it out and its member of staff is not valid.
+/// An adopted table may hold NULL where ours does not.
+fn read(row: &QueryResult) -> Result<Option<Mapping>, StoreError> {
+    let Some(company) = row.try_get::<Option<CompanyId>>("", "company_id")? else { return Ok(None) };
+    let confidence = row.try_get::<Option<DbId>>("", "confidence_score")?.map_or(100, |score| score.0);
+    Ok(Some(Mapping {
         row: MappingRef::Row(row.try_get::<DbId>("", "id")?.0),
-        made_for,
-        company: company.unwrap_or(made_for),
+        made_for: company,
+        company,
         host: HostId(row.try_get::<DbId>("", "calcom_host_id")?.0),
         staff: row.try_get("", "staff_id")?,
-        source: row.try_get("", "mapping_source")?,
+        source: row.try_get::<Option<String>>("", "mapping_source")?.unwrap_or_default(),
         confidence: Confidence(u8::try_from(confidence.clamp(0, 100)).unwrap_or(100)),
-        is_active: row.try_get("", "is_active")?,
+        is_active: row.try_get::<Option<bool>>("", "is_active")?.unwrap_or(false),
         staff_is_valid: row.try_get::<Option<StaffId>>("", "valid_staff")?.is_some(),
         switched_off_by_person: false,
-    })
+    }))
 }
 
 /// The newest audit row of each host, whatever became of the mapping that it was about: 0 where
@@ -173,8 +178,9 @@ async fn last_audits(
     let mut audits = HashMap::new();
     for row in tx.query_all(&select).await? {
         let (mapping, audit) = (row.try_get::<DbId>("", "mapping_id")?.0, row.try_get::<DbId>("", "id")?.0);
-        let (actor, action): (String, String) = (row.try_get("", "actor")?, row.try_get("", "action")?);
-        audits.insert(mapping, (audit, actor == WORKER && action == "updated"));
+        let [actor, action] = ["actor", "action"].map(|column| row.try_get::<Option<String>>("", column));
+        let by_machine = actor?.as_deref() == Some(WORKER) && action?.as_deref() == Some("updated");
+        audits.insert(mapping, (audit, by_machine));
     }
     Ok(audits)
 }

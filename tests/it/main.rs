@@ -8,6 +8,9 @@
 
 mod support;
 
+mod adopting;
+mod adopting_interrupted;
+mod adopting_refused;
 mod command_line;
 mod configuration;
 mod database;

@@ -49,7 +49,7 @@ fn mapping(test: &TestDatabase, host: i64, active: bool) -> String {
 }
 
 /// Every table with its definition and its rows.
-async fn dump(test: &TestDatabase) -> Vec<String> {
+pub(crate) async fn dump(test: &TestDatabase) -> Vec<String> {
     let tables = match test.backend {
         Backend::Sqlite => {
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY 1"
@@ -81,7 +81,7 @@ async fn dump(test: &TestDatabase) -> Vec<String> {
 }
 
 /// The definitions, as the engine shows them.
-async fn schema(test: &TestDatabase) -> Vec<String> {
+pub(crate) async fn schema(test: &TestDatabase) -> Vec<String> {
     match test.backend {
         Backend::Sqlite => {
             test.texts("SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_master ORDER BY 1")
@@ -119,7 +119,7 @@ async fn schema(test: &TestDatabase) -> Vec<String> {
 }
 
 /// Fails with what differs, and only that.
-fn same(test: &TestDatabase, found: Vec<String>, wanted: &[String]) {
+pub(crate) fn same(test: &TestDatabase, found: Vec<String>, wanted: &[String]) {
     let more: Vec<_> = found.iter().filter(|line| !wanted.contains(line)).collect();
     let less: Vec<_> = wanted.iter().filter(|line| !found.contains(line)).collect();
     assert!(found == wanted, "{test:?}: not as wanted\n  found: {more:#?}\n  wanted: {less:#?}");
@@ -206,7 +206,7 @@ async fn up_refuses_tables_of_another_making_before_it_changes_anything() {
         let before = dump(&test).await;
         let error = migration::up(test.db.connection()).await.unwrap_err();
         let text = error.to_string();
-        assert!(matches!(error, MigrateError::AlreadyThere(_)), "{text}");
+        assert!(matches!(error, MigrateError::Obstacles(_)), "{text}");
         assert!(
             text.contains("calcom_host_mapping_audits") && text.contains("appointments.calcom_host_id"),
             "{text}"

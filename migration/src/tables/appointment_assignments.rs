@@ -2,18 +2,14 @@
 //! what is needed to decide again. Times in `_ms` are ms since 1970 (UTC), compared exactly.
 
 use crate::dialect::{Dialect, Table};
+use crate::op::Op;
 use crate::step::Step;
 
 const NAME: &str = "appointment_assignments";
 
-pub(super) const STEP: Step = Step {
-    name: "m0004_appointment_assignments",
-    makes: (NAME, None),
-    up,
-    down: |_| vec![format!("DROP TABLE {NAME}")],
-};
+pub(super) const STEP: Step = Step { name: "m0004_appointment_assignments", makes: (NAME, None), ops };
 
-fn up(d: &Dialect) -> Vec<String> {
+fn ops(d: &Dialect) -> Vec<Op> {
     let exact = format!("{} NULL", d.exact());
     let long = format!("{} NULL", d.long_text());
     Table::new(NAME)
@@ -41,5 +37,5 @@ fn up(d: &Dialect) -> Vec<String> {
         .index("idx_company_host", "company_id, host_id, outcome")
         .index("idx_starts", "starts_ms")
         .index("idx_decided", "decided_ms")
-        .sql(d)
+        .ops(d)
 }

@@ -1,36 +1,38 @@
 //! The one column that the gateway's own table gets: which Cal.com host a booking is with.
 
-use sea_orm_migration::sea_orm::DbBackend;
-
 use crate::dialect::Dialect;
+use crate::op::{Op, Probe};
 use crate::step::Step;
 
-pub(super) const STEP: Step = Step {
-    name: "m0003_appointments_calcom_host_id",
-    makes: ("appointments", Some("calcom_host_id")),
-    up,
-    down,
-};
+const TABLE: &str = "appointments";
+const COLUMN: &str = "calcom_host_id";
 
-fn up(d: &Dialect) -> Vec<String> {
-    if d.backend == DbBackend::MySql {
-        return vec![
-            "ALTER TABLE appointments ADD COLUMN calcom_host_id INT NULL AFTER calcom_v2_booking_id, \
-             ADD INDEX idx_calcom_host (calcom_host_id)"
-                .into(),
-        ];
-    }
-    vec![
-        "ALTER TABLE appointments ADD COLUMN calcom_host_id INT NULL".into(),
-        "CREATE INDEX appointments_idx_calcom_host ON appointments (calcom_host_id)".into(),
-    ]
+pub(super) const STEP: Step =
+    Step { name: "m0003_appointments_calcom_host_id", makes: (TABLE, Some(COLUMN)), ops };
+
+// Two statements: a server that can add a column without touching the rows, or make an index while
+// others write, does so by itself, but not when both are asked for at once.
+fn ops(d: &Dialect) -> Vec<Op> {
+    let place = if d.is_mysql() { " AFTER calcom_v2_booking_id" } else { "" };
+    let column = Op {
+        make: Some(format!("ALTER TABLE {TABLE} ADD COLUMN {COLUMN} INT NULL{place}")),
+        undo: Some(format!("ALTER TABLE {TABLE} DROP COLUMN {COLUMN}")),
+        probe: Probe::on(d.backend).column(TABLE, COLUMN),
+    };
+    std::iter::once(column).chain(index(d)).collect()
 }
 
-fn down(d: &Dialect) -> Vec<String> {
-    let column = "ALTER TABLE appointments DROP COLUMN calcom_host_id".to_owned();
-    match d.backend {
-        // An index goes with its last column.
-        DbBackend::MySql | DbBackend::Postgres => vec![column],
-        _ => vec!["DROP INDEX appointments_idx_calcom_host".into(), column],
-    }
+/// The index on the column. Nothing in this program looks appointments up by their host; it is for
+/// the gateway and for people, and is left out where the table can take no more.
+pub(crate) fn index(d: &Dialect) -> Option<Op> {
+    let (name, drop) = if d.is_mysql() {
+        ("idx_calcom_host", format!("DROP INDEX idx_calcom_host ON {TABLE}"))
+    } else {
+        ("appointments_idx_calcom_host", "DROP INDEX appointments_idx_calcom_host".to_owned())
+    };
+    d.room_for_index.then(|| Op {
+        make: Some(format!("CREATE INDEX {name} ON {TABLE} ({COLUMN})")),
+        undo: Some(drop),
+        probe: Probe::on(d.backend).index(TABLE, name),
+    })
 }

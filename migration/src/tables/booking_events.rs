@@ -1,18 +1,14 @@
 //! One slim row per event: what came, and what became of it. Kept for `retention.events`.
 
 use crate::dialect::{Dialect, Table};
+use crate::op::Op;
 use crate::step::Step;
 
 const NAME: &str = "booking_events";
 
-pub(super) const STEP: Step = Step {
-    name: "m0007_booking_events",
-    makes: (NAME, None),
-    up,
-    down: |_| vec![format!("DROP TABLE {NAME}")],
-};
+pub(super) const STEP: Step = Step { name: "m0007_booking_events", makes: (NAME, None), ops };
 
-fn up(d: &Dialect) -> Vec<String> {
+fn ops(d: &Dialect) -> Vec<Op> {
     Table::new(NAME)
         .column("event_id", &format!("{} NOT NULL", d.exact()))
         .column("event_type", "VARCHAR(64) NOT NULL")
@@ -28,5 +24,5 @@ fn up(d: &Dialect) -> Vec<String> {
         .index("idx_decided", "decided_ms")
         .index("idx_outcome", "outcome, decided_ms")
         .index("idx_booking", "booking_ref")
-        .sql(d)
+        .ops(d)
 }

@@ -1,25 +1,20 @@
 //! Every real change of a mapping. The rows outlive the mapping, and carry copies of its ids.
 
 use crate::dialect::{Dialect, Table};
+use crate::op::Op;
 use crate::step::Step;
 
 const NAME: &str = "calcom_host_mapping_audits";
 
-pub(super) const STEP: Step = Step {
-    name: "m0002_calcom_host_mapping_audits",
-    makes: (NAME, None),
-    up,
-    down: |_| vec![format!("DROP TABLE {NAME}")],
-};
+pub(super) const STEP: Step = Step { name: "m0002_calcom_host_mapping_audits", makes: (NAME, None), ops };
 
-fn up(d: &Dialect) -> Vec<String> {
+fn ops(d: &Dialect) -> Vec<Op> {
     let json = format!("{} NULL", d.json());
     let changed_by = d.user.as_deref().unwrap_or("BIGINT");
     let mut table = Table::new(NAME)
         .folding()
         .column("id", d.counting_key())
-        // The key of a table of ours: not the gateway's BIGINT UNSIGNED.
-        .column("mapping_id", &format!("{} NULL", d.own_key()))
+        .column("mapping_id", &format!("{} NULL", d.mapping))
         .column("company_id", "BIGINT NULL")
         .column("calcom_host_id", "INT NULL")
         .column("staff_id", &format!("{} NULL", d.staff))
@@ -40,5 +35,5 @@ fn up(d: &Dialect) -> Vec<String> {
         .index("idx_mapping", "mapping_id")
         .index("idx_changed_at", "changed_at")
         .index("idx_company_host", "company_id, calcom_host_id")
-        .sql(d)
+        .ops(d)
 }

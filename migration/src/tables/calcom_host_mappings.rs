@@ -3,18 +3,14 @@
 use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::dialect::{Dialect, Table};
+use crate::op::Op;
 use crate::step::Step;
 
 const NAME: &str = "calcom_host_mappings";
 
-pub(super) const STEP: Step = Step {
-    name: "m0001_calcom_host_mappings",
-    makes: (NAME, None),
-    up,
-    down: |_| vec![format!("DROP TABLE {NAME}")],
-};
+pub(super) const STEP: Step = Step { name: "m0001_calcom_host_mappings", makes: (NAME, None), ops };
 
-fn up(d: &Dialect) -> Vec<String> {
+fn ops(d: &Dialect) -> Vec<Op> {
     let moment = d.moment();
     let mut table = Table::new(NAME)
         .folding()
@@ -40,18 +36,18 @@ fn up(d: &Dialect) -> Vec<String> {
         table =
             table.column("active_host_id", active).unique("one_active_mapping", "company_id, active_host_id");
     }
-    let mut sql = table
+    let mut ops = table
         .foreign_key("company_id", "companies", "CASCADE")
         .foreign_key("staff_id", "staff", "CASCADE")
         .unique("unique_host_staff", "calcom_host_id, staff_id")
         .index("idx_staff", "staff_id")
         .index("idx_email", "calcom_email")
         .index("idx_active", "is_active, calcom_host_id")
-        .sql(d);
+        .ops(d);
     if !mysql {
-        sql.push(format!(
+        ops.push(Op::rows(format!(
             "CREATE UNIQUE INDEX {NAME}_one_active_mapping ON {NAME} (company_id, calcom_host_id) WHERE is_active"
-        ));
+        )));
     }
-    sql
+    ops
 }

@@ -2,18 +2,14 @@
 //! replays or discards them.
 
 use crate::dialect::{Dialect, Table};
+use crate::op::Op;
 use crate::step::Step;
 
 const NAME: &str = "dead_letters";
 
-pub(super) const STEP: Step = Step {
-    name: "m0008_dead_letters",
-    makes: (NAME, None),
-    up,
-    down: |_| vec![format!("DROP TABLE {NAME}")],
-};
+pub(super) const STEP: Step = Step { name: "m0008_dead_letters", makes: (NAME, None), ops };
 
-fn up(d: &Dialect) -> Vec<String> {
+fn ops(d: &Dialect) -> Vec<Op> {
     let long = format!("{} NOT NULL", d.long_text());
     Table::new(NAME)
         .column("id", d.counting_key())
@@ -38,5 +34,5 @@ fn up(d: &Dialect) -> Vec<String> {
         .index("idx_state", "state, id")
         .index("idx_reason", "reason, id")
         .index("idx_fingerprint", "fingerprint, id")
-        .sql(d)
+        .ops(d)
 }

@@ -2,17 +2,17 @@
 //! valid mapping, so that two workers do not decide on the same one at once.
 
 use crate::dialect::{Dialect, Table};
+use crate::op::Op;
 use crate::step::Step;
 
 const NAME: &str = "host_locks";
 
-pub(super) const STEP: Step =
-    Step { name: "m0006_host_locks", makes: (NAME, None), up, down: |_| vec![format!("DROP TABLE {NAME}")] };
+pub(super) const STEP: Step = Step { name: "m0006_host_locks", makes: (NAME, None), ops };
 
-fn up(d: &Dialect) -> Vec<String> {
+fn ops(d: &Dialect) -> Vec<Op> {
     Table::new(NAME)
         .column("company_id", "BIGINT NOT NULL")
         .column("host_id", "INT NOT NULL")
         .primary_key("company_id, host_id")
-        .sql(d)
+        .ops(d)
 }

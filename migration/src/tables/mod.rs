@@ -2,7 +2,7 @@
 
 mod calcom_host_mappings;
 mod calcom_host_mapping_audits;
-mod appointments_calcom_host_id;
+pub(crate) mod appointments_calcom_host_id;
 mod appointment_assignments;
 mod unmatched_hosts;
 mod host_locks;

@@ -1,18 +1,14 @@
 //! The hosts that need a person: one row per company and host.
 
 use crate::dialect::{Dialect, Table};
+use crate::op::Op;
 use crate::step::Step;
 
 const NAME: &str = "unmatched_hosts";
 
-pub(super) const STEP: Step = Step {
-    name: "m0005_unmatched_hosts",
-    makes: (NAME, None),
-    up,
-    down: |_| vec![format!("DROP TABLE {NAME}")],
-};
+pub(super) const STEP: Step = Step { name: "m0005_unmatched_hosts", makes: (NAME, None), ops };
 
-fn up(d: &Dialect) -> Vec<String> {
+fn ops(d: &Dialect) -> Vec<Op> {
     Table::new(NAME)
         .column("company_id", "BIGINT NOT NULL")
         .column("host_id", "INT NOT NULL")
@@ -32,5 +28,5 @@ fn up(d: &Dialect) -> Vec<String> {
         .column("state_changed_ms", "BIGINT NOT NULL")
         .primary_key("company_id, host_id")
         .index("idx_state", "state, last_seen_ms")
-        .sql(d)
+        .ops(d)
 }

@@ -1,5 +1,6 @@
 //! What the tests share: databases, brokers and names of their own, and waiting for a condition.
 
+pub(crate) mod adopted;
 pub(crate) mod broker;
 mod database;
 mod gateway;
@@ -11,6 +12,7 @@ pub(crate) mod proxy;
 mod report;
 mod stack;
 mod stream;
+pub(crate) mod toll;
 mod user;
 pub(crate) mod traces;
 mod world;

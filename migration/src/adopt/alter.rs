@@ -1,0 +1,252 @@
+//! One ALTER TABLE, put together piece by piece with its opposite, and a line for people about each
+//! piece. Nothing is taken away from the table but what keeps our rows out.
+
+use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::found::{Found, FoundColumn};
+use crate::op::{Op, Probe};
+
+/// Changes of one table.
+pub(super) struct Alter<'a> {
+    found: &'a Found,
+    backend: DbBackend,
+    parts: Vec<String>,
+    undo: Vec<String>,
+    probe: Option<String>,
+    /// PostgreSQL makes indexes by statements of their own.
+    indexes: Vec<Op>,
+    /// What has to happen to rows before the old shape can hold them again.
+    fitting: Vec<Op>,
+}
+
+impl<'a> Alter<'a> {
+    pub(super) fn new(found: &'a Found, backend: DbBackend) -> Self {
+        let (parts, undo, indexes, fitting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { found, backend, parts, undo, probe: None, indexes, fitting }
+    }
+
+    fn mysql(&self) -> bool {
+        self.backend == DbBackend::MySql
+    }
+
+    fn part(&mut self, make: String, undo: String, probe: Option<String>) {
+        self.parts.push(make);
+        self.undo.push(undo);
+        // All parts of a statement are made, or none.
+        self.probe = self.probe.take().or(probe);
+    }
+
+    /// A column that is missing.
+    pub(super) fn add(&mut self, name: &str, definition: &str) {
+        let probe = Probe::on(self.backend).column(&self.found.table, name);
+        self.part(format!("ADD COLUMN {name} {definition}"), format!("DROP COLUMN {name}"), probe);
+    }
+
+    /// An index that is missing.
+    pub(super) fn index(&mut self, unique: bool, name: &str, columns: &str, condition: &str) {
+        let unique = if unique { "UNIQUE " } else { "" };
+        let table = &self.found.table;
+        if self.mysql() {
+            let probe = Probe::on(self.backend).index(table, name);
+            self.part(format!("ADD {unique}KEY {name} ({columns})"), format!("DROP KEY {name}"), probe);
+        } else {
+            self.indexes.push(Op {
+                make: Some(format!("CREATE {unique}INDEX {table}_{name} ON {table} ({columns}){condition}")),
+                undo: Some(format!("DROP INDEX {table}_{name}")),
+                probe: None,
+            });
+        }
+    }
+
+    /// A foreign key that is missing.
+    pub(super) fn foreign_key(&mut self, column: &str, refers_to: &str, on_delete: &str) {
+        let name = format!("{}_{column}_foreign", self.found.table);
+        let drop = if self.mysql() { "FOREIGN KEY" } else { "CONSTRAINT" };
+        let probe = Probe::on(self.backend).constraint(&self.found.table, &name);
+        self.part(
+            format!(
+                "ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {refers_to} (id) ON DELETE {on_delete}"
+            ),
+            format!("DROP {drop} {name}"),
+            probe,
+        );
+    }
+
+    /// Another definition for a column, on MySQL.
+    fn modify(&mut self, column: &FoundColumn, definition: &str, condition: &str) {
+        let name = &column.name;
+        self.part(
+            format!("MODIFY COLUMN `{name}` {definition}"),
+            format!("MODIFY COLUMN `{name}` {}", column.definition),
+            Probe::on(self.backend).column_is(&self.found.table, name, condition),
+        );
+    }
+
+    /// Another type for a column; the rest of its definition stays.
+    pub(super) fn retype(&mut self, column: &FoundColumn, new: &str) {
+        self.retype_to(column, new, column.nullable);
+    }
+
+    /// The same, and it may be NULL from now on.
+    pub(super) fn retype_nullable(&mut self, column: &FoundColumn, new: &str) {
+        self.retype_to(column, new, true);
+    }
+
+    fn retype_to(&mut self, column: &FoundColumn, new: &str, nullable: bool) {
+        let name = &column.name;
+        if self.mysql() {
+            let rest = column.definition[type_length(&column.definition)..].trim_start();
+            // A type with its own collation says that instead.
+            let rest = if new.contains(" COLLATE ") { without_collation(rest) } else { rest.to_owned() };
+            let rest = if nullable { rest.replacen("NOT NULL", "NULL", 1) } else { rest };
+            let (bare, collation) = new.split_once(" CHARACTER SET ").unwrap_or((new, ""));
+            let collation = collation
+                .split_once(" COLLATE ")
+                .map_or(String::new(), |(_, name)| format!(" AND collation_name = '{name}'"));
+            let condition = format!("column_type = '{}'{collation}", bare.to_lowercase());
+            self.modify(column, &format!("{new} {rest}"), &condition);
+            return;
+        }
+        let old = &column.definition;
+        let collation = old.find(" COLLATE ").map_or("", |at| &old[at..]);
+        let collation = if new.contains(" COLLATE ") { "" } else { collation };
+        let mut parts = vec![format!("ALTER COLUMN {name} TYPE {new}{collation} USING {name}::text::{new}")];
+        let mut undo = vec![format!("ALTER COLUMN {name} TYPE {old} USING {name}::text::{old}")];
+        if let Some(default) = column.default.as_ref().filter(|_| column.is_enum) {
+            // A default is of the old type, and does not follow by itself.
+            parts.insert(0, format!("ALTER COLUMN {name} DROP DEFAULT"));
+            parts.push(format!("ALTER COLUMN {name} SET DEFAULT ({default})::text"));
+            undo.insert(0, format!("ALTER COLUMN {name} DROP DEFAULT"));
+            undo.push(format!("ALTER COLUMN {name} SET DEFAULT {default}"));
+        }
+        if nullable && !column.nullable {
+            parts.push(format!("ALTER COLUMN {name} DROP NOT NULL"));
+            undo.push(format!("ALTER COLUMN {name} SET NOT NULL"));
+        }
+        self.part(parts.join(", "), undo.join(", "), None);
+    }
+
+    /// An enumeration becomes text; a text that is too short becomes longer. Says whether it was.
+    pub(super) fn text(&mut self, name: &str, wanted: u32) -> Option<String> {
+        let column = self.found.column(name)?;
+        let table = &self.found.table;
+        if column.is_enum {
+            let fits = if self.mysql() {
+                let values = &column.definition[4..type_length(&column.definition)];
+                format!("CAST({name} AS CHAR) IN {values}")
+            } else {
+                format!("{name} IN (SELECT e::text FROM unnest(enum_range(NULL::{})) e)", column.definition)
+            };
+            self.fitting.push(Op::only_undo(format!("DELETE FROM {table} WHERE NOT ({fits})")));
+            self.retype(column, &format!("varchar({wanted})"));
+            return Some(format!("{name} is an enumeration: it becomes VARCHAR({wanted})"));
+        }
+        let checks = self.found.checks.iter().filter(|check| check.columns == [name]);
+        let mut said = None;
+        for check in checks {
+            let (check_name, definition) = (&check.name, &check.definition);
+            let condition = definition.trim_start_matches("CHECK ").trim_end_matches(" NOT VALID");
+            self.fitting.push(Op::only_undo(format!("DELETE FROM {table} WHERE NOT {condition}")));
+            self.parts.push(format!("DROP CONSTRAINT \"{check_name}\""));
+            self.undo.push(format!("ADD CONSTRAINT \"{check_name}\" {definition}"));
+            said = Some(format!("{name} is checked to be one of a list: the check {check_name} goes"));
+        }
+        let width = width(&column.definition).filter(|width| *width < wanted)?;
+        self.fitting.push(Op::only_undo(format!(
+            "UPDATE {table} SET {name} = LEFT({name}, {width}){} WHERE CHAR_LENGTH({name}) > {width}",
+            keep_times(self.found, "")
+        )));
+        self.retype(column, &format!("varchar({wanted})"));
+        said.or(Some(format!("{name} holds {width} characters: it becomes VARCHAR({wanted})")))
+    }
+
+    /// A text of limited length becomes TEXT.
+    pub(super) fn unlimited(&mut self, name: &str) -> Option<String> {
+        let column = self.found.column(name)?;
+        let width = width(&column.definition)?;
+        self.fitting.push(Op::only_undo(format!(
+            "UPDATE {} SET {name} = LEFT({name}, {width}){} WHERE CHAR_LENGTH({name}) > {width}",
+            self.found.table,
+            keep_times(self.found, "")
+        )));
+        self.retype(column, "text");
+        Some(format!("{name} holds {width} characters: it becomes TEXT"))
+    }
+
+    /// A column that has to take NULL.
+    pub(super) fn nullable(&mut self, name: &str) -> Option<String> {
+        let column = self.found.column(name).filter(|column| !column.nullable)?;
+        if self.mysql() {
+            self.modify(column, &column.definition.replacen(" NOT NULL", " NULL", 1), "is_nullable = 'YES'");
+        } else {
+            let alter = format!("ALTER COLUMN {name}");
+            self.part(format!("{alter} DROP NOT NULL"), format!("{alter} SET NOT NULL"), None);
+        }
+        Some(format!("{name} is NOT NULL: it becomes NULL, so that an audit outlives its mapping"))
+    }
+
+    /// A time of making that MariaDB changes with every update.
+    pub(super) fn steady(&mut self, name: &str) -> Option<String> {
+        let column = self.found.column(name)?;
+        let at = column.definition.find(" ON UPDATE ")?;
+        let rest = &column.definition[at + " ON UPDATE ".len()..];
+        let after = rest.find(' ').map_or("", |end| &rest[end..]);
+        let definition = format!("{}{after}", &column.definition[..at]);
+        self.modify(column, &definition, "extra NOT LIKE '%on update%'");
+        Some(format!("{name} changes with every update of its row: it will not any more"))
+    }
+
+    /// The statements. Undone, rows are made to fit before the old shape comes back.
+    pub(super) fn ops(self) -> Vec<Op> {
+        let mut ops = Vec::new();
+        if !self.parts.is_empty() {
+            let alter =
+                |parts: Vec<String>| Some(format!("ALTER TABLE {} {}", self.found.table, parts.join(", ")));
+            let undo = self.undo.into_iter().rev().collect();
+            ops.push(Op { make: alter(self.parts), undo: alter(undo), probe: self.probe });
+        }
+        ops.extend(self.indexes);
+        ops.extend(self.fitting);
+        ops
+    }
+}
+
+/// On MySQL an update moves every time that follows updates, unless it is set to itself.
+pub(super) fn keep_times(found: &Found, alias: &str) -> String {
+    let moving = found.columns.iter().filter(|column| column.definition.contains(" ON UPDATE "));
+    moving.map(|column| format!(", {alias}`{0}` = {alias}`{0}`", column.name)).collect()
+}
+
+/// Where the type ends in a column's definition: `enum('a b','c')`, `bigint(20) unsigned`.
+fn type_length(definition: &str) -> usize {
+    let mut quoted = false;
+    let end = definition.char_indices().find(|(_, c)| {
+        quoted ^= *c == '\'';
+        *c == ' ' && !quoted
+    });
+    let end = end.map_or(definition.len(), |(at, _)| at);
+    if definition[end..].starts_with(" unsigned") { end + " unsigned".len() } else { end }
+}
+
+fn without_collation(rest: &str) -> String {
+    let mut words = rest.split(' ').peekable();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "CHARACTER" => drop((words.next(), words.next())),
+            "COLLATE" => drop(words.next()),
+            _ => kept.push(word),
+        }
+    }
+    kept.join(" ")
+}
+
+/// How many characters a `varchar(n)`, `char(n)` or `character varying(n)` holds.
+fn width(definition: &str) -> Option<u32> {
+    let kind = definition.split('(').next()?;
+    let digits = definition.split_once('(')?.1.split_once(')')?.0;
+    ["varchar", "char", "character varying", "character"]
+        .contains(&kind)
+        .then(|| digits.parse().ok())
+        .flatten()
+}

@@ -1,0 +1,165 @@
+//! `calcom_host_mapping_audits` as somebody else made it.
+
+use super::alter::{Alter, keep_times};
+use super::{copy, mappings};
+use crate::dialect::Dialect;
+use crate::found::Found;
+use crate::gateway::{Column, Columns};
+use crate::op::{Op, Probe};
+
+pub(super) const TABLE: &str = "calcom_host_mapping_audits";
+
+/// One row records the adoption; this key finds it again.
+const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
+
+/// The changes that it needs, and how it differs.
+pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
+    let mut said = Vec::new();
+    let mut ops = vec![copy::table(found, d, &["mapping_id"])];
+    let right = found.foreign_keys_of("mapping_id").any(|key| sets_null(&key.definition));
+    for key in found.foreign_keys_of("mapping_id").filter(|key| !sets_null(&key.definition)) {
+        let (name, definition) = (&key.name, &key.definition);
+        let (quote, what) = if d.is_mysql() { ('`', "FOREIGN KEY") } else { ('"', "CONSTRAINT") };
+        ops.push(Op {
+            make: Some(format!("ALTER TABLE {TABLE} DROP {what} {quote}{name}{quote}")),
+            undo: Some(format!("ALTER TABLE {TABLE} ADD CONSTRAINT {quote}{name}{quote} {definition}")),
+            probe: Probe::on(d.backend).no_constraint(TABLE, name),
+        });
+        said.push(format!("audits go with their mapping ({name}): they will stay, and lose only mapping_id"));
+    }
+
+    let mut alter = Alter::new(found, d.backend);
+    let json = format!("{} NULL", d.json());
+    let staff = format!("{} NULL", d.staff);
+    for (name, definition) in [
+        ("company_id", "BIGINT NULL"),
+        ("calcom_host_id", "INT NULL"),
+        ("staff_id", &staff),
+        ("old_values", &json),
+        ("new_values", &json),
+        ("changed_by", "BIGINT NULL"),
+        // What the gateway inserts does not say.
+        ("actor", "VARCHAR(255) NOT NULL DEFAULT 'gateway'"),
+        ("changed_at", d.fine_moment_now()),
+        ("reason", "TEXT NULL"),
+        ("change_key", "CHAR(36) NULL"),
+    ] {
+        if !found.has(name) {
+            alter.add(name, definition);
+            said.push(format!("{name} is missing: it is added"));
+        }
+    }
+    let mapping = found.column("mapping_id");
+    let is = columns.get(TABLE, "mapping_id").map(Column::reference_type).unwrap_or_default();
+    match mapping.filter(|_| found.foreign_keys_of("mapping_id").next().is_none() && is != d.mapping) {
+        Some(column) => {
+            alter.retype_nullable(column, &d.mapping);
+            said.push(format!("mapping_id is {is} and refers to nothing: it becomes {}", d.mapping));
+        }
+        None => said.extend(alter.nullable("mapping_id")),
+    }
+    said.extend(alter.text("action", 32));
+    said.extend(alter.text("actor", 255));
+    said.extend(alter.unlimited("reason"));
+    said.extend(alter.steady("changed_at"));
+    if !found.has_unique(&["change_key"]) {
+        alter.index(true, "unique_change_key", "change_key", "");
+    }
+    for (name, columns) in [
+        ("idx_mapping", "mapping_id"),
+        ("idx_changed_at", "changed_at"),
+        ("idx_company_host", "company_id, calcom_host_id"),
+    ] {
+        if !found.has_index(&columns.split(", ").collect::<Vec<_>>()) {
+            alter.index(false, name, columns, "");
+            said.push(format!("there is no index on ({columns}): {name} is added"));
+        }
+    }
+    ops.extend(alter.ops());
+    ops.extend(fill(found, d).map(Op::rows));
+    if !right {
+        // The gateway may have deleted a mapping while no foreign key told it of the audits.
+        let keep = keep_times(found, "");
+        ops.push(Op::rows(format!(
+            "UPDATE {TABLE} SET mapping_id = NULL{keep} WHERE mapping_id IS NOT NULL \
+             AND mapping_id NOT IN (SELECT id FROM {})",
+            mappings::TABLE
+        )));
+        let mut alter = Alter::new(found, d.backend);
+        alter.foreign_key("mapping_id", mappings::TABLE, "SET NULL");
+        ops.extend(alter.ops());
+    }
+    ops.extend(give_back(found));
+    (ops, said)
+}
+
+fn sets_null(definition: &str) -> bool {
+    definition.contains("ON DELETE SET NULL")
+}
+
+/// Copies of the mapping's ids, where we added the columns for them.
+fn fill(found: &Found, d: &Dialect) -> Option<String> {
+    let added: Vec<&str> = ["company_id", "calcom_host_id", "staff_id"]
+        .into_iter()
+        .filter(|column| !found.has(column))
+        .collect();
+    let first = added.first()?;
+    let maps = mappings::TABLE;
+    if d.is_mysql() {
+        let set: Vec<String> = added.iter().map(|column| format!("a.{column} = m.{column}")).collect();
+        return Some(format!(
+            "UPDATE {TABLE} a JOIN {maps} m ON m.id = a.mapping_id SET {}{} WHERE a.{first} IS NULL",
+            set.join(", "),
+            keep_times(found, "a.")
+        ));
+    }
+    let set: Vec<String> = added.iter().map(|column| format!("{column} = m.{column}")).collect();
+    Some(format!(
+        "UPDATE {TABLE} a SET {} FROM {maps} m WHERE m.id = a.mapping_id AND a.{first} IS NULL",
+        set.join(", ")
+    ))
+}
+
+/// Takes our rows out again; in the order of making.
+fn give_back(found: &Found) -> Vec<Op> {
+    let copy = copy::name(TABLE);
+    let mut undo = vec![format!(
+        "DELETE FROM {TABLE} WHERE id NOT IN (SELECT id FROM {copy}) AND {}",
+        ours(Some(found)).replace("a.", "")
+    )];
+    let cascades =
+        found.foreign_keys_of("mapping_id").any(|key| key.definition.contains("ON DELETE CASCADE"));
+    if found.column("mapping_id").is_some_and(|column| !column.nullable) {
+        // Their mapping was deleted since: in the old shape they would have gone with it.
+        undo.push(format!("DELETE FROM {TABLE} WHERE mapping_id IS NULL"));
+    } else if cascades {
+        undo.push(format!(
+            "DELETE FROM {TABLE} WHERE mapping_id IS NULL \
+             AND id IN (SELECT id FROM {copy} WHERE mapping_id IS NOT NULL)"
+        ));
+    }
+    undo.into_iter().rev().map(Op::only_undo).collect()
+}
+
+/// A condition on audits `a`: this program wrote it.
+pub(super) fn ours(found: Option<&Found>) -> String {
+    match found {
+        // The table is ours, and the gateway does not know it.
+        None => "TRUE".into(),
+        Some(found) if !found.has("actor") => "a.actor <> 'gateway'".into(),
+        // It has an actor of its own: these are the ones that this program writes.
+        Some(_) => "(a.actor IN ('worker', 'migration') OR a.actor LIKE 'cli:%')".into(),
+    }
+}
+
+/// Writes down that and what was adopted: about no mapping, so that nobody's doing looks like
+/// somebody else's.
+pub(super) fn record(d: &Dialect, what: &str) -> Op {
+    let from = if d.is_mysql() { " FROM DUAL" } else { "" };
+    Op::rows(format!(
+        "INSERT INTO {TABLE} (action, actor, changed_at, reason, change_key) \
+         SELECT 'updated', 'migration', CURRENT_TIMESTAMP, '{}', '{RECORD}'{from} \
+         WHERE NOT EXISTS (SELECT 1 FROM {TABLE} WHERE change_key = '{RECORD}')",
+        what.replace('\'', "''")
+    ))
+}

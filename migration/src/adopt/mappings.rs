@@ -1,0 +1,195 @@
+//! `calcom_host_mappings` as somebody else made it.
+
+use super::alter::{Alter, keep_times};
+use super::copy;
+use crate::dialect::Dialect;
+use crate::found::Found;
+use crate::gateway::{Column, Columns};
+use crate::op::Op;
+
+pub(super) const TABLE: &str = "calcom_host_mappings";
+/// What of a row this program may change, and must be able to give back.
+const CHANGED: [&str; 5] = ["company_id", "is_active", "mapping_source", "confidence_score", "updated_at"];
+
+/// The changes that it needs, and how it differs.
+pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
+    let mut said = Vec::new();
+    let mut ops = vec![copy::table(found, d, &CHANGED)];
+
+    let mut alter = Alter::new(found, d.backend);
+    let json = format!("{} NULL", d.json());
+    let moment = format!("{} NULL", d.moment());
+    let stamp = format!("{moment} DEFAULT CURRENT_TIMESTAMP");
+    // NULL for what the gateway inserts: it does not know the column.
+    let company = format!("{} NULL", d.company);
+    for (name, definition) in [
+        ("company_id", company.as_str()),
+        ("calcom_username", "VARCHAR(255) NULL"),
+        ("calcom_timezone", "VARCHAR(50) NULL"),
+        ("confidence_score", "SMALLINT NOT NULL DEFAULT 100"),
+        ("last_synced_at", &moment),
+        ("metadata", &json),
+        ("created_at", &stamp),
+        ("updated_at", &stamp),
+    ] {
+        if !found.has(name) {
+            alter.add(name, definition);
+            said.push(format!("{name} is missing: it is added"));
+        }
+    }
+    for (name, wanted) in [("mapping_source", 32), ("calcom_name", 255), ("calcom_email", 255)] {
+        said.extend(alter.text(name, wanted));
+    }
+    for (name, wanted) in [("calcom_username", 255), ("calcom_timezone", 50)] {
+        said.extend(alter.text(name, wanted));
+    }
+    said.extend(alter.steady("created_at"));
+    for (column, refers_to) in [("staff_id", &d.staff), ("company_id", &d.company)] {
+        let Some(there) = found.column(column) else { continue };
+        let is = columns.get(TABLE, column).map(Column::reference_type).unwrap_or_default();
+        if found.foreign_keys_of(column).next().is_none() && is != *refers_to {
+            alter.retype(there, refers_to);
+            said.push(format!("{column} is {is} and refers to nothing: it becomes {refers_to}"));
+        }
+    }
+    for (name, columns) in [
+        ("idx_staff", "staff_id"),
+        ("idx_email", "calcom_email"),
+        ("idx_active", "is_active, calcom_host_id"),
+    ] {
+        if !found.has_index(&columns.split(", ").collect::<Vec<_>>()) {
+            alter.index(false, name, columns, "");
+            said.push(format!("there is no index on ({columns}): {name} is added"));
+        }
+    }
+    if !found.has_unique(&["calcom_host_id", "staff_id"]) {
+        alter.index(true, "unique_host_staff", "calcom_host_id, staff_id", "");
+        said.push("(calcom_host_id, staff_id) is not kept unique: unique_host_staff is added".into());
+    }
+    ops.extend(alter.ops());
+
+    if found.column("company_id").is_none_or(|column| column.nullable) {
+        ops.push(Op::rows(fill_company(found, d)));
+        said.push(
+            "company_id is filled from the staff where it is missing; the column stays NULL-able, so that \
+                   the gateway's own INSERTs work"
+                .into(),
+        );
+    }
+    let mut alter = Alter::new(found, d.backend);
+    one_active(&mut alter, found, d, &mut said);
+    if !found.has_index(&["company_id"]) {
+        alter.index(false, "idx_company", "company_id", "");
+    }
+    for (column, refers_to) in [("company_id", "companies"), ("staff_id", "staff")] {
+        if found.foreign_keys_of(column).next().is_none() {
+            alter.foreign_key(column, refers_to, "CASCADE");
+            said.push(format!("{column} has no foreign key: one to {refers_to} is added"));
+        }
+    }
+    ops.extend(alter.ops());
+    (ops, said)
+}
+
+fn one_active(alter: &mut Alter<'_>, found: &Found, d: &Dialect, said: &mut Vec<String>) {
+    const SAID: &str = "nothing keeps a host from having two active mappings in a company: one_active_mapping is \
+                        added, and holds for the gateway too";
+    if d.is_mysql() {
+        if !found.has("active_host_id") {
+            let hosts = found.column("calcom_host_id").map_or("INT", |column| {
+                if column.definition.starts_with("bigint") { "BIGINT" } else { "INT" }
+            });
+            let computed =
+                format!("{hosts} GENERATED ALWAYS AS (IF(is_active, calcom_host_id, NULL)) STORED");
+            alter.add("active_host_id", &computed);
+        }
+        if !found.has_unique(&["company_id", "active_host_id"]) {
+            // Not company_id first: the server would let it take the place of an index that it made
+            // itself for a foreign key on company_id.
+            alter.index(true, "one_active_mapping", "active_host_id, company_id", "");
+            said.push(SAID.into());
+        }
+        return;
+    }
+    let kept = found.indexes.iter().any(|index| {
+        let mut columns = index.columns.clone();
+        columns.sort_unstable();
+        index.unique
+            && columns == ["calcom_host_id", "company_id"]
+            && index.condition.as_deref() == Some("is_active")
+    });
+    if !kept {
+        alter.index(true, "one_active_mapping", "company_id, calcom_host_id", " WHERE is_active");
+        said.push(SAID.into());
+    }
+}
+
+fn fill_company(found: &Found, d: &Dialect) -> String {
+    if d.is_mysql() {
+        let keep = keep_times(found, "m.");
+        return format!(
+            "UPDATE {TABLE} m JOIN staff s ON s.id = m.staff_id SET m.company_id = s.company_id{keep} \
+             WHERE m.company_id IS NULL"
+        );
+    }
+    format!(
+        "UPDATE {TABLE} m SET company_id = s.company_id FROM staff s WHERE s.id = m.staff_id AND m.company_id IS NULL"
+    )
+}
+
+/// Gives the rows back; for as long as the audits still say whose doing what was. `ours` is a
+/// condition on audits `a`. In the order of making, which is opposite to that of undoing.
+pub(super) fn give_back(found: &Found, d: &Dialect, ours: &str) -> Vec<Op> {
+    let copy = copy::name(TABLE);
+    let audits = super::audits::TABLE;
+    let touched =
+        format!("m.id IN (SELECT a.mapping_id FROM {audits} a WHERE a.mapping_id IS NOT NULL AND {ours})");
+    let there: Vec<&str> = CHANGED.into_iter().filter(|column| found.has(column)).collect();
+    let keep = |except: &[&str]| {
+        let mut kept = found.clone();
+        kept.columns.retain(|column| !except.contains(&column.name.as_str()));
+        keep_times(&kept, "m.")
+    };
+    let mut undo = vec![format!(
+        "DELETE FROM {TABLE} WHERE id NOT IN (SELECT id FROM {copy}) AND id IN (SELECT a.mapping_id FROM {audits} a \
+         WHERE a.mapping_id IS NOT NULL AND a.old_values IS NULL \
+         AND a.action IN ('auto_matched', 'created', 'manual_override') AND {ours})"
+    )];
+    // Those that are switched off first: two active mappings of a host are refused even for a moment.
+    for active in [false, true] {
+        let which = if active { "c.is_active" } else { "NOT COALESCE(c.is_active, FALSE)" };
+        // The gateway may have made another one active since.
+        let other = format!("SELECT DISTINCT id, company_id, calcom_host_id FROM {TABLE} WHERE is_active");
+        let same = "o.company_id = m.company_id AND o.calcom_host_id = m.calcom_host_id AND o.id <> m.id";
+        undo.push(if d.is_mysql() {
+            let set: Vec<String> = there.iter().map(|column| format!("m.{column} = c.{column}")).collect();
+            let join = if active { format!(" LEFT JOIN ({other}) o ON {same}") } else { String::new() };
+            let free = if active { " AND o.id IS NULL" } else { "" };
+            format!(
+                "UPDATE {TABLE} m JOIN {copy} c ON c.id = m.id{join} SET {}{} WHERE {which} AND {touched}{free}",
+                set.join(", "),
+                keep(&there)
+            )
+        } else {
+            let set: Vec<String> = there.iter().map(|column| format!("{column} = c.{column}")).collect();
+            let free =
+                if active { format!(" AND NOT EXISTS (SELECT 1 FROM ({other}) o WHERE {same})") } else { String::new() };
+            // An enumeration has become text meanwhile.
+            let set = set.join(", ").replace("c.mapping_source", "c.mapping_source::text");
+            format!(
+                "UPDATE {TABLE} m SET {set} FROM {copy} c WHERE c.id = m.id AND {which} AND {touched}{free}"
+            )
+        });
+    }
+    if found.column("company_id").is_some_and(|column| column.nullable) {
+        let keep = keep(&[]);
+        undo.push(if d.is_mysql() {
+            format!(
+                "UPDATE {TABLE} m JOIN {copy} c ON c.id = m.id SET m.company_id = NULL{keep} WHERE c.company_id IS NULL"
+            )
+        } else {
+            format!("UPDATE {TABLE} m SET company_id = NULL FROM {copy} c WHERE c.id = m.id AND c.company_id IS NULL")
+        });
+    }
+    undo.into_iter().rev().map(Op::only_undo).collect()
+}

@@ -1,0 +1,182 @@
+//! Adoption: tables and a column of ours that the gateway's own migrations made are brought to our
+//! shape, by additions wherever that will do, and given back as they were.
+
+mod alter;
+mod audits;
+mod copy;
+mod mappings;
+mod obstacles;
+
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
+
+use crate::dialect::Dialect;
+use crate::examination::{Adoption, Examination, Obstacle};
+use crate::found::{Found, Relation, relations};
+use crate::gateway::Columns;
+use crate::op::Op;
+use crate::step::Step;
+use crate::tables::appointments_calcom_host_id as column;
+
+/// The changes of one migration.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) migration: &'static str,
+    pub(crate) ops: Vec<Op>,
+}
+
+/// What is there of what these migrations would make.
+struct There {
+    mappings: Option<Found>,
+    audits: Option<Found>,
+    column: bool,
+}
+
+impl There {
+    fn any(&self) -> bool {
+        self.mappings.is_some() || self.audits.is_some() || self.column
+    }
+}
+
+/// The changes of these migrations here, and whether they adopt anything. Says in the examination
+/// what is adopted and what is in the way; then the changes are not to be made.
+pub(crate) async fn plan<C: ConnectionTrait>(
+    connection: &C,
+    pending: &[Step],
+    columns: &Columns,
+    examination: &mut Examination,
+) -> Result<(Vec<Planned>, bool), DbErr> {
+    let d = Dialect::of(columns);
+    let there = look(connection, pending, columns, examination).await?;
+    if d.backend == DbBackend::Sqlite && there.any() {
+        examination.obstacles.push(Obstacle {
+            what: "on SQLite nothing can be adopted: its ALTER TABLE cannot bring a table to another shape"
+                .into(),
+            rows: Vec::new(),
+            remedy: "move away what is there; hostmatch makes its own".into(),
+        });
+    }
+    let mut wrong = Vec::new();
+    for found in [&there.mappings, &there.audits].into_iter().flatten() {
+        wrong.extend(obstacles::of_shape(found, columns));
+    }
+    if there.column {
+        wrong.extend(obstacles::of_column(columns));
+    }
+    if wrong.is_empty() && d.backend != DbBackend::Sqlite {
+        if let Some(found) = &there.mappings {
+            wrong.extend(obstacles::of_mappings(connection, found, columns, &d).await?);
+        }
+        if there.audits.is_some() {
+            let mappings = columns.has_table(mappings::TABLE);
+            wrong.extend(obstacles::of_audits(connection, mappings, &d).await?);
+        }
+    }
+    let in_the_way = !wrong.is_empty() || !examination.obstacles.is_empty();
+    examination.obstacles.extend(wrong);
+
+    let mut planned = Vec::new();
+    for step in pending {
+        let fresh = || (step.ops)(&d);
+        let (ops, said) = match (step.makes, &there) {
+            ((mappings::TABLE, _), There { mappings: Some(found), .. }) => {
+                let (ops, said) = mappings::plan(found, columns, &d);
+                (ops, Some(said))
+            }
+            ((audits::TABLE, _), There { audits: Some(found), .. }) => {
+                let (ops, said) = audits::plan(found, columns, &d);
+                (ops, Some(said))
+            }
+            ((_, Some(_)), There { column: true, .. }) => {
+                let (ops, said) = adopt_column(connection, &d).await?;
+                (ops, Some(said))
+            }
+            _ => (fresh(), None),
+        };
+        if let Some(differences) = said {
+            examination.adoptions.push(Adoption { what: step.made(), differences });
+        }
+        planned.push(Planned { migration: step.name, ops });
+    }
+    if there.any() && !in_the_way {
+        finish(&mut planned, &there, examination, &d);
+    }
+    if pending.iter().any(|step| step.makes.1.is_some()) && !d.room_for_index {
+        examination.notes.push(
+            "appointments has as many indexes as MySQL allows (64): appointments.calcom_host_id gets none. Nothing in \
+             hostmatch looks appointments up by their host"
+                .into(),
+        );
+    }
+    Ok((planned, there.any()))
+}
+
+/// What belongs to the whole: rows given back while the audits still say whose doing was what, and
+/// a record of the adoption. Both go with the last migration that can carry them.
+fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: &Dialect) {
+    let adopted: Vec<&str> = examination.adoptions.iter().map(|adoption| adoption.what.as_str()).collect();
+    let changes: usize = examination.adoptions.iter().map(|adoption| adoption.differences.len()).sum();
+    let text = format!(
+        "adopted as they were: {}; {changes} differences were levelled; migrate down gives them back",
+        adopted.join(", ")
+    );
+    let last = ["m0002_calcom_host_mapping_audits", "m0003_appointments_calcom_host_id"]
+        .into_iter()
+        .find_map(|name| planned.iter().position(|one| one.migration == name));
+    let Some(last) = last else { return };
+    if let Some(found) = &there.mappings {
+        let ours = audits::ours(there.audits.as_ref());
+        planned[last].ops.extend(mappings::give_back(found, d, &ours));
+    }
+    planned[last].ops.push(audits::record(d, &text));
+}
+
+async fn look<C: ConnectionTrait>(
+    connection: &C,
+    pending: &[Step],
+    columns: &Columns,
+    examination: &mut Examination,
+) -> Result<There, DbErr> {
+    let mut there = There { mappings: None, audits: None, column: false };
+    let mut names: Vec<String> =
+        pending.iter().filter(|step| step.makes.1.is_none()).map(|step| step.makes.0.to_owned()).collect();
+    // Where the rows of before will be kept. They are there rightly once their migration is applied.
+    let kept: Vec<String> = names
+        .iter()
+        .filter(|name| [mappings::TABLE, audits::TABLE].contains(&name.as_str()))
+        .map(|name| copy::name(name))
+        .collect();
+    names.extend(kept);
+    for (name, relation) in relations(connection, &names).await? {
+        let adoptable = name == mappings::TABLE || name == audits::TABLE;
+        if relation == Relation::Table && adoptable {
+            let found = Found::read(connection, &name).await?;
+            let place = if name == mappings::TABLE { &mut there.mappings } else { &mut there.audits };
+            *place = Some(found);
+            continue;
+        }
+        let kind =
+            if relation == Relation::Table { "the table" } else { "a view, or a table not of InnoDB," };
+        examination.obstacles.push(Obstacle {
+            what: format!("{kind} {name} is there, and hostmatch did not make it"),
+            rows: Vec::new(),
+            remedy: "move it away (RENAME TABLE), or keep what made it from making it".into(),
+        });
+    }
+    there.column = columns.has("appointments", "calcom_host_id")
+        && pending.iter().any(|step| step.makes == ("appointments", Some("calcom_host_id")));
+    Ok(there)
+}
+
+/// The column stays as it is; it gets its index where there is none and room for one.
+async fn adopt_column<C: ConnectionTrait>(
+    connection: &C,
+    d: &Dialect,
+) -> Result<(Vec<Op>, Vec<String>), DbErr> {
+    // Nothing to do is something to write down: else `down` would take it for ours, and drop it.
+    let mut ops = vec![Op::default()];
+    let found = Found::read(connection, "appointments").await?;
+    let index = column::index(d).filter(|_| !found.has_index(&["calcom_host_id"]));
+    let said = index.iter().map(|_| "there is no index on it: one is added".to_owned()).collect();
+    ops.extend(index);
+    Ok((ops, said))
+}

@@ -1,0 +1,282 @@
+//! What has to be put right by a person before anything can be adopted: looked for before the first
+//! statement, and shown with the rows, by their keys.
+
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement};
+
+use super::{audits, mappings};
+use crate::dialect::Dialect;
+use crate::examination::Obstacle;
+use crate::found::Found;
+use crate::gateway::{Column, Columns};
+
+/// So many rows of each kind are named.
+const SHOWN: usize = 100;
+
+/// What a column has to be, to be adopted.
+#[derive(Clone, Copy)]
+enum Kind {
+    Integer,
+    /// At least 32 bits: a Cal.com id.
+    HostId,
+    Text,
+    Flag,
+    /// As `staff.id` is.
+    Staff,
+    Json,
+    Moment,
+    Any,
+}
+
+impl Kind {
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::Integer => "an integer",
+            Self::HostId => "an integer of at least 32 bits",
+            Self::Text => "a text or an enumeration",
+            Self::Flag => "a boolean",
+            Self::Staff => "what staff.id is",
+            Self::Json => "JSON, or a long text",
+            Self::Moment => "a timestamp",
+            Self::Any => "anything",
+        }
+    }
+
+    fn takes(self, column: &Column, is_enum: bool, columns: &Columns) -> bool {
+        let backend = columns.backend();
+        let base = column.data_type.as_str();
+        match self {
+            Self::Integer => column.is_integer(backend),
+            Self::HostId => ["int", "bigint", "int4", "int8"].contains(&base),
+            Self::Text => is_enum || base.ends_with("text") || ["char", "varchar", "bpchar"].contains(&base),
+            Self::Flag => ["tinyint", "bool"].contains(&base),
+            Self::Staff => {
+                let staff = columns.get("staff", "id").and_then(|id| id.key_kind(backend));
+                staff.is_some() && column.key_kind(backend) == staff
+            }
+            Self::Json => ["json", "jsonb", "longtext", "mediumtext", "text"].contains(&base),
+            Self::Moment => ["timestamp", "timestamptz", "datetime"].contains(&base),
+            Self::Any => true,
+        }
+    }
+}
+
+/// Columns that this program writes; the flag says which cannot be added.
+type Shape = &'static [(&'static str, Kind, bool)];
+
+const MAPPINGS: Shape = &[
+    ("id", Kind::Integer, true),
+    ("company_id", Kind::Integer, false),
+    ("staff_id", Kind::Staff, true),
+    ("calcom_host_id", Kind::HostId, true),
+    ("calcom_name", Kind::Text, true),
+    ("calcom_email", Kind::Text, true),
+    ("calcom_username", Kind::Text, false),
+    ("calcom_timezone", Kind::Text, false),
+    ("mapping_source", Kind::Text, true),
+    ("confidence_score", Kind::Integer, false),
+    ("last_synced_at", Kind::Moment, false),
+    ("is_active", Kind::Flag, true),
+    ("metadata", Kind::Json, false),
+    ("created_at", Kind::Moment, false),
+    ("updated_at", Kind::Moment, false),
+    ("active_host_id", Kind::Integer, false),
+];
+
+const AUDITS: Shape = &[
+    ("id", Kind::Integer, true),
+    ("mapping_id", Kind::Integer, true),
+    ("company_id", Kind::Integer, false),
+    ("calcom_host_id", Kind::HostId, false),
+    ("staff_id", Kind::Staff, false),
+    ("action", Kind::Text, true),
+    ("old_values", Kind::Json, false),
+    ("new_values", Kind::Json, false),
+    ("changed_by", Kind::Any, false),
+    ("actor", Kind::Text, false),
+    ("changed_at", Kind::Moment, false),
+    ("reason", Kind::Text, false),
+    ("change_key", Kind::Text, false),
+];
+
+/// Columns of the wrong meaning; nothing can be said of the rows of such a table.
+pub(super) fn of_shape(found: &Found, columns: &Columns) -> Vec<Obstacle> {
+    let table = &found.table;
+    let shape = if table == mappings::TABLE { MAPPINGS } else { AUDITS };
+    let mut wrong = Vec::new();
+    for (name, kind, required) in shape {
+        match columns.get(table, name) {
+            None if *required => wrong.push(format!("it has no column {name}")),
+            None => {}
+            Some(column) => {
+                let is_enum = found.column(name).is_some_and(|column| column.is_enum);
+                let narrow = column.charset.as_deref().filter(|charset| *charset != "utf8mb4");
+                // Sources and actions are ours; names are anybody's.
+                if let Some(charset) = narrow.filter(|_| name.starts_with("calcom_")) {
+                    wrong.push(format!(
+                        "{name} is in {charset}, which cannot hold every name, and must be in utf8mb4"
+                    ));
+                }
+                if !kind.takes(column, is_enum, columns) {
+                    wrong.push(format!("{name} is {} and must be {}", column.full_type, kind.wanted()));
+                }
+            }
+        }
+    }
+    if found.column("id").is_some_and(|id| !id.fills_itself) {
+        wrong.push("id does not count by itself".into());
+    }
+    for column in &found.columns {
+        if !column.fills_itself && !shape.iter().any(|(name, ..)| *name == column.name) {
+            wrong.push(format!("{} must be given and hostmatch does not know it", column.name));
+        }
+    }
+    if wrong.is_empty() {
+        return Vec::new();
+    }
+    vec![Obstacle {
+        what: format!("the table {table} cannot be adopted: {}", wrong.join("; ")),
+        rows: Vec::new(),
+        remedy: "move it away (RENAME TABLE), or give it these columns, types or defaults".into(),
+    }]
+}
+
+/// What is wrong with the column `appointments.calcom_host_id`.
+pub(super) fn of_column(columns: &Columns) -> Option<Obstacle> {
+    let column = columns.get("appointments", "calcom_host_id")?;
+    (!Kind::HostId.takes(column, false, columns)).then(|| Obstacle {
+        what: format!(
+            "appointments.calcom_host_id is {} and must be {}",
+            column.full_type,
+            Kind::HostId.wanted()
+        ),
+        rows: Vec::new(),
+        remedy: "rename the column or change its type; what writes to it has to go along".into(),
+    })
+}
+
+/// Rows that our constraints, or our reading, could not take.
+pub(super) async fn of_mappings<C: ConnectionTrait>(
+    connection: &C,
+    found: &Found,
+    columns: &Columns,
+    d: &Dialect,
+) -> Result<Vec<Obstacle>, DbErr> {
+    let table = mappings::TABLE;
+    let (text, ids) = if d.is_mysql() {
+        ("CHAR", "GROUP_CONCAT(m.id ORDER BY m.id SEPARATOR ', ')")
+    } else {
+        ("TEXT", "string_agg(m.id::text, ', ' ORDER BY m.id)")
+    };
+    let same_staff = same_staff(columns, d);
+    let has_company = found.has("company_id");
+    let company = if has_company { "COALESCE(m.company_id, s.company_id)" } else { "s.company_id" };
+    let joined = format!("FROM {table} m LEFT JOIN staff s ON s.id = {same_staff}");
+    let id = format!("CONCAT('mapping ', CAST(m.id AS {text}))");
+    let mut checks = vec![
+        (
+            "a host has several active mappings in a company",
+            format!(
+                "SELECT CONCAT('company ', CAST({company} AS {text}), ', host ', CAST(m.calcom_host_id AS {text}), \
+                 ': mappings ', {ids}) {joined} WHERE m.is_active AND {company} IS NOT NULL \
+                 GROUP BY {company}, m.calcom_host_id HAVING COUNT(*) > 1 ORDER BY {company}, m.calcom_host_id"
+            ),
+            "switch all but one of each off (is_active = FALSE)",
+        ),
+        (
+            "several mappings are of the same host and member of staff",
+            format!(
+                "SELECT CONCAT('host ', CAST(m.calcom_host_id AS {text}), ': mappings ', {ids}) FROM {table} m \
+                 GROUP BY m.calcom_host_id, m.staff_id HAVING COUNT(*) > 1 ORDER BY m.calcom_host_id, MIN(m.id)"
+            ),
+            "delete all but one of each",
+        ),
+        (
+            "the member of staff of a mapping is not there",
+            format!("SELECT {id} {joined} WHERE s.id IS NULL ORDER BY m.id"),
+            "delete these mappings, or set staff_id",
+        ),
+        (
+            "a mapping has no host id, or one that is none of Cal.com's",
+            format!(
+                "SELECT {id} FROM {table} m WHERE m.calcom_host_id IS NULL \
+                 OR m.calcom_host_id NOT BETWEEN 1 AND 2147483647 ORDER BY m.id"
+            ),
+            "delete these mappings, or set calcom_host_id",
+        ),
+    ];
+    if has_company {
+        checks.push((
+            "the company of a mapping is not there",
+            format!(
+                "SELECT {id} FROM {table} m LEFT JOIN companies c ON c.id = m.company_id \
+                 WHERE m.company_id IS NOT NULL AND c.id IS NULL ORDER BY m.id"
+            ),
+            "delete these mappings, or set company_id",
+        ));
+        checks.push((
+            "the member of staff of a mapping is of another company",
+            format!("SELECT {id} {joined} WHERE m.company_id <> s.company_id ORDER BY m.id"),
+            "delete these mappings, or set company_id to that of the member of staff",
+        ));
+    }
+    ask(connection, checks).await
+}
+
+/// Audits that refer to nothing.
+pub(super) async fn of_audits<C: ConnectionTrait>(
+    connection: &C,
+    mappings_there: bool,
+    d: &Dialect,
+) -> Result<Vec<Obstacle>, DbErr> {
+    let text = if d.is_mysql() { "CHAR" } else { "TEXT" };
+    let gone = if mappings_there {
+        format!("NOT EXISTS (SELECT 1 FROM {} m WHERE m.id = a.mapping_id)", mappings::TABLE)
+    } else {
+        "TRUE".to_owned()
+    };
+    let orphans = (
+        "the mapping of an audit is not there",
+        format!(
+            "SELECT CONCAT('audit ', CAST(a.id AS {text}), ' of mapping ', CAST(a.mapping_id AS {text})) \
+             FROM {} a WHERE a.mapping_id IS NOT NULL AND {gone} ORDER BY a.id",
+            audits::TABLE
+        ),
+        "delete these audits, or move them into a table of another name",
+    );
+    ask(connection, vec![orphans]).await
+}
+
+async fn ask<C: ConnectionTrait>(
+    connection: &C,
+    checks: Vec<(&str, String, &str)>,
+) -> Result<Vec<Obstacle>, DbErr> {
+    let mut obstacles = Vec::new();
+    for (what, query, remedy) in checks {
+        let query = format!("{query} LIMIT {}", SHOWN + 1);
+        let query = Statement::from_string(connection.get_database_backend(), query);
+        let rows = connection.query_all_raw(query).await?;
+        let mut rows: Vec<String> =
+            rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+        if rows.is_empty() {
+            continue;
+        }
+        if rows.len() > SHOWN {
+            rows.truncate(SHOWN);
+            rows.push("and more".into());
+        }
+        obstacles.push(Obstacle { what: what.to_owned(), rows, remedy: remedy.to_owned() });
+    }
+    Ok(obstacles)
+}
+
+/// `m.staff_id` as it can be compared with `staff.id`: MySQL refuses to mix two collations.
+fn same_staff(columns: &Columns, d: &Dialect) -> String {
+    let (id, ours) = (columns.get("staff", "id"), columns.get(mappings::TABLE, "staff_id"));
+    let collation = |column: Option<&Column>| column.and_then(|column| column.collation.clone());
+    match (id.and_then(|id| id.charset.as_ref()), collation(id)) {
+        (Some(charset), Some(wanted)) if d.is_mysql() && collation(ours).as_ref() != Some(&wanted) => {
+            format!("CONVERT(m.staff_id USING {charset}) COLLATE {wanted}")
+        }
+        _ => "m.staff_id".to_owned(),
+    }
+}

@@ -1,0 +1,262 @@
+//! A table of ours that somebody else made, as the engine itself writes it: so that what adoption
+//! changes can be given back word for word.
+
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+/// What stands under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// A table that can be referred to and rolled back.
+    Table,
+    /// A view, a sequence, a table of an engine without transactions.
+    Other,
+}
+
+/// A table, its parts as they can stand in DDL.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) table: String,
+    pub(crate) columns: Vec<FoundColumn>,
+    pub(crate) indexes: Vec<FoundIndex>,
+    pub(crate) foreign_keys: Vec<FoundKey>,
+    /// PostgreSQL's checks: how Laravel writes an enumeration there.
+    pub(crate) checks: Vec<FoundCheck>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundColumn {
+    pub(crate) name: String,
+    /// What follows the name; on PostgreSQL the type alone.
+    pub(crate) definition: String,
+    pub(crate) nullable: bool,
+    /// An INSERT may leave it out: a default, a counter, a computed value.
+    pub(crate) fills_itself: bool,
+    /// PostgreSQL's default.
+    pub(crate) default: Option<String>,
+    /// ENUM, or PostgreSQL's own enumerated type.
+    pub(crate) is_enum: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundIndex {
+    pub(crate) name: String,
+    pub(crate) unique: bool,
+    pub(crate) columns: Vec<String>,
+    /// The condition of a partial one.
+    pub(crate) condition: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundKey {
+    pub(crate) name: String,
+    pub(crate) column: String,
+    /// What follows the name: `FOREIGN KEY … REFERENCES …`.
+    pub(crate) definition: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundCheck {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<String>,
+    /// `CHECK (…)`.
+    pub(crate) definition: String,
+}
+
+impl Found {
+    /// Looks at a table that is there. On SQLite nothing is adopted, and so nothing read.
+    pub(crate) async fn read<C: ConnectionTrait>(connection: &C, table: &str) -> Result<Self, DbErr> {
+        match connection.get_database_backend() {
+            DbBackend::MySql => {
+                let query = format!("SHOW CREATE TABLE {table}");
+                let row = connection.query_one_raw(Statement::from_string(DbBackend::MySql, query)).await?;
+                let text: String = row.map_or(Ok(String::new()), |row| row.try_get_by_index(1))?;
+                Ok(Self::parse(table, &text))
+            }
+            DbBackend::Postgres => Self::ask(connection, table).await,
+            _ => Ok(Self { table: table.to_owned(), ..Self::default() }),
+        }
+    }
+
+    pub(crate) fn column(&self, name: &str) -> Option<&FoundColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.column(name).is_some()
+    }
+
+    /// An index that begins with these columns: one more would be of no use. (On MySQL it could even
+    /// take the place of one that was made for a foreign key, which would then be missing later.)
+    pub(crate) fn has_index(&self, columns: &[&str]) -> bool {
+        self.indexes.iter().any(|index| {
+            index.condition.is_none()
+                && index.columns.len() >= columns.len()
+                && index.columns.iter().zip(columns).all(|(a, b)| a == b)
+        })
+    }
+
+    /// The database keeps these columns unique.
+    pub(crate) fn has_unique(&self, columns: &[&str]) -> bool {
+        self.indexes.iter().any(|index| {
+            index.unique
+                && index.condition.is_none()
+                && index.columns.len() == columns.len()
+                && index.columns.iter().all(|column| columns.contains(&column.as_str()))
+        })
+    }
+
+    pub(crate) fn foreign_keys_of<'a>(&'a self, column: &'a str) -> impl Iterator<Item = &'a FoundKey> {
+        self.foreign_keys.iter().filter(move |key| key.column == column)
+    }
+
+    /// The answer of MySQL's SHOW CREATE TABLE: one part a line.
+    fn parse(table: &str, text: &str) -> Self {
+        let mut found = Self { table: table.to_owned(), ..Self::default() };
+        for line in text.lines().skip(1) {
+            let Some(line) = line.strip_prefix("  ") else { continue };
+            let line = line.strip_suffix(',').unwrap_or(line);
+            let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match first {
+                "PRIMARY" => found.indexes.push(index("PRIMARY", true, rest)),
+                "UNIQUE" | "KEY" => {
+                    let rest = rest.strip_prefix("KEY ").unwrap_or(rest);
+                    let (name, columns) = rest.split_once(' ').unwrap_or((rest, ""));
+                    found.indexes.push(index(name.trim_matches('`'), first == "UNIQUE", columns));
+                }
+                "CONSTRAINT" => {
+                    let Some((name, definition)) = rest.split_once(' ') else { continue };
+                    if let Some(columns) = definition.strip_prefix("FOREIGN KEY ") {
+                        found.foreign_keys.push(FoundKey {
+                            name: name.trim_matches('`').to_owned(),
+                            column: names(columns).join(","),
+                            definition: definition.to_owned(),
+                        });
+                    }
+                }
+                name if name.starts_with('`') => found.columns.push(FoundColumn {
+                    name: name.trim_matches('`').to_owned(),
+                    definition: rest.to_owned(),
+                    nullable: !rest.contains(" NOT NULL"),
+                    fills_itself: [" DEFAULT ", " AUTO_INCREMENT", " GENERATED ", " AS ("]
+                        .iter()
+                        .any(|word| rest.contains(word))
+                        || !rest.contains(" NOT NULL"),
+                    default: None,
+                    is_enum: rest.starts_with("enum("),
+                }),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    async fn ask<C: ConnectionTrait>(connection: &C, table: &str) -> Result<Self, DbErr> {
+        let mut found = Self { table: table.to_owned(), ..Self::default() };
+        let rows = |sql: &str| {
+            let query = Statement::from_string(DbBackend::Postgres, sql.replace("{table}", table));
+            connection.query_all_raw(query)
+        };
+        for row in rows(POSTGRES_COLUMNS).await? {
+            let nullable: bool = row.try_get("", "nullable")?;
+            let default: Option<String> = row.try_get("", "fallback")?;
+            let counts: bool = row.try_get("", "counts")?;
+            found.columns.push(FoundColumn {
+                name: row.try_get("", "name")?,
+                definition: row.try_get("", "definition")?,
+                nullable,
+                fills_itself: nullable || counts || default.is_some(),
+                default,
+                is_enum: row.try_get("", "is_enum")?,
+            });
+        }
+        let list = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        for row in rows(POSTGRES_INDEXES).await? {
+            found.indexes.push(FoundIndex {
+                name: row.try_get("", "name")?,
+                unique: row.try_get("", "is_unique")?,
+                columns: list(row.try_get("", "cols")?),
+                condition: row.try_get("", "condition")?,
+            });
+        }
+        for row in rows(POSTGRES_CONSTRAINTS).await? {
+            let (name, definition): (String, String) =
+                (row.try_get("", "name")?, row.try_get("", "definition")?);
+            let columns = list(row.try_get::<Option<String>>("", "cols")?.unwrap_or_default());
+            if row.try_get::<String>("", "kind")? == "f" {
+                found.foreign_keys.push(FoundKey { name, column: columns.join(","), definition });
+            } else {
+                found.checks.push(FoundCheck { name, columns, definition });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What stands under these names, of those that are there.
+pub(crate) async fn relations<C: ConnectionTrait>(
+    connection: &C,
+    names: &[impl AsRef<str>],
+) -> Result<Vec<(String, Relation)>, DbErr> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = connection.get_database_backend();
+    let sql = match backend {
+        DbBackend::MySql => MYSQL_RELATIONS,
+        DbBackend::Postgres => POSTGRES_RELATIONS,
+        _ => SQLITE_RELATIONS,
+    };
+    let names = names.iter().map(|name| format!("'{}'", name.as_ref())).collect::<Vec<_>>().join(", ");
+    let query = Statement::from_string(backend, sql.replace("{names}", &names));
+    let mut relations = Vec::new();
+    for row in connection.query_all_raw(query).await? {
+        let is_table = row.try_get::<i64>("", "is_table")? != 0;
+        relations.push((row.try_get("", "name")?, if is_table { Relation::Table } else { Relation::Other }));
+    }
+    Ok(relations)
+}
+
+fn index(name: &str, unique: bool, columns: &str) -> FoundIndex {
+    FoundIndex { name: name.to_owned(), unique, columns: names(columns), condition: None }
+}
+
+/// The names in `` (`a`,`b`(20)) ``, up to the end of the list.
+fn names(list: &str) -> Vec<String> {
+    let end = list.find(") ").map_or(list, |end| &list[..end]);
+    end.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+const MYSQL_RELATIONS: &str = "SELECT CAST(table_name AS CHAR) AS name, \
+     CAST(table_type = 'BASE TABLE' AND COALESCE(engine, '') = 'InnoDB' AS SIGNED) AS is_table \
+     FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names}) ORDER BY 1";
+
+const POSTGRES_RELATIONS: &str = "SELECT c.relname::text AS name, \
+     (c.relkind IN ('r', 'p'))::int::bigint AS is_table FROM pg_class c \
+     WHERE pg_table_is_visible(c.oid) AND c.relname IN ({names}) ORDER BY 1";
+
+const SQLITE_RELATIONS: &str = "SELECT name, type = 'table' AS is_table FROM sqlite_master \
+     WHERE name IN ({names}) ORDER BY 1";
+
+const POSTGRES_COLUMNS: &str = "SELECT a.attname::text AS name, \
+     format_type(a.atttypid, a.atttypmod) || COALESCE(' COLLATE \"' || o.collname || '\"', '') AS definition, \
+     NOT a.attnotnull AS nullable, pg_get_expr(d.adbin, d.adrelid) AS fallback, \
+     (a.attidentity <> '' OR a.attgenerated <> '') AS counts, t.typtype = 'e' AS is_enum \
+     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     LEFT JOIN pg_collation o ON o.oid = a.attcollation AND o.collname <> 'default' \
+     WHERE a.attrelid = '{table}'::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+const POSTGRES_INDEXES: &str = "SELECT c.relname::text AS name, i.indisunique AS is_unique, \
+     pg_get_expr(i.indpred, i.indrelid) AS condition, \
+     (SELECT string_agg(COALESCE(a.attname::text, ''), ',' ORDER BY k.place) \
+      FROM unnest(i.indkey::int[]) WITH ORDINALITY AS k (col, place) \
+      LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.col) AS cols \
+     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+     WHERE i.indrelid = '{table}'::regclass AND i.indisvalid ORDER BY 1";
+
+const POSTGRES_CONSTRAINTS: &str = "SELECT conname::text AS name, contype::text AS kind, \
+     pg_get_constraintdef(oid) AS definition, \
+     (SELECT string_agg(a.attname::text, ',' ORDER BY k.place) \
+      FROM unnest(conkey) WITH ORDINALITY AS k (col, place) \
+      JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = k.col) AS cols \
+     FROM pg_constraint WHERE conrelid = '{table}'::regclass AND contype IN ('f', 'c') ORDER BY 1";

@@ -1,0 +1,160 @@
+//! What is going to be done, written down before it is begun, and what has to be taken back.
+//!
+//! MySQL commits every DDL statement at once, so a migration that is interrupted stays half made.
+//! Here stands each of its statements, its opposite and the question that tells whether it was
+//! carried out, before the first of them runs: whoever comes next goes on from there, up or down.
+//! On every engine the statements of an adoption stay here until `down`: they alone know the shape
+//! that was found.
+
+use sea_orm_migration::sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Order, Statement};
+
+use crate::adopt::Planned;
+use crate::found::relations;
+use crate::op::Op;
+
+/// The table. It is there only while something is unfinished or adopted.
+pub(crate) const JOURNAL: &str = "hostmatch_journal";
+
+// Not "undo" and the like, which are reserved words somewhere.
+const COLUMNS: [&str; 7] = ["seq", "migration", "state", "is_kept", "to_make", "to_undo", "to_probe"];
+
+/// Room for the statements of one migration, so that they are ordered as the migrations are.
+const STRIDE: usize = 1000;
+
+/// Where a statement stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// To be made; the first of these may have been.
+    Planned,
+    /// Made.
+    Made,
+    /// To be taken back; the last of these may have been.
+    Undoing,
+}
+
+impl State {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Made => "made",
+            Self::Undoing => "undoing",
+        }
+    }
+}
+
+/// One statement of one migration.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) seq: i64,
+    pub(crate) migration: String,
+    pub(crate) state: State,
+    /// It stays when it is made: it belongs to an adoption.
+    pub(crate) keep: bool,
+    pub(crate) op: Op,
+}
+
+/// The statements of these migrations, in order; `place` is where a migration stands among all.
+pub(crate) fn entries(
+    planned: &[Planned],
+    state: State,
+    keep: bool,
+    place: impl Fn(&str) -> usize,
+) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for one in planned {
+        for (i, op) in one.ops.iter().enumerate() {
+            let seq = i64::try_from(place(one.migration) * STRIDE + i).unwrap_or(i64::MAX);
+            entries.push(Entry { seq, migration: one.migration.to_owned(), state, keep, op: op.clone() });
+        }
+    }
+    entries
+}
+
+/// The statement that makes the table.
+pub(crate) fn create(backend: DbBackend) -> String {
+    let (long, options) = match backend {
+        DbBackend::MySql => ("LONGTEXT", " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
+        _ => ("TEXT", ""),
+    };
+    format!(
+        "CREATE TABLE IF NOT EXISTS {JOURNAL} (seq BIGINT NOT NULL PRIMARY KEY, \
+         migration VARCHAR(255) NOT NULL, state VARCHAR(16) NOT NULL, is_kept BOOLEAN NOT NULL, \
+         to_make {long} NULL, to_undo {long} NULL, to_probe {long} NULL){options}"
+    )
+}
+
+/// One statement that writes all of these, or none.
+pub(crate) fn insert(backend: DbBackend, entries: &[Entry]) -> Statement {
+    let mut insert = Query::insert();
+    insert.into_table(Alias::new(JOURNAL)).columns(COLUMNS.map(Alias::new));
+    for entry in entries {
+        insert.values_panic([
+            entry.seq.into(),
+            entry.migration.clone().into(),
+            entry.state.name().into(),
+            entry.keep.into(),
+            entry.op.make.clone().into(),
+            entry.op.undo.clone().into(),
+            entry.op.probe.clone().into(),
+        ]);
+    }
+    backend.build(&insert)
+}
+
+/// Everything that is written here, in order; nothing where there is no such table.
+pub(crate) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Vec<Entry>, DbErr> {
+    if relations(connection, &[JOURNAL]).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut select = Query::select();
+    select.columns(COLUMNS.map(Alias::new)).from(Alias::new(JOURNAL)).order_by(Alias::new("seq"), Order::Asc);
+    let mut entries = Vec::new();
+    for row in connection.query_all(&select).await? {
+        let state: String = row.try_get("", "state")?;
+        let op = Op {
+            make: row.try_get("", "to_make")?,
+            undo: row.try_get("", "to_undo")?,
+            probe: row.try_get("", "to_probe")?,
+        };
+        entries.push(Entry {
+            seq: row.try_get("", "seq")?,
+            migration: row.try_get("", "migration")?,
+            state: match state.as_str() {
+                "planned" => State::Planned,
+                "made" => State::Made,
+                _ => State::Undoing,
+            },
+            keep: row.try_get("", "is_kept")?,
+            op,
+        });
+    }
+    Ok(entries)
+}
+
+/// Notes where an entry stands now.
+pub(crate) async fn mark<C: ConnectionTrait>(connection: &C, seq: i64, state: State) -> Result<(), DbErr> {
+    let mut update = Query::update();
+    update
+        .table(Alias::new(JOURNAL))
+        .value(Alias::new("state"), state.name())
+        .and_where(Expr::col(Alias::new("seq")).eq(seq));
+    connection.execute(&update).await.map(drop)
+}
+
+/// Forgets an entry.
+pub(crate) async fn forget<C: ConnectionTrait>(connection: &C, seq: i64) -> Result<(), DbErr> {
+    let mut delete = Query::delete();
+    delete.from_table(Alias::new(JOURNAL)).and_where(Expr::col(Alias::new("seq")).eq(seq));
+    connection.execute(&delete).await.map(drop)
+}
+
+/// Forgets what a migration that is made needs no more.
+pub(crate) async fn finished<C: ConnectionTrait>(connection: &C, migration: &str) -> Result<(), DbErr> {
+    let mut delete = Query::delete();
+    delete
+        .from_table(Alias::new(JOURNAL))
+        .and_where(Expr::col(Alias::new("migration")).eq(migration))
+        .and_where(Expr::col(Alias::new("is_kept")).eq(false));
+    connection.execute(&delete).await.map(drop)
+}

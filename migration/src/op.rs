@@ -1,0 +1,81 @@
+//! One change, how to take it back, and how to find out whether it was made.
+//!
+//! On MySQL every DDL statement is committed at once. Whoever goes on after an interruption asks
+//! the catalogue whether the statement that was in flight has been carried out. The other engines
+//! make all changes in one transaction and need no such question.
+
+use sea_orm_migration::sea_orm::DbBackend;
+
+/// One statement with its opposite.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Op {
+    /// The statement; none for what only has to happen when it is taken back.
+    pub(crate) make: Option<String>,
+    /// What takes it back; none where something else does (an index goes with its table).
+    pub(crate) undo: Option<String>,
+    /// A query for a number above 0 when the change is there. None: running it twice is as once.
+    pub(crate) probe: Option<String>,
+}
+
+impl Op {
+    /// A new table.
+    pub(crate) fn table(backend: DbBackend, name: &str, create: String) -> Self {
+        let probe = Probe::on(backend).table(name);
+        Self { make: Some(create), undo: Some(format!("DROP TABLE {name}")), probe }
+    }
+
+    /// Rows that are written; written twice they are the same.
+    pub(crate) fn rows(make: String) -> Self {
+        Self { make: Some(make), ..Self::default() }
+    }
+
+    /// Only when it is taken back; done twice it is as done once.
+    pub(crate) fn only_undo(undo: String) -> Self {
+        Self { undo: Some(undo), ..Self::default() }
+    }
+}
+
+/// Questions to MySQL's catalogue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe(bool);
+
+impl Probe {
+    /// None are needed but on MySQL.
+    pub(crate) fn on(backend: DbBackend) -> Self {
+        Self(backend == DbBackend::MySql)
+    }
+
+    fn ask(self, table: &str, what: &str, and: &str) -> Option<String> {
+        self.0.then(|| {
+            format!(
+                "SELECT COUNT(*) FROM information_schema.{what} WHERE table_schema = DATABASE() \
+                 AND table_name = '{table}'{and}"
+            )
+        })
+    }
+
+    pub(crate) fn table(self, table: &str) -> Option<String> {
+        self.ask(table, "tables", "")
+    }
+
+    pub(crate) fn column(self, table: &str, column: &str) -> Option<String> {
+        self.ask(table, "columns", &format!(" AND column_name = '{column}'"))
+    }
+
+    /// The column meets a condition on `information_schema.columns`.
+    pub(crate) fn column_is(self, table: &str, column: &str, condition: &str) -> Option<String> {
+        self.ask(table, "columns", &format!(" AND column_name = '{column}' AND {condition}"))
+    }
+
+    pub(crate) fn index(self, table: &str, index: &str) -> Option<String> {
+        self.ask(table, "statistics", &format!(" AND index_name = '{index}'"))
+    }
+
+    pub(crate) fn constraint(self, table: &str, name: &str) -> Option<String> {
+        self.ask(table, "table_constraints", &format!(" AND constraint_name = '{name}'"))
+    }
+
+    pub(crate) fn no_constraint(self, table: &str, name: &str) -> Option<String> {
+        self.constraint(table, name).map(|probe| probe.replacen("COUNT(*)", "COUNT(*) = 0", 1))
+    }
+}

@@ -1,0 +1,111 @@
+//! A proxy that stops everything at the N-th statement that changes the database: so that a program
+//! can be killed exactly there. Speaks enough of MySQL and PostgreSQL to see such a statement.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// On which side of the statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The server never sees it.
+    Before,
+    /// The server has carried it out and answered; the program never learns of it.
+    After,
+}
+
+/// Listens on a port of its own until dropped.
+pub(crate) struct Toll {
+    pub(crate) address: String,
+    reached: watch::Receiver<bool>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Gate {
+    side: Side,
+    nth: usize,
+    seen: Arc<AtomicUsize>,
+    reached: watch::Sender<bool>,
+}
+
+impl Toll {
+    /// In front of `target` (`host:port`), for the `nth` statement, counted from 1.
+    pub(crate) async fn start(target: &str, nth: usize, side: Side) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (sender, reached) = watch::channel(false);
+        let gate = Gate { side, nth, seen: Arc::default(), reached: sender };
+        let accepting = tokio::spawn(accept(listener, target.to_owned(), gate));
+        Self { address, reached, accepting }
+    }
+
+    /// Waits until the statement has come.
+    pub(crate) async fn reached(&self) {
+        let mut reached = self.reached.clone();
+        // The sender lives as long as this.
+        let _ = reached.wait_for(|reached| *reached).await;
+    }
+}
+
+impl Drop for Toll {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, target: String, gate: Gate) {
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let (target, gate) = (target.clone(), gate.clone());
+        connections.spawn(async move {
+            let Ok(server) = TcpStream::connect(&target).await else { return };
+            pass(client, server, gate).await;
+        });
+    }
+}
+
+/// Both protocols are questions and answers by turns.
+async fn pass(client: TcpStream, server: TcpStream, gate: Gate) {
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let (mut question, mut answer) = (vec![0; 1 << 18], vec![0; 1 << 16]);
+    let mut last = false;
+    loop {
+        tokio::select! {
+            read = from_client.read(&mut question) => {
+                let Ok(length @ 1..) = read else { return };
+                if changes(&question[..length]) && gate.seen.fetch_add(1, Ordering::SeqCst) + 1 == gate.nth {
+                    if gate.side == Side::Before { return hold(&gate).await; }
+                    last = true;
+                }
+                if to_server.write_all(&question[..length]).await.is_err() { return; }
+            }
+            read = from_server.read(&mut answer) => {
+                let Ok(length @ 1..) = read else { return };
+                if last { return hold(&gate).await; }
+                if to_client.write_all(&answer[..length]).await.is_err() { return; }
+            }
+        }
+    }
+}
+
+/// Keeps the connection open and silent until the proxy goes.
+async fn hold(gate: &Gate) {
+    gate.reached.send_replace(true);
+    std::future::pending().await
+}
+
+/// A statement that is sent as text stands after five bytes, on MySQL as on PostgreSQL.
+fn changes(packet: &[u8]) -> bool {
+    let is_query = packet.first() == Some(&b'Q') || packet.get(4) == Some(&3);
+    let text = packet.get(5..).unwrap_or_default();
+    is_query
+        && ["CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE", "COMMIT"]
+            .iter()
+            .any(|word| text.starts_with(word.as_bytes()))
+}
