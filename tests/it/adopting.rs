@@ -40,7 +40,7 @@ pub(crate) fn comparable(lines: Vec<String>) -> Vec<String> {
         }
         let mut parts: Vec<&str> = line.split('\n').map(|part| part.trim_end_matches(',')).collect();
         let is_key = |part: &&str| part.trim_start().starts_with("KEY ") || part.starts_with("  UNIQUE KEY ");
-        let first = parts.iter().position(|part| is_key(&part)).unwrap_or(parts.len());
+        let first = parts.iter().position(is_key).unwrap_or(parts.len());
         let count = parts[first..].iter().take_while(|part| is_key(part)).count();
         parts[first..first + count].sort_unstable();
         parts.join("\n")

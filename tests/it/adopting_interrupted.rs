@@ -16,7 +16,9 @@ async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side)
     let target = Proxy::target(&test.url);
     let toll = Toll::start(&target, nth, side).await;
     let mut command = command(arguments);
-    command.env("HOSTMATCH_DATABASE__URL", test.url.replace(&target, &toll.address));
+    // In the clear, or the statements could not be seen.
+    let clear = if test.backend == Backend::Postgres { "?sslmode=disable" } else { "" };
+    command.env("HOSTMATCH_DATABASE__URL", test.url.replace(&target, &toll.address) + clear);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     tokio::select! {

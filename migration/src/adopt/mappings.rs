@@ -69,7 +69,7 @@ pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, V
     ops.extend(alter.ops());
 
     if found.column("company_id").is_none_or(|column| column.nullable) {
-        ops.push(Op::rows(fill_company(found, d)));
+        ops.push(fill_company(found, d));
         said.push(
             "company_id is filled from the staff where it is missing; the column stays NULL-able, so that \
                    the gateway's own INSERTs work"
@@ -124,17 +124,32 @@ fn one_active(alter: &mut Alter<'_>, found: &Found, d: &Dialect, said: &mut Vec<
     }
 }
 
-fn fill_company(found: &Found, d: &Dialect) -> String {
-    if d.is_mysql() {
-        let keep = keep_times(found, "m.");
-        return format!(
-            "UPDATE {TABLE} m JOIN staff s ON s.id = m.staff_id SET m.company_id = s.company_id{keep} \
-             WHERE m.company_id IS NULL"
-        );
-    }
-    format!(
-        "UPDATE {TABLE} m SET company_id = s.company_id FROM staff s WHERE s.id = m.staff_id AND m.company_id IS NULL"
-    )
+fn fill_company(found: &Found, d: &Dialect) -> Op {
+    let (copy, keep) = (copy::name(TABLE), keep_times(found, "m."));
+    let (make, undo) = if d.is_mysql() {
+        (
+            format!(
+                "UPDATE {TABLE} m JOIN staff s ON s.id = m.staff_id SET m.company_id = s.company_id{keep} \
+                 WHERE m.company_id IS NULL"
+            ),
+            format!(
+                "UPDATE {TABLE} m JOIN {copy} c ON c.id = m.id SET m.company_id = NULL{keep} \
+                 WHERE c.company_id IS NULL"
+            ),
+        )
+    } else {
+        (
+            format!(
+                "UPDATE {TABLE} m SET company_id = s.company_id FROM staff s \
+                 WHERE s.id = m.staff_id AND m.company_id IS NULL"
+            ),
+            format!(
+                "UPDATE {TABLE} m SET company_id = NULL FROM {copy} c WHERE c.id = m.id AND c.company_id IS NULL"
+            ),
+        )
+    };
+    // A column that we added goes, and with it what is in it.
+    Op { make: Some(make), undo: found.has("company_id").then_some(undo), probe: None }
 }
 
 /// Gives the rows back; for as long as the audits still say whose doing what was. `ours` is a
@@ -179,16 +194,6 @@ pub(super) fn give_back(found: &Found, d: &Dialect, ours: &str) -> Vec<Op> {
             format!(
                 "UPDATE {TABLE} m SET {set} FROM {copy} c WHERE c.id = m.id AND {which} AND {touched}{free}"
             )
-        });
-    }
-    if found.column("company_id").is_some_and(|column| column.nullable) {
-        let keep = keep(&[]);
-        undo.push(if d.is_mysql() {
-            format!(
-                "UPDATE {TABLE} m JOIN {copy} c ON c.id = m.id SET m.company_id = NULL{keep} WHERE c.company_id IS NULL"
-            )
-        } else {
-            format!("UPDATE {TABLE} m SET company_id = NULL FROM {copy} c WHERE c.id = m.id AND c.company_id IS NULL")
         });
     }
     undo.into_iter().rev().map(Op::only_undo).collect()
