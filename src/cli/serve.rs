@@ -91,7 +91,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         "starting"
     );
     let until_empty = worker.is_some_and(|flags| flags.until_empty);
-    let served = serve(&config, &queue, edge.is_some(), worker.is_some(), until_empty, &stop).await;
+    // On the heap: edge and worker together are large.
+    let served = Box::pin(serve(&config, &queue, edge.is_some(), worker.is_some(), until_empty, &stop)).await;
     queue.close().await;
     if let Some(tally) = served?.filter(|_| until_empty) {
         report(global.output, &tally)?;

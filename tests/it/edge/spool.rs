@@ -9,6 +9,7 @@ use hostmatch::config::{EdgeConfig, QueueConfig};
 use hostmatch::edge::EdgeError;
 use hostmatch::queue::{Consumer, Disposition, Gathered, Queue, Source};
 use hostmatch::shutdown::Shutdown;
+use lapin::types::FieldTable;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use super::site::*;
 use crate::support::broker::Broker;
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::traces::Traces;
+use crate::support::traces::{Traces, connect};
 use crate::support::{amqp_url, eventually, unique};
 
 /// Long enough for a slow machine; nobody waits this long when all is well.
@@ -99,6 +100,7 @@ pub(super) fn event(id: &str) -> String {
 
 /// What came out of the queue, in order, by event id.
 pub(super) struct Received {
+    config: QueueConfig,
     pub(super) queue: Queue,
     consumer: Consumer,
     pub(super) ids: Vec<String>,
@@ -108,7 +110,7 @@ impl Received {
     pub(super) async fn of(config: &QueueConfig) -> Self {
         let queue = Queue::open(config).await.unwrap();
         let consumer = queue.consumer(Source::Bookings, LIMITS);
-        Self { queue, consumer, ids: Vec::new() }
+        Self { config: config.clone(), queue, consumer, ids: Vec::new() }
     }
 
     /// Takes until all of these have come.
@@ -284,6 +286,28 @@ async fn a_broker_without_memory_and_one_that_finds_an_event_too_large_lose_noth
             .then_some(())
     };
     eventually("both are set aside, and told of", PATIENCE, set_aside).await;
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_queue_takes_is_kept_until_one_does() {
+    let mut rig = Rig::open(|_, _| {}).await;
+    let connection = connect(&amqp_url()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let config = &rig.received.config;
+    let (queue, exchange) = (format!("{}.bookings", config.prefix), format!("{}.events", config.prefix));
+    channel
+        .queue_unbind(queue.as_str().into(), exchange.as_str().into(), "#".into(), FieldTable::default())
+        .await
+        .unwrap();
+    let ids = numbered(20);
+    for id in &ids {
+        rig.accepted(id).await;
+    }
+    rig.until("ready").await;
+    rig.received.until_all(&ids).await;
+    assert_eq!(rig.received.first_comings(), ids);
+    connection.close(200, "bye".into()).await.unwrap();
     rig.close().await;
 }
 

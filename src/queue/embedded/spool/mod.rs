@@ -4,25 +4,23 @@
 //! order is strict and nothing needs a lease. One task writes: requests that come together share
 //! one transaction, and so one fsync.
 
+mod writer;
+
 use std::fs::{OpenOptions, TryLockError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::writer::{Append, GROUP, Job, Leave, Shared, measure, write};
 use super::file::File;
 use super::rows;
 use crate::queue::copies::{self, now_ms};
 use crate::queue::{BatchLimits, Message, PublishError, QueueError};
 
-/// Requests that share one transaction at most.
-const GROUP: usize = 256;
-/// How often to see whether a file can be written again that could not.
-const PROBE: Duration = Duration::from_secs(1);
 /// What a message counts besides its body: headers, and the file's own bookkeeping.
 const OVERHEAD: u64 = 512;
 
@@ -95,31 +93,6 @@ pub struct Spool {
     jobs: mpsc::Sender<Job>,
     stop: CancellationToken,
     writer: TaskTracker,
-}
-
-struct Shared {
-    file: File,
-    limits: SpoolLimits,
-    level: watch::Sender<SpoolLevel>,
-    /// Held as long as the file is open; the system frees it when the process dies.
-    _lock: std::fs::File,
-}
-
-struct Append {
-    messages: Vec<Message>,
-    size: u64,
-    done: oneshot::Sender<Result<(), SpoolError>>,
-}
-
-enum Job {
-    Append(Append),
-    Leave { ids: Vec<i64>, leave: Leave, done: oneshot::Sender<Result<(), QueueError>> },
-}
-
-/// How messages leave the line.
-enum Leave {
-    Forwarded { bytes: u64 },
-    SetAside,
 }
 
 fn size(message: &Message) -> u64 {
@@ -261,158 +234,27 @@ fn lock(path: &str) -> Result<std::fs::File, QueueError> {
     }
 }
 
-/// Puts everything back in line and counts it; gives the newest time of arrival too.
-async fn measure(file: &File) -> Result<(SpoolLevel, i64), DbErr> {
-    let turn = file.begin().await?;
-    let back =
-        "UPDATE messages SET queue = 'bookings', redelivered = 0 WHERE queue = 'dead' OR redelivered <> 0";
-    turn.transaction.execute_raw(rows::statement(back, [])).await?;
-    let sql = "SELECT count(*), coalesce(sum(length(body)), 0), min(rank_ms), max(rank_ms) FROM messages";
-    let row = turn.transaction.query_one_raw(rows::statement(sql, [])).await?;
-    turn.commit().await?;
-    let Some(row) = row else { return Ok((SpoolLevel::default(), i64::MIN)) };
-    let count = |index| row.try_get_by_index::<i64>(index).map(i64::unsigned_abs);
-    let (messages, bodies, oldest_ms) = (count(0)?, count(1)?, row.try_get_by_index(2)?);
-    let bytes = bodies.saturating_add(messages.saturating_mul(OVERHEAD));
-    let newest_ms = row.try_get_by_index::<Option<i64>>(3)?.unwrap_or(i64::MIN);
-    Ok((SpoolLevel { messages, bytes, oldest_ms, ..SpoolLevel::default() }, newest_ms))
-}
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait as _, DbErr};
 
-/// The one task that writes. Asked to stop, it first writes what it was given.
-async fn write(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken, mut clock: i64) {
-    let mut taken = Vec::new();
-    loop {
-        let broken = shared.level.borrow().problem.is_some();
-        tokio::select! {
-            biased;
-            count = jobs.recv_many(&mut taken, GROUP) => {
-                if count == 0 {
-                    return;
-                }
-                // The order is that of arrival, also when somebody sets the clock back.
-                clock = clock.max(now_ms());
-                shared.work(taken.drain(..), clock).await;
-            }
-            () = tokio::time::sleep(PROBE), if broken => shared.probe().await,
-            () = stop.cancelled() => return,
-        }
-    }
-}
+    use super::*;
 
-impl Shared {
-    async fn work(&self, jobs: impl Iterator<Item = Job>, now_ms: i64) {
-        let mut appends = Vec::new();
-        for job in jobs {
-            match job {
-                Job::Append(append) => appends.push(append),
-                // First, and each for itself: on a full disk this is what makes room.
-                Job::Leave { ids, leave, done } => {
-                    let left = self.leave(&ids, leave).await;
-                    let _gone = done.send(left.map_err(|error| self.failed(&error)));
-                }
-            }
+    /// A crash of the process does not show whether there was an fsync; only a power failure would.
+    #[tokio::test]
+    async fn every_connection_to_the_file_waits_for_the_disk() -> Result<(), DbErr> {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = SpoolLimits { max_bytes: 1 << 20, max_age: Duration::from_secs(60) };
+        let spool = Spool::open(directory.path().join("spool.db"), limits).await.unwrap();
+        let mut transactions = Vec::new();
+        for _ in 0..4 {
+            let connection = sea_orm::TransactionTrait::begin(&spool.shared.file.connection).await?;
+            let synchronous = connection.query_one_raw(rows::statement("PRAGMA synchronous", [])).await?;
+            assert_eq!(synchronous.unwrap().try_get_by_index::<i64>(0)?, 2, "FULL");
+            let journal = connection.query_one_raw(rows::statement("PRAGMA journal_mode", [])).await?;
+            assert_eq!(journal.unwrap().try_get_by_index::<String>(0)?, "wal");
+            transactions.push(connection);
         }
-        self.append(appends, now_ms).await;
-    }
-
-    async fn append(&self, appends: Vec<Append>, now_ms: i64) {
-        let level = self.level.borrow().clone();
-        let (mut fitting, mut bytes) = (Vec::new(), level.bytes);
-        for append in appends {
-            match self.limits.refusal(&level, bytes, append.size) {
-                Some(refusal) => drop(append.done.send(Err(refusal))),
-                None => {
-                    bytes += append.size;
-                    fitting.push(append);
-                }
-            }
-        }
-        if fitting.is_empty() {
-            return;
-        }
-        let messages: Vec<&Message> = fitting.iter().flat_map(|append| &append.messages).collect();
-        let written = async {
-            let turn = self.file.begin().await?;
-            for message in &messages {
-                rows::insert(&turn.transaction, message, now_ms).await?;
-            }
-            turn.commit().await
-        };
-        let answer = match written.await {
-            Ok(()) => {
-                let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
-                // Before anybody is answered: what they send next must go behind this.
-                self.level.send_modify(|level| {
-                    level.messages += count;
-                    level.bytes = bytes;
-                    level.oldest_ms.get_or_insert(now_ms);
-                    level.problem = None;
-                });
-                Ok(())
-            }
-            Err(error) => Err(SpoolError::File(self.failed(&error).to_string())),
-        };
-        for append in fitting {
-            let _gone = append.done.send(answer.clone());
-        }
-    }
-
-    async fn leave(&self, ids: &[i64], leave: Leave) -> Result<(), DbErr> {
-        let turn = self.file.begin().await?;
-        let (gone, aside) = match leave {
-            Leave::Forwarded { bytes } => {
-                rows::delete(&turn.transaction, ids).await?;
-                (bytes, 0)
-            }
-            Leave::SetAside => {
-                rows::set_aside(&turn.transaction, ids).await?;
-                (0, 1)
-            }
-        };
-        let oldest_ms = rows::first_ms(&turn.transaction).await?;
-        turn.commit().await?;
-        let count = u64::try_from(ids.len()).unwrap_or(u64::MAX);
-        self.level.send_modify(|level| {
-            let rest = level.messages.saturating_sub(count);
-            // The file knows best whether anything waits: an append that failed may have been
-            // written all the same.
-            level.messages = if oldest_ms.is_none() { 0 } else { rest.max(1) };
-            level.bytes = level.bytes.saturating_sub(gone);
-            level.set_aside += aside;
-            level.oldest_ms = oldest_ms;
-            level.problem = None;
-        });
         Ok(())
-    }
-
-    /// Writes a little that changes nothing.
-    async fn probe(&self) {
-        let probed = async {
-            let turn = self.file.begin().await?;
-            turn.transaction.execute_unprepared("PRAGMA user_version = 1").await?;
-            turn.commit().await
-        };
-        match probed.await {
-            Ok(()) => {
-                self.level.send_modify(|level| level.problem = None);
-                tracing::info!("the spool can be written again");
-            }
-            Err(error) => drop(self.failed(&error)),
-        }
-    }
-
-    fn failed(&self, error: &DbErr) -> QueueError {
-        let problem = self.file.problem(error);
-        let text = problem.to_string();
-        let is_new = self.level.send_if_modified(|level| {
-            let is_new = level.problem.as_ref() != Some(&text);
-            level.problem = Some(text.clone());
-            is_new
-        });
-        // An outage of an hour is one line, not a thousand.
-        if is_new {
-            tracing::error!(problem = text, "the spool cannot be written; trying again");
-        }
-        problem
     }
 }
