@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | what |
 //! |---|---|---|
-//! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`] | plain data; the present; growing delays; the stop signal |
+//! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests |
 //! | 1 | [`event`], [`telemetry`] | pure: what is a booking event? · logs |
 //! | 2 | [`matching`] | pure: who is this host? |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
@@ -16,6 +16,7 @@ pub mod config;
 pub mod clock;
 pub mod delay;
 pub mod shutdown;
+pub mod crash;
 
 pub mod event;
 pub mod telemetry;

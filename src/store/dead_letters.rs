@@ -1,11 +1,12 @@
 //! Dead letters: the table in which they are kept, listed and looked at.
 
 use sea_orm::sea_query::{
-    Alias, Expr, ExprTrait as _, InsertStatement, OnConflict, Order, Query, SelectStatement,
+    Alias, Expr, ExprTrait as _, InsertStatement, OnConflict, Order, Query, SelectStatement, UpdateStatement,
 };
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, QueryResult};
 
 use super::{Database, StoreError};
+use crate::crash;
 
 /// A dead letter to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +98,8 @@ pub struct DeadLetterFilter {
     pub before_id: Option<i64>,
 }
 
-/// Records dead letters, in one transaction; those that are recorded already are left alone.
-/// Gives the number of new rows.
+/// Records dead letters, in one transaction; one that is recorded already shows its newest attempt,
+/// and is open again. Gives the number of new rows.
 ///
 /// # Errors
 /// [`StoreError`]; nothing is recorded then.
@@ -115,7 +116,9 @@ pub async fn insert_dead_letters(
     let mut new = 0;
     // One by one: each may be as large as a message can be, and a statement has a limit too.
     for letter in &letters {
-        if !is_recorded(&transaction, &letter.dead_id).await? {
+        if is_recorded(&transaction, &letter.dead_id).await? {
+            transaction.execute(&newest_attempt(letter)).await?;
+        } else {
             transaction.execute(&insertion(letter)?).await?;
             new += 1;
         }
@@ -126,7 +129,9 @@ pub async fn insert_dead_letters(
             record_event(&transaction, event_id, letter).await?;
         }
     }
+    crash::point("recorder_before_commit");
     transaction.commit().await?;
+    crash::point("recorder_after_commit");
     Ok(new)
 }
 
@@ -134,6 +139,23 @@ async fn is_recorded(transaction: &DatabaseTransaction, dead_id: &str) -> Result
     let mut query = Query::select();
     query.column("id").from(TABLE).and_where(Expr::col("dead_id").eq(fit(dead_id, 64)));
     Ok(transaction.query_one(&query).await?.is_some())
+}
+
+/// The same message has died again: sent once more, or copied twice in a crash.
+fn newest_attempt(letter: &NewDeadLetter) -> UpdateStatement {
+    let mut update = Query::update();
+    update
+        .table(TABLE)
+        .value("state", "open")
+        .value("reason", fit(&letter.reason, 64))
+        .value("error", fit(&letter.error, MAX_ERROR))
+        .value("fingerprint", fit(&letter.fingerprint, 64))
+        .value("attempts", letter.attempts)
+        .value("history", letter.history.replace('\0', "\u{fffd}"))
+        .value("last_failed_ms", letter.last_failed_ms)
+        .and_where(Expr::col("dead_id").eq(fit(&letter.dead_id, 64)))
+        .and_where(Expr::col("last_failed_ms").lt(letter.last_failed_ms));
+    update
 }
 
 fn insertion(letter: &NewDeadLetter) -> Result<InsertStatement, StoreError> {

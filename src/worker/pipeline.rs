@@ -8,6 +8,7 @@ use super::hold::{self, Hold};
 use super::processor::Processor;
 use super::tally::Tally;
 use crate::clock::now_ms;
+use crate::crash;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError};
 use crate::shutdown::Shutdown;
 
@@ -37,6 +38,7 @@ impl Pipeline {
 
     /// Processes and settles one batch. False: the database stayed away, and it was given back.
     async fn handle(&self, batch: Batch) -> Result<bool, QueueError> {
+        crash::point("received");
         let mut hold = Hold::new(self.hold);
         let answers = loop {
             match self.processor.process(batch.deliveries()).await {

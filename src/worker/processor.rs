@@ -14,6 +14,7 @@ use super::answer::Answer;
 use super::reading;
 use crate::clock::now_ms;
 use crate::config::{Config, Overwrite, UnknownBooking};
+use crate::crash;
 use crate::delay::Delays;
 use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
 use crate::matching::{Item, Outcome, Plan, Policy, Reason, Resolver, Verdict};
@@ -115,6 +116,7 @@ impl Processor {
         deliveries: &[Delivery],
     ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
         let mut slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
+        crash::point("decoded");
         let mut stack = parts(&slots);
         while let Some(part) = stack.pop() {
             match self.decide(&slots, &part).await {
@@ -198,6 +200,7 @@ impl Processor {
         let tx = self.database.begin().await?;
         let batch =
             store::load(&tx, &self.schema, &self.resolver, &events, &others, self.redecide_limit).await?;
+        crash::point("loaded");
         let policy = Policy { overwrite: self.overwrite, now_ms: now_ms() };
         let mut plan = Plan::new(batch.loaded, &self.resolver, policy);
         let mut targets = batch.targets.iter();
@@ -215,7 +218,9 @@ impl Processor {
         });
         let answers = answers.collect();
         store::commit(&tx, &self.schema, &plan.finish()).await?;
+        crash::point("before_commit");
         tx.commit().await?;
+        crash::point("after_commit");
         if batch.more_waiting {
             self.more_waiting.store(true, Ordering::SeqCst);
         }

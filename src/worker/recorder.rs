@@ -15,6 +15,7 @@ use super::processor::Processor;
 use super::reading;
 use super::tally::Tally;
 use crate::clock::now_ms;
+use crate::crash;
 use crate::event::{Decoded, Hints, TYPE_HEADER};
 use crate::matching::Reason;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
@@ -49,6 +50,7 @@ impl Recorder {
     }
 
     async fn handle(&self, batch: Batch) -> Result<bool, QueueError> {
+        crash::point("recorder_received");
         let now_ms = now_ms();
         let letters: Vec<NewDeadLetter> =
             batch.deliveries().iter().map(|delivery| letter(delivery, now_ms)).collect();
@@ -61,7 +63,9 @@ impl Recorder {
             }
         };
         let disposition = if recorded.is_some() { Disposition::Ack } else { Disposition::Release };
+        crash::point("recorder_before_ack");
         batch.settle(vec![disposition; letters.len()]).await?;
+        crash::point("recorder_after_ack");
         self.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
         Ok(recorded.is_some())
     }

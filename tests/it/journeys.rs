@@ -3,7 +3,6 @@
 
 mod scenarios;
 mod way;
-mod stream;
 mod load;
 mod outages;
 mod stopping;

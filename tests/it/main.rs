@@ -25,4 +25,5 @@ mod migrations;
 mod program;
 mod publishing;
 mod queue;
+mod reliability;
 mod tidy;

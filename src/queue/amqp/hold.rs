@@ -13,6 +13,7 @@ use super::Amqp;
 use super::acks::Acks;
 use super::link::{Link, NO_ANSWER};
 use super::publisher::{Publishing, Target};
+use crate::crash;
 use crate::delay::Delays;
 use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies};
 
@@ -196,6 +197,9 @@ impl AmqpHold {
         let (first, rest): (Vec<usize>, Vec<usize>) =
             indices.iter().copied().partition(|index| self.held[*index].0 <= together);
         let mut lost = 0;
+        if !indices.is_empty() {
+            crash::point("before_ack");
+        }
         if let Some(last) = first.last() {
             let ack = self.held[*last].1.ack(BasicAckOptions { multiple: first.len() > 1 });
             let sent = self.lane.send(&tags[..first.len()], ack, limit).await;
@@ -205,6 +209,9 @@ impl AmqpHold {
             let (tag, acker) = &self.held[index];
             let sent = self.lane.send(&[*tag], acker.ack(BasicAckOptions::default()), limit).await;
             *(if sent { &mut *acknowledged } else { &mut lost }) += 1;
+        }
+        if !indices.is_empty() {
+            crash::point("after_ack");
         }
         lost
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::link::{Keeper, Link, NO_ANSWER};
 use super::problem::{Problem, code};
 use super::{Amqp, Settings, wire};
+use crate::crash;
 use crate::queue::{Message, PublishError};
 
 /// Messages that are published before their confirms are awaited.
@@ -143,6 +144,7 @@ async fn publish_and_confirm(
         let properties = wire::properties(message);
         confirms.push(channel.basic_publish(exchange, key, mandatory, &message.body, properties).await?);
     }
+    crash::point("before_confirm");
     let mut results = Vec::with_capacity(group.len());
     let mut unroutable = Vec::new();
     for confirm in confirms {
@@ -161,6 +163,7 @@ async fn publish_and_confirm(
             });
         }
     }
+    crash::point("after_confirm");
     for ((target, _), result) in group.iter().zip(&mut results) {
         if unroutable.contains(target) {
             *result = Err(PublishError::Refused(format!(

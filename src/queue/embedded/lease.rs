@@ -7,6 +7,7 @@ use sea_orm::DbErr;
 use tokio::task::JoinHandle;
 
 use super::{Embedded, rows};
+use crate::crash;
 use crate::queue::copies::{self, now_ms};
 use crate::queue::{Delivery, Disposition, QueueError, Settled};
 
@@ -86,7 +87,9 @@ impl EmbeddedHold {
         }
         rows::delete(db, &done).await?;
         rows::release(db, &self.lease, &back, false).await?;
+        crash::point("before_ack");
         turn.commit().await?;
+        crash::point("after_ack");
         (settled.acked, settled.released) = (done.len(), back.len());
         Ok(settled)
     }

@@ -19,6 +19,7 @@ use self::file::{File, Turn};
 use super::copies::now_ms;
 use super::{BatchLimits, Depth, Message, PublishError, QueueError, Source};
 use crate::config::QueueConfig;
+use crate::crash;
 
 pub(super) use self::consumer::EmbeddedConsumer;
 pub(super) use self::lease::EmbeddedHold;
@@ -57,7 +58,10 @@ impl Embedded {
             for message in messages {
                 rows::insert(&turn.transaction, message, now_ms()).await?;
             }
-            turn.commit().await
+            crash::point("before_confirm");
+            turn.commit().await?;
+            crash::point("after_confirm");
+            Ok::<_, DbErr>(())
         };
         written.await.map_err(|error| PublishError::Unavailable(self.0.file.problem(&error).to_string()))?;
         self.ring();

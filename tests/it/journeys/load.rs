@@ -1,8 +1,7 @@
 //! Many events and many workers, one of which is killed half-way: every event has exactly one
 //! final outcome, and every change of a mapping exactly one audit row.
 
-use super::stream::{Mix, Stream};
-use crate::support::{Backend, GatewayShape, Process, Stack};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream};
 
 const WORKERS: usize = 4;
 
@@ -20,6 +19,7 @@ async fn one_worker_is_killed(backend: Backend, shape: GatewayShape, count: u32)
     let stack = Stack::new(backend, shape).await;
     let stream = Stream::new(count, Mix::All);
     stream.open(&stack.world).await;
+    let mut ledger = Ledger::open("one of four workers killed under load", &stack).await;
     let mut workers = Vec::new();
     for _ in 0..WORKERS {
         workers.push(stack.worker().await);
@@ -29,9 +29,10 @@ async fn one_worker_is_killed(backend: Backend, shape: GatewayShape, count: u32)
         workers[0].kill().await;
         workers[0] = stack.worker().await;
     };
-    tokio::join!(stack.publish(&stream.events), disturbance);
+    tokio::join!(ledger.publish(&stack, &stream.events), disturbance);
     stack.until_decided(stream.len()).await;
     stop_when_idle(&stack, &mut workers).await;
+    ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 

@@ -1,16 +1,9 @@
 //! The broker and the database go away in the middle of a run: the worker goes on by itself, and
 //! an outage, however long, loses nothing and dead-letters nothing.
 
-use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
-
-use super::stream::{Mix, Stream};
 use crate::support::broker::Broker;
 use crate::support::mariadb::MariaDb;
-use crate::support::traces::connect;
-use crate::support::{Backend, GatewayShape, Stack, TestDatabase, World, amqp_url, eventually};
-
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream, TestDatabase, World, amqp_url};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_broker_costs_nothing() {
@@ -21,6 +14,7 @@ async fn a_restarted_broker_costs_nothing() {
     let stack = Stack::on(world, Some(broker.url())).await;
     let stream = Stream::new(500, Mix::Decidable);
     stream.open(&stack.world).await;
+    let mut ledger = Ledger::open("broker restarted", &stack).await;
     let mut worker = stack.worker().await;
     let (first, second) = stream.events.split_at(stream.events.len() / 2);
     let disturbance = async {
@@ -28,12 +22,13 @@ async fn a_restarted_broker_costs_nothing() {
         broker.stop().await;
         broker.run().await;
     };
-    tokio::join!(stack.publish(first), disturbance);
-    stack.publish(second).await;
+    tokio::join!(ledger.publish(&stack, first), disturbance);
+    ledger.publish(&stack, second).await;
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     assert!(worker.said("connected to the broker").len() > 1, "it was really gone: {}", worker.stderr());
+    ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 
@@ -52,6 +47,7 @@ async fn a_restarted_database_costs_nothing() {
     let stack = on_a_private_server(&server).await;
     let stream = Stream::new(1_000, Mix::Decidable);
     stream.open(&stack.world).await;
+    let mut ledger = Ledger::open("database restarted, and killed", &stack).await;
     let mut worker = stack.worker().await;
     let disturbance = async {
         stack.until_decided(200).await;
@@ -61,12 +57,13 @@ async fn a_restarted_database_costs_nothing() {
         server.kill().await;
         server.run().await;
     };
-    tokio::join!(stack.publish(&stream.events), disturbance);
+    tokio::join!(ledger.publish(&stack, &stream.events), disturbance);
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     let held = worker.said("the database cannot be used: holding on, nothing is counted");
     assert!(!held.is_empty(), "it was really gone: {}", worker.stderr());
+    ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 
@@ -77,14 +74,15 @@ async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing
     stack.set("worker.hold", "1s");
     let stream = Stream::new(600, Mix::Decidable);
     stream.open(&stack.world).await;
+    let mut ledger = Ledger::open("database away for longer than `worker.hold`", &stack).await;
     let mut worker = stack.start(&["serve", "worker", "--until-empty", "--output", "json"]);
     worker.says("the worker is running").await;
     let publishing = async {
         stack.until_decided(100).await;
         server.stop().await;
     };
-    tokio::join!(stack.publish(&stream.events), publishing);
-    until_nobody_consumes(&stack).await;
+    tokio::join!(ledger.publish(&stack, &stream.events), publishing);
+    stack.until_nobody_consumes("bookings").await;
     assert!(stack.queue.depth().await.unwrap().ready > 0, "it was in the middle");
     assert!(worker.is_running(), "{}", worker.stderr());
     server.run().await;
@@ -92,19 +90,6 @@ async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing
     assert!(!worker.said("the database can be used again").is_empty(), "{}", worker.stderr());
     let counts = &worker.report()["counts"];
     assert!(counts["retry"].is_null() && counts["dead_letter"].is_null(), "{counts}");
+    ledger.close(&stack).await;
     stream.assert_done(&stack).await;
-}
-
-/// Waits until the worker has given everything back and takes nothing any more.
-async fn until_nobody_consumes(stack: &Stack) {
-    let connection = connect(stack.config.url.expose()).await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    let name = format!("{}.bookings", stack.config.prefix);
-    eventually("the worker takes nothing any more", PATIENCE, async || {
-        let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare(name.as_str().into(), look, FieldTable::default()).await;
-        (queue.unwrap().consumer_count() == 0).then_some(())
-    })
-    .await;
-    connection.close(200, "bye".into()).await.unwrap();
 }

@@ -3,10 +3,13 @@
 pub(crate) mod broker;
 mod database;
 mod gateway;
+mod ledger;
 pub(crate) mod mariadb;
 mod process;
 pub(crate) mod proxy;
+mod report;
 mod stack;
+mod stream;
 pub(crate) mod traces;
 mod world;
 
@@ -16,8 +19,10 @@ use tokio::time::Instant;
 
 pub(crate) use database::{Backend, TestDatabase, backends, config};
 pub(crate) use gateway::{GatewayShape, shapes};
+pub(crate) use ledger::Ledger;
 pub(crate) use process::Process;
 pub(crate) use stack::Stack;
+pub(crate) use stream::{Mix, Stream};
 pub(crate) use world::{World, decide, event, host};
 
 /// Where the shared RabbitMQ is.
@@ -37,6 +42,11 @@ pub(crate) fn or_skip(program: &str, found: Option<std::path::PathBuf>) -> Optio
     let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PRIVATE").is_some();
     assert!(found.is_some() || known, "{program} is not installed; scripts/test installs it");
     found
+}
+
+/// Whether everything is wanted, however long it takes (`scripts/test --full`, `scripts/reliability`).
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("HOSTMATCH_TEST_FULL").is_some()
 }
 
 /// A name that no other test has.

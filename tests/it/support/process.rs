@@ -36,7 +36,12 @@ impl Process {
 
     /// Waits until it has ended by itself.
     pub(crate) async fn end(&mut self) -> ExitStatus {
-        eventually("the process ends", SOON, async || self.child.try_wait().unwrap()).await
+        self.ends_within(SOON).await
+    }
+
+    /// The same, with more (or less) patience.
+    pub(crate) async fn ends_within(&mut self, patience: Duration) -> ExitStatus {
+        eventually("the process ends", patience, async || self.child.try_wait().unwrap()).await
     }
 
     /// Asks it to stop and gives its exit code.

@@ -9,10 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use hostmatch::config::{QueueConfig, Secret, Topology};
 use hostmatch::queue::{Message, Queue, header};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use sea_orm::ConnectionTrait as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::traces::Traces;
+use super::traces::{Traces, connect};
 use super::{Backend, GatewayShape, Process, World, amqp_url, eventually, unique};
 use crate::program::command;
 
@@ -32,7 +35,8 @@ pub(crate) struct Stack {
     environment: Vec<(String, String)>,
     started: Cell<u32>,
     home: TempDir,
-    _traces: Option<Traces>,
+    /// Of the broker; none when the queue is a file.
+    traces: Option<Traces>,
 }
 
 impl Stack {
@@ -64,7 +68,7 @@ impl Stack {
         let queue = Queue::open(&config).await.unwrap();
         let delays = DELAYS.map(|delay| format!("{}ms", delay.as_millis())).join(",");
         let mut stack = Self {
-            _traces: is_rabbitmq.then(|| Traces::Broker(config.clone())),
+            traces: is_rabbitmq.then(|| Traces::Broker(config.clone())),
             queue,
             environment: Vec::new(),
             started: Cell::new(0),
@@ -108,8 +112,62 @@ impl Stack {
 
     /// Starts the program.
     pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        self.launch(self.command(arguments))
+    }
+
+    /// Starts what [`Stack::command`] made.
+    pub(crate) fn launch(&self, command: Command) -> Process {
         let number = self.started.replace(self.started.get() + 1);
-        Process::start(self.command(arguments), self.home(), &format!("{number}"))
+        Process::start(command, self.home(), &format!("{number}"))
+    }
+
+    /// Runs a worker until there is nothing left to do, and gives its report.
+    pub(crate) async fn drain(&self) -> Value {
+        let mut worker = self.start(&["serve", "worker", "--until-empty", "--output", "json"]);
+        let end = worker.ends_within(PATIENCE).await;
+        assert_eq!(end.code(), Some(0), "{}", worker.stderr());
+        worker.report()
+    }
+
+    /// What it runs on, in words.
+    pub(crate) fn backends(&self) -> &'static str {
+        match (self.world.test.backend, self.traces.is_some()) {
+            (Backend::Sqlite, false) => "SQLite, embedded queue",
+            (Backend::Sqlite, true) => "SQLite, RabbitMQ",
+            (Backend::MariaDb, false) => "MariaDB, embedded queue",
+            (Backend::MariaDb, true) => "MariaDB, RabbitMQ",
+            (Backend::Postgres, false) => "PostgreSQL, embedded queue",
+            (Backend::Postgres, true) => "PostgreSQL, RabbitMQ",
+        }
+    }
+
+    /// Waits until everything that a dead process had in hand is back in its queue. The embedded
+    /// queue's leases, which last a minute, are ended for it.
+    pub(crate) async fn until_given_back(&self) {
+        if self.traces.is_none() {
+            let file = sea_orm::Database::connect(self.config.url.expose()).await.unwrap();
+            file.execute_unprepared("UPDATE messages SET leased_until_ms = 1 WHERE lease IS NOT NULL")
+                .await
+                .unwrap();
+            return file.close().await.unwrap();
+        }
+        for queue in ["bookings", "dead"] {
+            self.until_nobody_consumes(queue).await;
+        }
+    }
+
+    /// Waits until this queue on RabbitMQ has no consumer: what they had in hand is back in it.
+    pub(crate) async fn until_nobody_consumes(&self, queue: &str) {
+        let connection = connect(self.config.url.expose()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let name = format!("{}.{queue}", self.config.prefix);
+        eventually("nobody consumes any more", PATIENCE, async || {
+            let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let queue = channel.queue_declare(name.as_str().into(), look, FieldTable::default()).await;
+            (queue.unwrap().consumer_count() == 0).then_some(())
+        })
+        .await;
+        connection.close(200, "bye".into()).await.unwrap();
     }
 
     /// Starts `serve worker` and waits until it runs.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::support::{Stack, World};
+use super::{Stack, World};
 
 const COMPANIES: u32 = 3;
 /// Events about one appointment, on average.
@@ -16,16 +16,18 @@ const STEP: usize = 7919;
 
 /// What may be in a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mix {
+pub(crate) enum Mix {
     /// Everything.
     All,
     /// Nothing that ends as a dead letter.
     Decidable,
+    /// Nothing else: what cannot be read, and what names a company that is not the appointment's.
+    Dead,
 }
 
-pub(super) struct Stream {
+pub(crate) struct Stream {
     /// In the order in which they are published; some of them stand there twice.
-    pub(super) events: Vec<Value>,
+    pub(crate) events: Vec<Value>,
     /// The outcome of each event id; `None` where it depends on the order of arrival.
     outcomes: BTreeMap<String, Option<&'static str>>,
     /// Staff and host of each appointment in the end.
@@ -37,7 +39,7 @@ pub(super) struct Stream {
 
 impl Stream {
     /// `count` events. Newer ones come before older ones as often as not.
-    pub(super) fn new(count: u32, mix: Mix) -> Self {
+    pub(crate) fn new(count: u32, mix: Mix) -> Self {
         let appointments = (count / EACH).max(1);
         let mut stream = Self {
             events: Vec::new(),
@@ -73,7 +75,7 @@ impl Stream {
                 "updatedAt": format!("2026-03-{:02}T{:02}:{:02}:{seconds:02}Z", n / 86400 + 1, n / 3600 % 24, n / 60 % 60),
             }
         });
-        let twist = n % 97;
+        let twist = if mix == Mix::Dead { 8 + n % 2 } else { n % 97 };
         let outcome = match twist {
             1..=3 => {
                 event["event"] = json!("appointment.cancelled");
@@ -87,15 +89,15 @@ impl Stream {
                 event = json!({ "triggerEvent": "MEETING_STARTED", "event_id": id, "bookingId": n });
                 Some("ignored")
             }
-            7..=8 if mix == Mix::All => {
+            7..=8 if mix != Mix::Decidable => {
                 event["company_id"] = json!(company % COMPANIES + 1);
                 Some("dead_letter")
             }
-            9 if mix == Mix::All => {
+            9 if mix != Mix::Decidable => {
                 event["calcom_booking"] = json!("not a booking");
                 Some("dead_letter")
             }
-            10 if mix == Mix::All => {
+            10 if mix != Mix::Decidable => {
                 event["calcom_booking"]["uid"] = json!(format!("nowhere-{n}"));
                 Some("dead_letter")
             }
@@ -114,13 +116,45 @@ impl Stream {
         event
     }
 
+    /// Adds an event of its own, about an appointment of its own that no other touches, which must
+    /// become a dead letter; `appointment` may be one whose row the database refuses.
+    pub(crate) fn add_dead(&mut self, appointment: u32, position: usize) {
+        let company = appointment % COMPANIES + 1;
+        let id = format!("d{appointment}");
+        let booking = json!({
+            "uid": format!("L{appointment}"), "hosts": [host(company, 1).0], "updatedAt": "2026-03-01T00:00:00Z",
+        });
+        let event = json!({ "event": "appointment.created", "event_id": id, "calcom_booking": booking });
+        self.events.insert(position, event);
+        self.appointments.insert(appointment, "-/-".to_owned());
+        self.outcomes.insert(id, Some("dead_letter"));
+        self.dead += 1;
+    }
+
+    /// The newest event first, and the oldest last.
+    pub(crate) fn reverse(&mut self) {
+        let number = |event: &Value| event["event_id"].as_str().unwrap()[1..].parse::<u32>().unwrap();
+        self.events.sort_by_key(|event| std::cmp::Reverse(number(event)));
+    }
+
+    /// Each of them so many times, one after all the others.
+    pub(crate) fn repeat(&mut self, times: usize) {
+        self.events = (0..times).flat_map(|_| self.events.clone()).collect();
+    }
+
     /// How many different events there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.outcomes.len()
     }
 
     /// Makes the salons and the appointments.
-    pub(super) async fn open(&self, world: &World) {
+    pub(crate) async fn open(&self, world: &World) {
+        self.open_salons(world).await;
+        self.open_appointments(world).await;
+    }
+
+    /// Companies and staff only: events about an appointment are tried again later.
+    pub(crate) async fn open_salons(&self, world: &World) {
         for company in 1..=COMPANIES {
             world.company(company).await;
             for n in 1..=5 {
@@ -130,6 +164,10 @@ impl Stream {
                 world.staff(company * 10 + n, company, &format!("Twin Nr{n}"), &email(company, 6)).await;
             }
         }
+    }
+
+    /// The rest.
+    pub(crate) async fn open_appointments(&self, world: &World) {
         let ids: Vec<u32> = self.appointments.keys().copied().collect();
         for ids in ids.chunks(1000) {
             let mut insert =
@@ -143,7 +181,7 @@ impl Stream {
     }
 
     /// Everything has happened exactly once: call it when no worker runs any more.
-    pub(super) async fn assert_done(&self, stack: &Stack) {
+    pub(crate) async fn assert_done(&self, stack: &Stack) {
         let world = &stack.world;
         assert!(stack.is_empty().await, "something is left in a queue: {:?}", stack.queue.depth().await);
         let rows = world.rows("booking_events", &["event_id", "outcome"]).await;

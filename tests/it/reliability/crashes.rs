@@ -1,0 +1,195 @@
+//! A process that is killed by SIGKILL at a named point (`src/crash.rs`): what it had in hand is
+//! done by the next one, once.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use serde_json::Value;
+
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, is_full};
+
+/// What the events are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    /// Each can be decided at once.
+    Normal,
+    /// Their appointments are not there yet: they are tried again later.
+    Retries,
+    /// Each ends as a dead letter.
+    Dead,
+}
+
+use Backend::{MariaDb, Postgres, Sqlite};
+use Traffic::{Dead, Normal, Retries};
+
+const EVENTS: u32 = 40;
+
+/// The points of a worker's pipelines, in the order of passing.
+const PIPELINE: [&str; 9] = [
+    "received",
+    "decoded",
+    "loaded",
+    "before_commit",
+    "after_commit",
+    "before_confirm",
+    "after_confirm",
+    "before_ack",
+    "after_ack",
+];
+
+/// The points of the recorder, which sees dead letters only.
+const RECORDER: [&str; 5] = [
+    "recorder_received",
+    "recorder_before_commit",
+    "recorder_after_commit",
+    "recorder_before_ack",
+    "recorder_after_ack",
+];
+
+/// What runs with every test run; the whole matrix is for [`is_full`].
+const REPRESENTATIVE: [(Backend, Traffic, &str); 11] = [
+    (MariaDb, Normal, "received"),
+    (MariaDb, Normal, "after_commit"),
+    (MariaDb, Retries, "before_confirm"),
+    (MariaDb, Retries, "after_confirm"),
+    (MariaDb, Dead, "after_confirm"),
+    (MariaDb, Dead, "recorder_after_commit"),
+    (Postgres, Normal, "before_commit"),
+    (Postgres, Dead, "recorder_before_ack"),
+    (Sqlite, Normal, "after_commit"),
+    (Sqlite, Retries, "before_ack"),
+    (Sqlite, Dead, "recorder_after_commit"),
+];
+
+/// Whether a worker comes by this point with these events. No copy is published of what is decided
+/// at once; and the embedded queue makes a copy and ends its original in one transaction, which is
+/// the acknowledgement.
+fn is_passed(backend: Backend, traffic: Traffic, point: &str) -> bool {
+    let publishes = traffic != Normal && backend != Sqlite;
+    let records = traffic == Dead;
+    (publishes || !point.ends_with("_confirm")) && (records || !point.starts_with("recorder_"))
+}
+
+async fn matrix(backend: Backend) {
+    let mut done = 0;
+    for traffic in [Normal, Retries, Dead] {
+        for point in PIPELINE.into_iter().chain(RECORDER) {
+            let wanted = is_full() || REPRESENTATIVE.contains(&(backend, traffic, point));
+            if wanted && is_passed(backend, traffic, point) {
+                worker_dies(backend, traffic, point).await;
+                done += 1;
+            }
+        }
+    }
+    let representative = REPRESENTATIVE.iter().filter(|(of, ..)| *of == backend).count();
+    assert!(done == if is_full() { if backend == Sqlite { 26 } else { 30 } } else { representative });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_at_any_point_costs_nothing_on_mariadb() {
+    matrix(MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_at_any_point_costs_nothing_on_postgresql() {
+    matrix(Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_at_any_point_costs_nothing_on_sqlite_with_the_embedded_queue() {
+    matrix(Sqlite).await;
+}
+
+/// Kills a worker at this point, lets another one do the rest, and counts.
+async fn worker_dies(backend: Backend, traffic: Traffic, point: &str) {
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    // More batches than pipelines, so that some are settled and some in hand when it dies.
+    stack.set("worker.batch_size", "10");
+    let stream = Stream::new(EVENTS, if traffic == Dead { Mix::Dead } else { Mix::Decidable });
+    stream.open_salons(&stack.world).await;
+    if traffic != Retries {
+        stream.open_appointments(&stack.world).await;
+    }
+    let kind = match traffic {
+        Normal => "decided at once",
+        Retries => "retried",
+        Dead => "dead letters",
+    };
+    let mut ledger = Ledger::open(&format!("worker killed at `{point}`, {kind}"), &stack).await;
+    ledger.publish(&stack, &stream.events).await;
+
+    // The recorder may have everything in its first batch.
+    let passage = if RECORDER.contains(&point) { 1 } else { 2 };
+    let mut worker = start_to_die(&stack, &["serve", "worker"], point, passage);
+    dies(&mut worker, point).await;
+    stack.until_given_back().await;
+
+    if traffic == Retries {
+        stream.open_appointments(&stack.world).await;
+    }
+    stack.drain().await;
+    ledger.close(&stack).await;
+    stream.assert_done(&stack).await;
+}
+
+fn start_to_die(stack: &Stack, arguments: &[&str], point: &str, passage: u32) -> Process {
+    let mut command = stack.command(arguments);
+    command.env("HOSTMATCH_CRASH_AT", format!("{point}:{passage}"));
+    stack.launch(command)
+}
+
+async fn dies(process: &mut Process, point: &str) {
+    let end = process.end().await;
+    assert_eq!(end.signal(), Some(9), "it was to die at {point}: {end} {}", process.stderr());
+    assert_eq!(process.said("crashing here, as asked to")[0]["point"], point);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_that_dies_has_lost_nothing_that_it_had_answered() {
+    for point in ["before_confirm", "after_confirm"] {
+        edge_dies(MariaDb, point).await;
+        if is_full() {
+            edge_dies(Sqlite, point).await;
+        }
+    }
+}
+
+/// Kills an edge while it is posted to; who got no answer sends again.
+async fn edge_dies(backend: Backend, point: &str) {
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    stack.set("edge.allow_unsigned", "true");
+    let stream = Stream::new(EVENTS, Mix::All);
+    stream.open(&stack.world).await;
+    let mut ledger = Ledger::open(&format!("edge killed at `{point}`, senders repeat"), &stack).await;
+    // What carries nothing to act on is not queued.
+    let events: Vec<Value> =
+        stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
+
+    let mut edge = start_to_die(&stack, &["serve", "edge", "--listen", "127.0.0.1:0"], point, 20);
+    let line = edge.says("the edge is listening").await;
+    let refused = post(&mut ledger, line["address"].as_str().unwrap(), &events).await;
+    dies(&mut edge, point).await;
+    assert_eq!(refused.len(), events.len() - 19, "it died on the twentieth");
+
+    let (mut edge, base) = stack.edge("edge").await;
+    let refused = post(&mut ledger, base.trim_start_matches("http://"), &refused).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    stack.drain().await;
+    ledger.close(&stack).await;
+}
+
+/// Posts these events one by one, and gives those that were not answered with success.
+async fn post(ledger: &mut Ledger, address: &str, events: &[Value]) -> Vec<Value> {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{address}/api/retell/webhook");
+    let mut refused = Vec::new();
+    for event in events {
+        let answer = client.post(&url).json(event).send().await;
+        let accepted = answer.is_ok_and(|answer| answer.status().is_success());
+        ledger.sent(event, accepted);
+        if !accepted {
+            refused.push(event.clone());
+        }
+    }
+    refused
+}

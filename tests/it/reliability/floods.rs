@@ -1,0 +1,254 @@
+//! Floods: nothing but poison, a grain of it, bodies of any size, repeats, the wrong order, and a
+//! person who works on the same host at the same time.
+
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
+use serde_json::{Value, json};
+
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, is_full};
+
+/// Appointments from here on are refused by the database itself, once [`refuse`] has been called.
+const REFUSED: u32 = 1_000_000;
+
+fn at_most(full: u32, usual: u32) -> u32 {
+    if is_full() { full } else { usual }
+}
+
+/// The backends of a scenario: all of them, or one.
+fn on(usual: Backend) -> Vec<Backend> {
+    if is_full() { vec![Backend::MariaDb, Backend::Postgres, Backend::Sqlite] } else { vec![usual] }
+}
+
+/// Two workers do everything that is in the queue.
+async fn two_workers(stack: &Stack) {
+    let mut workers: Vec<Process> = Vec::new();
+    for _ in 0..2 {
+        workers.push(stack.worker().await);
+    }
+    stack.until_idle().await;
+    for worker in &mut workers {
+        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    }
+    // What a worker had in hand while nothing was in the queue may have come back.
+    stack.drain().await;
+}
+
+/// Makes the database refuse every change of the appointments from [`REFUSED`] on.
+async fn refuse(world: &World) {
+    let begin = "CREATE TRIGGER refuse BEFORE UPDATE ON appointments FOR EACH ROW";
+    let refuse = match world.test.backend {
+        Backend::Sqlite => format!("{begin} WHEN NEW.id >= {REFUSED} BEGIN SELECT RAISE(ABORT, 'no'); END"),
+        Backend::MariaDb => {
+            format!(
+                "{begin} IF NEW.id >= {REFUSED} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF"
+            )
+        }
+        Backend::Postgres => format!(
+            "ALTER TABLE appointments ADD CONSTRAINT refuse CHECK (id < {REFUSED} OR calcom_host_id IS NULL)"
+        ),
+    };
+    world.run(&refuse).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_but_poison() {
+    for backend in on(Backend::Postgres) {
+        let stack = Stack::new(backend, GatewayShape::Roadmap).await;
+        let count = at_most(3_000, 300);
+        let mut stream = Stream::new(count, Mix::Dead);
+        for n in 0..count / 10 {
+            stream.add_dead(REFUSED + n, 3 * n as usize);
+        }
+        stream.open(&stack.world).await;
+        refuse(&stack.world).await;
+        let mut ledger = Ledger::open("nothing but poison", &stack).await;
+        ledger.publish(&stack, &stream.events).await;
+        two_workers(&stack).await;
+        stream.assert_done(&stack).await;
+        // Not even a text that is an event, or JSON, or text at all.
+        let garbage: Vec<Value> = (0..count / 3).map(|n| json!(format!("garbage \u{0} {n}"))).collect();
+        ledger.publish(&stack, &garbage).await;
+        two_workers(&stack).await;
+        let dead = stack.world.count("dead_letters").await;
+        assert_eq!(dead, i64::from(count + count / 10 + count / 3), "{:?}", stack.world.test);
+        ledger.close(&stack).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_poison_in_a_thousand() {
+    for backend in on(Backend::MariaDb) {
+        let stack = Stack::new(backend, GatewayShape::Living).await;
+        let count = at_most(10_000, 2_000);
+        let mut stream = Stream::new(count, Mix::Decidable);
+        for n in 0..count / 1_000 {
+            stream.add_dead(REFUSED + n, (n * 1_000 + 500) as usize);
+        }
+        stream.open(&stack.world).await;
+        refuse(&stack.world).await;
+        let mut ledger = Ledger::open("one poison in a thousand", &stack).await;
+        ledger.publish(&stack, &stream.events).await;
+        two_workers(&stack).await;
+        ledger.close(&stack).await;
+        stream.assert_done(&stack).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_any_size() {
+    const MEBIBYTE: usize = 1 << 20;
+    for backend in on(Backend::MariaDb) {
+        let stack = Stack::new(backend, GatewayShape::Roadmap).await;
+        let mut stream = Stream::new(60, Mix::All);
+        stream.open(&stack.world).await;
+        // More than a batch may hold, and more than the database takes in one piece.
+        for (n, event) in stream.events.iter_mut().enumerate() {
+            let size = match n {
+                10 | 40 => 9 * MEBIBYTE,
+                20 => 17 * MEBIBYTE,
+                _ if n % 5 == 0 => MEBIBYTE,
+                _ => 0,
+            };
+            // Of the booking, where there is one, is what is kept with the assignment.
+            let place = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
+            event[place]["padding"] = json!("x".repeat(size));
+        }
+        let mut ledger = Ledger::open("bodies of up to 17 MiB", &stack).await;
+        for event in &stream.events {
+            ledger.publish(&stack, std::slice::from_ref(event)).await;
+        }
+        two_workers(&stack).await;
+        ledger.close(&stack).await;
+        stream.assert_done(&stack).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_ten_times() {
+    for backend in on(Backend::MariaDb) {
+        let stack = Stack::new(backend, GatewayShape::Living).await;
+        let mut stream = Stream::new(at_most(2_000, 200), Mix::All);
+        stream.repeat(10);
+        stream.open(&stack.world).await;
+        let mut ledger = Ledger::open("every event ten times", &stack).await;
+        ledger.publish(&stack, &stream.events).await;
+        two_workers(&stack).await;
+        ledger.close(&stack).await;
+        stream.assert_done(&stack).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_event_first() {
+    for backend in on(Backend::Postgres) {
+        let stack = Stack::new(backend, GatewayShape::Roadmap).await;
+        let mut stream = Stream::new(at_most(5_000, 1_000), Mix::All);
+        stream.reverse();
+        stream.open(&stack.world).await;
+        let mut ledger = Ledger::open("fully reversed order", &stack).await;
+        ledger.publish(&stack, &stream.events).await;
+        two_workers(&stack).await;
+        ledger.close(&stack).await;
+        stream.assert_done(&stack).await;
+    }
+}
+
+/// The host, whom the workers match by e-mail with member of staff 1, and the person with 2.
+const HOST: u32 = 501;
+const BY_EMAIL: u32 = 1;
+const BY_HAND: u32 = 2;
+/// Whom the person gives single appointments to.
+const PICKED: u32 = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_and_a_person_on_the_same_host() {
+    for backend in on(Backend::MariaDb) {
+        let stack = Stack::new(backend, GatewayShape::Roadmap).await;
+        let world = &stack.world;
+        world.company(1).await;
+        world.staff(BY_EMAIL, 1, "Anna Blum", "anna@salon.example").await;
+        world.staff(BY_HAND, 1, "Boris Kamm", "").await;
+        world.staff(PICKED, 1, "Carla Diehl", "").await;
+        let count = at_most(2_000, 300);
+        for id in 1..=count {
+            world.appointment(id, 1, &format!("L{id}")).await;
+        }
+        let mut ledger = Ledger::open("two workers and a person on one host", &stack).await;
+        let mut workers = [stack.worker().await, stack.worker().await];
+        // Round by round, because workers and person are to meet whatever the machine's speed.
+        let rounds: Vec<Vec<Value>> =
+            (1..=3).map(|day| (1..=count).map(|id| event(id, day)).collect()).collect();
+        let picked: Vec<u32> = (1..=count).step_by(10).collect();
+        let person = async {
+            stack.until_decided(count as usize / 4).await;
+            maps_by_hand(world).await;
+            for id in &picked {
+                world.somebody_sets(*id, Some(PICKED)).await;
+            }
+        };
+        tokio::join!(stack.publish(&rounds[0]), person);
+        stack.publish(&rounds[1]).await;
+        stack.until_decided(2 * count as usize).await;
+        stack.publish(&rounds[2]).await;
+        rounds.iter().flatten().for_each(|event| ledger.sent(event, true));
+        picked.iter().for_each(|id| ledger.by_hand(*id));
+        stack.until_decided(3 * count as usize).await;
+        stack.until_idle().await;
+        for worker in &mut workers {
+            assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+        }
+        for (id, state) in world.appointments().await {
+            let staff = if picked.contains(&id) { PICKED } else { BY_HAND };
+            assert_eq!(state, format!("{staff}/{HOST}"), "appointment {id} {:?}", world.test);
+        }
+        ledger.close(&stack).await;
+    }
+}
+
+fn event(appointment: u32, day: u32) -> Value {
+    json!({
+        "event": "appointment.updated", "event_id": format!("{appointment}-{day}"),
+        "calcom_booking": {
+            "uid": format!("L{appointment}"), "updatedAt": format!("2026-03-{day:02}T00:00:00Z"),
+            "hosts": [{ "id": HOST, "name": "A.", "email": "anna@salon.example" }],
+        },
+    })
+}
+
+/// A person says in the gateway whom the host is, whatever the workers have found meanwhile.
+async fn maps_by_hand(world: &World) {
+    let patience = std::time::Duration::from_secs(60);
+    crate::support::eventually("the person's mapping is saved", patience, async || {
+        let tx = world.test.db.begin().await.unwrap();
+        match maps_in(&tx, world).await {
+            Ok(()) => tx.commit().await.ok(),
+            // A worker was in the way: once more.
+            Err(_) => tx.rollback().await.ok().and(None),
+        }
+    })
+    .await;
+}
+
+async fn maps_in(tx: &DatabaseTransaction, world: &World) -> Result<(), DbErr> {
+    let lock = if world.test.backend == Backend::Sqlite { "" } else { " FOR UPDATE" };
+    let active = format!("FROM calcom_host_mappings WHERE calcom_host_id = {HOST} AND is_active");
+    let statement = Statement::from_string(world.test.db.backend(), format!("SELECT id {active}{lock}"));
+    let audit = |staff: u32, of: &str, action: &str, is_active: bool| {
+        format!(
+            "INSERT INTO calcom_host_mapping_audits \
+             (mapping_id, company_id, calcom_host_id, staff_id, action, new_values, actor) \
+             SELECT id, 1, {HOST}, {staff}, '{action}', '{{\"is_active\": {is_active}}}', 'a person' {of}"
+        )
+    };
+    if tx.query_one_raw(statement).await?.is_some() {
+        tx.execute_unprepared(&audit(BY_EMAIL, &active, "deleted", false)).await?;
+        let off = format!("UPDATE calcom_host_mappings SET is_active = FALSE WHERE calcom_host_id = {HOST}");
+        tx.execute_unprepared(&off).await?;
+    }
+    let insert = format!(
+        "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, calcom_email, \
+         mapping_source) VALUES (1, {BY_HAND}, {HOST}, 'A.', '', 'manual')"
+    );
+    tx.execute_unprepared(&insert).await?;
+    tx.execute_unprepared(&audit(BY_HAND, &active, "created", true)).await?;
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! What was sent, and what became of it, counted from outside: in the database and in the queue.
+//!
+//! ```ignore
+//! let mut ledger = Ledger::open("broker restarted", &stack).await; // before anything is sent
+//! ledger.publish(&stack, &events).await;      // or `sent`, for what goes in by another way
+//! …                                           // the harm, and the recovery from it
+//! ledger.close(&stack).await;                 // when no worker runs any more
+//! ```
+//!
+//! `close` writes the scenario's row of the report, and fails when anything was lost or happened
+//! twice. That each event had the right outcome is another question: see [`super::Stream`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use hostmatch::queue::{BatchLimits, Disposition, Gathered, Source};
+use hostmatch::shutdown::Shutdown;
+use serde_json::Value;
+
+use super::report::{self, Row};
+use super::{Backend, Stack, World, eventually};
+
+/// Everything that was sent in one scenario.
+pub(crate) struct Ledger {
+    scenario: String,
+    began: Instant,
+    /// How often each event was sent, and how often that was confirmed, by [`identity`].
+    sent: BTreeMap<String, usize>,
+    accepted: BTreeMap<String, usize>,
+    /// Changes of an appointment's staff that a person made.
+    by_hand: BTreeMap<i64, i64>,
+}
+
+/// What is wrong, in words; nothing when all is well.
+#[derive(Debug, Default)]
+struct Findings {
+    lost: Vec<String>,
+    duplicated: Vec<String>,
+}
+
+impl Ledger {
+    /// Begins to count: from now on every change of an appointment's staff is noted by the database.
+    pub(crate) async fn open(scenario: &str, stack: &Stack) -> Self {
+        stack.world.test.run(&note_changes(stack.world.test.backend)).await;
+        Self {
+            scenario: scenario.to_owned(),
+            began: Instant::now(),
+            sent: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            by_hand: BTreeMap::new(),
+        }
+    }
+
+    /// Publishes these events until they are confirmed.
+    pub(crate) async fn publish(&mut self, stack: &Stack, events: &[Value]) {
+        stack.publish(events).await;
+        for event in events {
+            self.sent(event, true);
+        }
+    }
+
+    /// An event was sent; `accepted`: and whoever took it has said so.
+    pub(crate) fn sent(&mut self, event: &Value, accepted: bool) {
+        *self.sent.entry(identity(event)).or_default() += 1;
+        if accepted {
+            *self.accepted.entry(identity(event)).or_default() += 1;
+        }
+    }
+
+    /// A person has changed the staff of this appointment.
+    pub(crate) fn by_hand(&mut self, appointment: u32) {
+        *self.by_hand.entry(appointment.into()).or_default() += 1;
+    }
+
+    /// Counts, writes the row of the report, and fails when anything was lost or happened twice.
+    /// To be called when no worker runs any more.
+    pub(crate) async fn close(self, stack: &Stack) {
+        let duration = self.began.elapsed();
+        let mut findings = Findings::default();
+        self.events(stack, &mut findings).await;
+        self.changes(&stack.world, &mut findings).await;
+        audits(&stack.world, &mut findings).await;
+        report::write(&Row {
+            scenario: &self.scenario,
+            backends: stack.backends(),
+            attempted: self.sent.values().sum(),
+            accepted: self.accepted.values().sum(),
+            lost: findings.lost.len(),
+            duplicated: findings.duplicated.len(),
+            duration,
+        });
+        let well = findings.lost.is_empty() && findings.duplicated.is_empty();
+        assert!(well, "{} ({}): {findings:#?}", self.scenario, stack.backends());
+    }
+
+    /// Each accepted event is decided, dead or still queued: one of them.
+    async fn events(&self, stack: &Stack, findings: &mut Findings) {
+        let decided = stack.world.rows("booking_events WHERE outcome <> 'dead_letter'", &["event_id"]).await;
+        let decided: BTreeSet<String> = decided.into_iter().collect();
+        let dead = self.dead(&stack.world).await;
+        let queued = queued(stack).await;
+        for id in self.accepted.keys() {
+            if !decided.contains(id) && !dead.contains_key(id) && !queued.contains(id) {
+                findings.lost.push(format!("{id} is neither decided, nor dead, nor in a queue"));
+            }
+        }
+        for (id, letters) in &dead {
+            let sent = self.sent.get(id).copied().unwrap_or(0);
+            if *letters > sent {
+                findings
+                    .duplicated
+                    .push(format!("{id} was sent {sent} times and has {letters} dead letters"));
+            }
+            if decided.contains(id) {
+                findings.duplicated.push(format!("{id} is decided, and dead"));
+            }
+        }
+        let strange: Vec<&String> =
+            decided.iter().chain(dead.keys()).filter(|id| !self.sent.contains_key(*id)).collect();
+        assert!(strange.is_empty(), "nobody sent {strange:?}");
+    }
+
+    /// How many dead letters each event has.
+    async fn dead(&self, world: &World) -> BTreeMap<String, usize> {
+        let letters = hostmatch::store::dead_letters(&world.test.db, &Default::default(), 1_000_000).await;
+        let mut dead = BTreeMap::new();
+        for row in letters.unwrap() {
+            // An event without an id of its own has one made of it; it is known here by its text.
+            let own = row.letter.event_id.filter(|id| self.sent.contains_key(id));
+            *dead.entry(own.unwrap_or_else(|| identity_of(&row.letter.body))).or_default() += 1;
+        }
+        dead
+    }
+
+    /// An event changes the staff of its appointment once at most.
+    async fn changes(&self, world: &World, findings: &mut Findings) {
+        let count = async |table: &str| -> BTreeMap<i64, i64> {
+            let table = format!("{table} GROUP BY appointment_id");
+            let rows = world.rows(&table, &["appointment_id", "COUNT(*)"]).await;
+            let numbers = |row: &String| {
+                row.split_once('|').map(|(id, n)| (id.parse().unwrap(), n.parse().unwrap())).unwrap()
+            };
+            rows.iter().map(numbers).collect()
+        };
+        let events = count("booking_events WHERE appointment_id IS NOT NULL").await;
+        for (appointment, changes) in count("staff_changes").await {
+            let of = |counts: &BTreeMap<i64, i64>| counts.get(&appointment).copied().unwrap_or(0);
+            let most = of(&events) + of(&self.by_hand);
+            if changes > most {
+                let what = "changes of staff, and reason for";
+                findings.duplicated.push(format!("appointment {appointment}: {changes} {what} {most}"));
+            }
+        }
+    }
+}
+
+/// The event's own id, or else all of it.
+fn identity(event: &Value) -> String {
+    event["event_id"].as_str().map_or_else(|| event.to_string(), str::to_owned)
+}
+
+fn identity_of(body: &[u8]) -> String {
+    let event = serde_json::from_slice(body);
+    event.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |event| identity(&event))
+}
+
+/// What is in the queues. It is taken out of them.
+async fn queued(stack: &Stack) -> BTreeSet<String> {
+    let patience = Duration::from_secs(60);
+    let depth = || async { stack.queue.depth().await.unwrap() };
+    eventually("nothing waits any more", patience, async || (depth().await.waiting == 0).then_some(())).await;
+    let mut queued = BTreeSet::new();
+    for source in [Source::Bookings, Source::Dead] {
+        let mut consumer = stack.queue.consumer(source, BatchLimits { size: 100, bytes: 8 << 20 });
+        loop {
+            let now = depth().await;
+            if [now.ready, now.dead][usize::from(source == Source::Dead)] == 0 {
+                break;
+            }
+            let idle = Some(Duration::from_secs(2));
+            let Gathered::Batch(batch) = consumer.next_batch(&Shutdown::new(), idle).await.unwrap() else {
+                break;
+            };
+            queued.extend(batch.deliveries().iter().map(|delivery| identity_of(&delivery.message.body)));
+            let acks = vec![Disposition::Ack; batch.deliveries().len()];
+            batch.settle(acks).await.unwrap();
+        }
+        consumer.pause().await;
+    }
+    queued
+}
+
+/// The audit trail, played back, leads to the very mappings that are there; and each of its rows
+/// changes something.
+async fn audits(world: &World, findings: &mut Findings) {
+    let columns = ["id", "company_id", "calcom_host_id", "staff_id", "new_values"];
+    let mut trail: Vec<(i64, String, bool)> = Vec::new();
+    for row in world.rows("calcom_host_mapping_audits", &columns).await {
+        let parts: Vec<&str> = row.splitn(5, '|').collect();
+        let values: Value = serde_json::from_str(parts[4]).unwrap();
+        let active = values["is_active"].as_bool().unwrap();
+        trail.push((parts[0].parse().unwrap(), parts[1..4].join("|"), active));
+    }
+    trail.sort_unstable();
+    let mut played: BTreeMap<String, bool> = BTreeMap::new();
+    for (id, mapping, active) in trail {
+        if played.insert(mapping.clone(), active) == Some(active) {
+            findings.duplicated.push(format!("audit {id} of mapping {mapping} changes nothing"));
+        }
+    }
+    let columns = ["company_id", "calcom_host_id", "staff_id", "is_active"];
+    let mut active_of_host: BTreeMap<String, usize> = BTreeMap::new();
+    let mut there: BTreeMap<String, bool> = BTreeMap::new();
+    for row in world.rows("calcom_host_mappings", &columns).await {
+        let (mapping, active) = row.rsplit_once('|').unwrap();
+        let active = ["1", "true"].contains(&active);
+        let host = mapping.rsplit_once('|').unwrap().0;
+        *active_of_host.entry(host.to_owned()).or_default() += usize::from(active);
+        there.insert(mapping.to_owned(), active);
+    }
+    for (host, active) in active_of_host.iter().filter(|(_, active)| **active > 1) {
+        findings.duplicated.push(format!("host {host} has {active} active mappings"));
+    }
+    let differ = |mapping: &&String| played.get(*mapping) != there.get(*mapping);
+    let all: BTreeSet<&String> = played.keys().chain(there.keys()).collect();
+    for mapping in all.into_iter().filter(differ) {
+        let (tells, is) = (played.get(mapping), there.get(mapping));
+        findings.lost.push(format!("mapping {mapping}: active by its audits {tells:?}, and in truth {is:?}"));
+    }
+}
+
+/// Lets the database note each real change of an appointment's staff in a table.
+fn note_changes(backend: Backend) -> Vec<String> {
+    let note = "INSERT INTO staff_changes VALUES (NEW.id)";
+    let begin = "CREATE TRIGGER note_changes AFTER UPDATE ON appointments FOR EACH ROW";
+    let mut statements = vec!["CREATE TABLE staff_changes (appointment_id BIGINT NOT NULL)".to_owned()];
+    statements.extend(match backend {
+        Backend::Sqlite => vec![format!("{begin} WHEN NEW.staff_id IS NOT OLD.staff_id BEGIN {note}; END")],
+        Backend::MariaDb => {
+            vec![format!("{begin} IF NOT (NEW.staff_id <=> OLD.staff_id) THEN {note}; END IF")]
+        }
+        Backend::Postgres => vec![
+            format!(
+                "CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN {note}; RETURN NULL; END $$"
+            ),
+            format!(
+                "{begin} WHEN (NEW.staff_id IS DISTINCT FROM OLD.staff_id) EXECUTE FUNCTION note_change()"
+            ),
+        ],
+    });
+    statements
+}
