@@ -40,8 +40,6 @@ pub struct Processor {
     unknown_booking: UnknownBooking,
     redecide_limit: u32,
     schedule: Vec<Duration>,
-    /// For a whole transaction.
-    deadline: Duration,
     more_waiting: AtomicBool,
 }
 
@@ -74,7 +72,6 @@ impl Processor {
             unknown_booking: config.calcom.unknown_booking,
             redecide_limit: config.worker.redecide_limit,
             schedule: config.queue.retry_delays.clone(),
-            deadline: config.database.acquire_timeout + config.database.statement_timeout * 2,
             // Look once at the start: an earlier process may have died between two transactions.
             more_waiting: AtomicBool::new(true),
         }
@@ -90,15 +87,7 @@ impl Processor {
     /// # Errors
     /// What stands in the way.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.in_time(store::probe(&self.database, &self.schema)).await
-    }
-
-    /// The server's own limits end a statement; this ends one whose server is gone without a word.
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
-            let reason = format!("no answer within {} s", self.deadline.as_secs());
-            Err(StoreError::Unavailable { reason, source: None })
-        })
+        self.database.in_time(store::probe(&self.database, &self.schema)).await
     }
 
     /// The delays between attempts.
@@ -163,8 +152,9 @@ impl Processor {
         let mut round = 0;
         loop {
             round += 1;
-            let attempt =
-                AssertUnwindSafe(Box::pin(self.in_time(self.transact(slots, part)))).catch_unwind().await;
+            let attempt = AssertUnwindSafe(Box::pin(self.database.in_time(self.transact(slots, part))))
+                .catch_unwind()
+                .await;
             let error = match attempt {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(error)) => error,
@@ -240,7 +230,7 @@ impl Processor {
     /// [`StoreError`]; it is tried again the next time.
     pub async fn redecide_waiting(&self) -> Result<(), StoreError> {
         while self.more_waiting.swap(false, Ordering::SeqCst) {
-            let result = self.in_time(self.redecide_some()).await;
+            let result = self.database.in_time(self.redecide_some()).await;
             if !matches!(result, Ok(0)) {
                 self.more_waiting.store(true, Ordering::SeqCst);
             }

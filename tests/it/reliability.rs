@@ -9,6 +9,8 @@ mod confirms;
 #[cfg(feature = "crash-points")]
 mod crashes;
 mod floods;
+mod proxies;
+mod servers;
 
 /// The crash tests need `cargo test --features crash-points`, as `scripts/test` does it.
 #[cfg(not(feature = "crash-points"))]
