@@ -26,4 +26,5 @@ mod program;
 mod publishing;
 mod queue;
 mod reliability;
+mod security;
 mod tidy;

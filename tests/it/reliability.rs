@@ -5,6 +5,7 @@
 //! `HOSTMATCH_TEST_FULL=1`. `scripts/reliability` runs all and makes the table in
 //! `docs/reliability.md`.
 
+mod bounds;
 mod confirms;
 #[cfg(feature = "crash-points")]
 mod crashes;

@@ -42,8 +42,12 @@ impl<'a> Report<'a> {
 
     /// What is wrong, in words.
     pub(super) fn problem(&self) -> Option<String> {
-        let mut problems: Vec<String> =
-            self.gauges.iter().filter(|gauge| gauge.grew()).map(|gauge| format!("{} grew", gauge.name)).collect();
+        let mut problems: Vec<String> = self
+            .gauges
+            .iter()
+            .filter(|gauge| gauge.grew())
+            .map(|gauge| format!("{} grew", gauge.name))
+            .collect();
         if self.lost() > 0 {
             problems.push(format!("{} accepted events were not decided", self.lost()));
         }

@@ -50,8 +50,11 @@ pub(super) async fn open(database: &Database) -> Result<(), Failure> {
     let run = async |insert: &sea_orm::sea_query::InsertStatement| {
         connection.execute(insert).await.map(drop).map_err(StoreError::from)
     };
-    run(Query::insert().into_table("companies").columns(["id", "name"]).values_panic([1.into(), NAME.into()]))
-        .await?;
+    run(Query::insert()
+        .into_table("companies")
+        .columns(["id", "name"])
+        .values_panic([1.into(), NAME.into()]))
+    .await?;
     let mut staff = Query::insert();
     staff.into_table("staff").columns(["id", "company_id", "first_name", "last_name", "email"]);
     for n in 1..=STAFF {
@@ -76,10 +79,7 @@ pub(super) async fn decided(database: &Database, run: &str) -> Result<u64, Failu
     count(database, &select).await
 }
 
-async fn count(
-    database: &Database,
-    select: &sea_orm::sea_query::SelectStatement,
-) -> Result<u64, Failure> {
+async fn count(database: &Database, select: &sea_orm::sea_query::SelectStatement) -> Result<u64, Failure> {
     let statement: Statement = database.backend().build(select);
     let counted = async {
         let row = database.connection().query_one_raw(statement).await?;

@@ -31,13 +31,11 @@ async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_turns_against_its_clients() {
     let Some(mut broker) = Broker::prepare() else { return };
-    // Looked at every second, so that a consumer that keeps a message for 3 s is caught.
-    broker.configure("consumer_timeout = 3000\nchannel_tick_interval = 1000\n");
     broker.run().await;
     memory_alarm(&broker).await;
     right_revoked(&broker).await;
-    consumer_timeout(&broker).await;
     queue_deleted(&broker).await;
+    consumer_timeout(&broker).await;
 }
 
 async fn on_broker(broker: &Broker, what: &str, mix: Mix) -> (Stack, Stream, Ledger) {
@@ -83,6 +81,10 @@ async fn right_revoked(broker: &Broker) {
 
 /// A transaction takes longer than the broker lets a consumer keep a message: it closes the channel.
 async fn consumer_timeout(broker: &Broker) {
+    // Looked at every second, so that a consumer that keeps a message for 3 s is caught.
+    for (key, ms) in [("channel_tick_interval", 1_000), ("consumer_timeout", 3_000)] {
+        broker.control(&["eval", &format!("application:set_env(rabbit, {key}, {ms}).")]).await;
+    }
     let (stack, stream, mut ledger) = on_broker(broker, "consumer timeout", Mix::Decidable).await;
     let lock = stack.world.test.db.begin().await.unwrap();
     lock.execute_unprepared("SELECT id FROM appointments FOR UPDATE").await.unwrap();

@@ -25,6 +25,7 @@ pub(crate) struct MariaDb {
     user: String,
     port: u16,
     directory: TempDir,
+    options: Vec<String>,
     child: Option<Child>,
 }
 
@@ -32,6 +33,11 @@ impl MariaDb {
     /// Makes a server and waits until it takes connections. `None` where no MariaDB server is
     /// installed: the caller has nothing to test then.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// The same, with more options.
+    pub(crate) async fn start_with(options: Vec<String>) -> Option<Self> {
         let program = super::or_skip("mariadbd", find("mariadbd"))?;
         let installer = super::or_skip("mariadb-install-db", find("mariadb-install-db"))?;
         let directory = tempfile::tempdir().unwrap();
@@ -44,7 +50,7 @@ impl MariaDb {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { program, user, port: free_port(), directory, child: None };
+        let mut server = Self { program, user, port: free_port(), directory, options, child: None };
         server.run().await;
         Some(server)
     }
@@ -63,6 +69,7 @@ impl MariaDb {
             .arg(format!("--datadir={}", path("data")))
             .arg(format!("--socket={}", path("socket")))
             .arg(format!("--pid-file={}", path("pid")))
+            .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
