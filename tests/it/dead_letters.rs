@@ -4,6 +4,30 @@ use hostmatch::store::{DeadLetterFilter, NewDeadLetter, dead_letter, dead_letter
 
 use crate::support::{GatewayShape, TestDatabase, backends};
 
+#[tokio::test]
+async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again() {
+    for backend in backends() {
+        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+        let first = letter("a", Some("ev-1"), "appointment_not_found");
+        let again = NewDeadLetter {
+            reason: "tenant_mismatch".into(),
+            attempts: 1,
+            last_failed_ms: first.last_failed_ms + 1,
+            ..first.clone()
+        };
+        assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 1);
+        test.run(&["UPDATE dead_letters SET state = 'discarded'"]).await;
+        assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 0);
+        assert_eq!(test.texts("SELECT state FROM dead_letters").await, ["discarded"], "it is the same death");
+        assert_eq!(insert_dead_letters(&test.db, &[again]).await.unwrap(), 0);
+        // An older one that comes late changes nothing.
+        assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
+        let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
+        let shown = (all[0].state.as_str(), all[0].letter.reason.as_str(), all[0].letter.attempts);
+        assert_eq!((all.len(), shown), (1, ("open", "tenant_mismatch", 1)), "{test:?}");
+    }
+}
+
 fn letter(dead_id: &str, event_id: Option<&str>, reason: &str) -> NewDeadLetter {
     NewDeadLetter {
         dead_id: dead_id.into(),

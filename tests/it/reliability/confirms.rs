@@ -1,18 +1,21 @@
 //! A copy that the broker has not confirmed is no copy: its original stays.
 
 use lapin::options::QueueDeleteOptions;
+use serde_json::json;
 
 use crate::support::traces::connect;
-use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retries_wait_while_there_is_no_queue_for_them() {
-    let stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
-    let stream = Stream::new(200, Mix::Decidable);
-    stream.open_salons(&stack.world).await;
-    let mut ledger = Ledger::open("wait queues deleted, all events retried", &stack).await;
-    let mut worker = stack.worker().await;
-    // Declared by the worker, empty as yet, and gone: the broker gives back what is published there.
+/// A worker whose retries come back unroutable, because the wait queues are gone.
+async fn without_wait_queues(stack: &Stack, ledger: &mut Ledger) -> Process {
+    stack.queue.depth().await.unwrap();
+    let worker = stack.worker().await;
+    // Its publishing connection is made with the first dead letter, and declares what is missing then.
+    ledger.publish(stack, &[json!("not an event")]).await;
+    eventually("the dead letter is recorded", std::time::Duration::from_secs(60), async || {
+        (stack.world.count("dead_letters").await == 1).then_some(())
+    })
+    .await;
     let connection = connect(stack.config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     for delay in &stack.config.retry_delays {
@@ -21,13 +24,42 @@ async fn retries_wait_while_there_is_no_queue_for_them() {
         assert_eq!(deleted.unwrap(), 0, "{name} was empty");
     }
     connection.close(200, "bye".into()).await.unwrap();
+    worker
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_wait_until_there_is_a_queue_for_them() {
+    let stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
+    let stream = Stream::new(200, Mix::Decidable);
+    stream.open_salons(&stack.world).await;
+    let mut ledger = Ledger::open("wait queues deleted, all events retried", &stack).await;
+    let mut worker = without_wait_queues(&stack, &mut ledger).await;
     ledger.publish(&stack, &stream.events).await;
-    worker.says("an event is tried again later").await;
+    worker.says("retries and dead letters wait for the broker").await;
     stream.open_appointments(&stack.world).await;
+    stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     stack.drain().await;
     ledger.close(&stack).await;
-    stream.assert_done(&stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_while_its_retries_wait_has_acknowledged_none_of_them() {
+    let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    let stream = Stream::new(200, Mix::Decidable);
+    stream.open_salons(&stack.world).await;
+    let name = "wait queues deleted, worker killed while its retries wait";
+    let mut ledger = Ledger::open(name, &stack).await;
+    // It has no right to make the queues again: its retries wait as long as it lives.
+    stack.set("queue.topology", "verify");
+    let mut worker = without_wait_queues(&stack, &mut ledger).await;
+    ledger.publish(&stack, &stream.events).await;
+    worker.says("retries and dead letters wait for the broker").await;
+    worker.kill().await;
+    stack.until_given_back().await;
+    stream.open_appointments(&stack.world).await;
+    stack.set("queue.topology", "declare");
+    stack.drain().await;
+    ledger.close(&stack).await;
 }

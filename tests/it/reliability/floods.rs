@@ -175,8 +175,9 @@ async fn two_workers_and_a_person_on_the_same_host() {
         let mut ledger = Ledger::open("two workers and a person on one host", &stack).await;
         let mut workers = [stack.worker().await, stack.worker().await];
         // Round by round, because workers and person are to meet whatever the machine's speed.
-        let rounds: Vec<Vec<Value>> =
-            (1..=3).map(|day| (1..=count).map(|id| event(id, day)).collect()).collect();
+        let rounds: Vec<Vec<Value>> = (1..=3)
+            .map(|day| (1..=count).map(|id| event(id, day, HOST, "anna@salon.example")).collect())
+            .collect();
         let picked: Vec<u32> = (1..=count).step_by(10).collect();
         let person = async {
             stack.until_decided(count as usize / 4).await;
@@ -204,12 +205,46 @@ async fn two_workers_and_a_person_on_the_same_host() {
     }
 }
 
-fn event(appointment: u32, day: u32) -> Value {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_hosts_that_all_workers_meet_at_once() {
+    const EACH: u32 = 8;
+    for backend in on(Backend::Postgres) {
+        let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+        // Small batches in many hands: neighbours in the queue are decided at the same time.
+        stack.set("worker.batch_size", "4");
+        stack.set("worker.pipelines", "4");
+        let world = &stack.world;
+        world.company(1).await;
+        let hosts = at_most(500, 30);
+        for host in 1..=hosts {
+            world.staff(host, 1, "Anna Blum", &format!("anna{host}@salon.example")).await;
+        }
+        let appointments: Vec<u32> = (0..hosts * EACH).collect();
+        for id in &appointments {
+            world.appointment(id + 1, 1, &format!("L{}", id + 1)).await;
+        }
+        let met = |id: &u32| {
+            let host = id / EACH + 1;
+            event(id + 1, 1, host, &format!("anna{host}@salon.example"))
+        };
+        let events: Vec<Value> = appointments.iter().map(met).collect();
+        let mut ledger = Ledger::open("new hosts, met by eight pipelines at once", &stack).await;
+        ledger.publish(&stack, &events).await;
+        two_workers(&stack).await;
+        for (id, state) in world.appointments().await {
+            let host = (id - 1) / EACH + 1;
+            assert_eq!(state, format!("{host}/{host}"), "appointment {id} {:?}", world.test);
+        }
+        ledger.close(&stack).await;
+    }
+}
+
+fn event(appointment: u32, day: u32, host: u32, email: &str) -> Value {
     json!({
         "event": "appointment.updated", "event_id": format!("{appointment}-{day}"),
         "calcom_booking": {
             "uid": format!("L{appointment}"), "updatedAt": format!("2026-03-{day:02}T00:00:00Z"),
-            "hosts": [{ "id": HOST, "name": "A.", "email": "anna@salon.example" }],
+            "hosts": [{ "id": host, "name": "A.", "email": email }],
         },
     })
 }
