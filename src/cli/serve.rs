@@ -176,7 +176,7 @@ async fn connect(
     loop {
         let attempt = async {
             let database = Database::connect(&config.database).await?;
-            let schema = GatewaySchema::read(&database, &config.gateway).await?;
+            let schema = database.in_time(GatewaySchema::read(&database, &config.gateway)).await?;
             Ok((database, schema))
         };
         let error: crate::store::StoreError = tokio::select! {

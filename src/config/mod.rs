@@ -104,6 +104,8 @@ pub struct WorkerConfig {
     #[serde(with = "value::duration")]
     pub hold: Duration,
     #[serde(with = "value::duration")]
+    pub stalled_after: Duration,
+    #[serde(with = "value::duration")]
     pub shutdown_timeout: Duration,
     #[serde(deserialize_with = "value::number")]
     pub redecide_limit: u32,

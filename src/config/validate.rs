@@ -126,6 +126,7 @@ fn positive(config: &Config, found: &mut Found) {
         ("queue.confirm_timeout", config.queue.confirm_timeout),
         ("queue.connect_timeout", config.queue.connect_timeout),
         ("worker.hold", config.worker.hold),
+        ("worker.stalled_after", config.worker.stalled_after),
         ("worker.shutdown_timeout", config.worker.shutdown_timeout),
         ("retention.payloads", config.retention.payloads),
         ("retention.events", config.retention.events),

@@ -34,7 +34,8 @@ pub struct ConsumerHealth(Arc<Mutex<Option<CancellationToken>>>);
 
 impl ConsumerHealth {
     /// Whether the queue will hand deliveries to this consumer now. A lost connection shows here
-    /// at once, also while the consumer is busy with a batch.
+    /// at once, also while the consumer is busy with a batch; one that stalled shows until a
+    /// delivery has come over its successor, or there is none to come.
     pub fn is_consuming(&self) -> bool {
         let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ends.as_ref().is_some_and(|end| !end.is_cancelled())
@@ -53,6 +54,17 @@ impl Consumer {
 
     pub(super) fn embedded(consumer: EmbeddedConsumer) -> Self {
         Self(Kind::Embedded(Box::new(consumer)))
+    }
+
+    /// How long nothing may come before the broker is asked whether there is anything: a
+    /// subscription that is open and over which nothing comes, although messages are ready, is
+    /// made again on a new connection. (A local file is looked into all the time.)
+    #[must_use]
+    pub fn stalled_after(mut self, after: Duration) -> Self {
+        if let Kind::Amqp(consumer) = &mut self.0 {
+            consumer.stalled_after(after);
+        }
+        self
     }
 
     /// Waits for one delivery, then takes what is already here, up to the limits.

@@ -44,6 +44,8 @@ impl Purpose {
 pub struct Database {
     connection: DatabaseConnection,
     backend: DbBackend,
+    /// For a whole transaction.
+    deadline: Duration,
 }
 
 impl Database {
@@ -85,7 +87,23 @@ impl Database {
                 return Err(StoreError::Schema(expected.into()));
             }
         };
-        Ok(Self { connection, backend })
+        let deadline = config.acquire_timeout + config.statement_timeout * 2;
+        Ok(Self { connection, backend, deadline })
+    }
+
+    /// Waits for `work`, a transaction or a few statements, but not for ever. The server's own
+    /// limits end a statement; this ends one whose server is gone without a word.
+    ///
+    /// # Errors
+    /// The work's own, or [`StoreError::Unavailable`].
+    pub async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
+            let reason = format!("no answer within {} s", self.deadline.as_secs());
+            Err(StoreError::Unavailable { reason, source: None })
+        })
     }
 
     /// The engine.

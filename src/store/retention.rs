@@ -24,7 +24,7 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
             .and_where(Expr::col("payload").is_not_null())
             .order_by("decided_ms", Order::Asc)
             .limit(STEP);
-        let rows = database.connection().query_all(&select).await?;
+        let rows = database.in_time(async { Ok(database.connection().query_all(&select).await?) }).await?;
         let ids: Vec<i64> = rows
             .iter()
             .map(|row| row.try_get::<DbId>("", "appointment_id").map(|id| id.0))
@@ -39,7 +39,7 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
             .value("payload", Option::<String>::None)
             .and_where(Expr::col("appointment_id").is_in(ids))
             .and_where(Expr::col("decided_ms").lt(before_ms));
-        database.connection().execute(&update).await?;
+        database.in_time(async { Ok(database.connection().execute(&update).await?) }).await?;
     }
 }
 
@@ -57,7 +57,7 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
             .and_where(Expr::col("decided_ms").lt(before_ms))
             .order_by("decided_ms", Order::Asc)
             .limit(STEP);
-        let rows = database.connection().query_all(&select).await?;
+        let rows = database.in_time(async { Ok(database.connection().query_all(&select).await?) }).await?;
         let ids: Vec<String> =
             rows.iter().map(|row| row.try_get("", "event_id")).collect::<Result<_, _>>()?;
         if ids.is_empty() {
@@ -67,6 +67,6 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
         let mut delete = Query::delete();
         delete.from_table("booking_events").and_where(Expr::col("event_id").is_in(ids));
         delete.and_where(Expr::col("decided_ms").lt(before_ms));
-        database.connection().execute(&delete).await?;
+        database.in_time(async { Ok(database.connection().execute(&delete).await?) }).await?;
     }
 }

@@ -36,8 +36,9 @@ pub(super) async fn run(processor: Arc<Processor>, retention: RetentionConfig, s
 
 async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(), crate::store::StoreError> {
     let before = |age: Duration| now_ms() - i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    let payloads = purge_payloads(processor.database(), before(retention.payloads)).await?;
-    let events = purge_events(processor.database(), before(retention.events)).await?;
+    let database = processor.database();
+    let payloads = purge_payloads(database, before(retention.payloads)).await?;
+    let events = purge_events(database, before(retention.events)).await?;
     if payloads + events > 0 {
         tracing::info!(payloads, events, "purged what was kept for its time");
     }

@@ -37,8 +37,6 @@ pub struct Processor {
     unknown_booking: UnknownBooking,
     redecide_limit: u32,
     schedule: Vec<Duration>,
-    /// For a whole transaction.
-    deadline: Duration,
     more_waiting: AtomicBool,
 }
 
@@ -71,7 +69,6 @@ impl Processor {
             unknown_booking: config.calcom.unknown_booking,
             redecide_limit: config.worker.redecide_limit,
             schedule: config.queue.retry_delays.clone(),
-            deadline: config.database.acquire_timeout + config.database.statement_timeout * 2,
             // Look once at the start: an earlier process may have died between two transactions.
             more_waiting: AtomicBool::new(true),
         }
@@ -87,15 +84,7 @@ impl Processor {
     /// # Errors
     /// What stands in the way.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.in_time(store::probe(&self.database, &self.schema)).await
-    }
-
-    /// The server's own limits end a statement; this ends one whose server is gone without a word.
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
-            let reason = format!("no answer within {} s", self.deadline.as_secs());
-            Err(StoreError::Unavailable { reason, source: None })
-        })
+        self.database.in_time(store::probe(&self.database, &self.schema)).await
     }
 
     /// The delays between attempts.
@@ -166,7 +155,8 @@ impl Processor {
 
     /// Decides these slots in one transaction. None: a row that it is about is locked.
     async fn decide(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, Failure> {
-        let attempt = AssertUnwindSafe(Box::pin(self.in_time(self.transact(slots, part)))).catch_unwind();
+        let attempt =
+            AssertUnwindSafe(Box::pin(self.database.in_time(self.transact(slots, part)))).catch_unwind();
         let error = match attempt.await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
@@ -263,11 +253,11 @@ impl Processor {
 
     async fn redecide_some(&self) -> Result<usize, StoreError> {
         let look = store::waiting(self.database.connection(), &self.schema, self.redecide_limit);
-        let mut parts = Parts::new([self.in_time(look).await?]);
+        let mut parts = Parts::new([self.database.in_time(look).await?]);
         let mut decided = 0;
         while let Some(mut part) = parts.next().await {
             let work = async |tx: &DatabaseTransaction| self.redecide(tx, &part.items).await;
-            match self.in_time(self.database.transact(work)).await {
+            match self.database.in_time(self.database.transact(work)).await {
                 Ok((some, locked)) => {
                     parts.went_well();
                     decided += some;

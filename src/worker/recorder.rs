@@ -74,13 +74,15 @@ impl Recorder {
     /// the others nothing.
     async fn record(&self, letters: &[NewDeadLetter]) -> Result<usize, StoreError> {
         let database = self.processor.database();
-        match insert_dead_letters(database, letters).await {
+        let insert =
+            async |letters: &[NewDeadLetter]| database.in_time(insert_dead_letters(database, letters)).await;
+        match insert(letters).await {
             Err(error) if error.kind() == StoreErrorKind::Rejected => {}
             result => return result,
         }
         let mut new = 0;
         for letter in letters {
-            new += match insert_dead_letters(database, std::slice::from_ref(letter)).await {
+            new += match insert(std::slice::from_ref(letter)).await {
                 Err(error) if error.kind() == StoreErrorKind::Rejected => {
                     tracing::error!(dead_id = letter.dead_id, %error, "a dead letter is recorded with a part of its body");
                     let mut short = letter.clone();
@@ -91,7 +93,7 @@ impl Recorder {
                         letter.error,
                         letter.body.len()
                     );
-                    insert_dead_letters(database, &[short]).await?
+                    insert(std::slice::from_ref(&short)).await?
                 }
                 result => result?,
             };

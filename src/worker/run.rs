@@ -65,9 +65,12 @@ impl Worker {
         let limits =
             BatchLimits { size: self.config.worker.batch_size, bytes: self.config.worker.batch_bytes };
         let hold = self.config.worker.hold;
+        let consumer = |source, limits| {
+            self.queue.consumer(source, limits).stalled_after(self.config.worker.stalled_after)
+        };
         for _ in 0..self.config.worker.pipelines {
             let pipeline = Pipeline {
-                consumer: self.queue.consumer(Source::Bookings, limits),
+                consumer: consumer(Source::Bookings, limits),
                 processor: self.processor.clone(),
                 tally: self.tally.clone(),
                 hold,
@@ -76,7 +79,7 @@ impl Worker {
             tasks.spawn(async move { Ok(pipeline.run().await?) });
         }
         let recorder = Recorder {
-            consumer: self.queue.consumer(Source::Dead, LETTERS),
+            consumer: consumer(Source::Dead, LETTERS),
             processor: self.processor.clone(),
             tally: self.tally.clone(),
             hold,

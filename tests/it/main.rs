@@ -33,5 +33,6 @@ mod program;
 mod publishing;
 mod queue;
 mod reliability;
+mod security;
 mod starting;
 mod tidy;

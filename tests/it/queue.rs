@@ -5,4 +5,5 @@ mod rig;
 mod conformance;
 mod faults;
 mod topology;
+mod watchdog;
 mod file;

@@ -5,10 +5,13 @@
 //! `HOSTMATCH_TEST_FULL=1`. `scripts/reliability` runs all and makes the table in
 //! `docs/reliability.md`.
 
+mod bounds;
 mod confirms;
 #[cfg(feature = "crash-points")]
 mod crashes;
 mod floods;
+mod proxies;
+mod servers;
 
 /// The crash tests need `cargo test --features crash-points`, as `scripts/test` does it.
 #[cfg(not(feature = "crash-points"))]

@@ -118,7 +118,7 @@ async fn list(output: Output, filter: &Filter, database: &Database) -> Result<Ex
         before_id: filter.before,
     };
     // One more than asked for tells whether there are more.
-    let mut rows = dead_letter_summaries(database, &wanted, filter.limit + 1).await?;
+    let mut rows = database.in_time(dead_letter_summaries(database, &wanted, filter.limit + 1)).await?;
     let more = rows.len() as u64 > filter.limit;
     rows.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
     let next = rows.last().map(|row| row.id).filter(|_| more);
@@ -164,7 +164,7 @@ fn shortened(text: &str) -> String {
 }
 
 async fn one(output: Output, letter: &Letter, database: &Database) -> Result<Exit, Failure> {
-    let Some(row) = dead_letter(database, letter.id).await? else {
+    let Some(row) = database.in_time(dead_letter(database, letter.id)).await? else {
         let text = format!("there is no dead letter {}; `hostmatch deadletters list` shows all", letter.id);
         return Err(Failure::new(Exit::NotFound, text));
     };

@@ -11,7 +11,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::event::{BookingEvent, BookingRef, CompanyId, Host, StaffId};
 use crate::matching::{Evidence, Policy, Resolution, Resolver, Review, Step, Suggestion, Target};
-use crate::store::{self, GatewaySchema, StoreError};
+use crate::store::{self, Database, GatewaySchema, StoreError};
 
 /// What is said about one host or booking. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
@@ -89,6 +89,7 @@ impl Explanation {
 
 /// Explains in one transaction, which is never committed.
 pub(super) struct Explainer<'a> {
+    database: &'a Database,
     tx: &'a DatabaseTransaction,
     schema: &'a GatewaySchema,
     config: &'a Config,
@@ -96,8 +97,13 @@ pub(super) struct Explainer<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    pub(super) fn new(tx: &'a DatabaseTransaction, schema: &'a GatewaySchema, config: &'a Config) -> Self {
-        Self { tx, schema, config, resolver: Resolver::new(config.matching.auto_accept) }
+    pub(super) fn new(
+        database: &'a Database,
+        tx: &'a DatabaseTransaction,
+        schema: &'a GatewaySchema,
+        config: &'a Config,
+    ) -> Self {
+        Self { database, tx, schema, config, resolver: Resolver::new(config.matching.auto_accept) }
     }
 
     /// Explains one after the other, each by itself: none learns from the one before.
@@ -142,7 +148,7 @@ impl<'a> Explainer<'a> {
 
     async fn remembered(&self, reference: &BookingRef) -> Result<Subject, Failure> {
         let missing = |text: String| Failure::new(Exit::NotFound, text);
-        let found = store::remembered(self.tx, self.schema, reference).await?;
+        let found = self.database.in_time(store::remembered(self.tx, self.schema, reference)).await?;
         let remembered = found.map_err(|target| match target {
             Target::Several => missing(format!("several appointments have the booking {reference}")),
             Target::NoCompany => {
@@ -169,7 +175,9 @@ impl<'a> Explainer<'a> {
         let limit = self.config.worker.redecide_limit;
         // As the worker would see it in the end: after the first attempt it also looks for what was replaced.
         let lookup = store::Lookup { event, tried_before: true };
-        let mut batch = store::look(self.tx, self.schema, &self.resolver, &[lookup], limit).await?;
+        let lookups = [lookup];
+        let look = store::look(self.tx, self.schema, &self.resolver, &lookups, limit);
+        let mut batch = self.database.in_time(look).await?;
         let targets = batch.targets.pop().unwrap_or_default();
         let companies: Vec<Option<CompanyId>> = targets
             .iter()
@@ -216,7 +224,8 @@ impl<'a> Explainer<'a> {
     }
 
     async fn steps(&self, host: &Host, company: CompanyId) -> Result<(Vec<StepTold>, Decision), StoreError> {
-        let directory = store::directory_for(self.tx, self.schema, company, host.id).await?;
+        let directory = store::directory_for(self.tx, self.schema, company, host.id);
+        let directory = self.database.in_time(directory).await?;
         let (steps, resolution) = self.resolver.explain(host, company, &directory);
         Ok((steps.into_iter().map(StepTold::from).collect(), Decision::from(resolution)))
     }

@@ -68,12 +68,12 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     // What the file says comes first: it needs no database.
     let subjects = Subject::given(question)?;
     let (database, schema) = gateway::open(&config).await?;
-    let tx = database.begin_reading().await?;
-    let explained = Explainer::new(&tx, &schema, &config).explain(subjects).await;
-    let ended = tx.rollback().await;
+    let tx = database.in_time(database.begin_reading()).await?;
+    let explained = Explainer::new(&database, &tx, &schema, &config).explain(subjects).await;
+    let ended = database.in_time(async { Ok(tx.rollback().await?) }).await;
     database.close().await;
     let explanations = explained?;
-    ended.map_err(crate::store::StoreError::from)?;
+    ended?;
 
     match global.output {
         Output::Json => output::json(&json!({ "explanations": explanations }))?,

@@ -47,7 +47,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 /// When the database cannot be reached, or its tables are not as they must be.
 pub(super) async fn open(config: &Config) -> Result<(Database, GatewaySchema), Failure> {
     let database = Database::connect_to_look(&config.database).await?;
-    match GatewaySchema::read(&database, &config.gateway).await {
+    match database.in_time(GatewaySchema::read(&database, &config.gateway)).await {
         Ok(schema) => Ok((database, schema)),
         Err(error) => {
             database.close().await;

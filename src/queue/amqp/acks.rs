@@ -9,11 +9,13 @@ pub(super) struct Acks {
     floor: u64,
     /// Settled tags above the floor.
     settled: BTreeSet<u64>,
+    /// The highest tag that was taken.
+    taken: u64,
 }
 
 impl Default for Acks {
     fn default() -> Self {
-        Self { floor: 1, settled: BTreeSet::new() }
+        Self { floor: 1, settled: BTreeSet::new(), taken: 0 }
     }
 }
 
@@ -31,6 +33,16 @@ impl Acks {
             next += 1;
         }
         highest
+    }
+
+    /// Notes a tag as taken. They are taken in order.
+    pub(super) fn take(&mut self, tag: u64) {
+        self.taken = tag;
+    }
+
+    /// Whether anything that was taken is not settled yet.
+    pub(super) fn is_in_hand(&self) -> bool {
+        self.taken >= self.floor
     }
 
     /// Whether a tag was settled before.
@@ -62,5 +74,16 @@ mod tests {
         acks.settle([1]);
         assert_eq!(acks.floor, 4);
         assert!(acks.settled.is_empty(), "what is below the floor is not kept");
+    }
+
+    #[test]
+    fn what_was_taken_is_in_hand_until_all_of_it_is_settled() {
+        let mut acks = Acks::default();
+        assert!(!acks.is_in_hand());
+        (1..=3).for_each(|tag| acks.take(tag));
+        acks.settle([1, 3]);
+        assert!(acks.is_in_hand());
+        acks.settle([2]);
+        assert!(!acks.is_in_hand());
     }
 }

@@ -1,22 +1,19 @@
 //! Consuming: subscribe, gather, and subscribe again when anything ends.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
+use lapin::Acker;
 use lapin::message::Delivery as Received;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
-use lapin::{Acker, Channel};
-use tokio::task::JoinHandle;
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use super::acks::Acks;
 use super::hold::{AmqpHold, Lane};
-use super::link::Link;
+use super::link::NO_ANSWER;
+use super::prefetch::Window;
 use super::problem::Problem;
-use super::{Amqp, topology, wire};
+use super::subscription::{Subscribing, Subscription, Watch, consume, name};
+use super::{Amqp, wire};
 use crate::delay::Delays;
 use crate::queue::batch::Hold;
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Delivery, Gathered, QueueError, Source};
@@ -24,6 +21,12 @@ use crate::shutdown::Shutdown;
 
 /// A subscription that lived this long was a good one: the delays start over after it.
 const GOOD_LIFE: Duration = Duration::from_secs(2);
+
+/// Bodies that the broker may have handed out: two batches, one in hand and one ready.
+const BATCHES: usize = 2;
+
+/// How long nothing may come before the queue is looked at, unless the caller says otherwise.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 pub(in crate::queue) struct AmqpConsumer {
     queue: Amqp,
@@ -33,26 +36,16 @@ pub(in crate::queue) struct AmqpConsumer {
     /// A subscription on its way. `next_batch` may be dropped meanwhile; dropped with it, it would
     /// leave a subscriber on the broker that holds messages and that nobody hears.
     subscribing: Option<Subscribing>,
+    /// The channel on which the next subscription follows the one before.
+    follow: Option<Arc<Lane>>,
+    window: Window,
+    watch: Watch,
     /// Taken from the stream, but of the next batch.
     held_over: Option<InHand>,
     delays: Delays,
     /// Before the next subscription: not at once after one that failed.
     wait_first: bool,
     said: Option<String>,
-    health: ConsumerHealth,
-}
-
-struct Subscription {
-    stream: lapin::Consumer,
-    lane: Arc<Lane>,
-    since: Instant,
-}
-
-type Subscribed = (Channel, lapin::Consumer);
-
-struct Subscribing {
-    link: Arc<Link>,
-    task: JoinHandle<Result<lapin::Result<Subscribed>, Elapsed>>,
 }
 
 struct InHand {
@@ -64,22 +57,29 @@ struct InHand {
 
 impl AmqpConsumer {
     pub(super) fn new(queue: Amqp, source: Source, limits: BatchLimits) -> Self {
+        let budget = limits.bytes.saturating_mul(BATCHES);
         Self {
+            window: Window::new(queue.settings().prefetch, budget),
+            watch: Watch::new(STALLED_AFTER),
             queue,
             source,
             limits,
             subscription: None,
             subscribing: None,
+            follow: None,
             held_over: None,
             delays: Delays::new(Duration::from_millis(200), Duration::from_secs(30)),
             wait_first: false,
             said: None,
-            health: ConsumerHealth::default(),
         }
     }
 
+    pub(in crate::queue) fn stalled_after(&mut self, after: Duration) {
+        self.watch.after = after;
+    }
+
     pub(in crate::queue) fn health(&self) -> ConsumerHealth {
-        self.health.clone()
+        self.watch.health.clone()
     }
 
     pub(in crate::queue) async fn next_batch(
@@ -106,14 +106,14 @@ impl AmqpConsumer {
 
     pub(in crate::queue) async fn pause(&mut self) {
         self.held_over = None;
-        self.subscribing = None;
-        self.health.set(None);
-        let Some(subscription) = self.subscription.take() else { return };
-        let lane = subscription.lane;
+        self.watch.health.set(None);
+        let subscribed = self.subscription.take().map(|subscription| subscription.lane);
+        let subscribing = self.subscribing.take().and_then(|subscribing| subscribing.lane);
+        let Some(lane) = subscribed.or(subscribing).or(self.follow.take()) else { return };
         // Closing the channel gives back everything that came over it, in one step.
         let close = lane.channel.close(200, "pause".into());
         if timeout(self.queue.settings().confirm_timeout, close).await.is_err() {
-            lane.link.give_up();
+            lane.link.give_up(NO_ANSWER);
         }
     }
 
@@ -129,19 +129,20 @@ impl AmqpConsumer {
                 self.subscribe().await;
                 continue;
             };
-            match subscription.stream.next().await {
-                Some(Ok(received)) => {
+            let (queue, limit) = (name(&self.queue, self.source), self.queue.settings().connect_timeout);
+            match subscription.next(queue, limit, &mut self.watch).await {
+                Ok(Some(Ok(received))) => {
                     let lane = subscription.lane.clone();
                     if let Some(in_hand) = self.take(received, lane) {
                         return in_hand;
                     }
                 }
-                Some(Err(error)) => {
+                Ok(Some(Err(error))) => {
                     let problem = Problem::of(&error, self.queue.settings());
                     self.unsubscribed(problem);
                 }
-                // Cancelled by the broker: most often the queue was deleted.
-                None => self.unsubscribed(Problem::passing("the broker ended the subscription")),
+                Ok(None) => self.ended(),
+                Err(problem) => self.unsubscribed(problem),
             }
         }
     }
@@ -166,7 +167,7 @@ impl AmqpConsumer {
                     break;
                 }
                 Some(None) => {
-                    self.unsubscribed(Problem::passing("the broker ended the subscription"));
+                    self.ended();
                     break;
                 }
             };
@@ -185,9 +186,17 @@ impl AmqpConsumer {
     }
 
     /// A delivery of a dead channel is not taken: it could not be settled, and comes again.
-    fn take(&self, received: Received, lane: Arc<Lane>) -> Option<InHand> {
+    fn take(&mut self, received: Received, lane: Arc<Lane>) -> Option<InHand> {
         if !received.acker.usable() || !lane.is_open() {
             return None;
+        }
+        lane.acks().take(received.delivery_tag);
+        self.window.note(received.data.len());
+        if let Some(subscription) = &mut self.subscription
+            && !subscription.ending
+            && subscription.prefetch != self.window.prefetch()
+        {
+            subscription.end(self.queue.settings().confirm_timeout);
         }
         let (tag, acker) = (received.delivery_tag, received.acker.clone());
         let work_queue = &self.queue.settings().topology.work;
@@ -202,37 +211,55 @@ impl AmqpConsumer {
             self.wait_first = false;
         }
         if self.subscribing.is_none() {
-            let link = self.queue.keeper().up_whenever().await;
+            let lane = self.follow.take().filter(|lane| lane.is_open());
+            let link = match &lane {
+                Some(lane) => lane.link.clone(),
+                None => self.queue.keeper().up_whenever().await,
+            };
             // The connection may be older than the loss of the queue.
             let with_topology = self.said.is_some();
-            let subscribed = consume(self.queue.clone(), self.source, link.clone(), with_topology);
+            let (queue, prefetch) = (self.queue.clone(), self.window.prefetch());
+            let subscribed = consume(queue, self.source, link.clone(), lane.clone(), prefetch, with_topology);
             let limit = self.queue.settings().connect_timeout;
-            self.subscribing = Some(Subscribing { link, task: tokio::spawn(timeout(limit, subscribed)) });
+            let task = tokio::spawn(timeout(limit, subscribed));
+            self.subscribing = Some(Subscribing { link, lane, task });
         }
-        let Some(Subscribing { link, task }) = &mut self.subscribing else { return };
-        let (link, subscribed) = (link.clone(), task.await);
+        let Some(Subscribing { link, lane, task }) = &mut self.subscribing else { return };
+        let (link, follows, subscribed) = (link.clone(), lane.is_some(), task.await);
         self.subscribing = None;
         match subscribed {
-            Ok(Ok(Ok((channel, stream)))) => {
-                tracing::info!(queue = name(&self.queue, self.source), "consuming");
-                let health = link.over().clone();
-                let lane = Arc::new(Lane { link, channel, acks: Mutex::new(Acks::default()) });
-                self.subscription = Some(Subscription { stream, lane, since: Instant::now() });
+            Ok(Ok(Ok(subscription))) => {
+                let (queue, prefetch) = (name(&self.queue, self.source), subscription.prefetch);
+                if follows {
+                    tracing::debug!(queue, prefetch, "consuming with another prefetch");
+                } else {
+                    tracing::info!(queue, prefetch, "consuming");
+                }
+                self.watch.subscribed(&subscription.lane);
+                self.subscription = Some(subscription);
                 self.said = None;
-                self.health.set(Some(health));
             }
             Ok(Ok(Err(error))) => self.unsubscribed(Problem::of(&error, self.queue.settings())),
             Ok(Err(_)) => {
-                link.give_up();
-                self.unsubscribed(Problem::passing("the broker did not answer in time"));
+                link.give_up(NO_ANSWER);
+                self.unsubscribed(Problem::passing(NO_ANSWER));
             }
             Err(_) => self.unsubscribed(Problem::passing("subscribing made the program fail")),
         }
     }
 
+    /// The stream has come to its end: ours, to go on with another prefetch, or the broker's.
+    fn ended(&mut self) {
+        match self.subscription.take_if(|subscription| subscription.ending && subscription.lane.is_open()) {
+            Some(subscription) => self.follow = Some(subscription.lane),
+            // Cancelled by the broker: most often the queue was deleted.
+            None => self.unsubscribed(Problem::passing("the broker ended the subscription")),
+        }
+    }
+
     /// Drops everything of the subscription, if there is one, and prepares for the next.
     fn unsubscribed(&mut self, problem: Problem) {
-        self.health.set(None);
+        self.watch.health.set(None);
         self.held_over = None;
         if let Some(subscription) = self.subscription.take()
             && subscription.since.elapsed() >= GOOD_LIFE
@@ -245,30 +272,4 @@ impl AmqpConsumer {
             self.said = Some(problem.text);
         }
     }
-}
-
-fn name(queue: &Amqp, source: Source) -> &str {
-    let topology = &queue.settings().topology;
-    match source {
-        Source::Bookings => &topology.work,
-        Source::Dead => &topology.dead,
-    }
-}
-
-async fn consume(
-    queue: Amqp,
-    source: Source,
-    link: Arc<Link>,
-    with_topology: bool,
-) -> lapin::Result<Subscribed> {
-    let settings = queue.settings();
-    if with_topology {
-        topology::ensure(&link.connection, &settings.topology, settings.mode).await?;
-    }
-    let channel = link.connection.create_channel().await?;
-    channel.basic_qos(settings.prefetch, BasicQosOptions { global: false }).await?;
-    let options = BasicConsumeOptions::default();
-    let stream =
-        channel.basic_consume(name(&queue, source).into(), "".into(), options, FieldTable::default()).await?;
-    Ok((channel, stream))
 }

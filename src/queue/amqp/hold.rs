@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Amqp;
 use super::acks::Acks;
-use super::link::Link;
+use super::link::{Link, NO_ANSWER};
 use super::publisher::{Publishing, Target};
 use crate::crash;
 use crate::delay::Delays;
@@ -35,7 +35,7 @@ impl Lane {
         !self.link.over().is_cancelled() && self.channel.status().connected()
     }
 
-    fn acks(&self) -> MutexGuard<'_, Acks> {
+    pub(super) fn acks(&self) -> MutexGuard<'_, Acks> {
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -64,7 +64,7 @@ impl Lane {
             None => match timeout(limit, frame).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    self.link.give_up();
+                    self.link.give_up(NO_ANSWER);
                     return false;
                 }
             },

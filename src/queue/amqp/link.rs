@@ -4,7 +4,7 @@
 //! away when anything is wrong with it, waits (growing, with jitter), and does it again, for ever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -49,11 +49,17 @@ pub(super) struct Link {
     spare: Mutex<Vec<Channel>>,
     blocked: AtomicBool,
     over: CancellationToken,
+    /// Why it was given up.
+    why: OnceLock<&'static str>,
 }
 
+/// Why a connection is given up, most often.
+pub(super) const NO_ANSWER: &str = "the broker did not answer in time";
+
 impl Link {
-    /// Throws the connection away: something on it did not answer.
-    pub(super) fn give_up(&self) {
+    /// Throws the connection away. The first reason stands in the log.
+    pub(super) fn give_up(&self, why: &'static str) {
+        let _ = self.why.set(why);
         self.over.cancel();
     }
 
@@ -216,6 +222,7 @@ async fn live(
         spare: Mutex::default(),
         blocked: AtomicBool::new(false),
         over: CancellationToken::new(),
+        why: OnceLock::new(),
     });
     state.send_replace(State::Up(link.clone()));
     // The events tell most ends at once; the look every second is for those they do not tell.
@@ -224,7 +231,7 @@ async fn live(
         tokio::select! {
             biased;
             () = stop.cancelled() => break Problem::passing("the queue was closed"),
-            () = link.over.cancelled() => break Problem::passing("the broker did not answer in time"),
+            () = link.over.cancelled() => break Problem::passing(*link.why.get().unwrap_or(&NO_ANSWER)),
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     link.blocked.store(true, Ordering::Relaxed);

@@ -12,6 +12,8 @@ mod link;
 mod wire;
 mod publisher;
 mod acks;
+mod prefetch;
+mod subscription;
 mod hold;
 mod consumer;
 

@@ -11,7 +11,7 @@ use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::link::{Keeper, Link};
+use super::link::{Keeper, Link, NO_ANSWER};
 use super::problem::{Problem, code};
 use super::{Amqp, Settings, wire};
 use crate::crash;
@@ -22,6 +22,8 @@ const GROUP: usize = 256;
 
 /// Groups, and so channels, in flight at once. More would not be confirmed faster.
 const IN_FLIGHT: usize = 16;
+
+const GONE: &str = "an exchange or a queue is gone; a new connection looks for it";
 
 /// Where a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl Publishing {
                 // Unanswered confirms pile up on a connection; a blocked one is only waited for,
                 // because every new one would be blocked as well.
                 if !link.is_blocked() {
-                    link.give_up();
+                    link.give_up(NO_ANSWER);
                 }
                 Err(PublishError::Timeout)
             }
@@ -102,7 +104,7 @@ impl Publishing {
             Some(406) => PublishError::Unfit(problem.text),
             // The exchange is gone: a new connection makes it again.
             Some(404) => {
-                link.give_up();
+                link.give_up(GONE);
                 PublishError::Unavailable(problem.text)
             }
             _ => PublishError::Unavailable(problem.text),
@@ -124,7 +126,7 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<R
     let (results, returned) = publish_and_confirm(&channel, group).await?;
     if returned {
         // Nothing is bound, or a queue is gone: a new connection makes it again.
-        link.give_up();
+        link.give_up(GONE);
     } else {
         link.put_spare(channel);
     }

@@ -17,7 +17,8 @@ use crate::support::{amqp_url, eventually, unique};
 /// Long enough for a slow machine; nobody waits this long when all is well.
 pub(super) const SOON: Duration = Duration::from_secs(30);
 
-pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 1 << 20 };
+/// So many bytes that the prefetch is what the configuration says from the beginning.
+pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 64 << 20 };
 
 /// The delays of the wait queues in these tests.
 pub(super) const SHORT: Duration = Duration::from_millis(300);

@@ -49,6 +49,13 @@ impl Broker {
         Some(Self { script, name: unique("hm"), port, distribution_port, directory, child: None })
     }
 
+    /// Adds lines to the configuration with which it will run.
+    pub(crate) fn configure(&self, lines: &str) {
+        let path = self.directory.path().join("rabbitmq.conf");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{text}{lines}")).unwrap();
+    }
+
     /// Where it is, or will be.
     pub(crate) fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}", self.port)
@@ -136,6 +143,6 @@ pub(super) fn group(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap())
 }
 
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

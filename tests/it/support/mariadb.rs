@@ -28,6 +28,7 @@ pub(crate) struct MariaDb {
     user: String,
     port: u16,
     directory: TempDir,
+    options: Vec<String>,
     child: Option<Child>,
     zone: &'static str,
 }
@@ -36,11 +37,20 @@ impl MariaDb {
     /// Makes a server and waits until it takes connections. `None` where no MariaDB server is
     /// installed: the caller has nothing to test then.
     pub(crate) async fn start() -> Option<Self> {
-        Self::start_in("UTC").await
+        Self::start_as("UTC", Vec::new()).await
     }
 
     /// The same, where the server's own time zone is this one (`SYSTEM`, as most servers have it).
     pub(crate) async fn start_in(zone: &'static str) -> Option<Self> {
+        Self::start_as(zone, Vec::new()).await
+    }
+
+    /// The same, with more options.
+    pub(crate) async fn start_with(options: Vec<String>) -> Option<Self> {
+        Self::start_as("UTC", options).await
+    }
+
+    async fn start_as(zone: &'static str, options: Vec<String>) -> Option<Self> {
         let program = super::or_skip("mariadbd", find("mariadbd"))?;
         let installer = super::or_skip("mariadb-install-db", find("mariadb-install-db"))?;
         let directory = tempfile::tempdir().unwrap();
@@ -53,7 +63,7 @@ impl MariaDb {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { program, user, port: free_port(), directory, child: None, zone };
+        let mut server = Self { program, user, port: free_port(), directory, options, child: None, zone };
         server.run().await;
         Some(server)
     }
@@ -98,6 +108,7 @@ impl MariaDb {
             .arg(format!("--datadir={}", path("data")))
             .arg(format!("--socket={}", path("socket")))
             .arg(format!("--pid-file={}", path("pid")))
+            .args(&self.options)
             .env("TZ", self.zone)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

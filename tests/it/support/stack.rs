@@ -115,6 +115,14 @@ impl Stack {
         self.launch(self.command(arguments))
     }
 
+    /// Starts the program through `runner`, a command that ends in running its own arguments.
+    pub(crate) fn limited(&self, mut runner: Command, arguments: &[&str]) -> Process {
+        let command = self.command(arguments);
+        runner.arg(command.get_program()).args(command.get_args());
+        runner.envs(self.environment.iter().cloned()).current_dir(self.home());
+        self.launch(runner)
+    }
+
     /// Starts what [`Stack::command`] made.
     pub(crate) fn launch(&self, command: Command) -> Process {
         let number = self.started.replace(self.started.get() + 1);

@@ -1,0 +1,133 @@
+//! What is measured of this process, and whether it grew.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::queue::Queue;
+use crate::shutdown::Shutdown;
+
+/// Samples at most; few enough to be of no weight themselves.
+const SAMPLES: u32 = 200;
+const SHORTEST: Duration = Duration::from_millis(200);
+
+const KIB: u64 = 1024;
+
+/// One quantity over time.
+#[derive(Clone, Debug)]
+pub(super) struct Gauge {
+    pub(super) name: &'static str,
+    /// It may grow by so much for reasons of its own (buffers, connections that idle).
+    slack: u64,
+    values: Vec<u64>,
+}
+
+impl Gauge {
+    fn new(name: &'static str, slack: u64) -> Self {
+        Self { name, slack, values: Vec::new() }
+    }
+
+    pub(super) fn first(&self) -> Option<u64> {
+        self.values.first().copied()
+    }
+
+    pub(super) fn last(&self) -> Option<u64> {
+        self.values.last().copied()
+    }
+
+    pub(super) fn peak(&self) -> Option<u64> {
+        self.values.iter().max().copied()
+    }
+
+    /// What its last quarter may come to: what its second quarter came to, when everything had
+    /// been used once, a quarter more, and the slack.
+    pub(super) fn bound(&self) -> Option<u64> {
+        let quarter = self.values.len() / 4;
+        let usual = median(self.values.get(quarter..quarter * 2)?)?;
+        Some(usual + usual / 4 + self.slack)
+    }
+
+    /// Whether it did not keep its bound.
+    pub(super) fn grew(&self) -> bool {
+        let end = self.values.get(self.values.len() - self.values.len() / 4..).and_then(median);
+        matches!((end, self.bound()), (Some(end), Some(bound)) if end > bound)
+    }
+}
+
+fn median(values: &[u64]) -> Option<u64> {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}
+
+/// All of them.
+pub(super) struct Gauges {
+    queue: Queue,
+    pub(super) all: [Gauge; 5],
+}
+
+impl Gauges {
+    /// Of this process and this queue.
+    pub(super) fn new(queue: Queue) -> Self {
+        let all = [
+            Gauge::new("memory (KiB)", 32 * KIB),
+            Gauge::new("file descriptors", 32),
+            Gauge::new("threads", 16),
+            Gauge::new("tasks", 64),
+            Gauge::new("queued", 2_000),
+        ];
+        Self { queue, all }
+    }
+
+    /// Measures again and again, until it is over.
+    pub(super) async fn watch(&mut self, began: Instant, length: Duration, stop: &Shutdown) {
+        let every = (length / SAMPLES).max(SHORTEST);
+        while began.elapsed() < length && !stop.is_cancelled() {
+            self.take().await;
+            tokio::select! {
+                () = sleep(every) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Measures once more, when everything is done.
+    pub(super) async fn last(&mut self) {
+        self.take().await;
+    }
+
+    /// Where the system does not tell something, nothing is noted.
+    async fn take(&mut self) {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let descriptors = std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
+        let queued = self.queue.depth().await.ok();
+        let queued = queued.map(|d| d.ready + d.waiting + d.dead + d.in_flight.unwrap_or_default());
+        let values = [of("VmRSS"), descriptors, of("Threads"), Some(tasks), queued];
+        for (gauge, value) in self.all.iter_mut().zip(values) {
+            gauge.values.extend(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gauge(values: impl IntoIterator<Item = u64>) -> Gauge {
+        Gauge { values: values.into_iter().collect(), ..Gauge::new("some", 10) }
+    }
+
+    #[test]
+    fn what_goes_up_and_stays_there_has_grown_and_a_peak_has_not() {
+        assert!(!gauge([]).grew() && !gauge([1]).grew());
+        assert!(!gauge((0..100).map(|n| if n < 20 { n } else { 200 })).grew(), "it warmed up");
+        assert!(!gauge((0..100).map(|n| if n == 90 { 9_000 } else { 200 })).grew(), "a peak");
+        assert!(gauge((0..100).map(|n| 200 + n * 3)).grew(), "a leak");
+        assert_eq!(gauge((0..100).map(|_| 200)).bound(), Some(260));
+    }
+}

@@ -1,0 +1,124 @@
+//! The load: mixed bookings, posted through HTTP without pause, as many at once as the worker keeps
+//! up with.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use reqwest::Client;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::salon::{APPOINTMENTS, STAFF, address, reference};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::shutdown::Shutdown;
+use crate::worker::Tally;
+
+/// Requests at the same time.
+const POSTERS: u64 = 8;
+/// Events that may be accepted and not yet decided: what is measured is to be no backlog.
+const AHEAD: u64 = 1_000;
+const PAUSE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Every so many events one comes twice.
+const REPEAT: u64 = 10;
+
+/// What is posted, and how much of it was accepted.
+pub(super) struct Load {
+    url: String,
+    run: String,
+    tally: Tally,
+    next: AtomicU64,
+    posted: AtomicU64,
+    accepted: AtomicU64,
+    different: AtomicU64,
+}
+
+impl Load {
+    /// For the edge at this address; `tally`: what its worker has done.
+    pub(super) fn new(url: String, tally: Tally) -> Self {
+        let run = format!("soak{}", Uuid::new_v4().simple());
+        let zero = AtomicU64::default;
+        Self { url, run, tally, next: zero(), posted: zero(), accepted: zero(), different: zero() }
+    }
+
+    /// Begins the id of every event of this run.
+    pub(super) fn run_id(&self) -> &str {
+        &self.run
+    }
+
+    /// Requests that were sent.
+    pub(super) fn posted(&self) -> u64 {
+        self.posted.load(Ordering::SeqCst)
+    }
+
+    /// Requests that were answered with success.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Different events among them.
+    pub(super) fn different(&self) -> u64 {
+        self.different.load(Ordering::SeqCst)
+    }
+
+    /// Posts until told that it is over.
+    ///
+    /// # Errors
+    /// When the edge cannot be reached, or refuses.
+    pub(super) async fn run(&self, over: &Shutdown) -> Result<(), Failure> {
+        let failed = |error: reqwest::Error| {
+            Failure::new(Exit::Failed, format!("posting to the soak's own edge failed: {error}"))
+        };
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build().map_err(failed)?;
+        let posters = (0..POSTERS).map(|_| async {
+            while !over.is_cancelled() {
+                if self.accepted().saturating_sub(self.tally.finished()) >= AHEAD {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                let n = self.next.fetch_add(1, Ordering::SeqCst);
+                let event = self.event(n).to_string();
+                for again in 0..=u64::from(n.is_multiple_of(REPEAT)) {
+                    self.posted.fetch_add(1, Ordering::SeqCst);
+                    let post = client.post(format!("{}/api/retell/webhook", self.url)).body(event.clone());
+                    let status = post.send().await.map_err(failed)?.status();
+                    if status.is_success() {
+                        self.accepted.fetch_add(1, Ordering::SeqCst);
+                        self.different.fetch_add(1 - again, Ordering::SeqCst);
+                    } else if status.is_client_error() && status.as_u16() != 429 {
+                        let text = format!("the soak's own edge refused an event with {status}");
+                        return Err(Failure::new(Exit::Failed, text));
+                    }
+                }
+            }
+            Ok(())
+        });
+        try_join_all(posters).await.map(drop)
+    }
+
+    /// One of every kind of event, in turn.
+    fn event(&self, n: u64) -> Value {
+        let host = n % STAFF + 1;
+        let mut event = json!({
+            "event": "appointment.created",
+            "event_id": format!("{}-{n}", self.run),
+            "calcom_booking": {
+                "uid": reference(n % APPOINTMENTS + 1),
+                "hosts": [{ "id": 1_000 + host, "name": "S.", "email": address(host) }],
+                "attendees": [{ "name": "Guest", "email": "guest@soak.example", "timeZone": "Europe/Berlin" }],
+                "description": "x".repeat(usize::try_from(n % 7).unwrap_or_default() * 500),
+            },
+        });
+        match n % 20 {
+            1 => event["calcom_booking"]["hosts"] = json!([]),
+            2 => event["calcom_booking"]["hosts"] = json!([{ "id": 9_000 + host, "name": "Nobody Known" }]),
+            3 => event["event"] = json!("appointment.cancelled"),
+            4 => event["calcom_booking"] = json!("not a booking"),
+            5 => event["event"] = json!("appointment.updated"),
+            _ => {}
+        }
+        event
+    }
+}

@@ -1,0 +1,92 @@
+//! "Connected, but consuming nothing": noticed, said, and mended by a new connection.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hostmatch::config::QueueConfig;
+use hostmatch::queue::{Disposition, Gathered, Source};
+use hostmatch::shutdown::Shutdown;
+
+use super::rig::{LIMITS, Rig, SOON, all, batch, bodies, config, drain, settled_in};
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::{amqp_url, eventually};
+
+/// Nothing for so long is looked into.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// A queue behind a proxy, without heartbeats: they are not to notice first.
+async fn without_heartbeats(prefetch: u16) -> (Rig, Proxy) {
+    let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
+    let config = QueueConfig {
+        prefetch,
+        delivery_limit: 20,
+        confirm_timeout: Duration::from_secs(2),
+        connect_timeout: Duration::from_secs(2),
+        ..config(&format!("{}/%2f?heartbeat=0", proxy.url(&amqp_url()).trim_end_matches('/')))
+    };
+    (Rig::with(config, amqp_url()).await, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_was_used_up_is_made_again() {
+    let (rig, proxy) = without_heartbeats(2).await;
+    let messages = ["one", "two", "three", "four", "five"];
+    rig.publish(&messages).await;
+    let mut consumer = rig.work().stalled_after(QUIET);
+    let health = consumer.health();
+    let first = batch(&mut consumer).await;
+    assert!(health.is_consuming());
+    // The broker never hears that the first two are done, and hands out no more.
+    proxy.set(Mode::SwallowAcks);
+    all(first, Disposition::Ack).await;
+    let consuming = tokio::spawn(async move {
+        let mut seen = BTreeSet::new();
+        while seen.len() < messages.len() {
+            seen.extend(drain(&mut consumer, 1).await);
+        }
+        consumer
+    });
+    eventually("it is not healthy", SOON, async || (!health.is_consuming()).then_some(())).await;
+    proxy.set(Mode::Pass);
+    let consumer = tokio::time::timeout(SOON, consuming).await.unwrap().unwrap();
+    assert!(health.is_consuming(), "healthy again");
+    drop(consumer);
+    settled_in(&rig, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_silent_one_way_is_noticed_without_heartbeats() {
+    for mode in [Mode::StallDownstream, Mode::StallUpstream] {
+        let (rig, proxy) = without_heartbeats(100).await;
+        rig.publish(&["before"]).await;
+        let mut consumer = rig.work().stalled_after(QUIET);
+        let health = consumer.health();
+        assert_eq!(drain(&mut consumer, 1).await, ["before"]);
+        proxy.set(mode);
+        let consuming = tokio::spawn(async move { while drain(&mut consumer, 1).await != ["after"] {} });
+        eventually("it is not healthy", SOON, async || (!health.is_consuming()).then_some(())).await;
+        proxy.set(Mode::Pass);
+        let publisher = rig.queue.publisher();
+        let after = || vec![super::rig::message("after")];
+        eventually("published", SOON, async || publisher.publish(after()).await.ok()).await;
+        tokio::time::timeout(SOON, consuming).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_hand_or_not_there_is_no_stall() {
+    let (rig, _proxy) = without_heartbeats(1).await;
+    let mut consumer = rig.queue.consumer(Source::Bookings, LIMITS).stalled_after(QUIET);
+    let health = consumer.health();
+    let idle = Some(QUIET * 5);
+    let nothing = consumer.next_batch(&Shutdown::new(), idle).await.unwrap();
+    assert!(matches!(nothing, Gathered::Idle) && health.is_consuming(), "an empty queue");
+    rig.publish(&["one", "two"]).await;
+    let in_hand = batch(&mut consumer).await;
+    // The second one is ready, and may not come: the prefetch is 1.
+    let nothing = consumer.next_batch(&Shutdown::new(), idle).await.unwrap();
+    assert!(matches!(nothing, Gathered::Idle) && health.is_consuming(), "a slow transaction");
+    assert_eq!(bodies(in_hand.deliveries()), ["one"]);
+    assert_eq!(all(in_hand, Disposition::Ack).await.acked, 1, "it was not taken away");
+    assert_eq!(drain(&mut consumer, 1).await, ["two"]);
+}

@@ -1,0 +1,123 @@
+//! How much memory a worker takes, whatever waits and however large it is; and the soak.
+
+use serde_json::{Value, json};
+
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, is_full};
+
+const MIB: usize = 1 << 20;
+
+/// The most memory that this process ever had, in bytes.
+fn peak(process: &Process) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// These events, each with so many bytes more.
+fn padded(events: &[Value], bytes: usize) -> Vec<Value> {
+    let mut events = events.to_vec();
+    for event in &mut events {
+        let place = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
+        event[place]["padding"] = json!("x".repeat(bytes));
+    }
+    events
+}
+
+/// The most memory of a worker to which these events come when it starts.
+async fn with_bodies_of(bytes: usize) -> usize {
+    let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
+    stack.set("queue.prefetch", "400");
+    stack.set("worker.batch_bytes", "1MiB");
+    let stream = Stream::new(150, Mix::Decidable);
+    stream.open(&stack.world).await;
+    let mut ledger = Ledger::open(&format!("bodies of {} KiB", bytes / 1024), &stack).await;
+    for events in padded(&stream.events, bytes).chunks(10) {
+        ledger.publish(&stack, events).await;
+    }
+    let mut worker = stack.worker().await;
+    stack.until_decided(stream.len()).await;
+    stack.until_idle().await;
+    let peak = peak(&worker);
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    stack.drain().await;
+    ledger.close(&stack).await;
+    peak
+}
+
+/// `docs/delivery.md`, "Memory", has the formula: each of 2 pipelines holds 2 batches of 1 MiB or one
+/// body that is larger, and works on one of them, which takes a few times as much. Without the bound
+/// 150 MiB would be handed out at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_take_no_more_than_a_few_batches() {
+    let (small, large) = (with_bodies_of(100).await, with_bodies_of(MIB - 4096).await);
+    let more = large.saturating_sub(small);
+    assert!(more < 64 * MIB, "{} MiB more than with small bodies", more / MIB);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_takes_no_memory() {
+    let mut peaks = Vec::new();
+    for waiting in [1_000, if is_full() { 100_000 } else { 10_000 }] {
+        let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
+        stack.set("queue.prefetch", "400");
+        stack.set("worker.batch_bytes", "1MiB");
+        let stream = Stream::new(1_000, Mix::Decidable);
+        stream.open(&stack.world).await;
+        let events = padded(&stream.events[..250], 4096);
+        for _ in 0..waiting / 250 {
+            stack.publish(&events).await;
+        }
+        let worker = stack.worker().await;
+        let part = u64::try_from(waiting / 2).unwrap().min(3_000);
+        crate::support::eventually("a part is done", std::time::Duration::from_secs(180), async || {
+            let ready = stack.queue.depth().await.unwrap().ready;
+            (ready + part <= u64::try_from(waiting).unwrap()).then_some(())
+        })
+        .await;
+        peaks.push(peak(&worker));
+    }
+    let more = peaks[1].saturating_sub(peaks[0]);
+    assert!(more < 24 * MIB, "{} MiB more", more / MIB);
+}
+
+fn assert_soaked(mut soak: Process, code: Option<i32>) {
+    let report = soak.report();
+    assert_eq!(code, Some(0), "{report} {}", soak.stderr());
+    assert_eq!((&report["ok"], &report["lost"]), (&json!(true), &json!(0)), "{report}");
+    assert_eq!(report["decided"], report["events"], "{report}");
+    assert!(report["events"].as_u64().unwrap() > 20, "{report}");
+    assert!(report["accepted"].as_u64() > report["events"].as_u64(), "some came twice: {report}");
+    assert_eq!(report["quantities"].as_array().unwrap().len(), 5, "{report}");
+    assert!(!soak.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_on_nothing_installed() {
+    let stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let mut command = stack.command(&["soak", "--minutes", "0.15", "--output", "json"]);
+    command.env("TMPDIR", stack.home());
+    let mut soak = stack.launch(command);
+    let code = soak.ends_within(std::time::Duration::from_secs(180)).await.code();
+    assert_soaked(soak, code);
+    let left = stack.home().read_dir().unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.starts_with("hostmatch-soak")), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_on_mariadb_and_rabbitmq() {
+    let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    let arguments = ["soak", "--configured", "--minutes", "0.15", "--output", "json"];
+    let mut soak = stack.start(&arguments);
+    let code = soak.ends_within(std::time::Duration::from_secs(180)).await.code();
+    assert_soaked(soak, code);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_leaves_somebody_elses_database_alone() {
+    let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    stack.world.company(1).await;
+    let mut soak = stack.start(&["soak", "--configured", "--minutes", "0.1"]);
+    assert_eq!(soak.end().await.code(), Some(6), "{}", soak.stderr());
+    assert_eq!(stack.world.count("appointments").await, 0);
+}

@@ -1,0 +1,208 @@
+//! What a network can do between the worker and its broker, and between the worker and its
+//! database: late, slow, silent, torn down, and cut at any byte.
+
+use std::time::Duration;
+
+use crate::support::proxy::{ACK, COMMIT, DELIVER, Harm, Mode, Proxy, When};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, is_full};
+
+/// Which line is harmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Broker,
+    Database,
+}
+
+use Backend::{MariaDb, Postgres};
+use Line::{Broker, Database};
+
+/// A worker behind a proxy, with events waiting for it.
+struct Scene {
+    stack: Stack,
+    proxy: Proxy,
+    stream: Stream,
+    ledger: Ledger,
+    line: Line,
+}
+
+impl Scene {
+    async fn new(what: &str, line: Line, backend: Backend) -> Self {
+        let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+        let real = match line {
+            Broker => amqp_url(),
+            Database => stack.world.test.url.clone(),
+        };
+        let proxy = Proxy::start(&Proxy::target(&real)).await;
+        match line {
+            Broker => {
+                let url = format!("{}/%2f?heartbeat=2", proxy.url(&real).trim_end_matches('/'));
+                stack.set("queue.url", &url);
+                stack.set("queue.confirm_timeout", "2s");
+                stack.set("queue.connect_timeout", "3s");
+            }
+            Database => {
+                stack.set("database.url", &readable(&proxy.url(&real)));
+                stack.set("database.acquire_timeout", "2s");
+                stack.set("database.statement_timeout", "2s");
+            }
+        }
+        // Several batches, so that there is a middle.
+        stack.set("worker.batch_size", "20");
+        let stream = Stream::new(if is_full() { 200 } else { 60 }, Mix::All);
+        stream.open(&stack.world).await;
+        let mut ledger = Ledger::open(what, &stack).await;
+        ledger.publish(&stack, &stream.events).await;
+        Self { stack, proxy, stream, ledger, line }
+    }
+
+    /// Waits until the worker says that it has noticed a line that is silent.
+    async fn until_noticed(&self, worker: &mut Process) {
+        let says = match self.line {
+            Broker => "no connection to the broker; trying again",
+            Database => "the database cannot be used: holding on, nothing is counted",
+        };
+        let waits = "waiting for the database";
+        crate::support::eventually(says, Duration::from_secs(60), async || {
+            assert!(worker.is_running(), "{}", worker.stderr());
+            (!worker.said(says).is_empty() || !worker.said(waits).is_empty()).then_some(())
+        })
+        .await;
+    }
+
+    /// Everything is done, once.
+    async fn end(self, mut worker: Process) {
+        let Self { stack, stream, ledger, .. } = self;
+        stack.until_decided(stream.len()).await;
+        stack.until_idle().await;
+        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+        stack.drain().await;
+        ledger.close(&stack).await;
+        stream.assert_done(&stack).await;
+    }
+}
+
+/// The proxy looks for texts: the line must not be encrypted, where the server offers that.
+fn readable(url: &str) -> String {
+    let option = if url.starts_with("postgres") { "?sslmode=disable" } else { "?ssl-mode=DISABLED" };
+    format!("{url}{option}")
+}
+
+/// One harm at one point; then the line is well again.
+async fn harmed(what: &str, line: Line, backend: Backend, when: When, harm: Harm) {
+    let what = format!("{what}, {}: {harm:?}", if line == Broker { "broker" } else { "database" });
+    let scene = Scene::new(&what, line, backend).await;
+    scene.proxy.plan(when, harm);
+    let mut worker = scene.stack.start(&["serve", "worker"]);
+    scene.proxy.until_harmed().await;
+    if harm == Harm::Stall {
+        scene.until_noticed(&mut worker).await;
+        scene.proxy.set(Mode::Pass);
+    }
+    scene.end(worker).await;
+}
+
+/// A line that is bad all the time.
+async fn bad(what: &str, line: Line, backend: Backend, mode: Mode) {
+    let what = format!("{what}, {}", if line == Broker { "broker" } else { "database" });
+    let scene = Scene::new(&what, line, backend).await;
+    scene.proxy.set(mode);
+    let worker = scene.stack.start(&["serve", "worker"]);
+    scene.end(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_to_the_broker_breaks_on_connect_and_in_a_batch() {
+    harmed("while connecting", Broker, Postgres, When::Bytes(700), Harm::Reset).await;
+    harmed("among deliveries", Broker, Postgres, When::Answers(DELIVER), Harm::Cut).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_to_the_broker_breaks_around_a_confirm_and_an_acknowledgement() {
+    // The copy is in its queue, and nobody says so: it may come twice, and must have one effect.
+    harmed("before a confirm arrives", Broker, Postgres, When::Answers(ACK), Harm::Reset).await;
+    harmed("before an acknowledgement arrives", Broker, MariaDb, When::Sends(ACK), Harm::SlowClose).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_to_the_broker_is_silent_in_a_batch() {
+    harmed("among deliveries", Broker, Postgres, When::Answers(DELIVER), Harm::Stall).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_to_mariadb_breaks_around_a_commit() {
+    harmed("before a commit arrives", Database, MariaDb, When::Sends(COMMIT), Harm::Reset).await;
+    // Committed, and the worker cannot know.
+    harmed("after a commit arrived", Database, MariaDb, When::Sent(COMMIT), Harm::Cut).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_to_postgresql_breaks_around_a_commit() {
+    harmed("before a commit arrives", Database, Postgres, When::Sends(COMMIT), Harm::SlowClose).await;
+    harmed("after a commit arrived", Database, Postgres, When::Sent(COMMIT), Harm::Reset).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_to_the_database_is_silent_after_a_commit() {
+    harmed("after a commit arrived", Database, MariaDb, When::Sent(COMMIT), Harm::Stall).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_to_the_database_is_silent_while_dead_letters_are_recorded() {
+    let insert = When::Sent(b"dead_letters");
+    harmed("while dead letters are recorded", Database, Postgres, insert, Harm::Stall).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_late_or_slow_is_only_that() {
+    bad("20 ms late", Broker, Postgres, Mode::Latency(Duration::from_millis(20))).await;
+    bad("64 kB/s", Database, MariaDb, Mode::Throttle(64_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_acknowledgements_are_lost_finds_out_by_itself() {
+    let mut scene = Scene::new("acknowledgements are swallowed", Broker, MariaDb).await;
+    scene.stack.set("queue.prefetch", "20");
+    scene.stack.set("worker.stalled_after", "1s");
+    scene.proxy.set(Mode::SwallowAcks);
+    let mut worker = scene.stack.start(&["serve", "worker"]);
+    worker.says("the consumer stalled: connecting again").await;
+    scene.proxy.set(Mode::Pass);
+    scene.end(worker).await;
+}
+
+/// At every stage of a connection and of a batch, on every line, in every way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_cut_at_any_byte() {
+    let points: &[usize] =
+        if is_full() { &[1, 9, 60, 200, 500, 1_000, 3_000, 10_000, 30_000, 60_000] } else { &[4_000] };
+    let lines = [(Broker, Postgres), (Database, Postgres), (Database, MariaDb)];
+    let lines = if is_full() { &lines[..] } else { &lines[..1] };
+    let harms: &[Harm] =
+        if is_full() { &[Harm::Cut, Harm::Reset, Harm::SlowClose, Harm::Stall] } else { &[Harm::SlowClose] };
+    for (line, backend) in lines {
+        for harm in harms {
+            for point in points {
+                harmed(&format!("after {point} bytes"), *line, *backend, When::Bytes(*point), *harm).await;
+            }
+        }
+    }
+}
+
+/// A command that looks into a database which answers no more ends, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_does_not_wait_for_ever_for_a_silent_database() {
+    for backend in [MariaDb, Postgres] {
+        let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+        let proxy = Proxy::start(&Proxy::target(&stack.world.test.url)).await;
+        stack.set("database.url", &readable(&proxy.url(&stack.world.test.url)));
+        stack.set("database.acquire_timeout", "1s");
+        stack.set("database.statement_timeout", "1s");
+        for point in [When::Bytes(10), When::Sent(b"appointments"), When::Sent(b"dead_letters")] {
+            proxy.set(Mode::Pass);
+            proxy.plan(point, Harm::Stall);
+            let mut command = stack.start(&["deadletters", "list"]);
+            let end = command.end().await;
+            assert_eq!(end.code(), Some(8), "{backend:?} {point:?}: {}", command.stderr());
+        }
+    }
+}
