@@ -72,16 +72,17 @@ async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing
     let Some(mut server) = MariaDb::start().await else { return };
     let mut stack = on_a_private_server(&server).await;
     stack.set("worker.hold", "1s");
-    let stream = Stream::new(600, Mix::Decidable);
+    // Small ones, so that there is a middle.
+    stack.set("worker.batch_size", "10");
+    let stream = Stream::new(2_000, Mix::Decidable);
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open("database away for longer than `worker.hold`", &stack).await;
+    let (before, meanwhile) = stream.events.split_at(stream.events.len() - 100);
+    ledger.publish(&stack, before).await;
     let mut worker = stack.start(&["serve", "worker", "--until-empty", "--output", "json"]);
-    worker.says("the worker is running").await;
-    let publishing = async {
-        stack.until_decided(100).await;
-        server.stop().await;
-    };
-    tokio::join!(ledger.publish(&stack, &stream.events), publishing);
+    stack.until_decided(100).await;
+    server.kill().await;
+    ledger.publish(&stack, meanwhile).await;
     stack.until_nobody_consumes("bookings").await;
     assert!(stack.queue.depth().await.unwrap().ready > 0, "it was in the middle");
     assert!(worker.is_running(), "{}", worker.stderr());
