@@ -11,6 +11,9 @@ use super::{Database, StoreError};
 
 const BOOKKEEPING: &str = "hostmatch_migrations";
 
+/// Where migrating on MySQL writes down what it is about to do, while it does it.
+const JOURNAL: &str = "hostmatch_journal";
+
 /// What somebody is to do with the gateway's database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -305,7 +308,7 @@ impl Statements<'_> {
         }
         if self.place.is_mysql() {
             self.on_table(&format!("ALTER, REFERENCES{reads}"), "appointments");
-            for (table, _, _) in OURS {
+            for table in OURS.into_iter().map(|(table, _, _)| table).chain([JOURNAL]) {
                 self.on_table(
                     "CREATE, ALTER, DROP, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE",
                     table,

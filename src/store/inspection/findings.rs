@@ -111,14 +111,15 @@ fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
             ));
         }
     }
-    findings.extend(collations(&looked.columns));
+    findings.extend(collations(&looked.columns, found.migration.adoptions.is_empty()));
 }
 
-/// Columns that refer to staff have to be of the very type of `staff.id`.
-fn collations(columns: &Columns) -> Vec<Finding> {
+/// Columns that refer to staff have to be of the very type of `staff.id`. Adoption sees to ours.
+fn collations(columns: &Columns, with_ours: bool) -> Vec<Finding> {
     let Some(key) = columns.get("staff", "id") else { return Vec::new() };
     let tables =
         ["appointments", "calcom_host_mappings", "calcom_host_mapping_audits", "appointment_assignments"];
+    let tables = if with_ours { &tables[..] } else { &tables[..1] };
     let other = tables.iter().filter_map(|table| columns.get(table, "staff_id")).filter(|column| {
         column.collation != key.collation
             || column.key_kind(columns.backend()) != key.key_kind(columns.backend())
@@ -154,7 +155,9 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
     if let Some(why) = &looked.unexamined {
         findings.push(problem(why.clone(), "see docs/moving-in.md"));
     }
-    for one in &found.migration.obstacles {
+    // What the gateway's tables lack has been told already.
+    let told = looked.columns.problems();
+    for one in found.migration.obstacles.iter().filter(|one| !told.contains(&one.what)) {
         findings.push(Finding { rows: one.rows.clone(), ..problem(one.what.clone(), one.remedy.clone()) });
     }
     for one in &found.migration.adoptions {

@@ -1,5 +1,7 @@
 //! The tables: how large, of what kind, with which triggers and which of the columns that we use.
 
+use std::collections::HashMap;
+
 use migration::gateway::{Column, Columns, GATEWAY_TABLES};
 use migration::{Granted, TABLES};
 use sea_orm::{DbBackend, QueryResult};
@@ -113,6 +115,7 @@ pub(super) async fn look(database: &Database, columns: &Columns) -> Result<Vec<T
         DbBackend::MySql => Some(Granted::read(database.connection()).await?),
         _ => None,
     };
+    let indexes = indexes(database, &names).await?;
     let mut tables = Vec::new();
     for row in rows {
         let name: String = row.try_get("", "name")?;
@@ -126,7 +129,10 @@ pub(super) async fn look(database: &Database, columns: &Columns) -> Result<Vec<T
             rows: rows_of(database, &name, estimate).await?,
             engine: row.try_get("", "engine")?,
             collation: row.try_get("", "coll")?,
-            keys: row.try_get::<Option<DbId>>("", "indexes")?.map(|n| n.0),
+            keys: match database.backend() {
+                DbBackend::MySql => Some(indexes.get(&name).copied().unwrap_or(0)),
+                _ => row.try_get::<Option<DbId>>("", "indexes")?.map(|n| n.0),
+            },
             key_limit: (database.backend() == DbBackend::MySql).then_some(MYSQL_KEYS),
             triggers: sees_triggers.then_some(here),
             columns: columns.in_table(&name).filter_map(facts).collect(),
@@ -169,6 +175,16 @@ async fn rows_of(database: &Database, table: &str, estimate: i64) -> Result<Opti
     })
 }
 
+/// On MySQL, how many indexes each table has.
+async fn indexes(database: &Database, names: &str) -> Result<HashMap<String, i64>, StoreError> {
+    if database.backend() != DbBackend::MySql {
+        return Ok(HashMap::new());
+    }
+    let rows = all(database, MYSQL_INDEXES.replace("{names}", names)).await?;
+    let pair = |row: &QueryResult| Ok((row.try_get("", "name")?, row.try_get::<DbId>("", "indexes")?.0));
+    rows.iter().map(pair).collect()
+}
+
 async fn triggers(database: &Database, names: &str) -> Result<Vec<(String, Trigger)>, StoreError> {
     let sql = match database.backend() {
         DbBackend::MySql => MYSQL_TRIGGERS,
@@ -193,11 +209,16 @@ fn trigger(row: &QueryResult, backend: DbBackend) -> Result<(String, Trigger), S
     Ok((row.try_get("", "tab")?, Trigger { name: row.try_get("", "name")?, event, timing, rights }))
 }
 
-const MYSQL: &str = "SELECT CAST(t.table_name AS CHAR) AS name, CAST(t.engine AS CHAR) AS engine, \
-     CAST(t.table_collation AS CHAR) AS coll, CAST(COALESCE(t.table_rows, 0) AS SIGNED) AS estimate, \
-     CAST((SELECT COUNT(DISTINCT s.index_name) FROM information_schema.statistics s \
-     WHERE s.table_schema = t.table_schema AND s.table_name = t.table_name) AS SIGNED) AS indexes \
-     FROM information_schema.tables t WHERE t.table_schema = DATABASE() AND t.table_name IN ({names})";
+// One catalogue table at a time, each with a constant name to look for: a subquery of one in the other
+// makes the server open every table of every database.
+const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS name, CAST(engine AS CHAR) AS engine, \
+     CAST(table_collation AS CHAR) AS coll, CAST(COALESCE(table_rows, 0) AS SIGNED) AS estimate, \
+     NULL AS indexes FROM information_schema.tables \
+     WHERE table_schema = DATABASE() AND table_name IN ({names})";
+
+const MYSQL_INDEXES: &str = "SELECT CAST(table_name AS CHAR) AS name, \
+     CAST(COUNT(DISTINCT index_name) AS SIGNED) AS indexes FROM information_schema.statistics \
+     WHERE table_schema = DATABASE() AND table_name IN ({names}) GROUP BY table_name";
 
 const POSTGRES: &str = "SELECT c.relname::text AS name, NULL::text AS engine, NULL::text AS coll, \
      GREATEST(c.reltuples, 0)::bigint AS estimate, \
