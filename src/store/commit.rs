@@ -29,9 +29,6 @@ pub async fn commit(
     changes: &ChangeSet,
 ) -> Result<(), StoreError> {
     let made = mappings(tx, schema, &changes.mappings).await?;
-    for writes in changes.appointments.chunks(ROWS) {
-        tx.execute(&appointments(schema, writes)?).await?;
-    }
     for rows in changes.assignments.chunks(ROWS) {
         tx.execute(&assignments(schema, rows, &made)?).await?;
     }
@@ -40,6 +37,10 @@ pub async fn commit(
     }
     for rows in changes.events.chunks(ROWS) {
         tx.execute(&events(rows)).await?;
+    }
+    // Last: the staff that they refer to, and whatever the gateway's triggers write, is locked by this.
+    for writes in changes.appointments.chunks(ROWS) {
+        tx.execute(&appointments(schema, writes)?).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -48,9 +49,12 @@ async fn beside_each_other(backend: Backend) {
     assert!(gateway.end().await.success(), "{}", gateway.stderr());
     let beside = gateway.report();
     stack.until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
-    eprintln!("{backend:?} alone: {}, {}", alone["transactions"], alone["milliseconds"]);
-    eprintln!("{backend:?} beside: {}, {}", beside["transactions"], beside["milliseconds"]);
-    eprintln!("events: {}", published * APPOINTMENTS);
+    let mut out = std::io::stderr();
+    for (what, report) in [("alone", &alone), ("beside us", &beside)] {
+        let (count, times) = (&report["transactions"], &report["milliseconds"]);
+        writeln!(out, "{backend:?}, {what}: {count} transactions, {times} ms").unwrap();
+    }
+    writeln!(out, "{} events meanwhile", published * APPOINTMENTS).unwrap();
     undisturbed(&beside);
 
     // Once more about every appointment, now that nobody else writes.

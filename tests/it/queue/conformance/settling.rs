@@ -44,6 +44,10 @@ pub(super) async fn retries_come_back_after_their_delay_with_everything_kept(rig
     }
     let last = batch(&mut consumer).await;
     assert_eq!(last.deliveries()[0].attempt, 4);
+    // Put off: it comes again, and that was no attempt.
+    all(last, Disposition::Retry { after: SHORT, counts: false, headers: headers(&[]) }).await;
+    let last = batch(&mut consumer).await;
+    assert_eq!(last.deliveries()[0].attempt, 4);
     all(last, Disposition::Ack).await;
     assert_idle(&mut consumer).await;
 }
