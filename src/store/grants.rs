@@ -14,6 +14,10 @@ const BOOKKEEPING: &str = "hostmatch_migrations";
 /// Where migrating on MySQL writes down what it is about to do, while it does it.
 const JOURNAL: &str = "hostmatch_journal";
 
+/// Where the rows of adopted tables are kept, until they are given back.
+const KEPT: [&str; 2] =
+    ["hostmatch_adopted_calcom_host_mappings", "hostmatch_adopted_calcom_host_mapping_audits"];
+
 /// What somebody is to do with the gateway's database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -308,7 +312,10 @@ impl Statements<'_> {
         }
         if self.place.is_mysql() {
             self.on_table(&format!("ALTER, REFERENCES{reads}"), "appointments");
-            for table in OURS.into_iter().map(|(table, _, _)| table).chain([JOURNAL]) {
+            let kept = if adopts { &KEPT[..] } else { &[] };
+            for table in
+                OURS.into_iter().map(|(table, _, _)| table).chain([JOURNAL]).chain(kept.iter().copied())
+            {
                 self.on_table(
                     "CREATE, ALTER, DROP, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE",
                     table,

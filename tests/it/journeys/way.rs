@@ -10,6 +10,9 @@ use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, Worl
 /// Everything at its most talkative, the libraries too.
 const LOUD: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,tower_http=trace";
 
+/// What is counted in the end are the appointments of this suite.
+const WITHOUT_THEIR_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointments WHERE id > 9000"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_sqlite_with_the_embedded_queue() {
     the_whole_way(Backend::Sqlite, GatewayShape::Roadmap, &["all"]).await;
@@ -50,7 +53,19 @@ async fn on_a_production_gateway_on_postgresql_with_rabbitmq() {
     the_whole_way(Backend::Postgres, GatewayShape::Production(UpdatedAt::Local), &["all"]).await;
 }
 
-/// A server of the test's own, whose clock stands just before the summer ends, or after it began.
+/// Beside tables of ours that the gateway's own migrations made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_production_gateway_with_adopted_tables() {
+    for backend in [Backend::MariaDb, Backend::Postgres] {
+        let shape = GatewayShape::Production(UpdatedAt::Local);
+        let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
+        test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
+        the_whole_way_on(Stack::on(World::of(test, &[]).await, Some(amqp_url())).await, &["all"]).await;
+    }
+}
+
+/// A server of the test's own, whose clock stands just before the summer ends, or after it began; with
+/// tables of ours that are new, and with adopted ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_production_gateway_in_berlin_when_the_clocks_change() {
     // Where no MariaDB is installed there is nothing to set the clock of.
@@ -60,7 +75,13 @@ async fn on_a_production_gateway_in_berlin_when_the_clocks_change() {
     {
         let url = server.at(moment).await;
         let shape = GatewayShape::Production(shape);
-        let test = TestDatabase::migrated_on(url, Backend::MariaDb, shape).await;
+        let test = match shape {
+            GatewayShape::Production(UpdatedAt::Instant) => {
+                TestDatabase::migrated_on(url, Backend::MariaDb, shape).await
+            }
+            _ => TestDatabase::fresh_on(url, Backend::MariaDb, shape).await.with_adopted().await,
+        };
+        test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
         let stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
         the_whole_way_on(stack, &["all"]).await;
     }
@@ -174,10 +195,10 @@ async fn assignments(stack: &Stack) {
 async fn mappings(stack: &Stack) {
     let world = &stack.world;
     let columns = ["company_id", "calcom_host_id", "staff_id", "mapping_source", "confidence_score"];
-    let rows = world.rows("calcom_host_mappings WHERE is_active", &columns).await;
+    let rows = world.rows("calcom_host_mappings WHERE is_active AND company_id = 1", &columns).await;
     assert_eq!(rows, ["1|1420209|1|auto_email|95", "1|2000002|2|auto_email|95"], "{}", name(stack));
     let columns = ["company_id", "calcom_host_id", "staff_id", "action", "actor"];
-    let rows = world.rows("calcom_host_mapping_audits", &columns).await;
+    let rows = world.rows("calcom_host_mapping_audits WHERE company_id = 1", &columns).await;
     assert_eq!(rows, ["1|1420209|1|auto_matched|worker", "1|2000002|2|auto_matched|worker"]);
 
     let rows = world.rows("unmatched_hosts", &["company_id", "host_id", "kind", "state"]).await;
