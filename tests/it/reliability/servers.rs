@@ -272,7 +272,9 @@ async fn a_database_server_that_refuses_for_a_while() {
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Living).await;
     // Whoever is root may write when the server is read-only, and has a connection of its own.
     let admin = &test.db.connection().clone();
-    let run = async |statement: &str| drop(admin.execute_unprepared(statement).await.unwrap());
+    let run = async |statement: &str| {
+        admin.execute_unprepared(statement).await.unwrap();
+    };
     run("CREATE USER worker IDENTIFIED BY 'w'").await;
     run("GRANT ALL ON *.* TO worker").await;
     for right in ["SUPER", "READ_ONLY ADMIN", "CONNECTION ADMIN"] {
