@@ -4,7 +4,7 @@ use migration::MigrateError;
 use migration::gateway::{Columns, KeyKind};
 use sea_orm::DbBackend;
 
-use super::{Database, StoreError, clock};
+use super::{Database, StoreError, clock, version};
 use crate::config::GatewayConfig;
 
 /// The gateway's tables as they are here, read once after connecting.
@@ -64,10 +64,11 @@ impl GatewaySchema {
     /// Looks at the gateway's tables and at ours.
     ///
     /// # Errors
-    /// [`StoreError::Schema`] names every table or column that is missing and cannot be done
-    /// without, says when `hostmatch migrate up` is due, and refuses a time zone that the server
-    /// does not know.
+    /// [`StoreError::Schema`] refuses a server that is too old, names every table or column that is
+    /// missing and cannot be done without, says when `hostmatch migrate up` is due, and refuses a time
+    /// zone that the server does not know.
     pub async fn read(database: &Database, config: &GatewayConfig) -> Result<Self, StoreError> {
+        version::check(database).await?;
         let columns = Columns::read(database.connection()).await?;
         let problems = columns.problems();
         if !problems.is_empty() {

@@ -8,6 +8,7 @@ mod connection;
 mod clock;
 mod gateway;
 mod values;
+mod version;
 mod statement;
 mod staff;
 mod mappings;

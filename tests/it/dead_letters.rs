@@ -86,7 +86,7 @@ async fn dead_letters_are_recorded_once_and_listed() {
         assert!(dead_letters(&test.db, &closed, 10).await.unwrap().is_empty());
 
         // What was decided on an event before its dead letter arrived stays.
-        let events = "SELECT event_id || ' ' || outcome FROM booking_events ORDER BY event_id";
-        assert_eq!(test.texts(events).await, ["ev-2 assigned", "ev-3 dead_letter"], "{test:?}");
+        let events = "SELECT outcome FROM booking_events ORDER BY event_id";
+        assert_eq!(test.texts(events).await, ["assigned", "dead_letter"], "{test:?}");
     }
 }

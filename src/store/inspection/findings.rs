@@ -3,6 +3,7 @@
 use migration::gateway::Columns;
 use serde::Serialize;
 
+use super::super::version;
 use super::{Inspection, Looked, Table};
 
 /// What it comes to.
@@ -78,12 +79,19 @@ pub(super) fn judge(found: &Inspection, looked: &Looked) -> Vec<Finding> {
 }
 
 fn server(found: &Inspection, findings: &mut Vec<Finding>) {
+    findings.extend(age(found));
     if let Some(why) = &found.server.read_only {
         findings.push(problem(
             format!("the server takes no writes: {why}"),
             "let database.url lead to the primary; for looking this one will do",
         ));
     }
+}
+
+fn age(found: &Inspection) -> Option<Finding> {
+    let is_mysql = matches!(found.server.product, "MariaDB" | "MySQL");
+    let why = version::too_old(&found.server.version).filter(|_| is_mysql)?;
+    Some(problem(why, "upgrade the database server before hostmatch is to work on it"))
 }
 
 fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, GatewayShape, TestDatabase, UpdatedAt, World, event, host};
+use crate::adopting;
+use crate::program::{command, json, stderr};
+use crate::support::adopted::{Variant, rows, tables};
+use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url, event, host};
 
 const TABLES: [&str; 4] = ["companies", "staff", "appointments", "appointment_phases"];
 /// What we write of the gateway's.
@@ -45,6 +48,51 @@ async fn every_other_row_is_as_it_was() {
             assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
         }
     }
+}
+
+/// The same way with a worker process, beside tables of ours that the gateway's own migrations made:
+/// looked at, adopted, used, and given back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_adopted_is_given_back_as_it_was() {
+    for backend in [Backend::MariaDb, Backend::Postgres] {
+        let test = TestDatabase::fresh(backend, GatewayShape::Production(UpdatedAt::Local)).await;
+        furnish(&test).await;
+        test.run(&tables(backend, Variant::Plan)).await;
+        test.run(&rows(backend, Variant::Plan)).await;
+        let (before, to_stay) = (adopting::state(&test).await, dump(&test, &OURS).await);
+        let inspect = run(&test.url, &["gateway", "inspect"]);
+        assert_eq!(inspect["verdict"], "ready_with_notes", "{inspect}");
+        let adoptions = inspect["migration"]["adoptions"].as_array().unwrap();
+        assert_eq!(adoptions.len(), 3, "{inspect}");
+        adopting::same("looking changes nothing", &adopting::state(&test).await, &before);
+        run(&test.url, &["migrate", "up", "--adopt"]);
+
+        let stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
+        let all: Vec<Value> = (1..=ROUNDS).flat_map(events).collect();
+        for events in all.chunks(60) {
+            stack.publish(events).await;
+        }
+        stack.drain().await;
+        decided(&stack.world).await;
+        assert_eq!(dump(&stack.world.test, &OURS).await, to_stay, "{:?}", stack.world.test);
+
+        run(&stack.world.test.url, &["migrate", "down", "--all", "--yes"]);
+        let after = adopting::state(&stack.world.test).await;
+        assert_eq!(dump(&stack.world.test, &OURS).await, to_stay, "{:?}", stack.world.test);
+        // Who was assigned stays; and what the gateway's own triggers wrote of it.
+        let settled = |lines: &[String]| -> Vec<String> {
+            let moved = ["appointments: ", "appointment_log: ", "appointment_counters: "];
+            lines.iter().filter(|line| !moved.iter().any(|table| line.starts_with(table))).cloned().collect()
+        };
+        adopting::same(&format!("{backend:?}"), &settled(&after), &settled(&before));
+    }
+}
+
+fn run(url: &str, arguments: &[&str]) -> Value {
+    let arguments = [arguments, &["--output", "json"]].concat();
+    let output = command(&arguments).env("HOSTMATCH_DATABASE__URL", url).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 10)), "{arguments:?}: {}", stderr(&output));
+    json(&output)
 }
 
 /// Without e-mail addresses names are left; without a time of the last change there is none to set.

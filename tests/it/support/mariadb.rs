@@ -57,7 +57,9 @@ impl MariaDb {
         // A server that root starts wants to be told that this is meant.
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         let user = format!("--user={}", String::from_utf8(user).unwrap().trim());
+        std::fs::create_dir(directory.path().join("tmp")).unwrap();
         let made = Command::new(installer)
+            .env("TMPDIR", directory.path().join("tmp"))
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &user])
             .arg(format!("--datadir={}", directory.path().join("data").display()))
             .output()
@@ -110,6 +112,9 @@ impl MariaDb {
             .arg(format!("--pid-file={}", path("pid")))
             .args(&self.options)
             .env("TZ", self.zone)
+            // At its start a server removes every temporary table in there, other servers' too; the
+            // shared one has been seen to crash on that.
+            .env("TMPDIR", path("tmp"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
