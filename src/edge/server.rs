@@ -100,7 +100,11 @@ pub async fn serve(
         ended = work => ended?,
         () = time_is_up => tracing::warn!("some requests did not end in time and are given up"),
     }
-    edge.sink.close().await;
+    if tokio::time::timeout(config.request_timeout, edge.sink.close()).await.is_err() {
+        tracing::warn!(
+            "the spool's file does not answer and is left as it is; nothing that was accepted is lost"
+        );
+    }
     tracing::info!("the edge has stopped");
     Ok(())
 }

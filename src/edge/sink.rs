@@ -81,7 +81,8 @@ impl Sink {
             drop(entry);
             match timeout_at(half_way(deadline), self.publisher.publish(messages.clone())).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error @ PublishError::Unfit(_))) => return Err(error.into()),
+                // What no queue takes at all the spool refuses as well; what this broker does not take
+                // (its limit may be raised) is set aside there.
                 Ok(Err(error)) => tracing::warn!(%error, "not confirmed; it goes into the spool"),
                 Err(_) => tracing::warn!("not confirmed in time; it goes into the spool"),
             }

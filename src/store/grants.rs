@@ -169,7 +169,7 @@ const OURS: [(&str, &str, &str); 8] = [
     ("unmatched_hosts", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("host_locks", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE (host_id)"),
     ("booking_events", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
-    ("dead_letters", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
+    ("dead_letters", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     (BOOKKEEPING, "SELECT", "SELECT"),
 ];
 
@@ -311,11 +311,8 @@ impl Statements<'_> {
             }
         }
         if self.place.is_mysql() {
-            self.on_table(&format!("ALTER, REFERENCES{reads}"), "appointments");
-            let kept = if adopts { &KEPT[..] } else { &[] };
-            for table in
-                OURS.into_iter().map(|(table, _, _)| table).chain([JOURNAL]).chain(kept.iter().copied())
-            {
+            self.on_table(&format!("ALTER, INDEX, REFERENCES{reads}"), "appointments");
+            for table in OURS.into_iter().map(|(table, _, _)| table).chain([JOURNAL]).chain(KEPT) {
                 self.on_table(
                     "CREATE, ALTER, DROP, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE",
                     table,

@@ -230,6 +230,8 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
             world.staff_active(2 * n, false).await;
         }
         insert_dead_letters(&database, &[letter(n)]).await?;
+        let again = NewDeadLetter { last_failed_ms: letter(n).last_failed_ms + 1, ..letter(n) };
+        insert_dead_letters(&database, &[again]).await?;
         dead_letter_summaries(&database, &DeadLetterFilter::default(), 1).await?;
         purge_payloads(&database, i64::MAX).await?;
         purge_events(&database, i64::MAX).await?;

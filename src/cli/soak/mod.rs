@@ -109,6 +109,8 @@ fn settings(global: &Global, directory: Option<&Directory>) -> Result<Config, Fa
     // Whoever reaches this port is on this machine; and it is another at each run.
     config.edge.listen = "127.0.0.1:0".to_owned();
     config.edge.allow_unsigned = true;
+    // A spool may hold what somebody has posted in earnest: it is not for a soak to forward that.
+    config.edge.spool = PathBuf::new();
     Ok(config)
 }
 

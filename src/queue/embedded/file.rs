@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sea_orm::sqlx::Executor as _;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
@@ -81,6 +82,17 @@ impl File {
         let mut options = ConnectOptions::new("sqlite://queue");
         // sqlx would log statements, slow ones even at the level warn.
         options.max_connections(4).sqlx_logging(false);
+        options.map_sqlx_sqlite_pool_opts(|pool| {
+            // Whoever had it before may have left a transaction open, after an error of the disk:
+            // what is written within that one would never be committed. Usually there is none, which
+            // is an error that means nothing.
+            pool.before_acquire(|connection, _| {
+                Box::pin(async move {
+                    let _none_open = connection.execute("ROLLBACK").await;
+                    Ok(true)
+                })
+            })
+        });
         let filename = path.clone();
         options.map_sqlx_sqlite_opts(move |sqlite| {
             sqlite

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::adopting;
 use crate::program::{command, json, stderr};
-use crate::support::adopted::{Variant, rows, tables};
 use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url, event, host};
 
 const TABLES: [&str; 4] = ["companies", "staff", "appointments", "appointment_phases"];
@@ -57,8 +56,7 @@ async fn what_was_adopted_is_given_back_as_it_was() {
     for backend in [Backend::MariaDb, Backend::Postgres] {
         let test = TestDatabase::fresh(backend, GatewayShape::Production(UpdatedAt::Local)).await;
         furnish(&test).await;
-        test.run(&tables(backend, Variant::Plan)).await;
-        test.run(&rows(backend, Variant::Plan)).await;
+        let test = test.with_tables_of_ours().await;
         let (before, to_stay) = (adopting::state(&test).await, dump(&test, &OURS).await);
         let inspect = run(&test.url, &["gateway", "inspect"]);
         assert_eq!(inspect["verdict"], "ready_with_notes", "{inspect}");

@@ -157,6 +157,8 @@ async fn an_edge_that_dies_has_lost_nothing_that_it_had_answered() {
 async fn edge_dies(backend: Backend, point: &str) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("edge.allow_unsigned", "true");
+    // What a spool is worth in a crash has tests of its own (edge/spool_crashes.rs).
+    stack.set("edge.spool", "");
     let stream = Stream::new(EVENTS, Mix::All);
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open(&format!("edge killed at `{point}`, senders repeat"), &stack).await;

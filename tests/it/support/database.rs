@@ -52,13 +52,22 @@ impl TestDatabase {
         this
     }
 
-    /// The same with tables of ours that the gateway's own migrations made, rows and all, adopted.
-    pub(crate) async fn with_adopted(self) -> Self {
+    /// The same with tables of ours that the gateway's own migrations made, rows and all.
+    pub(crate) async fn with_tables_of_ours(self) -> Self {
         // The plan's tables bring no key for `appointments`, which may have all that it can.
-        self.run(&super::adopted::tables(self.backend, Variant::Plan)).await;
+        let tables = super::adopted::tables(self.backend, Variant::Plan);
+        let keys_are_text = matches!(self.shape, GatewayShape::Production(_));
+        let fitting = |sql: String| if keys_are_text { sql.replace(" UUID ", " CHAR(36) ") } else { sql };
+        self.run(&tables.into_iter().map(fitting).collect::<Vec<_>>()).await;
         self.run(&super::adopted::rows(self.backend, Variant::Plan)).await;
-        migration::adopt(self.db.connection()).await.unwrap();
         self
+    }
+
+    /// The same, adopted.
+    pub(crate) async fn with_adopted(self) -> Self {
+        let this = self.with_tables_of_ours().await;
+        migration::adopt(this.db.connection()).await.unwrap();
+        this
     }
 
     async fn fresh_in(home: Home, backend: Backend, shape: GatewayShape) -> Self {

@@ -61,6 +61,12 @@ impl Stream {
         stream
     }
 
+    /// Every host in any stream, with its company.
+    pub(crate) fn hosts() -> impl Iterator<Item = (u32, u64)> {
+        let all = (1..=COMPANIES).flat_map(|company| (1..=8).map(move |n| (company, n)));
+        all.map(|(company, n)| (company, host(company, n).0["id"].as_u64().unwrap()))
+    }
+
     fn event(&mut self, n: u32, mix: Mix) -> Value {
         let count = u32::try_from(self.appointments.len()).unwrap();
         let appointment = n % count + 1;

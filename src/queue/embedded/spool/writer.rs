@@ -46,12 +46,14 @@ pub(super) enum Leave {
     SetAside,
 }
 
-/// Puts everything back in line and counts it; gives the newest time of arrival too.
+/// Puts everything back in line and counts it; gives the newest time of arrival too. What had been
+/// set aside goes to the end: it has waited for no broker, and is not to make the spool look old.
 pub(super) async fn measure(file: &File) -> Result<(SpoolLevel, i64), DbErr> {
     let turn = file.begin().await?;
-    let back =
-        "UPDATE messages SET queue = 'bookings', redelivered = 0 WHERE queue = 'dead' OR redelivered <> 0";
-    turn.transaction.execute_raw(rows::statement(back, [])).await?;
+    let back = "UPDATE messages SET queue = 'bookings', redelivered = 0, \
+                rank_ms = CASE WHEN queue = 'dead' THEN max(rank_ms, ?) ELSE rank_ms END \
+                WHERE queue = 'dead' OR redelivered <> 0";
+    turn.transaction.execute_raw(rows::statement(back, [now_ms().into()])).await?;
     let sql = "SELECT count(*), coalesce(sum(length(body)), 0), min(rank_ms), max(rank_ms) FROM messages";
     let row = turn.transaction.query_one_raw(rows::statement(sql, [])).await?;
     turn.commit().await?;
