@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub(crate) foreign_keys: Vec<FoundKey>,
     /// PostgreSQL's checks: how Laravel writes an enumeration there.
     pub(crate) checks: Vec<FoundCheck>,
+    /// MySQL's, but for those of JSON: in words.
+    pub(crate) stray_checks: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +112,7 @@ impl Found {
     }
 
     /// The answer of MySQL's SHOW CREATE TABLE: one part a line.
-    fn parse(table: &str, text: &str) -> Self {
+    pub(crate) fn parse(table: &str, text: &str) -> Self {
         let mut found = Self { table: table.to_owned(), ..Self::default() };
         for line in text.lines().skip(1) {
             let Some(line) = line.strip_prefix("  ") else { continue };
@@ -125,6 +127,9 @@ impl Found {
                 }
                 "CONSTRAINT" => {
                     let Some((name, definition)) = rest.split_once(' ') else { continue };
+                    if definition.starts_with("CHECK ") && !definition.contains("json_valid(") {
+                        found.stray_checks.push(name.trim_matches('`').to_owned());
+                    }
                     if let Some(columns) = definition.strip_prefix("FOREIGN KEY ") {
                         found.foreign_keys.push(FoundKey {
                             name: name.trim_matches('`').to_owned(),
@@ -133,17 +138,23 @@ impl Found {
                         });
                     }
                 }
-                name if name.starts_with('`') => found.columns.push(FoundColumn {
-                    name: name.trim_matches('`').to_owned(),
-                    definition: rest.to_owned(),
-                    nullable: !rest.contains(" NOT NULL"),
-                    fills_itself: [" DEFAULT ", " AUTO_INCREMENT", " GENERATED ", " AS ("]
-                        .iter()
-                        .any(|word| rest.contains(word))
-                        || !rest.contains(" NOT NULL"),
-                    default: None,
-                    is_enum: rest.starts_with("enum("),
-                }),
+                name if name.starts_with('`') => {
+                    let name = name.trim_matches('`').to_owned();
+                    if rest.contains(" CHECK (") && !rest.contains("json_valid(") {
+                        found.stray_checks.push(format!("that of the column {name}"));
+                    }
+                    found.columns.push(FoundColumn {
+                        name,
+                        definition: rest.to_owned(),
+                        nullable: !rest.contains(" NOT NULL"),
+                        fills_itself: [" DEFAULT ", " AUTO_INCREMENT", " GENERATED ", " AS ("]
+                            .iter()
+                            .any(|word| rest.contains(word))
+                            || !rest.contains(" NOT NULL"),
+                        default: None,
+                        is_enum: rest.starts_with("enum("),
+                    });
+                }
                 _ => {}
             }
         }

@@ -35,6 +35,22 @@ async fn refused(test: &TestDatabase, words: &[&str]) {
 }
 
 #[tokio::test]
+async fn keys_and_checks_that_keep_our_rows_out_are_named() {
+    for backend in SERVERS {
+        let test = gateway(backend, Variant::Bare).await;
+        let name =
+            if backend == Backend::Postgres { "calcom_host_mappings_idx_active" } else { "idx_active" };
+        test.run(&[
+            "CREATE UNIQUE INDEX one_mail ON calcom_host_mappings (calcom_host_id, calcom_email)".to_owned(),
+            format!("CREATE INDEX {name} ON calcom_host_mappings (is_active)"),
+            "ALTER TABLE calcom_host_mappings ADD CONSTRAINT known CHECK (calcom_host_id > 5)".to_owned(),
+        ])
+        .await;
+        refused(&test, &["unique key one_mail", "idx_active of other columns", "known"]).await;
+    }
+}
+
+#[tokio::test]
 async fn rows_that_our_constraints_refuse_are_named() {
     for backend in SERVERS {
         let test = gateway(backend, Variant::Bare).await;

@@ -151,7 +151,7 @@ impl<'a> Alter<'a> {
             self.undo.push(format!("ADD CONSTRAINT \"{check_name}\" {definition}"));
             said = Some(format!("{name} is checked to be one of a list: the check {check_name} goes"));
         }
-        let width = width(&column.definition).filter(|width| *width < wanted)?;
+        let Some(width) = width(&column.definition).filter(|width| *width < wanted) else { return said };
         self.fitting.push(Op::only_undo(format!(
             "UPDATE {table} SET {name} = LEFT({name}, {width}){} WHERE CHAR_LENGTH({name}) > {width}",
             keep_times(self.found, "")

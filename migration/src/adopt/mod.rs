@@ -4,6 +4,7 @@
 mod alter;
 mod audits;
 mod copy;
+mod keys;
 mod mappings;
 mod obstacles;
 
@@ -58,6 +59,7 @@ pub(crate) async fn plan<C: ConnectionTrait>(
     let mut wrong = Vec::new();
     for found in [&there.mappings, &there.audits].into_iter().flatten() {
         wrong.extend(obstacles::of_shape(found, columns));
+        wrong.extend(keys::of(found));
     }
     if there.column {
         wrong.extend(obstacles::of_column(columns));

@@ -178,6 +178,7 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
             format!(
                 "SELECT CONCAT('company ', CAST({company} AS {text}), ', host ', CAST(m.calcom_host_id AS {text}), \
                  ': mappings ', {ids}) {joined} WHERE m.is_active AND {company} IS NOT NULL \
+                 AND m.calcom_host_id IS NOT NULL \
                  GROUP BY {company}, m.calcom_host_id HAVING COUNT(*) > 1 ORDER BY {company}, m.calcom_host_id"
             ),
             "switch all but one of each off (is_active = FALSE)",
@@ -186,7 +187,7 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
             "several mappings are of the same host and member of staff",
             format!(
                 "SELECT CONCAT('host ', CAST(m.calcom_host_id AS {text}), ': mappings ', {ids}) FROM {table} m \
-                 GROUP BY m.calcom_host_id, m.staff_id HAVING COUNT(*) > 1 ORDER BY m.calcom_host_id, MIN(m.id)"
+                 WHERE m.calcom_host_id IS NOT NULL GROUP BY m.calcom_host_id, m.staff_id HAVING COUNT(*) > 1 ORDER BY m.calcom_host_id, MIN(m.id)"
             ),
             "delete all but one of each",
         ),

@@ -1,0 +1,151 @@
+//! Keys and checks of a table that somebody else made which would keep our rows out, or whose names
+//! we need ourselves. Found before the first statement: MySQL could not take back what came before.
+
+use super::mappings;
+use crate::examination::Obstacle;
+use crate::found::{Found, FoundIndex};
+
+/// The indexes that adoption adds where they are missing: name, columns, unique.
+const MAPPINGS: [(&str, &[&str], bool); 6] = [
+    ("idx_staff", &["staff_id"], false),
+    ("idx_email", &["calcom_email"], false),
+    ("idx_active", &["is_active", "calcom_host_id"], false),
+    ("idx_company", &["company_id"], false),
+    ("unique_host_staff", &["calcom_host_id", "staff_id"], true),
+    ("one_active_mapping", &["active_host_id", "company_id"], true),
+];
+
+const AUDITS: [(&str, &[&str], bool); 4] = [
+    ("unique_change_key", &["change_key"], true),
+    ("idx_mapping", &["mapping_id"], false),
+    ("idx_changed_at", &["changed_at"], false),
+    ("idx_company_host", &["company_id", "calcom_host_id"], false),
+];
+
+/// Columns of which a check may limit what we write; the words of the first two are taken care of
+/// where the engine lets a check be given back.
+const CHECKED: [&str; 10] = [
+    "mapping_source",
+    "action",
+    "actor",
+    "calcom_name",
+    "calcom_email",
+    "is_active",
+    "company_id",
+    "staff_id",
+    "calcom_host_id",
+    "mapping_id",
+];
+
+/// What of a table's keys and checks stands in the way.
+pub(super) fn of(found: &Found) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    let mut add = |what: String, remedy: &str| {
+        obstacles.push(Obstacle { what, rows: Vec::new(), remedy: remedy.to_owned() });
+    };
+    let table = &found.table;
+    let (ours, fits): (&[_], fn(&FoundIndex) -> bool) =
+        if table == mappings::TABLE { (&MAPPINGS, lets_mappings_in) } else { (&AUDITS, lets_audits_in) };
+    for index in found.indexes.iter().filter(|index| index.unique && !fits(index)) {
+        add(
+            format!(
+                "{table} has the unique key {} ({}): it keeps rows of hostmatch out",
+                index.name,
+                index.columns.join(", ")
+            ),
+            "drop it, or make it a plain index; one active mapping for a host in a company is kept without it",
+        );
+    }
+    for (name, columns, unique) in ours {
+        let is_there = if *unique { found.has_unique(columns) } else { found.has_index(columns) };
+        // PostgreSQL's index names begin with the table's.
+        let names = [(*name).to_owned(), format!("{table}_{name}")];
+        let same_name = found.indexes.iter().find(|index| names.contains(&index.name) && !is_there);
+        if let Some(index) = same_name.filter(|index| !is_one_active(index)) {
+            add(
+                format!(
+                    "{table} has an index {} of other columns ({})",
+                    index.name,
+                    index.columns.join(", ")
+                ),
+                "rename it: hostmatch needs an index of that name",
+            );
+        }
+    }
+    for check in &found.stray_checks {
+        add(
+            format!("{table} has a CHECK that hostmatch cannot give back: {check}"),
+            "drop it before, and make it again after `migrate down` if need be",
+        );
+    }
+    for check in &found.checks {
+        let limits = check.columns.iter().any(|column| CHECKED.contains(&column.as_str()));
+        let is_known =
+            matches!(check.columns.as_slice(), [one] if one == "mapping_source" || one == "action");
+        if limits && !is_known {
+            add(
+                format!("{table} has the check {} on {}", check.name, check.columns.join(", ")),
+                "drop it, if it would refuse what hostmatch writes; it writes every mapping and every change of one",
+            );
+        }
+    }
+    obstacles
+}
+
+fn has(index: &FoundIndex, column: &str) -> bool {
+    index.columns.iter().any(|one| one == column)
+}
+
+fn is_one_active(index: &FoundIndex) -> bool {
+    has(index, "active_host_id") || index.condition.as_deref() == Some("is_active")
+}
+
+/// Our rows are unique by host and member of staff, and active ones by host and company.
+fn lets_mappings_in(index: &FoundIndex) -> bool {
+    has(index, "id")
+        || has(index, "calcom_host_id") && has(index, "staff_id")
+        || has(index, "company_id") && is_one_active(index)
+}
+
+fn lets_audits_in(index: &FoundIndex) -> bool {
+    has(index, "id") || index.columns == ["change_key"]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+    use crate::found::Found;
+
+    fn found(lines: &str) -> Found {
+        Found::parse(super::mappings::TABLE, &format!("CREATE TABLE `calcom_host_mappings` (\n{lines}\n)"))
+    }
+
+    fn told(lines: &str) -> Vec<String> {
+        of(&found(lines)).into_iter().map(|one| one.what).collect()
+    }
+
+    #[test]
+    fn what_keeps_our_rows_out_is_in_the_way_and_nothing_else() {
+        let fine = "  `id` bigint(20) NOT NULL AUTO_INCREMENT,\n  `metadata` longtext DEFAULT NULL CHECK (json_valid(`metadata`)),\n  \
+                    PRIMARY KEY (`id`),\n  UNIQUE KEY `unique_host_staff` (`calcom_host_id`,`staff_id`),\n  \
+                    UNIQUE KEY `three` (`company_id`,`calcom_host_id`,`staff_id`),\n  KEY `idx_staff` (`staff_id`)";
+        assert_eq!(told(fine), Vec::<String>::new());
+        for (line, word) in [
+            ("  UNIQUE KEY `one_host` (`company_id`,`calcom_host_id`)", "one_host"),
+            ("  UNIQUE KEY `mail` (`calcom_email`)", "mail"),
+            ("  KEY `idx_active` (`is_active`)", "idx_active of other columns"),
+            (
+                "  UNIQUE KEY `unique_host_staff` (`company_id`,`calcom_host_id`,`staff_id`)",
+                "unique_host_staff",
+            ),
+            ("  CONSTRAINT `known` CHECK (`mapping_source` in ('auto_email'))", "known"),
+            (
+                "  `mapping_source` varchar(20) NOT NULL CHECK (`mapping_source` in ('manual'))",
+                "mapping_source",
+            ),
+        ] {
+            let told = told(line);
+            assert!(told.len() == 1 && told[0].contains(word), "{line}: {told:?}");
+        }
+    }
+}
