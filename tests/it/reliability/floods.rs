@@ -104,7 +104,7 @@ async fn bodies_of_any_size() {
         for (n, event) in stream.events.iter_mut().enumerate() {
             let size = match n {
                 10 | 40 => 9 * MEBIBYTE,
-                20 => 17 * MEBIBYTE,
+                20 => 15 * MEBIBYTE,
                 _ if n % 5 == 0 => MEBIBYTE,
                 _ => 0,
             };
@@ -112,7 +112,7 @@ async fn bodies_of_any_size() {
             let place = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
             event[place]["padding"] = json!("x".repeat(size));
         }
-        let mut ledger = Ledger::open("bodies of up to 17 MiB", &stack).await;
+        let mut ledger = Ledger::open("bodies of up to 15 MiB", &stack).await;
         for event in &stream.events {
             ledger.publish(&stack, std::slice::from_ref(event)).await;
         }
