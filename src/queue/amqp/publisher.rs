@@ -127,7 +127,9 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<R
     if returned {
         // Nothing is bound, or a queue is gone: a new connection makes it again.
         link.give_up(GONE);
-    } else {
+    } else if results.iter().all(Result::is_ok) {
+        // Only then: once a quorum queue was full, a RabbitMQ 3.10 may go on refusing what comes over
+        // the same channel, also after its limit was lifted.
         link.put_spare(channel);
     }
     Ok(results)

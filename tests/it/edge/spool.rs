@@ -24,20 +24,20 @@ use crate::support::{amqp_url, eventually, unique};
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An edge with a spool, and a broker that can be taken away from it.
-struct Rig {
-    site: Site,
-    proxy: Proxy,
-    received: Received,
+pub(super) struct Rig {
+    pub(super) site: Site,
+    pub(super) proxy: Proxy,
+    pub(super) received: Received,
     _traces: Traces,
 }
 
 impl Rig {
     /// Connected.
-    async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
+    pub(super) async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
         Self::on(&amqp_url(), change).await
     }
 
-    async fn on(broker: &str, change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
+    pub(super) async fn on(broker: &str, change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
         let proxy = Proxy::start(&Proxy::target(broker)).await;
         let mut behind = queue_config(broker);
         behind.prefix = unique("test");
@@ -57,7 +57,7 @@ impl Rig {
     }
 
     /// The broker is gone, and the edge has noticed.
-    async fn take_away(&self) {
+    pub(super) async fn take_away(&self) {
         self.proxy.set(Mode::Refuse);
         self.proxy.cut();
         eventually("the edge has noticed", PATIENCE, async || {
@@ -66,27 +66,27 @@ impl Rig {
         .await;
     }
 
-    async fn post(&self, id: &str) -> StatusCode {
+    pub(super) async fn post(&self, id: &str) -> StatusCode {
         self.site.post(RETELL, &[], event(id)).await.status()
     }
 
-    async fn accepted(&self, id: &str) {
+    pub(super) async fn accepted(&self, id: &str) {
         assert_eq!(answer(self.site.post(RETELL, &[], event(id)).await).await["status"], "queued", "{id}");
     }
 
-    async fn ready(&self) -> (StatusCode, Value) {
+    pub(super) async fn ready(&self) -> (StatusCode, Value) {
         let response = self.site.get("/health/ready").await;
         (response.status(), response.json().await.unwrap())
     }
 
-    async fn until(&self, status: &str) {
+    pub(super) async fn until(&self, status: &str) {
         eventually(&format!("the edge is {status}"), PATIENCE, async || {
             (self.ready().await.1["status"] == status).then_some(())
         })
         .await;
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         self.received.queue.close().await;
         self.site.close().await;
     }

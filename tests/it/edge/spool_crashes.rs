@@ -197,6 +197,30 @@ async fn asked_to_stop_the_edge_says_what_is_left_and_forwards_it_the_next_time(
     assert_eq!(received.ids, accepted, "each of them once");
 }
 
+/// A part that ends by itself ends the edge, which whoever started it starts again: without it events
+/// would wait for ever.
+#[cfg(feature = "crash-points")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
+    for (point, part) in [("spooling:5:panic", "writer"), ("forwarding:1:panic", "forwarder")] {
+        let rig = Crashing::open().await;
+        let mut command = rig.command();
+        command.env("HOSTMATCH_CRASH_AT", point);
+        let (mut edge, base) = rig.run(command).await;
+        let accepted = Mutex::new(Vec::new());
+        rig.send(&base, 1, 20, &accepted).await;
+        rig.proxy.set(Mode::Pass);
+        assert_eq!(edge.end().await.code(), Some(1), "{}", edge.stderr());
+        let told = edge.stderr();
+        assert!(told.contains("a part of the edge ended unexpectedly") && told.contains(part), "{told}");
+        let (mut edge, _) = rig.start().await;
+        let accepted = accepted.into_inner().unwrap();
+        assert!(!accepted.is_empty(), "{point}");
+        assert_ordered(&rig.received(&accepted).await);
+        assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    }
+}
+
 /// `ulimit` of this process alone; the signal that goes with it is one that SQLite does not expect.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
