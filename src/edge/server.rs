@@ -20,6 +20,7 @@ use super::sink::Sink;
 use super::state::Edge;
 use super::{auth, layers, routes};
 use crate::config::EdgeConfig;
+use crate::health;
 use crate::queue::{Publisher, QueueError};
 use crate::shutdown::Shutdown;
 
@@ -58,7 +59,8 @@ pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> 
 }
 
 /// Serves the edge on `listener` until `shutdown` is cancelled. It does not wait for the broker:
-/// while that is away, events go into the spool, and `/health/ready` says so.
+/// while that is away, events go into the spool, and `/health/ready` says so; as it does of the
+/// problems of whoever works `alongside` in this process.
 ///
 /// Stopping: no new connection is taken; requests in progress have `edge.request_timeout` to end,
 /// and so have publishes whose client hung up. What is in the spool stays for the next start.
@@ -70,10 +72,11 @@ pub async fn serve(
     config: &EdgeConfig,
     publisher: Publisher,
     listener: TcpListener,
+    alongside: Option<health::Report>,
     shutdown: Shutdown,
 ) -> Result<(), EdgeError> {
     let sink = Sink::open(config, publisher).await.map_err(EdgeError::Spool)?;
-    let edge = Arc::new(Edge::new(config, sink, shutdown.clone()));
+    let edge = Arc::new(Edge { alongside, ..Edge::new(config, sink, shutdown.clone()) });
     let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
     edge.tokens.refresh().await.map_err(unreadable)?;
     if config.allow_unsigned {
@@ -134,7 +137,7 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(edge), layers::admit));
     Router::new()
         .merge(posts)
-        .route("/health/live", get(routes::live))
+        .route("/health/live", get(health::live))
         .route("/health/ready", get(routes::ready))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::sink::Sink;
 use super::tokens::Tokens;
 use crate::config::EdgeConfig;
+use crate::health;
 use crate::shutdown::Shutdown;
 
 /// A request's place among those that may be in progress. It is taken until the last of what was
@@ -23,6 +24,8 @@ pub(super) struct Edge {
     pub(super) in_flight: Arc<Semaphore>,
     /// Publishes go on when the client hangs up: what was sent once may not be sent again.
     pub(super) publishing: TaskTracker,
+    /// Tells of whoever else works in this process.
+    pub(super) alongside: Option<health::Report>,
     pub(super) shutdown: Shutdown,
 }
 
@@ -34,6 +37,7 @@ impl Edge {
             publishing: TaskTracker::new(),
             config: config.clone(),
             sink,
+            alongside: None,
             shutdown,
         }
     }

@@ -17,7 +17,7 @@ use super::state::{Edge, Place};
 
 pub(super) use calcom::calcom;
 pub(super) use events::events;
-pub(super) use health::{live, ready};
+pub(super) use health::ready;
 pub(super) use retell::retell;
 
 /// Queues a webhook's one event and answers 200 with its receipt.

@@ -114,6 +114,15 @@ async fn a_soak_on_mariadb_and_rabbitmq() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_whose_events_are_refused_ends_at_once() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    stack.set("edge.body_limit", "10");
+    let mut soak = stack.start(&["soak", "--minutes", "30"]);
+    assert_eq!(soak.end().await.code(), Some(1), "{}", soak.stderr());
+    assert!(soak.stderr().contains("refused an event with 413"), "{}", soak.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_soak_leaves_somebody_elses_database_alone() {
     let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     stack.world.company(1).await;
