@@ -58,7 +58,7 @@ async fn while_the_file_hangs_no_more_is_held_than_so_many_requests() {
     let accepted = ["before", "after"].map(str::to_owned);
     rig.received.until_all(&accepted).await;
     rig.until("ready").await;
-    rig.close().await;
+    rig.close_as("disk hangs", &accepted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +78,7 @@ async fn while_the_file_hangs_events_go_past_it() {
     assert_eq!(rig.ready().await.0, StatusCode::OK);
     hanging.rollback().await.unwrap();
     rig.until("ready").await;
-    rig.close().await;
+    rig.close_as("disk hangs, broker back", &["spooled", "past"].map(str::to_owned)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,5 +108,5 @@ async fn a_broker_that_is_there_and_takes_nothing_is_told_of_once_the_spool_is_f
     // A queue that was full takes something again once it has been emptied a little.
     rig.received.until_all(&accepted).await;
     rig.until("ready").await;
-    rig.close().await;
+    rig.close_as("broker's queue full, then the spool", &accepted).await;
 }
