@@ -6,7 +6,7 @@
 //! | layer | modules | what |
 //! |---|---|---|
 //! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests |
-//! | 1 | [`event`], [`telemetry`] | pure: what is a booking event? · logs |
+//! | 1 | [`event`], [`telemetry`], [`health`] | pure: what is a booking event? · logs · the health routes |
 //! | 2 | [`matching`] | pure: who is this host? |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
 //! | 4 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
@@ -20,6 +20,7 @@ pub mod crash;
 
 pub mod event;
 pub mod telemetry;
+pub mod health;
 
 pub mod matching;
 

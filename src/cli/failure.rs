@@ -120,7 +120,7 @@ impl From<EdgeError> for Failure {
     fn from(error: EdgeError) -> Self {
         let exit = match error {
             EdgeError::Tokens { .. } | EdgeError::Spool(_) => Exit::ConfigInvalid,
-            EdgeError::Listen(_) => Exit::Failed,
+            EdgeError::Part(_) | EdgeError::Listen(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }

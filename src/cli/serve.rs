@@ -14,10 +14,11 @@ use super::output::{self, Output};
 use crate::config::Config;
 use crate::delay::Delays;
 use crate::edge;
+use crate::health;
 use crate::queue::Queue;
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Database, GatewaySchema, StoreErrorKind};
-use crate::worker::{Tally, Worker};
+use crate::worker::{Tally, Worker, WorkerHealth};
 
 /// Run the edge, a worker, or both
 ///
@@ -111,14 +112,18 @@ async fn serve(
 ) -> Result<Option<Tally>, Failure> {
     // The worker of `all` ends the edge as well when everything is decided.
     let ours = stop.child_token();
+    let health = WorkerHealth::default();
+    let worker_health = health.clone();
+    let report: health::Report = Arc::new(move || worker_health.problems());
     let edge = async {
         if with_edge {
-            let listener = listen(&config.edge.listen).await?;
-            edge::serve(&config.edge, queue.publisher(), listener, ours.clone()).await?;
+            let listener = listen(&config.edge.listen, "choose another with --listen or edge.listen").await?;
+            let alongside = with_worker.then(|| report.clone());
+            edge::serve(&config.edge, queue.publisher(), listener, alongside, ours.clone()).await?;
         }
         Ok::<_, Failure>(())
     };
-    let worker = async {
+    let working = async {
         if !with_worker {
             return Ok(None);
         }
@@ -127,7 +132,7 @@ async fn serve(
             // A run that is to end must not wait for a broker that is away.
             queue.depth().await?;
         }
-        let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone());
+        let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone()).telling(health);
         let tally = worker.tally();
         tracing::info!(pipelines = config.worker.pipelines, "the worker is running");
         let watched = watch(queue, &tally, until_empty, &ours);
@@ -139,6 +144,12 @@ async fn serve(
         tracing::info!(counts = ?tally.counts(), "the worker has stopped");
         ended?;
         Ok::<_, Failure>(Some(tally))
+    };
+    let worker = async {
+        tokio::select! {
+            ended = working => ended,
+            failure = tell(&config.worker.health_listen, &report), if with_worker => Err(failure),
+        }
     };
     let stopping = |result| {
         ours.cancel();
@@ -157,12 +168,26 @@ async fn serve(
     worker
 }
 
-/// Binds the edge's socket.
-pub(super) async fn listen(address: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let hint = "choose another with --listen or edge.listen";
-        Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}; {hint}"))
-    })
+/// Answers the worker's health routes, if there is an address for that. Completes only on a failure.
+async fn tell(address: &str, report: &health::Report) -> Failure {
+    if address.is_empty() {
+        return std::future::pending().await;
+    }
+    let served = async {
+        let listener = listen(address, "choose another with worker.health_listen").await?;
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "the worker answers health routes");
+        Ok::<_, Failure>(health::serve(listener, report.clone()).await?)
+    };
+    let ended = || Failure::new(Exit::Failed, "the worker's health routes ended (worker.health_listen)");
+    served.await.err().unwrap_or_else(ended)
+}
+
+/// Binds a socket; `hint`: what to do when that is not possible.
+pub(super) async fn listen(address: &str, hint: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}; {hint}")))
 }
 
 /// Connects to the database and looks at the gateway's tables; waits for a server that is away,

@@ -109,6 +109,7 @@ pub struct WorkerConfig {
     pub shutdown_timeout: Duration,
     #[serde(deserialize_with = "value::number")]
     pub redecide_limit: u32,
+    pub health_listen: String,
 }
 
 /// `[matching]`

@@ -96,6 +96,9 @@ fn worker(config: &Config, found: &mut Found) {
     if worker.redecide_limit == 0 {
         refuse(found, "worker.redecide_limit", "must be positive");
     }
+    if !worker.health_listen.is_empty() && !is_address(&worker.health_listen) {
+        refuse(found, "worker.health_listen", "is empty, or an address and a port, such as 127.0.0.1:8081");
+    }
     // RabbitMQ closes the channel of a consumer that has not acknowledged for 30 minutes.
     if worker.hold >= Duration::from_secs(25 * 60) {
         refuse(found, "worker.hold", "must be less than 25m, well below the broker's consumer timeout");

@@ -1,14 +1,16 @@
 //! Emptying the spool: in order, each group removed only after its confirm, for as long as it
 //! takes. And the alarm, before a bound is reached.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockWriteGuard};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::sink::{Sink, nearly_full};
+use crate::crash;
 use crate::delay::Delays;
-use crate::queue::{BatchLimits, PublishError, Publisher, Spool, Spooled};
+use crate::queue::{BatchLimits, PublishError, Spool, Spooled};
 use crate::shutdown::Shutdown;
 
 /// What is published before the confirms are awaited.
@@ -24,27 +26,59 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// Forwards what is in the spool, and raises the alarm, until `stop`. Ends at once where there is
 /// no spool.
-pub(super) async fn run(sink: &Sink, stop: &Shutdown) {
-    let Some(spool) = &sink.spool else { return };
+///
+/// # Errors
+/// [`Broken`], when the spool has ended by itself.
+pub(super) async fn run(sink: &Sink, stop: &Shutdown) -> Result<(), Broken> {
+    let Some(spool) = &sink.spool else { return Ok(()) };
     let forwarder = Forwarder {
         spool,
-        publisher: &sink.publisher,
-        gate: &sink.gate,
+        sink,
         stop,
         delays: Delays::new(Duration::from_millis(100), Duration::from_secs(2)),
         said: None,
         group: GROUP,
     };
     tokio::select! {
-        () = forwarder.run() => {}
-        () = alarm(spool) => {}
+        () = forwarder.run() => Ok(()),
+        () = alarm(spool) => Ok(()),
+        () = spool.ended() => Err(Broken),
     }
+}
+
+/// The one who writes into the spool has failed, and nobody does it any more.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+/// The gate, closed: nobody comes in until this is dropped, which is soon.
+struct Closed<'a> {
+    _gate: RwLockWriteGuard<'a, ()>,
+    until: Instant,
+}
+
+impl<'a> Closed<'a> {
+    /// Closes it, unless those who are inside do not come out.
+    async fn now(gate: &'a RwLock<()>) -> Option<Self> {
+        let closed = timeout(HANDOVER, gate.write()).await.ok()?;
+        Some(Self { _gate: closed, until: Instant::now() + HANDOVER })
+    }
+}
+
+/// Waits for the work, and behind the gate for no longer than it may be closed: then it is opened.
+async fn behind<T>(gate: &mut Option<Closed<'_>>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    if let Some(closed) = gate {
+        if let Ok(done) = timeout_at(closed.until, &mut work).await {
+            return done;
+        }
+        *gate = None;
+    }
+    work.await
 }
 
 struct Forwarder<'a> {
     spool: &'a Spool,
-    publisher: &'a Publisher,
-    gate: &'a RwLock<()>,
+    sink: &'a Sink,
     stop: &'a Shutdown,
     delays: Delays,
     said: Option<String>,
@@ -77,31 +111,27 @@ impl Forwarder<'_> {
         while !spool.is_empty() && !self.stop.is_cancelled() {
             // The last ones: nobody may come behind them until they are forwarded.
             let last = flows && spool.level().messages <= LAST;
-            let alone = if last { Some(self.gate.write().await) } else { None };
-            let head = match spool.head(self.group).await {
+            let mut gate = if last { Closed::now(&self.sink.gate).await } else { None };
+            let head = match behind(&mut gate, spool.head(self.group)).await {
                 Ok(head) => head,
                 Err(error) => {
-                    drop(alone);
+                    drop(gate);
                     self.failed("the spool cannot be read; trying again", error.to_string()).await;
                     continue;
                 }
             };
             let messages = head.iter().map(|spooled| spooled.message.clone()).collect();
-            let publishing = self.publisher.publish(messages);
-            let published = if last {
-                timeout(HANDOVER, publishing).await.unwrap_or(Err(PublishError::Timeout))
-            } else {
-                publishing.await
-            };
+            crash::point("forwarding");
+            let published = behind(&mut gate, self.sink.publish(messages)).await;
             flows = published.is_ok();
             match published {
-                Ok(()) => forwarded += self.remove(&head, alone).await,
+                Ok(()) => forwarded += self.remove(&head, gate).await,
                 Err(PublishError::Unfit(problem)) => {
-                    drop(alone);
+                    drop(gate);
                     self.unfit(&head, &problem).await;
                 }
                 Err(error) => {
-                    drop(alone);
+                    drop(gate);
                     self.failed("the queue does not confirm; trying again", error.to_string()).await;
                 }
             }
@@ -111,9 +141,9 @@ impl Forwarder<'_> {
 
     /// They are in the queue. Until they are out of the spool nothing else is forwarded; after a
     /// crash in between they come a second time.
-    async fn remove(&mut self, head: &[Spooled], alone: Option<RwLockWriteGuard<'_, ()>>) -> usize {
-        let mut removed = self.spool.remove(head).await;
-        drop(alone);
+    async fn remove(&mut self, head: &[Spooled], mut gate: Option<Closed<'_>>) -> usize {
+        let mut removed = behind(&mut gate, self.spool.remove(head)).await;
+        drop(gate);
         while let Err(error) = removed {
             if self.stop.is_cancelled() {
                 return 0;
@@ -176,5 +206,27 @@ async fn alarm(spool: &Spool) {
             tracing::warn!(problem, "the spool is nearly full: mend the way to the queue, or make room");
             said = Some(Instant::now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_takes_long_keeps_the_gate_closed_for_a_moment_only() {
+        let gate = RwLock::new(());
+        let mut closed = Closed::now(&gate).await;
+        let (finish, work) = tokio::sync::oneshot::channel();
+        // The work does not end before somebody has come in.
+        let come_in = async {
+            let _entry = gate.read().await;
+            finish.send(())
+        };
+        let both = async { tokio::join!(behind(&mut closed, work), come_in) };
+        let done = timeout(HANDOVER * 20, both).await.map(|(done, _)| done.is_ok());
+        assert_eq!(done, Ok(true), "the gate stays closed");
+        let _inside = gate.read().await;
+        assert!(Closed::now(&gate).await.is_none(), "somebody who does not come out is not waited for");
     }
 }

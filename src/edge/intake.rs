@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
-use super::state::Edge;
+use super::state::{Edge, Place};
 use crate::event::{Decoded, Envelope, Malformed, decode};
 use crate::queue::{Message, header};
 
@@ -125,9 +125,11 @@ impl<'a> Arrived<'a> {
 /// Puts the messages into the queue, or into the spool, and waits until they are there for good.
 ///
 /// # Errors
-/// 503 when that is not sure. Some may be there all the same: their ids tell a repeat.
+/// 503 when that is not sure, or not before the deadline. Some may be there all the same, or get
+/// there later: their ids tell a repeat.
 pub(super) async fn publish(
     edge: &Arc<Edge>,
+    place: Place,
     messages: Vec<Message>,
     deadline: Instant,
 ) -> Result<(), Problem> {
@@ -135,7 +137,11 @@ pub(super) async fn publish(
         return Ok(());
     }
     let (count, accepting) = (messages.len(), Arc::clone(edge));
-    let accepted = edge.publishing.spawn(async move { accepting.sink.accept(messages, deadline).await });
+    let accepted = edge.publishing.spawn(async move {
+        let accepted = accepting.sink.accept(messages, deadline).await;
+        drop(place);
+        accepted
+    });
     match timeout_at(deadline, accepted).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::intake::Receipt;
 use super::problem::Problem;
-use super::state::Edge;
+use super::state::{Edge, Place};
 
 /// What a route wants to stand in the log line.
 #[derive(Clone, Debug)]
@@ -58,9 +58,15 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
 }
 
 /// Lets a request in if there is room; else it is answered 429 at once, before its body is read.
-pub(super) async fn admit(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    match edge.in_flight.try_acquire() {
-        Ok(_permit) => next.run(request).await,
+pub(super) async fn admit(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    match Arc::clone(&edge.in_flight).try_acquire_owned() {
+        Ok(permit) => {
+            let place: Place = Arc::new(permit);
+            request.extensions_mut().insert(place.clone());
+            let answer = next.run(request).await;
+            drop(place);
+            answer
+        }
         Err(_) => Problem::busy().into_response(),
     }
 }

@@ -14,12 +14,13 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::forward;
+use super::forward::{self, Broken};
 use super::problem::Problem;
 use super::sink::Sink;
 use super::state::Edge;
 use super::{auth, layers, routes};
 use crate::config::EdgeConfig;
+use crate::health;
 use crate::queue::{Publisher, QueueError};
 use crate::shutdown::Shutdown;
 
@@ -40,6 +41,12 @@ pub enum EdgeError {
     /// The file of the spool cannot be used.
     #[error("edge.spool: {0}; give a path where this user may write, or \"\" to do without a spool")]
     Spool(#[source] QueueError),
+    /// What writes into the spool, or forwards what is in it, failed.
+    #[error(
+        "a part of the edge ended unexpectedly ({0}); the log says where, it is a defect of hostmatch; nothing \
+         that was accepted is lost: start the edge again"
+    )]
+    Part(String),
     /// The listening socket failed.
     #[error("the edge's listening socket failed: {0}")]
     Listen(#[from] std::io::Error),
@@ -52,21 +59,24 @@ pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> 
 }
 
 /// Serves the edge on `listener` until `shutdown` is cancelled. It does not wait for the broker:
-/// while that is away, events go into the spool, and `/health/ready` says so.
+/// while that is away, events go into the spool, and `/health/ready` says so; as it does of the
+/// problems of whoever works `alongside` in this process.
 ///
 /// Stopping: no new connection is taken; requests in progress have `edge.request_timeout` to end,
 /// and so have publishes whose client hung up. What is in the spool stays for the next start.
 ///
 /// # Errors
-/// When the tokens cannot be read or the spool cannot be used at the start, or the socket fails.
+/// When the tokens cannot be read or the spool cannot be used at the start, when the socket fails, or
+/// when a part of the edge does: whoever started this process is to start it again.
 pub async fn serve(
     config: &EdgeConfig,
     publisher: Publisher,
     listener: TcpListener,
+    alongside: Option<health::Report>,
     shutdown: Shutdown,
 ) -> Result<(), EdgeError> {
     let sink = Sink::open(config, publisher).await.map_err(EdgeError::Spool)?;
-    let edge = Arc::new(Edge::new(config, sink, shutdown.clone()));
+    let edge = Arc::new(Edge { alongside, ..Edge::new(config, sink, shutdown.clone()) });
     let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
     edge.tokens.refresh().await.map_err(unreadable)?;
     if config.allow_unsigned {
@@ -87,24 +97,34 @@ pub async fn serve(
     let (forwarding, until) = (Arc::clone(&edge), shutdown.child_token());
     let stop_forwarding = until.clone();
     let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &until).await });
-    let work = async {
+    let serving = async {
         let ended = server.into_future().await;
         stop_forwarding.cancel();
         edge.publishing.close();
         edge.publishing.wait().await;
-        // It ends by itself, after the confirm that it waits for.
-        let _ended = forwarder.await;
-        ended
+        Ok(ended?)
     };
-    tokio::select! {
-        ended = work => ended?,
-        () = time_is_up => tracing::warn!("some requests did not end in time and are given up"),
-    }
+    // Told to stop it ends by itself, after the confirm that it waits for.
+    let forwarding = async {
+        match forwarder.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Broken)) => Err(EdgeError::Part("the spool's writer".to_owned())),
+            Err(error) => Err(EdgeError::Part(format!("the spool's forwarder: {error}"))),
+        }
+    };
+    let ended = tokio::select! {
+        ended = async { tokio::try_join!(serving, forwarding) } => ended.map(drop),
+        () = time_is_up => {
+            tracing::warn!("some requests did not end in time and are given up");
+            Ok(())
+        }
+    };
     if tokio::time::timeout(config.request_timeout, edge.sink.close()).await.is_err() {
         tracing::warn!(
             "the spool's file does not answer and is left as it is; nothing that was accepted is lost"
         );
     }
+    ended?;
     tracing::info!("the edge has stopped");
     Ok(())
 }
@@ -117,7 +137,7 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(edge), layers::admit));
     Router::new()
         .merge(posts)
-        .route("/health/live", get(routes::live))
+        .route("/health/live", get(health::live))
         .route("/health/ready", get(routes::ready))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

@@ -5,6 +5,9 @@
 //! confirmed goes into the spool, and nobody after it waits for the broker; `forward` does that,
 //! until the spool is empty.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use serde::Serialize;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
@@ -12,9 +15,15 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::EdgeConfig;
 use crate::queue::{Message, PublishError, Publisher, QueueError, Spool, SpoolError, SpoolLimits};
 
+/// For so long the queue counts as one that does not take what is published, after it did not and
+/// unless it has since. The forwarder tries again sooner.
+const REFUSING: Duration = Duration::from_secs(15);
+
 /// The way to the queue.
 pub(super) struct Sink {
-    pub(super) publisher: Publisher,
+    publisher: Publisher,
+    /// When the queue last did not take something, if it has taken nothing since.
+    refused: Mutex<Option<Instant>>,
     /// None where none is configured, and where the queue is a local file itself.
     pub(super) spool: Option<Spool>,
     /// Shared by those that choose the way, or go into the spool; taken alone to forward the last
@@ -53,7 +62,7 @@ pub(super) struct Depth {
 impl Sink {
     /// Only the queue.
     pub(super) fn direct(publisher: Publisher) -> Self {
-        Self { publisher, spool: None, gate: RwLock::default() }
+        Self { publisher, refused: Mutex::default(), spool: None, gate: RwLock::default() }
     }
 
     /// With the spool that is configured, if the queue is one that can be away.
@@ -67,24 +76,60 @@ impl Sink {
         let max_bytes = u64::try_from(config.spool_max_bytes).unwrap_or(u64::MAX);
         let limits = SpoolLimits { max_bytes, max_age: config.spool_max_age };
         let spool = Spool::open(config.spool.clone(), limits).await?;
-        Ok(Self { publisher, spool: Some(spool), gate: RwLock::default() })
+        Ok(Self { spool: Some(spool), ..Self::direct(publisher) })
     }
 
-    /// Returns when the messages are durably accepted: by the queue, or on the disk.
+    /// Publishes, and remembers whether that is possible.
+    ///
+    /// # Errors
+    /// Those of [`Publisher::publish`].
+    pub(super) async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        let published = self.publisher.publish(messages).await;
+        match &published {
+            // It is the message's fault.
+            Err(PublishError::Unfit(_)) => {}
+            published => self.takes(published.is_ok()),
+        }
+        published
+    }
+
+    fn takes(&self, takes: bool) {
+        let refused = (!takes).then(Instant::now);
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+    }
+
+    /// Whether what is published now would be taken, as far as is known.
+    fn is_taken(&self) -> Result<(), &'static str> {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.publisher.is_ready() {
+            Err("there is no way to the queue; the log says why")
+        } else if refused.is_some_and(|refused| refused.elapsed() < REFUSING) {
+            Err("the queue did not take what was published last; the log says why")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Returns when the messages are durably accepted: by the queue, or on the disk. The queue is
+    /// waited for until half of the time is over; the disk for as long as it takes, and what is
+    /// given to it is there then or not.
     ///
     /// # Errors
     /// When that is not sure. Some may be accepted all the same.
     pub(super) async fn accept(&self, messages: Vec<Message>, deadline: Instant) -> Result<(), Refusal> {
-        let Some(spool) = &self.spool else { return Ok(self.publisher.publish(messages).await?) };
+        let Some(spool) = &self.spool else { return Ok(self.publish(messages).await?) };
         let entry = self.gate.read().await;
         if spool.is_empty() && self.publisher.is_ready() {
             drop(entry);
-            match timeout_at(half_way(deadline), self.publisher.publish(messages.clone())).await {
+            match timeout_at(half_way(deadline), self.publish(messages.clone())).await {
                 Ok(Ok(())) => return Ok(()),
                 // What no queue takes at all the spool refuses as well; what this broker does not take
                 // (its limit may be raised) is set aside there.
                 Ok(Err(error)) => tracing::warn!(%error, "not confirmed; it goes into the spool"),
-                Err(_) => tracing::warn!("not confirmed in time; it goes into the spool"),
+                Err(_) => {
+                    self.takes(false);
+                    tracing::warn!("not confirmed in time; it goes into the spool");
+                }
             }
             let _entry = self.gate.read().await;
             return Ok(spool.append(messages).await?);
@@ -95,7 +140,7 @@ impl Sink {
                 if self.publisher.is_ready() =>
             {
                 drop(entry);
-                Ok(self.publisher.publish(messages).await?)
+                Ok(self.publish(messages).await?)
             }
             appended => Ok(appended?),
         }
@@ -103,10 +148,9 @@ impl Sink {
 
     /// How it stands. Publishes nothing.
     pub(super) fn standing(&self) -> Standing {
-        let mut standing = Standing { accepts: self.publisher.is_ready(), ..Standing::default() };
-        if !standing.accepts {
-            standing.reasons.push("there is no way to the queue; the log says why".to_owned());
-        }
+        let taken = self.is_taken();
+        let mut standing = Standing { accepts: taken.is_ok(), ..Standing::default() };
+        standing.reasons.extend(taken.err().map(str::to_owned));
         let Some(spool) = &self.spool else { return standing };
         let level = spool.level();
         if level.messages > 0 {

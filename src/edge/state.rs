@@ -1,12 +1,19 @@
 //! What all requests share.
 
-use tokio::sync::Semaphore;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::sink::Sink;
 use super::tokens::Tokens;
 use crate::config::EdgeConfig;
+use crate::health;
 use crate::shutdown::Shutdown;
+
+/// A request's place among those that may be in progress. It is taken until the last of what was
+/// begun for the request has ended, also when it has been answered before: that still holds its body.
+pub(super) type Place = Arc<OwnedSemaphorePermit>;
 
 /// One for each edge, behind an `Arc`.
 pub(super) struct Edge {
@@ -14,9 +21,11 @@ pub(super) struct Edge {
     pub(super) sink: Sink,
     pub(super) tokens: Tokens,
     /// One permit for each request that may be in progress.
-    pub(super) in_flight: Semaphore,
+    pub(super) in_flight: Arc<Semaphore>,
     /// Publishes go on when the client hangs up: what was sent once may not be sent again.
     pub(super) publishing: TaskTracker,
+    /// Tells of whoever else works in this process.
+    pub(super) alongside: Option<health::Report>,
     pub(super) shutdown: Shutdown,
 }
 
@@ -24,10 +33,11 @@ impl Edge {
     pub(super) fn new(config: &EdgeConfig, sink: Sink, shutdown: Shutdown) -> Self {
         Self {
             tokens: Tokens::new(&config.tokens_file),
-            in_flight: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
+            in_flight: Arc::new(Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS))),
             publishing: TaskTracker::new(),
             config: config.clone(),
             sink,
+            alongside: None,
             shutdown,
         }
     }

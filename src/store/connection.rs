@@ -312,7 +312,15 @@ async fn sqlite(
     if purpose == Purpose::Look && !file.exists() {
         return Err(StoreError::no_file(&file));
     }
-    let pool = pool::<sqlx::Sqlite>(config);
+    let pool = pool::<sqlx::Sqlite>(config).before_acquire(|connection, _| {
+        // Whoever had it before may have left a transaction open, after an error of the disk: what is
+        // written within that one would never be committed. Usually there is none, which is an error
+        // that means nothing.
+        Box::pin(async move {
+            let _none_open = connection.execute("ROLLBACK").await;
+            Ok(true)
+        })
+    });
     let pool = pool.connect_with(options).await.map_err(|error| StoreError::opening(&file, &error))?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }

@@ -7,6 +7,7 @@
 //! table; housekeeping keeps retention times and finishes what one transaction was too small for.
 
 mod answer;
+mod health;
 mod hold;
 mod housekeeping;
 mod pipeline;
@@ -18,6 +19,7 @@ mod run;
 mod tally;
 
 pub use answer::Answer;
+pub use health::WorkerHealth;
 pub use processor::Processor;
 pub use run::{Worker, WorkerError};
 pub use tally::Tally;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::health::WorkerHealth;
 use super::housekeeping;
 use super::pipeline::Pipeline;
 use super::processor::Processor;
@@ -39,13 +40,20 @@ pub struct Worker {
     processor: Arc<Processor>,
     queue: Queue,
     tally: Tally,
+    health: WorkerHealth,
 }
 
 impl Worker {
     /// A worker on this database and this queue.
     pub fn new(config: Arc<Config>, database: Database, schema: GatewaySchema, queue: Queue) -> Self {
         let processor = Arc::new(Processor::new(database, schema, &config));
-        Self { config, processor, queue, tally: Tally::default() }
+        Self { config, processor, queue, tally: Tally::default(), health: WorkerHealth::default() }
+    }
+
+    /// Tells `health` how it is, from its start on.
+    #[must_use]
+    pub fn telling(self, health: WorkerHealth) -> Self {
+        Self { health, ..self }
     }
 
     /// The running counts.
@@ -68,9 +76,12 @@ impl Worker {
         let consumer = |source, limits| {
             self.queue.consumer(source, limits).stalled_after(self.config.worker.stalled_after)
         };
-        for _ in 0..self.config.worker.pipelines {
+        let mut consumers = Vec::new();
+        for number in 1..=self.config.worker.pipelines {
+            let consumer = consumer(Source::Bookings, limits);
+            consumers.push((format!("pipeline {number} of the worker"), consumer.health()));
             let pipeline = Pipeline {
-                consumer: consumer(Source::Bookings, limits),
+                consumer,
                 processor: self.processor.clone(),
                 tally: self.tally.clone(),
                 hold,
@@ -78,8 +89,11 @@ impl Worker {
             };
             tasks.spawn(async move { Ok(pipeline.run().await?) });
         }
+        let dead_letters = consumer(Source::Dead, LETTERS);
+        consumers.push(("the worker's recorder of dead letters".to_owned(), dead_letters.health()));
+        self.health.runs(consumers, stop.clone());
         let recorder = Recorder {
-            consumer: consumer(Source::Dead, LETTERS),
+            consumer: dead_letters,
             processor: self.processor.clone(),
             tally: self.tally.clone(),
             hold,

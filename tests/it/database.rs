@@ -338,3 +338,21 @@ async fn the_zone_of_a_postgres_database_is_found() {
     test.run(&["ALTER TABLE appointments ALTER updated_at TYPE timestamptz"]).await;
     assert_eq!(test.schema().await.updated_at.as_deref(), Some("now()"));
 }
+
+/// As after an error of the disk.
+#[tokio::test]
+async fn a_transaction_that_was_left_open_spoils_no_connection() {
+    let test = TestDatabase::fresh(Backend::Sqlite, GatewayShape::Empty).await;
+    let mut one = config(&test.url);
+    one.max_connections = 1;
+    let db = Database::connect(&one).await.unwrap();
+    let run = async |statement: &str| db.connection().execute_unprepared(statement).await;
+    run("CREATE TABLE notes (id INTEGER NOT NULL)").await.unwrap();
+    run("BEGIN").await.unwrap();
+    let note = async |tx: &DatabaseTransaction| {
+        Ok(tx.execute_unprepared("INSERT INTO notes VALUES (1)").await.map(drop)?)
+    };
+    db.transact(note).await.unwrap();
+    let seen = test.texts("SELECT CAST(id AS TEXT) FROM notes").await;
+    assert_eq!(seen, ["1"], "it is committed, and others see it");
+}

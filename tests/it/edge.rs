@@ -10,3 +10,4 @@ mod limits;
 mod logs;
 mod spool;
 mod spool_crashes;
+mod spool_hangs;

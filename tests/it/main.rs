@@ -22,6 +22,7 @@ mod documents;
 mod edge;
 mod events;
 mod explaining;
+mod health;
 mod inspecting;
 mod journeys;
 mod migrating;

@@ -5,6 +5,8 @@
 //! `HOSTMATCH_TEST_FULL=1`. `scripts/reliability` runs all and makes the table in
 //! `docs/reliability.md`.
 
+use crate::support::{Ledger, Process, Stack, Stream};
+
 mod bounds;
 mod confirms;
 #[cfg(feature = "crash-points")]
@@ -12,6 +14,21 @@ mod crashes;
 mod floods;
 mod proxies;
 mod servers;
+
+/// Waits until everything is done, ends the worker, and counts: everything was done, once.
+async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
+    stack.until_decided(stream.len()).await;
+    stack.until_idle().await;
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    stack.drain().await;
+    counted(stack, stream, ledger).await;
+}
+
+/// Nobody works any more: everything was done, once.
+async fn counted(stack: Stack, stream: Stream, ledger: Ledger) {
+    ledger.close(&stack).await;
+    stream.assert_done(&stack).await;
+}
 
 /// The crash tests need `cargo test --features crash-points`, as `scripts/test` does it.
 #[cfg(not(feature = "crash-points"))]

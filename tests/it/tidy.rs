@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules of one layer do not know each other.
 const LAYERS: [&[&str]; 6] = [
     &["config", "clock", "delay", "shutdown", "crash"],
-    &["event", "telemetry"],
+    &["event", "telemetry", "health"],
     &["matching"],
     &["store", "queue"],
     &["worker", "edge"],

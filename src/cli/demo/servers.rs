@@ -40,7 +40,7 @@ impl Servers {
         let (tally, until) = (worker.tally(), stop.clone());
         tasks.spawn(async move { Ok(worker.run(until, false).await?) });
         let (edge, publisher, until) = (config.clone(), queue.publisher(), stop.clone());
-        tasks.spawn(async move { Ok(edge::serve(&edge.edge, publisher, listener, until).await?) });
+        tasks.spawn(async move { Ok(edge::serve(&edge.edge, publisher, listener, None, until).await?) });
         Ok(Self { tasks, stop, queue, tally })
     }
 

@@ -20,6 +20,8 @@ const POSTERS: u64 = 8;
 /// Events that may be accepted and not yet decided: what is measured is to be no backlog.
 const AHEAD: u64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(5);
+/// After an answer that says not now.
+const LATER: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Every so many events one comes twice.
 const REPEAT: u64 = 10;
@@ -90,6 +92,8 @@ impl Load {
                     } else if status.is_client_error() && status.as_u16() != 429 {
                         let text = format!("the soak's own edge refused an event with {status}");
                         return Err(Failure::new(Exit::Failed, text));
+                    } else {
+                        tokio::time::sleep(LATER).await;
                     }
                 }
             }

@@ -141,9 +141,10 @@ async fn soak(
         let measuring = async {
             gauges.watch(began, length, stop).await;
             over.cancel();
+            Ok(())
         };
-        let (posted, ()) = tokio::join!(posting, measuring);
-        posted?;
+        // Whichever fails first ends the other.
+        tokio::try_join!(posting, measuring)?;
         until_decided(database, &load).await?;
         gauges.last().await;
         Ok::<_, Failure>(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
@@ -10,17 +11,18 @@ use crate::edge::auth;
 use crate::edge::body;
 use crate::edge::intake::Arrived;
 use crate::edge::problem::Problem;
-use crate::edge::state::Edge;
+use crate::edge::state::{Edge, Place};
 
 /// 200 once it is durably queued, or when there is nothing to do for its trigger (PING and those
 /// that we do not know). What cannot be read is queued too: Cal.com sends nothing twice.
 pub(in crate::edge) async fn calcom(
     State(edge): State<Arc<Edge>>,
+    Extension(place): Extension<Place>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
     let bytes = body::read(&edge, request, deadline).await?;
     auth::calcom(&edge, &headers, &bytes)?;
     let size = bytes.len();
-    answer(&edge, Arrived::now(&headers).take_anything(bytes), size, deadline).await
+    answer(&edge, place, Arrived::now(&headers).take_anything(bytes), size, deadline).await
 }

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -17,7 +17,7 @@ use crate::edge::body;
 use crate::edge::intake::{Arrival, Arrived, Receipt, publish};
 use crate::edge::layers::Noted;
 use crate::edge::problem::Problem;
-use crate::edge::state::Edge;
+use crate::edge::state::{Edge, Place};
 
 /// The answer: a receipt for each event, in the order in which they were sent.
 #[derive(Serialize)]
@@ -28,6 +28,7 @@ struct Accepted {
 /// 202 with the ids once all events are durably queued.
 pub(in crate::edge) async fn events(
     State(edge): State<Arc<Edge>>,
+    Extension(place): Extension<Place>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
@@ -43,7 +44,7 @@ pub(in crate::edge) async fn events(
         split(&bytes, format)?.into_iter().map(|item| item.take(arrived)).collect::<Result<_, _>>()?;
     let (events, messages): (Vec<_>, Vec<_>) =
         arrivals.into_iter().map(|arrival| (arrival.receipt, arrival.message)).unzip();
-    publish(&edge, messages.into_iter().flatten().collect(), deadline).await?;
+    publish(&edge, place, messages.into_iter().flatten().collect(), deadline).await?;
     let noted = Noted::of(&events, size);
     let mut response = (StatusCode::ACCEPTED, Json(Accepted { events })).into_response();
     response.extensions_mut().insert(noted);

@@ -1,5 +1,4 @@
-//! `GET /health/live` and `/health/ready`: for orchestrators and load balancers. Neither publishes
-//! anything.
+//! `GET /health/ready` of the edge. Publishes nothing.
 
 use std::sync::Arc;
 
@@ -10,35 +9,24 @@ use serde::Serialize;
 
 use crate::edge::sink::Depth;
 use crate::edge::state::Edge;
+use crate::health::{self, Health};
 
-/// The answer of both.
+/// What is told besides the reasons.
 #[derive(Serialize)]
-pub(in crate::edge) struct Health {
-    status: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    reasons: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spool: Option<Depth>,
-}
-
-/// The process answers.
-pub(in crate::edge) async fn live() -> Json<Health> {
-    Json(Health { status: "live", reasons: Vec::new(), spool: None })
+pub(in crate::edge) struct Spooled {
+    spool: Depth,
 }
 
 /// 200 while what is posted now would be durably accepted: `degraded`, with the reasons, when that
-/// is not the usual way. A load balancer must go on sending then.
-pub(in crate::edge) async fn ready(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health>) {
+/// is not the usual way, or when who works alongside in this process has a problem. A load balancer
+/// must go on sending then.
+pub(in crate::edge) async fn ready(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<Spooled>>) {
     let mut standing = edge.sink.standing();
     if edge.shutdown.is_cancelled() {
         standing.accepts = false;
         standing.reasons.push("the edge is stopping".to_owned());
     }
-    let (code, status) = match (standing.accepts, standing.reasons.is_empty()) {
-        (true, true) => (StatusCode::OK, "ready"),
-        (true, false) => (StatusCode::OK, "degraded"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
-    };
-    let spool = standing.spool.filter(|_| status != "ready");
-    (code, Json(Health { status, reasons: standing.reasons, spool }))
+    standing.reasons.extend(edge.alongside.iter().flat_map(|report| report()));
+    let spooled = standing.spool.filter(|_| !standing.reasons.is_empty()).map(|spool| Spooled { spool });
+    health::ready(standing.accepts, standing.reasons, spooled)
 }

@@ -13,21 +13,22 @@ use axum::response::{IntoResponse as _, Response};
 use super::intake::{Arrival, publish};
 use super::layers::Noted;
 use super::problem::Problem;
-use super::state::Edge;
+use super::state::{Edge, Place};
 
 pub(super) use calcom::calcom;
 pub(super) use events::events;
-pub(super) use health::{live, ready};
+pub(super) use health::ready;
 pub(super) use retell::retell;
 
 /// Queues a webhook's one event and answers 200 with its receipt.
 async fn answer(
     edge: &Arc<Edge>,
+    place: Place,
     arrival: Arrival,
     bytes: usize,
     deadline: tokio::time::Instant,
 ) -> Result<Response, Problem> {
-    publish(edge, arrival.message.into_iter().collect(), deadline).await?;
+    publish(edge, place, arrival.message.into_iter().collect(), deadline).await?;
     let noted = Noted::one(&arrival.receipt, bytes);
     let mut response = Json(arrival.receipt).into_response();
     response.extensions_mut().insert(noted);

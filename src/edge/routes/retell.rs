@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
@@ -10,12 +11,13 @@ use crate::edge::auth::{self, Before};
 use crate::edge::body;
 use crate::edge::intake::Arrived;
 use crate::edge::problem::Problem;
-use crate::edge::state::Edge;
+use crate::edge::state::{Edge, Place};
 
 /// 200 with the event's id once it is durably queued, or when it carries no booking (as Retell's
 /// own events do). What cannot be read is queued too.
 pub(in crate::edge) async fn retell(
     State(edge): State<Arc<Edge>>,
+    Extension(place): Extension<Place>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
@@ -29,5 +31,5 @@ pub(in crate::edge) async fn retell(
         auth::gateway(&edge, &headers, &bytes)?;
     }
     let size = bytes.len();
-    answer(&edge, arrived.take_anything(bytes), size, deadline).await
+    answer(&edge, place, arrived.take_anything(bytes), size, deadline).await
 }

@@ -7,6 +7,8 @@ use crate::queue::QueueError;
 /// Seconds between heartbeats, unless the URL says otherwise. The broker's own wish (60 s) would
 /// leave a dead connection unnoticed for two minutes.
 const HEARTBEAT: u16 = 10;
+/// The longest that may be asked for.
+const LONGEST: u16 = 600;
 
 /// Reads an AMQP URL. Departs from lapin's reading in two places where it would go to a place
 /// that nobody meant: an IPv6 address (lapin connects to localhost instead), and the path `/`
@@ -29,7 +31,14 @@ pub(super) fn parse(url: &str) -> Result<AMQPUri, QueueError> {
     if address.vhost.is_empty() {
         address.vhost = "/".to_owned();
     }
-    address.query.heartbeat.get_or_insert(HEARTBEAT);
+    // Without heartbeats nobody notices a blocked connection that goes silent: it would never be
+    // replaced.
+    if !(1..=LONGEST).contains(address.query.heartbeat.get_or_insert(HEARTBEAT)) {
+        let problem = format!(
+            "queue.url has a heartbeat that is not 1 to {LONGEST} seconds; leave it out ({HEARTBEAT} is usual)"
+        );
+        return Err(QueueError::Url(problem));
+    }
     Ok(address)
 }
 
@@ -46,6 +55,14 @@ mod tests {
         assert_eq!(parse("amqp://[::1]:5672/").unwrap().authority.host, "::1");
         assert_eq!(parse("amqp://localhost/").unwrap().vhost, "/");
         assert_eq!(parse("amqp://localhost?heartbeat=3").unwrap().query.heartbeat, Some(3));
+    }
+
+    #[test]
+    fn a_line_without_heartbeats_is_refused() {
+        for wrong in ["0", "601"] {
+            let error = parse(&format!("amqp://localhost?heartbeat={wrong}")).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains("queue.url has a heartbeat"), "{error}");
+        }
     }
 
     #[test]

@@ -73,8 +73,32 @@ impl Publishing {
         results
     }
 
+    /// What no queue took is published once more, over the next connection, which makes what is
+    /// missing. It need not be missing: just after it was made, a broker may not know of a binding yet.
     async fn publish_group(&self, group: &[(Target, Message)]) -> Result<Results, PublishError> {
         let deadline = Instant::now() + self.settings.confirm_timeout;
+        let (mut results, returned) = self.publish_before(deadline, group).await?;
+        if returned {
+            let (refused, again): (Vec<usize>, Vec<_>) = (0..)
+                .zip(group)
+                .filter(|(n, _)| results[*n].is_err())
+                .map(|(n, item)| (n, item.clone()))
+                .unzip();
+            if let Ok((second, _)) = self.publish_before(deadline, &again).await {
+                for (n, result) in refused.into_iter().zip(second) {
+                    results[n] = result;
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// Also says whether anything came back because no queue took it.
+    async fn publish_before(
+        &self,
+        deadline: Instant,
+        group: &[(Target, Message)],
+    ) -> Result<(Results, bool), PublishError> {
         let Ok(Ok(_turn)) = timeout_at(deadline, self.in_flight.acquire()).await else {
             return Err(PublishError::Unavailable("too much is being published already".to_owned()));
         };
@@ -114,7 +138,7 @@ impl Publishing {
 
 /// Publishes a group on a channel of its own and awaits its confirms. A channel on which anything
 /// went wrong is dropped, which closes it.
-async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<Results> {
+async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(Results, bool)> {
     let channel = match link.take_spare() {
         Some(channel) if channel.status().connected() => channel,
         _ => {
@@ -127,10 +151,12 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<R
     if returned {
         // Nothing is bound, or a queue is gone: a new connection makes it again.
         link.give_up(GONE);
-    } else {
+    } else if results.iter().all(Result::is_ok) {
+        // Only then: once a quorum queue was full, a RabbitMQ 3.10 may go on refusing what comes over
+        // the same channel, also after its limit was lifted.
         link.put_spare(channel);
     }
-    Ok(results)
+    Ok((results, returned))
 }
 
 async fn publish_and_confirm(

@@ -126,6 +126,12 @@ impl File {
         }
     }
 
+    /// It has not answered for long.
+    pub(super) fn hangs(&self) -> QueueError {
+        let problem = "it does not answer; look at the disk, and at who else writes into it".to_owned();
+        QueueError::File { path: self.path.clone(), problem }
+    }
+
     /// What is wrong with the file, in words.
     pub(super) fn problem(&self, error: &DbErr) -> QueueError {
         problem(&self.path, error)

@@ -63,7 +63,7 @@ impl Site {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, publisher) = (Shutdown::new(), queue.publisher());
         let stop = shutdown.clone();
-        let server = tokio::spawn(async move { edge::serve(&config, publisher, listener, stop).await });
+        let server = tokio::spawn(async move { edge::serve(&config, publisher, listener, None, stop).await });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { base, client, queue, shutdown, server, dir }
     }

@@ -1,22 +1,24 @@
 //! While the broker does not confirm, the edge goes on accepting: order, bounds, and what the
 //! health route says.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hostmatch::config::{EdgeConfig, QueueConfig};
 use hostmatch::edge::EdgeError;
 use hostmatch::queue::{Consumer, Disposition, Gathered, Queue, Source};
 use hostmatch::shutdown::Shutdown;
 use lapin::types::FieldTable;
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::site::*;
 use crate::support::broker::Broker;
 use crate::support::proxy::{Mode, Proxy};
+use crate::support::report::{self, Row};
 use crate::support::traces::{Traces, connect};
 use crate::support::{amqp_url, eventually, unique};
 
@@ -24,20 +26,22 @@ use crate::support::{amqp_url, eventually, unique};
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An edge with a spool, and a broker that can be taken away from it.
-struct Rig {
-    site: Site,
-    proxy: Proxy,
-    received: Received,
+pub(super) struct Rig {
+    pub(super) site: Site,
+    pub(super) proxy: Proxy,
+    pub(super) received: Received,
+    began: Instant,
+    attempted: Cell<usize>,
     _traces: Traces,
 }
 
 impl Rig {
     /// Connected.
-    async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
+    pub(super) async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
         Self::on(&amqp_url(), change).await
     }
 
-    async fn on(broker: &str, change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
+    pub(super) async fn on(broker: &str, change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
         let proxy = Proxy::start(&Proxy::target(broker)).await;
         let mut behind = queue_config(broker);
         behind.prefix = unique("test");
@@ -51,13 +55,14 @@ impl Rig {
         change(&mut edge, &mut queue);
         let site = Site::in_front_of(dir, &queue, |config| *config = edge).await;
         let received = Received::of(&behind).await;
-        let rig = Self { site, proxy, received, _traces: Traces::Broker(behind) };
+        let (began, attempted) = (Instant::now(), Cell::new(0));
+        let rig = Self { site, proxy, received, began, attempted, _traces: Traces::Broker(behind) };
         rig.until("ready").await;
         rig
     }
 
     /// The broker is gone, and the edge has noticed.
-    async fn take_away(&self) {
+    pub(super) async fn take_away(&self) {
         self.proxy.set(Mode::Refuse);
         self.proxy.cut();
         eventually("the edge has noticed", PATIENCE, async || {
@@ -66,27 +71,38 @@ impl Rig {
         .await;
     }
 
-    async fn post(&self, id: &str) -> StatusCode {
-        self.site.post(RETELL, &[], event(id)).await.status()
+    pub(super) async fn send(&self, body: String) -> Response {
+        self.attempted.set(self.attempted.get() + 1);
+        self.site.post(RETELL, &[], body).await
     }
 
-    async fn accepted(&self, id: &str) {
-        assert_eq!(answer(self.site.post(RETELL, &[], event(id)).await).await["status"], "queued", "{id}");
+    pub(super) async fn post(&self, id: &str) -> StatusCode {
+        self.send(event(id)).await.status()
     }
 
-    async fn ready(&self) -> (StatusCode, Value) {
+    pub(super) async fn accepted(&self, id: &str) {
+        assert_eq!(answer(self.send(event(id)).await).await["status"], "queued", "{id}");
+    }
+
+    pub(super) async fn ready(&self) -> (StatusCode, Value) {
         let response = self.site.get("/health/ready").await;
         (response.status(), response.json().await.unwrap())
     }
 
-    async fn until(&self, status: &str) {
+    pub(super) async fn until(&self, status: &str) {
         eventually(&format!("the edge is {status}"), PATIENCE, async || {
             (self.ready().await.1["status"] == status).then_some(())
         })
         .await;
     }
 
-    async fn close(self) {
+    /// Writes the row of this scenario in the report; these were accepted, and have been received.
+    pub(super) async fn close_as(self, scenario: &str, accepted: &[String]) {
+        self.received.report(scenario, self.began, self.attempted.get(), accepted);
+        self.close().await;
+    }
+
+    pub(super) async fn close(self) {
         self.received.queue.close().await;
         self.site.close().await;
     }
@@ -134,6 +150,23 @@ impl Received {
         }
     }
 
+    /// Writes the row of a scenario: of so many events these were accepted, and none of them is to be
+    /// missing.
+    pub(super) fn report(&self, scenario: &str, began: Instant, attempted: usize, accepted: &[String]) {
+        let came: BTreeSet<&String> = self.ids.iter().collect();
+        let lost = accepted.iter().filter(|id| !came.contains(id)).count();
+        report::write(&Row {
+            scenario: &format!("edge's spool: {scenario}"),
+            backends: "RabbitMQ",
+            attempted,
+            accepted: accepted.len(),
+            lost,
+            duplicated: None,
+            duration: began.elapsed(),
+        });
+        assert_eq!(lost, 0, "{scenario}");
+    }
+
     /// In the order of their first coming: what is repeated after an unsure confirm changes nothing.
     pub(super) fn first_comings(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
@@ -148,7 +181,7 @@ fn numbered(count: usize) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_changes_nothing_in_the_order_of_events() {
     let mut rig = Rig::open(|_, _| {}).await;
-    let next = std::cell::Cell::new(0);
+    let next = Cell::new(0);
     let more = async |rig: &Rig, many: usize| {
         for _ in 0..many {
             rig.accepted(&format!("e{}", next.get())).await;
@@ -174,7 +207,7 @@ async fn an_outage_changes_nothing_in_the_order_of_events() {
     assert_eq!(rig.ready().await, (StatusCode::OK, json!({ "status": "ready" })));
     rig.received.until_all(&numbered(count)).await;
     assert_eq!(rig.received.first_comings(), numbered(count));
-    rig.close().await;
+    rig.close_as("broker away and back", &numbered(count)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,7 +230,7 @@ async fn a_broker_that_is_silent_is_waited_for_once_and_not_by_every_request() {
     rig.until("ready").await;
     rig.received.until_all(&ids).await;
     assert_eq!(rig.received.first_comings()[10..], ids[10..]);
-    rig.close().await;
+    rig.close_as("silent broker", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,7 +240,7 @@ async fn at_its_size_the_spool_refuses_and_keeps_what_it_has() {
     let (mut accepted, mut warned) = (Vec::new(), false);
     let refused = loop {
         let id = format!("e{}", accepted.len());
-        let response = rig.site.post(RETELL, &[], event(&id)).await;
+        let response = rig.send(event(&id)).await;
         if response.status() != StatusCode::OK {
             break response;
         }
@@ -232,7 +265,7 @@ async fn at_its_size_the_spool_refuses_and_keeps_what_it_has() {
     rig.accepted("afterwards").await;
     rig.received.until_all(&accepted).await;
     assert_eq!(rig.received.ids, accepted, "and nothing that was refused");
-    rig.close().await;
+    rig.close_as("full", &accepted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,7 +286,7 @@ async fn past_its_age_the_spool_refuses_and_still_forwards_what_it_has() {
     let ids = ["old", "new"].map(str::to_owned);
     rig.received.until_all(&ids).await;
     assert_eq!(rig.received.ids, ids);
-    rig.close().await;
+    rig.close_as("too old", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -289,7 +322,7 @@ async fn a_broker_without_memory_and_one_that_finds_an_event_too_large_lose_noth
             .then_some(())
     };
     eventually("both are set aside, and told of", PATIENCE, set_aside).await;
-    rig.close().await;
+    rig.close_as("broker without memory, then with a size limit", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -311,7 +344,7 @@ async fn what_no_queue_takes_is_kept_until_one_does() {
     rig.received.until_all(&ids).await;
     assert_eq!(rig.received.first_comings(), ids);
     connection.close(200, "bye".into()).await.unwrap();
-    rig.close().await;
+    rig.close_as("no queue bound", &ids).await;
 }
 
 async fn refused_at_start(dir: TempDir, spool: PathBuf) -> (String, TempDir) {

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use hostmatch::config::{QueueConfig, Secret};
 use reqwest::StatusCode;
@@ -27,6 +28,8 @@ struct Crashing {
     behind: QueueConfig,
     client: reqwest::Client,
     home: TempDir,
+    began: Instant,
+    attempted: AtomicUsize,
     _traces: Traces,
 }
 
@@ -37,10 +40,11 @@ impl Crashing {
         proxy.set(Mode::Refuse);
         let mut behind = queue_config(&amqp_url());
         behind.prefix = unique("test");
-        behind.connect_timeout = Duration::from_secs(10);
+        behind.connect_timeout = std::time::Duration::from_secs(10);
         let traces = Traces::Broker(behind.clone());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { proxy, behind, client, home: tempfile::tempdir().unwrap(), _traces: traces }
+        let (home, began) = (tempfile::tempdir().unwrap(), Instant::now());
+        Self { proxy, behind, client, home, began, attempted: AtomicUsize::new(0), _traces: traces }
     }
 
     fn command(&self) -> Command {
@@ -68,6 +72,7 @@ impl Crashing {
 
     /// 200, or not: also when the edge is gone.
     async fn is_accepted(&self, base: &str, body: String) -> bool {
+        self.attempted.fetch_add(1, Ordering::SeqCst);
         let sent = self.client.post(format!("{base}{RETELL}")).body(body).send().await;
         sent.is_ok_and(|response| response.status() == StatusCode::OK)
     }
@@ -91,9 +96,11 @@ impl Crashing {
         self.home.path().join("hostmatch-spool.db")
     }
 
-    async fn received(&self, accepted: &[String]) -> Received {
+    /// Takes until all of these have come, and writes the row of this scenario in the report.
+    async fn received(&self, scenario: &str, accepted: &[String]) -> Received {
         let mut received = Received::of(&self.behind).await;
         received.until_all(accepted).await;
+        received.report(scenario, self.began, self.attempted.load(Ordering::SeqCst), accepted);
         received
     }
 }
@@ -138,7 +145,7 @@ async fn killed_while_it_spools_the_edge_loses_nothing_that_it_has_accepted() {
     let (mut edge, _) = rig.start().await;
     let left = edge.says("forwarding what was left in the spool").await;
     assert!(left["messages"].as_u64().unwrap() >= accepted.len() as u64, "{left}");
-    assert_ordered(&rig.received(&accepted).await);
+    assert_ordered(&rig.received("edge killed while it spools", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert_eq!(left_in(&rig.spool()).await, 0);
 }
@@ -169,7 +176,7 @@ async fn killed_while_it_forwards_the_edge_forwards_the_rest_when_it_runs_again(
     let (mut edge, _) = rig.start().await;
     edge.says("the spool is empty: events go straight to the queue again").await;
     let accepted = accepted.into_inner().unwrap();
-    assert_ordered(&rig.received(&accepted).await);
+    assert_ordered(&rig.received("edge killed while it forwards", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert_eq!(left_in(&rig.spool()).await, 0);
 }
@@ -187,7 +194,7 @@ async fn asked_to_stop_the_edge_says_what_is_left_and_forwards_it_the_next_time(
     rig.proxy.set(Mode::Pass);
     let (mut edge, _) = rig.start().await;
     let mut accepted = accepted.into_inner().unwrap();
-    let mut received = rig.received(&accepted).await;
+    let mut received = rig.received("edge stopped", &accepted).await;
     assert_ordered(&received);
     edge.says("the spool is empty: events go straight to the queue again").await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
@@ -195,6 +202,30 @@ async fn asked_to_stop_the_edge_says_what_is_left_and_forwards_it_the_next_time(
     received.ids.sort();
     accepted.sort();
     assert_eq!(received.ids, accepted, "each of them once");
+}
+
+/// A part that ends by itself ends the edge, which whoever started it starts again: without it events
+/// would wait for ever.
+#[cfg(feature = "crash-points")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
+    for (point, part) in [("spooling:5:panic", "writer"), ("forwarding:1:panic", "forwarder")] {
+        let rig = Crashing::open().await;
+        let mut command = rig.command();
+        command.env("HOSTMATCH_CRASH_AT", point);
+        let (mut edge, base) = rig.run(command).await;
+        let accepted = Mutex::new(Vec::new());
+        rig.send(&base, 1, 20, &accepted).await;
+        rig.proxy.set(Mode::Pass);
+        assert_eq!(edge.end().await.code(), Some(1), "{}", edge.stderr());
+        let told = edge.stderr();
+        assert!(told.contains("a part of the edge ended unexpectedly") && told.contains(part), "{told}");
+        let (mut edge, _) = rig.start().await;
+        let accepted = accepted.into_inner().unwrap();
+        assert!(!accepted.is_empty(), "{point}");
+        assert_ordered(&rig.received(&format!("{part} panics"), &accepted).await);
+        assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    }
 }
 
 /// `ulimit` of this process alone; the signal that goes with it is one that SQLite does not expect.
@@ -240,6 +271,6 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     assert!(rig.is_accepted(&base, body(&id)).await, "{}", edge.stderr());
     accepted.push(id);
     rig.proxy.set(Mode::Pass);
-    assert_ordered(&rig.received(&accepted).await);
+    assert_ordered(&rig.received("disk full", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }

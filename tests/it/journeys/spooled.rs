@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::broker::Broker;
-use crate::support::{Backend, GatewayShape, Stack, World};
+use crate::support::{Backend, GatewayShape, Ledger, Stack, World};
 
 const BOOKINGS: usize = 2_000;
 const EACH: usize = 5;
@@ -23,6 +23,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
     stack.set("edge.allow_unsigned", "true");
     stack.set("log.level", "warn,hostmatch=info");
     open_salon(&stack.world).await;
+    let mut ledger = Ledger::open("ten thousand webhooks while the broker is away", &stack).await;
     let (mut edge, base) = stack.edge("edge").await;
 
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
@@ -36,6 +37,9 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
         }
     };
     futures_util::future::join_all((0..SENDERS).map(sender)).await;
+    for n in 0..BOOKINGS * EACH {
+        ledger.sent(&event(n / EACH, n % EACH), true);
+    }
     let ready = client.get(format!("{base}/health/ready")).send().await.unwrap();
     assert_eq!(ready.status(), 200, "a load balancer must go on sending");
     let ready: Value = ready.json().await.unwrap();
@@ -64,6 +68,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
         .map(|booking| (u32::try_from(booking).unwrap() + 1, format!("{0}/{0}", last(booking))))
         .collect();
     assert_eq!(stack.world.appointments().await, expected);
+    ledger.close(&stack).await;
 }
 
 /// The `n`th event about a booking: each has another host than the one before.

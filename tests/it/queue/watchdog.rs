@@ -14,22 +14,22 @@ use crate::support::{amqp_url, eventually};
 /// Nothing for so long is looked into.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// A queue behind a proxy, without heartbeats: they are not to notice first.
-async fn without_heartbeats(prefetch: u16) -> (Rig, Proxy) {
+/// A queue behind a proxy, with heartbeats so rare that they do not notice first.
+async fn with_rare_heartbeats(prefetch: u16) -> (Rig, Proxy) {
     let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
     let config = QueueConfig {
         prefetch,
         delivery_limit: 20,
         confirm_timeout: Duration::from_secs(2),
         connect_timeout: Duration::from_secs(2),
-        ..config(&format!("{}/%2f?heartbeat=0", proxy.url(&amqp_url()).trim_end_matches('/')))
+        ..config(&format!("{}/%2f?heartbeat=600", proxy.url(&amqp_url()).trim_end_matches('/')))
     };
     (Rig::with(config, amqp_url()).await, proxy)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_that_was_used_up_is_made_again() {
-    let (rig, proxy) = without_heartbeats(2).await;
+    let (rig, proxy) = with_rare_heartbeats(2).await;
     let messages = ["one", "two", "three", "four", "five"];
     rig.publish(&messages).await;
     let mut consumer = rig.work().stalled_after(QUIET);
@@ -55,9 +55,9 @@ async fn a_subscription_that_was_used_up_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_is_silent_one_way_is_noticed_without_heartbeats() {
+async fn a_line_that_is_silent_one_way_is_noticed_before_its_heartbeats() {
     for mode in [Mode::StallDownstream, Mode::StallUpstream] {
-        let (rig, proxy) = without_heartbeats(100).await;
+        let (rig, proxy) = with_rare_heartbeats(100).await;
         rig.publish(&["before"]).await;
         let mut consumer = rig.work().stalled_after(QUIET);
         let health = consumer.health();
@@ -75,7 +75,7 @@ async fn a_line_that_is_silent_one_way_is_noticed_without_heartbeats() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_hand_or_not_there_is_no_stall() {
-    let (rig, _proxy) = without_heartbeats(1).await;
+    let (rig, _proxy) = with_rare_heartbeats(1).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, LIMITS).stalled_after(QUIET);
     let health = consumer.health();
     let idle = Some(QUIET * 5);

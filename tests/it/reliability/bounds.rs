@@ -80,6 +80,37 @@ async fn what_waits_takes_no_memory() {
     assert!(more < 24 * MIB, "{} MiB more", more / MIB);
 }
 
+/// The most memory of a worker with default settings before which so many events wait, each of so
+/// many bytes and a few hundred more, when it has decided some of them.
+async fn with_defaults(waiting: usize, bytes: usize) -> usize {
+    let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
+    stack.set("queue.prefetch", "400");
+    stack.set("worker.batch_size", "200");
+    let stream = Stream::new(1_000, Mix::Decidable);
+    stream.open(&stack.world).await;
+    let group = if bytes > MIB / 2 { 10 } else { 250 };
+    let events = padded(&stream.events[..group], bytes);
+    for _ in 0..waiting / group {
+        stack.publish(&events).await;
+    }
+    let worker = stack.worker().await;
+    let rest = u64::try_from(waiting.saturating_sub(10_000)).unwrap();
+    crate::support::eventually("they are done", std::time::Duration::from_secs(180), async || {
+        (stack.queue.depth().await.unwrap().ready <= rest).then_some(())
+    })
+    .await;
+    peak(&worker)
+}
+
+/// `docs/delivery.md`, "Memory", says so, and what was measured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_default_settings_takes_no_more_than_the_documents_say() {
+    let large = with_defaults(if is_full() { 400 } else { 100 }, MIB - 4096).await;
+    let small = with_defaults(if is_full() { 100_000 } else { 5_000 }, 0).await;
+    assert!(large < 160 * MIB, "{} MiB with bodies of 1 MiB", large / MIB);
+    assert!(small < 80 * MIB, "{} MiB with small ones", small / MIB);
+}
+
 fn assert_soaked(mut soak: Process, code: Option<i32>) {
     let report = soak.report();
     assert_eq!(code, Some(0), "{report} {}", soak.stderr());
@@ -111,6 +142,15 @@ async fn a_soak_on_mariadb_and_rabbitmq() {
     let mut soak = stack.start(&arguments);
     let code = soak.ends_within(std::time::Duration::from_secs(180)).await.code();
     assert_soaked(soak, code);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_whose_events_are_refused_ends_at_once() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    stack.set("edge.body_limit", "10");
+    let mut soak = stack.start(&["soak", "--minutes", "30"]);
+    assert_eq!(soak.end().await.code(), Some(1), "{}", soak.stderr());
+    assert!(soak.stderr().contains("refused an event with 413"), "{}", soak.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

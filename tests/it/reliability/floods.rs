@@ -4,6 +4,7 @@
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
 use serde_json::{Value, json};
 
+use super::counted;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, is_full};
 
 /// Appointments from here on are refused by the database itself, once [`refuse`] has been called.
@@ -88,8 +89,7 @@ async fn one_poison_in_a_thousand() {
         let mut ledger = Ledger::open("one poison in a thousand", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
-        ledger.close(&stack).await;
-        stream.assert_done(&stack).await;
+        counted(stack, stream, ledger).await;
     }
 }
 
@@ -117,8 +117,7 @@ async fn bodies_of_any_size() {
             ledger.publish(&stack, std::slice::from_ref(event)).await;
         }
         two_workers(&stack).await;
-        ledger.close(&stack).await;
-        stream.assert_done(&stack).await;
+        counted(stack, stream, ledger).await;
     }
 }
 
@@ -132,8 +131,7 @@ async fn every_event_ten_times() {
         let mut ledger = Ledger::open("every event ten times", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
-        ledger.close(&stack).await;
-        stream.assert_done(&stack).await;
+        counted(stack, stream, ledger).await;
     }
 }
 
@@ -147,8 +145,7 @@ async fn the_newest_event_first() {
         let mut ledger = Ledger::open("fully reversed order", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
-        ledger.close(&stack).await;
-        stream.assert_done(&stack).await;
+        counted(stack, stream, ledger).await;
     }
 }
 

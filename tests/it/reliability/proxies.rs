@@ -69,15 +69,8 @@ impl Scene {
         .await;
     }
 
-    /// Everything is done, once.
-    async fn end(self, mut worker: Process) {
-        let Self { stack, stream, ledger, .. } = self;
-        stack.until_decided(stream.len()).await;
-        stack.until_idle().await;
-        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-        stack.drain().await;
-        ledger.close(&stack).await;
-        stream.assert_done(&stack).await;
+    async fn end(self, worker: Process) {
+        super::end(self.stack, self.stream, self.ledger, worker).await;
     }
 }
 

@@ -8,24 +8,15 @@ use std::time::Duration;
 use lapin::options::QueueDeleteOptions;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 
+use super::end;
 use crate::support::broker::Broker;
 use crate::support::mariadb::MariaDb;
 use crate::support::traces::connect;
 use crate::support::{
-    Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, TestDatabase, World, eventually, is_full,
+    Backend, GatewayShape, Ledger, Mix, Stack, Stream, TestDatabase, World, eventually, is_full,
 };
 
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// Everything is done, once, and nothing is dead that should not be.
-async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
-    stack.until_decided(stream.len()).await;
-    stack.until_idle().await;
-    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    stack.drain().await;
-    ledger.close(&stack).await;
-    stream.assert_done(&stack).await;
-}
 
 /// One node, harmed in one way after the other; each time nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

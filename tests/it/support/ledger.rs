@@ -86,7 +86,7 @@ impl Ledger {
             attempted: self.sent.values().sum(),
             accepted: self.accepted.values().sum(),
             lost: findings.lost.len(),
-            duplicated: findings.duplicated.len(),
+            duplicated: Some(findings.duplicated.len()),
             duration,
         });
         let well = findings.lost.is_empty() && findings.duplicated.is_empty();

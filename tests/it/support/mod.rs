@@ -9,7 +9,7 @@ pub(crate) mod mariadb;
 mod process;
 mod production;
 pub(crate) mod proxy;
-mod report;
+pub(crate) mod report;
 mod stack;
 mod stream;
 pub(crate) mod toll;

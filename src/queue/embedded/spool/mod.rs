@@ -8,7 +8,7 @@ mod writer;
 
 use std::fs::{OpenOptions, TryLockError};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -111,7 +111,7 @@ impl Spool {
         let file = File::at(path).await?;
         let (level, newest_ms) = measure(&file).await.map_err(|error| file.problem(&error))?;
         let level = watch::Sender::new(level);
-        let shared = Arc::new(Shared { file, limits, level, _lock: lock });
+        let shared = Arc::new(Shared { file, limits, level, writing: Mutex::default(), _lock: lock });
         let (jobs, received) = mpsc::channel(GROUP);
         let (stop, writer) = (CancellationToken::new(), TaskTracker::new());
         writer.spawn(write(shared.clone(), received, stop.clone(), newest_ms));
@@ -119,13 +119,18 @@ impl Spool {
         Ok(Self { shared, jobs, stop, writer })
     }
 
-    /// Puts the messages at the end: all or none. They are on the disk when this returns.
+    /// Puts the messages at the end: all or none. They are on the disk when this returns, which may
+    /// take as long as the disk does; dropped meanwhile, they may be put there all the same. A file
+    /// that has not answered for some seconds is given nothing more.
     ///
     /// # Errors
     /// See [`SpoolError`].
     pub async fn append(&self, messages: Vec<Message>) -> Result<(), SpoolError> {
         for message in &messages {
             copies::check(message).map_err(SpoolError::Unfit)?;
+        }
+        if let Some(hangs) = self.shared.hangs() {
+            return Err(hangs);
         }
         let size = messages.iter().map(size).sum();
         let (done, answer) = oneshot::channel();
@@ -188,7 +193,7 @@ impl Spool {
     /// Whether one more event (of no great size) would be taken now.
     pub fn refusal(&self) -> Option<SpoolError> {
         let level = self.shared.level.borrow();
-        let problem = level.problem.clone().map(SpoolError::File);
+        let problem = self.shared.hangs().or_else(|| level.problem.clone().map(SpoolError::File));
         problem.or_else(|| self.shared.limits.refusal(&level, level.bytes, OVERHEAD))
     }
 
@@ -197,6 +202,11 @@ impl Spool {
         let mut level = self.shared.level.subscribe();
         // The sender lives as long as `self`: this cannot fail.
         let _filled = level.wait_for(|level| level.messages > 0).await;
+    }
+
+    /// Completes when nothing is written any more: it was closed, or its writer has failed.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
     }
 
     /// Writes what was given to it so far, and closes the file.

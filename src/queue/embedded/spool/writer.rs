@@ -1,13 +1,15 @@
 //! The one task that writes into a spool.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{OVERHEAD, SpoolError, SpoolLevel, SpoolLimits};
+use crate::crash;
 use crate::queue::copies::now_ms;
 use crate::queue::embedded::file::File;
 use crate::queue::embedded::rows;
@@ -17,12 +19,16 @@ use crate::queue::{Message, QueueError};
 pub(super) const GROUP: usize = 256;
 /// How often to see whether a file can be written again that could not.
 const PROBE: Duration = Duration::from_secs(1);
+/// A file that has been written for so long does not answer.
+const HANGS: Duration = Duration::from_secs(5);
 
 /// What the spool and its writer share.
 pub(super) struct Shared {
     pub(super) file: File,
     pub(super) limits: SpoolLimits,
     pub(super) level: watch::Sender<SpoolLevel>,
+    /// Since when the writer has been waiting for the file.
+    pub(super) writing: Mutex<Option<Instant>>,
     /// Held as long as the file is open; the system frees it when the process dies.
     pub(super) _lock: std::fs::File,
 }
@@ -83,7 +89,10 @@ pub(super) async fn write(
                 }
                 // The order is that of arrival, also when somebody sets the clock back.
                 clock = clock.max(now_ms());
+                crash::point("spooling");
+                shared.writes(Some(Instant::now()));
                 shared.work(taken.drain(..), clock).await;
+                shared.writes(None);
             }
             () = tokio::time::sleep(PROBE), if broken => shared.probe().await,
             () = stop.cancelled() => return,
@@ -92,6 +101,17 @@ pub(super) async fn write(
 }
 
 impl Shared {
+    fn writes(&self, since: Option<Instant>) {
+        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Why nothing more is to be given to the writer: the file does not answer.
+    pub(super) fn hangs(&self) -> Option<SpoolError> {
+        let since = *self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let hangs = since.is_some_and(|since| since.elapsed() >= HANGS);
+        hangs.then(|| SpoolError::File(self.file.hangs().to_string()))
+    }
+
     async fn work(&self, jobs: impl Iterator<Item = Job>, now_ms: i64) {
         let mut appends = Vec::new();
         for job in jobs {

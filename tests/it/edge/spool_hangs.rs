@@ -1,0 +1,112 @@
+//! What the spool depends on fails without a word: a file that hangs, a broker that is there and takes
+//! nothing.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::StatusCode;
+use sea_orm::{
+    ConnectOptions, Database, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait as _,
+};
+use serde_json::json;
+
+use super::spool::{PATIENCE, Rig};
+use crate::support::broker::Broker;
+use crate::support::eventually;
+use crate::support::proxy::Mode;
+
+/// Somebody has the spool's file for himself: whoever writes into it waits, until this is dropped.
+async fn hang(rig: &Rig) -> DatabaseTransaction {
+    let file = rig.site.dir.path().join("spool.db");
+    let mut options = ConnectOptions::new(format!("sqlite://{}", file.display()));
+    options.max_connections(1);
+    let immediate = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    Database::connect(options).await.unwrap().begin_with_options(immediate).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_file_hangs_no_more_is_held_than_so_many_requests() {
+    let mut rig = Rig::open(|edge, _| {
+        edge.max_in_flight = 4;
+        edge.request_timeout = Duration::from_millis(500);
+    })
+    .await;
+    rig.take_away().await;
+    rig.accepted("before").await;
+    let hanging = hang(&rig).await;
+    let ids = ["a", "b", "c", "d"];
+    let answers = join_all(ids.iter().map(|id| rig.post(id))).await;
+    assert_eq!(answers, [StatusCode::SERVICE_UNAVAILABLE; 4], "each has its answer in time");
+    // They have been answered, and their bodies still wait for the disk.
+    assert_eq!(rig.post("one more").await, StatusCode::TOO_MANY_REQUESTS);
+    eventually("it is told that nothing would be accepted", Duration::from_secs(20), async || {
+        let (status, told) = rig.ready().await;
+        let reasons = told["reasons"].to_string();
+        (status == StatusCode::SERVICE_UNAVAILABLE && reasons.contains("does not answer")).then_some(())
+    })
+    .await;
+    hanging.rollback().await.unwrap();
+    eventually("there is room again", PATIENCE, async || {
+        (rig.post("after").await == StatusCode::OK).then_some(())
+    })
+    .await;
+    rig.proxy.set(Mode::Pass);
+    let accepted = ["before", "after"].map(str::to_owned);
+    rig.received.until_all(&accepted).await;
+    rig.until("ready").await;
+    rig.close_as("disk hangs", &accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_file_hangs_events_go_past_it() {
+    let mut rig = Rig::open(|edge, _| edge.request_timeout = Duration::from_secs(2)).await;
+    rig.take_away().await;
+    rig.accepted("spooled").await;
+    let hanging = hang(&rig).await;
+    rig.proxy.set(Mode::Pass);
+    // What is forwarded cannot be removed, and so the spool is not empty.
+    rig.received.until_all(&["spooled".to_owned()]).await;
+    eventually("an event is accepted all the same", Duration::from_secs(20), async || {
+        (rig.post("past").await == StatusCode::OK).then_some(())
+    })
+    .await;
+    rig.received.until_all(&["past".to_owned()]).await;
+    assert_eq!(rig.ready().await.0, StatusCode::OK);
+    hanging.rollback().await.unwrap();
+    rig.until("ready").await;
+    rig.close_as("disk hangs, broker back", &["spooled", "past"].map(str::to_owned)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_there_and_takes_nothing_is_told_of_once_the_spool_is_full() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    broker.run().await;
+    let mut rig = Rig::on(&broker.url(), |edge, _| edge.spool_max_bytes = 20_000).await;
+    let limit = json!({ "max-length": 1 }).to_string();
+    broker.control(&["set_policy", "--apply-to", "queues", "full", ".*", &limit]).await;
+    let (mut accepted, mut refused) = (Vec::new(), 0);
+    while refused < 3 {
+        let id = format!("e{}", accepted.len());
+        match rig.post(&id).await {
+            StatusCode::OK => accepted.push(id),
+            _ => refused += 1,
+        }
+        assert!(accepted.len() < 1_000, "the broker goes on taking");
+    }
+    // Connected all the time, and refusing: it must not look ready in between.
+    for _ in 0..20 {
+        let (status, told) = rig.ready().await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+        assert!(told["reasons"].to_string().contains("did not take what was published last"), "{told}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    broker.control(&["clear_policy", "full"]).await;
+    // A queue that was full takes something again once it has been emptied a little.
+    rig.received.until_all(&accepted).await;
+    rig.until("ready").await;
+    rig.close_as("broker's queue full, then the spool", &accepted).await;
+}
