@@ -1,23 +1,24 @@
 //! Writes a change set: set-based statements, rows in key order, in the transaction that read.
 //! Writing the same set twice leaves the same rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{
     CaseStatement, Expr, ExprTrait as _, OnConflict, Query, SimpleExpr, UpdateStatement, Value,
 };
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
-use super::statement::{ROWS, any_host, now, padded};
-use super::{DbId, GatewaySchema, StoreError, bind_staff, null_staff, rows};
-use crate::event::{CompanyId, HostId, StaffId};
+use super::mappings::{Made, made};
+use super::statement::{ROWS, now, padded};
+use super::{GatewaySchema, StoreError, bind_staff, null_staff, rows};
+use crate::event::StaffId;
 use crate::matching::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef,
     WORKER,
 };
 
-/// The rows of mappings that were made by this batch.
-type Made = BTreeMap<HostKey, i64>;
+/// The rows of mappings that were to be made by this batch.
+type Rows = BTreeMap<HostKey, Made>;
 
 /// Writes everything.
 ///
@@ -49,9 +50,9 @@ async fn mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     changes: &[MappingChange],
-) -> Result<Made, StoreError> {
+) -> Result<Rows, StoreError> {
     if changes.is_empty() {
-        return Ok(Made::new());
+        return Ok(Rows::new());
     }
     for change in changes {
         match change {
@@ -71,12 +72,13 @@ async fn mappings(
         }
     }
     insert_mappings(tx, schema, changes).await?;
-    let keys: BTreeSet<HostKey> = changes
-        .iter()
-        .filter_map(|change| if let MappingChange::Insert { key, .. } = change { Some(*key) } else { None })
-        .collect();
-    let made = made(tx, &keys).await?;
-    let audits: Vec<&Audit> = changes.iter().map(MappingChange::audit).collect();
+    let made = made(tx, schema, changes).await?;
+    // What somebody else made in the meantime is theirs to tell, and to keep.
+    let is_real = |change: &&MappingChange| match change {
+        MappingChange::Insert { key, .. } => made.get(key).is_some_and(|made| made.is_ours),
+        MappingChange::Supersede { .. } | MappingChange::Reactivate { .. } => true,
+    };
+    let audits: Vec<&Audit> = changes.iter().filter(is_real).map(MappingChange::audit).collect();
     for audits in audits.chunks(ROWS) {
         insert_audits(tx, schema, audits, &made).await?;
     }
@@ -143,32 +145,10 @@ async fn insert_mappings(
     Ok(())
 }
 
-/// The rows under which these hosts are mapped now.
-async fn made(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<Made, StoreError> {
-    if keys.is_empty() {
-        return Ok(Made::new());
-    }
-    let mut select = Query::select();
-    select
-        .columns(["id", "company_id", "calcom_host_id"])
-        .from("calcom_host_mappings")
-        .cond_where(any_host("calcom_host_id", keys.iter().copied()))
-        .and_where(Expr::col("is_active").eq(true));
-    let mut made = Made::new();
-    for row in tx.query_all(&select).await? {
-        let key = (
-            row.try_get::<CompanyId>("", "company_id")?,
-            HostId(row.try_get::<DbId>("", "calcom_host_id")?.0),
-        );
-        made.insert(key, row.try_get::<DbId>("", "id")?.0);
-    }
-    Ok(made)
-}
-
-fn row_of(mapping: MappingRef, made: &Made) -> Option<i64> {
+fn row_of(mapping: MappingRef, made: &Rows) -> Option<i64> {
     match mapping {
         MappingRef::Row(row) => Some(row),
-        MappingRef::New(key) => made.get(&key).copied(),
+        MappingRef::New(key) => made.get(&key).map(|made| made.row),
     }
 }
 
@@ -176,7 +156,7 @@ async fn insert_audits(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     audits: &[&Audit],
-    made: &Made,
+    made: &Rows,
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
     insert.into_table("calcom_host_mapping_audits").columns([
@@ -239,7 +219,7 @@ fn staff_value(staff: Option<&StaffId>, schema: &GatewaySchema) -> Result<Value,
 fn assignments(
     schema: &GatewaySchema,
     rows: &[Assignment],
-    made: &Made,
+    made: &Rows,
 ) -> Result<sea_orm::sea_query::InsertStatement, StoreError> {
     const COLUMNS: [&str; 19] = [
         "appointment_id",
