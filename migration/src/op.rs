@@ -13,7 +13,8 @@ pub(crate) struct Op {
     pub(crate) make: Option<String>,
     /// What takes it back; none where something else does (an index goes with its table).
     pub(crate) undo: Option<String>,
-    /// A query for a number above 0 when the change is there. None: running it twice is as once.
+    /// A query for a number above 0 when the change is there. None: running it twice is as once. Beside
+    /// no statement at all it is a question to be asked before the way back.
     pub(crate) probe: Option<String>,
 }
 
@@ -27,6 +28,12 @@ impl Op {
     /// Rows that are written; written twice they are the same.
     pub(crate) fn rows(make: String) -> Self {
         Self { make: Some(make), ..Self::default() }
+    }
+
+    /// Changes nothing: asks, before anything is taken back, for rows that would be in the way of that.
+    /// Each has an `id`, and says in `what` why.
+    pub(crate) fn question(query: String) -> Self {
+        Self { probe: Some(query), ..Self::default() }
     }
 
     /// Only when it is taken back; done twice it is as done once.

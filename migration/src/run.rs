@@ -91,21 +91,46 @@ pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, Migra
 
 /// Takes back the last `steps` migrations, or all of them, with the rows in them; the gateway's
 /// tables and rows are then as they were before, what was adopted too. Gives the names of the
-/// migrations taken back. What was interrupted, up or down, is taken back in any case.
+/// migrations taken back. What was interrupted, up or down, is taken back in any case, and adopted
+/// mappings along with their audits.
 ///
 /// # Errors
-/// [`MigrateError::Unknown`], [`MigrateError::Database`] and [`MigrateError::Busy`].
+/// [`MigrateError`]; everything but `Database` and `Busy` is found before anything is changed.
 pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
     let present = present(connection).await?;
     if !present.is_empty() {
         may_begin(connection).await?;
-        may_run(connection, &back::statements(connection, steps, &present).await?).await?;
+        let journal = journal::read(connection).await.map_err(failed("reading its journal"))?;
+        let chosen = back::chosen(&present, steps, &journal);
+        let is_all = chosen.len() == present.len();
+        may_run(connection, &back::statements(connection, &chosen, &journal, is_all).await?).await?;
+        let obstacles = back::in_the_way(connection, &chosen, &journal).await;
+        let obstacles = obstacles.map_err(failed("looking for rows that the old tables cannot hold"))?;
+        if !obstacles.is_empty() {
+            return Err(MigrateError::Obstacles(Box::new(Examination {
+                obstacles,
+                ..Examination::default()
+            })));
+        }
     }
     patiently(async || {
         // After a pause the first to be taken back may be half gone: it still counts.
         back::down(connection, steps, &present).await
     })
     .await
+}
+
+/// The names of the migrations that [`down`] would take back here, the first made first.
+///
+/// # Errors
+/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+pub async fn going_down(
+    connection: &DatabaseConnection,
+    steps: Option<u32>,
+) -> Result<Vec<String>, MigrateError> {
+    let present = present(connection).await?;
+    let journal = journal::read(connection).await.map_err(failed("reading its journal"))?;
+    Ok(back::chosen(&present, steps, &journal))
 }
 
 /// The statements that [`up`] would run here, bookkeeping included, in order.

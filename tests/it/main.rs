@@ -9,6 +9,7 @@
 mod support;
 
 mod adopting;
+mod adopting_given_back;
 mod adopting_interrupted;
 mod adopting_refused;
 mod command_line;

@@ -6,6 +6,7 @@ mod audits;
 mod copy;
 mod keys;
 mod mappings;
+mod misfits;
 mod obstacles;
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -17,6 +18,11 @@ use crate::gateway::Columns;
 use crate::op::Op;
 use crate::step::Step;
 use crate::tables::appointments_calcom_host_id as column;
+
+/// Only the audits tell whose doing what of a mapping was: before they go, the mappings are given back.
+/// Nobody adopts the one again without the other, or what was found would be forgotten.
+pub(crate) const GIVEN_BACK_TOGETHER: [&str; 2] =
+    ["m0001_calcom_host_mappings", "m0002_calcom_host_mapping_audits"];
 
 /// The changes of one migration.
 #[derive(Clone, Debug)]
@@ -121,7 +127,7 @@ fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: 
         "adopted as they were: {}; {changes} differences were levelled; migrate down gives them back",
         adopted.join(", ")
     );
-    let last = ["m0002_calcom_host_mapping_audits", "m0003_appointments_calcom_host_id"]
+    let last = [GIVEN_BACK_TOGETHER[1], "m0003_appointments_calcom_host_id"]
         .into_iter()
         .find_map(|name| planned.iter().position(|one| one.migration == name));
     let Some(last) = last else { return };
