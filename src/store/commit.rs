@@ -9,7 +9,7 @@ use sea_orm::sea_query::{
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 use super::mappings::{Made, made};
-use super::statement::{ROWS, now, padded};
+use super::statement::{ROWS, padded};
 use super::{GatewaySchema, StoreError, bind_staff, null_staff, rows};
 use crate::event::StaffId;
 use crate::matching::{
@@ -57,7 +57,7 @@ async fn mappings(
     for change in changes {
         match change {
             MappingChange::Supersede { row, .. } => {
-                tx.execute(&mapping(*row, [("is_active", false.into())])).await?;
+                tx.execute(&mapping(schema, *row, [("is_active", false.into())])).await?;
             }
             MappingChange::Reactivate { row, key, source, confidence, .. } => {
                 let values = [
@@ -66,7 +66,7 @@ async fn mappings(
                     ("mapping_source", (*source).into()),
                     ("confidence_score", i16::from(confidence.0).into()),
                 ];
-                tx.execute(&mapping(*row, values)).await?;
+                tx.execute(&mapping(schema, *row, values)).await?;
             }
             MappingChange::Insert { .. } => {}
         }
@@ -85,10 +85,15 @@ async fn mappings(
     Ok(made)
 }
 
-fn mapping<const N: usize>(row: i64, values: [(&'static str, Value); N]) -> UpdateStatement {
+fn mapping<const N: usize>(
+    schema: &GatewaySchema,
+    row: i64,
+    values: [(&'static str, Value); N],
+) -> UpdateStatement {
     let mut update = Query::update();
     update.table("calcom_host_mappings").values(values.map(|(column, value)| (column, value.into())));
-    update.value("updated_at", now()).and_where(Expr::col("id").eq(row));
+    update.value("updated_at", Expr::cust(schema.mapping_clocks.updated_at.clone()));
+    update.and_where(Expr::col("id").eq(row));
     update
 }
 
@@ -116,6 +121,7 @@ async fn insert_mappings(
     ]);
     // Two workers that met the same new host leave one mapping: the database's constraints decide.
     insert.on_conflict(OnConflict::new().do_nothing_on(["id"]).to_owned());
+    let clocks = &schema.mapping_clocks;
     let mut any = false;
     for change in changes {
         let MappingChange::Insert { key, staff, host, source, confidence, metadata, .. } = change else {
@@ -134,9 +140,9 @@ async fn insert_mappings(
             i16::from(confidence.0).into(),
             true.into(),
             metadata.clone().into(),
-            now(),
-            now(),
-            now(),
+            Expr::cust(clocks.last_synced_at.clone()),
+            Expr::cust(clocks.created_at.clone()),
+            Expr::cust(clocks.updated_at.clone()),
         ]);
     }
     if any {
@@ -182,7 +188,7 @@ async fn insert_audits(
             audit.old_values.clone().into(),
             audit.new_values.clone().into(),
             WORKER.into(),
-            now(),
+            Expr::cust(schema.mapping_clocks.changed_at.clone()),
             audit.reason.as_str().into(),
             audit.change_key.to_string().into(),
         ]);
