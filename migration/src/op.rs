@@ -78,8 +78,10 @@ impl Probe {
         self.ask(table, "statistics", &format!(" AND index_name = '{index}'"))
     }
 
+    /// A foreign key.
     pub(crate) fn constraint(self, table: &str, name: &str) -> Option<String> {
-        self.ask(table, "table_constraints", &format!(" AND constraint_name = '{name}'"))
+        // MariaDB shows table_constraints to nobody whose rights are on single tables.
+        self.ask(table, "key_column_usage", &format!(" AND constraint_name = '{name}'"))
     }
 
     pub(crate) fn no_constraint(self, table: &str, name: &str) -> Option<String> {
