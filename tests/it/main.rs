@@ -30,6 +30,7 @@ mod migrations;
 mod moving_in;
 mod neighbours;
 mod privileges;
+mod privileges_adopting;
 mod program;
 mod publishing;
 mod queue;

@@ -12,18 +12,17 @@ use hostmatch::worker::Processor;
 use serde_json::json;
 
 use crate::program::{command, json, stderr, stdout};
-use crate::support::adopted::adopted;
 use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, User, World, amqp_url, event, eventually, host, settings_of,
 };
 
-const SERVERS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
+pub(crate) const SERVERS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
 
 const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
 
 /// A gateway whose tables belong to somebody of its own, in a database where nobody has a right
 /// that was not granted.
-async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
+pub(crate) async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     if backend == Backend::Postgres {
         let owner = owner.quoted();
@@ -40,7 +39,7 @@ async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
 }
 
 /// What the program prints, asked by an administrator.
-fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
+pub(crate) fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
     let output = command(&["gateway", "grants", "--role", role, "--user", &user.name, "--output", "json"])
         .env("HOSTMATCH_DATABASE__URL", &test.url)
         .output()
@@ -50,12 +49,12 @@ fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
     serde_json::from_value(statements).unwrap()
 }
 
-async fn grant(test: &TestDatabase, user: &User, role: &str) {
+pub(crate) async fn grant(test: &TestDatabase, user: &User, role: &str) {
     test.run(&printed(test, user, role)).await;
 }
 
 /// The program as this user; gives its exit code and what it wrote.
-fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Option<i32>, String) {
     let output = command(arguments).env("HOSTMATCH_DATABASE__URL", user.url(test)).output().unwrap();
     (output.status.code(), format!("{}{}", stdout(&output), stderr(&output)))
 }
@@ -96,58 +95,6 @@ async fn with_just_these_rights_it_is_inspected_migrated_and_run() {
         probe(&database, &schema).await.unwrap();
         database.close().await;
         a_worker_runs(World::of(test, &[]).await, &runs).await;
-    }
-}
-
-/// The same where tables of ours are there already, with the rows that the gateway put in.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_just_these_rights_tables_are_adopted_and_given_back() {
-    for backend in SERVERS {
-        let [owner, looks, migrates, takes_back] = [
-            User::new(backend).await,
-            User::new(backend).await,
-            User::new(backend).await,
-            User::new(backend).await,
-        ];
-        let test = gateway(backend, &owner).await;
-        test.run(&adopted(backend)).await;
-        if backend == Backend::Postgres {
-            for table in ["calcom_host_mappings", "calcom_host_mapping_audits"] {
-                test.run(&[format!("ALTER TABLE {table} OWNER TO {}", owner.quoted())]).await;
-            }
-        }
-        grant(&test, &looks, "inspect").await;
-        let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
-        assert_eq!(code, Some(10), "{test:?}: {text}");
-        for word in ["READY", "adopt calcom_host_mappings\n", "adopt appointments.calcom_host_id"] {
-            assert!(text.contains(word) && !text.contains("NOT READY"), "{test:?}: {word}: {text}");
-        }
-        grant(&test, &migrates, "migrate").await;
-        let (code, text) = run(&test, &migrates, &["migrate", "up", "--adopt"]);
-        assert_eq!(code, Some(0), "{test:?}: {text}");
-
-        // PostgreSQL shows the journal to whoever may not read it: that is something to put right.
-        let statements = printed(&test, &looks, "inspect");
-        let (journal, others): (Vec<_>, Vec<_>) =
-            statements.into_iter().partition(|statement| statement.contains("hostmatch_journal"));
-        assert_eq!(journal.len(), 1, "{test:?}");
-        test.run(&others).await;
-        if backend == Backend::Postgres {
-            let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
-            assert_eq!(code, Some(10), "{test:?}: {text}");
-            for word in ["NOT READY", "lacks SELECT on hostmatch_journal", "gateway grants"] {
-                assert!(text.contains(word), "{test:?}: {word}: {text}");
-            }
-        }
-        test.run(&journal).await;
-        let (_, text) = run(&test, &looks, &["gateway", "inspect"]);
-        assert!(text.contains("nothing: all is there") && !text.contains("NOT READY"), "{test:?}: {text}");
-        // Who is granted only now has what giving back takes. (On PostgreSQL the owner alone may drop.)
-        let back = if backend == Backend::Postgres { &migrates } else { &takes_back };
-        grant(&test, back, "migrate").await;
-        let (code, text) = run(&test, back, &["migrate", "down", "--all", "--yes"]);
-        assert_eq!(code, Some(0), "{test:?}: {text}");
-        drop(test);
     }
 }
 
