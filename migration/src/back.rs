@@ -1,14 +1,16 @@
 //! The way down: the opposite of each statement, in the opposite order, each forgotten when done.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
+use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement};
 
-use crate::adopt::Planned;
+use crate::adopt::{GIVEN_BACK_TOGETHER, Planned};
 use crate::dialect::Dialect;
 use crate::error::MigrateError;
+use crate::examination::Obstacle;
 use crate::forth::unnote;
 use crate::found::relations;
 use crate::gateway::Columns;
 use crate::journal::{self, Entry, JOURNAL, State};
+use crate::op::Op;
 use crate::run::{BOOKKEEPING, place, present, tidy};
 use crate::session::Session;
 use crate::tables::STEPS;
@@ -21,14 +23,8 @@ pub(crate) async fn down(
 ) -> Result<Vec<String>, MigrateError> {
     let failed = |source| MigrateError::of("taking migrations back", source);
     let session = Session::open(connection).await.map_err(failed)?;
-    let most = steps.map_or(first.len(), |steps| first.len().min(steps as usize));
-    let mut chosen: Vec<String> = first[first.len() - most..].to_vec();
     let journal = journal::read(&session.tx).await.map_err(failed)?;
-    for entry in &journal {
-        if entry.state != State::Made && !chosen.contains(&entry.migration) {
-            chosen.push(entry.migration.clone());
-        }
-    }
+    let mut chosen = chosen(first, steps, &journal);
     let now = present(connection).await?;
     chosen.retain(|name| now.contains(name));
     if !chosen.is_empty() {
@@ -44,17 +40,61 @@ pub(crate) async fn down(
     Ok(chosen)
 }
 
+/// The migrations to take back: the last of those that are there, whatever an interruption left unfinished,
+/// and what can be given back only along with them.
+pub(crate) fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) -> Vec<String> {
+    let count = steps.map_or(present.len(), |steps| present.len().min(steps as usize));
+    let mut chosen: Vec<String> = present[present.len() - count..].to_vec();
+    let [mappings, audits] = GIVEN_BACK_TOGETHER;
+    let goes_along = chosen.iter().any(|name| name == audits);
+    for entry in journal {
+        let due = entry.state != State::Made || (goes_along && entry.migration == mappings);
+        if due && !chosen.contains(&entry.migration) {
+            chosen.push(entry.migration.clone());
+        }
+    }
+    chosen.sort_by_key(|name| place(name));
+    chosen
+}
+
+/// Rows of the gateway's that the shapes to be given back cannot hold.
+pub(crate) async fn in_the_way(
+    connection: &DatabaseConnection,
+    chosen: &[String],
+    journal: &[Entry],
+) -> Result<Vec<Obstacle>, DbErr> {
+    let mut obstacles: Vec<Obstacle> = Vec::new();
+    // Half way up or down not everything is there that is asked about; and then it is too late to ask.
+    if journal.iter().any(|entry| entry.state != State::Made) {
+        return Ok(obstacles);
+    }
+    for entry in journal.iter().filter(|entry| chosen.contains(&entry.migration)) {
+        let Op { make: None, undo: None, probe: Some(question) } = &entry.op else { continue };
+        let query = Statement::from_string(connection.get_database_backend(), question.clone());
+        for row in connection.query_all_raw(query).await? {
+            let (id, what): (i64, String) = (row.try_get("", "id")?, row.try_get("", "what")?);
+            let row = format!("id {id}");
+            match obstacles.last_mut().filter(|obstacle| obstacle.what == what) {
+                Some(same) => same.rows.push(row),
+                None => obstacles.push(Obstacle { what, rows: vec![row], remedy: MISFIT.to_owned() }),
+            }
+        }
+    }
+    Ok(obstacles)
+}
+
+const MISFIT: &str =
+    "give these rows a value that fits, or delete them; then run hostmatch migrate down again";
+
 /// What [`down`] is going to run.
 pub(crate) async fn statements(
     connection: &DatabaseConnection,
-    steps: Option<u32>,
-    present: &[String],
+    last: &[String],
+    journal: &[Entry],
+    is_all: bool,
 ) -> Result<Vec<String>, MigrateError> {
     let failed = |source| MigrateError::of("looking at its tables", source);
-    let count = steps.map_or(present.len(), |steps| present.len().min(steps as usize));
-    let last = &present[present.len() - count..];
     let columns = Columns::read(connection).await.map_err(failed)?;
-    let journal = journal::read(connection).await.map_err(failed)?;
     let written = journal.iter().filter(|entry| last.contains(&entry.migration));
     let mut statements: Vec<String> = written.filter_map(|entry| entry.op.undo.clone()).collect();
     let plain = STEPS.iter().filter(|step| {
@@ -64,7 +104,7 @@ pub(crate) async fn statements(
         plain.flat_map(|step| (step.ops)(&Dialect::of(&columns))).filter_map(|operation| operation.undo),
     );
     statements.push(format!("DELETE FROM {BOOKKEEPING}"));
-    if count == present.len() {
+    if is_all {
         statements.push(format!("DROP TABLE {BOOKKEEPING}"));
     }
     Ok(statements)
@@ -114,7 +154,8 @@ async fn begin(
     let mysql = session.backend == DbBackend::MySql;
     // What was planned and never begun needs nothing; only the first can have been in flight.
     let mut planned = entries.iter().filter(|entry| entry.state == State::Planned);
-    let first = planned.next().map(|entry| (entry.seq, entry.op.probe.clone()));
+    let probe = |entry: &Entry| entry.op.undo.as_ref().and(entry.op.probe.clone());
+    let first = planned.next().map(|entry| (entry.seq, probe(entry)));
     let in_flight = match &first {
         Some((_, probe)) => session.is_there(probe.as_deref(), true).await?,
         None => false,

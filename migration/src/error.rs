@@ -36,8 +36,8 @@ pub enum MigrateError {
     ReadOnly(String),
     /// The user has not the rights that it takes. Nothing was changed.
     #[error(
-        "nothing was changed: the database user lacks {}. `hostmatch gateway grants --role migrate` prints \
-         what an administrator has to grant",
+        "nothing was changed: the database user lacks {}. `hostmatch gateway grants` prints what an administrator \
+         has to grant, to migrate or only to look",
         .0.join("; ")
     )]
     Rights(Vec<String>),

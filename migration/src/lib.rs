@@ -35,7 +35,7 @@ pub use error::MigrateError;
 pub use examination::{Adoption, Examination, Obstacle};
 pub use halfway::halfway;
 pub use rights::{missing as missing_rights, read_only};
-pub use run::{Migrator, Status, adopt, adopting_sql, down, examine, sql, sql_for, status, up};
+pub use run::{Migrator, Status, adopt, adopting_sql, down, examine, going_down, sql, sql_for, status, up};
 pub use show_grants::Granted;
 
 /// The tables that are ours, beside the bookkeeping.

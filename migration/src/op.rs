@@ -13,7 +13,8 @@ pub(crate) struct Op {
     pub(crate) make: Option<String>,
     /// What takes it back; none where something else does (an index goes with its table).
     pub(crate) undo: Option<String>,
-    /// A query for a number above 0 when the change is there. None: running it twice is as once.
+    /// A query for a number above 0 when the change is there. None: running it twice is as once. Beside
+    /// no statement at all it is a question to be asked before the way back.
     pub(crate) probe: Option<String>,
 }
 
@@ -27,6 +28,12 @@ impl Op {
     /// Rows that are written; written twice they are the same.
     pub(crate) fn rows(make: String) -> Self {
         Self { make: Some(make), ..Self::default() }
+    }
+
+    /// Changes nothing: asks, before anything is taken back, for rows that would be in the way of that.
+    /// Each has an `id`, and says in `what` why.
+    pub(crate) fn question(query: String) -> Self {
+        Self { probe: Some(query), ..Self::default() }
     }
 
     /// Only when it is taken back; done twice it is as done once.
@@ -71,8 +78,10 @@ impl Probe {
         self.ask(table, "statistics", &format!(" AND index_name = '{index}'"))
     }
 
+    /// A foreign key.
     pub(crate) fn constraint(self, table: &str, name: &str) -> Option<String> {
-        self.ask(table, "table_constraints", &format!(" AND constraint_name = '{name}'"))
+        // MariaDB shows table_constraints to nobody whose rights are on single tables.
+        self.ask(table, "key_column_usage", &format!(" AND constraint_name = '{name}'"))
     }
 
     pub(crate) fn no_constraint(self, table: &str, name: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use crate::examination::{Examination, Obstacle};
 use crate::gateway::Columns;
 use crate::journal::{self, Entry, JOURNAL, State};
 use crate::rights::{may_begin, may_run};
-use crate::session::{PAUSE, Session, TRIES, is_busy};
+use crate::session::{PAUSE, Session, TRIES, is_busy, is_denied};
 use crate::tables::STEPS;
 use crate::{back, forth};
 
@@ -91,21 +91,46 @@ pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, Migra
 
 /// Takes back the last `steps` migrations, or all of them, with the rows in them; the gateway's
 /// tables and rows are then as they were before, what was adopted too. Gives the names of the
-/// migrations taken back. What was interrupted, up or down, is taken back in any case.
+/// migrations taken back. What was interrupted, up or down, is taken back in any case, and adopted
+/// mappings along with their audits.
 ///
 /// # Errors
-/// [`MigrateError::Unknown`], [`MigrateError::Database`] and [`MigrateError::Busy`].
+/// [`MigrateError`]; everything but `Database` and `Busy` is found before anything is changed.
 pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
     let present = present(connection).await?;
     if !present.is_empty() {
         may_begin(connection).await?;
-        may_run(connection, &back::statements(connection, steps, &present).await?).await?;
+        let journal = journal_of(connection).await?;
+        let chosen = back::chosen(&present, steps, &journal);
+        let is_all = chosen.len() == present.len();
+        may_run(connection, &back::statements(connection, &chosen, &journal, is_all).await?).await?;
+        let obstacles = back::in_the_way(connection, &chosen, &journal).await;
+        let obstacles = obstacles.map_err(failed("looking for rows that the old tables cannot hold"))?;
+        if !obstacles.is_empty() {
+            return Err(MigrateError::Obstacles(Box::new(Examination {
+                obstacles,
+                ..Examination::default()
+            })));
+        }
     }
     patiently(async || {
         // After a pause the first to be taken back may be half gone: it still counts.
         back::down(connection, steps, &present).await
     })
     .await
+}
+
+/// The names of the migrations that [`down`] would take back here, the first made first.
+///
+/// # Errors
+/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+pub async fn going_down(
+    connection: &DatabaseConnection,
+    steps: Option<u32>,
+) -> Result<Vec<String>, MigrateError> {
+    let present = present(connection).await?;
+    let journal = journal_of(connection).await?;
+    Ok(back::chosen(&present, steps, &journal))
 }
 
 /// The statements that [`up`] would run here, bookkeeping included, in order.
@@ -141,10 +166,18 @@ pub fn sql_for(backend: DbBackend) -> Vec<String> {
     statements(backend, &planned, false)
 }
 
+/// What is written down here. PostgreSQL shows that there is something to those, too, who may not read it.
+async fn journal_of(connection: &DatabaseConnection) -> Result<Vec<Entry>, MigrateError> {
+    journal::read(connection).await.map_err(|source| match is_denied(&source) {
+        true => MigrateError::Rights(vec![format!("SELECT on {JOURNAL}")]),
+        false => MigrateError::of("reading its journal", source),
+    })
+}
+
 /// The migrations of which there is anything: applied, or begun.
 pub(crate) async fn present(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     let status = status(connection).await?;
-    let journal = journal::read(connection).await.map_err(failed("reading its journal"))?;
+    let journal = journal_of(connection).await?;
     let begun = |name: &str| journal.iter().any(|entry| entry.migration == name);
     Ok(status.into_iter().filter(|one| one.applied || begun(&one.name)).map(|one| one.name).collect())
 }
@@ -177,7 +210,7 @@ async fn patiently(
 async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
     may_begin(connection).await?;
     let before = applied(connection).await?;
-    let unfinished = journal::read(connection).await.map_err(failed("reading its journal"))?;
+    let unfinished = journal_of(connection).await?;
     if unfinished.iter().any(|entry| entry.state == State::Undoing) {
         return Err(MigrateError::Interrupted);
     }
@@ -231,7 +264,7 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
         adopts: false,
         problems: columns.problems(),
     };
-    let journal = journal::read(connection).await.map_err(failed("reading its journal"))?;
+    let journal = journal_of(connection).await?;
     if journal.iter().any(|entry| entry.state == State::Undoing) {
         plan.examination.obstacles.push(Obstacle {
             what: "a `hostmatch migrate down` was interrupted, and left tables half taken back".into(),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use sea_orm_migration::sea_orm::sqlx::error::DatabaseError;
 use sea_orm_migration::sea_orm::sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
 use sea_orm_migration::sea_orm::{
     ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement,
@@ -83,11 +84,7 @@ impl Session {
 
 /// It gave up waiting for somebody's lock.
 pub(crate) fn is_busy(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    let Some(error) = error.as_database_error() else { return false };
+    let Some(error) = of_database(error) else { return false };
     if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
         return [1205, 1213].contains(&error.number());
     }
@@ -95,4 +92,23 @@ pub(crate) fn is_busy(error: &DbErr) -> bool {
         .try_downcast_ref::<PgDatabaseError>()
         .is_some_and(|error| ["55P03", "40P01"].contains(&error.code()))
         || error.code().is_some_and(|code| code == "55P03")
+}
+
+/// The user may not do that, or not see it.
+pub(crate) fn is_denied(error: &DbErr) -> bool {
+    let Some(error) = of_database(error) else { return false };
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return [1142, 1143].contains(&error.number());
+    }
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| error.code() == "42501")
+}
+
+/// What the server itself said, if it did.
+fn of_database(error: &DbErr) -> Option<&dyn DatabaseError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            error.as_database_error()
+        }
+        _ => None,
+    }
 }

@@ -108,12 +108,12 @@ async fn with_database(
         }
         Command::Down { steps, all, yes } => {
             let steps = (!all).then_some(*steps);
-            let applied = applied(database).await?;
-            let count = steps.map_or(applied.len(), |steps| applied.len().min(steps as usize));
-            if count > 0 && !yes {
-                confirm_down(config, &applied[applied.len() - count..])?;
+            let going = migration::going_down(connection, steps).await?;
+            if !going.is_empty() && !yes {
+                confirm_down(config, &going)?;
             }
-            names(output, "taken_back", &migration::down(connection, steps).await?)
+            let done = migration::down(connection, steps).await;
+            names(output, "taken_back", &done.or_else(|error| refused(output, error))?)
         }
         Command::Status => status(output, &migration::status(connection).await?),
         Command::Sql { adopt, .. } => {
@@ -159,11 +159,6 @@ fn examination(found: &Examination) -> Value {
         "notes": found.notes,
         "statements": found.statements,
     })
-}
-
-async fn applied(database: &Database) -> Result<Vec<String>, Failure> {
-    let status = migration::status(database.connection()).await?;
-    Ok(status.into_iter().filter(|one| one.applied).map(|one| one.name).collect())
 }
 
 fn confirm_down(config: &Config, names: &[String]) -> Result<(), Failure> {

@@ -63,7 +63,7 @@ pub enum MappingChange {
         source: &'static str,
         /// `confidence_score`
         confidence: Confidence,
-        /// `metadata`
+        /// `metadata`; with the audit's `change_key`, by which the row is known for ours.
         metadata: Value,
         /// Its audit row.
         audit: Audit,

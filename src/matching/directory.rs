@@ -1,7 +1,7 @@
 //! What was loaded for a batch: the mappings of its hosts, and the staff of those companies
 //! whose hosts have no valid mapping.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -57,14 +57,24 @@ impl Directory {
         self.mappings.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// The active mapping of a host, valid or not; the database allows only one.
-    pub fn active_mapping(&self, key: HostKey) -> Option<&Mapping> {
-        self.mappings(key).iter().find(|mapping| mapping.is_active)
+    /// The active mappings of a host that a person made, or else those that a match did, whether they
+    /// count or not. One of ours at most; but a gateway may write more beside it.
+    pub(super) fn active_mappings(&self, key: HostKey, by_person: bool) -> impl Iterator<Item = &Mapping> {
+        let active = self.mappings(key).iter().filter(|mapping| mapping.is_active);
+        active.filter(move |mapping| mapping.is_by_person() == by_person)
     }
 
-    /// Whether the host has a mapping that counts.
+    /// Whether the host has a mapping that counts, and no other that says otherwise.
     pub fn is_mapped(&self, key: HostKey) -> bool {
-        self.active_mapping(key).is_some_and(|mapping| mapping.staff_is_valid)
+        let people = |by_person| {
+            let valid = self.active_mappings(key, by_person).filter(|mapping| mapping.staff_is_valid);
+            valid.map(|mapping| &mapping.staff).collect::<BTreeSet<_>>().len()
+        };
+        // A person's word stands above that of a match.
+        match people(true) {
+            0 => people(false) == 1,
+            count => count == 1,
+        }
     }
 
     pub(super) fn mappings_mut(&mut self, key: HostKey) -> &mut Vec<Mapping> {

@@ -26,7 +26,7 @@ impl Strategy for Existing {
 
 /// The active mapping of the host, if it is a person's (or, else, a match's). It counts only while
 /// its member of staff is active, not deleted, and in the company; it is then used whatever
-/// confidence it was made with.
+/// confidence it was made with. Several for different people cannot be told apart.
 pub(super) fn propose_mapping(
     host: &Host,
     company: CompanyId,
@@ -34,20 +34,20 @@ pub(super) fn propose_mapping(
     by_person: bool,
 ) -> Proposal {
     let mut proposal = Proposal::default();
-    let mapping = host.id.and_then(|id| directory.active_mapping((company, id)));
-    let Some(mapping) = mapping.filter(|mapping| mapping.is_by_person() == by_person) else {
-        return proposal;
-    };
-    if mapping.staff_is_valid {
-        proposal.candidates.push(Candidate {
-            staff: mapping.staff.clone(),
-            confidence: mapping.confidence,
-            evidence: Evidence::new("mapping", mapping.source.as_str()),
-            origin: Origin::Mapping(mapping.row),
-        });
-    } else {
-        let why = "the member of staff is inactive, deleted, or in another company";
-        proposal.rejected.push(Rejected { staff: mapping.staff.clone(), why });
+    let Some(id) = host.id else { return proposal };
+    for mapping in directory.active_mappings((company, id), by_person) {
+        let staff = mapping.staff.clone();
+        if !mapping.staff_is_valid {
+            let why = "the member of staff is inactive, deleted, or in another company";
+            proposal.rejected.push(Rejected { staff, why });
+        } else if !proposal.candidates.iter().any(|candidate| candidate.staff == staff) {
+            proposal.candidates.push(Candidate {
+                staff,
+                confidence: mapping.confidence,
+                evidence: Evidence::new("mapping", mapping.source.as_str()),
+                origin: Origin::Mapping(mapping.row),
+            });
+        }
     }
     proposal
 }

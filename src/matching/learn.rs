@@ -28,12 +28,13 @@ impl Plan<'_> {
     ) -> MappingRef {
         let last_audit = self.state.directory.last_audit(key);
         let mappings = self.state.directory.mappings_mut(key);
-        if let Some(old) = mappings.iter_mut().find(|mapping| mapping.is_active) {
-            if old.staff == candidate.staff {
-                // The member of staff came back while we looked: the mapping counts again.
-                old.staff_is_valid = true;
-                return old.row;
-            }
+        let mut active = mappings.iter_mut().filter(|mapping| mapping.is_active);
+        if let Some(back) = active.find(|mapping| mapping.staff == candidate.staff) {
+            // The member of staff came back while we looked: the mapping counts again.
+            back.staff_is_valid = true;
+            return back.row;
+        }
+        for old in mappings.iter_mut().filter(|mapping| mapping.is_active) {
             old.is_active = false;
             if let MappingRef::Row(row) = old.row {
                 let audit = Audit {
@@ -95,7 +96,8 @@ impl Plan<'_> {
                 staff_is_valid: true,
                 switched_off_by_person: false,
             });
-            let (snapshot, metadata) = fitting(host, self.now_ms());
+            let (snapshot, mut metadata) = fitting(host, self.now_ms());
+            metadata["change_key"] = json!(audit.change_key);
             audit.new_values = json!({
                 "staff_id": candidate.staff, "company_id": key.0, "calcom_host_id": key.1,
                 "calcom_name": snapshot.name, "calcom_email": snapshot.email,

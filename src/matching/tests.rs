@@ -109,6 +109,30 @@ fn a_mapping_in_force_wins_whatever_its_confidence() {
     }
 }
 
+/// A gateway that writes beside us may leave several active mappings of one host.
+#[test]
+fn mappings_in_force_that_disagree_are_for_a_person() {
+    let of =
+        |row: i64, staff: i64, source: &str| Mapping { row: MappingRef::Row(row), ..mapping(staff, source) };
+    let gone = |mapping: Mapping| Mapping { staff_is_valid: false, ..mapping };
+    let anna = host("Anna Blüm", "anna@salon.example", "");
+    let table = [
+        ([of(88, 4, "auto_name"), of(89, 2, "auto_email")], "ambiguous existing:4 existing:2", false),
+        ([of(89, 2, "auto_email"), of(88, 4, "auto_name")], "ambiguous existing:2 existing:4", false),
+        ([of(88, 4, "admin"), of(89, 2, "manual")], "ambiguous manual:4 manual:2", false),
+        ([of(88, 4, "auto_email"), of(89, 2, "manual")], "manual 2 75", true),
+        ([of(88, 4, "auto_email"), gone(of(89, 2, "manual"))], "existing 4 75", true),
+        ([gone(of(88, 4, "auto_email")), of(89, 2, "auto_email")], "existing 2 75", true),
+        ([gone(of(88, 4, "auto_email")), gone(of(89, 2, "auto_email"))], "email 1 95", false),
+        ([of(88, 4, "auto_email"), of(89, 4, "auto_email")], "existing 4 75", true),
+    ];
+    for (mappings, expected, is_mapped) in table {
+        let directory = directory(mappings.clone());
+        assert_eq!(answer(&anna, &directory, 80), expected, "{mappings:?}");
+        assert_eq!(directory.is_mapped((SALON, HostId(7))), is_mapped, "{mappings:?}");
+    }
+}
+
 #[test]
 fn what_a_person_switched_off_stops_the_chain() {
     let off = Mapping { is_active: false, switched_off_by_person: true, ..mapping(1, "auto_email") };

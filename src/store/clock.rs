@@ -1,10 +1,10 @@
-//! What "now" is in a column of the gateway's.
+//! What "now" is in a column that the gateway made.
 //!
 //! A column with a zone takes the database's clock as it is. One without (MySQL DATETIME,
 //! PostgreSQL `timestamp`) holds the gateway's local time, and our sessions run in UTC: the
 //! configured zone says how far apart the two are.
 
-use migration::gateway::Column;
+use migration::gateway::{Column, Columns};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 use super::{Database, StoreError};
@@ -25,6 +25,45 @@ pub(super) async fn now_for(
         _ => return Ok(None),
     };
     if knows(database, &expression).await? { Ok(Some(expression)) } else { Err(unknown(timezone)) }
+}
+
+/// SQL expressions for "now" as the mappings and their audits have it: adopted, their times may be the
+/// gateway's local ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingClocks {
+    /// `calcom_host_mappings.created_at`
+    pub created_at: String,
+    /// `calcom_host_mappings.updated_at`
+    pub updated_at: String,
+    /// `calcom_host_mappings.last_synced_at`
+    pub last_synced_at: String,
+    /// `calcom_host_mapping_audits.changed_at`
+    pub changed_at: String,
+}
+
+impl MappingClocks {
+    /// As these columns are here.
+    pub(super) async fn of(
+        database: &Database,
+        columns: &Columns,
+        timezone: &str,
+    ) -> Result<Self, StoreError> {
+        let now = async |table: &str, name: &str| {
+            // On SQLite nothing is adopted, and ours are in UTC.
+            let adoptable = database.backend() != DbBackend::Sqlite;
+            let clock = match columns.get(table, name).filter(|_| adoptable) {
+                Some(column) => now_for(database, column, timezone).await?,
+                None => None,
+            };
+            Ok::<_, StoreError>(clock.unwrap_or_else(|| "CURRENT_TIMESTAMP".into()))
+        };
+        Ok(Self {
+            created_at: now("calcom_host_mappings", "created_at").await?,
+            updated_at: now("calcom_host_mappings", "updated_at").await?,
+            last_synced_at: now("calcom_host_mappings", "last_synced_at").await?,
+            changed_at: now("calcom_host_mapping_audits", "changed_at").await?,
+        })
+    }
 }
 
 /// A zone whose text is safe to stand in SQL.

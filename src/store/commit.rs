@@ -1,23 +1,24 @@
 //! Writes a change set: set-based statements, rows in key order, in the transaction that read.
 //! Writing the same set twice leaves the same rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{
     CaseStatement, Expr, ExprTrait as _, OnConflict, Query, SimpleExpr, UpdateStatement, Value,
 };
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
-use super::statement::{ROWS, any_host, now, padded};
-use super::{DbId, GatewaySchema, StoreError, bind_staff, null_staff, rows};
-use crate::event::{CompanyId, HostId, StaffId};
+use super::mappings::{Made, made};
+use super::statement::{ROWS, padded};
+use super::{GatewaySchema, StoreError, bind_staff, null_staff, rows};
+use crate::event::StaffId;
 use crate::matching::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef,
     WORKER,
 };
 
-/// The rows of mappings that were made by this batch.
-type Made = BTreeMap<HostKey, i64>;
+/// The rows of mappings that were to be made by this batch.
+type Rows = BTreeMap<HostKey, Made>;
 
 /// Writes everything.
 ///
@@ -49,14 +50,14 @@ async fn mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     changes: &[MappingChange],
-) -> Result<Made, StoreError> {
+) -> Result<Rows, StoreError> {
     if changes.is_empty() {
-        return Ok(Made::new());
+        return Ok(Rows::new());
     }
     for change in changes {
         match change {
             MappingChange::Supersede { row, .. } => {
-                tx.execute(&mapping(*row, [("is_active", false.into())])).await?;
+                tx.execute(&mapping(schema, *row, [("is_active", false.into())])).await?;
             }
             MappingChange::Reactivate { row, key, source, confidence, .. } => {
                 let values = [
@@ -65,28 +66,34 @@ async fn mappings(
                     ("mapping_source", (*source).into()),
                     ("confidence_score", i16::from(confidence.0).into()),
                 ];
-                tx.execute(&mapping(*row, values)).await?;
+                tx.execute(&mapping(schema, *row, values)).await?;
             }
             MappingChange::Insert { .. } => {}
         }
     }
     insert_mappings(tx, schema, changes).await?;
-    let keys: BTreeSet<HostKey> = changes
-        .iter()
-        .filter_map(|change| if let MappingChange::Insert { key, .. } = change { Some(*key) } else { None })
-        .collect();
-    let made = made(tx, &keys).await?;
-    let audits: Vec<&Audit> = changes.iter().map(MappingChange::audit).collect();
+    let made = made(tx, schema, changes).await?;
+    // What somebody else made in the meantime is theirs to tell, and to keep.
+    let is_real = |change: &&MappingChange| match change {
+        MappingChange::Insert { key, .. } => made.get(key).is_some_and(|made| made.is_ours),
+        MappingChange::Supersede { .. } | MappingChange::Reactivate { .. } => true,
+    };
+    let audits: Vec<&Audit> = changes.iter().filter(is_real).map(MappingChange::audit).collect();
     for audits in audits.chunks(ROWS) {
         insert_audits(tx, schema, audits, &made).await?;
     }
     Ok(made)
 }
 
-fn mapping<const N: usize>(row: i64, values: [(&'static str, Value); N]) -> UpdateStatement {
+fn mapping<const N: usize>(
+    schema: &GatewaySchema,
+    row: i64,
+    values: [(&'static str, Value); N],
+) -> UpdateStatement {
     let mut update = Query::update();
     update.table("calcom_host_mappings").values(values.map(|(column, value)| (column, value.into())));
-    update.value("updated_at", now()).and_where(Expr::col("id").eq(row));
+    update.value("updated_at", Expr::cust(schema.mapping_clocks.updated_at.clone()));
+    update.and_where(Expr::col("id").eq(row));
     update
 }
 
@@ -114,6 +121,7 @@ async fn insert_mappings(
     ]);
     // Two workers that met the same new host leave one mapping: the database's constraints decide.
     insert.on_conflict(OnConflict::new().do_nothing_on(["id"]).to_owned());
+    let clocks = &schema.mapping_clocks;
     let mut any = false;
     for change in changes {
         let MappingChange::Insert { key, staff, host, source, confidence, metadata, .. } = change else {
@@ -132,9 +140,9 @@ async fn insert_mappings(
             i16::from(confidence.0).into(),
             true.into(),
             metadata.clone().into(),
-            now(),
-            now(),
-            now(),
+            Expr::cust(clocks.last_synced_at.clone()),
+            Expr::cust(clocks.created_at.clone()),
+            Expr::cust(clocks.updated_at.clone()),
         ]);
     }
     if any {
@@ -143,32 +151,10 @@ async fn insert_mappings(
     Ok(())
 }
 
-/// The rows under which these hosts are mapped now.
-async fn made(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<Made, StoreError> {
-    if keys.is_empty() {
-        return Ok(Made::new());
-    }
-    let mut select = Query::select();
-    select
-        .columns(["id", "company_id", "calcom_host_id"])
-        .from("calcom_host_mappings")
-        .cond_where(any_host("calcom_host_id", keys.iter().copied()))
-        .and_where(Expr::col("is_active").eq(true));
-    let mut made = Made::new();
-    for row in tx.query_all(&select).await? {
-        let key = (
-            row.try_get::<CompanyId>("", "company_id")?,
-            HostId(row.try_get::<DbId>("", "calcom_host_id")?.0),
-        );
-        made.insert(key, row.try_get::<DbId>("", "id")?.0);
-    }
-    Ok(made)
-}
-
-fn row_of(mapping: MappingRef, made: &Made) -> Option<i64> {
+fn row_of(mapping: MappingRef, made: &Rows) -> Option<i64> {
     match mapping {
         MappingRef::Row(row) => Some(row),
-        MappingRef::New(key) => made.get(&key).copied(),
+        MappingRef::New(key) => made.get(&key).map(|made| made.row),
     }
 }
 
@@ -176,7 +162,7 @@ async fn insert_audits(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     audits: &[&Audit],
-    made: &Made,
+    made: &Rows,
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
     insert.into_table("calcom_host_mapping_audits").columns([
@@ -202,7 +188,7 @@ async fn insert_audits(
             audit.old_values.clone().into(),
             audit.new_values.clone().into(),
             WORKER.into(),
-            now(),
+            Expr::cust(schema.mapping_clocks.changed_at.clone()),
             audit.reason.as_str().into(),
             audit.change_key.to_string().into(),
         ]);
@@ -239,7 +225,7 @@ fn staff_value(staff: Option<&StaffId>, schema: &GatewaySchema) -> Result<Value,
 fn assignments(
     schema: &GatewaySchema,
     rows: &[Assignment],
-    made: &Made,
+    made: &Rows,
 ) -> Result<sea_orm::sea_query::InsertStatement, StoreError> {
     const COLUMNS: [&str; 19] = [
         "appointment_id",

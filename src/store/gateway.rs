@@ -4,7 +4,7 @@ use migration::MigrateError;
 use migration::gateway::{Columns, KeyKind};
 use sea_orm::DbBackend;
 
-use super::{Database, StoreError, clock, version};
+use super::{Database, MappingClocks, StoreError, clock, version};
 use crate::config::GatewayConfig;
 
 /// The gateway's tables as they are here, read once after connecting.
@@ -27,6 +27,8 @@ pub struct GatewaySchema {
     pub booking_refs: Vec<RefColumn>,
     /// An SQL expression for "now" as `appointments.updated_at` has it; none without that column.
     pub updated_at: Option<String>,
+    /// The same for the times of mappings and their audits.
+    pub mapping_clocks: MappingClocks,
 }
 
 /// What kind of key `staff.id` is.
@@ -105,6 +107,7 @@ impl GatewaySchema {
                 Some(column) => clock::now_for(database, column, &config.timezone).await?,
                 None => None,
             },
+            mapping_clocks: MappingClocks::of(database, columns, &config.timezone).await?,
         })
     }
 }

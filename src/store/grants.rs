@@ -74,6 +74,8 @@ struct Place {
     owner: Option<String>,
     /// PostgreSQL: sequences of ours that are no identity columns, in a schema that was adopted.
     sequences: Vec<String>,
+    /// Something was adopted, or a migration was interrupted.
+    has_journal: bool,
     columns: Option<Columns>,
 }
 
@@ -89,21 +91,31 @@ pub async fn grants(database: &Database, account: &Account, role: Role) -> Resul
         schema: None,
         owner: None,
         sequences: Vec::new(),
+        has_journal: false,
         columns: Some(Columns::read(database.connection()).await?),
     };
     let ask =
         async |sql: &str| database.connection().query_all_raw(Statement::from_string(backend, sql)).await;
     match backend {
         DbBackend::MySql => {
-            if let Some(row) = ask("SELECT CAST(DATABASE() AS CHAR) AS name").await?.first() {
+            let sql = format!(
+                "SELECT CAST(DATABASE() AS CHAR) AS name, (SELECT COUNT(*) FROM information_schema.tables \
+                 WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}') AS journals"
+            );
+            if let Some(row) = ask(&sql).await?.first() {
                 place.database = row.try_get("", "name")?;
+                place.has_journal = row.try_get::<i64>("", "journals")? > 0;
             }
         }
         DbBackend::Postgres => {
-            let sql = "SELECT current_database()::text AS name, current_schema()::text AS schema, \
-                       (SELECT pg_get_userbyid(c.relowner)::text FROM pg_class c \
-                       WHERE c.oid = to_regclass('appointments')) AS owner";
-            if let Some(row) = ask(sql).await?.first() {
+            let sql = format!(
+                "SELECT current_database()::text AS name, current_schema()::text AS schema, \
+                 (SELECT pg_get_userbyid(c.relowner)::text FROM pg_class c \
+                 WHERE c.oid = to_regclass('appointments')) AS owner, \
+                 to_regclass('{JOURNAL}') IS NOT NULL AS has_journal"
+            );
+            if let Some(row) = ask(&sql).await?.first() {
+                place.has_journal = row.try_get("", "has_journal")?;
                 place.database = row.try_get("", "name")?;
                 place.schema = row.try_get("", "schema")?;
                 place.owner = row.try_get("", "owner")?;
@@ -126,7 +138,8 @@ pub async fn grants(database: &Database, account: &Account, role: Role) -> Resul
 /// The statements for a gateway as [`migration::baseline()`] makes it, in a database of this name.
 pub fn grants_for(backend: DbBackend, database: &str, account: &Account, role: Role) -> Grants {
     let (schema, owner, columns) = (None, None, None);
-    Place { backend, database: database.into(), schema, owner, sequences: Vec::new(), columns }
+    let (sequences, has_journal) = (Vec::new(), false);
+    Place { backend, database: database.into(), schema, owner, sequences, has_journal, columns }
         .grants(account, role)
 }
 
@@ -283,6 +296,9 @@ impl Statements<'_> {
                 self.on_table("SELECT", table);
             }
         }
+        if self.place.has_journal {
+            self.on_table("SELECT", JOURNAL);
+        }
         match self.place.is_mysql() {
             true => vec![
                 "looking changes nothing; print these again after `hostmatch migrate up`, for our own tables",
@@ -298,10 +314,12 @@ impl Statements<'_> {
 
     fn migrate(&mut self) -> Vec<&'static str> {
         self.on_schema("USAGE, CREATE");
-        // Tables that somebody else made are looked through for rows that refer to nobody.
-        let adopts = self.place.columns.as_ref().is_some_and(|columns| {
-            columns.has_table("calcom_host_mappings") && !columns.has_table("appointment_assignments")
-        });
+        // Tables that somebody else made are looked through for rows that refer to nobody, and what was
+        // adopted is given back by who is of which company.
+        let adopts = self.place.has_journal
+            || self.place.columns.as_ref().is_some_and(|columns| {
+                columns.has_table("calcom_host_mappings") && !columns.has_table("appointment_assignments")
+            });
         let reads = if adopts { ", SELECT" } else { "" };
         for table in ["companies", "users", "staff"] {
             if self.place.has_table(table) {

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, TableRef};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
 use super::find::{Found, Lookup};
@@ -129,8 +129,8 @@ pub(super) async fn read(
     Ok(Batch { loaded, targets, more_waiting })
 }
 
-/// Up to `limit` appointments, each with its host, that wait for one which a match has mapped since.
-/// (After a person's decision they are offered to that person instead.)
+/// Up to `limit` appointments, each with its host, that wait for one which a match has mapped since,
+/// and nobody otherwise. (After a person's decision they are offered to that person instead.)
 ///
 /// # Errors
 /// [`StoreError`]
@@ -140,31 +140,35 @@ pub async fn waiting(
     limit: u32,
 ) -> Result<Vec<(AppointmentId, HostKey)>, StoreError> {
     let mut select = Query::select();
-    let (a, m) = ("a", "m");
+    let (a, m, ap) = ("a", "m", "ap");
+    let named = [(a, "appointment_id"), (a, "company_id"), (a, "host_id")];
     select
-        .column((a, "appointment_id"))
-        .columns([(a, "company_id"), (a, "host_id")])
+        .columns(named)
         .from_as("appointment_assignments", a)
         .inner_join(
-            sea_orm::sea_query::TableRef::Table("calcom_host_mappings".into(), Some("m".into())),
-            Expr::col((m, "company_id"))
-                .equals((a, "company_id"))
-                .and(Expr::col((m, "calcom_host_id")).equals((a, "host_id")))
-                .and(Expr::col((m, "is_active")).eq(true)),
+            TableRef::Table("calcom_host_mappings".into(), Some(m.into())),
+            Expr::col((m, "calcom_host_id")).equals((a, "host_id")).and(Expr::col((m, "is_active")).eq(true)),
         )
         .inner_join(
-            sea_orm::sea_query::TableRef::Table("appointments".into(), Some("ap".into())),
+            TableRef::Table("appointments".into(), Some(ap.into())),
             // One that has moved to another company waits for nobody there.
-            Expr::col(("ap", "id"))
+            Expr::col((ap, "id"))
                 .equals((a, "appointment_id"))
-                .and(Expr::col(("ap", "company_id")).equals((a, "company_id"))),
-        )
+                .and(Expr::col((ap, "company_id")).equals((a, "company_id"))),
+        );
+    mappings::join_staff(&mut select);
+    let source = || Expr::col((m, "mapping_source"));
+    select
+        .and_where(mappings::company().eq(Expr::col((a, "company_id"))))
+        .and_where(mappings::has_valid_staff(schema))
         .and_where(Expr::col((a, "outcome")).is_in(["needs_review", "unmatched"]))
         .and_where(Expr::col((a, "staff_id")).is_null())
-        .and_where(Expr::col((m, "mapping_source")).like("auto%"))
+        .group_by_columns(named)
+        // Of two that disagree none is taken: such an appointment would be looked at for ever.
+        .and_having(source().count().eq(1))
+        .and_having(source().min().like("auto%"))
         .order_by((a, "appointment_id"), Order::Asc)
         .limit(u64::from(limit));
-    mappings::join_valid_staff(&mut select, schema, m, true);
     let waits = |row: &QueryResult| {
         let host = crate::event::HostId(row.try_get::<super::DbId>("", "host_id")?.0);
         Ok((row.try_get("", "appointment_id")?, (row.try_get::<CompanyId>("", "company_id")?, host)))

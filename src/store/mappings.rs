@@ -1,14 +1,21 @@
 //! Rows of `calcom_host_mappings`, with what has to be known about them.
+//!
+//! A gateway that writes to a table that was its own leaves the company out. Such a row counts for
+//! the company of its member of staff, and no unique index keeps it from standing beside another of
+//! the same host: so what is read here is in order of ids, and may be more than one for a host.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement, TableRef};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::sea_query::{
+    Alias, CaseStatement, Expr, ExprTrait as _, Func, Order, Query, SelectStatement, TableRef,
+};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
 use super::statement::{any_host, padded};
 use super::{DbId, GatewaySchema, StoreError};
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::{Confidence, HostKey, Mapping, MappingRef, WORKER};
+use crate::matching::{Confidence, HostKey, Mapping, MappingChange, MappingRef, WORKER};
 
 /// The active mappings of these hosts, each in its own company, without audits: for hosts whose
 /// mapping is valid nothing more is needed.
@@ -21,9 +28,7 @@ pub(super) async fn active(
     if keys.is_empty() {
         return Ok(mappings);
     }
-    let mut select = select(schema, keys);
-    select.and_where(Expr::col(("m", "is_active")).eq(true));
-    for row in tx.query_all(&select).await? {
+    for row in tx.query_all(&select_active(schema, keys)).await? {
         let Some(mapping) = read(&row)? else { continue };
         if keys.contains(&(mapping.company, mapping.host)) {
             mappings.push(mapping);
@@ -67,31 +72,72 @@ pub(super) async fn all(
     Ok(mappings)
 }
 
-/// Joins the member of staff of mapping `m`, if active, not deleted, and in its company.
-/// `inner`: rows without such a one are left out.
-pub(super) fn join_valid_staff(
-    select: &mut SelectStatement,
+/// The row under which a host is mapped now that mappings were made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    /// `calcom_host_mappings.id`
+    pub(super) row: i64,
+    /// It was made by the change that asks. Else somebody made one in the meantime, and there is
+    /// nothing to tell about it.
+    pub(super) is_ours: bool,
+}
+
+/// What has become of the mappings that these changes were to make, by host.
+pub(super) async fn made(
+    tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    m: &'static str,
-    inner: bool,
-) {
-    // A gateway that writes to a table that was its own leaves the company out: it is the staff's.
-    let same_company = Expr::col(("s", "company_id")).equals((m, "company_id"));
-    let mut on = Expr::col(("s", "id"))
-        .equals((m, "staff_id"))
-        .and(same_company.or(Expr::col((m, "company_id")).is_null()));
+    changes: &[MappingChange],
+) -> Result<BTreeMap<HostKey, Made>, StoreError> {
+    let inserts = changes.iter().filter_map(|change| match change {
+        MappingChange::Insert { key, audit, .. } => Some((*key, audit.change_key.to_string())),
+        _ => None,
+    });
+    let change_keys: BTreeMap<HostKey, String> = inserts.collect();
+    let mut made = BTreeMap::new();
+    if change_keys.is_empty() {
+        return Ok(made);
+    }
+    let mut select = select_active(schema, &change_keys.keys().copied().collect());
+    let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
+    select.expr_as(Expr::col(("m", "metadata")).cast_as(text), Alias::new("metadata"));
+    for row in tx.query_all(&select).await? {
+        let Some(mapping) = read(&row)? else { continue };
+        let key = (mapping.company, mapping.host);
+        let (Some(change_key), MappingRef::Row(row_id)) = (change_keys.get(&key), mapping.row) else {
+            continue;
+        };
+        let metadata = row.try_get::<Option<String>>("", "metadata")?;
+        let is_ours = metadata.is_some_and(|metadata| metadata.contains(change_key));
+        match made.entry(key) {
+            Entry::Occupied(mut first) if is_ours => _ = first.insert(Made { row: row_id, is_ours }),
+            Entry::Occupied(_) => {}
+            Entry::Vacant(none) => _ = none.insert(Made { row: row_id, is_ours }),
+        }
+    }
+    Ok(made)
+}
+
+/// Joins the member of staff `s` of each mapping `m`, whoever that is.
+pub(super) fn join_staff(select: &mut SelectStatement) {
+    let staff = TableRef::Table("staff".into(), Some("s".into()));
+    select.left_join(staff, Expr::col(("s", "id")).equals(("m", "staff_id")));
+}
+
+/// The company of mapping `m` with the member of staff `s`.
+pub(super) fn company() -> Expr {
+    Func::coalesce([Expr::col(("m", "company_id")), Expr::col(("s", "company_id"))]).into()
+}
+
+/// Whether the member of staff `s` of mapping `m` is active, not deleted, and in its company.
+pub(super) fn has_valid_staff(schema: &GatewaySchema) -> Expr {
+    let mut valid = Expr::col(("s", "company_id")).eq(company());
     if let Some(flag) = schema.staff_active {
-        on = on.and(Expr::col(("s", flag)).eq(true));
+        valid = valid.and(Expr::col(("s", flag)).eq(true));
     }
     if schema.staff_deleted_at {
-        on = on.and(Expr::col(("s", "deleted_at")).is_null());
+        valid = valid.and(Expr::col(("s", "deleted_at")).is_null());
     }
-    let staff = TableRef::Table("staff".into(), Some("s".into()));
-    if inner {
-        select.inner_join(staff, on)
-    } else {
-        select.left_join(staff, on)
-    };
+    valid
 }
 
 fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
@@ -100,16 +146,24 @@ fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
     for column in ["id", "staff_id", "calcom_host_id", "mapping_source", "confidence_score", "is_active"] {
         select.column(("m", column));
     }
-    let company = Func::coalesce([Expr::col(("m", "company_id")), Expr::col(("s", "company_id"))]);
-    select.expr_as(company, Alias::new("company_id"));
-    select.expr_as(Expr::col(("s", "id")), Alias::new("valid_staff")).from_as("calcom_host_mappings", "m");
-    join_valid_staff(&mut select, schema, "m", false);
+    let valid_staff = CaseStatement::new().case(has_valid_staff(schema), Expr::col(("s", "id")));
+    select
+        .expr_as(company(), Alias::new("company_id"))
+        .expr_as(valid_staff, Alias::new("valid_staff"))
+        .from_as("calcom_host_mappings", "m");
+    join_staff(&mut select);
     select.and_where(Expr::col(("m", "calcom_host_id")).is_in(padded(hosts)));
+    select.order_by(("m", "id"), Order::Asc);
     select
 }
 
-/// None where the company is not known: the row leaves it out and its member of staff is not valid.
-/// An adopted table may hold NULL where ours does not.
+fn select_active(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
+    let mut select = select(schema, keys);
+    select.and_where(Expr::col(("m", "is_active")).eq(true));
+    select
+}
+
+/// None where nothing says the company. An adopted table may hold NULL where ours does not.
 fn read(row: &QueryResult) -> Result<Option<Mapping>, StoreError> {
     let Some(company) = row.try_get::<Option<CompanyId>>("", "company_id")? else { return Ok(None) };
     let confidence = row.try_get::<Option<DbId>>("", "confidence_score")?.map_or(100, |score| score.0);

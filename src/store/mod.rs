@@ -23,6 +23,7 @@ mod dead_letters;
 pub mod inspection;
 mod grants;
 
+pub use clock::MappingClocks;
 pub use commit::commit;
 pub use connection::Database;
 pub use dead_letters::{

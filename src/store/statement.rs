@@ -1,6 +1,6 @@
 //! Small pieces that statements are built of.
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, LockBehavior, LockType, SelectStatement, SimpleExpr};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, LockBehavior, LockType, SelectStatement};
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::StoreError;
@@ -56,9 +56,4 @@ pub(super) async fn give_way(tx: &impl ConnectionTrait, backend: DbBackend) -> R
     };
     tx.execute_unprepared(sql).await?;
     Ok(())
-}
-
-/// The database's own clock, for our TIMESTAMP columns.
-pub(super) fn now() -> SimpleExpr {
-    Expr::cust("CURRENT_TIMESTAMP")
 }

@@ -55,7 +55,7 @@ pub(crate) fn same(what: &str, found: &[String], wanted: &[String]) {
     assert!(more.is_empty() && less.is_empty(), "{what}\n  found: {more:#?}\n  wanted: {less:#?}");
 }
 
-fn of_gateway(lines: &[String]) -> Vec<String> {
+pub(crate) fn of_gateway(lines: &[String]) -> Vec<String> {
     // What was assigned stays assigned.
     lines.iter().filter(|line| !line.starts_with("appointments: ")).cloned().collect()
 }

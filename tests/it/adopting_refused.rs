@@ -71,7 +71,7 @@ async fn rows_that_our_constraints_refuse_are_named() {
             &test,
             &[
                 "company 901, host 5010: mappings 6, 7",
-                "host 5011: mappings 8, 9",
+                "\n  host 5011: mappings 8, 9",
                 "mapping 10\n",
                 "mapping 11\n",
                 "mapping 12\n",
@@ -119,6 +119,63 @@ async fn tables_of_another_meaning_are_not_adopted() {
         test.run(&["ALTER TABLE calcom_host_mappings ADD COLUMN shop_id INT NOT NULL DEFAULT 3"]).await;
         test.run(&["ALTER TABLE calcom_host_mappings ALTER COLUMN shop_id DROP DEFAULT"]).await;
         refused(&test, &["shop_id must be given"]).await;
+    }
+}
+
+/// The least that is asked for, spoilt in one way after the other.
+#[tokio::test]
+async fn each_thing_that_is_in_the_way_is_named() {
+    for backend in SERVERS {
+        let maria = backend == Backend::MariaDb;
+        let pick = |mysql: &'static str, postgres: &'static str| if maria { mysql } else { postgres };
+        let maps = "ALTER TABLE calcom_host_mappings";
+        let company = format!("{maps} ADD COLUMN company_id BIGINT NULL");
+        let mut cases = vec![
+            (
+                vec![company, "UPDATE calcom_host_mappings SET company_id = 777 WHERE id = 1".into()],
+                "the company of a mapping",
+            ),
+            (
+                vec![
+                    format!(
+                        "{maps} {}",
+                        pick("MODIFY calcom_host_id BIGINT NULL", "ALTER calcom_host_id DROP NOT NULL")
+                    ),
+                    "UPDATE calcom_host_mappings SET calcom_host_id = NULL WHERE id = 1".into(),
+                ],
+                "no host id",
+            ),
+            (vec!["DROP TABLE calcom_host_mappings".into()], "audit 1 of mapping 1"),
+            (
+                vec![format!("{maps} {}", pick("MODIFY id INT NOT NULL", "ALTER id DROP DEFAULT"))],
+                "id does not count",
+            ),
+            (vec![format!("{maps} DROP COLUMN is_active, ADD COLUMN is_active VARCHAR(5)")], "is_active is"),
+            (vec![format!("{maps} DROP COLUMN calcom_email")], "no column calcom_email"),
+            (
+                vec![
+                    "CREATE UNIQUE INDEX one_audit ON calcom_host_mapping_audits (mapping_id, action)".into(),
+                ],
+                "unique key one_audit",
+            ),
+            (
+                vec![
+                    "ALTER TABLE calcom_host_mapping_audits ADD CONSTRAINT few CHECK (mapping_id < 900)"
+                        .into(),
+                ],
+                "few",
+            ),
+        ];
+        if maria {
+            let latin = "MODIFY calcom_name VARCHAR(100) CHARACTER SET latin1 NOT NULL";
+            cases.push((vec![format!("{maps} {latin}")], "calcom_name is in latin1"));
+            cases.push((vec![format!("{maps} ENGINE=MyISAM")], "a table not of InnoDB"));
+        }
+        for (statements, word) in cases {
+            let test = gateway(backend, Variant::Bare).await;
+            test.run(&statements).await;
+            refused(&test, &[word]).await;
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod support;
 
 mod adopting;
+mod adopting_given_back;
 mod adopting_interrupted;
 mod adopting_refused;
 mod command_line;
@@ -30,6 +31,7 @@ mod migrations;
 mod moving_in;
 mod neighbours;
 mod privileges;
+mod privileges_adopting;
 mod program;
 mod publishing;
 mod queue;

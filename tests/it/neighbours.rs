@@ -5,3 +5,4 @@ mod kept_locks;
 mod modes;
 mod untouched;
 mod summer_time;
+mod without_company;

@@ -16,13 +16,13 @@ use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, User, World, amqp_url, event, eventually, host, settings_of,
 };
 
-const SERVERS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
+pub(crate) const SERVERS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
 
 const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
 
 /// A gateway whose tables belong to somebody of its own, in a database where nobody has a right
 /// that was not granted.
-async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
+pub(crate) async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     if backend == Backend::Postgres {
         let owner = owner.quoted();
@@ -39,7 +39,7 @@ async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
 }
 
 /// What the program prints, asked by an administrator.
-fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
+pub(crate) fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
     let output = command(&["gateway", "grants", "--role", role, "--user", &user.name, "--output", "json"])
         .env("HOSTMATCH_DATABASE__URL", &test.url)
         .output()
@@ -49,12 +49,12 @@ fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
     serde_json::from_value(statements).unwrap()
 }
 
-async fn grant(test: &TestDatabase, user: &User, role: &str) {
+pub(crate) async fn grant(test: &TestDatabase, user: &User, role: &str) {
     test.run(&printed(test, user, role)).await;
 }
 
 /// The program as this user; gives its exit code and what it wrote.
-fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Option<i32>, String) {
     let output = command(arguments).env("HOSTMATCH_DATABASE__URL", user.url(test)).output().unwrap();
     (output.status.code(), format!("{}{}", stdout(&output), stderr(&output)))
 }

@@ -15,14 +15,11 @@ pub(super) struct Alter<'a> {
     probe: Option<String>,
     /// PostgreSQL makes indexes by statements of their own.
     indexes: Vec<Op>,
-    /// What has to happen to rows before the old shape can hold them again.
-    fitting: Vec<Op>,
 }
 
 impl<'a> Alter<'a> {
     pub(super) fn new(found: &'a Found, backend: DbBackend) -> Self {
-        let (parts, undo, indexes, fitting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { found, backend, parts, undo, probe: None, indexes, fitting }
+        Self { found, backend, parts: Vec::new(), undo: Vec::new(), probe: None, indexes: Vec::new() }
     }
 
     fn mysql(&self) -> bool {
@@ -129,15 +126,7 @@ impl<'a> Alter<'a> {
     /// An enumeration becomes text; a text that is too short becomes longer. Says whether it was.
     pub(super) fn text(&mut self, name: &str, wanted: u32) -> Option<String> {
         let column = self.found.column(name)?;
-        let table = &self.found.table;
         if column.is_enum {
-            let fits = if self.mysql() {
-                let values = &column.definition[4..type_length(&column.definition)];
-                format!("CAST({name} AS CHAR) IN {values}")
-            } else {
-                format!("{name} IN (SELECT e::text FROM unnest(enum_range(NULL::{})) e)", column.definition)
-            };
-            self.fitting.push(Op::only_undo(format!("DELETE FROM {table} WHERE NOT ({fits})")));
             self.retype(column, &format!("varchar({wanted})"));
             return Some(format!("{name} is an enumeration: it becomes VARCHAR({wanted})"));
         }
@@ -145,17 +134,11 @@ impl<'a> Alter<'a> {
         let mut said = None;
         for check in checks {
             let (check_name, definition) = (&check.name, &check.definition);
-            let condition = definition.trim_start_matches("CHECK ").trim_end_matches(" NOT VALID");
-            self.fitting.push(Op::only_undo(format!("DELETE FROM {table} WHERE NOT {condition}")));
             self.parts.push(format!("DROP CONSTRAINT \"{check_name}\""));
             self.undo.push(format!("ADD CONSTRAINT \"{check_name}\" {definition}"));
             said = Some(format!("{name} is checked to be one of a list: the check {check_name} goes"));
         }
         let Some(width) = width(&column.definition).filter(|width| *width < wanted) else { return said };
-        self.fitting.push(Op::only_undo(format!(
-            "UPDATE {table} SET {name} = LEFT({name}, {width}){} WHERE CHAR_LENGTH({name}) > {width}",
-            keep_times(self.found, "")
-        )));
         self.retype(column, &format!("varchar({wanted})"));
         said.or(Some(format!("{name} holds {width} characters: it becomes VARCHAR({wanted})")))
     }
@@ -164,11 +147,6 @@ impl<'a> Alter<'a> {
     pub(super) fn unlimited(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name)?;
         let width = width(&column.definition)?;
-        self.fitting.push(Op::only_undo(format!(
-            "UPDATE {} SET {name} = LEFT({name}, {width}){} WHERE CHAR_LENGTH({name}) > {width}",
-            self.found.table,
-            keep_times(self.found, "")
-        )));
         self.retype(column, "text");
         Some(format!("{name} holds {width} characters: it becomes TEXT"))
     }
@@ -196,7 +174,7 @@ impl<'a> Alter<'a> {
         Some(format!("{name} changes with every update of its row: it will not any more"))
     }
 
-    /// The statements. Undone, rows are made to fit before the old shape comes back.
+    /// The statements.
     pub(super) fn ops(self) -> Vec<Op> {
         let mut ops = Vec::new();
         if !self.parts.is_empty() {
@@ -206,7 +184,6 @@ impl<'a> Alter<'a> {
             ops.push(Op { make: alter(self.parts), undo: alter(undo), probe: self.probe });
         }
         ops.extend(self.indexes);
-        ops.extend(self.fitting);
         ops
     }
 }
@@ -218,7 +195,7 @@ pub(super) fn keep_times(found: &Found, alias: &str) -> String {
 }
 
 /// Where the type ends in a column's definition: `enum('a b','c')`, `bigint(20) unsigned`.
-fn type_length(definition: &str) -> usize {
+pub(super) fn type_length(definition: &str) -> usize {
     let mut quoted = false;
     let end = definition.char_indices().find(|(_, c)| {
         quoted ^= *c == '\'';
@@ -242,7 +219,7 @@ fn without_collation(rest: &str) -> String {
 }
 
 /// How many characters a `varchar(n)`, `char(n)` or `character varying(n)` holds.
-fn width(definition: &str) -> Option<u32> {
+pub(super) fn width(definition: &str) -> Option<u32> {
     let kind = definition.split('(').next()?;
     let digits = definition.split_once('(')?.1.split_once(')')?.0;
     ["varchar", "char", "character varying", "character"]

@@ -1,7 +1,7 @@
 //! `calcom_host_mapping_audits` as somebody else made it.
 
 use super::alter::{Alter, keep_times};
-use super::{copy, mappings};
+use super::{copy, mappings, misfits};
 use crate::dialect::Dialect;
 use crate::found::Found;
 use crate::gateway::{Column, Columns};
@@ -89,7 +89,7 @@ pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, V
         alter.foreign_key("mapping_id", mappings::TABLE, "SET NULL");
         ops.extend(alter.ops());
     }
-    ops.extend(give_back(found));
+    ops.extend(give_back(found, d));
     (ops, said)
 }
 
@@ -121,12 +121,10 @@ fn fill(found: &Found, d: &Dialect) -> Option<String> {
 }
 
 /// Takes our rows out again; in the order of making.
-fn give_back(found: &Found) -> Vec<Op> {
+fn give_back(found: &Found, d: &Dialect) -> Vec<Op> {
     let copy = copy::name(TABLE);
-    let mut undo = vec![format!(
-        "DELETE FROM {TABLE} WHERE id NOT IN (SELECT id FROM {copy}) AND {}",
-        ours(Some(found)).replace("a.", "")
-    )];
+    let goes = format!("id NOT IN (SELECT id FROM {copy}) AND {}", ours(Some(found)).replace("a.", ""));
+    let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {goes}")];
     let cascades =
         found.foreign_keys_of("mapping_id").any(|key| key.definition.contains("ON DELETE CASCADE"));
     if found.column("mapping_id").is_some_and(|column| !column.nullable) {
@@ -138,7 +136,9 @@ fn give_back(found: &Found) -> Vec<Op> {
              AND id IN (SELECT id FROM {copy} WHERE mapping_id IS NOT NULL)"
         ));
     }
-    undo.into_iter().rev().map(Op::only_undo).collect()
+    let mut ops = misfits::ops(found, d, &["action", "actor", "reason"], |_| goes.clone());
+    ops.extend(undo.into_iter().rev().map(Op::only_undo));
+    ops
 }
 
 /// A condition on audits `a`: this program wrote it.

@@ -1,7 +1,7 @@
 //! `calcom_host_mappings` as somebody else made it.
 
 use super::alter::{Alter, keep_times};
-use super::copy;
+use super::{copy, misfits};
 use crate::dialect::Dialect;
 use crate::found::Found;
 use crate::gateway::{Column, Columns};
@@ -10,6 +10,14 @@ use crate::op::Op;
 pub(super) const TABLE: &str = "calcom_host_mappings";
 /// What of a row this program may change, and must be able to give back.
 const CHANGED: [&str; 5] = ["company_id", "is_active", "mapping_source", "confidence_score", "updated_at"];
+/// Texts that may be shorter than ours, or enumerated, and what we make of them.
+const TEXTS: [(&str, u32); 5] = [
+    ("mapping_source", 32),
+    ("calcom_name", 255),
+    ("calcom_email", 255),
+    ("calcom_username", 255),
+    ("calcom_timezone", 50),
+];
 
 /// The changes that it needs, and how it differs.
 pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
@@ -37,10 +45,7 @@ pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, V
             said.push(format!("{name} is missing: it is added"));
         }
     }
-    for (name, wanted) in [("mapping_source", 32), ("calcom_name", 255), ("calcom_email", 255)] {
-        said.extend(alter.text(name, wanted));
-    }
-    for (name, wanted) in [("calcom_username", 255), ("calcom_timezone", 50)] {
+    for (name, wanted) in TEXTS {
         said.extend(alter.text(name, wanted));
     }
     said.extend(alter.steady("created_at"));
@@ -157,44 +162,66 @@ fn fill_company(found: &Found, d: &Dialect) -> Op {
 pub(super) fn give_back(found: &Found, d: &Dialect, ours: &str) -> Vec<Op> {
     let copy = copy::name(TABLE);
     let audits = super::audits::TABLE;
-    let touched =
-        format!("m.id IN (SELECT a.mapping_id FROM {audits} a WHERE a.mapping_id IS NOT NULL AND {ours})");
-    let there: Vec<&str> = CHANGED.into_iter().filter(|column| found.has(column)).collect();
-    let keep = |except: &[&str]| {
-        let mut kept = found.clone();
-        kept.columns.retain(|column| !except.contains(&column.name.as_str()));
-        keep_times(&kept, "m.")
+    let told = format!("SELECT a.mapping_id FROM {audits} a WHERE a.mapping_id IS NOT NULL AND {ours}");
+    let made = format!(
+        "id NOT IN (SELECT id FROM {copy}) AND id IN ({told} AND a.old_values IS NULL \
+         AND a.action IN ('auto_matched', 'created', 'manual_override'))"
+    );
+    // All are off for a moment, so that none is in the way of another that gets its company back.
+    let back = CHANGED.iter().filter_map(|column| match *column {
+        "is_active" => Some((column, "FALSE".to_owned())),
+        // It goes with its column.
+        "company_id" if !found.has(column) => Some((column, "NULL".to_owned())),
+        _ if !found.has(column) => None,
+        // An enumeration has become text meanwhile.
+        "mapping_source" if !d.is_mysql() => Some((column, format!("c.{column}::text"))),
+        _ => Some((column, format!("c.{column}"))),
+    });
+    let back: Vec<(&str, String)> = back.map(|(column, value)| (*column, value)).collect();
+    let all = update(found, d, &back, "", &format!("m.id IN ({told})"));
+    // Then those that were on, unless the gateway has made another one active since.
+    let company = |m: &str| {
+        format!("COALESCE({m}.company_id, (SELECT s.company_id FROM staff s WHERE s.id = {m}.staff_id))")
     };
-    let mut undo = vec![format!(
-        "DELETE FROM {TABLE} WHERE id NOT IN (SELECT id FROM {copy}) AND id IN (SELECT a.mapping_id FROM {audits} a \
-         WHERE a.mapping_id IS NOT NULL AND a.old_values IS NULL \
-         AND a.action IN ('auto_matched', 'created', 'manual_override') AND {ours})"
-    )];
-    // Those that are switched off first: two active mappings of a host are refused even for a moment.
-    for active in [false, true] {
-        let which = if active { "c.is_active" } else { "NOT COALESCE(c.is_active, FALSE)" };
-        // The gateway may have made another one active since.
-        let other = format!("SELECT DISTINCT id, company_id, calcom_host_id FROM {TABLE} WHERE is_active");
-        let same = "o.company_id = m.company_id AND o.calcom_host_id = m.calcom_host_id AND o.id <> m.id";
-        undo.push(if d.is_mysql() {
-            let set: Vec<String> = there.iter().map(|column| format!("m.{column} = c.{column}")).collect();
-            let join = if active { format!(" LEFT JOIN ({other}) o ON {same}") } else { String::new() };
-            let free = if active { " AND o.id IS NULL" } else { "" };
-            format!(
-                "UPDATE {TABLE} m JOIN {copy} c ON c.id = m.id{join} SET {}{} WHERE {which} AND {touched}{free}",
-                set.join(", "),
-                keep(&there)
-            )
-        } else {
-            let set: Vec<String> = there.iter().map(|column| format!("{column} = c.{column}")).collect();
-            let free =
-                if active { format!(" AND NOT EXISTS (SELECT 1 FROM ({other}) o WHERE {same})") } else { String::new() };
-            // An enumeration has become text meanwhile.
-            let set = set.join(", ").replace("c.mapping_source", "c.mapping_source::text");
-            format!(
-                "UPDATE {TABLE} m SET {set} FROM {copy} c WHERE c.id = m.id AND {which} AND {touched}{free}"
-            )
-        });
+    let others = format!(
+        "SELECT DISTINCT x.id, x.calcom_host_id, {} AS company_id FROM {TABLE} x WHERE x.is_active",
+        company("x")
+    );
+    let same =
+        format!("o.company_id = {} AND o.calcom_host_id = m.calcom_host_id AND o.id <> m.id", company("m"));
+    let on = [("is_active", "TRUE".to_owned())];
+    let on = if d.is_mysql() {
+        // The table that is changed may be looked into only aside.
+        let join = format!(" LEFT JOIN ({others}) o ON {same}");
+        update(found, d, &on, &join, &format!("c.is_active AND o.id IS NULL AND m.id IN ({told})"))
+    } else {
+        let free = format!("NOT EXISTS (SELECT 1 FROM ({others}) o WHERE {same})");
+        update(found, d, &on, "", &format!("c.is_active AND {free} AND m.id IN ({told})"))
+    };
+    let mut ops = misfits::ops(found, d, &TEXTS.map(|(name, _)| name), |name| {
+        let given_back = format!("id IN (SELECT id FROM {copy}) AND id IN ({told})");
+        if CHANGED.contains(&name) { format!("{made} OR {given_back}") } else { made.clone() }
+    });
+    ops.extend([on, all, format!("DELETE FROM {TABLE} WHERE {made}")].map(Op::only_undo));
+    ops
+}
+
+/// Sets columns of the mappings `m` that were there before, as `c`; no time moves along.
+fn update(found: &Found, d: &Dialect, set: &[(&str, String)], join: &str, which: &str) -> String {
+    let copy = copy::name(TABLE);
+    if !d.is_mysql() {
+        let set: Vec<String> = set.iter().map(|(column, value)| format!("{column} = {value}")).collect();
+        return format!(
+            "UPDATE {TABLE} m SET {} FROM {copy} c WHERE c.id = m.id AND {which}",
+            set.join(", ")
+        );
     }
-    undo.into_iter().rev().map(Op::only_undo).collect()
+    let mut others = found.clone();
+    others.columns.retain(|column| !set.iter().any(|(name, _)| *name == column.name));
+    let set: Vec<String> = set.iter().map(|(column, value)| format!("m.{column} = {value}")).collect();
+    format!(
+        "UPDATE {TABLE} m JOIN {copy} c ON c.id = m.id{join} SET {}{} WHERE {which}",
+        set.join(", "),
+        keep_times(&others, "m.")
+    )
 }

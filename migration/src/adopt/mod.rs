@@ -6,9 +6,10 @@ mod audits;
 mod copy;
 mod keys;
 mod mappings;
+mod misfits;
 mod obstacles;
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use crate::dialect::Dialect;
 use crate::examination::{Adoption, Examination, Obstacle};
@@ -17,6 +18,11 @@ use crate::gateway::Columns;
 use crate::op::Op;
 use crate::step::Step;
 use crate::tables::appointments_calcom_host_id as column;
+
+/// Only the audits tell whose doing what of a mapping was: before they go, the mappings are given back.
+/// Nobody adopts the one again without the other, or what was found would be forgotten.
+pub(crate) const GIVEN_BACK_TOGETHER: [&str; 2] =
+    ["m0001_calcom_host_mappings", "m0002_calcom_host_mapping_audits"];
 
 /// The changes of one migration.
 #[derive(Clone, Debug)]
@@ -121,7 +127,7 @@ fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: 
         "adopted as they were: {}; {changes} differences were levelled; migrate down gives them back",
         adopted.join(", ")
     );
-    let last = ["m0002_calcom_host_mapping_audits", "m0003_appointments_calcom_host_id"]
+    let last = [GIVEN_BACK_TOGETHER[1], "m0003_appointments_calcom_host_id"]
         .into_iter()
         .find_map(|name| planned.iter().position(|one| one.migration == name));
     let Some(last) = last else { return };
@@ -176,9 +182,19 @@ async fn adopt_column<C: ConnectionTrait>(
 ) -> Result<(Vec<Op>, Vec<String>), DbErr> {
     // Nothing to do is something to write down: else `down` would take it for ours, and drop it.
     let mut ops = vec![Op::default()];
-    let found = Found::read(connection, "appointments").await?;
-    let index = column::index(d).filter(|_| !found.has_index(&["calcom_host_id"]));
+    let is_indexed = if d.is_mysql() {
+        // Its catalogue shows the index to whoever may read the column; SHOW CREATE TABLE asks for more.
+        let query = Statement::from_string(d.backend, MYSQL_INDEXES);
+        let row = connection.query_one_raw(query).await?;
+        row.map_or(Ok(0), |row| row.try_get_by_index::<i64>(0))? > 0
+    } else {
+        Found::read(connection, "appointments").await?.has_index(&["calcom_host_id"])
+    };
+    let index = column::index(d).filter(|_| !is_indexed);
     let said = index.iter().map(|_| "there is no index on it: one is added".to_owned()).collect();
     ops.extend(index);
     Ok((ops, said))
 }
+
+const MYSQL_INDEXES: &str = "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() \
+     AND table_name = 'appointments' AND column_name = 'calcom_host_id' AND seq_in_index = 1";

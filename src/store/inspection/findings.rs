@@ -161,7 +161,10 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
         ));
     }
     if let Some(why) = &looked.unexamined {
-        findings.push(problem(why.clone(), "see docs/moving-in.md"));
+        findings.push(problem(
+            why.clone(),
+            "see docs/moving-in.md, and print the grants again once it is migrated",
+        ));
     }
     // What the gateway's tables lack has been told already.
     let told = looked.columns.problems();

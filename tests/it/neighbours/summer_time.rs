@@ -1,10 +1,13 @@
-//! A server in Europe/Berlin while the clocks change: `appointments.updated_at` is what the gateway's
-//! own code would have written, and which event is the newer one does not depend on any clock.
+//! A server in Europe/Berlin while the clocks change: `appointments.updated_at` and the times of adopted
+//! mappings are what the gateway's own code would have written, and which event is the newer one does
+//! not depend on any clock.
 
 use serde_json::{Value, json};
 
+use crate::adopting::gateway;
+use crate::support::adopted::{Variant, rows, tables};
 use crate::support::mariadb::MariaDb;
-use crate::support::{Backend, GatewayShape, TestDatabase, UpdatedAt, World, host};
+use crate::support::{Backend, GatewayShape, TestDatabase, UpdatedAt, World, event, host};
 
 /// Moments around both changes, and what a clock on the wall in Berlin shows then.
 const MOMENTS: [(&str, &str); 6] = [
@@ -42,10 +45,35 @@ async fn salon(test: TestDatabase) -> World {
     world
 }
 
+/// Adopted mappings, one superseded and one made: their times as they read on the wall in Berlin.
+async fn times_of_mappings(test: TestDatabase) -> Vec<String> {
+    migration::adopt(test.db.connection()).await.unwrap();
+    let world = World::of(test, &[]).await;
+    world.appointment(9003, 901, "bk-9003").await;
+    assert_eq!(world.one(event("e1", "bk-9003", 1, host(5002, "", "omar@salon.example"))).await, "assigned");
+    let (zone, text) = match world.test.backend {
+        Backend::MariaDb => ("SYSTEM", "CAST({} AS CHAR)"),
+        _ => ("Europe/Berlin", "to_char({}, 'YYYY-MM-DD HH24:MI:SS')"),
+    };
+    let mut times = Vec::new();
+    for (column, of) in [
+        ("updated_at", "calcom_host_mappings WHERE id = 2"),
+        ("created_at", "calcom_host_mappings WHERE id > 5"),
+        ("updated_at", "calcom_host_mappings WHERE id > 5"),
+        ("last_synced_at", "calcom_host_mappings WHERE id > 5"),
+        ("changed_at", "calcom_host_mapping_audits WHERE action = 'auto_matched' AND actor = 'worker'"),
+        ("changed_at", "calcom_host_mapping_audits WHERE action = 'updated' AND actor = 'worker'"),
+    ] {
+        let sql = format!("SELECT {} FROM {of}", text.replace("{}", column));
+        times.extend(world.test.texts_in(zone, &sql).await);
+    }
+    times
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_mariadb_the_time_of_a_change_is_what_the_gateway_would_have_written() {
     let Some(server) = MariaDb::start_in("Europe/Berlin").await else { return };
-    for (moment, on_the_wall) in MOMENTS {
+    for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
         let url = server.at(moment).await;
         for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
             let shape = GatewayShape::Production(updated_at);
@@ -61,34 +89,49 @@ async fn on_mariadb_the_time_of_a_change_is_what_the_gateway_would_have_written(
             let ambiguous = updated_at == UpdatedAt::Local && on_the_wall.starts_with("2026-10-25 02:");
             assert!(exact == "1" || ambiguous, "{updated_at:?} {moment}");
         }
+        let kind = if n % 2 == 0 { "DATETIME" } else { "TIMESTAMP" };
+        let test = TestDatabase::fresh_on(url.clone(), Backend::MariaDb, GatewayShape::Living).await;
+        let tables = tables(Backend::MariaDb, Variant::Living).into_iter();
+        test.run(&tables.map(|sql| sql.replace("TIMESTAMP N", &format!("{kind} N"))).collect::<Vec<_>>())
+            .await;
+        test.run(&rows(Backend::MariaDb, Variant::Living)).await;
+        assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{kind} {moment}");
     }
+}
+
+/// In Berlin, and its clock stands.
+async fn standing(test: TestDatabase, moment: &str) -> TestDatabase {
+    let name = test.url.rsplit('/').next().unwrap();
+    test.run(&[
+        // Found before the server's own.
+        "CREATE SCHEMA clock".to_owned(),
+        format!(
+            "CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql STABLE AS \
+             $$ SELECT timestamptz '{moment}' $$"
+        ),
+        format!("ALTER DATABASE {name} SET search_path = public, clock, pg_catalog"),
+        format!("ALTER DATABASE {name} SET timezone = 'Europe/Berlin'"),
+    ])
+    .await;
+    test.reconnected().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgresql_the_time_of_a_change_is_what_the_gateway_would_have_written() {
-    for (moment, on_the_wall) in MOMENTS {
+    for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
         for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
             let shape = GatewayShape::Production(updated_at);
-            let test = TestDatabase::migrated(Backend::Postgres, shape).await;
-            let name = test.url.rsplit('/').next().unwrap();
-            test.run(&[
-                // A clock that stands, found before the server's own.
-                "CREATE SCHEMA clock".to_owned(),
-                format!(
-                    "CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql STABLE AS \
-                     $$ SELECT timestamptz '{moment}' $$"
-                ),
-                format!("ALTER DATABASE {name} SET search_path = public, clock, pg_catalog"),
-                format!("ALTER DATABASE {name} SET timezone = 'Europe/Berlin'"),
-            ])
-            .await;
-            let test = test.reconnected().await;
+            let test = standing(TestDatabase::migrated(Backend::Postgres, shape).await, moment).await;
             let world = salon(test).await;
             assert_eq!(world.one(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
             let sql = "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') FROM appointments";
             let written = world.test.texts_in("Europe/Berlin", sql).await.remove(0);
             assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
         }
+        // Times without a zone, and with one.
+        let variant = if n % 2 == 0 { Variant::Living } else { Variant::Plan };
+        let test = standing(gateway(Backend::Postgres, variant).await, moment).await;
+        assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{moment}");
     }
 }
 
