@@ -1,8 +1,10 @@
 //! What migrating would find and do here, without doing it: for `hostmatch migrate up`, which
 //! refuses on any obstacle, and for `hostmatch gateway inspect`, which shows it.
 
+use serde::Serialize;
+
 /// What stands between this database and our tables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Examination {
     /// The migrations that are not applied, in order.
     pub pending: Vec<String>,
@@ -36,7 +38,7 @@ impl Examination {
 }
 
 /// A table or column of ours that was there before hostmatch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Adoption {
     /// What it is: `calcom_host_mappings`, or `appointments.calcom_host_id`.
     pub what: String,
@@ -45,7 +47,7 @@ pub struct Adoption {
 }
 
 /// Something that stands in the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Obstacle {
     /// What is wrong, in one sentence.
     pub what: String,

@@ -2,11 +2,12 @@
 
 use std::io::Write as _;
 
-use clap::{Subcommand, ValueEnum};
-use migration::{Examination, MigrateError};
-use sea_orm::{DatabaseConnection, DbBackend};
-use serde_json::{Value, json};
+use clap::Subcommand;
+use migration::MigrateError;
+use sea_orm::DatabaseConnection;
+use serde_json::json;
 
+use super::engine::Engine;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
@@ -56,26 +57,13 @@ enum Command {
     Baseline,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Engine {
-    #[value(alias = "mariadb")]
-    Mysql,
-    Postgres,
-    Sqlite,
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// When the database cannot be reached, or refuses, or something stands in the way.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     if let Command::Sql { engine: Some(engine), .. } = &args.command {
-        let backend = match engine {
-            Engine::Mysql => DbBackend::MySql,
-            Engine::Postgres => DbBackend::Postgres,
-            Engine::Sqlite => DbBackend::Sqlite,
-        };
-        return statements(global.output, &migration::sql_for(backend));
+        return statements(global.output, &migration::sql_for((*engine).into()));
     }
     let config = global.start(&[])?.config;
     let database = match args.command {
@@ -141,24 +129,9 @@ async fn notes(connection: &DatabaseConnection) -> Result<(), Failure> {
 fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> {
     if let (Output::Json, MigrateError::NotAdopted(found) | MigrateError::Obstacles(found)) = (output, &error)
     {
-        output::json(&examination(found))?;
+        output::json(found)?;
     }
     Err(error.into())
-}
-
-/// What migrating found, as JSON.
-fn examination(found: &Examination) -> Value {
-    let adoptions =
-        found.adoptions.iter().map(|one| json!({ "what": one.what, "differences": one.differences }));
-    let obstacles =
-        found.obstacles.iter().map(|one| json!({ "what": one.what, "rows": one.rows, "remedy": one.remedy }));
-    json!({
-        "pending": found.pending,
-        "adoptions": adoptions.collect::<Vec<_>>(),
-        "obstacles": obstacles.collect::<Vec<_>>(),
-        "notes": found.notes,
-        "statements": found.statements,
-    })
 }
 
 fn confirm_down(config: &Config, names: &[String]) -> Result<(), Failure> {

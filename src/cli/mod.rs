@@ -3,6 +3,7 @@
 //! Results go to stdout, as a table or as JSON; logs, notes, progress and errors to stderr. Every
 //! command answers with an [`Exit`] or a [`Failure`] that holds one.
 
+mod engine;
 mod exit;
 mod failure;
 mod output;

@@ -1,9 +1,9 @@
 //! `hostmatch gateway grants`: the statements with which an administrator lets hostmatch in.
 
 use clap::ValueEnum;
-use sea_orm::DbBackend;
 use serde_json::json;
 
+use crate::cli::engine::Engine;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::global::Global;
@@ -34,14 +34,6 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Engine {
-    #[value(alias = "mariadb")]
-    Mysql,
-    Postgres,
-    Sqlite,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
     /// Look around before and after migrating
     Inspect,
@@ -68,14 +60,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     };
     let mut all = Vec::new();
     if let Some(engine) = args.engine {
-        let backend = match engine {
-            Engine::Mysql => DbBackend::MySql,
-            Engine::Postgres => DbBackend::Postgres,
-            Engine::Sqlite => DbBackend::Sqlite,
-        };
-        all.extend(
-            roles.into_iter().map(|role| store::grants_for(backend, &args.database, &account(role), role)),
-        );
+        let grants = |role| store::grants_for(engine.into(), &args.database, &account(role), role);
+        all.extend(roles.into_iter().map(grants));
     } else {
         let config = global.start(&[])?.config;
         let database = Database::connect_to_look(&config.database).await?;

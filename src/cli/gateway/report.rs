@@ -188,7 +188,7 @@ fn data(found: &Inspection) -> Result<(), Failure> {
 }
 
 fn migrating(found: &Inspection) -> Result<(), Failure> {
-    let migration = &found.migration;
+    let migration = &found.migration.examination;
     heading("What `hostmatch migrate up` would do")?;
     if migration.pending.is_empty() && migration.adoptions.is_empty() {
         let done = migration.obstacles.is_empty() && found.uses.is_some();
@@ -202,8 +202,8 @@ fn migrating(found: &Inspection) -> Result<(), Failure> {
     }
     let count = migration.statements.len();
     output::line(&format!("  in {count} statements (hostmatch migrate sql)"))?;
-    if !migration.rights_missing.is_empty() {
-        let missing = migration.rights_missing.join("; ");
+    if !found.migration.rights_missing.is_empty() {
+        let missing = found.migration.rights_missing.join("; ");
         output::line(&format!("  this user may not: it lacks {missing}"))?;
     }
     Ok(())

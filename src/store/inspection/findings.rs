@@ -119,7 +119,7 @@ fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
             ));
         }
     }
-    findings.extend(collations(&looked.columns, found.migration.adoptions.is_empty()));
+    findings.extend(collations(&looked.columns, found.migration.examination.adoptions.is_empty()));
 }
 
 /// Columns that refer to staff have to be of the very type of `staff.id`. Adoption sees to ours.
@@ -168,10 +168,10 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
     }
     // What the gateway's tables lack has been told already.
     let told = looked.columns.problems();
-    for one in found.migration.obstacles.iter().filter(|one| !told.contains(&one.what)) {
+    for one in found.migration.examination.obstacles.iter().filter(|one| !told.contains(&one.what)) {
         findings.push(Finding { rows: one.rows.clone(), ..problem(one.what.clone(), one.remedy.clone()) });
     }
-    for one in &found.migration.adoptions {
+    for one in &found.migration.examination.adoptions {
         let how = match one.differences.len() {
             0 => "as ours".to_owned(),
             _ => format!("differing from ours: {}", one.differences.join("; ")),
@@ -181,13 +181,13 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
             "hostmatch migrate up --adopt brings it to our shape and keeps every row",
         ));
     }
-    for what in &found.migration.notes {
+    for what in &found.migration.examination.notes {
         findings.push(note(what.clone(), "nothing has to be done"));
     }
     let full = |table: &&Table| {
         table.name == "appointments" && table.keys >= table.key_limit && table.keys.is_some()
     };
-    let told = found.migration.notes.iter().any(|what| what.contains("64"));
+    let told = found.migration.examination.notes.iter().any(|what| what.contains("64"));
     if found.tables.iter().any(|table| full(&table) && table.key_limit.is_some()) && !told {
         findings.push(note(
             "appointments has as many indexes as MySQL allows (64), so that appointments.calcom_host_id cannot \

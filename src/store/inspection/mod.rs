@@ -48,38 +48,11 @@ pub struct Inspection {
 /// What `hostmatch migrate up` would do.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Migration {
-    /// The migrations that are not applied, in order.
-    pub pending: Vec<String>,
-    /// What somebody else made and would be adopted.
-    pub adoptions: Vec<Adoption>,
-    /// What stands in the way.
-    pub obstacles: Vec<Obstacle>,
-    /// What will be different here.
-    pub notes: Vec<String>,
-    /// The statements, in order.
-    pub statements: Vec<String>,
-    /// What the connected user lacks to run them.
+    /// What it would find and run.
+    #[serde(flatten)]
+    pub examination: Examination,
+    /// What the connected user lacks to run the statements.
     pub rights_missing: Vec<String>,
-}
-
-/// A table or column of ours that was there before hostmatch.
-#[derive(Clone, Debug, Serialize)]
-pub struct Adoption {
-    /// Which.
-    pub what: String,
-    /// How it differs from ours.
-    pub differences: Vec<String>,
-}
-
-/// Something that stands in the way of `migrate up`.
-#[derive(Clone, Debug, Serialize)]
-pub struct Obstacle {
-    /// What is wrong.
-    pub what: String,
-    /// The keys of the rows that are meant.
-    pub rows: Vec<String>,
-    /// What to do about it.
-    pub remedy: String,
 }
 
 /// What the judging looks at beside the facts themselves.
@@ -143,26 +116,14 @@ fn told<T>(asked: Result<T, MigrateError>) -> Result<(Option<T>, Option<String>)
 }
 
 impl Migration {
-    async fn of(database: &Database, found: Examination) -> Result<Self, StoreError> {
+    async fn of(database: &Database, mut examination: Examination) -> Result<Self, StoreError> {
         // With nothing pending nothing is run, not even for the bookkeeping.
-        let idle = found.pending.is_empty() && found.adoptions.is_empty();
-        let statements = if idle { Vec::new() } else { found.statements };
-        Ok(Self {
-            rights_missing: migration::missing_rights(database.connection(), &statements).await?,
-            adoptions: found
-                .adoptions
-                .into_iter()
-                .map(|one| Adoption { what: one.what, differences: one.differences })
-                .collect(),
-            obstacles: found
-                .obstacles
-                .into_iter()
-                .map(|one| Obstacle { what: one.what, rows: one.rows, remedy: one.remedy })
-                .collect(),
-            pending: found.pending,
-            notes: found.notes,
-            statements,
-        })
+        if examination.pending.is_empty() && examination.adoptions.is_empty() {
+            examination.statements.clear();
+        }
+        let rights_missing =
+            migration::missing_rights(database.connection(), &examination.statements).await?;
+        Ok(Self { examination, rights_missing })
     }
 }
 
