@@ -1,6 +1,6 @@
 //! `hostmatch migrate` killed at each of its statements can be run again, to the same end.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::adopting::{gateway, same, state};
@@ -10,9 +10,13 @@ use crate::support::proxy::Proxy;
 use crate::support::toll::{Side, Toll};
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually, is_full};
 
-/// Runs the program up to its `nth` statement that changes anything, and kills it there. False
-/// when it ended before.
-async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side) -> bool {
+/// Starts the program, with a toll at the `nth` statement that changes anything.
+pub(crate) async fn through(
+    test: &TestDatabase,
+    arguments: &[&str],
+    nth: usize,
+    side: Side,
+) -> (Toll, Child) {
     let target = Proxy::target(&test.url);
     let toll = Toll::start(&target, nth, side).await;
     let mut command = command(arguments);
@@ -20,7 +24,14 @@ async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side)
     let clear = if test.backend == Backend::Postgres { "?sslmode=disable" } else { "" };
     command.env("HOSTMATCH_DATABASE__URL", test.url.replace(&target, &toll.address) + clear);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let child = command.spawn().unwrap();
+    (toll, child)
+}
+
+/// Runs the program up to its `nth` statement that changes anything, and kills it there. False
+/// when it ended before.
+async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side) -> bool {
+    let (toll, mut child) = through(test, arguments, nth, side).await;
     tokio::select! {
         () = toll.reached() => {
             child.kill().unwrap();

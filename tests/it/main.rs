@@ -10,6 +10,7 @@ mod support;
 
 mod adopting;
 mod adopting_interrupted;
+mod adopting_raced;
 mod adopting_refused;
 mod command_line;
 mod configuration;

@@ -7,6 +7,7 @@ mod copy;
 mod keys;
 mod mappings;
 mod obstacles;
+mod raced;
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
@@ -17,6 +18,8 @@ use crate::gateway::Columns;
 use crate::op::Op;
 use crate::step::Step;
 use crate::tables::appointments_calcom_host_id as column;
+
+pub(crate) use raced::in_the_way;
 
 /// The changes of one migration.
 #[derive(Clone, Debug)]
