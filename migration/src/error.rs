@@ -21,6 +21,15 @@ pub enum MigrateError {
     /// A person has to put something right first. Nothing was changed.
     #[error("nothing was changed: something stands in the way\n{}", .0.in_words())]
     Obstacles(Box<Examination>),
+    /// The same, but the gateway wrote it after that was looked for: it is half done (on MySQL, where
+    /// nothing can be rolled back).
+    #[error(
+        "migrating stopped half-way: something has come to stand in the way since it began\n{}\n\
+         Put that right and run the same command again: it goes on where it stopped. Or give back what was \
+         found: hostmatch migrate down --all",
+        .0.in_words()
+    )]
+    Raced(Box<Examination>),
     /// The gateway's tables are not there, or not as we need them. Nothing was changed.
     #[error(
         "nothing was changed: the gateway's tables are not as hostmatch needs them: {}. Is this the \

@@ -217,16 +217,38 @@ async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<Strin
     let unfinished: Vec<Entry> =
         unfinished.into_iter().filter(|entry| !before.contains(&entry.migration)).collect();
     if !unfinished.is_empty() {
-        forth::finish(connection, &unfinished).await?;
+        let done = forth::finish(connection, &unfinished).await;
+        named(connection, adopt, done).await?;
     }
     let plan = allowed(connection, adopt).await?;
     if !plan.planned.is_empty() {
         may_run(connection, &plan.examination.statements).await?;
-        forth::up(connection, &plan.planned, plan.adopts).await?;
+        let done = forth::up(connection, &plan.planned, plan.adopts).await;
+        named(connection, adopt, done).await?;
     }
     forth::clear(connection).await?;
     let after = applied(connection).await?;
     Ok(after.into_iter().filter(|name| !before.contains(name)).collect())
+}
+
+/// What stands in the way now instead of what the server said, where that is the reason.
+async fn named(
+    connection: &DatabaseConnection,
+    adopt: bool,
+    done: Result<(), MigrateError>,
+) -> Result<(), MigrateError> {
+    let Err(error @ MigrateError::Database { .. }) = done else { return done };
+    if connection.get_database_backend() != DbBackend::MySql {
+        // All of it was rolled back: as if it were run for the first time.
+        return Err(allowed(connection, adopt).await.err().unwrap_or(error));
+    }
+    match adopt::in_the_way(connection).await {
+        Ok(obstacles) if !obstacles.is_empty() => {
+            Err(MigrateError::Raced(Box::new(Examination { obstacles, ..Examination::default() })))
+        }
+        // A server that is away has nothing to say; its first error tells more.
+        _ => Err(error),
+    }
 }
 
 async fn printed(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {

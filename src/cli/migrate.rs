@@ -127,7 +127,10 @@ async fn notes(connection: &DatabaseConnection) -> Result<(), Failure> {
 
 /// With `--output json`, what was found goes to stdout, for whoever wants to work through it.
 fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> {
-    if let (Output::Json, MigrateError::NotAdopted(found) | MigrateError::Obstacles(found)) = (output, &error)
+    if let (
+        Output::Json,
+        MigrateError::NotAdopted(found) | MigrateError::Obstacles(found) | MigrateError::Raced(found),
+    ) = (output, &error)
     {
         output::json(found)?;
     }
@@ -197,6 +200,7 @@ impl From<MigrateError> for Failure {
         match error {
             MigrateError::NotAdopted(_)
             | MigrateError::Obstacles(_)
+            | MigrateError::Raced(_)
             | MigrateError::NotEmpty(_)
             | MigrateError::ReadOnly(_)
             | MigrateError::Rights(_)

@@ -1,9 +1,12 @@
 //! A gateway, as a program of its own: it does to its appointments what a Laravel application does,
 //! in several sessions at once, and tells how it fared. The tests let it run alone, and beside us.
 //!
-//! Its own transactions lock in one order (a member of staff, then appointments of one company by
-//! id, then what its triggers touch), so that they never deadlock among themselves.
+//! Its own transactions lock in one order, so that they never deadlock among themselves: a member of
+//! staff, then appointments of one company by id, then what its triggers touch. Where it maps hosts
+//! itself, it is appointments first, then people, as an UPDATE of an appointment locks them; then
+//! mappings.
 
+mod matcher;
 mod salon;
 mod seen;
 
@@ -18,7 +21,8 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, TransactionTrait as _,
 };
 
-use salon::{Random, Salon};
+use matcher::Mapping;
+use salon::{Company, Random, Salon};
 use seen::Seen;
 
 /// Works on a gateway's appointments as the gateway itself would, and prints as JSON what it saw.
@@ -35,12 +39,19 @@ struct Options {
     /// What is done, and to what, follows from this number.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// It has a matcher of its own, which maps hosts in tables that its own migrations made.
+    #[arg(long)]
+    maps: bool,
 }
 
 /// What a request does between two statements.
 const THINK: Duration = Duration::from_millis(1);
 /// … and between two transactions.
 const PAUSE: Duration = Duration::from_millis(4);
+/// Hosts that only the gateway meets.
+const NEW_HOSTS: i64 = 500_000_000;
+/// Times that a person changes their account at Cal.com: host `1000 * n + person` is theirs.
+const ACCOUNTS: i64 = 60;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -58,6 +69,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 order: order.clone(),
                 random: Random::new(options.seed ^ (u64::from(number + 1) << 32)),
                 name: format!("G{}-{number}", options.seed),
+                number: i64::from(number),
+                sessions: i64::from(options.connections),
+                maps: options.maps,
+                new_host: NEW_HOSTS
+                    + i64::try_from(options.seed).unwrap_or_default() * 10_000
+                    + i64::from(number) * 1000,
             };
             tokio::spawn(session.run(options.rounds))
         })
@@ -77,14 +94,28 @@ struct Session {
     order: Arc<AtomicU64>,
     random: Random,
     name: String,
+    number: i64,
+    sessions: i64,
+    maps: bool,
+    /// The last host that this session met as the first.
+    new_host: i64,
 }
 
-/// A transaction: rows to lock, in this order, and then a change.
+/// A transaction: rows to lock, in this order, perhaps a mapping, and then a change.
 struct Request {
     locks: Vec<String>,
+    maps: Option<Mapping>,
     changes: Vec<String>,
     /// The appointment and the member of staff that the gateway chose for it.
     decides: Option<(i64, String)>,
+}
+
+/// What a transaction came to.
+struct Done {
+    /// When something was decided in it: its place among all decisions.
+    order: Option<u64>,
+    /// It made a mapping.
+    mapped: bool,
 }
 
 impl Session {
@@ -94,7 +125,9 @@ impl Session {
             let request = self.request(round);
             let begun = Instant::now();
             match self.transact(&request).await {
-                Ok(order) => seen.committed(begun.elapsed(), order.zip(request.decides)),
+                Ok(Done { order, mapped }) => {
+                    seen.committed(begun.elapsed(), order.zip(request.decides), mapped);
+                }
                 Err(error) => seen.failed(&error),
             }
             tokio::time::sleep(PAUSE).await;
@@ -102,7 +135,7 @@ impl Session {
         seen
     }
 
-    async fn transact(&self, request: &Request) -> Result<Option<u64>, DbErr> {
+    async fn transact(&self, request: &Request) -> Result<Done, DbErr> {
         let tx = self.db.begin().await?;
         let work = async {
             for lock in &request.locks {
@@ -110,15 +143,22 @@ impl Session {
                     .await?;
                 tokio::time::sleep(THINK).await;
             }
+            let mapped = match &request.maps {
+                Some(mapping) => mapping.first_or_create(&tx).await?,
+                None => false,
+            };
+            let mut changed = 0;
             for change in &request.changes {
-                tx.execute_unprepared(change).await?;
+                changed = tx.execute_unprepared(change).await?.rows_affected();
             }
-            Ok(request.decides.as_ref().map(|_| self.order.fetch_add(1, Ordering::SeqCst)))
+            // Who is there already was not decided for.
+            let decides = request.decides.is_some() && changed > 0;
+            Ok(Done { order: decides.then(|| self.order.fetch_add(1, Ordering::SeqCst)), mapped })
         };
         match work.await {
-            Ok(order) => {
+            Ok(done) => {
                 tx.commit().await?;
-                Ok(order)
+                Ok(done)
             }
             Err(error) => {
                 tx.rollback().await?;
@@ -129,19 +169,26 @@ impl Session {
 
     /// The next thing that somebody wants of the gateway.
     fn request(&mut self, round: u32) -> Request {
-        let company = self.random.of(&self.salon.companies);
+        let salon = self.salon.clone();
+        let company = self.random.of(&salon.companies);
         let appointment = self.random.of(&company.appointments);
         let (host, own) = (self.random.of(&company.hosts), self.random.of(&company.own));
         let appointments = |id: &i64| format!("SELECT * FROM appointments WHERE id = {id} FOR UPDATE");
         let staff = |id: &str| format!("SELECT * FROM staff WHERE id = '{id}' FOR UPDATE");
         let status = |id: &i64| {
-            let now = self.salon.now;
+            let now = salon.now;
             format!(
                 "UPDATE appointments SET status = 'confirmed', starts_at = {now}, updated_at = {now} WHERE id = {id}"
             )
         };
-        let request = |locks: Vec<String>, changes: Vec<String>| Request { locks, changes, decides: None };
-        match self.random.of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]) {
+        let request =
+            |locks: Vec<String>, changes: Vec<String>| Request { locks, maps: None, changes, decides: None };
+        let both = |person: &str, appointment: &i64| {
+            let both = [staff(person), appointments(appointment)];
+            if self.maps { both.into_iter().rev().collect() } else { both.to_vec() }
+        };
+        let kinds = if self.maps { 13 } else { 10 };
+        match self.random.of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12][..kinds]) {
             // A new booking.
             0 => request(
                 vec![],
@@ -155,7 +202,8 @@ impl Session {
             1 | 2 => request(vec![appointments(appointment)], vec![status(appointment)]),
             // The gateway's own rule, or a person, decides who does it.
             3 | 4 => Request {
-                locks: vec![staff(own), appointments(appointment)],
+                locks: both(own, appointment),
+                maps: None,
                 changes: vec![format!(
                     "UPDATE appointments SET staff_id = '{own}', calcom_host_id = 9, \
                      assignment_model_used = 'manual' WHERE id = {appointment}"
@@ -163,7 +211,7 @@ impl Session {
                 decides: Some((*appointment, own.clone())),
             },
             // Is this person free then?
-            5 | 6 => request(vec![staff(host), appointments(appointment)], vec![status(appointment)]),
+            5 | 6 => request(both(host, appointment), vec![status(appointment)]),
             // Two appointments change places.
             7 => {
                 let other = self.random.of(&company.appointments);
@@ -178,13 +226,46 @@ impl Session {
                 vec![],
                 vec![format!("UPDATE staff SET calcom_user_id = '{round}' WHERE id = '{host}'")],
             ),
-            _ => request(
+            9 => request(
                 vec![appointments(appointment)],
-                vec![format!(
-                    "UPDATE appointments SET deleted_at = {} WHERE id = {appointment}",
-                    self.salon.now
-                )],
+                vec![format!("UPDATE appointments SET deleted_at = {} WHERE id = {appointment}", salon.now)],
             ),
+            _ => self.matched(company, *appointment),
+        }
+    }
+
+    /// Its matcher finds out who a host is, maps it, and assigns the appointment: mostly a host that it
+    /// is the first to meet, sometimes one of an event that goes to hostmatch too.
+    ///
+    /// Each session has people of its own (there are more people than sessions), so that two never map
+    /// the same host.
+    fn matched(&mut self, company: &Company, appointment: i64) -> Request {
+        let is_new = *self.random.of(&[true, true, false]);
+        let own_share: Vec<&String> = company
+            .hosts
+            .iter()
+            .zip(0..)
+            .filter(|(_, n)| n % self.sessions == self.number)
+            .map(|(staff, _)| staff)
+            .collect();
+        let staff = (*self.random.of(&own_share)).clone();
+        let person: i64 = staff.trim().rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or_default();
+        let host = if is_new {
+            self.new_host += 1;
+            self.new_host
+        } else {
+            let account = self.random.of(&(1..=ACCOUNTS).collect::<Vec<_>>()) * 1000;
+            account + person
+        };
+        Request {
+            // Eloquent's `lockForUpdate`, which some do before.
+            locks: vec![format!("SELECT * FROM appointments WHERE id = {appointment} FOR UPDATE")],
+            changes: vec![format!(
+                "UPDATE appointments SET staff_id = '{staff}', calcom_host_id = {host} WHERE id = {appointment} \
+                 AND (staff_id IS NULL OR staff_id <> '{staff}')"
+            )],
+            decides: Some((appointment, staff.clone())),
+            maps: Some(Mapping { host, staff }),
         }
     }
 }

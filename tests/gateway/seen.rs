@@ -12,14 +12,19 @@ pub(crate) struct Seen {
     times: Vec<Duration>,
     deadlocks: u32,
     lock_wait_timeouts: u32,
+    /// What it was about to insert had been inserted by somebody else.
+    duplicates: u32,
+    /// Mappings that it made.
+    mapped: u32,
     others: Vec<String>,
     /// For each appointment the last decision, and its place in the order of all.
     decisions: BTreeMap<i64, (u64, String)>,
 }
 
 impl Seen {
-    pub(crate) fn committed(&mut self, took: Duration, decision: Option<(u64, (i64, String))>) {
+    pub(crate) fn committed(&mut self, took: Duration, decision: Option<(u64, (i64, String))>, mapped: bool) {
         self.times.push(took);
+        self.mapped += u32::from(mapped);
         if let Some((order, (appointment, staff))) = decision {
             self.decided(appointment, order, staff);
         }
@@ -36,6 +41,7 @@ impl Seen {
         match code(error).as_deref() {
             Some("1213" | "40P01") => self.deadlocks += 1,
             Some("1205" | "55P03") => self.lock_wait_timeouts += 1,
+            Some("1062" | "23505") => self.duplicates += 1,
             _ => self.others.push(error.to_string()),
         }
     }
@@ -44,6 +50,8 @@ impl Seen {
         self.times.extend(other.times);
         self.deadlocks += other.deadlocks;
         self.lock_wait_timeouts += other.lock_wait_timeouts;
+        self.duplicates += other.duplicates;
+        self.mapped += other.mapped;
         self.others.extend(other.others);
         for (appointment, (order, staff)) in other.decisions {
             self.decided(appointment, order, staff);
@@ -62,6 +70,7 @@ impl Seen {
         json!({
             "transactions": self.times.len(), "deadlocks": self.deadlocks,
             "lock_wait_timeouts": self.lock_wait_timeouts, "other_errors": self.others,
+            "duplicates": self.duplicates, "mapped": self.mapped,
             "milliseconds": { "p50": at(500), "p95": at(950), "p99": at(990), "max": at(1000) },
             "decisions": decisions,
         })

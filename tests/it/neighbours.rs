@@ -1,6 +1,7 @@
 //! Beside a living gateway: a second program works on the same appointments at the same time.
 
 mod contention;
+mod given_back;
 mod kept_locks;
 mod modes;
 mod untouched;

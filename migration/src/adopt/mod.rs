@@ -8,6 +8,7 @@ mod keys;
 mod mappings;
 mod misfits;
 mod obstacles;
+mod raced;
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
@@ -18,6 +19,8 @@ use crate::gateway::Columns;
 use crate::op::Op;
 use crate::step::Step;
 use crate::tables::appointments_calcom_host_id as column;
+
+pub(crate) use raced::in_the_way;
 
 /// Only the audits tell whose doing what of a mapping was: before they go, the mappings are given back.
 /// Nobody adopts the one again without the other, or what was found would be forgotten.

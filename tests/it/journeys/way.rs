@@ -3,15 +3,15 @@
 
 use serde_json::{Value, json};
 
+use super::clocks::Clocks;
 use super::scenarios::{self as scenario, CALCOM_SECRET, GARBAGE, Sender};
-use crate::support::mariadb::MariaDb;
 use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url};
 
 /// Everything at its most talkative, the libraries too.
 const LOUD: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,tower_http=trace";
 
 /// What is counted in the end are the appointments of this suite.
-const WITHOUT_THEIR_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointments WHERE id > 9000"];
+pub(super) const WITHOUT_THEIR_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointments WHERE id > 9000"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_sqlite_with_the_embedded_queue() {
@@ -60,38 +60,16 @@ async fn on_a_production_gateway_with_adopted_tables() {
         let shape = GatewayShape::Production(UpdatedAt::Local);
         let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
         test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
-        the_whole_way_on(Stack::on(World::of(test, &[]).await, Some(amqp_url())).await, &["all"]).await;
-    }
-}
-
-/// A server of the test's own, whose clock stands just before the summer ends, or after it began; with
-/// tables of ours that are new, and with adopted ones.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_production_gateway_in_berlin_when_the_clocks_change() {
-    // Where no MariaDB is installed there is nothing to set the clock of.
-    let Some(server) = MariaDb::start_in("Europe/Berlin").await else { return };
-    for (shape, moment) in
-        [(UpdatedAt::Instant, "2026-10-25T00:59:58Z"), (UpdatedAt::Local, "2026-03-29T01:00:01Z")]
-    {
-        let url = server.at(moment).await;
-        let shape = GatewayShape::Production(shape);
-        let test = match shape {
-            GatewayShape::Production(UpdatedAt::Instant) => {
-                TestDatabase::migrated_on(url, Backend::MariaDb, shape).await
-            }
-            _ => TestDatabase::fresh_on(url, Backend::MariaDb, shape).await.with_adopted().await,
-        };
-        test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
-        let stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
-        the_whole_way_on(stack, &["all"]).await;
+        the_whole_way_on(Stack::on(World::of(test, &[]).await, Some(amqp_url())).await, &["all"], None).await;
     }
 }
 
 async fn the_whole_way(backend: Backend, shape: GatewayShape, roles: &[&str]) {
-    the_whole_way_on(Stack::new(backend, shape).await, roles).await;
+    the_whole_way_on(Stack::new(backend, shape).await, roles, None).await;
 }
 
-async fn the_whole_way_on(mut stack: Stack, roles: &[&str]) {
+/// With `clocks`, they change after the first booking.
+pub(super) async fn the_whole_way_on(mut stack: Stack, roles: &[&str], clocks: Option<&Clocks>) {
     let backend = stack.world.test.backend;
     scenario::open_salon(&stack.world).await;
     std::fs::write(stack.home().join("secrets"), CALCOM_SECRET).unwrap();
@@ -109,6 +87,9 @@ async fn the_whole_way_on(mut stack: Stack, roles: &[&str]) {
     let roadmap = scenario::roadmap(&to).await;
     stack.until_decided(1).await;
     assert_eq!(stack.world.assigned(1).await, "1/1420209", "{}", name(&stack));
+    if let Some(clocks) = clocks {
+        clocks.change(&stack.world).await;
+    }
     scenario::late_appointment(&to).await;
     let webhook = scenario::signed_webhook(&to).await;
     if backend != Backend::Sqlite {
@@ -153,6 +134,9 @@ async fn the_whole_way_on(mut stack: Stack, roles: &[&str]) {
     assignments(&stack).await;
     mappings(&stack).await;
     dead_letters(&stack, &missing).await;
+    if let Some(clocks) = clocks {
+        clocks.were_right(&stack.world).await;
+    }
     nothing_personal(&stack, &to);
 }
 

@@ -9,57 +9,103 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, GatewayShape, Process, Stack, UpdatedAt};
+use crate::support::mariadb::MariaDb;
+use crate::support::{Backend, GatewayShape, Process, Stack, TestDatabase, UpdatedAt, World, amqp_url};
 
 const COMPANIES: u32 = 3;
 const APPOINTMENTS: u32 = 120;
 /// Of each company: hosts, and people to whom only the gateway gives something to do.
 const HOSTS: u32 = 6;
 const OWN: u32 = 3;
-const ROUNDS: &str = "300";
+
+/// What the gateway does itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gateway {
+    /// It assigns, by rules of its own and to people of its own.
+    Assigns,
+    /// It maps hosts as well, in tables that its own migrations made and that we adopted; and chooses
+    /// people whom we choose too.
+    Maps,
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_on_mariadb_sees_no_deadlock_and_keeps_its_decisions() {
-    beside_each_other(Backend::MariaDb).await;
+    // A server of the test's own: nobody else's waits are in its counters.
+    let Some(server) = MariaDb::start().await else { return };
+    let shape = GatewayShape::Production(UpdatedAt::Instant);
+    let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, shape).await;
+    beside_each_other(test, Gateway::Assigns).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_on_postgresql_sees_no_deadlock_and_keeps_its_decisions() {
-    beside_each_other(Backend::Postgres).await;
+    let shape = GatewayShape::Production(UpdatedAt::Instant);
+    beside_each_other(TestDatabase::migrated(Backend::Postgres, shape).await, Gateway::Assigns).await;
 }
 
-async fn beside_each_other(backend: Backend) {
-    let mut stack = Stack::new(backend, GatewayShape::Production(UpdatedAt::Instant)).await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_maps_hosts_itself_on_mariadb_sees_no_deadlock() {
+    let Some(server) = MariaDb::start().await else { return };
+    let shape = GatewayShape::Production(UpdatedAt::Local);
+    let test = TestDatabase::fresh_on(server.url(), Backend::MariaDb, shape).await.with_adopted().await;
+    beside_each_other(test, Gateway::Maps).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_maps_hosts_itself_on_postgresql_sees_no_deadlock() {
+    let shape = GatewayShape::Production(UpdatedAt::Local);
+    let test = TestDatabase::fresh(Backend::Postgres, shape).await.with_adopted().await;
+    beside_each_other(test, Gateway::Maps).await;
+}
+
+async fn beside_each_other(test: TestDatabase, does: Gateway) {
+    let backend = test.backend;
+    let mut stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
     stack.set("log.level", "info,hostmatch=debug");
     open(&stack).await;
 
-    let alone = gateway(&stack, 1).await;
+    let begun = waits(&stack).await;
+    let alone = gateway(&stack, 1, does).await;
+    let waited_alone = waits(&stack).await;
     undisturbed(&alone);
+    assert_eq!(alone["duplicates"], 0, "{alone}");
 
     let mut workers = [stack.worker().await, stack.worker().await];
-    let mut gateway = start(&stack, 2);
+    let mut gateway = start(&stack, 2, does);
     let mut published = 0;
     while gateway.is_running() {
         // Enough that no worker ever waits for work, and no more.
         if stack.queue.depth().await.unwrap().ready < 200 {
             published += 1;
-            stack.publish(&events(published)).await;
+            stack.publish(&events(published, does)).await;
         }
     }
     assert!(gateway.end().await.success(), "{}", gateway.stderr());
     let beside = gateway.report();
+    let waited_beside = waits(&stack).await;
     stack.until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
     let mut out = std::io::stderr();
-    for (what, report) in [("alone", &alone), ("beside us", &beside)] {
-        let (count, times) = (&report["transactions"], &report["milliseconds"]);
-        writeln!(out, "{backend:?}, {what}: {count} transactions, {times} ms").unwrap();
+    let waited = [[begun, waited_alone], [waited_alone, waited_beside]];
+    for ((what, report), [from, to]) in [("alone", &alone), ("beside us", &beside)].into_iter().zip(waited) {
+        let [count, times, mapped, duplicates] =
+            ["transactions", "milliseconds", "mapped", "duplicates"].map(|key| &report[key]);
+        let waited = match backend {
+            Backend::MariaDb => format!("{} lock waits, {} ms", to[0] - from[0], to[1] - from[1]),
+            _ => "lock waits are not counted".to_owned(),
+        };
+        writeln!(
+            out,
+            "{backend:?}, {does:?}, {what}: {count} transactions, {times} ms; {mapped} mappings, {duplicates} \
+             duplicates; {waited}"
+        )
+        .unwrap();
     }
     writeln!(out, "{} events meanwhile", published * APPOINTMENTS).unwrap();
     undisturbed(&beside);
 
     // Once more about every appointment, now that nobody else writes.
     published += 1;
-    stack.publish(&events(published)).await;
+    stack.publish(&events(published, does)).await;
     stack.until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
     stack.until_idle().await;
     for worker in &mut workers {
@@ -67,57 +113,92 @@ async fn beside_each_other(backend: Backend) {
     }
     assert!(stack.is_empty().await, "{:?}", stack.queue.depth().await);
     assert_eq!(stack.world.count("dead_letters").await, 0);
-    decisions_stay(&stack, &[&alone, &beside]).await;
+    decisions_stay(&stack, &[&alone, &beside], published, does).await;
+    mappings_stay(&stack, &[&alone, &beside], does).await;
 }
 
-/// No error at all: what is committed is all that was begun.
+/// How often somebody has waited for a row on this server so far, and for how long in ms. PostgreSQL
+/// counts no such thing.
+async fn waits(stack: &Stack) -> [i64; 2] {
+    if stack.world.test.backend != Backend::MariaDb {
+        return [0; 2];
+    }
+    let mut counters = [0; 2];
+    for (counter, name) in counters.iter_mut().zip(["Innodb_row_lock_waits", "Innodb_row_lock_time"]) {
+        let value = format!(
+            "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = '{name}'"
+        );
+        *counter = stack.world.test.texts(&value).await[0].parse().unwrap();
+    }
+    counters
+}
+
+/// No error at all but that a mapping is there already: what is committed is all that was begun.
 fn undisturbed(report: &Value) {
     let fared = [&report["deadlocks"], &report["lock_wait_timeouts"], &report["other_errors"]];
     assert_eq!(fared, [&json!(0), &json!(0), &json!([])], "{report}");
     assert!(report["decisions"].as_object().unwrap().len() > 50, "{report}");
 }
 
-/// The gateway's last word on each appointment is what stands there, and ours is that we kept it.
-async fn decisions_stay(stack: &Stack, reports: &[&Value]) {
-    let mut decided: BTreeMap<String, String> = BTreeMap::new();
+/// The gateway's last word on each appointment is what stands there, and ours is that we kept it; and
+/// there stands which host its newest event named, whoever decided.
+async fn decisions_stay(stack: &Stack, reports: &[&Value], last: u32, does: Gateway) {
+    let mut decided: BTreeMap<u32, String> = BTreeMap::new();
     for report in reports {
         let decisions = report["decisions"].as_object().unwrap();
-        let person = |staff: &Value| staff.as_str().unwrap().trim().to_owned();
-        decided.extend(decisions.iter().map(|(id, staff)| (id.clone(), person(staff))));
+        let person = |staff: &Value| staff.as_str().unwrap().trim().rsplit('-').next().unwrap().to_owned();
+        decided.extend(decisions.iter().map(|(id, staff)| (id.parse().unwrap(), person(staff))));
     }
-    let rows = stack.world.rows("appointments", &["id", "staff_id"]).await;
-    let staff: BTreeMap<&str, &str> = rows.iter().filter_map(|row| row.split_once('|')).collect();
+    let states = stack.world.appointments().await;
     let rows = stack.world.rows("appointment_assignments", &["appointment_id", "outcome"]).await;
     let outcomes: BTreeMap<&str, &str> = rows.iter().filter_map(|row| row.split_once('|')).collect();
-    for id in (1..=APPOINTMENTS).map(|id| id.to_string()) {
-        match decided.get(&id) {
-            Some(person) => {
-                assert!(
-                    person.ends_with(staff[id.as_str()].trim()),
-                    "{id}: {person}, {}",
-                    staff[id.as_str()]
-                );
-                assert_eq!(outcomes[id.as_str()], "kept", "{id}");
+    for id in 1..=APPOINTMENTS {
+        let outcome = outcomes[id.to_string().as_str()];
+        let (staff, host) = states[&id].split_once('/').unwrap();
+        assert_eq!(host, host_of(id, last, does).to_string(), "{id}: {outcome}");
+        let person = decided.get(&id).map(|person| person.trim_start_matches('0'));
+        match person {
+            // Whom the gateway and we both choose may be our doing by now.
+            Some(person) if number(person) % 100 <= HOSTS && outcome != "kept" => {
+                assert!(["assigned", "unchanged"].contains(&outcome), "{id}: {outcome}");
             }
-            None => assert!(["assigned", "unchanged"].contains(&outcomes[id.as_str()]), "{id}"),
+            Some(person) => assert_eq!((staff, outcome), (person, "kept"), "{id}"),
+            None => assert!(["assigned", "unchanged"].contains(&outcome), "{id}: {outcome}"),
         }
     }
 }
 
-async fn gateway(stack: &Stack, seed: u32) -> Value {
-    let mut gateway = start(stack, seed);
+fn number(text: &str) -> u32 {
+    text.parse().unwrap()
+}
+
+/// Each mapping that the gateway was told it had made is there and active, with its audit.
+async fn mappings_stay(stack: &Stack, reports: &[&Value], does: Gateway) {
+    let made: i64 = reports.iter().map(|report| report["mapped"].as_i64().unwrap()).sum();
+    assert_eq!(made > 0, does == Gateway::Maps, "{made}");
+    let theirs = "SELECT COUNT(*) FROM calcom_host_mapping_audits a JOIN calcom_host_mappings m \
+                  ON m.id = a.mapping_id WHERE a.reason = 'the gateway''s own' AND m.is_active";
+    assert_eq!(stack.world.test.number(theirs).await, made);
+}
+
+async fn gateway(stack: &Stack, seed: u32, does: Gateway) -> Value {
+    let mut gateway = start(stack, seed, does);
     assert!(gateway.end().await.success(), "{}", gateway.stderr());
     gateway.report()
 }
 
 /// Examples are built beside the directory of the test's own binary.
-fn start(stack: &Stack, seed: u32) -> Process {
+fn start(stack: &Stack, seed: u32, does: Gateway) -> Process {
     let tests = std::env::current_exe().unwrap();
     let program: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/gateway");
     assert!(program.exists(), "{}: cargo build --example gateway", program.display());
     let mut command = Command::new(program);
     let seed = seed.to_string();
-    command.args([&stack.world.test.url, "--seed", &seed, "--rounds", ROUNDS]);
+    command.args([&stack.world.test.url, "--seed", &seed]);
+    match does {
+        Gateway::Assigns => command.args(["--rounds", "300"]),
+        Gateway::Maps => command.args(["--rounds", "120", "--maps"]),
+    };
     Process::start(command, stack.home(), &format!("gateway-{seed}"))
 }
 
@@ -150,16 +231,23 @@ fn email(staff: u32) -> String {
     format!("host{staff}@salon.example")
 }
 
+/// With whom an appointment is in this round. Beside a gateway that maps hosts there are new ones, of
+/// the same people, in every round.
+fn host_of(id: u32, round: u32, does: Gateway) -> u32 {
+    let person = (id % COMPANIES + 1) * 100 + (id + round) % HOSTS + 1;
+    if does == Gateway::Maps { 1000 * round + person } else { person }
+}
+
 /// One event about every appointment, with another host each time.
-fn events(round: u32) -> Vec<Value> {
+fn events(round: u32, does: Gateway) -> Vec<Value> {
     let event = |id: u32| {
-        let host = (id % COMPANIES + 1) * 100 + (id + round) % HOSTS + 1;
+        let host = host_of(id, round, does);
         json!({
             "event": "appointment.created", "event_id": format!("r{round}-{id}"),
             "calcom_booking": {
                 "uid": format!("L{id}"), "start": "2026-03-02T09:00:00Z",
                 "updatedAt": format!("2026-03-01T{:02}:{:02}:{:02}Z", round / 3600, round / 60 % 60, round % 60),
-                "hosts": [{ "id": host, "name": "H.", "email": email(host) }],
+                "hosts": [{ "id": host, "name": "H.", "email": email(host % 1000) }],
             }
         })
     };

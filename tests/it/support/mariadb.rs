@@ -30,7 +30,7 @@ pub(crate) struct MariaDb {
     directory: TempDir,
     options: Vec<String>,
     child: Option<Child>,
-    zone: &'static str,
+    zone: String,
 }
 
 impl MariaDb {
@@ -65,7 +65,8 @@ impl MariaDb {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { program, user, port: free_port(), directory, options, child: None, zone };
+        let mut server =
+            Self { program, user, port: free_port(), directory, options, child: None, zone: zone.to_owned() };
         server.run().await;
         Some(server)
     }
@@ -111,7 +112,7 @@ impl MariaDb {
             .arg(format!("--socket={}", path("socket")))
             .arg(format!("--pid-file={}", path("pid")))
             .args(&self.options)
-            .env("TZ", self.zone)
+            .env("TZ", &self.zone)
             // At its start a server removes every temporary table in there, other servers' too; the
             // shared one has been seen to crash on that.
             .env("TMPDIR", path("tmp"))
@@ -129,6 +130,12 @@ impl MariaDb {
             connection.read_u8().await.ok()
         })
         .await;
+    }
+
+    /// The same in another time zone, as `TZ` names it.
+    pub(crate) async fn run_in(&mut self, zone: String) {
+        self.zone = zone;
+        self.run().await;
     }
 
     /// Stops the server in order.

@@ -1,5 +1,5 @@
 //! A proxy that stops everything at the N-th statement that changes the database: so that a program
-//! can be killed exactly there. Speaks enough of MySQL and PostgreSQL to see such a statement.
+//! can be killed exactly there, or something else can happen meanwhile. Speaks enough of MySQL and PostgreSQL to see such a statement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,7 @@ pub(crate) enum Side {
 pub(crate) struct Toll {
     pub(crate) address: String,
     reached: watch::Receiver<bool>,
+    released: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
@@ -31,6 +32,7 @@ struct Gate {
     nth: usize,
     seen: Arc<AtomicUsize>,
     reached: watch::Sender<bool>,
+    released: watch::Receiver<bool>,
 }
 
 impl Toll {
@@ -39,9 +41,10 @@ impl Toll {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (sender, reached) = watch::channel(false);
-        let gate = Gate { side, nth, seen: Arc::default(), reached: sender };
+        let (releasing, released) = watch::channel(false);
+        let gate = Gate { side, nth, seen: Arc::default(), reached: sender, released };
         let accepting = tokio::spawn(accept(listener, target.to_owned(), gate));
-        Self { address, reached, accepting }
+        Self { address, reached, released: releasing, accepting }
     }
 
     /// Waits until the statement has come.
@@ -49,6 +52,11 @@ impl Toll {
         let mut reached = self.reached.clone();
         // The sender lives as long as this.
         let _ = reached.wait_for(|reached| *reached).await;
+    }
+
+    /// Lets the statement go on.
+    pub(crate) fn release(&self) {
+        self.released.send_replace(true);
     }
 }
 
@@ -80,24 +88,23 @@ async fn pass(client: TcpStream, server: TcpStream, gate: Gate) {
             read = from_client.read(&mut question) => {
                 let Ok(length @ 1..) = read else { return };
                 if changes(&question[..length]) && gate.seen.fetch_add(1, Ordering::SeqCst) + 1 == gate.nth {
-                    if gate.side == Side::Before { return hold(&gate).await; }
-                    last = true;
+                    if gate.side == Side::Before { hold(&gate).await; } else { last = true; }
                 }
                 if to_server.write_all(&question[..length]).await.is_err() { return; }
             }
             read = from_server.read(&mut answer) => {
                 let Ok(length @ 1..) = read else { return };
-                if last { return hold(&gate).await; }
+                if std::mem::take(&mut last) { hold(&gate).await; }
                 if to_client.write_all(&answer[..length]).await.is_err() { return; }
             }
         }
     }
 }
 
-/// Keeps the connection open and silent until the proxy goes.
+/// Keeps the connection open and silent until it is released, or the proxy goes.
 async fn hold(gate: &Gate) {
     gate.reached.send_replace(true);
-    std::future::pending().await
+    let _ = gate.released.clone().wait_for(|released| *released).await;
 }
 
 /// A statement that is sent as text stands after five bytes, on MySQL as on PostgreSQL.

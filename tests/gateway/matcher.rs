@@ -1,0 +1,40 @@
+//! The gateway's own first matcher: it maps hosts to people and records that, in the tables that its
+//! own migrations made, while it assigns appointments.
+
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+
+/// A host that somebody is to be mapped to.
+pub(crate) struct Mapping {
+    /// Cal.com's id.
+    pub(crate) host: i64,
+    /// The person.
+    pub(crate) staff: String,
+}
+
+impl Mapping {
+    /// Laravel's `firstOrCreate`: looks without a lock, and inserts what is not there. Gives whether it
+    /// did.
+    ///
+    /// # Errors
+    /// The database's own; a unique key that somebody else has taken meanwhile is one of them.
+    pub(crate) async fn first_or_create(&self, tx: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let Self { host, staff } = self;
+        let is_it = format!("calcom_host_id = {host} AND staff_id = '{staff}'");
+        let look = format!("SELECT id FROM calcom_host_mappings WHERE {is_it}");
+        if tx.query_one_raw(Statement::from_string(tx.get_database_backend(), look)).await?.is_some() {
+            return Ok(false);
+        }
+        tx.execute_unprepared(&format!(
+            "INSERT INTO calcom_host_mappings (staff_id, calcom_host_id, calcom_name, calcom_email, mapping_source, \
+             confidence_score, is_active, created_at, updated_at) VALUES ('{staff}', {host}, 'H.', '', 'auto_email', \
+             95, TRUE, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)"
+        ))
+        .await?;
+        tx.execute_unprepared(&format!(
+            "INSERT INTO calcom_host_mapping_audits (mapping_id, action, changed_at, reason) \
+             SELECT id, 'auto_matched', CURRENT_TIMESTAMP, 'the gateway''s own' FROM calcom_host_mappings WHERE {is_it}"
+        ))
+        .await?;
+        Ok(true)
+    }
+}
