@@ -9,6 +9,8 @@ mod bounds;
 mod confirms;
 #[cfg(feature = "crash-points")]
 mod crashes;
+mod databases;
+mod disks;
 mod floods;
 mod proxies;
 mod servers;
