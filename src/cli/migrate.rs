@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::{Subcommand, ValueEnum};
 use migration::{Examination, MigrateError};
-use sea_orm::{DatabaseConnection, DbBackend};
+use sea_orm::DbBackend;
 use serde_json::{Value, json};
 
 use super::exit::Exit;
@@ -101,7 +101,7 @@ async fn with_database(
     let connection = database.connection();
     match &args.command {
         Command::Up { adopt } => {
-            notes(connection).await?;
+            notes(database).await?;
             let applied =
                 if *adopt { migration::adopt(connection).await } else { migration::up(connection).await };
             names(output, "applied", &applied.or_else(|error| refused(output, error))?)
@@ -115,14 +115,17 @@ async fn with_database(
             }
             names(output, "taken_back", &migration::down(connection, steps).await?)
         }
-        Command::Status => status(output, &migration::status(connection).await?),
+        Command::Status => status(output, &states(database).await?),
         Command::Sql { adopt, .. } => {
-            notes(connection).await?;
-            let sql = if *adopt {
-                migration::adopting_sql(connection).await
-            } else {
-                migration::sql(connection).await
+            notes(database).await?;
+            let sql = async {
+                Ok(if *adopt {
+                    migration::adopting_sql(connection).await
+                } else {
+                    migration::sql(connection).await
+                })
             };
+            let sql = database.in_time(sql).await?;
             statements(output, &sql.or_else(|error| refused(output, error))?)
         }
         Command::Baseline => names(output, "created", &migration::baseline(connection).await?),
@@ -130,8 +133,9 @@ async fn with_database(
 }
 
 /// What will be different here, on stderr.
-async fn notes(connection: &DatabaseConnection) -> Result<(), Failure> {
-    for note in migration::examine(connection).await?.notes {
+async fn notes(database: &Database) -> Result<(), Failure> {
+    let examined = database.in_time(async { Ok(migration::examine(database.connection()).await) }).await?;
+    for note in examined?.notes {
         writeln!(std::io::stderr().lock(), "note: {note}")?;
     }
     Ok(())
@@ -161,8 +165,12 @@ fn examination(found: &Examination) -> Value {
     })
 }
 
+async fn states(database: &Database) -> Result<Vec<migration::Status>, Failure> {
+    Ok(database.in_time(async { Ok(migration::status(database.connection()).await) }).await??)
+}
+
 async fn applied(database: &Database) -> Result<Vec<String>, Failure> {
-    let status = migration::status(database.connection()).await?;
+    let status = states(database).await?;
     Ok(status.into_iter().filter(|one| one.applied).map(|one| one.name).collect())
 }
 

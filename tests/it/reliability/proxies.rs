@@ -188,21 +188,37 @@ async fn a_line_cut_at_any_byte() {
     }
 }
 
-/// A command that looks into a database which answers no more ends, and says so.
+/// A command that looks into a database which answers no more ends, and says so: while it connects,
+/// and on a question that it asks when it is connected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_does_not_wait_for_ever_for_a_silent_database() {
+    const COMMANDS: [(&[&str], When); 8] = [
+        (&["deadletters", "list"], When::Bytes(10)),
+        (&["deadletters", "list"], When::Sent(b"dead_letters")),
+        (&["gateway", "inspect"], When::Sent(b"appointments")),
+        (&["gateway", "grants"], When::Sent(b"appointments")),
+        (&["migrate", "status"], When::Sent(b"hostmatch_migrations")),
+        (&["migrate", "sql"], When::Sent(b"hostmatch_migrations")),
+        (&["migrate", "down", "--yes"], When::Sent(b"hostmatch_migrations")),
+        (&["match", "explain", "--uid", "Bk-1"], When::Sent(b"appointments")),
+    ];
     for backend in [MariaDb, Postgres] {
         let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        let proxy = Proxy::start(&Proxy::target(&stack.world.test.url)).await;
-        stack.set("database.url", &readable(&proxy.url(&stack.world.test.url)));
-        stack.set("database.acquire_timeout", "1s");
+        stack.set("database.acquire_timeout", "2s");
         stack.set("database.statement_timeout", "1s");
-        for point in [When::Bytes(10), When::Sent(b"appointments"), When::Sent(b"dead_letters")] {
-            proxy.set(Mode::Pass);
-            proxy.plan(point, Harm::Stall);
-            let mut command = stack.start(&["deadletters", "list"]);
-            let end = command.end().await;
-            assert_eq!(end.code(), Some(8), "{backend:?} {point:?}: {}", command.stderr());
-        }
+        let stalls = COMMANDS.iter().map(|(arguments, point)| stalls(&stack, arguments, *point));
+        futures_util::future::join_all(stalls).await;
     }
+}
+
+async fn stalls(stack: &Stack, arguments: &[&str], point: When) {
+    let url = &stack.world.test.url;
+    let proxy = Proxy::start(&Proxy::target(url)).await;
+    proxy.plan(point, Harm::Stall);
+    let mut command = stack.command(arguments);
+    command.env("HOSTMATCH_database__url", readable(&proxy.url(url)));
+    let mut command = stack.launch(command);
+    let end = command.end().await;
+    assert_eq!(end.code(), Some(8), "{} {arguments:?} {point:?}: {}", stack.backends(), command.stderr());
+    proxy.until_harmed().await;
 }
