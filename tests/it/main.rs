@@ -11,6 +11,7 @@ mod support;
 mod adopting;
 mod adopting_interrupted;
 mod adopting_refused;
+mod broken_builds;
 mod command_line;
 mod configuration;
 mod database;
