@@ -11,6 +11,7 @@ mod confirms;
 mod crashes;
 mod databases;
 mod disks;
+mod edge_line;
 mod floods;
 mod proxies;
 mod servers;
