@@ -9,4 +9,5 @@ mod batches;
 mod limits;
 mod logs;
 mod spool;
+mod spool_alarms;
 mod spool_crashes;

@@ -22,7 +22,7 @@ const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointm
 
 /// A gateway whose tables belong to somebody of its own, in a database where nobody has a right
 /// that was not granted.
-async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
+pub(crate) async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     if backend == Backend::Postgres {
         let owner = owner.quoted();
@@ -49,7 +49,8 @@ fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
     serde_json::from_value(statements).unwrap()
 }
 
-async fn grant(test: &TestDatabase, user: &User, role: &str) {
+/// Lets this user do what the role is for, and nothing else.
+pub(crate) async fn grant(test: &TestDatabase, user: &User, role: &str) {
     test.run(&printed(test, user, role)).await;
 }
 

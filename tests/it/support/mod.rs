@@ -12,7 +12,7 @@ mod private;
 mod process;
 mod production;
 pub(crate) mod proxy;
-mod report;
+pub(crate) mod report;
 mod stack;
 mod stream;
 pub(crate) mod toll;

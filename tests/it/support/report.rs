@@ -6,22 +6,22 @@ use std::time::Duration;
 
 /// What one scenario came to.
 #[derive(Debug)]
-pub(super) struct Row<'a> {
-    pub(super) scenario: &'a str,
-    pub(super) backends: &'a str,
+pub(crate) struct Row<'a> {
+    pub(crate) scenario: &'a str,
+    pub(crate) backends: &'a str,
     /// Events sent, repeats included.
-    pub(super) attempted: usize,
+    pub(crate) attempted: usize,
     /// Of these, those that the queue or the edge has confirmed.
-    pub(super) accepted: usize,
-    pub(super) lost: usize,
+    pub(crate) accepted: usize,
+    pub(crate) lost: usize,
     /// Effects that happened twice.
-    pub(super) duplicated: usize,
-    pub(super) duration: Duration,
+    pub(crate) duplicated: usize,
+    pub(crate) duration: Duration,
 }
 
 /// Appends the row to the file that `HOSTMATCH_RELIABILITY_REPORT` names, if it names one. Tests
 /// that run at the same time may do so at the same time: it is one short write at the end.
-pub(super) fn write(row: &Row<'_>) {
+pub(crate) fn write(row: &Row<'_>) {
     let Some(path) = std::env::var_os("HOSTMATCH_RELIABILITY_REPORT") else { return };
     let Row { scenario, backends, attempted, accepted, lost, duplicated, duration } = row;
     let seconds = duration.as_secs_f64();
