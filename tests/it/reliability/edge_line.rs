@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::proxy::{ACK, Harm, Mode, Proxy, When};
+use crate::support::proxy::{ACK, Harm, Mode, PUBLISH, Proxy, When};
 use crate::support::{
     Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, eventually, is_full,
 };
@@ -85,4 +85,25 @@ async fn an_edges_line_that_is_late_is_only_that() {
     post(&mut ledger, &base, &stream).await;
     assert!(!edge.stderr().contains("goes into the spool"), "{}", edge.stderr());
     end(stack, ledger, &mut edge, &base).await;
+}
+
+/// The line breaks when the first of what is forwarded is sent: nothing has left the spool.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_in_the_spool_leaves_it_with_its_confirm() {
+    let harms = [Harm::Reset, Harm::SlowClose, Harm::Cut, Harm::Stall];
+    for harm in if is_full() { &harms[..] } else { &harms[..1] } {
+        let what = format!("while the spool is forwarded, edge: {harm:?}");
+        let (stack, stream, mut ledger, proxy) = scene(&what).await;
+        proxy.set(Mode::Refuse);
+        let (mut edge, base) = stack.edge("edge").await;
+        post(&mut ledger, &base, &stream).await;
+        proxy.plan(When::Sends(PUBLISH), *harm);
+        proxy.set(Mode::Pass);
+        proxy.until_harmed().await;
+        if *harm == Harm::Stall {
+            edge.says("the queue does not confirm; trying again").await;
+            proxy.set(Mode::Pass);
+        }
+        end(stack, ledger, &mut edge, &base).await;
+    }
 }
