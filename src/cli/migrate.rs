@@ -4,7 +4,6 @@ use std::io::Write as _;
 
 use clap::Subcommand;
 use migration::MigrateError;
-use sea_orm::DatabaseConnection;
 use serde_json::json;
 
 use super::engine::Engine;
@@ -89,7 +88,7 @@ async fn with_database(
     let connection = database.connection();
     match &args.command {
         Command::Up { adopt } => {
-            notes(connection).await?;
+            notes(database).await?;
             let applied =
                 if *adopt { migration::adopt(connection).await } else { migration::up(connection).await };
             names(output, "applied", &applied.or_else(|error| refused(output, error))?)
@@ -103,14 +102,17 @@ async fn with_database(
             let done = migration::down(connection, steps).await;
             names(output, "taken_back", &done.or_else(|error| refused(output, error))?)
         }
-        Command::Status => status(output, &migration::status(connection).await?),
+        Command::Status => status(output, &states(database).await?),
         Command::Sql { adopt, .. } => {
-            notes(connection).await?;
-            let sql = if *adopt {
-                migration::adopting_sql(connection).await
-            } else {
-                migration::sql(connection).await
+            notes(database).await?;
+            let sql = async {
+                Ok(if *adopt {
+                    migration::adopting_sql(connection).await
+                } else {
+                    migration::sql(connection).await
+                })
             };
+            let sql = database.in_time(sql).await?;
             statements(output, &sql.or_else(|error| refused(output, error))?)
         }
         Command::Baseline => names(output, "created", &migration::baseline(connection).await?),
@@ -118,8 +120,9 @@ async fn with_database(
 }
 
 /// What will be different here, on stderr.
-async fn notes(connection: &DatabaseConnection) -> Result<(), Failure> {
-    for note in migration::examine(connection).await?.notes {
+async fn notes(database: &Database) -> Result<(), Failure> {
+    let examined = database.in_time(async { Ok(migration::examine(database.connection()).await) }).await?;
+    for note in examined?.notes {
         writeln!(std::io::stderr().lock(), "note: {note}")?;
     }
     Ok(())
@@ -135,6 +138,10 @@ fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> 
         output::json(found)?;
     }
     Err(error.into())
+}
+
+async fn states(database: &Database) -> Result<Vec<migration::Status>, Failure> {
+    Ok(database.in_time(async { Ok(migration::status(database.connection()).await) }).await??)
 }
 
 fn confirm_down(config: &Config, names: &[String]) -> Result<(), Failure> {

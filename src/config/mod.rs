@@ -182,6 +182,8 @@ pub struct EdgeConfig {
     pub max_in_flight: usize,
     #[serde(with = "value::duration")]
     pub request_timeout: Duration,
+    #[serde(with = "value::duration")]
+    pub idle_timeout: Duration,
     #[serde(deserialize_with = "value::boolean")]
     pub allow_unsigned: bool,
     #[serde(deserialize_with = "value::secrets")]

@@ -117,6 +117,10 @@ fn edge(config: &Config, found: &mut Found) {
     if edge.max_in_flight == 0 {
         refuse(found, "edge.max_in_flight", "must be positive");
     }
+    if edge.idle_timeout <= edge.request_timeout {
+        let why = "must be more than edge.request_timeout: a request in progress is not to be cut";
+        refuse(found, "edge.idle_timeout", why);
+    }
     if edge.spool_max_bytes < edge.body_limit {
         refuse(found, "edge.spool_max_bytes", "must be at least edge.body_limit: one event must fit");
     }

@@ -1,7 +1,6 @@
 //! The routes together, and the server around them.
 
 use std::any::Any;
-use std::future::IntoFuture as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use super::forward::{self, Broken};
 use super::problem::Problem;
 use super::sink::Sink;
 use super::state::Edge;
-use super::{auth, layers, routes};
+use super::{auth, connections, layers, routes};
 use crate::config::EdgeConfig;
 use crate::health;
 use crate::queue::{Publisher, QueueError};
@@ -62,6 +61,8 @@ pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> 
 /// while that is away, events go into the spool, and `/health/ready` says so; as it does of the
 /// problems of whoever works `alongside` in this process.
 ///
+/// A connection on which nothing comes for `edge.idle_timeout` is ended.
+///
 /// Stopping: no new connection is taken; requests in progress have `edge.request_timeout` to end,
 /// and so have publishes whose client hung up. What is in the spool stays for the next start.
 ///
@@ -87,8 +88,6 @@ pub async fn serve(
     }
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");
-    let server =
-        axum::serve(listener, routes(&edge)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let (stop, patience) = (shutdown.clone(), config.request_timeout + LAST_WORDS);
     let time_is_up = async move {
         stop.cancelled().await;
@@ -98,11 +97,11 @@ pub async fn serve(
     let stop_forwarding = until.clone();
     let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &until).await });
     let serving = async {
-        let ended = server.into_future().await;
+        connections::serve(listener, routes(&edge), config.idle_timeout, &shutdown).await;
         stop_forwarding.cancel();
         edge.publishing.close();
         edge.publishing.wait().await;
-        Ok(ended?)
+        Ok(())
     };
     // Told to stop it ends by itself, after the confirm that it waits for.
     let forwarding = async {

@@ -171,6 +171,7 @@ fn impossible_values_are_refused() {
         ("edge.spool_max_bytes", "1000"),
         ("edge.spool_max_age", "0s"),
         ("edge.max_in_flight", "0"),
+        ("edge.idle_timeout", "10s"),
         ("log.level", "verbose"),
         ("log.level", "info,hostmatch=loud"),
         ("log.format", "xml"),

@@ -9,5 +9,6 @@ mod batches;
 mod limits;
 mod logs;
 mod spool;
+mod spool_alarms;
 mod spool_crashes;
 mod spool_hangs;

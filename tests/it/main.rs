@@ -13,6 +13,7 @@ mod adopting_given_back;
 mod adopting_interrupted;
 mod adopting_raced;
 mod adopting_refused;
+mod broken_builds;
 mod command_line;
 mod configuration;
 mod database;

@@ -49,6 +49,7 @@ pub(crate) fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<Strin
     serde_json::from_value(statements).unwrap()
 }
 
+/// Lets this user do what the role is for, and nothing else.
 pub(crate) async fn grant(test: &TestDatabase, user: &User, role: &str) {
     test.run(&printed(test, user, role)).await;
 }

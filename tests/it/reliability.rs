@@ -11,6 +11,9 @@ mod bounds;
 mod confirms;
 #[cfg(feature = "crash-points")]
 mod crashes;
+mod databases;
+mod disks;
+mod edge_line;
 mod floods;
 mod proxies;
 mod servers;

@@ -66,7 +66,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         let config = global.start(&[])?.config;
         let database = Database::connect_to_look(&config.database).await?;
         for role in roles {
-            match store::grants(&database, &account(role), role).await {
+            match database.in_time(store::grants(&database, &account(role), role)).await {
                 Ok(grants) => all.push(grants),
                 Err(error) => {
                     database.close().await;

@@ -14,7 +14,7 @@ use crate::store::{Database, Verdict, inspect};
 pub(super) async fn run(global: &Global) -> Result<Exit, Failure> {
     let config = global.start(&[])?.config;
     let database = Database::connect_to_look(&config.database).await?;
-    let inspected = inspect(&database, &config.gateway).await;
+    let inspected = database.in_time(inspect(&database, &config.gateway)).await;
     database.close().await;
     let inspection = inspected?;
     match global.output {

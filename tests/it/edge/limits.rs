@@ -85,6 +85,51 @@ async fn a_body_that_does_not_come_is_given_up() {
     site.close().await;
 }
 
+/// Whatever was begun: nothing at all, half a head, a head that comes drop by drop, a connection that
+/// is kept after its request, half a greeting of HTTP/2, and a whole one.
+#[tokio::test]
+async fn a_connection_that_is_silent_is_ended() {
+    let site = Site::with(|config| {
+        config.request_timeout = Duration::from_millis(200);
+        config.idle_timeout = Duration::from_millis(500);
+    })
+    .await;
+    const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let whole = b"GET /health/live HTTP/1.1\r\nhost: edge.example\r\n\r\n";
+    for said in [&b""[..], b"GET /heal", whole, &GREETING[..5], GREETING] {
+        let mut stream = site.connect().await;
+        stream.write_all(said).await.unwrap();
+        ends(&mut stream, said).await;
+    }
+    let mut stream = site.connect().await;
+    let drops = async {
+        for drop in b"GET /health/live HTTP/1.1\r\nx-endless: ".iter().chain(std::iter::repeat(&b'x')) {
+            if stream.write_all(&[*drop]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), drops).await.expect("the drops are heard to the end");
+    // Who says something in time is heard again and again.
+    let mut stream = site.connect().await;
+    for _ in 0..8 {
+        stream.write_all(whole).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        while stream.try_read(&mut [0; 1024]).is_ok() {}
+    }
+    site.close().await;
+}
+
+async fn ends(stream: &mut TcpStream, said: &[u8]) {
+    let mut answer = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    assert!(end.is_ok(), "still open after {:?}", String::from_utf8_lossy(said));
+}
+
 #[tokio::test]
 async fn a_request_in_progress_is_answered_before_the_edge_stops() {
     let site = Site::with(|config| config.max_in_flight = 1).await;

@@ -126,6 +126,7 @@ pub(super) fn edge_config(tokens_file: PathBuf) -> EdgeConfig {
         body_limit: 64 * 1024,
         max_in_flight: 16,
         request_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(60),
         allow_unsigned: false,
         calcom_secrets: vec![Secret::new("whsec_old"), Secret::new(CALCOM_SECRET)],
         calcom_secrets_file: PathBuf::new(),

@@ -2,8 +2,10 @@
 //! an outage, however long, loses nothing and dead-letters nothing.
 
 use crate::support::broker::Broker;
-use crate::support::mariadb::MariaDb;
-use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream, TestDatabase, World, amqp_url};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Server, Stack, Stream, World};
+
+/// More than anybody here needs.
+const CONNECTIONS: u32 = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_broker_costs_nothing() {
@@ -32,19 +34,17 @@ async fn a_restarted_broker_costs_nothing() {
     stream.assert_done(&stack).await;
 }
 
-/// A stack on a database server of its own, with little patience.
-async fn on_a_private_server(server: &MariaDb) -> Stack {
-    let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Living).await;
-    let mut stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
-    stack.set("database.acquire_timeout", "1s");
-    stack
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_database_costs_nothing() {
-    // Where no MariaDB is installed there is nothing to restart.
-    let Some(mut server) = MariaDb::start().await else { return };
-    let stack = on_a_private_server(&server).await;
+    for backend in Server::BACKENDS {
+        // Where no such server is installed there is nothing to restart.
+        let Some(server) = Server::start(backend, CONNECTIONS).await else { continue };
+        restarted(server).await;
+    }
+}
+
+async fn restarted(mut server: Server) {
+    let stack = server.stack().await;
     let stream = Stream::new(1_000, Mix::Decidable);
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open("database restarted, and killed", &stack).await;
@@ -69,8 +69,14 @@ async fn a_restarted_database_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing() {
-    let Some(mut server) = MariaDb::start().await else { return };
-    let mut stack = on_a_private_server(&server).await;
+    for backend in Server::BACKENDS {
+        let Some(server) = Server::start(backend, CONNECTIONS).await else { continue };
+        away_for_longer_than_the_hold(server).await;
+    }
+}
+
+async fn away_for_longer_than_the_hold(mut server: Server) {
+    let mut stack = server.stack().await;
     stack.set("worker.hold", "1s");
     // Small ones, so that there is a middle.
     stack.set("worker.batch_size", "10");

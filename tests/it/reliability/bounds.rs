@@ -1,8 +1,12 @@
 //! How much memory a worker takes, whatever waits and however large it is; and the soak.
 
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, is_full};
+use crate::support::report::{self, Row};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually, is_full};
 
 const MIB: usize = 1 << 20;
 
@@ -55,28 +59,19 @@ async fn large_bodies_take_no_more_than_a_few_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_takes_no_memory() {
-    let mut peaks = Vec::new();
-    for waiting in [1_000, if is_full() { 100_000 } else { 10_000 }] {
-        let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
-        stack.set("queue.prefetch", "400");
-        stack.set("worker.batch_bytes", "1MiB");
-        let stream = Stream::new(1_000, Mix::Decidable);
-        stream.open(&stack.world).await;
-        let events = padded(&stream.events[..250], 4096);
-        for _ in 0..waiting / 250 {
-            stack.publish(&events).await;
-        }
-        let worker = stack.worker().await;
-        let part = u64::try_from(waiting / 2).unwrap().min(3_000);
-        crate::support::eventually("a part is done", std::time::Duration::from_secs(180), async || {
-            let ready = stack.queue.depth().await.unwrap().ready;
-            (ready + part <= u64::try_from(waiting).unwrap()).then_some(())
-        })
-        .await;
-        peaks.push(peak(&worker));
-    }
-    let more = peaks[1].saturating_sub(peaks[0]);
+async fn what_waits_takes_no_memory_on_rabbitmq() {
+    what_waits_takes_no_memory(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_takes_no_memory_on_the_embedded_queue() {
+    what_waits_takes_no_memory(Backend::Sqlite).await;
+}
+
+async fn what_waits_takes_no_memory(backend: Backend) {
+    let few = with_waiting(backend, 1_000).await;
+    let many = with_waiting(backend, if is_full() { 1_000_000 } else { 10_000 }).await;
+    let more = many.saturating_sub(few);
     assert!(more < 24 * MIB, "{} MiB more", more / MIB);
 }
 
@@ -95,7 +90,7 @@ async fn with_defaults(waiting: usize, bytes: usize) -> usize {
     }
     let worker = stack.worker().await;
     let rest = u64::try_from(waiting.saturating_sub(10_000)).unwrap();
-    crate::support::eventually("they are done", std::time::Duration::from_secs(180), async || {
+    eventually("they are done", Duration::from_secs(180), async || {
         (stack.queue.depth().await.unwrap().ready <= rest).then_some(())
     })
     .await;
@@ -109,6 +104,45 @@ async fn a_worker_with_default_settings_takes_no_more_than_the_documents_say() {
     let small = with_defaults(if is_full() { 100_000 } else { 5_000 }, 0).await;
     assert!(large < 160 * MIB, "{} MiB with bodies of 1 MiB", large / MIB);
     assert!(small < 80 * MIB, "{} MiB with small ones", small / MIB);
+}
+
+/// The most memory of a worker in front of a queue with so many small events, most of which stay
+/// there. Each of them is in the queue or decided in the end.
+async fn with_waiting(backend: Backend, waiting: u64) -> usize {
+    let began = Instant::now();
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    stack.set("queue.prefetch", "400");
+    // Nothing to act on: it has its row, and no more.
+    let event =
+        |n: u64| json!({ "triggerEvent": "MEETING_STARTED", "event_id": format!("w{n}"), "bookingId": n });
+    // Not one confirm after the other: that alone would take a quarter of an hour.
+    let chunks = (0..waiting).step_by(250).map(|first| {
+        let (stack, event) = (&stack, &event);
+        async move { stack.publish(&(first..first + 250).map(event).collect::<Vec<_>>()).await }
+    });
+    futures_util::stream::iter(chunks).buffer_unordered(16).collect::<()>().await;
+    let mut worker = stack.worker().await;
+    let part = i64::try_from(waiting / 2).unwrap().min(3_000);
+    eventually("a part is done", Duration::from_secs(180), async || {
+        (stack.decided().await >= part).then_some(())
+    })
+    .await;
+    let peak = peak(&worker);
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    let depth = stack.queue.depth().await.unwrap();
+    let decided = u64::try_from(stack.decided().await).unwrap();
+    let there = decided + depth.ready + depth.waiting + depth.dead;
+    report::write(&Row {
+        scenario: &format!("{waiting} small events wait"),
+        backends: stack.backends(),
+        attempted: usize::try_from(waiting).unwrap(),
+        accepted: usize::try_from(waiting).unwrap(),
+        lost: usize::try_from(waiting.saturating_sub(there)).unwrap(),
+        duplicated: Some(usize::try_from(there.saturating_sub(waiting)).unwrap()),
+        duration: began.elapsed(),
+    });
+    assert_eq!(there, waiting, "{depth:?}");
+    peak
 }
 
 fn assert_soaked(mut soak: Process, code: Option<i32>) {
@@ -128,7 +162,7 @@ async fn a_soak_on_nothing_installed() {
     let mut command = stack.command(&["soak", "--minutes", "0.15", "--output", "json"]);
     command.env("TMPDIR", stack.home());
     let mut soak = stack.launch(command);
-    let code = soak.ends_within(std::time::Duration::from_secs(180)).await.code();
+    let code = soak.ends_within(Duration::from_secs(180)).await.code();
     assert_soaked(soak, code);
     let left = stack.home().read_dir().unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -140,7 +174,7 @@ async fn a_soak_on_mariadb_and_rabbitmq() {
     let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let arguments = ["soak", "--configured", "--minutes", "0.15", "--output", "json"];
     let mut soak = stack.start(&arguments);
-    let code = soak.ends_within(std::time::Duration::from_secs(180)).await.code();
+    let code = soak.ends_within(Duration::from_secs(180)).await.code();
     assert_soaked(soak, code);
 }
 

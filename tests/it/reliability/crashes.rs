@@ -168,30 +168,14 @@ async fn edge_dies(backend: Backend, point: &str) {
 
     let mut edge = start_to_die(&stack, &["serve", "edge", "--listen", "127.0.0.1:0"], point, 20);
     let line = edge.says("the edge is listening").await;
-    let refused = post(&mut ledger, line["address"].as_str().unwrap(), &events).await;
+    let refused = ledger.post(line["address"].as_str().unwrap(), &events).await;
     dies(&mut edge, point).await;
     assert_eq!(refused.len(), events.len() - 19, "it died on the twentieth");
 
     let (mut edge, base) = stack.edge("edge").await;
-    let refused = post(&mut ledger, base.trim_start_matches("http://"), &refused).await;
+    let refused = ledger.post(base.trim_start_matches("http://"), &refused).await;
     assert!(refused.is_empty(), "{refused:?}");
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     stack.drain().await;
     ledger.close(&stack).await;
-}
-
-/// Posts these events one by one, and gives those that were not answered with success.
-async fn post(ledger: &mut Ledger, address: &str, events: &[Value]) -> Vec<Value> {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let url = format!("http://{address}/api/retell/webhook");
-    let mut refused = Vec::new();
-    for event in events {
-        let answer = client.post(&url).json(event).send().await;
-        let accepted = answer.is_ok_and(|answer| answer.status().is_success());
-        ledger.sent(event, accepted);
-        if !accepted {
-            refused.push(event.clone());
-        }
-    }
-    refused
 }

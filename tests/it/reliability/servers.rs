@@ -1,20 +1,17 @@
 //! What servers do: a broker that is short of memory, takes rights or consumers away or closes
-//! channels; a database that kills connections, refuses to write, has no room or no time.
+//! channels; a database that kills connections or has no time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::options::QueueDeleteOptions;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, Statement};
 
 use super::end;
 use crate::support::broker::Broker;
-use crate::support::mariadb::MariaDb;
 use crate::support::traces::connect;
-use crate::support::{
-    Backend, GatewayShape, Ledger, Mix, Stack, Stream, TestDatabase, World, eventually, is_full,
-};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -51,23 +48,35 @@ async fn memory_alarm(broker: &Broker) {
     end(stack, stream, ledger, worker).await;
 }
 
-/// Without the right to write, copies cannot be published; without the right to read, nothing can
-/// be consumed.
+/// In the middle of the work the worker's user loses the right to write, so that copies cannot be
+/// published, and then that to read, so that nothing can be consumed.
 async fn right_revoked(broker: &Broker) {
-    let (stack, stream, mut ledger) = on_broker(broker, "permissions revoked", Mix::All).await;
-    ledger.publish(&stack, &stream.events).await;
-    // A connection keeps for a while what it was allowed: the worker comes after the change.
-    broker.control(&["set_permissions", "guest", ".*", "^$", ".*"]).await;
-    let mut worker = stack.start(&["serve", "worker"]);
+    let (mut stack, stream, mut ledger) = on_broker(broker, "permissions revoked", Mix::All).await;
+    broker.control(&["add_user", "worker", "w"]).await;
+    broker.control(&["set_permissions", "worker", ".*", ".*", ".*"]).await;
+    stack.set("queue.url", &broker.url().replace("guest:guest", "worker:w"));
+    let (first, second) = stream.events.split_at(stream.events.len() / 3);
+    let mut worker = stack.worker().await;
+    ledger.publish(&stack, first).await;
+    eventually("it works", PATIENCE, async || (stack.decided().await > 0).then_some(())).await;
+    revoke(broker, ["^$", ".*"]).await;
     worker.says("no connection to the broker; trying again").await;
-    broker.control(&["set_permissions", "guest", ".*", ".*", "^$"]).await;
+    revoke(broker, [".*", "^$"]).await;
+    ledger.publish(&stack, second).await;
     eventually("it is not allowed to consume", PATIENCE, async || {
         worker.stderr().contains("ACCESS_REFUSED").then_some(())
     })
     .await;
-    assert_eq!(stack.decided().await, 0);
-    broker.control(&["set_permissions", "guest", ".*", ".*", ".*"]).await;
+    assert!(stack.queue.depth().await.unwrap().ready > 0);
+    broker.control(&["set_permissions", "worker", ".*", ".*", ".*"]).await;
     end(stack, stream, ledger, worker).await;
+}
+
+/// Lets the worker's user write and read only this. A connection keeps for a while what it was
+/// allowed: all of them are closed.
+async fn revoke(broker: &Broker, [write, read]: [&str; 2]) {
+    broker.control(&["set_permissions", "worker", ".*", write, read]).await;
+    broker.control(&["close_all_connections", "a right was revoked"]).await;
 }
 
 /// A transaction takes longer than the broker lets a consumer keep a message: it closes the channel.
@@ -77,16 +86,21 @@ async fn consumer_timeout(broker: &Broker) {
         broker.control(&["eval", &format!("application:set_env(rabbit, {key}, {ms}).")]).await;
     }
     let (stack, stream, mut ledger) = on_broker(broker, "consumer timeout", Mix::Decidable).await;
-    // What a worker waits for in the middle of a transaction: somebody who decides on the same hosts.
-    let lock = stack.world.test.db.begin().await.unwrap();
-    let hosts: Vec<String> = Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();
-    let hosts = format!("INSERT INTO host_locks (company_id, host_id) VALUES {}", hosts.join(", "));
-    lock.execute_unprepared(&hosts).await.unwrap();
+    let lock = lock_hosts(&stack).await;
     ledger.publish(&stack, &stream.events).await;
     let mut worker = stack.worker().await;
     worker.says("consuming nothing; subscribing again").await;
     lock.rollback().await.unwrap();
     end(stack, stream, ledger, worker).await;
+}
+
+/// What a worker waits for in the middle of a transaction: somebody who decides on the same hosts.
+async fn lock_hosts(stack: &Stack) -> DatabaseTransaction {
+    let lock = stack.world.test.db.begin().await.unwrap();
+    let hosts: Vec<String> = Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();
+    let hosts = format!("INSERT INTO host_locks (company_id, host_id) VALUES {}", hosts.join(", "));
+    lock.execute_unprepared(&hosts).await.unwrap();
+    lock
 }
 
 /// The queue is deleted under its consumers; what is sent afterwards comes.
@@ -186,43 +200,62 @@ async fn connections_that_are_killed_in_the_middle_cost_nothing() {
     }
 }
 
-/// Another program locks the same appointments in the opposite order, all the time.
+/// Another program wants what our transactions have locked, and has what they want, so that the
+/// server can only end one of the two; and it is to be ours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_deadlocks_costs_nothing() {
     for backend in [Backend::MariaDb, Backend::Postgres] {
-        let (stack, stream, mut ledger) = on_database(backend, "deadlock storm", 400).await;
+        let (mut stack, stream, mut ledger) = on_database(backend, "deadlock storm", 400).await;
+        stack.set("log.level", "info,hostmatch=debug");
         ledger.publish(&stack, &stream.events).await;
+        stack.world.run("CREATE TABLE rival (id BIGINT)").await;
         let worker = stack.worker().await;
-        let done = AtomicBool::new(false);
-        let rival = |first: u32| {
-            let (stack, done) = (&stack, &done);
-            async move {
-                meanwhile(done, async || {
-                    let tx = stack.world.test.db.begin().await.unwrap();
-                    for id in [first, first / 2, 1] {
-                        let lock =
-                            format!("UPDATE appointments SET updated_at = CURRENT_TIMESTAMP WHERE id = {id}");
-                        // The victim may be we.
-                        if tx.execute_unprepared(&lock).await.is_err() {
-                            break;
-                        }
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
-                    let _ = tx.rollback().await;
-                })
-                .await;
+        eventually("our transactions gave way to deadlocks, and went on", PATIENCE, async || {
+            let lost = worker.said("a transaction gave way");
+            let deadlocks = lost.iter().filter(|line| line["error"].to_string().contains("eadlock")).count();
+            if deadlocks < 3 {
+                rival(&stack).await;
             }
-        };
-        let deciding = async {
-            stack.until_decided(stream.len()).await;
-            done.store(true, Ordering::SeqCst);
-        };
-        tokio::join!(rival(80), rival(60), deciding);
+            (deadlocks >= 3).then_some(())
+        })
+        .await;
+        assert!(!stack.is_empty().await, "{backend:?}: it was in the middle");
+        uncounted(&worker);
         end(stack, stream, ledger, worker).await;
     }
 }
 
-/// Somebody keeps the rows for longer than a statement may wait, longer than all the tries.
+/// Locks the hosts, the last one first, as no transaction of ours does.
+async fn rival(stack: &Stack) {
+    let tx = stack.world.test.db.begin().await.unwrap();
+    // Whoever has changed the most is spared by MariaDB; PostgreSQL ends who waits first.
+    tx.execute_unprepared("INSERT INTO rival SELECT id FROM appointments").await.unwrap();
+    let mut hosts: Vec<(u32, u64)> = Stream::hosts().collect();
+    hosts.sort_unstable();
+    for (company, host) in hosts.into_iter().rev() {
+        let lock = match stack.world.test.backend {
+            Backend::MariaDb => "ON DUPLICATE KEY UPDATE host_id = VALUES(host_id)",
+            _ => "ON CONFLICT (company_id, host_id) DO UPDATE SET host_id = excluded.host_id",
+        };
+        let lock = format!("INSERT INTO host_locks (company_id, host_id) VALUES ({company}, {host}) {lock}");
+        // The victim may be we.
+        if tx.execute_unprepared(&lock).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let _ = tx.rollback().await;
+}
+
+/// No event has lost one of its tries, and none is dead.
+fn uncounted(worker: &Process) {
+    for said in ["an event is tried again later", "an event became a dead letter"] {
+        let lines = worker.said(said);
+        assert!(lines.is_empty(), "{lines:?}");
+    }
+}
+
+/// Somebody keeps the rows for longer than a statement may wait, and than all the tries take.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_that_somebody_keeps_are_waited_out() {
     for backend in [Backend::MariaDb, Backend::Postgres] {
@@ -230,147 +263,42 @@ async fn locks_that_somebody_keeps_are_waited_out() {
         stack.set("database.statement_timeout", "1s");
         ledger.publish(&stack, &stream.events).await;
         let lock = stack.world.test.db.begin().await.unwrap();
-        lock.execute_unprepared("LOCK TABLE appointments IN EXCLUSIVE MODE").await.ok();
-        if backend == Backend::MariaDb {
-            lock.execute_unprepared("SELECT id FROM appointments FOR UPDATE").await.unwrap();
-        }
-        let mut worker = stack.worker().await;
-        eventually("it has given up waiting several times", PATIENCE, async || {
-            let text = worker.stderr();
-            // Rows are given way to; a whole table is an outage.
-            ["these events are put off", "holding on"].iter().any(|said| text.contains(said)).then_some(())
+        lock.execute_unprepared("SELECT id FROM appointments FOR UPDATE").await.unwrap();
+        let worker = stack.worker().await;
+        let all = stack.config.retry_delays.iter().sum::<Duration>() + Duration::from_secs(1);
+        let began = Instant::now();
+        eventually("it has given up more often than an event is tried", PATIENCE, async || {
+            let given_up = worker.said("somebody else keeps rows locked: these events are put off").len();
+            (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
         })
         .await;
+        uncounted(&worker);
         lock.rollback().await.unwrap();
-        let retried = !worker.said("an event is tried again later").is_empty();
-        assert!(!retried || worker.is_running());
+        stack.until_decided(stream.len()).await;
+        uncounted(&worker);
         end(stack, stream, ledger, worker).await;
     }
 }
 
-/// A server that takes no more connections than the test itself has.
+/// Four pipelines share one connection, and the first of them waits with it for somebody's lock: the
+/// others find no connection, which is nobody's fault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_connection_for_several_pipelines_is_enough() {
-    let (mut stack, stream, mut ledger) = on_database(Backend::Postgres, "pool of one connection", 400).await;
-    stack.set("database.max_connections", "1");
-    stack.set("worker.pipelines", "4");
-    stack.set("database.acquire_timeout", "1s");
-    ledger.publish(&stack, &stream.events).await;
-    let worker = stack.worker().await;
-    end(stack, stream, ledger, worker).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_server_that_refuses_for_a_while() {
-    let Some(server) = MariaDb::start().await else { return };
-    let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Living).await;
-    // Whoever is root may write when the server is read-only, and has a connection of its own.
-    let admin = &test.db.connection().clone();
-    let run = async |statement: &str| {
-        admin.execute_unprepared(statement).await.unwrap();
-    };
-    run("CREATE USER worker IDENTIFIED BY 'w'").await;
-    run("GRANT ALL ON *.* TO worker").await;
-    for right in ["SUPER", "READ_ONLY ADMIN", "CONNECTION ADMIN"] {
-        run(&format!("REVOKE {right} ON *.* FROM worker")).await;
+    for backend in [Backend::MariaDb, Backend::Postgres] {
+        let (mut stack, stream, mut ledger) = on_database(backend, "pool exhausted", 400).await;
+        stack.set("database.max_connections", "1");
+        stack.set("worker.pipelines", "4");
+        stack.set("database.acquire_timeout", "1s");
+        let lock = lock_hosts(&stack).await;
+        ledger.publish(&stack, &stream.events).await;
+        let worker = stack.worker().await;
+        eventually("there is no connection left", PATIENCE, async || {
+            worker.stderr().contains("no connection became free in time").then_some(())
+        })
+        .await;
+        lock.rollback().await.unwrap();
+        stack.until_decided(stream.len()).await;
+        uncounted(&worker);
+        end(stack, stream, ledger, worker).await;
     }
-    let url = test.url.replace("root@", "worker:w@");
-    let mut stack = Stack::on(World::of(test, &[]).await, Some(crate::support::amqp_url())).await;
-    stack.set("database.url", &url);
-    stack.set("database.acquire_timeout", "1s");
-    let stream = Stream::new(if is_full() { 2_000 } else { 300 }, Mix::Decidable);
-    stream.open(&stack.world).await;
-    let mut ledger = Ledger::open("read-only, and too many connections", &stack).await;
-    let (first, second) = stream.events.split_at(stream.events.len() / 2);
-    let mut worker = stack.worker().await;
-    run("SET GLOBAL read_only = 1").await;
-    ledger.publish(&stack, first).await;
-    worker.says("the database cannot be used: holding on, nothing is counted").await;
-    run("SET GLOBAL read_only = 0").await;
-    stack.until_decided(first.len() - repeats(first)).await;
-
-    let held = worker.said("the database cannot be used: holding on, nothing is counted").len();
-    // The least that is possible; each session is ended, so that a new one is wanted.
-    run("SET GLOBAL max_connections = 10").await;
-    let mut crowd = Vec::new();
-    while let Ok(one) = sea_orm::Database::connect(url.as_str()).await {
-        crowd.push(one);
-        assert!(crowd.len() <= 20, "the server lets everybody in");
-    }
-    for id in sessions_of(admin, "worker").await {
-        // One of the crowd's may be among them, or gone.
-        let _ = admin.execute_unprepared(&format!("KILL {id}")).await;
-    }
-    while let Ok(one) = sea_orm::Database::connect(url.as_str()).await {
-        crowd.push(one);
-    }
-    ledger.publish(&stack, second).await;
-    eventually("it holds on again", PATIENCE, async || {
-        let now = worker.said("the database cannot be used: holding on, nothing is counted").len();
-        (now > held).then_some(())
-    })
-    .await;
-    run("SET GLOBAL max_connections = 150").await;
-    drop(crowd);
-    let counts = worker.said("an event is tried again later");
-    assert!(counts.is_empty(), "an attempt was counted: {counts:?}");
-    end(stack, stream, ledger, worker).await;
-}
-
-async fn sessions_of(admin: &DatabaseConnection, user: &str) -> Vec<i64> {
-    let query =
-        format!("SELECT CAST(id AS SIGNED) AS id FROM information_schema.processlist WHERE user = '{user}'");
-    let rows =
-        admin.query_all_raw(Statement::from_string(admin.get_database_backend(), query)).await.unwrap();
-    rows.iter().map(|row| row.try_get("", "id").unwrap()).collect()
-}
-
-/// The gateway's SQLite file may not grow: what is in hand waits until it may.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_under_sqlite_costs_nothing() {
-    let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
-    let mut stack = Stack::on(world, Some(crate::support::amqp_url())).await;
-    stack.set("worker.batch_size", "25");
-    let stream = Stream::new(300, Mix::Decidable);
-    stream.open(&stack.world).await;
-    let mut ledger = Ledger::open("disk full", &stack).await;
-    ledger.publish(&stack, &stream.events).await;
-    // No file of this process may be longer than 128 KiB: for SQLite that is a full disk. (In blocks
-    // of 512 bytes; the signal that would end it is ignored, which a shell hands down.)
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", "trap '' XFSZ; ulimit -S -f 256; exec \"$0\" \"$@\""]);
-    let mut worker = stack.limited(shell, &["serve", "worker"]);
-    worker.says("the database cannot be used: holding on, nothing is counted").await;
-    let room = std::process::Command::new("prlimit")
-        .args(["--fsize=unlimited", "--pid", &worker.id().to_string()])
-        .status();
-    assert!(room.unwrap().success());
-    end(stack, stream, ledger, worker).await;
-}
-
-/// The database is away for long, under load: no attempt is counted and nothing is dead-lettered.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_away_for_two_minutes() {
-    let Some(mut server) = MariaDb::start().await else { return };
-    let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Living).await;
-    let mut stack = Stack::on(World::of(test, &[]).await, Some(crate::support::amqp_url())).await;
-    stack.set("database.acquire_timeout", "1s");
-    stack.set("worker.hold", if is_full() { "30s" } else { "2s" });
-    let away = Duration::from_secs(if is_full() { 120 } else { 8 });
-    let stream = Stream::new(if is_full() { 5_000 } else { 500 }, Mix::Decidable);
-    stream.open(&stack.world).await;
-    let what = format!("database away for {} s under load", away.as_secs());
-    let mut ledger = Ledger::open(&what, &stack).await;
-    let worker = stack.worker().await;
-    let (first, second) = stream.events.split_at(stream.events.len() / 2);
-    ledger.publish(&stack, first).await;
-    stack.until_decided(50).await;
-    server.stop().await;
-    tokio::join!(ledger.publish(&stack, second), tokio::time::sleep(away));
-    assert!(stack.queue.depth().await.unwrap().ready > 0, "it was in the middle");
-    server.run().await;
-    stack.until_decided(stream.len()).await;
-    assert!(worker.said("an event is tried again later").is_empty(), "no attempt was counted");
-    assert!(worker.said("an event became a dead letter").is_empty());
-    end(stack, stream, ledger, worker).await;
 }

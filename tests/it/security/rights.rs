@@ -1,11 +1,13 @@
-//! Edge and worker need no more on the broker than `docs/configuration.md` says.
+//! Edge and worker need no more on the broker than `docs/configuration.md` says, and the worker no
+//! more on the database than `hostmatch gateway grants` prints, both together.
 
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::privileges::{gateway, grant};
 use crate::support::broker::Broker;
-use crate::support::{Backend, GatewayShape, Stack, World, eventually};
+use crate::support::{Backend, Server, Stack, User, World, eventually};
 
 /// The patterns of `docs/configuration.md`: user, configure, write, read.
 fn permissions(document: &str, prefix: &str) -> Vec<[String; 4]> {
@@ -27,8 +29,20 @@ fn permissions(document: &str, prefix: &str) -> Vec<[String; 4]> {
 async fn edge_and_worker_run_with_the_documented_permissions() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
-    let world = World::new(Backend::Postgres, GatewayShape::Roadmap).await;
-    let mut stack = Stack::on(world, Some(broker.url())).await;
+    for user in ["edge", "worker"] {
+        broker.control(&["add_user", user, "secret"]).await;
+    }
+    for backend in Server::BACKENDS {
+        runs(&broker, backend).await;
+    }
+}
+
+async fn runs(broker: &Broker, backend: Backend) {
+    let (owner, user) = (User::new(backend).await, User::new(backend).await);
+    let test = gateway(backend, &owner).await;
+    migration::up(test.db.connection()).await.unwrap();
+    grant(&test, &user, "run").await;
+    let mut stack = Stack::on(World::of(test, &[]).await, Some(broker.url())).await;
     stack.world.company(1).await;
     stack.world.staff(1, 1, "Anna Blum", "anna@salon.example").await;
     stack.world.appointment(1, 1, "known").await;
@@ -38,7 +52,6 @@ async fn edge_and_worker_run_with_the_documented_permissions() {
     let rights = permissions(document, &stack.config.prefix);
     assert_eq!(rights.len(), 2, "{rights:?}");
     for [user, configure, write, read] in &rights {
-        broker.control(&["add_user", user, "secret"]).await;
         broker.control(&["set_permissions", user, configure, write, read]).await;
     }
     stack.set("queue.topology", "verify");
@@ -47,6 +60,8 @@ async fn edge_and_worker_run_with_the_documented_permissions() {
     stack.set("queue.url", &as_user(&rights[0][0]));
     let (mut edge, base) = stack.edge("edge").await;
     stack.set("queue.url", &as_user(&rights[1][0]));
+    let url = user.url(&stack.world.test);
+    stack.set("database.url", &url);
     let mut worker = stack.worker().await;
 
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

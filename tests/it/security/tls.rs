@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use crate::program::{command, stderr};
 use crate::support::broker::Broker;
 use crate::support::mariadb::MariaDb;
+use crate::support::postgres::Postgres;
 
 /// An authority, and a server's certificate for `localhost` by it, as files.
 struct Authority {
@@ -88,23 +89,59 @@ async fn the_database_is_reached_encrypted_and_a_stranger_is_not_believed() {
         "--require-secure-transport=ON".to_owned(),
     ];
     let Some(server) = MariaDb::start_with(options).await else { return };
-    let status = |host: &str, options: &str| {
-        let url = format!("{}/mysql?{options}", server.url().replace("127.0.0.1", host));
-        let mut status = command(&["migrate", "status"]);
-        status.env("HOSTMATCH_DATABASE__URL", url).env("HOSTMATCH_DATABASE__ACQUIRE_TIMEOUT", "10s");
-        status.current_dir(home.path()).output().unwrap()
-    };
+    let address = format!("{}/mysql", server.url());
     let with = |mode: &str, root: &Path| format!("ssl-mode={mode}&ssl-ca={}", root.display());
     for mode in ["VERIFY_CA", "VERIFY_IDENTITY"] {
-        let well = status("localhost", &with(mode, &ours.root));
-        // It could look, and found migrations to be run.
-        assert_eq!(well.status.code(), Some(10), "{mode}: {}", stderr(&well));
-        let refused = status("localhost", &with(mode, &strange.root));
-        assert_eq!(refused.status.code(), Some(8), "{mode}: {}", stderr(&refused));
-        assert!(stderr(&refused).contains("certificate"), "{}", stderr(&refused));
+        believed(&address, &with(mode, &ours.root));
+        refused(&address, "localhost", &with(mode, &strange.root), "certificate");
     }
-    let another_name = status("127.0.0.1", &with("VERIFY_IDENTITY", &ours.root));
-    assert_eq!(another_name.status.code(), Some(8), "{}", stderr(&another_name));
-    let plain = status("localhost", "ssl-mode=DISABLED");
-    assert_eq!(plain.status.code(), Some(8), "{}", stderr(&plain));
+    refused(&address, "127.0.0.1", &with("VERIFY_IDENTITY", &ours.root), "certificate");
+    refused(&address, "localhost", "ssl-mode=DISABLED", "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_is_reached_encrypted_and_a_stranger_is_not_believed() {
+    let home = tempfile::tempdir().unwrap();
+    let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
+    let Some(mut server) = Postgres::prepare() else { return };
+    server.configure("ssl=on".to_owned());
+    for (key, path) in [("ssl_cert_file", &ours.certificate), ("ssl_key_file", &ours.key)] {
+        let file = server.file(key, &std::fs::read(path).unwrap());
+        server.configure(format!("{key}={}", file.display()));
+    }
+    // Only who comes encrypted is let in.
+    let allowed = server.file("hba", b"hostssl all all 127.0.0.1/32 trust\nhostssl all all ::1/128 trust\n");
+    server.configure(format!("hba_file={}", allowed.display()));
+    server.run().await;
+    let address = format!("{}/postgres", server.url());
+    let with = |mode: &str, root: &Path| format!("sslmode={mode}&sslrootcert={}", root.display());
+    for mode in ["verify-ca", "verify-full"] {
+        believed(&address, &with(mode, &ours.root));
+        refused(&address, "localhost", &with(mode, &strange.root), "certificate");
+    }
+    // It is the certificate of localhost: that by an authority which is believed is enough for one mode.
+    let by_number = status(&address, "127.0.0.1", &with("verify-ca", &ours.root));
+    assert_eq!(by_number.status.code(), Some(10), "{}", stderr(&by_number));
+    refused(&address, "127.0.0.1", &with("verify-full", &ours.root), "certificate");
+    refused(&address, "localhost", "sslmode=disable", "no encryption");
+}
+
+/// Asks the database at this address, by this name, what is migrated.
+fn status(address: &str, host: &str, options: &str) -> Output {
+    let url = format!("{}?{options}", address.replace("127.0.0.1", host));
+    let mut status = command(&["migrate", "status"]);
+    status.env("HOSTMATCH_DATABASE__URL", url).env("HOSTMATCH_DATABASE__ACQUIRE_TIMEOUT", "10s");
+    status.output().unwrap()
+}
+
+/// It could look, and found migrations to be run.
+fn believed(address: &str, options: &str) {
+    let well = status(address, "localhost", options);
+    assert_eq!(well.status.code(), Some(10), "{options}: {}", stderr(&well));
+}
+
+fn refused(address: &str, host: &str, options: &str, why: &str) {
+    let refused = status(address, host, options);
+    assert_eq!(refused.status.code(), Some(8), "{host} {options}: {}", stderr(&refused));
+    assert!(stderr(&refused).contains(why), "{host} {options}: {}", stderr(&refused));
 }

@@ -4,16 +4,15 @@
 //! and its settings are not touched. Ready after 5 to 10 seconds.
 
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use super::daemon::Daemon;
 use super::{eventually, unique};
 
 /// The server's own script: the one in `sbin` insists on being root or rabbitmq.
@@ -29,8 +28,8 @@ pub(crate) struct Broker {
     name: String,
     port: u16,
     distribution_port: u16,
+    daemon: Option<Daemon>,
     directory: TempDir,
-    child: Option<Child>,
 }
 
 impl Broker {
@@ -46,7 +45,7 @@ impl Broker {
         let config = format!("listeners.tcp.1 = 127.0.0.1:{port}\nlog.console = false\n");
         std::fs::write(directory.path().join("rabbitmq.conf"), config).unwrap();
         std::fs::write(directory.path().join("plugins"), "[].").unwrap();
-        Some(Self { script, name: unique("hm"), port, distribution_port, directory, child: None })
+        Some(Self { script, name: unique("hm"), port, distribution_port, directory, daemon: None })
     }
 
     /// Adds lines to the configuration with which it will run.
@@ -64,7 +63,8 @@ impl Broker {
     /// Starts the node, with the data that it had, and waits until it takes connections.
     pub(crate) async fn run(&mut self) {
         let home = self.directory.path();
-        let child = Command::new(&self.script)
+        let mut command = Command::new(&self.script);
+        command
             .env("HOME", home)
             .env("RABBITMQ_NODENAME", format!("{}@localhost", self.name))
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
@@ -74,19 +74,12 @@ impl Broker {
             .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none")
-            .current_dir(home)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // A group of its own, to be ended as one: the script starts the Erlang machine.
-            .process_group(0)
-            .spawn()
-            .unwrap();
+            .current_dir(home);
         // Noted before it is waited for: whatever happens now, it is ended with the test.
-        let child = self.child.insert(child);
+        let daemon = self.daemon.insert(Daemon::start(&mut command));
         let port = self.port;
         eventually("a private RabbitMQ takes connections", Duration::from_secs(90), async || {
-            assert_eq!(child.try_wait().unwrap(), None, "the private RabbitMQ ended at once");
+            assert!(daemon.is_running(), "the private RabbitMQ ended at once");
             TcpStream::connect(("127.0.0.1", port)).await.ok()
         })
         .await;
@@ -118,29 +111,14 @@ impl Broker {
     }
 
     async fn end(&mut self, signal: Signal) {
-        let Some(mut child) = self.child.take() else { return };
-        killpg(group(&child), signal).unwrap();
-        eventually("a private RabbitMQ ends", Duration::from_secs(60), async || child.try_wait().unwrap())
-            .await;
+        let Some(mut daemon) = self.daemon.take() else { return };
+        daemon.end(signal).await;
         let port = self.port;
         eventually("its port is closed", Duration::from_secs(30), async || {
             TcpStream::connect(("127.0.0.1", port)).await.err()
         })
         .await;
     }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = killpg(group(&child), Signal::SIGKILL);
-            let _ = child.wait();
-        }
-    }
-}
-
-pub(super) fn group(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap())
 }
 
 pub(crate) fn free_port() -> u16 {

@@ -67,6 +67,23 @@ impl Ledger {
         }
     }
 
+    /// Posts these events one by one to the edge at this address (`host:port`), and gives those that
+    /// were not answered with success.
+    pub(crate) async fn post(&mut self, address: &str, events: &[Value]) -> Vec<Value> {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("http://{address}/api/retell/webhook");
+        let mut refused = Vec::new();
+        for event in events {
+            let answer = client.post(&url).json(event).send().await;
+            let accepted = answer.is_ok_and(|answer| answer.status().is_success());
+            self.sent(event, accepted);
+            if !accepted {
+                refused.push(event.clone());
+            }
+        }
+        refused
+    }
+
     /// A person has changed the staff of this appointment.
     pub(crate) fn by_hand(&mut self, appointment: u32) {
         *self.by_hand.entry(appointment.into()).or_default() += 1;

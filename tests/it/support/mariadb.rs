@@ -3,12 +3,11 @@
 //! It runs as whoever runs the tests, with its data in a directory of its own; the shared server
 //! is not touched. Ready after 2 to 5 seconds.
 
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use sea_orm::ConnectionTrait as _;
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -16,7 +15,8 @@ use time::format_description::well_known::Rfc3339;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use super::broker::{free_port, group};
+use super::broker::free_port;
+use super::daemon::{Daemon, find};
 use super::eventually;
 
 const PLACES: [&str; 6] =
@@ -27,9 +27,9 @@ pub(crate) struct MariaDb {
     program: PathBuf,
     user: String,
     port: u16,
-    directory: TempDir,
     options: Vec<String>,
-    child: Option<Child>,
+    daemon: Option<Daemon>,
+    directory: TempDir,
     zone: String,
 }
 
@@ -51,8 +51,8 @@ impl MariaDb {
     }
 
     async fn start_as(zone: &'static str, options: Vec<String>) -> Option<Self> {
-        let program = super::or_skip("mariadbd", find("mariadbd"))?;
-        let installer = super::or_skip("mariadb-install-db", find("mariadb-install-db"))?;
+        let program = super::or_skip("mariadbd", find("mariadbd", PLACES))?;
+        let installer = super::or_skip("mariadb-install-db", find("mariadb-install-db", PLACES))?;
         let directory = tempfile::tempdir().unwrap();
         // A server that root starts wants to be told that this is meant.
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
@@ -65,8 +65,15 @@ impl MariaDb {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server =
-            Self { program, user, port: free_port(), directory, options, child: None, zone: zone.to_owned() };
+        let mut server = Self {
+            program,
+            user,
+            port: free_port(),
+            directory,
+            options,
+            daemon: None,
+            zone: zone.to_owned(),
+        };
         server.run().await;
         Some(server)
     }
@@ -105,7 +112,8 @@ impl MariaDb {
     /// Starts the server, with the data that it had, and waits until it takes connections.
     pub(crate) async fn run(&mut self) {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(["--no-defaults", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=32M", &self.user])
             .arg(format!("--port={}", self.port))
             .arg(format!("--datadir={}", path("data")))
@@ -115,14 +123,8 @@ impl MariaDb {
             .env("TZ", &self.zone)
             // At its start a server removes every temporary table in there, other servers' too; the
             // shared one has been seen to crash on that.
-            .env("TMPDIR", path("tmp"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+            .env("TMPDIR", path("tmp"));
+        self.daemon = Some(Daemon::start(&mut command));
         let port = self.port;
         eventually("a private MariaDB takes connections", Duration::from_secs(60), async || {
             let mut connection = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
@@ -149,22 +151,8 @@ impl MariaDb {
     }
 
     async fn end(&mut self, signal: Signal) {
-        let Some(mut child) = self.child.take() else { return };
-        killpg(group(&child), signal).unwrap();
-        eventually("a private MariaDB ends", Duration::from_secs(60), async || child.try_wait().unwrap())
-            .await;
-    }
-}
-
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = killpg(group(&child), Signal::SIGKILL);
-            let _ = child.wait();
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.end(signal).await;
         }
     }
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    PLACES.iter().map(|place| PathBuf::from(place).join(program)).find(|path| path.exists())
 }

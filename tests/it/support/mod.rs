@@ -2,10 +2,13 @@
 
 pub(crate) mod adopted;
 pub(crate) mod broker;
+mod daemon;
 mod database;
 mod gateway;
 mod ledger;
 pub(crate) mod mariadb;
+pub(crate) mod postgres;
+mod private;
 mod process;
 mod production;
 pub(crate) mod proxy;
@@ -24,6 +27,7 @@ use tokio::time::Instant;
 pub(crate) use database::{Backend, TestDatabase, backends, config};
 pub(crate) use gateway::{GatewayShape, UpdatedAt, shapes};
 pub(crate) use ledger::Ledger;
+pub(crate) use private::Server;
 pub(crate) use process::Process;
 pub(crate) use stack::Stack;
 pub(crate) use stream::{Mix, Stream};

@@ -16,6 +16,8 @@ use super::eventually;
 /// `basic.ack`, as it stands in an AMQP frame: an acknowledgement when the client sends it, the
 /// confirm of a publish when the broker does.
 pub(crate) const ACK: &[u8] = &[0, 60, 0, 80];
+/// `basic.publish`.
+pub(crate) const PUBLISH: &[u8] = &[0, 60, 0, 40];
 /// `basic.deliver`.
 pub(crate) const DELIVER: &[u8] = &[0, 60, 0, 60];
 /// The end of a transaction, on MariaDB and PostgreSQL alike.

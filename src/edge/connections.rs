@@ -1,0 +1,107 @@
+//! Taking connections, and ending those on which nothing comes: HTTP/1.1 and HTTP/2.
+
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::Listener;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep};
+use tokio_util::task::TaskTracker;
+
+use crate::shutdown::Shutdown;
+
+/// Serves these routes until `shutdown`. Then no new connection is taken, requests in progress are
+/// answered, and it returns when the last connection has ended.
+///
+/// A connection ends when nothing has come on it for `idle`, or when the head of a request takes
+/// that long. A request that takes longer would be cut: it has to have a shorter limit of its own.
+pub(super) async fn serve(mut listener: TcpListener, routes: Router, idle: Duration, shutdown: &Shutdown) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle);
+    let connections = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            (stream, _) = Listener::accept(&mut listener) => stream,
+        };
+        let service = TowerToHyperService::new(routes.clone());
+        let line = TokioIo::new(Line::new(stream, idle));
+        let connection = builder.serve_connection(line, service).into_owned();
+        let stop = shutdown.clone();
+        connections.spawn(async move {
+            let mut connection = pin!(connection);
+            tokio::select! {
+                // However it ended: the client knows, or is gone.
+                _ = connection.as_mut() => return,
+                () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// A connection whose reading fails when nothing comes for too long.
+struct Line {
+    stream: TcpStream,
+    idle: Duration,
+    silent: Pin<Box<Sleep>>,
+}
+
+impl Line {
+    fn new(stream: TcpStream, idle: Duration) -> Self {
+        Self { stream, idle, silent: Box::pin(tokio::time::sleep(idle)) }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
+            let until = Instant::now() + self.idle;
+            self.silent.as_mut().reset(until);
+            return Poll::Ready(read);
+        }
+        ready!(self.silent.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

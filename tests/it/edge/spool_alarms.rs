@@ -1,0 +1,101 @@
+//! The alarms of the spool, before a bound is reached and at it: what the health route says, and what
+//! the log of the real program says.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::site::RETELL;
+use super::spool::{PATIENCE, event};
+use crate::program::command;
+use crate::support::broker::free_port;
+use crate::support::{Process, eventually, unique};
+
+const NEARLY: &str = "the spool is nearly full: mend the way to the queue, or make room";
+const REFUSED: &str = "the spool takes no events: they are refused while the queue is away";
+
+/// An edge that never had a broker.
+struct Alone {
+    edge: Process,
+    base: String,
+    client: reqwest::Client,
+    _home: tempfile::TempDir,
+}
+
+impl Alone {
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = command(&["serve", "edge", "--listen", "127.0.0.1:0"]);
+        command
+            .env("HOSTMATCH_QUEUE__URL", format!("amqp://guest:guest@127.0.0.1:{}", free_port()))
+            .env("HOSTMATCH_EDGE__ALLOW_UNSIGNED", "true")
+            .env("HOSTMATCH_LOG__FORMAT", "json")
+            .envs(settings.iter().copied())
+            .current_dir(home.path());
+        let mut edge = Process::start(command, home.path(), &unique("edge"));
+        let line = edge.says("the edge is listening").await;
+        let base = format!("http://{}", line["address"].as_str().unwrap());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { edge, base, client, _home: home }
+    }
+
+    async fn post(&self, id: &str) -> StatusCode {
+        self.client.post(format!("{}{RETELL}", self.base)).body(event(id)).send().await.unwrap().status()
+    }
+
+    async fn ready(&self) -> (StatusCode, Value) {
+        let response = self.client.get(format!("{}/health/ready", self.base)).send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_its_age_the_spool_warns_and_still_accepts() {
+    let mut alone = Alone::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "10s")]).await;
+    assert_eq!(alone.post("old").await, StatusCode::OK);
+    let mut warned = false;
+    eventually("nothing more is accepted", PATIENCE, async || {
+        let (status, body) = alone.ready().await;
+        let near = body["reasons"].to_string().contains("nears edge.spool_max_age");
+        assert!(!near || body["spool"]["oldest_seconds"].as_u64().unwrap() >= 8, "not before 80 %: {body}");
+        if near && status == StatusCode::OK && !warned {
+            warned = true;
+            assert_eq!(
+                (body["status"].as_str(), alone.post("late").await),
+                (Some("degraded"), StatusCode::OK)
+            );
+        }
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    assert!(warned, "it was ready while the alarm was on");
+    assert_eq!(alone.post("refused").await, StatusCode::SERVICE_UNAVAILABLE);
+    let line = alone.edge.says(NEARLY).await;
+    assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(alone.edge.stop().await, Some(0), "{}", alone.edge.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_says_which_bound_is_near_and_which_is_reached() {
+    let small = [("HOSTMATCH_EDGE__BODY_LIMIT", "1KiB"), ("HOSTMATCH_EDGE__SPOOL_MAX_BYTES", "20KiB")];
+    let mut near = Alone::start(&small).await;
+    let mut posted = 0;
+    while near.ready().await.1["spool"]["bytes"].as_u64().unwrap() < 16_500 {
+        posted += 1;
+        assert_eq!(near.post(&format!("e{posted}")).await, StatusCode::OK);
+    }
+    let line = near.edge.says(NEARLY).await;
+    assert!(line["problem"].as_str().unwrap().contains("of 20480 bytes (edge.spool_max_bytes)"), "{line}");
+
+    let mut old = Alone::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "300ms")]).await;
+    assert_eq!(old.post("old").await, StatusCode::OK);
+    let line = old.edge.says(REFUSED).await;
+    assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
+    assert_eq!(line["level"], "ERROR");
+    // At most once a minute.
+    let (again, began) = (Duration::from_secs(3), tokio::time::Instant::now());
+    eventually("it goes on looking", PATIENCE, async || (began.elapsed() > again).then_some(())).await;
+    assert_eq!(old.edge.said(REFUSED).len(), 1, "{}", old.edge.stderr());
+}

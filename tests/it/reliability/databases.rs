@@ -1,0 +1,176 @@
+//! A database server of the test's own that refuses to write, is full, or is away for long.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
+
+use crate::support::{
+    Backend, Ledger, Mix, Process, Server, Stack, Stream, World, amqp_url, eventually, is_full,
+};
+
+const HOLDS: &str = "the database cannot be used: holding on, nothing is counted";
+
+/// How long one of the crowd tries to come in.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Everything is done, once, and no event has lost one of its tries.
+async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
+    stack.until_decided(stream.len()).await;
+    stack.until_idle().await;
+    for said in ["an event is tried again later", "an event became a dead letter"] {
+        let lines = worker.said(said);
+        assert!(lines.is_empty(), "{lines:?}");
+    }
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    stack.drain().await;
+    ledger.close(&stack).await;
+    stream.assert_done(&stack).await;
+}
+
+/// What an administrator does on one of the engines.
+struct Administrator {
+    backend: Backend,
+    connection: DatabaseConnection,
+}
+
+impl Administrator {
+    async fn run(&self, statement: &str) {
+        self.connection.execute_unprepared(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
+    }
+
+    /// Makes a user who may do what the worker does, and is nobody special.
+    async fn make_worker(&self) {
+        let statements: &[&str] = match self.backend {
+            Backend::MariaDb => &[
+                "CREATE USER worker IDENTIFIED BY 'w'",
+                "GRANT ALL ON *.* TO worker",
+                "REVOKE SUPER ON *.* FROM worker",
+                "REVOKE READ_ONLY ADMIN ON *.* FROM worker",
+                "REVOKE CONNECTION ADMIN ON *.* FROM worker",
+            ],
+            _ => &["CREATE ROLE worker LOGIN PASSWORD 'w' IN ROLE pg_read_all_data, pg_write_all_data"],
+        };
+        for statement in statements {
+            self.run(statement).await;
+        }
+    }
+
+    /// Nobody may write any more (but for an administrator of MariaDB), or again.
+    async fn set_read_only(&self, is_on: bool) {
+        match self.backend {
+            Backend::MariaDb => self.run(&format!("SET GLOBAL read_only = {is_on}")).await,
+            _ => {
+                self.run(&format!("ALTER SYSTEM SET default_transaction_read_only = {is_on}")).await;
+                self.run("SELECT pg_reload_conf()").await;
+            }
+        }
+    }
+
+    /// Ends every session of the worker's user.
+    async fn end_sessions(&self) {
+        let query = match self.backend {
+            Backend::MariaDb => {
+                "SELECT CAST(id AS SIGNED) AS id FROM information_schema.processlist WHERE user = 'worker'"
+            }
+            _ => "SELECT pid::bigint AS id FROM pg_stat_activity WHERE usename = 'worker'",
+        };
+        let statement = Statement::from_string(self.connection.get_database_backend(), query);
+        for row in self.connection.query_all_raw(statement).await.unwrap() {
+            let id: i64 = row.try_get("", "id").unwrap();
+            let kill = match self.backend {
+                Backend::MariaDb => format!("KILL {id}"),
+                _ => format!("SELECT pg_terminate_backend({id})"),
+            };
+            // It may be gone by now.
+            let _ = self.connection.execute_unprepared(&kill).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_server_that_refuses_for_a_while() {
+    for backend in Server::BACKENDS {
+        let Some(server) = Server::start(backend, 30).await else { continue };
+        refuses(&server, backend).await;
+    }
+}
+
+async fn refuses(server: &Server, backend: Backend) {
+    let test = server.gateway().await;
+    // A pool of its own, so that there is a connection when there is none for anybody else.
+    let connection = sea_orm::Database::connect(&test.url).await.unwrap();
+    let admin = Administrator { backend, connection };
+    admin.make_worker().await;
+    let (scheme, place) = test.url.split_once("://").unwrap();
+    let url = format!("{scheme}://worker:w@{}", place.rsplit_once('@').unwrap().1);
+    let mut stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
+    stack.set("database.url", &url);
+    stack.set("database.acquire_timeout", "1s");
+    let stream = Stream::new(if is_full() { 2_000 } else { 300 }, Mix::Decidable);
+    stream.open(&stack.world).await;
+    let mut ledger = Ledger::open("read-only, and too many connections", &stack).await;
+    let (first, second) = stream.events.split_at(stream.events.len() / 2);
+    let mut worker = stack.worker().await;
+    admin.set_read_only(true).await;
+    ledger.publish(&stack, first).await;
+    worker.says(HOLDS).await;
+    assert_eq!(stack.decided().await, 0);
+    admin.set_read_only(false).await;
+    stack.until_idle().await;
+
+    let held = worker.said(HOLDS).len();
+    let crowd = crowd(&url, &admin).await;
+    ledger.publish(&stack, second).await;
+    eventually("it holds on again", Duration::from_secs(90), async || {
+        (worker.said(HOLDS).len() > held).then_some(())
+    })
+    .await;
+    drop(crowd);
+    end(stack, stream, ledger, worker).await;
+    admin.connection.close().await.unwrap();
+}
+
+/// Takes every connection that there is, those of the worker too, so that it wants new ones.
+async fn crowd(url: &str, admin: &Administrator) -> Vec<DatabaseConnection> {
+    let mut options = sea_orm::ConnectOptions::new(url);
+    options.connect_timeout(SOON).acquire_timeout(SOON).sqlx_logging(false);
+    let mut crowd = Vec::new();
+    admin.end_sessions().await;
+    // A session that was told to end may still take up room.
+    for _ in 0..3 {
+        while let Ok(one) = sea_orm::Database::connect(options.clone()).await {
+            crowd.push(one);
+            assert!(crowd.len() <= 60, "the server lets everybody in");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    crowd
+}
+
+/// No attempt is counted and nothing is dead-lettered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_away_for_two_minutes() {
+    for backend in Server::BACKENDS {
+        let Some(server) = Server::start(backend, 50).await else { continue };
+        away(server).await;
+    }
+}
+
+async fn away(mut server: Server) {
+    let mut stack = server.stack().await;
+    stack.set("worker.hold", if is_full() { "30s" } else { "2s" });
+    let away = Duration::from_secs(if is_full() { 120 } else { 8 });
+    let stream = Stream::new(if is_full() { 5_000 } else { 500 }, Mix::Decidable);
+    stream.open(&stack.world).await;
+    let what = format!("database away for {} s under load", away.as_secs());
+    let mut ledger = Ledger::open(&what, &stack).await;
+    let worker = stack.worker().await;
+    let (first, second) = stream.events.split_at(stream.events.len() / 2);
+    ledger.publish(&stack, first).await;
+    stack.until_decided(50).await;
+    server.stop().await;
+    tokio::join!(ledger.publish(&stack, second), tokio::time::sleep(away));
+    assert!(stack.queue.depth().await.unwrap().ready > 0, "it was in the middle");
+    server.run().await;
+    end(stack, stream, ledger, worker).await;
+}

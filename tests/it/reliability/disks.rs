@@ -1,0 +1,72 @@
+//! Files that may not grow: the database's, and those of the embedded queue.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World};
+
+/// The gateway's SQLite file may not grow: what is in hand waits until it may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_under_sqlite_costs_nothing() {
+    let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let mut stack = Stack::on(world, Some(crate::support::amqp_url())).await;
+    stack.set("worker.batch_size", "25");
+    let stream = Stream::new(300, Mix::Decidable);
+    stream.open(&stack.world).await;
+    let mut ledger = Ledger::open("disk full", &stack).await;
+    ledger.publish(&stack, &stream.events).await;
+    let mut worker = stack.limited(small_files(), &["serve", "worker"]);
+    worker.says("the database cannot be used: holding on, nothing is counted").await;
+    make_room(&worker);
+    stack.until_decided(stream.len()).await;
+    stack.until_idle().await;
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    stack.drain().await;
+    ledger.close(&stack).await;
+    stream.assert_done(&stack).await;
+}
+
+/// Runs what follows so that none of its files may be longer than 128 KiB: for SQLite that is a full
+/// disk. (In blocks of 512 bytes; the signal that would end it is ignored, which a shell hands down.)
+fn small_files() -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -S -f 256; exec \"$0\" \"$@\""]);
+    shell
+}
+
+fn make_room(process: &Process) {
+    let room =
+        Command::new("prlimit").args(["--fsize=unlimited", "--pid", &process.id().to_string()]).status();
+    assert!(room.unwrap().success());
+}
+
+/// The embedded queue's file may not grow: the edge answers with success only for what it has
+/// written, and the worker takes nothing until there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_under_the_embedded_queue_costs_nothing() {
+    let world = World::new(Backend::Postgres, GatewayShape::Roadmap).await;
+    let mut stack = Stack::on(world, None).await;
+    stack.set("edge.allow_unsigned", "true");
+    let stream = Stream::new(600, Mix::Decidable);
+    stream.open(&stack.world).await;
+    let mut ledger = Ledger::open("disk of the embedded queue full", &stack).await;
+    let mut edge = stack.limited(small_files(), &["serve", "edge", "--listen", "127.0.0.1:0"]);
+    let address = edge.says("the edge is listening").await["address"].as_str().unwrap().to_owned();
+    let events: Vec<Value> =
+        stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
+    let refused = ledger.post(&address, &events).await;
+    assert!(!refused.is_empty() && refused.len() < events.len(), "{} refused", refused.len());
+    make_room(&edge);
+    let refused = ledger.post(&address, &refused).await;
+    assert!(refused.is_empty(), "there is room again: {}", edge.stderr());
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+
+    let mut worker = stack.limited(small_files(), &["serve", "worker"]);
+    worker.says("no messages can be taken; trying again").await;
+    make_room(&worker);
+    stack.until_idle().await;
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    stack.drain().await;
+    ledger.close(&stack).await;
+}

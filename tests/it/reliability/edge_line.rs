@@ -1,0 +1,109 @@
+//! The line between the edge and its broker is harmed while it is posted to: whatever it answered
+//! with success comes, and has one effect.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::proxy::{ACK, Harm, Mode, PUBLISH, Proxy, When};
+use crate::support::{
+    Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, eventually, is_full,
+};
+
+/// What is sent is on its way, or the broker has it and its confirm is, or anything else.
+const POINTS: [(&str, When); 4] = [
+    ("before a confirm arrives", When::Answers(ACK)),
+    ("while connecting", When::Bytes(700)),
+    ("after 3000 bytes", When::Bytes(3_000)),
+    ("after 9000 bytes", When::Bytes(9_000)),
+];
+
+async fn harmed(what: &str, when: When, harm: Harm) {
+    let (stack, stream, mut ledger, proxy) = scene(&format!("{what}, edge: {harm:?}")).await;
+    proxy.plan(when, harm);
+    let (mut edge, base) = stack.edge("edge").await;
+    post(&mut ledger, &base, &stream).await;
+    proxy.until_harmed().await;
+    proxy.set(Mode::Pass);
+    end(stack, ledger, &mut edge, &base).await;
+}
+
+async fn scene(what: &str) -> (Stack, Stream, Ledger, Proxy) {
+    let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
+    let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
+    stack.set("edge.allow_unsigned", "true");
+    stack.set("edge.request_timeout", "4s");
+    stack.set("queue.url", &format!("{}/%2f?heartbeat=2", proxy.url(&amqp_url()).trim_end_matches('/')));
+    stack.set("queue.confirm_timeout", "2s");
+    stack.set("queue.connect_timeout", "3s");
+    let stream = Stream::new(if is_full() { 200 } else { 60 }, Mix::Decidable);
+    stream.open(&stack.world).await;
+    let ledger = Ledger::open(what, &stack).await;
+    (stack, stream, ledger, proxy)
+}
+
+/// What the broker does not confirm goes into the spool: nothing is refused.
+async fn post(ledger: &mut Ledger, base: &str, stream: &Stream) {
+    // What carries nothing to act on is not queued.
+    let events: Vec<Value> =
+        stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
+    let refused = ledger.post(base.trim_start_matches("http://"), &events).await;
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+async fn end(mut stack: Stack, ledger: Ledger, edge: &mut Process, base: &str) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    eventually("the spool is empty", Duration::from_secs(60), async || {
+        let ready = client.get(format!("{base}/health/ready")).send().await.unwrap();
+        (ready.json::<Value>().await.unwrap()["status"] == "ready").then_some(())
+    })
+    .await;
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    stack.set("queue.url", &amqp_url());
+    stack.drain().await;
+    ledger.close(&stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_edges_line_breaks_at_any_point() {
+    for (point, when) in POINTS {
+        for harm in [Harm::Reset, Harm::SlowClose, Harm::Cut, Harm::Stall] {
+            // By default the first point only, in two ways.
+            if is_full() || (point == POINTS[0].0 && [Harm::Reset, Harm::Stall].contains(&harm)) {
+                harmed(point, when, harm).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edges_line_that_is_late_is_only_that() {
+    let (stack, stream, mut ledger, proxy) = scene("20 ms late, edge").await;
+    proxy.set(Mode::Latency(Duration::from_millis(20)));
+    let (mut edge, base) = stack.edge("edge").await;
+    edge.says("connected to the broker").await;
+    post(&mut ledger, &base, &stream).await;
+    assert!(!edge.stderr().contains("goes into the spool"), "{}", edge.stderr());
+    end(stack, ledger, &mut edge, &base).await;
+}
+
+/// The line breaks when the first of what is forwarded is sent: nothing has left the spool.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_in_the_spool_leaves_it_with_its_confirm() {
+    let harms = [Harm::Reset, Harm::SlowClose, Harm::Cut, Harm::Stall];
+    for harm in if is_full() { &harms[..] } else { &harms[..1] } {
+        let what = format!("while the spool is forwarded, edge: {harm:?}");
+        let (stack, stream, mut ledger, proxy) = scene(&what).await;
+        proxy.set(Mode::Refuse);
+        let (mut edge, base) = stack.edge("edge").await;
+        post(&mut ledger, &base, &stream).await;
+        proxy.plan(When::Sends(PUBLISH), *harm);
+        proxy.set(Mode::Pass);
+        proxy.until_harmed().await;
+        if *harm == Harm::Stall {
+            edge.says("the queue does not confirm; trying again").await;
+            proxy.set(Mode::Pass);
+        }
+        end(stack, ledger, &mut edge, &base).await;
+    }
+}

@@ -1,0 +1,71 @@
+//! A database server of the test's own, whichever it is, and an installation on it.
+
+use super::mariadb::MariaDb;
+use super::postgres::Postgres;
+use super::{Backend, GatewayShape, Stack, TestDatabase, World, amqp_url};
+
+/// A private server. Dropped, it is killed and its data removed.
+pub(crate) enum Server {
+    MariaDb(MariaDb),
+    Postgres(Postgres),
+}
+
+impl Server {
+    /// The engines that have servers.
+    pub(crate) const BACKENDS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
+
+    /// A running server that takes so many connections. `None` where it is not installed: the
+    /// caller has nothing to test then.
+    pub(crate) async fn start(backend: Backend, connections: u32) -> Option<Self> {
+        match backend {
+            Backend::MariaDb => {
+                let options = vec![format!("--max-connections={connections}")];
+                MariaDb::start_with(options).await.map(Self::MariaDb)
+            }
+            _ => {
+                let options = vec![format!("max_connections={connections}")];
+                Postgres::start_with(options).await.map(Self::Postgres)
+            }
+        }
+    }
+
+    /// A migrated gateway on it.
+    pub(crate) async fn gateway(&self) -> TestDatabase {
+        let (url, backend) = match self {
+            Self::MariaDb(server) => (server.url(), Backend::MariaDb),
+            Self::Postgres(server) => (server.url(), Backend::Postgres),
+        };
+        TestDatabase::migrated_on(url, backend, GatewayShape::Living).await
+    }
+
+    /// An installation on it, with little patience.
+    pub(crate) async fn stack(&self) -> Stack {
+        let mut stack = Stack::on(World::of(self.gateway().await, &[]).await, Some(amqp_url())).await;
+        stack.set("database.acquire_timeout", "1s");
+        stack
+    }
+
+    /// Starts it again, with the data that it had, and waits until it takes connections.
+    pub(crate) async fn run(&mut self) {
+        match self {
+            Self::MariaDb(server) => server.run().await,
+            Self::Postgres(server) => server.run().await,
+        }
+    }
+
+    /// Stops it in order.
+    pub(crate) async fn stop(&mut self) {
+        match self {
+            Self::MariaDb(server) => server.stop().await,
+            Self::Postgres(server) => server.stop().await,
+        }
+    }
+
+    /// Kills it, as a power failure would.
+    pub(crate) async fn kill(&mut self) {
+        match self {
+            Self::MariaDb(server) => server.kill().await,
+            Self::Postgres(server) => server.kill().await,
+        }
+    }
+}
