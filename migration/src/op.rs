@@ -71,8 +71,9 @@ impl Probe {
         self.ask(table, "statistics", &format!(" AND index_name = '{index}'"))
     }
 
+    /// A key of this name. (MariaDB shows `table_constraints` to nobody whose rights are on single tables.)
     pub(crate) fn constraint(self, table: &str, name: &str) -> Option<String> {
-        self.ask(table, "table_constraints", &format!(" AND constraint_name = '{name}'"))
+        self.ask(table, "key_column_usage", &format!(" AND constraint_name = '{name}'"))
     }
 
     pub(crate) fn no_constraint(self, table: &str, name: &str) -> Option<String> {

@@ -12,6 +12,7 @@ mod adopting;
 mod adopting_interrupted;
 mod adopting_raced;
 mod adopting_refused;
+mod adopting_rights;
 mod command_line;
 mod configuration;
 mod database;

@@ -18,7 +18,7 @@ use crate::support::{
 
 const SERVERS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
 
-const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
+pub(crate) const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
 
 /// A gateway whose tables belong to somebody of its own, in a database where nobody has a right
 /// that was not granted.
@@ -49,12 +49,12 @@ fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
     serde_json::from_value(statements).unwrap()
 }
 
-async fn grant(test: &TestDatabase, user: &User, role: &str) {
+pub(crate) async fn grant(test: &TestDatabase, user: &User, role: &str) {
     test.run(&printed(test, user, role)).await;
 }
 
 /// The program as this user; gives its exit code and what it wrote.
-fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Option<i32>, String) {
     let output = command(arguments).env("HOSTMATCH_DATABASE__URL", user.url(test)).output().unwrap();
     (output.status.code(), format!("{}{}", stdout(&output), stderr(&output)))
 }
