@@ -78,9 +78,8 @@ impl Probe {
         self.ask(table, "statistics", &format!(" AND index_name = '{index}'"))
     }
 
-    /// A foreign key.
+    /// A key of this name. (MariaDB shows `table_constraints` to nobody whose rights are on single tables.)
     pub(crate) fn constraint(self, table: &str, name: &str) -> Option<String> {
-        // MariaDB shows table_constraints to nobody whose rights are on single tables.
         self.ask(table, "key_column_usage", &format!(" AND constraint_name = '{name}'"))
     }
 

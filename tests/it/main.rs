@@ -13,6 +13,7 @@ mod adopting_given_back;
 mod adopting_interrupted;
 mod adopting_raced;
 mod adopting_refused;
+mod adopting_rights;
 mod broken_builds;
 mod command_line;
 mod configuration;

@@ -18,7 +18,7 @@ use crate::support::{
 
 pub(crate) const SERVERS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
 
-const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
+pub(crate) const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
 
 /// A gateway whose tables belong to somebody of its own, in a database where nobody has a right
 /// that was not granted.
