@@ -8,7 +8,7 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
-use super::statement::{ROWS, any_host, now, padded};
+use super::statement::{any_host, now, padded, pieces};
 use super::{DbId, GatewaySchema, StoreError, bind_staff, null_staff, rows};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{
@@ -29,17 +29,17 @@ pub async fn commit(
     changes: &ChangeSet,
 ) -> Result<(), StoreError> {
     let made = mappings(tx, schema, &changes.mappings).await?;
-    for rows in changes.assignments.chunks(ROWS) {
+    for rows in pieces(&changes.assignments) {
         tx.execute(&assignments(schema, rows, &made)?).await?;
     }
-    for rows in changes.inbox.chunks(ROWS) {
+    for rows in pieces(&changes.inbox) {
         tx.execute(&inbox(rows)?).await?;
     }
-    for rows in changes.events.chunks(ROWS) {
+    for rows in pieces(&changes.events) {
         tx.execute(&events(rows)).await?;
     }
     // Last: the staff that they refer to, and whatever the gateway's triggers write, is locked by this.
-    for writes in changes.appointments.chunks(ROWS) {
+    for writes in pieces(&changes.appointments) {
         tx.execute(&appointments(schema, writes)?).await?;
     }
     Ok(())
@@ -70,14 +70,18 @@ async fn mappings(
             MappingChange::Insert { .. } => {}
         }
     }
-    insert_mappings(tx, schema, changes).await?;
+    let inserts: Vec<&MappingChange> =
+        changes.iter().filter(|change| matches!(change, MappingChange::Insert { .. })).collect();
+    for inserts in pieces(&inserts) {
+        insert_mappings(tx, schema, inserts).await?;
+    }
     let keys: BTreeSet<HostKey> = changes
         .iter()
         .filter_map(|change| if let MappingChange::Insert { key, .. } = change { Some(*key) } else { None })
         .collect();
     let made = made(tx, &keys).await?;
     let audits: Vec<&Audit> = changes.iter().map(MappingChange::audit).collect();
-    for audits in audits.chunks(ROWS) {
+    for audits in pieces(&audits) {
         insert_audits(tx, schema, audits, &made).await?;
     }
     Ok(made)
@@ -93,7 +97,7 @@ fn mapping<const N: usize>(row: i64, values: [(&'static str, Value); N]) -> Upda
 async fn insert_mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    changes: &[MappingChange],
+    changes: &[&MappingChange],
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
     insert.into_table("calcom_host_mappings").columns([
@@ -114,12 +118,10 @@ async fn insert_mappings(
     ]);
     // Two workers that met the same new host leave one mapping: the database's constraints decide.
     insert.on_conflict(OnConflict::new().do_nothing_on(["id"]).to_owned());
-    let mut any = false;
     for change in changes {
         let MappingChange::Insert { key, staff, host, source, confidence, metadata, .. } = change else {
             continue;
         };
-        any = true;
         insert.values_panic([
             key.0.0.into(),
             bind_staff(staff, schema.staff_key)?.into(),
@@ -137,9 +139,7 @@ async fn insert_mappings(
             now(),
         ]);
     }
-    if any {
-        tx.execute(&insert).await?;
-    }
+    tx.execute(&insert).await?;
     Ok(())
 }
 
