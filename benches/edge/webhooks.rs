@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -29,7 +29,7 @@ impl Webhook {
     pub(crate) fn nth(n: usize) -> Result<Self> {
         let event = Booking::nth(n as u64).event();
         let mut payload = event["calcom_booking"].clone();
-        payload["organizer"] = payload["hosts"][0].take();
+        payload["organizer"] = payload["hosts"].get_mut(0).map(Value::take).into();
         let body = json!({ "triggerEvent": "BOOKING_CREATED", "createdAt": event["occurred_at"], "payload": payload });
         let body = body.to_string().into_bytes();
         let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
