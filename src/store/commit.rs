@@ -9,7 +9,7 @@ use sea_orm::sea_query::{
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 use super::mappings::{Made, made};
-use super::statement::{ROWS, padded};
+use super::statement::{padded, pieces};
 use super::{GatewaySchema, StoreError, bind_staff, null_staff, rows};
 use crate::event::StaffId;
 use crate::matching::{
@@ -30,17 +30,17 @@ pub async fn commit(
     changes: &ChangeSet,
 ) -> Result<(), StoreError> {
     let made = mappings(tx, schema, &changes.mappings).await?;
-    for rows in changes.assignments.chunks(ROWS) {
+    for rows in pieces(&changes.assignments) {
         tx.execute(&assignments(schema, rows, &made)?).await?;
     }
-    for rows in changes.inbox.chunks(ROWS) {
+    for rows in pieces(&changes.inbox) {
         tx.execute(&inbox(rows)?).await?;
     }
-    for rows in changes.events.chunks(ROWS) {
+    for rows in pieces(&changes.events) {
         tx.execute(&events(rows)).await?;
     }
     // Last: the staff that they refer to, and whatever the gateway's triggers write, is locked by this.
-    for writes in changes.appointments.chunks(ROWS) {
+    for writes in pieces(&changes.appointments) {
         tx.execute(&appointments(schema, writes)?).await?;
     }
     Ok(())
@@ -71,7 +71,11 @@ async fn mappings(
             MappingChange::Insert { .. } => {}
         }
     }
-    insert_mappings(tx, schema, changes).await?;
+    let inserts: Vec<&MappingChange> =
+        changes.iter().filter(|change| matches!(change, MappingChange::Insert { .. })).collect();
+    for inserts in pieces(&inserts) {
+        insert_mappings(tx, schema, inserts).await?;
+    }
     let made = made(tx, schema, changes).await?;
     // What somebody else made in the meantime is theirs to tell, and to keep.
     let is_real = |change: &&MappingChange| match change {
@@ -79,7 +83,7 @@ async fn mappings(
         MappingChange::Supersede { .. } | MappingChange::Reactivate { .. } => true,
     };
     let audits: Vec<&Audit> = changes.iter().filter(is_real).map(MappingChange::audit).collect();
-    for audits in audits.chunks(ROWS) {
+    for audits in pieces(&audits) {
         insert_audits(tx, schema, audits, &made).await?;
     }
     Ok(made)
@@ -100,7 +104,7 @@ fn mapping<const N: usize>(
 async fn insert_mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    changes: &[MappingChange],
+    changes: &[&MappingChange],
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
     insert.into_table("calcom_host_mappings").columns([
@@ -122,12 +126,10 @@ async fn insert_mappings(
     // Two workers that met the same new host leave one mapping: the database's constraints decide.
     insert.on_conflict(OnConflict::new().do_nothing_on(["id"]).to_owned());
     let clocks = &schema.mapping_clocks;
-    let mut any = false;
     for change in changes {
         let MappingChange::Insert { key, staff, host, source, confidence, metadata, .. } = change else {
             continue;
         };
-        any = true;
         insert.values_panic([
             key.0.0.into(),
             bind_staff(staff, schema.staff_key)?.into(),
@@ -145,9 +147,7 @@ async fn insert_mappings(
             Expr::cust(clocks.updated_at.clone()),
         ]);
     }
-    if any {
-        tx.execute(&insert).await?;
-    }
+    tx.execute(&insert).await?;
     Ok(())
 }
 

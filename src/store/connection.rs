@@ -24,6 +24,9 @@ use crate::config::DatabaseConfig;
 /// How long closing may take. What is not finished by then, the server rolls back.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
+/// Prepared statements that a connection keeps: more than there are texts of ours.
+const STATEMENTS: usize = 256;
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
@@ -202,7 +205,10 @@ async fn mysql(
     purpose: Purpose,
 ) -> Result<DatabaseConnection, StoreError> {
     let url = url.strip_prefix("mariadb").map_or_else(|| url.to_owned(), |rest| format!("mysql{rest}"));
-    let options = MySqlConnectOptions::from_str(&url).map_err(|e| bad_url(&e))?.disable_statement_logging();
+    let options = MySqlConnectOptions::from_str(&url)
+        .map_err(|e| bad_url(&e))?
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
     if options.get_socket().is_none() {
         probe(options.get_host(), options.get_port(), config.acquire_timeout).await?;
     }
@@ -262,6 +268,7 @@ async fn postgres(
     let options = PgConnectOptions::from_str(url)
         .map_err(|e| bad_url(&e))?
         .application_name("hostmatch")
+        .statement_cache_capacity(STATEMENTS)
         .options([
             ("TimeZone", "UTC".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),

@@ -15,7 +15,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, TableRe
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
 use super::find::{Found, Lookup};
-use super::statement::{ROWS, any_host, give_way, lock_free_ones, padded};
+use super::statement::{any_host, give_way, lock_free_ones, padded, pieces};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, StaffId};
 use crate::matching::{Appointment, Directory, HostKey, Loaded, Resolution, Resolver, Target};
@@ -265,7 +265,7 @@ async fn lock_hosts(
         return Ok(()); // One transaction writes at a time.
     }
     let keys: Vec<&HostKey> = keys.iter().collect();
-    for keys in keys.chunks(ROWS) {
+    for keys in pieces(&keys) {
         let mut insert = Query::insert();
         insert.into_table("host_locks").columns(["company_id", "host_id"]);
         for (company, host) in keys {

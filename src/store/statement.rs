@@ -6,11 +6,22 @@ use sea_orm::{ConnectionTrait, DbBackend};
 use super::StoreError;
 use crate::matching::HostKey;
 
-/// Rows in one INSERT or UPDATE: far below every engine's limit of bound values.
-pub(super) const ROWS: usize = 250;
+/// Rows in one INSERT or UPDATE, at most: far below every engine's limit of bound values.
+const ROWS: usize = 256;
 
-/// The values of an `IN (…)`, the last one repeated up to a power of two: a handful of statement
-/// texts instead of one for each length, so that prepared statements are found again.
+/// The rows of one INSERT or UPDATE each, in their order: always a power of two. So there is a handful
+/// of statement texts instead of one for each number of rows, and prepared statements are found
+/// again: preparing one is more work for the server than carrying it out.
+pub(super) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let power = rows.len().min(ROWS).checked_ilog2()?;
+        let (piece, rest) = rows.split_at(1 << power);
+        rows = rest;
+        Some(piece)
+    })
+}
+
+/// The values of an `IN (…)`, the last one repeated up to a power of two: for the same reason.
 pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut values: Vec<T> = values.into_iter().collect();
     if let Some(last) = values.last().cloned() {
@@ -22,7 +33,7 @@ pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
 /// Rows of one of these hosts, by the columns `company_id` and `host`.
 pub(super) fn any_host(host: &'static str, keys: impl IntoIterator<Item = HostKey>) -> Cond {
     // Not a tuple IN: SQLite has none, and MySQL's optimizer likes this as well.
-    keys.into_iter().fold(Cond::any(), |any, (company, id)| {
+    padded(keys).into_iter().fold(Cond::any(), |any, (company, id)| {
         any.add(Expr::col("company_id").eq(company.0).and(Expr::col(host).eq(id.0)))
     })
 }
@@ -56,4 +67,21 @@ pub(super) async fn give_way(tx: &impl ConnectionTrait, backend: DbBackend) -> R
     };
     tx.execute_unprepared(sql).await?;
     Ok(())
+}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::pieces;
+
+    #[test]
+    fn a_handful_of_texts_is_enough_for_any_number_of_rows_and_no_row_is_left_out() {
+        let mut sizes = BTreeSet::new();
+        for count in 0..1_000_u32 {
+            let rows: Vec<u32> = (0..count).collect();
+            sizes.extend(pieces(&rows).map(<[u32]>::len));
+            assert_eq!(pieces(&rows).flatten().copied().collect::<Vec<_>>(), rows);
+        }
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+    }
 }

@@ -21,7 +21,11 @@ impl TryGetable for DbId {
         match i64::try_get_by(row, index) {
             Ok(id) => Ok(Self(id)),
             Err(TryGetError::Null(column)) => Err(TryGetError::Null(column)),
-            Err(first) => narrow(row, index).or_else(|| unsigned(row, index)).ok_or(first).map(Self),
+            Err(first) => {
+                // Only what can be: each attempt that fails makes an error's text.
+                let other = if row.try_as_mysql_row().is_some() { unsigned } else { narrow };
+                other(row, index).ok_or(first).map(Self)
+            }
         }
     }
 }

@@ -1,0 +1,86 @@
+//! What a drain took: time, CPU seconds by process, memory.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::salon::Engine;
+use crate::usage::{cpu_seconds, listening_on};
+use crate::{broker, port};
+
+/// CPU seconds so far.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Cpu {
+    pub(crate) broker: f64,
+    pub(crate) database: f64,
+    pub(crate) worker: f64,
+}
+
+/// The processes that are watched. Whose cannot be seen counts nothing.
+pub(crate) struct Watched {
+    broker: Option<u32>,
+    database: Option<u32>,
+}
+
+impl Watched {
+    /// The broker's, and the database server's.
+    pub(crate) fn of(engine: Engine) -> Self {
+        Self { broker: port(&broker::url()).and_then(listening_on), database: engine.process() }
+    }
+
+    /// What they have used so far, and these workers.
+    pub(crate) fn cpu(&self, workers: &[u32]) -> Cpu {
+        Cpu {
+            broker: self.broker.map_or(0.0, cpu_seconds),
+            database: self.database.map_or(0.0, cpu_seconds),
+            worker: workers.iter().copied().map(cpu_seconds).sum(),
+        }
+    }
+}
+
+/// What was measured of one drain.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Costs {
+    pub(crate) events: u64,
+    pub(crate) seconds: f64,
+    pub(crate) per_second: f64,
+    /// CPU seconds per 1,000 events.
+    pub(crate) cpu_per_1000: Cpu,
+    /// Of the largest worker; none for a floor, which runs in the benchmark itself.
+    pub(crate) peak_memory: Option<u64>,
+}
+
+impl Costs {
+    /// From what was used before and after.
+    pub(crate) fn of(events: u64, took: Duration, before: Cpu, after: Cpu, peak_memory: Option<u64>) -> Self {
+        let (seconds, thousands) = (took.as_secs_f64(), events as f64 / 1000.0);
+        let each = |before: f64, after: f64| (after - before) / thousands;
+        Self {
+            events,
+            seconds,
+            per_second: events as f64 / seconds,
+            cpu_per_1000: Cpu {
+                broker: each(before.broker, after.broker),
+                database: each(before.database, after.database),
+                worker: each(before.worker, after.worker),
+            },
+            peak_memory,
+        }
+    }
+}
+
+/// Runs `work` in this process and measures it.
+///
+/// # Errors
+/// Those of `work`.
+pub(crate) async fn measured(
+    events: u64,
+    watched: &Watched,
+    work: impl Future<Output = crate::Result<()>>,
+) -> crate::Result<Costs> {
+    let own = [std::process::id()];
+    let (before, began) = (watched.cpu(&own), Instant::now());
+    work.await?;
+    let took = began.elapsed();
+    Ok(Costs::of(events, took, before, watched.cpu(&own), None))
+}

@@ -1,0 +1,198 @@
+//! What is measured, one after the other, each on a queue and in a database of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::Result;
+use crate::broker::Broker;
+use crate::costs::{Costs, Watched, measured};
+use crate::filling;
+use crate::floor::{self, Floor, Pace};
+use crate::quantiles::Quantiles;
+use crate::record;
+use crate::salon::{Engine, Salon};
+use crate::table::{self, Line};
+use crate::workers::{self, Setup};
+
+/// The floors do it as the worker does by default.
+const PACE: Pace = Pace { pipelines: 2, batch: 200, prefetch: 400 };
+
+/// At batch size 1, this part of the events.
+const SLOWER: u64 = 6;
+
+const STEADY_PER_SECOND: u32 = 200;
+const STEADY_SECONDS: u64 = 10;
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) engine: &'static str,
+    pub(crate) what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) costs: Option<Costs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) publish_to_commit: Option<Quantiles>,
+}
+
+/// All measurements of a run.
+pub(crate) struct Course {
+    events: u64,
+    times: usize,
+    directory: TempDir,
+    figures: Vec<Figure>,
+}
+
+impl Course {
+    /// With so many events in each, done so many times.
+    ///
+    /// # Errors
+    /// When no directory can be made.
+    pub(crate) fn new(events: u64, times: usize) -> Result<Self> {
+        table::begin(events)?;
+        Ok(Self { events, times: times.max(1), directory: tempfile::tempdir()?, figures: Vec::new() })
+    }
+
+    /// The floors.
+    ///
+    /// # Errors
+    /// When something cannot be measured.
+    pub(crate) async fn floors(&mut self, engine: Engine) -> Result<()> {
+        for (floor, what) in [
+            (Floor::Consume, "floor a: consume and acknowledge"),
+            (Floor::Update, "floor b: parse and one UPDATE"),
+            (Floor::Rows, "floor c: the worker's rows"),
+        ] {
+            let costs = self.median(engine, self.events, async |broker, salon, events, watched| {
+                let work = floor::drain(floor, broker, salon.clone(), events, PACE);
+                let costs = measured(events, watched, work).await?;
+                if floor != Floor::Consume {
+                    salon.check_appointments(events).await?;
+                }
+                if floor == Floor::Rows {
+                    salon.check_rows(events, floor::readable(events)).await?;
+                }
+                Ok(costs)
+            });
+            let costs = costs.await?;
+            self.note(engine, what.to_owned(), costs)?;
+        }
+        Ok(())
+    }
+
+    /// The worker as it comes.
+    ///
+    /// # Errors
+    /// When something cannot be measured.
+    pub(crate) async fn worker(&mut self, engine: Engine) -> Result<()> {
+        self.with(engine, "worker", self.events, Setup::default()).await
+    }
+
+    /// The worker with one event in each transaction.
+    ///
+    /// # Errors
+    /// When something cannot be measured.
+    pub(crate) async fn one_by_one(&mut self, engine: Engine) -> Result<()> {
+        let setup = Setup { batch: Some(1), ..Setup::default() };
+        self.with(engine, "worker, batch size 1", self.events / SLOWER, setup).await
+    }
+
+    /// The worker in other sizes: of batches, pipelines, processes and queues.
+    ///
+    /// # Errors
+    /// When something cannot be measured.
+    pub(crate) async fn sizes(&mut self, engine: Engine) -> Result<()> {
+        let usual = Setup::default();
+        for batch in [10, 50, 200, 1000] {
+            let setup = Setup { batch: Some(batch), ..usual };
+            self.with(engine, &format!("worker, batch size {batch}"), self.events, setup).await?;
+        }
+        for pipelines in [1, 2, 4] {
+            let setup = Setup { pipelines: Some(pipelines), ..usual };
+            self.with(engine, &format!("worker, pipelines {pipelines}"), self.events, setup).await?;
+        }
+        self.with(engine, "2 workers", self.events, Setup { processes: 2, ..usual }).await?;
+        for events in [10_000, 1_000_000] {
+            self.with(engine, &format!("worker, {events} waiting"), events, usual).await?;
+        }
+        Ok(())
+    }
+
+    /// How long an event takes when the worker is not busy.
+    ///
+    /// # Errors
+    /// When something cannot be measured.
+    pub(crate) async fn steady(&mut self, engine: Engine) -> Result<()> {
+        let events = u64::from(STEADY_PER_SECOND) * STEADY_SECONDS;
+        let (broker, salon) =
+            (Broker::open().await?, Salon::open(engine, self.directory.path(), events).await?);
+        let took = workers::pace(&broker, &salon, STEADY_PER_SECOND, self.directory.path()).await;
+        broker.remove().await?;
+        salon.remove().await?;
+        let figure = Figure {
+            engine: engine.name(),
+            what: format!("worker, {STEADY_PER_SECOND} events/s"),
+            costs: None,
+            publish_to_commit: Some(took?),
+        };
+        self.show(figure)
+    }
+
+    async fn with(&mut self, engine: Engine, what: &str, events: u64, setup: Setup) -> Result<()> {
+        let directory = self.directory.path().to_owned();
+        let costs = self.median(engine, events, async |broker, salon, events, watched| {
+            workers::drain(&setup, broker, salon, events, watched, &directory).await
+        });
+        let costs = costs.await?;
+        self.note(engine, what.to_owned(), costs)
+    }
+
+    /// Fills a queue and a database, does `work` on them, and removes them; as often as is wanted.
+    async fn median(
+        &self,
+        engine: Engine,
+        events: u64,
+        work: impl AsyncFn(&Broker, &Arc<Salon>, u64, &Watched) -> Result<Costs>,
+    ) -> Result<Costs> {
+        let watched = Watched::of(engine);
+        let mut all = Vec::new();
+        for _ in 0..self.times {
+            let broker = Broker::open().await?;
+            let salon = Arc::new(Salon::open(engine, self.directory.path(), events).await?);
+            filling::publish(&broker, 0..events).await?;
+            let costs = work(&broker, &salon, events, &watched).await;
+            broker.remove().await?;
+            Arc::into_inner(salon).ok_or("the database is still in use")?.remove().await?;
+            all.push(costs?);
+        }
+        all.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
+        let middle = all.len() / 2;
+        Ok(all.swap_remove(middle))
+    }
+
+    fn note(&mut self, engine: Engine, what: String, costs: Costs) -> Result<()> {
+        self.show(Figure { engine: engine.name(), what, costs: Some(costs), publish_to_commit: None })
+    }
+
+    fn show(&mut self, figure: Figure) -> Result<()> {
+        let floor = |letter: &str| {
+            let prefix = format!("floor {letter}");
+            let floor =
+                self.figures.iter().find(|one| one.engine == figure.engine && one.what.starts_with(&prefix));
+            floor.and_then(|one| one.costs.as_ref()).map(|costs| costs.per_second)
+        };
+        table::line(&Line { figure: &figure, floors: ["a", "b", "c"].map(floor) })?;
+        self.figures.push(figure);
+        Ok(())
+    }
+
+    /// Writes all figures.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn end(self, path: Option<PathBuf>) -> Result<()> {
+        record::write(path, "drain", &self.figures)
+    }
+}

@@ -1,0 +1,178 @@
+//! What no worker can be faster than: the same messages, taken and acknowledged the same way, with
+//! little or nothing done, and without any of the worker's guarantees.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::Result;
+use crate::bookings::{Booking, Kind};
+use crate::broker::Broker;
+use crate::rows::{self, Decision};
+use crate::salon::Salon;
+
+/// How much a floor does with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// (a) Nothing.
+    Consume,
+    /// (b) Parses, looks up in memory, and writes one UPDATE of appointments.
+    Update,
+    /// (c) The same, and the rows that the worker writes.
+    Rows,
+}
+
+/// As the worker does it by default.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) pipelines: usize,
+    pub(crate) batch: usize,
+    pub(crate) prefetch: u16,
+}
+
+/// What is known in memory beforehand.
+struct Known {
+    /// Appointment and company by reference.
+    appointments: HashMap<String, (u64, u64)>,
+    /// Member of staff by company and address.
+    staff: HashMap<(u64, String), u64>,
+    /// Hosts that have a mapping.
+    mapped: Mutex<HashSet<u64>>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    event_id: &'a str,
+    calcom_booking: Body<'a>,
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    uid: &'a str,
+    hosts: Vec<Host<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Host<'a> {
+    id: u64,
+    name: &'a str,
+    email: &'a str,
+}
+
+/// Drains so many messages in this way.
+///
+/// # Errors
+/// When broker or database fail.
+pub(crate) async fn drain(
+    floor: Floor,
+    broker: &Broker,
+    salon: Arc<Salon>,
+    events: u64,
+    pace: Pace,
+) -> Result<()> {
+    let left = Arc::new(AtomicU64::new(events));
+    let known = Arc::new(Known::of(salon.appointments));
+    let mut pipelines = tokio::task::JoinSet::new();
+    for number in 0..pace.pipelines {
+        let channel = broker.connection.create_channel().await?;
+        channel.basic_qos(pace.prefetch, BasicQosOptions::default()).await?;
+        let (queue, tag) = (broker.work_queue(), format!("floor-{number}"));
+        let options = BasicConsumeOptions::default();
+        let mut consumer =
+            channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await?;
+        let (left, known, salon) = (left.clone(), known.clone(), salon.clone());
+        pipelines.spawn(async move {
+            while left.load(Ordering::SeqCst) > 0 {
+                let next = tokio::time::timeout(std::time::Duration::from_millis(20), consumer.next()).await;
+                let Ok(next) = next else { continue };
+                let mut batch = vec![next.ok_or("the consumer ended")??];
+                while batch.len() < pace.batch
+                    && let Some(Some(next)) = consumer.next().now_or_never()
+                {
+                    batch.push(next?);
+                }
+                process(floor, &batch, &known, &salon).await?;
+                if let Some(last) = batch.last() {
+                    last.acker.ack(BasicAckOptions { multiple: true }).await?;
+                }
+                left.fetch_sub(batch.len() as u64, Ordering::SeqCst);
+            }
+            channel.close(200, "done".into()).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        });
+    }
+    while let Some(ended) = pipelines.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+async fn process(floor: Floor, batch: &[Delivery], known: &Known, salon: &Salon) -> Result<()> {
+    if floor == Floor::Consume {
+        return Ok(());
+    }
+    let mut decisions: Vec<Decision<'_>> = batch.iter().filter_map(|one| known.decide(&one.data)).collect();
+    if decisions.is_empty() {
+        return Ok(());
+    }
+    if floor == Floor::Update {
+        return rows::update(salon.database.connection(), &decisions).await;
+    }
+    // Held until the end: without any guarantee the first mapping of a host is still only one.
+    let mut mapped = known.mapped.lock().await;
+    for decision in &mut decisions {
+        decision.is_new = decision.staff.is_some() && decision.host.is_some_and(|host| mapped.insert(host.0));
+    }
+    if !decisions.iter().any(|decision| decision.is_new) {
+        drop(mapped);
+    }
+    rows::write(&salon.database, &decisions).await
+}
+
+impl Known {
+    fn of(appointments: u64) -> Self {
+        let all = || (0..appointments).map(Booking::nth);
+        let staff = (1..=crate::bookings::COMPANIES)
+            .flat_map(|company| (1..=crate::bookings::STAFF).map(move |member| (company, member)));
+        Self {
+            appointments: all().map(|one| (one.uid(), (one.appointment, one.company))).collect(),
+            staff: staff
+                .map(|(company, member)| {
+                    let email = crate::bookings::email(company, member);
+                    ((company, email), crate::salon::staff_id(company, member))
+                })
+                .collect(),
+            mapped: Mutex::default(),
+        }
+    }
+
+    fn decide<'a>(&self, body: &'a [u8]) -> Option<Decision<'a>> {
+        let event: Event<'a> = serde_json::from_slice(body).ok()?;
+        let uid = event.calcom_booking.uid;
+        let (appointment, company) = *self.appointments.get(uid)?;
+        let host = event.calcom_booking.hosts.first();
+        let staff = host.and_then(|host| self.staff.get(&(company, host.email.to_owned())).copied());
+        Some(Decision {
+            event: event.event_id,
+            uid,
+            appointment,
+            company,
+            host: host.map(|host| (host.id, host.name, host.email)),
+            staff,
+            is_new: false,
+            body,
+        })
+    }
+}
+
+/// How many of so many events can be read: a floor does nothing with the others.
+pub(crate) fn readable(events: u64) -> u64 {
+    (0..events).filter(|n| Booking::nth(*n).kind != Kind::Malformed).count() as u64
+}

@@ -1,0 +1,113 @@
+//! The whole way, measured against the floor: how fast do real worker processes drain a real
+//! RabbitMQ queue into a real database, and how fast could anybody?
+//!
+//! `cargo bench --bench drain` is the short form. docs/performance.md says what the figures mean.
+
+#[path = "../measure/bookings.rs"]
+mod bookings;
+#[path = "../measure/broker.rs"]
+mod broker;
+#[path = "../measure/program.rs"]
+mod program;
+#[path = "../measure/quantiles.rs"]
+mod quantiles;
+#[path = "../measure/record.rs"]
+mod record;
+mod salon;
+mod usage;
+mod filling;
+mod costs;
+mod rows;
+mod floor;
+mod workers;
+mod course;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use course::Course;
+use salon::Engine;
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures how fast worker processes drain a queue, against floors of the same run.
+#[derive(Clone, Debug, Parser)]
+struct Options {
+    /// Events of each drain (at batch size 1 a sixth of that).
+    #[arg(long)]
+    events: Option<u64>,
+    /// Only these databases.
+    #[arg(long, value_enum)]
+    engine: Vec<Engine>,
+    /// 100,000 events; on MariaDB also other batch sizes, pipelines, processes, and up to a million.
+    #[arg(long)]
+    full: bool,
+    /// Each measurement so many times; the median counts.
+    #[arg(long, default_value_t = 3)]
+    times: usize,
+    /// Only these parts.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// Where the figures are written.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A part of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What nobody is faster than.
+    Floors,
+    /// The worker as it comes.
+    Worker,
+    /// … with one event in each transaction.
+    OneByOne,
+    /// How long an event takes at a steady pace.
+    Steady,
+    /// Other sizes of batches, pipelines, processes and queues.
+    Sizes,
+}
+
+impl Options {
+    fn wants(&self, part: Part, engine: Engine) -> bool {
+        let usual = part != Part::Sizes || (self.full && engine == Engine::Mariadb);
+        if self.only.is_empty() { usual } else { self.only.contains(&part) }
+    }
+}
+
+/// The port that an address names.
+pub(crate) fn port(url: &str) -> Option<u16> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    let engines = match options.engine.as_slice() {
+        [] => vec![Engine::Mariadb, Engine::Postgres, Engine::Sqlite],
+        some => some.to_vec(),
+    };
+    let events = options.events.unwrap_or(if options.full { 100_000 } else { 20_000 });
+    let mut course = Course::new(events, options.times)?;
+    for engine in engines {
+        for part in [Part::Floors, Part::Worker, Part::OneByOne, Part::Steady, Part::Sizes] {
+            if !options.wants(part, engine) {
+                continue;
+            }
+            match part {
+                Part::Floors => course.floors(engine).await?,
+                Part::Worker => course.worker(engine).await?,
+                Part::OneByOne => course.one_by_one(engine).await?,
+                Part::Steady => course.steady(engine).await?,
+                Part::Sizes => course.sizes(engine).await?,
+            }
+        }
+    }
+    course.end(options.json)
+}

@@ -1,0 +1,169 @@
+//! The real program at work: worker processes on a full queue, and at a steady pace.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait as _, Statement};
+use tokio::time::{sleep, sleep_until};
+
+use crate::Result;
+use crate::bookings::{Booking, Kind};
+use crate::broker::Broker;
+use crate::costs::{Costs, Watched};
+use crate::filling;
+use crate::program::{Program, peak_memory};
+use crate::quantiles::Quantiles;
+use crate::salon::Salon;
+
+const PATIENCE: Duration = Duration::from_secs(900);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How the program is set up; what is not said is as it comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) processes: usize,
+    pub(crate) batch: Option<u64>,
+    pub(crate) pipelines: Option<u64>,
+}
+
+impl Setup {
+    fn settings(&self, broker: &Broker, salon: &Salon) -> Vec<(&'static str, String)> {
+        let mut settings = broker.settings();
+        settings.push(("database.url", salon.url.clone()));
+        settings.push(("log.format", "json".to_owned()));
+        settings.extend(self.pipelines.map(|pipelines| ("worker.pipelines", pipelines.to_string())));
+        if let Some(batch) = self.batch {
+            settings.push(("worker.batch_size", batch.to_string()));
+            settings.push(("queue.prefetch", (2 * batch).max(400).to_string()));
+        }
+        settings
+    }
+
+    fn start(&self, broker: &Broker, salon: &Salon, directory: &Path) -> Result<Vec<Program>> {
+        let settings = self.settings(broker, salon);
+        let start = |n| Program::start(directory, &format!("worker-{n}"), &["serve", "worker"], &settings);
+        (0..self.processes.max(1)).map(start).collect()
+    }
+}
+
+/// Lets workers drain the first `events` events, which wait in the queue. From the moment when the
+/// first of them is there until the last outcome is committed.
+///
+/// # Errors
+/// When a worker fails, or its rows are not what they must be.
+pub(crate) async fn drain(
+    setup: &Setup,
+    broker: &Broker,
+    salon: &Salon,
+    events: u64,
+    watched: &Watched,
+    directory: &Path,
+) -> Result<Costs> {
+    let mut workers = setup.start(broker, salon, directory)?;
+    let until = Instant::now() + PATIENCE;
+    while broker.look().await?.1 == 0 {
+        in_time(until, &mut workers)?;
+        sleep(Duration::from_millis(1)).await;
+    }
+    let pids = workers.iter_mut().map(Program::id).collect::<Result<Vec<u32>>>()?;
+    let (before, began) = (watched.cpu(&pids), Instant::now());
+    // Counting rows costs the database something: not before the queue is empty.
+    while broker.look().await?.0 > 0 || salon.decided().await? < events {
+        in_time(until, &mut workers)?;
+        sleep(LOOK_EVERY).await;
+    }
+    let took = began.elapsed();
+    let after = watched.cpu(&pids);
+    let peak = pids.iter().copied().map(peak_memory).max();
+    for worker in workers {
+        worker.stop().await?;
+    }
+    salon.check_appointments(events).await?;
+    salon.check_rows(events, events).await?;
+    Ok(Costs::of(events, took, before, after, peak))
+}
+
+/// Publishes events at a steady pace to a worker, and tells how long each took from being published
+/// until its outcome was committed, as another session sees it.
+///
+/// # Errors
+/// When the worker fails, or its rows are not what they must be.
+pub(crate) async fn pace(
+    broker: &Broker,
+    salon: &Salon,
+    per_second: u32,
+    directory: &Path,
+) -> Result<Quantiles> {
+    let mut workers = Setup::default().start(broker, salon, directory)?;
+    let until = Instant::now() + PATIENCE;
+    while broker.look().await?.1 == 0 {
+        in_time(until, &mut workers)?;
+        sleep(LOOK_EVERY).await;
+    }
+    let (sent, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let publishing = async {
+        let began = tokio::time::Instant::now();
+        for n in 0..salon.appointments {
+            sleep_until(began + Duration::from_secs(n) / per_second).await;
+            let before = Instant::now();
+            filling::publish(broker, n..n + 1).await?;
+            let one = Booking::nth(n);
+            if one.kind != Kind::Malformed {
+                sent.send((one.event_id(), before))?;
+            }
+        }
+        drop(sent);
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    };
+    let watching = async {
+        let (mut open, mut took, mut more) = (BTreeMap::new(), Vec::new(), true);
+        while more || !open.is_empty() {
+            in_time(until, &mut workers)?;
+            loop {
+                match received.try_recv() {
+                    Ok((id, at)) => _ = open.insert(id, at),
+                    Err(error) => {
+                        more = error == tokio::sync::mpsc::error::TryRecvError::Empty;
+                        break;
+                    }
+                }
+            }
+            for id in committed(salon, open.keys()).await? {
+                took.extend(open.remove(&id).map(|at: Instant| at.elapsed()));
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(took)
+    };
+    let (published, took): (Result<()>, Result<Vec<Duration>>) = tokio::join!(publishing, watching);
+    published?;
+    for worker in workers {
+        worker.stop().await?;
+    }
+    salon.check_appointments(salon.appointments).await?;
+    Ok(Quantiles::of(took?))
+}
+
+/// Which of these events have an outcome.
+async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<Vec<String>> {
+    let mut query = String::new();
+    for id in ids {
+        write!(query, "{}'{id}'", if query.is_empty() { "" } else { "," })?;
+    }
+    if query.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = format!("SELECT event_id FROM booking_events WHERE event_id IN ({query})");
+    let statement = Statement::from_string(salon.database.backend(), query);
+    let rows = salon.database.connection().query_all_raw(statement).await?;
+    Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?)
+}
+
+fn in_time(until: Instant, workers: &mut [Program]) -> Result<()> {
+    for worker in workers {
+        worker.id()?;
+    }
+    if Instant::now() < until { Ok(()) } else { Err("the workers take too long; see their logs".into()) }
+}

@@ -1,0 +1,70 @@
+//! The program itself as a process of its own: started, stopped, and how much memory it has had.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+use crate::Result;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under measurement. Dropped, it is killed.
+pub(crate) struct Program {
+    child: Child,
+}
+
+impl Program {
+    /// Starts it with these arguments and this configuration. Its log goes to `<name>.log` in
+    /// `directory`, where it runs.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start(
+        directory: &Path,
+        name: &str,
+        arguments: &[&str],
+        settings: &[(&str, String)],
+    ) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hostmatch"));
+        command.args(arguments).current_dir(directory).kill_on_drop(true);
+        for (key, value) in settings {
+            command.env(format!("HOSTMATCH_{}", key.replace('.', "__")), value);
+        }
+        let log = std::fs::File::create(directory.join(format!("{name}.log")))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Ok(Self { child: command.spawn()? })
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(crate) fn id(&mut self) -> Result<u32> {
+        match self.child.try_wait()? {
+            Some(status) => Err(format!("the program ended by itself: {status}").into()),
+            None => self.child.id().ok_or_else(|| "the program has ended".into()),
+        }
+    }
+
+    /// Asks it to stop, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not end, or not well.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.id()?)?), Signal::SIGTERM)?;
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await??;
+        if status.success() { Ok(()) } else { Err(format!("the program ended with {status}").into()) }
+    }
+}
+
+/// The most memory that a process has had so far, in bytes.
+pub(crate) fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or_default() * 1024
+}
