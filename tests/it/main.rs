@@ -33,6 +33,7 @@ mod program;
 mod publishing;
 mod queue;
 mod reliability;
+mod replaying;
 mod security;
 mod starting;
 mod tidy;
