@@ -15,6 +15,7 @@ mod command_line;
 mod configuration;
 mod database;
 mod dead_letter_commands;
+mod dead_letter_lists;
 mod dead_letters;
 mod deciding;
 mod demo;

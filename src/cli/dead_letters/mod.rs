@@ -14,6 +14,7 @@ mod plan;
 mod replay;
 mod replays;
 mod acts;
+mod transfer;
 
 use clap::Subcommand;
 
@@ -43,13 +44,15 @@ enum Command {
     /// Open discarded dead letters again
     Restore(acts::Deed),
     Note(acts::Note),
+    Export(transfer::Export),
+    Import(transfer::Import),
 }
 
 impl Command {
     /// It writes nothing, and is let in where nobody may write.
     fn only_looks(&self) -> bool {
         match self {
-            Self::Groups(_) | Self::List(_) | Self::Show(_) => true,
+            Self::Groups(_) | Self::List(_) | Self::Show(_) | Self::Export(_) => true,
             Self::Replays(args) => {
                 matches!(args.command, replays::Command::List { .. } | replays::Command::Show { .. })
             }
@@ -79,6 +82,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Command::Discard(args) => acts::run(output, What::Discard, args, &database).await,
         Command::Restore(args) => acts::run(output, What::Restore, args, &database).await,
         Command::Note(args) => acts::run_note(output, args, &database).await,
+        Command::Export(args) => transfer::export(args, &database).await,
+        Command::Import(args) => transfer::import(output, args, &database).await,
     };
     database.close().await;
     done

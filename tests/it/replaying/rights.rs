@@ -5,6 +5,7 @@ use hostmatch::store::{
     begin_replay, claim, dead_letter_ids, dead_letters_of, discard, groups, insert_replay,
     purge_closed_letters, purge_replays, restore, sent, set_state,
 };
+use sea_orm::ConnectionTrait as _;
 
 /// What replaying does to the database, with the newest letter.
 pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
@@ -40,6 +41,7 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     sent(database, id, ids).await?;
     set_state(database, id, &[ReplayState::Running], ReplayState::Done, None, None, 1).await?;
     purge_replays(database, i64::MAX).await?;
+    database.connection().execute_unprepared("UPDATE dead_letters SET state = 'open'").await?;
     discard(database, ids, &act).await?;
     purge_closed_letters(database, i64::MAX).await?;
     Ok(())
