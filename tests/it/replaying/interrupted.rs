@@ -20,7 +20,7 @@ async fn is_killed_at(backend: Backend, point: &str, passage: u32) {
     }
     let (id, _) = plan(&stack, &["--all"]);
     let worker = stack.worker().await;
-    let mut command = stack.command(&["deadletters", "replay", "--plan", &id, "--rate", "30/s", "--yes"]);
+    let mut command = stack.command(&["deadletters", "replay", "--plan", &id, "--rate", "6/s", "--yes"]);
     command.env("HOSTMATCH_CRASH_AT", format!("{point}:{passage}"));
     let mut killed = stack.launch(command);
     let end = killed.end().await;
