@@ -10,7 +10,8 @@
 //! | 2 | [`matching`] | pure: who is this host? |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
 //! | 4 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
-//! | 5 | [`cli`] | names everything; only `main.rs` names it |
+//! | 5 | [`replay`] | dead letters on their way back |
+//! | 6 | [`cli`] | names everything; only `main.rs` names it |
 
 pub mod config;
 pub mod clock;
@@ -29,5 +30,7 @@ pub mod queue;
 
 pub mod worker;
 pub mod edge;
+
+pub mod replay;
 
 pub mod cli;

@@ -10,6 +10,7 @@ use super::output::Output;
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
 use crate::queue::{PublishError, QueueError};
+use crate::replay::ReplayError;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::telemetry::TelemetryError;
 use crate::worker::WorkerError;
@@ -113,6 +114,17 @@ impl From<StoreError> for Failure {
             StoreErrorKind::Conflict | StoreErrorKind::Rejected | StoreErrorKind::Schema => Exit::Failed,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Store(error) => error.into(),
+            ReplayError::Publish(error) => error.into(),
+            error @ ReplayError::Unknown(_) => Self::new(Exit::NotFound, error),
+            error @ ReplayError::Refused(_) => Self::new(Exit::NotAllowed, error),
+        }
     }
 }
 

@@ -64,6 +64,15 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(&escaped(&text, |c| format!("\\u{:04x}", u32::from(c))))
 }
 
+/// Writes `value` to stdout as JSON on one line.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)?;
+    line(&escaped(&text, |c| format!("\\u{:04x}", u32::from(c))))
+}
+
 /// Writes a table to stdout, without borders: easy to read, and to cut. `head` may be empty.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use layer::Overrides;
 pub use load::{Effective, Shown, load, load_from};
 pub use problem::{ConfigError, Problem};
-pub use value::Secret;
+pub use value::{Secret, parse_duration};
 
 /// Everything that can be set. See `config.toml` for what each key means.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -32,6 +32,7 @@ pub struct Config {
     pub appointments: AppointmentsConfig,
     pub calcom: CalcomConfig,
     pub retention: RetentionConfig,
+    pub replay: ReplayConfig,
     pub edge: EdgeConfig,
     pub log: LogConfig,
 }
@@ -168,6 +169,19 @@ pub struct RetentionConfig {
     pub payloads: Duration,
     #[serde(with = "value::duration")]
     pub events: Duration,
+    #[serde(with = "value::duration")]
+    pub dead_letters: Duration,
+    #[serde(with = "value::duration")]
+    pub replays: Duration,
+}
+
+/// `[replay]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct ReplayConfig {
+    #[serde(with = "value::duration")]
+    pub plan_valid: Duration,
 }
 
 /// `[edge]`

@@ -123,7 +123,11 @@ fn as_text(value: &figment::value::Value) -> String {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A duration as people write it: `500ms`, `5s`, `2m`, `1h`, `30d`.
+///
+/// # Errors
+/// What it should look like.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let unit = DURATION_UNITS.iter().find(|(unit, _)| *unit == text[digits..].trim());

@@ -36,6 +36,19 @@ impl Directory {
         self.mappings.remove(&key);
     }
 
+    /// Adds what another one knows and this one does not.
+    pub(super) fn absorb(&mut self, more: Self) {
+        for (company, roster) in more.rosters {
+            self.rosters.entry(company).or_insert(roster);
+        }
+        for (key, mappings) in more.mappings {
+            self.mappings.entry(key).or_insert(mappings);
+        }
+        for (key, id) in more.last_audits {
+            self.last_audits.entry(key).or_insert(id);
+        }
+    }
+
     /// Notes the newest audit row of a host.
     pub fn set_last_audit(&mut self, key: HostKey, id: i64) {
         self.last_audits.insert(key, id);

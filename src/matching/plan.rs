@@ -26,6 +26,22 @@ pub struct Loaded {
     pub events: HashMap<EventId, String>,
 }
 
+impl Loaded {
+    /// Adds what was loaded for more events. What is here already stays: a plan may have changed it.
+    pub fn absorb(&mut self, more: Self) {
+        self.directory.absorb(more.directory);
+        for (id, appointment) in more.appointments {
+            self.appointments.entry(id).or_insert(appointment);
+        }
+        for (key, row) in more.inbox {
+            self.inbox.entry(key).or_insert(row);
+        }
+        for (id, outcome) in more.events {
+            self.events.entry(id).or_insert(outcome);
+        }
+    }
+}
+
 /// One appointment of the gateway, and our own row for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Appointment {
@@ -50,6 +66,13 @@ pub enum Target {
     Several,
     /// One that belongs to no company.
     NoCompany,
+}
+
+impl Target {
+    /// The appointment, if there is just one.
+    pub fn found(&self) -> Option<AppointmentId> {
+        if let Self::Found(id) = self { Some(*id) } else { None }
+    }
 }
 
 /// An event of the batch, and the appointments that its bookings mean.
@@ -151,10 +174,7 @@ impl<'r> Plan<'r> {
         }
         let verdict = verdict.unwrap_or(Verdict::Decided(Outcome::Ignored, None));
         if let Verdict::Decided(outcome, reason) = verdict {
-            let appointment = item.targets.iter().find_map(|target| match target {
-                Target::Found(id) => Some(*id),
-                _ => None,
-            });
+            let appointment = item.targets.iter().find_map(Target::found);
             let company = appointment.and_then(|id| self.state.appointments.get(&id)).map(|a| a.company);
             self.record(EventRow {
                 id: event.id.clone(),
@@ -195,6 +215,16 @@ impl<'r> Plan<'r> {
         for key in keys {
             self.redecide(key);
         }
+    }
+
+    /// The strategy of the last decision on this appointment that found somebody.
+    pub fn strategy_of(&self, id: AppointmentId) -> Option<String> {
+        self.state.appointments.get(&id)?.assignment.as_ref()?.strategy.clone()
+    }
+
+    /// What the next events would find, had everything been written.
+    pub fn into_state(self) -> Loaded {
+        self.state
     }
 
     /// What is to be written.

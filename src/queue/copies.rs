@@ -82,15 +82,24 @@ pub(super) fn for_retry(delivery: &Delivery, counts: bool, headers: &BTreeMap<St
 /// unless there is one already (a replayed message that failed again keeps its dead letter).
 pub(super) fn for_the_dead(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
     let mut message = copy(delivery, true, headers);
-    message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id(delivery).to_string());
+    let id = identity(&delivery.message).to_string();
+    message.headers.entry(header::DEAD_ID.to_owned()).or_insert(id);
     message
 }
 
+/// A message that is to be published into the work queue by its name.
+pub(super) fn for_work(mut message: Message) -> Message {
+    message.headers.insert(ROUTING_KEY.to_owned(), message.routing_key.clone());
+    fit(&mut message.headers);
+    message
+}
+
+/// Tells a message from others: the same id, routing key and bytes are the same message.
+///
 /// Whoever is killed between the copy's confirm and the original's acknowledgement leaves two of
 /// them, and a sender may send twice: the same message makes the same id each time, and so one dead
 /// letter.
-fn dead_id(delivery: &Delivery) -> Uuid {
-    let message = &delivery.message;
+pub fn identity(message: &Message) -> Uuid {
     let id = message.message_id.as_deref().unwrap_or_default();
     let parts = [id.as_bytes(), message.routing_key.as_bytes(), &message.body];
     let mut name = Vec::new();

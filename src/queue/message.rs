@@ -22,6 +22,16 @@ pub mod header {
     pub const DEAD_ID: &str = "x-hostmatch-dead-id";
     /// What went wrong on earlier attempts: a JSON array of {at_ms, reason, error}.
     pub const HISTORY: &str = "x-hostmatch-history";
+    /// The replay that sent this copy: a number.
+    pub const REPLAY: &str = "x-hostmatch-replay";
+    /// The dead letter that this is a copy of: the number of its row.
+    pub const REPLAY_LETTER: &str = "x-hostmatch-replay-letter";
+    /// How often the dead letter has been replayed, this time included.
+    pub const REPLAY_COUNT: &str = "x-hostmatch-replay-count";
+    /// Who replays it.
+    pub const REPLAY_BY: &str = "x-hostmatch-replay-by";
+    /// Why, in words of theirs.
+    pub const REPLAY_REASON: &str = "x-hostmatch-replay-reason";
 }
 
 /// A message to be published, or as it arrived. Only text headers are kept; the broker's own

@@ -20,6 +20,7 @@ use crate::config::QueueConfig;
 pub use amqp::topology;
 pub use batch::{Batch, Settled};
 pub use consumer::{Consumer, ConsumerHealth, Gathered};
+pub use copies::identity;
 pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
 pub use error::{PublishError, QueueError};
 pub use message::{Delivery, Disposition, Message, header};
@@ -150,6 +151,22 @@ impl Publisher {
         }
         match &self.0 {
             PublisherKind::Amqp(publisher) => publisher.publish(messages).await,
+            PublisherKind::Embedded(queue) => queue.publish(&messages).await,
+        }
+    }
+
+    /// Publishes the messages, in order, to the work queue itself: to nobody else who listens to the
+    /// exchange. For what was published there once already.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn publish_to_work(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        let messages: Vec<Message> = messages.into_iter().map(copies::for_work).collect();
+        for message in &messages {
+            copies::check(message)?;
+        }
+        match &self.0 {
+            PublisherKind::Amqp(publisher) => publisher.publish_to_work(messages).await,
             PublisherKind::Embedded(queue) => queue.publish(&messages).await,
         }
     }

@@ -20,6 +20,7 @@ mod look;
 mod commit;
 mod retention;
 mod dead_letters;
+mod replays;
 pub mod inspection;
 mod grants;
 
@@ -27,8 +28,9 @@ pub use clock::MappingClocks;
 pub use commit::commit;
 pub use connection::Database;
 pub use dead_letters::{
-    DeadLetterFilter, DeadLetterRow, DeadLetterSummary, NewDeadLetter, dead_letter, dead_letter_summaries,
-    dead_letters, insert_dead_letters,
+    Act, Acted, Compare, DeadLetterFilter, DeadLetterRow, DeadLetterSummary, Group, LETTER_STATES, NewAct,
+    NewDeadLetter, acts, dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of,
+    discard, groups, insert_dead_letters, note, purge_closed_letters, restore,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;
@@ -38,5 +40,10 @@ pub use inspection::{Inspection, Level, Verdict, inspect};
 pub use load::{Batch, load, load_waiting, waiting};
 pub use look::{Remembered, directory_for, look, remembered};
 pub use probe::probe;
+pub use replays::{
+    Claimed, FAILED, ItemRow, NewItem, NewReplay, ReplayRow, ReplayState, ReplayTerms, Replayed, Shares,
+    begin_replay, claim, end_decided, hold_lease, in_flight, insert_replay, items, leave_pending, pending,
+    purge_replays, replay, replays, sent, set_state, shares, unsent,
+};
 pub use retention::{purge_events, purge_payloads};
 pub use values::{DbId, bind_staff, null_staff};

@@ -39,6 +39,15 @@ pub(super) struct Attempt {
 const HISTORY: usize = 32;
 
 impl Answer {
+    pub(super) fn poison() -> Self {
+        let why = "deciding it made the program fail; see the log of the worker";
+        Self::Dead(Reason::Poison, why.to_owned())
+    }
+
+    pub(super) fn undecided() -> Self {
+        Self::Again(Reason::Refused, "it was not decided".to_owned())
+    }
+
     /// What is to become of the delivery. `schedule`: the delays between attempts.
     pub fn disposition(
         &self,

@@ -7,7 +7,7 @@ use super::processor::Processor;
 use crate::clock::now_ms;
 use crate::config::RetentionConfig;
 use crate::shutdown::Shutdown;
-use crate::store::{purge_events, purge_payloads};
+use crate::store::{purge_closed_letters, purge_events, purge_payloads, purge_replays};
 
 const REDECIDE_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(300);
@@ -39,8 +39,10 @@ async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(),
     let database = processor.database();
     let payloads = purge_payloads(database, before(retention.payloads)).await?;
     let events = purge_events(database, before(retention.events)).await?;
-    if payloads + events > 0 {
-        tracing::info!(payloads, events, "purged what was kept for its time");
+    let dead_letters = purge_closed_letters(database, before(retention.dead_letters)).await?;
+    let replays = purge_replays(database, before(retention.replays)).await?;
+    if payloads + events + dead_letters + replays > 0 {
+        tracing::info!(payloads, events, dead_letters, replays, "purged what was kept for its time");
     }
     Ok(())
 }

@@ -4,22 +4,27 @@
 //! load, plan, commit), settle it (`answer.rs`: acknowledge, retry, dead-letter). While the
 //! database is away nothing is counted (`hold.rs`); nor when somebody else has locked what a
 //! transaction needs (`parts.rs`). The recorder moves dead letters into their
-//! table; housekeeping keeps retention times and finishes what one transaction was too small for.
+//! table, and back (`letters.rs`); a rehearsal (`rehearsal.rs`) says what deciding would do;
+//! housekeeping keeps retention times and finishes what one transaction was too small for.
 
 mod answer;
 mod health;
 mod hold;
+mod letters;
 mod housekeeping;
 mod pipeline;
 mod reading;
 mod parts;
 mod processor;
+mod rehearsal;
 mod recorder;
 mod run;
 mod tally;
 
 pub use answer::Answer;
 pub use health::WorkerHealth;
+pub use letters::{KeptProperties, revived};
 pub use processor::Processor;
+pub use rehearsal::{Foretold, Rehearsal};
 pub use run::{Worker, WorkerError};
 pub use tally::Tally;

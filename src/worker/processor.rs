@@ -14,15 +14,16 @@ use futures_util::FutureExt as _;
 use sea_orm::DatabaseTransaction;
 
 use super::answer::Answer;
+use super::letters::replayed;
 use super::parts::Parts;
 use super::reading;
 use crate::clock::now_ms;
 use crate::config::{Config, Overwrite, UnknownBooking};
 use crate::crash;
 use crate::event::{AppointmentId, BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
-use crate::matching::{HostKey, Item, Outcome, Plan, Policy, Reason, Resolver, Verdict};
+use crate::matching::{HostKey, Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
 use crate::queue::Delivery;
-use crate::store::{self, Database, GatewaySchema, Lookup, StoreError, StoreErrorKind};
+use crate::store::{self, Database, GatewaySchema, Lookup, Replayed, StoreError, StoreErrorKind};
 
 /// Bookings decided in one transaction: bounds what is locked, and every list of values.
 const BOOKINGS: usize = 500;
@@ -31,11 +32,11 @@ const BOOKINGS: usize = 500;
 #[derive(Debug)]
 pub struct Processor {
     database: Database,
-    schema: GatewaySchema,
-    resolver: Resolver,
+    pub(super) schema: GatewaySchema,
+    pub(super) resolver: Resolver,
     overwrite: Overwrite,
     unknown_booking: UnknownBooking,
-    redecide_limit: u32,
+    pub(super) redecide_limit: u32,
     schedule: Vec<Duration>,
     more_waiting: AtomicBool,
 }
@@ -48,8 +49,10 @@ enum Work {
 }
 
 /// One delivery on its way through.
-struct Slot {
+pub(super) struct Slot {
     work: Work,
+    /// It is the copy of a dead letter.
+    replayed: Option<Replayed>,
     received_ms: i64,
     /// It is not the first attempt.
     tried_before: bool,
@@ -135,7 +138,7 @@ impl Processor {
         Ok(slots.into_iter().map(Slot::finish).collect())
     }
 
-    fn decode(&self, delivery: &Delivery) -> Slot {
+    pub(super) fn decode(&self, delivery: &Delivery) -> Slot {
         let work = match reading::read(delivery) {
             Some(Ok(Decoded::Event(event))) => Work::Event(event),
             Some(Ok(Decoded::Ignored(ignored))) => Work::Ignored(ignored),
@@ -146,6 +149,7 @@ impl Processor {
         let calcom = matches!(&work, Work::Event(event) if event.shape == Shape::Calcom);
         Slot {
             work,
+            replayed: replayed(delivery),
             received_ms: delivery.first_seen_ms,
             tried_before: delivery.attempt > 0,
             may_be_unknown: calcom && last && self.unknown_booking == UnknownBooking::Ignore,
@@ -161,8 +165,7 @@ impl Processor {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
             Err(_) => {
-                let why = "deciding it made the program fail; see the log of the worker".to_owned();
-                return Err(Failure::Culprit(Answer::Dead(Reason::Poison, why)));
+                return Err(Failure::Culprit(Answer::poison()));
             }
         };
         match error.kind() {
@@ -208,25 +211,30 @@ impl Processor {
             store::load(tx, &self.schema, &self.resolver, &events, &others, self.redecide_limit).await?;
         crash::point("loaded");
         let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
-        let policy = Policy { overwrite: self.overwrite, now_ms: now_ms() };
+        let policy = self.policy(now_ms());
         let mut plan = Plan::new(std::mem::take(&mut batch.loaded), &self.resolver, policy);
         let mut targets = batch.targets.iter().zip(complete);
-        let answers = works().map(|slot| match &slot.work {
-            Work::Event(event) => {
-                let (targets, _) = targets.next().filter(|(_, is_complete)| *is_complete)?;
-                let Slot { received_ms, may_be_unknown, .. } = *slot;
-                Some(answer(plan.event(&Item { event, targets, received_ms, may_be_unknown })))
-            }
-            Work::Ignored(ignored) => {
-                plan.ignored(ignored, slot.received_ms);
-                Some(Answer::Done(Outcome::Ignored))
-            }
-            Work::Answered(answer) => Some(answer.clone()),
+        let answers = works().map(|slot| {
+            let targets = match slot.lookup() {
+                Some(_) => targets.next().filter(|(_, is_complete)| *is_complete)?.0.as_slice(),
+                None => &[],
+            };
+            Some(slot.answer_by(&mut plan, targets))
         });
-        let answers = answers.collect();
-        store::commit(tx, &self.schema, &plan.finish()).await?;
+        let answers: Vec<Option<Answer>> = answers.collect();
+        let changes = plan.finish();
+        for (slot, answer) in works().zip(&answers) {
+            if let (Some(copy), Some(Answer::Done(outcome))) = (&slot.replayed, answer) {
+                store::end_decided(tx, copy, *outcome, policy.now_ms).await?;
+            }
+        }
+        store::commit(tx, &self.schema, &changes).await?;
         crash::point("before_commit");
         Ok((answers, batch.more_waiting))
+    }
+
+    pub(super) fn policy(&self, now_ms: i64) -> Policy {
+        Policy { overwrite: self.overwrite, now_ms }
     }
 
     /// Makes the next [`Processor::redecide_waiting`] look, whatever this process knows: another
@@ -283,8 +291,7 @@ impl Processor {
         let mut locked: BTreeSet<AppointmentId> = waiting.iter().map(|(id, _)| *id).collect();
         let loaded = store::load_waiting(tx, &self.schema, waiting).await?;
         locked.retain(|id| !loaded.appointments.contains_key(id));
-        let policy = Policy { overwrite: self.overwrite, now_ms: now_ms() };
-        let mut plan = Plan::new(loaded, &self.resolver, policy);
+        let mut plan = Plan::new(loaded, &self.resolver, self.policy(now_ms()));
         plan.redecide_waiting();
         let changes = plan.finish();
         store::commit(tx, &self.schema, &changes).await?;
@@ -293,7 +300,7 @@ impl Processor {
 }
 
 /// What is to be decided, in parts of at most [`BOOKINGS`] bookings.
-fn transactions(slots: &[Slot]) -> Vec<Vec<usize>> {
+pub(super) fn transactions(slots: &[Slot]) -> Vec<Vec<usize>> {
     let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
     for (index, slot) in slots.iter().enumerate() {
         let size = match &slot.work {
@@ -340,7 +347,27 @@ fn unreadable(malformed: &Malformed) -> Answer {
 }
 
 impl Slot {
-    fn lookup(&self) -> Option<Lookup<'_>> {
+    /// What the plan says about it.
+    pub(super) fn answer_by(&self, plan: &mut Plan<'_>, targets: &[Target]) -> Answer {
+        match &self.work {
+            Work::Event(event) => {
+                let Self { received_ms, may_be_unknown, .. } = *self;
+                answer(plan.event(&Item { event, targets, received_ms, may_be_unknown }))
+            }
+            Work::Ignored(ignored) => {
+                plan.ignored(ignored, self.received_ms);
+                Answer::Done(Outcome::Ignored)
+            }
+            Work::Answered(answer) => answer.clone(),
+        }
+    }
+
+    /// The answer that it had as soon as it was read.
+    pub(super) fn answered(&self) -> Option<Answer> {
+        if let Work::Answered(answer) = &self.work { Some(answer.clone()) } else { None }
+    }
+
+    pub(super) fn lookup(&self) -> Option<Lookup<'_>> {
         match &self.work {
             Work::Event(event) => Some(Lookup { event, tried_before: self.tried_before }),
             Work::Ignored(_) | Work::Answered(_) => None,
@@ -352,7 +379,7 @@ impl Slot {
             (Work::Answered(answer), _) => (None, answer),
             (Work::Event(event), Some(answer)) => (Some(event.event_type), answer),
             (Work::Ignored(ignored), Some(answer)) => (Some(ignored.event_type), answer),
-            (_, None) => (None, Answer::Again(Reason::Refused, "it was not decided".into())),
+            (_, None) => (None, Answer::undecided()),
         }
     }
 }

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::answer::history;
 use super::hold::{self, Hold};
+use super::letters::{KeptProperties, replayed};
 use super::processor::Processor;
 use super::reading;
 use super::tally::Tally;
@@ -107,16 +107,11 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     let message = &delivery.message;
     let text = |name: &str| message.headers.get(name).cloned();
     let reason = text(header::REASON).unwrap_or_else(|| Reason::DeliveryLimit.as_str().to_owned());
-    let (shape, hints) = read(delivery);
+    let Read { shape, hints, host_id, starts_ms } = read(delivery);
     let history = history(delivery);
     // The worker notes and counts an attempt before it gives up; the broker does neither.
     let by_worker = history.last().is_some_and(|last| last.reason == reason);
     let attempts = delivery.attempt.saturating_add(u32::from(!by_worker));
-    let headers = json!({
-        "headers": message.headers, "type": message.message_type, "message_id": message.message_id,
-        "correlation_id": message.correlation_id, "content_type": message.content_type,
-        "timestamp_ms": message.timestamp_ms,
-    });
     NewDeadLetter {
         dead_id: text(header::DEAD_ID).unwrap_or_else(|| digest(&[&message.body, reason.as_bytes()])),
         event_id: hints.id.map(|id| id.to_string()),
@@ -124,6 +119,8 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
         shape,
         booking_ref: hints.booking.map(|booking| booking.to_string()),
         company_id: hints.company.map(|company| company.0),
+        host_id,
+        starts_ms,
         fingerprint: digest(&[
             reason.as_bytes(),
             without_numbers(&text(header::ERROR).unwrap_or_default()).as_bytes(),
@@ -134,33 +131,48 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
         last_failed_ms: history.last().filter(|_| by_worker).map_or(now_ms, |attempt| attempt.at_ms),
         history: text(header::HISTORY).unwrap_or_else(|| "[]".to_owned()),
         routing_key: message.routing_key.chars().take(255).collect(),
-        headers: headers.to_string(),
+        headers: serde_json::to_string(&KeptProperties::of(message)).unwrap_or_else(|_| "{}".to_owned()),
         body: message.body.to_vec(),
         first_seen_ms: delivery.first_seen_ms,
         recorded_ms: now_ms,
+        replayed: replayed(delivery),
     }
 }
 
 /// What can be read of a dead letter.
-fn read(delivery: &Delivery) -> (Option<String>, Hints) {
+#[derive(Default)]
+struct Read {
+    shape: Option<String>,
+    hints: Hints,
+    host_id: Option<i64>,
+    starts_ms: Option<i64>,
+}
+
+fn read(delivery: &Delivery) -> Read {
     // What made the program fail while reading must not do so again here.
     match reading::read(delivery) {
         Some(Ok(Decoded::Event(event))) => {
-            let hints = Hints {
-                id: Some(event.id),
-                event_type: Some(event.event_type),
-                booking: event.bookings.first().and_then(|booking| booking.reference().cloned()),
-                company: event.company,
-            };
-            (Some(event.shape.as_str().to_owned()), hints)
+            let first = event.bookings.first();
+            let host = first.and_then(|booking| booking.host.as_ref()).and_then(|(host, _)| host.id);
+            Read {
+                shape: Some(event.shape.as_str().to_owned()),
+                host_id: host.map(|id| id.0),
+                starts_ms: event.bookings.iter().filter_map(|booking| booking.starts_ms).min(),
+                hints: Hints {
+                    booking: first.and_then(|booking| booking.reference().cloned()),
+                    id: Some(event.id),
+                    event_type: Some(event.event_type),
+                    company: event.company,
+                },
+            }
         }
-        Some(Ok(Decoded::Ignored(ignored))) => {
-            let hints =
-                Hints { id: Some(ignored.id), event_type: Some(ignored.event_type), ..Hints::default() };
-            (Some(ignored.shape.as_str().to_owned()), hints)
-        }
-        Some(Err(malformed)) => (None, *malformed.hints),
-        None => (None, Hints::default()),
+        Some(Ok(Decoded::Ignored(ignored))) => Read {
+            shape: Some(ignored.shape.as_str().to_owned()),
+            hints: Hints { id: Some(ignored.id), event_type: Some(ignored.event_type), ..Hints::default() },
+            ..Read::default()
+        },
+        Some(Err(malformed)) => Read { hints: *malformed.hints, ..Read::default() },
+        None => Read::default(),
     }
 }
 

@@ -24,6 +24,8 @@ fn letter(number: u32, reason: &str, body: &[u8]) -> NewDeadLetter {
         shape: Some("native".into()),
         booking_ref: Some(format!("Bk-{number}")),
         company_id: Some(i64::from(number % 2) + 15),
+        host_id: None,
+        starts_ms: None,
         reason: reason.into(),
         error: "it failed\u{1b}[2J".into(),
         fingerprint: "f".into(),
@@ -35,6 +37,7 @@ fn letter(number: u32, reason: &str, body: &[u8]) -> NewDeadLetter {
         first_seen_ms: 1_759_738_443_120,
         last_failed_ms: 1_759_738_449_000,
         recorded_ms: 1_759_738_449_500,
+        replayed: None,
     }
 }
 

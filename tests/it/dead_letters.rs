@@ -36,6 +36,8 @@ fn letter(dead_id: &str, event_id: Option<&str>, reason: &str) -> NewDeadLetter 
         shape: Some("native".into()),
         booking_ref: Some("Bk-aaa".into()),
         company_id: Some(7),
+        host_id: None,
+        starts_ms: None,
         reason: reason.into(),
         error: "no appointment yet\0".into(),
         fingerprint: format!("{reason}:x"),
@@ -47,6 +49,7 @@ fn letter(dead_id: &str, event_id: Option<&str>, reason: &str) -> NewDeadLetter 
         first_seen_ms: 1_760_000_000_000,
         last_failed_ms: 1_760_000_100_000,
         recorded_ms: 1_760_000_100_005,
+        replayed: None,
     }
 }
 

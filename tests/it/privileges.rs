@@ -12,6 +12,7 @@ use hostmatch::worker::Processor;
 use serde_json::json;
 
 use crate::program::{command, json, stderr, stdout};
+use crate::replaying::rights::every_statement;
 use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, User, World, amqp_url, event, eventually, host, settings_of,
 };
@@ -140,6 +141,9 @@ async fn a_worker_runs(world: World, user: &User) {
     for arguments in [
         &["match", "explain", "--uid", "Bk-1"][..],
         &["deadletters", "list"],
+        &["deadletters", "groups"],
+        &["deadletters", "show", "1"],
+        &["deadletters", "plan", "--all"],
         &["migrate", "status"],
         &["migrate", "up"],
     ] {
@@ -234,6 +238,7 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
         let again = NewDeadLetter { last_failed_ms: letter(n).last_failed_ms + 1, ..letter(n) };
         insert_dead_letters(&database, &[again]).await?;
         dead_letter_summaries(&database, &DeadLetterFilter::default(), 1).await?;
+        every_statement(&database).await?;
         purge_payloads(&database, i64::MAX).await?;
         purge_events(&database, i64::MAX).await?;
         Ok(())
@@ -263,6 +268,8 @@ fn letter(n: u32) -> NewDeadLetter {
         shape: None,
         booking_ref: None,
         company_id: Some(15),
+        host_id: None,
+        starts_ms: None,
         reason: "malformed".into(),
         error: "no".into(),
         fingerprint: "f".into(),
@@ -274,6 +281,7 @@ fn letter(n: u32) -> NewDeadLetter {
         first_seen_ms: 1,
         last_failed_ms: 1,
         recorded_ms: 1,
+        replayed: None,
     }
 }
 

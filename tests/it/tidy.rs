@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 /// The layers, from the bottom up, as `src/lib.rs` and `docs/architecture.md` describe them.
 /// Modules of one layer do not know each other.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["config", "clock", "delay", "shutdown", "crash"],
     &["event", "telemetry", "health"],
     &["matching"],
     &["store", "queue"],
     &["worker", "edge"],
+    &["replay"],
     &["cli"],
 ];
 

@@ -97,7 +97,7 @@ pub(crate) async fn plan<C: ConnectionTrait>(
                 let (ops, said) = audits::plan(found, columns, &d);
                 (ops, Some(said))
             }
-            ((_, Some(_)), There { column: true, .. }) => {
+            (("appointments", Some(_)), There { column: true, .. }) => {
                 let (ops, said) = adopt_column(connection, &d).await?;
                 (ops, Some(said))
             }
@@ -111,7 +111,7 @@ pub(crate) async fn plan<C: ConnectionTrait>(
     if there.any() && !in_the_way {
         finish(&mut planned, &there, examination, &d);
     }
-    if pending.iter().any(|step| step.makes.1.is_some()) && !d.room_for_index {
+    if pending.iter().any(|step| step.makes.0 == "appointments") && !d.room_for_index {
         examination.notes.push(
             "appointments has as many indexes as MySQL allows (64): appointments.calcom_host_id gets none. Nothing in \
              hostmatch looks appointments up by their host"

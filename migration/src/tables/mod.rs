@@ -1,4 +1,4 @@
-//! The migrations, one per table, in the order in which they run.
+//! The migrations, one per table or change of one, in the order in which they run.
 
 mod calcom_host_mappings;
 mod calcom_host_mapping_audits;
@@ -8,11 +8,16 @@ mod unmatched_hosts;
 mod host_locks;
 mod booking_events;
 mod dead_letters;
+mod dead_letters_filters;
+mod dead_letter_replays;
+mod dead_letter_replay_items;
+mod dead_letter_actions;
+mod dead_letter_action_letters;
 
 use crate::step::Step;
 
 /// All of them. New ones go to the end.
-pub(crate) const STEPS: [Step; 8] = [
+pub(crate) const STEPS: [Step; 13] = [
     calcom_host_mappings::STEP,
     calcom_host_mapping_audits::STEP,
     appointments_calcom_host_id::STEP,
@@ -21,4 +26,9 @@ pub(crate) const STEPS: [Step; 8] = [
     host_locks::STEP,
     booking_events::STEP,
     dead_letters::STEP,
+    dead_letters_filters::STEP,
+    dead_letter_replays::STEP,
+    dead_letter_replay_items::STEP,
+    dead_letter_actions::STEP,
+    dead_letter_action_letters::STEP,
 ];

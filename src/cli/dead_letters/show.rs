@@ -1,21 +1,59 @@
-//! One dead letter, as data and for people.
+//! `deadletters show`: one dead letter, as data and for people.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cure::Cure;
 use super::masked::masked_header;
 use super::payload::Payload;
+use super::replays;
+use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::output::{self, Output};
+use crate::config::Config;
 use crate::matching::Reason;
 use crate::queue::header;
-use crate::store::{DeadLetterRow, NewDeadLetter};
+use crate::store::{Act, Database, DeadLetterRow, GatewaySchema, NewDeadLetter, acts, dead_letter};
+
+/// One dead letter: its attempts, how it came, its payload with personal data masked, its cure
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    id: i64,
+    /// Show the headers and the payload as they are, personal data included
+    #[arg(long)]
+    reveal: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no such dead letter, or the database cannot be reached.
+pub(super) async fn run(
+    output: Output,
+    args: &Args,
+    config: &Config,
+    (database, schema): (&Database, GatewaySchema),
+) -> Result<Exit, Failure> {
+    let Some(row) = database.in_time(dead_letter(database, args.id)).await? else {
+        let text = format!("there is no dead letter {}; `hostmatch deadletters list` shows all", args.id);
+        return Err(Failure::new(Exit::NotFound, text));
+    };
+    let acts = acts(database, Some((row.id, &row.letter.fingerprint)), None);
+    let acts = database.in_time(acts).await?;
+    let cure = Cure::of(&row, config, (database, schema)).await?;
+    let told = Told::of(row, acts, cure, args.reveal);
+    match output {
+        Output::Json => output::json(&told)?,
+        Output::Table => table(&told)?,
+    }
+    Ok(Exit::Done)
+}
 
 /// A dead letter. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+struct Told {
     id: i64,
     dead_id: String,
     state: String,
@@ -27,14 +65,27 @@ pub(super) struct Told {
     event_type: Option<String>,
     booking: Option<String>,
     company: Option<i64>,
+    host: Option<i64>,
+    starts: Option<String>,
     attempts: i32,
+    replays: i64,
     fingerprint: String,
     timeline: Vec<Moment>,
+    #[serde(serialize_with = "as_json")]
+    acts: Vec<Act>,
+    /// None of one that is closed, or on its way.
+    cure: Option<Cure>,
+    /// From the sender to here.
+    path: String,
     routing_key: String,
     /// AMQP properties that were set.
     properties: BTreeMap<String, String>,
     headers: BTreeMap<String, String>,
     payload: Payload,
+}
+
+fn as_json<S: serde::Serializer>(acts: &[Act], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(acts.iter().map(replays::act))
 }
 
 /// Something that happened.
@@ -64,8 +115,8 @@ struct Kept {
 }
 
 impl Told {
-    pub(super) fn of(row: DeadLetterRow, reveal: bool) -> Self {
-        let DeadLetterRow { id, state, letter } = row;
+    fn of(row: DeadLetterRow, acts: Vec<Act>, cure: Option<Cure>, reveal: bool) -> Self {
+        let DeadLetterRow { id, state, replays, letter, .. } = row;
         let kept: Kept = serde_json::from_str(&letter.headers).unwrap_or_default();
         let properties =
             kept.properties.into_iter().filter_map(|(name, value)| match (name.as_str(), value) {
@@ -81,6 +132,12 @@ impl Told {
             id,
             state,
             timeline: timeline(&letter),
+            path: path(&letter, replays),
+            replays,
+            acts,
+            cure,
+            host: letter.host_id,
+            starts: letter.starts_ms.map(output::moment),
             remedy: Reason::parse(&letter.reason).map(Reason::remedy),
             reason: letter.reason,
             error: letter.error,
@@ -107,6 +164,19 @@ impl Told {
 /// Headers that are told as timeline, reason and error.
 fn told_elsewhere(name: &str) -> bool {
     [header::HISTORY, header::REASON, header::ERROR, header::DEAD_ID].contains(&name)
+}
+
+/// The way that it went, in words.
+fn path(letter: &NewDeadLetter, replays: i64) -> String {
+    let sender =
+        if letter.routing_key.is_empty() { "sent without a routing key" } else { &letter.routing_key };
+    let times = |count: i64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut path = vec![sender.to_owned(), "work queue".to_owned()];
+    if replays > 0 {
+        path.push(times(replays, "replay"));
+    }
+    path.extend([times(i64::from(letter.attempts), "attempt"), "dead letters".to_owned()]);
+    path.join(" → ")
 }
 
 /// Received, every failed attempt that is known, recorded. Only the newest attempts travel along.
@@ -141,7 +211,7 @@ fn timeline(letter: &NewDeadLetter) -> Vec<Moment> {
 }
 
 /// Writes it to stdout, for people.
-pub(super) fn table(told: &Told) -> Result<(), Failure> {
+fn table(told: &Told) -> Result<(), Failure> {
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     output::line(&format!("Dead letter {}  ({})", told.id, told.state))?;
     output::table(
@@ -153,6 +223,9 @@ pub(super) fn table(told: &Told) -> Result<(), Failure> {
             ["  event".to_owned(), format!("{}  {}", dash(&told.event_type), dash(&told.event_id))],
             ["  booking".to_owned(), dash(&told.booking)],
             ["  company".to_owned(), dash(&told.company.map(|id| id.to_string()))],
+            ["  host".to_owned(), dash(&told.host.map(|id| id.to_string()))],
+            ["  starts".to_owned(), dash(&told.starts)],
+            ["  group".to_owned(), told.fingerprint.clone()],
             ["  attempts".to_owned(), told.attempts.to_string()],
         ],
     )?;
@@ -164,7 +237,16 @@ pub(super) fn table(told: &Told) -> Result<(), Failure> {
             [format!("  {}", moment.at), moment.what.clone(), why.join(": ")]
         }),
     )?;
-    output::line("\nHow it came")?;
+    if !told.acts.is_empty() {
+        output::line("\nWhat was done")?;
+        output::table(&[], told.acts.iter().map(replays::act_cells))?;
+    }
+    if let Some(cure) = &told.cure {
+        let why = cure.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        output::line(&format!("\nReplayed now: {}{why}", cure.foretold))?;
+        cure.commands.iter().try_for_each(|command| output::line(&format!("  {command}")))?;
+    }
+    output::line(&format!("\nHow it came: {}", told.path))?;
     let properties = told.properties.iter().chain(&told.headers);
     let routing_key = std::iter::once(["  routing key".to_owned(), told.routing_key.clone()]);
     let rows = properties.map(|(name, value)| [format!("  {name}"), value.clone()]);

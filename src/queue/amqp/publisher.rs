@@ -216,7 +216,7 @@ async fn cause(error: lapin::Error, confirms: Vec<PublisherConfirm>) -> lapin::E
     error
 }
 
-/// Publishes to the exchange of events.
+/// Publishes to the exchange of events, or straight to the work queue.
 #[derive(Clone)]
 pub(in crate::queue) struct AmqpPublisher {
     queue: Amqp,
@@ -232,6 +232,12 @@ impl AmqpPublisher {
         let exchange = &self.queue.settings().topology.exchange;
         let target = |key: &String| Target { exchange: exchange.clone(), routing_key: key.clone() };
         let items: Vec<_> = messages.into_iter().map(|m| (target(&m.routing_key), m)).collect();
+        self.publishing.publish_each(&items).await.into_iter().collect()
+    }
+
+    pub(in crate::queue) async fn publish_to_work(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        let work = Target::queue(&self.queue.settings().topology.work);
+        let items: Vec<_> = messages.into_iter().map(|message| (work.clone(), message)).collect();
         self.publishing.publish_each(&items).await.into_iter().collect()
     }
 

@@ -70,9 +70,13 @@ impl Process {
         std::fs::read_to_string(&self.stderr).unwrap()
     }
 
+    pub(crate) fn stdout(&self) -> String {
+        std::fs::read_to_string(&self.stdout).unwrap()
+    }
+
     /// The one JSON document on stdout.
     pub(crate) fn report(&self) -> Value {
-        let text = std::fs::read_to_string(&self.stdout).unwrap();
+        let text = self.stdout();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}\n{}", self.stderr()))
     }
 

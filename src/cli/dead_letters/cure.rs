@@ -1,0 +1,64 @@
+//! What would become of one dead letter now, and the command that cures it.
+
+use serde::Serialize;
+
+use crate::cli::failure::Failure;
+use crate::config::Config;
+use crate::matching::Outcome;
+use crate::store::{Database, DeadLetterRow, FAILED, GatewaySchema};
+use crate::worker::{Answer, Processor, revived};
+
+/// What would cure it.
+#[derive(Debug, Serialize)]
+pub(super) struct Cure {
+    /// What would become of it, were it replayed now; `failed` is one.
+    pub(super) foretold: &'static str,
+    /// Why it would fail again.
+    pub(super) reason: Option<&'static str>,
+    /// To be run, in this order.
+    pub(super) commands: Vec<String>,
+}
+
+impl Cure {
+    /// Of an open letter: by doing everything that a replay would, and writing nothing.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub(super) async fn of(
+        row: &DeadLetterRow,
+        config: &Config,
+        (database, schema): (&Database, GatewaySchema),
+    ) -> Result<Option<Self>, Failure> {
+        let id = row.id;
+        match row.state.as_str() {
+            "open" => {}
+            "discarded" => {
+                let restore = format!("hostmatch deadletters restore --ids {id} --reason '…'");
+                return Ok(Some(Self { foretold: "discarded", reason: None, commands: vec![restore] }));
+            }
+            _ => return Ok(None),
+        }
+        let processor = Processor::new(database.clone(), schema, config);
+        let message = (revived(&row.letter), row.letter.first_seen_ms);
+        let Some(foretold) = processor.rehearsal().of(vec![message]).await?.pop() else { return Ok(None) };
+        let replay = format!("hostmatch deadletters replay --ids {id} --reason '…'");
+        let payload = format!("hostmatch deadletters show {id} --reveal --output json | jq .payload.value");
+        Ok(Some(match foretold.answer {
+            Answer::Done(outcome @ (Outcome::NeedsReview | Outcome::Unmatched)) => Self {
+                foretold: outcome.as_str(),
+                reason: None,
+                commands: vec![format!("{payload} | hostmatch match explain --booking -"), replay],
+            },
+            Answer::Done(outcome) => {
+                Self { foretold: outcome.as_str(), reason: None, commands: vec![replay] }
+            }
+            Answer::Again(reason, _) | Answer::Dead(reason, _) => Self {
+                foretold: FAILED,
+                reason: Some(reason.as_str()),
+                // When the cause is gone, for everything that it had befallen.
+                commands: vec![format!("hostmatch deadletters plan --group {}", row.letter.fingerprint)],
+            },
+            Answer::PutOff => return Ok(None),
+        }))
+    }
+}

@@ -1,0 +1,185 @@
+//! Which dead letters: the flags, and what they mean.
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::clock::now_ms;
+use crate::config::parse_duration;
+use crate::matching::Reason;
+use crate::store::{Compare, DeadLetterFilter, LETTER_STATES};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
+
+/// Which dead letters; what is given must all be true.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Filter {
+    /// These ones
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    ids: Vec<i64>,
+    /// Of one cause: a group's fingerprint, or its beginning (see `deadletters groups`)
+    #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint)]
+    group: Option<String>,
+    /// With this reason code, such as appointment_not_found
+    #[arg(long, value_name = "CODE", value_parser = code)]
+    code: Option<String>,
+    /// Of this company
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
+    /// Of this event type, such as appointment.created
+    #[arg(long, value_name = "TYPE")]
+    event: Option<String>,
+    /// About the booking with exactly this reference
+    #[arg(long, value_name = "REF")]
+    booking: Option<String>,
+    /// With this Cal.com user
+    #[arg(long, value_name = "ID")]
+    host: Option<i64>,
+    /// Failed last at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<i64>,
+    /// Failed last before this moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<i64>,
+    /// With so many attempts: 6, '>=6' or '<=1'
+    #[arg(long, value_name = "N", value_parser = attempts)]
+    attempts: Option<(Compare, i32)>,
+    /// With this text in the error, the event's id or the booking's reference
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+}
+
+impl Filter {
+    /// What was asked for.
+    pub(super) fn chosen(&self) -> DeadLetterFilter {
+        DeadLetterFilter {
+            ids: self.ids.clone(),
+            reason: self.code.clone(),
+            company_id: self.company,
+            state: None,
+            event_type: self.event.clone(),
+            booking_ref: self.booking.clone(),
+            host_id: self.host,
+            since_ms: self.since,
+            until_ms: self.until,
+            attempts: self.attempts,
+            fingerprint: self.group.clone(),
+            text: self.text.clone(),
+            before_id: None,
+        }
+    }
+}
+
+/// The same for looking, where nothing means all, and the state can be any.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Looking {
+    #[command(flatten)]
+    filter: Filter,
+    /// The same as --code (commands that change something have --reason for why they do)
+    #[arg(long, value_name = "CODE", conflicts_with = "code", value_parser = code)]
+    reason: Option<String>,
+    /// In this state
+    #[arg(long, value_parser = LETTER_STATES)]
+    state: Option<String>,
+}
+
+impl Looking {
+    pub(super) fn chosen(&self) -> DeadLetterFilter {
+        let chosen = self.filter.chosen();
+        DeadLetterFilter {
+            reason: self.reason.clone().or(chosen.reason),
+            state: self.state.clone(),
+            ..chosen
+        }
+    }
+}
+
+/// The same for doing something, where all has to be said.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Choosing {
+    #[command(flatten)]
+    filter: Filter,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+}
+
+impl Choosing {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] when nothing was.
+    pub(super) fn chosen(&self) -> Result<DeadLetterFilter, Failure> {
+        let chosen = self.filter.chosen();
+        match (chosen.is_empty(), self.all) {
+            (true, false) => {
+                let text = "say which dead letters: --ids, --group, --code, another filter, or --all";
+                Err(Failure::new(Exit::Usage, text))
+            }
+            (false, true) => {
+                Err(Failure::new(Exit::Usage, "--all is every dead letter: leave it out, or the filters"))
+            }
+            _ => Ok(chosen),
+        }
+    }
+
+    /// Whether nothing was said at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.filter.chosen().is_empty() && !self.all
+    }
+}
+
+/// The broker has words of its own for what it gave up.
+fn code(text: &str) -> Result<String, String> {
+    const BROKERS: [&str; 3] = ["expired", "maxlen", "rejected"];
+    let codes = Reason::ALL.map(Reason::as_str);
+    if codes.iter().chain(&BROKERS).any(|code| *code == text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("there is no such reason code; there are {}, {}", codes.join(", "), BROKERS.join(", ")))
+}
+
+fn fingerprint(text: &str) -> Result<String, String> {
+    let is_one = (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_one.then(|| text.to_owned()).ok_or_else(|| "a fingerprint has 4 or more letters and digits".to_owned())
+}
+
+/// A moment in ms since 1970: so long ago, a day (UTC), or a time with its zone.
+fn moment(text: &str) -> Result<i64, String> {
+    if let Ok(ago) = parse_duration(text) {
+        return Ok(now_ms().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)));
+    }
+    let day = || {
+        Date::parse(text, format_description!("[year]-[month]-[day]")).map(|day| day.midnight().assume_utc())
+    };
+    let time = OffsetDateTime::parse(text, &Rfc3339).or_else(|_| day());
+    time.map(|time| time.unix_timestamp() * 1000 + i64::from(time.millisecond()))
+        .map_err(|_| "write 24h, 2026-03-01 or 2026-03-01T08:00:00Z".to_owned())
+}
+
+fn attempts(text: &str) -> Result<(Compare, i32), String> {
+    let (compare, number) = match (text.strip_prefix(">="), text.strip_prefix("<=")) {
+        (Some(number), _) => (Compare::AtLeast, number),
+        (_, Some(number)) => (Compare::AtMost, number),
+        _ => (Compare::Exactly, text),
+    };
+    let number = number.trim().parse().map_err(|_| "write 6, '>=6' or '<=1'".to_owned())?;
+    Ok((compare, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_and_attempts_are_read() {
+        assert_eq!(moment("2026-03-01"), Ok(1_772_323_200_000));
+        assert_eq!(moment("2026-03-01T01:00:00.5+01:00"), Ok(1_772_323_200_500));
+        assert!((now_ms() - 3_600_000 - moment("1h").unwrap()).abs() < 5_000);
+        assert!(moment("yesterday").is_err());
+        assert_eq!(attempts(">=6"), Ok((Compare::AtLeast, 6)));
+        assert_eq!(attempts("1"), Ok((Compare::Exactly, 1)));
+        assert!(attempts("many").is_err());
+        assert!(code("nonsense").unwrap_err().contains("appointment_not_found"));
+        assert!(code("expired").is_ok() && fingerprint("ab%").is_err());
+    }
+}

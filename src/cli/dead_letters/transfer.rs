@@ -1,0 +1,171 @@
+//! `deadletters export|import`: dead letters as JSON lines, for moving them between installations.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::filter::Choosing;
+use super::operator::who;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::items;
+use crate::cli::output::{self, Output};
+use crate::clock::now_ms;
+use crate::store::{
+    Database, DeadLetterRow, NewAct, NewDeadLetter, dead_letter_ids, dead_letters_of, insert_dead_letters,
+    note,
+};
+
+/// Letters read or written together; each may be as large as a message can be.
+const TOGETHER: usize = 50;
+
+/// Write dead letters to stdout, one JSON object a line, whole: personal data included
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    #[command(flatten)]
+    which: Choosing,
+}
+
+/// Record the dead letters of an export here, as open ones
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// The file; - is standard input
+    file: PathBuf,
+}
+
+/// One line of an export. `docs/commands.md` describes it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    dead_id: String,
+    event_id: Option<String>,
+    event_type: Option<String>,
+    booking: Option<String>,
+    company: Option<i64>,
+    host: Option<i64>,
+    starts_ms: Option<i64>,
+    reason: String,
+    error: String,
+    group: String,
+    attempts: i32,
+    history: String,
+    routing_key: String,
+    properties: String,
+    /// The bytes, in hex: they may be anything.
+    body: String,
+    first_seen_ms: i64,
+    last_failed_ms: i64,
+    recorded_ms: i64,
+    /// What became of it there. It is open where it is imported.
+    state: String,
+}
+
+impl From<DeadLetterRow> for Line {
+    fn from(row: DeadLetterRow) -> Self {
+        let letter = row.letter;
+        Self {
+            dead_id: letter.dead_id,
+            event_id: letter.event_id,
+            event_type: letter.event_type,
+            booking: letter.booking_ref,
+            company: letter.company_id,
+            host: letter.host_id,
+            starts_ms: letter.starts_ms,
+            reason: letter.reason,
+            error: letter.error,
+            group: letter.fingerprint,
+            attempts: letter.attempts,
+            history: letter.history,
+            routing_key: letter.routing_key,
+            properties: letter.headers,
+            body: hex::encode(letter.body),
+            first_seen_ms: letter.first_seen_ms,
+            last_failed_ms: letter.last_failed_ms,
+            recorded_ms: letter.recorded_ms,
+            state: row.state,
+        }
+    }
+}
+
+impl Line {
+    fn letter(self) -> Result<NewDeadLetter, String> {
+        let body = hex::decode(&self.body).map_err(|error| format!("its body is no hex: {error}"))?;
+        Ok(NewDeadLetter {
+            dead_id: self.dead_id,
+            event_id: self.event_id,
+            event_type: self.event_type,
+            shape: None,
+            booking_ref: self.booking,
+            company_id: self.company,
+            host_id: self.host,
+            starts_ms: self.starts_ms,
+            reason: self.reason,
+            error: self.error,
+            fingerprint: self.group,
+            attempts: self.attempts,
+            history: self.history,
+            routing_key: self.routing_key,
+            headers: self.properties,
+            body,
+            first_seen_ms: self.first_seen_ms,
+            last_failed_ms: self.last_failed_ms,
+            recorded_ms: self.recorded_ms,
+            replayed: None,
+        })
+    }
+}
+
+/// Runs `export`.
+///
+/// # Errors
+/// When nothing was chosen, or the database cannot be reached.
+pub(super) async fn export(args: &Export, database: &Database) -> Result<Exit, Failure> {
+    let ids = database.in_time(dead_letter_ids(database, &args.which.chosen()?)).await?;
+    for some in ids.chunks(TOGETHER) {
+        for row in database.in_time(dead_letters_of(database, some)).await? {
+            output::json_line(&Line::from(row))?;
+        }
+    }
+    Ok(if ids.is_empty() { Exit::NotFound } else { Exit::Done })
+}
+
+/// Runs `import`: every line is looked at before the first is recorded.
+///
+/// # Errors
+/// When the file cannot be read or a line is no dead letter, or the database cannot be reached.
+pub(super) async fn import(output: Output, args: &Import, database: &Database) -> Result<Exit, Failure> {
+    let input = items::read(&args.file)?;
+    let wrong = |line: usize, problem: &str| {
+        let text = format!("{} line {line}: {problem}; nothing was imported", args.file.display());
+        Failure::new(Exit::Failed, text)
+    };
+    let mut letters = Vec::new();
+    for (number, line) in (1..).zip(input.split(|byte| *byte == b'\n')) {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        // The parser's own words would quote the line.
+        let line: Line = serde_json::from_slice(line)
+            .map_err(|error| wrong(number, &format!("is no dead letter (column {})", error.column())))?;
+        letters.push(line.letter().map_err(|problem| wrong(number, &problem))?);
+    }
+    let (all, mut new) = (letters.len(), 0);
+    for some in letters.chunks(TOGETHER) {
+        new += database.in_time(insert_dead_letters(database, some)).await?;
+    }
+    let act = NewAct {
+        action: "import",
+        made_by: who(),
+        at_ms: now_ms(),
+        why: Some(args.file.display().to_string()),
+        letters: new,
+        ..NewAct::default()
+    };
+    database.in_time(note(database, &act)).await?;
+    match output {
+        Output::Json => output::json(&json!({ "imported": new, "known": all - new }))?,
+        Output::Table => output::line(&format!("{new} imported, {} were known here", all - new))?,
+    }
+    Ok(Exit::Done)
+}

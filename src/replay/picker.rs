@@ -1,0 +1,175 @@
+//! Which letters next, and when: at the rate, the canaries first and alone, and never two of one
+//! appointment at a time, so that they are decided in the order of the plan.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::rate::Rate;
+use crate::store::{FAILED, ItemRow, Shares};
+
+/// Most letters on the way at once: what is on the way can no longer be stopped.
+const ON_THE_WAY: usize = 1000;
+
+/// Letters claimed and published together.
+const TOGETHER: usize = 100;
+
+/// With fewer results than these a share of failures says nothing.
+const FEWEST: i64 = 5;
+
+/// How many of a replay's letters are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// On the way.
+    pub(super) flying: i64,
+    /// Ended, by the worker or the recorder.
+    pub(super) finished: i64,
+    /// Of these, failed again.
+    pub(super) failed: i64,
+}
+
+impl Standing {
+    pub(super) fn of(shares: &[Shares]) -> Self {
+        let mut standing = Self::default();
+        for share in shares {
+            match (share.state.as_str(), share.result.as_deref()) {
+                ("claimed" | "sent", _) => standing.flying += share.count,
+                ("ended", Some(FAILED)) => {
+                    standing.finished += share.count;
+                    standing.failed += share.count;
+                }
+                ("ended", Some("refused" | "left")) | (_, None) => {}
+                (_, Some(_)) => standing.finished += share.count,
+            }
+        }
+        standing
+    }
+}
+
+/// What is still to be sent.
+#[derive(Debug)]
+pub(super) struct Picker {
+    pending: VecDeque<ItemRow>,
+    canary: i64,
+    stop_percent: i64,
+    rate: Rate,
+    credit: f64,
+}
+
+impl Picker {
+    pub(super) fn new(pending: Vec<ItemRow>, canary: i32, stop_percent: i32, rate: Rate) -> Self {
+        let (canary, stop_percent) = (i64::from(canary), i64::from(stop_percent));
+        Self { pending: pending.into(), canary, stop_percent, rate, credit: 1.0 }
+    }
+
+    /// Nothing is left to be sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Why the replay is to stop, if it is.
+    pub(super) fn stop(&self, standing: Standing) -> Option<String> {
+        let Standing { finished, failed, .. } = standing;
+        let enough = if self.canary > 0 { self.canary } else { FEWEST };
+        let too_many = finished >= enough && failed * 100 > self.stop_percent * finished;
+        too_many.then(|| format!("{failed} of {finished} failed again: more than {} %", self.stop_percent))
+    }
+
+    /// The next letters to be sent now, after this time.
+    pub(super) fn next(&mut self, passed: Duration, standing: Standing, busy: &[ItemRow]) -> Vec<ItemRow> {
+        // A second's worth may be made up for, not more.
+        let most = self.rate.within(Duration::from_secs(1)).max(1.0);
+        self.credit = (self.credit + self.rate.within(passed)).min(most);
+        let mut room = ON_THE_WAY.saturating_sub(busy.len()).min(TOGETHER);
+        if standing.finished < self.canary {
+            room = room.min(usize::try_from(self.canary - standing.finished - standing.flying).unwrap_or(0));
+        }
+        let mut lanes: BTreeSet<i64> = busy.iter().filter_map(|item| item.lane).collect();
+        let mut next = Vec::new();
+        let mut later = VecDeque::new();
+        while let Some(item) = self.pending.pop_front() {
+            if next.len() >= room || self.credit < 1.0 {
+                later.push_back(item);
+                break;
+            }
+            // All of one appointment wait behind the first of them.
+            if item.lane.is_some_and(|lane| !lanes.insert(lane)) {
+                later.push_back(item);
+                continue;
+            }
+            self.credit -= 1.0;
+            next.push(item);
+        }
+        later.append(&mut self.pending);
+        self.pending = later;
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(letter: i64, lane: Option<i64>) -> ItemRow {
+        ItemRow {
+            letter,
+            seen_ms: 0,
+            lane,
+            state: "pending".into(),
+            predicted: "assigned".into(),
+            predicted_reason: None,
+            result: None,
+            result_reason: None,
+        }
+    }
+
+    fn ids(items: &[ItemRow]) -> Vec<i64> {
+        items.iter().map(|item| item.letter).collect()
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn picker(items: Vec<ItemRow>, canary: i32) -> Picker {
+        Picker::new(items, canary, 10, "10/s".parse().unwrap())
+    }
+
+    #[test]
+    fn it_keeps_to_the_rate_and_makes_up_for_one_second_only() {
+        let mut picker = picker((1..=100).map(|id| item(id, None)).collect(), 0);
+        assert_eq!(picker.next(Duration::ZERO, Standing::default(), &[]).len(), 1);
+        assert_eq!(picker.next(SECOND / 2, Standing::default(), &[]).len(), 5);
+        assert_eq!(picker.next(SECOND * 60, Standing::default(), &[]).len(), 10);
+    }
+
+    #[test]
+    fn canaries_go_first_and_the_rest_waits_for_them() {
+        let mut picker = picker((1..=20).map(|id| item(id, None)).collect(), 3);
+        assert_eq!(ids(&picker.next(SECOND, Standing::default(), &[])), [1, 2, 3]);
+        let flying = Standing { flying: 2, finished: 1, failed: 0 };
+        assert!(picker.next(SECOND, flying, &[]).is_empty());
+        let back = Standing { flying: 0, finished: 3, failed: 0 };
+        assert_eq!(picker.next(SECOND, back, &[]).len(), 10);
+    }
+
+    #[test]
+    fn letters_of_one_appointment_go_one_after_the_other() {
+        let mut picker = picker(
+            vec![item(1, Some(7)), item(2, Some(7)), item(3, Some(8)), item(4, None), item(5, None)],
+            0,
+        );
+        let first = picker.next(SECOND, Standing::default(), &[]);
+        assert_eq!(ids(&first), [1, 3, 4, 5]);
+        assert!(picker.next(SECOND, Standing::default(), &first).is_empty());
+        assert_eq!(ids(&picker.next(SECOND, Standing::default(), &[])), [2]);
+        assert!(picker.is_empty());
+    }
+
+    #[test]
+    fn it_stops_when_too_many_fail_and_not_before_there_are_enough() {
+        let picker = picker(Vec::new(), 5);
+        let stop = |finished, failed| picker.stop(Standing { flying: 0, finished, failed });
+        assert_eq!(stop(4, 4), None);
+        assert!(stop(5, 1).unwrap().contains("1 of 5"));
+        assert_eq!(stop(10, 1), None);
+        assert!(stop(19, 2).is_some());
+    }
+}

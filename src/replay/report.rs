@@ -1,0 +1,134 @@
+//! What was foretold, what became of it, and where they differ.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::store::{FAILED, Shares};
+
+/// How a plan or replay stands. Counts are of letters; `docs/commands.md` describes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// All of them.
+    pub letters: i64,
+    /// By the outcome foretold; `failed` is one.
+    pub foretold: BTreeMap<String, i64>,
+    /// Of those foretold as `assigned`, by the strategy.
+    pub strategies: BTreeMap<String, i64>,
+    /// Of those foretold as `failed`, by reason code.
+    pub failures_foretold: BTreeMap<String, i64>,
+    /// Not sent yet.
+    pub pending: i64,
+    /// On the way.
+    pub on_the_way: i64,
+    /// By what became of them; `failed`, `refused` and `left` are among them.
+    pub results: BTreeMap<String, i64>,
+    /// Of those with a result (other than `left`), as foretold.
+    pub as_planned: i64,
+    /// The same in percent, cut to a tenth; none without results.
+    pub as_planned_percent: Option<f64>,
+    /// What became other than foretold.
+    pub differences: Vec<Difference>,
+}
+
+/// Letters of which something became other than what had been foretold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The outcome foretold, with the reason code of a failure.
+    pub foretold: String,
+    /// The result, with its reason code.
+    pub became: String,
+    /// How many.
+    pub letters: i64,
+}
+
+impl Report {
+    /// From how the letters are shared out.
+    pub fn of(shares: &[Shares]) -> Self {
+        let mut report = Self::default();
+        let add = |map: &mut BTreeMap<String, i64>, key: &str, count| {
+            *map.entry(key.to_owned()).or_default() += count;
+        };
+        let (mut ended, mut differences) = (0, BTreeMap::new());
+        for share in shares {
+            let count = share.count;
+            report.letters += count;
+            add(&mut report.foretold, &share.predicted, count);
+            if let Some(strategy) = &share.strategy {
+                add(&mut report.strategies, strategy, count);
+            }
+            if share.predicted == FAILED {
+                let reason = share.predicted_reason.as_deref().unwrap_or("unknown");
+                add(&mut report.failures_foretold, reason, count);
+            }
+            match (share.state.as_str(), share.result.as_deref()) {
+                ("pending", _) => report.pending += count,
+                ("claimed" | "sent", _) | (_, None) => report.on_the_way += count,
+                (_, Some(result)) => {
+                    add(&mut report.results, result, count);
+                    if result == "left" {
+                        continue;
+                    }
+                    ended += count;
+                    let same_reason = result != FAILED || share.predicted_reason == share.result_reason;
+                    if result == share.predicted && same_reason {
+                        report.as_planned += count;
+                    } else {
+                        let foretold = named(&share.predicted, share.predicted_reason.as_deref());
+                        let became = named(result, share.result_reason.as_deref());
+                        *differences.entry((foretold, became)).or_default() += count;
+                    }
+                }
+            }
+        }
+        report.as_planned_percent = (ended > 0).then(|| (report.as_planned * 1000 / ended) as f64 / 10.0);
+        report.differences = differences
+            .into_iter()
+            .map(|((foretold, became), letters)| Difference { foretold, became, letters })
+            .collect();
+        report
+    }
+
+    /// How many have this result.
+    pub fn became(&self, result: &str) -> i64 {
+        self.results.get(result).copied().unwrap_or_default()
+    }
+}
+
+fn named(outcome: &str, reason: Option<&str>) -> String {
+    reason.map_or_else(|| outcome.to_owned(), |reason| format!("{outcome} ({reason})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(predicted: &str, why: Option<&str>, result: Option<(&str, Option<&str>)>, count: i64) -> Shares {
+        Shares {
+            state: if result.is_some() { "ended" } else { "pending" }.into(),
+            predicted: predicted.into(),
+            predicted_reason: why.map(str::to_owned),
+            strategy: None,
+            result: result.map(|(result, _)| result.into()),
+            result_reason: result.and_then(|(_, reason)| reason.map(str::to_owned)),
+            count,
+        }
+    }
+
+    #[test]
+    fn a_failure_for_another_reason_is_not_as_planned_and_what_was_left_does_not_count() {
+        let report = Report::of(&[
+            share("assigned", None, Some(("assigned", None)), 996),
+            share(FAILED, Some("malformed"), Some((FAILED, Some("malformed"))), 2),
+            share(FAILED, Some("malformed"), Some((FAILED, Some("no_company"))), 1),
+            share("assigned", None, Some(("refused", Some("changed"))), 1),
+            share("assigned", None, Some(("left", None)), 10),
+            share("stale", None, None, 5),
+        ]);
+        assert_eq!((report.letters, report.pending, report.as_planned), (1015, 5, 998));
+        assert_eq!(report.as_planned_percent, Some(99.8));
+        let told: Vec<_> =
+            report.differences.iter().map(|one| format!("{} → {}", one.foretold, one.became)).collect();
+        assert_eq!(told, ["assigned → refused (changed)", "failed (malformed) → failed (no_company)"]);
+    }
+}

@@ -1,0 +1,220 @@
+//! What operators do with dead letters, and the record of it: who, when, why, on which.
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult};
+use uuid::Uuid;
+
+use super::TABLE;
+use crate::store::replays::lock_letters;
+use crate::store::statement::pieces;
+use crate::store::{Database, DbId, StoreError};
+
+/// What somebody does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewAct {
+    /// `plan`, `replay`, `discard`, `restore`, `note`, …
+    pub action: &'static str,
+    /// Who, such as `cli:anna@office-3`.
+    pub made_by: String,
+    /// When, in ms since 1970 (UTC).
+    pub at_ms: i64,
+    /// Why, in words of theirs.
+    pub why: Option<String>,
+    /// How the letters were chosen, as JSON.
+    pub chosen: Option<String>,
+    /// The plan or replay that it concerns.
+    pub replay: Option<i64>,
+    /// The group that it concerns.
+    pub fingerprint: Option<String>,
+    /// How many letters it concerns.
+    pub letters: usize,
+}
+
+/// What somebody did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// The row's id, growing.
+    pub id: i64,
+    /// What.
+    pub action: String,
+    /// Who.
+    pub made_by: String,
+    /// When, in ms since 1970 (UTC).
+    pub at_ms: i64,
+    /// Why.
+    pub why: Option<String>,
+    /// The plan or replay that it concerns.
+    pub replay: Option<i64>,
+    /// How many letters it concerns.
+    pub letters: i64,
+}
+
+/// What became of each letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acted {
+    /// It was done on these.
+    pub done: Vec<i64>,
+    /// It could not be done on these, and why.
+    pub refused: Vec<(i64, String)>,
+}
+
+/// Puts open letters away.
+///
+/// # Errors
+/// [`StoreError`]; nothing is done then.
+pub async fn discard(database: &Database, ids: &[i64], act: &NewAct) -> Result<Acted, StoreError> {
+    change(database, ids, act, "open", "discarded", Some(act.at_ms)).await
+}
+
+/// Opens discarded letters again.
+///
+/// # Errors
+/// [`StoreError`]; nothing is done then.
+pub async fn restore(database: &Database, ids: &[i64], act: &NewAct) -> Result<Acted, StoreError> {
+    change(database, ids, act, "discarded", "open", None).await
+}
+
+async fn change(
+    database: &Database,
+    ids: &[i64],
+    act: &NewAct,
+    from: &'static str,
+    to: &'static str,
+    closed_ms: Option<i64>,
+) -> Result<Acted, StoreError> {
+    let work = async |tx: &DatabaseTransaction| {
+        let mut acted = Acted::default();
+        for ids in pieces(ids) {
+            let states = lock_letters(tx, database.backend(), ids).await?;
+            let mut chosen = Vec::new();
+            for id in ids {
+                match states.get(id).map(|letter| letter.state.as_str()) {
+                    Some(state) if state == from => chosen.push(*id),
+                    Some(state) => acted.refused.push((*id, format!("it is {state}, not {from}"))),
+                    None => acted.refused.push((*id, "there is no such dead letter".to_owned())),
+                }
+            }
+            let mut update = Query::update();
+            update
+                .table(TABLE)
+                .value("state", to)
+                .value("closed_ms", closed_ms)
+                .and_where(Expr::col("id").is_in(chosen.iter().copied()));
+            tx.execute(&update).await?;
+            acted.done.extend(chosen);
+        }
+        let number = record_act(tx, &NewAct { letters: acted.done.len(), ..act.clone() }).await?;
+        for ids in pieces(&acted.done) {
+            let mut insert = Query::insert();
+            insert.into_table("dead_letter_action_letters").columns(["action_id", "letter_id"]);
+            for id in ids {
+                insert.values_panic([number.into(), (*id).into()]);
+            }
+            tx.execute(&insert).await?;
+        }
+        Ok(acted)
+    };
+    database.transact(work).await
+}
+
+/// Writes a note on a group.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn note(database: &Database, act: &NewAct) -> Result<(), StoreError> {
+    let work = async |tx: &DatabaseTransaction| record_act(tx, act).await;
+    database.transact(work).await.map(drop)
+}
+
+/// Records what somebody does, in the transaction that does it. Gives the row's id.
+///
+/// # Errors
+/// [`StoreError`]
+pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct) -> Result<i64, StoreError> {
+    let token = Uuid::new_v4().to_string();
+    let fit = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
+    let mut insert = Query::insert();
+    insert
+        .into_table(ACTS)
+        .columns([
+            "token",
+            "action",
+            "made_by",
+            "at_ms",
+            "why",
+            "chosen",
+            "replay_id",
+            "fingerprint",
+            "letters",
+        ])
+        .values_panic([
+            token.as_str().into(),
+            act.action.into(),
+            fit(&act.made_by, 255).into(),
+            act.at_ms.into(),
+            act.why.as_deref().map(|why| fit(why, 8_000)).into(),
+            act.chosen.clone().into(),
+            act.replay.into(),
+            act.fingerprint.clone().into(),
+            i32::try_from(act.letters).unwrap_or(i32::MAX).into(),
+        ]);
+    tx.execute(&insert).await?;
+    id_of(tx, ACTS, &token).await
+}
+
+/// The id of the row that was just inserted with this token.
+pub(in crate::store) async fn id_of(
+    tx: &impl ConnectionTrait,
+    table: &'static str,
+    token: &str,
+) -> Result<i64, StoreError> {
+    let mut select = Query::select();
+    select.column("id").from(table).and_where(Expr::col("token").eq(token));
+    let row = tx.query_one(&select).await?;
+    let id = row.map(|row| row.try_get::<DbId>("", "id")).transpose()?;
+    id.map(|id| id.0).ok_or_else(|| StoreError::Rejected("a row that was just written is not there".into()))
+}
+
+/// What was done on this letter (by itself, or with its group), or with this replay; oldest first.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn acts(
+    database: &Database,
+    letter: Option<(i64, &str)>,
+    replay: Option<i64>,
+) -> Result<Vec<Act>, StoreError> {
+    let mut any = sea_orm::sea_query::Cond::any();
+    if let Some((id, fingerprint)) = letter {
+        let mut own = Query::select();
+        own.column("action_id").from("dead_letter_action_letters").and_where(Expr::col("letter_id").eq(id));
+        any = any.add(Expr::col("id").in_subquery(own)).add(Expr::col("fingerprint").eq(fingerprint));
+        let mut replays = Query::select();
+        replays.column("replay_id").from("dead_letter_replay_items").and_where(Expr::col("letter_id").eq(id));
+        any = any.add(Expr::col("replay_id").in_subquery(replays));
+    }
+    if let Some(replay) = replay {
+        any = any.add(Expr::col("replay_id").eq(replay));
+    }
+    let mut query = Query::select();
+    query
+        .columns(["id", "action", "made_by", "at_ms", "why", "replay_id", "letters"])
+        .from(ACTS)
+        .cond_where(any)
+        .order_by("id", Order::Asc);
+    database.connection().query_all(&query).await?.iter().map(act).collect()
+}
+
+fn act(row: &QueryResult) -> Result<Act, StoreError> {
+    Ok(Act {
+        id: row.try_get::<DbId>("", "id")?.0,
+        action: row.try_get("", "action")?,
+        made_by: row.try_get("", "made_by")?,
+        at_ms: row.try_get("", "at_ms")?,
+        why: row.try_get("", "why")?,
+        replay: row.try_get("", "replay_id")?,
+        letters: row.try_get::<DbId>("", "letters")?.0,
+    })
+}
+
+const ACTS: &str = "dead_letter_actions";

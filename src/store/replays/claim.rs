@@ -1,0 +1,173 @@
+//! Taking letters on the way: each is looked at again before its copy is published.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, LockType, Order, Query};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+
+use super::{ITEMS, item};
+use crate::store::{Database, DbId, StoreError};
+
+/// What became of letters that were to be taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// On the way now.
+    pub taken: Vec<i64>,
+    /// Left alone, each with a code: `gone`, `changed`, `not_open`, `being_replayed`.
+    pub refused: Vec<(i64, &'static str)>,
+}
+
+/// A letter as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Standing {
+    /// One of [`LETTER_STATES`](crate::store::LETTER_STATES).
+    pub(in crate::store) state: String,
+    /// When it failed last.
+    pub(in crate::store) last_failed_ms: i64,
+}
+
+/// These letters as they are, locked until the transaction ends.
+///
+/// # Errors
+/// [`StoreError`]
+pub(in crate::store) async fn lock_letters(
+    tx: &impl ConnectionTrait,
+    backend: DbBackend,
+    ids: &[i64],
+) -> Result<BTreeMap<i64, Standing>, StoreError> {
+    let mut select = Query::select();
+    select
+        .columns(["id", "state", "last_failed_ms"])
+        .from("dead_letters")
+        .and_where(Expr::col("id").is_in(ids.iter().copied()))
+        .order_by("id", Order::Asc);
+    if backend != DbBackend::Sqlite {
+        select.lock(LockType::Update);
+    }
+    let rows = tx.query_all(&select).await?;
+    let standing = |row: &sea_orm::QueryResult| {
+        let standing =
+            Standing { state: row.try_get("", "state")?, last_failed_ms: row.try_get("", "last_failed_ms")? };
+        Ok((row.try_get::<DbId>("", "id")?.0, standing))
+    };
+    rows.iter().map(standing).collect()
+}
+
+/// Takes these pending letters of a replay on their way, as far as they are still what was planned.
+/// `ids` are at most a few hundred.
+///
+/// # Errors
+/// [`StoreError`]; nothing is taken then.
+pub async fn claim(
+    database: &Database,
+    replay: i64,
+    ids: &[(i64, i64)],
+    now_ms: i64,
+) -> Result<Claimed, StoreError> {
+    let work = async |tx: &DatabaseTransaction| {
+        let letters: Vec<i64> = ids.iter().map(|(id, _)| *id).collect();
+        let standing = lock_letters(tx, database.backend(), &letters).await?;
+        let still_pending = still_pending(tx, database.backend(), replay, &letters).await?;
+        let mut select = Query::select();
+        select.column("letter_id").from(ITEMS);
+        select.and_where(Expr::col("outstanding").is_in(letters.iter().copied()));
+        let rows = tx.query_all(&select).await?;
+        let outstanding: BTreeSet<i64> =
+            rows.iter().map(|row| row.try_get("", "letter_id")).collect::<Result<_, _>>()?;
+        let mut claimed = Claimed::default();
+        // The others were left alone by somebody who cancelled the replay a moment ago.
+        for (id, seen_ms) in ids.iter().filter(|(id, _)| still_pending.contains(id)) {
+            let refused = match standing.get(id) {
+                None => Some("gone"),
+                Some(_) if outstanding.contains(id) => Some("being_replayed"),
+                Some(letter) if letter.state == "replaying" => Some("being_replayed"),
+                Some(letter) if letter.state != "open" => Some("not_open"),
+                Some(letter) if letter.last_failed_ms != *seen_ms => Some("changed"),
+                Some(_) => None,
+            };
+            match refused {
+                Some(code) => claimed.refused.push((*id, code)),
+                None => claimed.taken.push(*id),
+            }
+        }
+        let mut update = Query::update();
+        update
+            .table("dead_letters")
+            .value("state", "replaying")
+            .value("replays", Expr::col("replays").add(1))
+            .and_where(Expr::col("id").is_in(claimed.taken.iter().copied()));
+        tx.execute(&update).await?;
+        let mut update = Query::update();
+        update
+            .table(ITEMS)
+            .value("state", item::CLAIMED)
+            .value("outstanding", Expr::col("letter_id"))
+            .value("sent_ms", now_ms)
+            .and_where(Expr::col("replay_id").eq(replay))
+            .and_where(Expr::col("letter_id").is_in(claimed.taken.iter().copied()));
+        tx.execute(&update).await?;
+        for (id, code) in &claimed.refused {
+            let mut update = Query::update();
+            update
+                .table(ITEMS)
+                .value("state", item::ENDED)
+                .value("result", REFUSED)
+                .value("result_reason", *code)
+                .value("ended_ms", now_ms)
+                .and_where(Expr::col("replay_id").eq(replay))
+                .and_where(Expr::col("letter_id").eq(*id));
+            tx.execute(&update).await?;
+        }
+        Ok(claimed)
+    };
+    database.transact(work).await
+}
+
+async fn still_pending(
+    tx: &impl ConnectionTrait,
+    backend: DbBackend,
+    replay: i64,
+    ids: &[i64],
+) -> Result<BTreeSet<i64>, StoreError> {
+    let mut select = Query::select();
+    select
+        .column("letter_id")
+        .from(ITEMS)
+        .and_where(Expr::col("replay_id").eq(replay))
+        .and_where(Expr::col("letter_id").is_in(ids.iter().copied()))
+        .and_where(Expr::col("state").eq(item::PENDING))
+        .order_by("letter_id", Order::Asc);
+    if backend != DbBackend::Sqlite {
+        select.lock(LockType::Update);
+    }
+    let rows = tx.query_all(&select).await?;
+    rows.iter().map(|row| Ok(row.try_get("", "letter_id")?)).collect()
+}
+
+/// Notes that the copies of these letters are surely in the queue.
+///
+/// # Errors
+/// [`StoreError`]; publishing them once more does no harm.
+pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<(), StoreError> {
+    let mut update = Query::update();
+    update
+        .table(ITEMS)
+        .value("state", item::SENT)
+        .and_where(Expr::col("replay_id").eq(replay))
+        .and_where(Expr::col("letter_id").is_in(ids.iter().copied()))
+        .and_where(Expr::col("state").eq(item::CLAIMED));
+    database.connection().execute(&update).await?;
+    Ok(())
+}
+
+/// The letters that were claimed, and perhaps never published: whoever claimed them has died.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn unsent(database: &Database, replay: i64) -> Result<Vec<i64>, StoreError> {
+    let claimed = super::look::standing(database, replay, &[item::CLAIMED]).await?;
+    Ok(claimed.into_iter().map(|item| item.letter).collect())
+}
+
+/// The result of a letter that was not what had been planned any more.
+pub(super) const REFUSED: &str = "refused";

@@ -1,0 +1,71 @@
+//! Plans and replays of dead letters: one row each, with their letters frozen in items.
+//!
+//! A letter is `pending` until its copy is claimed, `claimed` until the copy is surely in the queue,
+//! `sent` until the worker has committed its effect or the recorder has recorded it again: then it
+//! has `ended`, with a result. `outstanding` is unique: no letter is on the way twice.
+
+mod plan;
+mod claim;
+mod end;
+mod lease;
+mod look;
+mod purge;
+
+pub(super) use claim::lock_letters;
+pub use claim::{Claimed, claim, sent, unsent};
+pub(super) use end::end_replayed;
+pub use end::{FAILED, Replayed, end_decided};
+pub use lease::{ReplayTerms, begin_replay, hold_lease, leave_pending, set_state};
+pub use look::{ItemRow, ReplayRow, Shares, in_flight, items, pending, replay, replays, shares};
+pub use plan::{NewItem, NewReplay, insert_replay};
+pub use purge::purge_replays;
+
+/// Where a replay stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayState {
+    /// Only a plan yet.
+    Planned,
+    /// A process works on it, or has died doing so.
+    Running,
+    /// To be resumed.
+    Paused,
+    /// Every letter has its result.
+    Done,
+    /// A person ended it before.
+    Cancelled,
+    /// It ended itself: too many failed.
+    Stopped,
+}
+
+impl ReplayState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Planned, Self::Running, Self::Paused, Self::Done, Self::Cancelled, Self::Stopped];
+
+    /// The name under which it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    fn parse(name: &str) -> Self {
+        Self::ALL.into_iter().find(|state| state.as_str() == name).unwrap_or(Self::Stopped)
+    }
+}
+
+/// Where one letter of a replay stands.
+mod item {
+    pub(super) const PENDING: &str = "pending";
+    pub(super) const CLAIMED: &str = "claimed";
+    pub(super) const SENT: &str = "sent";
+    pub(super) const ENDED: &str = "ended";
+}
+
+const REPLAYS: &str = "dead_letter_replays";
+const ITEMS: &str = "dead_letter_replay_items";

@@ -1,0 +1,48 @@
+//! Every statement that replaying makes, for the test that takes rights away one by one.
+
+use hostmatch::store::{
+    Database, DeadLetterFilter, NewAct, NewItem, NewReplay, ReplayState, ReplayTerms, StoreError, acts,
+    begin_replay, claim, dead_letter_ids, dead_letters_of, discard, groups, insert_replay,
+    purge_closed_letters, purge_replays, restore, sent, set_state,
+};
+use sea_orm::ConnectionTrait as _;
+
+/// What replaying does to the database, with the newest letter.
+pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
+    let act = NewAct { action: "test", made_by: "cli:somebody@here".into(), at_ms: 1, ..NewAct::default() };
+    // The newest: what is older may have been left half done, without the right to go on.
+    let ids = dead_letter_ids(database, &DeadLetterFilter::default()).await?;
+    let ids = &ids[ids.len() - 1..];
+    discard(database, ids, &act).await?;
+    acts(database, Some((ids[0], "f")), None).await?;
+    restore(database, ids, &act).await?;
+    groups(database, &DeadLetterFilter::default(), 0, 1).await?;
+    let seen_ms = dead_letters_of(database, ids).await?[0].letter.last_failed_ms;
+    let item = NewItem {
+        letter: ids[0],
+        seen_ms,
+        digest: "d".into(),
+        lane: None,
+        predicted: "assigned".into(),
+        predicted_reason: None,
+        strategy: None,
+    };
+    let plan = NewReplay {
+        chosen: "{}".into(),
+        made_by: act.made_by.clone(),
+        created_ms: 1,
+        expires_ms: i64::MAX,
+        items: vec![item],
+    };
+    let id = insert_replay(database, &plan).await?;
+    let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0 };
+    assert!(begin_replay(database, id, ("lease", 2), Some(&terms), &act).await?);
+    assert_eq!(claim(database, id, &[(ids[0], seen_ms)], 1).await?.taken, [ids[0]]);
+    sent(database, id, ids).await?;
+    set_state(database, id, &[ReplayState::Running], ReplayState::Done, None, None, 1).await?;
+    purge_replays(database, i64::MAX).await?;
+    database.connection().execute_unprepared("UPDATE dead_letters SET state = 'open'").await?;
+    discard(database, ids, &act).await?;
+    purge_closed_letters(database, i64::MAX).await?;
+    Ok(())
+}
