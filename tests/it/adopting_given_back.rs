@@ -17,9 +17,12 @@ async fn assigned(world: &World, booking: u32, with: u32, email: &str) {
 #[tokio::test]
 async fn half_a_way_down_and_up_again_loses_nothing() {
     for backend in SERVERS {
-        for (variant, steps) in variants().into_iter().zip([7, 6, 7]) {
-            let what = format!("{backend:?}/{variant:?}/{steps}");
+        // All but the mappings; and without the audits, by which those are given back, too.
+        for (variant, left) in variants().into_iter().zip([1, 2, 1]) {
             let test = gateway(backend, variant).await;
+            let all = u32::try_from(migration::status(test.db.connection()).await.unwrap().len()).unwrap();
+            let steps = all - left;
+            let what = format!("{backend:?}/{variant:?}/{steps}");
             let before = of_gateway(&state(&test).await);
             migration::adopt(test.db.connection()).await.unwrap();
             let world = World::of(test, &[]).await;
@@ -30,8 +33,9 @@ async fn half_a_way_down_and_up_again_loses_nothing() {
             let mut taken = migration::down(connection, Some(steps)).await.unwrap();
             taken.reverse();
             assert_eq!(taken, going, "{what}");
-            assert_eq!(taken.len(), if steps == 7 { 8 } else { 6 }, "{what}: the mappings with their audits");
-            if steps == 7 {
+            let along = if left == 1 { all } else { steps };
+            assert_eq!(taken.len(), along as usize, "{what}: the mappings with their audits");
+            if left == 1 {
                 same(&what, &of_gateway(&state(&world.test).await), &before);
             }
             migration::adopt(connection).await.unwrap();
