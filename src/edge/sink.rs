@@ -151,7 +151,12 @@ impl Sink {
         let taken = self.is_taken();
         let mut standing = Standing { accepts: taken.is_ok(), ..Standing::default() };
         standing.reasons.extend(taken.err().map(str::to_owned));
-        let Some(spool) = &self.spool else { return standing };
+        let Some(spool) = &self.spool else {
+            // One that did not take the last event may take the next: to turn all away for a while would
+            // make a stumble an outage.
+            standing.accepts = self.publisher.is_ready();
+            return standing;
+        };
         let level = spool.level();
         if level.messages > 0 {
             standing.reasons.push("events wait in the spool".to_owned());

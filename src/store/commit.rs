@@ -9,7 +9,7 @@ use sea_orm::sea_query::{
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 use super::mappings::{Made, made};
-use super::statement::{padded, pieces};
+use super::statement::pieces;
 use super::{GatewaySchema, StoreError, bind_staff, null_staff, rows};
 use crate::event::StaffId;
 use crate::matching::{
@@ -214,7 +214,7 @@ fn appointments(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Result<U
     if let Some(clock) = &schema.updated_at {
         update.value("updated_at", Expr::cust(clock.clone()));
     }
-    update.and_where(Expr::col("id").is_in(padded(writes.iter().map(|write| write.id.0))));
+    update.and_where(Expr::col("id").is_in(writes.iter().map(|write| write.id.0)));
     Ok(update)
 }
 

@@ -182,7 +182,7 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
     let (number, message) = (error.number(), error.message());
     let quoted = || format!("{message} (error {number})");
     match number {
-        // Going down, too many connections, killed, network, disk full, read-only, no right.
+        // Going down, too many connections or prepared statements, killed, network, disk full, read-only, no right.
         1021
         | 1040
         | 1041
@@ -205,6 +205,7 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
         | 1226
         | 1227
         | 1290
+        | 1461
         | 1698
         | 1792
         | 1836

@@ -68,6 +68,7 @@ pub(super) async fn give_way(tx: &impl ConnectionTrait, backend: DbBackend) -> R
     tx.execute_unprepared(sql).await?;
     Ok(())
 }
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
