@@ -95,7 +95,8 @@ async fn with_database(
         }
         Command::Down { steps, all, yes } => {
             let steps = (!all).then_some(*steps);
-            let going = migration::going_down(connection, steps).await?;
+            let going = async { Ok(migration::going_down(connection, steps).await) };
+            let going = database.in_time(going).await??;
             if !going.is_empty() && !yes {
                 confirm_down(config, &going)?;
             }
