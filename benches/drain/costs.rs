@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::salon::Engine;
+use crate::database::Engine;
 use crate::usage::{cpu_seconds, listening_on};
 use crate::{broker, port};
 
@@ -25,7 +25,10 @@ pub(crate) struct Watched {
 impl Watched {
     /// The broker's, and the database server's.
     pub(crate) fn of(engine: Engine) -> Self {
-        Self { broker: port(&broker::url()).and_then(listening_on), database: engine.process() }
+        Self {
+            broker: port(&broker::url()).and_then(listening_on),
+            database: engine.server().and_then(|url| listening_on(port(&url)?)),
+        }
     }
 
     /// What they have used so far, and these workers.

@@ -9,11 +9,12 @@ use tempfile::TempDir;
 use crate::Result;
 use crate::broker::Broker;
 use crate::costs::{Costs, Watched, measured};
+use crate::database::Engine;
 use crate::filling;
 use crate::floor::{self, Floor, Pace};
 use crate::quantiles::Quantiles;
 use crate::record;
-use crate::salon::{Engine, Salon};
+use crate::salon::Salon;
 use crate::table::{self, Line};
 use crate::workers::{self, Setup};
 
@@ -130,7 +131,7 @@ impl Course {
             (Broker::open().await?, Salon::open(engine, self.directory.path(), events).await?);
         let took = workers::pace(&broker, &salon, STEADY_PER_SECOND, self.directory.path()).await;
         broker.remove().await?;
-        salon.remove().await?;
+        salon.scratch.remove().await?;
         let figure = Figure {
             engine: engine.name(),
             what: format!("worker, {STEADY_PER_SECOND} events/s"),
@@ -164,7 +165,7 @@ impl Course {
             filling::publish(&broker, 0..events).await?;
             let costs = work(&broker, &salon, events, &watched).await;
             broker.remove().await?;
-            Arc::into_inner(salon).ok_or("the database is still in use")?.remove().await?;
+            Arc::into_inner(salon).ok_or("the database is still in use")?.scratch.remove().await?;
             all.push(costs?);
         }
         all.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));

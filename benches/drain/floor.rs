@@ -123,7 +123,7 @@ async fn process(floor: Floor, batch: &[Delivery], known: &Known, salon: &Salon)
         return Ok(());
     }
     if floor == Floor::Update {
-        return rows::update(salon.database.connection(), &decisions).await;
+        return rows::update(salon.scratch.database.connection(), &decisions).await;
     }
     // Held until the end: without any guarantee the first mapping of a host is still only one.
     let mut mapped = known.mapped.lock().await;
@@ -133,7 +133,7 @@ async fn process(floor: Floor, batch: &[Delivery], known: &Known, salon: &Salon)
     if !decisions.iter().any(|decision| decision.is_new) {
         drop(mapped);
     }
-    rows::write(&salon.database, &decisions).await
+    rows::write(&salon.scratch.database, &decisions).await
 }
 
 impl Known {

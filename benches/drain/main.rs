@@ -5,8 +5,12 @@
 
 #[path = "../measure/bookings.rs"]
 mod bookings;
+#[path = "../measure/address.rs"]
+mod address;
 #[path = "../measure/broker.rs"]
 mod broker;
+#[path = "../measure/database.rs"]
+mod database;
 #[path = "../measure/program.rs"]
 mod program;
 #[path = "../measure/quantiles.rs"]
@@ -28,7 +32,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use course::Course;
-use salon::Engine;
+use database::Engine;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

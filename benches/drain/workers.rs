@@ -31,7 +31,7 @@ pub(crate) struct Setup {
 impl Setup {
     fn settings(&self, broker: &Broker, salon: &Salon) -> Vec<(&'static str, String)> {
         let mut settings = broker.settings();
-        settings.push(("database.url", salon.url.clone()));
+        settings.push(("database.url", salon.scratch.url.clone()));
         settings.push(("log.format", "json".to_owned()));
         settings.extend(self.pipelines.map(|pipelines| ("worker.pipelines", pipelines.to_string())));
         if let Some(batch) = self.batch {
@@ -156,8 +156,8 @@ async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<
         return Ok(Vec::new());
     }
     let query = format!("SELECT event_id FROM booking_events WHERE event_id IN ({query})");
-    let statement = Statement::from_string(salon.database.backend(), query);
-    let rows = salon.database.connection().query_all_raw(statement).await?;
+    let statement = Statement::from_string(salon.scratch.database.backend(), query);
+    let rows = salon.scratch.database.connection().query_all_raw(statement).await?;
     Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?)
 }
 

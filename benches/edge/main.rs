@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench edge`. docs/performance.md says what the figures mean.
 
+#[path = "../measure/address.rs"]
+mod address;
 #[path = "../measure/bookings.rs"]
 mod bookings;
 #[path = "../measure/broker.rs"]

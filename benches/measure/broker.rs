@@ -9,15 +9,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::address::server;
 
 /// Where RabbitMQ is: as for the tests.
 pub(crate) fn url() -> String {
     server("HOSTMATCH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
-}
-
-/// An address from the environment, else the usual one.
-pub(crate) fn server(variable: &str, usual: &str) -> String {
-    std::env::var(variable).ok().filter(|url| !url.is_empty()).unwrap_or_else(|| usual.to_owned())
 }
 
 /// Queues under a prefix of their own, as the program declares them.

@@ -1,0 +1,100 @@
+//! Looking through many dead letters: how long lists, groups and searches take, and which indexes
+//! the databases use for them.
+//!
+//! `cargo bench --bench dead_letters`
+
+#[path = "../measure/address.rs"]
+mod address;
+#[path = "../measure/database.rs"]
+mod database;
+#[path = "../measure/record.rs"]
+mod record;
+mod looks;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use serde::Serialize;
+
+use database::{Engine, Scratch};
+use looks::{Look, looks};
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures how long it takes to look through dead letters.
+#[derive(Clone, Debug, Parser)]
+struct Options {
+    /// How many there are.
+    #[arg(long, default_value_t = 100_000)]
+    letters: u64,
+    /// Only these databases.
+    #[arg(long, value_enum)]
+    engine: Vec<Engine>,
+    /// Each look so many times; the slowest counts.
+    #[arg(long, default_value_t = 5)]
+    times: usize,
+    /// Where the figures are written.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What came of one look.
+#[derive(Debug, Serialize)]
+struct Figure {
+    engine: &'static str,
+    look: &'static str,
+    rows: usize,
+    slowest_ms: f64,
+    plan: String,
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    let engines = match options.engine.as_slice() {
+        [] => vec![Engine::Mariadb, Engine::Postgres, Engine::Sqlite],
+        some => some.to_vec(),
+    };
+    let directory = tempfile::tempdir()?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{} dead letters; the slowest of {} looks each", options.letters, options.times)?;
+    let mut figures = Vec::new();
+    for engine in engines {
+        let scratch = Scratch::open(engine, directory.path()).await?;
+        scratch.insert(looks::COLUMNS, (0..options.letters).map(|n| looks::letter(engine, n))).await?;
+        let there = scratch.number("SELECT COUNT(*) FROM dead_letters").await?;
+        if there != options.letters {
+            return Err(format!("{there} dead letters instead of {}", options.letters).into());
+        }
+        // As in an installation that has been running for a while.
+        scratch.run(if engine == Engine::Mariadb { "ANALYZE TABLE dead_letters" } else { "ANALYZE" }).await?;
+        for look in looks() {
+            let figure = measure(&scratch, engine, &look, &options).await?;
+            writeln!(
+                out,
+                "{:<10}  {:<28}  {:>5} rows  {:>8.1} ms  {}",
+                figure.engine, figure.look, figure.rows, figure.slowest_ms, figure.plan
+            )?;
+            figures.push(figure);
+        }
+        scratch.remove().await?;
+    }
+    record::write(options.json, "dead_letters", &figures)
+}
+
+async fn measure(scratch: &Scratch, engine: Engine, look: &Look, options: &Options) -> Result<Figure> {
+    let (mut slowest, mut rows) = (Duration::ZERO, 0);
+    for _ in 0..options.times.max(1) {
+        let began = Instant::now();
+        rows = look.carry_out(&scratch.database).await?;
+        slowest = slowest.max(began.elapsed());
+    }
+    look.check(rows, options.letters)?;
+    let plan = look.plan(&scratch.database).await?;
+    Ok(Figure { engine: engine.name(), look: look.name, rows, slowest_ms: slowest.as_secs_f64() * 1e3, plan })
+}
