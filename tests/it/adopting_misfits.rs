@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use migration::MigrateError;
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database};
+use sea_orm::sqlx::Executor as _;
+use sea_orm::{ConnectOptions, Database};
 
 use crate::adopting::{SERVERS, gateway};
 use crate::adopting_given_back::{mapped, narrow, refused};
@@ -42,10 +43,10 @@ async fn also_on_a_mariadb_that_is_not_strict() {
     let interrupted = "UPDATE hostmatch_journal SET state = 'undoing' ORDER BY seq DESC LIMIT 1";
     test.run(&[mapped(6001, "From A List", "import"), interrupted.to_owned()]).await;
     let mut options = ConnectOptions::new(&test.url);
-    options.after_connect(|connection| {
-        Box::pin(async move {
+    options.map_sqlx_mysql_pool_opts(|pool| {
+        pool.after_connect(|connection, _| {
             let lax = "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'STRICT_TRANS_TABLES', '')";
-            connection.execute_unprepared(lax).await.map(drop)
+            Box::pin(async move { connection.execute(lax).await.map(drop) })
         })
     });
     let lax = Database::connect(options).await.unwrap();
