@@ -2,12 +2,19 @@
 //! beside its other routes, and of a worker, which has no others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::connections;
+
+/// After how long a connection ends on which nothing comes.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Tells what keeps a part of this process from its work at this moment; nothing when all is well.
 pub type Report = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -38,15 +45,12 @@ pub fn ready<T>(works: bool, reasons: Vec<String>, more: Option<T>) -> (StatusCo
     (code, Json(Health { status, reasons, more }))
 }
 
-/// Serves both routes, and nothing else, for what `report` tells of. Completes only on an error.
-///
-/// # Errors
-/// When the listening socket fails.
-pub async fn serve(listener: TcpListener, report: Report) -> std::io::Result<()> {
+/// Serves both routes, and nothing else, for what `report` tells of. Never completes.
+pub async fn serve(listener: TcpListener, report: Report) {
     let told = move || {
         let reasons = report();
         std::future::ready(ready(reasons.is_empty(), reasons, None::<()>))
     };
     let routes = Router::new().route("/health/live", get(live)).route("/health/ready", get(told));
-    axum::serve(listener, routes).await
+    connections::serve(listener, routes, IDLE, &CancellationToken::new()).await;
 }

@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | what |
 //! |---|---|---|
-//! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests |
+//! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`], [`connections`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests; serving HTTP |
 //! | 1 | [`event`], [`telemetry`], [`health`] | pure: what is a booking event? · logs · the health routes |
 //! | 2 | [`matching`] | pure: who is this host? |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
@@ -18,6 +18,7 @@ pub mod clock;
 pub mod delay;
 pub mod shutdown;
 pub mod crash;
+mod connections;
 
 pub mod event;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBac
 use crate::adopt::{GIVEN_BACK_TOGETHER, Planned};
 use crate::dialect::Dialect;
 use crate::error::MigrateError;
-use crate::examination::Obstacle;
+use crate::examination::{Examination, Obstacle};
 use crate::forth::unnote;
 use crate::found::relations;
 use crate::gateway::Columns;
@@ -23,6 +23,7 @@ pub(crate) async fn down(
 ) -> Result<Vec<String>, MigrateError> {
     let failed = |source| MigrateError::of("taking migrations back", source);
     let session = Session::open(connection).await.map_err(failed)?;
+    session.be_strict().await.map_err(failed)?;
     let journal = journal::read(&session.tx).await.map_err(failed)?;
     let mut chosen = chosen(first, steps, &journal);
     let now = present(connection).await?;
@@ -57,20 +58,23 @@ pub(crate) fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) 
     chosen
 }
 
-/// Rows of the gateway's that the shapes to be given back cannot hold.
+/// Half way up or down: not everything is there that a question may ask about.
+pub(crate) fn is_half_way(journal: &[Entry]) -> bool {
+    journal.iter().any(|entry| entry.state != State::Made)
+}
+
+/// Rows of the gateway's that the shapes to be given back cannot hold. Half-way all rows count: ask only
+/// once a statement has failed on one, for by then those that leave are gone.
 pub(crate) async fn in_the_way(
     connection: &DatabaseConnection,
     chosen: &[String],
     journal: &[Entry],
 ) -> Result<Vec<Obstacle>, DbErr> {
     let mut obstacles: Vec<Obstacle> = Vec::new();
-    // Half way up or down not everything is there that is asked about; and then it is too late to ask.
-    if journal.iter().any(|entry| entry.state != State::Made) {
-        return Ok(obstacles);
-    }
     for entry in journal.iter().filter(|entry| chosen.contains(&entry.migration)) {
         let Op { make: None, undo: None, probe: Some(question) } = &entry.op else { continue };
-        let query = Statement::from_string(connection.get_database_backend(), question.clone());
+        let rows = question.lines().next().filter(|_| is_half_way(journal)).unwrap_or(question);
+        let query = Statement::from_string(connection.get_database_backend(), format!("{rows}\nORDER BY id"));
         for row in connection.query_all_raw(query).await? {
             let (id, what): (i64, String) = (row.try_get("", "id")?, row.try_get("", "what")?);
             let row = format!("id {id}");
@@ -81,6 +85,19 @@ pub(crate) async fn in_the_way(
         }
     }
     Ok(obstacles)
+}
+
+/// The rows that were too much for a statement of [`down`]: written since they were asked for.
+pub(crate) async fn misfits(
+    connection: &DatabaseConnection,
+    steps: Option<u32>,
+    first: &[String],
+) -> Option<MigrateError> {
+    // A server that is away has nothing to say; its first error tells more.
+    let journal = journal::read(connection).await.ok()?;
+    let obstacles = in_the_way(connection, &chosen(first, steps, &journal), &journal).await.ok()?;
+    let found = (!obstacles.is_empty()).then(|| Examination::of_obstacles(obstacles))?;
+    Some(if is_half_way(&journal) { MigrateError::Raced(found) } else { MigrateError::Obstacles(found) })
 }
 
 const MISFIT: &str =

@@ -19,6 +19,11 @@ pub struct Examination {
 }
 
 impl Examination {
+    /// Nothing but what is in the way.
+    pub(crate) fn of_obstacles(obstacles: Vec<Obstacle>) -> Box<Self> {
+        Box::new(Self { obstacles, ..Self::default() })
+    }
+
     /// What is adopted, what is in the way, and what will be different, a line each.
     pub fn in_words(&self) -> String {
         let mut lines = Vec::new();

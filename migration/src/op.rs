@@ -31,9 +31,10 @@ impl Op {
     }
 
     /// Changes nothing: asks, before anything is taken back, for rows that would be in the way of that.
-    /// Each has an `id`, and says in `what` why.
-    pub(crate) fn question(query: String) -> Self {
-        Self { probe: Some(query), ..Self::default() }
+    /// Each has an `id`, and says in `what` why. `but` leaves out those that will be gone by then: it is a
+    /// line of its own, since half-way they are gone, and maybe what it asks about is, too.
+    pub(crate) fn question(rows: &str, but: &str) -> Self {
+        Self { probe: Some(format!("{rows}\n{but}")), ..Self::default() }
     }
 
     /// Only when it is taken back; done twice it is as done once.

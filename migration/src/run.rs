@@ -12,7 +12,7 @@ use crate::examination::{Examination, Obstacle};
 use crate::gateway::Columns;
 use crate::journal::{self, Entry, JOURNAL, State};
 use crate::rights::{may_begin, may_run};
-use crate::session::{PAUSE, Session, TRIES, is_busy, is_denied};
+use crate::session::{PAUSE, Session, TRIES, is_busy, is_denied, is_misfit};
 use crate::tables::STEPS;
 use crate::{back, forth};
 
@@ -104,20 +104,26 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
         let chosen = back::chosen(&present, steps, &journal);
         let is_all = chosen.len() == present.len();
         may_run(connection, &back::statements(connection, &chosen, &journal, is_all).await?).await?;
-        let obstacles = back::in_the_way(connection, &chosen, &journal).await;
-        let obstacles = obstacles.map_err(failed("looking for rows that the old tables cannot hold"))?;
-        if !obstacles.is_empty() {
-            return Err(MigrateError::Obstacles(Box::new(Examination {
-                obstacles,
-                ..Examination::default()
-            })));
+        if !back::is_half_way(&journal) {
+            let obstacles = back::in_the_way(connection, &chosen, &journal).await;
+            let obstacles = obstacles.map_err(failed("looking for rows that the old tables cannot hold"))?;
+            if !obstacles.is_empty() {
+                return Err(MigrateError::Obstacles(Examination::of_obstacles(obstacles)));
+            }
         }
     }
-    patiently(async || {
+    let done = patiently(async || {
         // After a pause the first to be taken back may be half gone: it still counts.
         back::down(connection, steps, &present).await
     })
-    .await
+    .await;
+    match done {
+        Err(MigrateError::Database { doing, source }) if is_misfit(&source) => {
+            let rows = back::misfits(connection, steps, &present).await;
+            Err(rows.unwrap_or(MigrateError::Database { doing, source }))
+        }
+        done => done,
+    }
 }
 
 /// The names of the migrations that [`down`] would take back here, the first made first.
@@ -244,7 +250,7 @@ async fn named(
     }
     match adopt::in_the_way(connection).await {
         Ok(obstacles) if !obstacles.is_empty() => {
-            Err(MigrateError::Raced(Box::new(Examination { obstacles, ..Examination::default() })))
+            Err(MigrateError::Raced(Examination::of_obstacles(obstacles)))
         }
         // A server that is away has nothing to say; its first error tells more.
         _ => Err(error),

@@ -49,6 +49,14 @@ impl Session {
         Ok(session)
     }
 
+    /// From now on MySQL refuses what does not fit, however its server is set, instead of cutting it.
+    pub(crate) async fn be_strict(&self) -> Result<(), DbErr> {
+        if self.backend != DbBackend::MySql {
+            return Ok(());
+        }
+        self.run("SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')").await
+    }
+
     pub(crate) async fn run(&self, statement: &str) -> Result<(), DbErr> {
         self.tx.execute_unprepared(statement).await.map(drop)
     }
@@ -92,6 +100,17 @@ pub(crate) fn is_busy(error: &DbErr) -> bool {
         .try_downcast_ref::<PgDatabaseError>()
         .is_some_and(|error| ["55P03", "40P01"].contains(&error.code()))
         || error.code().is_some_and(|code| code == "55P03")
+}
+
+/// A value does not fit into the shape that its column was to get.
+pub(crate) fn is_misfit(error: &DbErr) -> bool {
+    let Some(error) = of_database(error) else { return false };
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return [1265, 1406].contains(&error.number());
+    }
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|error| ["22001", "22P02", "23514"].contains(&error.code()))
 }
 
 /// The user may not do that, or not see it.

@@ -124,9 +124,6 @@ async fn serve(
         Ok::<_, Failure>(())
     };
     let working = async {
-        if !with_worker {
-            return Ok(None);
-        }
         let Some((database, schema)) = connect(config, &ours, !until_empty).await? else { return Ok(None) };
         if until_empty {
             // A run that is to end must not wait for a broker that is away.
@@ -146,9 +143,20 @@ async fn serve(
         Ok::<_, Failure>(Some(tally))
     };
     let worker = async {
+        if !with_worker {
+            return Ok(None);
+        }
+        // First: with a port that is taken nothing is begun.
+        let listener = telling(&config.worker.health_listen).await?;
+        let telling = async {
+            if let Some(listener) = listener {
+                health::serve(listener, report.clone()).await;
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             ended = working => ended,
-            failure = tell(&config.worker.health_listen, &report), if with_worker => Err(failure),
+            ended = telling => ended,
         }
     };
     let stopping = |result| {
@@ -168,19 +176,15 @@ async fn serve(
     worker
 }
 
-/// Answers the worker's health routes, if there is an address for that. Completes only on a failure.
-async fn tell(address: &str, report: &health::Report) -> Failure {
+/// Where the worker's health routes are answered, if there is an address for that.
+async fn telling(address: &str) -> Result<Option<TcpListener>, Failure> {
     if address.is_empty() {
-        return std::future::pending().await;
+        return Ok(None);
     }
-    let served = async {
-        let listener = listen(address, "choose another with worker.health_listen").await?;
-        let address = listener.local_addr()?;
-        tracing::info!(%address, "the worker answers health routes");
-        Ok::<_, Failure>(health::serve(listener, report.clone()).await?)
-    };
-    let ended = || Failure::new(Exit::Failed, "the worker's health routes ended (worker.health_listen)");
-    served.await.err().unwrap_or_else(ended)
+    let listener = listen(address, "choose another with worker.health_listen").await?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "the worker answers health routes");
+    Ok(Some(listener))
 }
 
 /// Binds a socket; `hint`: what to do when that is not possible.

@@ -21,7 +21,6 @@ mod body;
 mod intake;
 mod routes;
 mod layers;
-mod connections;
 mod server;
 
 pub use server::{EdgeError, router, serve};

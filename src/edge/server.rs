@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,8 +17,9 @@ use super::forward::{self, Broken};
 use super::problem::Problem;
 use super::sink::Sink;
 use super::state::Edge;
-use super::{auth, connections, layers, routes};
+use super::{auth, layers, routes};
 use crate::config::EdgeConfig;
+use crate::connections;
 use crate::health;
 use crate::queue::{Publisher, QueueError};
 use crate::shutdown::Shutdown;
@@ -64,7 +65,8 @@ pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> 
 /// A connection on which nothing comes for `edge.idle_timeout` is ended.
 ///
 /// Stopping: no new connection is taken; requests in progress have `edge.request_timeout` to end,
-/// and so have publishes whose client hung up. What is in the spool stays for the next start.
+/// and so have publishes whose client hung up. What is in the spool stays for the next start. When a
+/// part of it fails, the edge stops in the same way.
 ///
 /// # Errors
 /// When the tokens cannot be read or the spool cannot be used at the start, when the socket fails, or
@@ -77,7 +79,9 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), EdgeError> {
     let sink = Sink::open(config, publisher).await.map_err(EdgeError::Spool)?;
-    let edge = Arc::new(Edge { alongside, ..Edge::new(config, sink, shutdown.clone()) });
+    // Also when a part fails: clients are to be answered all the same.
+    let stop = shutdown.child_token();
+    let edge = Arc::new(Edge { alongside, ..Edge::new(config, sink, stop.clone()) });
     let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
     edge.tokens.refresh().await.map_err(unreadable)?;
     if config.allow_unsigned {
@@ -88,42 +92,43 @@ pub async fn serve(
     }
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");
-    let (stop, patience) = (shutdown.clone(), config.request_timeout + LAST_WORDS);
-    let time_is_up = async move {
+    let patience = config.request_timeout + LAST_WORDS;
+    let time_is_up = async {
         stop.cancelled().await;
         tokio::time::sleep(patience).await;
     };
-    let (forwarding, until) = (Arc::clone(&edge), shutdown.child_token());
+    let (forwarding, until) = (Arc::clone(&edge), stop.child_token());
     let stop_forwarding = until.clone();
     let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &until).await });
     let serving = async {
-        connections::serve(listener, routes(&edge), config.idle_timeout, &shutdown).await;
+        connections::serve(listener, routes(&edge), config.idle_timeout, &stop).await;
         stop_forwarding.cancel();
         edge.publishing.close();
         edge.publishing.wait().await;
-        Ok(())
     };
+    let failure = OnceLock::new();
     // Told to stop it ends by itself, after the confirm that it waits for.
     let forwarding = async {
-        match forwarder.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Broken)) => Err(EdgeError::Part("the spool's writer".to_owned())),
-            Err(error) => Err(EdgeError::Part(format!("the spool's forwarder: {error}"))),
-        }
+        let part = match forwarder.await {
+            Ok(Ok(())) => return,
+            Ok(Err(Broken)) => "the spool's writer".to_owned(),
+            Err(error) => format!("the spool's forwarder: {error}"),
+        };
+        failure.get_or_init(|| EdgeError::Part(part));
+        stop.cancel();
     };
-    let ended = tokio::select! {
-        ended = async { tokio::try_join!(serving, forwarding) } => ended.map(drop),
-        () = time_is_up => {
-            tracing::warn!("some requests did not end in time and are given up");
-            Ok(())
-        }
-    };
+    tokio::select! {
+        _ = async { tokio::join!(serving, forwarding) } => {}
+        () = time_is_up => tracing::warn!("some requests did not end in time and are given up"),
+    }
     if tokio::time::timeout(config.request_timeout, edge.sink.close()).await.is_err() {
         tracing::warn!(
             "the spool's file does not answer and is left as it is; nothing that was accepted is lost"
         );
     }
-    ended?;
+    if let Some(failure) = failure.into_inner() {
+        return Err(failure);
+    }
     tracing::info!("the edge has stopped");
     Ok(())
 }

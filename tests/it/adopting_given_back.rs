@@ -82,7 +82,7 @@ async fn what_the_gateway_made_active_since_stays_so_and_the_rest_comes_back() {
 }
 
 /// The sources and actions that the gateway's tables know, without those that hostmatch writes.
-fn narrow(backend: Backend) -> Vec<String> {
+pub(crate) fn narrow(backend: Backend) -> Vec<String> {
     let mut sql = vec![
         "UPDATE calcom_host_mappings SET mapping_source = 'manual' WHERE mapping_source = 'auto_email'"
             .to_owned(),
@@ -98,7 +98,7 @@ fn narrow(backend: Backend) -> Vec<String> {
     sql
 }
 
-fn mapped(host: u32, name: &str, source: &str) -> String {
+pub(crate) fn mapped(host: u32, name: &str, source: &str) -> String {
     format!(
         "INSERT INTO calcom_host_mappings (staff_id, calcom_host_id, calcom_name, calcom_email, mapping_source) \
          VALUES ({}, {host}, '{name}', '', '{source}')",
@@ -106,7 +106,7 @@ fn mapped(host: u32, name: &str, source: &str) -> String {
     )
 }
 
-async fn refused(test: &TestDatabase, words: &[&str]) {
+pub(crate) async fn refused(test: &TestDatabase, words: &[&str]) {
     let before = state(test).await;
     let error = migration::down(test.db.connection(), None).await.unwrap_err();
     assert!(matches!(error, MigrateError::Obstacles(_)), "{test:?}: {error}");

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, eventually};
@@ -76,6 +78,23 @@ async fn an_edge_goes_on_accepting_and_tells_that_the_worker_beside_it_does_not_
     until(&edge, StatusCode::OK, "").await;
     until(&worker, StatusCode::OK, "").await;
     assert_eq!(both.stop().await, Some(0), "{}", both.stderr());
+}
+
+/// Nothing at all, and half a head.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_to_a_worker_that_is_silent_is_ended() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let mut worker = stack.start(&["serve", "worker"]);
+    let base = base_of(&mut worker).await;
+    for said in [&b""[..], b"GET /heal"] {
+        let mut stream = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        let mut answer = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+        assert!(end.is_ok(), "still open after {:?}", String::from_utf8_lossy(said));
+    }
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

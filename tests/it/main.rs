@@ -11,6 +11,7 @@ mod support;
 mod adopting;
 mod adopting_given_back;
 mod adopting_interrupted;
+mod adopting_misfits;
 mod adopting_raced;
 mod adopting_refused;
 mod adopting_rights;

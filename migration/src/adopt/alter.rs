@@ -108,7 +108,9 @@ impl<'a> Alter<'a> {
         let collation = old.find(" COLLATE ").map_or("", |at| &old[at..]);
         let collation = if new.contains(" COLLATE ") { "" } else { collation };
         let mut parts = vec![format!("ALTER COLUMN {name} TYPE {new}{collation} USING {name}::text::{new}")];
-        let mut undo = vec![format!("ALTER COLUMN {name} TYPE {old} USING {name}::text::{old}")];
+        // A cast to a text of limited length would cut what is too long; without one it is refused.
+        let cast = if width(old).is_some() { String::new() } else { format!("::{old}") };
+        let mut undo = vec![format!("ALTER COLUMN {name} TYPE {old} USING {name}::text{cast}")];
         if let Some(default) = column.default.as_ref().filter(|_| column.is_enum) {
             // A default is of the old type, and does not follow by itself.
             parts.insert(0, format!("ALTER COLUMN {name} DROP DEFAULT"));

@@ -16,6 +16,7 @@ const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
 pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![copy::table(found, d, &["mapping_id"])];
+    ops.extend(misfits::ops(found, d, &["action", "actor", "reason"], |_| goes(found)));
     let right = found.foreign_keys_of("mapping_id").any(|key| sets_null(&key.definition));
     for key in found.foreign_keys_of("mapping_id").filter(|key| !sets_null(&key.definition)) {
         let (name, definition) = (&key.name, &key.definition);
@@ -89,7 +90,7 @@ pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, V
         alter.foreign_key("mapping_id", mappings::TABLE, "SET NULL");
         ops.extend(alter.ops());
     }
-    ops.extend(give_back(found, d));
+    ops.extend(give_back(found));
     (ops, said)
 }
 
@@ -120,11 +121,16 @@ fn fill(found: &Found, d: &Dialect) -> Option<String> {
     ))
 }
 
-/// Takes our rows out again; in the order of making.
-fn give_back(found: &Found, d: &Dialect) -> Vec<Op> {
+/// A condition on the rows that go when it is given back.
+fn goes(found: &Found) -> String {
     let copy = copy::name(TABLE);
-    let goes = format!("id NOT IN (SELECT id FROM {copy}) AND {}", ours(Some(found)).replace("a.", ""));
-    let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {goes}")];
+    format!("id NOT IN (SELECT id FROM {copy}) AND {}", ours(Some(found)).replace("a.", ""))
+}
+
+/// Takes our rows out again; in the order of making.
+fn give_back(found: &Found) -> impl Iterator<Item = Op> {
+    let copy = copy::name(TABLE);
+    let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {}", goes(found))];
     let cascades =
         found.foreign_keys_of("mapping_id").any(|key| key.definition.contains("ON DELETE CASCADE"));
     if found.column("mapping_id").is_some_and(|column| !column.nullable) {
@@ -136,9 +142,7 @@ fn give_back(found: &Found, d: &Dialect) -> Vec<Op> {
              AND id IN (SELECT id FROM {copy} WHERE mapping_id IS NOT NULL)"
         ));
     }
-    let mut ops = misfits::ops(found, d, &["action", "actor", "reason"], |_| goes.clone());
-    ops.extend(undo.into_iter().rev().map(Op::only_undo));
-    ops
+    undo.into_iter().rev().map(Op::only_undo)
 }
 
 /// A condition on audits `a`: this program wrote it.

@@ -157,16 +157,35 @@ fn fill_company(found: &Found, d: &Dialect) -> Op {
     Op { make: Some(make), undo: found.has("company_id").then_some(undo), probe: None }
 }
 
+/// Mappings that audits `a` of ours tell of; `ours` is a condition on those.
+fn told(ours: &str) -> String {
+    let audits = super::audits::TABLE;
+    format!("SELECT a.mapping_id FROM {audits} a WHERE a.mapping_id IS NOT NULL AND {ours}")
+}
+
+/// A condition on mappings that this program made.
+fn made(ours: &str) -> String {
+    format!(
+        "id NOT IN (SELECT id FROM {}) AND id IN ({} AND a.old_values IS NULL \
+         AND a.action IN ('auto_matched', 'created', 'manual_override'))",
+        copy::name(TABLE),
+        told(ours)
+    )
+}
+
+/// Asks for rows that the old shape cannot hold; to stand behind the copy.
+pub(super) fn questions(found: &Found, d: &Dialect, ours: &str) -> Vec<Op> {
+    let made = made(ours);
+    misfits::ops(found, d, &TEXTS.map(|(name, _)| name), |name| {
+        let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy::name(TABLE), told(ours));
+        if CHANGED.contains(&name) { format!("{made} OR {given_back}") } else { made.clone() }
+    })
+}
+
 /// Gives the rows back; for as long as the audits still say whose doing what was. `ours` is a
 /// condition on audits `a`. In the order of making, which is opposite to that of undoing.
-pub(super) fn give_back(found: &Found, d: &Dialect, ours: &str) -> Vec<Op> {
-    let copy = copy::name(TABLE);
-    let audits = super::audits::TABLE;
-    let told = format!("SELECT a.mapping_id FROM {audits} a WHERE a.mapping_id IS NOT NULL AND {ours}");
-    let made = format!(
-        "id NOT IN (SELECT id FROM {copy}) AND id IN ({told} AND a.old_values IS NULL \
-         AND a.action IN ('auto_matched', 'created', 'manual_override'))"
-    );
+pub(super) fn give_back(found: &Found, d: &Dialect, ours: &str) -> [Op; 3] {
+    let (told, made) = (told(ours), made(ours));
     // All are off for a moment, so that none is in the way of another that gets its company back.
     let back = CHANGED.iter().filter_map(|column| match *column {
         "is_active" => Some((column, "FALSE".to_owned())),
@@ -198,12 +217,7 @@ pub(super) fn give_back(found: &Found, d: &Dialect, ours: &str) -> Vec<Op> {
         let free = format!("NOT EXISTS (SELECT 1 FROM ({others}) o WHERE {same})");
         update(found, d, &on, "", &format!("c.is_active AND {free} AND m.id IN ({told})"))
     };
-    let mut ops = misfits::ops(found, d, &TEXTS.map(|(name, _)| name), |name| {
-        let given_back = format!("id IN (SELECT id FROM {copy}) AND id IN ({told})");
-        if CHANGED.contains(&name) { format!("{made} OR {given_back}") } else { made.clone() }
-    });
-    ops.extend([on, all, format!("DELETE FROM {TABLE} WHERE {made}")].map(Op::only_undo));
-    ops
+    [on, all, format!("DELETE FROM {TABLE} WHERE {made}")].map(Op::only_undo)
 }
 
 /// Sets columns of the mappings `m` that were there before, as `c`; no time moves along.

@@ -8,16 +8,18 @@ use crate::found::Found;
 use crate::op::Op;
 
 /// A question for each of these columns that holds less in its old shape than in ours. `leaves` is a
-/// condition on rows that are gone, or whose column is given back, by then.
+/// condition on rows that are gone, or whose column is given back, by then. To be put before the changes
+/// of the table: on the way back it is there until they are undone.
 pub(super) fn ops(found: &Found, d: &Dialect, columns: &[&str], leaves: impl Fn(&str) -> String) -> Vec<Op> {
     let table = &found.table;
     let id = if d.is_mysql() { "CAST(id AS SIGNED)" } else { "id::bigint" };
     let ask = |name: &str, (shape, fits): (String, String)| {
         let what = format!("{table}.{name} holds what its old shape cannot: {shape}").replace('\'', "''");
-        Op::question(format!(
-            "SELECT {id} AS id, '{what}' AS what FROM {table} WHERE NOT ({fits}) AND NOT ({}) ORDER BY id",
-            leaves(name)
-        ))
+        Op::question(
+            &format!("SELECT {id} AS id, '{what}' AS what FROM {table} WHERE NOT ({fits})"),
+            // Of a row that does not say whose it is the answer would be NULL: it is the gateway's.
+            &format!("AND NOT COALESCE(({}), FALSE)", leaves(name)),
+        )
     };
     columns
         .iter()

@@ -137,6 +137,10 @@ fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: 
     if let Some(found) = &there.mappings {
         let ours = audits::ours(there.audits.as_ref());
         planned[last].ops.extend(mappings::give_back(found, d, &ours));
+        let own = planned.iter_mut().find(|one| one.migration == GIVEN_BACK_TOGETHER[0]);
+        if let Some(own) = own {
+            own.ops.splice(1..1, mappings::questions(found, d, &ours));
+        }
     }
     planned[last].ops.push(audits::record(d, &text));
 }

@@ -3,14 +3,13 @@
 /// What a body may have before any was seen: as much as the edge takes by default.
 const UNKNOWN: usize = 1 << 20;
 
-/// While none was too large yet: after twice as many bodies as are asked for, it rises by so much.
-/// Each step costs a new subscription; small batches until the last one cost far more.
+/// The first time it rises after twice as many bodies as are asked for, and so many times as high. That
+/// costs a new subscription; small batches until there were `most` bodies would cost far more.
 const STEP: u16 = 8;
 
 /// The number of unacknowledged messages whose bodies stay within a budget, learned from the
-/// bodies that come. It rises in a few steps, falls with the first one that is too large for it, and
-/// then rises only after as many as are ever asked for: a burst of large ones costs at most `most`
-/// bodies, once.
+/// bodies that come. It falls with the first one that is too large for it. But for a first step it rises
+/// only when `most` in a row were small: then large ones that follow cost up to `most` bodies, each time.
 #[derive(Debug)]
 pub(super) struct Window {
     most: u16,
@@ -19,14 +18,14 @@ pub(super) struct Window {
     /// Of those seen since the last change or the last full count.
     largest: usize,
     seen: u16,
-    /// It has fallen once: large ones do come.
-    has_fallen: bool,
+    /// It has risen or fallen before.
+    has_changed: bool,
 }
 
 impl Window {
     /// Never more than `most` messages, and not more than `budget` bytes of bodies.
     pub(super) fn new(most: u16, budget: usize) -> Self {
-        let mut window = Self { most, budget, now: 1, largest: 0, seen: 0, has_fallen: false };
+        let mut window = Self { most, budget, now: 1, largest: 0, seen: 0, has_changed: false };
         window.now = window.fitting(UNKNOWN);
         window
     }
@@ -41,14 +40,14 @@ impl Window {
         self.largest = self.largest.max(bytes);
         self.seen = self.seen.saturating_add(1);
         let fitting = self.fitting(self.largest);
-        let (enough, next) = match self.has_fallen {
+        let (enough, next) = match self.has_changed {
             true => (self.most, fitting),
             false => (self.now.saturating_mul(2).min(self.most), fitting.min(self.now.saturating_mul(STEP))),
         };
         if fitting < self.now || self.seen >= enough {
-            self.has_fallen |= fitting < self.now;
             // Every change costs a new subscription: a little more is not worth one.
             if next < self.now || next == self.most || next / 2 >= self.now {
+                self.has_changed |= next != self.now;
                 self.now = next;
             }
             (self.largest, self.seen) = (0, 0);
@@ -67,9 +66,9 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn it_begins_as_if_all_were_large_and_rises_in_steps_while_all_are_small() {
+    fn it_begins_as_if_all_were_large_and_rises_in_two_steps_while_all_are_small() {
         let mut window = Window::new(400, 16 * MIB);
-        for (now, bodies) in [(16, 32), (128, 256), (400, 1000)] {
+        for (now, bodies) in [(16, 32), (128, 400), (400, 1000)] {
             for _ in 0..bodies {
                 assert_eq!(window.prefetch(), now);
                 window.note(3000);

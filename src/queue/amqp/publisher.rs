@@ -48,6 +48,9 @@ pub(super) struct Publishing {
 
 type Results = Vec<Result<(), PublishError>>;
 
+/// The places in a group of what came back because no queue took it.
+type Returned = Vec<usize>;
+
 impl Publishing {
     pub(super) fn new(keeper: Keeper, settings: Arc<Settings>) -> Self {
         Self { keeper, settings, in_flight: Semaphore::new(IN_FLIGHT) }
@@ -78,14 +81,10 @@ impl Publishing {
     async fn publish_group(&self, group: &[(Target, Message)]) -> Result<Results, PublishError> {
         let deadline = Instant::now() + self.settings.confirm_timeout;
         let (mut results, returned) = self.publish_before(deadline, group).await?;
-        if returned {
-            let (refused, again): (Vec<usize>, Vec<_>) = (0..)
-                .zip(group)
-                .filter(|(n, _)| results[*n].is_err())
-                .map(|(n, item)| (n, item.clone()))
-                .unzip();
+        if !returned.is_empty() {
+            let again: Vec<_> = returned.iter().map(|n| group[*n].clone()).collect();
             if let Ok((second, _)) = self.publish_before(deadline, &again).await {
-                for (n, result) in refused.into_iter().zip(second) {
+                for (n, result) in returned.into_iter().zip(second) {
                     results[n] = result;
                 }
             }
@@ -93,12 +92,11 @@ impl Publishing {
         Ok(results)
     }
 
-    /// Also says whether anything came back because no queue took it.
     async fn publish_before(
         &self,
         deadline: Instant,
         group: &[(Target, Message)],
-    ) -> Result<(Results, bool), PublishError> {
+    ) -> Result<(Results, Returned), PublishError> {
         let Ok(Ok(_turn)) = timeout_at(deadline, self.in_flight.acquire()).await else {
             return Err(PublishError::Unavailable("too much is being published already".to_owned()));
         };
@@ -138,7 +136,7 @@ impl Publishing {
 
 /// Publishes a group on a channel of its own and awaits its confirms. A channel on which anything
 /// went wrong is dropped, which closes it.
-async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(Results, bool)> {
+async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(Results, Returned)> {
     let channel = match link.take_spare() {
         Some(channel) if channel.status().connected() => channel,
         _ => {
@@ -148,7 +146,7 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(
         }
     };
     let (results, returned) = publish_and_confirm(&channel, group).await?;
-    if returned {
+    if !returned.is_empty() {
         // Nothing is bound, or a queue is gone: a new connection makes it again.
         link.give_up(GONE);
     } else if results.iter().all(Result::is_ok) {
@@ -162,7 +160,7 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(
 async fn publish_and_confirm(
     channel: &Channel,
     group: &[(Target, Message)],
-) -> lapin::Result<(Results, bool)> {
+) -> lapin::Result<(Results, Returned)> {
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let mut confirms = Vec::with_capacity(group.len());
     for (target, message) in group {
@@ -193,15 +191,14 @@ async fn publish_and_confirm(
         }
     }
     crash::point("after_confirm");
-    for ((target, _), result) in group.iter().zip(&mut results) {
-        if unroutable.contains(target) {
-            *result = Err(PublishError::Refused(format!(
-                "no queue takes what is published to exchange {:?}",
-                target.exchange
-            )));
-        }
+    let returned: Returned = (0..group.len()).filter(|n| unroutable.contains(&group[*n].0)).collect();
+    for n in &returned {
+        results[*n] = Err(PublishError::Refused(format!(
+            "no queue takes what is published to exchange {:?}",
+            group[*n].0.exchange
+        )));
     }
-    Ok((results, !unroutable.is_empty()))
+    Ok((results, returned))
 }
 
 /// Why a channel takes no more: the broker tells it to those that wait for a confirm.

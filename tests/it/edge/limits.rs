@@ -111,6 +111,16 @@ async fn a_connection_that_is_silent_is_ended() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), drops).await.expect("the drops are heard to the end");
+    // HTTP/2 is not spoken: there a connection could be kept by pings alone.
+    let mut stream = site.connect().await;
+    let pings = async {
+        let mut said = GREETING;
+        while stream.write_all(said).await.is_ok() {
+            said = b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0";
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), pings).await.expect("pings keep a connection");
     // Who says something in time is heard again and again.
     let mut stream = site.connect().await;
     for _ in 0..8 {

@@ -12,6 +12,10 @@ use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use serde_json::Value;
 use tempfile::TempDir;
+#[cfg(feature = "crash-points")]
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+#[cfg(feature = "crash-points")]
+use tokio::net::TcpStream;
 
 use super::site::{RETELL, queue_config};
 use super::spool::{PATIENCE, Received, event};
@@ -226,6 +230,36 @@ async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
         assert_ordered(&rig.received(&format!("{part} panics"), &accepted).await);
         assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     }
+}
+
+/// Whoever is being answered when a part fails has his answer, as if the edge were told to stop.
+#[cfg(feature = "crash-points")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_panics_cuts_no_request_off() {
+    let rig = Crashing::open().await;
+    let mut command = rig.command();
+    command.env("HOSTMATCH_CRASH_AT", "spooling:1:panic");
+    let (mut edge, base) = rig.run(command).await;
+    let body = event("1.1.0");
+    let mut slow = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
+    let head = format!(
+        "POST {RETELL} HTTP/1.1\r\nhost: edge.example\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    assert!(!rig.is_accepted(&base, event("1.2.0")).await, "the writer is to panic");
+    eventually("no new connection is taken", PATIENCE, async || {
+        rig.client.get(format!("{base}/health/live")).send().await.is_err().then_some(())
+    })
+    .await;
+    let mut answer = String::new();
+    let answered = async {
+        slow.write_all(body.as_bytes()).await?;
+        slow.read_to_string(&mut answer).await
+    };
+    answered.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_eq!(edge.end().await.code(), Some(1), "{}", edge.stderr());
 }
 
 /// `ulimit` of this process alone; the signal that goes with it is one that SQLite does not expect.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hostmatch::config::{QueueConfig, Topology};
-use hostmatch::queue::{Disposition, Queue, QueueError, topology};
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
+use hostmatch::queue::{Disposition, Message, Queue, QueueError, topology};
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
 
 use super::rig::{Rig, SHORT, SOON, all, batch, bodies, clean, config, connect, drain, message, retry};
 use crate::support::{amqp_url, eventually};
@@ -99,6 +99,48 @@ async fn what_no_queue_takes_is_not_accepted_unless_a_new_connection_makes_one()
     rig.publish(&["one", "two"]).await;
     let seen = drain(&mut rig.work(), 3).await;
     assert_eq!(seen, ["bound", "one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_no_queue_took_is_published_again_and_not_what_a_full_one_refused() {
+    let rig = Rig::amqp().await;
+    rig.queue.depth().await.unwrap();
+    let config = &rig.config;
+    let connection = connect(config.url.expose()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let name = |last: &str| format!("{}.{last}", config.prefix);
+    let (work, exchange) = (name("bookings"), name("events"));
+    channel
+        .queue_unbind(work.into(), exchange.clone().into(), "#".into(), FieldTable::default())
+        .await
+        .unwrap();
+    // Both are handed a copy; one is full, which is said of the message.
+    let mut full = FieldTable::default();
+    full.insert("x-max-length".into(), AMQPValue::LongInt(0));
+    full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let mine = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    for (queue, arguments) in [(name("full"), full), (name("beside"), FieldTable::default())] {
+        channel.queue_declare(queue.clone().into(), mine, arguments).await.unwrap();
+        let (to, key) = (exchange.clone().into(), "both".into());
+        channel
+            .queue_bind(queue.into(), to, key, QueueBindOptions::default(), FieldTable::default())
+            .await
+            .unwrap();
+    }
+    let looking = QueueConfig { topology: Topology::Verify, ..config.clone() };
+    let looking = Queue::open(&looking).await.unwrap();
+    let keyed = |key: &str| Message { routing_key: key.to_owned(), ..message(key) };
+    let error = looking.publisher().publish(vec![keyed("both"), keyed("nowhere")]).await.unwrap_err();
+    assert!(error.to_string().contains("full"), "{error}");
+    let looks = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let copies = eventually("a copy is there", SOON, async || {
+        let beside =
+            channel.queue_declare(name("beside").into(), looks, FieldTable::default()).await.unwrap();
+        Some(beside.message_count()).filter(|count| *count > 0)
+    })
+    .await;
+    assert_eq!(copies, 1);
+    looking.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

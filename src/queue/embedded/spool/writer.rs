@@ -17,9 +17,12 @@ use crate::queue::{Message, QueueError};
 
 /// Requests that share one transaction at most.
 pub(super) const GROUP: usize = 256;
+/// Bytes that go into one transaction at most, unless one request has more: a disk that writes a
+/// megabyte in a second is slow, and does not hang.
+const GROUP_BYTES: u64 = 4 << 20;
 /// How often to see whether a file can be written again that could not.
 const PROBE: Duration = Duration::from_secs(1);
-/// A file that has been written for so long does not answer.
+/// A file on which one transaction takes so long does not answer.
 const HANGS: Duration = Duration::from_secs(5);
 
 /// What the spool and its writer share.
@@ -27,7 +30,7 @@ pub(super) struct Shared {
     pub(super) file: File,
     pub(super) limits: SpoolLimits,
     pub(super) level: watch::Sender<SpoolLevel>,
-    /// Since when the writer has been waiting for the file.
+    /// Since when the writer has been waiting for the file to take one transaction.
     pub(super) writing: Mutex<Option<Instant>>,
     /// Held as long as the file is open; the system frees it when the process dies.
     pub(super) _lock: std::fs::File,
@@ -90,9 +93,7 @@ pub(super) async fn write(
                 // The order is that of arrival, also when somebody sets the clock back.
                 clock = clock.max(now_ms());
                 crash::point("spooling");
-                shared.writes(Some(Instant::now()));
                 shared.work(taken.drain(..), clock).await;
-                shared.writes(None);
             }
             () = tokio::time::sleep(PROBE), if broken => shared.probe().await,
             () = stop.cancelled() => return,
@@ -100,9 +101,33 @@ pub(super) async fn write(
     }
 }
 
+/// Cuts them, in order, into what one transaction takes each.
+fn groups(appends: Vec<Append>) -> Vec<Vec<Append>> {
+    let mut groups: Vec<Vec<Append>> = Vec::new();
+    let mut bytes = 0;
+    for append in appends {
+        match groups.last_mut().filter(|_| bytes + append.size <= GROUP_BYTES) {
+            Some(group) => {
+                bytes += append.size;
+                group.push(append);
+            }
+            None => {
+                bytes = append.size;
+                groups.push(vec![append]);
+            }
+        }
+    }
+    groups
+}
+
 impl Shared {
-    fn writes(&self, since: Option<Instant>) {
-        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    /// Notes the time meanwhile: see [`Self::hangs`].
+    async fn writing<T>(&self, transaction: impl Future<Output = T>) -> T {
+        let note = |since| *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        note(Some(Instant::now()));
+        let written = transaction.await;
+        note(None);
+        written
     }
 
     /// Why nothing more is to be given to the writer: the file does not answer.
@@ -119,12 +144,14 @@ impl Shared {
                 Job::Append(append) => appends.push(append),
                 // First, and each for itself: on a full disk this is what makes room.
                 Job::Leave { ids, leave, done } => {
-                    let left = self.leave(&ids, leave).await;
+                    let left = self.writing(self.leave(&ids, leave)).await;
                     let _gone = done.send(left.map_err(|error| self.failed(&error)));
                 }
             }
         }
-        self.append(appends, now_ms).await;
+        for group in groups(appends) {
+            self.writing(self.append(group, now_ms)).await;
+        }
     }
 
     async fn append(&self, appends: Vec<Append>, now_ms: i64) {
@@ -226,5 +253,27 @@ impl Shared {
             tracing::error!(problem = text, "the spool cannot be written; trying again");
         }
         problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_takes_many_small_ones_and_few_large_ones_in_order() {
+        let cut = |sizes: &[u64]| {
+            let append =
+                |size: &u64| Append { messages: Vec::new(), size: *size, done: oneshot::channel().0 };
+            let sizes_of = |group: Vec<Append>| group.iter().map(|append| append.size).collect::<Vec<_>>();
+            groups(sizes.iter().map(append).collect()).into_iter().map(sizes_of).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(&[]).len(), 0);
+        assert_eq!(cut(&[3000; GROUP]), [vec![3000; GROUP]]);
+        let (half, most) = (GROUP_BYTES / 2, GROUP_BYTES);
+        assert_eq!(
+            cut(&[half, half, 1, most, most + 1, 2, 3]),
+            [vec![half, half], vec![1], vec![most], vec![most + 1], vec![2, 3]]
+        );
     }
 }

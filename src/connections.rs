@@ -1,4 +1,5 @@
-//! Taking connections, and ending those on which nothing comes: HTTP/1.1 and HTTP/2.
+//! Taking connections, and ending those on which nothing comes. HTTP/1.1 only: whoever speaks HTTP/2 can
+//! keep a connection, and never end a head, by frames that cost nothing.
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -7,24 +8,28 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-use crate::shutdown::Shutdown;
 
 /// Serves these routes until `shutdown`. Then no new connection is taken, requests in progress are
 /// answered, and it returns when the last connection has ended.
 ///
 /// A connection ends when nothing has come on it for `idle`, or when the head of a request takes
 /// that long. A request that takes longer would be cut: it has to have a shorter limit of its own.
-pub(super) async fn serve(mut listener: TcpListener, routes: Router, idle: Duration, shutdown: &Shutdown) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle);
+pub(crate) async fn serve(
+    mut listener: TcpListener,
+    routes: Router,
+    idle: Duration,
+    shutdown: &CancellationToken,
+) {
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(idle);
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
@@ -34,7 +39,7 @@ pub(super) async fn serve(mut listener: TcpListener, routes: Router, idle: Durat
         };
         let service = TowerToHyperService::new(routes.clone());
         let line = TokioIo::new(Line::new(stream, idle));
-        let connection = builder.serve_connection(line, service).into_owned();
+        let connection = builder.serve_connection(line, service);
         let stop = shutdown.clone();
         connections.spawn(async move {
             let mut connection = pin!(connection);
