@@ -4,7 +4,7 @@ use std::process::Output;
 
 use hostmatch::store::{
     Compare, DeadLetterFilter, NewAct, NewDeadLetter, NewItem, NewReplay, dead_letter_ids, dead_letters,
-    discard, groups, insert_dead_letters, insert_replay, purge_closed_letters, purge_replays,
+    discard, groups, insert_dead_letters, insert_replay, purge_closed_letters, purge_replays, restore,
 };
 
 use crate::program::{command, json, stderr, stdout};
@@ -42,7 +42,10 @@ fn letters() -> Vec<NewDeadLetter> {
 }
 
 async fn recorded(backend: Backend) -> TestDatabase {
-    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    recorded_in(TestDatabase::migrated(backend, GatewayShape::Roadmap).await).await
+}
+
+async fn recorded_in(test: TestDatabase) -> TestDatabase {
     for letter in letters() {
         insert_dead_letters(&test.db, &[letter]).await.unwrap();
     }
@@ -60,7 +63,7 @@ async fn every_filter_finds_what_it_says_alone_and_together() {
     let group = |prefix: &str| DeadLetterFilter { fingerprint: Some(prefix.into()), ..any() };
     let attempts = |compare, n| DeadLetterFilter { attempts: Some((compare, n)), ..any() };
     let both = DeadLetterFilter { company_id: Some(15), since_ms: Some(3_500), ..any() };
-    let cases: [(DeadLetterFilter, &[i64]); 19] = [
+    let cases: [(DeadLetterFilter, &[i64]); 20] = [
         (any(), &[1, 2, 3, 4, 5, 6]),
         (DeadLetterFilter { ids: vec![2, 5, 99], ..any() }, &[2, 5]),
         (DeadLetterFilter { reason: Some("malformed".into()), ..any() }, &[1, 3, 5]),
@@ -80,6 +83,7 @@ async fn every_filter_finds_what_it_says_alone_and_together() {
         // What LIKE takes for wildcards is text.
         (text("_5%"), &[5]),
         (text("e_ror"), &[]),
+        (text("ÄRGER"), &[]),
         (both, &[3, 5]),
     ];
     for backend in backends() {
@@ -88,9 +92,22 @@ async fn every_filter_finds_what_it_says_alone_and_together() {
             let found = dead_letter_ids(&test.db, filter).await.unwrap();
             assert_eq!(found, *wanted, "{backend:?}: {filter:?}");
         }
+        // Whatever an engine makes of other letters than ASCII: the text itself is found.
+        test.run(&["UPDATE dead_letters SET error = 'Großer ÄRGER' WHERE id = 2"]).await;
+        assert_eq!(dead_letter_ids(&test.db, &text("ÄRGER")).await.unwrap(), [2], "{backend:?}");
         let page = DeadLetterFilter { company_id: Some(15), before_id: Some(5), ..any() };
         let page = dead_letters(&test.db, &page, 9).await.unwrap();
         assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [3, 1]);
+    }
+}
+
+#[tokio::test]
+async fn groups_are_found_by_their_beginning_whatever_the_databases_order_of_texts() {
+    let test = recorded_in(TestDatabase::migrated_in_dictionary_order().await).await;
+    for (prefix, wanted) in [("aaaa", 6), ("aaaa1", 3), ("aaaa1111", 3), ("aaab", 0), ("aaaa11110", 0)] {
+        let group = DeadLetterFilter { fingerprint: Some(prefix.into()), ..DeadLetterFilter::default() };
+        assert_eq!(dead_letter_ids(&test.db, &group).await.unwrap().len(), wanted, "{prefix}");
+        assert_eq!(groups(&test.db, &group, 0, 9).await.unwrap().is_empty(), wanted == 0, "{prefix}");
     }
 }
 
@@ -207,5 +224,32 @@ async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never() {
         assert_eq!(left, ["paused", "planned"], "{old} is gone, {live} and {new} are not");
         assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_replay_items").await, 2);
         assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 1);
+
+        // What an open letter has been through stays with it, and a replay that waits for one.
+        let old = act(1_500);
+        discard(&test.db, &[5], &old).await.unwrap();
+        restore(&test.db, &[5], &old).await.unwrap();
+        let acts = "SELECT COUNT(*) FROM dead_letter_actions WHERE at_ms = 1500";
+        let replays = "SELECT COUNT(*) FROM dead_letter_replays";
+        test.run(&[
+            "UPDATE dead_letter_replays SET state = 'cancelled', created_ms = 1".to_owned(),
+            format!(
+                "UPDATE dead_letter_replay_items SET state = 'sent', outstanding = 4 WHERE replay_id = {live}"
+            ),
+            format!(
+                "UPDATE dead_letter_replay_items SET state = 'ended', sent_ms = 1 WHERE replay_id = {new}"
+            ),
+        ])
+        .await;
+        assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 0, "{backend:?}");
+        assert_eq!((test.number(acts).await, test.number(replays).await), (2, 2));
+        test.run(&[
+            "UPDATE dead_letters SET state = 'resolved'",
+            "UPDATE dead_letter_replay_items SET outstanding = NULL",
+        ])
+        .await;
+        assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
+        assert_eq!((test.number(acts).await, test.number(replays).await), (0, 0));
+        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_replay_items").await, 0);
     }
 }
