@@ -15,4 +15,4 @@ mod report;
 pub use planner::{Frozen, plan};
 pub use rate::Rate;
 pub use report::{Difference, Report};
-pub use runner::{Ended, Progress, ReplayError, Runner, Start, cancel, pause};
+pub use runner::{Ended, Progress, ReplayError, Runner, Start, cancel, cancel_and_give_up, pause, stuck};
