@@ -30,7 +30,7 @@ pub use connection::Database;
 pub use dead_letters::{
     Act, Acted, Compare, DeadLetterFilter, DeadLetterRow, DeadLetterSummary, Group, LETTER_STATES, NewAct,
     NewDeadLetter, acts, dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of,
-    discard, groups, insert_dead_letters, note, purge_closed_letters, restore,
+    discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;

@@ -160,6 +160,9 @@ async fn letters_move_to_another_installation_with_every_byte() {
             (recorded(backend).await, TestDatabase::migrated(backend, GatewayShape::Living).await);
         let exported = run(&here, &["export", "--company", "15"]);
         assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
+        let acts = "SELECT action FROM dead_letter_actions";
+        assert_eq!(here.texts(acts).await, ["export"], "that they leave is recorded");
+        assert_eq!(here.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 3);
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("letters.ndjson");
         std::fs::write(&file, &exported.stdout).unwrap();
@@ -177,6 +180,13 @@ async fn letters_move_to_another_installation_with_every_byte() {
             .collect();
         moved.reverse();
         assert_eq!(moved, wanted);
+        // What was decided here since, or died here later, is not undone by it.
+        there.run(&["UPDATE dead_letters SET state = 'discarded', closed_ms = 9000 WHERE id = 1"]).await;
+        there.run(&["UPDATE dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"]).await;
+        assert_eq!(run(&there, &["import", file]).status.code(), Some(0));
+        let kept = "SELECT state FROM dead_letters ORDER BY id";
+        assert_eq!(there.texts(kept).await, ["discarded", "open", "open"], "{backend:?}");
+        assert_eq!(there.texts("SELECT error FROM dead_letters WHERE id = 2").await, ["later"]);
         std::fs::write(file, [&exported.stdout[..], b"{\"jane\": 1}\n"].concat()).unwrap();
         let refused = run(&here, &["import", file]);
         assert_eq!(refused.status.code(), Some(1));
@@ -185,6 +195,19 @@ async fn letters_move_to_another_installation_with_every_byte() {
             text.contains("line 4") && text.contains("nothing was imported") && !text.contains("jane"),
             "{text}"
         );
+    }
+}
+
+#[tokio::test]
+async fn any_number_is_put_away_under_one_act() {
+    for backend in backends() {
+        let test = recorded(backend).await;
+        let act = NewAct { action: "discard", made_by: "cli:me@here".into(), at_ms: 1, ..NewAct::default() };
+        let ids: Vec<i64> = (1..=2_500).collect();
+        let acted = discard(&test.db, &ids, &act).await.unwrap();
+        assert_eq!((acted.done.len(), acted.refused.len()), (6, 2_494), "{backend:?}");
+        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_actions").await, 1);
+        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 6);
     }
 }
 

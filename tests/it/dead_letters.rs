@@ -95,13 +95,13 @@ async fn a_copy_whose_letter_is_gone_is_recorded_anew() {
 }
 
 #[tokio::test]
-async fn what_was_decided_after_an_attempt_is_not_opened_by_it() {
+async fn what_was_closed_after_an_attempt_is_not_opened_by_it() {
     for backend in backends() {
         let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
         let first = letter("a", Some("ev-1"), "appointment_not_found");
         insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
         let closed = first.last_failed_ms + 10;
-        for state in ["resolved", "skipped"] {
+        for state in ["resolved", "skipped", "discarded"] {
             let close = format!(
                 "UPDATE dead_letters SET state = '{state}', closed_ms = {closed}, last_failed_ms = 1"
             );

@@ -74,18 +74,19 @@ async fn has_failed_again(
 }
 
 /// The same message has died again: sent once more, or copied twice in a crash. A letter whose copy
-/// is on the way stays so; one that was decided after this attempt is decided.
+/// is on the way stays so; one that was closed after this attempt stays closed.
 fn newer_attempt(letter: &NewDeadLetter) -> UpdateStatement {
     let state = Expr::case(Expr::col("state").eq("replaying"), "replaying").finally("open");
-    let decided = Cond::all()
-        .add(Expr::col("state").is_in(["resolved", "skipped"]))
-        .add(Expr::col("closed_ms").gte(letter.last_failed_ms));
     let mut update = attempt(letter);
     update
         .value("state", state)
         .and_where(Expr::col("dead_id").eq(fit(&letter.dead_id, 64)))
         .and_where(Expr::col("last_failed_ms").lt(letter.last_failed_ms))
-        .cond_where(Cond::any().add(Expr::col("closed_ms").is_null()).add(decided.not()));
+        .cond_where(
+            Cond::any()
+                .add(Expr::col("closed_ms").is_null())
+                .add(Expr::col("closed_ms").lt(letter.last_failed_ms)),
+        );
     update
 }
 
