@@ -181,7 +181,7 @@ async fn letters_move_to_another_installation_with_every_byte() {
         moved.reverse();
         assert_eq!(moved, wanted);
         // What was decided here since, or died here later, is not undone by it.
-        there.run(&["UPDATE dead_letters SET state = 'discarded', closed_ms = 9000 WHERE id = 1"]).await;
+        there.run(&["UPDATE dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
         there.run(&["UPDATE dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"]).await;
         assert_eq!(run(&there, &["import", file]).status.code(), Some(0));
         let kept = "SELECT state FROM dead_letters ORDER BY id";
