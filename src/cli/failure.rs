@@ -121,7 +121,6 @@ impl From<ReplayError> for Failure {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Store(error) => error.into(),
-            ReplayError::Publish(error) => error.into(),
             error @ ReplayError::Unknown(_) => Self::new(Exit::NotFound, error),
             error @ ReplayError::Refused(_) => Self::new(Exit::NotAllowed, error),
         }

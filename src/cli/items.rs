@@ -43,11 +43,21 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::read(file)
     };
-    read.map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let exit = if missing { Exit::NotFound } else { Exit::Failed };
-        Failure::new(exit, format!("{} cannot be read: {error}", file.display()))
-    })
+    read.map_err(|error| unreadable(file, &error))
+}
+
+/// A file, to be read bit by bit.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn open(file: &Path) -> Result<std::fs::File, Failure> {
+    std::fs::File::open(file).map_err(|error| unreadable(file, &error))
+}
+
+fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let exit = if missing { Exit::NotFound } else { Exit::Failed };
+    Failure::new(exit, format!("{} cannot be read: {error}", file.display()))
 }
 
 /// The events in `input`, in order. Whether each of them makes sense is not looked at.

@@ -123,7 +123,7 @@ where
 pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64).with_message(what);
     // The template is a constant; the plain bar is good enough should it ever be wrong.
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} ({eta})");
+    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} ({per_sec}, {eta} left)");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

@@ -10,9 +10,11 @@ mod rate;
 mod planner;
 mod picker;
 mod runner;
+mod control;
 mod report;
 
+pub use control::{cancel, cancel_and_give_up, pause, stuck};
 pub use planner::{Frozen, plan};
 pub use rate::Rate;
 pub use report::{Difference, Report};
-pub use runner::{Ended, Progress, ReplayError, Runner, Start, cancel, pause};
+pub use runner::{Ended, Progress, ReplayError, Runner, Start};

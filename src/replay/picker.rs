@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::rate::Rate;
-use crate::store::{FAILED, ItemRow, Shares};
+use crate::store::{FAILED, ItemRow, LEFT, LOST, REFUSED};
 
 /// Most letters on the way at once: what is on the way can no longer be stopped.
 const ON_THE_WAY: usize = 1000;
@@ -21,27 +21,32 @@ const FEWEST: i64 = 5;
 pub(super) struct Standing {
     /// On the way.
     pub(super) flying: i64,
-    /// Ended, by the worker or the recorder.
+    /// Ended.
+    pub(super) ended: i64,
+    /// Of these, by the worker or the recorder.
     pub(super) finished: i64,
     /// Of these, failed again.
     pub(super) failed: i64,
 }
 
 impl Standing {
-    pub(super) fn of(shares: &[Shares]) -> Self {
-        let mut standing = Self::default();
-        for share in shares {
-            match (share.state.as_str(), share.result.as_deref()) {
-                ("claimed" | "sent", _) => standing.flying += share.count,
-                ("ended", Some(FAILED)) => {
-                    standing.finished += share.count;
-                    standing.failed += share.count;
-                }
-                ("ended", Some("refused" | "left")) | (_, None) => {}
-                (_, Some(_)) => standing.finished += share.count,
+    /// From how many letters are in which state, with which result.
+    pub(super) fn of(standings: &[(String, Option<String>, i64)]) -> Self {
+        let mut all = Self::default();
+        for (state, result, count) in standings {
+            let Some(result) = result.as_deref() else {
+                all.flying += if state == "pending" { 0 } else { *count };
+                continue;
+            };
+            all.ended += count;
+            if ![REFUSED, LEFT, LOST].contains(&result) {
+                all.finished += count;
+            }
+            if result == FAILED {
+                all.failed += count;
             }
         }
-        standing
+        all
     }
 }
 
@@ -133,6 +138,22 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_decided_counts_as_ended_and_not_as_finished() {
+        let one = |state: &str, result: Option<&str>| (state.to_owned(), result.map(str::to_owned), 1);
+        let all = [
+            one("pending", None),
+            one("claimed", None),
+            one("sent", None),
+            one("ended", Some("assigned")),
+            one("ended", Some(FAILED)),
+            one("ended", Some(LOST)),
+            one("ended", Some(REFUSED)),
+            one("ended", Some(LEFT)),
+        ];
+        assert_eq!(Standing::of(&all), Standing { flying: 2, ended: 5, finished: 2, failed: 1 });
+    }
+
+    #[test]
     fn it_keeps_to_the_rate_and_makes_up_for_one_second_only() {
         let mut picker = picker((1..=100).map(|id| item(id, None)).collect(), 0);
         assert_eq!(picker.next(Duration::ZERO, Standing::default(), &[]).len(), 1);
@@ -144,9 +165,9 @@ mod tests {
     fn canaries_go_first_and_the_rest_waits_for_them() {
         let mut picker = picker((1..=20).map(|id| item(id, None)).collect(), 3);
         assert_eq!(ids(&picker.next(SECOND, Standing::default(), &[])), [1, 2, 3]);
-        let flying = Standing { flying: 2, finished: 1, failed: 0 };
+        let flying = Standing { flying: 2, finished: 1, ..Standing::default() };
         assert!(picker.next(SECOND, flying, &[]).is_empty());
-        let back = Standing { flying: 0, finished: 3, failed: 0 };
+        let back = Standing { finished: 3, ..Standing::default() };
         assert_eq!(picker.next(SECOND, back, &[]).len(), 10);
     }
 
@@ -166,7 +187,7 @@ mod tests {
     #[test]
     fn it_stops_when_too_many_fail_and_not_before_there_are_enough() {
         let picker = picker(Vec::new(), 5);
-        let stop = |finished, failed| picker.stop(Standing { flying: 0, finished, failed });
+        let stop = |finished, failed| picker.stop(Standing { finished, failed, ..Standing::default() });
         assert_eq!(stop(4, 4), None);
         assert!(stop(5, 1).unwrap().contains("1 of 5"));
         assert_eq!(stop(10, 1), None);

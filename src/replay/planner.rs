@@ -1,6 +1,7 @@
 //! Freezing a plan: exactly these letters, each with what would become of it now.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use crate::clock::now_ms;
@@ -100,6 +101,15 @@ async fn foretold(
     Ok(letters.iter().zip(digests).zip(foretold).map(|((row, digest), one)| item(row, digest, one)).collect())
 }
 
+/// In place of an appointment that is not there yet: letters of one booking go one after the other
+/// all the same. Never an appointment's id.
+fn lane_of(row: &DeadLetterRow) -> Option<i64> {
+    let booking = row.letter.booking_ref.as_ref()?;
+    let mut hash = DefaultHasher::new();
+    (row.letter.company_id, booking).hash(&mut hash);
+    Some(-1 - i64::try_from(hash.finish() >> 1).unwrap_or_default())
+}
+
 fn item(row: &DeadLetterRow, digest: String, foretold: Foretold) -> NewItem {
     let (predicted, reason) = match &foretold.answer {
         Answer::Done(outcome) => (outcome.as_str(), None),
@@ -110,7 +120,7 @@ fn item(row: &DeadLetterRow, digest: String, foretold: Foretold) -> NewItem {
         letter: row.id,
         seen_ms: row.letter.last_failed_ms,
         digest,
-        lane: foretold.appointment.map(|id| id.0),
+        lane: foretold.appointment.map(|id| id.0).or_else(|| lane_of(row)),
         predicted: predicted.to_owned(),
         predicted_reason: reason,
         strategy: foretold.strategy,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::store::{FAILED, Shares};
+use crate::store::{FAILED, LEFT, Shares};
 
 /// How a plan or replay stands. Counts are of letters; `docs/commands.md` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -21,7 +21,7 @@ pub struct Report {
     pub pending: i64,
     /// On the way.
     pub on_the_way: i64,
-    /// By what became of them; `failed`, `refused` and `left` are among them.
+    /// By what became of them; `failed`, `refused`, `left` and `lost` are among them.
     pub results: BTreeMap<String, i64>,
     /// Of those with a result (other than `left`), as foretold.
     pub as_planned: i64,
@@ -66,7 +66,7 @@ impl Report {
                 ("claimed" | "sent", _) | (_, None) => report.on_the_way += count,
                 (_, Some(result)) => {
                     add(&mut report.results, result, count);
-                    if result == "left" {
+                    if result == LEFT {
                         continue;
                     }
                     ended += count;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::control::{find, refusal, stuck};
 use super::picker::{Picker, Standing};
 use super::rate::Rate;
 use crate::clock::now_ms;
@@ -13,9 +14,9 @@ use crate::delay::Delays;
 use crate::queue::{Message, PublishError, Publisher, header};
 use crate::shutdown::Shutdown;
 use crate::store::{
-    Database, DeadLetterRow, NewAct, ReplayRow, ReplayState, ReplayTerms, StoreError, StoreErrorKind,
-    begin_replay, claim, dead_letters_of, hold_lease, in_flight, leave_pending, pending, replay, sent,
-    set_state, shares, unsent,
+    Beginning, Database, DeadLetterRow, NewAct, ReplayRow, ReplayState, ReplayTerms, StoreError,
+    StoreErrorKind, Turn, begin_replay, claim, dead_letters_of, hold_lease, in_flight, pending, refuse, sent,
+    set_state, standings, unsent,
 };
 use crate::worker::revived;
 
@@ -23,8 +24,12 @@ use crate::worker::revived;
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 
-/// How often results are looked at.
+/// How often results are looked at while letters are sent or come back, and while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
+const IDLE_TICK: Duration = Duration::from_secs(1);
+
+/// After so long without a result somebody may want to know what to do about it.
+const STILL: Duration = Duration::from_secs(60);
 
 /// Letters published together; each may be as large as a message can be.
 const TOGETHER: usize = 50;
@@ -44,9 +49,6 @@ pub enum ReplayError {
     /// The database does not take part.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A message that no queue takes.
-    #[error(transparent)]
-    Publish(PublishError),
 }
 
 /// How a replay ended, here.
@@ -69,14 +71,16 @@ pub enum Ended {
 /// How far it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Letters that have a result.
-    pub finished: i64,
+    /// Letters that have a result, or will have none.
+    pub ended: i64,
     /// Of these, failed again.
     pub failed: i64,
     /// Letters on the way.
     pub on_the_way: i64,
     /// Nothing more is to be sent: only results are awaited.
     pub all_sent: bool,
+    /// Letters are on the way, and for a while nothing has come back.
+    pub still: bool,
 }
 
 /// How it begins.
@@ -96,7 +100,10 @@ pub enum Start {
         why: Option<String>,
     },
     /// Where it was left.
-    Resume,
+    Resume {
+        /// The copies of letters without a result are taken for lost, and published once more.
+        resend: bool,
+    },
 }
 
 /// Carries out one replay.
@@ -126,9 +133,6 @@ impl Runner {
         mut watch: impl FnMut(Progress),
     ) -> Result<Ended, ReplayError> {
         let row = self.begin(&start).await?;
-        if let Start::Begin { skip_failing: true, .. } = start {
-            leave_pending(&self.database, self.replay, true, now_ms()).await?;
-        }
         let mut delays = Delays::new(TICK, Duration::from_secs(5));
         loop {
             match self.go_on(&row, shutdown, &mut watch).await {
@@ -160,18 +164,22 @@ impl Runner {
             letters: usize::try_from(row.total).unwrap_or_default(),
             ..NewAct::default()
         };
-        let is_ours = match start {
-            Start::Begin { rate, canary, stop_percent, why, .. } => {
-                let terms =
-                    ReplayTerms { rate: rate.to_string(), canary: *canary, stop_percent: *stop_percent };
-                let act = act("replay", why.as_ref());
-                begin_replay(&self.database, self.replay, lease, Some(&terms), &act).await?
+        let (beginning, act) = match start {
+            Start::Begin { rate, canary, stop_percent, skip_failing, why } => {
+                let terms = ReplayTerms {
+                    rate: rate.to_string(),
+                    canary: *canary,
+                    stop_percent: *stop_percent,
+                    skip_failing: *skip_failing,
+                };
+                (Beginning::First(terms), act("replay", why.as_ref()))
             }
-            Start::Resume => {
-                begin_replay(&self.database, self.replay, lease, None, &act("resume", None)).await?
+            Start::Resume { resend } => {
+                let action = if *resend { "resend" } else { "resume" };
+                (Beginning::Again { resend: *resend }, act(action, None))
             }
         };
-        if is_ours {
+        if begin_replay(&self.database, self.replay, lease, &beginning, &act).await? {
             return find(&self.database, self.replay).await;
         }
         Err(ReplayError::Refused(refusal(&find(&self.database, self.replay).await?, start, now_ms)))
@@ -188,20 +196,17 @@ impl Runner {
         let (canary, stop_percent) = (row.canary.unwrap_or_default(), row.stop_percent.unwrap_or(100));
         let waiting = database.in_time(pending(database, self.replay)).await?;
         let mut picker = Picker::new(waiting, canary, stop_percent, rate);
-        // Whoever had it before may have died between claiming and publishing.
-        let claimed = database.in_time(unsent(database, self.replay)).await?;
-        if !self.publish(row, &claimed, shutdown).await? {
-            return self.detach().await;
-        }
-        let (mut renewed, mut picked) = (Instant::now(), Instant::now());
+        let mut idle = Delays::new(TICK, IDLE_TICK);
+        let (mut renewed, mut gathered): (Option<Instant>, Option<Instant>) = (None, None);
+        let (mut picked, mut moved) = (Instant::now(), (Standing::default(), Instant::now()));
+        let mut is_still = false;
         loop {
             if shutdown.is_cancelled() {
                 return self.detach().await;
             }
-            if renewed.elapsed() >= RENEW_EVERY {
-                let (now_ms, lease) = (now_ms(), self.lease.as_str());
-                hold_lease(database, self.replay, (lease, now_ms + millis(LEASE)), now_ms).await?;
-                renewed = Instant::now();
+            if renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY) {
+                self.renew().await?;
+                renewed = Some(Instant::now());
             }
             let now = find(database, self.replay).await?;
             match now.state {
@@ -210,32 +215,50 @@ impl Runner {
                 ReplayState::Cancelled => return Ok(Ended::Cancelled),
                 _ => return Ok(Ended::Lost),
             }
-            let standing = Standing::of(&database.in_time(shares(database, self.replay)).await?);
+            // Whoever had it before may have died between claiming and publishing. Nothing that this
+            // process has claimed is unsent here.
+            if gathered.is_none_or(|at| at.elapsed() >= LEASE) {
+                let claimed = database.in_time(unsent(database, self.replay)).await?;
+                if !self.publish(row, &claimed, shutdown).await? {
+                    return self.detach().await;
+                }
+                gathered = Some(Instant::now());
+            }
+            let standing = Standing::of(&database.in_time(standings(database, self.replay)).await?);
             let flying = database.in_time(in_flight(database, self.replay)).await?;
-            let Standing { finished, failed, .. } = standing;
-            let on_the_way = standing.flying;
-            watch(Progress { finished, failed, on_the_way, all_sent: picker.is_empty() });
+            if standing != moved.0 {
+                moved = (standing, Instant::now());
+                idle.reset();
+            }
+            let was_still =
+                std::mem::replace(&mut is_still, !flying.is_empty() && moved.1.elapsed() >= STILL);
+            if is_still && !was_still {
+                tracing::warn!(letters = standing.flying, "{}", stuck(self.replay));
+            }
+            let Standing { ended, failed, flying: on_the_way, .. } = standing;
+            watch(Progress { ended, failed, on_the_way, all_sent: picker.is_empty(), still: is_still });
             if picker.is_empty() && flying.is_empty() {
-                self.end(ReplayState::Done, None).await?;
-                return Ok(Ended::Done);
+                let is_ours = self.end(ReplayState::Done, None).await?;
+                return Ok(if is_ours { Ended::Done } else { Ended::Lost });
             }
             if let Some(because) = picker.stop(standing).filter(|_| !picker.is_empty()) {
-                self.end(ReplayState::Stopped, Some(&because)).await?;
-                leave_pending(database, self.replay, false, now_ms()).await?;
-                return Ok(Ended::Stopped(because));
+                let is_ours = self.end(ReplayState::Stopped, Some(&because)).await?;
+                return Ok(if is_ours { Ended::Stopped(because) } else { Ended::Lost });
             }
             let next = picker.next(picked.elapsed(), standing, &flying);
             picked = Instant::now();
             for some in next.chunks(TOGETHER) {
                 let some: Vec<(i64, i64)> = some.iter().map(|item| (item.letter, item.seen_ms)).collect();
-                let claimed = database.in_time(claim(database, self.replay, &some, now_ms())).await?;
+                let claimed = claim(database, self.replay, &self.lease, &some, now_ms());
+                let claimed = database.in_time(claimed).await?;
                 crash::point("replay_claimed");
-                if !self.publish(row, &claimed.taken, shutdown).await? {
+                if !self.publish(row, &claimed, shutdown).await? {
                     return self.detach().await;
                 }
             }
+            let pause = if next.is_empty() { idle.next() } else { TICK };
             tokio::select! {
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = shutdown.cancelled() => {}
             }
         }
@@ -244,27 +267,64 @@ impl Runner {
     /// Publishes copies of these letters, which are claimed, as often as it takes. False: asked to
     /// stop first; they are published when the replay is resumed.
     async fn publish(&self, row: &ReplayRow, ids: &[i64], shutdown: &Shutdown) -> Result<bool, ReplayError> {
+        let database = &self.database;
         for ids in ids.chunks(TOGETHER) {
-            let letters = self.database.in_time(dead_letters_of(&self.database, ids)).await?;
-            let messages: Vec<Message> = letters.iter().map(|letter| self.copy(row, letter)).collect();
-            let mut delays = Delays::new(TICK, Duration::from_secs(5));
-            while let Err(error) = self.publisher.publish_to_work(messages.clone()).await {
-                if let PublishError::Unfit(_) = error {
-                    return Err(ReplayError::Publish(error));
-                }
-                tracing::warn!(%error, "the replay waits for the queue");
-                let (now_ms, lease) = (now_ms(), self.lease.as_str());
-                hold_lease(&self.database, self.replay, (lease, now_ms + millis(LEASE)), now_ms).await?;
-                tokio::select! {
-                    () = tokio::time::sleep(delays.next()) => {}
-                    () = shutdown.cancelled() => return Ok(false),
+            let letters = database.in_time(dead_letters_of(database, ids)).await?;
+            for gone in ids.iter().filter(|id| letters.iter().all(|letter| letter.id != **id)) {
+                database.in_time(refuse(database, self.replay, *gone, "gone", now_ms())).await?;
+            }
+            let copies: Vec<Message> = letters.iter().map(|letter| self.copy(row, letter)).collect();
+            let put = self.put(copies.clone(), shutdown).await?;
+            if put == Put::Stopped {
+                return Ok(false);
+            }
+            if put == Put::Unfit {
+                // One by one, so that one letter costs the others nothing.
+                for (letter, copy) in letters.iter().zip(copies) {
+                    match self.put(vec![copy], shutdown).await? {
+                        Put::Sent => {}
+                        Put::Unfit => {
+                            let refused = refuse(database, self.replay, letter.id, "unfit", now_ms());
+                            database.in_time(refused).await?;
+                        }
+                        Put::Stopped => return Ok(false),
+                    }
                 }
             }
             crash::point("replay_published");
-            self.database.in_time(sent(&self.database, self.replay, ids)).await?;
+            database.in_time(sent(database, self.replay, ids)).await?;
             crash::point("replay_sent");
         }
         Ok(true)
+    }
+
+    /// Puts copies into the work queue together, as often as it takes.
+    async fn put(&self, copies: Vec<Message>, shutdown: &Shutdown) -> Result<Put, ReplayError> {
+        let mut delays = Delays::new(TICK, Duration::from_secs(5));
+        loop {
+            match self.publisher.publish_to_work(copies.clone()).await {
+                Ok(()) => return Ok(Put::Sent),
+                Err(error @ PublishError::Unfit(_)) => {
+                    if copies.len() == 1 {
+                        tracing::warn!(%error, "no queue takes this letter");
+                    }
+                    return Ok(Put::Unfit);
+                }
+                Err(error) => tracing::warn!(%error, "the replay waits for the queue"),
+            }
+            self.renew().await?;
+            tokio::select! {
+                () = tokio::time::sleep(delays.next()) => {}
+                () = shutdown.cancelled() => return Ok(Put::Stopped),
+            }
+        }
+    }
+
+    /// Renews the lease. Whether it was lost, the replay's row tells.
+    async fn renew(&self) -> Result<(), ReplayError> {
+        let (now_ms, lease) = (now_ms(), self.lease.as_str());
+        hold_lease(&self.database, self.replay, (lease, now_ms + millis(LEASE)), now_ms).await?;
+        Ok(())
     }
 
     fn copy(&self, row: &ReplayRow, letter: &DeadLetterRow) -> Message {
@@ -283,91 +343,27 @@ impl Runner {
     }
 
     async fn detach(&self) -> Result<Ended, ReplayError> {
-        set_state(
-            &self.database,
-            self.replay,
-            &[ReplayState::Running],
-            ReplayState::Paused,
-            None,
-            None,
-            now_ms(),
-        )
-        .await?;
+        self.end(ReplayState::Paused, None).await?;
         Ok(Ended::Detached)
     }
 
-    async fn end(&self, state: ReplayState, because: Option<&str>) -> Result<(), ReplayError> {
-        set_state(&self.database, self.replay, &[ReplayState::Running], state, because, None, now_ms())
-            .await?;
-        Ok(())
+    /// False: another process has it, or somebody has paused or cancelled it.
+    async fn end(&self, to: ReplayState, because: Option<&str>) -> Result<bool, ReplayError> {
+        let lease = Some(self.lease.as_str());
+        let turn = Turn { from: &[ReplayState::Running], to, because, lease, act: None, now_ms: now_ms() };
+        Ok(set_state(&self.database, self.replay, turn).await?)
     }
 }
 
-/// Pauses a replay: what is on the way is finished, nothing more is sent until it is resumed.
-///
-/// # Errors
-/// [`ReplayError`]
-pub async fn pause(database: &Database, id: i64, made_by: &str) -> Result<(), ReplayError> {
-    turn(database, id, made_by, "pause", &[ReplayState::Running], ReplayState::Paused).await
-}
-
-/// Ends a replay, or throws a plan away: what is on the way is finished, the rest stays as it is.
-///
-/// # Errors
-/// [`ReplayError`]
-pub async fn cancel(database: &Database, id: i64, made_by: &str) -> Result<(), ReplayError> {
-    let from = [ReplayState::Planned, ReplayState::Running, ReplayState::Paused];
-    turn(database, id, made_by, "cancel", &from, ReplayState::Cancelled).await?;
-    leave_pending(database, id, false, now_ms()).await?;
-    Ok(())
-}
-
-async fn turn(
-    database: &Database,
-    id: i64,
-    made_by: &str,
-    action: &'static str,
-    from: &[ReplayState],
-    to: ReplayState,
-) -> Result<(), ReplayError> {
-    let row = find(database, id).await?;
-    let now_ms = now_ms();
-    let act = NewAct {
-        action,
-        made_by: made_by.to_owned(),
-        at_ms: now_ms,
-        replay: Some(id),
-        letters: usize::try_from(row.total).unwrap_or_default(),
-        ..NewAct::default()
-    };
-    if set_state(database, id, from, to, None, Some(&act), now_ms).await? {
-        return Ok(());
-    }
-    let state = find(database, id).await?.state.as_str();
-    Err(ReplayError::Refused(format!("replay {id} is {state}: there is nothing to {action}")))
-}
-
-async fn find(database: &Database, id: i64) -> Result<ReplayRow, ReplayError> {
-    database.in_time(replay(database, id)).await?.ok_or(ReplayError::Unknown(id))
-}
-
-fn refusal(row: &ReplayRow, start: &Start, now_ms: i64) -> String {
-    let id = row.id;
-    let again = "make a new one with `hostmatch deadletters plan`";
-    match (row.state, start) {
-        (ReplayState::Planned, Start::Begin { .. }) => format!("plan {id} has expired; {again}"),
-        (ReplayState::Planned, Start::Resume) => {
-            format!("{id} is only a plan; begin it with `hostmatch deadletters replay --plan {id}`")
-        }
-        (ReplayState::Running, _) if row.lease_until_ms.is_some_and(|until| until > now_ms) => format!(
-            "a process works on replay {id}; if it has died, resume it in {} s",
-            (row.lease_until_ms.unwrap_or(now_ms) - now_ms) / 1000 + 1
-        ),
-        (ReplayState::Running | ReplayState::Paused, Start::Begin { .. }) => {
-            format!("replay {id} was begun; go on with `hostmatch deadletters replays resume {id}`")
-        }
-        (state, _) => format!("replay {id} is {}; {again}", state.as_str()),
-    }
+/// What became of some copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Put {
+    /// They are surely in the queue.
+    Sent,
+    /// No queue takes one of them.
+    Unfit,
+    /// Asked to stop first.
+    Stopped,
 }
 
 fn millis(duration: Duration) -> i64 {

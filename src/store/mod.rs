@@ -30,7 +30,7 @@ pub use connection::Database;
 pub use dead_letters::{
     Act, Acted, Compare, DeadLetterFilter, DeadLetterRow, DeadLetterSummary, Group, LETTER_STATES, NewAct,
     NewDeadLetter, acts, dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of,
-    discard, groups, insert_dead_letters, note, purge_closed_letters, restore,
+    discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;
@@ -41,9 +41,10 @@ pub use load::{Batch, load, load_waiting, waiting};
 pub use look::{Remembered, directory_for, look, remembered};
 pub use probe::probe;
 pub use replays::{
-    Claimed, FAILED, ItemRow, NewItem, NewReplay, ReplayRow, ReplayState, ReplayTerms, Replayed, Shares,
-    begin_replay, claim, end_decided, hold_lease, in_flight, insert_replay, items, leave_pending, pending,
-    purge_replays, replay, replays, sent, set_state, shares, unsent,
+    Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayRow, ReplayState, ReplayTerms,
+    Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease, in_flight, insert_replay,
+    items, on_the_way_since, pending, purge_replays, refuse, replay, replays, sent, set_state, shares,
+    standings, unsent,
 };
 pub use retention::{purge_events, purge_payloads};
 pub use values::{DbId, bind_staff, null_staff};

@@ -24,7 +24,7 @@ pub enum Answer {
 
 /// A failed attempt, as it travels with the message and is shown with the dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Attempt {
+pub struct Attempt {
     /// When, ms since 1970 (UTC).
     pub at_ms: i64,
     /// A reason code.

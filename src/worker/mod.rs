@@ -21,7 +21,7 @@ mod recorder;
 mod run;
 mod tally;
 
-pub use answer::Answer;
+pub use answer::{Answer, Attempt};
 pub use health::WorkerHealth;
 pub use letters::{KeptProperties, revived};
 pub use processor::Processor;

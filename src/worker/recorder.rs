@@ -123,7 +123,7 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
         starts_ms,
         fingerprint: digest(&[
             reason.as_bytes(),
-            without_numbers(&text(header::ERROR).unwrap_or_default()).as_bytes(),
+            without_ids(&text(header::ERROR).unwrap_or_default()).as_bytes(),
         ]),
         error: text(header::ERROR).unwrap_or_else(|| "the broker gave it up".to_owned()),
         reason,
@@ -185,7 +185,43 @@ fn digest(parts: &[&[u8]]) -> String {
     hex::encode(&hash.finalize()[..16])
 }
 
-/// An error text without what differs from case to case, for grouping.
-fn without_numbers(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+/// An error text without what differs from case to case, for grouping: numbers, UUIDs and other ids in
+/// hex.
+fn without_ids(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let mut kept = String::new();
+    for run in text.split_inclusive(|c| !is_part(c)) {
+        let word = run.trim_end_matches(|c| !is_part(c));
+        if uuid::Uuid::try_parse(word).is_err() {
+            let words = word.split_inclusive('-').filter(|part| !is_hex(part.trim_end_matches('-')));
+            kept.extend(words.flat_map(str::chars).filter(|c| !c.is_ascii_digit()));
+        }
+        kept.push_str(&run[word.len()..]);
+    }
+    kept
+}
+
+/// Whether this can only be an id in hex: a word has no digits.
+fn is_hex(word: &str) -> bool {
+    word.len() >= 8
+        && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && word.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_ids;
+
+    #[test]
+    fn what_differs_from_case_to_case_is_not_part_of_a_group() {
+        let same = |a: &str, b: &str| assert_eq!(without_ids(a), without_ids(b));
+        same("row 12, not 7", "row 3, not 456");
+        same(
+            "no row f81d4fae-7dec-11d0-a765-00a0c91e6bf6: gone",
+            "no row 550e8400-e29b-41d4-abcd-446655440000: gone",
+        );
+        same("trace 4bf92f3577b34da6 was cut", "trace a3ce929d0e0e4736 was cut");
+        assert_ne!(without_ids("the facade is gone"), without_ids("the deadbeef is gone"));
+        assert_eq!(without_ids("Größe 5: »x«"), "Größe : »x«");
+    }
 }

@@ -109,8 +109,8 @@ async fn a_letter_is_shown_with_its_timeline_and_without_personal_data() {
         "Dead letter 1 (open)",
         "reason appointment_not_found",
         "2025-10-06T08:14:03Z first received",
-        "2025-10-06T08:14:04Z attempt 1 failed appointment_not_found: it failed",
-        "2025-10-06T08:14:09Z attempt 2 failed appointment_not_found: it failed",
+        "2025-10-06T08:14:04Z attempt 1 failed appointment_not_found: it failed worker 1.2.3",
+        "2025-10-06T08:14:09Z attempt 2 failed appointment_not_found: it failed worker 1.2.3",
         "2025-10-06T08:14:09Z recorded as a dead letter",
         "routing key appointment.created",
         "message_id m-1",
@@ -128,6 +128,8 @@ async fn a_letter_is_shown_with_its_timeline_and_without_personal_data() {
     let whole = json(&run(&test, &["show", "1", "--reveal", "--output", "json"]));
     assert_eq!(whole["payload"]["value"], serde_json::from_slice::<Value>(&booking()).unwrap());
     assert_eq!(whole["headers"]["x-tenant-mail"], "jane@roe.example");
+    assert_eq!(whole["acts"][0]["action"], "reveal", "{whole}");
+    assert_eq!(masked["acts"], json!([]), "what is masked is not taken");
 
     let missing = run(&test, &["show", "2"]);
     assert_eq!(missing.status.code(), Some(3));

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use hostmatch::store::{
     Compare, DeadLetterFilter, NewAct, NewDeadLetter, NewItem, NewReplay, dead_letter_ids, dead_letters,
-    discard, groups, insert_dead_letters, insert_replay, purge_closed_letters, purge_replays,
+    discard, groups, insert_dead_letters, insert_replay, purge_closed_letters, purge_replays, restore,
 };
 
 use crate::program::{command, json, stderr, stdout};
@@ -42,7 +42,10 @@ fn letters() -> Vec<NewDeadLetter> {
 }
 
 async fn recorded(backend: Backend) -> TestDatabase {
-    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    recorded_in(TestDatabase::migrated(backend, GatewayShape::Roadmap).await).await
+}
+
+async fn recorded_in(test: TestDatabase) -> TestDatabase {
     for letter in letters() {
         insert_dead_letters(&test.db, &[letter]).await.unwrap();
     }
@@ -60,7 +63,7 @@ async fn every_filter_finds_what_it_says_alone_and_together() {
     let group = |prefix: &str| DeadLetterFilter { fingerprint: Some(prefix.into()), ..any() };
     let attempts = |compare, n| DeadLetterFilter { attempts: Some((compare, n)), ..any() };
     let both = DeadLetterFilter { company_id: Some(15), since_ms: Some(3_500), ..any() };
-    let cases: [(DeadLetterFilter, &[i64]); 19] = [
+    let cases: [(DeadLetterFilter, &[i64]); 20] = [
         (any(), &[1, 2, 3, 4, 5, 6]),
         (DeadLetterFilter { ids: vec![2, 5, 99], ..any() }, &[2, 5]),
         (DeadLetterFilter { reason: Some("malformed".into()), ..any() }, &[1, 3, 5]),
@@ -80,6 +83,7 @@ async fn every_filter_finds_what_it_says_alone_and_together() {
         // What LIKE takes for wildcards is text.
         (text("_5%"), &[5]),
         (text("e_ror"), &[]),
+        (text("ÄRGER"), &[]),
         (both, &[3, 5]),
     ];
     for backend in backends() {
@@ -88,9 +92,22 @@ async fn every_filter_finds_what_it_says_alone_and_together() {
             let found = dead_letter_ids(&test.db, filter).await.unwrap();
             assert_eq!(found, *wanted, "{backend:?}: {filter:?}");
         }
+        // Whatever an engine makes of other letters than ASCII: the text itself is found.
+        test.run(&["UPDATE dead_letters SET error = 'Großer ÄRGER' WHERE id = 2"]).await;
+        assert_eq!(dead_letter_ids(&test.db, &text("ÄRGER")).await.unwrap(), [2], "{backend:?}");
         let page = DeadLetterFilter { company_id: Some(15), before_id: Some(5), ..any() };
         let page = dead_letters(&test.db, &page, 9).await.unwrap();
         assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [3, 1]);
+    }
+}
+
+#[tokio::test]
+async fn groups_are_found_by_their_beginning_whatever_the_databases_order_of_texts() {
+    let test = recorded_in(TestDatabase::migrated_in_dictionary_order().await).await;
+    for (prefix, wanted) in [("aaaa", 6), ("aaaa1", 3), ("aaaa1111", 3), ("aaab", 0), ("aaaa11110", 0)] {
+        let group = DeadLetterFilter { fingerprint: Some(prefix.into()), ..DeadLetterFilter::default() };
+        assert_eq!(dead_letter_ids(&test.db, &group).await.unwrap().len(), wanted, "{prefix}");
+        assert_eq!(groups(&test.db, &group, 0, 9).await.unwrap().is_empty(), wanted == 0, "{prefix}");
     }
 }
 
@@ -143,6 +160,9 @@ async fn letters_move_to_another_installation_with_every_byte() {
             (recorded(backend).await, TestDatabase::migrated(backend, GatewayShape::Living).await);
         let exported = run(&here, &["export", "--company", "15"]);
         assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
+        let acts = "SELECT action FROM dead_letter_actions";
+        assert_eq!(here.texts(acts).await, ["export"], "that they leave is recorded");
+        assert_eq!(here.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 3);
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("letters.ndjson");
         std::fs::write(&file, &exported.stdout).unwrap();
@@ -160,6 +180,13 @@ async fn letters_move_to_another_installation_with_every_byte() {
             .collect();
         moved.reverse();
         assert_eq!(moved, wanted);
+        // What was decided here since, or died here later, is not undone by it.
+        there.run(&["UPDATE dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
+        there.run(&["UPDATE dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"]).await;
+        assert_eq!(run(&there, &["import", file]).status.code(), Some(0));
+        let kept = "SELECT state FROM dead_letters ORDER BY id";
+        assert_eq!(there.texts(kept).await, ["discarded", "open", "open"], "{backend:?}");
+        assert_eq!(there.texts("SELECT error FROM dead_letters WHERE id = 2").await, ["later"]);
         std::fs::write(file, [&exported.stdout[..], b"{\"jane\": 1}\n"].concat()).unwrap();
         let refused = run(&here, &["import", file]);
         assert_eq!(refused.status.code(), Some(1));
@@ -168,6 +195,19 @@ async fn letters_move_to_another_installation_with_every_byte() {
             text.contains("line 4") && text.contains("nothing was imported") && !text.contains("jane"),
             "{text}"
         );
+    }
+}
+
+#[tokio::test]
+async fn any_number_is_put_away_under_one_act() {
+    for backend in backends() {
+        let test = recorded(backend).await;
+        let act = NewAct { action: "discard", made_by: "cli:me@here".into(), at_ms: 1, ..NewAct::default() };
+        let ids: Vec<i64> = (1..=2_500).collect();
+        let acted = discard(&test.db, &ids, &act).await.unwrap();
+        assert_eq!((acted.done.len(), acted.refused.len()), (6, 2_494), "{backend:?}");
+        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_actions").await, 1);
+        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 6);
     }
 }
 
@@ -207,5 +247,32 @@ async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never() {
         assert_eq!(left, ["paused", "planned"], "{old} is gone, {live} and {new} are not");
         assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_replay_items").await, 2);
         assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 1);
+
+        // What an open letter has been through stays with it, and a replay that waits for one.
+        let old = act(1_500);
+        discard(&test.db, &[5], &old).await.unwrap();
+        restore(&test.db, &[5], &old).await.unwrap();
+        let acts = "SELECT COUNT(*) FROM dead_letter_actions WHERE at_ms = 1500";
+        let replays = "SELECT COUNT(*) FROM dead_letter_replays";
+        test.run(&[
+            "UPDATE dead_letter_replays SET state = 'cancelled', created_ms = 1".to_owned(),
+            format!(
+                "UPDATE dead_letter_replay_items SET state = 'sent', outstanding = 4 WHERE replay_id = {live}"
+            ),
+            format!(
+                "UPDATE dead_letter_replay_items SET state = 'ended', sent_ms = 1 WHERE replay_id = {new}"
+            ),
+        ])
+        .await;
+        assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 0, "{backend:?}");
+        assert_eq!((test.number(acts).await, test.number(replays).await), (2, 2));
+        test.run(&[
+            "UPDATE dead_letters SET state = 'resolved'",
+            "UPDATE dead_letter_replay_items SET outstanding = NULL",
+        ])
+        .await;
+        assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
+        assert_eq!((test.number(acts).await, test.number(replays).await), (0, 0));
+        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_replay_items").await, 0);
     }
 }

@@ -1,6 +1,9 @@
 //! Recording dead letters, once, and finding them again.
 
-use hostmatch::store::{DeadLetterFilter, NewDeadLetter, dead_letter, dead_letters, insert_dead_letters};
+use hostmatch::store::{
+    Beginning, DeadLetterFilter, NewAct, NewDeadLetter, NewItem, NewReplay, ReplayTerms, Replayed,
+    begin_replay, claim, dead_letter, dead_letters, insert_dead_letters, insert_replay,
+};
 
 use crate::support::{GatewayShape, TestDatabase, backends};
 
@@ -25,6 +28,90 @@ async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again() {
         let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
         let shown = (all[0].state.as_str(), all[0].letter.reason.as_str(), all[0].letter.attempts);
         assert_eq!((all.len(), shown), (1, ("open", "tenant_mismatch", 1)), "{test:?}");
+    }
+}
+
+/// A letter whose copy is on the way: (the letter, the copy's tag).
+async fn on_the_way(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
+    let first = letter("a", Some("ev-1"), "appointment_not_found");
+    insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
+    let id = test.number("SELECT id FROM dead_letters").await;
+    let plan = NewReplay {
+        chosen: "{}".into(),
+        made_by: "cli:me@here".into(),
+        created_ms: 1,
+        expires_ms: i64::MAX,
+        items: vec![NewItem {
+            letter: id,
+            seen_ms: first.last_failed_ms,
+            digest: "d".into(),
+            lane: None,
+            predicted: "assigned".into(),
+            predicted_reason: None,
+            strategy: None,
+        }],
+    };
+    let replay = insert_replay(&test.db, &plan).await.unwrap();
+    let act = NewAct { action: "replay", made_by: "cli:me@here".into(), at_ms: 1, ..NewAct::default() };
+    let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: false };
+    assert!(begin_replay(&test.db, replay, ("l", 9), &Beginning::First(terms), &act).await.unwrap());
+    assert_eq!(claim(&test.db, replay, "l", &[(id, first.last_failed_ms)], 1).await.unwrap(), [id]);
+    (first, Replayed { replay, letter: id, digest: "d".into() })
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it() {
+    for backend in backends() {
+        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+        let (first, tag) = on_the_way(&test).await;
+        let other = NewDeadLetter { last_failed_ms: first.last_failed_ms + 1, ..first.clone() };
+        // Somebody else's copy of the same message dies: this one is still on the way.
+        insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
+        assert_eq!(test.texts("SELECT state FROM dead_letters").await, ["replaying"], "{backend:?}");
+        let copy = NewDeadLetter { replayed: Some(tag), ..first.clone() };
+        for batch in [[other.clone(), copy.clone()], [copy, other]] {
+            test.run(&[
+                "UPDATE dead_letters SET state = 'replaying'",
+                "UPDATE dead_letter_replay_items SET state = 'sent', result = NULL, outstanding = letter_id",
+            ])
+            .await;
+            assert_eq!(insert_dead_letters(&test.db, &batch).await.unwrap(), 0);
+            assert_eq!(test.texts("SELECT state FROM dead_letters").await, ["open"], "{backend:?}");
+            assert_eq!(test.texts("SELECT result FROM dead_letter_replay_items").await, ["failed"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_whose_letter_is_gone_is_recorded_anew() {
+    for backend in backends() {
+        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+        let (first, tag) = on_the_way(&test).await;
+        test.run(&["DELETE FROM dead_letters"]).await;
+        let copy = NewDeadLetter { replayed: Some(tag), ..first };
+        assert_eq!(insert_dead_letters(&test.db, &[copy]).await.unwrap(), 1, "{backend:?}");
+        assert_eq!(test.texts("SELECT state FROM dead_letters").await, ["open"]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_closed_after_an_attempt_is_not_opened_by_it() {
+    for backend in backends() {
+        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+        let first = letter("a", Some("ev-1"), "appointment_not_found");
+        insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
+        let closed = first.last_failed_ms + 10;
+        for state in ["resolved", "skipped", "discarded"] {
+            let close = format!(
+                "UPDATE dead_letters SET state = '{state}', closed_ms = {closed}, last_failed_ms = 1"
+            );
+            test.run(&[close]).await;
+            for (at, wanted) in [(closed - 1, state), (closed + 1, "open")] {
+                let late = NewDeadLetter { last_failed_ms: at, ..first.clone() };
+                insert_dead_letters(&test.db, &[late]).await.unwrap();
+                assert_eq!(test.texts("SELECT state FROM dead_letters").await, [wanted], "{backend:?}");
+            }
+        }
     }
 }
 

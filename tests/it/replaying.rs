@@ -4,6 +4,7 @@
 mod plans;
 mod replays;
 mod interrupted;
+mod lost;
 mod walk;
 pub(crate) mod rights;
 

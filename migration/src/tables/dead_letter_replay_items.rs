@@ -28,7 +28,7 @@ fn ops(d: &Dialect) -> Vec<Op> {
         .column("ended_ms", "BIGINT NULL")
         .primary_key("replay_id, letter_id")
         .unique("unique_outstanding", "outstanding")
-        .index("idx_state", "replay_id, state, letter_id")
+        .index("idx_state", "replay_id, state, result, letter_id")
         .index("idx_letter", "letter_id")
         .ops(d)
 }

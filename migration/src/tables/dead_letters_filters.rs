@@ -1,6 +1,8 @@
 //! What operators look for among dead letters, as columns of their own, and an index for each way
 //! of looking. `closed_ms`: since when one is resolved, skipped or discarded.
 
+use sea_orm_migration::sea_orm::DbBackend;
+
 use crate::dialect::Dialect;
 use crate::op::{Op, Probe};
 use crate::step::Step;
@@ -26,11 +28,11 @@ const INDEXES: [(&str, &str); 8] = [
     ("idx_last_failed", "last_failed_ms, id"),
     ("idx_attempts", "attempts, id"),
     ("idx_closed", "closed_ms, id"),
-    ("idx_groups", "state, fingerprint, reason, company_id, starts_ms, first_seen_ms, last_failed_ms"),
+    ("idx_groups", "state, fingerprint, reason, company_id, starts_ms, first_seen_ms, last_failed_ms, id"),
 ];
 
 fn ops(d: &Dialect) -> Vec<Op> {
-    if d.is_mysql() { vec![at_once(d)] } else { one_by_one() }
+    if d.is_mysql() { vec![at_once(d)] } else { one_by_one(d.backend) }
 }
 
 /// All of it in one statement, which is carried out or is not.
@@ -49,7 +51,13 @@ fn at_once(d: &Dialect) -> Op {
 }
 
 /// In a transaction with everything else.
-fn one_by_one() -> Vec<Op> {
+fn one_by_one(backend: DbBackend) -> Vec<Op> {
+    // Groups are found by how their fingerprint begins, and the other engines compare it by its bytes.
+    let collation = |name: &str| {
+        Some(format!("ALTER TABLE {TABLE} ALTER COLUMN fingerprint TYPE VARCHAR(64) COLLATE \"{name}\""))
+    };
+    let by_bytes = Op { make: collation("C"), undo: collation("default"), probe: None };
+    let by_bytes = (backend == DbBackend::Postgres).then_some(by_bytes);
     let columns = COLUMNS.iter().map(|(name, definition)| Op {
         make: Some(format!("ALTER TABLE {TABLE} ADD COLUMN {name} {definition}")),
         undo: Some(format!("ALTER TABLE {TABLE} DROP COLUMN {name}")),
@@ -61,5 +69,5 @@ fn one_by_one() -> Vec<Op> {
         undo: Some(format!("DROP INDEX {TABLE}_{name}")),
         probe: None,
     });
-    columns.chain(indexes).collect()
+    by_bytes.into_iter().chain(columns).chain(indexes).collect()
 }

@@ -79,8 +79,8 @@ pub(super) async fn run(
         ..NewAct::default()
     };
     let acted = match what {
-        What::Discard => database.in_time(discard(database, &ids, &act)).await?,
-        What::Restore => database.in_time(restore(database, &ids, &act)).await?,
+        What::Discard => discard(database, &ids, &act).await?,
+        What::Restore => restore(database, &ids, &act).await?,
     };
     let Acted { done, refused } = acted;
     match output {

@@ -10,9 +10,9 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{self, Output};
 use crate::config::Config;
 use crate::queue::Queue;
-use crate::replay::{Ended, Progress, Rate, Report, Runner, Start};
+use crate::replay::{Ended, Progress, Rate, Report, Runner, Start, stuck};
 use crate::shutdown;
-use crate::store::{Database, FAILED, GatewaySchema, shares};
+use crate::store::{Database, FAILED, GatewaySchema, LOST, REFUSED, shares};
 
 /// Replay dead letters: those of a plan, or those that a filter chooses, which are planned first
 ///
@@ -139,9 +139,11 @@ pub(super) async fn carry_out(
     let total = Report::of(&database.in_time(shares(database, id)).await?).letters;
     let bar = output::progress(usize::try_from(total).unwrap_or_default(), "replaying");
     let watch = |progress: Progress| {
-        bar.set_position(u64::try_from(progress.finished).unwrap_or_default());
+        bar.set_position(u64::try_from(progress.ended).unwrap_or_default());
         let Progress { failed, on_the_way, .. } = progress;
-        bar.set_message(if progress.all_sent {
+        bar.set_message(if progress.still {
+            format!("replaying: waiting for {on_the_way}; {}", stuck(id))
+        } else if progress.all_sent {
             format!("replaying: {failed} failed again, waiting for {on_the_way}")
         } else {
             format!("replaying: {failed} failed again, {on_the_way} on the way")
@@ -159,7 +161,7 @@ async fn tell(output: Output, id: i64, ended: &Ended, database: &Database) -> Re
     let report = Report::of(&database.in_time(shares(database, id)).await?);
     let resume = format!("go on with: hostmatch deadletters replays resume {id}");
     let (name, said, exit) = match ended {
-        Ended::Done if report.became(FAILED) + report.became("refused") > 0 => {
+        Ended::Done if [FAILED, REFUSED, LOST].iter().any(|result| report.became(result) > 0) => {
             ("done", "is done; some failed again or were refused".to_owned(), Exit::Partial)
         }
         Ended::Done => ("done", "is done".to_owned(), Exit::Done),

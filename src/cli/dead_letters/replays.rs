@@ -12,8 +12,13 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{self, Output};
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::replay::{ReplayError, Report, Start, cancel, pause};
-use crate::store::{Act, Database, ItemRow, ReplayRow, ReplayState, acts, items, replay, replays, shares};
+use crate::replay::{ReplayError, Report, Start, cancel, cancel_and_give_up, pause, stuck};
+use crate::store::{
+    Act, Database, ItemRow, ReplayRow, ReplayState, acts, items, on_the_way_since, replay, replays, shares,
+};
+
+/// On the way for so long, letters may have been lost.
+const STILL_MS: i64 = 60_000;
 
 /// Plans and replays: list, show, pause, resume, cancel
 #[derive(Debug, clap::Args)]
@@ -46,9 +51,21 @@ pub(super) enum Command {
     /// Send nothing more until it is resumed
     Pause { id: i64 },
     /// Go on with one that was paused, or whose process has died
-    Resume { id: i64 },
+    Resume {
+        id: i64,
+        /// Send those once more that are on the way: their copies are lost. (Should they not be, each
+        /// is decided once all the same.)
+        #[arg(long)]
+        resend: bool,
+    },
     /// End it: what is on the way is finished, the rest stays as it is
-    Cancel { id: i64 },
+    Cancel {
+        id: i64,
+        /// Give up those that are on the way too: their copies are lost, and they are open again. Also
+        /// of a replay that has ended
+        #[arg(long)]
+        give_up: bool,
+    },
 }
 
 /// One plan or replay. `docs/commands.md` describes it: its JSON is a contract.
@@ -123,8 +140,14 @@ pub(super) async fn run(
             pause(database, *id, &who()).await?;
             done(output, *id, "paused; what is on the way is finished by the worker")
         }
-        Command::Resume { id } => carry_out(output, *id, Start::Resume, config, database).await,
-        Command::Cancel { id } => {
+        Command::Resume { id, resend } => {
+            carry_out(output, *id, Start::Resume { resend: *resend }, config, database).await
+        }
+        Command::Cancel { id, give_up: true } => {
+            let letters = cancel_and_give_up(database, *id, &who()).await?;
+            done(output, *id, &format!("ended; {letters} on the way were given up and are open again"))
+        }
+        Command::Cancel { id, give_up: false } => {
             cancel(database, *id, &who()).await?;
             done(output, *id, "cancelled; what is on the way is finished by the worker")
         }
@@ -175,9 +198,11 @@ async fn show(
     let acts = database.in_time(acts(database, None, Some(id))).await?;
     let letters = if with_items { all_items(id, result, database).await? } else { Vec::new() };
     let line = Line::from(row);
+    let since = database.in_time(on_the_way_since(database, id)).await?;
     if output == Output::Json {
         output::json(&json!({
             "replay": line, "report": report, "acts": acts.iter().map(act).collect::<Vec<_>>(),
+            "on_the_way_since": since.map(output::moment),
             "items": with_items.then(|| letters.iter().map(item).collect::<Vec<_>>()),
         }))?;
         return Ok(Exit::Done);
@@ -191,6 +216,9 @@ async fn show(
     if !report.results.is_empty() || report.on_the_way > 0 {
         output::line("Became:")?;
         told::became(&report)?;
+    }
+    if let Some(since) = since.filter(|since| now_ms() - since > STILL_MS) {
+        output::line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
     }
     output::line("Who:")?;
     output::table(&[], acts.iter().map(act_cells))?;

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::cure::Cure;
 use super::masked::masked_header;
+use super::operator::who;
 use super::payload::Payload;
 use super::replays;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Output};
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::matching::Reason;
 use crate::queue::header;
-use crate::store::{Act, Database, DeadLetterRow, GatewaySchema, NewDeadLetter, acts, dead_letter};
+use crate::store::{
+    Act, Database, DeadLetterRow, GatewaySchema, NewAct, NewDeadLetter, acts, dead_letter, record_taken,
+};
+use crate::worker::{Attempt, KeptProperties};
 
 /// One dead letter: its attempts, how it came, its payload with personal data masked, its cure
 #[derive(Debug, clap::Args)]
@@ -23,7 +27,7 @@ pub(super) struct Args {
     id: i64,
     /// Show the headers and the payload as they are, personal data included
     #[arg(long)]
-    reveal: bool,
+    pub(super) reveal: bool,
 }
 
 /// Runs the command.
@@ -40,6 +44,10 @@ pub(super) async fn run(
         let text = format!("there is no dead letter {}; `hostmatch deadletters list` shows all", args.id);
         return Err(Failure::new(Exit::NotFound, text));
     };
+    if args.reveal {
+        let act = NewAct { action: "reveal", made_by: who(), at_ms: now_ms(), ..NewAct::default() };
+        record_taken(database, &[row.id], &act).await?;
+    }
     let acts = acts(database, Some((row.id, &row.letter.fingerprint)), None);
     let acts = database.in_time(acts).await?;
     let cure = Cure::of(&row, config, (database, schema)).await?;
@@ -95,38 +103,22 @@ struct Moment {
     what: String,
     reason: Option<String>,
     error: Option<String>,
-}
-
-/// A failed attempt, as it travelled with the message.
-#[derive(Deserialize)]
-struct Attempt {
-    at_ms: i64,
-    reason: String,
-    error: String,
-}
-
-/// What the recorder keeps of a message beside its body.
-#[derive(Default, Deserialize)]
-struct Kept {
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    #[serde(flatten)]
-    properties: BTreeMap<String, Value>,
+    /// The version of the worker.
+    worker: Option<String>,
 }
 
 impl Told {
     fn of(row: DeadLetterRow, acts: Vec<Act>, cure: Option<Cure>, reveal: bool) -> Self {
         let DeadLetterRow { id, state, replays, letter, .. } = row;
-        let kept: Kept = serde_json::from_str(&letter.headers).unwrap_or_default();
-        let properties =
-            kept.properties.into_iter().filter_map(|(name, value)| match (name.as_str(), value) {
-                (_, Value::Null) => None,
-                ("timestamp_ms", Value::Number(ms)) => {
-                    Some(("timestamp".to_owned(), output::moment(ms.as_i64().unwrap_or_default())))
-                }
-                (_, Value::String(text)) => Some((name, text)),
-                (_, other) => Some((name, other.to_string())),
-            });
+        let kept = KeptProperties::read(&letter);
+        let properties = [
+            ("type", kept.message_type),
+            ("message_id", kept.message_id),
+            ("correlation_id", kept.correlation_id),
+            ("content_type", kept.content_type),
+            ("timestamp", kept.timestamp_ms.map(output::moment)),
+        ];
+        let properties = properties.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         let headers = kept.headers.into_iter().filter(|(name, _)| !told_elsewhere(name));
         Self {
             id,
@@ -184,30 +176,28 @@ fn timeline(letter: &NewDeadLetter) -> Vec<Moment> {
     let NewDeadLetter { attempts, reason, error, .. } = letter;
     let (first_seen, last_failed, recorded) =
         (letter.first_seen_ms, letter.last_failed_ms, letter.recorded_ms);
-    let plain =
-        |ms, what: &str| Moment { at: output::moment(ms), what: what.to_owned(), reason: None, error: None };
+    let plain = |ms, what: &str| {
+        let (at, what) = (output::moment(ms), what.to_owned());
+        (ms, Moment { at, what, reason: None, error: None, worker: None })
+    };
     let history: Vec<Attempt> = serde_json::from_str(&letter.history).unwrap_or_default();
     let mut timeline = vec![plain(first_seen, "first received")];
     let by_broker = history.last().is_none_or(|last| last.reason != *reason);
     let told = i32::try_from(history.len()).unwrap_or(i32::MAX);
     let untold = attempts.saturating_sub(told).saturating_sub(i32::from(by_broker)).max(0);
     for (number, attempt) in (untold + 1..).zip(history) {
-        timeline.push(Moment {
-            at: output::moment(attempt.at_ms),
-            what: format!("attempt {number} failed"),
-            reason: Some(attempt.reason),
-            error: Some(attempt.error),
-        });
+        let (ms, moment) = plain(attempt.at_ms, &format!("attempt {number} failed"));
+        let (reason, error, worker) = (Some(attempt.reason), Some(attempt.error), Some(attempt.worker));
+        timeline.push((ms, Moment { reason, error, worker, ..moment }));
     }
     if by_broker {
-        timeline.push(Moment {
-            reason: Some(reason.clone()),
-            error: Some(error.clone()),
-            ..plain(last_failed, "given up by the broker")
-        });
+        let (ms, moment) = plain(last_failed, "given up by the broker");
+        timeline.push((ms, Moment { reason: Some(reason.clone()), error: Some(error.clone()), ..moment }));
     }
     timeline.push(plain(recorded, "recorded as a dead letter"));
-    timeline
+    // One that was replayed has failed after it was recorded.
+    timeline.sort_by_key(|(ms, _)| *ms);
+    timeline.into_iter().map(|(_, moment)| moment).collect()
 }
 
 /// Writes it to stdout, for people.
@@ -234,7 +224,8 @@ fn table(told: &Told) -> Result<(), Failure> {
         &[],
         told.timeline.iter().map(|moment| {
             let why = [&moment.reason, &moment.error].into_iter().flatten().cloned().collect::<Vec<_>>();
-            [format!("  {}", moment.at), moment.what.clone(), why.join(": ")]
+            let worker = moment.worker.as_ref().map(|version| format!("worker {version}"));
+            [format!("  {}", moment.at), moment.what.clone(), why.join(": "), worker.unwrap_or_default()]
         }),
     )?;
     if !told.acts.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::replay::Report;
-use crate::store::FAILED;
+use crate::store::{FAILED, LEFT, LOST, REFUSED};
 
 /// What was foretold.
 ///
@@ -35,8 +35,9 @@ pub(super) fn became(report: &Report) -> Result<(), Failure> {
     let rows = report.results.iter().map(|(result, count)| {
         let name = match result.as_str() {
             FAILED => "failed again",
-            "refused" => "refused: not what had been planned any more",
-            "left" => "left as they were",
+            REFUSED => "refused: not what had been planned any more",
+            LEFT => "left as they were",
+            LOST => "given up: nothing came back",
             other => other,
         };
         [format!("  {name}"), count.to_string()]

@@ -1,6 +1,7 @@
 //! `deadletters export|import`: dead letters as JSON lines, for moving them between installations.
 
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,7 +15,7 @@ use crate::cli::output::{self, Output};
 use crate::clock::now_ms;
 use crate::store::{
     Database, DeadLetterRow, NewAct, NewDeadLetter, dead_letter_ids, dead_letters_of, insert_dead_letters,
-    note,
+    note, record_taken,
 };
 
 /// Letters read or written together; each may be as large as a message can be.
@@ -116,12 +117,21 @@ impl Line {
     }
 }
 
-/// Runs `export`.
+/// Runs `export`: that they leave is recorded before they do.
 ///
 /// # Errors
 /// When nothing was chosen, or the database cannot be reached.
 pub(super) async fn export(args: &Export, database: &Database) -> Result<Exit, Failure> {
-    let ids = database.in_time(dead_letter_ids(database, &args.which.chosen()?)).await?;
+    let filter = args.which.chosen()?;
+    let ids = database.in_time(dead_letter_ids(database, &filter)).await?;
+    let act = NewAct {
+        action: "export",
+        made_by: who(),
+        at_ms: now_ms(),
+        chosen: serde_json::to_string(&filter).ok(),
+        ..NewAct::default()
+    };
+    record_taken(database, &ids, &act).await?;
     for some in ids.chunks(TOGETHER) {
         for row in database.in_time(dead_letters_of(database, some)).await? {
             output::json_line(&Line::from(row))?;
@@ -135,37 +145,88 @@ pub(super) async fn export(args: &Export, database: &Database) -> Result<Exit, F
 /// # Errors
 /// When the file cannot be read or a line is no dead letter, or the database cannot be reached.
 pub(super) async fn import(output: Output, args: &Import, database: &Database) -> Result<Exit, Failure> {
-    let input = items::read(&args.file)?;
-    let wrong = |line: usize, problem: &str| {
-        let text = format!("{} line {line}: {problem}; nothing was imported", args.file.display());
-        Failure::new(Exit::Failed, text)
+    let (all, new) = if args.file == Path::new("-") {
+        let input = Cursor::new(items::read(&args.file)?);
+        import_from(Letters { input, file: &args.file, line: 0 }, database).await?
+    } else {
+        let input = BufReader::new(items::open(&args.file)?);
+        import_from(Letters { input, file: &args.file, line: 0 }, database).await?
     };
-    let mut letters = Vec::new();
-    for (number, line) in (1..).zip(input.split(|byte| *byte == b'\n')) {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        // The parser's own words would quote the line.
-        let line: Line = serde_json::from_slice(line)
-            .map_err(|error| wrong(number, &format!("is no dead letter (column {})", error.column())))?;
-        letters.push(line.letter().map_err(|problem| wrong(number, &problem))?);
-    }
-    let (all, mut new) = (letters.len(), 0);
-    for some in letters.chunks(TOGETHER) {
-        new += database.in_time(insert_dead_letters(database, some)).await?;
-    }
-    let act = NewAct {
-        action: "import",
-        made_by: who(),
-        at_ms: now_ms(),
-        why: Some(args.file.display().to_string()),
-        letters: new,
-        ..NewAct::default()
-    };
-    database.in_time(note(database, &act)).await?;
     match output {
         Output::Json => output::json(&json!({ "imported": new, "known": all - new }))?,
         Output::Table => output::line(&format!("{new} imported, {} were known here", all - new))?,
     }
     Ok(Exit::Done)
+}
+
+/// Gives how many letters there are, and how many were new.
+async fn import_from<R: BufRead + Seek>(
+    mut letters: Letters<'_, R>,
+    database: &Database,
+) -> Result<(usize, usize), Failure> {
+    let (mut all, mut new) = (0, 0);
+    while letters.next()?.is_some() {
+        all += 1;
+    }
+    letters.rewind()?;
+    let act = NewAct {
+        action: "import",
+        made_by: who(),
+        at_ms: now_ms(),
+        why: Some(letters.file.display().to_string()),
+        letters: all,
+        ..NewAct::default()
+    };
+    database.in_time(note(database, &act)).await?;
+    loop {
+        let mut some = Vec::new();
+        while some.len() < TOGETHER
+            && let Some(letter) = letters.next()?
+        {
+            some.push(letter);
+        }
+        if some.is_empty() {
+            return Ok((all, new));
+        }
+        new += database.in_time(insert_dead_letters(database, &some)).await?;
+    }
+}
+
+/// The letters of an export, one after the other: there may be more than fit in memory.
+struct Letters<'a, R> {
+    input: R,
+    file: &'a Path,
+    line: usize,
+}
+
+impl<R: BufRead + Seek> Letters<'_, R> {
+    /// The next one; none at the end.
+    fn next(&mut self) -> Result<Option<NewDeadLetter>, Failure> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if self.input.read_until(b'\n', &mut line)? == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            if !line.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        // The parser's own words would quote the line.
+        let read = serde_json::from_slice(&line)
+            .map_err(|error| format!("is no dead letter (column {})", error.column()));
+        let letter = read.and_then(Line::letter).map_err(|problem| {
+            let text = format!("{} line {}: {problem}; nothing was imported", self.file.display(), self.line);
+            Failure::new(Exit::Failed, text)
+        })?;
+        Ok(Some(letter))
+    }
+
+    /// Begins at the first line again.
+    fn rewind(&mut self) -> Result<(), Failure> {
+        self.input.rewind()?;
+        self.line = 0;
+        Ok(())
+    }
 }

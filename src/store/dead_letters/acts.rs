@@ -1,13 +1,16 @@
 //! What operators do with dead letters, and the record of it: who, when, why, on which.
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult};
 use uuid::Uuid;
 
 use super::TABLE;
 use crate::store::replays::lock_letters;
 use crate::store::statement::pieces;
 use crate::store::{Database, DbId, StoreError};
+
+/// Letters in one step.
+const STEP: usize = 1_000;
 
 /// What somebody does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct NewAct {
     pub replay: Option<i64>,
     /// The group that it concerns.
     pub fingerprint: Option<String>,
-    /// How many letters it concerns.
+    /// How many letters it concerns, those included on which it could not be done.
     pub letters: usize,
 }
 
@@ -58,66 +61,107 @@ pub struct Acted {
     pub refused: Vec<(i64, String)>,
 }
 
-/// Puts open letters away.
+/// Puts open letters away, step by step: there may be very many.
 ///
 /// # Errors
-/// [`StoreError`]; nothing is done then.
+/// [`StoreError`]; what was done before is done, and recorded.
 pub async fn discard(database: &Database, ids: &[i64], act: &NewAct) -> Result<Acted, StoreError> {
-    change(database, ids, act, "open", "discarded", Some(act.at_ms)).await
+    let change = Change { from: "open", to: "discarded", closed_ms: Some(act.at_ms) };
+    on_letters(database, ids, act, Some(change)).await
 }
 
-/// Opens discarded letters again.
+/// Opens discarded letters again, step by step.
 ///
 /// # Errors
-/// [`StoreError`]; nothing is done then.
+/// [`StoreError`]; what was done before is done, and recorded.
 pub async fn restore(database: &Database, ids: &[i64], act: &NewAct) -> Result<Acted, StoreError> {
-    change(database, ids, act, "discarded", "open", None).await
+    let change = Change { from: "discarded", to: "open", closed_ms: None };
+    on_letters(database, ids, act, Some(change)).await
 }
 
-async fn change(
-    database: &Database,
-    ids: &[i64],
-    act: &NewAct,
+/// Records that somebody takes what these letters hold, personal data included.
+///
+/// # Errors
+/// [`StoreError`]; then they are not to be given.
+pub async fn record_taken(database: &Database, ids: &[i64], act: &NewAct) -> Result<(), StoreError> {
+    on_letters(database, ids, act, None).await.map(drop)
+}
+
+/// From one state of a letter to another.
+#[derive(Clone, Copy, Debug)]
+struct Change {
     from: &'static str,
     to: &'static str,
     closed_ms: Option<i64>,
-) -> Result<Acted, StoreError> {
-    let work = async |tx: &DatabaseTransaction| {
-        let mut acted = Acted::default();
-        for ids in pieces(ids) {
-            let states = lock_letters(tx, database.backend(), ids).await?;
-            let mut chosen = Vec::new();
-            for id in ids {
-                match states.get(id).map(|letter| letter.state.as_str()) {
-                    Some(state) if state == from => chosen.push(*id),
-                    Some(state) => acted.refused.push((*id, format!("it is {state}, not {from}"))),
-                    None => acted.refused.push((*id, "there is no such dead letter".to_owned())),
-                }
-            }
-            let mut update = Query::update();
-            update
-                .table(TABLE)
-                .value("state", to)
-                .value("closed_ms", closed_ms)
-                .and_where(Expr::col("id").is_in(chosen.iter().copied()));
-            tx.execute(&update).await?;
-            acted.done.extend(chosen);
-        }
-        let number = record_act(tx, &NewAct { letters: acted.done.len(), ..act.clone() }).await?;
-        for ids in pieces(&acted.done) {
-            let mut insert = Query::insert();
-            insert.into_table("dead_letter_action_letters").columns(["action_id", "letter_id"]);
-            for id in ids {
-                insert.values_panic([number.into(), (*id).into()]);
-            }
-            tx.execute(&insert).await?;
-        }
-        Ok(acted)
-    };
-    database.transact(work).await
 }
 
-/// Writes a note on a group.
+/// One act on letters, changed or not, each step in a transaction of its own.
+async fn on_letters(
+    database: &Database,
+    ids: &[i64],
+    act: &NewAct,
+    change: Option<Change>,
+) -> Result<Acted, StoreError> {
+    let (mut all, mut number) = (Acted::default(), None);
+    for some in ids.chunks(STEP) {
+        let work = async |tx: &DatabaseTransaction| {
+            let number = match number {
+                Some(number) => number,
+                None => record_act(tx, &NewAct { letters: ids.len(), ..act.clone() }).await?,
+            };
+            let mut acted = Acted::default();
+            for ids in pieces(some) {
+                match change {
+                    Some(change) => change_state(tx, database.backend(), ids, change, &mut acted).await?,
+                    None => acted.done.extend(ids),
+                }
+            }
+            for ids in pieces(&acted.done) {
+                let mut insert = Query::insert();
+                insert.into_table("dead_letter_action_letters").columns(["action_id", "letter_id"]);
+                for id in ids {
+                    insert.values_panic([number.into(), (*id).into()]);
+                }
+                tx.execute(&insert).await?;
+            }
+            Ok((number, acted))
+        };
+        let (known, acted) = database.in_time(database.transact(work)).await?;
+        number = Some(known);
+        all.done.extend(acted.done);
+        all.refused.extend(acted.refused);
+    }
+    Ok(all)
+}
+
+async fn change_state(
+    tx: &impl ConnectionTrait,
+    backend: DbBackend,
+    ids: &[i64],
+    Change { from, to, closed_ms }: Change,
+    acted: &mut Acted,
+) -> Result<(), StoreError> {
+    let states = lock_letters(tx, backend, ids).await?;
+    let mut chosen = Vec::new();
+    for id in ids {
+        match states.get(id).map(|letter| letter.state.as_str()) {
+            Some(state) if state == from => chosen.push(*id),
+            Some(state) => acted.refused.push((*id, format!("it is {state}, not {from}"))),
+            None => acted.refused.push((*id, "there is no such dead letter".to_owned())),
+        }
+    }
+    let mut update = Query::update();
+    update
+        .table(TABLE)
+        .value("state", to)
+        .value("closed_ms", closed_ms)
+        .and_where(Expr::col("id").is_in(chosen.iter().copied()));
+    tx.execute(&update).await?;
+    acted.done.extend(chosen);
+    Ok(())
+}
+
+/// Records an act that changes no letters, such as a note on a group.
 ///
 /// # Errors
 /// [`StoreError`]

@@ -1,6 +1,6 @@
 //! Which dead letters: every way of looking, combined.
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Func, LikeExpr};
+use sea_orm::sea_query::{BinOper, Cond, Expr, ExprTrait as _, Func};
 use serde::{Deserialize, Serialize};
 
 /// Which dead letters; an empty filter means all. What is given must all be true.
@@ -101,12 +101,18 @@ impl DeadLetterFilter {
         if let Some(prefix) = &self.fingerprint {
             // Not LIKE, for which PostgreSQL and SQLite do not use this index.
             all = all.add(Expr::col("fingerprint").gte(prefix));
-            all = all.add(Expr::col("fingerprint").lt(format!("{prefix}~")));
+            if let Some(behind) = behind(prefix) {
+                all = all.add(Expr::col("fingerprint").lt(behind));
+            }
         }
         if let Some(text) = &self.text {
-            let pattern = format!("%{}%", escaped(&text.to_lowercase()));
+            // The engine lowers both sides, in its own way: SQLite only what is ASCII.
+            let pattern = Func::lower(Expr::val(format!("%{}%", escaped(text))));
             let like = |column| {
-                Expr::expr(Func::lower(Expr::col(column))).like(LikeExpr::new(pattern.clone()).escape('!'))
+                Expr::expr(Func::lower(Expr::col(column))).binary(
+                    BinOper::Like,
+                    Expr::expr(pattern.clone()).binary(BinOper::Escape, Expr::Constant('!'.into())),
+                )
             };
             all = all.add(
                 ["error", "event_id", "booking_ref"]
@@ -119,6 +125,18 @@ impl DeadLetterFilter {
         }
         all
     }
+}
+
+/// The first text behind all those that begin with this one, compared by their bytes.
+fn behind(prefix: &str) -> Option<String> {
+    let mut chars: Vec<char> = prefix.chars().collect();
+    while let Some(last) = chars.pop() {
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
 }
 
 /// With what LIKE would take for a wildcard escaped.

@@ -10,7 +10,7 @@ mod purge;
 
 use super::replays::Replayed;
 
-pub use acts::{Act, Acted, NewAct, acts, discard, note, restore};
+pub use acts::{Act, Acted, NewAct, acts, discard, note, record_taken, restore};
 pub(super) use acts::{id_of, record_act};
 pub use filter::{Compare, DeadLetterFilter};
 pub use groups::{Group, groups};

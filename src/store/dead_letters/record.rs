@@ -1,6 +1,8 @@
 //! Recording: one row for each dead letter, however often it is recorded.
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, InsertStatement, OnConflict, Query, UpdateStatement};
+use sea_orm::sea_query::{
+    Alias, Cond, Expr, ExprTrait as _, InsertStatement, OnConflict, Query, UpdateStatement,
+};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 
 use super::list::COLUMNS;
@@ -10,7 +12,7 @@ use crate::store::replays::{FAILED, end_replayed};
 use crate::store::{Database, StoreError};
 
 /// Records dead letters, in one transaction; one that is recorded already shows its newest attempt,
-/// and is open again. Gives the number of new rows.
+/// and is open again, unless its copy is on the way. Gives the number of new rows.
 ///
 /// # Errors
 /// [`StoreError`]; nothing is recorded then.
@@ -21,32 +23,16 @@ pub async fn insert_dead_letters(
     // In key order, so that two recorders do not wait for each other in a circle.
     let mut letters: Vec<&NewDeadLetter> = letters.iter().collect();
     letters.sort_by(|a, b| a.dead_id.cmp(&b.dead_id));
-    letters.dedup_by(|a, b| a.dead_id == b.dead_id);
 
     let transaction = database.begin().await?;
     let mut new = 0;
     // One by one: each may be as large as a message can be, and a statement has a limit too.
     for letter in &letters {
-        let replayed = match &letter.replayed {
-            Some(tag) => {
-                let reason = Some(letter.reason.as_str());
-                end_replayed(&transaction, tag, FAILED, reason, letter.recorded_ms)
-                    .await?
-                    .then_some(tag.letter)
-            }
-            None => None,
-        };
-        if let Some(id) = replayed {
-            // Whatever the clocks of two machines say: this is its newest attempt.
-            let mut update = newest_attempt(letter);
-            update.and_where(Expr::col("id").eq(id));
-            transaction.execute(&update).await?;
-        } else if is_recorded(&transaction, &letter.dead_id).await? {
-            let mut update = newest_attempt(letter);
-            update
-                .and_where(Expr::col("dead_id").eq(fit(&letter.dead_id, 64)))
-                .and_where(Expr::col("last_failed_ms").lt(letter.last_failed_ms));
-            transaction.execute(&update).await?;
+        if has_failed_again(&transaction, letter).await? {
+            continue;
+        }
+        if is_recorded(&transaction, &letter.dead_id).await? {
+            transaction.execute(&newer_attempt(letter)).await?;
         } else {
             transaction.execute(&insertion(letter)?).await?;
             new += 1;
@@ -70,12 +56,45 @@ async fn is_recorded(transaction: &DatabaseTransaction, dead_id: &str) -> Result
     Ok(transaction.query_one(&query).await?.is_some())
 }
 
-/// The same message has died again: sent once more, or copied twice in a crash.
-fn newest_attempt(letter: &NewDeadLetter) -> UpdateStatement {
+/// Ends the replay whose copy this is, and shows the attempt with its letter. False: it is no copy
+/// that is on the way, or its letter is gone, and it is to be recorded like any other.
+async fn has_failed_again(
+    transaction: &DatabaseTransaction,
+    letter: &NewDeadLetter,
+) -> Result<bool, StoreError> {
+    let Some(copy) = &letter.replayed else { return Ok(false) };
+    let reason = Some(letter.reason.as_str());
+    if !end_replayed(transaction, copy, FAILED, reason, letter.recorded_ms).await? {
+        return Ok(false);
+    }
+    // Whatever the clocks of two machines say: this is its newest attempt.
+    let mut update = attempt(letter);
+    update.value("state", "open").and_where(Expr::col("id").eq(copy.letter));
+    Ok(transaction.execute(&update).await?.rows_affected() > 0)
+}
+
+/// The same message has died again: sent once more, or copied twice in a crash. A letter whose copy
+/// is on the way stays so; one that was closed after this attempt stays closed.
+fn newer_attempt(letter: &NewDeadLetter) -> UpdateStatement {
+    let state = Expr::case(Expr::col("state").eq("replaying"), "replaying").finally("open");
+    let mut update = attempt(letter);
+    update
+        .value("state", state)
+        .and_where(Expr::col("dead_id").eq(fit(&letter.dead_id, 64)))
+        .and_where(Expr::col("last_failed_ms").lt(letter.last_failed_ms))
+        .cond_where(
+            Cond::any()
+                .add(Expr::col("closed_ms").is_null())
+                .add(Expr::col("closed_ms").lt(letter.last_failed_ms)),
+        );
+    update
+}
+
+/// Shows this attempt with a letter that is recorded already.
+fn attempt(letter: &NewDeadLetter) -> UpdateStatement {
     let mut update = Query::update();
     update
         .table(TABLE)
-        .value("state", "open")
         .value("reason", fit(&letter.reason, 64))
         .value("error", fit(&letter.error, MAX_ERROR))
         .value("fingerprint", fit(&letter.fingerprint, 64))

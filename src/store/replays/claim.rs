@@ -5,17 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockType, Order, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
-use super::{ITEMS, item};
+use super::{ITEMS, REFUSED, REPLAYS, ReplayState, item};
 use crate::store::{Database, DbId, StoreError};
-
-/// What became of letters that were to be taken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claimed {
-    /// On the way now.
-    pub taken: Vec<i64>,
-    /// Left alone, each with a code: `gone`, `changed`, `not_open`, `being_replayed`.
-    pub refused: Vec<(i64, &'static str)>,
-}
 
 /// A letter as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,18 +44,24 @@ pub(in crate::store) async fn lock_letters(
     rows.iter().map(standing).collect()
 }
 
-/// Takes these pending letters of a replay on their way, as far as they are still what was planned.
-/// `ids` are at most a few hundred.
+/// Takes these pending letters of a replay on their way, as far as they are still what was planned,
+/// and gives those that it took. The others end with a code: `gone`, `changed`, `not_open`,
+/// `being_replayed`. None is touched when another process has the replay by now. `ids`, each with
+/// when it was planned to have failed last, are at most a few hundred.
 ///
 /// # Errors
 /// [`StoreError`]; nothing is taken then.
 pub async fn claim(
     database: &Database,
     replay: i64,
+    lease: &str,
     ids: &[(i64, i64)],
     now_ms: i64,
-) -> Result<Claimed, StoreError> {
+) -> Result<Vec<i64>, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
+        if !is_held(tx, database.backend(), replay, lease).await? {
+            return Ok(Vec::new());
+        }
         let letters: Vec<i64> = ids.iter().map(|(id, _)| *id).collect();
         let standing = lock_letters(tx, database.backend(), &letters).await?;
         let still_pending = still_pending(tx, database.backend(), replay, &letters).await?;
@@ -74,7 +71,7 @@ pub async fn claim(
         let rows = tx.query_all(&select).await?;
         let outstanding: BTreeSet<i64> =
             rows.iter().map(|row| row.try_get("", "letter_id")).collect::<Result<_, _>>()?;
-        let mut claimed = Claimed::default();
+        let (mut taken, mut left) = (Vec::new(), Vec::new());
         // The others were left alone by somebody who cancelled the replay a moment ago.
         for (id, seen_ms) in ids.iter().filter(|(id, _)| still_pending.contains(id)) {
             let refused = match standing.get(id) {
@@ -86,8 +83,8 @@ pub async fn claim(
                 Some(_) => None,
             };
             match refused {
-                Some(code) => claimed.refused.push((*id, code)),
-                None => claimed.taken.push(*id),
+                Some(code) => left.push((*id, code)),
+                None => taken.push(*id),
             }
         }
         let mut update = Query::update();
@@ -95,7 +92,7 @@ pub async fn claim(
             .table("dead_letters")
             .value("state", "replaying")
             .value("replays", Expr::col("replays").add(1))
-            .and_where(Expr::col("id").is_in(claimed.taken.iter().copied()));
+            .and_where(Expr::col("id").is_in(taken.iter().copied()));
         tx.execute(&update).await?;
         let mut update = Query::update();
         update
@@ -104,9 +101,9 @@ pub async fn claim(
             .value("outstanding", Expr::col("letter_id"))
             .value("sent_ms", now_ms)
             .and_where(Expr::col("replay_id").eq(replay))
-            .and_where(Expr::col("letter_id").is_in(claimed.taken.iter().copied()));
+            .and_where(Expr::col("letter_id").is_in(taken.iter().copied()));
         tx.execute(&update).await?;
-        for (id, code) in &claimed.refused {
+        for (id, code) in &left {
             let mut update = Query::update();
             update
                 .table(ITEMS)
@@ -118,9 +115,29 @@ pub async fn claim(
                 .and_where(Expr::col("letter_id").eq(*id));
             tx.execute(&update).await?;
         }
-        Ok(claimed)
+        Ok(taken)
     };
     database.transact(work).await
+}
+
+/// Whether this process has the replay, which it keeps until the transaction ends.
+async fn is_held(
+    tx: &impl ConnectionTrait,
+    backend: DbBackend,
+    replay: i64,
+    lease: &str,
+) -> Result<bool, StoreError> {
+    let mut select = Query::select();
+    select
+        .column("id")
+        .from(REPLAYS)
+        .and_where(Expr::col("id").eq(replay))
+        .and_where(Expr::col("state").eq(ReplayState::Running.as_str()))
+        .and_where(Expr::col("lease").eq(lease));
+    if backend != DbBackend::Sqlite {
+        select.lock(LockType::Update);
+    }
+    Ok(tx.query_one(&select).await?.is_some())
 }
 
 async fn still_pending(
@@ -168,6 +185,3 @@ pub async fn unsent(database: &Database, replay: i64) -> Result<Vec<i64>, StoreE
     let claimed = super::look::standing(database, replay, &[item::CLAIMED]).await?;
     Ok(claimed.into_iter().map(|item| item.letter).collect())
 }
-
-/// The result of a letter that was not what had been planned any more.
-pub(super) const REFUSED: &str = "refused";

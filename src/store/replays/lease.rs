@@ -2,9 +2,9 @@
 //! its state what it is to do.
 
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Query, UpdateStatement};
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::{FAILED, ITEMS, REPLAYS, ReplayState, item};
+use super::{FAILED, ITEMS, LEFT, REPLAYS, ReplayState, item};
 use crate::store::dead_letters::{NewAct, record_act};
 use crate::store::{Database, StoreError};
 
@@ -17,10 +17,41 @@ pub struct ReplayTerms {
     pub canary: i32,
     /// It stops when more than so many in a hundred have failed.
     pub stop_percent: i32,
+    /// Letters that were foretold to fail are left as they are.
+    pub skip_failing: bool,
 }
 
-/// Makes a replay this process's own, and begins or resumes it; `terms` on the first time. False:
-/// another process works on it, or it cannot be begun any more.
+/// How a process begins to work on a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// For the first time.
+    First(ReplayTerms),
+    /// Where it was left.
+    Again {
+        /// The copies of letters without a result are taken for lost, and published once more.
+        resend: bool,
+    },
+}
+
+/// What becomes of a replay as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// Only out of one of these states.
+    pub from: &'a [ReplayState],
+    /// Into this one.
+    pub to: ReplayState,
+    /// Why, where it ends before the end.
+    pub because: Option<&'a str>,
+    /// Only while this process has it.
+    pub lease: Option<&'a str>,
+    /// What is recorded of it.
+    pub act: Option<&'a NewAct>,
+    /// When, in ms since 1970 (UTC).
+    pub now_ms: i64,
+}
+
+/// Makes a replay this process's own, and begins or resumes it. False: another process works on it,
+/// or it cannot be begun any more.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -28,14 +59,14 @@ pub async fn begin_replay(
     database: &Database,
     replay: i64,
     lease: (&str, i64),
-    terms: Option<&ReplayTerms>,
+    beginning: &Beginning,
     act: &NewAct,
 ) -> Result<bool, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
         let mut update = held(replay, lease, act.at_ms);
         update.value("state", ReplayState::Running.as_str()).value("ended_because", Option::<String>::None);
-        match terms {
-            Some(terms) => {
+        match beginning {
+            Beginning::First(terms) => {
                 update
                     .value("rate", terms.rate.as_str())
                     .value("canary", terms.canary)
@@ -45,16 +76,33 @@ pub async fn begin_replay(
                     .and_where(Expr::col("state").eq(ReplayState::Planned.as_str()))
                     .and_where(Expr::col("expires_ms").gt(act.at_ms));
             }
-            None => {
+            Beginning::Again { .. } => {
                 let live = [ReplayState::Running.as_str(), ReplayState::Paused.as_str()];
                 update.and_where(Expr::col("state").is_in(live));
             }
         }
         let is_ours = tx.execute(&update).await?.rows_affected() > 0;
-        if is_ours {
-            record_act(tx, act).await?;
+        if !is_ours {
+            return Ok(false);
         }
-        Ok(is_ours)
+        match beginning {
+            Beginning::First(terms) if terms.skip_failing => {
+                leave_pending(tx, replay, true, act.at_ms).await?;
+            }
+            Beginning::Again { resend: true } => {
+                let mut update = Query::update();
+                update
+                    .table(ITEMS)
+                    .value("state", item::CLAIMED)
+                    .value("sent_ms", act.at_ms)
+                    .and_where(Expr::col("replay_id").eq(replay))
+                    .and_where(Expr::col("state").eq(item::SENT));
+                tx.execute(&update).await?;
+            }
+            _ => {}
+        }
+        record_act(tx, act).await?;
+        Ok(true)
     };
     database.transact(work).await
 }
@@ -91,20 +139,14 @@ fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateState
     update
 }
 
-/// Leaves a replay in this state, with what is to be recorded of it. A state that ends it gives the
-/// lease up. False: it was not in one of the states `from`.
+/// Leaves a replay in another state, with what is to be recorded of it, and gives the lease up. If it
+/// ends before the end, the letters that were never taken stay as they are. False: it was not in one
+/// of the states `from`, or another process has it.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn set_state(
-    database: &Database,
-    replay: i64,
-    from: &[ReplayState],
-    to: ReplayState,
-    because: Option<&str>,
-    act: Option<&NewAct>,
-    now_ms: i64,
-) -> Result<bool, StoreError> {
+pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Result<bool, StoreError> {
+    let Turn { from, to, because, lease, act, now_ms } = turn;
     let work = async |tx: &DatabaseTransaction| {
         let mut update = Query::update();
         update
@@ -118,22 +160,27 @@ pub async fn set_state(
         if to != ReplayState::Paused {
             update.value("ended_ms", now_ms);
         }
-        let is_changed = tx.execute(&update).await?.rows_affected() > 0;
-        if let Some(act) = act.filter(|_| is_changed) {
+        if let Some(lease) = lease {
+            update.and_where(Expr::col("lease").eq(lease));
+        }
+        if tx.execute(&update).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        if matches!(to, ReplayState::Stopped | ReplayState::Cancelled) {
+            leave_pending(tx, replay, false, now_ms).await?;
+        }
+        if let Some(act) = act {
             record_act(tx, act).await?;
         }
-        Ok(is_changed)
+        Ok(true)
     };
     database.transact(work).await
 }
 
 /// Ends the letters of a replay that were never taken, all or only those that were foretold to fail:
 /// they stay as they are.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn leave_pending(
-    database: &Database,
+async fn leave_pending(
+    tx: &impl ConnectionTrait,
     replay: i64,
     only_failing: bool,
     now_ms: i64,
@@ -142,13 +189,13 @@ pub async fn leave_pending(
     update
         .table(ITEMS)
         .value("state", item::ENDED)
-        .value("result", "left")
+        .value("result", LEFT)
         .value("ended_ms", now_ms)
         .and_where(Expr::col("replay_id").eq(replay))
         .and_where(Expr::col("state").eq(item::PENDING));
     if only_failing {
         update.and_where(Expr::col("predicted").eq(FAILED));
     }
-    database.connection().execute(&update).await?;
+    tx.execute(&update).await?;
     Ok(())
 }

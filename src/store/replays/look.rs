@@ -58,7 +58,7 @@ pub struct ItemRow {
     pub predicted: String,
     /// The reason code foretold.
     pub predicted_reason: Option<String>,
-    /// The outcome, or `failed`, `refused`, `left`.
+    /// The outcome, or `failed`, `refused`, `left`, `lost`.
     pub result: Option<String>,
     /// The reason code of a failure, or why it was refused.
     pub result_reason: Option<String>,
@@ -75,7 +75,7 @@ pub struct Shares {
     pub predicted_reason: Option<String>,
     /// The strategy foretold.
     pub strategy: Option<String>,
-    /// The outcome, or `failed`, `refused`, `left`.
+    /// The outcome, or `failed`, `refused`, `left`, `lost`.
     pub result: Option<String>,
     /// The reason code of a failure, or why it was refused.
     pub result_reason: Option<String>,
@@ -181,6 +181,44 @@ pub(super) async fn standing(
         .and_where(Expr::col("state").is_in(states.iter().copied()))
         .order_by("letter_id", Order::Asc);
     database.connection().query_all(&query).await?.iter().map(item_row).collect()
+}
+
+/// Since when the first of the letters on the way is on it, in ms since 1970 (UTC).
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option<i64>, StoreError> {
+    let mut query = Query::select();
+    query
+        .expr_as(Expr::col("sent_ms").min(), "since_ms")
+        .from(ITEMS)
+        .and_where(Expr::col("replay_id").eq(replay))
+        .and_where(Expr::col("state").is_in([item::CLAIMED, item::SENT]));
+    let row = database.connection().query_one(&query).await?;
+    Ok(row.map(|row| row.try_get("", "since_ms")).transpose()?.flatten())
+}
+
+/// How many letters of a replay are in which state, with which result. An index holds all of it.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn standings(
+    database: &Database,
+    replay: i64,
+) -> Result<Vec<(String, Option<String>, i64)>, StoreError> {
+    let mut query = Query::select();
+    query
+        .columns(["state", "result"])
+        .expr_as(Expr::col("letter_id").count(), "letters")
+        .from(ITEMS)
+        .and_where(Expr::col("replay_id").eq(replay))
+        .group_by_columns(["state", "result"]);
+    let rows = database.connection().query_all(&query).await?;
+    let standing = |row: &QueryResult| {
+        let letters = row.try_get::<DbId>("", "letters")?.0;
+        Ok((row.try_get("", "state")?, row.try_get("", "result")?, letters))
+    };
+    rows.iter().map(standing).collect()
 }
 
 /// How the letters of a replay are shared out.

@@ -12,11 +12,14 @@ mod look;
 mod purge;
 
 pub(super) use claim::lock_letters;
-pub use claim::{Claimed, claim, sent, unsent};
+pub use claim::{claim, sent, unsent};
 pub(super) use end::end_replayed;
-pub use end::{FAILED, Replayed, end_decided};
-pub use lease::{ReplayTerms, begin_replay, hold_lease, leave_pending, set_state};
-pub use look::{ItemRow, ReplayRow, Shares, in_flight, items, pending, replay, replays, shares};
+pub use end::{Replayed, end_decided, give_up, refuse};
+pub use lease::{Beginning, ReplayTerms, Turn, begin_replay, hold_lease, set_state};
+pub use look::{
+    ItemRow, ReplayRow, Shares, in_flight, items, on_the_way_since, pending, replay, replays, shares,
+    standings,
+};
 pub use plan::{NewItem, NewReplay, insert_replay};
 pub use purge::purge_replays;
 
@@ -66,6 +69,18 @@ mod item {
     pub(super) const SENT: &str = "sent";
     pub(super) const ENDED: &str = "ended";
 }
+
+/// The result of a letter whose copy became a dead letter again, and the prediction of it.
+pub const FAILED: &str = "failed";
+
+/// The result of a letter that was not what had been planned any more, or that no queue takes.
+pub const REFUSED: &str = "refused";
+
+/// The result of a letter that was never taken: it stays as it is.
+pub const LEFT: &str = "left";
+
+/// The result of a letter whose copy a person has given up.
+pub const LOST: &str = "lost";
 
 const REPLAYS: &str = "dead_letter_replays";
 const ITEMS: &str = "dead_letter_replay_items";

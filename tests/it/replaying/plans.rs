@@ -165,6 +165,22 @@ async fn a_plan_sees_what_each_letter_would_leave_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_of_one_booking_keep_their_order_before_its_appointment_is_there() {
+    let stack = salon(Backend::Sqlite).await;
+    die(&stack, &[with_mara(1, 60), with_mara(1, 90), with_mara(2, 60)]).await;
+    plan(&stack, &["--all"]);
+    let lanes: Vec<i64> = stack
+        .world
+        .rows("dead_letter_replay_items", &["letter_id", "lane"])
+        .await
+        .iter()
+        .map(|row| row.split_once('|').unwrap().1.parse().unwrap())
+        .collect();
+    assert_eq!(lanes.iter().collect::<std::collections::BTreeSet<_>>().len(), 2, "{lanes:?}");
+    assert!(lanes.iter().all(|lane| *lane < 0), "no appointment's id: {lanes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_planned_or_begun_is_refused_clearly() {
     let mut stack = salon(Backend::Sqlite).await;
     die(&stack, &[with_mara(1, 60), with_mara(2, 60)]).await;

@@ -1,9 +1,9 @@
 //! Every statement that replaying makes, for the test that takes rights away one by one.
 
 use hostmatch::store::{
-    Database, DeadLetterFilter, NewAct, NewItem, NewReplay, ReplayState, ReplayTerms, StoreError, acts,
-    begin_replay, claim, dead_letter_ids, dead_letters_of, discard, groups, insert_replay,
-    purge_closed_letters, purge_replays, restore, sent, set_state,
+    Beginning, Database, DeadLetterFilter, NewAct, NewItem, NewReplay, ReplayState, ReplayTerms, StoreError,
+    Turn, acts, begin_replay, claim, dead_letter_ids, dead_letters_of, discard, give_up, groups,
+    insert_replay, purge_closed_letters, purge_replays, refuse, restore, sent, set_state,
 };
 use sea_orm::ConnectionTrait as _;
 
@@ -35,11 +35,17 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
         items: vec![item],
     };
     let id = insert_replay(database, &plan).await?;
-    let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0 };
-    assert!(begin_replay(database, id, ("lease", 2), Some(&terms), &act).await?);
-    assert_eq!(claim(database, id, &[(ids[0], seen_ms)], 1).await?.taken, [ids[0]]);
+    let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
+    assert!(begin_replay(database, id, ("lease", 2), &Beginning::First(terms), &act).await?);
+    assert_eq!(claim(database, id, "lease", &[(ids[0], seen_ms)], 1).await?, [ids[0]]);
     sent(database, id, ids).await?;
-    set_state(database, id, &[ReplayState::Running], ReplayState::Done, None, None, 1).await?;
+    let again = Beginning::Again { resend: true };
+    assert!(begin_replay(database, id, ("lease", 2), &again, &act).await?);
+    refuse(database, id, ids[0], "unfit", 1).await?;
+    let (from, to) = (&[ReplayState::Running][..], ReplayState::Cancelled);
+    let turn = Turn { from, to, because: None, lease: Some("lease"), act: Some(&act), now_ms: 1 };
+    assert!(set_state(database, id, turn).await?);
+    give_up(database, id, &act).await?;
     purge_replays(database, i64::MAX).await?;
     database.connection().execute_unprepared("UPDATE dead_letters SET state = 'open'").await?;
     discard(database, ids, &act).await?;

@@ -98,6 +98,14 @@ impl TestDatabase {
         this
     }
 
+    /// The same on PostgreSQL, in a database that orders texts as a dictionary does.
+    pub(crate) async fn migrated_in_dictionary_order() -> Self {
+        let home = Home::in_dictionary_order().await;
+        let this = Self::fresh_in(home, Backend::Postgres, GatewayShape::Roadmap).await;
+        migration::up(this.db.connection()).await.unwrap();
+        this
+    }
+
     /// What the program finds here.
     pub(crate) async fn schema(&self) -> GatewaySchema {
         GatewaySchema::read(&self.db, &GatewayConfig { timezone: "server".into() }).await.unwrap()
@@ -189,6 +197,15 @@ impl Home {
             Backend::Postgres => "TEMPLATE template0",
             _ => "CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
         };
+        administer(&server, &format!("CREATE DATABASE {name} {options}")).await.unwrap();
+        Self::Server { server, name }
+    }
+
+    /// On PostgreSQL, with texts in the order of a dictionary.
+    async fn in_dictionary_order() -> Self {
+        let server = super::server("HOSTMATCH_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432");
+        let name = format!("hostmatch_test_{}", uuid::Uuid::new_v4().simple());
+        let options = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
         administer(&server, &format!("CREATE DATABASE {name} {options}")).await.unwrap();
         Self::Server { server, name }
     }
