@@ -24,7 +24,7 @@ pub(crate) fn letter(engine: Engine, n: u64) -> String {
     let at = 1_767_225_600_000 + n * 60_000;
     let body = "62".repeat(1_200);
     let body = if engine == Engine::Postgres { format!("'\\x{body}'") } else { format!("x'{body}'") };
-    let state = if n % 10 == 0 { "resolved" } else { "open" };
+    let state = if n.is_multiple_of(10) { "resolved" } else { "open" };
     format!(
         "('{n:032x}', 'event-{n}', 'appointment.created', 'bk{n}Qz', {company}, '{reason}', \
          'the appointment of booking {n} is not there: the gateway has none with this reference', \

@@ -21,7 +21,7 @@ const COLUMNS: [(&str, &str); 4] = [
 
 /// The last one holds everything that a list of groups is made of.
 const INDEXES: [(&str, &str); 8] = [
-    ("idx_company", "company_id, id"),
+    ("idx_company", "company_id, state, id"),
     ("idx_event_type", "event_type, id"),
     ("idx_booking", "booking_ref, id"),
     ("idx_host", "host_id, id"),
