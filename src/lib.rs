@@ -18,7 +18,7 @@ pub mod clock;
 pub mod delay;
 pub mod shutdown;
 pub mod crash;
-mod connections;
+pub mod connections;
 
 pub mod event;
 pub mod telemetry;
