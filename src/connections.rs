@@ -22,12 +22,7 @@ use tokio_util::task::TaskTracker;
 ///
 /// A connection ends when nothing has come on it for `idle`, or when the head of a request takes
 /// that long. A request that takes longer would be cut: it has to have a shorter limit of its own.
-pub async fn serve(
-    mut listener: TcpListener,
-    routes: Router,
-    idle: Duration,
-    shutdown: &CancellationToken,
-) {
+pub async fn serve(mut listener: TcpListener, routes: Router, idle: Duration, shutdown: &CancellationToken) {
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(idle);
     let connections = TaskTracker::new();
