@@ -126,13 +126,19 @@ async fn depth_counts_what_is_where(rig: &Rig) {
 async fn two_consumers_share_without_duplicates(rig: &Rig) {
     let other = rig.other().await;
     let sent: Vec<String> = (0..200).map(|i| i.to_string()).collect();
+    // Each holds its first batch until the other has one: on a slow machine one might take everything.
+    let both = tokio::sync::Barrier::new(2);
     let take = async |queue: &hostmatch::queue::Queue| {
         let limits = BatchLimits { size: 7, ..LIMITS };
         let mut consumer = queue.consumer(Source::Bookings, limits);
         let mut seen = Vec::new();
-        while let Gathered::Batch(batch) =
-            consumer.next_batch(&Shutdown::new(), Some(Duration::from_secs(2))).await.unwrap()
-        {
+        loop {
+            let patience = Duration::from_secs(if seen.is_empty() { 60 } else { 2 });
+            let gathered = consumer.next_batch(&Shutdown::new(), Some(patience)).await.unwrap();
+            let Gathered::Batch(batch) = gathered else { break };
+            if seen.is_empty() {
+                both.wait().await;
+            }
             seen.extend(bodies(batch.deliveries()));
             assert_eq!(all(batch, Disposition::Ack).await.lost, 0);
         }
