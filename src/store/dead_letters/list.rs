@@ -1,6 +1,6 @@
 //! Finding them again: pages, one, many by their ids.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use sea_orm::{ConnectionTrait as _, QueryResult};
 
 use super::{DeadLetterFilter, DeadLetterRow, DeadLetterSummary, NewDeadLetter, TABLE};
@@ -15,10 +15,7 @@ pub async fn dead_letters(
     filter: &DeadLetterFilter,
     limit: u64,
 ) -> Result<Vec<DeadLetterRow>, StoreError> {
-    let mut query = listing(filter, limit);
-    query.columns(COLUMNS);
-    let rows = database.connection().query_all(&query).await?;
-    rows.iter().map(read).collect()
+    listing(database, filter, limit, COLUMNS).await?.iter().map(read).collect()
 }
 
 /// The same list without what may be large: for tables, and for many.
@@ -30,10 +27,7 @@ pub async fn dead_letter_summaries(
     filter: &DeadLetterFilter,
     limit: u64,
 ) -> Result<Vec<DeadLetterSummary>, StoreError> {
-    let mut query = listing(filter, limit);
-    query.columns(SUMMARY);
-    let rows = database.connection().query_all(&query).await?;
-    rows.iter().map(summary).collect()
+    listing(database, filter, limit, SUMMARY).await?.iter().map(summary).collect()
 }
 
 /// The ids of all of these, oldest first.
@@ -58,12 +52,17 @@ pub async fn dead_letters_of(database: &Database, ids: &[i64]) -> Result<Vec<Dea
     database.connection().query_all(&query).await?.iter().map(read).collect()
 }
 
-/// These rows, newest first.
-fn listing(filter: &DeadLetterFilter, limit: u64) -> SelectStatement {
+/// These columns of these rows, newest first.
+async fn listing<const N: usize>(
+    database: &Database,
+    filter: &DeadLetterFilter,
+    limit: u64,
+    columns: [&'static str; N],
+) -> Result<Vec<QueryResult>, StoreError> {
     let mut query = Query::select();
-    query.columns(ALWAYS).from(TABLE).order_by("id", Order::Desc).limit(limit);
+    query.columns(ALWAYS).columns(columns).from(TABLE).order_by("id", Order::Desc).limit(limit);
     query.cond_where(filter.condition());
-    query
+    Ok(database.connection().query_all(&query).await?)
 }
 
 /// One dead letter by its id.
