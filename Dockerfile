@@ -9,6 +9,7 @@ RUN apt-get update \
 WORKDIR /build
 COPY Cargo.toml Cargo.lock config.toml ./
 COPY migration migration
+COPY third-party third-party
 COPY src src
 # Named because the manifest does; the tests themselves are not part of the image.
 RUN mkdir -p tests/it && echo '//! Empty.' > tests/it/main.rs
