@@ -3,12 +3,15 @@
 //! Each group of messages has a channel to itself until its last confirm. lapin pairs a returned
 //! message with whichever confirm comes next, which is not always its own; within a group this is
 //! harmless because the returned ones are found by where they were going.
+//!
+//! What is published by many at once ([`Publishing::publish_together`]) waits for a free channel and then
+//! goes as one group: so an edge with many connections is not limited by the number of channels.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::link::{Keeper, Link, NO_ANSWER};
@@ -19,6 +22,9 @@ use crate::queue::{Message, PublishError};
 
 /// Messages that are published before their confirms are awaited.
 const GROUP: usize = 256;
+
+/// Fewer than these do not make a group worth a channel of its own.
+const TOGETHER: usize = 16;
 
 /// Groups, and so channels, in flight at once. More would not be confirmed faster.
 const IN_FLIGHT: usize = 16;
@@ -43,7 +49,14 @@ impl Target {
 pub(super) struct Publishing {
     keeper: Keeper,
     settings: Arc<Settings>,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// What waits to be published together with others, and who wants to know how it went.
+struct Waiting {
+    items: Vec<(Target, Message)>,
+    done: oneshot::Sender<Results>,
 }
 
 type Results = Vec<Result<(), PublishError>>;
@@ -53,7 +66,7 @@ type Returned = Vec<usize>;
 
 impl Publishing {
     pub(super) fn new(keeper: Keeper, settings: Arc<Settings>) -> Self {
-        Self { keeper, settings, in_flight: Semaphore::new(IN_FLIGHT) }
+        Self { keeper, settings, in_flight: Arc::new(Semaphore::new(IN_FLIGHT)), waiting: Mutex::default() }
     }
 
     fn is_ready(&self) -> bool {
@@ -64,7 +77,12 @@ impl Publishing {
     pub(super) async fn publish_each(&self, items: &[(Target, Message)]) -> Results {
         let mut results = Vec::with_capacity(items.len());
         for group in items.chunks(GROUP) {
-            match self.publish_group(group).await {
+            let deadline = self.deadline();
+            let published = match timeout_at(deadline, self.in_flight.acquire()).await {
+                Ok(Ok(_turn)) => self.publish_group(deadline, group).await,
+                _ => Err(too_much()),
+            };
+            match published {
                 Ok(group) => results.extend(group),
                 // What comes after a group that failed is not tried: the order would suffer.
                 Err(error) => {
@@ -76,10 +94,68 @@ impl Publishing {
         results
     }
 
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.confirm_timeout
+    }
+
+    /// The same for a few messages, in one group with those of whoever else waits for a channel. Who
+    /// stops waiting before there was one has published nothing.
+    pub(super) async fn publish_together(self: &Arc<Self>, items: Vec<(Target, Message)>) -> Results {
+        let (count, deadline) = (items.len(), self.deadline());
+        let (done, mut results) = oneshot::channel();
+        self.waiting().push(Waiting { items, done });
+        let turn = tokio::select! {
+            biased;
+            results = &mut results => return results.unwrap_or_else(|_| vec![Err(PublishError::Timeout); count]),
+            turn = timeout_at(deadline, Arc::clone(&self.in_flight).acquire_owned()) => turn,
+        };
+        let Ok(Ok(turn)) = turn else { return vec![Err(too_much()); count] };
+        // All that wait, this one among them unless another has taken it along.
+        let mut together = std::mem::take(&mut *self.waiting());
+        together.retain(|one| !one.done.is_closed());
+        if !together.is_empty() {
+            let publishing = Arc::clone(self);
+            // A task of its own: the others are not to be left alone when this one stops waiting.
+            tokio::spawn(async move {
+                publishing.publish_for(together).await;
+                drop(turn);
+            });
+        }
+        results.await.unwrap_or_else(|_| vec![Err(PublishError::Timeout); count])
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn publish_for(&self, mut together: Vec<Waiting>) {
+        let sizes: Vec<usize> = together.iter().map(|one| one.items.len()).collect();
+        let group: Vec<_> = together.iter_mut().flat_map(|one| std::mem::take(&mut one.items)).collect();
+        let all = self.publish_group(self.deadline(), &group).await;
+        let mut first = 0;
+        for (one, size) in together.into_iter().zip(sizes) {
+            let own = first..first + size;
+            first = own.end;
+            let results = match &all {
+                Ok(results) => results[own].to_vec(),
+                // It may be another's message that the broker does not take, and then closes the channel.
+                Err(PublishError::Unfit(_)) if size < group.len() => {
+                    let alone = self.publish_group(self.deadline(), &group[own]).await;
+                    alone.unwrap_or_else(|error| vec![Err(error); size])
+                }
+                Err(error) => vec![Err(error.clone()); size],
+            };
+            let _nobody_waits = one.done.send(results);
+        }
+    }
+
     /// What no queue took is published once more, over the next connection, which makes what is
     /// missing. It need not be missing: just after it was made, a broker may not know of a binding yet.
-    async fn publish_group(&self, group: &[(Target, Message)]) -> Result<Results, PublishError> {
-        let deadline = Instant::now() + self.settings.confirm_timeout;
+    async fn publish_group(
+        &self,
+        deadline: Instant,
+        group: &[(Target, Message)],
+    ) -> Result<Results, PublishError> {
         let (mut results, returned) = self.publish_before(deadline, group).await?;
         if !returned.is_empty() {
             let again: Vec<_> = returned.iter().map(|n| group[*n].clone()).collect();
@@ -97,9 +173,6 @@ impl Publishing {
         deadline: Instant,
         group: &[(Target, Message)],
     ) -> Result<(Results, Returned), PublishError> {
-        let Ok(Ok(_turn)) = timeout_at(deadline, self.in_flight.acquire()).await else {
-            return Err(PublishError::Unavailable("too much is being published already".to_owned()));
-        };
         let link =
             self.keeper.up(deadline).await.map_err(|problem| PublishError::Unavailable(problem.text))?;
         if link.is_blocked() {
@@ -132,6 +205,10 @@ impl Publishing {
             _ => PublishError::Unavailable(problem.text),
         }
     }
+}
+
+fn too_much() -> PublishError {
+    PublishError::Unavailable("too much is being published already".to_owned())
 }
 
 /// Publishes a group on a channel of its own and awaits its confirms. A channel on which anything
@@ -229,7 +306,11 @@ impl AmqpPublisher {
         let exchange = &self.queue.settings().topology.exchange;
         let target = |key: &String| Target { exchange: exchange.clone(), routing_key: key.clone() };
         let items: Vec<_> = messages.into_iter().map(|m| (target(&m.routing_key), m)).collect();
-        self.publishing.publish_each(&items).await.into_iter().collect()
+        let results = match items.len() {
+            1..TOGETHER => self.publishing.publish_together(items).await,
+            _ => self.publishing.publish_each(&items).await,
+        };
+        results.into_iter().collect()
     }
 
     pub(in crate::queue) async fn publish_to_work(&self, messages: Vec<Message>) -> Result<(), PublishError> {
