@@ -20,6 +20,9 @@ use crate::salon::Salon;
 const PATIENCE: Duration = Duration::from_secs(900);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// More than a worker can do in the longer time between two looks.
+const NEARLY_EMPTY: u64 = 8_000;
+
 /// How the program is set up; what is not said is as it comes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Setup {
@@ -69,10 +72,15 @@ pub(crate) async fn drain(
     }
     let pids = workers.iter_mut().map(Program::id).collect::<Result<Vec<u32>>>()?;
     let (before, began) = (watched.cpu(&pids), Instant::now());
-    // Counting rows costs the database something: not before the queue is empty.
-    while broker.look().await?.0 > 0 || salon.decided().await? < events {
+    // Looking costs the broker something, and counting rows the database: seldom while much is left,
+    // and not before the queue is empty.
+    loop {
+        let left = broker.look().await?.0;
+        if left == 0 && salon.decided().await? >= events {
+            break;
+        }
         in_time(until, &mut workers)?;
-        sleep(LOOK_EVERY).await;
+        sleep(if left > NEARLY_EMPTY { LOOK_EVERY * 20 } else { LOOK_EVERY }).await;
     }
     let took = began.elapsed();
     let after = watched.cpu(&pids);

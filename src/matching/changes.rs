@@ -212,15 +212,15 @@ impl HostBearing {
 pub struct InboxRow {
     /// Company and host.
     pub key: HostKey,
-    /// The host as the newest event showed it.
+    /// The host as the events of the newest hour showed it.
     pub host: Host,
-    /// That event.
+    /// One of those.
     pub event: EventId,
-    /// Its time.
+    /// That hour.
     pub time: EventTime,
-    /// The earliest event time, ms since 1970.
+    /// The hour of the earliest event, ms since 1970.
     pub first_seen_ms: i64,
-    /// The latest event time, ms since 1970.
+    /// The hour of the latest event, ms since 1970.
     pub last_seen_ms: i64,
     /// What is the matter; `None`: nobody was found.
     pub review: Option<Review>,

@@ -3,18 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{
-    CaseStatement, Expr, ExprTrait as _, OnConflict, Query, SimpleExpr, UpdateStatement, Value,
-};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query, UpdateStatement, Value};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 use super::mappings::{Made, made};
 use super::statement::pieces;
-use super::{GatewaySchema, StoreError, bind_staff, null_staff, rows};
+use super::{GatewaySchema, StoreError, appointments, bind_staff, null_staff, rows};
 use crate::event::StaffId;
 use crate::matching::{
-    AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef,
-    WORKER,
+    Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef, WORKER,
 };
 
 /// The rows of mappings that were to be made by this batch.
@@ -40,8 +37,8 @@ pub async fn commit(
         tx.execute(&events(rows)).await?;
     }
     // Last: the staff that they refer to, and whatever the gateway's triggers write, is locked by this.
-    for writes in pieces(&changes.appointments) {
-        tx.execute(&appointments(schema, writes)?).await?;
+    if !changes.appointments.is_empty() {
+        tx.execute_raw(appointments::update(schema, &changes.appointments)?).await?;
     }
     Ok(())
 }
@@ -198,26 +195,6 @@ async fn insert_audits(
     Ok(())
 }
 
-/// One UPDATE for many appointments. `updated_at` is set by the database's own clock, as the
-/// gateway's own code would.
-fn appointments(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Result<UpdateStatement, DbErr> {
-    let (mut staff, mut host) = (CaseStatement::new(), CaseStatement::new());
-    for write in writes {
-        let is_this = || Expr::col("id").eq(write.id.0);
-        staff = staff.case(is_this(), Expr::val(staff_value(write.staff.as_ref(), schema)?));
-        // Bound as the column's own width: PostgreSQL assigns no BIGINT to an INT.
-        host =
-            host.case(is_this(), Expr::val(Value::Int(write.host_id.and_then(|id| i32::try_from(id).ok()))));
-    }
-    let mut update = Query::update();
-    update.table("appointments").value("staff_id", staff).value("calcom_host_id", host);
-    if let Some(clock) = &schema.updated_at {
-        update.value("updated_at", Expr::cust(clock.clone()));
-    }
-    update.and_where(Expr::col("id").is_in(writes.iter().map(|write| write.id.0)));
-    Ok(update)
-}
-
 fn staff_value(staff: Option<&StaffId>, schema: &GatewaySchema) -> Result<Value, DbErr> {
     staff.map_or_else(|| Ok(null_staff(schema.staff_key)), |staff| bind_staff(staff, schema.staff_key))
 }
@@ -307,14 +284,13 @@ fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, Stor
     insert.into_table("unmatched_hosts").columns(COLUMNS);
     for row in inbox {
         let suggestions = serde_json::to_string(&row.suggestions).unwrap_or_else(|_| "[]".to_owned());
-        let email = row.host.email.as_ref().or(row.host.display_email.as_ref());
         insert.values_panic([
             row.key.0.0.into(),
             row.key.1.0.into(),
-            cut(row.host.name.as_ref(), 255),
-            cut(email, 255),
-            cut(row.host.username.as_ref(), 255),
-            cut(row.host.time_zone.as_ref(), 64),
+            row.host.name.clone().into(),
+            row.host.email.clone().into(),
+            row.host.username.clone().into(),
+            row.host.time_zone.clone().into(),
             row.event.as_str().into(),
             row.time.ms.into(),
             row.time.stamped.into(),
@@ -329,11 +305,6 @@ fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, Stor
     let mut conflict = OnConflict::columns(["company_id", "host_id"]);
     insert.on_conflict(conflict.update_columns(COLUMNS[2..].iter().copied()).to_owned());
     Ok(insert)
-}
-
-/// A text cut to what its column holds, in characters.
-fn cut(text: Option<&String>, most: usize) -> SimpleExpr {
-    text.map(|text| text.chars().take(most).collect::<String>()).into()
 }
 
 fn events(events: &[EventRow]) -> sea_orm::sea_query::InsertStatement {
@@ -353,7 +324,7 @@ fn events(events: &[EventRow]) -> sea_orm::sea_query::InsertStatement {
     for row in events {
         insert.values_panic([
             row.id.as_str().into(),
-            cut(Some(&row.event_type), 64),
+            row.event_type.chars().take(64).collect::<String>().into(),
             row.shape.into(),
             row.booking.as_ref().map(|booking| booking.as_str().to_owned()).into(),
             row.company.map(|id| id.0).into(),

@@ -22,6 +22,9 @@ pub enum StoreError {
     /// Somebody else was in the way (deadlock, lock, time limit): the same again may succeed.
     #[error("the database gave up this transaction: {0}")]
     Conflict(String),
+    /// Something is about to change for a host whose lock is shared: the same again with the lock alone.
+    #[error("a host was met that others work on as well: it is decided again, alone")]
+    SharedHost,
     /// This very data is not accepted: the same again fails again.
     #[error("the database refused the data: {0}")]
     Rejected(String),
@@ -48,7 +51,7 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Unavailable { .. } => StoreErrorKind::Unavailable,
-            Self::Conflict(_) => StoreErrorKind::Conflict,
+            Self::Conflict(_) | Self::SharedHost => StoreErrorKind::Conflict,
             Self::Rejected(_) => StoreErrorKind::Rejected,
             Self::Schema(_) => StoreErrorKind::Schema,
         }

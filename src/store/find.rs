@@ -34,8 +34,9 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Looks up all references of these events: one statement for each column of references, and
-    /// one for the appointments that are named by id.
+    /// Looks up the references of these events, those in second place only where nothing is found by the
+    /// first: one statement for each column of references and each place, and one for the appointments that
+    /// are named by id.
     pub(super) async fn read(
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
@@ -53,9 +54,14 @@ impl Found {
                 found.add(&row)?;
             }
         }
-        let unnamed = events.iter().filter(|event| event.appointment.is_none());
-        let refs = unnamed.flat_map(|event| &event.bookings).flat_map(references).collect();
-        found.read_refs(tx, schema, &refs).await?;
+        let unnamed = || events.iter().filter(|event| event.appointment.is_none());
+        let bookings: Vec<&Booking> = unnamed().flat_map(|event| &event.bookings).collect();
+        // Most are found by the first; so there is usually one look for one reference of each booking.
+        for choice in 0..REFERENCES {
+            let open = bookings.iter().filter(|booking| !found.has_any(booking));
+            let refs = open.filter_map(|booking| references(booking)[choice]).collect();
+            found.read_refs(tx, schema, &refs).await?;
+        }
         Ok(found)
     }
 
@@ -133,7 +139,14 @@ impl Found {
             return self.checked(id);
         }
         let replaced = booking.replaces.as_ref();
-        self.by_reference(references(booking).filter(|one| lookup.tried_before || Some(*one) != replaced))
+        let may_be = |one: &&BookingRef| lookup.tried_before || Some(*one) != replaced;
+        self.by_reference(references(booking).into_iter().flatten().filter(may_be))
+    }
+
+    /// Whether it is found without looking for what it replaced.
+    fn has_any(&self, booking: &Booking) -> bool {
+        let own = [&booking.uid, &booking.id].into_iter().flatten();
+        own.filter(|one| Some(*one) != booking.replaces.as_ref()).any(|one| self.by_ref.contains_key(one))
     }
 
     fn by_reference<'a>(&self, mut refs: impl Iterator<Item = &'a BookingRef>) -> Target {
@@ -160,6 +173,9 @@ impl Found {
 }
 
 /// What a booking is called, in the order in which to look.
-fn references(booking: &Booking) -> impl Iterator<Item = &BookingRef> {
-    [&booking.uid, &booking.id, &booking.replaces].into_iter().flatten()
+fn references(booking: &Booking) -> [Option<&BookingRef>; REFERENCES] {
+    [&booking.uid, &booking.id, &booking.replaces].map(Option::as_ref)
 }
+
+/// How many a booking may have.
+const REFERENCES: usize = 3;

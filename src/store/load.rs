@@ -6,19 +6,22 @@
 //! that lock mappings are read again, and the appointments that wait for the host can neither appear
 //! nor vanish. Those are locked along only when the host is about to be mapped.
 //!
+//! How they are locked: see [`super::hosts`].
+//!
 //! Then come appointments. They are the gateway's: those that somebody else has locked are left for
 //! another time, and once the others are locked the transaction waits for nobody (see [`give_way`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, TableRef};
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, TableRef};
+use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::find::{Found, Lookup};
-use super::statement::{any_host, give_way, lock_free_ones, padded, pieces};
+use super::hosts::{self, Hosts};
+use super::statement::{any_host, give_way, lock_free_ones, padded};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, StaffId};
-use crate::matching::{Appointment, Directory, HostKey, Loaded, Resolution, Resolver, Target};
+use crate::matching::{Appointment, ChangeSet, Directory, HostKey, Loaded, Resolution, Resolver, Target};
 
 /// What was read for a batch.
 #[derive(Debug)]
@@ -29,9 +32,24 @@ pub struct Batch {
     pub targets: Vec<Vec<Target>>,
     /// More appointments wait for one of these hosts than were read: the rest has to follow.
     pub more_waiting: bool,
+    /// How the hosts without a valid mapping were locked.
+    hosts: Hosts,
 }
 
 impl Batch {
+    /// Whether these changes may be committed under the locks that were taken.
+    ///
+    /// # Errors
+    /// [`StoreError::SharedHost`]: the same has to be loaded and planned again with [`Hosts::Alone`].
+    pub fn allows(&self, changes: &ChangeSet) -> Result<(), StoreError> {
+        match self.hosts {
+            Hosts::Shared if !changes.mappings.is_empty() || !changes.inbox.is_empty() => {
+                Err(StoreError::SharedHost)
+            }
+            Hosts::Shared | Hosts::Alone => Ok(()),
+        }
+    }
+
     /// Whether each appointment that these targets name was read: one that somebody else has locked
     /// was not, nor one that has just been deleted or moved to another company.
     pub fn is_complete(&self, targets: &[Target]) -> bool {
@@ -56,15 +74,16 @@ pub async fn load(
     lookups: &[Lookup<'_>],
     others: &[&EventId],
     redecide_limit: u32,
+    hosts: Hosts,
 ) -> Result<Batch, StoreError> {
-    read(tx, schema, resolver, lookups, others, redecide_limit, Purpose::Write).await
+    read(tx, schema, resolver, lookups, others, redecide_limit, Purpose::Write(hosts)).await
 }
 
 /// What the rows are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To write what follows from them: hosts are locked, and the appointments that are free.
-    Write,
+    Write(Hosts),
     /// To look at them: nothing is locked, nobody has to wait.
     Look,
 }
@@ -93,9 +112,10 @@ pub(super) async fn read(
     let open: BTreeSet<HostKey> =
         asked.hosts.iter().copied().filter(|key| !loaded.directory.is_mapped(*key)).collect();
 
+    let mut locked = Hosts::Alone;
     if !open.is_empty() {
-        if purpose == Purpose::Write {
-            lock_hosts(tx, schema.backend, &open).await?;
+        if let Purpose::Write(wanted) = purpose {
+            locked = hosts::lock(tx, schema.backend, &open, wanted).await?;
         }
         for key in &open {
             loaded.directory.forget_mappings(*key);
@@ -115,6 +135,9 @@ pub(super) async fn read(
     }
     let mut ids = asked.appointments;
     let learned = will_be_learned(events, &targets, &found, &open, resolver, &loaded.directory);
+    if locked == Hosts::Shared && !learned.is_empty() {
+        return Err(StoreError::SharedHost);
+    }
     let waiting =
         if learned.is_empty() { Vec::new() } else { waiting_for(tx, &learned, redecide_limit).await? };
     ids.extend(&waiting);
@@ -126,7 +149,7 @@ pub(super) async fn read(
     let event_ids: BTreeSet<&EventId> =
         events.iter().map(|event| &event.id).chain(others.iter().copied()).collect();
     loaded.events = rows::outcomes(tx, &event_ids).await?;
-    Ok(Batch { loaded, targets, more_waiting })
+    Ok(Batch { loaded, targets, more_waiting, hosts: locked })
 }
 
 /// Up to `limit` appointments, each with its host, that wait for one which a match has mapped since,
@@ -192,7 +215,7 @@ pub async fn load_waiting(
         loaded.directory.add_mapping(mapping);
     }
     let ids = waiting.iter().map(|(id, _)| *id).collect();
-    loaded.appointments = appointments(tx, schema, &ids, Purpose::Write).await?;
+    loaded.appointments = appointments(tx, schema, &ids, Purpose::Write(Hosts::Alone)).await?;
     Ok(loaded)
 }
 
@@ -255,30 +278,6 @@ impl Asked {
     }
 }
 
-/// Makes sure that each host has its lock row, and holds it until the transaction ends.
-async fn lock_hosts(
-    tx: &impl ConnectionTrait,
-    backend: DbBackend,
-    keys: &BTreeSet<HostKey>,
-) -> Result<(), StoreError> {
-    if backend == DbBackend::Sqlite {
-        return Ok(()); // One transaction writes at a time.
-    }
-    let keys: Vec<&HostKey> = keys.iter().collect();
-    for keys in pieces(&keys) {
-        let mut insert = Query::insert();
-        insert.into_table("host_locks").columns(["company_id", "host_id"]);
-        for (company, host) in keys {
-            insert.values_panic([company.0.into(), host.0.into()]);
-        }
-        // An update of a row to itself locks it; "do nothing" would not.
-        insert
-            .on_conflict(OnConflict::columns(["company_id", "host_id"]).update_column("host_id").to_owned());
-        tx.execute(&insert).await?;
-    }
-    Ok(())
-}
-
 async fn waiting_for(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
@@ -315,11 +314,11 @@ pub(super) async fn appointments(
         .from("appointments")
         .and_where(Expr::col("id").is_in(ids.iter().copied()))
         .order_by("id", Order::Asc);
-    if purpose == Purpose::Write {
+    if purpose != Purpose::Look {
         lock_free_ones(&mut select, schema.backend);
     }
     let rows = tx.query_all(&select).await?;
-    if purpose == Purpose::Write {
+    if purpose != Purpose::Look {
         // Not before: MariaDB, when it may not wait at all, rolls back who skips a locked row.
         give_way(tx, schema.backend).await?;
     }

@@ -4,7 +4,7 @@
 use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 
-use super::{Database, GatewaySchema, StoreError, load, mappings, rows, staff};
+use super::{Database, GatewaySchema, Hosts, StoreError, load, mappings, rows, staff};
 use crate::event::{AppointmentId, CompanyId, EventId, HostId};
 
 /// No row has this id.
@@ -25,7 +25,8 @@ pub async fn probe(database: &Database, schema: &GatewaySchema) -> Result<(), St
     staff::active(&tx, schema, &[company].into()).await?;
     mappings::all(&tx, schema, &[(company, host)].into()).await?;
     rows::outcomes(&tx, &[&EventId::new("-")].into()).await?;
-    load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), load::Purpose::Write).await?;
+    load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), load::Purpose::Write(Hosts::Alone))
+        .await?;
     for table in ["appointments", "calcom_host_mappings", "booking_events", "unmatched_hosts"] {
         let (column, key) = match table {
             "booking_events" => ("outcome", "received_ms"),

@@ -1,6 +1,8 @@
 //! Small pieces that statements are built of.
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, LockBehavior, LockType, SelectStatement};
+use sea_orm::sea_query::{
+    ColumnRef, Cond, Expr, ExprTrait as _, IntoColumnRef as _, LockBehavior, LockType, SelectStatement,
+};
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::StoreError;
@@ -32,9 +34,22 @@ pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
 
 /// Rows of one of these hosts, by the columns `company_id` and `host`.
 pub(super) fn any_host(host: &'static str, keys: impl IntoIterator<Item = HostKey>) -> Cond {
+    is_any("company_id".into_column_ref(), host.into_column_ref(), keys)
+}
+
+/// The same, by these columns of `table`.
+pub(super) fn any_host_of(
+    table: &'static str,
+    host: &'static str,
+    keys: impl IntoIterator<Item = HostKey>,
+) -> Cond {
+    is_any((table, "company_id").into_column_ref(), (table, host).into_column_ref(), keys)
+}
+
+fn is_any(company: ColumnRef, host: ColumnRef, keys: impl IntoIterator<Item = HostKey>) -> Cond {
     // Not a tuple IN: SQLite has none, and MySQL's optimizer likes this as well.
-    padded(keys).into_iter().fold(Cond::any(), |any, (company, id)| {
-        any.add(Expr::col("company_id").eq(company.0).and(Expr::col(host).eq(id.0)))
+    padded(keys).into_iter().fold(Cond::any(), |any, (of, id)| {
+        any.add(Expr::col(company.clone()).eq(of.0).and(Expr::col(host.clone()).eq(id.0)))
     })
 }
 

@@ -23,7 +23,7 @@ use crate::crash;
 use crate::event::{AppointmentId, BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
 use crate::matching::{HostKey, Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
 use crate::queue::Delivery;
-use crate::store::{self, Database, GatewaySchema, Lookup, Replayed, StoreError, StoreErrorKind};
+use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, Replayed, StoreError, StoreErrorKind};
 
 /// Bookings decided in one transaction: bounds what is locked, and every list of values.
 const BOOKINGS: usize = 500;
@@ -186,8 +186,11 @@ impl Processor {
     }
 
     async fn transact(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, StoreError> {
-        let work = async |tx: &DatabaseTransaction| self.work(tx, slots, part).await;
-        let (answers, more_waiting) = self.database.transact(work).await?;
+        let work = |hosts| self.database.transact(async move |tx| self.work(tx, slots, part, hosts).await);
+        let (answers, more_waiting) = match work(Hosts::Shared).await {
+            Err(StoreError::SharedHost) => work(Hosts::Alone).await?,
+            done => done?,
+        };
         crash::point("after_commit");
         if more_waiting {
             self.look_for_waiting();
@@ -200,6 +203,7 @@ impl Processor {
         tx: &DatabaseTransaction,
         slots: &[Slot],
         part: &[usize],
+        hosts: Hosts,
     ) -> Result<(Vec<Option<Answer>>, bool), StoreError> {
         let works = || part.iter().map(|index| &slots[*index]);
         let events: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
@@ -207,8 +211,8 @@ impl Processor {
             .filter_map(|slot| if let Work::Ignored(it) = &slot.work { Some(&it.id) } else { None })
             .collect();
 
-        let mut batch =
-            store::load(tx, &self.schema, &self.resolver, &events, &others, self.redecide_limit).await?;
+        let (schema, limit) = (&self.schema, self.redecide_limit);
+        let mut batch = store::load(tx, schema, &self.resolver, &events, &others, limit, hosts).await?;
         crash::point("loaded");
         let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
         let policy = self.policy(now_ms());
@@ -223,6 +227,7 @@ impl Processor {
         });
         let answers: Vec<Option<Answer>> = answers.collect();
         let changes = plan.finish();
+        batch.allows(&changes)?;
         for (slot, answer) in works().zip(&answers) {
             if let (Some(copy), Some(Answer::Done(outcome))) = (&slot.replayed, answer) {
                 store::end_decided(tx, copy, *outcome, policy.now_ms).await?;

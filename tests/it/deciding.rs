@@ -2,4 +2,5 @@
 
 mod rules;
 mod faults;
+mod sharing;
 mod invariants;

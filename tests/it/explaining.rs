@@ -217,7 +217,8 @@ async fn looking_sees_what_deciding_sees_and_waits_for_nobody() {
         // A worker is in the middle of it. (SQLite's readers see the state before it, as they must.)
         let deciding = db.begin().await.unwrap();
         let (resolver, lookups) = (Resolver::new(80), [Lookup { event: &event, tried_before: false }]);
-        let loaded = store::load(&deciding, &schema, &resolver, &lookups, &[], 10).await.unwrap();
+        let loaded =
+            store::load(&deciding, &schema, &resolver, &lookups, &[], 10, store::Hosts::Alone).await.unwrap();
         let looking = db.begin_reading().await.unwrap();
         let look = store::look(&looking, &schema, &resolver, &lookups, 10);
         let seen = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();

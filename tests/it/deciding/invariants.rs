@@ -242,7 +242,7 @@ async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
     let schema = world.test.schema().await;
     let tx = world.test.db.begin().await.unwrap();
     let resolver = Resolver::new(80);
-    let batch = store::load(&tx, &schema, &resolver, &lookups, &[], 100).await.unwrap();
+    let batch = store::load(&tx, &schema, &resolver, &lookups, &[], 100, store::Hosts::Alone).await.unwrap();
     tx.rollback().await.unwrap();
     let overwrite = hostmatch::config::Overwrite::Ours;
     let mut plan = Plan::new(batch.loaded, &resolver, Policy { overwrite, now_ms: 1 });

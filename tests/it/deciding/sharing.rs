@@ -1,0 +1,130 @@
+//! Workers that meet the same unknown host at the same time: who only adds to what waits for it does not
+//! wait for the others, and who changes something about it is alone.
+
+use std::time::Duration;
+
+use hostmatch::event::{BookingEvent, Decoded, Envelope, decode};
+use hostmatch::matching::{ChangeSet, Item, Plan, Policy, Resolver};
+use hostmatch::store::{self, Hosts, Lookup, StoreError};
+use sea_orm::DatabaseTransaction;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::support::{Backend, GatewayShape, World, backends, event, host};
+
+/// Far longer than loading takes, far shorter than anybody waits for a lock.
+const SOON: Duration = Duration::from_secs(4);
+/// Long enough to get in if nothing is in the way.
+const MOMENT: Duration = Duration::from_millis(400);
+
+const HOUR: u32 = 60;
+
+fn nobody() -> Value {
+    host(104, "Nobody", "nobody@else.example")
+}
+
+fn read(body: &Value) -> BookingEvent {
+    let text = body.to_string();
+    let envelope = Envelope {
+        body: text.as_bytes(),
+        headers: &std::collections::BTreeMap::new(),
+        routing_key: "",
+        message_type: None,
+        message_id: None,
+        correlation_id: None,
+        timestamp_ms: None,
+        first_seen_ms: 1_772_323_200_000,
+    };
+    match decode(&envelope) {
+        Ok(Decoded::Event(event)) => *event,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Loads and plans one event in an open transaction, and whether the plan may be committed in it.
+async fn planned(
+    world: &World,
+    tx: &DatabaseTransaction,
+    body: &Value,
+    hosts: Hosts,
+) -> Result<ChangeSet, StoreError> {
+    let (event, resolver, schema) = (read(body), Resolver::new(80), world.test.schema().await);
+    let lookups = [Lookup { event: &event, tried_before: false }];
+    let mut batch = store::load(tx, &schema, &resolver, &lookups, &[], 100, hosts).await?;
+    let overwrite = hostmatch::config::Overwrite::Ours;
+    let loaded = std::mem::take(&mut batch.loaded);
+    let mut plan = Plan::new(loaded, &resolver, Policy { overwrite, now_ms: 1 });
+    plan.event(&Item { event: &event, targets: &batch.targets[0], received_ms: 1, may_be_unknown: false });
+    let changes = plan.finish();
+    batch.allows(&changes)?;
+    Ok(changes)
+}
+
+async fn salon(backend: Backend) -> World {
+    let world = World::new(backend, GatewayShape::Roadmap).await;
+    world.company(1).await;
+    for n in 1..=4 {
+        world.appointment(n, 1, &format!("B{n}")).await;
+    }
+    world.send(&[event("e1", "B1", 1, nobody())]).await;
+    assert_eq!(world.count("unmatched_hosts").await, 1);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_adds_to_what_waits_shares_the_host_and_who_changes_it_is_alone() {
+    for backend in backends().into_iter().filter(|backend| *backend != Backend::Sqlite) {
+        let world = salon(backend).await;
+        let [one, two, alone] = [(); 3].map(|()| world.test.db.begin());
+        let (one, two, alone) = (one.await.unwrap(), two.await.unwrap(), alone.await.unwrap());
+        let (first, second) = (event("e2", "B2", 2, nobody()), event("e3", "B3", 3, nobody()));
+        let changes = planned(&world, &one, &first, Hosts::Shared).await.unwrap();
+        assert_eq!((changes.assignments.len(), changes.inbox.len()), (1, 0), "{backend:?}");
+        let shared = timeout(SOON, planned(&world, &two, &second, Hosts::Shared)).await;
+        shared.expect("it does not wait for the other").unwrap();
+        let third = event("e4", "B4", 4, nobody());
+        {
+            let lone = planned(&world, &alone, &third, Hosts::Alone);
+            tokio::pin!(lone);
+            assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for both");
+            one.rollback().await.unwrap();
+            assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for the other");
+            two.rollback().await.unwrap();
+            timeout(SOON, lone).await.expect("nobody is there any more").unwrap();
+        }
+        alone.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_changes_a_shared_host_is_not_allowed_and_is_decided_again_alone() {
+    for backend in backends() {
+        let world = salon(backend).await;
+        let later = event("e2", "B2", HOUR + 1, nobody());
+        if backend != Backend::Sqlite {
+            let tx = world.test.db.begin().await.unwrap();
+            let refused = planned(&world, &tx, &later, Hosts::Shared).await;
+            assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: the inbox row changes");
+            tx.rollback().await.unwrap();
+        }
+        world.send(&[later]).await;
+        let seen = "SELECT last_seen_ms - first_seen_ms FROM unmatched_hosts";
+        let hours = world.test.number(seen).await / 3_600_000;
+        assert_eq!(hours, 1, "{backend:?}: the row is up to date all the same");
+        // Somebody is hired: the host in the inbox is mapped, and what waited is decided along.
+        world.staff(9, 1, "Nobody", "nobody@else.example").await;
+        let known = event("e3", "B3", HOUR + 2, nobody());
+        if backend != Backend::Sqlite {
+            let tx = world.test.db.begin().await.unwrap();
+            let refused = planned(&world, &tx, &known, Hosts::Shared).await;
+            assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: a mapping is made");
+            tx.rollback().await.unwrap();
+        }
+        world.send(&[known]).await;
+        assert_eq!(world.count("calcom_host_mappings").await, 1);
+        let all = world.appointments().await;
+        for id in 1..=3 {
+            assert_eq!(all[&id].as_str(), "9/104", "{backend:?}: appointment {id}");
+        }
+    }
+}
