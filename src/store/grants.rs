@@ -371,10 +371,7 @@ impl Statements<'_> {
         self.on_schema("USAGE");
         for table in ["companies", "staff"] {
             let columns = self.place.columns(table, &[&READ]);
-            // PostgreSQL tells everybody what its tables look like, MySQL only those with a right on them.
-            if self.place.is_mysql() || table != "companies" {
-                self.on_table(&format!("SELECT ({columns})"), table);
-            }
+            self.on_table(&format!("SELECT ({columns})"), table);
         }
         let mut read = self.place.columns("appointments", &[&READ]);
         if !self.place.has("appointments", "calcom_host_id", true) {

@@ -171,10 +171,7 @@ async fn down_goes_by_steps() {
         assert_eq!(status.iter().filter(|one| one.applied).count(), 15);
         let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
         let text = refused.unwrap_err().to_string();
-        assert!(
-            text.contains("hostmatch migrate up") && text.contains("m0016_repairs"),
-            "{text}"
-        );
+        assert!(text.contains("hostmatch migrate up") && text.contains("m0016_repairs"), "{text}");
         assert_eq!(migration::up(connection).await.unwrap().len(), 2);
     }
 }
