@@ -3,6 +3,7 @@
 mod commands;
 mod decisions;
 mod history;
+mod office;
 mod races;
 mod repairs;
 mod tenants;
