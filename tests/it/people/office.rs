@@ -74,3 +74,49 @@ async fn the_commands_of_the_office_do_what_the_page_says() {
         assert_eq!(assigned, ["1|-", "2|32", "3|-", "4|-"], "{backend:?}");
     }
 }
+
+/// A dead letter whose host nobody knows names the command that makes the mapping.
+#[tokio::test]
+async fn a_dead_letter_that_waits_for_a_person_names_the_command_for_it() {
+    let world = salon(Backend::Sqlite).await;
+    let mut lost = event("e9", "Bk-9", 9, host(1_420_999, "Somebody", ""));
+    lost["company_id"] = 15.into();
+    lost["attempt"] = 99.into();
+    let letter = hostmatch::store::NewDeadLetter {
+        dead_id: "dead-1".into(),
+        event_id: Some("e9".into()),
+        event_type: Some("appointment.created".into()),
+        shape: Some("native".into()),
+        booking_ref: Some("Bk-9".into()),
+        company_id: Some(15),
+        host_id: Some(1_420_999),
+        starts_ms: None,
+        reason: "appointment_not_found".into(),
+        error: "no appointment has this booking (yet)".into(),
+        fingerprint: "f".into(),
+        attempts: 6,
+        history: "[]".into(),
+        routing_key: "appointment.created".into(),
+        headers: "{}".into(),
+        body: lost.to_string().into_bytes(),
+        first_seen_ms: 1,
+        last_failed_ms: 2,
+        recorded_ms: 3,
+        replayed: None,
+    };
+    hostmatch::store::insert_dead_letters(&world.test.db, &[letter]).await.unwrap();
+    world.appointment(9, 15, "Bk-9").await;
+    let shown = super::seen(&world, &["deadletters", "show", "1"]);
+    let set = "hostmatch mappings set --unseen --company 15 --host 1420999 --staff ID";
+    assert_eq!(
+        (&shown["cure"]["foretold"], &shown["cure"]["commands"][1]),
+        (&"unmatched".into(), &set.into()),
+        "{shown}"
+    );
+    let explained = super::seen(&world, &["match", "explain", "--host", "1420999", "--company", "15"]);
+    let next = explained["explanations"][0]["next"].as_str().unwrap();
+    assert!(
+        next.ends_with("hostmatch mappings set --company 15 --host 1420999 --staff ID [--unseen]"),
+        "{next}"
+    );
+}
