@@ -272,3 +272,36 @@ async fn people_are_told_in_words_and_what_to_do_next() {
     let machine = [&nobody[..], &["--actor", "Worker", "--unseen"]].concat();
     assert_eq!(run(&world, &machine).status.code(), Some(2));
 }
+
+#[tokio::test]
+async fn of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conflict() {
+    for backend in backends() {
+        let world = salon(backend, GatewayShape::Living).await;
+        world.staff(14, 1, "Boris Kamm", "").await;
+        world.send(&[event("e1", "B11", 1, host(7, "boris kamm", ""))]).await;
+        let kind = || seen(&world, &["inbox", "list"])["hosts"][0]["kind"].clone();
+        assert_eq!(kind(), "ambiguous", "{backend:?}");
+        let [eleven, twelve, fourteen] = [11, 12, 14].map(|n| staff_of(&world, n).to_string());
+        let accept = to(&["inbox", "accept"], &[]);
+        let told = asked(&world, 2, &accept)["error"]["message"].to_string();
+        assert!(told.contains(&format!("--staff ({twelve}, {fourteen})")), "{told}");
+        let with = |staff: &str, code: i32| asked(&world, code, &[&accept[..], &["--staff", staff]].concat());
+        with(&eleven, 3);
+        let mapping = with(&fourteen, 0)["mapping"].to_string();
+        assert_eq!(kind(), Value::Null, "{backend:?}");
+        // Carla's address, whom a person took the host from.
+        let thirteen = staff_of(&world, 13).to_string();
+        let set = ["mappings", "set", "--company", "1", "--host", "7", "--yes", "--repair", "none"];
+        let carla = asked(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();
+        asked(&world, 0, &["mappings", "deactivate", &carla]);
+        world.send(&[event("e2", "B12", 2, host(7, "C", "carla@salon.example"))]).await;
+        assert_eq!(kind(), "conflict", "{backend:?}");
+        let list = seen(&world, &["inbox", "list", "--kind", "conflict"]);
+        assert_eq!(list["hosts"].as_array().unwrap().len(), 1, "{list}");
+        assert_eq!(seen(&world, &["inbox", "list", "--kind", "ambiguous"])["hosts"], json!([]));
+        // The suggestion can be accepted all the same: a person has the last word.
+        assert_eq!(asked(&world, 0, &[&accept[..], &["--repair", "all"]].concat())["did"], "made");
+        assert_eq!(world.assigned(12).await, "13/7", "{backend:?}");
+        assert_ne!(mapping, carla);
+    }
+}
