@@ -7,6 +7,9 @@ mod engine;
 mod exit;
 mod failure;
 mod output;
+mod operator;
+mod moments;
+mod rows;
 mod global;
 mod serve;
 mod demo;
@@ -18,6 +21,7 @@ mod publish;
 mod gateway;
 mod explain;
 mod dead_letters;
+mod people;
 mod completions;
 mod version;
 
@@ -52,6 +56,10 @@ enum Command {
     Publish(publish::Args),
     Match(explain::Args),
     Gateway(gateway::Args),
+    Inbox(people::inbox::Args),
+    Mappings(people::mappings::Args),
+    Repair(people::repair::Args),
+    Audit(people::audit::Args),
     Deadletters(dead_letters::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -88,6 +96,10 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Publish(args) => publish::run(&global, &args).await,
         Command::Gateway(args) => gateway::run(&global, &args).await,
         Command::Match(args) => explain::run(&global, &args).await,
+        Command::Inbox(args) => Box::pin(people::inbox::run(&global, &args)).await,
+        Command::Mappings(args) => Box::pin(people::mappings::run(&global, &args)).await,
+        Command::Repair(args) => Box::pin(people::repair::run(&global, &args)).await,
+        Command::Audit(args) => people::audit::run(&global, &args).await,
         Command::Deadletters(args) => dead_letters::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run(&args),

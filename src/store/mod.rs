@@ -23,6 +23,9 @@ mod commit;
 mod retention;
 mod dead_letters;
 mod replays;
+mod decisions;
+mod inbox;
+mod repairs;
 pub mod inspection;
 mod grants;
 
@@ -34,15 +37,29 @@ pub use dead_letters::{
     NewDeadLetter, acts, dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of,
     discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
 };
+pub use decisions::{
+    AuditFilter, AuditRow, Change, HostChange, HostFacts, Made, MappingEntry, MappingFilter, MappingKey,
+    MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact, audit, audits, begin_deciding,
+    change_of, changes_of_act, companies, facts, find_mapping, list_mappings, staff_facts, write_changes,
+};
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use grants::{Account, Grants, Role, grants, grants_for};
 pub use hosts::Hosts;
+pub use inbox::{
+    HostAct, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host, inbox_entries,
+    last_host_acts, reopen_host,
+};
 pub use inspection::{Inspection, Level, Verdict, inspect};
 pub use load::{Batch, load, load_waiting, waiting};
 pub use look::{Remembered, directory_for, look, remembered};
 pub use probe::probe;
+pub use repairs::{
+    ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
+    Waiting, begin_repair, done_items, free_appointments, lock_host, mark_items, pending_items, repair,
+    repair_items, repair_standings, repairs, set_repair_state, start_undoing, still_there, waiting_of,
+};
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayRow, ReplayState, ReplayTerms,
     Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease, in_flight, insert_replay,

@@ -35,6 +35,7 @@ mod migrating;
 mod migrations;
 mod moving_in;
 mod neighbours;
+mod people;
 mod privileges;
 mod privileges_adopting;
 mod program;

@@ -13,11 +13,15 @@ mod dead_letter_replays;
 mod dead_letter_replay_items;
 mod dead_letter_actions;
 mod dead_letter_action_letters;
+mod unmatched_hosts_ignored;
+mod unmatched_host_actions;
+mod repairs;
+mod repair_items;
 
 use crate::step::Step;
 
 /// All of them. New ones go to the end.
-pub(crate) const STEPS: [Step; 13] = [
+pub(crate) const STEPS: [Step; 17] = [
     calcom_host_mappings::STEP,
     calcom_host_mapping_audits::STEP,
     appointments_calcom_host_id::STEP,
@@ -31,4 +35,8 @@ pub(crate) const STEPS: [Step; 13] = [
     dead_letter_replay_items::STEP,
     dead_letter_actions::STEP,
     dead_letter_action_letters::STEP,
+    unmatched_hosts_ignored::STEP,
+    unmatched_host_actions::STEP,
+    repairs::STEP,
+    repair_items::STEP,
 ];
