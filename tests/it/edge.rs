@@ -6,6 +6,7 @@ mod site;
 mod gateway;
 mod webhooks;
 mod batches;
+mod cloudevents;
 mod limits;
 mod logs;
 mod spool;

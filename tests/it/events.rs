@@ -6,3 +6,5 @@ mod sent;
 mod shapes;
 mod sources;
 mod anything;
+mod wrapped;
+mod wrapped_sources;
