@@ -1,5 +1,6 @@
-//! Any bytes into the decoder: `cargo +nightly fuzz run decode fuzz/corpus/decode tests/fixtures/events
-//! tests/fixtures/messages`. What it finds goes into the first of these folders, the others are read.
+//! Any bytes into the decoder: `cargo +nightly fuzz run --dev -s none decode fuzz/corpus/decode
+//! tests/fixtures/events tests/fixtures/messages`. What it finds goes into the first of these folders, the
+//! others are read.
 #![no_main]
 
 #[path = "../promises.rs"]
