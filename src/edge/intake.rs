@@ -9,12 +9,12 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use serde::Serialize;
-use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 use super::state::{Edge, Place};
-use crate::event::{Decoded, Envelope, Malformed, decode};
+use crate::clock::now_ms;
+use crate::event::{CompanyId, Decoded, Envelope, Malformed, decode};
 use crate::queue::{Message, header};
 
 /// The routing key of what is no event of a known type.
@@ -46,20 +46,22 @@ pub(super) enum Status {
 pub(super) struct Arrival {
     pub(super) receipt: Receipt,
     pub(super) message: Option<Message>,
+    /// The company that it names, where that can be read.
+    pub(super) company: Option<CompanyId>,
 }
 
-/// When a request came, and what of its headers travels along.
+/// When a request came and from whom, and what of its headers travels along.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) at_ms: i64,
+    pub(super) publisher: &'a str,
 }
 
 impl<'a> Arrived<'a> {
-    /// Now.
-    pub(super) fn now(headers: &'a HeaderMap) -> Self {
-        let at_ms = OffsetDateTime::now_utc().unix_timestamp_nanos().div_euclid(1_000_000);
-        Self { headers, at_ms: i64::try_from(at_ms).unwrap_or(i64::MAX) }
+    /// Now, from `publisher`.
+    pub(super) fn now(headers: &'a HeaderMap, publisher: &'a str) -> Self {
+        Self { headers, at_ms: now_ms(), publisher }
     }
 
     /// Looks at one event.
@@ -68,10 +70,13 @@ impl<'a> Arrived<'a> {
     /// When it cannot be read; see [`Arrived::take_anything`].
     pub(super) fn take(self, body: Bytes) -> Result<Arrival, Malformed> {
         Ok(match self.decode(&body)? {
-            Decoded::Event(event) => self.queued(body, event.id.to_string(), Some(event.event_type)),
+            Decoded::Event(event) => {
+                let company = event.company;
+                self.queued(body, event.id.to_string(), Some(event.event_type), company)
+            }
             Decoded::Ignored(ignored) => {
                 let receipt = Receipt { id: ignored.id.to_string(), status: Status::Ignored };
-                Arrival { receipt, message: None }
+                Arrival { receipt, message: None, company: None }
             }
         })
     }
@@ -83,7 +88,7 @@ impl<'a> Arrived<'a> {
             // Names no value of the event; the id may be all that its sender can look for.
             tracing::warn!(problem = %malformed, "queued what cannot be read: it will be a dead letter");
             let id = malformed.hints.id.map(|id| id.to_string()).unwrap_or_default();
-            self.queued(body, id, None)
+            self.queued(body, id, None, malformed.hints.company)
         })
     }
 
@@ -101,8 +106,17 @@ impl<'a> Arrived<'a> {
         })
     }
 
-    fn queued(self, body: Bytes, id: String, event_type: Option<String>) -> Arrival {
-        let mut headers = BTreeMap::from([(header::FIRST_SEEN.to_owned(), self.at_ms.to_string())]);
+    fn queued(
+        self,
+        body: Bytes,
+        id: String,
+        event_type: Option<String>,
+        company: Option<CompanyId>,
+    ) -> Arrival {
+        let mut headers = BTreeMap::from([
+            (header::FIRST_SEEN.to_owned(), self.at_ms.to_string()),
+            (header::PUBLISHER.to_owned(), self.publisher.to_owned()),
+        ]);
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(trace) = text(TRACEPARENT).filter(|trace| is_traceparent(trace)) {
             headers.insert(TRACEPARENT.to_owned(), trace.to_owned());
@@ -118,7 +132,7 @@ impl<'a> Arrived<'a> {
             // AMQP keeps whole seconds; first-seen has the same in milliseconds.
             timestamp_ms: None,
         };
-        Arrival { receipt: Receipt { id, status: Status::Queued }, message: Some(message) }
+        Arrival { receipt: Receipt { id, status: Status::Queued }, message: Some(message), company }
     }
 }
 

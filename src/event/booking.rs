@@ -45,6 +45,9 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Native, Self::Calcom];
+
     /// The name under which it is stored.
     pub fn as_str(self) -> &'static str {
         match self {

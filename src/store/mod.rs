@@ -18,6 +18,7 @@ mod load;
 mod probe;
 mod look;
 mod commit;
+mod events;
 mod retention;
 mod dead_letters;
 mod replays;
@@ -33,6 +34,7 @@ pub use dead_letters::{
     discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use events::{EventFilter, REJECTED, RecordedEvent, letters_of_event, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use grants::{Account, Grants, Role, grants, grants_for};

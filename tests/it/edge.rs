@@ -1,12 +1,13 @@
 //! The HTTP edge over real HTTP, with a real queue behind it: what is accepted is in the queue,
 //! what is refused is not, and every refusal says why.
 
-mod site;
+pub(crate) mod site;
 
 mod gateway;
 mod webhooks;
 mod batches;
 mod limits;
+mod tokens;
 mod logs;
 mod spool;
 mod spool_alarms;

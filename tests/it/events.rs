@@ -6,3 +6,4 @@ mod sent;
 mod shapes;
 mod sources;
 mod anything;
+mod schemas;

@@ -4,7 +4,6 @@ mod filter;
 mod rows;
 mod groups;
 mod list;
-mod masked;
 mod payload;
 mod cure;
 mod show;

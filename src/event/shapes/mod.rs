@@ -15,6 +15,7 @@ mod booking;
 mod native;
 mod calcom;
 
+pub use native::MOST_BOOKINGS;
 use serde_json::Value;
 
 use self::fields::{Fault, Object};

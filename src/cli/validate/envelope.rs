@@ -1,0 +1,55 @@
+//! What travels outside the body of a message, on the command line.
+
+use std::collections::BTreeMap;
+
+use crate::clock::now_ms;
+use crate::event::Envelope;
+
+/// What travels outside the body.
+#[derive(Debug, clap::Args)]
+pub(super) struct Outside {
+    /// A header, such as ce-type=appointment.created (repeatable)
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
+    headers: Vec<(String, String)>,
+    /// The routing key
+    #[arg(long, value_name = "KEY", default_value = "")]
+    routing_key: String,
+    /// The AMQP property content_type
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// The AMQP property type
+    #[arg(long, value_name = "TYPE")]
+    message_type: Option<String>,
+    /// The AMQP property message_id
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// The AMQP property correlation_id
+    #[arg(long, value_name = "ID")]
+    correlation_id: Option<String>,
+    /// The AMQP property timestamp, in seconds since 1970
+    #[arg(long, value_name = "SECONDS")]
+    timestamp: Option<i64>,
+}
+
+impl Outside {
+    /// What `with` makes of this body within it, as if it came now.
+    pub(super) fn around<T>(&self, body: &[u8], with: impl FnOnce(&Envelope<'_>) -> T) -> T {
+        let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
+        with(&Envelope {
+            body,
+            headers: &headers,
+            routing_key: &self.routing_key,
+            message_type: self.message_type.as_deref(),
+            message_id: self.message_id.as_deref(),
+            correlation_id: self.correlation_id.as_deref(),
+            timestamp_ms: self.timestamp.map(|seconds| seconds.saturating_mul(1000)),
+            first_seen_ms: now_ms(),
+        })
+    }
+}
+
+// The value may be anything, and is not repeated.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| "write NAME=VALUE".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
