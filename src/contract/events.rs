@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DIALECT, Definitions, Place, bookings, needed};
+use super::{DIALECT, Definitions, Place, bookings, needed, wrappings};
 use crate::event::{EVENT_TYPES, EventType, Shape};
 
 /// Events of any type, in any shape.
@@ -34,21 +34,50 @@ pub fn event_type_schema(known: &EventType) -> Value {
 pub(super) fn definitions(place: Place) -> Definitions {
     let mut all = Definitions::new();
     bookings::define(&mut all, place);
+    wrappings::define(&mut all, place);
     let mut add = |name: &str, schema: Value| all.insert(name.to_owned(), schema);
+    for outside in Outside::ALL {
+        add(&outside.name("Plain"), plain(place, outside));
+        add(&outside.name("Native"), native(place, outside));
+        add(&outside.name("Calcom"), calcom(place, outside));
+    }
     add("Event", event(place));
-    add("Native", native(place));
     add("NativeContent", native_content(place));
-    add("Calcom", calcom(place));
     add("CalcomContent", calcom_content(place));
     add("Name", json!({ "description": "A text that is not blank.", "type": "string", "pattern": "\\S" }));
     all
+}
+
+/// What a wrapping around an event says of its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outside {
+    /// Nothing, or there is none.
+    Unnamed,
+    /// A name that we do not know: the event may have one that we do.
+    Named,
+    /// One that we know, and that counts.
+    Typed,
+}
+
+impl Outside {
+    pub(super) const ALL: [Self; 3] = [Self::Unnamed, Self::Named, Self::Typed];
+
+    /// What the definition is called that describes `what` within this.
+    pub(super) fn name(self, what: &str) -> String {
+        let suffix = match self {
+            Self::Unnamed => "",
+            Self::Named => "WithName",
+            Self::Typed => "WithType",
+        };
+        format!("{what}{suffix}")
+    }
 }
 
 /// The schema of one type.
 pub(super) fn of_type(known: &EventType, place: Place) -> Value {
     let (key, content) = match known.named_by {
         Shape::Calcom => ("triggerEvent", "CalcomContent"),
-        Shape::Native => ("event", "NativeContent"),
+        _ => ("event", "NativeContent"),
     };
     let mut schema = json!({
         "title": known.name,
@@ -72,11 +101,11 @@ fn named(names: &[&str]) -> Value {
     json!({ "type": "string", "pattern": format!("^\\s*({})\\s*$", names.join("|")) })
 }
 
-fn known() -> Value {
+pub(super) fn known() -> Value {
     named(&EVENT_TYPES.map(|known| known.name))
 }
 
-fn is_cloudevent() -> Value {
+pub(super) fn is_cloudevent() -> Value {
     json!({ "required": ["specversion"] })
 }
 
@@ -94,25 +123,40 @@ fn event(place: Place) -> Value {
         "description": "Which shape it is, is decided by these keys in this order.",
         "type": "object",
         "if": is_cloudevent(),
-        "then": false,
-        "else": {
-            "if": is_laravel(),
-            "then": false,
-            "else": { "if": is_calcom(), "then": place.of("Calcom"), "else": place.of("Native") },
-        },
+        "then": place.of("CloudEvent"),
+        "else": { "if": is_laravel(), "then": place.of("LaravelJob"), "else": place.of("Plain") },
     })
 }
 
-/// With a booking it must be of a known type; without one it must not, and is ignored.
-fn native(place: Place) -> Value {
-    json!({
+/// An event without a wrapping, or inside of one.
+fn plain(place: Place, outside: Outside) -> Value {
+    let of = |what: &str| place.of(&outside.name(what));
+    json!({ "type": "object", "if": is_calcom(), "then": of("Calcom"), "else": of("Native") })
+}
+
+/// With a booking it must be of a known type; without one it must not, and is ignored, unless what
+/// stands there is a booking itself.
+fn native(place: Place, outside: Outside) -> Value {
+    let mut schema = json!({
         "description": "The gateway's own event. One of another type that carries no booking is ignored.",
-        "required": ["event"],
-        "properties": { "event": place.of("Name") },
         "if": { "properties": { "calcom_booking": { "type": "null" } } },
-        "then": { "properties": { "event": { "not": known() } } },
-        "else": { "properties": { "event": known() }, "allOf": [place.of("NativeContent")] },
-    })
+        "then": { "properties": { "event": { "not": known() } }, "not": { "required": ["hosts"] } },
+        "else": { "required": ["event"], "properties": { "event": known() }, "allOf": [place.of("NativeContent")] },
+    });
+    match outside {
+        Outside::Unnamed => {
+            schema["required"] = json!(["event"]);
+            schema["properties"] = json!({ "event": place.of("Name") });
+        }
+        Outside::Named => {}
+        Outside::Typed => {
+            schema = json!({
+                "description": "The gateway's own event, whose type stands outside of it.",
+                "allOf": [place.of("NativeContent")],
+            });
+        }
+    }
+    schema
 }
 
 fn native_content(place: Place) -> Value {
@@ -131,14 +175,24 @@ fn native_content(place: Place) -> Value {
     })
 }
 
-fn calcom(place: Place) -> Value {
-    json!({
+fn calcom(place: Place, outside: Outside) -> Value {
+    let mut schema = json!({
         "description": "Cal.com's own webhook. One of another trigger is ignored, whatever it carries.",
         "required": ["triggerEvent"],
-        "properties": { "triggerEvent": place.of("Name") },
         "if": { "properties": { "triggerEvent": known() } },
         "then": place.of("CalcomContent"),
-    })
+    });
+    match outside {
+        Outside::Unnamed => schema["properties"] = json!({ "triggerEvent": place.of("Name") }),
+        Outside::Named => {}
+        Outside::Typed => {
+            schema = json!({
+                "description": "Cal.com's own webhook, whose type stands outside of it.",
+                "allOf": [place.of("CalcomContent")],
+            });
+        }
+    }
+    schema
 }
 
 /// The booking is the payload, or the body itself.

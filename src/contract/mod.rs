@@ -4,13 +4,14 @@
 
 mod events;
 mod bookings;
+mod wrappings;
 mod problems;
 mod asyncapi;
 mod openapi;
 
 pub use asyncapi::asyncapi;
 pub use events::{event_schema, event_type_schema};
-pub use openapi::openapi;
+pub use openapi::{CONTENT_TYPES, openapi};
 pub use problems::{ProblemKind, problem};
 
 use serde_json::{Map, Value, json};

@@ -5,6 +5,15 @@ use serde_json::{Value, json};
 use super::events::definitions;
 use super::{DIALECT, Definitions, Place, ProblemKind, needed, problem};
 
+/// The formats that `POST /v1/events` takes: one event or an array, one a line, and CloudEvents' own
+/// names for an event and for an array.
+pub const CONTENT_TYPES: [&str; 4] = [
+    "application/json",
+    "application/x-ndjson",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+];
+
 /// The document. The edge gives it at `/openapi.json`.
 pub fn openapi() -> Value {
     let paths = json!({
@@ -176,8 +185,19 @@ fn line(kind: &ProblemKind) -> String {
 fn events() -> Value {
     let with = |own: &[&'static ProblemKind]| [own, &ANY_POST[..]].concat();
     let event = Place::COMPONENTS.of("Event");
+    let array = json!({ "type": "array", "minItems": 1, "items": event });
+    let attribute = |name: &str, description: &str| {
+        let schema = json!({ "type": "string", "maxLength": 2048 });
+        json!({ "in": "header", "name": name, "required": false, "description": description, "schema": schema })
+    };
     json!({
         "operationId": "postEvents",
+        "parameters": [
+            attribute("ce-specversion", "CloudEvents in binary mode: the attributes are headers, the body is one event. 1.0 or 0.3."),
+            attribute("ce-type", "The event's type, before the one in its body."),
+            attribute("ce-id", "By which repeats are told."),
+            attribute("ce-time", "By which newer is told from older, where the event has no time."),
+        ],
         "tags": ["events"],
         "summary": "One event, an array of them, or one a line. All or nothing.",
         "description": "202 once all of them are durably kept. When one cannot be read, none is, and the answer has all that cannot.",
@@ -185,8 +205,10 @@ fn events() -> Value {
         "requestBody": {
             "required": true,
             "content": {
-                "application/json": { "schema": { "anyOf": [event, { "type": "array", "minItems": 1, "items": event }] } },
-                "application/x-ndjson": { "schema": { "type": "string", "description": "One event a line; empty lines count as nothing." } },
+                CONTENT_TYPES[0]: { "schema": { "anyOf": [event, array] } },
+                CONTENT_TYPES[1]: { "schema": { "type": "string", "description": "One event a line; empty lines count as nothing." } },
+                CONTENT_TYPES[2]: { "schema": event },
+                CONTENT_TYPES[3]: { "schema": array },
             },
         },
         "responses": responses(

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::problem::Problem;
 use super::state::{Edge, Place};
 use crate::clock::now_ms;
-use crate::event::{CompanyId, Decoded, Envelope, Malformed, decode};
+use crate::event::{BookingEvent, CompanyId, Decoded, Envelope, Malformed, Shape, decode};
 use crate::queue::{Message, header};
 
 /// The routing key of what is no event of a known type.
@@ -30,6 +30,12 @@ pub(super) struct Receipt {
     pub(super) id: String,
     /// What was done with it.
     pub(super) status: Status,
+}
+
+impl Receipt {
+    fn queued(id: String) -> Self {
+        Self { id, status: Status::Queued }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,12 +62,15 @@ pub(super) struct Arrived<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) at_ms: i64,
     pub(super) publisher: &'a str,
+    /// CloudEvents' attributes of a request in binary mode. No other header of a request stands for one
+    /// of a message: who posts could name any type with it.
+    pub(super) attributes: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Arrived<'a> {
     /// Now, from `publisher`.
     pub(super) fn now(headers: &'a HeaderMap, publisher: &'a str) -> Self {
-        Self { headers, at_ms: now_ms(), publisher }
+        Self { headers, at_ms: now_ms(), publisher, attributes: &NO_HEADERS }
     }
 
     /// Looks at one event.
@@ -71,8 +80,9 @@ impl<'a> Arrived<'a> {
     pub(super) fn take(self, body: Bytes) -> Result<Arrival, Malformed> {
         Ok(match self.decode(&body)? {
             Decoded::Event(event) => {
-                let company = event.company;
-                self.queued(body, event.id.to_string(), Some(event.event_type), company)
+                let BookingEvent { id, event_type, shape, company, .. } = *event;
+                let message = self.message(body, id.to_string(), Some(event_type), shape);
+                Arrival { receipt: Receipt::queued(id.to_string()), message: Some(message), company }
             }
             Decoded::Ignored(ignored) => {
                 let receipt = Receipt { id: ignored.id.to_string(), status: Status::Ignored };
@@ -88,15 +98,16 @@ impl<'a> Arrived<'a> {
             // Names no value of the event; the id may be all that its sender can look for.
             tracing::warn!(problem = %malformed, "queued what cannot be read: it will be a dead letter");
             let id = malformed.hints.id.map(|id| id.to_string()).unwrap_or_default();
-            self.queued(body, id, None, malformed.hints.company)
+            let message = self.message(body, id.clone(), None, Shape::Native);
+            let company = malformed.hints.company;
+            Arrival { receipt: Receipt::queued(id), message: Some(message), company }
         })
     }
 
     fn decode(self, body: &[u8]) -> Result<Decoded, Malformed> {
-        // No header of a request stands for one of ours: who posts could name any type with it.
         decode(&Envelope {
             body,
-            headers: &NO_HEADERS,
+            headers: self.attributes,
             routing_key: "",
             message_type: None,
             message_id: None,
@@ -106,34 +117,31 @@ impl<'a> Arrived<'a> {
         })
     }
 
-    fn queued(
-        self,
-        body: Bytes,
-        id: String,
-        event_type: Option<String>,
-        company: Option<CompanyId>,
-    ) -> Arrival {
-        let mut headers = BTreeMap::from([
-            (header::FIRST_SEEN.to_owned(), self.at_ms.to_string()),
-            (header::PUBLISHER.to_owned(), self.publisher.to_owned()),
-        ]);
+    fn message(self, body: Bytes, id: String, event_type: Option<String>, shape: Shape) -> Message {
+        let mut headers = self.attributes.clone();
+        headers.insert(header::FIRST_SEEN.to_owned(), self.at_ms.to_string());
+        headers.insert(header::PUBLISHER.to_owned(), self.publisher.to_owned());
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(trace) = text(TRACEPARENT).filter(|trace| is_traceparent(trace)) {
             headers.insert(TRACEPARENT.to_owned(), trace.to_owned());
         }
-        let message = Message {
+        Message {
             body,
             headers,
             routing_key: event_type.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
             message_type: event_type,
-            message_id: Some(id.clone()),
+            message_id: Some(id),
             correlation_id: None,
-            content_type: Some("application/json".to_owned()),
+            content_type: Some(content_type(shape).to_owned()),
             // AMQP keeps whole seconds; first-seen has the same in milliseconds.
             timestamp_ms: None,
-        };
-        Arrival { receipt: Receipt { id, status: Status::Queued }, message: Some(message), company }
+        }
     }
+}
+
+/// For whoever else listens to the exchange; a worker looks at the bytes.
+fn content_type(shape: Shape) -> &'static str {
+    if shape == Shape::CloudEvents { "application/cloudevents+json" } else { "application/json" }
 }
 
 /// Puts the messages into the queue, or into the spool, and waits until they are there for good.

@@ -6,6 +6,7 @@ pub(crate) mod site;
 mod gateway;
 mod webhooks;
 mod batches;
+mod cloudevents;
 mod limits;
 mod tokens;
 mod logs;

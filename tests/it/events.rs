@@ -6,4 +6,6 @@ mod sent;
 mod shapes;
 mod sources;
 mod anything;
+mod wrapped;
+mod wrapped_sources;
 mod schemas;

@@ -134,6 +134,22 @@ fn what_travels_outside_counts() {
             (&json!("2026-03-01T00:00:00Z"), &json!(true))
         );
     }
+    for (content_type, notes) in [("application/json; charset=utf-8", 0), ("text/plain", 1)] {
+        let body = json!({"event": "appointment.created", "event_id": "e", "company_id": 1, "occurred_at": "2026-03-01T00:00:00Z",
+            "calcom_booking": {"uid": "u1", "hosts": [{"id": 7}]}});
+        let (code, told) = told(&body, &["--content-type", content_type]);
+        assert_eq!((code, told["notes"].as_array().unwrap().len()), (Some(0), notes), "{told}");
+    }
+    let cloud =
+        ["--header", "ce-specversion=1.0", "--header", "ce-type=appointment.updated", "--header", "ce-id=c1"];
+    let (code, read) = told(&bare, &cloud);
+    assert_eq!((code, &read["shape"], &read["id"]), (Some(0), &json!("cloudevents_bin"), &json!("c1")));
+    let job = json!({"job": "appointment.created", "data": {"calcom_booking": {"uid": 1.5}}});
+    let (code, read) = told(&job, &[]);
+    assert_eq!(
+        (code, &read["shape"], &read["problem"]["pointer"]),
+        (Some(10), &json!("laravel"), &json!("/data/calcom_booking/uid"))
+    );
     let ignored = told(&json!({"triggerEvent": "PING"}), &[]);
     assert_eq!(
         (ignored.0, &ignored.1["verdict"], &ignored.1["shape"]),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::now_ms;
+use crate::contract::CONTENT_TYPES;
 use crate::event::Envelope;
 
 /// What travels outside the body.
@@ -14,7 +15,7 @@ pub(super) struct Outside {
     /// The routing key
     #[arg(long, value_name = "KEY", default_value = "")]
     routing_key: String,
-    /// The AMQP property content_type
+    /// The content type. What a message is, its bytes decide; but the edge takes some only
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     /// The AMQP property type
@@ -32,6 +33,14 @@ pub(super) struct Outside {
 }
 
 impl Outside {
+    /// Whether `POST /v1/events` does not take this content type.
+    pub(super) fn is_refused_by_the_edge(&self) -> bool {
+        self.content_type.as_ref().is_some_and(|given| {
+            let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            !CONTENT_TYPES.contains(&given.as_str())
+        })
+    }
+
     /// What `with` makes of this body within it, as if it came now.
     pub(super) fn around<T>(&self, body: &[u8], with: impl FnOnce(&Envelope<'_>) -> T) -> T {
         let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();

@@ -7,7 +7,7 @@ use crate::cli::failure::Failure;
 use crate::cli::items::Place;
 use crate::cli::masked::{MASK, looks_plain};
 use crate::cli::output;
-use crate::event::{Booking, BookingEvent, Decoded, EventKind, Malformed, decode};
+use crate::event::{Booking, BookingEvent, Decoded, EventKind, Malformed, Shape, decode};
 use crate::matching::Reason;
 
 /// What a message is.
@@ -95,7 +95,7 @@ impl Reading {
             notes: Vec::new(),
         };
         match outside.around(body, decode) {
-            Ok(Decoded::Event(event)) => empty.event(&event),
+            Ok(Decoded::Event(event)) => empty.event(&event, outside),
             Ok(Decoded::Ignored(ignored)) => Self {
                 verdict: Verdict::Ignored,
                 shape: Some(ignored.shape.as_str()),
@@ -107,7 +107,12 @@ impl Reading {
         }
     }
 
-    fn event(self, event: &BookingEvent) -> Self {
+    fn event(self, event: &BookingEvent, outside: &Outside) -> Self {
+        let mut notes = notes(event);
+        if outside.is_refused_by_the_edge() {
+            let message = "POST /v1/events refuses this content type with 415; by AMQP it is not looked at";
+            notes.push(Note { booking: None, message });
+        }
         Self {
             verdict: Verdict::Valid,
             shape: Some(event.shape.as_str()),
@@ -117,7 +122,7 @@ impl Reading {
             appointment: event.appointment.map(|id| id.0),
             may_assign: Some(event.kind == EventKind::Assigns),
             bookings: event.bookings.iter().map(OneBooking::of).collect(),
-            notes: notes(event),
+            notes,
             ..self
         }
     }
@@ -128,6 +133,7 @@ impl Reading {
             event_type: hints.event_type.as_deref().map(plain),
             id: hints.id.map(|id| id.to_string()),
             company: hints.company.map(|id| id.0),
+            shape: hints.shape.map(Shape::as_str),
             problem: Some(Problem {
                 reason: Reason::from(malformed.kind).as_str(),
                 pointer: malformed.pointer,

@@ -87,6 +87,11 @@ async fn one_malformed_event_keeps_all_of_them_out() {
 #[tokio::test]
 async fn other_formats_are_refused_with_415() {
     let site = Site::open().await;
+    for content_type in hostmatch::contract::CONTENT_TYPES {
+        let body = br#"[{"event":"call_ended"}]"#;
+        let body = if content_type == "application/x-ndjson" { &body[1..23] } else { &body[..] };
+        assert_eq!(send(&site, content_type, body).await.status(), StatusCode::ACCEPTED, "{content_type}");
+    }
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""] {
         let response = send(&site, content_type, fixture("native-minimal")).await;
         assert_eq!(refused(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");

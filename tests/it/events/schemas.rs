@@ -47,9 +47,11 @@ impl Schema {
 }
 
 /// Whether there is something in it that no schema can tell: 7.0 from 7, bytes from characters, a
-/// number of 19 digits from a larger one, a control character from a blank.
+/// number of 19 digits from a larger one, a control character from a blank, what base64 holds.
 fn is_beyond(value: &Value) -> bool {
     match value {
+        Value::Object(members) if members.contains_key("data_base64") => true,
+        Value::Object(members) if members.contains_key("datacontentencoding") => true,
         Value::Number(number) => number.as_f64().is_some_and(|n| number.is_f64() && n.fract() == 0.0),
         Value::String(text) => {
             let digits = text.trim().len() >= 19 && text.trim().bytes().all(|b| b.is_ascii_digit());
@@ -143,8 +145,62 @@ fn the_schema_knows_the_corners() {
         json!({"specversion": "1.0", "type": "appointment.created"}),
         json!({"job": "SendBooking", "data": {}}),
         json!({"job": 7, "data": {}, "event": "call_ended"}),
+        json!({"event": "call_ended", "hosts": []}),
     ] {
         all.agrees(&body).unwrap_or_else(|error| panic!("{error}"));
+    }
+    // Every name outside, around every kind of event.
+    let events = [
+        native(&good),
+        json!({"calcom_booking": good}),
+        json!({"event": 7, "calcom_booking": good}),
+        json!({"event": "appointment.created", "calcom_booking": {}}),
+        json!({"event": "call_ended"}),
+        json!({"event": "call_ended", "hosts": null}),
+        json!({"triggerEvent": "BOOKING_CREATED", "payload": good}),
+        json!({"triggerEvent": 7, "payload": good}),
+        json!({"triggerEvent": "PING", "payload": 7}),
+        json!({}),
+        json!([]),
+        json!(null),
+        json!("e30="),
+        json!({"command": "O:8:\"stdClass\":0:{}"}),
+        json!({"command": 7, "event": "call_ended"}),
+    ];
+    let names = [
+        json!("appointment.updated"),
+        json!(" BOOKING_PAID "),
+        json!("App\\Jobs\\Send"),
+        json!("job"),
+        json!(" "),
+        json!(7),
+        json!(null),
+    ];
+    for event in &events {
+        for name in &names {
+            for version in [json!("1.0"), json!("0.3"), json!("0.2"), json!(1.0), json!("1")] {
+                let cloud = json!({"specversion": version, "type": name, "data": event});
+                all.agrees(&cloud).unwrap_or_else(|error| panic!("{error}"));
+                all.agrees(&json!({"job": "x", "data": cloud})).unwrap_or_else(|error| panic!("{error}"));
+                all.agrees(&json!({"job": "appointment.created", "data": cloud}))
+                    .unwrap_or_else(|error| panic!("{error}"));
+                all.agrees(&json!({"job": "", "displayName": name, "data": cloud}))
+                    .unwrap_or_else(|error| panic!("{error}"));
+            }
+            all.agrees(&json!({"job": name, "data": event})).unwrap_or_else(|error| panic!("{error}"));
+            all.agrees(&json!({"job": "", "displayName": name, "data": event}))
+                .unwrap_or_else(|error| panic!("{error}"));
+            for (encoding, data) in
+                [("base64", json!("7")), ("BASE64", event.clone()), ("utf-8", event.clone())]
+            {
+                let cloud = json!({"specversion": "0.3", "type": name, "datacontentencoding": encoding, "data": data});
+                all.agrees(&cloud).unwrap_or_else(|error| panic!("{error}"));
+            }
+            all.agrees(&json!({"specversion": "1.0", "type": name}))
+                .unwrap_or_else(|error| panic!("{error}"));
+            all.agrees(&json!({"specversion": "1.0", "type": name, "data_base64": event}))
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
     }
     let many: Vec<Value> = vec![good.clone(); 501];
     all.agrees(&native(&json!(many[..500]))).unwrap();
@@ -158,10 +214,13 @@ thread_local! {
 
 proptest! {
     #[test]
-    fn any_json_is_judged_alike(body in any_json(), wrap in 0..3) {
+    fn any_json_is_judged_alike(body in any_json(), wrap in 0..6) {
         let body = match wrap {
             0 => body,
             1 => native(&body),
+            2 => json!({"job": "appointment.created", "data": body}),
+            3 => json!({"specversion": "1.0", "type": "appointment.created", "data": body}),
+            4 => json!({"job": "App", "data": {"specversion": "1.0", "data": body}}),
             _ => json!({"triggerEvent": "BOOKING_CREATED", "payload": body}),
         };
         ALL.with(|all| all.agrees(&body))?;
