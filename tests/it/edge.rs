@@ -5,6 +5,7 @@ pub(crate) mod site;
 
 mod gateway;
 mod webhooks;
+mod vendors;
 mod batches;
 mod cloudevents;
 mod limits;

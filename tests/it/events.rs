@@ -6,6 +6,7 @@ mod sent;
 mod shapes;
 mod sources;
 mod anything;
+mod fuzzing;
 mod wrapped;
 mod wrapped_sources;
 mod schemas;
