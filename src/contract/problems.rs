@@ -76,7 +76,7 @@ pub mod problem {
         415,
         "unsupported-media-type",
         "Not in this format",
-        "`/v1/events` only: neither JSON nor NDJSON, or compressed",
+        "`/v1/events` only: neither JSON, NDJSON nor CloudEvents (`application/cloudevents+json`, `-batch+json`), or compressed",
     );
     /// Too many requests at once.
     pub const BUSY: ProblemKind = of(

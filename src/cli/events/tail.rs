@@ -48,7 +48,7 @@ pub(super) async fn run(output: Output, args: &Args, database: &Database) -> Res
         if pause(&stop).await {
             return Ok(Exit::Done);
         }
-        match tail.new().await {
+        match tail.fresh().await {
             Ok(new) => (rows, away) = (new, false),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => {
                 if !away {
@@ -89,7 +89,7 @@ impl Tail<'_> {
         let late = |row: &RecordedEvent| {
             !known.contains(&row.id) && oldest.as_ref().is_none_or(|oldest| place(row) > *oldest)
         };
-        let found = self.new().await?;
+        let found = self.fresh().await?;
         if lines > 0 {
             past.extend(found.into_iter().filter(late));
         }
@@ -97,7 +97,7 @@ impl Tail<'_> {
     }
 
     /// Those that have not been shown, oldest first.
-    async fn new(&mut self) -> Result<Vec<RecordedEvent>, StoreError> {
+    async fn fresh(&mut self) -> Result<Vec<RecordedEvent>, StoreError> {
         let from = self.newest_ms.saturating_sub(BACK_MS);
         let mut filter = EventFilter { since_ms: Some(from), ..self.filter.clone() };
         let mut new = Vec::new();
