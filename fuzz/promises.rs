@@ -19,7 +19,7 @@ struct Message {
 }
 
 /// Fails when one of the decoder's promises is broken.
-pub fn keeps(input: &[u8]) {
+pub(crate) fn keeps(input: &[u8]) {
     match serde_json::from_slice::<Message>(input) {
         Ok(Message { headers, routing_key, correlation_id, body }) => {
             let body = body.to_string();

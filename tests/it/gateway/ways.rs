@@ -16,6 +16,8 @@ const CALCOM_SECRET: &str = "whsec_salon";
 async fn open() -> Option<(Stack, Php)> {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let mut php = Php::application(&format!("{}.events", stack.config.prefix))?;
+    // The first look makes exchange and queues: what the driver publishes before, nobody hears of.
+    stack.queue.depth().await.unwrap();
     stack.world.company(1).await;
     stack.world.staff(2, 1, "Jonas Weber", "jonas.weber@salon.example").await;
     php.broker(stack.config.url.expose());
