@@ -17,14 +17,31 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// What a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// After how long it ends when nothing comes.
+    pub idle: Duration,
+    /// Bytes in the head of a request, at least 8 KiB. A larger one is answered 431.
+    pub head: usize,
+}
+
+/// What hyper needs to work with.
+const LEAST_HEAD: usize = 8 << 10;
+
+/// Fields in the head of a request. More are answered 431.
+const MOST_HEADERS: usize = 100;
+
 /// Serves these routes until `shutdown`. Then no new connection is taken, requests in progress are
 /// answered, and it returns when the last connection has ended.
 ///
-/// A connection ends when nothing has come on it for `idle`, or when the head of a request takes
-/// that long. A request that takes longer would be cut: it has to have a shorter limit of its own.
-pub async fn serve(mut listener: TcpListener, routes: Router, idle: Duration, shutdown: &CancellationToken) {
+/// A connection ends when nothing has come on it for [`Bounds::idle`], or when the head of a request
+/// takes that long. A request that takes longer would be cut: it has to have a shorter limit of its own.
+pub async fn serve(mut listener: TcpListener, routes: Router, bounds: Bounds, shutdown: &CancellationToken) {
+    let idle = bounds.idle;
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(idle);
+    builder.max_buf_size(bounds.head.max(LEAST_HEAD)).max_headers(MOST_HEADERS);
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {

@@ -11,10 +11,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::connections;
+use crate::connections::{self, Bounds};
 
-/// After how long a connection ends on which nothing comes.
-const IDLE: Duration = Duration::from_secs(5);
+/// After how long a connection ends on which nothing comes, and how large a head may be.
+const BOUNDS: Bounds = Bounds { idle: Duration::from_secs(5), head: 16 << 10 };
 
 /// Tells what keeps a part of this process from its work at this moment; nothing when all is well.
 pub type Report = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -52,5 +52,5 @@ pub async fn serve(listener: TcpListener, report: Report) {
         std::future::ready(ready(reasons.is_empty(), reasons, None::<()>))
     };
     let routes = Router::new().route("/health/live", get(live)).route("/health/ready", get(told));
-    connections::serve(listener, routes, IDLE, &CancellationToken::new()).await;
+    connections::serve(listener, routes, BOUNDS, &CancellationToken::new()).await;
 }

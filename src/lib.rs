@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`], [`connections`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests; serving HTTP |
 //! | 1 | [`event`], [`telemetry`], [`health`] | pure: what is a booking event? · logs · the health routes |
-//! | 2 | [`matching`] | pure: who is this host? |
+//! | 2 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
 //! | 4 | [`people`] | what people decide: mappings, the inbox, repairs |
 //! | 5 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
@@ -26,6 +26,7 @@ pub mod telemetry;
 pub mod health;
 
 pub mod matching;
+pub mod contract;
 
 pub mod store;
 pub mod queue;

@@ -17,9 +17,14 @@ mod soak;
 mod config;
 mod migrate;
 mod items;
+mod masked;
 mod publish;
+mod schema;
 mod gateway;
+mod validate;
 mod explain;
+mod events;
+mod token;
 mod dead_letters;
 mod people;
 mod completions;
@@ -54,7 +59,11 @@ enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
     Publish(publish::Args),
+    Schema(schema::Args),
+    Validate(validate::Args),
     Match(explain::Args),
+    Events(events::Args),
+    Token(token::Args),
     Gateway(gateway::Args),
     Inbox(people::inbox::Args),
     Mappings(people::mappings::Args),
@@ -94,12 +103,16 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::run(&global, &args).await,
         Command::Migrate(args) => migrate::run(&global, &args).await,
         Command::Publish(args) => publish::run(&global, &args).await,
+        Command::Schema(args) => schema::run(&global, &args),
         Command::Gateway(args) => gateway::run(&global, &args).await,
         Command::Match(args) => explain::run(&global, &args).await,
         Command::Inbox(args) => Box::pin(people::inbox::run(&global, &args)).await,
         Command::Mappings(args) => Box::pin(people::mappings::run(&global, &args)).await,
         Command::Repair(args) => Box::pin(people::repair::run(&global, &args)).await,
         Command::Audit(args) => people::audit::run(&global, &args).await,
+        Command::Validate(args) => validate::run(&global, &args),
+        Command::Events(args) => events::run(&global, &args).await,
+        Command::Token(args) => token::run(&global, &args),
         Command::Deadletters(args) => dead_letters::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run(&args),

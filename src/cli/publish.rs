@@ -103,7 +103,11 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 fn check(place: Place, body: &[u8], now_ms: i64) -> (Report, Option<Message>) {
     let mut message = Message {
         body: body.to_vec().into(),
-        headers: [(header::FIRST_SEEN.to_owned(), now_ms.to_string())].into(),
+        headers: [
+            (header::FIRST_SEEN.to_owned(), now_ms.to_string()),
+            (header::PUBLISHER.to_owned(), "hostmatch publish".to_owned()),
+        ]
+        .into(),
         content_type: Some("application/json".to_owned()),
         timestamp_ms: Some(now_ms),
         ..Message::default()

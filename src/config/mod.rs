@@ -192,6 +192,8 @@ pub struct EdgeConfig {
     pub listen: String,
     #[serde(with = "value::bytes")]
     pub body_limit: usize,
+    #[serde(with = "value::bytes")]
+    pub header_limit: usize,
     #[serde(deserialize_with = "value::number")]
     pub max_in_flight: usize,
     #[serde(with = "value::duration")]
@@ -212,6 +214,8 @@ pub struct EdgeConfig {
     pub gateway_secrets: Vec<Secret>,
     pub gateway_secrets_file: PathBuf,
     pub tokens_file: PathBuf,
+    #[serde(deserialize_with = "value::number")]
+    pub token_rate: u32,
     pub spool: PathBuf,
     #[serde(with = "value::bytes")]
     pub spool_max_bytes: usize,

@@ -2,13 +2,17 @@
 //! `edge.allow_unsigned` lets a request in. A credential of a kind for which nothing is configured
 //! proves nothing, and counts as none.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
 use super::problem::{BEARER, Problem};
 use super::signature::{self, Refusal};
 use super::state::Edge;
+use super::tokens::{Checked, Scope, Terms};
 use crate::config::{EdgeConfig, Secret};
+use crate::event::CompanyId;
 
 const GATEWAY_SIGNATURE: &str = "x-hostmatch-signature";
 const CALCOM_SIGNATURE: &str = "x-cal-signature-256";
@@ -21,19 +25,30 @@ const RETELL_CHALLENGE: &str = "HMAC-SHA256 realm=\"hostmatch\", header=\"x-rete
 const NO_SECRET: &str = "no-secret-provided";
 
 /// What is known before the body has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Before {
-    /// A bearer token has proven who it is.
-    Proven,
+    /// A bearer token has proven who it is, and may do this.
+    Proven(Arc<Terms>),
     /// The body has to be looked at.
     Unproven,
+}
+
+impl Before {
+    /// What the sender is called in the record of its events.
+    pub(super) fn publisher(&self) -> &str {
+        match self {
+            Self::Proven(terms) if !terms.name.is_empty() => &terms.name,
+            _ => "gateway",
+        }
+    }
 }
 
 /// Checks the gateway's bearer token, if there is one, before its body is taken in.
 ///
 /// # Errors
-/// 401 for a token that is not known, 503 when the tokens cannot be read.
-pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap) -> Result<Before, Problem> {
+/// 401 for a token that is not known or whose time is over, 403 for one that is not for this route,
+/// 429 for one that is used too often, 503 when the tokens cannot be read.
+pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Result<Before, Problem> {
     let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Before::Unproven) };
     if !edge.tokens.is_configured() {
         return Ok(Before::Unproven);
@@ -44,13 +59,37 @@ pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap) -> Result<Before, P
     let Some(token) = token else {
         return Err(Problem::unauthorized(BEARER, "write Authorization: Bearer, a blank, and the token"));
     };
-    match edge.tokens.has(token).await {
-        Ok(true) => Ok(Before::Proven),
-        Ok(false) => Err(Problem::unauthorized(BEARER, "this token is not known, or has been revoked")),
+    match edge.tokens.check(token).await {
+        Ok(Checked::Good(terms)) if terms.allows(scope) => Ok(Before::Proven(terms)),
+        Ok(Checked::Good(_)) => Err(Problem::forbidden(
+            "this token is not for this route: `hostmatch token list` shows for which ones it is",
+        )),
+        Ok(Checked::Unknown) => {
+            Err(Problem::unauthorized(BEARER, "this token is not known, or has been revoked"))
+        }
+        Ok(Checked::Expired) => Err(Problem::unauthorized(
+            BEARER,
+            "this token has expired: `hostmatch token create` makes another",
+        )),
+        Ok(Checked::TooFast(wait)) => Err(Problem::too_fast(wait)),
         Err(error) => {
             tracing::error!(%error, "edge.tokens_file cannot be read; no token is accepted until it can");
             Err(Problem::unavailable("the tokens cannot be read at the moment; send it again"))
         }
+    }
+}
+
+/// Checks that a token which is for some companies only posts an event of theirs. One that names no
+/// company could be anybody's.
+///
+/// # Errors
+/// 403
+pub(super) fn company(before: &Before, company: Option<CompanyId>) -> Result<(), Problem> {
+    match before {
+        Before::Proven(terms) if !terms.covers(company.map(|id| id.0)) => Err(Problem::forbidden(
+            "this token is for events of certain companies: name one of them as company_id; nothing was queued",
+        )),
+        _ => Ok(()),
     }
 }
 

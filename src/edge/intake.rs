@@ -9,12 +9,12 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use serde::Serialize;
-use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 use super::state::{Edge, Place};
-use crate::event::{Decoded, Envelope, Malformed, Shape, decode};
+use crate::clock::now_ms;
+use crate::event::{BookingEvent, CompanyId, Decoded, Envelope, Malformed, Shape, decode};
 use crate::queue::{Message, header};
 
 /// The routing key of what is no event of a known type.
@@ -32,6 +32,12 @@ pub(super) struct Receipt {
     pub(super) status: Status,
 }
 
+impl Receipt {
+    fn queued(id: String) -> Self {
+        Self { id, status: Status::Queued }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
@@ -46,23 +52,25 @@ pub(super) enum Status {
 pub(super) struct Arrival {
     pub(super) receipt: Receipt,
     pub(super) message: Option<Message>,
+    /// The company that it names, where that can be read.
+    pub(super) company: Option<CompanyId>,
 }
 
-/// When a request came, and what of its headers travels along.
+/// When a request came and from whom, and what of its headers travels along.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) at_ms: i64,
+    pub(super) publisher: &'a str,
     /// CloudEvents' attributes of a request in binary mode. No other header of a request stands for one
     /// of a message: who posts could name any type with it.
     pub(super) attributes: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Arrived<'a> {
-    /// Now.
-    pub(super) fn now(headers: &'a HeaderMap) -> Self {
-        let at_ms = OffsetDateTime::now_utc().unix_timestamp_nanos().div_euclid(1_000_000);
-        Self { headers, at_ms: i64::try_from(at_ms).unwrap_or(i64::MAX), attributes: &NO_HEADERS }
+    /// Now, from `publisher`.
+    pub(super) fn now(headers: &'a HeaderMap, publisher: &'a str) -> Self {
+        Self { headers, at_ms: now_ms(), publisher, attributes: &NO_HEADERS }
     }
 
     /// Looks at one event.
@@ -72,11 +80,13 @@ impl<'a> Arrived<'a> {
     pub(super) fn take(self, body: Bytes) -> Result<Arrival, Malformed> {
         Ok(match self.decode(&body)? {
             Decoded::Event(event) => {
-                self.queued(body, event.id.to_string(), Some(event.event_type), event.shape)
+                let BookingEvent { id, event_type, shape, company, .. } = *event;
+                let message = self.message(body, id.to_string(), Some(event_type), shape);
+                Arrival { receipt: Receipt::queued(id.to_string()), message: Some(message), company }
             }
             Decoded::Ignored(ignored) => {
                 let receipt = Receipt { id: ignored.id.to_string(), status: Status::Ignored };
-                Arrival { receipt, message: None }
+                Arrival { receipt, message: None, company: None }
             }
         })
     }
@@ -88,7 +98,9 @@ impl<'a> Arrived<'a> {
             // Names no value of the event; the id may be all that its sender can look for.
             tracing::warn!(problem = %malformed, "queued what cannot be read: it will be a dead letter");
             let id = malformed.hints.id.map(|id| id.to_string()).unwrap_or_default();
-            self.queued(body, id, None, Shape::Native)
+            let message = self.message(body, id.clone(), None, Shape::Native);
+            let company = malformed.hints.company;
+            Arrival { receipt: Receipt::queued(id), message: Some(message), company }
         })
     }
 
@@ -105,25 +117,25 @@ impl<'a> Arrived<'a> {
         })
     }
 
-    fn queued(self, body: Bytes, id: String, event_type: Option<String>, shape: Shape) -> Arrival {
+    fn message(self, body: Bytes, id: String, event_type: Option<String>, shape: Shape) -> Message {
         let mut headers = self.attributes.clone();
         headers.insert(header::FIRST_SEEN.to_owned(), self.at_ms.to_string());
+        headers.insert(header::PUBLISHER.to_owned(), self.publisher.to_owned());
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(trace) = text(TRACEPARENT).filter(|trace| is_traceparent(trace)) {
             headers.insert(TRACEPARENT.to_owned(), trace.to_owned());
         }
-        let message = Message {
+        Message {
             body,
             headers,
             routing_key: event_type.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
             message_type: event_type,
-            message_id: Some(id.clone()),
+            message_id: Some(id),
             correlation_id: None,
             content_type: Some(content_type(shape).to_owned()),
             // AMQP keeps whole seconds; first-seen has the same in milliseconds.
             timestamp_ms: None,
-        };
-        Arrival { receipt: Receipt { id, status: Status::Queued }, message: Some(message) }
+        }
     }
 }
 

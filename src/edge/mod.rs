@@ -12,7 +12,7 @@
 
 mod problem;
 mod signature;
-mod tokens;
+pub mod tokens;
 mod sink;
 mod forward;
 mod state;

@@ -19,7 +19,7 @@ use super::sink::Sink;
 use super::state::Edge;
 use super::{auth, layers, routes};
 use crate::config::EdgeConfig;
-use crate::connections;
+use crate::connections::{self, Bounds};
 use crate::health;
 use crate::queue::{Publisher, QueueError};
 use crate::shutdown::Shutdown;
@@ -101,7 +101,8 @@ pub async fn serve(
     let stop_forwarding = until.clone();
     let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &until).await });
     let serving = async {
-        connections::serve(listener, routes(&edge), config.idle_timeout, &stop).await;
+        let bounds = Bounds { idle: config.idle_timeout, head: config.header_limit };
+        connections::serve(listener, routes(&edge), bounds, &stop).await;
         stop_forwarding.cancel();
         edge.publishing.close();
         edge.publishing.wait().await;
@@ -143,6 +144,7 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .merge(posts)
         .route("/health/live", get(health::live))
         .route("/health/ready", get(routes::ready))
+        .route("/openapi.json", get(routes::openapi))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(edge.config.body_limit))

@@ -32,7 +32,7 @@ pub(super) struct Edge {
 impl Edge {
     pub(super) fn new(config: &EdgeConfig, sink: Sink, shutdown: Shutdown) -> Self {
         Self {
-            tokens: Tokens::new(&config.tokens_file),
+            tokens: Tokens::new(&config.tokens_file, config.token_rate),
             in_flight: Arc::new(Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS))),
             publishing: TaskTracker::new(),
             config: config.clone(),

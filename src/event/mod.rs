@@ -14,3 +14,4 @@ pub use envelope::{Envelope, TYPE_HEADER};
 pub use host::{Host, HostSource, normal_email};
 pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
 pub use kinds::{EVENT_TYPES, EventType};
+pub use shapes::MOST_BOOKINGS;

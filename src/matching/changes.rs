@@ -264,6 +264,8 @@ pub struct EventRow {
     pub event_type: String,
     /// The shape that it came in.
     pub shape: &'static str,
+    /// Who published it, as far as is known.
+    pub publisher: Option<String>,
     /// Its (first) booking.
     pub booking: Option<BookingRef>,
     /// The tenant.

@@ -82,6 +82,8 @@ pub struct Item<'a> {
     pub event: &'a BookingEvent,
     /// One for each of its bookings.
     pub targets: &'a [Target],
+    /// Who published it, as far as is known.
+    pub publisher: Option<&'a str>,
     /// When it was first received, ms since 1970.
     pub received_ms: i64,
     /// An appointment that is missing is not waited for any longer: the event is ignored.
@@ -180,6 +182,7 @@ impl<'r> Plan<'r> {
                 id: event.id.clone(),
                 event_type: event.event_type.clone(),
                 shape: event.shape.as_str(),
+                publisher: item.publisher.map(str::to_owned),
                 booking: event.bookings.first().and_then(|b| b.reference().cloned()),
                 company: company.or(event.company),
                 appointment,
@@ -193,11 +196,12 @@ impl<'r> Plan<'r> {
     }
 
     /// Notes a message that carries nothing to act on.
-    pub fn ignored(&mut self, ignored: &Ignored, received_ms: i64) {
+    pub fn ignored(&mut self, ignored: &Ignored, publisher: Option<&str>, received_ms: i64) {
         self.record(EventRow {
             id: ignored.id.clone(),
             event_type: ignored.event_type.clone(),
             shape: ignored.shape.as_str(),
+            publisher: publisher.map(str::to_owned),
             booking: None,
             company: None,
             appointment: None,

@@ -14,6 +14,9 @@ pub mod header {
     pub const ATTEMPT: &str = "x-hostmatch-attempt";
     /// When the message was first received, in ms since 1970 (UTC).
     pub const FIRST_SEEN: &str = "x-hostmatch-first-seen";
+    /// Who published it, as far as is known: the name of a token, a sender of webhooks, the AMQP
+    /// `app_id` or `user_id`.
+    pub const PUBLISHER: &str = "x-hostmatch-publisher";
     /// Why it became a dead letter: a reason code.
     pub const REASON: &str = "x-hostmatch-reason";
     /// Why it became a dead letter, in words.

@@ -20,6 +20,7 @@ mod probe;
 mod look;
 mod appointments;
 mod commit;
+mod events;
 mod retention;
 mod dead_letters;
 mod replays;
@@ -43,6 +44,7 @@ pub use decisions::{
     change_of, changes_of_act, companies, facts, find_mapping, list_mappings, staff_facts, write_changes,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use events::{EventFilter, REJECTED, RecordedEvent, letters_of_event, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use grants::{Account, Grants, Role, grants, grants_for};

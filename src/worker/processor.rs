@@ -22,7 +22,7 @@ use crate::config::{Config, Overwrite, UnknownBooking};
 use crate::crash;
 use crate::event::{AppointmentId, BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
 use crate::matching::{HostKey, Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
-use crate::queue::Delivery;
+use crate::queue::{Delivery, header};
 use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, Replayed, StoreError, StoreErrorKind};
 
 /// Bookings decided in one transaction: bounds what is locked, and every list of values.
@@ -53,6 +53,7 @@ pub(super) struct Slot {
     work: Work,
     /// It is the copy of a dead letter.
     replayed: Option<Replayed>,
+    publisher: Option<String>,
     received_ms: i64,
     /// It is not the first attempt.
     tried_before: bool,
@@ -150,6 +151,7 @@ impl Processor {
         Slot {
             work,
             replayed: replayed(delivery),
+            publisher: delivery.message.headers.get(header::PUBLISHER).cloned(),
             received_ms: delivery.first_seen_ms,
             tried_before: delivery.attempt > 0,
             may_be_unknown: calcom && last && self.unknown_booking == UnknownBooking::Ignore,
@@ -354,13 +356,14 @@ fn unreadable(malformed: &Malformed) -> Answer {
 impl Slot {
     /// What the plan says about it.
     pub(super) fn answer_by(&self, plan: &mut Plan<'_>, targets: &[Target]) -> Answer {
+        let publisher = self.publisher.as_deref();
         match &self.work {
             Work::Event(event) => {
                 let Self { received_ms, may_be_unknown, .. } = *self;
-                answer(plan.event(&Item { event, targets, received_ms, may_be_unknown }))
+                answer(plan.event(&Item { event, targets, publisher, received_ms, may_be_unknown }))
             }
             Work::Ignored(ignored) => {
-                plan.ignored(ignored, self.received_ms);
+                plan.ignored(ignored, publisher, self.received_ms);
                 Answer::Done(Outcome::Ignored)
             }
             Work::Answered(answer) => answer.clone(),

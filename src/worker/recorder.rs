@@ -114,6 +114,7 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     let attempts = delivery.attempt.saturating_add(u32::from(!by_worker));
     NewDeadLetter {
         dead_id: text(header::DEAD_ID).unwrap_or_else(|| digest(&[&message.body, reason.as_bytes()])),
+        publisher: text(header::PUBLISHER),
         event_id: hints.id.map(|id| id.to_string()),
         event_type: text(TYPE_HEADER).or(hints.event_type).map(|name| name.chars().take(64).collect()),
         shape,

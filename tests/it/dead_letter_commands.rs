@@ -22,6 +22,7 @@ fn letter(number: u32, reason: &str, body: &[u8]) -> NewDeadLetter {
         event_id: Some(format!("ev-{number}")),
         event_type: Some("appointment.created".into()),
         shape: Some("native".into()),
+        publisher: None,
         booking_ref: Some(format!("Bk-{number}")),
         company_id: Some(i64::from(number % 2) + 15),
         host_id: None,

@@ -20,6 +20,7 @@ fn letters() -> Vec<NewDeadLetter> {
             event_id: Some(format!("Ev-{n}")),
             event_type: Some(if n < 4 { "appointment.created" } else { "BOOKING_CREATED" }.into()),
             shape: None,
+            publisher: None,
             booking_ref: Some(format!("bk_{n}%")),
             company_id: Some(if odd { 15 } else { 16 }),
             host_id: Some(i64::from(n / 3)),

@@ -121,6 +121,7 @@ fn letter(dead_id: &str, event_id: Option<&str>, reason: &str) -> NewDeadLetter 
         event_id: event_id.map(str::to_owned),
         event_type: Some("booking.created".into()),
         shape: Some("native".into()),
+        publisher: Some("gateway".into()),
         booking_ref: Some("Bk-aaa".into()),
         company_id: Some(7),
         host_id: None,

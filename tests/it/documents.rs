@@ -66,6 +66,14 @@ fn reasons() -> String {
     table(&["reason", "when", "what to do"], rows)
 }
 
+fn refusals() -> String {
+    let rows = hostmatch::contract::problem::ALL;
+    table(
+        &["status", "`type`", "when"],
+        rows.map(|kind| vec![kind.status.to_string(), code(&kind.urn()), kind.when.to_owned()]),
+    )
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
@@ -79,6 +87,7 @@ fn the_closed_lists_in_the_documents_are_those_of_the_code() {
         ("docs/message-format.md", "triggers of Cal.com", event_types(Shape::Calcom)),
         ("docs/delivery.md", "outcomes", outcomes()),
         ("docs/delivery.md", "reasons", reasons()),
+        ("docs/delivery.md", "refusals", refusals()),
         ("docs/delivery.md", "retry schedule", retry_schedule()),
     ] {
         let (begin, end) = (format!("<!-- made from code: {name} -->\n"), "<!-- end -->");

@@ -1,7 +1,7 @@
 //! The HTTP edge over real HTTP, with a real queue behind it: what is accepted is in the queue,
 //! what is refused is not, and every refusal says why.
 
-mod site;
+pub(crate) mod site;
 
 mod gateway;
 mod webhooks;
@@ -9,6 +9,7 @@ mod vendors;
 mod batches;
 mod cloudevents;
 mod limits;
+mod tokens;
 mod logs;
 mod spool;
 mod spool_alarms;

@@ -9,3 +9,4 @@ mod anything;
 mod fuzzing;
 mod wrapped;
 mod wrapped_sources;
+mod schemas;

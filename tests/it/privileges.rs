@@ -270,6 +270,7 @@ fn letter(n: u32) -> NewDeadLetter {
         event_id: Some(format!("dead-event-{n}")),
         event_type: None,
         shape: None,
+        publisher: None,
         booking_ref: None,
         company_id: Some(15),
         host_id: None,

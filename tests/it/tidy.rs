@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 8] = [
     &["config", "clock", "delay", "shutdown", "crash", "connections"],
     &["event", "telemetry", "health"],
-    &["matching"],
+    &["matching", "contract"],
     &["store", "queue"],
     &["people"],
     &["worker", "edge"],

@@ -17,11 +17,12 @@ mod unmatched_hosts_ignored;
 mod unmatched_host_actions;
 mod repairs;
 mod repair_items;
+mod booking_events_publisher;
 
 use crate::step::Step;
 
 /// All of them. New ones go to the end.
-pub(crate) const STEPS: [Step; 17] = [
+pub(crate) const STEPS: [Step; 18] = [
     calcom_host_mappings::STEP,
     calcom_host_mapping_audits::STEP,
     appointments_calcom_host_id::STEP,
@@ -39,4 +40,5 @@ pub(crate) const STEPS: [Step; 17] = [
     unmatched_host_actions::STEP,
     repairs::STEP,
     repair_items::STEP,
+    booking_events_publisher::STEP,
 ];

@@ -3,7 +3,6 @@
 mod filter;
 mod groups;
 mod list;
-mod masked;
 mod payload;
 mod cure;
 mod show;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::masked::masked;
+use crate::cli::masked::masked;
 
 /// Most bytes of a body that are shown when it is no JSON.
 const MOST: usize = 4096;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::cure::Cure;
-use super::masked::masked_header;
 use super::payload::Payload;
 use super::replays;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::masked::masked_header;
 use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
 use crate::clock::now_ms;

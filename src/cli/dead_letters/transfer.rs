@@ -97,6 +97,7 @@ impl Line {
             event_id: self.event_id,
             event_type: self.event_type,
             shape: None,
+            publisher: None,
             booking_ref: self.booking,
             company_id: self.company,
             host_id: self.host,

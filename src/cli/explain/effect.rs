@@ -141,7 +141,13 @@ impl<'r> Rehearsal<'r> {
             // One by one, so that each booking has a verdict of its own.
             let one = BookingEvent { bookings: vec![booking.clone()], ..event.clone() };
             let targets = std::slice::from_ref(target);
-            let item = Item { event: &one, targets, received_ms: booking.time.ms, may_be_unknown: false };
+            let item = Item {
+                event: &one,
+                targets,
+                publisher: None,
+                received_ms: booking.time.ms,
+                may_be_unknown: false,
+            };
             effects.push(Effect::of(self.plan.event(&item), *target));
         }
         let changes = self.plan.finish();

@@ -24,5 +24,5 @@ pub(in crate::edge) async fn calcom(
     let bytes = body::read(&edge, request, deadline).await?;
     auth::calcom(&edge, &headers, &bytes)?;
     let size = bytes.len();
-    answer(&edge, place, Arrived::now(&headers).take_anything(bytes), size, deadline).await
+    answer(&edge, place, Arrived::now(&headers, "calcom").take_anything(bytes), size, deadline).await
 }

@@ -1,6 +1,6 @@
 //! `POST /v1/events`: one event, an array of them, or NDJSON; CloudEvents in structured, batched and
 //! binary mode. All or nothing: when one of them cannot be read, none is queued, and the answer says
-//! which one and where.
+//! of each that cannot which one it is and where.
 
 use std::sync::Arc;
 
@@ -18,8 +18,9 @@ use crate::edge::body;
 use crate::edge::cloudevents;
 use crate::edge::intake::{Arrival, Arrived, Receipt, publish};
 use crate::edge::layers::Noted;
-use crate::edge::problem::Problem;
+use crate::edge::problem::{Misfit, Problem};
 use crate::edge::state::{Edge, Place};
+use crate::edge::tokens::Scope;
 
 /// The answer: a receipt for each event, in the order in which they were sent.
 #[derive(Serialize)]
@@ -34,7 +35,7 @@ pub(in crate::edge) async fn events(
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
-    let before = auth::bearer(&edge, &headers).await?;
+    let before = auth::bearer(&edge, &headers, Scope::Events).await?;
     let format = Format::of(&headers)?;
     let attributes = cloudevents::attributes(&headers)?;
     let bytes = body::read(&edge, request, deadline).await?;
@@ -45,14 +46,13 @@ pub(in crate::edge) async fn events(
         }
     }
     let size = bytes.len();
-    let mut arrived = Arrived::now(&headers);
+    let mut arrived = Arrived::now(&headers, before.publisher());
     let items = split(&bytes, format)?;
     if let Some(attributes) = &attributes {
         one_event(&items)?;
         arrived.attributes = attributes;
     }
-    let arrivals: Vec<Arrival> =
-        items.into_iter().map(|item| item.take(arrived)).collect::<Result<_, _>>()?;
+    let arrivals = take(items, arrived, &before)?;
     let (events, messages): (Vec<_>, Vec<_>) =
         arrivals.into_iter().map(|arrival| (arrival.receipt, arrival.message)).unzip();
     publish(&edge, place, messages.into_iter().flatten().collect(), deadline).await?;
@@ -60,6 +60,24 @@ pub(in crate::edge) async fn events(
     let mut response = (StatusCode::ACCEPTED, Json(Accepted { events })).into_response();
     response.extensions_mut().insert(noted);
     Ok(response)
+}
+
+/// Looks at every event, also when one of them cannot be taken: its sender is told of all.
+fn take(items: Vec<Item>, arrived: Arrived<'_>, before: &Before) -> Result<Vec<Arrival>, Problem> {
+    let (mut arrivals, mut misfits, of) = (Vec::with_capacity(items.len()), Vec::new(), items.len());
+    for item in items {
+        let pointer = item.pointer("");
+        match item.take(arrived) {
+            Ok(arrival) => {
+                if arrival.message.is_some() {
+                    auth::company(before, arrival.company).map_err(|problem| problem.at(pointer))?;
+                }
+                arrivals.push(arrival);
+            }
+            Err(misfit) => misfits.push(misfit),
+        }
+    }
+    if misfits.is_empty() { Ok(arrivals) } else { Err(Problem::misfits(misfits, of)) }
 }
 
 /// How the events stand in the body.
@@ -103,14 +121,16 @@ struct Item {
 }
 
 impl Item {
-    fn take(self, arrived: Arrived<'_>) -> Result<Arrival, Problem> {
-        arrived.take(self.bytes).map_err(|malformed| {
-            let pointer = match self.index {
-                Some(index) => format!("/{index}{}", malformed.pointer),
-                None => malformed.pointer,
-            };
+    /// A JSON pointer into the body, from one into this event.
+    fn pointer(&self, inside: &str) -> String {
+        self.index.map(|index| format!("/{index}")).unwrap_or_default() + inside
+    }
+
+    fn take(self, arrived: Arrived<'_>) -> Result<Arrival, Misfit> {
+        arrived.take(self.bytes.clone()).map_err(|malformed| {
             let line = self.line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            Problem::malformed(pointer, format!("{line}{}; nothing was queued", malformed.message))
+            let detail = format!("{line}{}", malformed.message);
+            Misfit { pointer: self.pointer(&malformed.pointer), detail }
         })
     }
 }

@@ -4,6 +4,7 @@ mod retell;
 mod calcom;
 mod events;
 mod health;
+mod openapi;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use super::state::{Edge, Place};
 pub(super) use calcom::calcom;
 pub(super) use events::events;
 pub(super) use health::ready;
+pub(super) use openapi::openapi;
 pub(super) use retell::retell;
 
 /// Queues a webhook's one event and answers 200 with its receipt.

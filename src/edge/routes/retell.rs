@@ -12,6 +12,7 @@ use crate::edge::body;
 use crate::edge::intake::Arrived;
 use crate::edge::problem::Problem;
 use crate::edge::state::{Edge, Place};
+use crate::edge::tokens::Scope;
 
 /// 200 with the event's id once it is durably queued, or when it carries no booking (as Retell's
 /// own events do). What cannot be read is queued too.
@@ -22,14 +23,19 @@ pub(in crate::edge) async fn retell(
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
     let from_retell = auth::is_from_retell(&headers);
-    let before = if from_retell { Before::Unproven } else { auth::bearer(&edge, &headers).await? };
+    let before =
+        if from_retell { Before::Unproven } else { auth::bearer(&edge, &headers, Scope::Retell).await? };
     let bytes = body::read(&edge, request, deadline).await?;
-    let arrived = Arrived::now(&headers);
+    let arrived = Arrived::now(&headers, if from_retell { "retell" } else { before.publisher() });
     if from_retell {
         auth::retell(&edge, &headers, &bytes, arrived.at_ms)?;
     } else if before == Before::Unproven {
         auth::gateway(&edge, &headers, &bytes)?;
     }
     let size = bytes.len();
-    answer(&edge, place, arrived.take_anything(bytes), size, deadline).await
+    let arrival = arrived.take_anything(bytes);
+    if arrival.message.is_some() {
+        auth::company(&before, arrival.company)?;
+    }
+    answer(&edge, place, arrival, size, deadline).await
 }

@@ -19,6 +19,7 @@ mod calcom;
 mod cloudevents;
 mod laravel;
 
+pub use native::MOST_BOOKINGS;
 use serde_json::Value;
 
 use self::fields::{Fault, Object};

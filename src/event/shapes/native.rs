@@ -94,8 +94,9 @@ fn known_types() -> String {
     format!("the gateway's are {}", names.collect::<Vec<_>>().join(", "))
 }
 
-/// A recurring booking has far fewer; more would be one transaction too large to divide.
-const MOST_BOOKINGS: usize = 500;
+/// Bookings in one event, at most. A recurring booking has far fewer; more would be one transaction
+/// too large to divide.
+pub const MOST_BOOKINGS: usize = 500;
 
 /// `calcom_booking` is a booking, an array of them, or the API's envelope around either.
 fn bookings(mut raw: Value, around: Around) -> Result<Vec<Booking>, Fault> {

@@ -62,6 +62,12 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
         .filter(|(name, _)| !copies::is_brokers_own(name.as_str()))
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), as_text(value)?)))
         .collect();
+    let mut headers = headers;
+    if !headers.contains_key(header::PUBLISHER)
+        && let Some(name) = text(properties.app_id()).or_else(|| text(properties.user_id()))
+    {
+        headers.insert(header::PUBLISHER.to_owned(), name);
+    }
     let mut message = Message {
         headers,
         routing_key: received.routing_key.as_str().to_owned(),

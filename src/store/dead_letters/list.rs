@@ -86,6 +86,7 @@ fn read(row: &QueryResult) -> Result<DeadLetterRow, StoreError> {
             event_id: row.try_get("", "event_id")?,
             event_type: row.try_get("", "event_type")?,
             shape: None,
+            publisher: None,
             booking_ref: row.try_get("", "booking_ref")?,
             company_id: row.try_get("", "company_id")?,
             host_id: row.try_get("", "host_id")?,

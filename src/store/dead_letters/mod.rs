@@ -33,6 +33,8 @@ pub struct NewDeadLetter {
     pub event_type: Option<String>,
     /// The shape that it came in, as far as it could be told.
     pub shape: Option<String>,
+    /// Who published it, as far as is known.
+    pub publisher: Option<String>,
     /// The booking's reference.
     pub booking_ref: Option<String>,
     /// The tenant.
@@ -78,7 +80,7 @@ pub struct DeadLetterRow {
     pub replays: i64,
     /// Since when it has been resolved, skipped or discarded, in ms since 1970 (UTC).
     pub closed_ms: Option<i64>,
-    /// What was recorded. (`shape` is not kept.)
+    /// What was recorded. (`shape` and `publisher` are not kept.)
     pub letter: NewDeadLetter,
 }
 

@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 use super::list::COLUMNS;
 use super::{NewDeadLetter, TABLE};
 use crate::crash;
+use crate::store::events::REJECTED;
 use crate::store::replays::{FAILED, end_replayed};
 use crate::store::{Database, StoreError};
 
@@ -138,13 +139,14 @@ async fn record_event(
     letter: &NewDeadLetter,
 ) -> Result<(), StoreError> {
     let reason = fit(&letter.reason, 64);
-    let values: [Expr; 9] = [
+    let values: [Expr; 10] = [
         fit(event_id, 255).into(),
         fit(letter.event_type.as_deref().unwrap_or("unknown"), 64).into(),
         fit(letter.shape.as_deref().unwrap_or("unknown"), 16).into(),
+        letter.publisher.as_deref().map(|text| fit(text, 64)).into(),
         letter.booking_ref.as_deref().map(|text| fit(text, 255)).into(),
         letter.company_id.into(),
-        DEAD.into(),
+        REJECTED.into(),
         reason.clone().into(),
         letter.first_seen_ms.into(),
         letter.last_failed_ms.into(),
@@ -157,7 +159,7 @@ async fn record_event(
         .value("reason", reason)
         .value("decided_ms", letter.last_failed_ms)
         .and_where(Expr::col("event_id").eq(fit(event_id, 255)))
-        .and_where(Expr::col("outcome").eq(DEAD));
+        .and_where(Expr::col("outcome").eq(REJECTED));
     transaction.execute(&update).await?;
     Ok(())
 }
@@ -183,16 +185,14 @@ fn fit(text: &str, length: usize) -> String {
     text.chars().take(length).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
-/// The outcome of an event whose delivery became a dead letter.
-const DEAD: &str = "dead_letter";
-
 /// Far below what MySQL's TEXT holds (64 KiB) even at four bytes a character.
 const MAX_ERROR: usize = 8_000;
 
-const EVENT_COLUMNS: [&str; 9] = [
+const EVENT_COLUMNS: [&str; 10] = [
     "event_id",
     "event_type",
     "shape",
+    "publisher",
     "booking_ref",
     "company_id",
     "outcome",

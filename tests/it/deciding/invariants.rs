@@ -247,7 +247,7 @@ async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
     let overwrite = hostmatch::config::Overwrite::Ours;
     let mut plan = Plan::new(batch.loaded, &resolver, Policy { overwrite, now_ms: 1 });
     for (event, targets) in events.iter().zip(&batch.targets) {
-        plan.event(&Item { event, targets, received_ms: 1, may_be_unknown: false });
+        plan.event(&Item { event, targets, publisher: None, received_ms: 1, may_be_unknown: false });
     }
     plan.finish()
 }

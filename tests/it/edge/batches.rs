@@ -67,6 +67,17 @@ async fn one_malformed_event_keeps_all_of_them_out() {
         let text = document["detail"].as_str().unwrap();
         assert!(text.contains(detail) && !text.contains("Mara"), "{body}: {text}");
     }
+    // Of several that cannot be read each is told, with its place.
+    let moved = r#"{"event":"appointment.moved","calcom_booking":{"uid":"u1"}}"#;
+    let body = format!("[{bad},{good},{moved}]");
+    let (_, document) = problem(send(&site, json, body).await).await;
+    let places: Vec<&Value> =
+        document["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(places, ["/0/calcom_booking/uid", "/2/event"], "{document}");
+    assert!(document["detail"].as_str().unwrap().contains("2 of 3"), "{document}");
+    let many = format!("[{}]", vec!["7"; 1000].join(","));
+    let (_, document) = problem(send(&site, json, many).await).await;
+    assert_eq!(document["errors"].as_array().unwrap().len(), 100, "an answer has an end");
     let (status, _) = problem(send(&site, json, b"[\"\xff\"]".to_vec()).await).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(site.is_empty().await);
@@ -76,6 +87,11 @@ async fn one_malformed_event_keeps_all_of_them_out() {
 #[tokio::test]
 async fn other_formats_are_refused_with_415() {
     let site = Site::open().await;
+    for content_type in hostmatch::contract::CONTENT_TYPES {
+        let body = br#"[{"event":"call_ended"}]"#;
+        let body = if content_type == "application/x-ndjson" { &body[1..23] } else { &body[..] };
+        assert_eq!(send(&site, content_type, body).await.status(), StatusCode::ACCEPTED, "{content_type}");
+    }
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""] {
         let response = send(&site, content_type, fixture("native-minimal")).await;
         assert_eq!(refused(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");

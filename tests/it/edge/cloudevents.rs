@@ -59,6 +59,7 @@ async fn attributes_in_headers_travel_along_and_no_others_do() {
     );
     assert_eq!(message.body, body);
     assert!(message.headers.remove("x-hostmatch-first-seen").is_some());
+    assert_eq!(message.headers.remove("x-hostmatch-publisher").as_deref(), Some("gateway"));
     let attributes = [
         ("ce-specversion", "1.0"),
         ("ce-id", "Zürich"),

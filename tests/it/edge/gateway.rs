@@ -32,7 +32,8 @@ async fn the_gateways_event_becomes_a_message_with_its_bytes_untouched() {
     assert_eq!(message.headers["traceparent"], trace);
     let first_seen_ms: i64 = message.headers[header::FIRST_SEEN].parse().unwrap();
     assert!((before_ms..=now_ms()).contains(&first_seen_ms));
-    assert_eq!(message.headers.len(), 2, "no other header of the request travels along");
+    assert_eq!(message.headers[header::PUBLISHER], "gateway", "what the file calls the token");
+    assert_eq!(message.headers.len(), 3, "no other header of the request travels along");
     site.close().await;
 }
 

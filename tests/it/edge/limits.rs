@@ -34,6 +34,25 @@ async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
     site.close().await;
 }
 
+#[tokio::test]
+async fn a_head_over_the_limit_is_refused_and_the_connection_ended() {
+    let site = Site::with(|config| config.header_limit = 16 << 10).await;
+    let long = format!("x-long: {}\r\n", "x".repeat(20 << 10));
+    let many = "x-many: x\r\n".repeat(101);
+    let fits = format!("x-long: {}\r\n", "x".repeat(12 << 10));
+    for (fields, status) in [(long, "431"), (many, "431"), (fits, "200")] {
+        let mut stream = site.connect().await;
+        let head =
+            format!("GET /health/live HTTP/1.1\r\nhost: edge.example\r\n{fields}connection: close\r\n\r\n");
+        // It may be refused before its end.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = vec![0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), format!("HTTP/1.1 {status}"));
+    }
+    site.close().await;
+}
+
 /// A request whose body is announced and not sent yet.
 async fn half_a_request(site: &Site, body: &[u8]) -> TcpStream {
     let mut stream = site.connect().await;

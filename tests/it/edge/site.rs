@@ -25,7 +25,7 @@ pub(super) const EVENTS: &str = "/v1/events";
 pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 1 << 20 };
 
 /// An edge on a port of its own, with an embedded queue in a directory of its own.
-pub(super) struct Site {
+pub(crate) struct Site {
     pub(super) base: String,
     pub(super) client: reqwest::Client,
     pub(super) queue: Queue,
@@ -35,7 +35,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::with(|_| {}).await
     }
 
@@ -81,7 +81,7 @@ impl Site {
         request.send().await.unwrap()
     }
 
-    pub(super) async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.client.get(format!("{}{path}", self.base)).send().await.unwrap()
     }
 
@@ -112,7 +112,7 @@ impl Site {
         TcpStream::connect(self.base.trim_start_matches("http://")).await.unwrap()
     }
 
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         self.shutdown.cancel();
         self.server.await.unwrap().unwrap();
         self.queue.close().await;
@@ -124,6 +124,7 @@ pub(super) fn edge_config(tokens_file: PathBuf) -> EdgeConfig {
     EdgeConfig {
         listen: String::new(),
         body_limit: 64 * 1024,
+        header_limit: 16 * 1024,
         max_in_flight: 16,
         request_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
@@ -136,6 +137,7 @@ pub(super) fn edge_config(tokens_file: PathBuf) -> EdgeConfig {
         gateway_secrets: vec![Secret::new(GATEWAY_SECRET)],
         gateway_secrets_file: PathBuf::new(),
         tokens_file,
+        token_rate: 0,
         spool: PathBuf::new(),
         spool_max_bytes: 1 << 20,
         spool_max_age: Duration::from_secs(3600),
@@ -190,6 +192,9 @@ pub(super) async fn problem(response: Response) -> (StatusCode, Value) {
     assert_eq!(response.headers()["content-type"], "application/problem+json", "{status}");
     let document: Value = response.json().await.unwrap();
     assert_eq!(document["status"], status.as_u16());
+    let kinds = hostmatch::contract::problem::ALL;
+    let known = kinds.iter().any(|kind| document["type"] == kind.urn() && document["status"] == kind.status);
+    assert!(known, "not in the contract: {document}");
     for member in ["type", "title", "detail"] {
         assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {document}");
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::sent::*;
 
 /// Any JSON, with a liking for the keys and values that decoding looks at.
-fn any_json() -> impl Strategy<Value = Value> {
+pub(super) fn any_json() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         any::<String>(),
         prop::sample::select(vec![
@@ -160,7 +160,7 @@ const NAMES: [&str; 5] =
     ["native-full", "native-wrapped", "native-recurring", "native-2024-04-15", "calcom-rescheduled"];
 
 /// The JSON pointers of every value in `value`.
-fn pointers(value: &Value, here: String, into: &mut Vec<String>) {
+pub(super) fn pointers(value: &Value, here: String, into: &mut Vec<String>) {
     match value {
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(i, v)| pointers(v, format!("{here}/{i}"), into));

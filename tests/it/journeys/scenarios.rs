@@ -174,7 +174,8 @@ pub(super) async fn plain_amqp(to: &Sender<'_>) {
     let channel = connection.create_channel().await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let exchange = format!("{}.events", to.stack.config.prefix);
-    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let options = BasicPublishOptions::default();
+    let properties = BasicProperties::default().with_app_id("salon app".into());
     let (key, body) = ("appointment.created".into(), body.to_string());
     let confirm =
         channel.basic_publish(exchange.as_str().into(), key, options, body.as_bytes(), properties).await;

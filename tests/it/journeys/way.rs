@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::clocks::Clocks;
 use super::scenarios::{self as scenario, CALCOM_SECRET, GARBAGE, Sender};
+use crate::program::json;
 use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url};
 
 /// Everything at its most talkative, the libraries too.
@@ -127,6 +128,8 @@ pub(super) async fn the_whole_way_on(mut stack: Stack, roles: &[&str], clocks: O
     assert_eq!(rows, outcomes, "{}", name(&stack));
     assert!(repeat == ["twice-1|assigned|-"] || repeat == ["twice-1|unchanged|-"], "{repeat:?}");
 
+    publishers(&stack, &webhook, &garbage);
+
     for process in &mut processes {
         assert_eq!(process.stop().await, Some(0), "{}", process.stderr());
     }
@@ -138,6 +141,24 @@ pub(super) async fn the_whole_way_on(mut stack: Stack, roles: &[&str], clocks: O
         clocks.were_right(&stack.world).await;
     }
     nothing_personal(&stack, &to);
+}
+
+/// Who sent an event is known of every way in, of decided events and of rejected ones.
+fn publishers(stack: &Stack, webhook: &str, garbage: &str) {
+    let events = json(&stack.command(&["events", "list", "--output", "json"]).output().unwrap());
+    let all = [&events["rejected"], &events["events"]].map(|rows| rows.as_array().unwrap().clone()).concat();
+    let publisher = |id: &str| all.iter().find(|row| row["id"] == id).map(|row| row["publisher"].clone());
+    for (id, expected) in [
+        ("late-1", "gateway"),
+        ("tenant-1", "gateway"),
+        ("file-1", "hostmatch publish"),
+        (webhook, "calcom"),
+        (garbage, "calcom"),
+    ] {
+        assert_eq!(publisher(id), Some(expected.into()), "{}: {id} {events}", name(stack));
+    }
+    let amqp = (stack.world.test.backend != Backend::Sqlite).then(|| "salon app".into());
+    assert_eq!(publisher("amqp-1"), amqp, "{}", name(stack));
 }
 
 fn name(stack: &Stack) -> String {

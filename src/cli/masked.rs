@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value};
 
-const MASK: &str = "***";
+/// What stands in place of what is not shown.
+pub(super) const MASK: &str = "***";
 
 /// Keys of ids, types, states and times.
 const PLAIN: [&str; 40] = [
@@ -104,7 +105,7 @@ fn members(object: &Map<String, Value>, within: Within) -> Map<String, Value> {
 }
 
 /// Ids, types and times have no blanks and no `@`, and are short.
-fn looks_plain(text: &str) -> bool {
+pub(super) fn looks_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:+/".contains(c);
     text.len() <= 64 && text.chars().all(plain)
 }

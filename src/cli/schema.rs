@@ -1,0 +1,65 @@
+//! `hostmatch schema`: the contracts, as documents for tools.
+
+use clap::{Subcommand, ValueEnum};
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::output;
+use crate::contract;
+use crate::event::EVENT_TYPES;
+
+/// The contracts, as documents for tools
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print one, made from the program itself; docs/schema has copies
+    Print(Print),
+}
+
+#[derive(Debug, clap::Args)]
+struct Print {
+    /// json-schema (2020-12): the events. asyncapi (3.0): the exchange. openapi (3.1): the edge
+    what: Document,
+    /// The schema of this event type alone, such as appointment.created
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Document {
+    JsonSchema,
+    Asyncapi,
+    Openapi,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no such type, or the configuration that names the exchange is invalid.
+pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let Command::Print(args) = &args.command;
+    let document = match (args.what, &args.event_type) {
+        (Document::JsonSchema, None) => contract::event_schema(),
+        (Document::JsonSchema, Some(name)) => {
+            let Some(known) = EVENT_TYPES.iter().find(|known| known.name == name) else {
+                let names = EVENT_TYPES.map(|known| known.name).join(", ");
+                return Err(Failure::new(
+                    Exit::NotFound,
+                    format!("there is no such event type; there are {names}"),
+                ));
+            };
+            contract::event_type_schema(known)
+        }
+        (_, Some(_)) => return Err(Failure::new(Exit::Usage, "--type goes with json-schema only")),
+        (Document::Asyncapi, None) => contract::asyncapi(&global.start(&[])?.config.queue.prefix),
+        (Document::Openapi, None) => contract::openapi(),
+    };
+    output::json(&document)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,278 @@
+//! `hostmatch token`: bearer tokens for the edge, in the file that it reads again by itself.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::output::{self, Output};
+use crate::config::parse_duration;
+use crate::edge::tokens::{ChangeError, Scope, Terms, Token, change, read_line};
+
+/// Bearer tokens for the edge, kept as hashes in edge.tokens_file
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Create(Create),
+    /// The tokens, and what each may do; the secrets are nowhere
+    List,
+    /// Take tokens out of the file: from then on they are refused
+    Revoke {
+        /// Ids, or names, as `token list` shows them
+        #[arg(required = true, value_name = "TOKEN")]
+        tokens: Vec<String>,
+    },
+}
+
+/// Make a token; its secret is written to stdout, this once
+#[derive(Debug, clap::Args)]
+struct Create {
+    /// Who will use it
+    #[arg(long, value_parser = name)]
+    name: String,
+    /// Only for these routes: events is POST /v1/events, retell the gateway's POST /api/retell/webhook [default: both]
+    #[arg(long = "scope", value_name = "SCOPE,…", value_delimiter = ',', value_parser = scope)]
+    scopes: Vec<Scope>,
+    /// Only for events that name one of these companies [default: any event]
+    #[arg(long = "company", value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..))]
+    companies: Vec<i64>,
+    /// Until when: 90d from now, or 2027-03-01T00:00:00Z; never is for ever
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = expiry)]
+    expires: Expiry,
+}
+
+/// When a token ends, if it does.
+#[derive(Clone, Copy, Debug)]
+struct Expiry(Option<OffsetDateTime>);
+
+/// A token as it is shown. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+struct Told {
+    id: String,
+    name: String,
+    /// Empty is all.
+    scopes: Vec<Scope>,
+    /// Empty is any.
+    companies: Vec<i64>,
+    created: Option<String>,
+    expires: Option<String>,
+    state: &'static str,
+}
+
+impl Told {
+    fn of(token: &Token) -> Self {
+        let moment = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
+        let terms = &token.terms;
+        Self {
+            id: token.id(),
+            name: terms.name.clone(),
+            scopes: terms.scopes.clone(),
+            companies: terms.companies.clone(),
+            created: moment(terms.created),
+            expires: moment(terms.expires),
+            state: if terms.is_over(OffsetDateTime::now_utc()) { "expired" } else { "active" },
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When no file is configured, when it cannot be read or written, when there is no such token.
+pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let config = global.start(&[])?.config;
+    let path = config.edge.tokens_file.as_path();
+    if path.as_os_str().is_empty() {
+        let text = "edge.tokens_file is empty: set it to the file in which the edge is to look for tokens";
+        return Err(Failure::new(Exit::ConfigInvalid, text));
+    }
+    match &args.command {
+        Command::Create(args) => create(global.output, args, path),
+        Command::List => list(global.output, path),
+        Command::Revoke { tokens } => revoke(global.output, tokens, path),
+    }
+}
+
+fn create(output: Output, args: &Create, path: &Path) -> Result<Exit, Failure> {
+    let now = OffsetDateTime::now_utc();
+    let now = now.replace_millisecond(0).unwrap_or(now);
+    let mut scopes = args.scopes.clone();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let terms = Terms {
+        name: args.name.clone(),
+        scopes,
+        companies: args.companies.clone(),
+        expires: args.expires.0,
+        created: Some(now),
+    };
+    // 244 random bits, from the operating system.
+    let half = || uuid::Uuid::new_v4().simple().to_string();
+    let secret = format!("hm_{}{}", half(), half());
+    let token = Token::new(&secret, terms);
+    let line = token.line()?;
+    changed(change(path, |text| {
+        let taken = tokens(text).iter().any(|known| known.terms.name == args.name);
+        if taken {
+            let text = "there is a token of this name: choose another, or revoke that one first";
+            return Err(Failure::new(Exit::Failed, text));
+        }
+        let begun = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        Ok((format!("{text}{begun}{line}\n"), ()))
+    }))?;
+    let told = Told::of(&token);
+    match output {
+        Output::Json => {
+            let mut document = serde_json::to_value(&told)?;
+            document["secret"] = json!(secret);
+            output::json(&document)?;
+        }
+        // Alone, for whoever puts it into a variable.
+        Output::Table => output::line(&secret)?,
+    }
+    let until = told.expires.unwrap_or_else(|| "for ever".to_owned());
+    note(&format!(
+        "token {} ({}) is in {}, until {until}; its secret is shown this once",
+        told.id,
+        told.name,
+        path.display()
+    ))
+}
+
+fn list(output: Output, path: &Path) -> Result<Exit, Failure> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text.map_err(|error| {
+            Failure::new(Exit::Failed, format!("{} cannot be read: {error}", path.display()))
+        })?,
+    };
+    for (number, line) in text.lines().enumerate() {
+        if let Err(problem) = read_line(line) {
+            note(&format!("line {} {problem}: the edge leaves it out", number + 1))?;
+        }
+    }
+    let told: Vec<Told> = tokens(&text).iter().map(Told::of).collect();
+    if output == Output::Json {
+        output::json(&json!({ "tokens": told }))?;
+    } else if told.is_empty() {
+        output::line("No tokens.")?;
+    } else {
+        output::table(
+            &["ID", "NAME", "STATE", "SCOPES", "COMPANIES", "CREATED", "EXPIRES"],
+            told.into_iter().map(cells),
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+fn cells(told: Told) -> [String; 7] {
+    let dash = |time: Option<String>| time.unwrap_or_else(|| "-".to_owned());
+    let scopes: Vec<&str> = told.scopes.iter().map(|scope| name_of(*scope)).collect();
+    let companies: Vec<String> = told.companies.iter().map(ToString::to_string).collect();
+    let or = |list: String, all: &str| if list.is_empty() { all.to_owned() } else { list };
+    [
+        told.id,
+        told.name,
+        told.state.to_owned(),
+        or(scopes.join(","), "all"),
+        or(companies.join(","), "any"),
+        dash(told.created),
+        told.expires.unwrap_or_else(|| "never".to_owned()),
+    ]
+}
+
+/// All of them or, when one is not there or means several, none.
+fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failure> {
+    let gone: Vec<Told> = changed(change(path, |text| {
+        let known = tokens(text);
+        let mut gone: Vec<Token> = Vec::new();
+        for word in wanted {
+            let meant: Vec<&Token> =
+                known.iter().filter(|token| token.id() == *word || token.terms.name == *word).collect();
+            match meant[..] {
+                [] => {
+                    let text = format!("there is no token {word:?}; `hostmatch token list` shows all");
+                    return Err(Failure::new(Exit::NotFound, text));
+                }
+                [one] => gone.push(one.clone()),
+                _ => {
+                    let text = format!("{word:?} means {} tokens: name one by its id", meant.len());
+                    return Err(Failure::new(Exit::Usage, text));
+                }
+            }
+        }
+        let stays = |line: &&str| !read_line(line).ok().flatten().is_some_and(|token| gone.contains(&token));
+        let left: String = text.split_inclusive('\n').filter(stays).collect();
+        Ok((left, gone.iter().map(Told::of).collect()))
+    }))?;
+    match output {
+        Output::Json => output::json(&json!({ "revoked": gone }))?,
+        Output::Table => {
+            gone.iter().try_for_each(|told| output::line(&format!("revoked {} ({})", told.id, told.name)))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Those of the file; lines that cannot be read are left as they are.
+fn tokens(text: &str) -> Vec<Token> {
+    text.lines().filter_map(|line| read_line(line).ok().flatten()).collect()
+}
+
+fn changed<T>(done: Result<T, ChangeError<Failure>>) -> Result<T, Failure> {
+    done.map_err(|error| match error {
+        ChangeError::Refused(failure) => failure,
+        error @ ChangeError::File { .. } => Failure::new(Exit::Failed, error),
+    })
+}
+
+fn note(text: &str) -> Result<Exit, Failure> {
+    use std::io::Write as _;
+    writeln!(std::io::stderr().lock(), "note: {text}")?;
+    Ok(Exit::Done)
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let plain = !text.trim().is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control);
+    plain.then(|| text.trim().to_owned()).ok_or_else(|| "a name has 1 to 64 characters".to_owned())
+}
+
+fn name_of(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Events => "events",
+        Scope::Retell => "retell",
+    }
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let known = [Scope::Events, Scope::Retell].into_iter().find(|scope| name_of(*scope) == text);
+    known.ok_or_else(|| "there are events and retell".to_owned())
+}
+
+fn expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry(None));
+    }
+    let after = || {
+        let after = time::Duration::try_from(parse_duration(text).ok()?).ok()?;
+        let now = OffsetDateTime::now_utc();
+        now.checked_add(after)?.replace_millisecond(0).ok()
+    };
+    let expires = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(after);
+    let expires = expires.filter(|expires| (1970..=9999).contains(&expires.year()));
+    expires
+        .map(|expires| Expiry(Some(expires)))
+        .ok_or_else(|| "write 90d, 2027-03-01T00:00:00Z or never".to_owned())
+}

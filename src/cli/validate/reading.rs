@@ -1,0 +1,259 @@
+//! How one message was read, without what is personal in it.
+
+use serde::Serialize;
+
+use super::envelope::Outside;
+use crate::cli::failure::Failure;
+use crate::cli::items::Place;
+use crate::cli::masked::{MASK, looks_plain};
+use crate::cli::output;
+use crate::event::{Booking, BookingEvent, Decoded, EventKind, Malformed, Shape, decode};
+use crate::matching::Reason;
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Verdict {
+    /// An event to act on.
+    Valid,
+    /// Nothing to act on.
+    Ignored,
+    /// It cannot be read.
+    Malformed,
+}
+
+/// How a message was read. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub(super) struct Reading {
+    place: String,
+    pub(super) verdict: Verdict,
+    shape: Option<&'static str>,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    id: Option<String>,
+    company: Option<i64>,
+    appointment: Option<i64>,
+    /// Whether it may assign staff; else it is recorded only.
+    may_assign: Option<bool>,
+    bookings: Vec<OneBooking>,
+    problem: Option<Problem>,
+    /// What was read all the same, and may not be what was meant.
+    notes: Vec<Note>,
+}
+
+#[derive(Debug, Serialize)]
+struct OneBooking {
+    uid: Option<String>,
+    id: Option<String>,
+    replaces: Option<String>,
+    time: String,
+    /// It has no time of its own: this is when it was published or received.
+    stamped: bool,
+    starts: Option<String>,
+    /// Its status says cancelled or rejected.
+    off: bool,
+    host: Option<OneHost>,
+}
+
+/// What is personal is masked: whether it is there is what counts.
+#[derive(Debug, Serialize)]
+struct OneHost {
+    found_in: &'static str,
+    id: Option<i64>,
+    name: Option<&'static str>,
+    email: Option<&'static str>,
+    username: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    reason: &'static str,
+    pointer: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Note {
+    /// Which of the bookings; null: the event.
+    booking: Option<usize>,
+    message: &'static str,
+}
+
+impl Reading {
+    pub(super) fn of(place: Place, body: &[u8], outside: &Outside) -> Self {
+        let empty = Self {
+            place: place.to_string(),
+            verdict: Verdict::Malformed,
+            shape: None,
+            event_type: None,
+            id: None,
+            company: None,
+            appointment: None,
+            may_assign: None,
+            bookings: Vec::new(),
+            problem: None,
+            notes: Vec::new(),
+        };
+        match outside.around(body, decode) {
+            Ok(Decoded::Event(event)) => empty.event(&event, outside),
+            Ok(Decoded::Ignored(ignored)) => Self {
+                verdict: Verdict::Ignored,
+                shape: Some(ignored.shape.as_str()),
+                event_type: Some(plain(&ignored.event_type)),
+                id: Some(ignored.id.to_string()),
+                ..empty
+            },
+            Err(malformed) => empty.malformed(malformed),
+        }
+    }
+
+    fn event(self, event: &BookingEvent, outside: &Outside) -> Self {
+        let mut notes = notes(event);
+        if outside.is_refused_by_the_edge() {
+            let message = "POST /v1/events refuses this content type with 415; by AMQP it is not looked at";
+            notes.push(Note { booking: None, message });
+        }
+        Self {
+            verdict: Verdict::Valid,
+            shape: Some(event.shape.as_str()),
+            event_type: Some(plain(&event.event_type)),
+            id: Some(event.id.to_string()),
+            company: event.company.map(|id| id.0),
+            appointment: event.appointment.map(|id| id.0),
+            may_assign: Some(event.kind == EventKind::Assigns),
+            bookings: event.bookings.iter().map(OneBooking::of).collect(),
+            notes,
+            ..self
+        }
+    }
+
+    fn malformed(self, malformed: Malformed) -> Self {
+        let hints = *malformed.hints;
+        Self {
+            event_type: hints.event_type.as_deref().map(plain),
+            id: hints.id.map(|id| id.to_string()),
+            company: hints.company.map(|id| id.0),
+            shape: hints.shape.map(Shape::as_str),
+            problem: Some(Problem {
+                reason: Reason::from(malformed.kind).as_str(),
+                pointer: malformed.pointer,
+                message: malformed.message,
+            }),
+            ..self
+        }
+    }
+
+    /// For people.
+    pub(super) fn print(&self) -> Result<(), Failure> {
+        let place = if self.place == "-" { String::new() } else { format!("{}: ", self.place) };
+        let shape = self.shape.map(|shape| format!(" ({shape})")).unwrap_or_default();
+        let head = match self.verdict {
+            Verdict::Valid => format!("{place}valid{shape}"),
+            Verdict::Ignored => format!("{place}nothing to act on{shape}"),
+            Verdict::Malformed => format!("{place}cannot be read"),
+        };
+        output::line(&head)?;
+        let mut rows: Vec<[String; 2]> = Vec::new();
+        let mut add = |name: &str, value: Option<String>| {
+            rows.extend(value.map(|value| [format!("  {name}"), value]));
+        };
+        if let Some(problem) = &self.problem {
+            let pointer = if problem.pointer.is_empty() { "the whole message" } else { &problem.pointer };
+            add("at", Some(pointer.to_owned()));
+            add("because", Some(problem.message.clone()));
+            add("reason", Some(problem.reason.to_owned()));
+        }
+        add("type", self.event_type.clone());
+        add("does", self.may_assign.map(|it| if it { "may assign" } else { "is recorded" }.to_owned()));
+        add("id", self.id.clone());
+        add("company", self.company.map(|id| id.to_string()));
+        add("appointment", self.appointment.map(|id| id.to_string()));
+        for booking in &self.bookings {
+            booking.tell(&mut add);
+        }
+        for note in &self.notes {
+            let of = note.booking.map(|number| format!("booking {}: ", number + 1)).unwrap_or_default();
+            add("note", Some(format!("{of}{}", note.message)));
+        }
+        output::table(&[], rows)
+    }
+}
+
+impl OneBooking {
+    fn of(booking: &Booking) -> Self {
+        let text = |reference: &Option<crate::event::BookingRef>| reference.as_ref().map(ToString::to_string);
+        Self {
+            uid: text(&booking.uid),
+            id: text(&booking.id),
+            replaces: text(&booking.replaces),
+            time: output::moment(booking.time.ms),
+            stamped: booking.time.stamped,
+            starts: booking.starts_ms.map(output::moment),
+            off: booking.is_off,
+            host: booking.host.as_ref().map(|(host, source)| OneHost {
+                found_in: source.as_str(),
+                id: host.id.map(|id| id.0),
+                name: host.name.as_ref().map(|_| MASK),
+                email: host.email.as_ref().or(host.display_email.as_ref()).map(|_| MASK),
+                username: host.username.as_ref().map(|_| MASK),
+            }),
+        }
+    }
+
+    fn tell(&self, add: &mut impl FnMut(&str, Option<String>)) {
+        let uid = self.uid.as_deref().unwrap_or("-");
+        let id = self.id.as_deref().map(|id| format!(", id {id}")).unwrap_or_default();
+        let replaces = self.replaces.as_deref().map(|it| format!(", replaces {it}")).unwrap_or_default();
+        let off = if self.off { ", cancelled or rejected" } else { "" };
+        add("booking", Some(format!("uid {uid}{id}{replaces}{off}")));
+        let stamped = if self.stamped { " (stamped)" } else { "" };
+        add("  time", Some(format!("{}{stamped}", self.time)));
+        add("  starts", self.starts.clone());
+        let host = self.host.as_ref().map_or_else(
+            || "nobody".to_owned(),
+            |host| {
+                let id = host.id.map_or("no id".to_owned(), |id| format!("id {id}"));
+                let has = |what: Option<&str>, name: &str| {
+                    what.map(|it| format!(", {name} {it}")).unwrap_or_default()
+                };
+                format!("{id}{}{}, in {}", has(host.name, "name"), has(host.email, "email"), host.found_in)
+            },
+        );
+        add("  host", Some(host));
+    }
+}
+
+fn plain(name: &str) -> String {
+    if looks_plain(name) { name.to_owned() } else { MASK.to_owned() }
+}
+
+/// What counts as absent, and may have been meant.
+fn notes(event: &BookingEvent) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if event.id.as_str().starts_with("sha256:") {
+        let message = "it has no id of its own: a repeat is told only if it is the same byte for byte";
+        notes.push(Note { booking: None, message });
+    }
+    if event.company.is_none() && event.appointment.is_none() {
+        let message = "it names no company_id: the appointment's own company counts, unchecked";
+        notes.push(Note { booking: None, message });
+    }
+    for (number, booking) in event.bookings.iter().enumerate() {
+        let mut note = |message| notes.push(Note { booking: Some(number), message });
+        if booking.time.stamped {
+            note(
+                "it has no time that can be read (updatedAt, occurred_at, createdAt): which of two events is newer is told by when they came",
+            );
+        }
+        match &booking.host {
+            None if !booking.is_off => {
+                note("it names no usable host (hosts[0], organizer, user): nobody can be assigned")
+            }
+            Some((host, _)) if host.id.is_none() => {
+                note("its host has no id: the match holds for this appointment, and is not remembered");
+            }
+            _ => {}
+        }
+    }
+    notes
+}

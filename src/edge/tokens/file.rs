@@ -1,0 +1,182 @@
+//! The file of tokens: one line each, with the SHA-256 and what the token may do.
+//!
+//! ```text
+//! # a comment
+//! 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae  {"name":"salon app","scopes":["events"],"companies":[15]}
+//! 88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589  gateway in Hamburg
+//! ```
+//!
+//! What follows the hash is a name for people (such a token may do everything, for ever), or a JSON
+//! object with the token's terms. Terms that are not understood are no permission: the line is left
+//! out.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+/// The SHA-256 of a token.
+pub(super) type Hash = [u8; 32];
+
+/// A route to which a token may post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// `POST /v1/events`
+    Events,
+    /// The gateway's events at `POST /api/retell/webhook`
+    Retell,
+}
+
+/// What a token may do, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// What people call it; not unique where somebody else wrote the file.
+    #[serde(default)]
+    pub name: String,
+    /// The routes; empty is all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<Scope>,
+    /// Only events that name one of these companies (`companies.id`); empty is any event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companies: Vec<i64>,
+    /// From when on it is not accepted any more.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub expires: Option<OffsetDateTime>,
+    /// When it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub created: Option<OffsetDateTime>,
+}
+
+impl Terms {
+    /// Whether it may post to this route.
+    pub(crate) fn allows(&self, scope: Scope) -> bool {
+        self.scopes.is_empty() || self.scopes.contains(&scope)
+    }
+
+    /// Whether it may post an event that names this company, or none.
+    pub(crate) fn covers(&self, company: Option<i64>) -> bool {
+        self.companies.is_empty() || company.is_some_and(|id| self.companies.contains(&id))
+    }
+
+    /// Whether its time is over.
+    pub fn is_over(&self, now: OffsetDateTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// One token of the file. The secret itself is nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub(super) hash: Hash,
+    /// What it may do.
+    pub terms: Terms,
+}
+
+impl Token {
+    /// The token with this secret.
+    pub fn new(secret: &str, terms: Terms) -> Self {
+        Self { hash: hash(secret), terms }
+    }
+
+    /// What it is called by: the beginning of its hash, which says nothing about the secret.
+    pub fn id(&self) -> String {
+        hex::encode(&self.hash[..6])
+    }
+
+    /// Its line in the file.
+    ///
+    /// # Errors
+    /// When its terms cannot be written as JSON, such as a year beyond 9999.
+    pub fn line(&self) -> Result<String, serde_json::Error> {
+        // Behind a # is a comment.
+        let terms = serde_json::to_string(&self.terms)?.replace('#', "\\u0023");
+        Ok(format!("{}  {terms}", hex::encode(self.hash)))
+    }
+}
+
+/// How a token is kept.
+pub(super) fn hash(secret: &str) -> Hash {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+/// What one line says; nothing in it, not the least the line itself, is fit to be shown on error:
+/// somebody may have written the token.
+///
+/// # Errors
+/// What is wrong with the line.
+pub fn read_line(line: &str) -> Result<Option<Token>, &'static str> {
+    let line = line.split('#').next().unwrap_or_default().trim();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let mut hash = [0; 32];
+    hex::decode_to_slice(word, &mut hash).map_err(|_| "has no SHA-256 in hex")?;
+    let rest = rest.trim();
+    let terms = if rest.starts_with('{') {
+        serde_json::from_str(rest).map_err(|_| "has terms that this version does not understand")?
+    } else {
+        Terms { name: rest.to_owned(), ..Terms::default() }
+    };
+    Ok(Some(Token { hash, terms }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_they_are_written_and_as_they_were_before_there_were_terms() {
+        let terms = Terms {
+            name: "salon #1 \"app\"".to_owned(),
+            scopes: vec![Scope::Events],
+            companies: vec![15],
+            expires: OffsetDateTime::from_unix_timestamp(1_900_000_000).ok(),
+            created: None,
+        };
+        let token = Token::new("secret", terms);
+        assert_eq!(read_line(&token.line().unwrap()), Ok(Some(token.clone())));
+        let hash = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+        for (line, name) in [
+            (hash.to_owned(), ""),
+            (format!("  {} gateway # old", hash.to_uppercase()), "gateway"),
+            (format!("{hash}\tgateway in Hamburg"), "gateway in Hamburg"),
+        ] {
+            let old = Token::new("foo", Terms { name: name.to_owned(), ..Terms::default() });
+            assert_eq!(read_line(&line), Ok(Some(old)), "{line}");
+        }
+        for nothing in ["", "  ", "# all", &format!("#{hash}")] {
+            assert_eq!(read_line(nothing), Ok(None));
+        }
+        for wrong in [
+            "foo",
+            &hash[1..],
+            &format!("{hash} {{\"name\":\"x\",\"only\":1}}"),
+            &format!("{hash} {{\"scopes\":[\"all\"]}}"),
+            &format!("{hash} {{"),
+        ] {
+            assert!(read_line(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn terms_are_limits() {
+        let all = Terms::default();
+        assert!(
+            all.allows(Scope::Retell)
+                && all.covers(None)
+                && all.covers(Some(7))
+                && !all.is_over(OffsetDateTime::UNIX_EPOCH)
+        );
+        let some = Terms {
+            scopes: vec![Scope::Events],
+            companies: vec![15],
+            expires: Some(OffsetDateTime::UNIX_EPOCH),
+            ..all
+        };
+        assert!(some.allows(Scope::Events) && !some.allows(Scope::Retell));
+        assert!(some.covers(Some(15)) && !some.covers(Some(16)) && !some.covers(None));
+        assert!(some.is_over(OffsetDateTime::UNIX_EPOCH), "at the very moment");
+    }
+}

@@ -1,0 +1,153 @@
+//! Bearer tokens: a file with the SHA-256 of each, which is read again when it changes, so that a
+//! token is revoked by taking out its line.
+
+mod file;
+mod pace;
+mod change;
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use subtle::ConstantTimeEq as _;
+use time::OffsetDateTime;
+
+pub use change::{ChangeError, change};
+use file::Hash;
+pub use file::{Scope, Terms, Token, read_line};
+use pace::Paces;
+
+/// The tokens of one file, or none at all.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    path: Option<PathBuf>,
+    read: Mutex<Option<(Stamp, Vec<Known>)>>,
+    paces: Paces,
+}
+
+#[derive(Debug)]
+struct Known {
+    hash: Hash,
+    terms: Arc<Terms>,
+}
+
+/// What a token turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// One of those of the file.
+    Good(Arc<Terms>),
+    /// None of them.
+    Unknown,
+    /// One whose time is over.
+    Expired,
+    /// A good one, used too often: there is room again after this time.
+    TooFast(Duration),
+}
+
+/// By which a change of the file is told. The inode tells a file that was replaced by another of
+/// the same length within one tick of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self { modified: metadata.modified().ok(), length: metadata.len(), inode: metadata.ino() }
+    }
+}
+
+impl Tokens {
+    /// The tokens in this file; an empty path means that there are none. Each may be used for `rate`
+    /// requests a second, 0 is without a limit.
+    pub(super) fn new(path: &Path, rate: u32) -> Self {
+        let path = (!path.as_os_str().is_empty()).then(|| path.to_owned());
+        Self { path, read: Mutex::new(None), paces: Paces::new(rate) }
+    }
+
+    /// Whether there is a file of tokens at all.
+    pub(super) fn is_configured(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// What this token is, and counts its use.
+    ///
+    /// # Errors
+    /// When the file cannot be read. It is not known then who may post: nobody may.
+    pub(super) async fn check(&self, token: &str) -> std::io::Result<Checked> {
+        self.refresh().await?;
+        let hash = file::hash(token);
+        let found = {
+            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = read.as_ref().map_or(&[][..], |(_, known)| known);
+            // Without an early end: the time tells nothing about the list.
+            let found = known
+                .iter()
+                .fold(None, |found, one| if bool::from(one.hash.ct_eq(&hash)) { Some(one) } else { found });
+            found.map(|known| Arc::clone(&known.terms))
+        };
+        Ok(match found {
+            None => Checked::Unknown,
+            Some(terms) if terms.is_over(OffsetDateTime::now_utc()) => Checked::Expired,
+            Some(terms) => match self.paces.take(hash, Instant::now()) {
+                Ok(()) => Checked::Good(terms),
+                Err(wait) => Checked::TooFast(wait),
+            },
+        })
+    }
+
+    /// Reads the file if it is not the one that was read last.
+    ///
+    /// # Errors
+    /// When the file cannot be read; what was read before is forgotten.
+    pub(super) async fn refresh(&self) -> std::io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let keep = |read| *self.read.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        // The stamp is taken before the text: a change in between is seen the next time.
+        let stamp = match tokio::fs::metadata(path).await {
+            Ok(metadata) => Stamp::of(&metadata),
+            Err(error) => {
+                keep(None);
+                return Err(error);
+            }
+        };
+        let known =
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(known, _)| *known);
+        if known == Some(stamp) {
+            return Ok(());
+        }
+        match tokio::fs::read_to_string(path).await {
+            Ok(text) => {
+                let known = parse(&text);
+                tracing::info!(tokens = known.len(), "edge.tokens_file has been read");
+                self.paces.keep(|hash| known.iter().any(|one| one.hash == *hash));
+                keep(Some((stamp, known)));
+                Ok(())
+            }
+            Err(error) => {
+                keep(None);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The lines of the file; those that cannot be read are left out.
+fn parse(text: &str) -> Vec<Known> {
+    let mut known = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        match read_line(line) {
+            Ok(None) => {}
+            Ok(Some(token)) => known.push(Known { hash: token.hash, terms: Arc::new(token.terms) }),
+            Err(problem) => {
+                let line = index + 1;
+                tracing::warn!(line, "edge.tokens_file: this line {problem} and is left out");
+            }
+        }
+    }
+    known
+}

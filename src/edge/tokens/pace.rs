@@ -1,0 +1,71 @@
+//! How often each token may be used: so many requests a second, as many at once after a pause.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::file::Hash;
+
+/// The pace of every token that was used lately.
+#[derive(Debug)]
+pub(super) struct Paces {
+    /// Between two requests, evenly spread. None: there is no limit.
+    interval: Option<Duration>,
+    /// How far ahead of that a token may be.
+    ahead: Duration,
+    /// When each would be where it is, if its requests had come evenly.
+    due: Mutex<HashMap<Hash, Instant>>,
+}
+
+impl Paces {
+    /// `rate` requests a second; 0 is no limit.
+    pub(super) fn new(rate: u32) -> Self {
+        let interval = (rate > 0).then(|| Duration::from_secs(1) / rate);
+        let ahead = interval.map(|interval| interval * (rate - 1)).unwrap_or_default();
+        Self { interval, ahead, due: Mutex::new(HashMap::new()) }
+    }
+
+    /// Counts a request, or says after which time there will be room for it.
+    pub(super) fn take(&self, token: Hash, now: Instant) -> Result<(), Duration> {
+        let Some(interval) = self.interval else { return Ok(()) };
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = due.entry(token).or_insert(now);
+        let from = (*due).max(now);
+        let early = from.duration_since(now).saturating_sub(self.ahead);
+        if !early.is_zero() {
+            return Err(early);
+        }
+        *due = from + interval;
+        Ok(())
+    }
+
+    /// Forgets the tokens that are not there any more.
+    pub(super) fn keep(&self, known: impl Fn(&Hash) -> bool) {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).retain(|token, _| known(token));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_at_once_and_so_many_a_second_for_each_token() {
+        let (paces, now) = (Paces::new(4), Instant::now());
+        let (one, other) = ([1; 32], [2; 32]);
+        for _ in 0..4 {
+            assert_eq!(paces.take(one, now), Ok(()));
+        }
+        assert_eq!(paces.take(one, now), Err(Duration::from_millis(250)));
+        assert_eq!(paces.take(other, now), Ok(()), "another token has its own");
+        let soon = now + Duration::from_millis(250);
+        assert_eq!(paces.take(one, soon), Ok(()));
+        assert!(paces.take(one, soon).is_err());
+        let later = now + Duration::from_secs(60);
+        let at_once = (0..9).filter(|_| paces.take(one, later).is_ok()).count();
+        assert_eq!(at_once, 4, "a pause saves up a second's worth");
+        assert!((0..99).all(|_| Paces::new(0).take(one, now).is_ok()));
+        let slow = Paces::new(1);
+        assert_eq!((slow.take(one, now), slow.take(one, now)), (Ok(()), Err(Duration::from_secs(1))));
+    }
+}

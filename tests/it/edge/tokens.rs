@@ -1,0 +1,213 @@
+//! Tokens as operators make and take them away, against the real edge as a process of its own.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::site::{EVENTS, RETELL, bearer, problem, token_line};
+use crate::program::{command, json, stderr, stdout};
+use crate::support::Process;
+
+/// An edge that reads a file of tokens.
+struct Desk {
+    home: TempDir,
+    base: String,
+    client: reqwest::Client,
+    edge: Process,
+}
+
+impl Desk {
+    async fn open(settings: &[(&str, &str)]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("tokens"), token_line("by hand")).unwrap();
+        let mut command = configured(home.path(), &["serve", "edge", "--listen", "127.0.0.1:0"]);
+        command.envs(settings.iter().copied());
+        let mut edge = Process::start(command, home.path(), "edge");
+        let address = edge.says("the edge is listening").await["address"].as_str().unwrap().to_owned();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { base: format!("http://{address}"), client, edge, home }
+    }
+
+    fn token(&self, arguments: &[&str]) -> Output {
+        configured(self.home.path(), &[&["token"], arguments].concat()).output().unwrap()
+    }
+
+    /// Makes a token and gives its secret.
+    fn create(&self, arguments: &[&str]) -> String {
+        let output = self.token(&[&["create"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let secret = stdout(&output).trim().to_owned();
+        assert!(!stderr(&output).contains(&secret), "the secret is on stdout alone");
+        secret
+    }
+
+    async fn post(&self, path: &str, secret: &str, body: &Value) -> reqwest::Response {
+        let request =
+            self.client.post(format!("{}{path}", self.base)).header("authorization", bearer(secret));
+        request.json(body).send().await.unwrap()
+    }
+
+    async fn status(&self, path: &str, secret: &str, body: &Value) -> StatusCode {
+        self.post(path, secret, body).await.status()
+    }
+
+    fn file(&self) -> String {
+        std::fs::read_to_string(self.home.path().join("tokens")).unwrap()
+    }
+}
+
+fn configured(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = command(arguments);
+    command.current_dir(home);
+    command.env("HOSTMATCH_EDGE__TOKENS_FILE", "tokens").env("HOSTMATCH_QUEUE__URL", "sqlite://queue.db");
+    command.env("HOSTMATCH_LOG__FORMAT", "json");
+    command
+}
+
+fn event(company: Option<i64>) -> Value {
+    json!({"event": "appointment.created", "company_id": company, "calcom_booking": {"uid": "u1", "hosts": [{"id": 7}]}})
+}
+
+#[tokio::test]
+async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
+    let mut desk = Desk::open(&[]).await;
+    let all = desk.create(&["--name", "gateway #1"]);
+    assert!(!desk.file().contains(&all), "only the hash is kept");
+    assert!(desk.file().starts_with(&token_line("by hand")), "what was there stays");
+    for path in [EVENTS, RETELL] {
+        assert!(desk.status(path, &all, &event(None)).await.is_success(), "{path}");
+    }
+
+    // For one route.
+    let retell = desk.create(&["--name", "calls", "--scope", "retell", "--expires", "never"]);
+    assert_eq!(desk.status(RETELL, &retell, &event(None)).await, StatusCode::OK);
+    let (status, document) = problem(desk.post(EVENTS, &retell, &event(None)).await).await;
+    assert_eq!(
+        (status, &document["type"]),
+        (StatusCode::FORBIDDEN, &json!("urn:hostmatch:problem:forbidden"))
+    );
+
+    // For one company: what names another, or none, is kept out, alone or among others.
+    let salon = desk.create(&["--name", "salon app", "--company", "15,17"]);
+    assert_eq!(desk.status(EVENTS, &salon, &event(Some(15))).await, StatusCode::ACCEPTED);
+    for (path, body, pointer) in [
+        (EVENTS, event(Some(16)), json!("")),
+        (EVENTS, event(None), json!("")),
+        (EVENTS, json!([event(Some(15)), event(Some(16))]), json!("/1")),
+        (EVENTS, json!({"triggerEvent": "BOOKING_CREATED", "payload": {"uid": "u1"}}), json!("")),
+        (RETELL, event(Some(16)), Value::Null),
+        (RETELL, json!({"event": "appointment.created", "company_id": 16}), Value::Null),
+        (RETELL, json!("unreadable"), Value::Null),
+    ] {
+        let (status, document) = problem(desk.post(path, &salon, &body).await).await;
+        assert_eq!((status, &document["pointer"]), (StatusCode::FORBIDDEN, &pointer), "{body}");
+    }
+    let call = json!({"event": "call_ended", "call": {}});
+    assert_eq!(desk.status(RETELL, &salon, &call).await, StatusCode::OK, "there is nothing in it to act on");
+
+    // For some time.
+    let brief = desk.create(&["--name", "brief", "--expires", "1s"]);
+    let over = crate::support::eventually("it expires", std::time::Duration::from_secs(20), async || {
+        let (status, document) = problem_or(desk.post(EVENTS, &brief, &event(None)).await).await?;
+        Some((status, document))
+    });
+    let (status, document) = over.await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(document["detail"].as_str().unwrap().contains("expired"), "{document}");
+
+    // What is listed holds no secret and no hash.
+    let listed = desk.token(&["list"]);
+    assert!(stdout(&listed).contains("gateway #1") && !stdout(&listed).contains(&all));
+    let listed = json(&desk.token(&["list", "--output", "json"]));
+    let of = |name: &str| {
+        listed["tokens"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+    };
+    assert_eq!(of("salon app")["companies"], json!([15, 17]));
+    assert_eq!((&of("calls")["scopes"], &of("calls")["expires"]), (&json!(["retell"]), &Value::Null));
+    assert_eq!((&of("brief")["state"], &of("gateway")["state"]), (&json!("expired"), &json!("active")));
+
+    // Revoked it is unknown, at once; nothing else changes, and a link stays a link.
+    let id = of("salon app")["id"].as_str().unwrap().to_owned();
+    let mode = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(desk.home.path().join("tokens"), mode).unwrap();
+    let none = desk.token(&["revoke", &id, "nobody"]);
+    assert_eq!(none.status.code(), Some(3));
+    assert_eq!(desk.status(EVENTS, &salon, &event(Some(15))).await, StatusCode::ACCEPTED, "all or none");
+    std::fs::rename(desk.home.path().join("tokens"), desk.home.path().join("real")).unwrap();
+    std::os::unix::fs::symlink("real", desk.home.path().join("tokens")).unwrap();
+    let revoked = json(&desk.token(&["revoke", &id, "gateway #1", "--output", "json"]));
+    assert_eq!(revoked["revoked"].as_array().unwrap().len(), 2);
+    for secret in [&salon, &all] {
+        assert_eq!(desk.status(EVENTS, secret, &event(Some(15))).await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(desk.status(EVENTS, "by hand", &event(None)).await, StatusCode::ACCEPTED);
+    assert!(std::fs::symlink_metadata(desk.home.path().join("tokens")).unwrap().is_symlink());
+    let kept = std::fs::metadata(desk.home.path().join("real")).unwrap().permissions().mode();
+    assert_eq!(kept & 0o777, 0o640, "the edge's user can read it as before");
+    assert_eq!(desk.token(&["create", "--name", "calls"]).status.code(), Some(1), "two of one name");
+    let log = desk.edge.stderr();
+    for secret in [&all, &salon, &brief] {
+        assert!(!log.contains(secret.as_str()));
+    }
+    assert_eq!(desk.edge.stop().await, Some(0));
+}
+
+/// The refusal, if it is one.
+async fn problem_or(response: reqwest::Response) -> Option<(StatusCode, Value)> {
+    if response.status().is_success() { None } else { Some(problem(response).await) }
+}
+
+#[tokio::test]
+async fn one_token_too_fast_is_told_to_wait_and_others_are_not() {
+    let mut desk = Desk::open(&[("HOSTMATCH_EDGE__TOKEN_RATE", "3")]).await;
+    let (fast, other) = (desk.create(&["--name", "fast"]), desk.create(&["--name", "other"]));
+    let mut told = None;
+    for _ in 0..200 {
+        let response = desk.post(EVENTS, &fast, &event(None)).await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            told = Some(response);
+            break;
+        }
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+    }
+    let response = told.expect("it is limited");
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(problem(response).await.1["type"], "urn:hostmatch:problem:too-fast");
+    assert_eq!(desk.status(EVENTS, &other, &event(None)).await, StatusCode::ACCEPTED, "another has its own");
+    let again = std::time::Duration::from_secs(10);
+    crate::support::eventually("there is room again", again, async || {
+        desk.status(EVENTS, &fast, &event(None)).await.is_success().then_some(())
+    })
+    .await;
+    assert_eq!(desk.edge.stop().await, Some(0));
+}
+
+#[test]
+fn a_file_is_made_for_its_owner_alone_and_several_change_it_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let create = |name: &str| configured(home.path(), &["token", "create", "--name", name]);
+    let mut children: Vec<_> = (0..6)
+        .map(|n| {
+            create(&format!("t{n}"))
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    let path = home.path().join("tokens");
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 6, "none is lost");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let left: Vec<_> = home.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["tokens"], "nothing is left beside it");
+    std::fs::write(&path, "the token itself\n").unwrap();
+    let listed = configured(home.path(), &["token", "list"]).output().unwrap();
+    assert!(stderr(&listed).contains("line 1") && !stderr(&listed).contains("itself"), "{}", stderr(&listed));
+    let nowhere = command(&["token", "list"]).current_dir(home.path()).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(9), "{}", stderr(&nowhere));
+}

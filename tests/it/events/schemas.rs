@@ -1,0 +1,244 @@
+//! The JSON Schemas of the events and the decoder agree: what the decoder reads, the schema accepts;
+//! what the decoder refuses, the schema refuses, where a schema can say it.
+
+use boon::{Compiler, SchemaIndex, Schemas};
+use hostmatch::contract;
+use hostmatch::event::{Decoded, EVENT_TYPES};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::anything::{any_json, pointers};
+use super::sent::*;
+
+/// A schema, ready to be asked.
+struct Schema {
+    schemas: Schemas,
+    index: SchemaIndex,
+}
+
+impl Schema {
+    fn of(document: Value) -> Self {
+        let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+        compiler.add_resource("urn:schema", document).unwrap();
+        let index = compiler.compile("urn:schema", &mut schemas).unwrap();
+        Self { schemas, index }
+    }
+
+    /// What is wrong with it, if anything is.
+    fn refuses(&self, body: &Value) -> Option<String> {
+        self.schemas.validate(body, self.index).err().map(|error| format!("{error:#}"))
+    }
+
+    /// Holds against the decoder, by the HTTP message that this body is.
+    fn agrees(&self, body: &Value) -> Result<(), TestCaseError> {
+        let (read, refused) = (Sent::json(body).decode(), self.refuses(body));
+        if let (Ok(read), Some(refused)) = (&read, &refused) {
+            return Err(TestCaseError::fail(format!(
+                "read as {read:?}, and refused by the schema: {refused}\n{body}"
+            )));
+        }
+        if let (Err(malformed), None, false) = (read, refused, is_beyond(body)) {
+            return Err(TestCaseError::fail(format!(
+                "accepted by the schema, and refused because {malformed}\n{body}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is something in it that no schema can tell: 7.0 from 7, bytes from characters, a
+/// number of 19 digits from a larger one, a control character from a blank, what base64 holds.
+fn is_beyond(value: &Value) -> bool {
+    match value {
+        Value::Object(members) if members.contains_key("data_base64") => true,
+        Value::Object(members) if members.contains_key("datacontentencoding") => true,
+        Value::Number(number) => number.as_f64().is_some_and(|n| number.is_f64() && n.fract() == 0.0),
+        Value::String(text) => {
+            let digits = text.trim().len() >= 19 && text.trim().bytes().all(|b| b.is_ascii_digit());
+            let strange = text.chars().any(|c| c.is_control() || c == '\u{feff}');
+            digits || strange || (text.len() > 255 && text.chars().count() <= 255)
+        }
+        Value::Array(items) => items.iter().any(is_beyond),
+        Value::Object(members) => members.values().any(is_beyond),
+        _ => false,
+    }
+}
+
+fn fixtures() -> Vec<(String, Value)> {
+    let expected: Value = serde_json::from_slice(&fixture("expected-readings")).unwrap();
+    let names = expected.as_object().unwrap().keys().cloned();
+    names.map(|name| (name.clone(), serde_json::from_slice(&fixture(&name)).unwrap())).collect()
+}
+
+#[test]
+fn every_fixture_agrees_with_the_schema_of_all_and_with_that_of_its_type() {
+    let all = Schema::of(contract::event_schema());
+    let mut typed = 0;
+    for (name, body) in fixtures() {
+        all.agrees(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let Ok(Decoded::Event(event)) = Sent::json(&body).decode() else { continue };
+        for known in &EVENT_TYPES {
+            let same = known.name == event.event_type && known.named_by == event.shape;
+            let refused = Schema::of(contract::event_type_schema(known)).refuses(&body);
+            if event.shape == known.named_by {
+                assert_eq!(refused.is_none(), same, "{name} by the schema of {}: {refused:?}", known.name);
+                typed += usize::from(same);
+            }
+        }
+    }
+    assert!(typed > 10, "{typed}");
+}
+
+/// What the decoder says more about than most senders will ever meet.
+#[test]
+fn the_schema_knows_the_corners() {
+    let all = Schema::of(contract::event_schema());
+    let good = json!({"uid": "u1"});
+    let with = |field: &str, value: Value| json!({"event": "appointment.created", field: value, "calcom_booking": good});
+    for body in [
+        json!([]),
+        json!("text"),
+        json!({}),
+        json!({"event": "appointment.created"}),
+        json!({"event": "call_ended"}),
+        json!({"event": " appointment.created "}),
+        json!({"event": " appointment.created ", "calcom_booking": good}),
+        json!({"event": "call_ended", "calcom_booking": null, "company_id": "no key"}),
+        json!({"event": " ", "calcom_booking": null}),
+        json!({"event": "MEETING_ENDED", "calcom_booking": good}),
+        json!({"event": "BOOKING_CREATED", "calcom_booking": good}),
+        json!({"triggerEvent": "appointment.created", "payload": good}),
+        json!({"triggerEvent": null, "payload": good}),
+        json!({"triggerEvent": "PING", "payload": 7}),
+        json!({"triggerEvent": "BOOKING_CREATED", "uid": "u1"}),
+        json!({"triggerEvent": "BOOKING_CREATED", "uid": []}),
+        json!({"triggerEvent": "BOOKING_CREATED", "payload": {"data": good}}),
+        json!({"triggerEvent": "BOOKING_CREATED", "payload": {"data": [good]}}),
+        native(&json!([])),
+        native(&json!([good])),
+        native(&json!([{"data": good}])),
+        native(&json!([{"data": [good]}])),
+        native(&json!({"data": [good]})),
+        native(&json!({"data": [{"data": good}]})),
+        native(&json!({"data": "text"})),
+        native(&json!({"uid": "u1", "data": "text"})),
+        native(&json!({"uid": " ", "data": good})),
+        native(&json!({"uid": "a\0b"})),
+        native(&json!({"uid": "x".repeat(255)})),
+        native(&json!({"uid": "x".repeat(256)})),
+        native(&json!({"uid": "u1", "id": true})),
+        native(&json!({"bookingId": 7, "id": true})),
+        native(&json!({"bookingId": "", "id": true})),
+        native(&json!({"bookingId": 1.5, "id": 7})),
+        native(&json!({"uid": "u1", "rescheduledFromUid": "u0", "rescheduleUid": []})),
+        native(&json!({"uid": "u1", "rescheduledFromUid": " ", "rescheduleUid": []})),
+        with("company_id", json!("7")),
+        with("company_id", json!("0")),
+        with("company_id", json!("")),
+        with("company_id", json!(-7)),
+        with("appointment_id", json!(null)),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": {}}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": [good]}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": {"data": [good]}}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": {"data": {"uid": []}}}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": null}),
+        json!({"specversion": "1.0", "type": "appointment.created"}),
+        json!({"job": "SendBooking", "data": {}}),
+        json!({"job": 7, "data": {}, "event": "call_ended"}),
+        json!({"event": "call_ended", "hosts": []}),
+    ] {
+        all.agrees(&body).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let many: Vec<Value> = vec![good.clone(); 501];
+    all.agrees(&native(&json!(many[..500]))).unwrap();
+    all.agrees(&native(&json!(many))).unwrap();
+}
+
+/// Every name outside, around every kind of event.
+#[test]
+fn the_schema_knows_what_wrappings_say_of_the_type() {
+    let all = Schema::of(contract::event_schema());
+    let good = json!({"uid": "u1"});
+    let agrees = |body: Value| all.agrees(&body).unwrap_or_else(|error| panic!("{error}"));
+    let events = [
+        native(&good),
+        json!({"calcom_booking": good}),
+        json!({"event": 7, "calcom_booking": good}),
+        json!({"event": "appointment.created", "calcom_booking": {}}),
+        json!({"event": "call_ended"}),
+        json!({"event": "call_ended", "hosts": null}),
+        json!({"triggerEvent": "BOOKING_CREATED", "payload": good}),
+        json!({"triggerEvent": 7, "payload": good}),
+        json!({"triggerEvent": "PING", "payload": 7}),
+        json!({}),
+        json!([]),
+        json!(null),
+        json!("e30="),
+        json!({"command": "O:8:\"stdClass\":0:{}"}),
+        json!({"command": 7, "event": "call_ended"}),
+    ];
+    let names = [
+        json!("appointment.updated"),
+        json!(" BOOKING_PAID "),
+        json!("App\\Jobs\\Send"),
+        json!("job"),
+        json!(" "),
+        json!(7),
+        json!(null),
+    ];
+    for event in &events {
+        for name in &names {
+            for version in [json!("1.0"), json!("0.3"), json!("0.2"), json!(1.0), json!("1")] {
+                let cloud = json!({"specversion": version, "type": name, "data": event});
+                agrees(cloud.clone());
+                agrees(json!({"job": "x", "data": cloud}));
+                agrees(json!({"job": "appointment.created", "data": cloud}));
+                agrees(json!({"job": "", "displayName": name, "data": cloud}));
+            }
+            agrees(json!({"job": name, "data": event}));
+            agrees(json!({"job": "", "displayName": name, "data": event}));
+            for (encoding, data) in
+                [("base64", json!("7")), ("BASE64", event.clone()), ("utf-8", event.clone())]
+            {
+                let cloud = json!({"specversion": "0.3", "type": name, "datacontentencoding": encoding, "data": data});
+                agrees(cloud.clone());
+            }
+            agrees(json!({"specversion": "1.0", "type": name}));
+            agrees(json!({"specversion": "1.0", "type": name, "data_base64": event}));
+        }
+    }
+}
+
+thread_local! {
+    // Compiling it takes longer than asking it.
+    static ALL: Schema = Schema::of(contract::event_schema());
+}
+
+proptest! {
+    #[test]
+    fn any_json_is_judged_alike(body in any_json(), wrap in 0..6) {
+        let body = match wrap {
+            0 => body,
+            1 => native(&body),
+            2 => json!({"job": "appointment.created", "data": body}),
+            3 => json!({"specversion": "1.0", "type": "appointment.created", "data": body}),
+            4 => json!({"job": "App", "data": {"specversion": "1.0", "data": body}}),
+            _ => json!({"triggerEvent": "BOOKING_CREATED", "payload": body}),
+        };
+        ALL.with(|all| all.agrees(&body))?;
+    }
+
+    #[test]
+    fn any_value_anywhere_in_a_real_event_is_judged_alike(
+        which in any::<prop::sample::Index>(),
+        place in any::<prop::sample::Index>(),
+        value in any_json(),
+    ) {
+        let fixtures = fixtures();
+        let mut body = which.get(&fixtures).1.clone();
+        let mut places: Vec<String> = Vec::new();
+        pointers(&body, String::new(), &mut places);
+        *body.pointer_mut(place.get(&places[..]).as_str()).unwrap() = value;
+        ALL.with(|all| all.agrees(&body))?;
+    }
+}
