@@ -14,6 +14,8 @@ mod soak;
 mod config;
 mod migrate;
 mod items;
+mod moment;
+mod report;
 mod publish;
 mod gateway;
 mod explain;
@@ -51,6 +53,7 @@ enum Command {
     Migrate(migrate::Args),
     Publish(publish::Args),
     Match(explain::Args),
+    Report(report::Args),
     Gateway(gateway::Args),
     Deadletters(dead_letters::Args),
     Config(config::Args),
@@ -88,6 +91,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Publish(args) => publish::run(&global, &args).await,
         Command::Gateway(args) => gateway::run(&global, &args).await,
         Command::Match(args) => explain::run(&global, &args).await,
+        Command::Report(args) => report::run(&global, &args).await,
         Command::Deadletters(args) => dead_letters::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run(&args),

@@ -16,12 +16,13 @@ mod guard;
 mod changes;
 mod plan;
 mod assign;
+mod again;
 mod learn;
 mod inbox;
 
 pub use changes::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostBearing, InboxRow, InboxState,
-    MappingChange, MappingRef, WORKER,
+    MappingChange, MappingRef, Observed, WORKER,
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use guard::Holder;

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use sea_orm::ConnectionTrait;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 
 use super::find::{Found, Lookup};
 use super::load::{self, Batch, Purpose};
@@ -73,16 +72,6 @@ pub async fn remembered(
         Target::Found(id) => id,
         other => return Ok(Err(other)),
     };
-    let mut assignment = rows::assignments(tx, &[appointment.0]).await?.pop();
-    if let Some(assignment) = &mut assignment {
-        let mut select = Query::select();
-        select
-            .column("payload")
-            .from("appointment_assignments")
-            .and_where(Expr::col("appointment_id").eq(appointment.0));
-        let row = tx.query_one(&select).await?;
-        assignment.payload =
-            row.map(|row| row.try_get::<Option<String>>("", "payload")).transpose()?.flatten();
-    }
+    let assignment = rows::with_bookings(tx, &[appointment.0]).await?.pop();
     Ok(Ok(Remembered { appointment, assignment }))
 }

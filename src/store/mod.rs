@@ -15,6 +15,7 @@ mod mappings;
 mod find;
 mod rows;
 mod load;
+mod observed;
 mod probe;
 mod look;
 mod commit;
@@ -22,7 +23,9 @@ mod retention;
 mod dead_letters;
 mod replays;
 pub mod inspection;
+mod report;
 mod grants;
+mod roles;
 
 pub use clock::MappingClocks;
 pub use commit::commit;
@@ -35,10 +38,11 @@ pub use dead_letters::{
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
-pub use grants::{Account, Grants, Role, grants, grants_for};
+pub use grants::{Account, Grants, grants, grants_for};
 pub use inspection::{Inspection, Level, Verdict, inspect};
-pub use load::{Batch, load, load_waiting, waiting};
+pub use load::{Batch, load, load_waiting, observe, waiting};
 pub use look::{Remembered, directory_for, look, remembered};
+pub use observed::observed;
 pub use probe::probe;
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayRow, ReplayState, ReplayTerms,
@@ -46,5 +50,7 @@ pub use replays::{
     items, on_the_way_since, pending, purge_replays, refuse, replay, replays, sent, set_state, shares,
     standings, unsent,
 };
+pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings};
 pub use retention::{purge_events, purge_payloads};
+pub use roles::Role;
 pub use values::{DbId, bind_staff, null_staff};

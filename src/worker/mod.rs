@@ -11,6 +11,7 @@ mod answer;
 mod health;
 mod hold;
 mod letters;
+mod switch;
 mod housekeeping;
 mod pipeline;
 mod reading;

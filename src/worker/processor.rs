@@ -18,7 +18,7 @@ use super::letters::replayed;
 use super::parts::Parts;
 use super::reading;
 use crate::clock::now_ms;
-use crate::config::{Config, Overwrite, UnknownBooking};
+use crate::config::{Config, Mode, Overwrite, UnknownBooking};
 use crate::crash;
 use crate::event::{AppointmentId, BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
 use crate::matching::{HostKey, Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
@@ -34,6 +34,7 @@ pub struct Processor {
     database: Database,
     pub(super) schema: GatewaySchema,
     pub(super) resolver: Resolver,
+    mode: Mode,
     overwrite: Overwrite,
     unknown_booking: UnknownBooking,
     pub(super) redecide_limit: u32,
@@ -68,6 +69,7 @@ impl Processor {
             database,
             schema,
             resolver: Resolver::new(config.matching.auto_accept),
+            mode: config.worker.mode,
             overwrite: config.appointments.overwrite,
             unknown_booking: config.calcom.unknown_booking,
             redecide_limit: config.worker.redecide_limit,
@@ -87,7 +89,7 @@ impl Processor {
     /// # Errors
     /// What stands in the way.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.database.in_time(store::probe(&self.database, &self.schema)).await
+        self.database.in_time(store::probe(&self.database, &self.schema, self.mode)).await
     }
 
     /// The delays between attempts.
@@ -106,9 +108,15 @@ impl Processor {
     ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
         let mut slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
         crash::point("decoded");
-        let mut parts = Parts::new(transactions(&slots));
+        self.decide_all(&mut slots).await?;
+        Ok(slots.into_iter().map(Slot::finish).collect())
+    }
+
+    /// Answers all of these, in as many transactions as it takes.
+    pub(super) async fn decide_all(&self, slots: &mut [Slot]) -> Result<(), StoreError> {
+        let mut parts = Parts::new(transactions(slots));
         while let Some(mut part) = parts.next().await {
-            match self.decide(&slots, &part.items).await {
+            match self.decide(slots, &part.items).await {
                 Ok(answers) => {
                     parts.went_well();
                     for (index, answer) in part.items.iter().zip(answers) {
@@ -135,7 +143,7 @@ impl Processor {
         for index in put_off {
             slots[index].answer = Some(Answer::PutOff);
         }
-        Ok(slots.into_iter().map(Slot::finish).collect())
+        Ok(())
     }
 
     pub(super) fn decode(&self, delivery: &Delivery) -> Slot {
@@ -207,8 +215,11 @@ impl Processor {
             .filter_map(|slot| if let Work::Ignored(it) = &slot.work { Some(&it.id) } else { None })
             .collect();
 
-        let mut batch =
-            store::load(tx, &self.schema, &self.resolver, &events, &others, self.redecide_limit).await?;
+        let (schema, resolver, limit) = (&self.schema, &self.resolver, self.redecide_limit);
+        let mut batch = match self.mode {
+            Mode::Assign => store::load(tx, schema, resolver, &events, &others, limit).await?,
+            Mode::Observe => store::observe(tx, schema, resolver, &events, &others, limit).await?,
+        };
         crash::point("loaded");
         let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
         let policy = self.policy(now_ms());
@@ -233,8 +244,12 @@ impl Processor {
         Ok((answers, batch.more_waiting))
     }
 
+    pub(super) fn observes(&self) -> bool {
+        self.mode == Mode::Observe
+    }
+
     pub(super) fn policy(&self, now_ms: i64) -> Policy {
-        Policy { overwrite: self.overwrite, now_ms }
+        Policy { mode: self.mode, overwrite: self.overwrite, now_ms }
     }
 
     /// Makes the next [`Processor::redecide_waiting`] look, whatever this process knows: another
@@ -249,6 +264,9 @@ impl Processor {
     /// # Errors
     /// [`StoreError`]; it is tried again the next time.
     pub async fn redecide_waiting(&self) -> Result<(), StoreError> {
+        if self.observes() {
+            return Ok(()); // Nobody is mapped while observing.
+        }
         while self.more_waiting.swap(false, Ordering::SeqCst) {
             let result = self.redecide_some().await;
             if !matches!(result, Ok(0)) {
@@ -347,6 +365,18 @@ fn unreadable(malformed: &Malformed) -> Answer {
 }
 
 impl Slot {
+    /// An event that was decided before.
+    pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
+        Self {
+            work: Work::Event(Box::new(event)),
+            replayed: None,
+            received_ms: decided_ms,
+            tried_before: true,
+            may_be_unknown: false,
+            answer: None,
+        }
+    }
+
     /// What the plan says about it.
     pub(super) fn answer_by(&self, plan: &mut Plan<'_>, targets: &[Target]) -> Answer {
         match &self.work {

@@ -13,11 +13,12 @@ mod dead_letter_replays;
 mod dead_letter_replay_items;
 mod dead_letter_actions;
 mod dead_letter_action_letters;
+mod appointment_assignments_observed;
 
 use crate::step::Step;
 
 /// All of them. New ones go to the end.
-pub(crate) const STEPS: [Step; 13] = [
+pub(crate) const STEPS: [Step; 14] = [
     calcom_host_mappings::STEP,
     calcom_host_mapping_audits::STEP,
     appointments_calcom_host_id::STEP,
@@ -31,4 +32,5 @@ pub(crate) const STEPS: [Step; 13] = [
     dead_letter_replay_items::STEP,
     dead_letter_actions::STEP,
     dead_letter_action_letters::STEP,
+    appointment_assignments_observed::STEP,
 ];

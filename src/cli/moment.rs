@@ -1,0 +1,37 @@
+//! Moments on the command line.
+
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
+
+use crate::clock::now_ms;
+use crate::config::parse_duration;
+
+/// A moment in ms since 1970: so long ago, a day (UTC), or a time with its zone.
+///
+/// # Errors
+/// What it should look like.
+pub(super) fn parse(text: &str) -> Result<i64, String> {
+    if let Ok(ago) = parse_duration(text) {
+        return Ok(now_ms().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)));
+    }
+    let day = || {
+        Date::parse(text, format_description!("[year]-[month]-[day]")).map(|day| day.midnight().assume_utc())
+    };
+    let time = OffsetDateTime::parse(text, &Rfc3339).or_else(|_| day());
+    time.map(|time| time.unix_timestamp() * 1000 + i64::from(time.millisecond()))
+        .map_err(|_| "write 24h, 2026-03-01 or 2026-03-01T08:00:00Z".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read() {
+        assert_eq!(parse("2026-03-01"), Ok(1_772_323_200_000));
+        assert_eq!(parse("2026-03-01T01:00:00.5+01:00"), Ok(1_772_323_200_500));
+        assert!((now_ms() - 3_600_000 - parse("1h").unwrap()).abs() < 5_000);
+        assert!(parse("yesterday").is_err());
+    }
+}
