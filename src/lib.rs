@@ -9,9 +9,10 @@
 //! | 1 | [`event`], [`telemetry`], [`health`] | pure: what is a booking event? · logs · the health routes |
 //! | 2 | [`matching`] | pure: who is this host? |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
-//! | 4 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
-//! | 5 | [`replay`] | dead letters on their way back |
-//! | 6 | [`cli`] | names everything; only `main.rs` names it |
+//! | 4 | [`people`] | what people decide: mappings, the inbox, repairs |
+//! | 5 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
+//! | 6 | [`replay`] | dead letters on their way back |
+//! | 7 | [`cli`] | names everything; only `main.rs` names it |
 
 pub mod config;
 pub mod clock;
@@ -28,6 +29,8 @@ pub mod matching;
 
 pub mod store;
 pub mod queue;
+
+pub mod people;
 
 pub mod worker;
 pub mod edge;

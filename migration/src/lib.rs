@@ -39,7 +39,7 @@ pub use run::{Migrator, Status, adopt, adopting_sql, down, examine, going_down, 
 pub use show_grants::Granted;
 
 /// The tables that are ours, beside the bookkeeping.
-pub const TABLES: [&str; 11] = [
+pub const TABLES: [&str; 14] = [
     "calcom_host_mappings",
     "calcom_host_mapping_audits",
     "appointment_assignments",
@@ -51,4 +51,7 @@ pub const TABLES: [&str; 11] = [
     "dead_letter_replay_items",
     "dead_letter_actions",
     "dead_letter_action_letters",
+    "unmatched_host_actions",
+    "repairs",
+    "repair_items",
 ];

@@ -149,7 +149,7 @@ const LOOKED_AT: [(&str, &str, bool); 4] = [
 /// What deciding does with our own tables, on MySQL and on PostgreSQL. MySQL's way of ignoring a row
 /// that is there already is to set a column of it to itself, for which it asks for UPDATE on every
 /// column that is inserted; PostgreSQL reads the key.
-const OURS: [(&str, &str, &str); 12] = [
+const OURS: [(&str, &str, &str); 15] = [
     ("calcom_host_mappings", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("calcom_host_mapping_audits", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
     ("appointment_assignments", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
@@ -161,6 +161,9 @@ const OURS: [(&str, &str, &str); 12] = [
     ("dead_letter_replay_items", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
     ("dead_letter_actions", "SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE"),
     ("dead_letter_action_letters", "SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE"),
+    ("unmatched_host_actions", "SELECT, INSERT", "SELECT, INSERT"),
+    ("repairs", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("repair_items", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     (BOOKKEEPING, "SELECT", "SELECT"),
 ];
 

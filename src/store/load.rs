@@ -274,7 +274,7 @@ impl Asked {
 }
 
 /// Makes sure that each host has its lock row, and holds it until the transaction ends.
-async fn lock_hosts(
+pub(super) async fn lock_hosts(
     tx: &impl ConnectionTrait,
     backend: DbBackend,
     keys: &BTreeSet<HostKey>,

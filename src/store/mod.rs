@@ -22,6 +22,7 @@ mod commit;
 mod retention;
 mod dead_letters;
 mod replays;
+mod decisions;
 pub mod inspection;
 mod report;
 mod grants;
@@ -34,6 +35,11 @@ pub use dead_letters::{
     Act, Acted, Compare, DeadLetterFilter, DeadLetterRow, DeadLetterSummary, Group, LETTER_STATES, NewAct,
     NewDeadLetter, acts, dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of,
     discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
+};
+pub use decisions::{
+    AuditFilter, AuditRow, Change, HostChange, HostFacts, Made, MappingKey, MappingRow, MappingState,
+    RowChange, RowTarget, Snapshot, StaffFact, audit, audits, begin_deciding, change_of, changes_of_act,
+    companies, facts, find_mapping, staff_facts, write_changes,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;

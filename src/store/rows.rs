@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::statement::{any_host, padded};
 use super::{DbId, StoreError};
+use crate::clock::now_ms;
 use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, EventTime, Host, HostId};
 use crate::matching::{
     Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
@@ -118,6 +119,9 @@ fn inbox_row(row: &QueryResult) -> Result<InboxRow, StoreError> {
     let text = |column: &str| row.try_get::<Option<String>>("", column);
     let ms = |column: &str| row.try_get::<DbId>("", column).map(|ms| ms.0);
     let host_id = HostId(ms("host_id")?);
+    let state = parse_name(&row.try_get::<String>("", "state")?).unwrap_or(InboxState::Open);
+    let ignored_until = row.try_get::<Option<DbId>>("", "ignored_until_ms")?.map(|ms| ms.0);
+    let over = ignored_until.filter(|until| state == InboxState::Ignored && *until <= now_ms());
     let host = Host {
         id: Some(host_id),
         name: text("name")?,
@@ -135,8 +139,8 @@ fn inbox_row(row: &QueryResult) -> Result<InboxRow, StoreError> {
         last_seen_ms: ms("last_seen_ms")?,
         review: parse_name(&row.try_get::<String>("", "kind")?),
         suggestions: serde_json::from_str(&row.try_get::<String>("", "suggestions")?).unwrap_or_default(),
-        state: parse_name(&row.try_get::<String>("", "state")?).unwrap_or(InboxState::Open),
-        state_changed_ms: ms("state_changed_ms")?,
+        state: if over.is_some() { InboxState::Open } else { state },
+        state_changed_ms: over.map_or_else(|| ms("state_changed_ms"), Ok)?,
     })
 }
 

@@ -11,6 +11,7 @@ mod answer;
 mod health;
 mod hold;
 mod letters;
+mod waiting;
 mod switch;
 mod housekeeping;
 mod pipeline;

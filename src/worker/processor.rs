@@ -5,9 +5,8 @@
 //! else's lock has given way, and is tried again; anything else is somebody's fault, and the batch
 //! is halved down to the one culprit, which alone is answered for.
 
-use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -20,8 +19,8 @@ use super::reading;
 use crate::clock::now_ms;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
 use crate::crash;
-use crate::event::{AppointmentId, BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
-use crate::matching::{HostKey, Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
+use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
+use crate::matching::{Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
 use crate::queue::Delivery;
 use crate::store::{self, Database, GatewaySchema, Lookup, Replayed, StoreError, StoreErrorKind};
 
@@ -39,7 +38,7 @@ pub struct Processor {
     unknown_booking: UnknownBooking,
     pub(super) redecide_limit: u32,
     schedule: Vec<Duration>,
-    more_waiting: AtomicBool,
+    pub(super) more_waiting: AtomicBool,
 }
 
 /// A delivery after decoding: something to decide, or an answer already.
@@ -250,70 +249,6 @@ impl Processor {
 
     pub(super) fn policy(&self, now_ms: i64) -> Policy {
         Policy { mode: self.mode, overwrite: self.overwrite, now_ms }
-    }
-
-    /// Makes the next [`Processor::redecide_waiting`] look, whatever this process knows: another
-    /// one may have ended between two transactions.
-    pub fn look_for_waiting(&self) {
-        self.more_waiting.store(true, Ordering::SeqCst);
-    }
-
-    /// Decides appointments again that wait for a host which a match has mapped by now, a bounded
-    /// number in each transaction, until none is left.
-    ///
-    /// # Errors
-    /// [`StoreError`]; it is tried again the next time.
-    pub async fn redecide_waiting(&self) -> Result<(), StoreError> {
-        if self.observes() {
-            return Ok(()); // Nobody is mapped while observing.
-        }
-        while self.more_waiting.swap(false, Ordering::SeqCst) {
-            let result = self.redecide_some().await;
-            if !matches!(result, Ok(0)) {
-                self.look_for_waiting();
-            }
-            result?;
-        }
-        Ok(())
-    }
-
-    async fn redecide_some(&self) -> Result<usize, StoreError> {
-        let look = store::waiting(self.database.connection(), &self.schema, self.redecide_limit);
-        let mut parts = Parts::new([self.database.in_time(look).await?]);
-        let mut decided = 0;
-        while let Some(mut part) = parts.next().await {
-            let work = async |tx: &DatabaseTransaction| self.redecide(tx, &part.items).await;
-            match self.database.in_time(self.database.transact(work)).await {
-                Ok((some, locked)) => {
-                    parts.went_well();
-                    decided += some;
-                    part.items.retain(|(id, _)| locked.contains(id));
-                    parts.left_over(part);
-                }
-                Err(error) if error.kind() == StoreErrorKind::Conflict => parts.collided(part),
-                Err(error) => return Err(error),
-            }
-        }
-        match parts.put_off().len() {
-            0 => Ok(decided),
-            some => Err(StoreError::Conflict(format!("{some} waiting appointments are locked"))),
-        }
-    }
-
-    /// How many were decided, and which could not be.
-    async fn redecide(
-        &self,
-        tx: &DatabaseTransaction,
-        waiting: &[(AppointmentId, HostKey)],
-    ) -> Result<(usize, BTreeSet<AppointmentId>), StoreError> {
-        let mut locked: BTreeSet<AppointmentId> = waiting.iter().map(|(id, _)| *id).collect();
-        let loaded = store::load_waiting(tx, &self.schema, waiting).await?;
-        locked.retain(|id| !loaded.appointments.contains_key(id));
-        let mut plan = Plan::new(loaded, &self.resolver, self.policy(now_ms()));
-        plan.redecide_waiting();
-        let changes = plan.finish();
-        store::commit(tx, &self.schema, &changes).await?;
-        Ok((changes.assignments.len(), locked))
     }
 }
 

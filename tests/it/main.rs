@@ -36,6 +36,7 @@ mod migrations;
 mod moving_in;
 mod neighbours;
 mod observing;
+mod people;
 mod privileges;
 mod privileges_adopting;
 mod program;

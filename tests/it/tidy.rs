@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// The layers, from the bottom up, as `src/lib.rs` and `docs/architecture.md` describe them.
 /// Modules of one layer do not know each other.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["config", "clock", "delay", "shutdown", "crash", "connections"],
     &["event", "telemetry", "health"],
     &["matching"],
     &["store", "queue"],
+    &["people"],
     &["worker", "edge"],
     &["replay"],
     &["cli"],

@@ -13,12 +13,16 @@ mod dead_letter_replays;
 mod dead_letter_replay_items;
 mod dead_letter_actions;
 mod dead_letter_action_letters;
+mod unmatched_hosts_ignored;
+mod unmatched_host_actions;
+mod repairs;
+mod repair_items;
 mod appointment_assignments_observed;
 
 use crate::step::Step;
 
 /// All of them. New ones go to the end.
-pub(crate) const STEPS: [Step; 14] = [
+pub(crate) const STEPS: [Step; 18] = [
     calcom_host_mappings::STEP,
     calcom_host_mapping_audits::STEP,
     appointments_calcom_host_id::STEP,
@@ -32,5 +36,9 @@ pub(crate) const STEPS: [Step; 14] = [
     dead_letter_replay_items::STEP,
     dead_letter_actions::STEP,
     dead_letter_action_letters::STEP,
+    unmatched_hosts_ignored::STEP,
+    unmatched_host_actions::STEP,
+    repairs::STEP,
+    repair_items::STEP,
     appointment_assignments_observed::STEP,
 ];

@@ -1,0 +1,180 @@
+//! Carrying decisions out: the facts are read under the hosts' locks, in the transaction that writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use uuid::Uuid;
+
+use super::decision::{Author, Decided, Decision, Refusal, Wish};
+use super::ruling::{Ruling, rule};
+use crate::clock::now_ms;
+use crate::delay::Delays;
+use crate::event::{CompanyId, StaffId};
+use crate::matching::HostKey;
+use crate::store::{
+    self, Database, GatewaySchema, HostChange, StaffFact, StoreError, StoreErrorKind, begin_deciding,
+};
+
+/// Who decides, and the name of what they do: all that is decided in one go has it in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// Who.
+    pub author: Author,
+    /// By this it is found again, all of it together (`store::changes_of_act`); the same decision of the
+    /// same act, written twice, leaves one row.
+    pub id: Uuid,
+    /// The number of the first decision: those of an act that is carried out in parts go on counting.
+    pub first: u32,
+}
+
+impl Act {
+    /// A new act.
+    pub fn new(author: Author) -> Self {
+        Self { author, id: Uuid::new_v4(), first: 0 }
+    }
+}
+
+/// What becomes of each decision, in their order.
+pub type Answers = Vec<Result<Decided, Refusal>>;
+
+/// Carries decisions out in the caller's transaction, a fixed number of statements for some 250 of
+/// them. A decision that is refused leaves no trace and holds none of the others up; who wants all or
+/// nothing rolls back.
+///
+/// The hosts stay locked until the transaction ends, and from then on it waits for nobody: it fails
+/// with a conflict instead, and is to be tried again ([`decide_now`] does).
+///
+/// # Errors
+/// [`StoreError`]; then the transaction is to be rolled back.
+pub async fn decide(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    act: &Act,
+    decisions: &[Decision],
+) -> Result<Answers, StoreError> {
+    let keys: BTreeSet<HostKey> = decisions.iter().map(|decision| decision.key).collect();
+    begin_deciding(tx, schema, &keys).await?;
+    let rulings = rulings(tx, schema, decisions).await?;
+    let changes: Vec<HostChange> = decisions
+        .iter()
+        .zip(&rulings)
+        .zip(act.first..)
+        .filter_map(|((decision, ruling), number)| {
+            let ruling = ruling.as_ref().ok().filter(|ruling| !ruling.rows.is_empty())?;
+            Some(HostChange {
+                key: decision.key,
+                number,
+                rows: ruling.rows.clone(),
+                needs_person: ruling.needs_person,
+                reason: decision.reason.as_deref().map(fitting),
+            })
+        })
+        .collect();
+    let written = store::write_changes(tx, schema, (act.id, act.author.as_str()), &changes, now_ms()).await?;
+    let mut written = written.into_iter();
+    let decided = |(decision, ruling): (&Decision, Result<Ruling, Refusal>)| {
+        let ruling = ruling?;
+        let made = if ruling.rows.is_empty() { Vec::new() } else { written.next().unwrap_or_default() };
+        let mut decided = foreseen(decision, ruling);
+        // Of rows that are changed together the one that is made comes last.
+        decided.mapping = decided
+            .mapping
+            .or_else(|| made.last().filter(|_| decided.staff.is_some()).map(|row| row.mapping));
+        decided.audits = made.iter().map(|row| row.audit).collect();
+        Ok(decided)
+    };
+    Ok(decisions.iter().zip(rulings).map(decided).collect())
+}
+
+/// What would become of decisions now. Writes nothing and locks nothing.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn rehearse(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    decisions: &[Decision],
+) -> Result<Answers, StoreError> {
+    let rulings = rulings(tx, schema, decisions).await?;
+    let foreseen = decisions.iter().zip(rulings).map(|(decision, ruling)| Ok(foreseen(decision, ruling?)));
+    Ok(foreseen.collect())
+}
+
+/// [`decide`] in a transaction of its own, which gives way to the gateway and is tried again.
+///
+/// # Errors
+/// [`StoreError`]; nothing was decided then.
+pub async fn decide_now(
+    database: &Database,
+    schema: &GatewaySchema,
+    act: &Act,
+    decisions: &[Decision],
+) -> Result<Answers, StoreError> {
+    again(database, async |tx: &DatabaseTransaction| decide(tx, schema, act, decisions).await).await
+}
+
+/// Does `work` in a transaction, and again after a moment while somebody is in its way, or while what it
+/// read is not so any more when it writes.
+pub(super) async fn again<T>(
+    database: &Database,
+    mut work: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    const TRIES: u32 = 30;
+    let mut delays = Delays::new(Duration::from_millis(5), Duration::from_millis(200));
+    let (mut tries, mut refused) = (1, false);
+    loop {
+        let done = database.in_time(database.transact(async |tx| work(tx).await)).await;
+        let Err(error) = &done else { return done };
+        let once_more = match error.kind() {
+            StoreErrorKind::Conflict => tries < TRIES,
+            // The gateway may have written the very row meanwhile.
+            StoreErrorKind::Rejected => !std::mem::replace(&mut refused, true),
+            StoreErrorKind::Unavailable | StoreErrorKind::Schema => false,
+        };
+        if !once_more {
+            return done;
+        }
+        tracing::debug!(%error, "a person's decision gave way");
+        tokio::time::sleep(delays.next()).await;
+        tries += 1;
+    }
+}
+
+async fn rulings(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    decisions: &[Decision],
+) -> Result<Vec<Result<Ruling, Refusal>>, StoreError> {
+    let keys: BTreeSet<HostKey> = decisions.iter().map(|decision| decision.key).collect();
+    let facts = store::facts(tx, schema, &keys).await?;
+    let named: BTreeSet<StaffId> = decisions
+        .iter()
+        .filter_map(|decision| if let Wish::Set(staff) = &decision.wish { Some(staff.clone()) } else { None })
+        .collect();
+    let staff: BTreeMap<StaffId, StaffFact> = store::staff_facts(tx, schema, &named).await?;
+    let asked: BTreeSet<CompanyId> = keys.iter().map(|(company, _)| *company).collect();
+    let companies = store::companies(tx, &asked).await?;
+    let mut decided = BTreeSet::new();
+    let rule = |decision: &Decision| {
+        if !companies.contains(&decision.key.0) {
+            return Err(Refusal::NoCompany(decision.key.0));
+        }
+        if !decided.insert(decision.key) {
+            return Err(Refusal::Twice(decision.key.1));
+        }
+        let facts = facts.get(&decision.key).ok_or(Refusal::ChangedMeanwhile(decision.key.1))?;
+        rule(decision, facts, &staff)
+    };
+    Ok(decisions.iter().map(rule).collect())
+}
+
+fn foreseen(decision: &Decision, ruling: Ruling) -> Decided {
+    let Ruling { did, mapping, staff, before, .. } = ruling;
+    Decided { key: decision.key, did, mapping, staff, before, audits: Vec::new() }
+}
+
+/// A text as the column holds it.
+pub(super) fn fitting(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(8_000).collect()
+}

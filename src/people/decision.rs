@@ -1,0 +1,174 @@
+//! A decision about a host, and what becomes of it.
+
+use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{Confidence, HostKey, WORKER};
+use crate::store::{Change, Snapshot};
+
+/// Who decides, as the audit trail names them: `cli:anna@office-3`, `user:7`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author(String);
+
+impl Author {
+    /// The longest name, in characters.
+    pub const MOST: usize = 255;
+
+    /// A person by this name. `None` for one that is empty, too long, or the machine's own: what the
+    /// machine switched off it may switch on again, and what a person did not.
+    pub fn new(name: &str) -> Option<Self> {
+        let name = name.trim();
+        let fits = !name.is_empty() && name.chars().count() <= Self::MOST && !name.contains(char::is_control);
+        (fits && !name.eq_ignore_ascii_case(WORKER)).then(|| Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is wanted for a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It is this member of staff, whoever it was before.
+    Set(StaffId),
+    /// This mapping no longer counts, and no match brings it back.
+    SwitchOff(i64),
+    /// This mapping counts again.
+    SwitchOn(i64),
+    /// This change is taken back: every row is as it was before. A row that it made is switched off.
+    Revert(Change),
+}
+
+/// A decision about one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Company and host.
+    pub key: HostKey,
+    /// What is wanted.
+    pub wish: Wish,
+    /// Why, in the person's words.
+    pub reason: Option<String>,
+    /// The host's newest audit row when the person looked (`HostFacts::last_audit`): if there is
+    /// another by now, the decision is refused. `None`: whatever the state is.
+    pub seen: Option<i64>,
+    /// A host that no booking has named yet may be mapped. Else it is taken for a mistyped one.
+    pub may_be_new: bool,
+    /// What a new mapping says of the host, in place of what was seen of it.
+    pub snapshot: Option<Snapshot>,
+}
+
+impl Decision {
+    /// A decision about this host.
+    pub fn new(company: CompanyId, host: HostId, wish: Wish) -> Self {
+        Self { key: (company, host), wish, reason: None, seen: None, may_be_new: false, snapshot: None }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Did {
+    /// The host had no mapping, and has one now (`manual`).
+    Made,
+    /// It was somebody else, and is this member of staff now (`admin`).
+    Replaced,
+    /// A match had found this very member of staff; now a person says so (`admin`).
+    Confirmed,
+    /// The mapping no longer counts.
+    SwitchedOff,
+    /// The mapping counts again.
+    SwitchedOn,
+    /// A change was taken back.
+    Reverted,
+    /// It was so already; nothing was written.
+    Unchanged,
+}
+
+/// A mapping that was in force before.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Before {
+    /// `calcom_host_mappings.id`
+    pub mapping: i64,
+    /// The member of staff.
+    pub staff: StaffId,
+    /// `mapping_source`
+    pub source: String,
+    /// `confidence_score`
+    pub confidence: Confidence,
+}
+
+/// What became of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Company and host.
+    pub key: HostKey,
+    /// What was done.
+    pub did: Did,
+    /// The mapping that it is about; of a revert the one in force now, if there is one. None before it
+    /// is made.
+    pub mapping: Option<i64>,
+    /// Its member of staff.
+    pub staff: Option<StaffId>,
+    /// What was in force before.
+    pub before: Vec<Before>,
+    /// The audit rows that were written, in their order.
+    pub audits: Vec<i64>,
+}
+
+/// Why a decision cannot be carried out. Nothing was written for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such company.
+    #[error("there is no company {0}")]
+    NoCompany(CompanyId),
+    /// Nobody has this id.
+    #[error("there is no member of staff {0}")]
+    NoStaff(StaffId),
+    /// It is somebody, of another company.
+    #[error("staff {staff} does not belong to company {company}")]
+    Foreign {
+        /// Who.
+        staff: StaffId,
+        /// The company of the decision.
+        company: CompanyId,
+    },
+    /// The member of staff is switched off in the gateway.
+    #[error("staff {0} is not active: switch that person on in the gateway first, or choose somebody else")]
+    Inactive(StaffId),
+    /// The member of staff is deleted in the gateway.
+    #[error("staff {0} was deleted in the gateway: choose somebody else")]
+    Deleted(StaffId),
+    /// No booking has named this host.
+    #[error("no booking of company {0} has been with host {1} yet: see whether the number is right")]
+    UnknownHost(CompanyId, HostId),
+    /// The company has no such mapping.
+    #[error("company {0} has no mapping {1}")]
+    NoMapping(CompanyId, i64),
+    /// Another mapping of the host is in force.
+    #[error("host {host} is mapped to staff {staff} (mapping {mapping}): switch that off first")]
+    Taken {
+        /// The host.
+        host: HostId,
+        /// The mapping in force.
+        mapping: i64,
+        /// Its member of staff.
+        staff: StaffId,
+    },
+    /// Somebody decided on this host since it was looked at.
+    #[error("somebody else has changed the mapping of host {0} in the meantime: look at it again")]
+    ChangedMeanwhile(HostId),
+    /// The mapping was changed again after the change that is to be taken back.
+    #[error("mapping {mapping} was changed again since{}", .by.map_or_else(String::new, |audit| format!(" (audit {audit}): revert that first")))]
+    ChangedSince {
+        /// The mapping.
+        mapping: i64,
+        /// The newer change; none when no audit row tells of it.
+        by: Option<i64>,
+    },
+    /// The audit row does not say what there was before.
+    #[error("audit {0} does not tell how the mapping was before, so that it cannot be restored")]
+    NotRevertible(i64),
+    /// Two decisions about one host were made at once.
+    #[error("host {0} is decided on twice here")]
+    Twice(HostId),
+}

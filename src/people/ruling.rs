@@ -1,0 +1,282 @@
+//! Pure: what a decision changes, by the facts about its host; or why it cannot be carried out.
+
+use std::collections::BTreeMap;
+
+use super::decision::{Before, Decision, Did, Refusal, Wish};
+use crate::event::{CompanyId, StaffId};
+use crate::matching::Confidence;
+use crate::store::{Change, HostFacts, MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact};
+
+/// How sure a person is.
+const CERTAIN: Confidence = Confidence(100);
+
+/// What a decision changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ruling {
+    pub(super) did: Did,
+    /// What changes, rows that are switched off first.
+    pub(super) rows: Vec<RowChange>,
+    /// The mapping that it is about; none before it is made.
+    pub(super) mapping: Option<i64>,
+    pub(super) staff: Option<StaffId>,
+    pub(super) before: Vec<Before>,
+    /// Nobody is mapped afterwards.
+    pub(super) needs_person: bool,
+}
+
+/// Rules on a decision. `staff`: those whom decisions name, by the id that they name.
+pub(super) fn rule(
+    decision: &Decision,
+    facts: &HostFacts,
+    staff: &BTreeMap<StaffId, StaffFact>,
+) -> Result<Ruling, Refusal> {
+    if decision.seen.is_some_and(|seen| seen != facts.last_audit) {
+        return Err(Refusal::ChangedMeanwhile(facts.key.1));
+    }
+    let host = Host::of(facts);
+    match &decision.wish {
+        Wish::Set(id) => host.set(decision, staff.get(id).ok_or_else(|| Refusal::NoStaff(id.clone()))?),
+        Wish::SwitchOff(id) => host.switch_off(*id),
+        Wish::SwitchOn(id) => host.switch_on(*id),
+        Wish::Revert(change) => host.revert(change),
+    }
+}
+
+/// A host, with the mappings of its own company apart from those of others.
+struct Host<'a> {
+    facts: &'a HostFacts,
+    own: Vec<&'a MappingRow>,
+}
+
+impl<'a> Host<'a> {
+    fn of(facts: &'a HostFacts) -> Self {
+        let own = facts.mappings.iter().filter(|row| row.company() == Some(facts.key.0)).collect();
+        Self { facts, own }
+    }
+
+    fn company(&self) -> CompanyId {
+        self.facts.key.0
+    }
+
+    fn active(&self) -> impl Iterator<Item = &'a MappingRow> + '_ {
+        self.own.iter().copied().filter(|row| row.state.is_active)
+    }
+
+    fn before(&self) -> Vec<Before> {
+        self.active()
+            .map(|row| Before {
+                mapping: row.id,
+                staff: row.staff.id.clone(),
+                source: row.state.source.clone(),
+                confidence: row.state.confidence,
+            })
+            .collect()
+    }
+
+    fn unchanged(&self, row: Option<&MappingRow>) -> Ruling {
+        Ruling {
+            did: Did::Unchanged,
+            rows: Vec::new(),
+            mapping: row.map(|row| row.id),
+            staff: row.map(|row| row.staff.id.clone()),
+            before: self.before(),
+            needs_person: self.active().next().is_none(),
+        }
+    }
+
+    fn set(&self, decision: &Decision, staff: &StaffFact) -> Result<Ruling, Refusal> {
+        valid(staff, self.company())?;
+        if !self.facts.is_known && !decision.may_be_new {
+            return Err(Refusal::UnknownHost(self.facts.key.0, self.facts.key.1));
+        }
+        // It may stand under another company, from which the person has moved here.
+        let mine = self.facts.mappings.iter().find(|row| row.staff.id == staff.id);
+        let in_force = mine.filter(|row| row.state.is_active && row.company() == Some(self.company()));
+        let others: Vec<&MappingRow> = self.active().filter(|row| row.staff.id != staff.id).collect();
+        if let Some(row) = in_force.filter(|row| row.state.is_by_person() && others.is_empty()) {
+            return Ok(self.unchanged(Some(row)));
+        }
+        let did = match (others.is_empty(), in_force) {
+            (false, _) => Did::Replaced,
+            (true, Some(_)) => Did::Confirmed,
+            (true, None) => Did::Made,
+        };
+        let (source, action) =
+            if did == Did::Made { ("manual", "created") } else { ("admin", "manual_override") };
+        let to = MappingState {
+            company: Some(self.company()),
+            is_active: true,
+            source: source.to_owned(),
+            confidence: CERTAIN,
+        };
+        let mut rows: Vec<RowChange> = others.iter().map(|row| switched(row, false, "deleted")).collect();
+        rows.push(match mine {
+            Some(row) => change(row, to, action),
+            None => RowChange {
+                row: RowTarget::New(self.snapshot(decision)),
+                staff: staff.id.clone(),
+                from: None,
+                to,
+                action,
+            },
+        });
+        let (mapping, staff) = (mine.map(|row| row.id), Some(staff.id.clone()));
+        Ok(Ruling { did, rows, mapping, staff, before: self.before(), needs_person: false })
+    }
+
+    /// What was seen of the host last: by its newest mapping, else by its bookings.
+    fn snapshot(&self, decision: &Decision) -> Snapshot {
+        let mapped = || {
+            let row = self.own.iter().max_by_key(|row| row.id)?;
+            let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            Some(Snapshot {
+                name: text(&row.name),
+                email: text(&row.email),
+                username: row.username.clone(),
+                time_zone: row.time_zone.clone(),
+            })
+        };
+        let booked = || {
+            let host = &self.facts.inbox.as_ref()?.host;
+            Some(Snapshot {
+                name: host.name.clone(),
+                email: host.email.clone(),
+                username: host.username.clone(),
+                time_zone: host.time_zone.clone(),
+            })
+        };
+        decision.snapshot.clone().or_else(booked).or_else(mapped).unwrap_or_default()
+    }
+
+    fn own_row(&self, id: i64) -> Result<&'a MappingRow, Refusal> {
+        let row = self.own.iter().copied().find(|row| row.id == id);
+        row.ok_or(Refusal::NoMapping(self.company(), id))
+    }
+
+    fn switch_off(&self, id: i64) -> Result<Ruling, Refusal> {
+        let row = self.own_row(id)?;
+        if !row.state.is_active {
+            return Ok(self.unchanged(Some(row)));
+        }
+        Ok(Ruling {
+            did: Did::SwitchedOff,
+            rows: vec![switched(row, false, "deleted")],
+            mapping: Some(id),
+            staff: Some(row.staff.id.clone()),
+            before: self.before(),
+            needs_person: !self.active().any(|other| other.id != id),
+        })
+    }
+
+    fn switch_on(&self, id: i64) -> Result<Ruling, Refusal> {
+        let row = self.own_row(id)?;
+        if row.state.is_active {
+            return Ok(self.unchanged(Some(row)));
+        }
+        valid(&row.staff, self.company())?;
+        self.is_free_for(&[id])?;
+        Ok(Ruling {
+            did: Did::SwitchedOn,
+            rows: vec![switched(row, true, "created")],
+            mapping: Some(id),
+            staff: Some(row.staff.id.clone()),
+            before: self.before(),
+            needs_person: false,
+        })
+    }
+
+    /// No mapping but these is in force.
+    fn is_free_for(&self, ids: &[i64]) -> Result<(), Refusal> {
+        match self.active().find(|row| !ids.contains(&row.id)) {
+            None => Ok(()),
+            Some(row) => {
+                Err(Refusal::Taken { host: self.facts.key.1, mapping: row.id, staff: row.staff.id.clone() })
+            }
+        }
+    }
+
+    fn revert(&self, taken_back: &Change) -> Result<Ruling, Refusal> {
+        let mut rows = Vec::new();
+        let mut states: BTreeMap<i64, (&MappingRow, MappingState)> =
+            self.own.iter().map(|row| (row.id, (*row, row.state.clone()))).collect();
+        // A row may have been another company's before the change, or after it.
+        for row in &self.facts.mappings {
+            let is_meant = taken_back.rows.iter().any(|audit| audit.mapping == Some(row.id));
+            if is_meant {
+                states.entry(row.id).or_insert_with(|| (row, row.state.clone()));
+            }
+        }
+        for audit in taken_back.rows.iter().rev() {
+            let mapping = audit.mapping.ok_or(Refusal::NotRevertible(audit.id))?;
+            let (row, state) = states.get_mut(&mapping).ok_or(Refusal::NoMapping(self.company(), mapping))?;
+            if row.last_audit != audit.id {
+                return Err(Refusal::ChangedSince { mapping, by: Some(row.last_audit) });
+            }
+            let new = audit.new.as_ref().ok_or(Refusal::NotRevertible(audit.id))?;
+            let after = state.clone().with(new).ok_or(Refusal::NotRevertible(audit.id))?;
+            if after != *state {
+                // The gateway itself wrote past the audit trail.
+                return Err(Refusal::ChangedSince { mapping, by: None });
+            }
+            let to = match &audit.old {
+                Some(old) => state.clone().with(old).ok_or(Refusal::NotRevertible(audit.id))?,
+                // It was made by this: rows are never deleted.
+                None => MappingState { is_active: false, ..state.clone() },
+            };
+            if to != *state {
+                let action = match (state.is_active, to.is_active) {
+                    (true, false) => "deleted",
+                    (false, true) => "created",
+                    _ => "updated",
+                };
+                rows.push(change(row, to.clone(), action));
+                *state = to;
+            }
+        }
+        let company = self.company();
+        let of_company = |(row, state): &&(&MappingRow, MappingState)| {
+            state.company.or(row.staff.company) == Some(company)
+        };
+        let active: Vec<_> =
+            states.values().filter(of_company).filter(|(_, state)| state.is_active).collect();
+        let touched = |id: i64| rows.iter().any(|change| change.row == RowTarget::Row(id));
+        if active.len() > 1
+            && let Some((row, _)) = active.iter().find(|(row, _)| !touched(row.id))
+        {
+            let (host, staff) = (self.facts.key.1, row.staff.id.clone());
+            return Err(Refusal::Taken { host, mapping: row.id, staff });
+        }
+        let in_force = active.first().map(|(row, _)| *row);
+        if rows.is_empty() {
+            return Ok(self.unchanged(in_force));
+        }
+        rows.sort_by_key(|change| change.to.is_active);
+        Ok(Ruling {
+            did: Did::Reverted,
+            mapping: in_force.map(|row| row.id),
+            staff: in_force.map(|row| row.staff.id.clone()),
+            before: self.before(),
+            needs_person: in_force.is_none(),
+            rows,
+        })
+    }
+}
+
+fn valid(staff: &StaffFact, company: CompanyId) -> Result<(), Refusal> {
+    let id = || staff.id.clone();
+    match staff {
+        staff if staff.company != Some(company) => Err(Refusal::Foreign { staff: id(), company }),
+        staff if staff.is_deleted => Err(Refusal::Deleted(id())),
+        staff if !staff.is_active => Err(Refusal::Inactive(id())),
+        _ => Ok(()),
+    }
+}
+
+fn change(row: &MappingRow, to: MappingState, action: &'static str) -> RowChange {
+    let (staff, from) = (row.staff.id.clone(), Some(row.state.clone()));
+    RowChange { row: RowTarget::Row(row.id), staff, from, to, action }
+}
+
+fn switched(row: &MappingRow, is_active: bool, action: &'static str) -> RowChange {
+    change(row, MappingState { is_active, ..row.state.clone() }, action)
+}

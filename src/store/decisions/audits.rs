@@ -1,0 +1,270 @@
+//! The audit trail: what was changed, by whom, when and why.
+
+use std::ops::RangeInclusive;
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::moments::{ahead, in_ms};
+use super::write::change_key;
+use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::HostKey;
+use crate::store::{DbId, GatewaySchema, StoreError, bind_staff};
+
+/// Which audit rows; what is given must all be true.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// These rows' mappings.
+    pub mapping: Option<i64>,
+    /// Of this company.
+    pub company: Option<CompanyId>,
+    /// Of this Cal.com user.
+    pub host: Option<HostId>,
+    /// Of this member of staff.
+    pub staff: Option<StaffId>,
+    /// By this actor; with a `*` at the end, by any whose name begins so.
+    pub actor: Option<String>,
+    /// With this action.
+    pub action: Option<String>,
+    /// Changed then or later, ms since 1970.
+    pub since_ms: Option<i64>,
+    /// Changed before, ms since 1970.
+    pub until_ms: Option<i64>,
+    /// Only older rows than this.
+    pub before: Option<i64>,
+}
+
+/// A row of `calcom_host_mapping_audits`. A gateway's own rows may lack some of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// The row's id, growing.
+    pub id: i64,
+    /// The mapping; none when its row was deleted.
+    pub mapping: Option<i64>,
+    /// The company.
+    pub company: Option<CompanyId>,
+    /// The Cal.com user.
+    pub host: Option<HostId>,
+    /// The member of staff.
+    pub staff: Option<StaffId>,
+    /// What was done.
+    pub action: String,
+    /// The fields before.
+    pub old: Option<Map<String, Value>>,
+    /// The fields after.
+    pub new: Option<Map<String, Value>>,
+    /// Who.
+    pub actor: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// When, ms since 1970.
+    pub at_ms: i64,
+    /// Its name.
+    change_key: Option<String>,
+}
+
+/// One change, as one person's decision (or the machine) made it: of a row, or of several together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Company and host.
+    pub key: HostKey,
+    /// Its audit rows, in the order in which they were written.
+    pub rows: Vec<AuditRow>,
+}
+
+/// Audit rows, newest first, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn audits(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    filter: &AuditFilter,
+    limit: u64,
+) -> Result<Vec<AuditRow>, StoreError> {
+    let ahead = ahead(db, schema).await?;
+    let mut select = select(schema.backend);
+    if let Some(staff) = &filter.staff {
+        // An id that cannot be anybody's has changed nothing.
+        let Ok(staff) = bind_staff(staff, schema.staff_key) else { return Ok(Vec::new()) };
+        select.and_where(Expr::col("staff_id").eq(staff));
+    }
+    let numbers = [
+        ("mapping_id", filter.mapping),
+        ("company_id", filter.company.map(|id| id.0)),
+        ("calcom_host_id", filter.host.map(|id| id.0)),
+    ];
+    for (column, number) in numbers {
+        select.and_where_option(number.map(|number| Expr::col(column).eq(number)));
+    }
+    select.and_where_option(filter.before.map(|before| Expr::col("id").lt(before)));
+    select.and_where_option(filter.action.as_ref().map(|action| Expr::col("action").eq(action.as_str())));
+    if let Some(actor) = &filter.actor {
+        let column = Expr::col("actor");
+        select.and_where(match actor.strip_suffix('*') {
+            Some(start) => {
+                column.like(sea_orm::sea_query::LikeExpr::new(format!("{}%", literal(start))).escape('!'))
+            }
+            None => column.eq(actor.as_str()),
+        });
+    }
+    let at = || Expr::cust(in_ms(schema.backend, "changed_at"));
+    select.and_where_option(filter.since_ms.map(|ms| at().gte(ms.saturating_add(ahead))));
+    select.and_where_option(filter.until_ms.map(|ms| at().lt(ms.saturating_add(ahead))));
+    select.order_by("id", Order::Desc).limit(limit);
+    db.query_all(&select).await?.iter().map(|row| read(row, ahead)).collect()
+}
+
+/// A text that LIKE takes as it is.
+fn literal(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
+
+/// One audit row.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn audit(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    id: i64,
+) -> Result<Option<AuditRow>, StoreError> {
+    let ahead = ahead(db, schema).await?;
+    let mut select = select(schema.backend);
+    select.and_where(Expr::col("id").eq(id));
+    db.query_one(&select).await?.as_ref().map(|row| read(row, ahead)).transpose()
+}
+
+/// The change that an audit row belongs to, with all of its rows. `None`: there is no such row (of this
+/// company, if one is given), or it does not say which host it is about.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn change_of(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    id: i64,
+    company: Option<CompanyId>,
+) -> Result<Option<Change>, StoreError> {
+    let Some(row) = audit(db, schema, id).await? else { return Ok(None) };
+    if company.is_some() && row.company != company {
+        return Ok(None);
+    }
+    let Some(key) = row.company.zip(row.host) else { return Ok(None) };
+    let rows = match row.decision() {
+        None => vec![row],
+        Some((act, number)) => {
+            let range = change_key(act, number, 0)..=change_key(act, number, u16::MAX);
+            in_range(db, schema, range).await?
+        }
+    };
+    Ok(Some(Change { key, rows }))
+}
+
+/// All changes of one act (an import, a hand-over), in the order in which they were made.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn changes_of_act(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    act: Uuid,
+) -> Result<Vec<Change>, StoreError> {
+    let range = change_key(act, 0, 0)..=change_key(act, u32::MAX, u16::MAX);
+    let mut changes: Vec<Change> = Vec::new();
+    for row in in_range(db, schema, range).await? {
+        let Some(key) = row.company.zip(row.host) else { continue };
+        match changes.last_mut() {
+            Some(last) if last.rows.last().and_then(AuditRow::decision) == row.decision() => {
+                last.rows.push(row)
+            }
+            _ => changes.push(Change { key, rows: vec![row] }),
+        }
+    }
+    Ok(changes)
+}
+
+async fn in_range(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    range: RangeInclusive<Uuid>,
+) -> Result<Vec<AuditRow>, StoreError> {
+    let ahead = ahead(db, schema).await?;
+    let mut select = select(schema.backend);
+    let [first, last] = [range.start(), range.end()].map(|key| key_value(schema.backend, &key.to_string()));
+    select.and_where(Expr::col("change_key").between(first, last)).order_by("id", Order::Asc);
+    let rows = db.query_all(&select).await?;
+    let rows = rows.iter().map(|row| read(row, ahead)).collect::<Result<Vec<_>, StoreError>>()?;
+    let is_inside = |row: &AuditRow| row.change_key().is_some_and(|key| range.contains(&key));
+    Ok(rows.into_iter().filter(is_inside).collect())
+}
+
+impl AuditRow {
+    fn change_key(&self) -> Option<Uuid> {
+        Uuid::parse_str(self.change_key.as_deref()?).ok()
+    }
+
+    /// The act of a person's that it belongs to, and the number of the decision within it. None: it is
+    /// the machine's, or the gateway's, and stands alone.
+    pub fn decision(&self) -> Option<(Uuid, u32)> {
+        let key = self.change_key().filter(|key| key.get_version_num() == 8)?;
+        let bytes = key.as_bytes();
+        let number = u32::from_be_bytes([bytes[10], bytes[11], bytes[12], bytes[13]]);
+        Some((change_key(key, 0, 0), number))
+    }
+}
+
+/// A value to compare `change_key` with: it is a CHAR, and as a text PostgreSQL would use no index of it.
+pub(super) fn key_value(backend: DbBackend, key: &str) -> Expr {
+    let value = Expr::val(key);
+    if backend == DbBackend::Postgres { value.cast_as("bpchar") } else { value }
+}
+
+fn select(backend: DbBackend) -> SelectStatement {
+    let text = if backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
+    let mut select = Query::select();
+    select.columns([
+        "id",
+        "mapping_id",
+        "company_id",
+        "calcom_host_id",
+        "staff_id",
+        "action",
+        "actor",
+        "reason",
+        "change_key",
+    ]);
+    for column in ["old_values", "new_values"] {
+        select.expr_as(Expr::col(column).cast_as(text), column);
+    }
+    select.expr_as(Expr::cust(in_ms(backend, "changed_at")), "at_ms");
+    select.from("calcom_host_mapping_audits");
+    select
+}
+
+fn read(row: &QueryResult, ahead: i64) -> Result<AuditRow, StoreError> {
+    let number = |column: &str| row.try_get::<Option<DbId>>("", column).map(|id| id.map(|id| id.0));
+    let text = |column: &str| row.try_get::<Option<String>>("", column);
+    // A gateway may have written JSON within JSON.
+    let fields = |text: Option<String>| match serde_json::from_str(text.as_deref()?).ok()? {
+        Value::Object(fields) => Some(fields),
+        Value::String(inner) => serde_json::from_str(&inner).ok(),
+        _ => None,
+    };
+    Ok(AuditRow {
+        id: row.try_get::<DbId>("", "id")?.0,
+        mapping: number("mapping_id")?,
+        company: number("company_id")?.map(CompanyId),
+        host: number("calcom_host_id")?.map(HostId),
+        staff: row.try_get("", "staff_id")?,
+        action: text("action")?.unwrap_or_default(),
+        old: fields(text("old_values")?),
+        new: fields(text("new_values")?),
+        actor: text("actor")?,
+        reason: text("reason")?,
+        at_ms: number("at_ms")?.map_or(0, |ms| ms.saturating_sub(ahead)),
+        change_key: text("change_key")?.map(|key| key.trim_end().to_owned()),
+    })
+}

@@ -1,0 +1,179 @@
+//! What people decide about mappings: reading all that such a decision depends on, under the lock of
+//! its host, and writing it, many at once, with one audit row for each change of a row.
+//!
+//! Rows are never deleted. Their values stand in the audit rows field by field, so that these tell how
+//! the table came to be as it is, and any change can be taken back by another one.
+
+mod staff;
+mod facts;
+mod write;
+mod audits;
+mod moments;
+
+use serde_json::{Map, Value, json};
+
+use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{Confidence, HostKey, InboxRow};
+
+pub use audits::{AuditFilter, AuditRow, Change, audit, audits, change_of, changes_of_act};
+pub use facts::{MappingKey, begin_deciding, companies, facts, find_mapping};
+pub use staff::{StaffFact, staff_facts};
+pub use write::{Made, write_changes};
+
+/// What may change about a mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingState {
+    /// `company_id`; none in a row that a gateway wrote without one.
+    pub company: Option<CompanyId>,
+    /// `is_active`
+    pub is_active: bool,
+    /// `mapping_source`
+    pub source: String,
+    /// `confidence_score`
+    pub confidence: Confidence,
+}
+
+impl MappingState {
+    /// As the fields of an audit row.
+    pub fn fields(&self) -> Map<String, Value> {
+        let Self { company, is_active, source, confidence } = self;
+        let fields = json!({
+            "company_id": company, "is_active": is_active, "mapping_source": source,
+            "confidence_score": confidence,
+        });
+        if let Value::Object(fields) = fields { fields } else { Map::new() }
+    }
+
+    /// The fields in which the other one differs: before and after.
+    pub fn difference(&self, after: &Self) -> (Map<String, Value>, Map<String, Value>) {
+        let (before, after) = (self.fields(), after.fields());
+        let differs = |name: &String, value: &Value| before.get(name) != Some(value);
+        let new: Map<_, _> = after
+            .iter()
+            .filter(|(name, value)| differs(name, value))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
+        let old = before.into_iter().filter(|(name, _)| new.contains_key(name)).collect();
+        (old, new)
+    }
+
+    /// With the fields of an audit row in place of its own; of others nothing is kept here. `None`: a
+    /// value is not what it must be.
+    pub fn with(mut self, fields: &Map<String, Value>) -> Option<Self> {
+        for (name, value) in fields {
+            match name.as_str() {
+                "company_id" if value.is_null() => self.company = None,
+                "company_id" => self.company = Some(CompanyId(value.as_i64()?)),
+                "is_active" => self.is_active = value.as_bool()?,
+                "mapping_source" => value.as_str()?.clone_into(&mut self.source),
+                "confidence_score" => self.confidence = Confidence(u8::try_from(value.as_u64()?).ok()?),
+                _ => {}
+            }
+        }
+        Some(self)
+    }
+
+    /// Whether a person made the mapping, or a match did.
+    pub fn is_by_person(&self) -> bool {
+        matches!(self.source.as_str(), "manual" | "admin")
+    }
+}
+
+/// A row of `calcom_host_mappings`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingRow {
+    /// The row.
+    pub id: i64,
+    /// The Cal.com user.
+    pub host: HostId,
+    /// The member of staff.
+    pub staff: StaffFact,
+    /// `calcom_name`
+    pub name: String,
+    /// `calcom_email`
+    pub email: String,
+    /// `calcom_username`
+    pub username: Option<String>,
+    /// `calcom_timezone`
+    pub time_zone: Option<String>,
+    /// What may change.
+    pub state: MappingState,
+    /// Its newest audit row, 0 without one.
+    pub last_audit: i64,
+}
+
+impl MappingRow {
+    /// The company for which it counts: its own, or that of its member of staff.
+    pub fn company(&self) -> Option<CompanyId> {
+        self.state.company.or(self.staff.company)
+    }
+}
+
+/// Everything that a decision about one host depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostFacts {
+    /// Company and host.
+    pub key: HostKey,
+    /// All mappings of the host, by id; those of other companies too: a member of staff may have
+    /// moved from there, and host and staff together are unique.
+    pub mappings: Vec<MappingRow>,
+    /// The newest audit row of the host, 0 without one: tells whether anything was changed since.
+    pub last_audit: i64,
+    /// A booking, or a mapping, has named this host in this company.
+    pub is_known: bool,
+    /// Its row among the hosts that need a person.
+    pub inbox: Option<InboxRow>,
+}
+
+/// A change of one row, with what its audit row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// The row, or what one is made of.
+    pub row: RowTarget,
+    /// The member of staff.
+    pub staff: StaffId,
+    /// Before; none of a row that is made.
+    pub from: Option<MappingState>,
+    /// After.
+    pub to: MappingState,
+    /// `created`, `manual_override`, `updated`, `deleted`
+    pub action: &'static str,
+}
+
+/// What is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowTarget {
+    /// `calcom_host_mappings.id`
+    Row(i64),
+    /// A new row with this snapshot of the host.
+    New(Snapshot),
+}
+
+/// A host as it was seen last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `calcom_name`
+    pub name: Option<String>,
+    /// `calcom_email`
+    pub email: Option<String>,
+    /// `calcom_username`
+    pub username: Option<String>,
+    /// `calcom_timezone`
+    pub time_zone: Option<String>,
+}
+
+/// All that one decision changes: either all of it is written, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostChange {
+    /// Company and host.
+    pub key: HostKey,
+    /// Its number within the act, from 0: it names the audit rows, so that the same act written twice
+    /// leaves them once.
+    pub number: u32,
+    /// The rows, those that are switched off first.
+    pub rows: Vec<RowChange>,
+    /// Whether the host still needs a person.
+    pub needs_person: bool,
+    /// Why, in the person's words.
+    pub reason: Option<String>,
+}
