@@ -17,6 +17,7 @@ mod changes;
 mod plan;
 mod assign;
 mod again;
+mod simulation;
 mod learn;
 mod inbox;
 
@@ -29,6 +30,7 @@ pub use guard::Holder;
 pub use outcome::{Outcome, Reason};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolver, Review, Step, Suggestion};
+pub use simulation::{Simulated, Simulation};
 pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Rejected, Strategy};
 
 #[cfg(test)]

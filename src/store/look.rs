@@ -9,7 +9,7 @@ use super::find::{Found, Lookup};
 use super::load::{self, Batch, Purpose};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
-use crate::matching::{Assignment, Directory, Resolver, Target};
+use crate::matching::{Assignment, Directory, HostKey, Mapping, Resolver, Target};
 
 /// Reads for these events what [`load`](super::load()) would.
 ///
@@ -36,13 +36,28 @@ pub async fn directory_for(
     company: CompanyId,
     host: Option<HostId>,
 ) -> Result<Directory, StoreError> {
+    let keys = host.map(|host| (company, host)).into_iter().collect();
+    directory_of(tx, schema, &keys, &BTreeSet::from([company]), |_| true).await
+}
+
+/// The same for several hosts, and for these companies' staff; of the mappings those that are `wanted`.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn directory_of(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    keys: &BTreeSet<HostKey>,
+    companies: &BTreeSet<CompanyId>,
+    wanted: impl Fn(&Mapping) -> bool,
+) -> Result<Directory, StoreError> {
     let mut directory = Directory::default();
-    if let Some(host) = host {
-        for mapping in mappings::all(tx, schema, &BTreeSet::from([(company, host)])).await? {
+    if !keys.is_empty() {
+        for mapping in mappings::all(tx, schema, keys).await?.into_iter().filter(wanted) {
             directory.add_mapping(mapping);
         }
     }
-    for (company, members) in staff::active(tx, schema, &BTreeSet::from([company])).await? {
+    for (company, members) in staff::active(tx, schema, companies).await? {
         directory.add_roster(company, members);
     }
     Ok(directory)

@@ -47,7 +47,7 @@ pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use grants::{Account, Grants, grants, grants_for};
 pub use inspection::{Inspection, Level, Verdict, inspect};
 pub use load::{Batch, load, load_waiting, observe, waiting};
-pub use look::{Remembered, directory_for, look, remembered};
+pub use look::{Remembered, directory_for, directory_of, look, remembered};
 pub use observed::observed;
 pub use probe::probe;
 pub use replays::{
@@ -56,7 +56,7 @@ pub use replays::{
     items, on_the_way_since, pending, purge_replays, refuse, replay, replays, sent, set_state, shares,
     standings, unsent,
 };
-pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings};
+pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};
 pub use roles::Role;
 pub use values::{DbId, bind_staff, null_staff};

@@ -8,8 +8,8 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
-use super::{DbId, GatewaySchema, StoreError};
-use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
+use super::{DbId, GatewaySchema, StoreError, rows};
+use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
 use crate::matching::{Confidence, Outcome};
 
 /// From when until when, in ms since 1970 (until is exclusive), and of which company (`None`: all).
@@ -100,6 +100,20 @@ pub async fn decided(
         select.and_where(Expr::col(("d", "company_id")).eq(company.0));
     }
     db.query_all(&select).await?.iter().map(read).collect()
+}
+
+/// The same, each with the newest event that named a host; those without one left out, and those whose
+/// booking is not kept any more.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn recorded(
+    db: &impl ConnectionTrait,
+    decisions: &[Decided],
+) -> Result<BTreeMap<AppointmentId, BookingEvent>, StoreError> {
+    let ids: Vec<i64> = decisions.iter().map(|one| one.appointment.0).collect();
+    let kept = rows::with_bookings(db, &ids).await?.into_iter().filter(|it| it.payload.is_some());
+    Ok(kept.filter_map(|it| Some((it.appointment, it.newest_event()?))).collect())
 }
 
 fn read(row: &QueryResult) -> Result<Decided, StoreError> {

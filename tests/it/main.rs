@@ -46,5 +46,6 @@ mod reliability;
 mod reporting;
 mod replaying;
 mod security;
+mod simulating;
 mod starting;
 mod tidy;

@@ -2,7 +2,7 @@
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::moment;
+use crate::cli::moments::moment;
 use crate::matching::Reason;
 use crate::store::{Compare, DeadLetterFilter, LETTER_STATES};
 
@@ -31,10 +31,10 @@ pub(super) struct Filter {
     #[arg(long, value_name = "ID")]
     host: Option<i64>,
     /// Failed last at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<i64>,
     /// Failed last before this moment
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<i64>,
     /// With so many attempts: 6, '>=6' or '<=1'
     #[arg(long, value_name = "N", value_parser = attempts)]

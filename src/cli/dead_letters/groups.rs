@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::filter::Looking;
 use super::list::shortened;
-use super::rows::{self, Format};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Output};
+use crate::cli::rows::{self, Format};
 use crate::store::{Database, DeadLetterFilter, Group, groups};
 
 /// Dead letters by their cause, the largest group first

@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::filter::Looking;
-use super::rows::{self, Format};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Output};
+use crate::cli::rows::{self, Format};
 use crate::store::{Database, DeadLetterFilter, DeadLetterSummary, dead_letter_summaries};
 
 /// Rows read at a time.

@@ -1,14 +1,12 @@
 //! `hostmatch deadletters`: what could not be decided, why, and how it is decided after all.
 
 mod filter;
-mod rows;
 mod groups;
 mod list;
 mod masked;
 mod payload;
 mod cure;
 mod show;
-mod operator;
 mod told;
 mod plan;
 mod replay;

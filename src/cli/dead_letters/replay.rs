@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::filter::Choosing;
-use super::operator::who;
 use super::{plan, told};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
 use crate::config::Config;
 use crate::queue::Queue;

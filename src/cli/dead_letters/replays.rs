@@ -4,11 +4,11 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 
-use super::operator::who;
 use super::replay::carry_out;
 use super::told;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
 use crate::clock::now_ms;
 use crate::config::Config;

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::cure::Cure;
 use super::masked::masked_header;
-use super::operator::who;
 use super::payload::Payload;
 use super::replays;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
 use crate::clock::now_ms;
 use crate::config::Config;

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::filter::Choosing;
-use super::operator::who;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::items;
+use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
 use crate::clock::now_ms;
 use crate::store::{

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
-use super::{gateway, moment};
+use super::{gateway, moments};
 use crate::clock::now_ms;
 use crate::event::CompanyId;
 use crate::store::{Period, StoreError, dead_letter_reasons, decided, new_mappings};
@@ -28,10 +28,10 @@ const PAGE: u64 = 2000;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Decisions from this moment on: 30d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = moments::moment)]
     since: i64,
     /// Decisions before this moment [default: now]
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moments::moment)]
     until: Option<i64>,
     /// Only of this company
     #[arg(long, value_name = "N")]

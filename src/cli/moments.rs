@@ -8,10 +8,7 @@ use crate::clock::now_ms;
 use crate::config::parse_duration;
 
 /// A moment in ms since 1970: so long ago, a day (UTC), or a time with its zone.
-///
-/// # Errors
-/// What it should look like.
-pub(super) fn parse(text: &str) -> Result<i64, String> {
+pub(super) fn moment(text: &str) -> Result<i64, String> {
     if let Ok(ago) = parse_duration(text) {
         return Ok(now_ms().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)));
     }
@@ -29,9 +26,9 @@ mod tests {
 
     #[test]
     fn moments_are_read() {
-        assert_eq!(parse("2026-03-01"), Ok(1_772_323_200_000));
-        assert_eq!(parse("2026-03-01T01:00:00.5+01:00"), Ok(1_772_323_200_500));
-        assert!((now_ms() - 3_600_000 - parse("1h").unwrap()).abs() < 5_000);
-        assert!(parse("yesterday").is_err());
+        assert_eq!(moment("2026-03-01"), Ok(1_772_323_200_000));
+        assert_eq!(moment("2026-03-01T01:00:00.5+01:00"), Ok(1_772_323_200_500));
+        assert!((now_ms() - 3_600_000 - moment("1h").unwrap()).abs() < 5_000);
+        assert!(moment("yesterday").is_err());
     }
 }

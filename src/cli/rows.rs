@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::cli::failure::Failure;
-use crate::cli::output::{self, Output};
+use super::failure::Failure;
+use super::output::{self, Output};
 
 /// What a list looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

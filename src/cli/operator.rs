@@ -1,0 +1,37 @@
+//! Who runs this command, for the record.
+
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::people::Author;
+
+/// The person, as `cli:user@host`.
+pub(super) fn who() -> String {
+    let unknown = || "unknown".to_owned();
+    let user = whoami::username().unwrap_or_else(|_| unknown());
+    let host = whoami::hostname().unwrap_or_else(|_| unknown());
+    format!("cli:{user}@{host}")
+}
+
+/// Who decides
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Acting {
+    /// Who decides, for the record [default: cli:user@host]
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+}
+
+impl Acting {
+    /// The person.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for a name that nobody can have.
+    pub(super) fn author(&self) -> Result<Author, Failure> {
+        let name = self.actor.clone().unwrap_or_else(who);
+        Author::new(&name).ok_or_else(|| {
+            let most = Author::MOST;
+            let text =
+                format!("--actor wants a name of 1 to {most} characters, and not the machine's own (worker)");
+            Failure::new(Exit::Usage, text)
+        })
+    }
+}
