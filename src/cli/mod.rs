@@ -19,6 +19,8 @@ mod operator;
 mod rows;
 mod report;
 mod simulate;
+mod mapping_files;
+mod staff;
 mod publish;
 mod gateway;
 mod explain;
@@ -57,6 +59,10 @@ enum Command {
     Publish(publish::Args),
     Match(explain::Args),
     Report(report::Args),
+    Staff(staff::Args),
+    /// Who is whose host: mappings, as files too
+    #[command(subcommand)]
+    Mappings(mapping_files::Command),
     Gateway(gateway::Args),
     Deadletters(dead_letters::Args),
     Config(config::Args),
@@ -94,6 +100,8 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Publish(args) => publish::run(&global, &args).await,
         Command::Gateway(args) => gateway::run(&global, &args).await,
         Command::Match(args) => explain::run(&global, &args).await,
+        Command::Mappings(command) => mapping_files::run(&global, &command).await,
+        Command::Staff(args) => staff::run(&global, &args).await,
         Command::Report(args) => report::run(&global, &args).await,
         Command::Deadletters(args) => dead_letters::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),

@@ -168,7 +168,7 @@ pub struct Assignment {
 impl Assignment {
     /// The host that the appointment waits for: nobody is assigned by us, and its outcome is one
     /// that waits.
-    pub(super) fn waits_for(&self) -> Option<HostKey> {
+    pub fn waits_for(&self) -> Option<HostKey> {
         let waits = self.outcome.waits() && self.staff.is_none();
         let host = self.newest.as_ref()?.host_id.and_then(HostId::new)?;
         waits.then_some((self.company, host))

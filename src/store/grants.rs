@@ -149,7 +149,7 @@ const LOOKED_AT: [(&str, &str, bool); 4] = [
 /// What deciding does with our own tables, on MySQL and on PostgreSQL. MySQL's way of ignoring a row
 /// that is there already is to set a column of it to itself, for which it asks for UPDATE on every
 /// column that is inserted; PostgreSQL reads the key.
-const OURS: [(&str, &str, &str); 15] = [
+const OURS: [(&str, &str, &str); 17] = [
     ("calcom_host_mappings", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("calcom_host_mapping_audits", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
     ("appointment_assignments", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
@@ -164,6 +164,8 @@ const OURS: [(&str, &str, &str); 15] = [
     ("unmatched_host_actions", "SELECT, INSERT", "SELECT, INSERT"),
     ("repairs", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("repair_items", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("mapping_imports", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("hand_overs", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     (BOOKKEEPING, "SELECT", "SELECT"),
 ];
 
@@ -346,10 +348,7 @@ impl Statements<'_> {
         self.on_schema("USAGE");
         for table in ["companies", "staff"] {
             let columns = self.place.columns(table, &[&READ]);
-            // PostgreSQL tells everybody what its tables look like, MySQL only those with a right on them.
-            if self.place.is_mysql() || table != "companies" {
-                self.on_table(&format!("SELECT ({columns})"), table);
-            }
+            self.on_table(&format!("SELECT ({columns})"), table);
         }
         let mut read = self.place.columns("appointments", &[&READ]);
         if !self.place.has("appointments", "calcom_host_id", true) {

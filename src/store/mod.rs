@@ -23,8 +23,12 @@ mod retention;
 mod dead_letters;
 mod replays;
 mod decisions;
+mod inbox;
+mod repairs;
 pub mod inspection;
 mod report;
+mod imports;
+mod hand_overs;
 mod grants;
 mod roles;
 
@@ -37,19 +41,33 @@ pub use dead_letters::{
     discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
 };
 pub use decisions::{
-    AuditFilter, AuditRow, Change, HostChange, HostFacts, Made, MappingKey, MappingRow, MappingState,
-    RowChange, RowTarget, Snapshot, StaffFact, audit, audits, begin_deciding, change_of, changes_of_act,
-    companies, facts, find_mapping, staff_facts, write_changes,
+    AuditFilter, AuditRow, Change, HostChange, HostFacts, Made, MappingEntry, MappingFilter, MappingKey,
+    MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact, audit, audits, begin_deciding,
+    change_of, changes_of_act, companies, facts, find_mapping, list_mappings, staff_facts, write_changes,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use grants::{Account, Grants, grants, grants_for};
+pub use hand_overs::{
+    Given, HandOverRow, Held, hand_over, held_at_unknown_times, held_by, insert_hand_over,
+    note_hand_over_undone,
+};
+pub use imports::{ImportRow, NewImport, begin_import, import, imports, note_import, note_import_undone};
+pub use inbox::{
+    HostAct, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host, inbox_entries,
+    last_host_acts, reopen_host,
+};
 pub use inspection::{Inspection, Level, Verdict, inspect};
 pub use load::{Batch, load, load_waiting, observe, waiting};
 pub use look::{Remembered, directory_for, directory_of, look, remembered};
 pub use observed::observed;
 pub use probe::probe;
+pub use repairs::{
+    ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
+    Waiting, begin_repair, done_items, free_appointments, lock_host, mark_items, pending_items, repair,
+    repair_items, repair_standings, repairs, set_repair_state, start_undoing, still_there, waiting_of,
+};
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayRow, ReplayState, ReplayTerms,
     Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease, in_flight, insert_replay,

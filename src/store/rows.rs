@@ -115,7 +115,7 @@ pub(super) async fn inbox(
     rows.iter().map(|row| inbox_row(row).map(|row| (row.key, row))).collect()
 }
 
-fn inbox_row(row: &QueryResult) -> Result<InboxRow, StoreError> {
+pub(super) fn inbox_row(row: &QueryResult) -> Result<InboxRow, StoreError> {
     let text = |column: &str| row.try_get::<Option<String>>("", column);
     let ms = |column: &str| row.try_get::<DbId>("", column).map(|ms| ms.0);
     let host_id = HostId(ms("host_id")?);

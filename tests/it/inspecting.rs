@@ -57,7 +57,7 @@ async fn an_empty_database_is_not_ready_and_a_new_gateway_is() {
         let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
         let found = inspect(&test);
         assert_eq!(found["verdict"], "ready", "{backend:?}: {found}");
-        assert_eq!(found["migration"]["pending"].as_array().unwrap().len(), 17);
+        assert_eq!(found["migration"]["pending"].as_array().unwrap().len(), 20);
         let sql = json(&run(&test.url, &["migrate", "sql", "--output", "json"]));
         assert_eq!(found["migration"]["statements"], sql["statements"]);
 
@@ -282,7 +282,7 @@ async fn takes_no_writes(test: &TestDatabase, url: &str) {
     assert!(told(&found, "problem")[0].contains("takes no writes"), "{found}");
     assert_eq!(
         migration::status(test.db.connection()).await.unwrap().iter().filter(|one| one.applied).count(),
-        12
+        16
     );
 }
 

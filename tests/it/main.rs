@@ -31,6 +31,7 @@ mod explaining;
 mod health;
 mod inspecting;
 mod journeys;
+mod mapping_files;
 mod migrating;
 mod migrations;
 mod moving_in;

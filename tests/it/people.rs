@@ -1,6 +1,7 @@
 //! What people decide: mappings, the inbox, repairs.
 
 mod decisions;
+pub(crate) mod rights;
 
 use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::people::{Act, Author, Decided, Decision, Refusal, Wish, decide_now};

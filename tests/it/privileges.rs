@@ -224,7 +224,7 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
     let done = async {
         let config = settings_of(&[]);
         let schema = GatewaySchema::read(&database, &config.gateway).await?;
-        let processor = Processor::new(database.clone(), schema, &config);
+        let processor = Processor::new(database.clone(), schema.clone(), &config);
         let first = host(100 + n, "", &format!("p{}@salon.example", 2 * n));
         let second = host(100 + n, "", &format!("p{}@salon.example", 2 * n + 1));
         let nobody = host(5000 + n, "Nobody Here", "nobody@salon.example");
@@ -239,6 +239,10 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
         insert_dead_letters(&database, &[again]).await?;
         dead_letter_summaries(&database, &DeadLetterFilter::default(), 1).await?;
         every_statement(&database).await?;
+        // The first was switched off above.
+        world.staff_active(2 * n, true).await;
+        let staff = [2 * n, 2 * n + 1].map(|staff| crate::people::staff_of(world, staff));
+        crate::people::rights::every_statement(&database, &schema, 5000 + n, staff).await?;
         purge_payloads(&database, i64::MAX).await?;
         purge_events(&database, i64::MAX).await?;
         Ok(())

@@ -9,6 +9,7 @@ mod facts;
 mod write;
 mod audits;
 mod moments;
+mod list;
 
 use serde_json::{Map, Value, json};
 
@@ -17,6 +18,7 @@ use crate::matching::{Confidence, HostKey, InboxRow};
 
 pub use audits::{AuditFilter, AuditRow, Change, audit, audits, change_of, changes_of_act};
 pub use facts::{MappingKey, begin_deciding, companies, facts, find_mapping};
+pub use list::{MappingEntry, MappingFilter, list_mappings};
 pub use staff::{StaffFact, staff_facts};
 pub use write::{Made, write_changes};
 

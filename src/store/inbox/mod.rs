@@ -1,0 +1,88 @@
+//! The inbox: hosts that need a person, and what people do with them beside mapping them.
+
+mod list;
+mod acts;
+
+use crate::event::{CompanyId, HostId};
+use crate::matching::{InboxRow, Review};
+
+pub use acts::{HostAct, NewHostAct, host_acts, ignore_host, last_host_acts, reopen_host};
+pub use list::inbox_entries;
+
+/// What is the matter with a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InboxKind {
+    /// There is a suggestion, not sure enough to be taken without a person.
+    Suggestion,
+    /// Several members of staff fit, and nothing tells them apart.
+    Ambiguous,
+    /// Nobody was found.
+    Unknown,
+    /// What is found contradicts what was decided before: a person switched it off, or several mappings
+    /// are in force.
+    Conflict,
+}
+
+impl InboxKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Suggestion, Self::Ambiguous, Self::Unknown, Self::Conflict];
+
+    /// The name under which it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Suggestion => "suggestion",
+            Self::Ambiguous => "ambiguous",
+            Self::Unknown => "unknown",
+            Self::Conflict => "conflict",
+        }
+    }
+
+    fn of(row: &InboxRow) -> Self {
+        let by_mapping = row.suggestions.iter().any(|one| one.evidence.field == MAPPING);
+        match row.review {
+            None => Self::Unknown,
+            Some(Review::BelowThreshold) => Self::Suggestion,
+            Some(Review::Ambiguous) if by_mapping => Self::Conflict,
+            Some(Review::Ambiguous) => Self::Ambiguous,
+            Some(Review::SwitchedOff) => Self::Conflict,
+        }
+    }
+}
+
+/// The field of evidence that stands for a mapping.
+const MAPPING: &str = "mapping";
+
+/// Which hosts; what is given must all be true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InboxFilter {
+    /// Of this company.
+    pub company: Option<CompanyId>,
+    /// This Cal.com user.
+    pub host: Option<HostId>,
+    /// `open`, `ignored`, `resolved`; none: any.
+    pub state: Option<crate::matching::InboxState>,
+    /// With this the matter.
+    pub kind: Option<InboxKind>,
+}
+
+/// A host that needs, or needed, a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboxEntry {
+    /// The row, its state as of now.
+    pub row: InboxRow,
+    /// What is the matter.
+    pub kind: InboxKind,
+    /// Until when it is ignored, ms since 1970; none: until it is reopened.
+    pub ignored_until_ms: Option<i64>,
+    /// How many appointments wait for it.
+    pub waiting: i64,
+    /// How many appointments it has been named for.
+    pub bookings: i64,
+    /// When the last one that has begun did, ms since 1970.
+    pub last_booking_ms: Option<i64>,
+    /// When the next one starts, ms since 1970.
+    pub next_booking_ms: Option<i64>,
+}
+
+const TABLE: &str = "unmatched_hosts";
