@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::output::Output;
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
+use crate::people::{InboxError, Refusal, RepairError};
 use crate::queue::{PublishError, QueueError};
 use crate::replay::ReplayError;
 use crate::store::{StoreError, StoreErrorKind};
@@ -124,6 +125,51 @@ impl From<ReplayError> for Failure {
             error @ ReplayError::Unknown(_) => Self::new(Exit::NotFound, error),
             error @ ReplayError::Refused(_) => Self::new(Exit::NotAllowed, error),
         }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let exit = match refusal {
+            Refusal::NoCompany(_)
+            | Refusal::NoStaff(_)
+            | Refusal::Foreign { .. }
+            | Refusal::UnknownHost(..)
+            | Refusal::NoMapping(..) => Exit::NotFound,
+            Refusal::Inactive(_)
+            | Refusal::Deleted(_)
+            | Refusal::Taken { .. }
+            | Refusal::ChangedMeanwhile(_)
+            | Refusal::ChangedSince { .. }
+            | Refusal::NotRevertible(_)
+            | Refusal::Twice(_) => Exit::NotAllowed,
+        };
+        Self::new(exit, refusal)
+    }
+}
+
+impl From<InboxError> for Failure {
+    fn from(error: InboxError) -> Self {
+        let exit = match error {
+            InboxError::Store(error) => return error.into(),
+            InboxError::Absent(..) | InboxError::NoSuggestion(_) | InboxError::NotSuggested { .. } => {
+                Exit::NotFound
+            }
+            InboxError::Resolved(_) => Exit::NotAllowed,
+            InboxError::SeveralSuggestions { .. } | InboxError::Over => Exit::Usage,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Self {
+        let exit = match error {
+            RepairError::Store(error) => return error.into(),
+            RepairError::Unknown(_) => Exit::NotFound,
+            RepairError::NotMapped(_) | RepairError::Ended { .. } => Exit::NotAllowed,
+        };
+        Self::new(exit, error)
     }
 }
 

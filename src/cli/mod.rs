@@ -7,6 +7,9 @@ mod engine;
 mod exit;
 mod failure;
 mod output;
+mod operator;
+mod moments;
+mod rows;
 mod global;
 mod serve;
 mod demo;
@@ -14,9 +17,6 @@ mod soak;
 mod config;
 mod migrate;
 mod items;
-mod moments;
-mod operator;
-mod rows;
 mod report;
 mod simulate;
 mod mapping_files;
@@ -25,6 +25,7 @@ mod publish;
 mod gateway;
 mod explain;
 mod dead_letters;
+mod people;
 mod completions;
 mod version;
 
@@ -60,10 +61,11 @@ enum Command {
     Match(explain::Args),
     Report(report::Args),
     Staff(staff::Args),
-    /// Who is whose host: mappings, as files too
-    #[command(subcommand)]
-    Mappings(mapping_files::Command),
     Gateway(gateway::Args),
+    Inbox(people::inbox::Args),
+    Mappings(people::mappings::Args),
+    Repair(people::repair::Args),
+    Audit(people::audit::Args),
     Deadletters(dead_letters::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -100,9 +102,12 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Publish(args) => publish::run(&global, &args).await,
         Command::Gateway(args) => gateway::run(&global, &args).await,
         Command::Match(args) => explain::run(&global, &args).await,
-        Command::Mappings(command) => mapping_files::run(&global, &command).await,
         Command::Staff(args) => staff::run(&global, &args).await,
         Command::Report(args) => report::run(&global, &args).await,
+        Command::Inbox(args) => Box::pin(people::inbox::run(&global, &args)).await,
+        Command::Mappings(args) => Box::pin(people::mappings::run(&global, &args)).await,
+        Command::Repair(args) => Box::pin(people::repair::run(&global, &args)).await,
+        Command::Audit(args) => people::audit::run(&global, &args).await,
         Command::Deadletters(args) => dead_letters::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run(&args),

@@ -20,6 +20,16 @@ pub(super) fn moment(text: &str) -> Result<i64, String> {
         .map_err(|_| "write 24h, 2026-03-01 or 2026-03-01T08:00:00Z".to_owned())
 }
 
+/// A moment to come, in ms since 1970: in so long, a day (UTC), or a time with its zone.
+pub(super) fn coming(text: &str) -> Result<i64, String> {
+    match parse_duration(text) {
+        Ok(in_so_long) => {
+            Ok(now_ms().saturating_add(i64::try_from(in_so_long.as_millis()).unwrap_or(i64::MAX)))
+        }
+        Err(_) => moment(text).map_err(|_| "write 14d, 2026-03-01 or 2026-03-01T08:00:00Z".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +40,7 @@ mod tests {
         assert_eq!(moment("2026-03-01T01:00:00.5+01:00"), Ok(1_772_323_200_500));
         assert!((now_ms() - 3_600_000 - moment("1h").unwrap()).abs() < 5_000);
         assert!(moment("yesterday").is_err());
+        assert_eq!(coming("2026-03-01"), moment("2026-03-01"));
+        assert!((coming("1h").unwrap() - 3_600_000 - now_ms()).abs() < 5_000);
     }
 }

@@ -132,13 +132,23 @@ pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
 /// # Errors
 /// When the terminal cannot be read.
 pub(super) fn confirm(question: &str) -> Result<Option<bool>, Failure> {
+    let answer = ask(&format!("{question} [y/N]"))?;
+    Ok(answer.map(|answer| matches!(answer.as_str(), "y" | "yes")))
+}
+
+/// Asks a question on the terminal, and gives the answer in small letters. `None` when there is none to
+/// ask on.
+///
+/// # Errors
+/// When the terminal cannot be read.
+pub(super) fn ask(question: &str) -> Result<Option<String>, Failure> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Ok(None);
     }
-    write!(std::io::stderr().lock(), "{question} [y/N] ")?;
+    write!(std::io::stderr().lock(), "{} ", visible(question))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    Ok(Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+    Ok(Some(answer.trim().to_ascii_lowercase()))
 }
 
 #[cfg(test)]

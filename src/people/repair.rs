@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use serde::Serialize;
 
 use super::decide::{again, fitting};
 use super::decision::Author;
+use super::offer::{Offer, RepairError, Tally};
 use crate::clock::now_ms;
 use crate::config::{Mode, Overwrite};
 use crate::crash;
@@ -24,7 +24,7 @@ use crate::matching::{
 };
 use crate::store::{
     self, Database, GatewaySchema, ItemState, Mark, NewRepair, Prior, RepairItem, RepairRow, RepairScope,
-    RepairState, StoreError, Waiting,
+    RepairState, StoreError,
 };
 
 /// Appointments in one transaction.
@@ -32,86 +32,6 @@ const PART: u64 = 250;
 
 /// How often what is locked is tried again before it is left for another time.
 const ROUNDS: u32 = 6;
-
-/// What could be put right for a host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Offer {
-    /// Who would get the appointments; none while the host has no mapping that counts.
-    pub staff: Option<StaffId>,
-    /// Those that have not begun.
-    pub future: Vec<Waiting>,
-    /// Those that have.
-    pub past: Vec<Waiting>,
-    /// Those of which it is not known.
-    pub unknown: Vec<Waiting>,
-}
-
-/// How many of each there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Not begun.
-    pub future: usize,
-    /// Begun, or over.
-    pub past: usize,
-    /// Not known.
-    pub unknown: usize,
-}
-
-impl Offer {
-    /// How many of each there are.
-    pub fn counts(&self) -> Counts {
-        Counts { future: self.future.len(), past: self.past.len(), unknown: self.unknown.len() }
-    }
-
-    fn chosen(self, scope: RepairScope) -> Vec<Waiting> {
-        let mut chosen = self.future;
-        if scope == RepairScope::All {
-            chosen.extend(self.past);
-            chosen.extend(self.unknown);
-        }
-        chosen.sort_by_key(|one| one.appointment);
-        chosen
-    }
-}
-
-/// What a repair has come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
-    /// Still to be assigned: somebody else has locked them, or it was interrupted.
-    pub pending: i64,
-    /// Assigned.
-    pub done: i64,
-    /// They did not wait any more.
-    pub left: i64,
-    /// Given back.
-    pub undone: i64,
-    /// Not given back: somebody else has touched them since.
-    pub kept: i64,
-}
-
-/// Why a repair cannot be made, gone on with, or taken back.
-#[derive(Debug, thiserror::Error)]
-pub enum RepairError {
-    /// The database's error.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There is none with this number.
-    #[error("there is no repair {0}")]
-    Unknown(i64),
-    /// Nobody is mapped.
-    #[error(
-        "host {0} has no mapping that counts: decide first who it is (hostmatch inbox, or hostmatch mappings set)"
-    )]
-    NotMapped(crate::event::HostId),
-    /// It has ended.
-    #[error("repair {id} is {}: there is nothing to go on with", .state.as_str())]
-    Ended {
-        /// The repair.
-        id: i64,
-        /// Where it stands.
-        state: RepairState,
-    },
-}
 
 /// Makes repairs in one database.
 #[derive(Debug)]

@@ -28,6 +28,7 @@ mod documents;
 mod edge;
 mod events;
 mod explaining;
+mod hand_over;
 mod health;
 mod inspecting;
 mod journeys;

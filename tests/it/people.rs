@@ -1,6 +1,12 @@
 //! What people decide: mappings, the inbox, repairs.
 
+mod commands;
 mod decisions;
+mod history;
+mod office;
+mod races;
+mod repairs;
+mod tenants;
 pub(crate) mod rights;
 
 use hostmatch::event::{CompanyId, HostId, StaffId};
@@ -30,4 +36,32 @@ pub(crate) async fn decides(world: &World, host: i64, wish: Wish) -> Result<Deci
 pub(crate) async fn decides_on(world: &World, decision: Decision) -> Result<Decided, Refusal> {
     let schema = world.test.schema().await;
     decide_now(&world.test.db, &schema, &anna(), &[decision]).await.unwrap().remove(0)
+}
+
+/// Runs the program on this world's database.
+pub(crate) fn run(world: &World, arguments: &[&str]) -> std::process::Output {
+    crate::program::command(arguments).env("HOSTMATCH_DATABASE__URL", &world.test.url).output().unwrap()
+}
+
+/// The JSON that it answers with; `code` is how it has to end.
+pub(crate) fn asked(world: &World, code: i32, arguments: &[&str]) -> serde_json::Value {
+    let output = run(world, &[arguments, &["--output", "json", "--actor", "cli:anna@office"]].concat());
+    let text = if code == 0 || code == 5 { &output.stdout } else { &output.stderr };
+    let told = || format!("{:?} {arguments:?}: {output:?}", world.test);
+    assert_eq!(output.status.code(), Some(code), "{}", told());
+    serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", told()))
+}
+
+/// The same of a command that only looks, and has no actor.
+pub(crate) fn seen(world: &World, arguments: &[&str]) -> serde_json::Value {
+    let output = run(world, &[arguments, &["--output", "json"]].concat());
+    let told = || format!("{:?} {arguments:?}: {output:?}", world.test);
+    assert_eq!(output.status.code(), Some(0), "{}", told());
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", told()))
+}
+
+/// An event that is `event`, about a meeting that starts then.
+pub(crate) fn starting(mut event: serde_json::Value, start: &str) -> serde_json::Value {
+    event["calcom_booking"]["start"] = start.into();
+    event
 }

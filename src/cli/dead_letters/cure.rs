@@ -44,11 +44,15 @@ impl Cure {
         let replay = format!("hostmatch deadletters replay --ids {id} --reason '…'");
         let payload = format!("hostmatch deadletters show {id} --reveal --output json | jq .payload.value");
         Ok(Some(match foretold.answer {
-            Answer::Done(outcome @ (Outcome::NeedsReview | Outcome::Unmatched)) => Self {
-                foretold: outcome.as_str(),
-                reason: None,
-                commands: vec![format!("{payload} | hostmatch match explain --booking -"), replay],
-            },
+            Answer::Done(outcome @ (Outcome::NeedsReview | Outcome::Unmatched)) => {
+                let mut commands = vec![format!("{payload} | hostmatch match explain --booking -")];
+                if let (Some(company), Some(host)) = (row.letter.company_id, row.letter.host_id) {
+                    let set = "hostmatch mappings set --unseen";
+                    commands.push(format!("{set} --company {company} --host {host} --staff ID"));
+                }
+                commands.push(replay);
+                Self { foretold: outcome.as_str(), reason: None, commands }
+            }
             Answer::Done(outcome) => {
                 Self { foretold: outcome.as_str(), reason: None, commands: vec![replay] }
             }

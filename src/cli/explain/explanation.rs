@@ -10,7 +10,7 @@ use crate::cli::failure::Failure;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::event::{BookingEvent, BookingRef, CompanyId, Host, StaffId};
-use crate::matching::{Evidence, Policy, Resolution, Resolver, Review, Step, Suggestion, Target};
+use crate::matching::{Evidence, HostKey, Policy, Resolution, Resolver, Review, Step, Suggestion, Target};
 use crate::store::{self, Database, GatewaySchema, StoreError};
 
 /// What is said about one host or booking. `docs/commands.md` describes it: its JSON is a contract.
@@ -113,7 +113,7 @@ impl<'a> Explainer<'a> {
             match subject {
                 Subject::Host(host, company) => {
                     let (steps, decision) = self.steps(&host, company).await?;
-                    let next = decision.next(None);
+                    let next = decision.next(None, host.id.map(|id| (company, id)));
                     explanations.push(Explanation {
                         event_type: None,
                         booking: None,
@@ -205,7 +205,10 @@ impl<'a> Explainer<'a> {
                 _ => (Vec::new(), None),
             };
             let next = match &decision {
-                Some(decision) => decision.next(Some(&effect)),
+                Some(decision) => {
+                    let id = host.and_then(|(host, _)| host.id);
+                    decision.next(Some(&effect), company.zip(id))
+                }
                 None if host.is_some() => {
                     "nothing says which company to look in: give it with --company N".to_owned()
                 }
@@ -271,28 +274,43 @@ impl From<Resolution> for Decision {
 }
 
 impl Decision {
-    /// What a person can do about it.
-    fn next(&self, effect: Option<&Effect>) -> String {
+    /// What a person can do about it. A host without an id can have no mapping.
+    fn next(&self, effect: Option<&Effect>, key: Option<HostKey>) -> String {
         if let Some(next) = effect.and_then(Effect::next) {
             return next.to_owned();
         }
-        match self {
-            Self::Matched { .. } => "nothing",
-            Self::NeedsReview { review: Review::BelowThreshold, .. } => {
-                "if the suggestion is right, give that member of staff the host's e-mail address in the gateway, \
-                 or make a mapping by hand; matching.auto_accept says from which confidence on such a match is \
-                 taken on its own"
-            }
+        let set = |staff: &str| {
+            key.map(|(company, host)| {
+                // Where no booking has named the host yet, that has to be said.
+                let unseen = if effect.is_none() { " [--unseen]" } else { "" };
+                format!("hostmatch mappings set --company {company} --host {host} --staff {staff}{unseen}")
+            })
+        };
+        let only = |suggestions: &[Suggestion]| match suggestions {
+            [one] => one.staff.to_string(),
+            _ => "ID".to_owned(),
+        };
+        let or_address = "the right member of staff can be given the host's e-mail address in the gateway";
+        let (advice, staff) = match self {
+            Self::Matched { .. } => return "nothing".to_owned(),
+            Self::NeedsReview { review: Review::BelowThreshold, suggestions } => (
+                format!(
+                    "if the suggestion is right, say so; or {or_address}; matching.auto_accept says from which \
+                     confidence on such a match is taken on its own"
+                ),
+                only(suggestions),
+            ),
             Self::NeedsReview { review: Review::Ambiguous, .. } => {
-                "let only one of them have what they share, or make a mapping by hand"
+                ("say who it is, or let only one of them have what they share".to_owned(), "ID".to_owned())
             }
-            Self::NeedsReview { review: Review::SwitchedOff, .. } => {
-                "a person has to switch the mapping on again, or make another"
+            Self::NeedsReview { review: Review::SwitchedOff, suggestions } => {
+                ("if it is that person after all, or another, say so".to_owned(), only(suggestions))
             }
-            Self::Unmatched => {
-                "give the right member of staff the host's e-mail address in the gateway, or make a mapping by hand"
-            }
+            Self::Unmatched => (format!("say who it is; or {or_address}"), "ID".to_owned()),
+        };
+        match set(&staff) {
+            Some(command) => format!("{advice}: {command}"),
+            None => format!("{or_address}: a host without an id can have no mapping"),
         }
-        .to_owned()
     }
 }

@@ -45,7 +45,9 @@ fn one(explanation: &Explanation) -> Result<(), Failure> {
             output::line(&line)?;
         }
     }
-    output::line(&format!("What to do: {}.", explanation.next))
+    // A command is to be copied as it stands.
+    let end = if explanation.next.contains(": hostmatch ") { "" } else { "." };
+    output::line(&format!("What to do: {}{end}", explanation.next))
 }
 
 fn row(step: &StepTold) -> [String; 6] {

@@ -104,12 +104,6 @@ async fn rewrite(
     schema: &GatewaySchema,
     items: &[&Item<'_>],
 ) -> Result<(), StoreError> {
-    let columns: [(&str, fn(&MappingState) -> Value); 4] = [
-        ("company_id", |state| state.company.map(|id| id.0).into()),
-        ("is_active", |state| state.is_active.into()),
-        ("mapping_source", |state| state.source.as_str().into()),
-        ("confidence_score", |state| i16::from(state.confidence.0).into()),
-    ];
     let rows: Vec<(i64, &MappingState)> = items
         .iter()
         .filter_map(|item| {
@@ -118,13 +112,17 @@ async fn rewrite(
         .collect();
     let mut update = Query::update();
     update.table("calcom_host_mappings");
-    for (column, value) in columns {
-        let mut case = CaseStatement::new();
-        for (row, state) in &rows {
-            case = case.case(Expr::col("id").eq(*row), Expr::val(value(state)));
-        }
-        update.value(column, case);
-    }
+    let case = |value: fn(&MappingState) -> Value| {
+        let is_this = |row: i64| Expr::col("id").eq(row);
+        rows.iter().fold(CaseStatement::new(), |case, (row, state)| {
+            case.case(is_this(*row), Expr::val(value(state)))
+        })
+    };
+    update
+        .value("company_id", case(|state| state.company.map(|id| id.0).into()))
+        .value("is_active", case(|state| state.is_active.into()))
+        .value("mapping_source", case(|state| state.source.as_str().into()))
+        .value("confidence_score", case(|state| i16::from(state.confidence.0).into()));
     update.value("updated_at", Expr::cust(schema.mapping_clocks.updated_at.clone()));
     update.and_where(Expr::col("id").is_in(rows.iter().map(|(row, _)| *row)));
     tx.execute(&update).await?;

@@ -2,10 +2,11 @@
 
 use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::people::{Decision, Did, Refusal, Wish};
-use hostmatch::store::{change_of, changes_of_act};
+use hostmatch::store::{AuditFilter, audits, change_of, changes_of_act};
 
 use super::{anna, decides, decides_on, staff_of};
-use crate::support::{Backend, GatewayShape, World, backends, event, host};
+use crate::support::adopted::{Variant, gateway_goes_on};
+use crate::support::{Backend, GatewayShape, TestDatabase, World, backends, event, host};
 
 const MAPPINGS: [&str; 6] =
     ["company_id", "calcom_host_id", "staff_id", "mapping_source", "confidence_score", "is_active"];
@@ -57,23 +58,20 @@ async fn people_map_replace_switch_and_take_back() {
 
         // Of a change that touched two rows both come back, whichever audit row is named.
         let schema = world.test.schema().await;
-        for audit in [replaced.audits[0], replaced.audits[1]] {
-            let change = change_of(world.test.db.connection(), &schema, audit, None).await.unwrap().unwrap();
-            assert_eq!(change.rows.len(), 2);
-            let reverted = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
-            assert_eq!((reverted.did, reverted.mapping), (Did::Reverted, made.mapping));
-            assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}"), format!("1|7|13|admin|100|{off}")]);
-            let again = decides(&world, 7, Wish::Revert(change)).await.unwrap_err();
-            assert!(matches!(again, Refusal::ChangedSince { .. }), "{again}");
-            // And the revert itself.
-            let back = change_of(world.test.db.connection(), &schema, reverted.audits[0], None)
-                .await
-                .unwrap()
-                .unwrap();
-            assert_eq!(decides(&world, 7, Wish::Revert(back)).await.unwrap().did, Did::Reverted);
-            assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
-            break;
+        let db = world.test.db.connection();
+        for audit in &replaced.audits {
+            assert_eq!(change_of(db, &schema, *audit, None).await.unwrap().unwrap().rows.len(), 2);
         }
+        let change = change_of(db, &schema, replaced.audits[0], None).await.unwrap().unwrap();
+        let reverted = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
+        assert_eq!((reverted.did, reverted.mapping), (Did::Reverted, made.mapping));
+        assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}"), format!("1|7|13|admin|100|{off}")]);
+        let again = decides(&world, 7, Wish::Revert(change)).await.unwrap_err();
+        assert!(matches!(again, Refusal::ChangedSince { .. }), "{again}");
+        // And the revert itself.
+        let back = change_of(db, &schema, reverted.audits[0], None).await.unwrap().unwrap();
+        assert_eq!(decides(&world, 7, Wish::Revert(back)).await.unwrap().did, Did::Reverted);
+        assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
         let mapping = replaced.mapping.unwrap();
         assert_eq!(decides(&world, 7, Wish::SwitchOff(mapping)).await.unwrap().did, Did::SwitchedOff);
         assert_eq!(decides(&world, 7, Wish::SwitchOff(mapping)).await.unwrap().did, Did::Unchanged);
@@ -171,5 +169,41 @@ async fn an_act_of_many_is_written_once_and_found_again() {
         let back = hostmatch::people::decide_now(&world.test.db, &schema, &anna(), &back).await.unwrap();
         assert!(back.iter().all(|answer| answer.as_ref().is_ok_and(|decided| decided.did == Did::Reverted)));
         assert_eq!(world.count("calcom_host_mappings WHERE is_active").await, 0);
+    }
+}
+
+/// A gateway whose tables were adopted goes on writing mappings without their company.
+#[tokio::test]
+async fn mappings_without_a_company_are_decided_on_and_restored_as_they_were() {
+    for backend in [Backend::MariaDb, Backend::Postgres] {
+        let test = TestDatabase::fresh(backend, GatewayShape::Living).await.with_adopted().await;
+        test.run(&gateway_goes_on(backend, Variant::Plan)).await;
+        let world = World::of(test, &[]).await;
+        let schema = world.test.schema().await;
+        let on = active(true, backend);
+        let row = async || {
+            let of = "calcom_host_mappings WHERE calcom_host_id = 5102";
+            world.rows(of, &["company_id", "staff_id", "mapping_source", "is_active"]).await
+        };
+        assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}");
+        let foreign = Decision::new(CompanyId(901), HostId(5102), Wish::Set(staff_of(&world, 904)));
+        assert!(matches!(decides_on(&world, foreign).await, Err(Refusal::Foreign { .. })));
+        let set = Decision::new(CompanyId(902), HostId(5102), Wish::Set(staff_of(&world, 904)));
+        let confirmed = decides_on(&world, set).await.unwrap();
+        assert_eq!(confirmed.did, Did::Confirmed, "{backend:?}");
+        assert_eq!(row().await, [format!("902|904|admin|{on}")], "{backend:?}");
+        let db = world.test.db.connection();
+        let change =
+            change_of(db, &schema, confirmed.audits[0], Some(CompanyId(902))).await.unwrap().unwrap();
+        let back = Decision::new(CompanyId(902), HostId(5102), Wish::Revert(change));
+        assert_eq!(decides_on(&world, back).await.unwrap().did, Did::Reverted);
+        assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}: as the gateway wrote it");
+        // The gateway's own audit rows are listed, and are nothing that could be taken back.
+        let all = audits(db, &schema, &AuditFilter::default(), 100).await.unwrap();
+        let theirs = all.iter().find(|row| row.company.is_none()).unwrap();
+        assert_eq!(change_of(db, &schema, theirs.id, None).await.unwrap(), None);
+        let age = hostmatch::store::audit(db, &schema, all[0].id).await.unwrap().unwrap().at_ms;
+        let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+        assert!((now - age).abs() < 120_000, "{backend:?}: {} ms ago", now - age);
     }
 }

@@ -1,0 +1,199 @@
+//! The audit trail tells the whole story: replayed from nothing it gives the table, after any sequence of
+//! what people and workers do; and each change that is taken back leaves exactly what was there before.
+
+use std::collections::BTreeMap;
+
+use hostmatch::event::{CompanyId, HostId};
+use hostmatch::people::{Decision, Did, Wish, decide_now};
+use hostmatch::store::{
+    AuditFilter, AuditRow, GatewaySchema, MappingFilter, MappingState, audits, change_of, list_mappings,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde_json::{Map, Value, json};
+
+use super::decisions::salon;
+use super::{anna, staff_of};
+use crate::support::{Backend, GatewayShape, World, event, host};
+
+/// What somebody does.
+#[derive(Clone, Debug)]
+enum Deed {
+    Set(i64, u32),
+    /// The nth mapping.
+    SwitchOff(usize),
+    SwitchOn(usize),
+    /// The nth audit row.
+    Revert(usize),
+    /// A batch of events: appointment, host, and what the host shows of itself.
+    Batch(Vec<(u32, u32, u8)>),
+    /// A member of staff is switched in the gateway.
+    Staff(u32, bool),
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let batch = prop::collection::vec((11u32..=13, 7u32..=9, 0u8..4), 1..4);
+    let deed = prop_oneof![
+        4 => (7i64..=9, 11u32..=13).prop_map(|(host, staff)| Deed::Set(host, staff)),
+        2 => any::<usize>().prop_map(Deed::SwitchOff),
+        2 => any::<usize>().prop_map(Deed::SwitchOn),
+        4 => any::<usize>().prop_map(Deed::Revert),
+        4 => batch.prop_map(Deed::Batch),
+        2 => (11u32..=13, any::<bool>()).prop_map(|(staff, active)| Deed::Staff(staff, active)),
+    ];
+    prop::collection::vec(deed, 1..16)
+}
+
+type Table = BTreeMap<i64, Map<String, Value>>;
+
+/// The table as it is.
+async fn table(world: &World, schema: &GatewaySchema) -> Table {
+    let all = list_mappings(world.test.db.connection(), schema, &MappingFilter::default(), 10_000).await;
+    let row = |entry: hostmatch::store::MappingEntry| {
+        let row = entry.row;
+        let mut fields = row.state.fields();
+        let snapshot = json!({
+            "staff_id": row.staff.id, "calcom_host_id": row.host, "calcom_name": row.name,
+            "calcom_email": row.email, "calcom_username": row.username, "calcom_timezone": row.time_zone,
+        });
+        fields.extend(snapshot.as_object().unwrap().clone());
+        (row.id, fields)
+    };
+    all.unwrap().into_iter().map(row).collect()
+}
+
+/// The table as the audit trail tells it.
+fn replayed(trail: &[AuditRow]) -> Table {
+    let mut table = Table::new();
+    for row in trail {
+        let fields = table.entry(row.mapping.unwrap()).or_default();
+        for (name, before) in row.old.iter().flatten() {
+            assert_eq!(fields.get(name), Some(before), "{row:?}: that is not how it was");
+        }
+        fields.extend(row.new.clone().unwrap());
+    }
+    table
+}
+
+async fn trail(world: &World, schema: &GatewaySchema) -> Vec<AuditRow> {
+    let rows = audits(world.test.db.connection(), schema, &AuditFilter::default(), 10_000).await;
+    let mut rows = rows.unwrap();
+    rows.reverse();
+    rows
+}
+
+/// Does one deed. Gives what was reverted, if that was it: the audit rows taken back.
+async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Deed) -> Option<Vec<AuditRow>> {
+    let all = table(world, schema).await;
+    let nth = |n: usize| all.keys().nth(n % all.len().max(1)).copied();
+    let host_of = |id: i64| all[&id]["calcom_host_id"].as_i64().unwrap();
+    let (host, wish) = match deed {
+        Deed::Set(host, staff) => (*host, Wish::Set(staff_of(world, *staff))),
+        Deed::SwitchOff(n) => nth(*n).map(|id| (host_of(id), Wish::SwitchOff(id)))?,
+        Deed::SwitchOn(n) => nth(*n).map(|id| (host_of(id), Wish::SwitchOn(id)))?,
+        Deed::Revert(n) => {
+            let trail = trail(world, schema).await;
+            let row = trail.get(n % trail.len().max(1))?;
+            let change = change_of(world.test.db.connection(), schema, row.id, None).await.unwrap()?;
+            (change.key.1.0, Wish::Revert(change))
+        }
+        Deed::Batch(batch) => {
+            let told = |kind: u8| match kind {
+                0 => ("A", "anna@salon.example"),
+                1 => ("boris kamm", ""),
+                2 => ("C", "carla@salon.example"),
+                _ => ("Nobody", ""),
+            };
+            let events: Vec<Value> = batch
+                .iter()
+                .enumerate()
+                .map(|(k, (appointment, id, kind))| {
+                    let (name, email) = told(*kind);
+                    let at = u32::try_from(n).unwrap();
+                    event(&format!("e{n}-{k}"), &format!("B{appointment}"), at, host(*id, name, email))
+                })
+                .collect();
+            world.send(&events).await;
+            return None;
+        }
+        Deed::Staff(staff, active) => {
+            world.staff_active(*staff, *active).await;
+            return None;
+        }
+    };
+    let taken_back = if let Wish::Revert(change) = &wish { Some(change.rows.clone()) } else { None };
+    let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), wish) };
+    let done = decide_now(&world.test.db, schema, &anna(), &[decision]).await.unwrap().remove(0);
+    let decided = done.ok()?;
+    if decided.did == Did::Unchanged {
+        assert!(decided.audits.is_empty());
+    }
+    taken_back
+}
+
+/// Each row of a change that was taken back is as the trail told that it was before.
+fn is_restored(taken_back: &[AuditRow], before: &Table, now: &Table) -> Result<(), TestCaseError> {
+    for audit in taken_back {
+        let id = audit.mapping.unwrap();
+        let mut expected = before[&id].clone();
+        match &audit.old {
+            Some(old) => expected.extend(old.clone()),
+            // A row that was made stays, switched off.
+            None => _ = expected.insert("is_active".into(), json!(false)),
+        }
+        prop_assert_eq!(&now[&id], &expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_trail_replayed_from_nothing_is_the_table_and_every_revert_restores() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    for (backend, cases) in [(Backend::Sqlite, 40), (Backend::MariaDb, 8), (Backend::Postgres, 8)] {
+        let world = runtime.block_on(salon(backend, GatewayShape::Living));
+        let schema = runtime.block_on(world.test.schema());
+        let usual = Config { failure_persistence: None, max_shrink_iters: 100, ..Config::default() };
+        let config = if asked { usual } else { Config { cases, ..usual } };
+        let reverted = std::cell::Cell::new(0);
+        let result = TestRunner::new(config).run(&deeds(), |deeds| {
+            runtime.block_on(async {
+                world.forget().await;
+                for staff in 11..=13 {
+                    world.staff_active(staff, true).await;
+                }
+                for (n, deed) in deeds.iter().enumerate() {
+                    let before = table(&world, &schema).await;
+                    let taken_back = does(&world, &schema, n, deed).await;
+                    let (now, trail) = (table(&world, &schema).await, trail(&world, &schema).await);
+                    prop_assert_eq!(&replayed(&trail), &now, "after {:?}", deed);
+                    if let Some(taken_back) = taken_back {
+                        is_restored(&taken_back, &before, &now)?;
+                        reverted.set(reverted.get() + 1);
+                    }
+                }
+                Ok(())
+            })
+        });
+        result.unwrap_or_else(|error| panic!("{backend:?}: {error}"));
+        assert!(reverted.get() > 0, "{backend:?}: nothing was ever reverted");
+    }
+}
+
+#[test]
+fn fields_of_an_audit_row_lead_from_one_state_to_the_other_and_back() {
+    let state = |company: Option<i64>, is_active, source: &str, confidence| MappingState {
+        company: company.map(CompanyId),
+        is_active,
+        source: source.to_owned(),
+        confidence: hostmatch::matching::Confidence(confidence),
+    };
+    let before = state(None, false, "auto_email", 95);
+    let after = state(Some(1), true, "admin", 100);
+    let (old, new) = before.difference(&after);
+    assert_eq!(before.clone().with(&new), Some(after.clone()));
+    assert_eq!(after.with(&old), Some(before.clone()));
+    assert!(before.difference(&before).1.is_empty());
+    let odd = json!({ "confidence_score": "much" });
+    assert_eq!(before.with(odd.as_object().unwrap()), None);
+}

@@ -1,0 +1,76 @@
+//! The commands of `docs/office.md`, as they stand there, in the salon that it tells of.
+
+use std::process::Command;
+
+use super::starting;
+use crate::program::{command, stderr, stdout};
+use crate::support::{Backend, GatewayShape, World, backends, event, host};
+
+async fn salon(backend: Backend) -> World {
+    let world = World::new(backend, GatewayShape::Roadmap).await;
+    world.company(15).await;
+    for (n, name) in [(31, "Mara Lind"), (32, "Boris Kamm"), (33, "Zoe Arndt")] {
+        world.staff(n, 15, name, "").await;
+    }
+    for n in 1..=4 {
+        world.appointment(n, 15, &format!("Bk-{n}")).await;
+    }
+    let boris = || host(1_420_209, "boris kamm", "");
+    let sent = [
+        event("e1", "Bk-1", 1, boris()),
+        starting(event("e2", "Bk-2", 2, boris()), "2099-03-02T09:00:00Z"),
+        event("e3", "Bk-3", 3, host(1_420_310, "Front Desk", "")),
+        event("e4", "Bk-4", 4, host(1_420_555, "Test", "")),
+    ];
+    world.send(&sent).await;
+    world
+}
+
+#[tokio::test]
+async fn the_commands_of_the_office_do_what_the_page_says() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/office.md")).unwrap();
+    for backend in backends() {
+        let world = salon(backend).await;
+        let program = command(&[]);
+        let directory = std::path::Path::new(program.get_program()).parent().unwrap();
+        let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+        let mut commands = 0;
+        for block in text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n")) {
+            for line in block.lines().filter(|line| !line.is_empty()) {
+                let mut command = Command::new("sh");
+                command.args(["-c", line]).env("PATH", &path).env("HOSTMATCH_DATABASE__URL", &world.test.url);
+                command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+                command.current_dir(std::env::temp_dir());
+                let output = command.output().unwrap();
+                let told = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
+                assert_eq!(output.status.code(), Some(0), "{told}");
+                commands += 1;
+                let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {told}");
+                match commands {
+                    1 => says("staff 32 Boris Kamm (75)"),
+                    2 => says("What to do: hostmatch inbox accept --company 15 --host 1420209"),
+                    3 => {
+                        says("Host 1420209 is Boris Kamm (staff 32) from now on (mapping 1).");
+                        says("Take it back with: hostmatch repair undo 1 --company 15");
+                    }
+                    4 => says("Host 1420310 is Zoe Arndt (staff 33) from now on (mapping 2)."),
+                    5 => says("1 past appointment waits"),
+                    6 => says("Repair 2 (done): 1 appointments"),
+                    7 => says("1 given back"),
+                    8 => says("and no longer Zoe Arndt (staff 33)"),
+                    9 => says("switched off"),
+                    10 => says("Mara has taken over"),
+                    11 => says("Taken back: host 1420310 is Zoe Arndt (staff 33) again (mapping 2)."),
+                    14 => says("Host 1420555 is ignored until"),
+                    15 => says("unknown, ignored"),
+                    17 => says("reverts audit 4: Zoe is back"),
+                    18 => says("created"),
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(commands, 18, "the page has other commands now: let this test look at them");
+        let assigned = world.rows("appointments", &["id", "staff_id"]).await;
+        assert_eq!(assigned, ["1|-", "2|32", "3|-", "4|-"], "{backend:?}");
+    }
+}
