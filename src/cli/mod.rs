@@ -18,6 +18,10 @@ mod config;
 mod migrate;
 mod items;
 mod masked;
+mod report;
+mod simulate;
+mod mapping_files;
+mod staff;
 mod publish;
 mod schema;
 mod gateway;
@@ -64,6 +68,8 @@ enum Command {
     Match(explain::Args),
     Events(events::Args),
     Token(token::Args),
+    Report(report::Args),
+    Staff(staff::Args),
     Gateway(gateway::Args),
     Inbox(people::inbox::Args),
     Mappings(people::mappings::Args),
@@ -106,6 +112,8 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Schema(args) => schema::run(&global, &args),
         Command::Gateway(args) => gateway::run(&global, &args).await,
         Command::Match(args) => explain::run(&global, &args).await,
+        Command::Staff(args) => staff::run(&global, &args).await,
+        Command::Report(args) => report::run(&global, &args).await,
         Command::Inbox(args) => Box::pin(people::inbox::run(&global, &args)).await,
         Command::Mappings(args) => Box::pin(people::mappings::run(&global, &args)).await,
         Command::Repair(args) => Box::pin(people::repair::run(&global, &args)).await,

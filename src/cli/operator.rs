@@ -15,7 +15,7 @@ pub(super) fn who() -> String {
 /// Who decides
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Acting {
-    /// Who decides, for the record (`cli:user@host` unless given)
+    /// Who decides, for the record (who is logged in here, unless given)
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
 }

@@ -96,6 +96,7 @@ pub enum Topology {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.toml documents every key")]
 pub struct WorkerConfig {
+    pub mode: Mode,
     #[serde(deserialize_with = "value::number")]
     pub pipelines: u16,
     #[serde(deserialize_with = "value::number")]
@@ -111,6 +112,16 @@ pub struct WorkerConfig {
     #[serde(deserialize_with = "value::number")]
     pub redecide_limit: u32,
     pub health_listen: String,
+}
+
+/// Whether a worker writes to the gateway's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It does: appointments get their staff, and hosts their mappings.
+    Assign,
+    /// It decides and records in tables of its own what it would have done.
+    Observe,
 }
 
 /// `[matching]`

@@ -1,6 +1,6 @@
 //! Decides one appointment: may the answer be written, and what does our own row say then?
 
-use super::changes::{Assignment, HostBearing};
+use super::changes::{Assignment, HostBearing, Observed};
 use super::directory::HostKey;
 use super::guard::{self, Change, Holder};
 use super::outcome::Outcome;
@@ -35,7 +35,11 @@ impl Plan<'_> {
         match (&mut resolution, key) {
             (Resolution::Matched { candidate, .. }, Some(key)) => {
                 if let Origin::Match(source) = candidate.origin {
-                    candidate.origin = Origin::Mapping(self.learn(key, candidate, source, host));
+                    if self.observes() {
+                        self.close_inbox(key);
+                    } else {
+                        candidate.origin = Origin::Mapping(self.learn(key, candidate, source, host));
+                    }
                     learned = Some(key);
                 }
             }
@@ -53,8 +57,11 @@ impl Plan<'_> {
         } else {
             self.apply(id, Some((booking, bearing)), &resolution)
         };
-        if let Some(key) = learned {
-            self.redecide(key);
+        match learned {
+            // There is no mapping by which they would find the same person.
+            Some(key) if self.observes() => self.redecide_as(key, &resolution),
+            Some(key) => self.redecide(key),
+            None => {}
         }
         verdict
     }
@@ -67,7 +74,7 @@ impl Plan<'_> {
         newer: Option<(&Booking, HostBearing)>,
         resolution: &Resolution,
     ) -> Verdict {
-        let overwrite = self.policy.overwrite;
+        let (overwrite, observes) = (self.policy.overwrite, self.observes());
         let Some(appointment) = self.state.appointments.get_mut(&id) else { return Verdict::NotYet };
         let before = (appointment.staff.clone(), appointment.host_id);
         let old = appointment.assignment.take();
@@ -75,11 +82,14 @@ impl Plan<'_> {
         let previous = old.as_ref().and_then(|assignment| assignment.newest.clone());
         let holder = Holder::of(appointment.staff.as_ref(), ours.as_ref());
         let is_repeat = newer.as_ref().is_some_and(|(_, bearing)| previous.as_ref() == Some(bearing));
+        let undone = old.as_ref().and_then(|assignment| assignment.observed);
 
         let mut row = match (newer, old.clone()) {
             (Some((booking, bearing)), _) => {
-                let mine = previous.as_ref().and_then(|previous| previous.host_id);
+                // What was only observed was not written by us.
+                let mine = previous.as_ref().filter(|_| undone.is_none()).and_then(|it| it.host_id);
                 appointment.host_id = match bearing.host_id {
+                    _ if observes => appointment.host_id,
                     Some(host_id) => Some(host_id),
                     // The newest host has no id: what we wrote for an earlier one goes, the gateway's own stays.
                     None if appointment.host_id == mine => None,
@@ -87,17 +97,26 @@ impl Plan<'_> {
                 };
                 fresh(id, appointment.company, booking, Some(bearing), Outcome::Unmatched, self.policy.now_ms)
             }
-            (None, Some(old)) => Assignment { decided_ms: self.policy.now_ms, ..old },
+            (None, Some(old)) => {
+                let unwritten = previous.as_ref().filter(|_| undone.is_some() && !observes);
+                appointment.host_id = unwritten.and_then(|it| it.host_id).or(appointment.host_id);
+                Assignment { decided_ms: self.policy.now_ms, ..old }
+            }
             (None, None) => return Verdict::NotYet,
         };
         let other_host = match (&previous, &row.newest) {
-            (Some(previous), Some(newest)) => !previous.is_same_host(newest),
+            (Some(previous), Some(newest)) => {
+                undone == Some(Observed::Withdrawal) || !previous.is_same_host(newest)
+            }
             _ => false,
         };
         row.staff = ours;
+        row.observed = observes.then_some(Observed::Decided);
         let change =
             describe(&mut row, resolution, appointment.staff.as_ref(), holder, other_host, overwrite);
         match (change, resolution) {
+            (Change::Set, _) if observes => row.outcome = Outcome::WouldAssign,
+            (Change::Clear, _) if observes => row.observed = Some(Observed::Withdrawal),
             (Change::Set, Resolution::Matched { candidate, .. }) => {
                 appointment.staff = Some(candidate.staff.clone());
                 row.staff = Some(candidate.staff.clone());
@@ -110,7 +129,7 @@ impl Plan<'_> {
         }
         self.before.entry(id).or_insert(before);
         let (outcome, reason) = (row.outcome, row.review.map(Review::as_str));
-        if is_repeat && outcome == Outcome::Unchanged {
+        if is_repeat && outcome == Outcome::Unchanged && (observes || undone.is_none()) {
             // The same event again, and nothing came of it: how it was decided first stays on record.
             appointment.assignment = old;
             return Verdict::Decided(outcome, reason);
@@ -137,9 +156,13 @@ impl Plan<'_> {
     pub(super) fn redecide(&mut self, key: HostKey) {
         let host = Host { id: Some(key.1), ..Host::default() };
         let resolution = self.resolver.resolve(&host, key.0, &self.state.directory);
+        self.redecide_as(key, &resolution);
+    }
+
+    fn redecide_as(&mut self, key: HostKey, resolution: &Resolution) {
         if let Resolution::Matched { .. } = resolution {
             for id in self.waiting.remove(&key).unwrap_or_default() {
-                self.apply(id, None, &resolution);
+                self.apply(id, None, resolution);
             }
         }
     }
@@ -158,6 +181,8 @@ fn fresh(
         appointment,
         company,
         staff: None,
+        found: None,
+        observed: None,
         mapping: None,
         strategy: None,
         confidence: None,
@@ -184,6 +209,7 @@ fn describe(
     let (outcome, change) = match resolution {
         Resolution::Matched { strategy, candidate } => {
             let Candidate { confidence, evidence, origin, staff } = candidate;
+            row.found = Some(staff.clone());
             row.mapping = match origin {
                 Origin::Mapping(mapping) => Some(*mapping),
                 Origin::Match(_) => None,
@@ -195,11 +221,11 @@ fn describe(
             guard::on_match(current, staff, holder, overwrite)
         }
         Resolution::NeedsReview { review, .. } => {
-            row.review = Some(*review);
+            (row.review, row.found) = (Some(*review), None);
             guard::on_no_match(holder, other_host, Outcome::NeedsReview, overwrite)
         }
         Resolution::Unmatched => {
-            row.review = None;
+            (row.review, row.found) = (None, None);
             guard::on_no_match(holder, other_host, Outcome::Unmatched, overwrite)
         }
     };

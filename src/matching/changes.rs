@@ -134,8 +134,13 @@ pub struct Assignment {
     pub appointment: AppointmentId,
     /// Its company.
     pub company: CompanyId,
-    /// Whom we assigned last; `None` when we never did, or withdrew it.
+    /// Whom we assigned last; `None` when we never did, or withdrew it. What was only observed is
+    /// not in here: it is not ours.
     pub staff: Option<StaffId>,
+    /// Whom the last decision found, whether that was written or not.
+    pub found: Option<StaffId>,
+    /// The last decision was made while observing: what of it is still to be done.
+    pub observed: Option<Observed>,
     /// The mapping that the last decision used or made.
     pub mapping: Option<MappingRef>,
     /// The strategy of the last decision that found somebody.
@@ -167,6 +172,26 @@ impl Assignment {
         let waits = self.outcome.waits() && self.staff.is_none();
         let host = self.newest.as_ref()?.host_id.and_then(HostId::new)?;
         waits.then_some((self.company, host))
+    }
+}
+
+/// What a decision left undone, because the worker only observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observed {
+    /// To be decided again, and written, once workers assign.
+    Decided,
+    /// Besides, what we had assigned before is to be withdrawn: it was for another host.
+    Withdrawal,
+}
+
+impl Observed {
+    /// The name under which it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decided => "decided",
+            Self::Withdrawal => "withdrawal",
+        }
     }
 }
 

@@ -16,18 +16,21 @@ mod guard;
 mod changes;
 mod plan;
 mod assign;
+mod again;
+mod simulation;
 mod learn;
 mod inbox;
 
 pub use changes::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostBearing, InboxRow, InboxState,
-    MappingChange, MappingRef, WORKER,
+    MappingChange, MappingRef, Observed, WORKER,
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use guard::Holder;
 pub use outcome::{Outcome, Reason};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolver, Review, Step, Suggestion};
+pub use simulation::{Simulated, Simulation};
 pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Rejected, Strategy};
 
 #[cfg(test)]

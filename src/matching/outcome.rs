@@ -10,6 +10,8 @@ use crate::event::MalformedKind;
 pub enum Outcome {
     /// The appointment got its member of staff.
     Assigned,
+    /// It would have got one, but the worker only observes.
+    WouldAssign,
     /// It had the very person already.
     Unchanged,
     /// Somebody else decided (set or cleared `staff_id`); that stands.
@@ -31,12 +33,13 @@ pub enum Outcome {
 impl Outcome {
     /// All of them, from the one that matters most to the one that matters least: an event about
     /// several bookings takes the first that occurs.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NeedsReview,
         Self::Unmatched,
         Self::NoHost,
         Self::Kept,
         Self::Stale,
+        Self::WouldAssign,
         Self::Assigned,
         Self::Unchanged,
         Self::Recorded,
@@ -47,6 +50,7 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Assigned => "assigned",
+            Self::WouldAssign => "would_assign",
             Self::Unchanged => "unchanged",
             Self::Kept => "kept",
             Self::Stale => "stale",
@@ -62,6 +66,9 @@ impl Outcome {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Assigned => "the appointment got its member of staff",
+            Self::WouldAssign => {
+                "it would have got its member of staff, but `worker.mode` is `observe`: nothing was written"
+            }
             Self::Unchanged => "it had the very person already",
             Self::Kept => "somebody else set (or cleared) `staff_id`; that stays",
             Self::Stale => "a newer event had been decided already; this one still teaches its mapping",

@@ -10,7 +10,7 @@ use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostBear
 use super::directory::{Directory, HostKey};
 use super::outcome::{Outcome, Reason};
 use super::resolver::Resolver;
-use crate::config::Overwrite;
+use crate::config::{Mode, Overwrite};
 use crate::event::{AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Ignored, StaffId};
 
 /// Everything that was loaded for a batch. The plan changes its copy as it goes.
@@ -104,6 +104,8 @@ pub enum Verdict {
 /// What decides beside the data.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
+    /// Whether appointments and mappings are written, or only what would be.
+    pub mode: Mode,
     /// Whose `staff_id` may be overwritten.
     pub overwrite: Overwrite,
     /// The present, ms since 1970.
@@ -147,6 +149,10 @@ impl<'r> Plan<'r> {
             }
         }
         plan
+    }
+
+    pub(super) fn observes(&self) -> bool {
+        self.policy.mode == Mode::Observe
     }
 
     pub(super) fn now_ms(&self) -> i64 {

@@ -109,6 +109,30 @@ impl Resolver {
         Self { chain, auto_accept: Confidence(auto_accept) }
     }
 
+    /// A chain of these strategies alone, asked in this order.
+    ///
+    /// # Errors
+    /// When there is no such strategy, or one is named twice, or none at all.
+    pub fn ordered<S: AsRef<str>>(auto_accept: u8, names: &[S]) -> Result<Self, String> {
+        let mut known = Self::new(auto_accept).chain;
+        let all = known.iter().map(|strategy| strategy.name()).collect::<Vec<_>>().join(", ");
+        let mut chain = Vec::new();
+        for name in names.iter().map(AsRef::as_ref) {
+            let found = known.iter().position(|strategy| strategy.name() == name);
+            let index = found.ok_or_else(|| format!("{name:?}: each of {all} can be named once"))?;
+            chain.push(known.remove(index));
+        }
+        if chain.is_empty() {
+            return Err(format!("name at least one of {all}"));
+        }
+        Ok(Self { chain, auto_accept: Confidence(auto_accept) })
+    }
+
+    /// The names of the strategies, in the order in which they are asked.
+    pub fn order(&self) -> Vec<&'static str> {
+        self.chain.iter().map(|strategy| strategy.name()).collect()
+    }
+
     /// Who is this host, in this company?
     pub fn resolve(&self, host: &Host, company: CompanyId, directory: &Directory) -> Resolution {
         let mut suggestions = Vec::new();

@@ -9,12 +9,14 @@
 mod decision;
 mod ruling;
 mod decide;
+mod hand_over;
 mod inbox;
 mod offer;
 mod repair;
 
 pub use decide::{Act, Answers, decide, decide_now, rehearse};
 pub use decision::{Author, Before, Decided, Decision, Did, Refusal, Wish};
+pub use hand_over::{HandOver, HandOverError, Handed, TakenBack, take_back};
 pub use inbox::{InboxError, accepted, ignore, inbox_entry, reopen};
 pub use offer::{Counts, Offer, RepairError, Tally};
 pub use repair::Repairer;

@@ -15,7 +15,7 @@ use super::decide::{again, fitting};
 use super::decision::Author;
 use super::offer::{Offer, RepairError, Tally};
 use crate::clock::now_ms;
-use crate::config::Overwrite;
+use crate::config::{Mode, Overwrite};
 use crate::crash;
 use crate::delay::Delays;
 use crate::event::{AppointmentId, Host, StaffId};
@@ -247,7 +247,7 @@ impl<'a> Repairer<'a> {
             .iter()
             .filter_map(|(id, appointment)| Some((*id, Prior::of(appointment.assignment.as_ref()?))))
             .collect();
-        let policy = Policy { overwrite: Overwrite::Ours, now_ms: now_ms() };
+        let policy = Policy { mode: Mode::Assign, overwrite: Overwrite::Ours, now_ms: now_ms() };
         let mut plan = Plan::new(loaded, &self.resolver, policy);
         plan.redecide_waiting();
         let changes = plan.finish();

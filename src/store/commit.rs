@@ -204,10 +204,12 @@ fn assignments(
     rows: &[Assignment],
     made: &Rows,
 ) -> Result<sea_orm::sea_query::InsertStatement, StoreError> {
-    const COLUMNS: [&str; 19] = [
+    const COLUMNS: [&str; 21] = [
         "appointment_id",
         "company_id",
         "staff_id",
+        "found_staff_id",
+        "observed",
         "mapping_id",
         "strategy",
         "confidence",
@@ -233,6 +235,8 @@ fn assignments(
             row.appointment.0.into(),
             row.company.0.into(),
             staff_value(row.staff.as_ref(), schema)?.into(),
+            staff_value(row.found.as_ref(), schema)?.into(),
+            row.observed.map(|observed| observed.as_str().to_owned()).into(),
             row.mapping.and_then(|mapping| row_of(mapping, made)).into(),
             row.strategy.clone().into(),
             row.confidence.map(|score| i16::from(score.0)).into(),
@@ -257,7 +261,10 @@ fn assignments(
         _ => "COALESCE(excluded.payload, appointment_assignments.payload)",
     };
     let mut conflict = OnConflict::column("appointment_id");
-    conflict.update_columns(COLUMNS[1..COLUMNS.len() - 1].iter().copied());
+    // Who only observes leaves to others what is theirs, whatever they have written meanwhile.
+    let observes = rows.iter().all(|row| row.observed.is_some());
+    let updated = COLUMNS[1..COLUMNS.len() - 1].iter().copied();
+    conflict.update_columns(updated.filter(|column| !observes || *column != "staff_id"));
     insert.on_conflict(conflict.value("payload", Expr::cust(payload)).to_owned());
     Ok(insert)
 }

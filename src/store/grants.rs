@@ -7,7 +7,7 @@ use migration::gateway::Columns;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use serde::Serialize;
 
-use super::{Database, StoreError};
+use super::{Database, Role, StoreError};
 
 const BOOKKEEPING: &str = "hostmatch_migrations";
 
@@ -17,32 +17,6 @@ const JOURNAL: &str = "hostmatch_journal";
 /// Where the rows of adopted tables are kept, until they are given back.
 const KEPT: [&str; 2] =
     ["hostmatch_adopted_calcom_host_mappings", "hostmatch_adopted_calcom_host_mapping_audits"];
-
-/// What somebody is to do with the gateway's database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// `hostmatch gateway inspect`, before and after migrating.
-    Inspect,
-    /// `hostmatch migrate up` and `down`.
-    Migrate,
-    /// `hostmatch serve` and the commands that look into the database.
-    Run,
-}
-
-impl Role {
-    /// All, in the order in which they are needed.
-    pub const ALL: [Self; 3] = [Self::Inspect, Self::Migrate, Self::Run];
-
-    /// Who has it, where nobody else is named.
-    pub fn usual_user(self) -> &'static str {
-        match self {
-            Self::Inspect => "hostmatch_inspect",
-            Self::Migrate => "hostmatch_migrate",
-            Self::Run => "hostmatch",
-        }
-    }
-}
 
 /// The user that gets the rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +149,7 @@ const LOOKED_AT: [(&str, &str, bool); 4] = [
 /// What deciding does with our own tables, on MySQL and on PostgreSQL. MySQL's way of ignoring a row
 /// that is there already is to set a column of it to itself, for which it asks for UPDATE on every
 /// column that is inserted; PostgreSQL reads the key.
-const OURS: [(&str, &str, &str); 15] = [
+const OURS: [(&str, &str, &str); 17] = [
     ("calcom_host_mappings", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("calcom_host_mapping_audits", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
     ("appointment_assignments", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
@@ -190,6 +164,8 @@ const OURS: [(&str, &str, &str); 15] = [
     ("unmatched_host_actions", "SELECT, INSERT", "SELECT, INSERT"),
     ("repairs", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("repair_items", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("mapping_imports", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("hand_overs", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     (BOOKKEEPING, "SELECT", "SELECT"),
 ];
 
@@ -200,7 +176,7 @@ impl Place {
                 Role::Inspect => {
                     "SQLite has no users: whoever may read the file and write to its directory may look"
                 }
-                Role::Migrate | Role::Run => {
+                Role::Migrate | Role::Run | Role::Observe => {
                     "SQLite has no users: whoever runs hostmatch needs to read and write the file and its directory"
                 }
             };
@@ -210,7 +186,8 @@ impl Place {
         let notes = match role {
             Role::Inspect => statements.inspect(),
             Role::Migrate => statements.migrate(),
-            Role::Run => statements.run(),
+            Role::Run => statements.run(false),
+            Role::Observe => statements.run(true),
         };
         let statements = statements.all;
         let mut notes: Vec<String> = notes.into_iter().map(str::to_owned).collect();
@@ -367,7 +344,7 @@ impl Statements<'_> {
         notes
     }
 
-    fn run(&mut self) -> Vec<&'static str> {
+    fn run(&mut self, observes: bool) -> Vec<&'static str> {
         self.on_schema("USAGE");
         for table in ["companies", "staff"] {
             let columns = self.place.columns(table, &[&READ]);
@@ -379,9 +356,14 @@ impl Statements<'_> {
         }
         let stamp = if self.place.has("appointments", "updated_at", true) { ", updated_at" } else { "" };
         // UPDATE is what SELECT … FOR UPDATE asks for, too.
-        self.on_table(&format!("SELECT ({read}), UPDATE (staff_id, calcom_host_id{stamp})"), "appointments");
+        let writes = format!(", UPDATE (staff_id, calcom_host_id{stamp})");
+        let writes = if observes { "" } else { &writes };
+        self.on_table(&format!("SELECT ({read}){writes}"), "appointments");
         for (table, mysql, postgres) in OURS {
-            self.on_table(if self.place.is_mysql() { mysql } else { postgres }, table);
+            let rights = if self.place.is_mysql() { mysql } else { postgres };
+            // These may be the gateway's own.
+            let only_looked_at = observes && table.starts_with("calcom_host_mapping");
+            self.on_table(if only_looked_at { "SELECT" } else { rights }, table);
         }
         for sequence in &self.place.sequences {
             let sequence = self.place.table(sequence);

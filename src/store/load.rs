@@ -20,7 +20,7 @@ use super::find::{Found, Lookup};
 use super::hosts::{self, Hosts};
 use super::statement::{any_host, give_way, lock_free_ones, padded};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
-use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, StaffId};
+use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, HostId, StaffId};
 use crate::matching::{Appointment, ChangeSet, Directory, HostKey, Loaded, Resolution, Resolver, Target};
 
 /// What was read for a batch.
@@ -79,11 +79,29 @@ pub async fn load(
     read(tx, schema, resolver, lookups, others, redecide_limit, Purpose::Write(hosts)).await
 }
 
+/// The same for a worker that only observes: it locks no row of the gateway's, and asks for no right
+/// to write there.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn observe(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    resolver: &Resolver,
+    lookups: &[Lookup<'_>],
+    others: &[&EventId],
+    redecide_limit: u32,
+) -> Result<Batch, StoreError> {
+    read(tx, schema, resolver, lookups, others, redecide_limit, Purpose::Observe).await
+}
+
 /// What the rows are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To write what follows from them: hosts are locked, and the appointments that are free.
     Write(Hosts),
+    /// To write what follows from them to tables of ours: locks of ours stand for the appointments'.
+    Observe,
     /// To look at them: nothing is locked, nobody has to wait.
     Look,
 }
@@ -114,7 +132,12 @@ pub(super) async fn read(
 
     let mut locked = Hosts::Alone;
     if !open.is_empty() {
-        if let Purpose::Write(wanted) = purpose {
+        let wanted = match purpose {
+            Purpose::Write(wanted) => Some(wanted),
+            Purpose::Observe => Some(Hosts::Alone),
+            Purpose::Look => None,
+        };
+        if let Some(wanted) = wanted {
             locked = hosts::lock(tx, schema.backend, &open, wanted).await?;
         }
         for key in &open {
@@ -193,7 +216,7 @@ pub async fn waiting(
         .order_by((a, "appointment_id"), Order::Asc)
         .limit(u64::from(limit));
     let waits = |row: &QueryResult| {
-        let host = crate::event::HostId(row.try_get::<super::DbId>("", "host_id")?.0);
+        let host = HostId(row.try_get::<super::DbId>("", "host_id")?.0);
         Ok((row.try_get("", "appointment_id")?, (row.try_get::<CompanyId>("", "company_id")?, host)))
     };
     db.query_all(&select).await?.iter().map(waits).collect()
@@ -278,6 +301,12 @@ impl Asked {
     }
 }
 
+/// The lock that stands for an appointment which may not be locked. There is no host 0, and no company
+/// below; a bounded number of them, for their rows stay. Two appointments that share one wait for each other.
+fn stand_in(id: &AppointmentId) -> HostKey {
+    (CompanyId(-1 - id.0.rem_euclid(1 << 16)), HostId(0))
+}
+
 async fn waiting_for(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
@@ -306,6 +335,9 @@ pub(super) async fn appointments(
     let mut appointments = BTreeMap::new();
     if ids.is_empty() {
         return Ok(appointments);
+    }
+    if purpose == Purpose::Observe {
+        hosts::lock(tx, schema.backend, &ids.iter().map(stand_in).collect(), Hosts::Alone).await?;
     }
     let ids = padded(ids.iter().map(|id| id.0));
     let mut select = Query::select();

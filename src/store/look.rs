@@ -4,13 +4,12 @@
 use std::collections::BTreeSet;
 
 use sea_orm::ConnectionTrait;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 
 use super::find::{Found, Lookup};
 use super::load::{self, Batch, Purpose};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
-use crate::matching::{Assignment, Directory, Resolver, Target};
+use crate::matching::{Assignment, Directory, HostKey, Mapping, Resolver, Target};
 
 /// Reads for these events what [`load`](super::load()) would.
 ///
@@ -37,13 +36,28 @@ pub async fn directory_for(
     company: CompanyId,
     host: Option<HostId>,
 ) -> Result<Directory, StoreError> {
+    let keys = host.map(|host| (company, host)).into_iter().collect();
+    directory_of(tx, schema, &keys, &BTreeSet::from([company]), |_| true).await
+}
+
+/// The same for several hosts, and for these companies' staff; of the mappings those that are `wanted`.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn directory_of(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    keys: &BTreeSet<HostKey>,
+    companies: &BTreeSet<CompanyId>,
+    wanted: impl Fn(&Mapping) -> bool,
+) -> Result<Directory, StoreError> {
     let mut directory = Directory::default();
-    if let Some(host) = host {
-        for mapping in mappings::all(tx, schema, &BTreeSet::from([(company, host)])).await? {
+    if !keys.is_empty() {
+        for mapping in mappings::all(tx, schema, keys).await?.into_iter().filter(wanted) {
             directory.add_mapping(mapping);
         }
     }
-    for (company, members) in staff::active(tx, schema, &BTreeSet::from([company])).await? {
+    for (company, members) in staff::active(tx, schema, companies).await? {
         directory.add_roster(company, members);
     }
     Ok(directory)
@@ -73,16 +87,6 @@ pub async fn remembered(
         Target::Found(id) => id,
         other => return Ok(Err(other)),
     };
-    let mut assignment = rows::assignments(tx, &[appointment.0]).await?.pop();
-    if let Some(assignment) = &mut assignment {
-        let mut select = Query::select();
-        select
-            .column("payload")
-            .from("appointment_assignments")
-            .and_where(Expr::col("appointment_id").eq(appointment.0));
-        let row = tx.query_one(&select).await?;
-        assignment.payload =
-            row.map(|row| row.try_get::<Option<String>>("", "payload")).transpose()?.flatten();
-    }
+    let assignment = rows::with_bookings(tx, &[appointment.0]).await?.pop();
     Ok(Ok(Remembered { appointment, assignment }))
 }

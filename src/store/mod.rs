@@ -16,6 +16,7 @@ mod find;
 mod rows;
 mod hosts;
 mod load;
+mod observed;
 mod probe;
 mod look;
 mod appointments;
@@ -28,7 +29,11 @@ mod decisions;
 mod inbox;
 mod repairs;
 pub mod inspection;
+mod report;
+mod imports;
+mod hand_overs;
 mod grants;
+mod roles;
 
 pub use clock::MappingClocks;
 pub use commit::commit;
@@ -47,15 +52,21 @@ pub use error::{StoreError, StoreErrorKind};
 pub use events::{EventFilter, REJECTED, RecordedEvent, letters_of_event, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
-pub use grants::{Account, Grants, Role, grants, grants_for};
+pub use grants::{Account, Grants, grants, grants_for};
+pub use hand_overs::{
+    Given, HandOverRow, Held, hand_over, held_at_unknown_times, held_by, insert_hand_over,
+    note_hand_over_undone,
+};
 pub use hosts::Hosts;
+pub use imports::{ImportRow, NewImport, begin_import, import, imports, note_import, note_import_undone};
 pub use inbox::{
     HostAct, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host, inbox_entries,
     last_host_acts, reopen_host,
 };
 pub use inspection::{Inspection, Level, Verdict, inspect};
-pub use load::{Batch, load, load_waiting, waiting};
-pub use look::{Remembered, directory_for, look, remembered};
+pub use load::{Batch, load, load_waiting, observe, waiting};
+pub use look::{Remembered, directory_for, directory_of, look, remembered};
+pub use observed::observed;
 pub use probe::probe;
 pub use repairs::{
     ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
@@ -68,5 +79,7 @@ pub use replays::{
     items, on_the_way_since, pending, purge_replays, refuse, replay, replays, sent, set_state, shares,
     standings, unsent,
 };
+pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};
+pub use roles::Role;
 pub use values::{DbId, bind_staff, null_staff};

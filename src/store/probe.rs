@@ -5,16 +5,18 @@ use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 
 use super::{Database, GatewaySchema, Hosts, StoreError, load, mappings, rows, staff};
+use crate::config::Mode;
 use crate::event::{AppointmentId, CompanyId, EventId, HostId};
 
 /// No row has this id.
 const NOBODY: i64 = -1;
 
-/// Reads the tables that deciding reads, and writes where it writes. Leaves nothing behind.
+/// Reads the tables that deciding reads, and writes where it writes in this mode. Leaves nothing behind.
 ///
 /// # Errors
 /// What deciding would meet with.
-pub async fn probe(database: &Database, schema: &GatewaySchema) -> Result<(), StoreError> {
+pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> Result<(), StoreError> {
+    let observes = mode == Mode::Observe;
     let (company, host) = (CompanyId(NOBODY), HostId(NOBODY));
     let tx = database.begin().await?;
     let mut insert = Query::insert();
@@ -25,17 +27,18 @@ pub async fn probe(database: &Database, schema: &GatewaySchema) -> Result<(), St
     staff::active(&tx, schema, &[company].into()).await?;
     mappings::all(&tx, schema, &[(company, host)].into()).await?;
     rows::outcomes(&tx, &[&EventId::new("-")].into()).await?;
-    load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), load::Purpose::Write(Hosts::Alone))
-        .await?;
-    for table in ["appointments", "calcom_host_mappings", "booking_events", "unmatched_hosts"] {
-        let (column, key) = match table {
+    let purpose = if observes { load::Purpose::Look } else { load::Purpose::Write(Hosts::Alone) };
+    load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), purpose).await?;
+    let tables = ["appointments", "calcom_host_mappings", "booking_events", "unmatched_hosts"];
+    for table in &tables[if observes { 2 } else { 0 }..] {
+        let (column, key) = match *table {
             "booking_events" => ("outcome", "received_ms"),
             "unmatched_hosts" => ("state", "company_id"),
             "calcom_host_mappings" => ("mapping_source", "id"),
             _ => ("calcom_host_id", "id"),
         };
         let mut update = Query::update();
-        update.table(table).value(column, Expr::col(column)).and_where(Expr::col(key).eq(NOBODY));
+        update.table(*table).value(column, Expr::col(column)).and_where(Expr::col(key).eq(NOBODY));
         tx.execute(&update).await?;
     }
     tx.rollback().await?;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::statement::{any_host, padded};
 use super::{DbId, StoreError};
 use crate::clock::now_ms;
-use crate::event::{BookingRef, CompanyId, EventId, EventTime, Host, HostId};
+use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, EventTime, Host, HostId};
 use crate::matching::{
     Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
 };
@@ -24,6 +24,8 @@ pub(super) async fn assignments(
         "appointment_id",
         "company_id",
         "staff_id",
+        "found_staff_id",
+        "observed",
         "mapping_id",
         "strategy",
         "confidence",
@@ -44,6 +46,29 @@ pub(super) async fn assignments(
     tx.query_all(&select).await?.iter().map(assignment).collect()
 }
 
+/// The same with the bookings, while those are kept.
+pub(super) async fn with_bookings(
+    tx: &impl ConnectionTrait,
+    ids: &[i64],
+) -> Result<Vec<Assignment>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut select = Query::select();
+    select.columns(["appointment_id", "payload"]).from("appointment_assignments");
+    select.and_where(Expr::col("appointment_id").is_in(padded(ids.iter().copied())));
+    let mut bookings = HashMap::new();
+    for row in tx.query_all(&select).await? {
+        let id: AppointmentId = row.try_get("", "appointment_id")?;
+        bookings.insert(id, row.try_get::<Option<String>>("", "payload")?);
+    }
+    let mut assignments = assignments(tx, &padded(ids.iter().copied())).await?;
+    for assignment in &mut assignments {
+        assignment.payload = bookings.remove(&assignment.appointment).flatten();
+    }
+    Ok(assignments)
+}
+
 fn assignment(row: &QueryResult) -> Result<Assignment, StoreError> {
     let id = |column: &str| row.try_get::<Option<DbId>>("", column).map(|id| id.map(|id| id.0));
     let text = |column: &str| row.try_get::<Option<String>>("", column);
@@ -62,6 +87,8 @@ fn assignment(row: &QueryResult) -> Result<Assignment, StoreError> {
         appointment: row.try_get("", "appointment_id")?,
         company: row.try_get("", "company_id")?,
         staff: row.try_get("", "staff_id")?,
+        found: row.try_get("", "found_staff_id")?,
+        observed: text("observed")?.as_deref().and_then(parse_name),
         mapping: id("mapping_id")?.map(MappingRef::Row),
         strategy: text("strategy")?,
         confidence: id("confidence")?.and_then(|score| u8::try_from(score).ok()).map(Confidence),

@@ -23,7 +23,8 @@ pub(super) async fn run(processor: Arc<Processor>, retention: RetentionConfig, s
             () = shutdown.cancelled() => return,
             _ = look.tick() => {
                 processor.look_for_waiting();
-                Ok(())
+                // Also later than at the start: a worker that observes may end after this one has begun.
+                processor.write_observed().await
             }
             _ = redecide.tick() => processor.redecide_waiting().await,
             _ = purge.tick() => self::purge(&processor, &retention).await,

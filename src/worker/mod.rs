@@ -11,6 +11,8 @@ mod answer;
 mod health;
 mod hold;
 mod letters;
+mod waiting;
+mod switch;
 mod housekeeping;
 mod pipeline;
 mod reading;

@@ -5,9 +5,8 @@
 //! else's lock has given way, and is tried again; anything else is somebody's fault, and the batch
 //! is halved down to the one culprit, which alone is answered for.
 
-use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -18,10 +17,10 @@ use super::letters::replayed;
 use super::parts::Parts;
 use super::reading;
 use crate::clock::now_ms;
-use crate::config::{Config, Overwrite, UnknownBooking};
+use crate::config::{Config, Mode, Overwrite, UnknownBooking};
 use crate::crash;
-use crate::event::{AppointmentId, BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
-use crate::matching::{HostKey, Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
+use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
+use crate::matching::{Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
 use crate::queue::{Delivery, header};
 use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, Replayed, StoreError, StoreErrorKind};
 
@@ -34,11 +33,12 @@ pub struct Processor {
     database: Database,
     pub(super) schema: GatewaySchema,
     pub(super) resolver: Resolver,
+    mode: Mode,
     overwrite: Overwrite,
     unknown_booking: UnknownBooking,
     pub(super) redecide_limit: u32,
     schedule: Vec<Duration>,
-    more_waiting: AtomicBool,
+    pub(super) more_waiting: AtomicBool,
 }
 
 /// A delivery after decoding: something to decide, or an answer already.
@@ -69,6 +69,7 @@ impl Processor {
             database,
             schema,
             resolver: Resolver::new(config.matching.auto_accept),
+            mode: config.worker.mode,
             overwrite: config.appointments.overwrite,
             unknown_booking: config.calcom.unknown_booking,
             redecide_limit: config.worker.redecide_limit,
@@ -88,7 +89,7 @@ impl Processor {
     /// # Errors
     /// What stands in the way.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.database.in_time(store::probe(&self.database, &self.schema)).await
+        self.database.in_time(store::probe(&self.database, &self.schema, self.mode)).await
     }
 
     /// The delays between attempts.
@@ -107,9 +108,15 @@ impl Processor {
     ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
         let mut slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
         crash::point("decoded");
-        let mut parts = Parts::new(transactions(&slots));
+        self.decide_all(&mut slots).await?;
+        Ok(slots.into_iter().map(Slot::finish).collect())
+    }
+
+    /// Answers all of these, in as many transactions as it takes.
+    pub(super) async fn decide_all(&self, slots: &mut [Slot]) -> Result<(), StoreError> {
+        let mut parts = Parts::new(transactions(slots));
         while let Some(mut part) = parts.next().await {
-            match self.decide(&slots, &part.items).await {
+            match self.decide(slots, &part.items).await {
                 Ok(answers) => {
                     parts.went_well();
                     for (index, answer) in part.items.iter().zip(answers) {
@@ -136,7 +143,7 @@ impl Processor {
         for index in put_off {
             slots[index].answer = Some(Answer::PutOff);
         }
-        Ok(slots.into_iter().map(Slot::finish).collect())
+        Ok(())
     }
 
     pub(super) fn decode(&self, delivery: &Delivery) -> Slot {
@@ -213,8 +220,11 @@ impl Processor {
             .filter_map(|slot| if let Work::Ignored(it) = &slot.work { Some(&it.id) } else { None })
             .collect();
 
-        let (schema, limit) = (&self.schema, self.redecide_limit);
-        let mut batch = store::load(tx, schema, &self.resolver, &events, &others, limit, hosts).await?;
+        let (schema, resolver, limit) = (&self.schema, &self.resolver, self.redecide_limit);
+        let mut batch = match self.mode {
+            Mode::Assign => store::load(tx, schema, resolver, &events, &others, limit, hosts).await?,
+            Mode::Observe => store::observe(tx, schema, resolver, &events, &others, limit).await?,
+        };
         crash::point("loaded");
         let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
         let policy = self.policy(now_ms());
@@ -240,69 +250,12 @@ impl Processor {
         Ok((answers, batch.more_waiting))
     }
 
+    pub(super) fn observes(&self) -> bool {
+        self.mode == Mode::Observe
+    }
+
     pub(super) fn policy(&self, now_ms: i64) -> Policy {
-        Policy { overwrite: self.overwrite, now_ms }
-    }
-
-    /// Makes the next [`Processor::redecide_waiting`] look, whatever this process knows: another
-    /// one may have ended between two transactions.
-    pub fn look_for_waiting(&self) {
-        self.more_waiting.store(true, Ordering::SeqCst);
-    }
-
-    /// Decides appointments again that wait for a host which a match has mapped by now, a bounded
-    /// number in each transaction, until none is left.
-    ///
-    /// # Errors
-    /// [`StoreError`]; it is tried again the next time.
-    pub async fn redecide_waiting(&self) -> Result<(), StoreError> {
-        while self.more_waiting.swap(false, Ordering::SeqCst) {
-            let result = self.redecide_some().await;
-            if !matches!(result, Ok(0)) {
-                self.look_for_waiting();
-            }
-            result?;
-        }
-        Ok(())
-    }
-
-    async fn redecide_some(&self) -> Result<usize, StoreError> {
-        let look = store::waiting(self.database.connection(), &self.schema, self.redecide_limit);
-        let mut parts = Parts::new([self.database.in_time(look).await?]);
-        let mut decided = 0;
-        while let Some(mut part) = parts.next().await {
-            let work = async |tx: &DatabaseTransaction| self.redecide(tx, &part.items).await;
-            match self.database.in_time(self.database.transact(work)).await {
-                Ok((some, locked)) => {
-                    parts.went_well();
-                    decided += some;
-                    part.items.retain(|(id, _)| locked.contains(id));
-                    parts.left_over(part);
-                }
-                Err(error) if error.kind() == StoreErrorKind::Conflict => parts.collided(part),
-                Err(error) => return Err(error),
-            }
-        }
-        match parts.put_off().len() {
-            0 => Ok(decided),
-            some => Err(StoreError::Conflict(format!("{some} waiting appointments are locked"))),
-        }
-    }
-
-    /// How many were decided, and which could not be.
-    async fn redecide(
-        &self,
-        tx: &DatabaseTransaction,
-        waiting: &[(AppointmentId, HostKey)],
-    ) -> Result<(usize, BTreeSet<AppointmentId>), StoreError> {
-        let mut locked: BTreeSet<AppointmentId> = waiting.iter().map(|(id, _)| *id).collect();
-        let loaded = store::load_waiting(tx, &self.schema, waiting).await?;
-        locked.retain(|id| !loaded.appointments.contains_key(id));
-        let mut plan = Plan::new(loaded, &self.resolver, self.policy(now_ms()));
-        plan.redecide_waiting();
-        let changes = plan.finish();
-        store::commit(tx, &self.schema, &changes).await?;
-        Ok((changes.assignments.len(), locked))
+        Policy { mode: self.mode, overwrite: self.overwrite, now_ms }
     }
 }
 
@@ -354,6 +307,19 @@ fn unreadable(malformed: &Malformed) -> Answer {
 }
 
 impl Slot {
+    /// An event that was decided before.
+    pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
+        Self {
+            work: Work::Event(Box::new(event)),
+            replayed: None,
+            publisher: None,
+            received_ms: decided_ms,
+            tried_before: true,
+            may_be_unknown: false,
+            answer: None,
+        }
+    }
+
     /// What the plan says about it.
     pub(super) fn answer_by(&self, plan: &mut Plan<'_>, targets: &[Target]) -> Answer {
         let publisher = self.publisher.as_deref();

@@ -119,7 +119,7 @@ impl Processor {
                 let targets = slot.lookup().and_then(|_| targets.next()).map_or(&[][..], Vec::as_slice);
                 let answer = slot.answer_by(&mut plan, targets);
                 let appointment = targets.iter().find_map(Target::found);
-                let assigned = answer == Answer::Done(Outcome::Assigned);
+                let assigned = matches!(answer, Answer::Done(Outcome::Assigned | Outcome::WouldAssign));
                 let strategy = appointment.filter(|_| assigned).and_then(|id| plan.strategy_of(id));
                 Foretold { answer, appointment, strategy }
             })

@@ -125,7 +125,7 @@ fn everything_that_is_wrong_is_told_in_one_run_with_key_and_origin() {
     for (key, origin, reason) in [
         ("log", "file /", "is a section"),
         ("worker.pipelines", "file /", "expected a whole number"),
-        ("worker.batchsize", "file /", "[worker] has pipelines, batch_size"),
+        ("worker.batchsize", "file /", "[worker] has mode, pipelines, batch_size"),
         ("worker.hold", "file /", "\"5\" is not a duration"),
         ("wroker.hold", "file /", "there is no section [wroker]"),
         ("matching.auto_accept", "environment variable HOSTMATCH_MATCHING__AUTO_ACCEPT", "0 to 100"),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hostmatch::config::GatewayConfig;
+use hostmatch::config::{GatewayConfig, Mode};
 use hostmatch::store::{
     Database, DeadLetterFilter, GatewaySchema, NewDeadLetter, dead_letter_summaries, insert_dead_letters,
     probe, purge_events, purge_payloads,
@@ -94,7 +94,7 @@ async fn with_just_these_rights_it_is_inspected_migrated_and_run() {
         let database = Database::connect(&runs.config(&test)).await.unwrap();
         let schema =
             GatewaySchema::read(&database, &GatewayConfig { timezone: "server".into() }).await.unwrap();
-        probe(&database, &schema).await.unwrap();
+        probe(&database, &schema, Mode::Assign).await.unwrap();
         database.close().await;
         a_worker_runs(World::of(test, &[]).await, &runs).await;
     }

@@ -17,12 +17,15 @@ mod unmatched_hosts_ignored;
 mod unmatched_host_actions;
 mod repairs;
 mod repair_items;
+mod mapping_imports;
+mod hand_overs;
+mod appointment_assignments_observed;
 mod booking_events_publisher;
 
 use crate::step::Step;
 
 /// All of them. New ones go to the end.
-pub(crate) const STEPS: [Step; 18] = [
+pub(crate) const STEPS: [Step; 21] = [
     calcom_host_mappings::STEP,
     calcom_host_mapping_audits::STEP,
     appointments_calcom_host_id::STEP,
@@ -40,5 +43,8 @@ pub(crate) const STEPS: [Step; 18] = [
     unmatched_host_actions::STEP,
     repairs::STEP,
     repair_items::STEP,
+    appointment_assignments_observed::STEP,
+    mapping_imports::STEP,
+    hand_overs::STEP,
     booking_events_publisher::STEP,
 ];

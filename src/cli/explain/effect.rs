@@ -109,6 +109,7 @@ impl Effect {
             return Some("let only one appointment have this booking's reference, or send appointment_id");
         }
         match self.outcome.and_then(Outcome::parse)? {
+            Outcome::WouldAssign => Some("nothing: it is assigned once worker.mode is assign"),
             Outcome::Assigned | Outcome::Unchanged | Outcome::Recorded | Outcome::Ignored => Some("nothing"),
             Outcome::Kept => Some(
                 "nothing, if that is right; clearing staff_id does not help, appointments.overwrite = \"always\" would",

@@ -186,7 +186,11 @@ impl<'a> Explainer<'a> {
                 _ => None,
             })
             .collect();
-        let policy = Policy { overwrite: self.config.appointments.overwrite, now_ms: now_ms() };
+        let policy = Policy {
+            mode: self.config.worker.mode,
+            overwrite: self.config.appointments.overwrite,
+            now_ms: now_ms(),
+        };
         let effects = Rehearsal::new(batch.loaded, &self.resolver, policy).of(event, &targets);
 
         let mut explanations = Vec::new();

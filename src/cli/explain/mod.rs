@@ -1,4 +1,4 @@
-//! `hostmatch match explain`: which strategies were tried on what, what each found, what was
+//! `hostmatch match`; and `match explain`: which strategies were tried on what, what each found, what was
 //! decided, and what would happen to the appointment. Writes nothing.
 
 mod subject;
@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::gateway;
 use super::global::Global;
 use super::output::{self, Output};
+use super::simulate;
 use explanation::{Explainer, Explanation};
 use subject::Subject;
 
@@ -29,6 +30,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Explain(Question),
+    Simulate(simulate::Args),
 }
 
 /// Which strategies are tried on what, what each finds, what is decided and what would follow
@@ -63,7 +65,10 @@ struct Question {
 /// # Errors
 /// When the file cannot be read, the database cannot be reached, or there is no such appointment.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let Command::Explain(question) = &args.command;
+    let question = match &args.command {
+        Command::Explain(question) => question,
+        Command::Simulate(args) => return simulate::run(global, args).await,
+    };
     let config = global.start(&[])?.config;
     // What the file says comes first: it needs no database.
     let subjects = Subject::given(question)?;

@@ -7,10 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::items;
 use crate::clock::now_ms;
-use crate::event::{
-    Booking, BookingEvent, BookingRef, CompanyId, Decoded, Envelope, EventKind, Host, HostId, HostSource,
-    Shape, decode,
-};
+use crate::event::{BookingEvent, BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decode};
 use crate::matching::Reason;
 use crate::store::Remembered;
 
@@ -70,41 +67,7 @@ impl Subject {
 
     /// The newest event of an appointment as it is remembered; `None` when none named a host.
     pub(super) fn again(remembered: &Remembered) -> Option<Self> {
-        let assignment = remembered.assignment.as_ref()?;
-        let newest = assignment.newest.as_ref()?;
-        // The payload has the whole host, but is kept for a time only.
-        let kept = assignment.payload.as_deref().and_then(|raw| {
-            let raw: Value = serde_json::from_str(raw).ok()?;
-            let body = wrapped(&raw).to_string();
-            let Ok(Decoded::Event(event)) = decode(&envelope(body.as_bytes())) else { return None };
-            event.bookings.into_iter().next()
-        });
-        let known = || {
-            let email = newest.host_email.clone();
-            let host = Host { id: newest.host_id.and_then(HostId::new), email, ..Host::default() };
-            host.is_usable().then_some((host, HostSource::Hosts))
-        };
-        let booking = Booking {
-            uid: assignment.booking.clone(),
-            id: None,
-            replaces: None,
-            host: kept.and_then(|booking| booking.host).or_else(known),
-            is_off: false,
-            time: newest.time,
-            starts_ms: assignment.starts_ms,
-            raw: Value::Null,
-        };
-        let event = BookingEvent {
-            id: newest.event.clone(),
-            // Not kept, and of no consequence.
-            event_type: String::new(),
-            kind: EventKind::Assigns,
-            shape: Shape::Native,
-            content: Shape::Native,
-            company: None,
-            appointment: Some(remembered.appointment),
-            bookings: vec![booking],
-        };
+        let event = remembered.assignment.as_ref()?.newest_event()?;
         Some(Self::Event(Box::new(event), None))
     }
 }

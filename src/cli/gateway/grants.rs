@@ -41,6 +41,8 @@ enum Role {
     Migrate,
     /// Decide on events, and look at what became of them
     Run,
+    /// Decide on events and write nothing of the gateway's (worker.mode = "observe")
+    Observe,
 }
 
 /// Runs the command.
@@ -52,6 +54,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Some(Role::Inspect) => vec![store::Role::Inspect],
         Some(Role::Migrate) => vec![store::Role::Migrate],
         Some(Role::Run) => vec![store::Role::Run],
+        Some(Role::Observe) => vec![store::Role::Observe],
         None => store::Role::ALL.to_vec(),
     };
     let account = |role: store::Role| Account {
@@ -93,6 +96,7 @@ fn show(grants: &Grants) -> Result<(), Failure> {
         store::Role::Inspect => "to inspect",
         store::Role::Migrate => "to migrate",
         store::Role::Run => "to run",
+        store::Role::Observe => "to observe",
     };
     output::line(&format!("-- {purpose}"))?;
     for note in &grants.notes {

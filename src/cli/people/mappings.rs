@@ -11,6 +11,7 @@ use super::trail;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::global::Global;
+use crate::cli::mapping_files;
 use crate::cli::moments::moment;
 use crate::cli::output::{self, Output};
 use crate::event::{CompanyId, HostId, StaffId};
@@ -40,6 +41,8 @@ enum Command {
     Reactivate(Switch),
     /// Take one change back, as a new change
     Revert(RevertArgs),
+    #[command(flatten)]
+    Files(mapping_files::Command),
 }
 
 /// Mappings, newest first
@@ -142,6 +145,9 @@ struct RevertArgs {
 /// # Errors
 /// When it is refused, there is no such mapping, or the database cannot be reached.
 pub(in crate::cli) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    if let Command::Files(command) = &args.command {
+        return mapping_files::run(global, command).await;
+    }
     let only_looks = matches!(args.command, Command::List(_) | Command::Show(_) | Command::History(_));
     let desk = Desk::open(global, only_looks).await?;
     let done = match &args.command {
@@ -158,6 +164,7 @@ pub(in crate::cli) async fn run(global: &Global, args: &Args) -> Result<Exit, Fa
         Command::Deactivate(args) => switch(&desk, args, Wish::SwitchOff).await,
         Command::Reactivate(args) => switch(&desk, args, Wish::SwitchOn).await,
         Command::Revert(args) => revert(&desk, args).await,
+        Command::Files(_) => Ok(Exit::Usage),
     };
     desk.database.close().await;
     done

@@ -188,6 +188,8 @@ pub struct RepairItem {
 /// What our row of an appointment said before it was assigned: all that assigning changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prior {
+    #[serde(default)]
+    found: Option<StaffId>,
     mapping: Option<i64>,
     strategy: Option<String>,
     confidence: Option<Confidence>,
@@ -203,6 +205,7 @@ impl Prior {
     /// Of an appointment that waits.
     pub fn of(assignment: &Assignment) -> Self {
         Self {
+            found: assignment.found.clone(),
             mapping: assignment.mapping.and_then(|mapping| match mapping {
                 MappingRef::Row(row) => Some(row),
                 MappingRef::New(_) => None,
@@ -221,6 +224,7 @@ impl Prior {
     pub fn restore(&self, now: &Assignment) -> Option<Assignment> {
         (event_of(now) == self.event).then(|| Assignment {
             staff: None,
+            found: self.found.clone(),
             mapping: self.mapping.map(MappingRef::Row),
             strategy: self.strategy.clone(),
             confidence: self.confidence,

@@ -122,6 +122,61 @@ fn any_split_into_batches_leaves_the_same_rows() {
     }
 }
 
+/// Observing first and assigning then ends where assigning from the start does, as far as hosts show
+/// themselves: what only an older event told of a host is not remembered while observing.
+#[test]
+fn observing_and_then_assigning_ends_where_assigning_from_the_start_does() {
+    let runtime = runtime();
+    for (backend, cases) in [(Backend::Sqlite, 60), (Backend::MariaDb, 8), (Backend::Postgres, 8)] {
+        let world = runtime.block_on(salon(backend, GatewayShape::Roadmap));
+        let observer = runtime.block_on(World::processor_on(&world.test, &[("worker.mode", "observe")]));
+        run(
+            cases,
+            &(streams(24), prop_oneof![Just(0), 0usize..24], 1usize..9),
+            |(mut stream, first, cut)| {
+                stream.iter_mut().for_each(show);
+                let (assigned_first, observed) = stream.split_at(first.min(stream.len()));
+                runtime.block_on(async {
+                    world.forget().await;
+                    for event in &stream {
+                        world.send(std::slice::from_ref(event)).await;
+                    }
+                    // A host id of ours that an observer would take away, for a host without one, stays.
+                    let columns = if assigned_first.is_empty() { 3 } else { 2 };
+                    let columns = &["id", "staff_id", "calcom_host_id"][..columns];
+                    let expected = world.rows("appointments", columns).await;
+                    world.forget().await;
+                    world.send(assigned_first).await;
+                    let before = world.appointments().await;
+                    for batch in observed.chunks(cut) {
+                        decide(&observer, batch).await;
+                    }
+                    prop_assert_eq!(world.appointments().await, before, "an observer writes nothing");
+                    world.processor.write_observed().await.unwrap();
+                    prop_assert_eq!(world.rows("appointments", columns).await, expected);
+                    let left =
+                        world.rows("appointment_assignments WHERE observed IS NOT NULL", &["appointment_id"]);
+                    prop_assert_eq!(left.await, Vec::<String>::new());
+                    Ok(())
+                })
+            },
+        );
+    }
+}
+
+/// Lets every host that has an address show it.
+fn show(value: &mut Value) {
+    let known = [(101, "anna@salon.example"), (103, "carla@salon.example")];
+    if let Some((_, email)) = known.iter().find(|(id, _)| value["id"] == json!(id)) {
+        value["email"] = json!(email);
+    }
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(show),
+        Value::Object(values) => values.values_mut().for_each(show),
+        _ => {}
+    }
+}
+
 /// What must not depend on the order of arrival: appointments, mappings in force, open questions.
 async fn decided(world: &World) -> Vec<Vec<String>> {
     let mut all = vec![world.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await];
@@ -245,7 +300,11 @@ async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
     let batch = store::load(&tx, &schema, &resolver, &lookups, &[], 100, store::Hosts::Alone).await.unwrap();
     tx.rollback().await.unwrap();
     let overwrite = hostmatch::config::Overwrite::Ours;
-    let mut plan = Plan::new(batch.loaded, &resolver, Policy { overwrite, now_ms: 1 });
+    let mut plan = Plan::new(
+        batch.loaded,
+        &resolver,
+        Policy { mode: hostmatch::config::Mode::Assign, overwrite, now_ms: 1 },
+    );
     for (event, targets) in events.iter().zip(&batch.targets) {
         plan.event(&Item { event, targets, publisher: None, received_ms: 1, may_be_unknown: false });
     }

@@ -53,8 +53,10 @@ async fn planned(
     let mut batch = store::load(tx, &schema, &resolver, &lookups, &[], 100, hosts).await?;
     let overwrite = hostmatch::config::Overwrite::Ours;
     let loaded = std::mem::take(&mut batch.loaded);
-    let mut plan = Plan::new(loaded, &resolver, Policy { overwrite, now_ms: 1 });
-    plan.event(&Item { event: &event, targets: &batch.targets[0], received_ms: 1, may_be_unknown: false });
+    let mut plan =
+        Plan::new(loaded, &resolver, Policy { overwrite, now_ms: 1, mode: hostmatch::config::Mode::Assign });
+    let targets = &batch.targets[0];
+    plan.event(&Item { event: &event, targets, received_ms: 1, may_be_unknown: false, publisher: None });
     let changes = plan.finish();
     batch.allows(&changes)?;
     Ok(changes)

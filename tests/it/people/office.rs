@@ -102,6 +102,7 @@ async fn a_dead_letter_that_waits_for_a_person_names_the_command_for_it() {
         first_seen_ms: 1,
         last_failed_ms: 2,
         recorded_ms: 3,
+        publisher: None,
         replayed: None,
     };
     hostmatch::store::insert_dead_letters(&world.test.db, &[letter]).await.unwrap();

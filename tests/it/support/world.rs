@@ -193,7 +193,7 @@ const TABLES: &[(&str, &str)] = &[
     ),
     (
         "appointment_assignments",
-        "appointment_id company_id staff_id strategy confidence evidence event_id event_time_ms event_stamped \
+        "appointment_id company_id staff_id found_staff_id observed strategy confidence evidence event_id event_time_ms event_stamped \
          host_id host_email host_source outcome reason booking_ref starts_ms payload",
     ),
     (

@@ -1,0 +1,279 @@
+//! CSV as spreadsheets write it: commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252; and as
+//! they may be given it: no cell is a formula.
+
+use std::io::Write;
+
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+/// The longest cell that is taken for one, in characters. Longer ones come from a quotation mark that
+/// is opened and never closed.
+const MOST: usize = 2000;
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) struct Sheet {
+    /// The names of its columns, as they stand there, lower-cased.
+    pub(super) columns: Vec<String>,
+    /// The rows below; empty ones left out.
+    pub(super) rows: Vec<Row>,
+    /// What stands between cells.
+    pub(super) delimiter: u8,
+    /// In which encoding it was read.
+    pub(super) encoding: &'static str,
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Its line in the file, from 1.
+    pub(super) line: u64,
+    /// Its cells, without what kept them from being formulas.
+    pub(super) cells: Vec<String>,
+}
+
+impl Sheet {
+    /// Reads a file whose columns are some of `known`, and at least those that are `required`.
+    ///
+    /// # Errors
+    /// What is wrong with the file, in words that quote no cell below the header.
+    pub(super) fn read(bytes: &[u8], known: &[&str], required: &[&str]) -> Result<Self, String> {
+        let (text, encoding) = decode(bytes)?;
+        // The parser counts lines by \n alone.
+        let text = text.replace("\r\n", "\n");
+        let (first, text) = match text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')) {
+            // Excel's own line, which names the delimiter.
+            Some((mark, rest)) => (mark.trim_end().bytes().next(), rest),
+            None => (None, text.as_str()),
+        };
+        let skipped = u64::from(first.is_some());
+        let delimiter = first.unwrap_or_else(|| delimiter(text, known));
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(text.as_bytes());
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(|error| format!("cannot be read as CSV: {error}"))?;
+            let line = record.position().map_or(0, csv::Position::line) + skipped;
+            let cells: Vec<String> = record.iter().map(|cell| unguarded(cell.trim()).to_owned()).collect();
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                rows.push(Row { line, cells });
+            }
+        }
+        if rows.is_empty() {
+            return Err("holds nothing: expected a header and rows".into());
+        }
+        let columns: Vec<String> = rows.remove(0).cells.iter().map(|cell| cell.to_lowercase()).collect();
+        check(&columns, known, required)?;
+        Ok(Self { columns, rows, delimiter, encoding })
+    }
+
+    /// The cell of this column, if the row has it and it is not empty.
+    pub(super) fn cell<'a>(&self, row: &'a Row, column: &str) -> Option<&'a str> {
+        let index = self.columns.iter().position(|name| name == column)?;
+        row.cells.get(index).map(String::as_str).filter(|cell| !cell.is_empty())
+    }
+
+    /// What is wrong with the form of this row.
+    pub(super) fn misfit(&self, row: &Row) -> Option<String> {
+        if row.cells.iter().any(|cell| cell.chars().count() > MOST) {
+            return Some("a cell is far too long: is a quotation mark opened and not closed?".into());
+        }
+        let (found, wanted) = (row.cells.len(), self.columns.len());
+        (found != wanted).then(|| format!("has {found} cells, and the header has {wanted}"))
+    }
+}
+
+fn check(columns: &[String], known: &[&str], required: &[&str]) -> Result<(), String> {
+    let all = known.join(", ");
+    let missing: Vec<&str> =
+        required.iter().copied().filter(|name| !columns.iter().any(|it| it == name)).collect();
+    if !missing.is_empty() {
+        return Err(format!(
+            "has no column {} in its first line; a header is needed, with some of: {all}",
+            missing.join(" and no ")
+        ));
+    }
+    for (index, name) in columns.iter().enumerate() {
+        if !known.contains(&name.as_str()) {
+            return Err(format!("has a column {name:?} that is not known; there are: {all}"));
+        }
+        if columns[..index].contains(name) {
+            return Err(format!("has the column {name} twice"));
+        }
+    }
+    Ok(())
+}
+
+/// The text of a file, by its byte order mark, else by what its bytes can be.
+fn decode(bytes: &[u8]) -> Result<(String, &'static str), String> {
+    let (encoding, body) = match Encoding::for_bom(bytes) {
+        Some((encoding, mark)) => (encoding, &bytes[mark..]),
+        None => (guessed(bytes), bytes),
+    };
+    let (text, had_errors) = encoding.decode_without_bom_handling(body);
+    if had_errors || text.contains('\0') {
+        return Err(format!("is no text in {}: save it as CSV in UTF-8", encoding.name()));
+    }
+    Ok((text.into_owned(), encoding.name()))
+}
+
+fn guessed(bytes: &[u8]) -> &'static Encoding {
+    let start = &bytes[..bytes.len().min(1024)];
+    let zeros = |at: usize| start.iter().skip(at).step_by(2).filter(|byte| **byte == 0).count();
+    // Letters of Latin scripts have a zero for every other byte in UTF-16.
+    match (zeros(0), zeros(1)) {
+        (even, odd) if odd * 3 > start.len() && odd > even => UTF_16LE,
+        (even, _) if even * 3 > start.len() => UTF_16BE,
+        _ if std::str::from_utf8(bytes).is_ok() => UTF_8,
+        // What is neither is what a spreadsheet of Western Europe writes.
+        _ => WINDOWS_1252,
+    }
+}
+
+/// The delimiter by which the first line has most columns that are known.
+fn delimiter(text: &str, known: &[&str]) -> u8 {
+    let header = text.lines().next().unwrap_or_default();
+    let columns = |delimiter: u8| {
+        let names =
+            header.split(char::from(delimiter)).map(|name| name.trim().trim_matches('"').to_lowercase());
+        names.filter(|name| known.contains(&name.as_str())).count()
+    };
+    [b'\t', b';', b','].into_iter().max_by_key(|delimiter| columns(*delimiter)).unwrap_or(b',')
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    /// What stands between cells.
+    pub(super) delimiter: u8,
+    /// With a byte order mark, so that spreadsheets take it for UTF-8.
+    pub(super) is_marked: bool,
+}
+
+impl Form {
+    /// For programs.
+    pub(super) const PLAIN: Self = Self { delimiter: b',', is_marked: false };
+    /// For a spreadsheet in a country whose decimals have a comma.
+    pub(super) const EXCEL: Self = Self { delimiter: b';', is_marked: true };
+}
+
+/// Writes rows of CSV in UTF-8.
+pub(super) struct Writer<W: Write>(csv::Writer<W>);
+
+impl<W: Write> Writer<W> {
+    /// Begins with the header.
+    pub(super) fn new(mut out: W, form: Form, columns: &[&str]) -> Result<Self, csv::Error> {
+        if form.is_marked {
+            out.write_all("\u{feff}".as_bytes())?;
+        }
+        let terminator = if form.is_marked { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let writer =
+            csv::WriterBuilder::new().delimiter(form.delimiter).terminator(terminator).from_writer(out);
+        let mut this = Self(writer);
+        this.row(columns)?;
+        Ok(this)
+    }
+
+    /// Writes one row, of which no cell is a formula.
+    pub(super) fn row<S: AsRef<str>>(&mut self, cells: &[S]) -> Result<(), csv::Error> {
+        self.0.write_record(cells.iter().map(|cell| guarded(cell.as_ref())))
+    }
+
+    /// Writes what is left.
+    pub(super) fn end(mut self) -> Result<(), csv::Error> {
+        Ok(self.0.flush()?)
+    }
+}
+
+/// A spreadsheet takes what begins so for a formula.
+fn begins_a_formula(text: &str) -> bool {
+    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+/// With an apostrophe before what would be a formula (and before one that has such an apostrophe).
+fn guarded(text: &str) -> String {
+    if begins_a_formula(text) { format!("'{text}") } else { text.to_owned() }
+}
+
+fn unguarded(text: &str) -> &str {
+    text.strip_prefix('\'').filter(|_| begins_a_formula(text)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [&str; 3] = ["host", "name", "staff"];
+
+    fn read(bytes: &[u8]) -> Result<Sheet, String> {
+        Sheet::read(bytes, &KNOWN, &["host"])
+    }
+
+    fn utf_16(text: &str, to: impl Fn(u16) -> [u8; 2], mark: bool) -> Vec<u8> {
+        let mark = if mark { "\u{feff}" } else { "" };
+        format!("{mark}{text}").encode_utf16().flat_map(to).collect()
+    }
+
+    #[test]
+    fn every_delimiter_and_encoding_is_told_by_the_file_itself() {
+        let text = "Host;name\r\n7;Zoë Grün\r\n";
+        let latin = WINDOWS_1252.encode(text).0.into_owned();
+        for (bytes, encoding) in [
+            (text.as_bytes().to_vec(), "UTF-8"),
+            (format!("\u{feff}{text}").into_bytes(), "UTF-8"),
+            (latin, "windows-1252"),
+            (utf_16(text, u16::to_le_bytes, true), "UTF-16LE"),
+            (utf_16(text, u16::to_be_bytes, true), "UTF-16BE"),
+            (utf_16(text, u16::to_le_bytes, false), "UTF-16LE"),
+            (utf_16(text, u16::to_be_bytes, false), "UTF-16BE"),
+        ] {
+            let sheet = read(&bytes).unwrap();
+            assert_eq!(
+                (sheet.encoding, sheet.delimiter, &sheet.columns[..]),
+                (encoding, b';', &["host".into(), "name".into()][..])
+            );
+            assert_eq!(sheet.rows, [Row { line: 2, cells: vec!["7".into(), "Zoë Grün".into()] }]);
+            assert_eq!(sheet.cell(&sheet.rows[0], "name"), Some("Zoë Grün"));
+        }
+        assert_eq!(read(b"host,name\n7,\"a;b\"\n").unwrap().delimiter, b',');
+        assert_eq!(read(b"\"host\"\t\"name\"\n7\tx\n").unwrap().delimiter, b'\t');
+        let marked = read(b"sep=;\r\nhost;name\r\n\r\n;\r\n7;x\r\n").unwrap();
+        assert_eq!((marked.delimiter, marked.rows[0].line, marked.rows.len()), (b';', 5, 1));
+        assert!(read(b"host\n\0\0\0\x01\x02").unwrap_err().contains("no text"));
+    }
+
+    #[test]
+    fn wrong_columns_are_told_by_name() {
+        assert!(read(b"").unwrap_err().contains("holds nothing"));
+        assert!(read(b"7,x\n").unwrap_err().contains("no column host"));
+        assert!(read(b"host,nmae\n7,x\n").unwrap_err().contains("\"nmae\" that is not known"));
+        assert!(read(b"host,name,host\n").unwrap_err().contains("the column host twice"));
+        let sheet = read(b"host,name\n7\n8,x,y\n9,\"open\n").unwrap();
+        let misfits: Vec<_> = sheet.rows.iter().map(|row| sheet.misfit(row)).collect();
+        assert!(misfits[0].as_ref().unwrap().contains("has 1 cells, and the header has 2"));
+        assert!(misfits[1].as_ref().unwrap().contains("has 3 cells"));
+    }
+
+    #[test]
+    fn no_cell_is_a_formula_and_all_of_them_survive_the_way_back() {
+        let cells =
+            ["=1+1", "+49 30", "-5", "@x", "'=1", "''+", "'quoted", "plain", "a;\"b\"\nc", "O'Neill", ""];
+        for form in [Form::PLAIN, Form::EXCEL] {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(&mut out, form, &["host", "name"]).unwrap();
+            for cell in cells {
+                writer.row(&["x", cell]).unwrap();
+            }
+            writer.end().unwrap();
+            let text = String::from_utf8(out.clone()).unwrap();
+            for formula in [",=", ",+", ",-", ",@", ";=", ";+", ";-", ";@"] {
+                assert!(!text.contains(formula), "{text}");
+            }
+            let sheet = read(&out).unwrap();
+            let back: Vec<&str> = sheet.rows.iter().map(|row| row.cells[1].as_str()).collect();
+            assert_eq!(back, cells);
+        }
+    }
+}
