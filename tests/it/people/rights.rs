@@ -3,9 +3,11 @@
 use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::people::{Author, Decision, Repairer, Wish, decide_now, ignore, reopen};
 use hostmatch::store::{
-    AuditFilter, Database, GatewaySchema, InboxFilter, MappingFilter, RepairFilter, RepairScope, StoreError,
-    audits, change_of, host_acts, inbox_entries, list_mappings, repairs,
+    AuditFilter, Database, GatewaySchema, HandOverRow, InboxFilter, MappingFilter, NewImport, RepairFilter,
+    RepairScope, StoreError, audits, begin_import, change_of, hand_over, host_acts, imports, inbox_entries,
+    insert_hand_over, list_mappings, note_hand_over_undone, note_import, note_import_undone, repairs,
 };
+use uuid::Uuid;
 
 use super::anna;
 
@@ -23,6 +25,7 @@ pub(crate) async fn every_statement(
     reopen(database, schema, key, &author, None).await.map_err(|error| lost(&error))?;
     inbox_entries(database.connection(), &InboxFilter::default(), 1, 0, 1).await?;
     host_acts(database.connection(), key).await?;
+    let [from, to] = staff.clone();
     let mut last = 0;
     for one in staff {
         let decision = Decision::new(key.0, key.1, Wish::Set(one));
@@ -40,5 +43,47 @@ pub(crate) async fn every_statement(
     repairs(database.connection(), &RepairFilter::default(), 1).await?;
     list_mappings(database.connection(), schema, &MappingFilter::default(), 1).await?;
     audits(database.connection(), schema, &AuditFilter::default(), 1).await?;
+    imports_and_hand_overs(database, schema, [from, to]).await
+}
+
+/// What is noted of a file of mappings that was read in, and of a hand-over.
+async fn imports_and_hand_overs(
+    database: &Database,
+    schema: &GatewaySchema,
+    [from, to]: [StaffId; 2],
+) -> Result<(), StoreError> {
+    let (company, by, why) = (CompanyId(15), "cli:anna@office", Some("test"));
+    let tx = database.begin().await?;
+    let new = NewImport {
+        act: Uuid::new_v4(),
+        company: Some(company),
+        file: "hosts.csv".into(),
+        lines: 1,
+        failed: 0,
+        made_by: by.into(),
+        why: why.map(str::to_owned),
+        at_ms: 1,
+    };
+    let import = begin_import(&tx, &new).await?;
+    note_import(&tx, import, 1, 0, Some(2)).await?;
+    note_import_undone(&tx, import, by, why, 3).await?;
+    imports(&tx, Some(company), 1).await?;
+    let row = HandOverRow {
+        id: 0,
+        act: Uuid::new_v4(),
+        company,
+        from,
+        to,
+        from_ms: 1,
+        given: Vec::new(),
+        made_by: by.into(),
+        why: why.map(str::to_owned),
+        at_ms: 1,
+        undone_ms: None,
+    };
+    let handed_over = insert_hand_over(&tx, schema, &row).await?;
+    note_hand_over_undone(&tx, handed_over, by, why, 2).await?;
+    hand_over(&tx, handed_over, company).await?;
+    tx.commit().await?;
     Ok(())
 }
