@@ -38,6 +38,8 @@ pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Op
     let mut all = vec![
         hostmatch("why the name alone is not enough for ABC125", &explain),
         hostmatch("and what the host's work address would change", &with_address),
+        hostmatch("which hosts need a person: accept, assign and ignore answer", &["inbox", "list"]),
+        hostmatch("what each event became", &["events", "list"]),
         hostmatch("what could not be carried out, and why", &["deadletters", "list"]),
     ];
     all.extend(letter.map(|id| {

@@ -267,7 +267,10 @@ async fn revert(desk: &Desk, args: &RevertArgs) -> Result<Exit, Failure> {
     let change = change_of(desk.database.connection(), &desk.schema, args.audit, args.company);
     let change = desk.database.in_time(change).await?.ok_or_else(|| {
         let of = args.company.map(|company| format!(" of company {company}")).unwrap_or_default();
-        Failure::new(Exit::NotFound, format!("there is no audit {}{of} of a mapping", args.audit))
+        Failure::new(
+            Exit::NotFound,
+            format!("there is no change {}{of} (hostmatch audit list shows them)", args.audit),
+        )
     })?;
     let mut manner = args.manner.clone();
     let why = manner.reason.map(|why| format!(": {why}")).unwrap_or_default();

@@ -170,8 +170,9 @@ async fn preview(desk: &Desk, host: OneHost) -> Result<Exit, Failure> {
         }
     }
     if offer.staff.is_some() && offer.counts() != crate::people::Counts::default() {
+        let scope = if offer.future.is_empty() { "all" } else { "future (or all)" };
         output::line(&format!(
-            "Assign them with: hostmatch repair apply --company {} --host {} --scope future (or all)",
+            "Assign them with: hostmatch repair apply --company {} --host {} --scope {scope}",
             host.company, host.host
         ))?;
     }

@@ -137,7 +137,7 @@ async fn hand_over(global: &Global, args: &Over) -> Result<Exit, Failure> {
     database.close().await;
     let (handed, exit) = done?;
     if let Some(handed) = handed {
-        tell(global.output, &handed)?;
+        tell(global.output, args.company, &handed)?;
     }
     Ok(exit)
 }
@@ -154,7 +154,7 @@ fn confirmed(yes: bool, question: &str) -> Result<bool, Failure> {
     })
 }
 
-fn tell(output: Output, handed: &Handed) -> Result<(), Failure> {
+fn tell(output: Output, company: i64, handed: &Handed) -> Result<(), Failure> {
     let Handed { id, hosts, appointments, theirs, undated } = handed;
     match output {
         Output::Json => {
@@ -187,7 +187,9 @@ fn tell(output: Output, handed: &Handed) -> Result<(), Failure> {
                 ))?;
             }
             if let Some(id) = id {
-                output::line(&format!("To take it back: hostmatch staff hand-over-undo {id} --company N"))?;
+                output::line(&format!(
+                    "Take it back with: hostmatch staff hand-over-undo {id} --company {company}"
+                ))?;
             }
             Ok(())
         }
