@@ -206,7 +206,10 @@ fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failur
                     let text = format!("there is no token {word:?}; `hostmatch token list` shows all");
                     return Err(Failure::new(Exit::NotFound, text));
                 }
-                [one] => gone.push(one.clone()),
+                // The same one on several lines, of somebody who wrote the file: each of them lets it in.
+                [one, ref others @ ..] if others.iter().all(|other| other.id() == one.id()) => {
+                    gone.extend(meant.into_iter().cloned());
+                }
                 _ => {
                     let text = format!("{word:?} means {} tokens: name one by its id", meant.len());
                     return Err(Failure::new(Exit::Usage, text));

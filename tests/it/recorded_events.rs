@@ -142,6 +142,10 @@ async fn one_is_shown_with_its_dead_letter_to_its_company_alone() {
             assert_eq!((output.status.code(), stdout(&output)), (Some(3), ""), "{}", stderr(&output));
         }
         assert!(stdout(&run(&test, &["show", "Ev-1"])).contains("Dead letter "));
+        // Another company's dead letter of the same id is not told with it.
+        test.run(&["UPDATE dead_letters SET company_id = 15 WHERE event_id = 'Ev-4'"]).await;
+        let told = json(&show(&["Ev-4", "--company", "16"]));
+        assert_eq!((&told["dead_letters"], &told["next"]), (&json!([]), &json!([])), "{backend:?}");
         // What a sender calls a type or itself may be anything.
         test.run(&["UPDATE booking_events SET event_type = 'Jane Roe', publisher = 'jane@roe.example' WHERE event_id = 'Ev-3'"]).await;
         let masked = run(&test, &["show", "Ev-3"]);

@@ -44,6 +44,11 @@ fn what_is_wrong_is_pointed_at() {
             "unknown_event_type",
         ),
         (
+            json!({"event": "Jane@roe.example", "calcom_booking": {"uid": "u1"}}),
+            "/event",
+            "unknown_event_type",
+        ),
+        (
             json!({"event": "appointment.created", "calcom_booking": {"title": "Jane"}}),
             "/calcom_booking",
             "no_booking",

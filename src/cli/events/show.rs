@@ -38,7 +38,7 @@ pub(super) async fn run(output: Output, args: &Args, database: &Database) -> Res
     let letters = if ids.is_empty() {
         Vec::new()
     } else {
-        let filter = DeadLetterFilter { ids, ..DeadLetterFilter::default() };
+        let filter = DeadLetterFilter { ids, company_id: args.company, ..DeadLetterFilter::default() };
         database.in_time(dead_letter_summaries(database, &filter, 100)).await?
     };
     let told = Told::of(row, letters);

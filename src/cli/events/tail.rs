@@ -80,8 +80,10 @@ struct Tail<'a> {
 impl Tail<'_> {
     /// The last ones, oldest first; what is older counts as shown.
     async fn past(&mut self, lines: u64) -> Result<Vec<RecordedEvent>, StoreError> {
-        let mut past = self.page(&self.filter, lines).await?;
+        // One at least: what is fresh is told by the newest, and without it all would be.
+        let mut past = self.page(&self.filter, lines.max(1)).await?;
         self.newest_ms = past.first().map_or(0, |row| row.decided_ms);
+        past.truncate(usize::try_from(lines).unwrap_or(usize::MAX));
         past.reverse();
         let oldest = past.first().filter(|_| past.len() as u64 == lines).map(place);
         let known: HashSet<String> = past.iter().map(|row| row.id.clone()).collect();

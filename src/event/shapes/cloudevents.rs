@@ -62,7 +62,8 @@ pub(super) fn from_headers(outside: &mut Outside<'_>, prefix: &str) -> Answer<()
 pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Object> {
     let own_type = body.get("type").and_then(Value::as_str).filter(|name| *name != HORIZONS_TYPE);
     if let Some(name) = own_type {
-        outside.types.push(name.to_owned());
+        // Before the name of a job that carries it.
+        outside.types.insert(0, name.to_owned());
         outside.names_type_at("type");
     }
     outside.id = body.get("id").and_then(identity::id_text);

@@ -72,7 +72,9 @@ fn flat_booking() -> Fault {
 /// The name is shown only when it looks like one: it may be anything that somebody sent.
 fn unknown_type(name: Option<&str>) -> Fault {
     let looks_like_a_type = |name: &&str| {
+        let is_address = name.split_once('@').is_some_and(|(_, after)| after.contains('.'));
         name.len() <= 64
+            && !is_address
             && name
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'\\' | b'@'))

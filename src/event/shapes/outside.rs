@@ -62,10 +62,9 @@ impl<'a> Outside<'a> {
         self.place = Place::Decoded(self.pointer(key));
     }
 
-    /// The wrapping names the type under this key. The outermost one has the last word.
+    /// The wrapping names the type under this key, and comes before one around it.
     pub(super) fn names_type_at(&mut self, key: &str) {
-        let place = self.pointer(key);
-        self.type_place.get_or_insert(place);
+        self.type_place = Some(self.pointer(key));
     }
 
     /// A fault of the wrapping itself, under this key of what is the event so far.

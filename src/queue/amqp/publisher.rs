@@ -111,13 +111,12 @@ impl Publishing {
         };
         let Ok(Ok(turn)) = turn else { return vec![Err(too_much()); count] };
         // All that wait, this one among them unless another has taken it along.
-        let mut together = std::mem::take(&mut *self.waiting());
-        together.retain(|one| !one.done.is_closed());
+        let together = std::mem::take(&mut *self.waiting());
         if !together.is_empty() {
             let publishing = Arc::clone(self);
             // A task of its own: the others are not to be left alone when this one stops waiting.
             tokio::spawn(async move {
-                publishing.publish_for(together).await;
+                publishing.publish_for_all(together).await;
                 drop(turn);
             });
         }
@@ -126,6 +125,25 @@ impl Publishing {
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One group after the other, each of those that wait for it still.
+    async fn publish_for_all(&self, mut together: Vec<Waiting>) {
+        loop {
+            together.retain(|one| !one.done.is_closed());
+            if together.is_empty() {
+                return;
+            }
+            let mut messages = 0;
+            let fits = |one: &&Waiting| {
+                messages += one.items.len();
+                messages <= GROUP
+            };
+            // At least one: each has fewer than TOGETHER.
+            let count = together.iter().take_while(fits).count();
+            let rest = together.split_off(count);
+            self.publish_for(std::mem::replace(&mut together, rest)).await;
+        }
     }
 
     async fn publish_for(&self, mut together: Vec<Waiting>) {

@@ -99,6 +99,13 @@ async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
         (EVENTS, event(None), json!("")),
         (EVENTS, json!([event(Some(15)), event(Some(16))]), json!("/1")),
         (EVENTS, json!({"triggerEvent": "BOOKING_CREATED", "payload": {"uid": "u1"}}), json!("")),
+        // What the wrapping says is not what is read.
+        (
+            EVENTS,
+            json!({"specversion": "1.0", "id": "c", "company_id": 15, "data": event(Some(16))}),
+            json!(""),
+        ),
+        (EVENTS, json!({"job": "appointment.created", "company_id": 15, "data": event(Some(16))}), json!("")),
         (RETELL, event(Some(16)), Value::Null),
         (RETELL, json!({"event": "appointment.created", "company_id": 16}), Value::Null),
         (RETELL, json!("unreadable"), Value::Null),
@@ -106,6 +113,11 @@ async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
         let (status, document) = problem(desk.post(path, &salon, &body).await).await;
         assert_eq!((status, &document["pointer"]), (StatusCode::FORBIDDEN, &pointer), "{body}");
     }
+    let lines = format!("{}\n{}\n", event(Some(15)), event(Some(16)));
+    let request = desk.client.post(format!("{}{EVENTS}", desk.base)).header("authorization", bearer(&salon));
+    let request = request.header("content-type", "application/x-ndjson").body(lines);
+    let (status, document) = problem(request.send().await.unwrap()).await;
+    assert_eq!((status, &document["pointer"]), (StatusCode::FORBIDDEN, &json!("/1")));
     let call = json!({"event": "call_ended", "call": {}});
     assert_eq!(desk.status(RETELL, &salon, &call).await, StatusCode::OK, "there is nothing in it to act on");
 
@@ -205,6 +217,13 @@ fn a_file_is_made_for_its_owner_alone_and_several_change_it_at_once() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let left: Vec<_> = home.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["tokens"], "nothing is left beside it");
+    // By hand, the same token twice: revoked it is on neither line.
+    let line = token_line("by hand");
+    let hash = line.lines().find(|line| !line.starts_with('#')).unwrap().split_whitespace().next().unwrap();
+    std::fs::write(&path, format!("{hash} one\n# a comment\n{hash} other\n")).unwrap();
+    let revoked = configured(home.path(), &["token", "revoke", &hash[..12]]).output().unwrap();
+    assert_eq!(revoked.status.code(), Some(0), "{}", stderr(&revoked));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "# a comment\n");
     std::fs::write(&path, "the token itself\n").unwrap();
     let listed = configured(home.path(), &["token", "list"]).output().unwrap();
     assert!(stderr(&listed).contains("line 1") && !stderr(&listed).contains("itself"), "{}", stderr(&listed));

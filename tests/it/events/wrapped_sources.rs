@@ -26,21 +26,23 @@ fn removed(body: &mut Value, pointer: &str) -> Vec<u8> {
 fn the_wrapping_names_the_type_before_the_event_and_after_the_message() {
     let mut body = all_sources();
     let mut sent = Sent::json(&body);
-    assert_eq!(sent.event().event_type, "appointment.rescheduled", "Laravel's, which is the outer one");
+    assert_eq!(sent.event().event_type, "appointment.cancelled", "CloudEvents' before Laravel's");
     sent.message_type = Some("appointment.updated".to_owned());
     assert_eq!(sent.event().event_type, "appointment.updated");
     sent.message_type = None;
+    body["data"]["type"] = json!("example.gateway.cancelled");
+    sent.body = body.to_string().into();
+    assert_eq!(sent.event().event_type, "appointment.rescheduled", "Laravel's, which is a known one");
     body["displayName"] = json!("App\\Jobs\\Publish");
     body["job"] = json!("App\\Jobs\\Publish@handle");
     sent.body = body.to_string().into();
-    assert_eq!(sent.event().event_type, "appointment.cancelled", "a class is no known type");
-    body["data"]["type"] = json!("example.gateway.cancelled");
-    sent.body = body.to_string().into();
-    assert_eq!(sent.event().event_type, "appointment.created");
+    assert_eq!(sent.event().event_type, "appointment.created", "a class is no known type");
     body["data"]["data"]["event"] = json!("moved");
     sent.body = body.to_string().into();
     let malformed = sent.malformed();
-    assert_eq!(malformed.hints.event_type.as_deref(), Some("App\\Jobs\\Publish"), "none is known: the first");
+    let first = malformed.hints.event_type.as_deref();
+    assert_eq!(first, Some("example.gateway.cancelled"), "none is known: the first");
+    assert_eq!(malformed.pointer, "/data/type", "where that one stands");
     assert!(malformed.message.contains("appointment.rescheduled"), "says which are: {malformed}");
 }
 

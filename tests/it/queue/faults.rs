@@ -234,6 +234,49 @@ async fn a_broker_without_memory_refuses_quickly_but_still_hears_acknowledgement
     queue.close().await;
 }
 
+/// Far more than there are channels, so that most share a group with strangers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_the_broker_finds_too_large_and_those_that_give_up_harm_nobody_beside_them() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    broker.run().await;
+    let lower = "application:set_env(rabbit, max_message_size, 2000), \
+                 persistent_term:put(max_message_size, 2000).";
+    broker.control(&["eval", lower]).await;
+    let queue = Queue::open(&QueueConfig { url: Secret::new(broker.url()), ..config("") }).await.unwrap();
+    let publisher = queue.publisher();
+    eventually("published", SOON, async || publisher.publish(vec![message("first")]).await.ok()).await;
+    let mut wanted = BTreeSet::from(["first".to_owned()]);
+    let mut publishing = Vec::new();
+    for n in 0..600 {
+        let large = n % 100 == 50;
+        let body = if large { "x".repeat(3000) } else { format!("m{n}") };
+        let publisher = publisher.clone();
+        let task = tokio::spawn(async move { publisher.publish(vec![message(&body)]).await });
+        if n % 7 == 3 {
+            // Wherever it is by now.
+            tokio::task::yield_now().await;
+            task.abort();
+        } else {
+            publishing.push((n, large, task));
+        }
+    }
+    for (n, large, task) in publishing {
+        let published = task.await.unwrap();
+        if large {
+            assert!(matches!(published, Err(PublishError::Unfit(_))), "{n}: {published:?}");
+        } else {
+            assert_eq!(published, Ok(()), "{n}");
+            wanted.insert(format!("m{n}"));
+        }
+    }
+    let mut consumer = queue.consumer(Source::Bookings, LIMITS);
+    let mut seen = BTreeSet::new();
+    while !wanted.is_subset(&seen) {
+        seen.extend(drain(&mut consumer, 1).await);
+    }
+    queue.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_without_rights_is_told_which_ones_it_needs() {
     let Some(mut broker) = Broker::prepare() else { return };
