@@ -346,7 +346,7 @@ pub(super) async fn appointments(
         .from("appointments")
         .and_where(Expr::col("id").is_in(ids.iter().copied()))
         .order_by("id", Order::Asc);
-    if purpose != Purpose::Look {
+    if matches!(purpose, Purpose::Write(_)) {
         lock_free_ones(&mut select, schema.backend);
     }
     let rows = tx.query_all(&select).await?;
