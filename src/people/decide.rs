@@ -67,6 +67,7 @@ pub async fn decide(
                 number,
                 rows: ruling.rows.clone(),
                 needs_person: ruling.needs_person,
+                is_revert: matches!(decision.wish, Wish::Revert(_)),
                 reason: decision.reason.as_deref().map(fitting),
             })
         })
@@ -155,6 +156,11 @@ async fn rulings(
     let staff: BTreeMap<StaffId, StaffFact> = store::staff_facts(tx, schema, &named).await?;
     let asked: BTreeSet<CompanyId> = keys.iter().map(|(company, _)| *company).collect();
     let companies = store::companies(tx, &asked).await?;
+    let taken_back = decisions.iter().filter_map(|decision| match &decision.wish {
+        Wish::Revert(change) => Some(&change.rows),
+        Wish::Set(_) | Wish::SwitchOff(_) | Wish::SwitchOn(_) => None,
+    });
+    let since = store::audits_since(tx, schema, taken_back.flatten()).await?;
     let mut decided = BTreeSet::new();
     let rule = |decision: &Decision| {
         if !companies.contains(&decision.key.0) {
@@ -164,7 +170,7 @@ async fn rulings(
             return Err(Refusal::Twice(decision.key.1));
         }
         let facts = facts.get(&decision.key).ok_or(Refusal::ChangedMeanwhile(decision.key.1))?;
-        rule(decision, facts, &staff)
+        rule(decision, facts, &staff, &since)
     };
     Ok(decisions.iter().map(rule).collect())
 }

@@ -14,7 +14,7 @@ use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evidence, HostKey, Outcome};
 use crate::store::{
     self, Database, GatewaySchema, Given, HandOverRow, Held, MappingFilter, Prior, StoreError,
-    begin_deciding, changes_of_act, list_mappings, staff_facts,
+    changes_of_act, list_mappings, staff_facts,
 };
 
 /// Mappings of one member of staff, at most.
@@ -182,14 +182,20 @@ impl HandOver {
         act: &Act,
     ) -> Result<Handed, StoreError> {
         let decisions = self.decisions(tx, schema).await?;
+        store::lock_hosts(tx, schema, &decisions.iter().map(|decision| decision.key).collect()).await?;
+        // What somebody has decided until the locks were there stands.
+        if self.decisions(tx, schema).await? != decisions {
+            return Err(StoreError::Conflict(format!("hosts of staff {} were changed meanwhile", self.from)));
+        }
+        let mut handed = self.found(tx, schema, &decisions).await?;
+        let ids: BTreeSet<AppointmentId> = handed.appointments.iter().map(|held| held.appointment).collect();
+        // Before anything that waits for nobody: then MariaDB rolls back who skips a locked row.
+        let free = store::free_appointments(tx, schema, &ids).await?;
         // It was all right a moment ago: when it is not, it is looked at once more.
         let changed = |refusal: Refusal| StoreError::Conflict(refusal.to_string());
         for answer in decide(tx, schema, act, &decisions).await? {
             answer.map_err(changed)?;
         }
-        let mut handed = self.found(tx, schema, &decisions).await?;
-        let ids: BTreeSet<AppointmentId> = handed.appointments.iter().map(|held| held.appointment).collect();
-        let free = store::free_appointments(tx, schema, &ids).await?;
         let now_ms = now_ms();
         let (mut changes, mut given) = (ChangeSet::default(), Vec::new());
         for id in &ids {
@@ -270,10 +276,13 @@ async fn give_back(
 ) -> Result<Option<TakenBack>, StoreError> {
     let changes = changes_of_act(tx, schema, row.act).await?;
     let keys: BTreeSet<HostKey> = changes.iter().map(|change| change.key).collect();
-    begin_deciding(tx, schema, &keys).await?;
+    store::lock_hosts(tx, schema, &keys).await?;
     if !store::note_hand_over_undone(tx, row.id, act.author.as_str(), reason, now_ms()).await? {
         return Ok(None);
     }
+    let given: BTreeMap<AppointmentId, &Given> = row.given.iter().map(|it| (it.appointment, it)).collect();
+    let ids: BTreeSet<AppointmentId> = given.keys().copied().collect();
+    let free = store::free_appointments(tx, schema, &ids).await?;
     let mut back = TakenBack::default();
     let decisions: Vec<Decision> = changes
         .into_iter()
@@ -290,9 +299,6 @@ async fn give_back(
             Err(refusal) => back.hosts_left.push((decision.key.1, refusal)),
         }
     }
-    let given: BTreeMap<AppointmentId, &Given> = row.given.iter().map(|it| (it.appointment, it)).collect();
-    let ids: BTreeSet<AppointmentId> = given.keys().copied().collect();
-    let free = store::free_appointments(tx, schema, &ids).await?;
     let missing: BTreeSet<AppointmentId> = ids.iter().copied().filter(|id| !free.contains_key(id)).collect();
     if !store::still_there(tx, &missing).await?.is_empty() {
         return Err(StoreError::Conflict("appointments of the hand-over are locked".into()));

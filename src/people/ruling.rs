@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::decision::{Before, Decision, Did, Refusal, Wish};
 use crate::event::{CompanyId, StaffId};
 use crate::matching::Confidence;
-use crate::store::{Change, HostFacts, MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact};
+use crate::store::{
+    AuditRow, Change, HostFacts, MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact,
+};
 
 /// How sure a person is.
 const CERTAIN: Confidence = Confidence(100);
@@ -24,11 +26,13 @@ pub(super) struct Ruling {
     pub(super) needs_person: bool,
 }
 
-/// Rules on a decision. `staff`: those whom decisions name, by the id that they name.
+/// Rules on a decision. `staff`: those whom decisions name, by the id that they name. `since`: the audit
+/// rows, oldest first, that are newer than those to be taken back.
 pub(super) fn rule(
     decision: &Decision,
     facts: &HostFacts,
     staff: &BTreeMap<StaffId, StaffFact>,
+    since: &[AuditRow],
 ) -> Result<Ruling, Refusal> {
     if decision.seen.is_some_and(|seen| seen != facts.last_audit) {
         return Err(Refusal::ChangedMeanwhile(facts.key.1));
@@ -38,7 +42,7 @@ pub(super) fn rule(
         Wish::Set(id) => host.set(decision, staff.get(id).ok_or_else(|| Refusal::NoStaff(id.clone()))?),
         Wish::SwitchOff(id) => host.switch_off(*id),
         Wish::SwitchOn(id) => host.switch_on(*id),
-        Wish::Revert(change) => host.revert(change),
+        Wish::Revert(change) => host.revert(change, since),
     }
 }
 
@@ -195,7 +199,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    fn revert(&self, taken_back: &Change) -> Result<Ruling, Refusal> {
+    fn revert(&self, taken_back: &Change, since: &[AuditRow]) -> Result<Ruling, Refusal> {
         let mut rows = Vec::new();
         let mut states: BTreeMap<i64, (&MappingRow, MappingState)> =
             self.own.iter().map(|row| (row.id, (*row, row.state.clone()))).collect();
@@ -209,8 +213,10 @@ impl<'a> Host<'a> {
         for audit in taken_back.rows.iter().rev() {
             let mapping = audit.mapping.ok_or(Refusal::NotRevertible(audit.id))?;
             let (row, state) = states.get_mut(&mapping).ok_or(Refusal::NoMapping(self.company(), mapping))?;
-            if row.last_audit != audit.id {
-                return Err(Refusal::ChangedSince { mapping, by: Some(row.last_audit) });
+            match standing(audit, since).as_slice() {
+                [] => continue, // It was taken back before.
+                [only] if only.id == audit.id => {}
+                [.., newest] => return Err(Refusal::ChangedSince { mapping, by: Some(newest.id) }),
             }
             let new = audit.new.as_ref().ok_or(Refusal::NotRevertible(audit.id))?;
             let after = state.clone().with(new).ok_or(Refusal::NotRevertible(audit.id))?;
@@ -260,6 +266,18 @@ impl<'a> Host<'a> {
             rows,
         })
     }
+}
+
+/// What stands of a change of a row and of those that came after it, without whatever was taken back.
+fn standing<'a>(audit: &'a AuditRow, since: &'a [AuditRow]) -> Vec<&'a AuditRow> {
+    let mut standing = vec![audit];
+    for later in since.iter().filter(|later| later.mapping == audit.mapping && later.id > audit.id) {
+        match standing.last() {
+            Some(last) if later.takes_back(last) => _ = standing.pop(),
+            _ => standing.push(later),
+        }
+    }
+    standing
 }
 
 fn valid(staff: &StaffFact, company: CompanyId) -> Result<(), Refusal> {

@@ -119,7 +119,7 @@ pub async fn note_import(
     Ok(())
 }
 
-/// Notes that an import was taken back.
+/// Notes that an import was taken back. Of several times the first stays.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -136,7 +136,8 @@ pub async fn note_import_undone(
         .value("undone_by", by)
         .value("undone_why", why.map(str::to_owned))
         .value("undone_ms", at_ms)
-        .and_where(Expr::col("id").eq(id));
+        .and_where(Expr::col("id").eq(id))
+        .and_where(Expr::col("undone_ms").is_null());
     tx.execute(&update).await?;
     Ok(())
 }

@@ -45,8 +45,9 @@ pub use dead_letters::{
 };
 pub use decisions::{
     AuditFilter, AuditRow, Change, HostChange, HostFacts, Made, MappingEntry, MappingFilter, MappingKey,
-    MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact, audit, audits, begin_deciding,
-    change_of, changes_of_act, companies, facts, find_mapping, list_mappings, staff_facts, write_changes,
+    MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact, audit, audits, audits_since,
+    begin_deciding, change_of, changes_of_act, companies, facts, find_mapping, list_mappings, staff_facts,
+    write_changes,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EventFilter, REJECTED, RecordedEvent, letters_of_event, recorded_event, recorded_events};
@@ -70,8 +71,9 @@ pub use observed::observed;
 pub use probe::probe;
 pub use repairs::{
     ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
-    Waiting, begin_repair, done_items, free_appointments, lock_host, mark_items, pending_items, repair,
-    repair_items, repair_standings, repairs, set_repair_state, start_undoing, still_there, waiting_of,
+    Waiting, begin_repair, done_items, free_appointments, lock_host, lock_hosts, mark_items, pending_items,
+    repair, repair_items, repair_standings, repairs, set_repair_state, start_undoing, still_there,
+    waiting_of,
 };
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayRow, ReplayState, ReplayTerms,

@@ -1,11 +1,17 @@
 //! `hostmatch staff hand-over`: hosts and appointments to come in one act, a person's own left, and back again.
 
 use std::process::Output;
+use std::time::Duration;
 
+use hostmatch::event::{CompanyId, HostId};
+use hostmatch::people::{Decision, HandOver, HandOverError, Wish, decide, take_back};
+use hostmatch::store::{StoreError, lock_host};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
 use serde_json::{Value, json};
 
+use crate::people::{anna, staff_of};
 use crate::program::{command, json, stderr, stdout};
-use crate::support::{Backend, GatewayShape, World, backends, event, host};
+use crate::support::{Backend, GatewayShape, World, backends, event, eventually, host};
 
 fn staff(world: &World, arguments: &[&str]) -> Output {
     let mut command = command(&[&["staff"], arguments].concat());
@@ -119,4 +125,63 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back() {
         assert_eq!(restored, ["11|1|auto_email", "12|1|auto_email"], "{backend:?}");
         assert_eq!(undo("15").status.code(), Some(6), "{backend:?}: once");
     }
+}
+
+/// The gateway is at work on appointment 1.
+async fn at_work(world: &World) -> DatabaseTransaction {
+    let tx = world.test.db.begin().await.unwrap();
+    tx.execute_unprepared("UPDATE appointments SET staff_id = staff_id WHERE id = 1").await.unwrap();
+    tx
+}
+
+fn gave_way(error: &HandOverError) -> bool {
+    matches!(error, HandOverError::Store(StoreError::Conflict(_)))
+}
+
+/// On the server on which skipping a locked row and waiting for nobody do not go together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it() {
+    let world = World::new(Backend::MariaDb, GatewayShape::Living).await;
+    world.company(15).await;
+    for (n, name) in [(1, "Mara"), (2, "Boris"), (3, "Carla")] {
+        world.staff(n, 15, name, &format!("{name}@salon.example")).await;
+    }
+    world.appointment(1, 15, "Bk-1").await;
+    world.one(event("e-1", "Bk-1", 1, host(11, "Mara", "mara@salon.example"))).await;
+    world.run("UPDATE appointment_assignments SET starts_ms = 1").await;
+    let (db, schema, company) = (&world.test.db, world.test.schema().await, CompanyId(15));
+    let [from, to, carla] = [1, 2, 3].map(|n| staff_of(&world, n));
+    let over = HandOver { company, from, to, from_ms: 0, reason: None };
+
+    let gateway = at_work(&world).await;
+    let refused = over.carry_out(db, &schema, &anna()).await.unwrap_err();
+    assert!(gave_way(&refused), "{refused}");
+    gateway.rollback().await.unwrap();
+    assert_eq!(
+        (all(&world).await, hosts(&world).await),
+        (vec!["1/11".into()], vec!["11|1|auto_email".into()])
+    );
+    assert_eq!(world.count("hand_overs").await, 0);
+
+    let person = db.begin().await.unwrap();
+    lock_host(&person, &schema, (company, HostId(11))).await.unwrap();
+    let act = anna();
+    let (handed, ()) = tokio::join!(over.carry_out(db, &schema, &act), async {
+        let waits = async || world.has_waiting().await.then_some(());
+        eventually("the hand-over waits for the host", Duration::from_secs(30), waits).await;
+        let decision = Decision::new(company, HostId(11), Wish::Set(carla));
+        decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
+        person.commit().await.unwrap();
+    });
+    let handed = handed.unwrap();
+    assert_eq!((handed.hosts.len(), handed.appointments.len()), (0, 1));
+    assert_eq!((all(&world).await, hosts(&world).await), (vec!["2/11".into()], vec!["11|3|admin".into()]));
+
+    let number = (handed.id.unwrap(), company);
+    let gateway = at_work(&world).await;
+    let refused = take_back(db, &schema, &anna(), number, None).await.unwrap_err();
+    assert!(gave_way(&refused), "{refused}");
+    gateway.rollback().await.unwrap();
+    take_back(db, &schema, &anna(), number, None).await.unwrap();
+    assert_eq!((all(&world).await, hosts(&world).await), (vec!["1/11".into()], vec!["11|3|admin".into()]));
 }

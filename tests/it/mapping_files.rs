@@ -3,11 +3,16 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
+use hostmatch::event::{CompanyId, HostId};
+use hostmatch::people::{Decision, Wish, decide};
+use hostmatch::store::lock_host;
 use serde_json::{Value, json};
 
+use crate::people::{anna, staff_of};
 use crate::program::{command, json, stderr, stdout};
-use crate::support::{Backend, GatewayShape, World, backends, event, host};
+use crate::support::{Backend, GatewayShape, Process, World, backends, event, eventually, host};
 
 const NAME: &str = "Zoë Grün";
 
@@ -151,7 +156,36 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back() {
         let undone = told(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
         assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(1), &json!([])), "{backend:?}");
         assert_eq!(active(&world).await, [format!("15|7|1|{NAME}|manual")], "{backend:?}");
+        // Nothing is in the way of the older one now; and of what was taken back nothing is done twice.
+        for count in [2, 2] {
+            let undone = told(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
+            assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(count), &json!([])), "{backend:?}");
+            assert_eq!(active(&world).await, Vec::<String>::new(), "{backend:?}");
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_decides_while_a_file_is_imported_is_not_overwritten() {
+    let world = salon(Backend::MariaDb).await;
+    let (home, schema) = (tempfile::tempdir().unwrap(), world.test.schema().await);
+    let one = id(&world, 1);
+    let text = format!("company_id,calcom_host_id,staff_id\n15,7,{one}\n15,8,{one}\n");
+    let file = written(&home, "hosts.csv", text);
+    let (company, host) = (CompanyId(15), HostId(7));
+    let person = world.test.db.begin().await.unwrap();
+    lock_host(&person, &schema, (company, host)).await.unwrap();
+    let mut command = command(&["mappings", "import", file.to_str().unwrap(), "--yes"]);
+    command.env("HOSTMATCH_DATABASE__URL", &world.test.url);
+    let mut importing = Process::start(command, home.path(), "import");
+    let waits = async || world.has_waiting().await.then_some(());
+    eventually("it has looked, and waits for the host", Duration::from_secs(60), waits).await;
+    let wish = Wish::Set(staff_of(&world, 2));
+    let decision = Decision { may_be_new: true, ..Decision::new(company, host, wish) };
+    decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
+    person.commit().await.unwrap();
+    assert_eq!(importing.end().await.code(), Some(5), "{}", importing.stderr());
+    assert_eq!(active(&world).await, ["15|7|2||manual", "15|8|1||manual"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

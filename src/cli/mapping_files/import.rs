@@ -184,7 +184,7 @@ impl Import<'_> {
         database: &Database,
         schema: &GatewaySchema,
     ) -> Result<(Option<i64>, Vec<Fate>, Exit), Failure> {
-        let foreseen = self.foresee(database, schema).await?;
+        let (foreseen, news) = self.foresee(database, schema).await?;
         let counts = Counts::of(&foreseen);
         if self.args.dry_run || counts.changed() == 0 {
             return Ok((None, foreseen, Exit::Done));
@@ -212,7 +212,7 @@ impl Import<'_> {
         };
         let begin = database.transact(async |tx| begin_import(tx, &new).await);
         let id = database.in_time(begin).await?;
-        let fates = self.import(database, schema, id, foreseen).await?;
+        let fates = self.import(database, schema, id, foreseen, &news).await?;
         Ok((Some(id), fates, Exit::Done))
     }
 
@@ -228,14 +228,20 @@ impl Import<'_> {
         wished.collect()
     }
 
-    async fn foresee(&self, database: &Database, schema: &GatewaySchema) -> Result<Vec<Fate>, StoreError> {
+    /// What would become of each line, and the decisions of those that change something, each with what
+    /// was seen of its host: what somebody else decides until it is imported is not overwritten.
+    async fn foresee(
+        &self,
+        database: &Database,
+        schema: &GatewaySchema,
+    ) -> Result<(Vec<Fate>, Vec<(usize, Decision)>), StoreError> {
         let given = self.lines.lines.iter().map(|line| match line {
             Line::Skipped => Fate::Skipped,
             Line::Bad(why) => Fate::Failed(why.clone()),
             Line::Wish(_) => Fate::Did(Did::Unchanged),
         });
         let mut fates: Vec<Fate> = given.collect();
-        let wishes = self.wishes();
+        let (wishes, mut all) = (self.wishes(), Vec::new());
         let bar = output::progress(wishes.len(), "looking");
         for part in wishes.chunks(PART) {
             let look = async {
@@ -245,13 +251,16 @@ impl Import<'_> {
                 Ok((rehearse(db, schema, &decisions).await?, news))
             };
             let (answers, news) = database.in_time(look).await?;
-            for ((number, _), answer) in news.iter().zip(answers) {
-                fates[*number] = fate(answer);
+            for ((number, decision), answer) in news.into_iter().zip(answers) {
+                fates[number] = fate(answer);
+                if !matches!(fates[number], Fate::Failed(_) | Fate::Did(Did::Unchanged)) {
+                    all.push((number, decision));
+                }
             }
             bar.inc(part.len() as u64);
         }
         bar.finish_and_clear();
-        Ok(fates)
+        Ok((fates, all))
     }
 
     async fn import(
@@ -260,10 +269,8 @@ impl Import<'_> {
         schema: &GatewaySchema,
         id: i64,
         mut fates: Vec<Fate>,
+        news: &[(usize, Decision)],
     ) -> Result<Vec<Fate>, StoreError> {
-        let is_news = |number: &usize| !matches!(fates[*number], Fate::Failed(_) | Fate::Did(Did::Unchanged));
-        let news: Vec<(usize, Decision)> =
-            self.wishes().into_iter().filter(|(number, _)| is_news(number)).collect();
         let failed = fates.iter().filter(|fate| matches!(fate, Fate::Failed(_))).count();
         let (mut changed, mut failed) = (0, failed);
         let bar = output::progress(news.len(), "importing");
@@ -353,7 +360,9 @@ async fn news(
         active.next().is_some_and(|it| it.staff.id.to_string() == staff.to_string() && counts(it))
             && active.next().is_none()
     };
-    Ok(part.iter().filter(|(_, decision)| !is_so(decision)).cloned().collect())
+    let seen = |decision: &Decision| facts.get(&decision.key).map(|facts| facts.last_audit);
+    let news = part.iter().filter(|(_, decision)| !is_so(decision));
+    Ok(news.map(|(number, it)| (*number, Decision { seen: seen(it), ..it.clone() })).collect())
 }
 
 fn fate(answer: Result<crate::people::Decided, crate::people::Refusal>) -> Fate {

@@ -1,5 +1,6 @@
 //! The audit trail: what was changed, by whom, when and why.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
@@ -8,9 +9,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::moments::{ahead, in_ms};
-use super::write::change_key;
+use super::write::{REVERT, change_key};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::HostKey;
+use crate::store::statement::padded;
 use crate::store::{DbId, GatewaySchema, StoreError, bind_staff};
 
 /// Which audit rows; what is given must all be true.
@@ -186,6 +188,27 @@ pub async fn changes_of_act(
     Ok(changes)
 }
 
+/// The audit rows of the same mappings that are newer than the oldest of these, oldest first.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn audits_since(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    rows: impl IntoIterator<Item = &AuditRow>,
+) -> Result<Vec<AuditRow>, StoreError> {
+    let (ids, mappings): (Vec<i64>, BTreeSet<Option<i64>>) =
+        rows.into_iter().map(|row| (row.id, row.mapping)).unzip();
+    let Some(oldest) = ids.into_iter().min() else { return Ok(Vec::new()) };
+    let ahead = ahead(db, schema).await?;
+    let mut select = select(schema.backend);
+    select
+        .and_where(Expr::col("mapping_id").is_in(padded(mappings.into_iter().flatten())))
+        .and_where(Expr::col("id").gt(oldest))
+        .order_by("id", Order::Asc);
+    db.query_all(&select).await?.iter().map(|row| read(row, ahead)).collect()
+}
+
 async fn in_range(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -213,6 +236,25 @@ impl AuditRow {
         let bytes = key.as_bytes();
         let number = u32::from_be_bytes([bytes[10], bytes[11], bytes[12], bytes[13]]);
         Some((change_key(key, 0, 0), number))
+    }
+
+    /// Whether this row took that one back, on the same mapping and with nothing between: values alone do
+    /// not tell, for a person may have decided anew on what was there before.
+    pub fn takes_back(&self, other: &Self) -> bool {
+        let key = self.change_key().filter(|key| key.get_version_num() == 8);
+        if !key.is_some_and(|key| u16::from_be_bytes([key.as_bytes()[14], key.as_bytes()[15]]) & REVERT != 0)
+        {
+            return false;
+        }
+        let (Some(from), Some(to), Some(new)) = (&self.old, &self.new, &other.new) else { return false };
+        let Some(old) = &other.old else {
+            // It was made by that one: rows are never deleted.
+            return to.len() == 1 && to.get("is_active") == Some(&Value::Bool(false));
+        };
+        let mut changed = old.iter().filter(|(name, before)| new.get(*name).is_some_and(|it| it != *before));
+        let count = changed.clone().count();
+        count == to.len()
+            && changed.all(|(name, before)| to.get(name) == Some(before) && from.get(name) == new.get(name))
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Confidence, HostKey, InboxRow};
 
-pub use audits::{AuditFilter, AuditRow, Change, audit, audits, change_of, changes_of_act};
+pub use audits::{AuditFilter, AuditRow, Change, audit, audits, audits_since, change_of, changes_of_act};
 pub use facts::{MappingKey, begin_deciding, companies, facts, find_mapping};
 pub use list::{MappingEntry, MappingFilter, list_mappings};
 pub use staff::{StaffFact, staff_facts};
@@ -176,6 +176,8 @@ pub struct HostChange {
     pub rows: Vec<RowChange>,
     /// Whether the host still needs a person.
     pub needs_person: bool,
+    /// It takes another change back.
+    pub is_revert: bool,
     /// Why, in the person's words.
     pub reason: Option<String>,
 }

@@ -82,13 +82,17 @@ pub async fn write_changes(
 }
 
 fn items(act: Uuid, change: &HostChange) -> impl Iterator<Item = Item<'_>> {
-    change.rows.iter().zip(0_u16..).map(move |(row, place)| Item {
+    let first = if change.is_revert { REVERT } else { 0 };
+    change.rows.iter().zip(first..).map(move |(row, place)| Item {
         key: change.key,
         change: row,
         reason: change.reason.as_deref(),
         change_key: change_key(act, change.number, place).to_string(),
     })
 }
+
+/// In the place of a row within a decision: it takes another row back.
+pub(super) const REVERT: u16 = 1 << 15;
 
 /// The name of a change of one row: the act, the number of the decision within it, and the row's place
 /// within the decision, so that both can be found by how it begins.

@@ -95,7 +95,19 @@ pub async fn lock_host(
     schema: &GatewaySchema,
     key: HostKey,
 ) -> Result<(), StoreError> {
-    hosts::lock(tx, schema.backend, &BTreeSet::from([key]), Hosts::Alone).await?;
+    lock_hosts(tx, schema, &BTreeSet::from([key])).await
+}
+
+/// The same with several hosts.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn lock_hosts(
+    tx: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    keys: &BTreeSet<HostKey>,
+) -> Result<(), StoreError> {
+    hosts::lock(tx, schema.backend, keys, Hosts::Alone).await?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review};
 
 pub use items::{
-    Mark, begin_repair, done_items, free_appointments, lock_host, mark_items, pending_items,
+    Mark, begin_repair, done_items, free_appointments, lock_host, lock_hosts, mark_items, pending_items,
     set_repair_state, start_undoing, still_there,
 };
 pub use look::{RepairFilter, Waiting, repair, repair_items, repair_standings, repairs, waiting_of};

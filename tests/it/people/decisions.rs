@@ -66,8 +66,8 @@ async fn people_map_replace_switch_and_take_back() {
         let reverted = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
         assert_eq!((reverted.did, reverted.mapping), (Did::Reverted, made.mapping));
         assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}"), format!("1|7|13|admin|100|{off}")]);
-        let again = decides(&world, 7, Wish::Revert(change)).await.unwrap_err();
-        assert!(matches!(again, Refusal::ChangedSince { .. }), "{again}");
+        let again = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
+        assert_eq!((again.did, again.audits.len()), (Did::Unchanged, 0), "it is as it was before already");
         // And the revert itself.
         let back = change_of(db, &schema, reverted.audits[0], None).await.unwrap().unwrap();
         assert_eq!(decides(&world, 7, Wish::Revert(back)).await.unwrap().did, Did::Reverted);
@@ -84,6 +84,20 @@ async fn people_map_replace_switch_and_take_back() {
         assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "assigned");
         let taken = decides(&world, 7, Wish::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
         assert!(matches!(taken, Refusal::Taken { .. }), "{taken}");
+
+        // What was decided anew stands, though it says what was there before; what was taken back does not.
+        let mut changes = Vec::new();
+        for n in [12, 13, 12, 13] {
+            let audits = decides(&world, 9, Wish::Set(staff_of(&world, n))).await.unwrap().audits;
+            changes.push(change_of(db, &schema, audits[0], None).await.unwrap().unwrap());
+        }
+        let anew = decides(&world, 9, Wish::Revert(changes[1].clone())).await.unwrap_err();
+        let newest = changes[3].rows.iter().map(|row| row.id).max();
+        assert!(matches!(anew, Refusal::ChangedSince { by, .. } if by == newest), "{anew}");
+        for change in changes.into_iter().rev() {
+            assert_eq!(decides(&world, 9, Wish::Revert(change)).await.unwrap().did, Did::Reverted);
+        }
+        assert!(!rows().await.iter().any(|row| row.starts_with("1|9|") && row.ends_with(on)), "{backend:?}");
 
         // What a match made a person confirms.
         assert_eq!(world.one(event("e2", "B12", 1, host(8, "A", "anna@salon.example"))).await, "assigned");

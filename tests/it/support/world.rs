@@ -176,6 +176,13 @@ impl World {
         self.test.number(&format!("SELECT COUNT(*) FROM {table}")).await
     }
 
+    /// Whether somebody here is about to lock a host that somebody else has. On MariaDB.
+    pub(crate) async fn has_waiting(&self) -> bool {
+        let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
+            WHERE db = DATABASE() AND info LIKE 'INSERT INTO `host_locks`%'";
+        self.test.number(waiting).await > 0
+    }
+
     pub(crate) async fn run(&self, statement: &str) {
         self.test.db.connection().execute_unprepared(statement).await.unwrap();
     }
