@@ -72,6 +72,20 @@ pub(super) fn gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(
     }
 }
 
+/// Checks whether a request without a token may say something in its headers: a signature covers the
+/// body only.
+///
+/// # Errors
+/// 401, unless `edge.allow_unsigned` is on.
+pub(super) fn signed_headers(edge: &Edge) -> Result<(), Problem> {
+    if edge.config.allow_unsigned {
+        return Ok(());
+    }
+    let detail = "x-hostmatch-signature does not cover the ce- headers; send a bearer token, or the event in \
+                  structured mode";
+    Err(Problem::unauthorized(BEARER, detail))
+}
+
 /// Whether the request says that Retell sends it.
 pub(super) fn is_from_retell(headers: &HeaderMap) -> bool {
     headers.contains_key(RETELL_SIGNATURE)

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 use super::state::{Edge, Place};
-use crate::event::{Decoded, Envelope, Malformed, decode};
+use crate::event::{Decoded, Envelope, Malformed, Shape, decode};
 use crate::queue::{Message, header};
 
 /// The routing key of what is no event of a known type.
@@ -53,13 +53,16 @@ pub(super) struct Arrival {
 pub(super) struct Arrived<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) at_ms: i64,
+    /// CloudEvents' attributes of a request in binary mode. No other header of a request stands for one
+    /// of a message: who posts could name any type with it.
+    pub(super) attributes: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Arrived<'a> {
     /// Now.
     pub(super) fn now(headers: &'a HeaderMap) -> Self {
         let at_ms = OffsetDateTime::now_utc().unix_timestamp_nanos().div_euclid(1_000_000);
-        Self { headers, at_ms: i64::try_from(at_ms).unwrap_or(i64::MAX) }
+        Self { headers, at_ms: i64::try_from(at_ms).unwrap_or(i64::MAX), attributes: &NO_HEADERS }
     }
 
     /// Looks at one event.
@@ -68,7 +71,9 @@ impl<'a> Arrived<'a> {
     /// When it cannot be read; see [`Arrived::take_anything`].
     pub(super) fn take(self, body: Bytes) -> Result<Arrival, Malformed> {
         Ok(match self.decode(&body)? {
-            Decoded::Event(event) => self.queued(body, event.id.to_string(), Some(event.event_type)),
+            Decoded::Event(event) => {
+                self.queued(body, event.id.to_string(), Some(event.event_type), event.shape)
+            }
             Decoded::Ignored(ignored) => {
                 let receipt = Receipt { id: ignored.id.to_string(), status: Status::Ignored };
                 Arrival { receipt, message: None }
@@ -83,15 +88,14 @@ impl<'a> Arrived<'a> {
             // Names no value of the event; the id may be all that its sender can look for.
             tracing::warn!(problem = %malformed, "queued what cannot be read: it will be a dead letter");
             let id = malformed.hints.id.map(|id| id.to_string()).unwrap_or_default();
-            self.queued(body, id, None)
+            self.queued(body, id, None, Shape::Native)
         })
     }
 
     fn decode(self, body: &[u8]) -> Result<Decoded, Malformed> {
-        // No header of a request stands for one of ours: who posts could name any type with it.
         decode(&Envelope {
             body,
-            headers: &NO_HEADERS,
+            headers: self.attributes,
             routing_key: "",
             message_type: None,
             message_id: None,
@@ -101,8 +105,9 @@ impl<'a> Arrived<'a> {
         })
     }
 
-    fn queued(self, body: Bytes, id: String, event_type: Option<String>) -> Arrival {
-        let mut headers = BTreeMap::from([(header::FIRST_SEEN.to_owned(), self.at_ms.to_string())]);
+    fn queued(self, body: Bytes, id: String, event_type: Option<String>, shape: Shape) -> Arrival {
+        let mut headers = self.attributes.clone();
+        headers.insert(header::FIRST_SEEN.to_owned(), self.at_ms.to_string());
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(trace) = text(TRACEPARENT).filter(|trace| is_traceparent(trace)) {
             headers.insert(TRACEPARENT.to_owned(), trace.to_owned());
@@ -114,12 +119,17 @@ impl<'a> Arrived<'a> {
             message_type: event_type,
             message_id: Some(id.clone()),
             correlation_id: None,
-            content_type: Some("application/json".to_owned()),
+            content_type: Some(content_type(shape).to_owned()),
             // AMQP keeps whole seconds; first-seen has the same in milliseconds.
             timestamp_ms: None,
         };
         Arrival { receipt: Receipt { id, status: Status::Queued }, message: Some(message) }
     }
+}
+
+/// For whoever else listens to the exchange; a worker looks at the bytes.
+fn content_type(shape: Shape) -> &'static str {
+    if shape == Shape::CloudEvents { "application/cloudevents+json" } else { "application/json" }
 }
 
 /// Puts the messages into the queue, or into the spool, and waits until they are there for good.

@@ -18,6 +18,7 @@ mod forward;
 mod state;
 mod auth;
 mod body;
+mod cloudevents;
 mod intake;
 mod routes;
 mod layers;

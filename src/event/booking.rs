@@ -17,6 +17,8 @@ pub struct BookingEvent {
     pub kind: EventKind,
     /// The shape that it came in.
     pub shape: Shape,
+    /// What it is without a wrapping: [`Shape::Native`] or [`Shape::Calcom`].
+    pub content: Shape,
     /// The tenant that the event names, if it does. The appointment's own company decides.
     pub company: Option<CompanyId>,
     /// The appointment that the event names, if it does; then it is found by nothing else.
@@ -34,22 +36,61 @@ pub enum EventKind {
     Records,
 }
 
-/// The shapes in which events arrive.
+/// The shapes in which events arrive. The first three are wrappings around one of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// The gateway's own event.
-    Native,
+    /// A CloudEvents message that is one JSON document (structured mode).
+    #[serde(rename = "cloudevents")]
+    CloudEvents,
+    /// A CloudEvents message whose attributes are headers (binary mode).
+    #[serde(rename = "cloudevents_bin")]
+    CloudEventsBinary,
+    /// A Laravel queue payload: a string job.
+    Laravel,
     /// Cal.com's own webhook.
     Calcom,
+    /// The gateway's own event.
+    Native,
 }
 
 impl Shape {
-    /// The name under which it is stored.
+    /// All of them, in the order of looking.
+    pub const ALL: [Self; 5] =
+        [Self::CloudEvents, Self::CloudEventsBinary, Self::Laravel, Self::Calcom, Self::Native];
+
+    /// The name under which it is stored: 16 bytes at most.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Native => "native",
+            Self::CloudEvents => "cloudevents",
+            Self::CloudEventsBinary => "cloudevents_bin",
+            Self::Laravel => "laravel",
             Self::Calcom => "calcom",
+            Self::Native => "native",
+        }
+    }
+
+    /// By what it is told, for the documentation.
+    pub fn told_by(self) -> &'static str {
+        match self {
+            Self::CloudEvents => "`specversion` in the body",
+            Self::CloudEventsBinary => {
+                "a header `cloudEvents:specversion`, `cloudEvents_specversion` or `ce-specversion`"
+            }
+            Self::Laravel => "a text `job` and a key `data`",
+            Self::Calcom => "`triggerEvent`",
+            Self::Native => "everything else",
+        }
+    }
+
+    /// Where the event stands in it, for the documentation.
+    pub fn event_in(self) -> &'static str {
+        match self {
+            Self::CloudEvents => "`data`, or `data_base64`",
+            Self::CloudEventsBinary => "the body",
+            Self::Laravel => "`data`, which may be a CloudEvents message",
+            Self::Calcom => "`payload`, or beside `triggerEvent`",
+            Self::Native => "the body",
         }
     }
 }

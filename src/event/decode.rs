@@ -50,6 +50,8 @@ pub struct Hints {
     pub booking: Option<BookingRef>,
     /// The tenant that it names.
     pub company: Option<CompanyId>,
+    /// The shape that it came in, if that could be told.
+    pub shape: Option<Shape>,
 }
 
 /// The closed list of reasons why a message is malformed.

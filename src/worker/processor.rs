@@ -146,7 +146,7 @@ impl Processor {
             None => Work::Answered(Answer::Dead(Reason::Poison, "reading it made the program fail".into())),
         };
         let last = delivery.attempt as usize >= self.schedule.len();
-        let calcom = matches!(&work, Work::Event(event) if event.shape == Shape::Calcom);
+        let calcom = matches!(&work, Work::Event(event) if event.content == Shape::Calcom);
         Slot {
             work,
             replayed: replayed(delivery),

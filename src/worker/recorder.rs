@@ -163,6 +163,7 @@ fn read(delivery: &Delivery) -> Read {
                     id: Some(event.id),
                     event_type: Some(event.event_type),
                     company: event.company,
+                    shape: Some(event.shape),
                 },
             }
         }
@@ -171,7 +172,11 @@ fn read(delivery: &Delivery) -> Read {
             hints: Hints { id: Some(ignored.id), event_type: Some(ignored.event_type), ..Hints::default() },
             ..Read::default()
         },
-        Some(Err(malformed)) => Read { hints: *malformed.hints, ..Read::default() },
+        Some(Err(malformed)) => Read {
+            shape: malformed.hints.shape.map(|shape| shape.as_str().to_owned()),
+            hints: *malformed.hints,
+            ..Read::default()
+        },
         None => Read::default(),
     }
 }

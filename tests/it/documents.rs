@@ -31,6 +31,12 @@ fn event_types(named_by: Shape) -> String {
     table(&["type", "when", "what it does"], rows)
 }
 
+fn shapes() -> String {
+    let rows =
+        Shape::ALL.map(|it| vec![code(it.as_str()), it.told_by().to_owned(), it.event_in().to_owned()]);
+    table(&["shape", "told by", "the event stands in"], rows)
+}
+
 fn duration(delay: std::time::Duration) -> String {
     match delay.as_secs() {
         seconds if seconds >= 3600 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
@@ -68,6 +74,7 @@ fn read(path: &str) -> String {
 fn the_closed_lists_in_the_documents_are_those_of_the_code() {
     let mut wrong = String::new();
     for (path, name, expected) in [
+        ("docs/message-format.md", "shapes", shapes()),
         ("docs/message-format.md", "event types of the gateway", event_types(Shape::Native)),
         ("docs/message-format.md", "triggers of Cal.com", event_types(Shape::Calcom)),
         ("docs/delivery.md", "outcomes", outcomes()),

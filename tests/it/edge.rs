@@ -5,7 +5,9 @@ mod site;
 
 mod gateway;
 mod webhooks;
+mod vendors;
 mod batches;
+mod cloudevents;
 mod limits;
 mod logs;
 mod spool;

@@ -6,3 +6,6 @@ mod sent;
 mod shapes;
 mod sources;
 mod anything;
+mod fuzzing;
+mod wrapped;
+mod wrapped_sources;

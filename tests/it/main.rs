@@ -28,6 +28,7 @@ mod documents;
 mod edge;
 mod events;
 mod explaining;
+mod gateway;
 mod health;
 mod inspecting;
 mod journeys;

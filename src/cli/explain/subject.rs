@@ -100,6 +100,7 @@ impl Subject {
             event_type: String::new(),
             kind: EventKind::Assigns,
             shape: Shape::Native,
+            content: Shape::Native,
             company: None,
             appointment: Some(remembered.appointment),
             bookings: vec![booking],

@@ -1,5 +1,6 @@
-//! `POST /v1/events`: one event, an array of them, or NDJSON. All or nothing: when one of them
-//! cannot be read, none is queued, and the answer says which one and where.
+//! `POST /v1/events`: one event, an array of them, or NDJSON; CloudEvents in structured, batched and
+//! binary mode. All or nothing: when one of them cannot be read, none is queued, and the answer says
+//! which one and where.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::edge::auth::{self, Before};
 use crate::edge::body;
+use crate::edge::cloudevents;
 use crate::edge::intake::{Arrival, Arrived, Receipt, publish};
 use crate::edge::layers::Noted;
 use crate::edge::problem::Problem;
@@ -34,14 +36,23 @@ pub(in crate::edge) async fn events(
     let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
     let before = auth::bearer(&edge, &headers).await?;
     let format = Format::of(&headers)?;
+    let attributes = cloudevents::attributes(&headers)?;
     let bytes = body::read(&edge, request, deadline).await?;
     if before == Before::Unproven {
         auth::gateway(&edge, &headers, &bytes)?;
+        if attributes.is_some() {
+            auth::signed_headers(&edge)?;
+        }
     }
     let size = bytes.len();
-    let arrived = Arrived::now(&headers);
+    let mut arrived = Arrived::now(&headers);
+    let items = split(&bytes, format)?;
+    if let Some(attributes) = &attributes {
+        one_event(&items)?;
+        arrived.attributes = attributes;
+    }
     let arrivals: Vec<Arrival> =
-        split(&bytes, format)?.into_iter().map(|item| item.take(arrived)).collect::<Result<_, _>>()?;
+        items.into_iter().map(|item| item.take(arrived)).collect::<Result<_, _>>()?;
     let (events, messages): (Vec<_>, Vec<_>) =
         arrivals.into_iter().map(|arrival| (arrival.receipt, arrival.message)).unzip();
     publish(&edge, place, messages.into_iter().flatten().collect(), deadline).await?;
@@ -70,10 +81,13 @@ impl Format {
         let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Self::Json) };
         let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
         match value.split(';').next().unwrap_or_default().trim() {
-            "application/json" => Ok(Self::Json),
+            "application/json" | "application/cloudevents+json" | "application/cloudevents-batch+json" => {
+                Ok(Self::Json)
+            }
             "application/x-ndjson" => Ok(Self::Lines),
             _ => Err(Problem::unsupported(
-                "send application/json (one event or an array) or application/x-ndjson (one event a line)",
+                "send application/json (one event or an array), application/x-ndjson (one event a line), \
+                 application/cloudevents+json or application/cloudevents-batch+json",
             )),
         }
     }
@@ -112,6 +126,18 @@ fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
         return Err(Problem::malformed("", "there is no event in the body"));
     }
     Ok(items)
+}
+
+/// In binary mode the headers are about one event: the others would be taken for repeats of it.
+fn one_event(items: &[Item]) -> Result<(), Problem> {
+    match items {
+        [Item { index: None, .. }] => Ok(()),
+        _ => Err(Problem::malformed(
+            "",
+            "with ce-specversion (binary mode) the body is one event; send several as \
+             application/cloudevents-batch+json, without ce- headers; nothing was queued",
+        )),
+    }
 }
 
 fn lines(body: &Bytes) -> Vec<Item> {

@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::booking::{self, Around};
 use super::fields::{self, Fault, Object};
 use super::identity;
+use super::outside::Outside;
 use crate::event::booking::{BookingEvent, Shape};
 use crate::event::decode::{Decoded, Hints, Ignored, Malformed};
-use crate::event::envelope::Envelope;
 use crate::event::host::HostSource;
 use crate::event::ids::EventId;
 use crate::event::kinds;
@@ -17,32 +17,32 @@ const PAYLOAD: &str = "payload";
 
 /// Reads a webhook. A trigger that we do not act on is ignored, whatever it carries: Cal.com adds
 /// new ones, and sends all of them to a subscription that asks for all.
-pub(super) fn decode(envelope: &Envelope<'_>, body: Object) -> Result<Decoded, Malformed> {
-    let (id, hints) = identify(envelope, &body);
-    read(envelope, body, id, &hints).map_err(|fault| fault.with(hints))
+pub(super) fn decode(outside: &Outside<'_>, body: Object) -> Result<Decoded, Malformed> {
+    let (id, hints) = identify(outside, &body);
+    read(outside, body, id, &hints).map_err(|fault| fault.with(hints))
 }
 
-fn identify(envelope: &Envelope<'_>, body: &Object) -> (EventId, Hints) {
-    let event_type = identity::event_type(envelope, body.get("triggerEvent").and_then(Value::as_str));
+fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
+    let event_type = identity::event_type(outside, body.get("triggerEvent").and_then(Value::as_str));
     let booking = match body.get(PAYLOAD) {
         Some(payload) => booking::peek(payload),
         None => booking::peek_object(body),
     };
-    let id = identity::event_id(envelope, Some(body), event_type.as_deref(), booking.as_ref());
-    (id.clone(), Hints { id: Some(id), event_type, booking, company: None })
+    let id = identity::event_id(outside, Some(body), event_type.as_deref(), booking.as_ref());
+    (id.clone(), Hints { id: Some(id), event_type, booking, company: None, shape: Some(outside.shape) })
 }
 
-fn read(envelope: &Envelope<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
+fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
     let Some(name) = hints.event_type.clone() else {
         return Err(Fault::at("/triggerEvent", "triggerEvent must be a text that names the trigger"));
     };
-    let shape = Shape::Calcom;
+    let (shape, content) = (outside.shape, Shape::Calcom);
     let Some(known) = kinds::find(&name) else {
         return Ok(Decoded::Ignored(Ignored { id, event_type: name, shape }));
     };
     // In a flat body createdAt is when the booking was made, long before this was sent.
     let times: &[&str] = if body.contains_key(PAYLOAD) { &["createdAt"] } else { &[] };
-    let time = identity::event_time(envelope, &body, times);
+    let time = identity::event_time(outside, &body, times);
     let (raw, pointer) = match body.remove(PAYLOAD) {
         Some(payload) => (payload, format!("/{PAYLOAD}")),
         None if booking::has_reference(&body) => (Value::Object(body), String::new()),
@@ -54,7 +54,15 @@ fn read(envelope: &Envelope<'_>, mut body: Object, id: EventId, hints: &Hints) -
     }
     let booking = booking::read(raw, &pointer, HostSource::Hosts, Around { time, has_appointment: false })?;
     let (kind, bookings) = (known.kind, vec![booking]);
-    let event =
-        BookingEvent { id, event_type: name, kind, shape, company: None, appointment: None, bookings };
+    let event = BookingEvent {
+        id,
+        event_type: name,
+        kind,
+        shape,
+        content,
+        company: None,
+        appointment: None,
+        bookings,
+    };
     Ok(Decoded::Event(Box::new(event)))
 }

@@ -107,12 +107,30 @@ fn not_whole(value: &Value) -> &'static str {
 /// A time, in ms since 1970 (UTC): RFC 3339 or ISO 8601 with an offset. Everything else is absent,
 /// and so is a year that no DATETIME column holds.
 pub(super) fn time_ms(object: &Object, key: &str) -> Option<i64> {
-    let text = object.get(key)?.as_str()?.trim();
+    text_ms(object.get(key)?.as_str()?)
+}
+
+/// The same of a text.
+pub(super) fn text_ms(text: &str) -> Option<i64> {
+    let text = text.trim();
     let time = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(text, &Iso8601::PARSING))
         .ok()?;
     let ms = i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
     (0..YEAR_10000_MS).contains(&ms).then_some(ms)
+}
+
+/// Seconds since 1970 as PHP's `microtime(true)` counts them, a number or the text of one, in ms.
+/// Everything else is absent.
+pub(super) fn seconds_ms(value: &Value) -> Option<i64> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    let ms = (seconds * 1000.0).floor();
+    // In this range every whole number is one of both types; what is no number is not in it.
+    (0.0..YEAR_10000_MS as f64).contains(&ms).then_some(ms as i64)
 }
 
 /// 10000-01-01T00:00:00Z.
@@ -168,6 +186,23 @@ mod tests {
             assert_eq!(read(absent), None, "{absent:?}");
         }
         assert_eq!(time_ms(&object(json!(1_759_738_443)), "v"), None);
+    }
+
+    #[test]
+    fn seconds_may_be_numbers_or_texts_and_have_fractions() {
+        for (value, ms) in [
+            (json!("1732290000.1239"), Some(1_732_290_000_123)),
+            (json!(1_732_290_000.5), Some(1_732_290_000_500)),
+            (json!(1_732_290_000), Some(1_732_290_000_000)),
+            (json!("1732290000,5"), None),
+            (json!("NaN"), None),
+            (json!("inf"), None),
+            (json!("-1"), None),
+            (json!(1e300), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(seconds_ms(&value), ms, "{value}");
+        }
     }
 
     #[test]

@@ -4,23 +4,29 @@
 use serde_json::Value;
 
 use super::fields::{self, Object};
+use super::outside::Outside;
 use crate::event::booking::EventTime;
-use crate::event::envelope::{Envelope, TYPE_HEADER};
+use crate::event::envelope::TYPE_HEADER;
 use crate::event::ids::{BookingRef, EventId, MAX_TEXT};
 use crate::event::kinds;
 
-/// The type: our own header, the routing key and the AMQP type if they are known types, the body.
+/// The type: our own header; else the first known type of the routing key, the AMQP type, what the
+/// wrapping says (CloudEvents' type, Laravel's job), and the event.
 ///
-/// Only our header may name an unknown type: the other two often hold something else (a queue's
-/// name, a framework's class).
-pub(super) fn event_type(envelope: &Envelope<'_>, in_body: Option<&str>) -> Option<String> {
+/// When none is known, the wrapping or the event names an unknown one; routing key and AMQP type
+/// often hold something else (a queue's name, a framework's class).
+pub(super) fn event_type(outside: &Outside<'_>, in_event: Option<&str>) -> Option<String> {
+    let envelope = outside.envelope;
+    if let Some(name) = envelope.headers.get(TYPE_HEADER).and_then(|name| shown(name)) {
+        return Some(name);
+    }
     let known = |name: &&str| kinds::find(name).is_some();
-    let header = envelope.headers.get(TYPE_HEADER).map(String::as_str);
-    header
-        .and_then(shown)
-        .or_else(|| Some(envelope.routing_key).filter(known).map(str::to_owned))
-        .or_else(|| envelope.message_type.filter(known).map(str::to_owned))
-        .or_else(|| in_body.and_then(shown))
+    if let Some(name) = [Some(envelope.routing_key), envelope.message_type].into_iter().flatten().find(known)
+    {
+        return Some(name.to_owned());
+    }
+    let named = || outside.types.iter().map(String::as_str).chain(in_event).filter_map(shown);
+    named().find(|name| known(&name.as_str())).or_else(|| named().next())
 }
 
 /// A type fit to be shown and stored: trimmed, without control characters, at most [`MAX_TEXT`] bytes.
@@ -30,25 +36,24 @@ fn shown(name: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The id: `event_id`, AMQP `message_id`, `correlation_id`, else a hash of what the event is.
+/// The id: CloudEvents' `id`, `event_id`, AMQP `message_id`, `correlation_id`, Laravel's `uuid`, else
+/// a hash of what the event is.
 pub(super) fn event_id(
-    envelope: &Envelope<'_>,
-    body: Option<&Object>,
+    outside: &Outside<'_>,
+    event: Option<&Object>,
     event_type: Option<&str>,
     booking: Option<&BookingRef>,
 ) -> EventId {
-    let sent = body.and_then(|body| body.get("event_id")).and_then(|id| match id {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    });
-    let given = |id: &&str| !id.trim().is_empty();
-    match sent
-        .as_deref()
-        .filter(given)
-        .or(envelope.message_id.filter(given))
-        .or(envelope.correlation_id.filter(given))
-    {
+    let envelope = outside.envelope;
+    let in_event = event.and_then(|event| event.get("event_id")).and_then(id_text);
+    let sources = [
+        outside.id.as_deref(),
+        in_event.as_deref(),
+        envelope.message_id,
+        envelope.correlation_id,
+        outside.uuid.as_deref(),
+    ];
+    match sources.into_iter().flatten().find(|id| !id.trim().is_empty()) {
         Some(id) => EventId::new(id),
         None => EventId::of(&[
             event_type.unwrap_or_default().as_bytes(),
@@ -58,18 +63,27 @@ pub(super) fn event_id(
     }
 }
 
+/// An id as it may stand in JSON: a text or a number.
+pub(super) fn id_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 const DAY_MS: i64 = 86_400_000;
 
-/// The time of the event itself, from the first of these fields of the body that holds one; else
-/// when it was published or first received.
-pub(super) fn event_time(envelope: &Envelope<'_>, body: &Object, fields: &[&str]) -> EventTime {
-    match fields.iter().find_map(|key| fields::time_ms(body, key)) {
-        Some(ms) => EventTime { ms, stamped: false },
-        // A publisher that counts in another unit would be the newest for ever.
-        None => {
-            let published =
-                envelope.timestamp_ms.filter(|ms| *ms <= envelope.first_seen_ms.saturating_add(DAY_MS));
-            EventTime { ms: published.unwrap_or(envelope.first_seen_ms), stamped: true }
-        }
+/// The time of the event itself, from the first of these fields of it that holds one, else from
+/// CloudEvents' `time`; else when it was published (Laravel's `pushedAt`, the AMQP timestamp) or first
+/// received.
+pub(super) fn event_time(outside: &Outside<'_>, event: &Object, fields: &[&str]) -> EventTime {
+    if let Some(ms) = fields.iter().find_map(|key| fields::time_ms(event, key)).or(outside.time_ms) {
+        return EventTime { ms, stamped: false };
     }
+    let first_seen_ms = outside.envelope.first_seen_ms;
+    // A publisher that counts in another unit would be the newest for ever.
+    let plausible = |ms: &i64| *ms <= first_seen_ms.saturating_add(DAY_MS);
+    let published = [outside.pushed_ms, outside.envelope.timestamp_ms].into_iter().flatten().find(plausible);
+    EventTime { ms: published.unwrap_or(first_seen_ms), stamped: true }
 }

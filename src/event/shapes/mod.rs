@@ -6,55 +6,85 @@
 //! 4. `triggerEvent`: Cal.com's own webhook.
 //! 5. Everything else: the gateway's own event.
 //!
-//! The first three are recognised, and refused with a message that says so.
+//! The first three wrap an event that is one of the last two (of Laravel's, a CloudEvents message as
+//! well). What they say of it stands beside it while it is read.
 
 mod fields;
+mod outside;
 mod identity;
 mod person;
 mod booking;
 mod native;
 mod calcom;
+mod cloudevents;
+mod laravel;
 
 use serde_json::Value;
 
 use self::fields::{Fault, Object};
+use self::outside::Outside;
+use super::booking::Shape;
 use super::decode::{Decoded, Hints, Malformed};
 use super::envelope::Envelope;
 
-/// CloudEvents' AMQP binding, its JMS twin, and what HTTP bridges leave.
-const CLOUDEVENTS_HEADERS: [&str; 3] =
-    ["cloudEvents:specversion", "cloudEvents_specversion", "ce-specversion"];
+/// What taking off a wrapping gives. Boxed: a `Malformed` is large, and few messages are one.
+type Answer<T> = Result<T, Box<Malformed>>;
 
 /// Reads one message of any shape.
 ///
 /// # Errors
 /// See [`super::decode::decode`].
 pub(super) fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
-    let body = parse(envelope.body).map_err(|fault| fault.with(outer_hints(envelope)))?;
-    let unsupported = |pointer: &str, shape: &str| {
-        let message = format!(
-            "this is {shape}, a shape that is not supported yet; send the gateway's own event or Cal.com's webhook"
-        );
-        Err(Fault::at(pointer, message).with(outer_hints(envelope)))
-    };
-    if body.contains_key("specversion") {
-        unsupported("/specversion", "a CloudEvents message")
-    } else if CLOUDEVENTS_HEADERS.iter().any(|name| envelope.headers.contains_key(*name)) {
-        unsupported("", "a CloudEvents message (binary mode)")
-    } else if body.get("job").is_some_and(Value::is_string) && body.contains_key("data") {
-        unsupported("/job", "a Laravel queue payload")
-    } else if body.contains_key("triggerEvent") {
-        calcom::decode(envelope, body)
+    let mut outside = Outside::new(envelope);
+    let event = unwrapped(&mut outside).map_err(|malformed| *malformed)?;
+    let decoded = if event.contains_key("triggerEvent") {
+        if outside.shape == Shape::Native {
+            outside.shape = Shape::Calcom;
+        }
+        calcom::decode(&outside, event)
     } else {
-        native::decode(envelope, body)
-    }
+        native::decode(&outside, event)
+    };
+    decoded.map_err(|malformed| outside.placed(malformed))
 }
 
-/// What is known of a message whose body says nothing.
-fn outer_hints(envelope: &Envelope<'_>) -> Hints {
-    let event_type = identity::event_type(envelope, None);
-    let id = identity::event_id(envelope, None, event_type.as_deref(), None);
-    Hints { id: Some(id), event_type, ..Hints::default() }
+/// The event itself, and in `outside` what its wrapping says.
+fn unwrapped(outside: &mut Outside<'_>) -> Answer<Object> {
+    let prefix = cloudevents::binary_prefix(outside);
+    let body = match parse(outside.envelope.body) {
+        Ok(body) => body,
+        Err(fault) => {
+            if let Some(prefix) = prefix {
+                outside.shape = Shape::CloudEventsBinary;
+                cloudevents::from_headers(outside, prefix)?;
+            }
+            return Err(Box::new(fault.with(hints(outside))));
+        }
+    };
+    outside.pushed_ms = body.get("pushedAt").and_then(fields::seconds_ms);
+    if cloudevents::is_structured(&body) {
+        outside.shape = Shape::CloudEvents;
+        return cloudevents::unwrap(outside, body);
+    }
+    if let Some(prefix) = prefix {
+        outside.shape = Shape::CloudEventsBinary;
+        cloudevents::from_headers(outside, prefix)?;
+        return Ok(body);
+    }
+    if !laravel::is_payload(&body) {
+        return Ok(body);
+    }
+    outside.shape = Shape::Laravel;
+    let event = laravel::unwrap(outside, body)?;
+    if cloudevents::is_structured(&event) { cloudevents::unwrap(outside, event) } else { Ok(event) }
+}
+
+/// What is known of a message of which the event cannot be read.
+fn hints(outside: &Outside<'_>) -> Hints {
+    let event_type = identity::event_type(outside, None);
+    let id = identity::event_id(outside, None, event_type.as_deref(), None);
+    let shape = Some(outside.shape).filter(|shape| *shape != Shape::Native);
+    Hints { id: Some(id), event_type, shape, ..Hints::default() }
 }
 
 /// The body as a JSON object. Of a key that stands there twice the last one counts, as it does for

@@ -6,39 +6,40 @@ use serde_json::Value;
 use super::booking::{self, Around};
 use super::fields::{self, Fault, Object};
 use super::identity;
+use super::outside::Outside;
 use crate::event::booking::{Booking, BookingEvent, Shape};
 use crate::event::decode::{Decoded, Hints, Ignored, Malformed, MalformedKind};
-use crate::event::envelope::Envelope;
 use crate::event::host::HostSource;
 use crate::event::ids::{AppointmentId, CompanyId, EventId};
-use crate::event::kinds::{self, EventType};
+use crate::event::kinds::{self, EVENT_TYPES, EventType};
 
 const BOOKING: &str = "calcom_booking";
 
 /// Reads the gateway's own event. An unknown type without a booking (Retell's `call_ended`) is
 /// ignored; with one it is refused, because somebody expects it to do something.
-pub(super) fn decode(envelope: &Envelope<'_>, body: Object) -> Result<Decoded, Malformed> {
-    let (id, hints) = identify(envelope, &body);
-    read(envelope, body, id, &hints).map_err(|fault| fault.with(hints))
+pub(super) fn decode(outside: &Outside<'_>, body: Object) -> Result<Decoded, Malformed> {
+    let (id, hints) = identify(outside, &body);
+    read(outside, body, id, &hints).map_err(|fault| fault.with(hints))
 }
 
-fn identify(envelope: &Envelope<'_>, body: &Object) -> (EventId, Hints) {
-    let event_type = identity::event_type(envelope, body.get("event").and_then(Value::as_str));
+fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
+    let event_type = identity::event_type(outside, body.get("event").and_then(Value::as_str));
     let booking = body.get(BOOKING).and_then(booking::peek);
-    let id = identity::event_id(envelope, Some(body), event_type.as_deref(), booking.as_ref());
+    let id = identity::event_id(outside, Some(body), event_type.as_deref(), booking.as_ref());
     let company = fields::positive(body, "company_id").ok().flatten().map(CompanyId);
-    (id.clone(), Hints { id: Some(id), event_type, booking, company })
+    (id.clone(), Hints { id: Some(id), event_type, booking, company, shape: Some(outside.shape) })
 }
 
-fn read(envelope: &Envelope<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
+fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
     // The body is ours alone, so the booking is taken out of it rather than copied.
     let raw = body.remove(BOOKING).filter(|raw| !raw.is_null());
     let (known, raw) = match (hints.event_type.as_deref().map(|name| (name, kinds::find(name))), raw) {
         (Some((_, Some(known))), Some(raw)) => (known, raw),
         (Some((name, Some(_))), None) => return Err(no_booking(name)),
+        (_, None) if body.contains_key("hosts") => return Err(flat_booking()),
         (Some((name, None)), None) => {
-            let event_type = name.to_owned();
-            return Ok(Decoded::Ignored(Ignored { id, event_type, shape: Shape::Native }));
+            let (event_type, shape) = (name.to_owned(), outside.shape);
+            return Ok(Decoded::Ignored(Ignored { id, event_type, shape }));
         }
         (Some((name, None)), Some(_)) => return Err(unknown_type(Some(name))),
         (None, Some(_)) => return Err(unknown_type(None)),
@@ -49,11 +50,11 @@ fn read(envelope: &Envelope<'_>, mut body: Object, id: EventId, hints: &Hints) -
     };
     let company = fields::positive(&body, "company_id")?.map(CompanyId);
     let appointment = fields::positive(&body, "appointment_id")?.map(AppointmentId);
-    let time = identity::event_time(envelope, &body, &["occurred_at", "time", "createdAt"]);
+    let time = identity::event_time(outside, &body, &["occurred_at", "time", "createdAt"]);
     let bookings = bookings(raw, Around { time, has_appointment: appointment.is_some() })?;
     let EventType { name, kind, .. } = *known;
-    let (event_type, shape) = (name.to_owned(), Shape::Native);
-    let event = BookingEvent { id, event_type, kind, shape, company, appointment, bookings };
+    let (event_type, shape, content) = (name.to_owned(), outside.shape, Shape::Native);
+    let event = BookingEvent { id, event_type, kind, shape, content, company, appointment, bookings };
     Ok(Decoded::Event(Box::new(event)))
 }
 
@@ -61,20 +62,36 @@ fn no_booking(name: &str) -> Fault {
     Fault::at(format!("/{BOOKING}"), format!("an event of type {name} must carry calcom_booking"))
 }
 
+/// Somebody sent the booking itself in place of an event, and would wait for its effect in vain.
+fn flat_booking() -> Fault {
+    let message = "the booking's own fields stand where the event is expected; put the booking into \
+                   calcom_booking, and the type into event";
+    Fault::at("", message)
+}
+
 /// The name is shown only when it looks like one: it may be anything that somebody sent.
 fn unknown_type(name: Option<&str>) -> Fault {
     let looks_like_a_type = |name: &&str| {
-        name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        name.len() <= 64
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'\\' | b'@'))
     };
     let message = match name {
         Some(name) => match Some(name).filter(looks_like_a_type) {
-            Some(name) => format!("{name} is not an event type that hostmatch knows"),
-            None => "this is not an event type that hostmatch knows".to_owned(),
+            Some(name) => format!("{name} is not an event type that hostmatch knows; {}", known_types()),
+            None => format!("this is not an event type that hostmatch knows; {}", known_types()),
         },
         None => "nothing names the event's type: neither event (a text) nor a header nor the routing key"
             .to_owned(),
     };
     Fault::new(MalformedKind::UnknownEventType, "/event", message)
+}
+
+/// What the gateway may write.
+fn known_types() -> String {
+    let names = EVENT_TYPES.iter().filter(|known| known.named_by == Shape::Native).map(|known| known.name);
+    format!("the gateway's are {}", names.collect::<Vec<_>>().join(", "))
 }
 
 /// A recurring booking has far fewer; more would be one transaction too large to divide.

@@ -21,6 +21,10 @@ fn any_json() -> impl Strategy<Value = Value> {
             "2026-02-20T10:15:30Z",
             "+999999-01-01T00:00:00Z",
             "mara@salon.example",
+            "1.0",
+            "base64",
+            "e30=",
+            "O:8:",
             "\0",
         ])
         .prop_map(str::to_owned),
@@ -60,6 +64,12 @@ fn any_json() -> impl Strategy<Value = Value> {
             "name",
             "job",
             "specversion",
+            "type",
+            "data_base64",
+            "datacontentencoding",
+            "command",
+            "uuid",
+            "pushedAt",
             "other",
         ]);
         prop_oneof![
@@ -103,10 +113,12 @@ proptest! {
     }
 
     #[test]
-    fn any_json_has_an_answer(body in any_json(), wrap in 0..3) {
+    fn any_json_has_an_answer(body in any_json(), wrap in 0..5) {
         keeps_its_promises(&Sent::json(&match wrap {
             0 => body,
             1 => native(&body),
+            2 => json!({"specversion": "1.0", "type": "appointment.created", "data": body}),
+            3 => json!({"job": "appointment.created", "data": body}),
             _ => json!({"triggerEvent": "BOOKING_CREATED", "payload": body}),
         }));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use hostmatch::event::{Decoded, Envelope, Malformed, decode};
+use hostmatch::event::{BookingRef, Decoded, Envelope, Malformed, decode};
 use serde_json::{Value, json};
 
 /// When the envelopes of these tests say that they were first received.
@@ -53,6 +53,43 @@ impl Sent {
 
     pub(super) fn malformed(&self) -> Malformed {
         self.decode().expect_err("should be malformed")
+    }
+}
+
+/// One line for the event and one for each booking.
+pub(super) fn reading(decoded: &Result<Decoded, Malformed>) -> Vec<String> {
+    match decoded {
+        Ok(Decoded::Event(event)) => {
+            let (company, appointment) = (event.company.map(|c| c.0), event.appointment.map(|a| a.0));
+            let mut lines = vec![format!(
+                "{} {:?} {:?} company={company:?} appointment={appointment:?}",
+                event.event_type, event.kind, event.shape
+            )];
+            lines.extend(event.bookings.iter().map(|b| {
+                let text =
+                    |r: &Option<BookingRef>| r.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+                let host = b.host.as_ref().map_or_else(
+                    || "nobody".to_owned(),
+                    |(host, source)| {
+                        let id = host.id.map_or(0, |id| id.0);
+                        format!("{source:?} {id} {:?} {:?}", host.name, host.emails())
+                    },
+                );
+                let stamped = if b.time.stamped { " stamped" } else { "" };
+                format!(
+                    "uid={} id={} replaces={} off={} at={}{stamped} starts={:?} host={host}",
+                    text(&b.uid),
+                    text(&b.id),
+                    text(&b.replaces),
+                    b.is_off,
+                    b.time.ms,
+                    b.starts_ms
+                )
+            }));
+            lines
+        }
+        Ok(Decoded::Ignored(ignored)) => vec![format!("ignored {} {:?}", ignored.event_type, ignored.shape)],
+        Err(malformed) => vec![format!("malformed {malformed}")],
     }
 }
 

@@ -69,10 +69,3 @@ fn the_time_comes_from_the_booking_then_the_event_then_the_stamps() {
     sent.body = body.to_string().into();
     assert_eq!(at(&sent), (2_000, false));
 }
-
-#[test]
-fn a_cloudevents_header_is_recognised() {
-    let mut sent = Sent::json(&native(&json!({"uid": "u1"})));
-    sent.headers.insert("cloudEvents:specversion".to_owned(), "1.0".to_owned());
-    assert!(sent.malformed().message.contains("CloudEvents"));
-}

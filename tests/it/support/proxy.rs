@@ -249,7 +249,9 @@ async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &Line, ups
                     Some((_, Harm::Stall)) => {
                         line.harm(Harm::Stall);
                         let passing = state.wait_for(|state| state.mode == Mode::Pass || state.generation != born);
-                        if passing.await.is_err() || to.write_all(&bytes[pass..]).await.is_err() { return; }
+                        // What was held on a line that is cut is lost with it.
+                        let is_whole = passing.await.is_ok_and(|now| now.generation == born);
+                        if !is_whole || to.write_all(&bytes[pass..]).await.is_err() { return; }
                     }
                     Some((_, harm)) => line.harm(harm),
                     None => {}

@@ -1,0 +1,73 @@
+//! What the decoder promises for any bytes. The fuzz target and a test of the usual run share it
+//! (tests/it/events/fuzzing.rs).
+
+use std::collections::BTreeMap;
+
+use hostmatch::event::{Decoded, Envelope, decode};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A whole message, as the fixtures in tests/fixtures/messages have it. Input of any other form is a body.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    routing_key: String,
+    correlation_id: Option<String>,
+    body: Value,
+}
+
+/// Fails when one of the decoder's promises is broken.
+pub(crate) fn keeps(input: &[u8]) {
+    match serde_json::from_slice::<Message>(input) {
+        Ok(Message { headers, routing_key, correlation_id, body }) => {
+            let body = body.to_string();
+            read(body.as_bytes(), &headers, &routing_key, correlation_id.as_deref());
+        }
+        Err(_) => read(input, &BTreeMap::new(), "", None),
+    }
+}
+
+fn read(body: &[u8], headers: &BTreeMap<String, String>, routing_key: &str, correlation_id: Option<&str>) {
+    let envelope = Envelope {
+        body,
+        headers,
+        routing_key,
+        message_type: None,
+        message_id: None,
+        correlation_id,
+        timestamp_ms: None,
+        first_seen_ms: 1_771_600_000_000,
+    };
+    let decoded = decode(&envelope);
+    assert_eq!(decoded, decode(&envelope), "the same bytes are read the same");
+    match decoded {
+        Ok(Decoded::Event(event)) => {
+            assert!(!event.bookings.is_empty() && event.bookings.len() <= 500);
+            assert!(event.appointment.is_none() || event.bookings.len() == 1);
+            kept(event.id.as_str());
+            for booking in &event.bookings {
+                let references = [&booking.uid, &booking.id, &booking.replaces];
+                references.into_iter().flatten().for_each(|reference| kept(reference.as_str()));
+                assert!(booking.reference().is_some() || event.appointment.is_some());
+                assert!(booking.host.as_ref().is_none_or(|(host, _)| host.is_usable()));
+                assert!((0..253_402_300_800_000).contains(&booking.time.ms));
+            }
+        }
+        Ok(Decoded::Ignored(ignored)) => {
+            kept(ignored.id.as_str());
+            kept(&ignored.event_type);
+        }
+        Err(malformed) => {
+            kept(malformed.hints.id.as_ref().expect("a dead letter has an id").as_str());
+            assert!(!malformed.message.is_empty() && malformed.message.len() < 1000);
+            assert!(malformed.pointer.is_empty() || malformed.pointer.starts_with('/'));
+        }
+    }
+}
+
+/// A text that a column holds.
+fn kept(text: &str) {
+    assert!(!text.is_empty() && text.len() <= 255 && !text.contains('\0'), "{text:?}");
+}

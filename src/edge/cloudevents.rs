@@ -1,0 +1,79 @@
+//! CloudEvents over HTTP in binary mode: the attributes are headers (`ce-…`), the body is the event.
+
+use std::collections::BTreeMap;
+
+use axum::http::HeaderMap;
+use percent_encoding::percent_decode_str;
+
+use super::problem::Problem;
+
+/// What makes a request one in binary mode.
+const SPECVERSION: &str = "ce-specversion";
+
+/// The attributes that travel along; extensions stay behind.
+const ATTRIBUTES: [&str; 7] =
+    [SPECVERSION, "ce-type", "ce-id", "ce-time", "ce-source", "ce-subject", "ce-dataschema"];
+
+/// Most bytes of one attribute: all of them fit into an AMQP frame.
+const MOST_BYTES: usize = 2048;
+
+/// The attributes of a request in binary mode, as the headers of its message; `None` for any other.
+///
+/// # Errors
+/// 400 for an attribute that is no text, or too long.
+pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, String>>, Problem> {
+    if !headers.contains_key(SPECVERSION) {
+        return Ok(None);
+    }
+    let mut attributes = BTreeMap::new();
+    for name in ATTRIBUTES {
+        let Some(value) = headers.get(name) else { continue };
+        let text = value.to_str().ok().and_then(decoded).filter(|text| text.len() <= MOST_BYTES);
+        let Some(text) = text else {
+            let detail = format!("the header {name} must be a text of at most {MOST_BYTES} bytes");
+            return Err(Problem::malformed("", detail));
+        };
+        attributes.insert(name.to_owned(), text);
+    }
+    Ok(Some(attributes))
+}
+
+/// An attribute's value out of a header's: without the quotes that may be around it, and with what
+/// is percent-encoded decoded.
+fn decoded(value: &str) -> Option<String> {
+    let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let unescaped = quoted.map(unescape);
+    let text = unescaped.as_deref().unwrap_or(value);
+    percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
+}
+
+/// A quoted string's inside: a backslash stands for the character that follows it.
+fn unescape(quoted: &str) -> String {
+    let mut characters = quoted.chars();
+    let mut text = String::new();
+    while let Some(character) = characters.next() {
+        text.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_unquoted_and_decoded_once() {
+        for (value, text) in [
+            ("appointment.created", Some("appointment.created")),
+            ("Z%C3%BCrich%20%25", Some("Zürich %")),
+            (r#""a \"b\" c""#, Some(r#"a "b" c"#)),
+            ("%2525", Some("%25")),
+            ("100%", Some("100%")),
+            ("%ff", None),
+            ("\"", Some("\"")),
+            ("", Some("")),
+        ] {
+            assert_eq!(decoded(value).as_deref(), text, "{value}");
+        }
+    }
+}

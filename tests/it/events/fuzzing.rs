@@ -1,0 +1,114 @@
+//! The fuzz target's promises over mutated fixtures: the bounded run of it, on stable Rust and without
+//! cargo-fuzz. docs/message-format.md says how to run the real one, for as long as one likes.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::is_full;
+
+#[path = "../../../fuzz/promises.rs"]
+mod promises;
+
+/// Each input of the corpus as it is, then so many mutations, or as many as fit into the time.
+const MUTATIONS: u32 = 30_000;
+const BOUND: Duration = Duration::from_secs(10);
+
+/// What the decoder looks for: put in anywhere, it leads the bytes into more of its ways.
+const WORDS: [&str; 24] = [
+    "\"specversion\":\"1.0\",",
+    "\"specversion\":\"0.3\",",
+    "\"data\":",
+    "\"data_base64\":\"e30=\",",
+    "\"datacontentencoding\":\"base64\",",
+    "\"job\":\"appointment.created\",",
+    "\"command\":\"O:8:\",",
+    "\"uuid\":\"\",",
+    "\"pushedAt\":\"1e308\",",
+    "\"triggerEvent\":\"BOOKING_CREATED\",",
+    "\"payload\":",
+    "\"calcom_booking\":",
+    "\"event\":\"appointment.created\",",
+    "\"event_id\":\"\\u0000\",",
+    "\"hosts\":[",
+    "\"uid\":\"\",",
+    "\"id\":-9223372036854775808,",
+    "\"appointment_id\":1,",
+    "\"updatedAt\":\"9999-12-31T23:59:59Z\",",
+    "{",
+    "[",
+    "null,",
+    "\"\\ud800\"",
+    "1e400",
+];
+
+/// xorshift64*: the same numbers in every run, so that a failure is found again.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % bound.max(1)
+    }
+}
+
+fn corpus() -> Vec<Vec<u8>> {
+    let folders = ["tests/fixtures/events", "tests/fixtures/messages"];
+    let paths = folders.into_iter().flat_map(|folder| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(folder)
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    });
+    let mut paths: Vec<_> = paths.collect();
+    paths.sort();
+    paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// One to four changes, each of one of the kinds that fuzzers make.
+fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
+    let mut bytes = corpus[numbers.below(corpus.len())].clone();
+    for _ in 0..=numbers.below(4) {
+        let at = numbers.below(bytes.len() + 1);
+        let end = (at + numbers.below(64)).min(bytes.len());
+        match numbers.below(7) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << numbers.below(8),
+            1 => drop(bytes.drain(at..end)),
+            2 => drop(bytes.splice(at..at, bytes[at..end].to_vec())),
+            3 => {
+                // From another one: what stands there under the same kind of bracket.
+                let other = &corpus[numbers.below(corpus.len())];
+                let from = numbers.below(other.len());
+                let to = (from + numbers.below(200)).min(other.len());
+                drop(bytes.splice(at..end, other[from..to].to_vec()));
+            }
+            4 => bytes.truncate(at),
+            _ => {
+                // After a bracket or a comma it is likely to be read.
+                let place = bytes[at..].iter().position(|byte| matches!(byte, b'{' | b',' | b'['));
+                let place = place.map_or(at, |offset| at + offset + 1);
+                drop(bytes.splice(place..place, WORDS[numbers.below(WORDS.len())].bytes()));
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn mutated_fixtures_keep_the_decoders_promises() {
+    let corpus = corpus();
+    assert!(corpus.len() > 40, "the scan sees nothing");
+    corpus.iter().for_each(|input| promises::keeps(input));
+    let (mut numbers, begin) = (Numbers(0x5EED), Instant::now());
+    let bound = if is_full() { BOUND * 30 } else { BOUND };
+    for number in 0..if is_full() { u32::MAX } else { MUTATIONS } {
+        let input = mutated(&corpus, &mut numbers);
+        let kept = std::panic::catch_unwind(|| promises::keeps(&input));
+        assert!(kept.is_ok(), "mutation {number}: {}", String::from_utf8_lossy(&input));
+        if begin.elapsed() > bound {
+            break;
+        }
+    }
+}

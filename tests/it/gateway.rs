@@ -1,0 +1,15 @@
+//! The gateway's side: docs/gateway.md with real PHP, Laravel's own queue and database code, php-amqplib,
+//! real brokers and real databases.
+//!
+//! Laravel's driver for RabbitMQ and Horizon are stand-ins, made after their source
+//! (tests/php/driver.php): Debian has neither.
+
+mod php;
+mod snippets;
+
+mod breaking;
+mod models;
+mod outbox;
+mod publisher;
+mod ten_minutes;
+mod ways;

@@ -1,0 +1,55 @@
+//! The Eloquent models on every engine: two companies share a host, and neither sees the other's.
+
+use serde_json::{Value, json};
+
+use super::php::Php;
+use crate::support::{Backend, GatewayShape, World, event, host};
+
+async fn on(backend: Backend, shape: GatewayShape) {
+    let Some(mut php) = Php::application("hostmatch.events") else { return };
+    let world = World::new(backend, shape).await;
+    for company in [1, 2] {
+        world.company(company).await;
+        world.staff(company, company, "Mara Lind", "mara@salon.example").await;
+        world.appointment(company, company, &format!("booking-{company}")).await;
+    }
+    world.appointment(3, 1, "nobody").await;
+    for company in [1, 2] {
+        let reference = format!("booking-{company}");
+        world.one(event(&reference, &reference, 1, host(5, "Mara Lind", "mara@salon.example"))).await;
+    }
+    world.staff(3, 1, "Ines Roth", "ines@salon.example").await;
+    php.database(&world.test);
+    let told: Value = serde_json::from_str(&php.does("models.php", &[]).await).unwrap();
+    let id = |n: u32| json!(world.staff_id(n).trim_matches('\'')).to_string();
+    let (first, second) = (id(1).replace('"', ""), id(2).replace('"', ""));
+    assert_eq!(
+        told,
+        json!({
+            "each alone": {"1": first, "2": second, "3": null},
+            "all at once": {"1": first, "2": second, "3": null},
+            "asked about": [1, 2],
+            "its mapping is another company's": [],
+            "staff": {"appointments": [1], "mappings": 1},
+            "audits": ["auto_matched"],
+            "casts": [true, 95, "object"],
+            "an inactive one": null,
+        }),
+        "{backend:?}"
+    );
+}
+
+#[tokio::test]
+async fn on_sqlite() {
+    on(Backend::Sqlite, GatewayShape::Roadmap).await;
+}
+
+#[tokio::test]
+async fn on_mariadb() {
+    on(Backend::MariaDb, GatewayShape::Roadmap).await;
+}
+
+#[tokio::test]
+async fn on_postgresql_with_uuids() {
+    on(Backend::Postgres, GatewayShape::Living).await;
+}

@@ -1,0 +1,65 @@
+//! The outbox on every engine: nothing of a transaction that is rolled back, nothing lost while the broker
+//! is away, and nothing kept back by an event that is never taken.
+
+use serde_json::{Value, json};
+
+use super::php::Php;
+use crate::support::{Backend, GatewayShape, Stack, World, amqp_url, backends};
+
+async fn on(backend: Backend) {
+    let world = World::new(backend, GatewayShape::Roadmap).await;
+    world.company(1).await;
+    world.staff(2, 1, "Jonas Weber", "jonas.weber@salon.example").await;
+    let mut stack = Stack::on(world, Some(amqp_url())).await;
+    // The first look makes exchange and queues.
+    stack.queue.depth().await.unwrap();
+    let Some(mut php) = Php::application(&format!("{}.events", stack.config.prefix)) else { return };
+    php.broker(&amqp_url());
+    php.database(&stack.world.test);
+    let told: Value = serde_json::from_str(&php.does("outbox.php", &["up"]).await).unwrap();
+    assert_eq!(
+        told,
+        json!({
+            "rolled back": 0, "added twice": 1, "inside the transaction": "LogicException",
+            "broker away": "NotPublished", "kept": 1,
+            "with one that is never taken": "NotPublished", "left": 1, "published": 60, "and then": 0,
+        }),
+        "{backend:?}"
+    );
+    // The document's own script: an appointment and its event, which is published after the commit.
+    php.does("book.php", &["booked"]).await;
+    assert_eq!(stack.world.count("hostmatch_outbox").await, 0);
+    // And by HTTP, in place of the publisher.
+    stack.set("edge.allow_unsigned", "true");
+    let (mut edge, address) = stack.edge("edge").await;
+    php.set("HOSTMATCH_EDGE", &address);
+    assert_eq!(php.does("outbox.php", &["by HTTP"]).await, r#"{"published":1,"left":0}"#);
+    assert_eq!(edge.stop().await, Some(0));
+    stack.drain().await;
+    assert_eq!(
+        stack.world.rows("appointments", &["calcom_v2_booking_id", "staff_id"]).await,
+        ["booked|2"],
+        "{backend:?}"
+    );
+    php.does("outbox.php", &["down"]).await;
+}
+
+#[tokio::test]
+async fn on_sqlite() {
+    on(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn on_mariadb() {
+    on(Backend::MariaDb).await;
+}
+
+#[tokio::test]
+async fn on_postgresql() {
+    on(Backend::Postgres).await;
+}
+
+#[test]
+fn every_engine_has_its_test() {
+    assert_eq!(backends(), [Backend::Sqlite, Backend::MariaDb, Backend::Postgres]);
+}

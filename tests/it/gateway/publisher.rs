@@ -1,0 +1,58 @@
+//! The confirmed publisher: what RabbitMQ does not take is told, each in its own words, and a connection
+//! that broke meanwhile is replaced.
+
+use serde_json::{Value, json};
+
+use super::php::Php;
+use crate::support::proxy::Proxy;
+use crate::support::{amqp_url, unique};
+
+#[tokio::test]
+async fn what_is_not_taken_is_told() {
+    let prefix = unique("publisher");
+    let Some(mut php) = Php::application(&prefix) else { return };
+    php.broker(&amqp_url());
+    let told: Value = serde_json::from_str(&php.does("publisher.php", &[&prefix]).await).unwrap();
+    let says = |case: &str, text: &str| {
+        let answer = told[case].as_str().unwrap_or_else(|| panic!("no {case}: {told}"));
+        assert!(answer.contains(text), "{case}: {answer}");
+    };
+    says("missing exchange", "NotPublished: not confirmed: NOT_FOUND");
+    says("no queue", "NotPublished: no queue took e-1 (NO_ROUTE)");
+    says("full queue", "NotPublished: the broker refused e-2");
+    says("after a refusal", "published");
+    says("no id", "InvalidArgumentException: an event needs a text in event_id");
+    says("no event at all", "published");
+    says("nobody there", "NotPublished: not confirmed:");
+    assert_eq!(
+        told["message"],
+        json!({
+            "content_type": "application/json", "delivery_mode": 2, "message_id": "e-3", "type": "appointment.created",
+            "app_id": "gateway", "timestamp": told["message"]["timestamp"],
+            "body": "{\"event\":\"appointment.created\",\"event_id\":\"e-3\",\"price\":1.0,\"name\":\"Zoë/Ö\"}",
+        })
+    );
+    assert!(told["message"]["timestamp"].as_i64().is_some_and(|seconds| seconds > 1_700_000_000));
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_while_it_was_idle_is_replaced() {
+    let prefix = unique("publisher");
+    let Some(mut php) = Php::application(&prefix) else { return };
+    let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
+    php.broker(&proxy.url(&amqp_url()));
+    let mut command = php.command("idle.php", &[&prefix]);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut running = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+    let mut output = tokio::io::BufReader::new(running.stdout.take().unwrap());
+    let mut line = String::new();
+    tokio::io::AsyncBufReadExt::read_line(&mut output, &mut line).await.unwrap();
+    assert_eq!(line, "published\n");
+    proxy.cut();
+    let mut input = running.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut input, b"go on\n").await.unwrap();
+    line.clear();
+    tokio::io::AsyncBufReadExt::read_line(&mut output, &mut line).await.unwrap();
+    assert_eq!(line, "published\n");
+    assert!(running.wait().await.unwrap().success());
+}
