@@ -92,7 +92,7 @@ impl Subject {
             is_off: false,
             time: newest.time,
             starts_ms: assignment.starts_ms,
-            raw: Value::Null,
+            raw: None,
         };
         let event = BookingEvent {
             id: newest.event.clone(),
