@@ -1,7 +1,6 @@
 //! A booking event as the rest of the program knows it, whatever shape it came in.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::host::{Host, HostSource};
 use super::ids::{AppointmentId, BookingRef, CompanyId, EventId};
@@ -112,8 +111,8 @@ pub struct Booking {
     pub time: EventTime,
     /// When the booked meeting starts, in ms since 1970 (UTC).
     pub starts_ms: Option<i64>,
-    /// The booking as it came, for the record.
-    pub raw: Value,
+    /// The booking as it came, for the record: its JSON text. `None` when it came in no message.
+    pub raw: Option<String>,
 }
 
 impl Booking {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use super::changes::Assignment;
 use crate::event::{
     Booking, BookingEvent, Decoded, Envelope, EventKind, Host, HostId, HostSource, Shape, decode,
@@ -22,7 +20,7 @@ impl Assignment {
         let kept = self.payload.as_deref().and_then(kept);
         let (host, raw) = match kept {
             Some(booking) => (booking.host.or_else(known), booking.raw),
-            None => (known(), Value::Null),
+            None => (known(), None),
         };
         let booking = Booking {
             uid: self.booking.clone(),
@@ -49,9 +47,8 @@ impl Assignment {
 }
 
 fn kept(payload: &str) -> Option<Booking> {
-    let raw: Value = serde_json::from_str(payload).ok()?;
     // As the gateway would publish it.
-    let body = json!({ "event": "appointment.created", "calcom_booking": raw }).to_string();
+    let body = format!(r#"{{"event":"appointment.created","calcom_booking":{payload}}}"#);
     let envelope = Envelope {
         body: body.as_bytes(),
         headers: &BTreeMap::new(),

@@ -192,7 +192,7 @@ fn fresh(
         review: None,
         booking: booking.reference().cloned(),
         starts_ms: booking.starts_ms,
-        payload: serde_json::to_string(&booking.raw).ok(),
+        payload: booking.raw.clone(),
         decided_ms,
     }
 }

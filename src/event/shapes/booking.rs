@@ -18,14 +18,20 @@ pub(super) struct Around {
     pub(super) has_appointment: bool,
 }
 
-/// Reads one booking at `pointer`; `hosts` is what its own `hosts` are called.
+/// Reads one booking at `pointer`, of which `text` is the JSON; `hosts` is what its own `hosts` are called.
 ///
 /// # Errors
 /// When it is not an object, when a reference cannot be kept, or when nothing says which booking
 /// or appointment this is.
-pub(super) fn read(raw: Value, pointer: &str, hosts: HostSource, around: Around) -> Result<Booking, Fault> {
-    let Some(outer) = raw.as_object() else {
-        let message = format!("a booking must be an object, and not {}", fields::kind_of(&raw));
+pub(super) fn read(
+    booking: &Value,
+    text: Option<&str>,
+    pointer: &str,
+    hosts: HostSource,
+    around: Around,
+) -> Result<Booking, Fault> {
+    let Some(outer) = booking.as_object() else {
+        let message = format!("a booking must be an object, and not {}", fields::kind_of(booking));
         return Err(Fault::at(pointer, message));
     };
     let inner = wrapped(outer, hosts);
@@ -57,7 +63,7 @@ pub(super) fn read(raw: Value, pointer: &str, hosts: HostSource, around: Around)
         is_off: is_off(own) || is_off(outer),
         time: updated.unwrap_or(around.time),
         starts_ms: fields::time_ms(own, "start").or_else(|| fields::time_ms(own, "startTime")),
-        raw,
+        raw: text.map(str::to_owned),
     })
 }
 

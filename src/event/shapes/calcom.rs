@@ -41,7 +41,8 @@ fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> 
         return Ok(Decoded::Ignored(Ignored { id, event_type: name, shape }));
     };
     // In a flat body createdAt is when the booking was made, long before this was sent.
-    let times: &[&str] = if body.contains_key(PAYLOAD) { &["createdAt"] } else { &[] };
+    let is_flat = !body.contains_key(PAYLOAD);
+    let times: &[&str] = if is_flat { &[] } else { &["createdAt"] };
     let time = identity::event_time(outside, &body, times);
     let (raw, pointer) = match body.remove(PAYLOAD) {
         Some(payload) => (payload, format!("/{PAYLOAD}")),
@@ -52,7 +53,9 @@ fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> 
         let message = format!("payload must be an object, and not {}", fields::kind_of(&raw));
         return Err(Fault::at(pointer, message));
     }
-    let booking = booking::read(raw, &pointer, HostSource::Hosts, Around { time, has_appointment: false })?;
+    let text = if is_flat { outside.text(&[]) } else { outside.text(&[PAYLOAD]) };
+    let around = Around { time, has_appointment: false };
+    let booking = booking::read(&raw, text, &pointer, HostSource::Hosts, around)?;
     let (kind, bookings) = (known.kind, vec![booking]);
     let event = BookingEvent {
         id,

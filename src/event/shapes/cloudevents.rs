@@ -105,8 +105,9 @@ fn decode_base64(outside: &mut Outside<'_>, key: &str, text: &str) -> Answer<Obj
         let message = format!("{key} is not base64");
         return Err(Box::new(outside.fault(key, message, hints(outside))));
     };
-    outside.enter_text(key);
-    parse(&bytes).map_err(|fault| Box::new(outside.placed(fault.with(hints(outside)))))
+    let event = parse(&bytes);
+    outside.enter_text(key, bytes);
+    event.map_err(|fault| Box::new(outside.placed(fault.with(hints(outside)))))
 }
 
 fn is_known(version: &str) -> bool {

@@ -10,6 +10,8 @@
 //! well). What they say of it stands beside it while it is read.
 
 mod fields;
+mod pruned;
+mod text;
 mod outside;
 mod identity;
 mod person;
@@ -88,7 +90,7 @@ fn hints(outside: &Outside<'_>) -> Hints {
     Hints { id: Some(id), event_type, shape, ..Hints::default() }
 }
 
-/// The body as a JSON object. Of a key that stands there twice the last one counts, as it does for
+/// The body as a JSON object, with what this module looks at. Of a key that stands there twice the last one counts, as it does for
 /// the senders' own parsers.
 fn parse(bytes: &[u8]) -> Result<Object, Fault> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
@@ -99,9 +101,7 @@ fn parse(bytes: &[u8]) -> Result<Object, Fault> {
         Fault::at("", message)
     })?;
     // serde_json's messages name a kind of mistake and a place, never a value.
-    match serde_json::from_str(text)
-        .map_err(|error| Fault::at("", format!("the body is not JSON: {error}")))?
-    {
+    match pruned::from_str(text).map_err(|error| Fault::at("", format!("the body is not JSON: {error}")))? {
         Value::Object(object) => Ok(object),
         other => {
             Err(Fault::at("", format!("an event must be a JSON object, and not {}", fields::kind_of(&other))))

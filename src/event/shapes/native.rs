@@ -7,6 +7,7 @@ use super::booking::{self, Around};
 use super::fields::{self, Fault, Object};
 use super::identity;
 use super::outside::Outside;
+use super::text;
 use crate::event::booking::{Booking, BookingEvent, Shape};
 use crate::event::decode::{Decoded, Hints, Ignored, Malformed, MalformedKind};
 use crate::event::host::HostSource;
@@ -51,7 +52,8 @@ fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> 
     let company = fields::positive(&body, "company_id")?.map(CompanyId);
     let appointment = fields::positive(&body, "appointment_id")?.map(AppointmentId);
     let time = identity::event_time(outside, &body, &["occurred_at", "time", "createdAt"]);
-    let bookings = bookings(raw, Around { time, has_appointment: appointment.is_some() })?;
+    let text = outside.text(&[BOOKING]);
+    let bookings = bookings(&raw, text, Around { time, has_appointment: appointment.is_some() })?;
     let EventType { name, kind, .. } = *known;
     let (event_type, shape, content) = (name.to_owned(), outside.shape, Shape::Native);
     let event = BookingEvent { id, event_type, kind, shape, content, company, appointment, bookings };
@@ -101,18 +103,19 @@ fn known_types() -> String {
 pub const MOST_BOOKINGS: usize = 500;
 
 /// `calcom_booking` is a booking, an array of them, or the API's envelope around either.
-fn bookings(mut raw: Value, around: Around) -> Result<Vec<Booking>, Fault> {
+fn bookings(raw: &Value, text: Option<&str>, around: Around) -> Result<Vec<Booking>, Fault> {
     let pointer = format!("/{BOOKING}");
     if let Value::Array(items) = raw {
-        return several(items, &pointer, HostSource::Hosts, around);
+        return several(items, text, &pointer, HostSource::Hosts, around);
     }
-    if let Some(object) = raw.as_object_mut()
+    if let Some(object) = raw.as_object()
         && !booking::has_reference(object)
     {
         let inside = format!("{pointer}/data");
-        match object.get_mut("data") {
+        match object.get("data") {
             Some(Value::Array(items)) => {
-                return several(std::mem::take(items), &inside, HostSource::DataHosts, around);
+                let text = text.and_then(|text| text::of_key(text, "data"));
+                return several(items, text, &inside, HostSource::DataHosts, around);
             }
             None | Some(Value::Object(_) | Value::Null) => {}
             Some(other) => {
@@ -122,11 +125,12 @@ fn bookings(mut raw: Value, around: Around) -> Result<Vec<Booking>, Fault> {
             }
         }
     }
-    Ok(vec![booking::read(raw, &pointer, HostSource::Hosts, around)?])
+    Ok(vec![booking::read(raw, text, &pointer, HostSource::Hosts, around)?])
 }
 
 fn several(
-    items: Vec<Value>,
+    items: &[Value],
+    text: Option<&str>,
     pointer: &str,
     hosts: HostSource,
     around: Around,
@@ -144,6 +148,9 @@ fn several(
             "appointment_id names one appointment, but there is an array of bookings; send one event each";
         return Err(Fault::at("/appointment_id", message));
     }
-    let read = |(index, item)| booking::read(item, &format!("{pointer}/{index}"), hosts, around);
-    items.into_iter().enumerate().map(read).collect()
+    let texts = text.map(text::of_items).unwrap_or_default();
+    let read = |(index, item)| {
+        booking::read(item, texts.get(index).copied(), &format!("{pointer}/{index}"), hosts, around)
+    };
+    items.iter().enumerate().map(read).collect()
 }

@@ -1,6 +1,9 @@
 //! What stands around an event: the message's properties, and what its wrapping says of it.
 
+use std::borrow::Cow;
+
 use super::fields::Fault;
+use super::text;
 use crate::event::booking::Shape;
 use crate::event::decode::{Hints, Malformed, MalformedKind};
 use crate::event::envelope::Envelope;
@@ -21,6 +24,10 @@ pub(super) struct Outside<'a> {
     pub(super) time_ms: Option<i64>,
     /// Laravel's `pushedAt`, in ms since 1970.
     pub(super) pushed_ms: Option<i64>,
+    /// The document in which the event stands: the body, or what was decoded from a text in it.
+    document: Cow<'a, str>,
+    /// The keys that lead to the event in that document.
+    path: Vec<&'static str>,
     /// Where the event stands in the body.
     place: Place,
     /// Where the wrapping names the type: a JSON pointer.
@@ -47,19 +54,31 @@ impl<'a> Outside<'a> {
             uuid: None,
             time_ms: None,
             pushed_ms: None,
+            document: Cow::Borrowed(std::str::from_utf8(envelope.body).unwrap_or_default()),
+            path: Vec::new(),
             place: Place::Inside(String::new()),
             type_place: None,
         }
     }
 
     /// The event stands under this key of what was the event so far.
-    pub(super) fn enter(&mut self, key: &str) {
+    pub(super) fn enter(&mut self, key: &'static str) {
+        self.path.push(key);
         self.place = Place::Inside(self.pointer(key));
     }
 
-    /// The event was decoded from the text under this key of what was the event so far.
-    pub(super) fn enter_text(&mut self, key: &str) {
+    /// The event is the document that was decoded from the text under this key of what was the event
+    /// so far.
+    pub(super) fn enter_text(&mut self, key: &str, document: Vec<u8>) {
         self.place = Place::Decoded(self.pointer(key));
+        self.document = Cow::Owned(String::from_utf8(document).unwrap_or_default());
+        self.path.clear();
+    }
+
+    /// The JSON text to which these keys of the event lead, as it came.
+    pub(super) fn text(&self, keys: &[&str]) -> Option<&str> {
+        let all = self.path.iter().chain(keys);
+        all.copied().try_fold(self.document.as_ref(), |text, key| text::of_key(text, key))
     }
 
     /// The wrapping names the type under this key, and comes before one around it.

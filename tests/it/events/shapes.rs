@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
 use hostmatch::event::MalformedKind;
 use serde_json::{Value, json};
 
@@ -23,12 +24,33 @@ fn the_raw_booking_is_kept_as_it_came() {
     for name in ["native-full", "native-wrapped", "calcom-created"] {
         let body: Value = serde_json::from_slice(&fixture(name)).unwrap();
         let booking = body.get("calcom_booking").or(body.get("payload")).unwrap();
-        assert_eq!(Sent::bytes(fixture(name)).event().bookings[0].raw, *booking, "{name}");
+        let raw = Sent::bytes(fixture(name)).event().bookings[0].raw.clone().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&raw).unwrap(), *booking, "{name}");
+        assert!(String::from_utf8(fixture(name)).unwrap().contains(&raw), "{name}: byte for byte");
     }
     let body: Value = serde_json::from_slice(&fixture("native-recurring")).unwrap();
-    let raws: Vec<Value> =
-        Sent::json(&body).event().bookings.into_iter().map(|booking| booking.raw).collect();
+    let bookings = Sent::json(&body).event().bookings;
+    let raws: Vec<Value> = bookings.iter().map(raw).collect();
     assert_eq!(json!(raws), body["calcom_booking"]["data"]);
+    let booking = r#"{"uid":"u1", "price":1.0e2,"title":"\u00e4", "uid" :"u1"}"#;
+    let event = format!(r#"{{"event":"appointment.created","calcom_booking":{booking}}}"#);
+    let encoded = base64::engine::general_purpose::STANDARD.encode(&event);
+    for body in [
+        event.clone(),
+        format!(r#"{{"specversion":"1.0","id":"e","type":"appointment.created","data":{event}}}"#),
+        format!(r#"{{"specversion":"1.0","id":"e","type":"x.y","data_base64":"{encoded}"}}"#),
+        format!(r#"{{"uuid":"e","job":"appointment.created","data":{event}}}"#),
+        format!(r#"{{"job":"x","data":{{"specversion":"1.0","id":"e","type":"t","data":{event}}}}}"#),
+        format!(r#"{{"triggerEvent":"BOOKING_CREATED","payload":{{}}, "payload":{booking}}}"#),
+        format!(r#"{{"event":"appointment.created","calcom_booking":[{{"uid":"u0"}}, {booking} ]}}"#),
+    ] {
+        let event = Sent::bytes(body.clone().into_bytes()).event();
+        assert_eq!(event.bookings.last().unwrap().raw.as_deref(), Some(booking), "{body}");
+    }
+}
+
+fn raw(booking: &hostmatch::event::Booking) -> Value {
+    serde_json::from_str(booking.raw.as_deref().unwrap()).unwrap()
 }
 
 #[test]

@@ -1,0 +1,224 @@
+//! JSON without what nobody reads: of an event's attendees, answers, metadata and descriptions no tree
+//! is built. They are checked like everything else, so that it does not depend on the key whether a
+//! document can be read.
+
+use std::fmt::Formatter;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// The keys that the shapes look at, in whatever object, in order. A new one goes here first.
+const READ: [&str; 38] = [
+    "appointment_id",
+    "bookingId",
+    "calcom_booking",
+    "command",
+    "company_id",
+    "createdAt",
+    "data",
+    "data_base64",
+    "datacontentencoding",
+    "displayEmail",
+    "displayName",
+    "email",
+    "event",
+    "event_id",
+    "hosts",
+    "id",
+    "job",
+    "name",
+    "occurred_at",
+    "organizer",
+    "payload",
+    "pushedAt",
+    "rescheduleUid",
+    "rescheduledFromUid",
+    "specversion",
+    "start",
+    "startTime",
+    "status",
+    "time",
+    "timeZone",
+    "triggerEvent",
+    "type",
+    "uid",
+    "updatedAt",
+    "user",
+    "userId",
+    "username",
+    "uuid",
+];
+
+/// Reads a whole document; of its objects only the keys in [`READ`] are kept.
+///
+/// # Errors
+/// Where `serde_json` fails to read it as a [`Value`].
+pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = Pruned.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// A value, kept.
+struct Pruned;
+
+impl<'de> DeserializeSeed<'de> for Pruned {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Pruned {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("any valid JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut kept = Vec::new();
+        while let Some(item) = items.next_element_seed(Self)? {
+            kept.push(item);
+        }
+        Ok(Value::Array(kept))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut kept = Map::new();
+        while let Some(key) = map.next_key_seed(Key)? {
+            match key {
+                Some(key) => _ = kept.insert(key.to_owned(), map.next_value_seed(Self)?),
+                None => map.next_value_seed(Checked)?,
+            }
+        }
+        Ok(Value::Object(kept))
+    }
+}
+
+/// A key, if it is one that is read.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Option<&'static str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Option<&'static str>;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(READ.binary_search(&key).ok().and_then(|at| READ.get(at)).copied())
+    }
+}
+
+/// A value, looked through and not kept. Unlike serde's `IgnoredAny` it is as strict as what is kept:
+/// halves of surrogate pairs, numbers out of range and nesting without an end are refused.
+struct Checked;
+
+impl<'de> DeserializeSeed<'de> for Checked {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = ();
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("any valid JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key_seed(Self)?.is_some() {
+            map.next_value_seed(Self)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_kept_and_a_document_is_refused_like_any_other() {
+        let kept =
+            from_str(r#"{"uid":"u","attendees":[{"name":"x"}],"hosts":[{"id":7,"bio":{"id":1}}],"uid":1.5}"#);
+        assert_eq!(kept.unwrap(), serde_json::json!({"uid": 1.5, "hosts": [{"id": 7}]}));
+        let deep = format!(r#"{{"guests":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        for refused in [r#"{"guests":"\ud800"}"#, r#"{"guests":1e999}"#, r#"{"guests":01}"#, "{} x", &deep] {
+            let expected = serde_json::from_str::<Value>(refused).unwrap_err().to_string();
+            assert_eq!(from_str(refused).unwrap_err().to_string(), expected, "{refused}");
+        }
+    }
+
+    #[test]
+    fn keys_are_listed_once_and_in_order() {
+        assert!(READ.is_sorted());
+    }
+}
