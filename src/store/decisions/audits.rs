@@ -242,8 +242,7 @@ impl AuditRow {
     /// not tell, for a person may have decided anew on what was there before.
     pub fn takes_back(&self, other: &Self) -> bool {
         let key = self.change_key().filter(|key| key.get_version_num() == 8);
-        if !key.is_some_and(|key| u16::from_be_bytes([key.as_bytes()[14], key.as_bytes()[15]]) & REVERT != 0)
-        {
+        if key.is_none_or(|key| u16::from_be_bytes([key.as_bytes()[14], key.as_bytes()[15]]) & REVERT == 0) {
             return false;
         }
         let (Some(from), Some(to), Some(new)) = (&self.old, &self.new, &other.new) else { return false };
