@@ -7,11 +7,13 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::Result;
+use crate::bookings::Booking;
 use crate::broker::Broker;
 use crate::costs::{Costs, Watched, measured};
 use crate::database::Engine;
 use crate::filling;
 use crate::floor::{self, Floor, Pace};
+use crate::large;
 use crate::quantiles::Quantiles;
 use crate::record;
 use crate::salon::Salon;
@@ -110,7 +112,7 @@ impl Course {
             let setup = Setup { batch: Some(batch), ..usual };
             self.with(engine, &format!("worker, batch size {batch}"), self.events, setup).await?;
         }
-        for pipelines in [1, 2, 4] {
+        for pipelines in [1, 2, 3, 4] {
             let setup = Setup { pipelines: Some(pipelines), ..usual };
             self.with(engine, &format!("worker, pipelines {pipelines}"), self.events, setup).await?;
         }
@@ -141,6 +143,18 @@ impl Course {
         self.show(figure)
     }
 
+    /// A large installation against a small one.
+    ///
+    /// # Errors
+    /// When something cannot be measured.
+    pub(crate) async fn large(&mut self, engine: Engine) -> Result<()> {
+        let directory = self.directory.path().to_owned();
+        large::measure(engine, &directory, |what, costs| {
+            self.show(Figure { engine: engine.name(), what, costs, publish_to_commit: None })
+        })
+        .await
+    }
+
     async fn with(&mut self, engine: Engine, what: &str, events: u64, setup: Setup) -> Result<()> {
         let directory = self.directory.path().to_owned();
         let costs = self.median(engine, events, async |broker, salon, events, watched| {
@@ -162,7 +176,7 @@ impl Course {
         for _ in 0..self.times {
             let broker = Broker::open().await?;
             let salon = Arc::new(Salon::open(engine, self.directory.path(), events).await?);
-            filling::publish(&broker, 0..events).await?;
+            filling::publish(&broker, (0..events).map(Booking::nth)).await?;
             let costs = work(&broker, &salon, events, &watched).await;
             broker.remove().await?;
             Arc::into_inner(salon).ok_or("the database is still in use")?.scratch.remove().await?;

@@ -1,7 +1,5 @@
 //! Filling the queue.
 
-use std::ops::Range;
-
 use hostmatch::queue::{Message, header};
 use serde_json::json;
 
@@ -12,15 +10,15 @@ use crate::broker::Broker;
 /// Messages published with one wait for their confirms.
 const TOGETHER: usize = 500;
 
-/// Publishes the events with these numbers, confirmed.
+/// Publishes the events about these bookings, confirmed.
 ///
 /// # Errors
 /// When the broker does not take them.
-pub(crate) async fn publish(broker: &Broker, numbers: Range<u64>) -> Result<()> {
+pub(crate) async fn publish(broker: &Broker, bookings: impl Iterator<Item = Booking>) -> Result<()> {
     let publisher = broker.queue.publisher();
-    for first in numbers.clone().step_by(TOGETHER) {
-        let some = first..numbers.end.min(first + TOGETHER as u64);
-        publisher.publish(some.map(|n| message(&Booking::nth(n))).collect()).await?;
+    let mut messages = bookings.map(|booking| message(&booking)).peekable();
+    while messages.peek().is_some() {
+        publisher.publish(messages.by_ref().take(TOGETHER).collect()).await?;
     }
     Ok(())
 }

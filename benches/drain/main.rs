@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --bench drain` is the short form. docs/performance.md says what the figures mean.
 
+// Futures within futures, of which the compiler has to know the size.
+#![recursion_limit = "256"]
+
 #[path = "../measure/bookings.rs"]
 mod bookings;
 #[path = "../measure/address.rs"]
@@ -24,12 +27,13 @@ mod costs;
 mod rows;
 mod floor;
 mod workers;
+mod large;
 mod course;
 mod table;
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 
 use course::Course;
 use database::Engine;
@@ -40,17 +44,18 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 #[derive(Clone, Debug, Parser)]
 struct Options {
     /// Events of each drain (at batch size 1 a sixth of that).
-    #[arg(long)]
-    events: Option<u64>,
+    #[arg(long, default_value_t = 100_000)]
+    events: u64,
     /// Only these databases.
     #[arg(long, value_enum)]
     engine: Vec<Engine>,
-    /// 100,000 events; on MariaDB also other batch sizes, pipelines, processes, and up to a million.
+    /// Everything: on MariaDB also other batch sizes, pipelines, processes, and up to a million waiting; on
+    /// MariaDB and PostgreSQL a large installation.
     #[arg(long)]
     full: bool,
-    /// Each measurement so many times; the median counts.
-    #[arg(long, default_value_t = 3)]
-    times: usize,
+    /// Each measurement so many times; the median counts. Once, or with --full three times.
+    #[arg(long)]
+    times: Option<usize>,
     /// Only these parts.
     #[arg(long, value_enum)]
     only: Vec<Part>,
@@ -75,11 +80,17 @@ enum Part {
     Steady,
     /// Other sizes of batches, pipelines, processes and queues.
     Sizes,
+    /// A company with 10,000 members of staff, a host with 100,000 appointments, a million assignments.
+    Large,
 }
 
 impl Options {
     fn wants(&self, part: Part, engine: Engine) -> bool {
-        let usual = part != Part::Sizes || (self.full && engine == Engine::Mariadb);
+        let usual = match part {
+            Part::Sizes => self.full && engine == Engine::Mariadb,
+            Part::Large => self.full && engine != Engine::Sqlite,
+            _ => true,
+        };
         if self.only.is_empty() { usual } else { self.only.contains(&part) }
     }
 }
@@ -97,10 +108,10 @@ async fn main() -> Result<()> {
         [] => vec![Engine::Mariadb, Engine::Postgres, Engine::Sqlite],
         some => some.to_vec(),
     };
-    let events = options.events.unwrap_or(if options.full { 100_000 } else { 20_000 });
-    let mut course = Course::new(events, options.times)?;
+    let times = options.times.unwrap_or(if options.full { 3 } else { 1 });
+    let mut course = Course::new(options.events, times)?;
     for engine in engines {
-        for part in [Part::Floors, Part::Worker, Part::OneByOne, Part::Steady, Part::Sizes] {
+        for part in Part::value_variants().iter().copied() {
             if !options.wants(part, engine) {
                 continue;
             }
@@ -110,6 +121,7 @@ async fn main() -> Result<()> {
                 Part::OneByOne => course.one_by_one(engine).await?,
                 Part::Steady => course.steady(engine).await?,
                 Part::Sizes => course.sizes(engine).await?,
+                Part::Large => course.large(engine).await?,
             }
         }
     }

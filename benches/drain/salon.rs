@@ -31,18 +31,23 @@ impl Salon {
         let companies = (1..=COMPANIES).map(|id| format!("({id}, 'Salon {id}')"));
         self.scratch.insert("companies (id, name)", companies).await?;
         let staff = (1..=COMPANIES).flat_map(|company| (1..=STAFF).map(move |member| (company, member)));
-        let staff = staff.map(|(company, member)| {
-            let ((first, last), email) = (bookings::names(member), bookings::email(company, member));
-            format!("({}, {company}, '{first}', '{last}', '{email}')", staff_id(company, member))
-        });
+        let staff = staff.map(|(company, member)| staff_row(company, member));
         self.scratch.insert("staff (id, company_id, first_name, last_name, email)", staff).await?;
         let appointments = (0..self.appointments).map(Booking::nth);
         let appointments =
             appointments.map(|one| format!("({}, {}, '{}')", one.appointment, one.company, one.uid()));
         self.scratch.insert("appointments (id, company_id, calcom_v2_booking_id)", appointments).await?;
-        // As on a gateway that has been running for a while: the planner knows how large things are.
+        self.analyze().await
+    }
+
+    /// As on a gateway that has been running for a while: the planner knows how large things are.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub(crate) async fn analyze(&self) -> Result<()> {
+        let mysql = "ANALYZE TABLE appointments, staff, appointment_assignments, calcom_host_mappings";
         match self.scratch.database.backend() {
-            sea_orm::DbBackend::MySql => self.scratch.run("ANALYZE TABLE appointments, staff").await,
+            sea_orm::DbBackend::MySql => self.scratch.run(mysql).await,
             _ => self.scratch.run("ANALYZE").await,
         }
     }
@@ -109,6 +114,12 @@ impl Salon {
 /// The key of the member of staff that an event must assign, where the machine may decide that.
 fn staff(booking: &Booking) -> Option<u64> {
     (booking.kind == Kind::Email).then(|| staff_id(booking.company, booking.member))
+}
+
+/// A company's member of staff as a row: id, company, first and last name, address.
+pub(crate) fn staff_row(company: u64, member: u64) -> String {
+    let ((first, last), email) = (bookings::names(member), bookings::email(company, member));
+    format!("({}, {company}, '{first}', '{last}', '{email}')", staff_id(company, member))
 }
 
 /// The key of a company's member of staff.

@@ -44,7 +44,11 @@ impl Setup {
         settings
     }
 
-    fn start(&self, broker: &Broker, salon: &Salon, directory: &Path) -> Result<Vec<Program>> {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub(crate) fn start(&self, broker: &Broker, salon: &Salon, directory: &Path) -> Result<Vec<Program>> {
         let settings = self.settings(broker, salon);
         let start = |n| Program::start(directory, &format!("worker-{n}"), &["serve", "worker"], &settings);
         (0..self.processes.max(1)).map(start).collect()
@@ -64,6 +68,25 @@ pub(crate) async fn drain(
     watched: &Watched,
     directory: &Path,
 ) -> Result<Costs> {
+    let costs = run(setup, broker, salon, events, watched, directory).await?;
+    salon.check_appointments(events).await?;
+    salon.check_rows(events, events).await?;
+    Ok(costs)
+}
+
+/// The same, whatever the events are.
+///
+/// # Errors
+/// When a worker fails.
+pub(crate) async fn run(
+    setup: &Setup,
+    broker: &Broker,
+    salon: &Salon,
+    events: u64,
+    watched: &Watched,
+    directory: &Path,
+) -> Result<Costs> {
+    let events_before = salon.decided().await?;
     let mut workers = setup.start(broker, salon, directory)?;
     let until = Instant::now() + PATIENCE;
     while broker.look().await?.1 == 0 {
@@ -76,7 +99,7 @@ pub(crate) async fn drain(
     // and not before the queue is empty.
     loop {
         let left = broker.look().await?.0;
-        if left == 0 && salon.decided().await? >= events {
+        if left == 0 && salon.decided().await? >= events_before + events {
             break;
         }
         in_time(until, &mut workers)?;
@@ -88,8 +111,6 @@ pub(crate) async fn drain(
     for worker in workers {
         worker.stop().await?;
     }
-    salon.check_appointments(events).await?;
-    salon.check_rows(events, events).await?;
     Ok(Costs::of(events, took, before, after, peak))
 }
 
@@ -116,8 +137,8 @@ pub(crate) async fn pace(
         for n in 0..salon.appointments {
             sleep_until(began + Duration::from_secs(n) / per_second).await;
             let before = Instant::now();
-            filling::publish(broker, n..n + 1).await?;
             let one = Booking::nth(n);
+            filling::publish(broker, std::iter::once(one)).await?;
             if one.kind != Kind::Malformed {
                 sent.send((one.event_id(), before))?;
             }
@@ -169,7 +190,9 @@ async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<
     Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?)
 }
 
-fn in_time(until: Instant, workers: &mut [Program]) -> Result<()> {
+/// # Errors
+/// When a worker has ended, or it is later than this.
+pub(crate) fn in_time(until: Instant, workers: &mut [Program]) -> Result<()> {
     for worker in workers {
         worker.id()?;
     }
