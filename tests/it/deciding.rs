@@ -4,3 +4,4 @@ mod rules;
 mod faults;
 mod sharing;
 mod invariants;
+mod reading;
