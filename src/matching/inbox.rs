@@ -83,7 +83,11 @@ fn brought_up_to_date(old: &InboxRow, fresh: InboxRow) -> InboxRow {
     };
     let (first_seen_ms, last_seen_ms) =
         (old.first_seen_ms.min(fresh.first_seen_ms), old.last_seen_ms.max(fresh.last_seen_ms));
-    let order = place(&fresh).cmp(&place(old));
+    // What a resolved row says is over: why the host is back stands in the event that brings it back.
+    let order = match old.state {
+        InboxState::Resolved => Ordering::Greater,
+        InboxState::Open | InboxState::Ignored => place(&fresh).cmp(&place(old)),
+    };
     let row = match order {
         Ordering::Greater => fresh,
         Ordering::Less => old.clone(),
