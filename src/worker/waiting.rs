@@ -13,6 +13,10 @@ use crate::event::AppointmentId;
 use crate::matching::{HostKey, Plan};
 use crate::store::{self, StoreError, StoreErrorKind};
 
+/// So many transactions' worth are looked for at once: the look reads and sorts all that wait, which would
+/// cost a host with many appointments more than deciding them.
+const AHEAD: u32 = 50;
+
 impl Processor {
     /// Makes the next [`Processor::redecide_waiting`] look, whatever this process knows: another
     /// one may have ended between two transactions.
@@ -40,8 +44,11 @@ impl Processor {
     }
 
     async fn redecide_some(&self) -> Result<usize, StoreError> {
-        let look = store::waiting(self.database().connection(), &self.schema, self.redecide_limit);
-        let mut parts = Parts::new([self.database().in_time(look).await?]);
+        let limit = self.redecide_limit.max(1);
+        let look = store::waiting(self.database().connection(), &self.schema, limit.saturating_mul(AHEAD));
+        let found = self.database().in_time(look).await?;
+        let size = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut parts = Parts::new(found.chunks(size).map(<[_]>::to_vec));
         let mut decided = 0;
         while let Some(mut part) = parts.next().await {
             let work = async |tx: &DatabaseTransaction| self.redecide(tx, &part.items).await;
