@@ -237,11 +237,11 @@ impl HostBearing {
 pub struct InboxRow {
     /// Company and host.
     pub key: HostKey,
-    /// The host as the events of the newest hour showed it.
+    /// The host as the newest event showed it.
     pub host: Host,
-    /// One of those.
+    /// That event; later ones that said the same within the hour are not noted.
     pub event: EventId,
-    /// That hour.
+    /// Its time.
     pub time: EventTime,
     /// The hour of the earliest event, ms since 1970.
     pub first_seen_ms: i64,

@@ -1,19 +1,16 @@
 //! The inbox: hosts that need a person.
 //!
-//! A host that nobody knows may come with every other booking. Its row is written when it says something
-//! new, not each time: its times are kept to the hour, and of equal snapshots the one of the smallest event
-//! id stands. So the order of arrival makes no difference, and workers that meet the same host at the same
-//! time need not wait for each other.
-
-use std::cmp::{Ordering, Reverse};
+//! A host that nobody knows may come with every other booking. Its row is written when a newer event says
+//! something new of it, or comes in a later hour, and not each time: so workers that meet the same host at
+//! the same time need not wait for each other.
 
 use super::changes::{HostBearing, InboxRow, InboxState};
 use super::directory::HostKey;
 use super::plan::Plan;
 use super::resolver::{Review, Suggestion};
-use crate::event::{EventTime, Host};
+use crate::event::{EventOrder, Host};
 
-/// To what the times of a row are rounded down.
+/// To what the first and the last time are rounded down.
 const HOUR_MS: i64 = 3_600_000;
 
 impl Plan<'_> {
@@ -31,7 +28,7 @@ impl Plan<'_> {
             key,
             host: snapshot(host),
             event: bearing.event.clone(),
-            time: EventTime { ms: hour_ms, ..bearing.time },
+            time: bearing.time,
             first_seen_ms: hour_ms,
             last_seen_ms: hour_ms,
             review,
@@ -77,29 +74,17 @@ fn snapshot(host: &Host) -> Host {
 }
 
 fn brought_up_to_date(old: &InboxRow, fresh: InboxRow) -> InboxRow {
-    let (state, state_changed_ms) = match old.state {
-        InboxState::Resolved => (fresh.state, fresh.state_changed_ms),
-        InboxState::Open | InboxState::Ignored => (old.state, old.state_changed_ms),
-    };
+    let is_back = old.state == InboxState::Resolved;
+    let (state, state_changed_ms) =
+        if is_back { (fresh.state, fresh.state_changed_ms) } else { (old.state, old.state_changed_ms) };
     let (first_seen_ms, last_seen_ms) =
         (old.first_seen_ms.min(fresh.first_seen_ms), old.last_seen_ms.max(fresh.last_seen_ms));
+    let order = |row: &InboxRow| EventOrder::new(row.time, &row.event);
+    let says_more = fresh.host != old.host
+        || fresh.review != old.review
+        || fresh.suggestions != old.suggestions
+        || fresh.last_seen_ms > old.last_seen_ms;
     // What a resolved row says is over: why the host is back stands in the event that brings it back.
-    let order = match old.state {
-        InboxState::Resolved => Ordering::Greater,
-        InboxState::Open | InboxState::Ignored => place(&fresh).cmp(&place(old)),
-    };
-    let row = match order {
-        Ordering::Greater => fresh,
-        Ordering::Less => old.clone(),
-        // The same snapshot; what can be suggested for it may be new.
-        Ordering::Equal => InboxRow { event: old.event.clone().min(fresh.event.clone()), ..fresh },
-    };
+    let row = if is_back || says_more && order(&fresh) >= order(old) { fresh } else { old.clone() };
     InboxRow { state, state_changed_ms, first_seen_ms, last_seen_ms, ..row }
-}
-
-/// Which of two snapshots stands: that of the later hour; within one hour, of one with a time of its own;
-/// then by what it says, for no other reason than that there must be one.
-fn place(row: &InboxRow) -> impl Ord + use<'_> {
-    let Host { name, email, username, time_zone, .. } = &row.host;
-    (row.time.ms, Reverse(row.time.stamped), name, email, username, time_zone)
 }

@@ -21,14 +21,16 @@ pub(super) fn short(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap_or_default()
 }
 
+/// The `app_id` of what we publish.
+const OURS: &str = "hostmatch";
+
 /// The properties under which a message is published: always persistent.
 pub(super) fn properties(message: &Message) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (name, value) in &message.headers {
         headers.insert(short(name), AMQPValue::LongString(LongString::from(value.as_bytes())));
     }
-    let mut properties =
-        BasicProperties::default().with_delivery_mode(PERSISTENT).with_app_id("hostmatch".into());
+    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_app_id(OURS.into());
     if !message.headers.is_empty() {
         properties = properties.with_headers(headers);
     }
@@ -57,14 +59,15 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
     let empty = FieldTable::default();
     let table = properties.headers().as_ref().unwrap_or(&empty);
-    let headers: BTreeMap<String, String> = table
+    let mut headers: BTreeMap<String, String> = table
         .into_iter()
         .filter(|(name, _)| !copies::is_brokers_own(name.as_str()))
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), as_text(value)?)))
         .collect();
-    let mut headers = headers;
+    let sender = text(properties.app_id()).or_else(|| text(properties.user_id()));
+    // What goes through us says who published it in the header, if anybody knows.
     if !headers.contains_key(header::PUBLISHER)
-        && let Some(name) = text(properties.app_id()).or_else(|| text(properties.user_id()))
+        && let Some(name) = sender.filter(|name| name != OURS)
     {
         headers.insert(header::PUBLISHER.to_owned(), name);
     }
