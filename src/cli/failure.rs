@@ -74,7 +74,7 @@ impl From<TelemetryError> for Failure {
     fn from(error: TelemetryError) -> Self {
         let exit = match error {
             TelemetryError::Filter(_) => Exit::ConfigInvalid,
-            TelemetryError::AlreadySet => Exit::Failed,
+            TelemetryError::AlreadySet | TelemetryError::Traces(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }

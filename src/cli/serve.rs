@@ -18,6 +18,7 @@ use crate::health;
 use crate::queue::Queue;
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Database, GatewaySchema, StoreErrorKind};
+use crate::telemetry;
 use crate::worker::{Tally, Worker, WorkerHealth};
 
 /// Run the edge, a worker, or both
@@ -49,6 +50,16 @@ enum Role {
         #[command(flatten)]
         worker: WorkerFlags,
     },
+}
+
+impl Role {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Edge { .. } => "edge",
+            Self::Worker { .. } => "worker",
+            Self::All { .. } => "all",
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,6 +94,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         ("--pipelines", "worker.pipelines", worker.and_then(|flags| flags.pipelines.as_deref())),
     ];
     let config = Arc::new(global.start(&flags)?.config);
+    let collecting = telemetry::collect(&config.traces, args.role.name())?;
     let stop = shutdown::on_signals()?;
     let queue = Queue::open(&config.queue).await?;
     // Whoever mistyped a variable sees here that the defaults are in force.
@@ -95,6 +107,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     // On the heap: edge and worker together are large.
     let served = Box::pin(serve(&config, &queue, edge.is_some(), worker.is_some(), until_empty, &stop)).await;
     queue.close().await;
+    collecting.end().await;
     if let Some(tally) = served?.filter(|_| until_empty) {
         report(global.output, &tally)?;
     }

@@ -34,6 +34,7 @@ pub struct Config {
     pub retention: RetentionConfig,
     pub replay: ReplayConfig,
     pub edge: EdgeConfig,
+    pub traces: TracesConfig,
     pub log: LogConfig,
 }
 
@@ -232,6 +233,19 @@ pub struct EdgeConfig {
     pub spool_max_bytes: usize,
     #[serde(with = "value::duration")]
     pub spool_max_age: Duration,
+}
+
+/// `[traces]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct TracesConfig {
+    pub endpoint: String,
+    #[serde(deserialize_with = "value::ratio")]
+    pub sample_ratio: f64,
+    #[serde(deserialize_with = "value::secrets")]
+    pub headers: Vec<Secret>,
+    pub headers_file: PathBuf,
 }
 
 /// `[log]`

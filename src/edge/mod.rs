@@ -22,6 +22,7 @@ mod cloudevents;
 mod intake;
 mod routes;
 mod layers;
+mod trace;
 mod server;
 
 pub use server::{EdgeError, router, serve};

@@ -5,6 +5,7 @@
 //! database is away nothing is counted (`hold.rs`); nor when somebody else has locked what a
 //! transaction needs (`parts.rs`). The recorder moves dead letters into their
 //! table, and back (`letters.rs`); a rehearsal (`rehearsal.rs`) says what deciding would do;
+//! what is shown of it in traces is in `traced.rs`;
 //! housekeeping keeps retention times and finishes what one transaction was too small for.
 
 mod answer;
@@ -22,6 +23,7 @@ mod rehearsal;
 mod recorder;
 mod run;
 mod tally;
+mod traced;
 
 pub use answer::{Answer, Attempt};
 pub use health::WorkerHealth;
@@ -30,3 +32,4 @@ pub use processor::Processor;
 pub use rehearsal::{Foretold, Rehearsal};
 pub use run::{Worker, WorkerError};
 pub use tally::Tally;
+pub use traced::BatchTrace;

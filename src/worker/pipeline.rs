@@ -7,10 +7,13 @@ use super::answer::Answer;
 use super::hold::{self, Hold};
 use super::processor::Processor;
 use super::tally::Tally;
+use super::traced::BatchTrace;
 use crate::clock::now_ms;
 use crate::crash;
-use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError};
+use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, Settled};
 use crate::shutdown::Shutdown;
+use crate::telemetry::shown_id;
+use crate::telemetry::traces::Span;
 
 /// What one pipeline works with.
 pub(super) struct Pipeline {
@@ -26,7 +29,9 @@ impl Pipeline {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
-            let went_well = hold::unless_closed(self.handle(batch).await);
+            let trace = BatchTrace::begin(self.consumer.destination(), batch.deliveries());
+            let went_well = hold::unless_closed(trace.within(self.handle(batch, &trace)).await);
+            drop(trace);
             self.tally.batch_ends();
             if !went_well? {
                 self.consumer.pause().await;
@@ -37,11 +42,11 @@ impl Pipeline {
     }
 
     /// Processes and settles one batch. False: the database stayed away, and it was given back.
-    async fn handle(&self, batch: Batch) -> Result<bool, QueueError> {
+    async fn handle(&self, batch: Batch, trace: &BatchTrace) -> Result<bool, QueueError> {
         crash::point("received");
         let mut hold = Hold::new(self.hold);
         let answers = loop {
-            match self.processor.process(batch.deliveries()).await {
+            match self.processor.process(batch.deliveries(), trace).await {
                 Ok(answers) => break Some(answers),
                 Err(away) if hold.wait(&away, &self.shutdown).await => {}
                 Err(_) => break None,
@@ -54,18 +59,23 @@ impl Pipeline {
         };
         let now_ms = now_ms();
         let schedule = self.processor.schedule();
-        let dispositions: Vec<Disposition> = batch
+        let mut dispositions: Vec<Disposition> = batch
             .deliveries()
             .iter()
             .zip(&answers)
             .map(|(delivery, (kind, answer))| answer.disposition(delivery, kind.as_deref(), schedule, now_ms))
             .collect();
         let answers: Vec<Answer> = answers.into_iter().map(|(_, answer)| answer).collect();
-        for ((delivery, answer), disposition) in batch.deliveries().iter().zip(&answers).zip(&dispositions) {
-            log(delivery, answer, disposition);
+        for (index, (delivery, answer)) in batch.deliveries().iter().zip(&answers).enumerate() {
+            let _within = trace.message(index).enter();
+            log(delivery, answer, &dispositions[index]);
+            trace.answered(index, delivery, answer, &mut dispositions[index]);
         }
+        let settle = Span::step("settle");
         let settled = batch.settle(dispositions.clone()).await?;
-        tracing::debug!(?settled, "batch settled");
+        drop(settle);
+        let Settled { acked, retried, dead, released, lost } = settled;
+        tracing::debug!(acked, retried, dead, released, lost, "batch settled");
         self.tally.settled(&answers, &dispositions, settled);
         Ok(true)
     }
@@ -75,10 +85,7 @@ impl Pipeline {
 fn log(delivery: &Delivery, answer: &Answer, disposition: &Disposition) {
     let (Answer::Again(reason, why) | Answer::Dead(reason, why)) = answer else { return };
     let (reason, attempt) = (reason.as_str(), delivery.attempt + 1);
-    // Only of a shape that ids have: it is the sender's text.
-    let is_id =
-        |id: &&str| id.len() <= 80 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:.".contains(&b));
-    let event_id = delivery.message.message_id.as_deref().filter(is_id);
+    let event_id = delivery.message.message_id.as_deref().and_then(shown_id);
     match disposition {
         Disposition::Retry { after, .. } => {
             tracing::info!(event_id, reason, attempt, ?after, error = %why, "an event is tried again later");

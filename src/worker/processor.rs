@@ -16,6 +16,7 @@ use super::answer::Answer;
 use super::letters::replayed;
 use super::parts::Parts;
 use super::reading;
+use super::traced::{BatchTrace, Commit};
 use crate::clock::now_ms;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
 use crate::crash;
@@ -23,6 +24,7 @@ use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
 use crate::matching::{Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
 use crate::queue::{Delivery, header};
 use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, Replayed, StoreError, StoreErrorKind};
+use crate::telemetry::traces::Span;
 
 /// Bookings decided in one transaction: bounds what is locked, and every list of values.
 const BOOKINGS: usize = 500;
@@ -105,18 +107,23 @@ impl Processor {
     pub async fn process(
         &self,
         deliveries: &[Delivery],
+        trace: &BatchTrace,
     ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
+        let decode = Span::step("decode");
         let mut slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
+        trace.read(slots.iter().map(Slot::named));
+        drop(decode);
         crash::point("decoded");
-        self.decide_all(&mut slots).await?;
+        self.decide_all(&mut slots, trace).await?;
+        trace.tell(slots.iter().map(|slot| (slot.named(), slot.answer.as_ref())));
         Ok(slots.into_iter().map(Slot::finish).collect())
     }
 
     /// Answers all of these, in as many transactions as it takes.
-    pub(super) async fn decide_all(&self, slots: &mut [Slot]) -> Result<(), StoreError> {
+    pub(super) async fn decide_all(&self, slots: &mut [Slot], trace: &BatchTrace) -> Result<(), StoreError> {
         let mut parts = Parts::new(transactions(slots));
         while let Some(mut part) = parts.next().await {
-            match self.decide(slots, &part.items).await {
+            match self.decide(slots, &part.items, trace).await {
                 Ok(answers) => {
                     parts.went_well();
                     for (index, answer) in part.items.iter().zip(answers) {
@@ -167,9 +174,14 @@ impl Processor {
     }
 
     /// Decides these slots in one transaction. None: a row that it is about is locked.
-    async fn decide(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, Failure> {
-        let attempt =
-            AssertUnwindSafe(Box::pin(self.database.in_time(self.transact(slots, part)))).catch_unwind();
+    async fn decide(
+        &self,
+        slots: &[Slot],
+        part: &[usize],
+        trace: &BatchTrace,
+    ) -> Result<Vec<Option<Answer>>, Failure> {
+        let attempt = Box::pin(self.database.in_time(self.transact(slots, part, trace)));
+        let attempt = AssertUnwindSafe(attempt).catch_unwind();
         let error = match attempt.await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
@@ -194,13 +206,19 @@ impl Processor {
         }
     }
 
-    async fn transact(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, StoreError> {
+    async fn transact(
+        &self,
+        slots: &[Slot],
+        part: &[usize],
+        trace: &BatchTrace,
+    ) -> Result<Vec<Option<Answer>>, StoreError> {
         let work = |hosts| self.database.transact(async move |tx| self.work(tx, slots, part, hosts).await);
-        let (answers, more_waiting) = match work(Hosts::Shared).await {
+        let (answers, more_waiting, commit) = match work(Hosts::Shared).await {
             Err(StoreError::SharedHost) => work(Hosts::Alone).await?,
             done => done?,
         };
         crash::point("after_commit");
+        trace.committed(part, &answers, &commit);
         if more_waiting {
             self.look_for_waiting();
         }
@@ -213,7 +231,7 @@ impl Processor {
         slots: &[Slot],
         part: &[usize],
         hosts: Hosts,
-    ) -> Result<(Vec<Option<Answer>>, bool), StoreError> {
+    ) -> Result<(Vec<Option<Answer>>, bool, Commit), StoreError> {
         let works = || part.iter().map(|index| &slots[*index]);
         let events: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
         let others: Vec<&EventId> = works()
@@ -221,11 +239,14 @@ impl Processor {
             .collect();
 
         let (schema, resolver, limit) = (&self.schema, &self.resolver, self.redecide_limit);
+        let load = Span::step("load");
         let mut batch = match self.mode {
             Mode::Assign => store::load(tx, schema, resolver, &events, &others, limit, hosts).await?,
             Mode::Observe => store::observe(tx, schema, resolver, &events, &others, limit).await?,
         };
+        drop(load);
         crash::point("loaded");
+        let planning = Span::step("plan");
         let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
         let policy = self.policy(now_ms());
         let mut plan = Plan::new(std::mem::take(&mut batch.loaded), &self.resolver, policy);
@@ -240,6 +261,8 @@ impl Processor {
         let answers: Vec<Option<Answer>> = answers.collect();
         let changes = plan.finish();
         batch.allows(&changes)?;
+        drop(planning);
+        let commit = Commit::begin();
         for (slot, answer) in works().zip(&answers) {
             if let (Some(copy), Some(Answer::Done(outcome))) = (&slot.replayed, answer) {
                 store::end_decided(tx, copy, *outcome, policy.now_ms).await?;
@@ -247,7 +270,7 @@ impl Processor {
         }
         store::commit(tx, &self.schema, &changes).await?;
         crash::point("before_commit");
-        Ok((answers, batch.more_waiting))
+        Ok((answers, batch.more_waiting, commit))
     }
 
     pub(super) fn observes(&self) -> bool {
@@ -345,6 +368,15 @@ impl Slot {
         match &self.work {
             Work::Event(event) => Some(Lookup { event, tried_before: self.tried_before }),
             Work::Ignored(_) | Work::Answered(_) => None,
+        }
+    }
+
+    /// Its event's id and type, where it could be read.
+    fn named(&self) -> Option<(&EventId, &str)> {
+        match &self.work {
+            Work::Event(event) => Some((&event.id, &event.event_type)),
+            Work::Ignored(ignored) => Some((&ignored.id, &ignored.event_type)),
+            Work::Answered(_) => None,
         }
     }
 

@@ -235,7 +235,7 @@ async fn live(
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     link.blocked.store(true, Ordering::Relaxed);
-                    tracing::warn!(role = role.name(), reason, "the broker takes no messages for now");
+                    tracing::warn!(role = role.name(), problem = reason, "the broker takes no messages for now");
                 }
                 Some(Event::ConnectionUnblocked) => {
                     link.blocked.store(false, Ordering::Relaxed);
