@@ -34,6 +34,7 @@ mod hand_over;
 mod health;
 mod inspecting;
 mod journeys;
+mod logging;
 mod mapping_files;
 mod migrating;
 mod migrations;
