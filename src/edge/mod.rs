@@ -23,6 +23,8 @@ mod intake;
 mod routes;
 mod layers;
 mod trace;
+mod metrics;
 mod server;
 
+pub use metrics::SERIES;
 pub use server::{EdgeError, router, serve};

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{Request, Response};
@@ -63,16 +63,17 @@ pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, 
     let headers = config.headers.iter().filter_map(|header| header.expose().split_once('='));
     let headers: HashMap<String, String> =
         headers.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect();
+    let books = Arc::new(Books::default());
+    let line = Line::new(endpoint.starts_with("https:"), books.clone()).map_err(|error| failed(&error))?;
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(&endpoint)
         .with_timeout(PATIENCE)
         .with_headers(headers)
-        .with_http_client(Line::new(endpoint.starts_with("https:")).map_err(|error| failed(&error))?)
+        .with_http_client(line)
         .build()
         .map_err(|error| failed(&error))?;
-    let books = Arc::new(Books::default());
     let exporter = Told { exporter, endpoint, books: books.clone() };
     // The pace may be set by the standard's own variables (OTEL_BSP_SCHEDULE_DELAY).
     let pace = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
@@ -125,11 +126,12 @@ impl Collecting {
 struct Line {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Handle,
+    books: Arc<Books>,
 }
 
 impl Line {
     /// `tls`: the authorities that the system trusts are read, which it need not have otherwise.
-    fn new(tls: bool) -> std::io::Result<Self> {
+    fn new(tls: bool, books: Arc<Books>) -> std::io::Result<Self> {
         let builder = HttpsConnectorBuilder::new();
         let builder = if tls {
             builder.with_provider_and_native_roots(ring::default_provider())?.https_only()
@@ -140,7 +142,7 @@ impl Line {
             builder.with_tls_config(empty).https_or_http()
         };
         let client = Client::builder(TokioExecutor::new()).build(builder.enable_http1().build());
-        Ok(Self { client, runtime: Handle::current() })
+        Ok(Self { client, runtime: Handle::current(), books })
     }
 }
 
@@ -154,8 +156,18 @@ impl HttpClient for Line {
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };
         // Not before it is there: a timer wants a runtime as well.
-        self.runtime.spawn(async { tokio::time::timeout(PATIENCE, whole).await }).await??
+        let sent = self.runtime.spawn(async { tokio::time::timeout(PATIENCE, whole).await }).await;
+        let sent = sent.map_err(HttpError::from).and_then(|sent| sent?);
+        // The exporter says no more than that it did not work.
+        *self.books.cause() = sent.as_ref().err().map(|error| chain(&**error));
+        sent
     }
+}
+
+/// An error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What is on its way, and what was lost.
@@ -165,10 +177,18 @@ struct Books {
     waiting: AtomicUsize,
     /// Dropped since the start.
     lost: AtomicU64,
+    /// Why the newest request did not get through.
+    cause: Mutex<Option<String>>,
     /// It has been said that the collector takes nothing.
     told_refused: AtomicBool,
     /// It has been said that there are too many.
     told_full: AtomicBool,
+}
+
+impl Books {
+    fn cause(&self) -> MutexGuard<'_, Option<String>> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Lets spans into the queue while there is room.
@@ -224,7 +244,7 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
         let sent = self.exporter.export(batch).await;
-        let Books { waiting, lost, told_refused, told_full } = &*self.books;
+        let Books { waiting, lost, told_refused, told_full, .. } = &*self.books;
         waiting.fetch_sub(count, Ordering::Relaxed);
         let endpoint = &self.endpoint;
         match &sent {
@@ -241,6 +261,7 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
                     tracing::warn!(
                         endpoint,
                         %error,
+                        problem = self.books.cause().as_deref(),
                         "the collector does not take traces: spans are dropped until it does; bookings are not affected"
                     );
                 }

@@ -1,8 +1,12 @@
-//! What the program tells of itself while it runs: logs and traces.
+//! What the program tells of itself to those who run it: logs (`logs.rs`), metrics for Prometheus
+//! (`metrics.rs`, with the process's own figures in `process.rs`), and traces (`traces.rs`, sent by
+//! `collector.rs`).
 
 mod logs;
-mod collector;
+pub mod metrics;
+pub mod process;
 pub mod traces;
+mod collector;
 
 pub use collector::{Collecting, collect};
 pub use logs::{TelemetryError, init};

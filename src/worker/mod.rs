@@ -12,6 +12,8 @@ mod answer;
 mod health;
 mod hold;
 mod letters;
+mod metrics;
+mod sampler;
 mod waiting;
 mod switch;
 mod housekeeping;
@@ -19,11 +21,18 @@ mod pipeline;
 mod reading;
 mod parts;
 mod processor;
+mod slot;
+mod stage;
 mod rehearsal;
 mod recorder;
 mod run;
 mod tally;
 mod traced;
+
+use crate::telemetry::metrics::Series;
+
+/// The metrics that a worker tells: those that it counts, and those that it looks at.
+pub const SERIES: [&[Series]; 2] = [&metrics::SERIES, &sampler::SERIES];
 
 pub use answer::{Answer, Attempt};
 pub use health::WorkerHealth;
@@ -32,4 +41,3 @@ pub use processor::Processor;
 pub use rehearsal::{Foretold, Rehearsal};
 pub use run::{Worker, WorkerError};
 pub use tally::Tally;
-pub use traced::BatchTrace;

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::hold::{self, Hold};
+use super::metrics::Named;
 use super::processor::Processor;
+use super::slot::Slot;
+use super::stage::Stage;
 use super::tally::Tally;
 use super::traced::BatchTrace;
 use crate::clock::now_ms;
 use crate::crash;
-use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, Settled};
+use crate::queue::{Batch, ClosedBy, Consumer, Delivery, Disposition, Gathered, QueueError, Settled};
 use crate::shutdown::Shutdown;
 use crate::telemetry::shown_id;
-use crate::telemetry::traces::Span;
 
 /// What one pipeline works with.
 pub(super) struct Pipeline {
+    pub(super) number: usize,
     pub(super) consumer: Consumer,
     pub(super) processor: Arc<Processor>,
     pub(super) tally: Tally,
@@ -29,10 +32,15 @@ impl Pipeline {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
+            self.processor.meters.takes(self.number, &batch);
+            let (count, drained) = (batch.deliveries().len(), batch.closed_by() == ClosedBy::Drained);
             let trace = BatchTrace::begin(self.consumer.destination(), batch.deliveries());
             let went_well = hold::unless_closed(trace.within(self.handle(batch, &trace)).await);
             drop(trace);
             self.tally.batch_ends();
+            // What was given back waits still.
+            let is_all = drained && matches!(went_well, Ok(true));
+            self.processor.meters.leaves(self.number, count, is_all);
             if !went_well? {
                 self.consumer.pause().await;
                 hold::until_back(&self.processor, &self.shutdown).await;
@@ -44,20 +52,22 @@ impl Pipeline {
     /// Processes and settles one batch. False: the database stayed away, and it was given back.
     async fn handle(&self, batch: Batch, trace: &BatchTrace) -> Result<bool, QueueError> {
         crash::point("received");
-        let mut hold = Hold::new(self.hold);
-        let answers = loop {
-            match self.processor.process(batch.deliveries(), trace).await {
-                Ok(answers) => break Some(answers),
-                Err(away) if hold.wait(&away, &self.shutdown).await => {}
-                Err(_) => break None,
+        let (mut hold, meters) = (Hold::new(self.hold), &self.processor.meters);
+        let mut slots = self.processor.read(batch.deliveries());
+        trace.read(&slots);
+        while let Err(away) = self.processor.decide_all(&mut slots, trace).await {
+            meters.database(false);
+            if !hold.wait(&away, &self.shutdown).await {
+                let release = vec![Disposition::Release; batch.deliveries().len()];
+                batch.settle(release).await?;
+                return Ok(false);
             }
-        };
-        let Some(answers) = answers else {
-            let release = vec![Disposition::Release; batch.deliveries().len()];
-            batch.settle(release).await?;
-            return Ok(false);
-        };
+        }
+        meters.database(true);
+        trace.tell(&slots);
         let now_ms = now_ms();
+        let named: Vec<Named> = slots.iter().map(|slot| slot.named).collect();
+        let answers: Vec<_> = slots.into_iter().map(Slot::finish).collect();
         let schedule = self.processor.schedule();
         let mut dispositions: Vec<Disposition> = batch
             .deliveries()
@@ -71,12 +81,13 @@ impl Pipeline {
             log(delivery, answer, &dispositions[index]);
             trace.answered(index, delivery, answer, &mut dispositions[index]);
         }
-        let settle = Span::step("settle");
+        let settle = Stage::begin(meters, "settle");
         let settled = batch.settle(dispositions.clone()).await?;
-        drop(settle);
-        let Settled { acked, retried, dead, released, lost } = settled;
+        settle.end();
+        let Settled { acked, retried, dead, released, lost, .. } = settled;
         tracing::debug!(acked, retried, dead, released, lost, "batch settled");
-        self.tally.settled(&answers, &dispositions, settled);
+        meters.settled(&named, &answers, &dispositions, &settled, now_ms);
+        self.tally.settled(&answers, &dispositions, &settled);
         Ok(true)
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! So nothing is forgotten, and what somebody else has decided meanwhile is kept, as always.
 
-use super::processor::{Processor, Slot};
+use super::processor::Processor;
+use super::slot::Slot;
 use super::traced::BatchTrace;
 use crate::event::AppointmentId;
 use crate::store::{self, StoreError};

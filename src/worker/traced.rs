@@ -7,7 +7,9 @@
 use std::time::SystemTime;
 
 use super::answer::Answer;
-use crate::event::{EVENT_TYPES, EventId, carried_context};
+use super::metrics::kind_of;
+use super::slot::Slot;
+use crate::event::carried_context;
 use crate::matching::Outcome;
 use crate::queue::{Delivery, Disposition, header};
 use crate::telemetry::shown_id;
@@ -20,22 +22,10 @@ static NOTHING: Span = Span::NONE;
 
 /// The spans of a batch that is decided. By default there are none.
 #[derive(Debug, Default)]
-pub struct BatchTrace {
+pub(super) struct BatchTrace {
     batch: Span,
     /// One for each delivery, in order; empty when traces are off.
     messages: Vec<Span>,
-}
-
-/// Writing what was decided, up to the commit.
-pub(super) struct Commit {
-    _step: Span,
-    from: SystemTime,
-}
-
-impl Commit {
-    pub(super) fn begin() -> Self {
-        Self { _step: Span::step("commit"), from: SystemTime::now() }
-    }
 }
 
 impl BatchTrace {
@@ -69,28 +59,25 @@ impl BatchTrace {
         self.messages.get(index).unwrap_or(&NOTHING)
     }
 
-    /// What each of the deliveries is, where it could be read: its event's id and type.
-    pub(super) fn read<'a>(&self, events: impl Iterator<Item = Option<(&'a EventId, &'a str)>>) {
-        for (span, event) in self.messages.iter().zip(events).filter(|(span, _)| span.is_kept()) {
-            let Some((id, event_type)) = event else { continue };
+    /// The deliveries were read: what each of them is.
+    pub(super) fn read(&self, slots: &[Slot]) {
+        for (span, slot) in self.messages.iter().zip(slots).filter(|(span, _)| span.is_kept()) {
+            let Some((id, event_type)) = slot.event() else { continue };
             if let Some(id) = shown_id(&id.to_string()) {
                 span.set("hostmatch.event.id", id.to_owned());
             }
-            span.set("hostmatch.event.type", shown_type(event_type));
+            span.set("hostmatch.event.type", kind_of(Some(event_type)));
         }
     }
 
     /// One line for each event that was decided, within its own trace.
-    pub(super) fn tell<'a>(
-        &self,
-        events: impl Iterator<Item = (Option<(&'a EventId, &'a str)>, Option<&'a Answer>)>,
-    ) {
-        for (index, event) in events.enumerate() {
-            if let (Some((id, event_type)), Some(Answer::Done(outcome))) = event {
+    pub(super) fn tell(&self, slots: &[Slot]) {
+        for (index, slot) in slots.iter().enumerate() {
+            if let (Some((id, event_type)), Some(Answer::Done(outcome))) = (slot.event(), &slot.answer) {
                 let _within = self.message(index).enter();
                 tracing::debug!(
                     event_id = shown_id(&id.to_string()),
-                    event_type = shown_type(event_type),
+                    event_type = kind_of(Some(event_type)),
                     outcome = outcome.as_str(),
                     "an event was decided"
                 );
@@ -98,13 +85,16 @@ impl BatchTrace {
         }
     }
 
-    /// What was decided about these deliveries is committed.
-    pub(super) fn committed(&self, part: &[usize], answers: &[Option<Answer>], commit: &Commit) {
+    /// What was decided about these deliveries is committed, in a write that began then.
+    pub(super) fn committed(&self, part: &[usize], answers: &[Option<Answer>], begun: SystemTime) {
+        if self.messages.is_empty() {
+            return;
+        }
         let now = SystemTime::now();
         for (index, answer) in part.iter().zip(answers) {
             if let Some(Answer::Done(outcome)) = answer {
                 let span = self.message(*index);
-                span.add_step("commit", commit.from, now);
+                span.add_step("commit", begun, now);
                 decided(span, *outcome);
             }
         }
@@ -147,11 +137,6 @@ pub(super) fn recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span 
     let span = consumer(Parent::None, "record", from, &origins);
     span.set("messaging.batch.message_count", i64::try_from(deliveries.len()).unwrap_or(i64::MAX));
     span
-}
-
-/// Any but a known type is its sender's text.
-fn shown_type(event_type: &str) -> &'static str {
-    EVENT_TYPES.iter().find(|known| known.name == event_type).map_or("unknown", |known| known.name)
 }
 
 fn decided(span: &Span, outcome: Outcome) {

@@ -36,6 +36,7 @@ mod inspecting;
 mod journeys;
 mod logging;
 mod mapping_files;
+mod metrics;
 mod migrating;
 mod migrations;
 mod moving_in;

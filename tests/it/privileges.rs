@@ -8,7 +8,7 @@ use hostmatch::store::{
     Database, DeadLetterFilter, GatewaySchema, NewDeadLetter, dead_letter_summaries, insert_dead_letters,
     probe, purge_events, purge_payloads,
 };
-use hostmatch::worker::{BatchTrace, Processor};
+use hostmatch::worker::Processor;
 use serde_json::json;
 
 use crate::program::{command, json, stderr, stdout};
@@ -230,7 +230,7 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
         let nobody = host(5000 + n, "Nobody Here", "nobody@salon.example");
         for (k, host, at) in [(0, first, 1), (1, second, 2), (2, nobody, 3)] {
             let event = event(&format!("e-{n}-{k}"), &format!("Bk-{n}-{k}"), at, host);
-            processor.process(&[delivery(&event)], &BatchTrace::default()).await?;
+            processor.process(&[delivery(&event)]).await?;
             // The mapping of the first is superseded by the second.
             world.staff_active(2 * n, false).await;
         }

@@ -248,7 +248,8 @@ impl Run {
         self.stack.world.run(refuse).await;
         for (n, name) in STRANGERS.iter().enumerate() {
             let (event, uid) = (format!("e-{}", 13 + n), format!("uid-{}", 13 + n));
-            self.event(&native(&event, &uid, (3_000_000 + i64::try_from(n).unwrap(), name, STRANGE_ADDRESS))).await;
+            self.event(&native(&event, &uid, (3_000_000 + i64::try_from(n).unwrap(), name, STRANGE_ADDRESS)))
+                .await;
         }
         eventually("one of them is refused", SOON, async || {
             self.logs().contains("the database did not take a transaction").then_some(())

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hostmatch::config::{self, Config, Overrides};
 use hostmatch::queue::{Delivery, Message};
-use hostmatch::worker::{Answer, BatchTrace, Processor};
+use hostmatch::worker::{Answer, Processor};
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ impl World {
     /// The same, where the database may be out of order.
     pub(crate) async fn try_send(&self, events: &[Value]) -> Result<usize, hostmatch::store::StoreError> {
         let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
-        self.processor.process(&deliveries, &BatchTrace::default()).await.map(|answers| answers.len())
+        self.processor.process(&deliveries).await.map(|answers| answers.len())
     }
 
     /// Decides one event and gives the name of its outcome, or of its reason.
@@ -225,13 +225,7 @@ pub(crate) fn settings_of(settings: &[(&str, &str)]) -> Config {
 
 pub(crate) async fn decide(processor: &Processor, events: &[Value]) -> Vec<Answer> {
     let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
-    processor
-        .process(&deliveries, &BatchTrace::default())
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|(_, answer)| answer)
-        .collect()
+    processor.process(&deliveries).await.unwrap().into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// An event as it would be delivered. Its `"first_seen"`, if it has one, is when it was received.
