@@ -338,18 +338,18 @@ impl Run {
 
     /// Wrong passwords, in both URLs.
     fn failing_starts(&self, backend: Backend) {
-        let mut urls = vec![("HOSTMATCH_QUEUE__URL", format!("amqp://guest:{PASSWORD}@127.0.0.1:5672"), 7)];
+        let mut urls = vec![("HOSTMATCH_queue__url", format!("amqp://guest:{PASSWORD}@127.0.0.1:5672"), 7)];
         match backend {
             Backend::MariaDb => {
                 urls.push((
-                    "HOSTMATCH_DATABASE__URL",
+                    "HOSTMATCH_database__url",
                     format!("mysql://nobody:{PASSWORD}@127.0.0.1:3306/x"),
                     8,
                 ));
             }
             Backend::Postgres => {
                 urls.push((
-                    "HOSTMATCH_DATABASE__URL",
+                    "HOSTMATCH_database__url",
                     format!("postgres://nobody:{PASSWORD}@127.0.0.1:5432/x"),
                     8,
                 ));
@@ -361,7 +361,7 @@ impl Run {
                 if code == 7 { &["publish", "event.json"] } else { &["migrate", "status"] };
             let mut command = self.stack.command(arguments);
             let output =
-                command.env(variable, url).env("HOSTMATCH_QUEUE__CONNECT_TIMEOUT", "5s").output().unwrap();
+                command.env(variable, url).env("HOSTMATCH_queue__connect_timeout", "5s").output().unwrap();
             assert_eq!(output.status.code(), Some(code), "{output:?}");
             self.said.borrow_mut().push_str(std::str::from_utf8(&output.stderr).unwrap());
         }
