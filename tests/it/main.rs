@@ -54,4 +54,5 @@ mod security;
 mod simulating;
 mod starting;
 mod tidy;
+mod upgrading;
 mod validating;
