@@ -40,6 +40,7 @@ mod migrations;
 mod moving_in;
 mod neighbours;
 mod observing;
+mod operating;
 mod people;
 mod privileges;
 mod privileges_adopting;

@@ -26,7 +26,8 @@ const BACKLOG: usize = 300;
 const BETWEEN: i64 = 60;
 
 /// What both builds say while all is well: of the settings of this test, and of letters that die.
-const EXPECTED: [&str; 2] = ["edge.allow_unsigned is on", "an event became a dead letter"];
+const EXPECTED: [&str; 3] =
+    ["edge.allow_unsigned is on", "an event became a dead letter", "queued what cannot be read"];
 
 /// The older program, and whether it starts on the tables of a newer one.
 fn older() -> Option<(PathBuf, bool)> {
@@ -192,7 +193,7 @@ async fn side_by_side(backend: Backend) {
         // Their cause is still there: they fail again, as planned.
         assert_eq!(replay.end().await.code(), Some(5), "{}", replay.stderr());
         let report = &replay.report()["report"];
-        assert_eq!(report["as_planned_percent"], json!(100), "{report}");
+        assert_eq!(report["as_planned_percent"], json!(100.0), "{report}");
         replay
     };
     gone.push(load.during(replay(new)).await);
@@ -241,7 +242,11 @@ async fn side_by_side(backend: Backend) {
     gone.push(new_edge);
     ledger.close(&site.stack).await;
     stream.assert_done(&site.stack).await;
-    let expected = [&EXPECTED[..], &["waiting for the migration"]].concat();
+    let mut expected = [&EXPECTED[..], &["waiting for the migration"]].concat();
+    if !returns {
+        // Builds of that age dropped their consumer too early when they stopped; nothing came of it.
+        expected.push("Connection error");
+    }
     let complaints: Vec<String> = gone.iter().flat_map(|process| complaints(process, &expected)).collect();
     assert!(complaints.is_empty(), "{backend:?}:\n{}", complaints.join("\n"));
 }
