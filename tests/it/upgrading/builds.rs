@@ -244,7 +244,7 @@ async fn side_by_side(backend: Backend) {
     stream.assert_done(&site.stack).await;
     let mut expected = [&EXPECTED[..], &["waiting for the migration"]].concat();
     if !returns {
-        // Builds of that age dropped their consumer too early when they stopped; nothing came of it.
+        // Builds of that age let lapin say so when they stop; nothing comes of it.
         expected.push("Connection error");
     }
     let complaints: Vec<String> = gone.iter().flat_map(|process| complaints(process, &expected)).collect();
