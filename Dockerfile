@@ -26,6 +26,8 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/hostmatch --create-home hos
 USER 10001
 WORKDIR /var/lib/hostmatch
 EXPOSE 8080
+# No HEALTHCHECK: what is healthy depends on the role, and a migration has none. Who starts a role asks it:
+# `hostmatch healthcheck` (docker-compose.yml), or /health/live and /health/ready (deploy/kubernetes).
 # SIGTERM: finish what is in hand, then end. See worker.shutdown_timeout.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["hostmatch"]
