@@ -13,9 +13,11 @@ COPY third-party third-party
 COPY src src
 # Named because the manifest does; the tests themselves are not part of the image.
 RUN mkdir -p tests/it && echo '//! Empty.' > tests/it/main.rs
+# Which commit this is, for hostmatch_build_info: --build-arg REVISION="$(git rev-parse --short HEAD)"
+ARG REVISION=unknown
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --bin hostmatch \
+    HOSTMATCH_REVISION="$REVISION" cargo build --release --locked --bin hostmatch \
     && install -D target/release/hostmatch /out/hostmatch
 
 FROM debian:bookworm-slim
