@@ -106,6 +106,13 @@ impl Run {
     }
 }
 
+/// The groups of the rules, in their order.
+fn groups() -> Vec<String> {
+    let rules = read(RULES);
+    let groups = rules.lines().filter_map(|line| line.trim().strip_prefix("- name: "));
+    groups.map(ToOwned::to_owned).collect()
+}
+
 /// The series that the rules name, through all looks, in the notation of the rule tester: a counter grows
 /// evenly from one look to the next, a gauge is throughout a stage what it was at its end.
 fn series(looks: &[[Exposition; 2]]) -> Vec<Value> {
@@ -179,6 +186,8 @@ async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
     let test = json!({
         "rule_files": [path(RULES)],
         "evaluation_interval": minutes,
+        // What is recorded is there before it is asked for.
+        "group_eval_order": groups(),
         "tests": [{
             "interval": minutes,
             "input_series": series(&looks),
