@@ -70,15 +70,12 @@ fn every_panel_says_what_to_do_and_nothing_of_anybodys_grafana_is_in_the_dashboa
 
 #[test]
 fn every_expression_of_the_dashboards_can_be_read_by_prometheus() {
-    let mut rules = Vec::new();
-    for file in DASHBOARDS {
-        for panel in panels(file) {
-            rules.extend(expressions(&panel).map(|expression| {
-                let expression = expression.replace("$__rate_interval", "5m");
-                json!({ "record": format!("panel:{}:number", rules.len()), "expr": expression })
-            }));
-        }
-    }
+    let panels = DASHBOARDS.into_iter().flat_map(panels);
+    let expressions = panels.flat_map(|panel| {
+        expressions(&panel).map(|text| text.replace("$__rate_interval", "5m")).collect::<Vec<_>>()
+    });
+    let record = |(number, text)| json!({ "record": format!("panel:{number}:value"), "expr": text });
+    let rules: Vec<Value> = expressions.enumerate().map(record).collect();
     assert!(rules.len() > 50, "the scan sees only {}", rules.len());
     let group = json!({ "groups": [{ "name": "dashboards", "rules": rules }] });
     promtool(&["check", "rules"], &group).unwrap();
