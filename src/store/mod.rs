@@ -34,6 +34,7 @@ mod imports;
 mod hand_overs;
 mod grants;
 mod roles;
+mod sample;
 
 pub use clock::MappingClocks;
 pub use commit::commit;
@@ -84,4 +85,5 @@ pub use replays::{
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};
 pub use roles::Role;
+pub use sample::{Horizon, Sample, sample};
 pub use values::{DbId, bind_staff, null_staff};

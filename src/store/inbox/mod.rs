@@ -8,6 +8,7 @@ use crate::matching::{InboxRow, Review};
 
 pub use acts::{HostAct, NewHostAct, host_acts, ignore_host, last_host_acts, reopen_host};
 pub use list::inbox_entries;
+pub(super) use list::open_by_kind;
 
 /// What is the matter with a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

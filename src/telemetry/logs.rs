@@ -31,6 +31,9 @@ pub enum TelemetryError {
     /// Somebody else has set up logging in this process already.
     #[error("logging is already set up in this process")]
     AlreadySet,
+    /// Metrics cannot be kept; a defect of ours, or they are kept already.
+    #[error("metrics cannot be kept in this process: {0}")]
+    Metrics(String),
 }
 
 /// Sends the logs of this process to stderr, as `log` says. Call it once, early.
