@@ -36,6 +36,7 @@ mod health;
 mod inspecting;
 mod journeys;
 mod mapping_files;
+mod metrics;
 mod migrating;
 mod migrations;
 mod moving_in;
