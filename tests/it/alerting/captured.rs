@@ -31,7 +31,10 @@ pub(super) struct Run {
     stack: Stack,
     edge: Process,
     worker: Process,
-    addresses: [String; 2],
+    /// Where the edge takes events.
+    base: String,
+    /// Where edge and worker tell their metrics.
+    metrics: [String; 2],
     sent: u32,
 }
 
@@ -39,16 +42,20 @@ impl Run {
     pub(super) async fn start() -> Self {
         let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
         stack.set("edge.allow_unsigned", "true");
-        stack.set("worker.health_listen", "127.0.0.1:0");
+        stack.set("metrics.listen", "127.0.0.1:0");
+        stack.set("metrics.sample_every", "200ms");
         stack.world.company(15).await;
         stack.world.company(16).await;
         stack.world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
         stack.world.staff(2, 15, "Ole Berg", "ole@salon.example").await;
-        let (edge, base) = stack.edge("edge").await;
-        let mut worker = stack.start(&["serve", "worker"]);
-        let line = worker.says("the worker answers health routes").await;
-        let addresses = [base, format!("http://{}", line["address"].as_str().unwrap())];
-        Self { stack, edge, worker, addresses, sent: 0 }
+        let (mut edge, base) = stack.edge("edge").await;
+        let mut worker = stack.worker().await;
+        let mut addresses = Vec::new();
+        for process in [&mut edge, &mut worker] {
+            let line = process.says("metrics are answered").await;
+            addresses.push(format!("http://{}", line["address"].as_str().unwrap()));
+        }
+        Self { stack, edge, worker, base, metrics: addresses.try_into().unwrap(), sent: 0 }
     }
 
     /// Bookings of somebody who is known by address.
@@ -82,12 +89,12 @@ impl Run {
             change(n, &mut event);
             events.push(event);
         }
-        let url = format!("{}/v1/events", self.addresses[0]);
+        let url = format!("{}/v1/events", self.base);
         let sent = client.post(url).json(&events).send().await.unwrap();
         assert_eq!(sent.status(), 202);
         let all = f64::from(self.sent);
         eventually("all of them have left the worker", PATIENCE, async || {
-            let worker = Exposition::of(&self.addresses[1]).await;
+            let worker = Exposition::of(&self.metrics[1]).await;
             let processed =
                 worker.samples.iter().filter(|one| one.name == "hostmatch_events_processed_total");
             (processed.map(|one| one.value).sum::<f64>() >= all).then_some(())
@@ -97,7 +104,7 @@ impl Run {
 
     /// What edge and worker export at this moment.
     pub(super) async fn look(&self) -> [Exposition; 2] {
-        [Exposition::of(&self.addresses[0]).await, Exposition::of(&self.addresses[1]).await]
+        [Exposition::of(&self.metrics[0]).await, Exposition::of(&self.metrics[1]).await]
     }
 
     pub(super) async fn stop(mut self) {
