@@ -2,17 +2,13 @@
 //! then good ones again. What they export at the end of each stage is played back to Prometheus' own rule
 //! tester with made-up hours between.
 
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
-
-use serde_json::{Value, json};
 
 use super::exposition::Exposition;
 use super::{RULES, path, promtool, read};
-use crate::support::{Backend, GatewayShape, Process, Stack, event, eventually, host};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{Backend, GatewayShape, Process, Scrape, Stack, event, host};
 
 /// Minutes between two samples in the made-up time.
 const STEP: u32 = 10;
@@ -50,12 +46,8 @@ impl Run {
         stack.world.staff(2, 15, "Ole Berg", "ole@salon.example").await;
         let (mut edge, base) = stack.edge("edge").await;
         let mut worker = stack.worker().await;
-        let mut addresses = Vec::new();
-        for process in [&mut edge, &mut worker] {
-            let line = process.says("metrics are answered").await;
-            addresses.push(format!("http://{}", line["address"].as_str().unwrap()));
-        }
-        Self { stack, edge, worker, base, metrics: addresses.try_into().unwrap(), sent: 0 }
+        let metrics = [Scrape::base(&mut edge).await, Scrape::base(&mut worker).await];
+        Self { stack, edge, worker, base, metrics, sent: 0 }
     }
 
     /// Bookings of somebody who is known by address.
@@ -93,18 +85,13 @@ impl Run {
         let sent = client.post(url).json(&events).send().await.unwrap();
         assert_eq!(sent.status(), 202);
         let all = f64::from(self.sent);
-        eventually("all of them have left the worker", PATIENCE, async || {
-            let worker = Exposition::of(&self.metrics[1]).await;
-            let processed =
-                worker.samples.iter().filter(|one| one.name == "hostmatch_events_processed_total");
-            (processed.map(|one| one.value).sum::<f64>() >= all).then_some(())
-        })
-        .await;
+        let done = |scrape: &Scrape| scrape.sum("hostmatch_events_processed_total") >= all;
+        Scrape::until(&self.metrics[1], "all of them have left the worker", done).await;
     }
 
     /// What edge and worker export at this moment.
-    pub(super) async fn look(&self) -> [Exposition; 2] {
-        [Exposition::of(&self.metrics[0]).await, Exposition::of(&self.metrics[1]).await]
+    pub(super) async fn look(&self) -> [Scrape; 2] {
+        [Scrape::of(&self.metrics[0]).await, Scrape::of(&self.metrics[1]).await]
     }
 
     pub(super) async fn stop(mut self) {
@@ -122,11 +109,12 @@ fn groups() -> Vec<String> {
 
 /// The series that the rules name, through all looks, in the notation of the rule tester: a counter grows
 /// evenly from one look to the next, a gauge is throughout a stage what it was at its end.
-fn series(looks: &[[Exposition; 2]]) -> Vec<Value> {
+fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
     let rules = read(RULES);
     let mut values: BTreeMap<String, (bool, Vec<Option<f64>>)> = BTreeMap::new();
     for (number, look) in looks.iter().enumerate() {
-        for (instance, exposition) in ["edge", "worker"].into_iter().zip(look) {
+        for (instance, scrape) in ["edge", "worker"].into_iter().zip(look) {
+            let exposition = Exposition::of(scrape);
             for sample in &exposition.samples {
                 let metric = exposition.metric(&sample.name);
                 if !rules.contains(metric) {
@@ -172,7 +160,14 @@ async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
     run.stop().await;
 
     let worker = &looks[3][1];
-    let ended = |outcome| worker.sum("hostmatch_events_processed_total", "outcome", outcome);
+    let processed = worker.all("hostmatch_events_processed_total");
+    let ended = |outcome: &str| -> f64 {
+        processed
+            .iter()
+            .filter(|(labels, _)| labels.split(' ').any(|one| one == outcome))
+            .map(|(_, n)| n)
+            .sum()
+    };
     let outcomes = ["unmatched", "needs_review", "no_host", "dead_letter"].map(ended);
     assert_eq!(outcomes, [20.0; 4], "the bad ones ended as they should");
     assert_eq!(ended("assigned") + ended("unchanged"), 140.0);

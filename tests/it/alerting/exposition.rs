@@ -1,6 +1,8 @@
-//! What `/metrics` answers, read.
+//! What `/metrics` answers, sample by sample, with labels and kinds.
 
 use std::collections::BTreeMap;
+
+use crate::support::Scrape;
 
 /// One look at the metrics of a process.
 #[derive(Clone, Debug, Default)]
@@ -19,19 +21,9 @@ pub(super) struct Sample {
 }
 
 impl Exposition {
-    pub(super) async fn of(base: &str) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let response = client.get(format!("{base}/metrics")).send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        // Prometheus 3 takes nothing without it.
-        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
-        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
-        Self::read(&response.text().await.unwrap())
-    }
-
-    fn read(text: &str) -> Self {
+    pub(super) fn of(scrape: &Scrape) -> Self {
         let mut all = Self::default();
-        for line in text.lines() {
+        for line in scrape.text.lines() {
             if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
                 all.kinds.insert(name.to_owned(), kind.to_owned());
             } else if !line.starts_with('#') && !line.is_empty() {
@@ -43,14 +35,6 @@ impl Exposition {
             }
         }
         all
-    }
-
-    /// What the sum of all series of this metric with this label is.
-    pub(super) fn sum(&self, name: &str, label: &str, value: &str) -> f64 {
-        let fits = |sample: &&Sample| {
-            sample.name == name && sample.labels.iter().any(|(name, have)| name == label && have == value)
-        };
-        self.samples.iter().filter(fits).map(|sample| sample.value).sum()
     }
 
     /// The metric to which a sample belongs.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::captured::Run;
 use super::exposition::{Exposition, pairs};
 use super::{DASHBOARDS, RULES, expressions, panels, read};
-use crate::support::eventually;
+use crate::support::{Scrape, eventually};
 
 /// Labels that Prometheus itself makes.
 const PROMETHEUS: [&str; 4] = ["job", "instance", "alertname", "severity"];
@@ -19,9 +19,9 @@ const ITS_OWN: [&str; 2] = ["up", "ALERTS"];
 /// What is exported: of each metric its labels, and of each label its values.
 type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-fn exported(looks: &[Exposition]) -> Exported {
+fn exported(looks: &[Scrape]) -> Exported {
     let mut all = Exported::new();
-    for look in looks {
+    for look in looks.iter().map(Exposition::of) {
         for sample in &look.samples {
             let metric = all.entry(look.metric(&sample.name).to_owned()).or_default();
             for (label, value) in &sample.labels {
