@@ -15,6 +15,7 @@ mod adopting_misfits;
 mod adopting_raced;
 mod adopting_refused;
 mod adopting_rights;
+mod alerting;
 mod broken_builds;
 mod command_line;
 mod configuration;
