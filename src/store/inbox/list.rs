@@ -52,25 +52,37 @@ pub(in crate::store) async fn open_by_kind(
     now_ms: i64,
 ) -> Result<(Vec<(InboxKind, i64)>, Option<i64>), StoreError> {
     let u = "u";
+    let open = InboxFilter { state: Some(InboxState::Open), ..InboxFilter::default() };
+    let state = Expr::col((u, "state")).eq(InboxState::Open.as_str());
     let since = CaseStatement::new()
-        .case(Expr::col((u, "state")).eq(InboxState::Open.as_str()), Expr::col((u, "state_changed_ms")))
+        .case(state, Expr::col((u, "state_changed_ms")))
         .finally(Expr::col((u, "ignored_until_ms")));
-    let (mut counts, mut earliest) = (Vec::new(), None::<i64>);
-    for kind in InboxKind::ALL {
-        let filter =
-            InboxFilter { state: Some(InboxState::Open), kind: Some(kind), ..InboxFilter::default() };
-        let mut select = Query::select();
-        select
-            .expr_as(Expr::col((u, "host_id")).count(), "hosts")
-            .expr_as(Expr::expr(since.clone()).min(), "since_ms")
-            .from_as(TABLE, u)
-            .cond_where(condition(&filter, u, now_ms));
-        let Some(row) = db.query_one(&select).await? else { continue };
-        counts.push((kind, row.try_get::<DbId>("", "hosts")?.0));
-        let since = row.try_get::<Option<DbId>>("", "since_ms")?.map(|since| since.0);
-        earliest = earliest.into_iter().chain(since).min();
+    let mut select = Query::select();
+    for (kind, column) in InboxKind::ALL.into_iter().zip(COUNTS) {
+        select.expr_as(Expr::expr(CaseStatement::new().case(is_kind(kind, u), 1)).count(), column);
     }
-    Ok((counts, earliest))
+    select
+        .expr_as(Expr::expr(since).min(), "since_ms")
+        .from_as(TABLE, u)
+        .cond_where(condition(&open, u, now_ms));
+    let Some(row) = db.query_one(&select).await? else { return Ok((Vec::new(), None)) };
+    let count = |(kind, column)| Ok((kind, row.try_get::<DbId>("", column)?.0));
+    let counts = InboxKind::ALL.into_iter().zip(COUNTS).map(count).collect::<Result<_, StoreError>>()?;
+    Ok((counts, row.try_get::<Option<DbId>>("", "since_ms")?.map(|since| since.0)))
+}
+
+/// The names of the columns with the counts of [`InboxKind::ALL`].
+const COUNTS: [&str; 4] = ["suggestions_open", "ambiguous_open", "unknown_open", "conflicts_open"];
+
+fn is_kind(kind: InboxKind, table: &'static str) -> Cond {
+    let named = |name: &'static str| Expr::col((table, "kind")).eq(name);
+    let by_mapping = || Expr::col((table, "suggestions")).like(format!("%\"field\":\"{MAPPING}\"%"));
+    Cond::all().add(match kind {
+        InboxKind::Suggestion => named("below_threshold"),
+        InboxKind::Unknown => named("unknown"),
+        InboxKind::Ambiguous => named("ambiguous").and(by_mapping().not()),
+        InboxKind::Conflict => named("switched_off").or(named("ambiguous").and(by_mapping())),
+    })
 }
 
 /// The bookings of each host that is asked for.
@@ -131,14 +143,9 @@ fn condition(filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
         Some(InboxState::Ignored) => all = all.add(state(InboxState::Ignored).and(over().not())),
         Some(InboxState::Resolved) => all = all.add(state(InboxState::Resolved)),
     }
-    let kind = |name: &'static str| col("kind").eq(name);
-    let by_mapping = || col("suggestions").like(format!("%\"field\":\"{MAPPING}\"%"));
     match filter.kind {
         None => all,
-        Some(InboxKind::Suggestion) => all.add(kind("below_threshold")),
-        Some(InboxKind::Unknown) => all.add(kind("unknown")),
-        Some(InboxKind::Ambiguous) => all.add(kind("ambiguous").and(by_mapping().not())),
-        Some(InboxKind::Conflict) => all.add(kind("switched_off").or(kind("ambiguous").and(by_mapping()))),
+        Some(kind) => all.add(is_kind(kind, table)),
     }
 }
 

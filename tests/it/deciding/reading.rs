@@ -1,10 +1,11 @@
-//! What deciding reads does not grow with the tables: no statement reads one from end to end, on any engine.
+//! What deciding reads, and sampling for gauges, does not grow with the tables: no statement reads one from
+//! end to end, on any engine.
 //!
 //! MariaDB and PostgreSQL count the rows that they read for real statements; SQLite is asked how it
 //! would carry out PostgreSQL's SELECTs, which but for the locks are its own.
 
 use hostmatch::config::DatabaseConfig;
-use hostmatch::store::Database;
+use hostmatch::store::{Database, sample};
 use hostmatch::worker::Processor;
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
@@ -61,8 +62,8 @@ async fn filled(backend: Backend) -> (World, Database) {
         ),
         (
             "unmatched_hosts (company_id, host_id, event_id, event_time_ms, first_seen_ms, last_seen_ms, kind, \
-             suggestions, state_changed_ms)",
-            "2, {n}, 'o{n}', 1, 1, 1, 'unknown', '[]', 1",
+             suggestions, state, state_changed_ms)",
+            "2, {n}, 'o{n}', 1, 1, 1, 'unknown', '[]', 'resolved', 1",
         ),
         ("host_locks (company_id, host_id)", "2, {n}"),
     ] {
@@ -141,6 +142,19 @@ async fn decided(world: &World, database: &Database) {
     assert_eq!(world.assigned(12).await, "3/-");
 }
 
+/// Samples over this connection, and gives what was counted: nothing of the others.
+async fn sampled(database: &Database) {
+    let sample = || async { sample(database, 1_000_000).await.unwrap() };
+    sample().await;
+    let before = rows_read(database).await;
+    let again = rows_read(database).await;
+    let counted = sample().await;
+    let read = rows_read(database).await - again - (again - before);
+    assert!((0..100).contains(&read), "{read} rows were read, {:#?}", by_table(database).await);
+    assert_eq!((counted.dead_letters_open, counted.unassigned), (0, [0; 3]));
+    assert!(counted.inbox.iter().all(|(_, count)| *count <= 2), "{counted:?}");
+}
+
 async fn run(database: &Database, statement: &str) {
     database.connection().execute_unprepared(statement).await.unwrap();
 }
@@ -188,9 +202,11 @@ async fn texts(database: &Database, query: &str, column: &str) -> Vec<String> {
 async fn what_deciding_reads_does_not_grow_with_the_tables() {
     let (world, database) = filled(Backend::MariaDb).await;
     decided(&world, &database).await;
+    sampled(&database).await;
     database.close().await;
     let (world, database) = filled(Backend::Postgres).await;
     decided(&world, &database).await;
+    sampled(&database).await;
     let statements = texts(&database, "SELECT statement FROM pg_prepared_statements", "statement").await;
     database.close().await;
 
