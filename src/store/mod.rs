@@ -30,6 +30,7 @@ mod inbox;
 mod repairs;
 pub mod inspection;
 mod report;
+mod standing;
 mod imports;
 mod hand_overs;
 mod grants;
@@ -84,4 +85,5 @@ pub use replays::{
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};
 pub use roles::Role;
+pub use standing::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use values::{DbId, bind_staff, null_staff};
