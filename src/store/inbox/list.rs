@@ -42,49 +42,6 @@ pub async fn inbox_entries(
     db.query_all(&select).await?.iter().map(entry).collect()
 }
 
-/// How many hosts are open, by what is the matter with them; and since when the one has been that has
-/// longest, ms since 1970.
-///
-/// # Errors
-/// [`StoreError`]
-pub(in crate::store) async fn open_by_kind(
-    db: &impl ConnectionTrait,
-    now_ms: i64,
-) -> Result<(Vec<(InboxKind, i64)>, Option<i64>), StoreError> {
-    let u = "u";
-    let open = InboxFilter { state: Some(InboxState::Open), ..InboxFilter::default() };
-    let state = Expr::col((u, "state")).eq(InboxState::Open.as_str());
-    let since = CaseStatement::new()
-        .case(state, Expr::col((u, "state_changed_ms")))
-        .finally(Expr::col((u, "ignored_until_ms")));
-    let mut select = Query::select();
-    for (kind, column) in InboxKind::ALL.into_iter().zip(COUNTS) {
-        select.expr_as(Expr::expr(CaseStatement::new().case(is_kind(kind, u), 1)).count(), column);
-    }
-    select
-        .expr_as(Expr::expr(since).min(), "since_ms")
-        .from_as(TABLE, u)
-        .cond_where(condition(&open, u, now_ms));
-    let Some(row) = db.query_one(&select).await? else { return Ok((Vec::new(), None)) };
-    let count = |(kind, column)| Ok((kind, row.try_get::<DbId>("", column)?.0));
-    let counts = InboxKind::ALL.into_iter().zip(COUNTS).map(count).collect::<Result<_, StoreError>>()?;
-    Ok((counts, row.try_get::<Option<DbId>>("", "since_ms")?.map(|since| since.0)))
-}
-
-/// The names of the columns with the counts of [`InboxKind::ALL`].
-const COUNTS: [&str; 4] = ["suggestions_open", "ambiguous_open", "unknown_open", "conflicts_open"];
-
-fn is_kind(kind: InboxKind, table: &'static str) -> Cond {
-    let named = |name: &'static str| Expr::col((table, "kind")).eq(name);
-    let by_mapping = || Expr::col((table, "suggestions")).like(format!("%\"field\":\"{MAPPING}\"%"));
-    Cond::all().add(match kind {
-        InboxKind::Suggestion => named("below_threshold"),
-        InboxKind::Unknown => named("unknown"),
-        InboxKind::Ambiguous => named("ambiguous").and(by_mapping().not()),
-        InboxKind::Conflict => named("switched_off").or(named("ambiguous").and(by_mapping())),
-    })
-}
-
 /// The bookings of each host that is asked for.
 fn bookings(filter: &InboxFilter, now_ms: i64) -> SelectStatement {
     let (v, a, ap) = ("v", "a", "ap");
@@ -143,9 +100,14 @@ fn condition(filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
         Some(InboxState::Ignored) => all = all.add(state(InboxState::Ignored).and(over().not())),
         Some(InboxState::Resolved) => all = all.add(state(InboxState::Resolved)),
     }
+    let kind = |name: &'static str| col("kind").eq(name);
+    let by_mapping = || col("suggestions").like(format!("%\"field\":\"{MAPPING}\"%"));
     match filter.kind {
         None => all,
-        Some(kind) => all.add(is_kind(kind, table)),
+        Some(InboxKind::Suggestion) => all.add(kind("below_threshold")),
+        Some(InboxKind::Unknown) => all.add(kind("unknown")),
+        Some(InboxKind::Ambiguous) => all.add(kind("ambiguous").and(by_mapping().not())),
+        Some(InboxKind::Conflict) => all.add(kind("switched_off").or(kind("ambiguous").and(by_mapping()))),
     }
 }
 
