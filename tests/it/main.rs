@@ -55,6 +55,7 @@ mod reporting;
 mod replaying;
 mod security;
 mod simulating;
+mod standing;
 mod starting;
 mod tidy;
 mod upgrading;
