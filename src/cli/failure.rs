@@ -120,7 +120,10 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = match error.kind() {
             StoreErrorKind::Unavailable => Exit::DatabaseUnreachable,
-            StoreErrorKind::Conflict | StoreErrorKind::Rejected | StoreErrorKind::Schema => Exit::Failed,
+            StoreErrorKind::Conflict
+            | StoreErrorKind::Rejected
+            | StoreErrorKind::Behind
+            | StoreErrorKind::Schema => Exit::Failed,
         };
         Self::new(exit, error)
     }

@@ -234,8 +234,8 @@ pub(super) async fn listen(address: &str, hint: &str) -> Result<TcpListener, Fai
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}; {hint}")))
 }
 
-/// Connects to the database and looks at the gateway's tables; waits for a server that is away,
-/// if `patient`. `None`: asked to stop meanwhile.
+/// Connects to the database and looks at the gateway's tables; waits for a server that is away and for
+/// tables that are to be migrated first, if `patient`. `None`: asked to stop meanwhile.
 async fn connect(
     config: &Config,
     stop: &Shutdown,
@@ -255,10 +255,15 @@ async fn connect(
                 Err(error) => error,
             },
         };
-        if !patient || !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict) {
-            return Err(error.into());
+        match error.kind() {
+            StoreErrorKind::Unavailable | StoreErrorKind::Conflict if patient => {
+                tracing::warn!(%error, "waiting for the database");
+            }
+            // Who updates the program before the tables finds a worker that waits, not one that starts
+            // over and over.
+            StoreErrorKind::Behind if patient => tracing::warn!(%error, "waiting for the migration"),
+            _ => return Err(error.into()),
         }
-        tracing::warn!(%error, "waiting for the database");
         tokio::select! {
             () = stop.cancelled() => return Ok(None),
             () = tokio::time::sleep(delays.next()) => {}

@@ -30,11 +30,11 @@ mod inbox;
 mod repairs;
 pub mod inspection;
 mod report;
+mod standing;
 mod imports;
 mod hand_overs;
 mod grants;
 mod roles;
-mod sample;
 
 pub use clock::MappingClocks;
 pub use commit::commit;
@@ -85,5 +85,5 @@ pub use replays::{
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};
 pub use roles::Role;
-pub use sample::{Horizon, Sample, sample};
+pub use standing::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use values::{DbId, bind_staff, null_staff};

@@ -159,7 +159,9 @@ impl Processor {
             }
         };
         match error.kind() {
-            StoreErrorKind::Unavailable | StoreErrorKind::Schema => Err(Failure::Held(error)),
+            StoreErrorKind::Unavailable | StoreErrorKind::Behind | StoreErrorKind::Schema => {
+                Err(Failure::Held(error))
+            }
             StoreErrorKind::Conflict => {
                 tracing::debug!(%error, events = part.len(), "a transaction gave way");
                 Err(Failure::InTheWay)

@@ -4,6 +4,7 @@
 //! What cannot be looked at is not known: its gauges say NaN then, which no alert takes for a number,
 //! and `hostmatch_sample_up` says 0. Nothing ends because of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use super::processor::Processor;
 use crate::clock::now_ms;
 use crate::queue::{Level, Part, Queue, QueueError};
 use crate::shutdown::Shutdown;
-use crate::store::{Horizon, InboxKind, Sample, StoreError, StoreErrorKind, sample};
+use crate::store::{
+    InboxKind, StoreError, StoreErrorKind, Unassigned, Waits, open_dead_letters, open_inbox, together,
+    unassigned,
+};
 use crate::telemetry::metrics::{Family, Kind, Series, Values, at_each_look};
 
 /// How long a look may take.
@@ -42,7 +46,7 @@ const UNASSIGNED: Series = Series::new(
     Kind::Gauge,
     "Bookings without staff that start within this time from now, cancelled ones left out",
 )
-.by(&[("horizon", Values::Closed(|| Horizon::ALL.into_iter().map(Horizon::as_str).collect()))]);
+.by(&[("horizon", Values::Closed(|| vec!["24h", "7d", "all"]))]);
 const POOL: Series = Series::new(
     "hostmatch_db_pool_connections",
     Kind::Gauge,
@@ -73,6 +77,13 @@ pub(super) const SERIES: [Series; 8] = [
     POOL,
     UP,
 ];
+
+/// What waits for people.
+struct Standing {
+    letters: i64,
+    inbox: BTreeMap<InboxKind, Waits>,
+    unassigned: Unassigned,
+}
 
 /// The one who looks.
 pub(super) struct Sampler {
@@ -129,9 +140,17 @@ impl Sampler {
         }
     }
 
-    async fn look_at_database(&self) -> Result<Sample, StoreError> {
-        let database = self.processor.database();
-        database.in_time(sample(database, now_ms())).await
+    async fn look_at_database(&self) -> Result<Standing, StoreError> {
+        let (database, now_ms) = (self.processor.database(), now_ms());
+        let db = database.connection();
+        let looks = async {
+            Ok(Standing {
+                letters: together(open_dead_letters(db, None).await?.values()).count,
+                inbox: open_inbox(db, None, now_ms).await?,
+                unassigned: unassigned(db, None, now_ms).await?,
+            })
+        };
+        database.in_time(looks).await
     }
 
     async fn look_at_queue(&self) -> Result<Vec<Level>, QueueError> {
@@ -143,7 +162,7 @@ impl Sampler {
         &self.processor.meters
     }
 
-    fn take_database(&self, looked: &Result<Sample, StoreError>) {
+    fn take_database(&self, looked: &Result<Standing, StoreError>) {
         match looked {
             Ok(_) => self.meters().database(true),
             Err(error) => {
@@ -157,22 +176,24 @@ impl Sampler {
         self.tell_database(looked.as_ref().ok());
     }
 
-    fn tell_database(&self, sample: Option<&Sample>) {
-        let Some(sample) = sample else {
+    fn tell_database(&self, standing: Option<&Standing>) {
+        let Some(Standing { letters, inbox, unassigned }) = standing else {
             self.letters.forget();
             self.inbox.forget();
             self.inbox_age.forget();
             self.unassigned.forget();
             return;
         };
-        self.letters.set([], float(sample.dead_letters_open));
-        for (kind, count) in &sample.inbox {
-            self.inbox.set([kind.as_str()], float(*count));
+        self.letters.set([], float(*letters));
+        for (kind, waits) in inbox {
+            self.inbox.set([kind.as_str()], float(waits.count));
         }
-        let age_ms = sample.inbox_since_ms.map_or(0, |since| (now_ms() - since).max(0));
+        let oldest_ms = together(inbox.values()).oldest_ms;
+        let age_ms = oldest_ms.map_or(0, |since| (now_ms() - since).max(0));
         self.inbox_age.set([], float(age_ms) / 1000.0);
-        for (horizon, count) in Horizon::ALL.into_iter().zip(sample.unassigned) {
-            self.unassigned.set([horizon.as_str()], float(count));
+        let Unassigned { day, week, all, .. } = *unassigned;
+        for (horizon, count) in [("24h", day), ("7d", week), ("all", all)] {
+            self.unassigned.set([horizon], float(count));
         }
     }
 

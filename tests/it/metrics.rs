@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{Backend, GatewayShape, Scrape, Stack, event, host, or_skip};
+use crate::support::{Backend, GatewayShape, Scrape, Stack, event, host, promtool};
 
 /// An installation whose processes tell of themselves, with a salon.
 async fn salon(backend: Backend) -> Stack {
@@ -50,8 +50,7 @@ fn in_hours(hours: i64, id: &str, booking: u32, hosts: Value) -> Value {
 
 /// The linter of Prometheus finds nothing.
 fn assert_linted(scrape: &Scrape) {
-    let found = Some("/usr/bin/promtool").filter(|path| std::path::Path::new(path).exists());
-    let Some(promtool) = or_skip("promtool", found.map(Into::into)) else { return };
+    let Some(promtool) = promtool() else { return };
     let mut lint = Command::new(promtool);
     lint.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut lint = lint.spawn().unwrap();
@@ -202,6 +201,9 @@ async fn what_happened_is_counted_exactly() {
         let fewer = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
         let scrape = Scrape::until(&at_worker, "one booking fewer", fewer).await;
         assert_eq!(scrape.counted("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
+        if backend == Backend::MariaDb {
+            replay(&stack, &at_worker).await;
+        }
         for mut process in [edge, worker] {
             assert_eq!(process.stop().await, Some(0), "{}", process.stderr());
         }
@@ -273,6 +275,29 @@ fn assert_worker(scrape: &Scrape, backend: Backend) {
     assert_linted(scrape);
 }
 
+/// A replayed dead letter leaves once more, and counts as a replay besides.
+async fn replay(stack: &Stack, at_worker: &str) {
+    let before = Scrape::of(at_worker).await;
+    stack.world.appointment(10, 15, "nowhere").await;
+    let run = |arguments: &[&str]| {
+        let output = stack.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let plan = ["deadletters", "plan", "--reason", "appointment_not_found", "--output", "json"];
+    let plan = run(&plan)["plan"].to_string();
+    run(&["deadletters", "replay", "--plan", &plan, "--rate", "100/s", "--yes", "--output", "json"]);
+    let left = |scrape: &Scrape| {
+        !scrape.counted("hostmatch_replays_total").is_empty()
+            && scrape.sum("hostmatch_dead_letters_open") == 2.0
+    };
+    let after = Scrape::until(at_worker, "the replay has left", left).await;
+    assert_eq!(after.counted("hostmatch_replays_total"), ["assigned: 1"]);
+    let more = |name: &str| after.sum(name) - before.sum(name);
+    assert_eq!(more("hostmatch_events_processed_total"), 1.0);
+    assert_eq!(more("hostmatch_event_age_seconds_count"), 0.0, "it has waited on purpose");
+}
+
 fn assert_edge(scrape: &Scrape) {
     let is = |name: &str, expected: &[&str]| {
         assert_eq!(scrape.counted(&format!("hostmatch_{name}")), expected, "{name}");
@@ -309,6 +334,7 @@ async fn an_outage_leaves_no_gauge_that_lies() {
     Scrape::until(&base, "samples", |scrape| up("database", 1.0)(scrape) && up("queue", 1.0)(scrape)).await;
 
     to_database.set(Mode::Refuse);
+    to_database.cut();
     let scrape = Scrape::until(&base, "the database is away", up("database", 0.0)).await;
     assert_eq!(scrape.value("hostmatch_db_up"), 0.0);
     for name in ["dead_letters_open", "inbox_items", "inbox_oldest_item_age_seconds", "unassigned_bookings"] {
@@ -321,6 +347,7 @@ async fn an_outage_leaves_no_gauge_that_lies() {
     assert_eq!((scrape.value("hostmatch_db_up"), scrape.value("hostmatch_dead_letters_open")), (1.0, 0.0));
 
     to_broker.set(Mode::Refuse);
+    to_broker.cut();
     let scrape = Scrape::until(&base, "the broker is away", up("queue", 0.0)).await;
     let told = scrape.all("hostmatch_queue_messages");
     assert!(told.len() == 3 && told.values().all(|value| value.is_nan()), "{told:?}");

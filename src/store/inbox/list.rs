@@ -1,8 +1,8 @@
 //! Pages of hosts that need a person, with what waits for them.
 
 use sea_orm::sea_query::{
-    Asterisk, CaseStatement, Cond, Expr, ExprTrait as _, JoinType, NullOrdering, Order, Query,
-    SelectStatement, TableRef,
+    CaseStatement, Cond, Expr, ExprTrait as _, JoinType, NullOrdering, Order, Query, SelectStatement,
+    TableRef,
 };
 use sea_orm::{ConnectionTrait, QueryResult};
 
@@ -24,7 +24,7 @@ pub async fn inbox_entries(
 ) -> Result<Vec<InboxEntry>, StoreError> {
     let mut select = Query::select();
     select
-        .column(("u", Asterisk))
+        .columns(rows::INBOX.map(|column| ("u", column)))
         .columns(["waiting", "bookings", "last_booking_ms", "next_booking_ms"].map(|column| ("w", column)));
     let same_host = Expr::col(("w", "company_id"))
         .equals(("u", "company_id"))
@@ -40,37 +40,6 @@ pub async fn inbox_entries(
         .limit(limit)
         .offset(skip);
     db.query_all(&select).await?.iter().map(entry).collect()
-}
-
-/// How many hosts are open, by what is the matter with them; and since when the one has been that has
-/// longest, ms since 1970.
-///
-/// # Errors
-/// [`StoreError`]
-pub(in crate::store) async fn open_by_kind(
-    db: &impl ConnectionTrait,
-    now_ms: i64,
-) -> Result<(Vec<(InboxKind, i64)>, Option<i64>), StoreError> {
-    let u = "u";
-    let since = CaseStatement::new()
-        .case(Expr::col((u, "state")).eq(InboxState::Open.as_str()), Expr::col((u, "state_changed_ms")))
-        .finally(Expr::col((u, "ignored_until_ms")));
-    let (mut counts, mut earliest) = (Vec::new(), None::<i64>);
-    for kind in InboxKind::ALL {
-        let filter =
-            InboxFilter { state: Some(InboxState::Open), kind: Some(kind), ..InboxFilter::default() };
-        let mut select = Query::select();
-        select
-            .expr_as(Expr::col((u, "host_id")).count(), "hosts")
-            .expr_as(Expr::expr(since.clone()).min(), "since_ms")
-            .from_as(TABLE, u)
-            .cond_where(condition(&filter, u, now_ms));
-        let Some(row) = db.query_one(&select).await? else { continue };
-        counts.push((kind, row.try_get::<DbId>("", "hosts")?.0));
-        let since = row.try_get::<Option<DbId>>("", "since_ms")?.map(|since| since.0);
-        earliest = earliest.into_iter().chain(since).min();
-    }
-    Ok((counts, earliest))
 }
 
 /// The bookings of each host that is asked for.

@@ -56,6 +56,19 @@ pub(crate) fn or_skip(program: &str, found: Option<std::path::PathBuf>) -> Optio
     found
 }
 
+/// Prometheus' tool for rules and metrics. Where it is not installed the test fails, unless
+/// `HOSTMATCH_TEST_SKIP_PROMTOOL` says that this is known.
+pub(crate) fn promtool() -> Option<std::path::PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|it| it.join("promtool")).find(|it| it.is_file());
+    let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PROMTOOL").is_some();
+    assert!(
+        found.is_some() || known,
+        "promtool is not installed; scripts/test installs it (Debian's prometheus)"
+    );
+    found
+}
+
 /// Whether everything is wanted, however long it takes (`scripts/test --full`, `scripts/reliability`).
 pub(crate) fn is_full() -> bool {
     std::env::var_os("HOSTMATCH_TEST_FULL").is_some()
