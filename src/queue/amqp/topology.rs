@@ -183,7 +183,12 @@ fn not_allowed_to_look(seen: lapin::Result<()>) -> lapin::Result<()> {
 
 /// How many messages are ready in a queue; an error when it is not there.
 pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u32> {
+    Ok(look(channel, queue).await?.0)
+}
+
+/// The same, and how many consume from it.
+pub(super) async fn look(channel: &Channel, queue: &str) -> lapin::Result<(u32, u32)> {
     let look = QueueDeclareOptions::durable().passive();
     let queue = channel.queue_declare(queue.into(), look, FieldTable::default()).await?;
-    Ok(queue.message_count())
+    Ok((queue.message_count(), queue.consumer_count()))
 }

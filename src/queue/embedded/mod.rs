@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::file::{File, Turn};
 use super::copies::now_ms;
-use super::{BatchLimits, Depth, Message, PublishError, QueueError, Source};
+use super::{BatchLimits, Depth, Level, Message, PublishError, QueueError, Source};
 use crate::config::QueueConfig;
 use crate::crash;
 
@@ -72,6 +72,11 @@ impl Embedded {
 
     pub(super) fn is_open(&self) -> bool {
         !self.0.stop.is_cancelled()
+    }
+
+    pub(super) async fn levels(&self) -> Result<Vec<Level>, QueueError> {
+        let levels = rows::levels(&self.0.file.connection, now_ms()).await;
+        levels.map_err(|error| self.0.file.problem(&error))
     }
 
     pub(super) async fn depth(&self) -> Result<Depth, QueueError> {

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use crate::queue::message::{Delivery, Message};
-use crate::queue::{BatchLimits, Depth, Source, copies};
+use crate::queue::{BatchLimits, Depth, Level, Part, Source, copies};
 
 /// What can be taken now. What never waited is due at 0, so that a clock that is set back hides
 /// nothing.
@@ -252,19 +252,37 @@ pub(super) async fn renew(db: &impl ConnectionTrait, lease: &str, until_ms: i64)
 }
 
 pub(super) async fn depth(db: &impl ConnectionTrait, now_ms: i64) -> Result<Depth, DbErr> {
+    let mut depth = Depth { in_flight: Some(0), ..Depth::default() };
+    for level in levels(db, now_ms).await? {
+        *(match level.part {
+            Part::Work => &mut depth.ready,
+            Part::Retry => &mut depth.waiting,
+            Part::Dead => &mut depth.dead,
+        }) = level.ready;
+        depth.in_flight = depth.in_flight.map(|others| others + level.unacked.unwrap_or(0));
+    }
+    Ok(depth)
+}
+
+/// What is free and what is leased, of the work queue (what is due, and what waits) and of the dead letters.
+pub(super) async fn levels(db: &impl ConnectionTrait, now_ms: i64) -> Result<Vec<Level>, DbErr> {
     let sql = "SELECT
         coalesce(sum(free AND queue = 'bookings' AND due_ms <= ?), 0) AS ready,
+        coalesce(sum(NOT free AND queue = 'bookings'), 0) AS unacked,
         coalesce(sum(free AND queue = 'bookings' AND due_ms > ?), 0) AS waiting,
         coalesce(sum(free AND queue = 'dead'), 0) AS dead,
-        coalesce(sum(NOT free), 0) AS in_flight
+        coalesce(sum(NOT free AND queue = 'dead'), 0) AS dead_unacked
         FROM (SELECT queue, due_ms, (lease IS NULL OR leased_until_ms <= ?) AS free FROM messages)";
     let values = [now_ms.into(), now_ms.into(), now_ms.into()];
-    let Some(row) = db.query_one_raw(statement(sql, values)).await? else { return Ok(Depth::default()) };
+    let Some(row) = db.query_one_raw(statement(sql, values)).await? else { return Ok(Vec::new()) };
     let count = |column: &str| row.try_get_by::<i64, _>(column).map(i64::unsigned_abs);
-    Ok(Depth {
-        ready: count("ready")?,
-        waiting: count("waiting")?,
-        dead: count("dead")?,
-        in_flight: Some(count("in_flight")?),
-    })
+    let level = |name: &str, part, ready, unacked| {
+        let unacked = Some(unacked);
+        Level { name: name.to_owned(), part, ready, unacked, consumers: None }
+    };
+    Ok(vec![
+        level("bookings", Part::Work, count("ready")?, count("unacked")?),
+        level("bookings.retry", Part::Retry, count("waiting")?, 0),
+        level("dead", Part::Dead, count("dead")?, count("dead_unacked")?),
+    ])
 }
