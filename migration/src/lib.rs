@@ -39,7 +39,7 @@ pub use run::{Migrator, Status, adopt, adopting_sql, down, examine, going_down, 
 pub use show_grants::Granted;
 
 /// The tables that are ours, beside the bookkeeping.
-pub const TABLES: [&str; 16] = [
+pub const TABLES: [&str; 17] = [
     "calcom_host_mappings",
     "calcom_host_mapping_audits",
     "appointment_assignments",
@@ -56,4 +56,5 @@ pub const TABLES: [&str; 16] = [
     "repair_items",
     "mapping_imports",
     "hand_overs",
+    "hostmatch_workers",
 ];

@@ -15,6 +15,7 @@ mod waiting;
 mod switch;
 mod housekeeping;
 mod pipeline;
+mod presence;
 mod reading;
 mod parts;
 mod processor;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Answer;
+use super::health::Part;
 use super::hold::{self, Hold};
 use super::processor::Processor;
 use super::tally::Tally;
@@ -17,6 +18,7 @@ pub(super) struct Pipeline {
     pub(super) consumer: Consumer,
     pub(super) processor: Arc<Processor>,
     pub(super) tally: Tally,
+    pub(super) part: Part,
     pub(super) hold: Duration,
     pub(super) shutdown: Shutdown,
 }
@@ -26,7 +28,9 @@ impl Pipeline {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
+            self.part.begins();
             let went_well = hold::unless_closed(self.handle(batch).await);
+            self.part.ends();
             self.tally.batch_ends();
             if !went_well? {
                 self.consumer.pause().await;

@@ -6,7 +6,7 @@
 //! is halved down to the one culprit, which alone is answered for.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -39,6 +39,8 @@ pub struct Processor {
     pub(super) redecide_limit: u32,
     schedule: Vec<Duration>,
     pub(super) more_waiting: AtomicBool,
+    /// The database could not be used when something was decided, or asked about, last.
+    held: AtomicBool,
 }
 
 /// A delivery after decoding: something to decide, or an answer already.
@@ -76,6 +78,7 @@ impl Processor {
             schedule: config.queue.retry_delays.clone(),
             // Look once at the start: an earlier process may have died between two transactions.
             more_waiting: AtomicBool::new(true),
+            held: AtomicBool::new(false),
         }
     }
 
@@ -89,7 +92,14 @@ impl Processor {
     /// # Errors
     /// What stands in the way.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.database.in_time(store::probe(&self.database, &self.schema, self.mode)).await
+        let probed = self.database.in_time(store::probe(&self.database, &self.schema, self.mode)).await;
+        self.held.store(probed.is_err(), Ordering::Relaxed);
+        probed
+    }
+
+    /// Whether what is in hand waits for the database.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// The delays between attempts.
@@ -118,6 +128,7 @@ impl Processor {
         while let Some(mut part) = parts.next().await {
             match self.decide(slots, &part.items).await {
                 Ok(answers) => {
+                    self.held.store(false, Ordering::Relaxed);
                     parts.went_well();
                     for (index, answer) in part.items.iter().zip(answers) {
                         slots[*index].answer = answer;
@@ -125,7 +136,10 @@ impl Processor {
                     part.items.retain(|index| slots[*index].answer.is_none());
                     parts.left_over(part);
                 }
-                Err(Failure::Held(error)) => return Err(error),
+                Err(Failure::Held(error)) => {
+                    self.held.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
                 Err(Failure::InTheWay) => parts.collided(part),
                 Err(Failure::Culprit(_)) if part.items.len() > 1 => parts.halve(part),
                 Err(Failure::Culprit(answer)) => slots[part.items[0]].answer = Some(answer),
