@@ -20,6 +20,7 @@ mod items;
 mod masked;
 mod report;
 mod simulate;
+mod status;
 mod mapping_files;
 mod staff;
 mod publish;
@@ -70,6 +71,7 @@ enum Command {
     Events(events::Args),
     Token(token::Args),
     Report(report::Args),
+    Status(status::Args),
     Healthcheck(healthcheck::Args),
     Staff(staff::Args),
     Gateway(gateway::Args),
@@ -117,6 +119,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Staff(args) => staff::run(&global, &args).await,
         Command::Report(args) => report::run(&global, &args).await,
         Command::Healthcheck(args) => healthcheck::run(&global, &args).await,
+        Command::Status(args) => Box::pin(status::run(&global, &args)).await,
         Command::Inbox(args) => Box::pin(people::inbox::run(&global, &args)).await,
         Command::Mappings(args) => Box::pin(people::mappings::run(&global, &args)).await,
         Command::Repair(args) => Box::pin(people::repair::run(&global, &args)).await,

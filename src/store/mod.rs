@@ -30,6 +30,7 @@ mod inbox;
 mod repairs;
 pub mod inspection;
 mod report;
+mod pace;
 mod standing;
 mod workers;
 mod imports;
@@ -70,6 +71,7 @@ pub use inspection::{Inspection, Level, Verdict, inspect};
 pub use load::{Batch, load, load_waiting, observe, waiting};
 pub use look::{Remembered, directory_for, directory_of, look, remembered};
 pub use observed::observed;
+pub use pace::{ages_since, decided_last, outcomes_since};
 pub use probe::probe;
 pub use repairs::{
     ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 
 use sea_orm::ConnectionTrait;
-use sea_orm::sea_query::{
-    Asterisk, CaseStatement, Expr, ExprTrait as _, Func, Query, SimpleExpr, TableRef,
-};
+use sea_orm::sea_query::{Asterisk, CaseStatement, Expr, ExprTrait as _, Func, Query, SimpleExpr, TableRef};
 
 use super::inbox::MAPPING;
 use super::{DbId, InboxKind, StoreError};
@@ -57,9 +55,8 @@ pub async fn unassigned(
         .and_where(Expr::col((e, "event_id")).equals((a, "event_id")));
     let decided = Func::coalesce([SimpleExpr::from(decided), Expr::col((a, "decided_ms"))]);
     let starts = || Expr::col((a, "starts_ms"));
-    let within = |hours: i64| {
-        Expr::expr(CaseStatement::new().case(starts().lt(now_ms + hours * HOUR_MS), 1)).count()
-    };
+    let within =
+        |hours: i64| Expr::expr(CaseStatement::new().case(starts().lt(now_ms + hours * HOUR_MS), 1)).count();
     let mut select = Query::select();
     select
         .expr_as(within(24), "day")
@@ -127,7 +124,8 @@ pub async fn open_inbox(
     let conflict = col("kind")
         .eq("switched_off")
         .or(col("kind").eq("ambiguous").and(col("suggestions").like(format!("%\"field\":\"{MAPPING}\"%"))));
-    let since = CaseStatement::new().case(is_ignored(), col("ignored_until_ms")).finally(col("state_changed_ms"));
+    let since =
+        CaseStatement::new().case(is_ignored(), col("ignored_until_ms")).finally(col("state_changed_ms"));
     let mut select = Query::select();
     select
         .column("kind")
@@ -141,12 +139,13 @@ pub async fn open_inbox(
     select.and_where_option(company.map(|company| col("company_id").eq(company.0)));
     let mut waits: BTreeMap<_, _> = InboxKind::ALL.into_iter().map(|kind| (kind, Waits::default())).collect();
     for row in db.query_all(&select).await? {
-        let kind = match (row.try_get::<DbId>("", "conflicts")?.0, row.try_get::<String>("", "kind")?.as_str()) {
-            (1, _) => InboxKind::Conflict,
-            (_, "below_threshold") => InboxKind::Suggestion,
-            (_, "ambiguous") => InboxKind::Ambiguous,
-            _ => InboxKind::Unknown,
-        };
+        let kind =
+            match (row.try_get::<DbId>("", "conflicts")?.0, row.try_get::<String>("", "kind")?.as_str()) {
+                (1, _) => InboxKind::Conflict,
+                (_, "below_threshold") => InboxKind::Suggestion,
+                (_, "ambiguous") => InboxKind::Ambiguous,
+                _ => InboxKind::Unknown,
+            };
         waits.entry(kind).or_default().add(Waits {
             count: row.try_get::<DbId>("", "hosts")?.0,
             oldest_ms: row.try_get::<Option<DbId>>("", "oldest_ms")?.map(|ms| ms.0),
@@ -182,4 +181,3 @@ pub async fn open_dead_letters(
         })
         .collect()
 }
-

@@ -54,5 +54,6 @@ mod security;
 mod simulating;
 mod standing;
 mod starting;
+mod status;
 mod tidy;
 mod validating;
