@@ -162,9 +162,9 @@ fn answer<T>(
     Json(Health { status, version: env!("CARGO_PKG_VERSION"), reasons, checks, more })
 }
 
-/// Serves both routes, and nothing else, for what `report` tells of: it works while each part does. Never
-/// completes.
-pub async fn serve(listener: TcpListener, report: Report) {
+/// Serves both routes for what `report` tells of (it works while each part does), and `more`; nothing else.
+/// Never completes.
+pub async fn serve(listener: TcpListener, report: Report, more: Router) {
     let (living, working) = (report.clone(), report.clone());
     let lives = move || std::future::ready(live(living()));
     let works = move || {
@@ -173,6 +173,10 @@ pub async fn serve(listener: TcpListener, report: Report) {
         std::future::ready(ready(works, checks, None::<()>))
     };
     let routes = Router::new().route("/health/live", get(lives)).route("/health/ready", get(works));
-    let never = CancellationToken::new();
-    tokio::join!(connections::serve(listener, routes, BOUNDS, &never), keep(|| report()));
+    tokio::join!(serve_only(listener, routes.merge(more)), keep(|| report()));
+}
+
+/// Serves these routes, and nothing else. Never completes.
+pub async fn serve_only(listener: TcpListener, routes: Router) {
+    connections::serve(listener, routes, BOUNDS, &CancellationToken::new()).await;
 }

@@ -12,13 +12,14 @@ mod error;
 mod copies;
 mod batch;
 mod consumer;
+pub mod metrics;
 mod amqp;
 mod embedded;
 
 use crate::config::QueueConfig;
 
 pub use amqp::topology;
-pub use batch::{Batch, Settled};
+pub use batch::{Batch, ClosedBy, Settled};
 pub use consumer::{Consumer, ConsumerHealth, Gathered};
 pub use copies::identity;
 pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};

@@ -13,6 +13,7 @@ use super::pipeline::Pipeline;
 use super::presence::Presence;
 use super::processor::Processor;
 use super::recorder::Recorder;
+use super::sampler::Sampler;
 use super::tally::Tally;
 use crate::config::Config;
 use crate::queue::{BatchLimits, Consumer, Queue, QueueError, Source};
@@ -81,6 +82,7 @@ impl Worker {
     /// [`WorkerError`]. An outage of database or broker is none.
     pub async fn run(&self, shutdown: Shutdown, until_empty: bool) -> Result<(), WorkerError> {
         let stop = shutdown.child_token();
+        self.processor.meters.begins(self.config.matching.auto_accept, self.config.worker.pipelines);
         let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
         let limits =
             BatchLimits { size: self.config.worker.batch_size, bytes: self.config.worker.batch_bytes };
@@ -98,6 +100,7 @@ impl Worker {
             let consumer = consumer(Source::Bookings, limits);
             let pipeline = Pipeline {
                 part: part(format!("pipeline {number} of the worker"), &consumer),
+                number: usize::from(number),
                 consumer,
                 processor: self.processor.clone(),
                 tally: self.tally.clone(),
@@ -131,6 +134,13 @@ impl Worker {
             if AssertUnwindSafe(told.run(&until)).catch_unwind().await.is_err() {
                 tracing::error!("this worker works on, and is not shown by `hostmatch status` any more");
             }
+            Ok(())
+        });
+        let sampler =
+            Sampler::new(self.processor.clone(), self.queue.clone(), self.config.database.max_connections);
+        let (every, until) = (self.config.metrics.sample_every, stop.clone());
+        tasks.spawn(async move {
+            sampler.run(every, until).await;
             Ok(())
         });
         let (processor, retention, until) =

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::file::{File, Turn};
 use super::copies::now_ms;
-use super::{BatchLimits, Depth, Level, Message, PublishError, QueueError, Source};
+use super::{BatchLimits, Depth, Level, Message, PublishError, QueueError, Source, metrics};
 use crate::config::QueueConfig;
 use crate::crash;
 
@@ -65,7 +65,11 @@ impl Embedded {
             crash::point("after_confirm");
             Ok::<_, DbErr>(())
         };
-        written.await.map_err(|error| PublishError::Unavailable(self.0.file.problem(&error).to_string()))?;
+        let written = written.await;
+        let written =
+            written.map_err(|error| PublishError::Unavailable(self.0.file.problem(&error).to_string()));
+        metrics::published(std::iter::repeat_n(&written, messages.len()));
+        written?;
         self.ring();
         Ok(())
     }

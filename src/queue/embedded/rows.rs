@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use crate::queue::message::{Delivery, Message};
-use crate::queue::{BatchLimits, Depth, Level, Part, Source, copies};
+use crate::queue::{BatchLimits, ClosedBy, Depth, Level, Part, Source, copies};
 
 /// What can be taken now. What never waited is due at 0, so that a clock that is set back hides
 /// nothing.
@@ -62,10 +62,10 @@ pub(super) async fn anything(db: &impl ConnectionTrait, source: Source, now_ms: 
 }
 
 /// What was taken: ids and deliveries, in step.
-#[derive(Default)]
 pub(super) struct Taken {
     pub(super) ids: Vec<i64>,
     pub(super) deliveries: Vec<Delivery>,
+    pub(super) closed_by: ClosedBy,
 }
 
 /// Leases the next messages, up to the limits; a redelivered one alone. What was handed out more
@@ -79,7 +79,8 @@ pub(super) async fn take(
     now_ms: i64,
 ) -> Result<Taken, DbErr> {
     loop {
-        let (chosen, worn_out) = choose(db, source, limits, delivery_limit, now_ms).await?;
+        let Chosen { ids: chosen, worn_out, closed_by } =
+            choose(db, source, limits, delivery_limit, now_ms).await?;
         for delivery in load(db, &worn_out).await? {
             let mut message = delivery.1.message;
             copies::bury(&mut message, "delivery_limit", Uuid::now_v7());
@@ -88,7 +89,7 @@ pub(super) async fn take(
         if chosen.is_empty() && !worn_out.is_empty() {
             continue;
         }
-        let mut taken = Taken::default();
+        let mut taken = Taken { ids: Vec::new(), deliveries: Vec::new(), closed_by };
         for (id, delivery) in load(db, &chosen).await? {
             taken.ids.push(id);
             taken.deliveries.push(delivery);
@@ -107,18 +108,25 @@ pub(super) async fn head(
     db: &impl ConnectionTrait,
     limits: BatchLimits,
 ) -> Result<Vec<(i64, Delivery)>, DbErr> {
-    let (chosen, _) = choose(db, Source::Bookings, limits, i64::MAX, i64::MAX).await?;
-    load(db, &chosen).await
+    let chosen = choose(db, Source::Bookings, limits, i64::MAX, i64::MAX).await?;
+    load(db, &chosen.ids).await
 }
 
-/// Ids to hand out, and ids that were handed out too often.
+/// What may be handed out now.
+struct Chosen {
+    ids: Vec<i64>,
+    /// Handed out too often already.
+    worn_out: Vec<i64>,
+    closed_by: ClosedBy,
+}
+
 async fn choose(
     db: &impl ConnectionTrait,
     source: Source,
     limits: BatchLimits,
     delivery_limit: i64,
     now_ms: i64,
-) -> Result<(Vec<i64>, Vec<i64>), DbErr> {
+) -> Result<Chosen, DbErr> {
     // Sizes first: bodies are read only of what is taken.
     let sql = format!(
         "SELECT id, length(body) AS size, deliveries, redelivered FROM messages WHERE {FREE} {IN_ORDER} LIMIT ?"
@@ -126,6 +134,7 @@ async fn choose(
     let most = i64::try_from(limits.size.max(1)).unwrap_or(i64::MAX);
     let values = [name(source).into(), now_ms.into(), now_ms.into(), most.into()];
     let (mut chosen, mut worn_out, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    let mut closed_by = ClosedBy::Drained;
     for row in db.query_all_raw(statement(&sql, values)).await? {
         let id: i64 = row.try_get_by("id")?;
         // As RabbitMQ counts: a limit of 3 allows 4 deliveries.
@@ -137,15 +146,20 @@ async fn choose(
         let size = usize::try_from(row.try_get_by::<i64, _>("size")?).unwrap_or(usize::MAX);
         let fits = bytes.saturating_add(size) <= limits.bytes && !redelivered;
         if !chosen.is_empty() && !fits {
+            closed_by = if redelivered { ClosedBy::Alone } else { ClosedBy::Bytes };
             break;
         }
         chosen.push(id);
         bytes = bytes.saturating_add(size);
         if redelivered {
+            closed_by = ClosedBy::Alone;
             break;
         }
+        if chosen.len() >= limits.size.max(1) {
+            closed_by = ClosedBy::Size;
+        }
     }
-    Ok((chosen, worn_out))
+    Ok(Chosen { ids: chosen, worn_out, closed_by })
 }
 
 async fn load(db: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, Delivery)>, DbErr> {
