@@ -15,6 +15,7 @@ use super::letters::{KeptProperties, replayed};
 use super::processor::Processor;
 use super::reading;
 use super::tally::Tally;
+use super::traced;
 use crate::clock::now_ms;
 use crate::crash;
 use crate::event::{Decoded, Hints, TYPE_HEADER};
@@ -42,7 +43,9 @@ impl Recorder {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
             self.part.begins();
-            let recorded = hold::unless_closed(self.handle(batch).await);
+            let span = traced::recording(self.consumer.destination(), batch.deliveries());
+            let recorded = hold::unless_closed(span.within(self.handle(batch)).await);
+            drop(span);
             self.part.ends();
             self.tally.batch_ends();
             if !recorded? {
