@@ -74,7 +74,9 @@ impl From<TelemetryError> for Failure {
     fn from(error: TelemetryError) -> Self {
         let exit = match error {
             TelemetryError::Filter(_) => Exit::ConfigInvalid,
-            TelemetryError::AlreadySet | TelemetryError::Metrics(_) => Exit::Failed,
+            TelemetryError::AlreadySet | TelemetryError::Metrics(_) | TelemetryError::Traces(_) => {
+                Exit::Failed
+            }
         };
         Self::new(exit, error)
     }
@@ -118,7 +120,10 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = match error.kind() {
             StoreErrorKind::Unavailable => Exit::DatabaseUnreachable,
-            StoreErrorKind::Conflict | StoreErrorKind::Rejected | StoreErrorKind::Schema => Exit::Failed,
+            StoreErrorKind::Conflict
+            | StoreErrorKind::Rejected
+            | StoreErrorKind::Behind
+            | StoreErrorKind::Schema => Exit::Failed,
         };
         Self::new(exit, error)
     }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{Backend, GatewayShape, Scrape, Stack, event, host, or_skip};
+use crate::support::{Backend, GatewayShape, Scrape, Stack, event, host, promtool};
 
 /// An installation whose processes tell of themselves, with a salon.
 async fn salon(backend: Backend) -> Stack {
@@ -50,8 +50,7 @@ fn in_hours(hours: i64, id: &str, booking: u32, hosts: Value) -> Value {
 
 /// The linter of Prometheus finds nothing.
 fn assert_linted(scrape: &Scrape) {
-    let found = Some("/usr/bin/promtool").filter(|path| std::path::Path::new(path).exists());
-    let Some(promtool) = or_skip("promtool", found.map(Into::into)) else { return };
+    let Some(promtool) = promtool() else { return };
     let mut lint = Command::new(promtool);
     lint.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut lint = lint.spawn().unwrap();

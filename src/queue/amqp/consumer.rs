@@ -78,6 +78,10 @@ impl AmqpConsumer {
         self.watch.after = after;
     }
 
+    pub(in crate::queue) fn queue_name(&self) -> &str {
+        name(&self.queue, self.source)
+    }
+
     pub(in crate::queue) fn health(&self) -> ConsumerHealth {
         self.watch.health.clone()
     }
@@ -107,7 +111,10 @@ impl AmqpConsumer {
     pub(in crate::queue) async fn pause(&mut self) {
         self.held_over = None;
         self.watch.health.set(None);
-        let subscribed = self.subscription.take().map(|subscription| subscription.lane);
+        // Kept until the channel is closed: a stream that is dropped cancels its consumer, and on a channel
+        // that is being closed lapin takes that for an error of the whole connection.
+        let subscription = self.subscription.take();
+        let subscribed = subscription.as_ref().map(|subscription| subscription.lane.clone());
         let subscribing = self.subscribing.take().and_then(|subscribing| subscribing.lane);
         let Some(lane) = subscribed.or(subscribing).or(self.follow.take()) else { return };
         // Closing the channel gives back everything that came over it, in one step.

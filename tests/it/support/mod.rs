@@ -2,6 +2,7 @@
 
 pub(crate) mod adopted;
 pub(crate) mod broker;
+pub(crate) mod collector;
 mod daemon;
 mod database;
 mod gateway;
@@ -52,6 +53,19 @@ pub(crate) fn server(variable: &str, usual: &str) -> String {
 pub(crate) fn or_skip(program: &str, found: Option<std::path::PathBuf>) -> Option<std::path::PathBuf> {
     let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PRIVATE").is_some();
     assert!(found.is_some() || known, "{program} is not installed; scripts/test installs it");
+    found
+}
+
+/// Prometheus' tool for rules and metrics. Where it is not installed the test fails, unless
+/// `HOSTMATCH_TEST_SKIP_PROMTOOL` says that this is known.
+pub(crate) fn promtool() -> Option<std::path::PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|it| it.join("promtool")).find(|it| it.is_file());
+    let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PROMTOOL").is_some();
+    assert!(
+        found.is_some() || known,
+        "promtool is not installed; scripts/test installs it (Debian's prometheus)"
+    );
     found
 }
 
