@@ -88,8 +88,8 @@ pub async fn serve(
     if config.allow_unsigned {
         tracing::warn!("edge.allow_unsigned is on: anybody who reaches this port can post events");
     }
-    for why in auth::refused_altogether(config) {
-        tracing::warn!("{why}");
+    for problem in auth::refused_altogether(config) {
+        tracing::warn!(problem, "a sender is refused whatever it posts");
     }
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");

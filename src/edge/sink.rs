@@ -79,6 +79,11 @@ impl Sink {
         Ok(Self { spool: Some(spool), ..Self::direct(publisher) })
     }
 
+    /// Where events go.
+    pub(super) fn destination(&self) -> (&'static str, &str) {
+        self.publisher.destination()
+    }
+
     /// Publishes, and remembers whether that is possible.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use super::letters::{KeptProperties, replayed};
 use super::processor::Processor;
 use super::reading;
 use super::tally::Tally;
+use super::traced;
 use crate::clock::now_ms;
 use crate::crash;
 use crate::event::{Decoded, Hints, TYPE_HEADER};
@@ -39,7 +40,9 @@ impl Recorder {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
-            let recorded = hold::unless_closed(self.handle(batch).await);
+            let span = traced::recording(self.consumer.destination(), batch.deliveries());
+            let recorded = hold::unless_closed(span.within(self.handle(batch)).await);
+            drop(span);
             self.tally.batch_ends();
             if !recorded? {
                 self.consumer.pause().await;
