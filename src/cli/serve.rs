@@ -151,7 +151,8 @@ async fn serve(
     let ours = stop.child_token();
     let health = WorkerHealth::default();
     let worker_health = health.clone();
-    let report: health::Report = Arc::new(move || worker_health.problems());
+    let record = health::Record::new("worker");
+    let report: health::Report = Arc::new(move || record.checks(worker_health.findings()));
     let edge = async {
         if with_edge {
             let listener = listen(&config.edge.listen, "choose another with --listen or edge.listen").await?;
@@ -167,6 +168,7 @@ async fn serve(
             queue.depth().await?;
         }
         let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone()).telling(health);
+        let worker = if with_edge { worker.part_of("all") } else { worker };
         let tally = worker.tally();
         tracing::info!(pipelines = config.worker.pipelines, "the worker is running");
         let watched = watch(queue, &tally, until_empty, &ours);

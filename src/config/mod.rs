@@ -126,6 +126,16 @@ pub enum Mode {
     Observe,
 }
 
+impl Mode {
+    /// The name under which it is configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Assign => "assign",
+            Self::Observe => "observe",
+        }
+    }
+}
+
 /// `[matching]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

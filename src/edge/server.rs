@@ -108,6 +108,7 @@ pub async fn serve(
         edge.publishing.close();
         edge.publishing.wait().await;
     };
+    let looking = health::keep(|| edge.record.checks(edge.findings(edge.sink.standing())));
     let failure = OnceLock::new();
     // Told to stop it ends by itself, after the confirm that it waits for.
     let forwarding = async {
@@ -122,6 +123,7 @@ pub async fn serve(
     tokio::select! {
         _ = async { tokio::join!(serving, forwarding) } => {}
         () = time_is_up => tracing::warn!("some requests did not end in time and are given up"),
+        () = looking => {}
     }
     if tokio::time::timeout(config.request_timeout, edge.sink.close()).await.is_err() {
         tracing::warn!(
@@ -143,7 +145,7 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(edge), layers::admit));
     Router::new()
         .merge(posts)
-        .route("/health/live", get(health::live))
+        .route("/health/live", get(routes::live))
         .route("/health/ready", get(routes::ready))
         .route("/openapi.json", get(routes::openapi))
         .fallback(async || Problem::not_found())

@@ -18,6 +18,7 @@ mod waiting;
 mod switch;
 mod housekeeping;
 mod pipeline;
+mod presence;
 mod reading;
 mod parts;
 mod processor;

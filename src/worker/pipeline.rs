@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Answer;
+use super::health::Part;
 use super::hold::{self, Hold};
 use super::metrics::Named;
 use super::processor::Processor;
@@ -23,6 +24,7 @@ pub(super) struct Pipeline {
     pub(super) consumer: Consumer,
     pub(super) processor: Arc<Processor>,
     pub(super) tally: Tally,
+    pub(super) part: Part,
     pub(super) hold: Duration,
     pub(super) shutdown: Shutdown,
 }
@@ -32,11 +34,13 @@ impl Pipeline {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
+            self.part.begins();
             self.processor.meters.takes(self.number, &batch);
             let (count, drained) = (batch.deliveries().len(), batch.closed_by() == ClosedBy::Drained);
             let trace = BatchTrace::begin(self.consumer.destination(), batch.deliveries());
             let went_well = hold::unless_closed(trace.within(self.handle(batch, &trace)).await);
             drop(trace);
+            self.part.ends();
             self.tally.batch_ends();
             // What was given back waits still.
             let is_all = drained && matches!(went_well, Ok(true));

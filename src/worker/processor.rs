@@ -7,7 +7,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -33,12 +33,14 @@ pub struct Processor {
     database: Database,
     pub(super) schema: GatewaySchema,
     pub(super) resolver: Resolver,
-    mode: Mode,
+    pub(super) mode: Mode,
     overwrite: Overwrite,
     unknown_booking: UnknownBooking,
     pub(super) redecide_limit: u32,
     schedule: Vec<Duration>,
     pub(super) more_waiting: AtomicBool,
+    /// The database could not be used when something was decided, or asked about, last.
+    pub(super) held: AtomicBool,
     pub(super) meters: Arc<Meters>,
 }
 
@@ -56,6 +58,7 @@ impl Processor {
             schedule: config.queue.retry_delays.clone(),
             // Look once at the start: an earlier process may have died between two transactions.
             more_waiting: AtomicBool::new(true),
+            held: AtomicBool::new(false),
             meters: Arc::new(Meters::new()),
         }
     }
@@ -63,14 +66,6 @@ impl Processor {
     /// The database that it works on.
     pub fn database(&self) -> &Database {
         &self.database
-    }
-
-    /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind.
-    ///
-    /// # Errors
-    /// What stands in the way.
-    pub async fn probe(&self) -> Result<(), StoreError> {
-        self.database.in_time(store::probe(&self.database, &self.schema, self.mode)).await
     }
 
     /// The delays between attempts.
@@ -109,6 +104,7 @@ impl Processor {
         while let Some(mut part) = parts.next().await {
             match self.decide(slots, &part.items, trace).await {
                 Ok(answers) => {
+                    self.held.store(false, Ordering::Relaxed);
                     parts.went_well();
                     for (index, answer) in part.items.iter().zip(answers) {
                         slots[*index].answer = answer;
@@ -116,7 +112,10 @@ impl Processor {
                     part.items.retain(|index| slots[*index].answer.is_none());
                     parts.left_over(part);
                 }
-                Err(Failure::Held(error)) => return Err(error),
+                Err(Failure::Held(error)) => {
+                    self.held.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
                 Err(Failure::InTheWay) => parts.collided(part),
                 Err(Failure::Culprit(_)) if part.items.len() > 1 => parts.halve(part),
                 Err(Failure::Culprit(answer)) => slots[part.items[0]].answer = Some(answer),

@@ -58,6 +58,7 @@ mod security;
 mod simulating;
 mod standing;
 mod starting;
+mod status;
 mod tidy;
 mod traces;
 mod upgrading;
