@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use futures_util::future::Either;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{Link, SpanContext, Status, TraceContextExt as _, Tracer as _};
@@ -179,10 +180,10 @@ impl Span {
     }
 
     /// Runs `work` within it.
-    pub async fn within<F: Future>(&self, work: F) -> F::Output {
+    pub fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         match &self.0 {
-            Some(context) => work.with_context(context.clone()).await,
-            None => work.await,
+            Some(context) => Either::Left(work.with_context(context.clone())),
+            None => Either::Right(work),
         }
     }
 

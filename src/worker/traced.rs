@@ -50,8 +50,8 @@ impl BatchTrace {
     }
 
     /// Runs `work` within the batch's span.
-    pub(super) async fn within<F: Future>(&self, work: F) -> F::Output {
-        self.batch.within(work).await
+    pub(super) fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        self.batch.within(work)
     }
 
     /// The span of the delivery at this place.

@@ -162,7 +162,7 @@ impl Run {
         ))
         .await;
         let mut named = native("e-6", "uid-6", (2_000_001, FRIEDA.0, FRIEDA.1));
-        named["event"] = "appointment.for.Wanda.Quill".into();
+        named["event"] = "appointment for Wanda Quill".into();
         self.event(&named).await;
         let mut foreign = native("e-7", "uid-7", (2_000_001, FRIEDA.0, FRIEDA.1));
         foreign["company_id"] = json!(2);
