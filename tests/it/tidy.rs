@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 /// Modules of one layer do not know each other.
 const LAYERS: [&[&str]; 8] = [
     &["config", "clock", "delay", "shutdown", "crash", "connections"],
-    &["event", "telemetry", "health"],
+    &["event", "telemetry", "health", "fetch"],
     &["matching", "contract"],
     &["store", "queue"],
     &["people"],
     &["worker", "edge"],
-    &["replay"],
+    &["replay", "doctor"],
     &["cli"],
 ];
 
