@@ -13,9 +13,11 @@ COPY third-party third-party
 COPY src src
 # Named because the manifest does; the tests themselves are not part of the image.
 RUN mkdir -p tests/it && echo '//! Empty.' > tests/it/main.rs
+# Which commit this is, for hostmatch_build_info: --build-arg REVISION="$(git rev-parse --short HEAD)"
+ARG REVISION=unknown
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --bin hostmatch \
+    HOSTMATCH_REVISION="$REVISION" cargo build --release --locked --bin hostmatch \
     && install -D target/release/hostmatch /out/hostmatch
 
 FROM debian:bookworm-slim
@@ -26,6 +28,8 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/hostmatch --create-home hos
 USER 10001
 WORKDIR /var/lib/hostmatch
 EXPOSE 8080
+# No HEALTHCHECK: what is healthy depends on the role, and a migration has none. Who starts a role asks it:
+# `hostmatch healthcheck` (docker-compose.yml), or /health/live and /health/ready (deploy/kubernetes).
 # SIGTERM: finish what is in hand, then end. See worker.shutdown_timeout.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["hostmatch"]

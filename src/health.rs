@@ -45,12 +45,17 @@ pub fn ready<T>(works: bool, reasons: Vec<String>, more: Option<T>) -> (StatusCo
     (code, Json(Health { status, reasons, more }))
 }
 
-/// Serves both routes, and nothing else, for what `report` tells of. Never completes.
-pub async fn serve(listener: TcpListener, report: Report) {
+/// Serves both routes for what `report` tells of, and `more`; nothing else. Never completes.
+pub async fn serve(listener: TcpListener, report: Report, more: Router) {
     let told = move || {
         let reasons = report();
         std::future::ready(ready(reasons.is_empty(), reasons, None::<()>))
     };
     let routes = Router::new().route("/health/live", get(live)).route("/health/ready", get(told));
+    serve_only(listener, routes.merge(more)).await;
+}
+
+/// Serves these routes, and nothing else. Never completes.
+pub async fn serve_only(listener: TcpListener, routes: Router) {
     connections::serve(listener, routes, BOUNDS, &CancellationToken::new()).await;
 }

@@ -11,6 +11,7 @@ use crate::bookings::Booking;
 use crate::broker::Broker;
 use crate::costs::{Costs, Watched, measured};
 use crate::database::Engine;
+use crate::disk;
 use crate::filling;
 use crate::floor::{self, Floor, Pace};
 use crate::large;
@@ -153,6 +154,23 @@ impl Course {
             self.show(Figure { engine: engine.name(), what, costs, publish_to_commit: None })
         })
         .await
+    }
+
+    /// How much room the tables take when everything is decided.
+    ///
+    /// # Errors
+    /// When something cannot be measured.
+    pub(crate) async fn disk(&mut self, engine: Engine) -> Result<()> {
+        let (directory, events) = (self.directory.path().to_owned(), self.events);
+        let (broker, watched) = (Broker::open().await?, Watched::of(engine));
+        let salon = Salon::open(engine, &directory, events).await?;
+        filling::publish(&broker, (0..events).map(Booking::nth)).await?;
+        workers::drain(&Setup::default(), &broker, &salon, events, &watched, &directory).await?;
+        for what in disk::sizes(&salon, events).await? {
+            self.show(Figure { engine: engine.name(), what, costs: None, publish_to_commit: None })?;
+        }
+        broker.remove().await?;
+        salon.scratch.remove().await
     }
 
     async fn with(&mut self, engine: Engine, what: &str, events: u64, setup: Setup) -> Result<()> {

@@ -29,6 +29,7 @@ mod floor;
 mod workers;
 mod large;
 mod course;
+mod disk;
 mod table;
 
 use std::path::PathBuf;
@@ -82,13 +83,15 @@ enum Part {
     Sizes,
     /// A company with 10,000 members of staff, a host with 100,000 appointments, a million assignments.
     Large,
+    /// How much room the tables take afterwards; not on SQLite.
+    Disk,
 }
 
 impl Options {
     fn wants(&self, part: Part, engine: Engine) -> bool {
         let usual = match part {
             Part::Sizes => self.full && engine == Engine::Mariadb,
-            Part::Large => self.full && engine != Engine::Sqlite,
+            Part::Large | Part::Disk => self.full && engine != Engine::Sqlite,
             _ => true,
         };
         if self.only.is_empty() { usual } else { self.only.contains(&part) }
@@ -122,6 +125,7 @@ async fn main() -> Result<()> {
                 Part::Steady => course.steady(engine).await?,
                 Part::Sizes => course.sizes(engine).await?,
                 Part::Large => course.large(engine).await?,
+                Part::Disk => course.disk(engine).await?,
             }
         }
     }

@@ -61,9 +61,14 @@ pub enum MigrateError {
     /// An earlier `down` was interrupted. Nothing was changed.
     #[error("nothing was changed: an earlier `hostmatch migrate down` was interrupted; run that again first")]
     Interrupted,
-    /// The database was migrated by a newer hostmatch.
-    #[error("this database was migrated by another version of hostmatch, which knows more migrations: {0}")]
-    Unknown(String),
+    /// A newer hostmatch has migrated this database further than this one knows. Nothing was changed.
+    #[error("nothing was changed: a newer hostmatch has migrated this database ({}): {why}", .names.join(", "))]
+    Newer {
+        /// Its migrations.
+        names: Vec<String>,
+        /// Why this one stops here, and what to do.
+        why: &'static str,
+    },
     /// Somebody holds a lock on a table for too long.
     #[error(
         "somebody holds a lock that {doing} needs: gave up after {TRIES} tries of {} s, so that nobody has to wait \

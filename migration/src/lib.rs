@@ -26,6 +26,7 @@ mod journal;
 mod session;
 mod error;
 mod run;
+mod status;
 mod forth;
 mod back;
 mod baseline;
@@ -37,8 +38,9 @@ pub use examination::{Adoption, Examination, Obstacle};
 pub use halfway::halfway;
 pub use indexes::{MadeIndex, indexes};
 pub use rights::{missing as missing_rights, read_only};
-pub use run::{Migrator, Status, adopt, adopting_sql, down, examine, going_down, sql, sql_for, status, up};
+pub use run::{Migrator, adopt, adopting_sql, down, examine, going_down, sql, sql_for, up};
 pub use show_grants::Granted;
+pub use status::{Status, status};
 
 /// The tables that are ours, beside the bookkeeping.
 pub const TABLES: [&str; 16] = [

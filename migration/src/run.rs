@@ -2,7 +2,7 @@
 
 use sea_orm_migration::sea_orm::sea_query::{Alias, IntoIden as _};
 use sea_orm_migration::sea_orm::{DatabaseConnection, DbBackend, DbErr, DynIden, Schema};
-use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_migrations};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, seaql_migrations};
 
 use crate::adopt::{self, Planned};
 use crate::baseline;
@@ -13,6 +13,7 @@ use crate::gateway::Columns;
 use crate::journal::{self, Entry, JOURNAL, State};
 use crate::rights::{may_begin, may_run};
 use crate::session::{PAUSE, Session, TRIES, is_busy, is_denied, is_misfit};
+use crate::status::{newer, status};
 use crate::tables::STEPS;
 use crate::{back, forth};
 
@@ -32,15 +33,6 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// One migration, and whether this database has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Its name.
-    pub name: String,
-    /// It has been applied.
-    pub applied: bool,
-}
-
 /// What to do, and what was found while planning it.
 struct Plan {
     examination: Examination,
@@ -53,23 +45,6 @@ struct Plan {
 
 fn failed(doing: &'static str) -> impl FnOnce(DbErr) -> MigrateError {
     move |source| MigrateError::of(doing, source)
-}
-
-/// All migrations in order, and which are applied. Changes nothing, and needs no right to.
-///
-/// # Errors
-/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
-pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, MigrateError> {
-    let all =
-        Migrator::get_migration_with_status_read_only(connection).await.map_err(|error| match error {
-            DbErr::Custom(unknown) => MigrateError::Unknown(unknown),
-            other => failed("reading which migrations are applied")(other),
-        })?;
-    let status = |one: sea_orm_migration::Migration| Status {
-        name: one.name().to_owned(),
-        applied: one.status() == MigrationStatus::Applied,
-    };
-    Ok(all.into_iter().map(status).collect())
 }
 
 /// Makes all that is missing; gives the names of the migrations that it ran. What an earlier run
@@ -97,6 +72,7 @@ pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, Migra
 /// # Errors
 /// [`MigrateError`]; everything but `Database` and `Busy` is found before anything is changed.
 pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
+    only_ours(connection).await?;
     let present = present(connection).await?;
     if !present.is_empty() {
         may_begin(connection).await?;
@@ -129,11 +105,12 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
 /// The names of the migrations that [`down`] would take back here, the first made first.
 ///
 /// # Errors
-/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+/// [`MigrateError::Newer`] and [`MigrateError::Database`].
 pub async fn going_down(
     connection: &DatabaseConnection,
     steps: Option<u32>,
 ) -> Result<Vec<String>, MigrateError> {
+    only_ours(connection).await?;
     let present = present(connection).await?;
     let journal = journal_of(connection).await?;
     Ok(back::chosen(&present, steps, &journal))
@@ -159,7 +136,7 @@ pub async fn adopting_sql(connection: &DatabaseConnection) -> Result<Vec<String>
 /// gateway's own tables lack is not in it: see [`Columns::problems`].
 ///
 /// # Errors
-/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+/// [`MigrateError::Database`].
 pub async fn examine(connection: &DatabaseConnection) -> Result<Examination, MigrateError> {
     Ok(plan(connection).await?.examination)
 }
@@ -180,12 +157,22 @@ async fn journal_of(connection: &DatabaseConnection) -> Result<Vec<Entry>, Migra
     })
 }
 
-/// The migrations of which there is anything: applied, or begun.
+/// Only the program that made a migration knows how to take it back, and what came before it waits for that.
+async fn only_ours(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+    let names = newer(connection).await?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(MigrateError::Newer { names, why: "take these back with that version; this one does not know how" })
+}
+
+/// The migrations of which there is anything: applied, or begun. Of those that this program knows.
 pub(crate) async fn present(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     let status = status(connection).await?;
     let journal = journal_of(connection).await?;
     let begun = |name: &str| journal.iter().any(|entry| entry.migration == name);
-    Ok(status.into_iter().filter(|one| one.applied || begun(&one.name)).map(|one| one.name).collect())
+    let ours = status.into_iter().filter(|one| one.known && (one.applied || begun(&one.name)));
+    Ok(ours.map(|one| one.name).collect())
 }
 
 /// Where a migration stands among all.
@@ -280,6 +267,7 @@ async fn allowed(connection: &DatabaseConnection, adopt: bool) -> Result<Plan, M
 async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
     let looking = "looking at its tables";
     let status = status(connection).await?;
+    let newer: Vec<_> = status.iter().filter(|one| !one.known).collect();
     let columns = Columns::read(connection).await.map_err(failed(looking))?;
     let pending: Vec<_> =
         STEPS.iter().zip(&status).filter(|(_, one)| !one.applied).map(|(step, _)| *step).collect();
@@ -292,6 +280,26 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
         adopts: false,
         problems: columns.problems(),
     };
+    if !newer.is_empty() {
+        let names: Vec<_> = newer.iter().map(|one| one.name.clone()).collect();
+        if newer.iter().any(|one| one.is_in_the_way()) {
+            return Err(MigrateError::Newer {
+                names,
+                why: "it took away what this version uses; use that one",
+            });
+        }
+        if !pending.is_empty() {
+            return Err(MigrateError::Newer {
+                names,
+                why: "but without what this version would migrate first",
+            });
+        }
+        let note = format!(
+            "a newer hostmatch has migrated this database ({}); this one leaves that alone",
+            names.join(", ")
+        );
+        plan.examination.notes.push(note);
+    }
     let journal = journal_of(connection).await?;
     if journal.iter().any(|entry| entry.state == State::Undoing) {
         plan.examination.obstacles.push(Obstacle {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sea_orm_migration::sea_orm::sqlx::error::DatabaseError;
 use sea_orm_migration::sea_orm::sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
 use sea_orm_migration::sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement,
-    TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 
 /// How long a statement waits for somebody's lock.
@@ -28,7 +28,12 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) async fn open(connection: &DatabaseConnection) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
-        let session = Self { tx: connection.begin().await?, backend };
+        // SQLite: one that reads first and writes later fails when somebody else wrote in between.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let session = Self { tx: connection.begin_with_options(options).await?, backend };
         let seconds = LOCK_WAIT.as_secs();
         match backend {
             // Zero dates that are there, as values or defaults, are not ours to refuse.
@@ -96,10 +101,12 @@ pub(crate) fn is_busy(error: &DbErr) -> bool {
     if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
         return [1205, 1213].contains(&error.number());
     }
-    error
-        .try_downcast_ref::<PgDatabaseError>()
-        .is_some_and(|error| ["55P03", "40P01"].contains(&error.code()))
-        || error.code().is_some_and(|code| code == "55P03")
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return ["55P03", "40P01"].contains(&error.code());
+    }
+    // SQLite's: busy, locked; with what says more in the higher bytes.
+    let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
+    [5, 6].contains(&(code & 0xff))
 }
 
 /// A value does not fit into the shape that its column was to get.

@@ -74,7 +74,7 @@ impl From<TelemetryError> for Failure {
     fn from(error: TelemetryError) -> Self {
         let exit = match error {
             TelemetryError::Filter(_) => Exit::ConfigInvalid,
-            TelemetryError::AlreadySet => Exit::Failed,
+            TelemetryError::AlreadySet | TelemetryError::Metrics(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }
@@ -108,7 +108,7 @@ impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
         let exit = match error {
             PublishError::Unavailable(_) | PublishError::Timeout => Exit::BrokerUnreachable,
-            PublishError::Refused(_) | PublishError::Unfit(_) => Exit::Failed,
+            PublishError::Refused(_) | PublishError::Returned(_) | PublishError::Unfit(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }
@@ -118,7 +118,10 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = match error.kind() {
             StoreErrorKind::Unavailable => Exit::DatabaseUnreachable,
-            StoreErrorKind::Conflict | StoreErrorKind::Rejected | StoreErrorKind::Schema => Exit::Failed,
+            StoreErrorKind::Conflict
+            | StoreErrorKind::Rejected
+            | StoreErrorKind::Behind
+            | StoreErrorKind::Schema => Exit::Failed,
         };
         Self::new(exit, error)
     }

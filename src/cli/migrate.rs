@@ -179,12 +179,17 @@ fn names(output: Output, what: &str, names: &[impl AsRef<str>]) -> Result<Exit, 
 fn status(output: Output, all: &[migration::Status]) -> Result<Exit, Failure> {
     match output {
         Output::Json => {
-            let all = all.iter().map(|one| json!({ "name": one.name, "applied": one.applied }));
+            let all =
+                all.iter().map(|one| json!({ "name": one.name, "applied": one.applied, "known": one.known }));
             output::json(&all.collect::<Vec<_>>())?;
         }
         Output::Table => {
-            let state = |applied| if applied { "applied" } else { "pending" };
-            let rows = all.iter().map(|one| [one.name.clone(), state(one.applied).to_owned()]);
+            let state = |one: &migration::Status| match (one.applied, one.known) {
+                (false, _) => "pending",
+                (true, true) => "applied",
+                (true, false) => "applied by a newer hostmatch",
+            };
+            let rows = all.iter().map(|one| [one.name.clone(), state(one).to_owned()]);
             output::table(&["MIGRATION", "STATE"], rows)?;
         }
     }
@@ -212,11 +217,11 @@ impl From<MigrateError> for Failure {
             | MigrateError::NotEmpty(_)
             | MigrateError::ReadOnly(_)
             | MigrateError::Rights(_)
+            | MigrateError::Newer { .. }
             | MigrateError::Interrupted => Self::new(Exit::NotAllowed, error),
-            MigrateError::Gateway(_)
-            | MigrateError::Unknown(_)
-            | MigrateError::Halfway(_)
-            | MigrateError::Busy { .. } => Self::new(Exit::Failed, error),
+            MigrateError::Gateway(_) | MigrateError::Halfway(_) | MigrateError::Busy { .. } => {
+                Self::new(Exit::Failed, error)
+            }
             // The store knows which of a server's words may be shown, and which mean "away".
             MigrateError::Database { doing, source } => {
                 Self::from(StoreError::from(source)).with(&format!("this was while {doing}"))

@@ -15,10 +15,11 @@ use crate::config::Config;
 use crate::delay::Delays;
 use crate::edge;
 use crate::health;
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Database, GatewaySchema, StoreErrorKind};
-use crate::worker::{Tally, Worker, WorkerHealth};
+use crate::telemetry::metrics::{self, Series};
+use crate::worker::{self, Tally, Worker, WorkerHealth};
 
 /// Run the edge, a worker, or both
 ///
@@ -84,6 +85,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     ];
     let config = Arc::new(global.start(&flags)?.config);
     let stop = shutdown::on_signals()?;
+    count(edge.is_some(), worker.is_some())?;
     let queue = Queue::open(&config.queue).await?;
     // Whoever mistyped a variable sees here that the defaults are in force.
     tracing::info!(
@@ -92,13 +94,35 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         "starting"
     );
     let until_empty = worker.is_some_and(|flags| flags.until_empty);
+    let telling = telling(&config.metrics.listen, "metrics.listen").await?;
     // On the heap: edge and worker together are large.
-    let served = Box::pin(serve(&config, &queue, edge.is_some(), worker.is_some(), until_empty, &stop)).await;
+    let serving = Box::pin(serve(&config, &queue, edge.is_some(), worker.is_some(), until_empty, &stop));
+    let served = match telling {
+        None => serving.await,
+        Some(listener) => tokio::select! {
+            served = serving => served,
+            () = health::serve_only(listener, metrics::routes()) => Ok(None),
+        },
+    };
     queue.close().await;
     if let Some(tally) = served?.filter(|_| until_empty) {
         report(global.output, &tally)?;
     }
     Ok(if until_empty && stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Keeps metrics from now on: those of these roles, from 0.
+fn count(with_edge: bool, with_worker: bool) -> Result<(), Failure> {
+    let (mut roles, mut lists): (Vec<&str>, Vec<&[Series]>) = (Vec::new(), vec![&queue::metrics::SERIES]);
+    if with_edge {
+        roles.push("edge");
+        lists.push(&edge::SERIES);
+    }
+    if with_worker {
+        roles.push("worker");
+        lists.extend(worker::SERIES);
+    }
+    Ok(metrics::install(&roles, &lists)?)
 }
 
 /// Runs the roles until they are asked to stop. One that fails stops the other.
@@ -147,10 +171,10 @@ async fn serve(
             return Ok(None);
         }
         // First: with a port that is taken nothing is begun.
-        let listener = telling(&config.worker.health_listen).await?;
+        let listener = telling(&config.worker.health_listen, "worker.health_listen").await?;
         let telling = async {
             if let Some(listener) = listener {
-                health::serve(listener, report.clone()).await;
+                health::serve(listener, report.clone(), metrics::routes()).await;
             }
             std::future::pending().await
         };
@@ -176,14 +200,17 @@ async fn serve(
     worker
 }
 
-/// Where the worker's health routes are answered, if there is an address for that.
-async fn telling(address: &str) -> Result<Option<TcpListener>, Failure> {
+/// Where a process tells of itself, if this key has an address for that.
+async fn telling(address: &str, key: &str) -> Result<Option<TcpListener>, Failure> {
     if address.is_empty() {
         return Ok(None);
     }
-    let listener = listen(address, "choose another with worker.health_listen").await?;
+    let listener = listen(address, &format!("choose another with {key}")).await?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, "the worker answers health routes");
+    match key {
+        "metrics.listen" => tracing::info!(%address, "metrics are answered"),
+        _ => tracing::info!(%address, "the worker answers health routes"),
+    }
     Ok(Some(listener))
 }
 
@@ -194,8 +221,8 @@ pub(super) async fn listen(address: &str, hint: &str) -> Result<TcpListener, Fai
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}; {hint}")))
 }
 
-/// Connects to the database and looks at the gateway's tables; waits for a server that is away,
-/// if `patient`. `None`: asked to stop meanwhile.
+/// Connects to the database and looks at the gateway's tables; waits for a server that is away and for
+/// tables that are to be migrated first, if `patient`. `None`: asked to stop meanwhile.
 async fn connect(
     config: &Config,
     stop: &Shutdown,
@@ -215,10 +242,15 @@ async fn connect(
                 Err(error) => error,
             },
         };
-        if !patient || !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict) {
-            return Err(error.into());
+        match error.kind() {
+            StoreErrorKind::Unavailable | StoreErrorKind::Conflict if patient => {
+                tracing::warn!(%error, "waiting for the database");
+            }
+            // Who updates the program before the tables finds a worker that waits, not one that starts
+            // over and over.
+            StoreErrorKind::Behind if patient => tracing::warn!(%error, "waiting for the migration"),
+            _ => return Err(error.into()),
         }
-        tracing::warn!(%error, "waiting for the database");
         tokio::select! {
             () = stop.cancelled() => return Ok(None),
             () = tokio::time::sleep(delays.next()) => {}

@@ -8,8 +8,8 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use crate::config::QueueConfig;
-use crate::queue::topology::{EVERYTHING, QueueRole, Topology};
-use crate::queue::{self, Change, Comparison, Difference, Look, LookError, Management, Object};
+use crate::queue::topology::{EVERYTHING, Topology};
+use crate::queue::{self, Change, Comparison, Difference, Look, LookError, Management, Object, Part};
 
 /// The exchange and the queues on RabbitMQ: what hostmatch wants, and what the broker has
 ///
@@ -119,7 +119,7 @@ fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
         Output::Json => {
             let queues = queues.map(|queue| {
                 json!({
-                    "name": queue.name, "role": queue.role, "durable": true, "arguments": queue.arguments,
+                    "name": queue.name, "role": queue.part.as_str(), "durable": true, "arguments": queue.arguments,
                 })
             });
             output::json(&json!({
@@ -133,10 +133,10 @@ fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
         Output::Table => {
             let exchange = ["exchange".to_owned(), topology.exchange.clone(), "topic, durable".to_owned()];
             let queues = queues.map(|queue| {
-                let role = match queue.role {
-                    QueueRole::Work => "work queue",
-                    QueueRole::Retry => "wait queue",
-                    QueueRole::Dead => "dead letters",
+                let role = match queue.part {
+                    Part::Work => "work queue",
+                    Part::Retry => "wait queue",
+                    Part::Dead => "dead letters",
                 };
                 let arguments =
                     queue.arguments.iter().map(|(name, value)| format!("{name}={}", plain(&value.into())));

@@ -34,6 +34,7 @@ pub struct Config {
     pub retention: RetentionConfig,
     pub replay: ReplayConfig,
     pub edge: EdgeConfig,
+    pub metrics: MetricsConfig,
     pub log: LogConfig,
 }
 
@@ -241,6 +242,16 @@ pub struct EdgeConfig {
     pub spool_max_bytes: usize,
     #[serde(with = "value::duration")]
     pub spool_max_age: Duration,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct MetricsConfig {
+    pub listen: String,
+    #[serde(with = "value::duration")]
+    pub sample_every: Duration,
 }
 
 /// `[log]`

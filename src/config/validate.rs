@@ -13,6 +13,9 @@ pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     queue(config, &mut found);
     worker(config, &mut found);
     edge(config, &mut found);
+    if !config.metrics.listen.is_empty() && !is_address(&config.metrics.listen) {
+        refuse(&mut found, "metrics.listen", "is empty, or an address and a port, such as 127.0.0.1:9464");
+    }
     if config.matching.auto_accept > 100 {
         refuse(&mut found, "matching.auto_accept", "is a confidence: 0 to 100");
     }
@@ -150,6 +153,7 @@ fn positive(config: &Config, found: &mut Found) {
         ("retention.dead_letters", config.retention.dead_letters),
         ("retention.replays", config.retention.replays),
         ("replay.plan_valid", config.replay.plan_valid),
+        ("metrics.sample_every", config.metrics.sample_every),
         ("edge.request_timeout", config.edge.request_timeout),
         ("edge.retell_tolerance", config.edge.retell_tolerance),
         ("edge.spool_max_age", config.edge.spool_max_age),

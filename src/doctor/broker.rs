@@ -2,9 +2,9 @@
 //! the embedded queue.
 
 use crate::config::{Config, Topology};
-use crate::queue::topology::QueueRole;
 use crate::queue::{
-    Change, Comparison, Look, LookError, Management, ManagementError, Object, Queue, Right, Written, compare,
+    Change, Comparison, Look, LookError, Management, ManagementError, Object, Part, Queue, Right, Written,
+    compare,
 };
 
 use super::code::Code;
@@ -85,7 +85,7 @@ async fn through(
     let comparison = compare(look, management).await?;
     topology(&comparison, management, config, report);
     rules::judge(&comparison, config, report);
-    let has = |role: QueueRole| comparison.queues.iter().find(|queue| queue.role == role);
+    let has = |part: Part| comparison.queues.iter().find(|queue| queue.part == part);
     traffic(&comparison, report);
     if let Some(api) = management.filter(|_| comparison.silent.is_none()) {
         alarms(api, report).await;
@@ -96,7 +96,7 @@ async fn through(
         lacking.push("configure on its exchange and queues".to_owned());
     }
     if role.has_worker() {
-        for queue in [QueueRole::Work, QueueRole::Dead].into_iter().filter_map(has) {
+        for queue in [Part::Work, Part::Dead].into_iter().filter_map(has) {
             if look.read(&queue.name).await? == Right::Denied {
                 lacking.push(format!("read on {}", queue.name));
             }
@@ -184,18 +184,18 @@ fn traffic(found: &Comparison, report: &mut Report) {
     report.looked(&[Code::NoConsumers, Code::DeadLettersStuck]);
     for queue in found.queues.iter().filter(|queue| queue.consumers == Some(0)) {
         let ready = queue.messages.unwrap_or_default();
-        match queue.role {
-            QueueRole::Work => {
+        match queue.part {
+            Part::Work => {
                 report.found(
                     Code::NoConsumers,
                     &queue.name,
                     format!("it has no consumer, and {ready} messages"),
                 );
             }
-            QueueRole::Dead if ready > 0 => {
+            Part::Dead if ready > 0 => {
                 report.found(Code::DeadLettersStuck, &queue.name, format!("it has {ready} messages"));
             }
-            QueueRole::Dead | QueueRole::Retry => {}
+            Part::Dead | Part::Retry => {}
         }
     }
 }
@@ -239,11 +239,13 @@ async fn writes(
             }
             Written::Blocked => {
                 let what = "it takes no messages (connection.blocked)";
-                return Ok(report.found(Code::BrokerBlocked, look.place(), what));
+                report.found(Code::BrokerBlocked, look.place(), what);
+                return Ok(());
             }
             Written::Silent => {
                 let why = "the broker did not answer a publish within queue.connect_timeout";
-                return Ok(report.not_checked(&[Code::BrokerBlocked, Code::MessageSizeSmall], why));
+                report.not_checked(&[Code::BrokerBlocked, Code::MessageSizeSmall], why);
+                return Ok(());
             }
         }
         report.looked(&[Code::BrokerBlocked, Code::MessageSizeSmall]);

@@ -115,8 +115,8 @@ codes! {
         "a webhook secret has fewer than 16 characters"
         "make a longer one (`openssl rand -hex 32`), let both stand in the list, change it at the sender, take the old one out"
     AddressesCollide "addresses_collide" Configuration Error
-        "`edge.listen` and `worker.health_listen` are the same address"
-        "give `worker.health_listen` another port, or leave it empty"
+        "two of `edge.listen`, `worker.health_listen` and `metrics.listen` are the same address"
+        "give `worker.health_listen` or `metrics.listen` another port, or leave it empty"
     BrokerUnencrypted "broker_unencrypted" Configuration Warning
         "the way to a broker on another machine is not encrypted: password and events can be read on it"
         "set `queue.url` to `amqps://…` (and `queue.management_url` to `https://…`); docs/configuration.md, encrypted lines"
@@ -213,7 +213,7 @@ codes! {
         "our tables are missing, or older than this version"
         "`hostmatch migrate up`"
     MigrationsNewer "migrations_newer" Database Error
-        "the database was migrated by a newer version of hostmatch"
+        "a newer hostmatch has migrated the database, and took away what this version uses (what it only added is in nobody's way)"
         "run that version here too; or go back with it: `hostmatch migrate down`"
     MigrationsHalfway "migrations_halfway" Database Error
         "a migration is recorded as applied, and what it made is not there"

@@ -24,8 +24,9 @@ pub(super) fn look(effective: &Effective, role: Role, report: &mut Report) {
         report.found(Code::EnvironmentNotRead, "environment", warning);
     }
     broker(config, report);
+    addresses(config, role, report);
     if role.has_edge() {
-        edge(config, role, report);
+        edge(config, report);
     }
     if role.has_worker() {
         database(config, report);
@@ -60,14 +61,27 @@ fn broker(config: &Config, report: &mut Report) {
     }
 }
 
-fn edge(config: &Config, role: Role, report: &mut Report) {
-    report.looked(&[
-        Code::EdgeUnsigned,
-        Code::EdgeRefusesAll,
-        Code::SecretWeak,
-        Code::AddressesCollide,
-        Code::SpoolOff,
-    ]);
+/// One process listens on all of them.
+fn addresses(config: &Config, role: Role, report: &mut Report) {
+    report.looked(&[Code::AddressesCollide]);
+    let addresses = [
+        ("edge.listen", &config.edge.listen, role.has_edge()),
+        ("worker.health_listen", &config.worker.health_listen, role.has_worker()),
+        ("metrics.listen", &config.metrics.listen, true),
+    ];
+    let fixed = |(_, address, is_used): &(&str, &String, bool)| {
+        *is_used && !address.is_empty() && !address.ends_with(":0")
+    };
+    let used: Vec<_> = addresses.into_iter().filter(fixed).collect();
+    for (index, (key, address, _)) in used.iter().enumerate() {
+        if let Some((other, _, _)) = used[..index].iter().find(|(_, taken, _)| taken == address) {
+            report.found(Code::AddressesCollide, *key, format!("{other} is {address}, too"));
+        }
+    }
+}
+
+fn edge(config: &Config, report: &mut Report) {
+    report.looked(&[Code::EdgeUnsigned, Code::EdgeRefusesAll, Code::SecretWeak, Code::SpoolOff]);
     let edge = &config.edge;
     let (place, _) = edge.listen.rsplit_once(':').unwrap_or((&edge.listen, ""));
     if edge.allow_unsigned && !is_here(place.trim_matches(['[', ']'])) {
@@ -87,10 +101,6 @@ fn edge(config: &Config, role: Role, report: &mut Report) {
             let what = format!("{weak} of {} are shorter than {SHORTEST_SECRET} characters", secrets.len());
             report.found(Code::SecretWeak, key, what);
         }
-    }
-    let listen = &config.worker.health_listen;
-    if role.has_worker() && *listen == edge.listen && !listen.ends_with(":0") {
-        report.found(Code::AddressesCollide, "worker.health_listen", format!("both are {listen}"));
     }
     if !config.queue.is_embedded() && edge.spool.as_os_str().is_empty() {
         report.found(Code::SpoolOff, "edge.spool", "it is empty");

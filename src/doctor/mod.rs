@@ -113,11 +113,10 @@ const WORKER: [Code; 7] = [
     Code::OverwriteAlways,
     Code::ThresholdLow,
 ];
-const EDGE: [Code; 8] = [
+const EDGE: [Code; 7] = [
     Code::EdgeUnsigned,
     Code::EdgeRefusesAll,
     Code::SecretWeak,
-    Code::AddressesCollide,
     Code::SpoolOff,
     Code::FileUnreadable,
     Code::TokenLineLeftOut,

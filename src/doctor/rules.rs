@@ -7,8 +7,7 @@ use serde_json::Value;
 use super::Report;
 use super::code::Code;
 use crate::config::Config;
-use crate::queue::topology::QueueRole;
-use crate::queue::{Comparison, FoundQueue, Rules};
+use crate::queue::{Comparison, FoundQueue, Part, Rules};
 
 /// Judges what was found.
 pub(super) fn judge(found: &Comparison, config: &Config, report: &mut Report) {
@@ -31,7 +30,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn rules(&mut self, config: &Config) {
-        let is_retry = self.queue.role == QueueRole::Retry;
+        let is_retry = self.queue.part == Part::Retry;
         // A wait queue has a time of its own; what is shorter counts.
         let wait = self.argument("message-ttl");
         if let Some(ttl) =

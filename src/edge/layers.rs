@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::intake::Receipt;
+use super::metrics;
 use super::problem::Problem;
 use super::state::{Edge, Place};
 
@@ -40,6 +41,8 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
+    let refused = response.extensions().get();
+    metrics::answered(&method, route.as_ref(), response.status(), refused, start.elapsed());
     let status = response.status().as_u16();
     let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let route = route.as_ref().map_or("none", MatchedPath::as_str);

@@ -22,6 +22,8 @@ mod cloudevents;
 mod intake;
 mod routes;
 mod layers;
+mod metrics;
 mod server;
 
+pub use metrics::SERIES;
 pub use server::{EdgeError, router, serve};

@@ -27,6 +27,10 @@ pub(super) struct Problem {
     challenge: Option<&'static str>,
 }
 
+/// Stands with an answer that refuses: the name of its kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(pub(super) &'static str);
+
 /// One event of several that cannot be taken.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Misfit {
@@ -169,6 +173,7 @@ impl IntoResponse for Problem {
         };
         let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(document)).into_response();
+        response.extensions_mut().insert(Refused(self.kind.name));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {

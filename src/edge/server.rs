@@ -17,7 +17,7 @@ use super::forward::{self, Broken};
 use super::problem::Problem;
 use super::sink::Sink;
 use super::state::Edge;
-use super::{auth, layers, routes};
+use super::{auth, layers, metrics, routes};
 use crate::config::EdgeConfig;
 use crate::connections::{self, Bounds};
 use crate::health;
@@ -83,6 +83,7 @@ pub async fn serve(
     let stop = shutdown.child_token();
     let edge = Arc::new(Edge { alongside, ..Edge::new(config, sink, stop.clone()) });
     let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
+    metrics::begin(&edge);
     edge.tokens.refresh().await.map_err(unreadable)?;
     if config.allow_unsigned {
         tracing::warn!("edge.allow_unsigned is on: anybody who reaches this port can post events");

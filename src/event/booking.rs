@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::host::{Host, HostSource};
+use super::host::{Host, HostMissing, HostSource};
 use super::ids::{AppointmentId, BookingRef, CompanyId, EventId};
 
 /// One message about one booking, or about several (a recurring one).
@@ -105,6 +105,8 @@ pub struct Booking {
     pub replaces: Option<BookingRef>,
     /// The primary host and where it was found; `None` when there is no usable one.
     pub host: Option<(Host, HostSource)>,
+    /// Why there is none, or none with an id.
+    pub host_missing: Option<HostMissing>,
     /// The booking's own status says cancelled or rejected: then nothing is assigned, whatever the event's type.
     pub is_off: bool,
     /// When this was true: decides which of two events is newer.

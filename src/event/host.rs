@@ -68,3 +68,31 @@ impl HostSource {
         }
     }
 }
+
+/// Why a booking names no host, or none with an id: without an id nothing can be learned of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostMissing {
+    /// None of the places where a host may stand is there.
+    Absent,
+    /// The list of hosts is empty.
+    Empty,
+    /// There is somebody, without an id.
+    NullId,
+    /// What stands there cannot be a host, or its id no id.
+    Malformed,
+}
+
+impl HostMissing {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Absent, Self::Empty, Self::NullId, Self::Malformed];
+
+    /// The name under which it is counted.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Empty => "empty",
+            Self::NullId => "null_id",
+            Self::Malformed => "malformed",
+        }
+    }
+}

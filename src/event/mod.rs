@@ -11,7 +11,7 @@ mod shapes;
 pub use booking::{Booking, BookingEvent, EventKind, EventOrder, EventTime, Shape};
 pub use decode::{Decoded, Hints, Ignored, Malformed, MalformedKind, decode};
 pub use envelope::{Envelope, TYPE_HEADER};
-pub use host::{Host, HostSource, normal_email};
+pub use host::{Host, HostMissing, HostSource, normal_email};
 pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
 pub use kinds::{EVENT_TYPES, EventType};
 pub use shapes::MOST_BOOKINGS;

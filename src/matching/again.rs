@@ -27,6 +27,7 @@ impl Assignment {
             id: None,
             replaces: None,
             host,
+            host_missing: None,
             is_off: false,
             time: newest.time,
             starts_ms: self.starts_ms,

@@ -31,6 +31,8 @@ impl Plan<'_> {
     ) -> Verdict {
         let key = host.id.map(|host_id| (company, host_id));
         let mut resolution = self.resolver.resolve(host, company, &self.state.directory);
+        self.noted.look(&resolution);
+        self.noted.missing.extend(booking.host_missing);
         let mut learned = None;
         match (&mut resolution, key) {
             (Resolution::Matched { candidate, .. }, Some(key)) => {

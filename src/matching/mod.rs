@@ -20,6 +20,7 @@ mod again;
 mod simulation;
 mod learn;
 mod inbox;
+mod noted;
 
 pub use changes::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostBearing, InboxRow, InboxState,
@@ -27,6 +28,7 @@ pub use changes::{
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use guard::Holder;
+pub use noted::{Found, Looked, Noted, STRATEGIES};
 pub use outcome::{Outcome, Reason};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolver, Review, Step, Suggestion};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostBearing, InboxRow};
 use super::directory::{Directory, HostKey};
+use super::noted::Noted;
 use super::outcome::{Outcome, Reason};
 use super::resolver::Resolver;
 use crate::config::{Mode, Overwrite};
@@ -124,6 +125,7 @@ pub struct Plan<'r> {
     pub(super) changes: ChangeSet,
     pub(super) assignments: BTreeSet<AppointmentId>,
     pub(super) inbox: BTreeSet<HostKey>,
+    pub(super) noted: Noted,
     events: BTreeMap<EventId, EventRow>,
 }
 
@@ -139,6 +141,7 @@ impl<'r> Plan<'r> {
             changes: ChangeSet::default(),
             assignments: BTreeSet::new(),
             inbox: BTreeSet::new(),
+            noted: Noted::default(),
             events: BTreeMap::new(),
         };
         for (id, appointment) in &plan.state.appointments {
@@ -237,6 +240,11 @@ impl<'r> Plan<'r> {
         self.state
     }
 
+    /// What was met so far; it begins anew.
+    pub fn noted(&mut self) -> Noted {
+        std::mem::take(&mut self.noted)
+    }
+
     /// What is to be written.
     pub fn finish(mut self) -> ChangeSet {
         for (id, before) in &self.before {
@@ -275,6 +283,9 @@ impl<'r> Plan<'r> {
             (_, _, None) => Err(Outcome::NoHost),
             (_, _, Some((host, source))) => Ok((host, *source)),
         };
+        if let Err(Outcome::NoHost) = host {
+            self.noted.missing.extend(booking.host_missing);
+        }
         let appointment = match (target, &host) {
             (Target::Found(id), _) => id,
             // Events that cannot assign never wait for an appointment, nor ask a person about one.

@@ -131,7 +131,7 @@ pub(super) async fn again<T>(
             StoreErrorKind::Conflict => tries < TRIES,
             // The gateway may have written the very row meanwhile.
             StoreErrorKind::Rejected => !std::mem::replace(&mut refused, true),
-            StoreErrorKind::Unavailable | StoreErrorKind::Schema => false,
+            StoreErrorKind::Unavailable | StoreErrorKind::Behind | StoreErrorKind::Schema => false,
         };
         if !once_more {
             return done;

@@ -10,7 +10,36 @@ use super::{Delivery, Disposition, QueueError};
 /// delivery: whoever dropped it may have crashed on it.
 pub struct Batch {
     deliveries: Vec<Delivery>,
+    closed_by: ClosedBy,
     hold: Hold,
+}
+
+/// Why a batch has no more deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// It has as many as it may have.
+    Size,
+    /// The next one would have made it larger than it may be.
+    Bytes,
+    /// There were no more.
+    Drained,
+    /// This one, or the next, was handed out before, and is handled alone.
+    Alone,
+}
+
+impl ClosedBy {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Size, Self::Bytes, Self::Drained, Self::Alone];
+
+    /// The name under which it is counted.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Bytes => "bytes",
+            Self::Drained => "drained",
+            Self::Alone => "alone",
+        }
+    }
 }
 
 pub(super) enum Hold {
@@ -19,7 +48,7 @@ pub(super) enum Hold {
 }
 
 /// How many deliveries of a batch ended how. Together they are all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Done and gone.
     pub acked: usize,
@@ -31,11 +60,18 @@ pub struct Settled {
     pub released: usize,
     /// No longer ours (a lost connection, an expired lease): they come again.
     pub lost: usize,
+    /// The places in the batch of those that are gone: done, retried or dead.
+    pub gone: Vec<usize>,
 }
 
 impl Batch {
-    pub(super) fn new(deliveries: Vec<Delivery>, hold: Hold) -> Self {
-        Self { deliveries, hold }
+    pub(super) fn new(deliveries: Vec<Delivery>, closed_by: ClosedBy, hold: Hold) -> Self {
+        Self { deliveries, closed_by, hold }
+    }
+
+    /// Why there are no more in it.
+    pub fn closed_by(&self) -> ClosedBy {
+        self.closed_by
     }
 
     /// What is in hand, in the order of arrival; at least one.

@@ -28,9 +28,12 @@ pub enum PublishError {
     /// No way to the queue now; try again later.
     #[error("the queue is not available: {0}")]
     Unavailable(String),
-    /// The queue said no: it is full, or nothing is bound. Later it may say yes.
+    /// The queue said no: it is full. Later it may say yes.
     #[error("the queue refused the message: {0}")]
     Refused(String),
+    /// Nothing is bound to the exchange, or a queue is gone. Later it may be there.
+    #[error("the queue refused the message: {0}")]
+    Returned(String),
     /// The message breaks a limit: it will never be accepted as it is.
     #[error("the message does not fit the queue: {0}")]
     Unfit(String),

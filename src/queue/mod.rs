@@ -12,6 +12,7 @@ mod error;
 mod copies;
 mod batch;
 mod consumer;
+pub mod metrics;
 mod amqp;
 mod embedded;
 
@@ -21,7 +22,7 @@ pub use amqp::{
     Change, Comparison, Difference, FoundQueue, Here, Look, LookError, Management, ManagementError, Node,
     Object, Overview, Right, Rules, Seen, Server, Unseen, Written, compare, definitions, topology, vhost,
 };
-pub use batch::{Batch, Settled};
+pub use batch::{Batch, ClosedBy, Settled};
 pub use consumer::{Consumer, ConsumerHealth, Gathered};
 pub use copies::identity;
 pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
@@ -58,6 +59,46 @@ pub struct Depth {
     pub dead: u64,
     /// Handed out and not settled, of work and of dead letters. RabbitMQ does not tell.
     pub in_flight: Option<u64>,
+}
+
+/// What a queue is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Events that wait to be decided.
+    Work,
+    /// Events that wait for their next attempt.
+    Retry,
+    /// Dead letters on their way into the table.
+    Dead,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Work, Self::Retry, Self::Dead];
+
+    /// The name under which it is counted.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Retry => "retry",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// How full one queue is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Its name. All wait queues together have one.
+    pub name: String,
+    /// What it is for.
+    pub part: Part,
+    /// Messages in nobody's hand.
+    pub ready: u64,
+    /// Messages that were handed out and are not settled. RabbitMQ does not tell over AMQP.
+    pub unacked: Option<u64>,
+    /// Who consumes from it. A file does not know.
+    pub consumers: Option<u64>,
 }
 
 /// The queue, on RabbitMQ or in a local file. Cheap to clone; all clones share their connections.
@@ -118,6 +159,17 @@ impl Queue {
         match &self.0 {
             Backend::Amqp(queue) => queue.depth().await,
             Backend::Embedded(queue) => queue.depth().await,
+        }
+    }
+
+    /// How full each queue is, and who consumes.
+    ///
+    /// # Errors
+    /// As [`Queue::depth`].
+    pub async fn levels(&self) -> Result<Vec<Level>, QueueError> {
+        match &self.0 {
+            Backend::Amqp(queue) => queue.levels().await,
+            Backend::Embedded(queue) => queue.levels().await,
         }
     }
 

@@ -170,6 +170,16 @@ impl Database {
         Ok(self.connection.begin_with_options(options).await?)
     }
 
+    /// Connections that are open now, and those among them that nobody uses.
+    pub fn connections(&self) -> (u32, u32) {
+        let (open, idle) = match self.backend {
+            DbBackend::MySql => pool_state(self.connection.get_mysql_connection_pool()),
+            DbBackend::Postgres => pool_state(self.connection.get_postgres_connection_pool()),
+            _ => pool_state(self.connection.get_sqlite_connection_pool()),
+        };
+        (open, u32::try_from(idle).unwrap_or(u32::MAX))
+    }
+
     /// Whether the server answers: a probe for readiness and for the end of an outage.
     ///
     /// # Errors
@@ -184,6 +194,10 @@ impl Database {
         // Closing a pool cannot fail; the Result is there for sea-orm's other drivers.
         let _ = tokio::time::timeout(CLOSE_LIMIT, self.connection.close_by_ref()).await;
     }
+}
+
+fn pool_state<DB: sqlx::Database>(pool: &sqlx::Pool<DB>) -> (u32, usize) {
+    (pool.size(), pool.num_idle())
 }
 
 fn pool<DB: sqlx::Database>(config: &DatabaseConfig) -> PoolOptions<DB> {

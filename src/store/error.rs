@@ -28,6 +28,11 @@ pub enum StoreError {
     /// This very data is not accepted: the same again fails again.
     #[error("the database refused the data: {0}")]
     Rejected(String),
+    /// Our tables are missing, or older than this program: `hostmatch migrate up` is due.
+    #[error(
+        "the tables of hostmatch are missing or older than this version: run `hostmatch migrate up` (pending: {0})"
+    )]
+    Behind(String),
     /// The tables or the configuration are not as we need them: a person must act.
     #[error("{0}")]
     Schema(String),
@@ -42,6 +47,8 @@ pub enum StoreErrorKind {
     Conflict,
     /// This data never succeeds.
     Rejected,
+    /// A migration is due: hold, and try again when it has run.
+    Behind,
     /// A person must act.
     Schema,
 }
@@ -53,6 +60,7 @@ impl StoreError {
             Self::Unavailable { .. } => StoreErrorKind::Unavailable,
             Self::Conflict(_) | Self::SharedHost => StoreErrorKind::Conflict,
             Self::Rejected(_) => StoreErrorKind::Rejected,
+            Self::Behind(_) => StoreErrorKind::Behind,
             Self::Schema(_) => StoreErrorKind::Schema,
         }
     }

@@ -67,8 +67,9 @@ impl GatewaySchema {
     ///
     /// # Errors
     /// [`StoreError::Schema`] refuses a server that is too old, names every table or column that is
-    /// missing and cannot be done without, says when `hostmatch migrate up` is due, and refuses a time
-    /// zone that the server does not know.
+    /// missing and cannot be done without, and refuses a time zone that the server does not know, and
+    /// tables from which a newer program has taken something away. [`StoreError::Behind`] says that
+    /// `hostmatch migrate up` is due.
     pub async fn read(database: &Database, config: &GatewayConfig) -> Result<Self, StoreError> {
         version::check(database).await?;
         let columns = Columns::read(database.connection()).await?;
@@ -126,21 +127,22 @@ fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<(), S
     }
 }
 
-/// Our own tables are there, as this program knows them.
+/// Our own tables are there, as this program knows them; a newer program may have added to them.
 async fn migrated(database: &Database) -> Result<(), StoreError> {
     let status = migration::status(database.connection()).await.map_err(|error| match error {
         MigrateError::Database { source, .. } => StoreError::from(source),
         other => StoreError::Schema(other.to_string()),
     })?;
-    let pending: Vec<&str> = status.iter().filter(|one| !one.applied).map(|one| one.name.as_str()).collect();
-    if pending.is_empty() {
-        return Ok(());
+    let names = |which: fn(&migration::Status) -> bool| {
+        let names: Vec<&str> = status.iter().filter(|one| which(one)).map(|one| one.name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    if let Some(names) = names(migration::Status::is_in_the_way) {
+        return Err(StoreError::Schema(format!(
+            "a newer hostmatch took away from its tables what this version uses ({names}): use that version"
+        )));
     }
-    Err(StoreError::Schema(format!(
-        "the tables of hostmatch are missing or older than this version: run `hostmatch migrate up` \
-         (pending: {})",
-        pending.join(", ")
-    )))
+    names(|one| !one.applied).map_or(Ok(()), |names| Err(StoreError::Behind(names)))
 }
 
 fn key_type(columns: &Columns, backend: DbBackend) -> Result<KeyType, StoreError> {

@@ -1,6 +1,6 @@
 //! Whose appointments go to whom when a member of staff leaves, and the record of it.
 
-use sea_orm::sea_query::{Alias, Asterisk, Expr, ExprTrait as _, Order, Query, TableRef};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Order, Query, TableRef};
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -178,7 +178,8 @@ pub async fn hand_over(
 ) -> Result<Option<HandOverRow>, StoreError> {
     let mut select = Query::select();
     select
-        .column(Asterisk)
+        .columns(["token", "appointments", "from_staff_id", "to_staff_id", "from_ms"])
+        .columns(["made_by", "why", "at_ms", "undone_ms"])
         .from(TABLE)
         .and_where(Expr::col("id").eq(id))
         .and_where(Expr::col("company_id").eq(company.0));

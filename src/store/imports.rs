@@ -174,7 +174,21 @@ pub async fn import(
 
 fn select() -> SelectStatement {
     let mut select = Query::select();
-    select.column(sea_orm::sea_query::Asterisk).from(TABLE);
+    select.from(TABLE).columns([
+        "id",
+        "token",
+        "company_id",
+        "file",
+        "line_count",
+        "changed",
+        "failed",
+        "made_by",
+        "why",
+        "at_ms",
+        "ended_ms",
+        "undone_by",
+        "undone_ms",
+    ]);
     select
 }
 

@@ -30,6 +30,7 @@ mod inbox;
 mod repairs;
 pub mod inspection;
 mod report;
+mod standing;
 mod imports;
 mod hand_overs;
 mod grants;
@@ -88,4 +89,5 @@ pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, re
 pub use retention::{purge_events, purge_payloads};
 pub use rights::missing_rights;
 pub use roles::Role;
+pub use standing::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use values::{DbId, bind_staff, null_staff};

@@ -103,13 +103,34 @@ fn assignment(row: &QueryResult) -> Result<Assignment, StoreError> {
     })
 }
 
+/// What [`inbox_row`] reads. By name: a newer program may add a column at any time, and PostgreSQL gives up
+/// a prepared statement whose result has changed.
+pub(super) const INBOX: [&str; 16] = [
+    "company_id",
+    "host_id",
+    "name",
+    "email",
+    "username",
+    "time_zone",
+    "event_id",
+    "event_time_ms",
+    "event_stamped",
+    "first_seen_ms",
+    "last_seen_ms",
+    "kind",
+    "suggestions",
+    "state",
+    "state_changed_ms",
+    "ignored_until_ms",
+];
+
 /// The inbox rows of these hosts.
 pub(super) async fn inbox(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
 ) -> Result<BTreeMap<HostKey, InboxRow>, StoreError> {
     let mut select = Query::select();
-    select.column(sea_orm::sea_query::Asterisk).from("unmatched_hosts");
+    select.columns(INBOX).from("unmatched_hosts");
     select.cond_where(any_host("host_id", keys.iter().copied()));
     let rows = tx.query_all(&select).await?;
     rows.iter().map(|row| inbox_row(row).map(|row| (row.key, row))).collect()

@@ -11,6 +11,8 @@ mod answer;
 mod health;
 mod hold;
 mod letters;
+mod metrics;
+mod sampler;
 mod waiting;
 mod switch;
 mod housekeeping;
@@ -22,6 +24,11 @@ mod rehearsal;
 mod recorder;
 mod run;
 mod tally;
+
+use crate::telemetry::metrics::Series;
+
+/// The metrics that a worker tells: those that it counts, and those that it looks at.
+pub const SERIES: [&[Series]; 2] = [&metrics::SERIES, &sampler::SERIES];
 
 pub use answer::{Answer, Attempt};
 pub use health::WorkerHealth;

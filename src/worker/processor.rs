@@ -6,21 +6,23 @@
 //! is halved down to the one culprit, which alone is answered for.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use sea_orm::DatabaseTransaction;
 
 use super::answer::Answer;
 use super::letters::replayed;
+use super::metrics::{Meters, Named};
 use super::parts::Parts;
 use super::reading;
 use crate::clock::now_ms;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
 use crate::crash;
 use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
-use crate::matching::{Item, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
+use crate::matching::{ChangeSet, Item, Noted, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
 use crate::queue::{Delivery, header};
 use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, Replayed, StoreError, StoreErrorKind};
 
@@ -39,6 +41,7 @@ pub struct Processor {
     pub(super) redecide_limit: u32,
     schedule: Vec<Duration>,
     pub(super) more_waiting: AtomicBool,
+    pub(super) meters: Arc<Meters>,
 }
 
 /// A delivery after decoding: something to decide, or an answer already.
@@ -51,6 +54,8 @@ enum Work {
 /// One delivery on its way through.
 pub(super) struct Slot {
     work: Work,
+    /// As it is counted.
+    pub(super) named: Named,
     /// It is the copy of a dead letter.
     replayed: Option<Replayed>,
     publisher: Option<String>,
@@ -76,6 +81,7 @@ impl Processor {
             schedule: config.queue.retry_delays.clone(),
             // Look once at the start: an earlier process may have died between two transactions.
             more_waiting: AtomicBool::new(true),
+            meters: Arc::new(Meters::new()),
         }
     }
 
@@ -106,13 +112,23 @@ impl Processor {
         &self,
         deliveries: &[Delivery],
     ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
-        let mut slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
-        crash::point("decoded");
+        let mut slots = self.read(deliveries);
         self.decide_all(&mut slots).await?;
         Ok(slots.into_iter().map(Slot::finish).collect())
     }
 
-    /// Answers all of these, in as many transactions as it takes.
+    /// Reads a batch.
+    pub(super) fn read(&self, deliveries: &[Delivery]) -> Vec<Slot> {
+        let begun = Instant::now();
+        let slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
+        crash::point("decoded");
+        self.meters.stage("decode", begun.elapsed());
+        self.meters.received(slots.iter().map(|slot| slot.named));
+        slots
+    }
+
+    /// Answers all of these that have no answer yet, in as many transactions as it takes. When it fails,
+    /// those that were decided before keep their answers.
     pub(super) async fn decide_all(&self, slots: &mut [Slot]) -> Result<(), StoreError> {
         let mut parts = Parts::new(transactions(slots));
         while let Some(mut part) = parts.next().await {
@@ -147,7 +163,9 @@ impl Processor {
     }
 
     pub(super) fn decode(&self, delivery: &Delivery) -> Slot {
-        let work = match reading::read(delivery) {
+        let read = reading::read(delivery);
+        let named = Named::of(delivery, read.as_ref());
+        let work = match read {
             Some(Ok(Decoded::Event(event))) => Work::Event(event),
             Some(Ok(Decoded::Ignored(ignored))) => Work::Ignored(ignored),
             Some(Err(malformed)) => Work::Answered(unreadable(&malformed)),
@@ -157,6 +175,7 @@ impl Processor {
         let calcom = matches!(&work, Work::Event(event) if event.content == Shape::Calcom);
         Slot {
             work,
+            named,
             replayed: replayed(delivery),
             publisher: delivery.message.headers.get(header::PUBLISHER).cloned(),
             received_ms: delivery.first_seen_ms,
@@ -174,11 +193,14 @@ impl Processor {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
             Err(_) => {
+                self.meters.failed();
                 return Err(Failure::Culprit(Answer::poison()));
             }
         };
         match error.kind() {
-            StoreErrorKind::Unavailable | StoreErrorKind::Schema => Err(Failure::Held(error)),
+            StoreErrorKind::Unavailable | StoreErrorKind::Behind | StoreErrorKind::Schema => {
+                Err(Failure::Held(error))
+            }
             StoreErrorKind::Conflict => {
                 tracing::debug!(%error, events = part.len(), "a transaction gave way");
                 Err(Failure::InTheWay)
@@ -189,6 +211,7 @@ impl Processor {
                     return Err(Failure::Held(error));
                 }
                 tracing::warn!(%error, events = part.len(), "the database did not take a transaction");
+                self.meters.failed();
                 Err(Failure::Culprit(Answer::Again(Reason::Refused, error.to_string())))
             }
         }
@@ -196,11 +219,13 @@ impl Processor {
 
     async fn transact(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, StoreError> {
         let work = |hosts| self.database.transact(async move |tx| self.work(tx, slots, part, hosts).await);
-        let (answers, more_waiting) = match work(Hosts::Shared).await {
+        let Worked { answers, more_waiting, noted, changes, planned } = match work(Hosts::Shared).await {
             Err(StoreError::SharedHost) => work(Hosts::Alone).await?,
             done => done?,
         };
         crash::point("after_commit");
+        self.meters.stage("commit", planned.elapsed());
+        self.meters.committed(&noted, &changes);
         if more_waiting {
             self.look_for_waiting();
         }
@@ -213,7 +238,8 @@ impl Processor {
         slots: &[Slot],
         part: &[usize],
         hosts: Hosts,
-    ) -> Result<(Vec<Option<Answer>>, bool), StoreError> {
+    ) -> Result<Worked, StoreError> {
+        let begun = Instant::now();
         let works = || part.iter().map(|index| &slots[*index]);
         let events: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
         let others: Vec<&EventId> = works()
@@ -226,6 +252,8 @@ impl Processor {
             Mode::Observe => store::observe(tx, schema, resolver, &events, &others, limit).await?,
         };
         crash::point("loaded");
+        let loaded = Instant::now();
+        self.meters.stage("load", loaded - begun);
         let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
         let policy = self.policy(now_ms());
         let mut plan = Plan::new(std::mem::take(&mut batch.loaded), &self.resolver, policy);
@@ -238,8 +266,11 @@ impl Processor {
             Some(slot.answer_by(&mut plan, targets))
         });
         let answers: Vec<Option<Answer>> = answers.collect();
+        let noted = plan.noted();
         let changes = plan.finish();
         batch.allows(&changes)?;
+        let planned = Instant::now();
+        self.meters.stage("plan", planned - loaded);
         for (slot, answer) in works().zip(&answers) {
             if let (Some(copy), Some(Answer::Done(outcome))) = (&slot.replayed, answer) {
                 store::end_decided(tx, copy, *outcome, policy.now_ms).await?;
@@ -247,7 +278,7 @@ impl Processor {
         }
         store::commit(tx, &self.schema, &changes).await?;
         crash::point("before_commit");
-        Ok((answers, batch.more_waiting))
+        Ok(Worked { answers, more_waiting: batch.more_waiting, noted, changes, planned })
     }
 
     pub(super) fn observes(&self) -> bool {
@@ -262,7 +293,7 @@ impl Processor {
 /// What is to be decided, in parts of at most [`BOOKINGS`] bookings.
 pub(super) fn transactions(slots: &[Slot]) -> Vec<Vec<usize>> {
     let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
-    for (index, slot) in slots.iter().enumerate() {
+    for (index, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.answer.is_none()) {
         let size = match &slot.work {
             Work::Event(event) => event.bookings.len(),
             Work::Ignored(_) => 1,
@@ -279,6 +310,15 @@ pub(super) fn transactions(slots: &[Slot]) -> Vec<Vec<usize>> {
         parts.push(part);
     }
     parts
+}
+
+/// What one transaction did.
+struct Worked {
+    answers: Vec<Option<Answer>>,
+    more_waiting: bool,
+    noted: Noted,
+    changes: ChangeSet,
+    planned: Instant,
 }
 
 /// Why a part of a batch was not decided.
@@ -311,6 +351,7 @@ impl Slot {
     pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
         Self {
             work: Work::Event(Box::new(event)),
+            named: Named::default(),
             replayed: None,
             publisher: None,
             received_ms: decided_ms,
@@ -348,7 +389,7 @@ impl Slot {
         }
     }
 
-    fn finish(self) -> (Option<String>, Answer) {
+    pub(super) fn finish(self) -> (Option<String>, Answer) {
         match (self.work, self.answer) {
             (Work::Answered(answer), _) => (None, answer),
             (Work::Event(event), Some(answer)) => (Some(event.event_type), answer),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::answer::history;
+use super::answer::{Attempt, history};
 use super::hold::{self, Hold};
 use super::letters::{KeptProperties, replayed};
 use super::processor::Processor;
@@ -54,6 +54,9 @@ impl Recorder {
         let now_ms = now_ms();
         let letters: Vec<NewDeadLetter> =
             batch.deliveries().iter().map(|delivery| letter(delivery, now_ms)).collect();
+        let both = batch.deliveries().iter().zip(&letters);
+        let by_broker: Vec<bool> =
+            both.map(|(delivery, letter)| !is_by_worker(&history(delivery), &letter.reason)).collect();
         let mut hold = Hold::new(self.hold);
         let recorded = loop {
             match self.record(&letters).await {
@@ -64,8 +67,13 @@ impl Recorder {
         };
         let disposition = if recorded.is_some() { Disposition::Ack } else { Disposition::Release };
         crash::point("recorder_before_ack");
-        batch.settle(vec![disposition; letters.len()]).await?;
+        let settled = batch.settle(vec![disposition; letters.len()]).await?;
         crash::point("recorder_after_ack");
+        for letter in settled.gone.into_iter().filter(|place| by_broker[*place]).map(|place| &letters[place])
+        {
+            let is_replay = letter.replayed.is_some();
+            self.processor.meters.buried(letter.event_type.as_deref(), &letter.reason, is_replay);
+        }
         self.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
         Ok(recorded.is_some())
     }
@@ -109,8 +117,7 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     let reason = text(header::REASON).unwrap_or_else(|| Reason::DeliveryLimit.as_str().to_owned());
     let Read { shape, hints, host_id, starts_ms } = read(delivery);
     let history = history(delivery);
-    // The worker notes and counts an attempt before it gives up; the broker does neither.
-    let by_worker = history.last().is_some_and(|last| last.reason == reason);
+    let by_worker = is_by_worker(&history, &reason);
     let attempts = delivery.attempt.saturating_add(u32::from(!by_worker));
     NewDeadLetter {
         dead_id: text(header::DEAD_ID).unwrap_or_else(|| digest(&[&message.body, reason.as_bytes()])),
@@ -138,6 +145,11 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
         recorded_ms: now_ms,
         replayed: replayed(delivery),
     }
+}
+
+/// Whether a worker gave it up: it notes and counts an attempt first, which the broker does not.
+fn is_by_worker(history: &[Attempt], reason: &str) -> bool {
+    history.last().is_some_and(|last| last.reason == reason)
 }
 
 /// What can be read of a dead letter.

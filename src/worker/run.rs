@@ -10,6 +10,7 @@ use super::housekeeping;
 use super::pipeline::Pipeline;
 use super::processor::Processor;
 use super::recorder::Recorder;
+use super::sampler::Sampler;
 use super::tally::Tally;
 use crate::config::Config;
 use crate::queue::{BatchLimits, Queue, QueueError, Source};
@@ -69,6 +70,7 @@ impl Worker {
     /// [`WorkerError`]. An outage of database or broker is none.
     pub async fn run(&self, shutdown: Shutdown, until_empty: bool) -> Result<(), WorkerError> {
         let stop = shutdown.child_token();
+        self.processor.meters.begins(self.config.matching.auto_accept, self.config.worker.pipelines);
         let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
         let limits =
             BatchLimits { size: self.config.worker.batch_size, bytes: self.config.worker.batch_bytes };
@@ -81,6 +83,7 @@ impl Worker {
             let consumer = consumer(Source::Bookings, limits);
             consumers.push((format!("pipeline {number} of the worker"), consumer.health()));
             let pipeline = Pipeline {
+                number: usize::from(number),
                 consumer,
                 processor: self.processor.clone(),
                 tally: self.tally.clone(),
@@ -100,6 +103,13 @@ impl Worker {
             shutdown: stop.clone(),
         };
         tasks.spawn(async move { Ok(recorder.run().await?) });
+        let sampler =
+            Sampler::new(self.processor.clone(), self.queue.clone(), self.config.database.max_connections);
+        let (every, until) = (self.config.metrics.sample_every, stop.clone());
+        tasks.spawn(async move {
+            sampler.run(every, until).await;
+            Ok(())
+        });
         let (processor, retention, until) =
             (self.processor.clone(), self.config.retention.clone(), stop.clone());
         tasks.spawn(async move {

@@ -41,16 +41,14 @@ impl Tally {
         }
     }
 
-    /// Counts a settled batch: what was acknowledged by its outcome.
-    pub(super) fn settled(&self, answers: &[Answer], dispositions: &[Disposition], settled: Settled) {
-        if settled.lost + settled.released == 0 {
-            for (answer, disposition) in answers.iter().zip(dispositions) {
-                match (answer, disposition) {
-                    (Answer::Done(outcome), _) => self.add(outcome.as_str(), 1),
-                    (Answer::PutOff, _) => self.add("put_off", 1),
-                    (_, Disposition::Retry { .. }) => self.add("retry", 1),
-                    _ => self.add("dead_letter", 1),
-                }
+    /// Counts a settled batch: what is gone by its outcome.
+    pub(super) fn settled(&self, answers: &[Answer], dispositions: &[Disposition], settled: &Settled) {
+        for place in &settled.gone {
+            match (&answers[*place], &dispositions[*place]) {
+                (Answer::Done(outcome), _) => self.add(outcome.as_str(), 1),
+                (Answer::PutOff, _) => self.add("put_off", 1),
+                (_, Disposition::Retry { .. }) => self.add("retry", 1),
+                _ => self.add("dead_letter", 1),
             }
         }
     }

@@ -7,6 +7,8 @@ use hostmatch::config::{Overrides, load_from};
 use hostmatch::doctor::{Area, Code};
 use hostmatch::event::{EVENT_TYPES, EventKind, Shape};
 use hostmatch::matching::{Outcome, Reason};
+use hostmatch::telemetry::metrics::{Series, Values};
+use hostmatch::{edge, queue, telemetry, worker};
 
 /// A table in Markdown.
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -90,6 +92,32 @@ fn findings(area: Area) -> String {
     )
 }
 
+fn metrics() -> String {
+    let labels = |series: &Series| {
+        let label = |(name, values): &(&str, Values)| {
+            let values = match values {
+                Values::Closed(values) => {
+                    values().iter().map(|value| code(value)).collect::<Vec<_>>().join(", ")
+                }
+                Values::Few(words) => (*words).to_owned(),
+            };
+            format!("{}: {values}", code(name))
+        };
+        series.labels.iter().map(label).collect::<Vec<_>>().join("; ")
+    };
+    let row = |role: &'static str| {
+        move |series: &Series| {
+            let kind = series.kind.as_str().to_owned();
+            vec![code(series.name), kind, labels(series), series.help.to_owned(), role.to_owned()]
+        }
+    };
+    let both = [telemetry::metrics::BUILD].into_iter().chain(queue::metrics::SERIES);
+    let both = both.chain(telemetry::process::SERIES).collect::<Vec<_>>();
+    let rows = both.iter().map(row("both")).chain(edge::SERIES.iter().map(row("edge")));
+    let worker = worker::SERIES.concat();
+    table(&["name", "type", "labels", "meaning", "role"], rows.chain(worker.iter().map(row("worker"))))
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
@@ -108,6 +136,7 @@ fn the_closed_lists_in_the_documents_are_those_of_the_code() {
         ("docs/delivery.md", "reasons", reasons()),
         ("docs/delivery.md", "refusals", refusals()),
         ("docs/delivery.md", "retry schedule", retry_schedule()),
+        ("docs/metrics.md", "metrics", metrics()),
     ]
     .into_iter()
     .chain(doctor)

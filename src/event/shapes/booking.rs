@@ -50,16 +50,17 @@ pub(super) fn read(
         Some(reference) => Some(reference),
         None => fields::reference(own, "rescheduleUid", &pointer)?,
     };
-    let host = match inner {
-        Some(inner) => person::primary_host(&[(outer, hosts), (inner, HostSource::DataHosts)]),
-        None => person::primary_host(&[(outer, hosts)]),
-    };
+    let places = [Some((outer, hosts)), inner.map(|inner| (inner, HostSource::DataHosts))];
+    let places: Vec<_> = places.into_iter().flatten().collect();
+    let host = person::primary_host(&places);
+    let host_missing = person::missing(&places, host.as_ref().map(|(host, _)| host));
     let updated = fields::time_ms(own, "updatedAt").map(|ms| EventTime { ms, stamped: false });
     Ok(Booking {
         uid,
         id,
         replaces,
         host,
+        host_missing,
         is_off: is_off(own) || is_off(outer),
         time: updated.unwrap_or(around.time),
         starts_ms: fields::time_ms(own, "start").or_else(|| fields::time_ms(own, "startTime")),

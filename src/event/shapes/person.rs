@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::fields::{self, Object};
-use crate::event::host::{Host, HostSource};
+use crate::event::host::{Host, HostMissing, HostSource};
 use crate::event::ids::HostId;
 
 /// What Cal.com writes where it knows nothing. Compared exactly: these are literals of its
@@ -22,6 +22,32 @@ pub(super) fn primary_host(places: &[(&Object, HostSource)]) -> Option<(Host, Ho
         .chain(organizers)
         .chain(users)
         .find_map(|(host, source)| host.filter(Host::is_usable).map(|host| (host, source)))
+}
+
+/// Why `found` is nobody, or has no id; none when it has one.
+pub(super) fn missing(places: &[(&Object, HostSource)], found: Option<&Host>) -> Option<HostMissing> {
+    match found {
+        Some(Host { id: Some(_), .. }) => return None,
+        Some(_) => return Some(HostMissing::NullId),
+        None => {}
+    }
+    let there = |key: &str| places.iter().find_map(|(place, _)| fields::present(place, key));
+    // The most telling one of what stands in all the places.
+    let first = match (there("hosts"), there("organizer").or_else(|| there("user"))) {
+        (None, None) => return Some(HostMissing::Absent),
+        (Some(Value::Array(hosts)), None) if hosts.is_empty() => return Some(HostMissing::Empty),
+        (Some(Value::Array(hosts)), _) if !hosts.is_empty() => &hosts[0],
+        (_, Some(person)) | (Some(person), None) => person,
+    };
+    let has_no_id = |person: &Object| match person.get("id") {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.trim().is_empty() || ABSENT.contains(&text.trim()),
+        Some(_) => false,
+    };
+    match first {
+        Value::Object(person) if has_no_id(person) => Some(HostMissing::NullId),
+        _ => Some(HostMissing::Malformed),
+    }
 }
 
 fn first_host(place: &Object) -> Option<Host> {
@@ -91,6 +117,30 @@ mod tests {
             (json!("Mara"), false),
         ] {
             assert_eq!(find(json!({ "hosts": [host] })).is_some(), usable, "{host}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_why_there_is_nobody_with_an_id() {
+        use HostMissing::{Absent, Empty, Malformed, NullId};
+        for (booking, why) in [
+            (json!({}), Some(Absent)),
+            (json!({"hosts": null}), Some(Absent)),
+            (json!({"hosts": []}), Some(Empty)),
+            (json!({"hosts": [], "organizer": {"id": 7}}), None),
+            (json!({"hosts": [], "organizer": {"name": "Mara"}}), Some(NullId)),
+            (json!({"hosts": [{"id": null}]}), Some(NullId)),
+            (json!({"hosts": [{"id": "unknown", "email": "unknown"}]}), Some(NullId)),
+            (json!({"hosts": [{"email": "mara@salon.example"}]}), Some(NullId)),
+            (json!({"hosts": [{"id": 7.5}]}), Some(Malformed)),
+            (json!({"hosts": ["Mara"]}), Some(Malformed)),
+            (json!({"hosts": "Mara"}), Some(Malformed)),
+            (json!({"hosts": {"0": {"id": 1}}}), Some(NullId)),
+            (json!({"hosts": [{"id": 7}]}), None),
+        ] {
+            let places = [(booking.as_object().unwrap(), HostSource::Hosts)];
+            let found = primary_host(&places);
+            assert_eq!(missing(&places, found.as_ref().map(|(host, _)| host)), why, "{booking}");
         }
     }
 

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::looking::{Here, Look, LookError, Seen};
 use super::management::{Management, ManagementError, QueueInfo};
-use super::topology::{EVERYTHING, QueueRole, QueueSpec};
+use super::topology::{EVERYTHING, QueueSpec};
+use crate::queue::Part;
 
 /// A part of the topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -87,7 +88,7 @@ pub struct FoundQueue {
     /// Its name.
     pub name: String,
     /// What it is for.
-    pub role: QueueRole,
+    pub part: Part,
     /// Messages that are ready; none where it may not be looked at.
     pub messages: Option<u32>,
     /// Its consumers; likewise.
@@ -222,7 +223,7 @@ impl Comparison {
         }
         self.queues.push(FoundQueue {
             name: spec.name.clone(),
-            role: spec.role,
+            part: spec.part,
             messages: here.as_ref().map(|here| here.messages),
             consumers: here.as_ref().map(|here| here.consumers),
             rules: info.map(Rules::of),
@@ -245,12 +246,11 @@ impl Comparison {
         for (name, value) in &wanted {
             let found = info.arguments.get(*name).cloned().unwrap_or_default();
             if *value != found {
-                let remedy =
-                    if *name == "x-delivery-limit" && found.is_number() && spec.role == QueueRole::Work {
-                        format!("set queue.delivery_limit = {found}, if that is meant; or {remedy}")
-                    } else {
-                        remedy.to_owned()
-                    };
+                let remedy = if *name == "x-delivery-limit" && found.is_number() && spec.part == Part::Work {
+                    format!("set queue.delivery_limit = {found}, if that is meant; or {remedy}")
+                } else {
+                    remedy.to_owned()
+                };
                 self.differs(object.clone(), name, value.clone(), found, &remedy);
             }
         }
@@ -266,7 +266,7 @@ impl Comparison {
 
     async fn binding(&mut self, look: &Look, management: Option<&Management>) {
         let topology = look.topology();
-        let here = self.queues.iter().any(|queue| queue.role == QueueRole::Work);
+        let here = self.queues.iter().any(|queue| queue.part == Part::Work);
         let exchange = Object::Exchange { name: topology.exchange.clone() };
         // Without one of its ends it is not there either, and that has been told.
         if !here || self.differences.iter().any(|one| one.object == exchange && one.change == Change::Missing)

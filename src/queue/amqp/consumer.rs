@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::subscription::{Subscribing, Subscription, Watch, consume, name};
 use super::{Amqp, wire};
 use crate::delay::Delays;
-use crate::queue::batch::Hold;
+use crate::queue::batch::{ClosedBy, Hold};
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Delivery, Gathered, QueueError, Source};
 use crate::shutdown::Shutdown;
 
@@ -107,7 +107,10 @@ impl AmqpConsumer {
     pub(in crate::queue) async fn pause(&mut self) {
         self.held_over = None;
         self.watch.health.set(None);
-        let subscribed = self.subscription.take().map(|subscription| subscription.lane);
+        // Kept until the channel is closed: a stream that is dropped cancels its consumer, and on a channel
+        // that is being closed lapin takes that for an error of the whole connection.
+        let subscription = self.subscription.take();
+        let subscribed = subscription.as_ref().map(|subscription| subscription.lane.clone());
         let subscribing = self.subscribing.take().and_then(|subscribing| subscribing.lane);
         let Some(lane) = subscribed.or(subscribing).or(self.follow.take()) else { return };
         // Closing the channel gives back everything that came over it, in one step.
@@ -155,19 +158,28 @@ impl AmqpConsumer {
         let alone = first.delivery.redelivered;
         let mut hold = AmqpHold { queue: self.queue.clone(), lane, held: vec![(first.tag, first.acker)] };
         let mut deliveries = vec![first.delivery];
+        let mut closed_by = if alone { ClosedBy::Alone } else { ClosedBy::Size };
         while !alone && deliveries.len() < self.limits.size {
-            let Some(subscription) = &mut self.subscription else { break };
+            let Some(subscription) = &mut self.subscription else {
+                closed_by = ClosedBy::Drained;
+                break;
+            };
             let received = match subscription.stream.next().now_or_never() {
-                None => break,
+                None => {
+                    closed_by = ClosedBy::Drained;
+                    break;
+                }
                 Some(Some(Ok(received))) => received,
                 // The stream says this once: it has to be heard here.
                 Some(Some(Err(error))) => {
                     let problem = Problem::of(&error, self.queue.settings());
                     self.unsubscribed(problem);
+                    closed_by = ClosedBy::Drained;
                     break;
                 }
                 Some(None) => {
                     self.ended();
+                    closed_by = ClosedBy::Drained;
                     break;
                 }
             };
@@ -175,6 +187,7 @@ impl AmqpConsumer {
             let Some(next) = self.take(received, lane) else { continue };
             let size = next.delivery.message.body.len();
             if next.delivery.redelivered || bytes.saturating_add(size) > self.limits.bytes {
+                closed_by = if next.delivery.redelivered { ClosedBy::Alone } else { ClosedBy::Bytes };
                 self.held_over = Some(next);
                 break;
             }
@@ -182,7 +195,7 @@ impl AmqpConsumer {
             hold.held.push((next.tag, next.acker));
             deliveries.push(next.delivery);
         }
-        Batch::new(deliveries, Hold::Amqp(hold))
+        Batch::new(deliveries, closed_by, Hold::Amqp(hold))
     }
 
     /// A delivery of a dead channel is not taken: it could not be settled, and comes again.

@@ -135,7 +135,7 @@ impl AmqpHold {
         }
         if !copies.is_empty() {
             // What is done need not wait for the copies of its neighbours.
-            settled.lost += self.acknowledge(&done, &mut settled.acked).await;
+            settled.acked += self.acknowledge(&done, &mut settled).await;
             done.clear();
             back.extend(self.publish(&mut copies).await);
             back.sort_unstable();
@@ -147,10 +147,10 @@ impl AmqpHold {
                 })
                 .filter(|i| !is_back(i));
             let (retried, dead): (Vec<_>, Vec<_>) = copied.partition(|i| is_retry(*i));
-            settled.lost += self.acknowledge(&retried, &mut settled.retried).await;
-            settled.lost += self.acknowledge(&dead, &mut settled.dead).await;
+            settled.retried += self.acknowledge(&retried, &mut settled).await;
+            settled.dead += self.acknowledge(&dead, &mut settled).await;
         }
-        settled.lost += self.acknowledge(&done, &mut settled.acked).await;
+        settled.acked += self.acknowledge(&done, &mut settled).await;
         settled.lost += self.give_back(&back, &mut settled.released).await;
         self.held.clear();
         settled
@@ -189,31 +189,34 @@ impl AmqpHold {
         }
     }
 
-    /// Acknowledges these, with as few frames as is safe. Answers how many are no longer ours.
-    async fn acknowledge(&self, indices: &[usize], acknowledged: &mut usize) -> usize {
+    /// Acknowledges these, with as few frames as is safe: notes which are gone and how many are no longer
+    /// ours, and answers how many are gone.
+    async fn acknowledge(&self, indices: &[usize], settled: &mut Settled) -> usize {
         let limit = self.queue.settings().confirm_timeout;
         let tags: Vec<u64> = indices.iter().map(|index| self.held[*index].0).collect();
         let together = self.lane.acks().all_up_to(&tags).unwrap_or(0);
         let (first, rest): (Vec<usize>, Vec<usize>) =
             indices.iter().copied().partition(|index| self.held[*index].0 <= together);
-        let mut lost = 0;
+        let before = settled.gone.len();
         if !indices.is_empty() {
             crash::point("before_ack");
         }
         if let Some(last) = first.last() {
             let ack = self.held[*last].1.ack(BasicAckOptions { multiple: first.len() > 1 });
             let sent = self.lane.send(&tags[..first.len()], ack, limit).await;
-            *(if sent { &mut *acknowledged } else { &mut lost }) += first.len();
+            settled.gone.extend(first.iter().filter(|_| sent));
+            settled.lost += if sent { 0 } else { first.len() };
         }
         for index in rest {
             let (tag, acker) = &self.held[index];
             let sent = self.lane.send(&[*tag], acker.ack(BasicAckOptions::default()), limit).await;
-            *(if sent { &mut *acknowledged } else { &mut lost }) += 1;
+            settled.gone.extend(sent.then_some(index));
+            settled.lost += usize::from(!sent);
         }
         if !indices.is_empty() {
             crash::point("after_ack");
         }
-        lost
+        settled.gone.len() - before
     }
 
     /// Gives these back, which counts nothing where the broker knows the difference (from 4.3).

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::problem::{Problem, code};
 use super::{Settings, topology};
 use crate::delay::Delays;
+use crate::queue::metrics;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -146,6 +147,8 @@ impl Keeper {
 }
 
 async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, stop: CancellationToken) {
+    metrics::keeps(role.name());
+    let mut was_up = false;
     let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
     let mut said = None;
     loop {
@@ -158,11 +161,16 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
             Ok(connection) => {
                 tracing::info!(role = role.name(), "connected to the broker");
                 said = None;
+                metrics::connected(role.name(), true);
+                if std::mem::replace(&mut was_up, true) {
+                    metrics::reconnected(role.name());
+                }
                 let since = Instant::now();
                 let problem = live(role, connection, &settings, &state, &stop).await;
                 if since.elapsed() >= GOOD_LIFE {
                     delays.reset();
                 }
+                metrics::connected(role.name(), false);
                 problem
             }
             Err(problem) => problem,
@@ -240,10 +248,12 @@ async fn live(
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     link.blocked.store(true, Ordering::Relaxed);
+                    metrics::blocked(role.name(), true);
                     tracing::warn!(role = role.name(), reason, "the broker takes no messages for now");
                 }
                 Some(Event::ConnectionUnblocked) => {
                     link.blocked.store(false, Ordering::Relaxed);
+                    metrics::blocked(role.name(), false);
                     tracing::info!(role = role.name(), "the broker takes messages again");
                 }
                 // A message that the broker finds too large costs its channel: the publisher is told.

@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use self::link::{Keeper, Role};
 use self::publisher::Publishing;
 use self::topology::Topology;
-use super::{BatchLimits, Depth, QueueError, Source};
+use super::{BatchLimits, Depth, Level, Part, QueueError, Source};
 use crate::config::{self, QueueConfig};
 
 pub use self::comparison::{Change, Comparison, Difference, FoundQueue, Object, Rules, Unseen, compare};
@@ -109,27 +109,50 @@ impl Amqp {
     }
 
     pub(super) async fn depth(&self) -> Result<Depth, QueueError> {
+        let mut depth = Depth::default();
+        for level in self.levels().await? {
+            match level.part {
+                Part::Work => depth.ready += level.ready,
+                Part::Retry => depth.waiting += level.ready,
+                Part::Dead => depth.dead += level.ready,
+            }
+        }
+        Ok(depth)
+    }
+
+    pub(super) async fn levels(&self) -> Result<Vec<Level>, QueueError> {
         let settings = self.settings();
         let deadline = Instant::now() + settings.connect_timeout;
         let unavailable = |problem: problem::Problem| QueueError::Unavailable(problem.text);
         let link = self.keeper().up(deadline).await.map_err(unavailable)?;
+        let Topology { work, dead, waits, .. } = &settings.topology;
+        let queues = [(Part::Work, work), (Part::Dead, dead)].into_iter();
+        let queues = queues.chain(waits.iter().map(|(_, name)| (Part::Retry, name)));
         let counted = async {
             let channel = link.connection.create_channel().await?;
-            let mut depth = Depth::default();
-            for queue in &settings.topology.queues {
-                let count = u64::from(topology::count(&channel, &queue.name).await?);
-                if queue.name == settings.topology.work {
-                    depth.ready += count;
-                } else if queue.name == settings.topology.dead {
-                    depth.dead += count;
-                } else {
-                    depth.waiting += count;
+            let mut levels: Vec<Level> = Vec::new();
+            for (part, name) in queues {
+                let (ready, consumers) = topology::look(&channel, name).await?;
+                match levels.iter_mut().find(|level| level.part == part) {
+                    Some(level) => {
+                        level.ready += u64::from(ready);
+                        level.consumers = level.consumers.map(|others| others + u64::from(consumers));
+                    }
+                    None => levels.push(Level {
+                        name: if part == Part::Retry { format!("{work}.retry") } else { name.clone() },
+                        part,
+                        ready: ready.into(),
+                        unacked: None,
+                        consumers: Some(consumers.into()),
+                    }),
                 }
             }
-            Ok(depth)
+            // Closed by itself when dropped, but nobody would hear of a failure.
+            channel.close(200, "looked".into()).await?;
+            Ok(levels)
         };
         match timeout(settings.connect_timeout, counted).await {
-            Ok(Ok(depth)) => Ok(depth),
+            Ok(Ok(levels)) => Ok(levels),
             Ok(Err(error)) => Err(unavailable(problem::Problem::of(&error, settings))),
             Err(_) => Err(QueueError::Unavailable("no answer in time".to_owned())),
         }

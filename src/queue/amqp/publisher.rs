@@ -18,7 +18,7 @@ use super::link::{Keeper, Link, NO_ANSWER};
 use super::problem::{Problem, code};
 use super::{Amqp, Settings, wire};
 use crate::crash;
-use crate::queue::{Message, PublishError};
+use crate::queue::{Message, PublishError, metrics};
 
 /// Messages that are published before their confirms are awaited.
 const GROUP: usize = 256;
@@ -91,6 +91,7 @@ impl Publishing {
                 }
             }
         }
+        metrics::published(&results);
         results
     }
 
@@ -109,7 +110,11 @@ impl Publishing {
             results = &mut results => return results.unwrap_or_else(|_| vec![Err(PublishError::Timeout); count]),
             turn = timeout_at(deadline, Arc::clone(&self.in_flight).acquire_owned()) => turn,
         };
-        let Ok(Ok(turn)) = turn else { return vec![Err(too_much()); count] };
+        let Ok(Ok(turn)) = turn else {
+            let results = vec![Err(too_much()); count];
+            metrics::published(&results);
+            return results;
+        };
         // All that wait, this one among them unless another has taken it along.
         let together = std::mem::take(&mut *self.waiting());
         if !together.is_empty() {
@@ -163,6 +168,7 @@ impl Publishing {
                 }
                 Err(error) => vec![Err(error.clone()); size],
             };
+            metrics::published(&results);
             let _nobody_waits = one.done.send(results);
         }
     }
@@ -288,7 +294,7 @@ async fn publish_and_confirm(
     crash::point("after_confirm");
     let returned: Returned = (0..group.len()).filter(|n| unroutable.contains(&group[*n].0)).collect();
     for n in &returned {
-        results[*n] = Err(PublishError::Refused(format!(
+        results[*n] = Err(PublishError::Returned(format!(
             "no queue takes what is published to exchange {:?}",
             group[*n].0.exchange
         )));

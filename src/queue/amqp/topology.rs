@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{self, QueueConfig};
-use crate::queue::QueueError;
+use crate::queue::{Part, QueueError};
 
 /// The delivery limit of the dead letters: as good as none. Left out it would be 20 on RabbitMQ
 /// 4, and `-1` loses the message at once on 3.10.
@@ -46,21 +46,9 @@ pub struct QueueSpec {
     /// Its full name.
     pub name: String,
     /// What it is for.
-    pub role: QueueRole,
+    pub part: Part,
     /// Its arguments (`x-…`).
     pub arguments: BTreeMap<&'static str, Argument>,
-}
-
-/// What a queue is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QueueRole {
-    /// Events to be decided.
-    Work,
-    /// Events that wait for their next attempt.
-    Retry,
-    /// Dead letters, on their way into the table `dead_letters`.
-    Dead,
 }
 
 /// The value of a queue's argument.
@@ -95,12 +83,12 @@ impl Topology {
         let mut queues = vec![
             QueueSpec::quorum(
                 &dead,
-                QueueRole::Dead,
+                Part::Dead,
                 [("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT))],
             ),
             QueueSpec::quorum(
                 &work,
-                QueueRole::Work,
+                Part::Work,
                 [("x-delivery-limit", Argument::Number(config.delivery_limit.into()))],
             )
             .dead_lettering_to(&dead),
@@ -108,7 +96,7 @@ impl Topology {
         for (delay, name) in &waits {
             let ttl = Argument::Number(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
             queues.push(
-                QueueSpec::quorum(name, QueueRole::Retry, [("x-message-ttl", ttl)]).dead_lettering_to(&work),
+                QueueSpec::quorum(name, Part::Retry, [("x-message-ttl", ttl)]).dead_lettering_to(&work),
             );
         }
         Ok(Self { exchange: format!("{prefix}.events"), work, dead, waits, queues })
@@ -145,14 +133,10 @@ impl From<&Argument> for Value {
 }
 
 impl QueueSpec {
-    fn quorum(
-        name: &str,
-        role: QueueRole,
-        arguments: impl IntoIterator<Item = (&'static str, Argument)>,
-    ) -> Self {
+    fn quorum(name: &str, part: Part, arguments: impl IntoIterator<Item = (&'static str, Argument)>) -> Self {
         let mut arguments: BTreeMap<_, _> = arguments.into_iter().collect();
         arguments.insert("x-queue-type", Argument::Text("quorum".to_owned()));
-        Self { name: name.to_owned(), role, arguments }
+        Self { name: name.to_owned(), part, arguments }
     }
 
     /// At least once: with the default strategy a message can vanish between two queues, and
@@ -232,7 +216,12 @@ fn not_allowed_to_look(seen: lapin::Result<()>) -> lapin::Result<()> {
 
 /// How many messages are ready in a queue; an error when it is not there.
 pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u32> {
+    Ok(look(channel, queue).await?.0)
+}
+
+/// The same, and how many consume from it.
+pub(super) async fn look(channel: &Channel, queue: &str) -> lapin::Result<(u32, u32)> {
     let look = QueueDeclareOptions::durable().passive();
     let queue = channel.queue_declare(queue.into(), look, FieldTable::default()).await?;
-    Ok(queue.message_count())
+    Ok((queue.message_count(), queue.consumer_count()))
 }

@@ -119,7 +119,7 @@ impl EmbeddedConsumer {
             return Ok(None);
         }
         hold.ids = taken.ids;
-        Ok(Some(Batch::new(taken.deliveries, Hold::Embedded(hold))))
+        Ok(Some(Batch::new(taken.deliveries, taken.closed_by, Hold::Embedded(hold))))
     }
 
     fn works(&mut self) {

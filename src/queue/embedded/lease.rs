@@ -65,10 +65,15 @@ impl EmbeddedHold {
         let db = &turn.transaction;
         let ours: BTreeSet<i64> = rows::ours(db, &self.ids, &self.lease).await?.into_iter().collect();
         let (mut settled, mut done, mut back) = (Settled::default(), Vec::new(), Vec::new());
-        for ((id, delivery), disposition) in self.ids.iter().zip(deliveries).zip(dispositions) {
+        for (place, ((id, delivery), disposition)) in
+            self.ids.iter().zip(deliveries).zip(dispositions).enumerate()
+        {
             if !ours.contains(id) {
                 settled.lost += 1;
                 continue;
+            }
+            if *disposition != Disposition::Release {
+                settled.gone.push(place);
             }
             match disposition {
                 Disposition::Ack => done.push(*id),

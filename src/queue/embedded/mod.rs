@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::file::{File, Turn};
 use super::copies::now_ms;
-use super::{BatchLimits, Depth, Message, PublishError, QueueError, Source};
+use super::{BatchLimits, Depth, Level, Message, PublishError, QueueError, Source, metrics};
 use crate::config::QueueConfig;
 use crate::crash;
 
@@ -65,13 +65,22 @@ impl Embedded {
             crash::point("after_confirm");
             Ok::<_, DbErr>(())
         };
-        written.await.map_err(|error| PublishError::Unavailable(self.0.file.problem(&error).to_string()))?;
+        let written = written.await;
+        let written =
+            written.map_err(|error| PublishError::Unavailable(self.0.file.problem(&error).to_string()));
+        metrics::published(std::iter::repeat_n(&written, messages.len()));
+        written?;
         self.ring();
         Ok(())
     }
 
     pub(super) fn is_open(&self) -> bool {
         !self.0.stop.is_cancelled()
+    }
+
+    pub(super) async fn levels(&self) -> Result<Vec<Level>, QueueError> {
+        let levels = rows::levels(&self.0.file.connection, now_ms()).await;
+        levels.map_err(|error| self.0.file.problem(&error))
     }
 
     pub(super) async fn depth(&self) -> Result<Depth, QueueError> {

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use crate::queue::message::{Delivery, Message};
-use crate::queue::{BatchLimits, Depth, Source, copies};
+use crate::queue::{BatchLimits, ClosedBy, Depth, Level, Part, Source, copies};
 
 /// What can be taken now. What never waited is due at 0, so that a clock that is set back hides
 /// nothing.
@@ -62,10 +62,10 @@ pub(super) async fn anything(db: &impl ConnectionTrait, source: Source, now_ms: 
 }
 
 /// What was taken: ids and deliveries, in step.
-#[derive(Default)]
 pub(super) struct Taken {
     pub(super) ids: Vec<i64>,
     pub(super) deliveries: Vec<Delivery>,
+    pub(super) closed_by: ClosedBy,
 }
 
 /// Leases the next messages, up to the limits; a redelivered one alone. What was handed out more
@@ -79,7 +79,8 @@ pub(super) async fn take(
     now_ms: i64,
 ) -> Result<Taken, DbErr> {
     loop {
-        let (chosen, worn_out) = choose(db, source, limits, delivery_limit, now_ms).await?;
+        let Chosen { ids: chosen, worn_out, closed_by } =
+            choose(db, source, limits, delivery_limit, now_ms).await?;
         for delivery in load(db, &worn_out).await? {
             let mut message = delivery.1.message;
             copies::bury(&mut message, "delivery_limit", Uuid::now_v7());
@@ -88,7 +89,7 @@ pub(super) async fn take(
         if chosen.is_empty() && !worn_out.is_empty() {
             continue;
         }
-        let mut taken = Taken::default();
+        let mut taken = Taken { ids: Vec::new(), deliveries: Vec::new(), closed_by };
         for (id, delivery) in load(db, &chosen).await? {
             taken.ids.push(id);
             taken.deliveries.push(delivery);
@@ -107,18 +108,25 @@ pub(super) async fn head(
     db: &impl ConnectionTrait,
     limits: BatchLimits,
 ) -> Result<Vec<(i64, Delivery)>, DbErr> {
-    let (chosen, _) = choose(db, Source::Bookings, limits, i64::MAX, i64::MAX).await?;
-    load(db, &chosen).await
+    let chosen = choose(db, Source::Bookings, limits, i64::MAX, i64::MAX).await?;
+    load(db, &chosen.ids).await
 }
 
-/// Ids to hand out, and ids that were handed out too often.
+/// What may be handed out now.
+struct Chosen {
+    ids: Vec<i64>,
+    /// Handed out too often already.
+    worn_out: Vec<i64>,
+    closed_by: ClosedBy,
+}
+
 async fn choose(
     db: &impl ConnectionTrait,
     source: Source,
     limits: BatchLimits,
     delivery_limit: i64,
     now_ms: i64,
-) -> Result<(Vec<i64>, Vec<i64>), DbErr> {
+) -> Result<Chosen, DbErr> {
     // Sizes first: bodies are read only of what is taken.
     let sql = format!(
         "SELECT id, length(body) AS size, deliveries, redelivered FROM messages WHERE {FREE} {IN_ORDER} LIMIT ?"
@@ -126,6 +134,7 @@ async fn choose(
     let most = i64::try_from(limits.size.max(1)).unwrap_or(i64::MAX);
     let values = [name(source).into(), now_ms.into(), now_ms.into(), most.into()];
     let (mut chosen, mut worn_out, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    let mut closed_by = ClosedBy::Drained;
     for row in db.query_all_raw(statement(&sql, values)).await? {
         let id: i64 = row.try_get_by("id")?;
         // As RabbitMQ counts: a limit of 3 allows 4 deliveries.
@@ -137,15 +146,20 @@ async fn choose(
         let size = usize::try_from(row.try_get_by::<i64, _>("size")?).unwrap_or(usize::MAX);
         let fits = bytes.saturating_add(size) <= limits.bytes && !redelivered;
         if !chosen.is_empty() && !fits {
+            closed_by = if redelivered { ClosedBy::Alone } else { ClosedBy::Bytes };
             break;
         }
         chosen.push(id);
         bytes = bytes.saturating_add(size);
         if redelivered {
+            closed_by = ClosedBy::Alone;
             break;
         }
+        if chosen.len() >= limits.size.max(1) {
+            closed_by = ClosedBy::Size;
+        }
     }
-    Ok((chosen, worn_out))
+    Ok(Chosen { ids: chosen, worn_out, closed_by })
 }
 
 async fn load(db: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, Delivery)>, DbErr> {
@@ -252,19 +266,37 @@ pub(super) async fn renew(db: &impl ConnectionTrait, lease: &str, until_ms: i64)
 }
 
 pub(super) async fn depth(db: &impl ConnectionTrait, now_ms: i64) -> Result<Depth, DbErr> {
+    let mut depth = Depth { in_flight: Some(0), ..Depth::default() };
+    for level in levels(db, now_ms).await? {
+        *(match level.part {
+            Part::Work => &mut depth.ready,
+            Part::Retry => &mut depth.waiting,
+            Part::Dead => &mut depth.dead,
+        }) = level.ready;
+        depth.in_flight = depth.in_flight.map(|others| others + level.unacked.unwrap_or(0));
+    }
+    Ok(depth)
+}
+
+/// What is free and what is leased, of the work queue (what is due, and what waits) and of the dead letters.
+pub(super) async fn levels(db: &impl ConnectionTrait, now_ms: i64) -> Result<Vec<Level>, DbErr> {
     let sql = "SELECT
         coalesce(sum(free AND queue = 'bookings' AND due_ms <= ?), 0) AS ready,
+        coalesce(sum(NOT free AND queue = 'bookings'), 0) AS unacked,
         coalesce(sum(free AND queue = 'bookings' AND due_ms > ?), 0) AS waiting,
         coalesce(sum(free AND queue = 'dead'), 0) AS dead,
-        coalesce(sum(NOT free), 0) AS in_flight
+        coalesce(sum(NOT free AND queue = 'dead'), 0) AS dead_unacked
         FROM (SELECT queue, due_ms, (lease IS NULL OR leased_until_ms <= ?) AS free FROM messages)";
     let values = [now_ms.into(), now_ms.into(), now_ms.into()];
-    let Some(row) = db.query_one_raw(statement(sql, values)).await? else { return Ok(Depth::default()) };
+    let Some(row) = db.query_one_raw(statement(sql, values)).await? else { return Ok(Vec::new()) };
     let count = |column: &str| row.try_get_by::<i64, _>(column).map(i64::unsigned_abs);
-    Ok(Depth {
-        ready: count("ready")?,
-        waiting: count("waiting")?,
-        dead: count("dead")?,
-        in_flight: Some(count("in_flight")?),
-    })
+    let level = |name: &str, part, ready, unacked| {
+        let unacked = Some(unacked);
+        Level { name: name.to_owned(), part, ready, unacked, consumers: None }
+    };
+    Ok(vec![
+        level("bookings", Part::Work, count("ready")?, count("unacked")?),
+        level("bookings.retry", Part::Retry, count("waiting")?, 0),
+        level("dead", Part::Dead, count("dead")?, count("dead_unacked")?),
+    ])
 }

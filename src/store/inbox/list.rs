@@ -1,8 +1,8 @@
 //! Pages of hosts that need a person, with what waits for them.
 
 use sea_orm::sea_query::{
-    Asterisk, CaseStatement, Cond, Expr, ExprTrait as _, JoinType, NullOrdering, Order, Query,
-    SelectStatement, TableRef,
+    CaseStatement, Cond, Expr, ExprTrait as _, JoinType, NullOrdering, Order, Query, SelectStatement,
+    TableRef,
 };
 use sea_orm::{ConnectionTrait, QueryResult};
 
@@ -24,7 +24,7 @@ pub async fn inbox_entries(
 ) -> Result<Vec<InboxEntry>, StoreError> {
     let mut select = Query::select();
     select
-        .column(("u", Asterisk))
+        .columns(rows::INBOX.map(|column| ("u", column)))
         .columns(["waiting", "bookings", "last_booking_ms", "next_booking_ms"].map(|column| ("w", column)));
     let same_host = Expr::col(("w", "company_id"))
         .equals(("u", "company_id"))

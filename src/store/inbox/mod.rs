@@ -10,7 +10,7 @@ pub use acts::{HostAct, NewHostAct, host_acts, ignore_host, last_host_acts, reop
 pub use list::inbox_entries;
 
 /// What is the matter with a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InboxKind {
     /// There is a suggestion, not sure enough to be taken without a person.
@@ -51,7 +51,7 @@ impl InboxKind {
 }
 
 /// The field of evidence that stands for a mapping.
-const MAPPING: &str = "mapping";
+pub(super) const MAPPING: &str = "mapping";
 
 /// Which hosts; what is given must all be true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -47,7 +47,7 @@ pub enum Kind {
     Collation,
     /// A migration is recorded, and its work is not there.
     Halfway,
-    /// The database was migrated by a newer version.
+    /// A newer version has migrated the database so that this one stops there.
     Newer,
     /// Something stands in the way of migrating.
     Obstacle,
@@ -203,7 +203,7 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
         ));
     }
     if let Some(why) = &looked.unexamined {
-        let kind = if matches!(why, MigrateError::Unknown(_)) { Kind::Newer } else { Kind::Obstacle };
+        let kind = if matches!(why, MigrateError::Newer { .. }) { Kind::Newer } else { Kind::Obstacle };
         findings.push(problem(
             kind,
             why.to_string(),

@@ -13,6 +13,7 @@ mod process;
 mod production;
 pub(crate) mod proxy;
 pub(crate) mod report;
+mod scrape;
 mod stack;
 mod stream;
 pub(crate) mod toll;
@@ -29,6 +30,7 @@ pub(crate) use gateway::{GatewayShape, UpdatedAt, shapes};
 pub(crate) use ledger::Ledger;
 pub(crate) use private::Server;
 pub(crate) use process::Process;
+pub(crate) use scrape::Scrape;
 pub(crate) use stack::Stack;
 pub(crate) use stream::{Mix, Stream};
 pub(crate) use user::User;
@@ -50,6 +52,19 @@ pub(crate) fn server(variable: &str, usual: &str) -> String {
 pub(crate) fn or_skip(program: &str, found: Option<std::path::PathBuf>) -> Option<std::path::PathBuf> {
     let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PRIVATE").is_some();
     assert!(found.is_some() || known, "{program} is not installed; scripts/test installs it");
+    found
+}
+
+/// Prometheus' tool for rules and metrics. Where it is not installed the test fails, unless
+/// `HOSTMATCH_TEST_SKIP_PROMTOOL` says that this is known.
+pub(crate) fn promtool() -> Option<std::path::PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|it| it.join("promtool")).find(|it| it.is_file());
+    let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PROMTOOL").is_some();
+    assert!(
+        found.is_some() || known,
+        "promtool is not installed; scripts/test installs it (Debian's prometheus)"
+    );
     found
 }
 

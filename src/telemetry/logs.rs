@@ -16,8 +16,11 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries that tell more than an operator wants; `log.level` can raise them, by name.
-const QUIET: &str = "lapin=warn,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,hyper=warn,reqwest=warn";
+/// Libraries that tell more than an operator wants; `log.level` can raise them, by name. `lapin::channels` calls it
+/// an error of the connection when that is closed, as we asked, while a channel is; what ends a connection
+/// otherwise the queue tells itself.
+const QUIET: &str =
+    "lapin=warn,lapin::channels=off,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,hyper=warn,reqwest=warn";
 
 /// Our crates: everything that they log may be seen.
 const OURS: [&str; 2] = ["hostmatch", "migration"];
@@ -31,6 +34,9 @@ pub enum TelemetryError {
     /// Somebody else has set up logging in this process already.
     #[error("logging is already set up in this process")]
     AlreadySet,
+    /// Metrics cannot be kept; a defect of ours, or they are kept already.
+    #[error("metrics cannot be kept in this process: {0}")]
+    Metrics(String),
 }
 
 /// Sends the logs of this process to stderr, as `log` says. Call it once, early.

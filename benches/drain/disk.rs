@@ -1,0 +1,44 @@
+//! How large the tables are when so many events have been decided, indexes included.
+
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+
+use crate::Result;
+use crate::salon::Salon;
+use hostmatch::store::DbId;
+
+/// A line for each of our tables that is not empty: how large it is, with how many rows.
+///
+/// # Errors
+/// When the database does not tell.
+pub(crate) async fn sizes(salon: &Salon, events: u64) -> Result<Vec<String>> {
+    salon.analyze().await?;
+    let database = &salon.scratch.database;
+    let mut lines = Vec::new();
+    for table in migration::TABLES {
+        let rows = salon.scratch.number(&format!("SELECT COUNT(*) FROM {table}")).await?;
+        if rows == 0 {
+            continue;
+        }
+        let query = match database.backend() {
+            DbBackend::MySql => {
+                salon.scratch.run(&format!("ANALYZE TABLE {table}")).await?;
+                format!(
+                    "SELECT CAST(data_length + index_length AS SIGNED) FROM information_schema.tables \
+                     WHERE table_schema = DATABASE() AND table_name = '{table}'"
+                )
+            }
+            DbBackend::Postgres => format!("SELECT pg_total_relation_size('{table}')"),
+            other => return Err(format!("not measured on {other:?}").into()),
+        };
+        let row =
+            database.connection().query_one_raw(Statement::from_string(database.backend(), query)).await?;
+        let bytes = u64::try_from(row.ok_or("no row")?.try_get_by_index::<DbId>(0)?.0)?;
+        lines.push(format!(
+            "disk of {table}: {:.1} MiB for {rows} rows, {} bytes a row, {} an event",
+            bytes as f64 / f64::from(1 << 20),
+            bytes / rows,
+            bytes / events,
+        ));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,166 @@
+//! Which migrations a database has: of those that this program knows, and of a newer one's.
+//!
+//! While programs are replaced one by one, old and new ones work on the same tables. A migration
+//! therefore only adds what an older program can do without (it *expands*); what nobody uses any more
+//! is taken away by a migration of a later release, whose name says so (it *contracts*). So a program
+//! that finds a newer one's migration goes on, unless that one contracts.
+
+use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, Statement};
+
+use crate::error::MigrateError;
+use crate::found::relations;
+use crate::run::BOOKKEEPING;
+use crate::tables::STEPS;
+
+/// Stands in the name of a migration that takes away or changes what older programs use.
+pub(crate) const CONTRACTS: &str = "_contract_";
+
+/// One migration, and whether this database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// It has been applied.
+    pub applied: bool,
+    /// This program knows it; otherwise it is a newer program's.
+    pub known: bool,
+}
+
+impl Status {
+    /// Whether a newer program took away with it what this one uses.
+    pub fn is_in_the_way(&self) -> bool {
+        !self.known && self.name.contains(CONTRACTS)
+    }
+}
+
+/// All migrations in order, those of a newer program last, and which are applied. Changes nothing, and
+/// needs no right to.
+///
+/// # Errors
+/// [`MigrateError::Database`].
+pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, MigrateError> {
+    let applied = versions(connection)
+        .await
+        .map_err(|source| MigrateError::of("reading which migrations are applied", source))?;
+    let known = STEPS.iter().map(|step| Status {
+        name: step.name.to_owned(),
+        applied: applied.iter().any(|name| name == step.name),
+        known: true,
+    });
+    let newer = applied.iter().filter(|name| STEPS.iter().all(|step| step.name != **name));
+    let newer = newer.map(|name| Status { name: name.clone(), applied: true, known: false });
+    Ok(known.chain(newer).collect())
+}
+
+/// The migrations of a newer program that this database has.
+pub(crate) async fn newer(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    let all = status(connection).await?;
+    Ok(all.into_iter().filter(|one| !one.known).map(|one| one.name).collect())
+}
+
+/// What the bookkeeping has, in order; nothing where there is none.
+async fn versions(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    if relations(connection, &[BOOKKEEPING]).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = format!("SELECT version FROM {BOOKKEEPING} ORDER BY version");
+    let query = Statement::from_string(connection.get_database_backend(), query);
+    connection.query_all_raw(query).await?.iter().map(|row| row.try_get("", "version")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sea_orm_migration::sea_orm::DbBackend;
+
+    use super::CONTRACTS;
+    use crate::baseline;
+    use crate::dialect::Dialect;
+    use crate::tables::STEPS;
+
+    /// Older than this rule, and nothing that anybody would notice: how one column is compared.
+    const BEFORE: &str = "ALTER TABLE dead_letters ALTER COLUMN fingerprint TYPE VARCHAR(64) COLLATE \"C\"";
+
+    /// Why a program that does not know of this statement might fail after it; none when it only adds.
+    fn harm(statement: &str, made_here: &BTreeSet<String>) -> Option<String> {
+        let words: Vec<&str> = statement.split_whitespace().collect();
+        let table = |n: usize| words.get(n).unwrap_or(&"").to_string();
+        match words[..] {
+            ["CREATE", "TABLE", ..] | ["CREATE", "INDEX", ..] => None,
+            ["CREATE", "UNIQUE", "INDEX", ..] => (!made_here.contains(&table(5)))
+                .then(|| "older programs may write what is not unique".to_owned()),
+            ["ALTER", "TABLE", ..] => {
+                let body = words[3..].join(" ");
+                // A comma within brackets separates nothing here.
+                let mut depth = 0;
+                let parts = body.split(|c: char| {
+                    depth += i32::from(c == '(') - i32::from(c == ')');
+                    c == ',' && depth == 0
+                });
+                parts.map(str::trim).find_map(|part| {
+                    let adds = part.starts_with("ADD COLUMN ") || part.starts_with("ADD INDEX ");
+                    let demands = part.contains(" NOT NULL") && !part.contains(" DEFAULT ");
+                    match (adds, demands) {
+                        (false, _) => Some(format!("`{part}` does not only add")),
+                        (_, true) => Some(format!(
+                            "`{part}` must be NULL or have a default: older programs leave it out"
+                        )),
+                        _ => None,
+                    }
+                })
+            }
+            _ => Some("it is none of the statements that only add".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_migration_only_adds_unless_its_name_says_that_it_contracts() {
+        let mut found = Vec::new();
+        for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
+            let dialect = Dialect::of(&baseline::assumed(backend));
+            for step in STEPS.iter().filter(|step| !step.name.contains(CONTRACTS)) {
+                let ops = (step.ops)(&dialect);
+                let statements: Vec<&str> = ops.iter().filter_map(|op| op.make.as_deref()).collect();
+                let made_here = statements
+                    .iter()
+                    .filter_map(|sql| sql.strip_prefix("CREATE TABLE "))
+                    .filter_map(|rest| rest.split_whitespace().next())
+                    .map(str::to_owned)
+                    .collect();
+                for statement in statements.into_iter().filter(|sql| *sql != BEFORE) {
+                    if let Some(harm) = harm(statement, &made_here) {
+                        found.push(format!("{} on {backend:?}: {harm}: {statement}", step.name));
+                    }
+                }
+            }
+        }
+        assert!(found.is_empty(), "expand now, contract in a later release:\n{}", found.join("\n"));
+    }
+
+    #[test]
+    fn what_would_break_an_older_program_is_recognised() {
+        let here = BTreeSet::from(["t".to_owned()]);
+        for fine in [
+            "CREATE TABLE t (\n a INT NOT NULL\n)",
+            "CREATE UNIQUE INDEX u ON t (a)",
+            "CREATE INDEX i ON old (a, b)",
+            "ALTER TABLE old ADD COLUMN a INT NULL, ADD COLUMN b DECIMAL(4, 2) NOT NULL DEFAULT 0, ADD INDEX i (a, b)",
+        ] {
+            assert_eq!(harm(fine, &here), None, "{fine}");
+        }
+        for harmful in [
+            "CREATE UNIQUE INDEX u ON old (a)",
+            "ALTER TABLE old ADD COLUMN a INT NOT NULL",
+            "ALTER TABLE old ADD COLUMN a INT NULL, DROP COLUMN b",
+            "ALTER TABLE old RENAME COLUMN a TO b",
+            "ALTER TABLE old MODIFY a VARCHAR(10) NULL",
+            "ALTER TABLE old ADD UNIQUE INDEX u (a)",
+            "ALTER TABLE old ADD CONSTRAINT c CHECK (a > 0)",
+            "DROP TABLE old",
+            "UPDATE old SET a = 1",
+        ] {
+            assert!(harm(harmful, &here).is_some(), "{harmful}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What an edge tells of itself: requests and what became of them, and its spool.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use axum::extract::MatchedPath;
+use axum::http::{Method, StatusCode};
+
+use super::problem::Refused;
+use super::state::Edge;
+use crate::contract::problem;
+use crate::telemetry::metrics::{Kind, Series, Values, at_each_look};
+
+const REQUESTS: &str = "hostmatch_http_requests_total";
+const DURATION: &str = "hostmatch_http_request_duration_seconds";
+const REJECTED: &str = "hostmatch_webhooks_rejected_total";
+
+/// Where events are posted, and the status of what is accepted there.
+const POSTS: [(&str, &str); 3] =
+    [("/api/retell/webhook", "200"), ("/webhooks/calcom", "200"), ("/v1/events", "202")];
+
+/// Every route, and what stands for a path that is none.
+const ROUTES: [&str; 7] =
+    [POSTS[0].0, POSTS[1].0, POSTS[2].0, "/health/live", "/health/ready", "/openapi.json", NO_ROUTE];
+const NO_ROUTE: &str = "none";
+
+const ROUTE: (&str, Values) = ("route", Values::Closed(|| ROUTES.to_vec()));
+const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+const SPOOL_EVENTS: Series = Series::new(
+    "hostmatch_spool_events",
+    Kind::Gauge,
+    "Events in the spool, those that are set aside left out",
+);
+const SPOOL_BYTES: Series = Series::new(
+    "hostmatch_spool_bytes",
+    Kind::Gauge,
+    "Bytes in the spool, as edge.spool_max_bytes counts them",
+);
+const SPOOL_AGE: Series = Series::new(
+    "hostmatch_spool_oldest_event_age_seconds",
+    Kind::Gauge,
+    "For how long the oldest event in the spool has waited; 0: there is none",
+);
+const SPOOL_ASIDE: Series = Series::new(
+    "hostmatch_spool_set_aside_events",
+    Kind::Gauge,
+    "Events in the spool that the broker does not take as they are",
+);
+
+/// The metrics of an edge.
+pub const SERIES: [Series; 7] = [
+    Series::new(REQUESTS, Kind::Counter, "Requests that were answered").by(&[
+        ROUTE,
+        ("method", Values::Few("`GET`, `HEAD`, `POST`, `other`")),
+        ("code", Values::Few("the status")),
+    ]),
+    Series::new(DURATION, Kind::Histogram(SECONDS), "How long an answer took").by(&[ROUTE]),
+    Series::new(REJECTED, Kind::Counter, "Posts that were refused, by the kind of refusal")
+        .by(&[("reason", Values::Closed(|| problem::ALL.iter().map(|kind| kind.name).collect()))]),
+    SPOOL_EVENTS,
+    SPOOL_BYTES,
+    SPOOL_AGE,
+    SPOOL_ASIDE,
+];
+
+/// An edge begins: what is posted begins at 0, and its spool is looked at when it is asked for.
+pub(super) fn begin(edge: &Arc<Edge>) {
+    for (route, accepted) in POSTS {
+        for code in [accepted, "401", "503"] {
+            metrics::counter!(REQUESTS, "route" => route, "method" => "POST", "code" => code).absolute(0);
+        }
+    }
+    let edge: Weak<Edge> = Arc::downgrade(edge);
+    let (events, bytes, age, aside) =
+        (SPOOL_EVENTS.gauges(), SPOOL_BYTES.gauges(), SPOOL_AGE.gauges(), SPOOL_ASIDE.gauges());
+    at_each_look(move || {
+        let edge = edge.upgrade();
+        let Some(spool) = edge.as_ref().and_then(|edge| edge.sink.spool.as_ref()) else { return };
+        let level = spool.level();
+        events.set([], float(level.messages));
+        bytes.set([], float(level.bytes));
+        age.set([], level.age().as_secs_f64());
+        aside.set([], float(level.set_aside));
+    });
+}
+
+/// A request was answered.
+pub(super) fn answered(
+    method: &Method,
+    route: Option<&MatchedPath>,
+    status: StatusCode,
+    refused: Option<&Refused>,
+    took: Duration,
+) {
+    let route = route.and_then(|path| ROUTES.into_iter().find(|known| *known == path.as_str()));
+    let route = route.unwrap_or(NO_ROUTE);
+    let method = match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    };
+    let code = status.as_str().to_owned();
+    metrics::counter!(REQUESTS, "route" => route, "method" => method, "code" => code).increment(1);
+    metrics::histogram!(DURATION, "route" => route).record(took);
+    if let Some(Refused(reason)) = refused.filter(|_| POSTS.iter().any(|(post, _)| *post == route)) {
+        metrics::counter!(REJECTED, "reason" => *reason).increment(1);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+fn float(number: u64) -> f64 {
+    number as f64
+}

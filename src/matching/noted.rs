@@ -1,0 +1,92 @@
+//! What deciding met on its way, for whoever counts it. Nothing that is written depends on it.
+
+use super::resolver::{Resolution, Review};
+use super::strategy::Confidence;
+use crate::event::HostMissing;
+
+/// The strategies, by name, in the order in which they are asked.
+pub const STRATEGIES: [&str; 4] = ["manual", "existing", "email", "name"];
+
+/// What came of looking for one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Somebody, who is taken.
+    Accepted,
+    /// Somebody, not surely enough: a person decides.
+    Suggested,
+    /// Somebody who cannot be taken: several that cannot be told apart, or switched off by a person.
+    Rejected,
+    /// Nobody.
+    Nobody,
+}
+
+impl Found {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Suggested, Self::Rejected, Self::Nobody];
+
+    /// The name under which it is counted.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Suggested => "suggested",
+            Self::Rejected => "rejected",
+            Self::Nobody => "none",
+        }
+    }
+}
+
+/// One look for a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// The strategy that found somebody, one of [`STRATEGIES`].
+    pub strategy: Option<&'static str>,
+    /// What came of it.
+    pub found: Found,
+    /// How sure the strategy was.
+    pub confidence: Option<Confidence>,
+}
+
+/// What was met while a batch was worked out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// One for each booking of which the host was looked for.
+    pub looked: Vec<Looked>,
+    /// One for each booking that may assign and has no host, or none with an id.
+    pub missing: Vec<HostMissing>,
+}
+
+impl Noted {
+    pub(super) fn look(&mut self, resolution: &Resolution) {
+        self.looked.push(match resolution {
+            Resolution::Matched { strategy, candidate } => Looked {
+                strategy: Some(strategy),
+                found: Found::Accepted,
+                confidence: Some(candidate.confidence),
+            },
+            Resolution::NeedsReview { review, suggestions } => {
+                // The first is that of the strategy which is asked first.
+                let best = suggestions.first();
+                let named = |name: &str| STRATEGIES.into_iter().find(|known| *known == name);
+                let found =
+                    if *review == Review::BelowThreshold { Found::Suggested } else { Found::Rejected };
+                Looked {
+                    strategy: best.and_then(|best| named(&best.strategy)),
+                    found,
+                    confidence: best.map(|best| best.confidence),
+                }
+            }
+            Resolution::Unmatched => Looked { strategy: None, found: Found::Nobody, confidence: None },
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matching::Resolver;
+
+    #[test]
+    fn the_strategies_are_those_of_the_chain() {
+        assert_eq!(Resolver::new(80).order(), STRATEGIES);
+    }
+}

@@ -1,0 +1,72 @@
+//! The process's own figures, under the names that Prometheus' client libraries give them. From Linux'
+//! `/proc`; on other systems there are none.
+
+use super::metrics::{Kind, Series};
+
+/// What is told, in this order.
+pub const SERIES: [Series; 6] = [
+    Series::new(
+        "process_cpu_seconds_total",
+        Kind::Counter,
+        "Processor time of this process, user and system, in seconds",
+    ),
+    Series::new("process_resident_memory_bytes", Kind::Gauge, "Memory of this process that is in RAM"),
+    Series::new("process_virtual_memory_bytes", Kind::Gauge, "Address space of this process"),
+    Series::new("process_start_time_seconds", Kind::Gauge, "When this process began, in seconds since 1970"),
+    Series::new("process_open_fds", Kind::Gauge, "Files and sockets that this process has open"),
+    Series::new("process_max_fds", Kind::Gauge, "Files and sockets that it may have open"),
+];
+
+/// All of them as text; nothing where they cannot be read.
+pub(super) fn told() -> String {
+    let line = |(series, value): (&Series, f64)| {
+        let (name, kind) = (series.name, series.kind.as_str());
+        format!("# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}\n", series.help)
+    };
+    figures().map(|figures| SERIES.iter().zip(figures).map(line).collect()).unwrap_or_default()
+}
+
+#[cfg(target_os = "linux")]
+fn figures() -> Option<[f64; SERIES.len()]> {
+    use procfs::WithCurrentSystemInfo as _;
+    use procfs::process::{LimitValue, Process};
+
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+    let float = |number: u64| number as f64;
+    let me = Process::myself().ok()?;
+    let stat = me.stat().ok()?;
+    let ticks = float(procfs::ticks_per_second());
+    let fds = u64::try_from(me.fd_count().ok()?).ok()?;
+    let most = match me.limits().ok()?.max_open_files.soft_limit {
+        LimitValue::Value(most) => float(most),
+        LimitValue::Unlimited => f64::INFINITY,
+    };
+    let boot = float(procfs::boot_time_secs().ok()?);
+    Some([
+        float(stat.utime + stat.stime) / ticks,
+        float(stat.rss_bytes().get()),
+        float(stat.vsize),
+        boot + float(stat.starttime) / ticks,
+        float(fds),
+        most,
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn figures() -> Option<[f64; SERIES.len()]> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_are_those_of_this_process() {
+        let [cpu, resident, virtually, start, open, most] = figures().unwrap();
+        assert!(cpu >= 0.0 && (1e5..1e12).contains(&resident) && virtually >= resident);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!((now - 3600.0..=now + 60.0).contains(&start), "{start} is not shortly before {now}");
+        assert!(open >= 3.0 && most >= open);
+    }
+}

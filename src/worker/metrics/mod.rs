@@ -1,0 +1,288 @@
+//! What a worker tells of itself. A delivery is counted once, when it has left for good: decided and
+//! acknowledged, or a dead letter. Attempts that are to be made again, and deliveries that come a second
+//! time because an acknowledgement was lost, are none.
+
+mod series;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
+
+use self::series::{
+    AGE, BATCH, BATCHES, CHANGED, CONFIDENCE, CREATED, DB_UP, DEAD, DEAD_LETTER, IN_FLIGHT, LAST, MATCHES,
+    MISSING, OLDEST, OTHER, PIPELINES, PROCESSED, PUT_OFF, RECEIVED, REPLAYS, RETRIES, STAGE, THRESHOLD,
+    UNKNOWN,
+};
+use super::answer::Answer;
+use crate::clock::now_ms;
+use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
+use crate::matching::{ChangeSet, Found, MappingChange, Noted, Reason};
+use crate::queue::{Batch, Delivery, Disposition, Settled, header};
+use crate::telemetry::metrics::{Family, at_each_look};
+
+pub(super) use self::series::SERIES;
+
+/// What a delivery is called where it is counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::worker) struct Named {
+    kind: &'static str,
+    format: &'static str,
+    published_ms: i64,
+    is_replay: bool,
+}
+
+impl Named {
+    /// By what could be read of it; `None`: nothing.
+    pub(in crate::worker) fn of(delivery: &Delivery, read: Option<&Result<Decoded, Malformed>>) -> Self {
+        let (kind, shape) = match read {
+            Some(Ok(Decoded::Event(event))) => (Some(event.event_type.as_str()), Some(event.shape)),
+            Some(Ok(Decoded::Ignored(ignored))) => (Some(ignored.event_type.as_str()), Some(ignored.shape)),
+            Some(Err(malformed)) => (malformed.hints.event_type.as_deref(), malformed.hints.shape),
+            None => (None, None),
+        };
+        let is_object_job =
+            matches!(read, Some(Err(malformed)) if malformed.pointer.ends_with("/data/command"));
+        let format = match shape {
+            Some(Shape::Native) => "native",
+            Some(Shape::CloudEvents | Shape::CloudEventsBinary) => "cloudevents",
+            Some(Shape::Laravel) if is_object_job => "laravel_object",
+            Some(Shape::Laravel) => "laravel_string",
+            Some(Shape::Calcom) => "calcom",
+            None => UNKNOWN,
+        };
+        let (published_ms, is_replay) = (published_ms(delivery), is_replay(delivery));
+        Self { kind: kind_of(kind), format, published_ms, is_replay }
+    }
+}
+
+/// An event's type as it is counted.
+pub(in crate::worker) fn kind_of(event_type: Option<&str>) -> &'static str {
+    let known = EVENT_TYPES.iter().find(|known| Some(known.name) == event_type);
+    known.map_or(UNKNOWN, |known| known.name)
+}
+
+/// The handles of a worker's series, made once; all pipelines share them.
+#[derive(Debug)]
+pub(in crate::worker) struct Meters {
+    received: Family<Counter, 2>,
+    processed: Family<Counter, 2>,
+    age: Family<Histogram, 1>,
+    batch: Family<Histogram, 0>,
+    batches: Family<Counter, 1>,
+    stage: Family<Histogram, 1>,
+    matches: Family<Counter, 2>,
+    confidence: Family<Histogram, 1>,
+    missing: Family<Counter, 1>,
+    created: Family<Counter, 1>,
+    changed: Family<Counter, 1>,
+    retries: Family<Counter, 1>,
+    dead: Family<Counter, 1>,
+    put_off: Family<Counter, 0>,
+    replays: Family<Counter, 1>,
+    in_flight: Family<Gauge, 0>,
+    last: Family<Gauge, 0>,
+    db_up: Family<Gauge, 0>,
+    hands: Mutex<HashMap<usize, Hand>>,
+}
+
+/// What a pipeline has in hand, or had last.
+#[derive(Clone, Copy, Debug)]
+struct Hand {
+    /// When the oldest of it was published.
+    oldest_ms: Option<i64>,
+    is_busy: bool,
+}
+
+impl Meters {
+    pub(in crate::worker) fn new() -> Self {
+        Self {
+            received: RECEIVED.counters(),
+            processed: PROCESSED.counters(),
+            age: AGE.histograms(),
+            batch: BATCH.histograms(),
+            batches: BATCHES.counters(),
+            stage: STAGE.histograms(),
+            matches: MATCHES.counters(),
+            confidence: CONFIDENCE.histograms(),
+            missing: MISSING.counters(),
+            created: CREATED.counters(),
+            changed: CHANGED.counters(),
+            retries: RETRIES.counters(),
+            dead: DEAD.counters(),
+            put_off: PUT_OFF.counters(),
+            replays: REPLAYS.counters(),
+            in_flight: IN_FLIGHT.gauges(),
+            last: LAST.gauges(),
+            db_up: DB_UP.gauges(),
+            hands: Mutex::default(),
+        }
+    }
+
+    /// A worker begins: what does not change while it runs, and what is looked at when it is asked for.
+    pub(in crate::worker) fn begins(self: &Arc<Self>, auto_accept: u8, pipelines: u16) {
+        THRESHOLD.gauges().set([], f64::from(auto_accept) / 100.0);
+        PIPELINES.gauges().set([], f64::from(pipelines));
+        let (meters, oldest) = (Arc::downgrade(self), OLDEST.gauges());
+        at_each_look(move || {
+            if let Some(meters) = meters.upgrade() {
+                oldest.set([], meters.oldest_age());
+            }
+        });
+    }
+
+    /// A stage has taken so long.
+    pub(in crate::worker) fn stage(&self, stage: &'static str, took: Duration) {
+        self.stage.record([stage], took.as_secs_f64());
+    }
+
+    /// Deliveries were read.
+    pub(in crate::worker) fn received(&self, named: impl Iterator<Item = Named>) {
+        named.for_each(|Named { kind, format, .. }| self.received.count([kind, format]));
+    }
+
+    /// A transaction was committed: what its plan met, and what it wrote.
+    pub(in crate::worker) fn committed(&self, noted: &Noted, changes: &ChangeSet) {
+        for one in &noted.looked {
+            let strategy = one.strategy.unwrap_or("none");
+            self.matches.count([strategy, one.found.as_str()]);
+            if let Some(confidence) = one.confidence.filter(|_| one.found != Found::Rejected) {
+                self.confidence.record([strategy], f64::from(confidence.0) / 100.0);
+            }
+        }
+        for reason in &noted.missing {
+            self.missing.count([reason.as_str()]);
+        }
+        for change in &changes.mappings {
+            match change {
+                MappingChange::Insert { source, .. } => self.created.count([source]),
+                MappingChange::Reactivate { .. } => self.changed.count(["reactivated"]),
+                MappingChange::Supersede { .. } => self.changed.count(["superseded"]),
+            }
+        }
+    }
+
+    /// A host could not be looked for, or what was found not be written, through a fault.
+    pub(in crate::worker) fn failed(&self) {
+        self.matches.count(["none", "error"]);
+    }
+
+    /// Whether the database could be used just now.
+    pub(in crate::worker) fn database(&self, is_up: bool) {
+        self.db_up.set([], f64::from(u8::from(is_up)));
+    }
+
+    /// A pipeline has taken a batch.
+    pub(in crate::worker) fn takes(&self, pipeline: usize, batch: &Batch) {
+        let deliveries = batch.deliveries();
+        self.batches.count([batch.closed_by().as_str()]);
+        self.batch.record([], size(deliveries.len()));
+        if let Some(gauge) = self.in_flight.of([]) {
+            gauge.increment(size(deliveries.len()));
+        }
+        // What is tried again, or replayed, has waited on purpose.
+        let waited = deliveries.iter().filter(|one| one.attempt == 0 && !is_replay(one));
+        let oldest_ms = waited.map(published_ms).min();
+        self.hands().insert(pipeline, Hand { oldest_ms, is_busy: true });
+    }
+
+    /// A pipeline has no longer so many deliveries in hand. `is_all`: nothing waited behind them.
+    pub(in crate::worker) fn leaves(&self, pipeline: usize, count: usize, is_all: bool) {
+        if let Some(gauge) = self.in_flight.of([]) {
+            gauge.decrement(size(count));
+        }
+        if let Some(hand) = self.hands().get_mut(&pipeline) {
+            hand.is_busy = false;
+            hand.oldest_ms = hand.oldest_ms.filter(|_| !is_all);
+        }
+    }
+
+    /// Nothing waits in the queue: what the pipelines had last tells nothing any more.
+    pub(in crate::worker) fn nothing_waits(&self) {
+        self.hands().retain(|_, hand| hand.is_busy);
+    }
+
+    /// Seconds since the oldest event was published that is in hand.
+    fn oldest_age(&self) -> f64 {
+        let oldest = self.hands().values().filter_map(|hand| hand.oldest_ms).min();
+        oldest.map_or(0.0, |oldest| seconds(now_ms() - oldest))
+    }
+
+    fn hands(&self) -> MutexGuard<'_, HashMap<usize, Hand>> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch was settled: counts those that are gone. `decided_ms`: when the last of it was committed.
+    pub(in crate::worker) fn settled(
+        &self,
+        named: &[Named],
+        answers: &[Answer],
+        dispositions: &[Disposition],
+        settled: &Settled,
+        decided_ms: i64,
+    ) {
+        let mut has_left = false;
+        for place in settled.gone.iter().copied() {
+            let Named { kind, published_ms, is_replay, .. } = named[place];
+            let end = match (&answers[place], &dispositions[place]) {
+                (Answer::PutOff, _) => {
+                    self.put_off.count([]);
+                    continue;
+                }
+                (Answer::Again(reason, _), Disposition::Retry { .. }) => {
+                    self.retries.count([reason.as_str()]);
+                    continue;
+                }
+                (Answer::Done(outcome), _) => {
+                    if !is_replay {
+                        self.age.record([kind], seconds(decided_ms - published_ms));
+                    }
+                    outcome.as_str()
+                }
+                (Answer::Again(reason, _) | Answer::Dead(reason, _), _) => {
+                    self.dead.count([reason.as_str()]);
+                    DEAD_LETTER
+                }
+            };
+            self.processed.count([kind, end]);
+            if is_replay {
+                self.replays.count([end]);
+            }
+            has_left = true;
+        }
+        if has_left {
+            self.last.set([], seconds(now_ms()));
+        }
+    }
+
+    /// The broker itself made a dead letter of a delivery, for this reason.
+    pub(in crate::worker) fn buried(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
+        self.dead.count([Reason::parse(reason).map_or(OTHER, Reason::as_str)]);
+        self.processed.count([kind_of(event_type), DEAD_LETTER]);
+        if is_replay {
+            self.replays.count([DEAD_LETTER]);
+        }
+    }
+}
+
+fn is_replay(delivery: &Delivery) -> bool {
+    delivery.message.headers.contains_key(header::REPLAY_LETTER)
+}
+
+/// When the event was published: what its message says (whole seconds), or when it was first received,
+/// which an edge says to the millisecond. The earlier one.
+fn published_ms(delivery: &Delivery) -> i64 {
+    delivery.message.timestamp_ms.map_or(delivery.first_seen_ms, |ms| ms.min(delivery.first_seen_ms))
+}
+
+/// Clocks differ: nothing is younger than 0.
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+fn seconds(ms: i64) -> f64 {
+    ms.max(0) as f64 / 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+fn size(count: usize) -> f64 {
+    count as f64
+}

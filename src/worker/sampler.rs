@@ -1,0 +1,234 @@
+//! Looks from time to time at what all workers share: the queue, and in the database what waits for
+//! people. Every worker tells the same, so the largest counts, and not the sum.
+//!
+//! What cannot be looked at is not known: its gauges say NaN then, which no alert takes for a number,
+//! and `hostmatch_sample_up` says 0. Nothing ends because of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::Gauge;
+use tokio::time::MissedTickBehavior;
+
+use super::metrics::Meters;
+use super::processor::Processor;
+use crate::clock::now_ms;
+use crate::queue::{Level, Part, Queue, QueueError};
+use crate::shutdown::Shutdown;
+use crate::store::{
+    InboxKind, StoreError, StoreErrorKind, Unassigned, Waits, open_dead_letters, open_inbox, together,
+    unassigned,
+};
+use crate::telemetry::metrics::{Family, Kind, Series, Values, at_each_look};
+
+/// How long a look may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+const MESSAGES: &str = "hostmatch_queue_messages";
+const CONSUMERS: &str = "hostmatch_queue_consumers";
+
+const ROLE: (&str, Values) =
+    ("queue_role", Values::Closed(|| Part::ALL.into_iter().map(Part::as_str).collect()));
+const QUEUE: (&str, Values) = ("queue", Values::Few("its name; one for all wait queues together"));
+
+const LETTERS: Series =
+    Series::new("hostmatch_dead_letters_open", Kind::Gauge, "Dead letters that wait for a person");
+const INBOX: Series = Series::new("hostmatch_inbox_items", Kind::Gauge, "Hosts that need a person")
+    .by(&[("reason", Values::Closed(|| InboxKind::ALL.into_iter().map(InboxKind::as_str).collect()))]);
+const INBOX_AGE: Series = Series::new(
+    "hostmatch_inbox_oldest_item_age_seconds",
+    Kind::Gauge,
+    "For how long a host has needed a person, of the one that has longest; 0: none does",
+);
+const UNASSIGNED: Series = Series::new(
+    "hostmatch_unassigned_bookings",
+    Kind::Gauge,
+    "Bookings without staff that start within this time from now, cancelled ones left out",
+)
+.by(&[("horizon", Values::Closed(|| vec!["24h", "7d", "all"]))]);
+const POOL: Series = Series::new(
+    "hostmatch_db_pool_connections",
+    Kind::Gauge,
+    "Connections of this worker to the database, and how many there may be",
+)
+.by(&[("state", Values::Closed(|| vec!["idle", "used", "max"]))]);
+const UP: Series = Series::new(
+    "hostmatch_sample_up",
+    Kind::Gauge,
+    "1 while what is sampled could be looked at the last time",
+)
+.by(&[("of", Values::Closed(|| vec!["database", "queue"]))]);
+
+/// What a worker looks at.
+pub(super) const SERIES: [Series; 8] = [
+    Series::new(
+        MESSAGES,
+        Kind::Gauge,
+        "Messages in a queue; `unacked` only on the embedded queue: RabbitMQ does not tell",
+    )
+    .by(&[QUEUE, ROLE, ("state", Values::Few("`ready`, `unacked`"))]),
+    Series::new(CONSUMERS, Kind::Gauge, "Who consumes from a queue on RabbitMQ, all workers together")
+        .by(&[QUEUE, ROLE]),
+    LETTERS,
+    INBOX,
+    INBOX_AGE,
+    UNASSIGNED,
+    POOL,
+    UP,
+];
+
+/// What waits for people.
+struct Standing {
+    letters: i64,
+    inbox: BTreeMap<InboxKind, Waits>,
+    unassigned: Unassigned,
+}
+
+/// The one who looks.
+pub(super) struct Sampler {
+    processor: Arc<Processor>,
+    queue: Queue,
+    letters: Family<Gauge, 0>,
+    inbox: Family<Gauge, 1>,
+    inbox_age: Family<Gauge, 0>,
+    unassigned: Family<Gauge, 1>,
+    up: Family<Gauge, 1>,
+    /// What was told of queues, to be taken back.
+    told: Vec<Gauge>,
+}
+
+impl Sampler {
+    /// One for this database and this queue. `most`: connections that there may be.
+    pub(super) fn new(processor: Arc<Processor>, queue: Queue, most: u32) -> Self {
+        let (database, pool) = (processor.database().clone(), POOL.gauges());
+        at_each_look(move || {
+            let (open, idle) = database.connections();
+            pool.set(["idle"], f64::from(idle));
+            pool.set(["used"], f64::from(open.saturating_sub(idle)));
+            pool.set(["max"], f64::from(most));
+        });
+        Self {
+            processor,
+            queue,
+            letters: LETTERS.gauges(),
+            inbox: INBOX.gauges(),
+            inbox_age: INBOX_AGE.gauges(),
+            unassigned: UNASSIGNED.gauges(),
+            up: UP.gauges(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Looks `every` so often, until asked to stop.
+    pub(super) async fn run(mut self, every: Duration, shutdown: Shutdown) {
+        self.tell_database(None);
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let looks = async { tokio::join!(self.look_at_database(), self.look_at_queue()) };
+            let (database, levels) = tokio::select! {
+                () = shutdown.cancelled() => return,
+                looks = looks => looks,
+            };
+            self.take_database(&database);
+            self.take_queue(&levels);
+        }
+    }
+
+    async fn look_at_database(&self) -> Result<Standing, StoreError> {
+        let (database, now_ms) = (self.processor.database(), now_ms());
+        let db = database.connection();
+        let looks = async {
+            Ok(Standing {
+                letters: together(open_dead_letters(db, None).await?.values()).count,
+                inbox: open_inbox(db, None, now_ms).await?,
+                unassigned: unassigned(db, None, now_ms).await?,
+            })
+        };
+        database.in_time(looks).await
+    }
+
+    async fn look_at_queue(&self) -> Result<Vec<Level>, QueueError> {
+        let late = |_| QueueError::Unavailable("it did not answer in time".to_owned());
+        tokio::time::timeout(LIMIT, self.queue.levels()).await.unwrap_or_else(|error| Err(late(error)))
+    }
+
+    fn meters(&self) -> &Meters {
+        &self.processor.meters
+    }
+
+    fn take_database(&self, looked: &Result<Standing, StoreError>) {
+        match looked {
+            Ok(_) => self.meters().database(true),
+            Err(error) => {
+                if error.kind() == StoreErrorKind::Unavailable {
+                    self.meters().database(false);
+                }
+                tracing::debug!(%error, "the database was not sampled");
+            }
+        }
+        self.up.set(["database"], f64::from(u8::from(looked.is_ok())));
+        self.tell_database(looked.as_ref().ok());
+    }
+
+    fn tell_database(&self, standing: Option<&Standing>) {
+        let Some(Standing { letters, inbox, unassigned }) = standing else {
+            self.letters.forget();
+            self.inbox.forget();
+            self.inbox_age.forget();
+            self.unassigned.forget();
+            return;
+        };
+        self.letters.set([], float(*letters));
+        for (kind, waits) in inbox {
+            self.inbox.set([kind.as_str()], float(waits.count));
+        }
+        let oldest_ms = together(inbox.values()).oldest_ms;
+        let age_ms = oldest_ms.map_or(0, |since| (now_ms() - since).max(0));
+        self.inbox_age.set([], float(age_ms) / 1000.0);
+        let Unassigned { day, week, all, .. } = *unassigned;
+        for (horizon, count) in [("24h", day), ("7d", week), ("all", all)] {
+            self.unassigned.set([horizon], float(count));
+        }
+    }
+
+    fn take_queue(&mut self, looked: &Result<Vec<Level>, QueueError>) {
+        self.up.set(["queue"], f64::from(u8::from(looked.is_ok())));
+        let levels = match looked {
+            Ok(levels) => levels,
+            Err(error) => {
+                tracing::debug!(%error, "the queue was not sampled");
+                self.told.iter().for_each(|gauge| gauge.set(f64::NAN));
+                return;
+            }
+        };
+        self.told.clear();
+        for Level { name, part, ready, unacked, consumers } in levels {
+            let labels = |state: &'static str| metrics::gauge!(MESSAGES, "queue" => name.clone(), "queue_role" => part.as_str(), "state" => state);
+            let consuming =
+                || metrics::gauge!(CONSUMERS, "queue" => name.clone(), "queue_role" => part.as_str());
+            let all = [
+                Some((labels("ready"), ready)),
+                unacked.as_ref().map(|count| (labels("unacked"), count)),
+                consumers.as_ref().map(|count| (consuming(), count)),
+            ];
+            for (gauge, count) in all.into_iter().flatten() {
+                gauge.set(float(i64::try_from(*count).unwrap_or(i64::MAX)));
+                self.told.push(gauge);
+            }
+            if *part == Part::Work && *ready == 0 {
+                self.meters().nothing_waits();
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+fn float(number: i64) -> f64 {
+    number as f64
+}

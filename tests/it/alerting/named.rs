@@ -1,0 +1,154 @@
+//! Everything that rules and dashboards name is exported: metrics, labels, and the values that are asked
+//! for. A selector that fits nothing is no error to Prometheus; it is silent for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::captured::Run;
+use super::exposition::{Exposition, pairs};
+use super::{DASHBOARDS, RULES, expressions, panels, read};
+use crate::support::Scrape;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Labels that Prometheus itself makes.
+const PROMETHEUS: [&str; 4] = ["job", "instance", "alertname", "severity"];
+/// Labels of which not every value is there from the start.
+const OPEN: [&str; 1] = ["code"];
+/// Metrics that Prometheus itself makes.
+const ITS_OWN: [&str; 2] = ["up", "ALERTS"];
+
+/// What is exported: of each metric its labels, and of each label its values.
+type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+fn exported(looks: &[Scrape]) -> Exported {
+    let mut all = Exported::new();
+    for look in looks.iter().map(Exposition::of) {
+        for sample in &look.samples {
+            let metric = all.entry(look.metric(&sample.name).to_owned()).or_default();
+            for (label, value) in &sample.labels {
+                metric.entry(label.clone()).or_default().insert(value.clone());
+            }
+        }
+    }
+    all
+}
+
+/// All expressions, with where they stand.
+fn all_expressions() -> Vec<(String, String)> {
+    let rules = read(RULES);
+    // The lines of the rules are searched as a whole: comments aside, metrics stand in expressions only.
+    let code = rules.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let code = code.filter(|line| !line.contains("summary: ") && !line.contains("action: "));
+    let mut all = vec![(RULES.to_owned(), code.collect::<Vec<_>>().join("\n"))];
+    for file in DASHBOARDS {
+        for panel in panels(file) {
+            let place = format!("{file}: {}", panel["title"].as_str().unwrap());
+            all.extend(expressions(&panel).map(|expression| (place.clone(), expression.to_owned())));
+        }
+    }
+    all
+}
+
+/// The metrics that are named in `text`, each with what stands in braces behind it.
+fn selectors(text: &str) -> Vec<(&str, &str)> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(is_name) {
+        let from = &rest[start..];
+        let (name, after) = from.split_at(from.find(|c| !is_name(c)).unwrap_or(from.len()));
+        let ours =
+            name.starts_with("hostmatch_") || name.starts_with("hostmatch:") || name.starts_with("process_");
+        let inside = after.strip_prefix('{').and_then(|inside| Some(&inside[..end_of_braces(inside)?]));
+        if ours || (ITS_OWN.contains(&name) && inside.is_some()) {
+            found.push((name, inside.unwrap_or_default()));
+        }
+        rest = &after[inside.map_or(0, |inside| inside.len() + 2)..];
+    }
+    found
+}
+
+/// Where the braces end, outside of quotes.
+fn end_of_braces(text: &str) -> Option<usize> {
+    let mut quoted = false;
+    text.char_indices().find_map(|(position, c)| {
+        quoted ^= c == '"';
+        (c == '}' && !quoted).then_some(position)
+    })
+}
+
+/// What is wrong with this: named, and not exported.
+fn unknown(exported: &Exported, recorded: &BTreeSet<String>, name: &str, braces: &str) -> Vec<String> {
+    if name.contains(':') {
+        return if recorded.contains(name) { vec![] } else { vec![format!("{name} is not recorded")] };
+    }
+    if ITS_OWN.contains(&name) {
+        return vec![];
+    }
+    let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+    let base = base.filter(|base| exported.contains_key(*base)).unwrap_or(name);
+    let Some(labels) = exported.get(base) else { return vec![format!("{name} is not exported")] };
+    let plain = braces.replace("=~\"", "=\"").replace("!~\"", "=\"").replace("!=\"", "=\"");
+    let mut wrong = Vec::new();
+    for (label, values) in pairs(&plain) {
+        let Some(known) = labels.get(&label) else {
+            if !PROMETHEUS.contains(&label.as_str()) {
+                wrong.push(format!("{name} has no label {label}"));
+            }
+            continue;
+        };
+        // A pattern proper, such as 5.., fits what it fits.
+        let is_plain =
+            |value: &&str| !value.contains(['.', '*', '$', '+']) && !OPEN.contains(&label.as_str());
+        let values = values.split('|').filter(is_plain).filter(|value| !known.contains(*value));
+        wrong.extend(values.map(|value| format!("{name}: {label} is never {value}")));
+    }
+    wrong
+}
+
+#[test]
+fn selectors_are_found() {
+    let text =
+        "sum by (a) (rate(hostmatch_x_total{a=\"}|b\",c=~\"d\"}[5m])) / hostmatch:y:ratio > up{job=\"z\"}";
+    let expected =
+        [("hostmatch_x_total", "a=\"}|b\",c=~\"d\""), ("hostmatch:y:ratio", ""), ("up", "job=\"z\"")];
+    assert_eq!(selectors(text), expected);
+    let exported = Exported::from([(
+        "hostmatch_x_total".to_owned(),
+        BTreeMap::from([("a".to_owned(), BTreeSet::from(["b".to_owned()]))]),
+    )]);
+    let wrong = unknown(&exported, &BTreeSet::new(), "hostmatch_x_total", "a=~\"b|e\",c=\"d\"");
+    assert_eq!(wrong, ["hostmatch_x_total: a is never e", "hostmatch_x_total has no label c"]);
+    assert_eq!(unknown(&exported, &BTreeSet::new(), "hostmatch_y", ""), ["hostmatch_y is not exported"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_rules_and_dashboards_name_is_exported() {
+    let rules = read(RULES);
+    let recorded = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
+    let recorded: BTreeSet<String> = recorded.map(ToOwned::to_owned).collect();
+    let expressions = all_expressions();
+    let named: usize = expressions.iter().map(|(_, text)| selectors(text).len()).sum();
+    assert!(named > 150, "the scan sees only {named}");
+
+    let mut run = Run::start().await;
+    run.send_good(3).await;
+    // What is sampled comes by and by.
+    let until = Instant::now() + PATIENCE;
+    let missing = loop {
+        let exported = exported(&run.look().await);
+        let wrong = expressions.iter().flat_map(|(place, text)| {
+            let wrong = selectors(text).into_iter();
+            let wrong = wrong.flat_map(|(name, braces)| unknown(&exported, &recorded, name, braces));
+            wrong.map(|wrong| format!("{place}: {wrong}")).collect::<Vec<_>>()
+        });
+        let missing: BTreeSet<String> = wrong.collect();
+        if missing.is_empty() || Instant::now() > until {
+            break missing;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(missing.is_empty(), "{missing:#?}");
+    run.stop().await;
+}

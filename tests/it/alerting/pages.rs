@@ -1,0 +1,82 @@
+//! What can be said of rules and dashboards without running anything: each alert says what to do, has its
+//! page and a test of its own; each panel says what to do; nothing of somebody's Grafana is left in them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{DASHBOARDS, RULES, TESTS, alerts, expressions, panels, path, promtool, read};
+
+#[test]
+fn every_alert_says_what_to_do_and_has_its_page() {
+    let rules = read(RULES);
+    let mut wrong = Vec::new();
+    for (alert, rule) in alerts().iter().zip(rules.split("- alert: ").skip(1)) {
+        for (what, part) in [
+            ("severity", "labels: {severity: "),
+            ("summary", "summary: '"),
+            ("action", "action: '"),
+            ("page", &format!("runbook_url: docs/runbooks/{alert}.md")),
+        ] {
+            if !rule.contains(part) {
+                wrong.push(format!("{alert}: no {what}"));
+            }
+        }
+        let page = std::fs::read_to_string(path(&format!("docs/runbooks/{alert}.md"))).unwrap_or_default();
+        for head in [&format!("# {alert}"), "## What it means", "## See first", "## Do", "## Escalate"] {
+            if !page.lines().any(|line| line == head) {
+                wrong.push(format!("docs/runbooks/{alert}.md: no line {head}"));
+            }
+        }
+    }
+    let pages: BTreeSet<String> = path("docs/runbooks")
+        .read_dir()
+        .unwrap()
+        .map(|page| page.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let expected: BTreeSet<String> = alerts().into_iter().chain(["README".to_owned()]).collect();
+    assert_eq!(pages, expected, "a page for each alert, and no other");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_alert_is_tested() {
+    let tests = TESTS.map(read).concat();
+    let missing: Vec<String> = alerts().into_iter().filter(|alert| !tests.contains(alert)).collect();
+    assert!(missing.is_empty(), "no unit test names {missing:?}");
+}
+
+#[test]
+fn every_panel_says_what_to_do_and_nothing_of_anybodys_grafana_is_in_the_dashboards() {
+    let mut wrong = Vec::new();
+    for file in DASHBOARDS {
+        let board: Value = serde_json::from_str(&read(file)).unwrap();
+        assert!(board["id"].is_null(), "{file}: an id of somebody's Grafana");
+        let mut ids = BTreeSet::new();
+        for panel in panels(file) {
+            let title = panel["title"].as_str().unwrap();
+            assert!(ids.insert(panel["id"].as_i64().unwrap()), "{file}: {title}: its number is taken");
+            if panel["description"].as_str().unwrap_or_default().len() < 40 {
+                wrong.push(format!("{file}: {title}: no description"));
+            }
+            let own = panel["targets"].as_array().unwrap().iter().map(|target| &target["datasource"]);
+            if own.chain([&panel["datasource"]]).any(|source| source["uid"] != "${datasource}") {
+                wrong.push(format!("{file}: {title}: a data source that others do not have"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_expression_of_the_dashboards_can_be_read_by_prometheus() {
+    let panels = DASHBOARDS.into_iter().flat_map(panels);
+    let expressions = panels.flat_map(|panel| {
+        expressions(&panel).map(|text| text.replace("$__rate_interval", "5m")).collect::<Vec<_>>()
+    });
+    let record = |(number, text)| json!({ "record": format!("panel:{number}:value"), "expr": text });
+    let rules: Vec<Value> = expressions.enumerate().map(record).collect();
+    assert!(rules.len() > 50, "the scan sees only {}", rules.len());
+    let group = json!({ "groups": [{ "name": "dashboards", "rules": rules }] });
+    promtool(&["check", "rules"], &group).unwrap();
+}

@@ -1,0 +1,148 @@
+//! How things stand, as counts: on every engine, by company, and read by an index.
+
+use std::collections::BTreeMap;
+
+use hostmatch::event::CompanyId;
+use hostmatch::store::{InboxKind, Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
+use serde_json::{Value, json};
+
+use crate::support::{Backend, GatewayShape, World, backends, event, host};
+
+/// 2026-03-01T10:00:00Z, 23 hours before most of the bookings here start.
+const NOW_MS: i64 = 1_772_359_200_000;
+const HOUR_MS: i64 = 3_600_000;
+
+async fn salon(backend: Backend) -> World {
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let world = World::new(backend, shape).await;
+    for company in [15, 16] {
+        world.company(company).await;
+    }
+    world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
+    for id in 1..=12 {
+        world.appointment(id, if id == 12 { 16 } else { 15 }, &format!("Bk-{id}")).await;
+    }
+    world
+}
+
+fn starting(mut event: Value, start: &str) -> Value {
+    event["calcom_booking"]["start"] = json!(start);
+    event
+}
+
+fn cancelled(event: &Value, id: &str) -> Value {
+    let mut event = event.clone();
+    event["event_id"] = json!(id);
+    event["event"] = json!("appointment.cancelled");
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bookings_without_staff_are_counted_by_when_they_start() {
+    for backend in backends() {
+        let world = salon(backend).await;
+        let mara = || host(11, "Mara Lind", "mara@salon.example");
+        let nobody = || host(14, "Nobody", "");
+        let called_off = event("e-3", "Bk-3", 1, nobody());
+        let alive_again = event("e-11", "Bk-11", 1, nobody());
+        world
+            .send(&[
+                event("e-1", "Bk-1", 1, mara()),
+                event("e-2", "Bk-2", 1, host(13, "Mara Lind", "")),
+                called_off.clone(),
+                event("e-4", "Bk-4", 1, json!([])),
+                event("e-5", "Bk-5", 1, mara()),
+                event("e-6", "Bk-6", 1, nobody()),
+                starting(event("e-7", "Bk-7", 1, nobody()), "2026-03-01T09:59:00Z"),
+                starting(event("e-8", "Bk-8", 1, nobody()), "2026-03-04T09:00:00Z"),
+                starting(event("e-9", "Bk-9", 1, nobody()), "2026-04-04T09:00:00Z"),
+                cancelled(&event("e-10", "Bk-10", 1, nobody()), "c-10"),
+                cancelled(&alive_again, "c-11"),
+                event("e-12", "Bk-12", 1, nobody()),
+            ])
+            .await;
+        world.send(&[cancelled(&called_off, "c-3"), alive_again]).await;
+        // A person, or the gateway, has decided meanwhile.
+        world.somebody_sets(5, None).await;
+        world.somebody_sets(6, Some(1)).await;
+
+        let db = world.test.db.connection();
+        let ask = async |company: Option<i64>| unassigned(db, company.map(CompanyId), NOW_MS).await.unwrap();
+        let next_ms = Some(NOW_MS + 23 * HOUR_MS);
+        // Appointments 2, 4, 5 and 11; then 8; then 9.
+        assert_eq!(ask(Some(15)).await, Unassigned { day: 4, week: 5, all: 6, next_ms }, "{backend:?}");
+        assert_eq!(ask(Some(16)).await, Unassigned { day: 1, week: 1, all: 1, next_ms }, "{backend:?}");
+        assert_eq!(ask(None).await, Unassigned { day: 5, week: 6, all: 7, next_ms }, "{backend:?}");
+        assert_eq!(ask(Some(17)).await, Unassigned::default(), "{backend:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_person_is_counted_by_what_is_the_matter() {
+    for backend in backends() {
+        let world = salon(backend).await;
+        world
+            .send(&[
+                event("e-1", "Bk-1", 1, host(13, "Mara Lind", "")),
+                event("e-2", "Bk-2", 1, host(14, "Nobody", "")),
+                event("e-3", "Bk-3", 1, host(15, "Nobody", "")),
+                event("e-4", "Bk-4", 1, host(16, "Nobody", "")),
+                event("e-12", "Bk-12", 1, host(14, "Nobody", "")),
+            ])
+            .await;
+        // One ignored for good, one whose time is over, one that is over and done with.
+        for change in [
+            "state_changed_ms = company_id * 100 + host_id",
+            "state = 'ignored' WHERE host_id = 15",
+            "state = 'ignored', ignored_until_ms = 7 WHERE host_id = 16",
+            "kind = 'ambiguous', suggestions = '[{\"field\":\"mapping\"}]' WHERE host_id = 16",
+        ] {
+            world.run(&format!("UPDATE unmatched_hosts SET {change}")).await;
+        }
+        let db = world.test.db.connection();
+        let waits = |count, oldest_ms: i64| Waits { count, oldest_ms: (count > 0).then_some(oldest_ms) };
+        let found = open_inbox(db, Some(CompanyId(15)), NOW_MS).await.unwrap();
+        let expected = BTreeMap::from([
+            (InboxKind::Suggestion, waits(1, 1_513)),
+            (InboxKind::Ambiguous, waits(0, 0)),
+            (InboxKind::Unknown, waits(1, 1_514)),
+            (InboxKind::Conflict, waits(1, 7)),
+        ]);
+        assert_eq!(found, expected, "{backend:?}");
+        assert_eq!(together(found.values()), waits(3, 7));
+        let found = open_inbox(db, None, 6).await.unwrap();
+        assert_eq!(found[&InboxKind::Unknown], waits(2, 1_514), "{backend:?}");
+        assert_eq!(found[&InboxKind::Conflict], waits(0, 0), "not yet: {backend:?}");
+        world.run("UPDATE unmatched_hosts SET state = 'resolved'").await;
+        assert_eq!(together(open_inbox(db, None, NOW_MS).await.unwrap().values()), Waits::default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_counted_by_reason_while_they_are_open() {
+    for backend in backends() {
+        let world = salon(backend).await;
+        for (n, company, reason, state) in [
+            (5, "15", "malformed", "open"),
+            (4, "15", "malformed", "open"),
+            (3, "16", "malformed", "open"),
+            (2, "15", "malformed", "resolved"),
+            (1, "15", "poison", "discarded"),
+            (9, "NULL", "poison", "open"),
+        ] {
+            let insert = format!(
+                "INSERT INTO dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, routing_key, \
+                 headers, body, first_seen_ms, last_failed_ms, recorded_ms, company_id) VALUES ('d-{n}', '{reason}', \
+                 'x', 'f', '{state}', 1, '[]', '', '{{}}', '', {n}, 100, 100, {company})"
+            );
+            world.run(&insert).await;
+        }
+        let db = world.test.db.connection();
+        let waits =
+            |reason: &str, count, oldest_ms| (reason.to_owned(), Waits { count, oldest_ms: Some(oldest_ms) });
+        let all = open_dead_letters(db, None).await.unwrap();
+        assert_eq!(all, BTreeMap::from([waits("malformed", 3, 3), waits("poison", 1, 9)]), "{backend:?}");
+        let one = open_dead_letters(db, Some(CompanyId(15))).await.unwrap();
+        assert_eq!(one, BTreeMap::from([waits("malformed", 2, 4)]), "{backend:?}");
+    }
+}

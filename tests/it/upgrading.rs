@@ -1,0 +1,34 @@
+//! Replacing a running program by a newer one, and back: docs/upgrading.md.
+//!
+//! `builds` does it with two real builds, which takes `scripts/rolling-upgrade`. The others hold every day
+//! what that rests on: `newer` runs this program on the tables and messages of a newer one, made by hand,
+//! `older` on those of an older one.
+
+mod builds;
+mod newer;
+mod older;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::support::Process;
+
+/// What a process has complained of, other than in these words.
+fn complaints(process: &Process, expected: &[&str]) -> Vec<String> {
+    let text = process.stderr();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or(Value::String(line.to_owned())));
+    let bad = lines.filter(|line| !["TRACE", "DEBUG", "INFO"].iter().any(|level| line["level"] == *level));
+    let unexpected = |line: &Value| {
+        let message = line["message"].as_str().unwrap_or_default();
+        !expected.iter().any(|expected| message.contains(expected))
+    };
+    bad.filter(unexpected).map(|line| line.to_string()).collect()
+}
+
+/// Asks a worker to stop, sees that it ends well, and gives what it has done.
+async fn done_by(worker: &mut Process) -> BTreeMap<String, u64> {
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    let line = worker.said("the worker has stopped").remove(0);
+    serde_json::from_str(line["counts"].as_str().unwrap()).unwrap()
+}
