@@ -5,13 +5,13 @@
 //!
 //! | layer | modules | what |
 //! |---|---|---|
-//! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`], [`connections`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests; serving HTTP |
-//! | 1 | [`event`], [`telemetry`], [`health`] | pure: what is a booking event? · logs, metrics, traces · the health routes |
+//! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`], [`connections`], [`https`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests; serving HTTP; the way to other servers |
+//! | 1 | [`event`], [`telemetry`], [`health`], [`fetch`] | pure: what is a booking event? · logs, metrics, traces · the health routes · asking another server |
 //! | 2 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
 //! | 4 | [`people`] | what people decide: mappings, the inbox, repairs |
 //! | 5 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
-//! | 6 | [`replay`] | dead letters on their way back |
+//! | 6 | [`replay`], [`doctor`] | dead letters on their way back · is the installation set up right? |
 //! | 7 | [`cli`] | names everything; only `main.rs` names it |
 
 pub mod config;
@@ -20,10 +20,12 @@ pub mod delay;
 pub mod shutdown;
 pub mod crash;
 pub mod connections;
+pub mod https;
 
 pub mod event;
 pub mod telemetry;
 pub mod health;
+pub mod fetch;
 
 pub mod matching;
 pub mod contract;
@@ -37,5 +39,6 @@ pub mod worker;
 pub mod edge;
 
 pub mod replay;
+pub mod doctor;
 
 pub mod cli;

@@ -40,6 +40,8 @@ impl Broker {
             retry_delays: vec![Duration::from_secs(5)],
             confirm_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            management_url: Secret::default(),
+            management_url_file: std::path::PathBuf::new(),
         };
         let queue = Queue::open(&config).await?;
         queue.depth().await?;

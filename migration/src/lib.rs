@@ -30,11 +30,13 @@ mod status;
 mod forth;
 mod back;
 mod baseline;
+mod indexes;
 
 pub use baseline::{baseline, baseline_sql};
 pub use error::MigrateError;
 pub use examination::{Adoption, Examination, Obstacle};
 pub use halfway::halfway;
+pub use indexes::{MadeIndex, indexes};
 pub use rights::{missing as missing_rights, read_only};
 pub use run::{Migrator, adopt, adopting_sql, down, examine, going_down, sql, sql_for, up};
 pub use show_grants::Granted;

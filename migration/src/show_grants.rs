@@ -12,10 +12,10 @@ pub struct Granted {
     pub mariadb: bool,
 }
 
-/// One line of the answer: privileges on something, and whether on all of its columns.
+/// One line of the answer: privileges on something, each with the columns; none is all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
-    privileges: Vec<(String, bool)>,
+    privileges: Vec<(String, Vec<String>)>,
     /// A pattern, as in LIKE; `*` is all.
     database: String,
     /// `*` is all.
@@ -44,23 +44,28 @@ impl Granted {
 
     /// One of these privileges is there on this table, or on some of its columns.
     pub fn any(&self, privileges: &[&str], table: &str) -> bool {
-        privileges.iter().any(|wanted| self.has(wanted, table, false))
+        privileges.iter().any(|wanted| self.has(wanted, table, |_| true))
     }
 
     /// The privilege is there on the whole of this table.
     pub fn whole(&self, privilege: &str, table: &str) -> bool {
-        self.has(privilege, table, true)
+        self.has(privilege, table, <[String]>::is_empty)
     }
 
-    fn has(&self, wanted: &str, table: &str, wholly: bool) -> bool {
+    /// The privilege is there on this column.
+    pub fn column(&self, privilege: &str, table: &str, column: &str) -> bool {
+        self.has(privilege, table, |columns| columns.is_empty() || columns.iter().any(|one| one == column))
+    }
+
+    fn has(&self, wanted: &str, table: &str, enough: impl Fn(&[String]) -> bool) -> bool {
         self.lines.iter().any(|line| {
             // Only where the whole database is meant is its name a pattern.
             let here = match line.table.as_str() {
                 "*" => line.database == "*" || matches(&line.database, &self.database),
                 one => one == table && line.database == self.database,
             };
-            let is_wanted = |(privilege, whole): &(String, bool)| {
-                (*whole || !wholly) && (privilege == wanted || privilege.starts_with("ALL PRIVILEGES"))
+            let is_wanted = |(privilege, columns): &(String, Vec<String>)| {
+                enough(columns) && (privilege == wanted || privilege.starts_with("ALL PRIVILEGES"))
             };
             here && line.privileges.iter().any(is_wanted)
         })
@@ -75,14 +80,21 @@ fn line(text: &str) -> Option<Line> {
         let end = rest.find([',', '(']).unwrap_or(rest.len());
         match rest.find(" ON ").filter(|on| *on < end) {
             Some(on) => {
-                privileges.push((rest[..on].trim().to_owned(), true));
+                privileges.push((rest[..on].trim().to_owned(), Vec::new()));
                 rest = &rest[on + 4..];
                 break;
             }
             None if end == rest.len() => return None,
-            None => privileges.push((rest[..end].trim().to_owned(), !rest[end..].starts_with('('))),
+            None => privileges.push((rest[..end].trim().to_owned(), Vec::new())),
         }
-        rest = if rest[end..].starts_with('(') { after_columns(&rest[end + 1..])? } else { &rest[end + 1..] };
+        rest = match rest[end..].strip_prefix('(') {
+            Some(list) => {
+                let (columns, after) = columns(list)?;
+                privileges.last_mut()?.1 = columns;
+                after
+            }
+            None => &rest[end + 1..],
+        };
         rest = rest.trim_start_matches([',', ' ']);
         if let Some(object) = rest.strip_prefix("ON ") {
             rest = object;
@@ -95,12 +107,15 @@ fn line(text: &str) -> Option<Line> {
     Some(Line { privileges, database, table })
 }
 
-/// What comes after a list of columns, whose names may hold anything.
-fn after_columns(mut rest: &str) -> Option<&str> {
+/// A list of columns, whose names may hold anything, and what comes after it.
+fn columns(mut rest: &str) -> Option<(Vec<String>, &str)> {
+    let mut columns = Vec::new();
     loop {
-        (_, rest) = name(rest.trim_start_matches([',', ' ']))?;
+        let (column, after) = name(rest.trim_start_matches([',', ' ']))?;
+        columns.push(column);
+        rest = after;
         if let Some(after) = rest.strip_prefix(')') {
-            return Some(after);
+            return Some((columns, after));
         }
     }
 }
@@ -186,5 +201,7 @@ mod tests {
         }
         let parts = granted(&["GRANT SELECT (`id`), UPDATE ON `my_gateway`.`staff` TO `a`@`%`"]);
         assert!(parts.whole("UPDATE", "staff") && !parts.whole("SELECT", "staff"));
+        assert!(parts.column("SELECT", "staff", "id") && !parts.column("SELECT", "staff", "email"));
+        assert!(parts.column("UPDATE", "staff", "email"));
     }
 }

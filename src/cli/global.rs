@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use crate::config::{self, Effective, Overrides};
+use crate::config::{self, ConfigError, Effective, LogConfig, Overrides};
 use crate::telemetry;
 
 /// Flags of every command.
@@ -55,6 +55,22 @@ impl Global {
     pub fn load(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
         let overrides = self.overrides(flags)?;
         Ok(config::load(self.config.as_deref(), &overrides)?)
+    }
+
+    /// The configuration in force, or what is wrong with it, for a command that looks for what is wrong
+    /// and tells it itself. So logging is for other errors only, unless `-v` was given: lapin would log
+    /// each refusal of the broker's, which is what such a command asks for.
+    ///
+    /// # Errors
+    /// When `--set` has no `=`, or logging cannot be set up.
+    pub(super) fn examined(&self) -> Result<Result<Effective, ConfigError>, Failure> {
+        let overrides = self.overrides(&[])?;
+        let loaded = config::load(self.config.as_deref(), &overrides);
+        if let Ok(effective) = &loaded {
+            let quiet = LogConfig { level: "error,lapin=off".to_owned(), ..effective.config.log.clone() };
+            telemetry::init(if self.is_verbose() { &effective.config.log } else { &quiet })?;
+        }
+        Ok(loaded)
     }
 
     /// The configuration of this one file, for a command that brings its own: neither the

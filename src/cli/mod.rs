@@ -13,6 +13,7 @@ mod rows;
 mod global;
 mod serve;
 mod demo;
+mod doctor;
 mod soak;
 mod config;
 mod migrate;
@@ -31,6 +32,7 @@ mod validate;
 mod explain;
 mod events;
 mod token;
+mod topology;
 mod dead_letters;
 mod people;
 mod completions;
@@ -80,6 +82,8 @@ enum Command {
     Repair(people::repair::Args),
     Audit(people::audit::Args),
     Deadletters(dead_letters::Args),
+    Doctor(doctor::Args),
+    Topology(topology::Args),
     Config(config::Args),
     Completions(completions::Args),
     /// Print the version
@@ -128,6 +132,8 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Events(args) => events::run(&global, &args).await,
         Command::Token(args) => token::run(&global, &args),
         Command::Deadletters(args) => dead_letters::run(&global, &args).await,
+        Command::Doctor(args) => doctor::run(&global, &args).await,
+        Command::Topology(args) => topology::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Version => version::run(global.output),

@@ -1,7 +1,7 @@
 //! Merging the layers into one [`Config`], and refusing what cannot be right.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::value::Value;
@@ -21,6 +21,8 @@ pub struct Effective {
     pub config: Config,
     /// Key and origin, in the order of `config.toml`.
     pub origins: Vec<(String, String)>,
+    /// The file that was read, if one was.
+    pub file: Option<PathBuf>,
     /// What looks like a mistake and is none that would be refused, a sentence each.
     pub warnings: Vec<String>,
 }
@@ -47,6 +49,7 @@ impl Effective {
             let value = match key.as_str() {
                 "database.url" => self.config.database.url.shown_as_url().into(),
                 "queue.url" => self.config.queue.url.shown_as_url().into(),
+                "queue.management_url" => self.config.queue.management_url.shown_as_url().into(),
                 _ => values.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default(),
             };
             Shown { key: key.clone(), value, origin: origin.clone() }
@@ -107,7 +110,7 @@ pub fn load_from(
             }
             if problems.is_empty() {
                 let origins = known.into_iter().map(|key| (key.clone(), origin(&figment, &key))).collect();
-                return Ok(Effective { config, origins, warnings });
+                return Ok(Effective { config, origins, file: file.map(Path::to_owned), warnings });
             }
         }
         Err(error) => problems.push(Problem::new("", "configuration", reason(&error))),

@@ -81,6 +81,15 @@ pub struct QueueConfig {
     pub confirm_timeout: Duration,
     #[serde(with = "value::duration")]
     pub connect_timeout: Duration,
+    pub management_url: Secret,
+    pub management_url_file: PathBuf,
+}
+
+impl QueueConfig {
+    /// Whether the queue is a file on this machine, and no broker.
+    pub fn is_embedded(&self) -> bool {
+        self.url.expose().starts_with("sqlite:")
+    }
 }
 
 /// Whether the program makes the broker's queues or only looks at them.

@@ -63,6 +63,10 @@ fn queue(config: &Config, found: &mut Found) {
     if !has_scheme(queue.url.expose(), &["sqlite", "amqp", "amqps"]) {
         refuse(found, "queue.url", "must begin with sqlite://, amqp:// or amqps://");
     }
+    let management = queue.management_url.expose();
+    if !management.is_empty() && !has_scheme(management, &["http", "https"]) {
+        refuse(found, "queue.management_url", "is empty, or begins with http:// or https://");
+    }
     let prefix_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !(1..=64).contains(&queue.prefix.len()) || !queue.prefix.chars().all(prefix_char) {
         refuse(found, "queue.prefix", "is 1 to 64 letters, digits, dots, underscores and hyphens");

@@ -58,6 +58,23 @@ struct Place {
 /// # Errors
 /// [`StoreError`]
 pub async fn grants(database: &Database, account: &Account, role: Role) -> Result<Grants, StoreError> {
+    Ok(place(database).await?.grants(account, role))
+}
+
+/// What deciding needs, table by table: privileges as they stand in a GRANT, and the table.
+///
+/// # Errors
+/// [`StoreError`]
+pub(super) async fn needed(database: &Database, observes: bool) -> Result<Vec<(String, String)>, StoreError> {
+    let place = place(database).await?;
+    let account = Account { user: String::new(), host: String::new() };
+    let mut statements =
+        Statements { place: &place, account: &account, all: Vec::new(), on_tables: Vec::new() };
+    let _for_people = statements.run(observes);
+    Ok(statements.on_tables)
+}
+
+async fn place(database: &Database) -> Result<Place, StoreError> {
     let backend = database.backend();
     let mut place = Place {
         backend,
@@ -106,7 +123,7 @@ pub async fn grants(database: &Database, account: &Account, role: Role) -> Resul
         }
         _ => {}
     }
-    Ok(place.grants(account, role))
+    Ok(place)
 }
 
 /// The statements for a gateway as [`migration::baseline()`] makes it, in a database of this name.
@@ -183,7 +200,7 @@ impl Place {
             };
             return Grants { role, statements: Vec::new(), notes: vec![note.into()] };
         }
-        let mut statements = Statements { place: self, account, all: Vec::new() };
+        let mut statements = Statements { place: self, account, all: Vec::new(), on_tables: Vec::new() };
         let notes = match role {
             Role::Inspect => statements.inspect(),
             Role::Migrate => statements.migrate(),
@@ -242,11 +259,13 @@ struct Statements<'a> {
     place: &'a Place,
     account: &'a Account,
     all: Vec<String>,
+    on_tables: Vec<(String, String)>,
 }
 
 impl Statements<'_> {
     fn on_table(&mut self, privileges: &str, table: &str) {
         let object = self.place.table(table);
+        self.on_tables.push((privileges.to_owned(), table.to_owned()));
         self.grant(&format!("{privileges} ON {object}"));
     }
 

@@ -37,6 +37,8 @@ mod imports;
 mod hand_overs;
 mod grants;
 mod roles;
+mod rights;
+mod fitness;
 
 pub use clock::MappingClocks;
 pub use commit::commit;
@@ -55,6 +57,7 @@ pub use decisions::{
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EventFilter, REJECTED, RecordedEvent, letters_of_event, recorded_event, recorded_events};
 pub use find::Lookup;
+pub use fitness::{LackingIndex, Room, clock_ahead, lacking_indexes, room};
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use grants::{Account, Grants, grants, grants_for};
 pub use hand_overs::{
@@ -67,7 +70,7 @@ pub use inbox::{
     HostAct, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host, inbox_entries,
     last_host_acts, reopen_host,
 };
-pub use inspection::{Inspection, Level, Verdict, inspect};
+pub use inspection::{Inspection, Kind, Level, Verdict, inspect, inspect_setup};
 pub use load::{Batch, load, load_waiting, observe, waiting};
 pub use look::{Remembered, directory_for, directory_of, look, remembered};
 pub use observed::observed;
@@ -87,6 +90,7 @@ pub use replays::{
 };
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};
+pub use rights::missing_rights;
 pub use roles::Role;
 pub use standing::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use values::{DbId, bind_staff, null_staff};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -26,12 +26,12 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SamplingResult, SdkTracerProvider, ShouldSample, Span,
     SpanData, SpanExporter, SpanProcessor,
 };
-use rustls::crypto::ring;
 use tokio::runtime::Handle;
 
 use super::logs::TelemetryError;
 use super::traces::TRACER;
 use crate::config::TracesConfig;
+use crate::https;
 
 /// Spans that wait to be sent; more are dropped.
 const QUEUE: usize = 8192;
@@ -132,16 +132,7 @@ struct Line {
 impl Line {
     /// `tls`: the authorities that the system trusts are read, which it need not have otherwise.
     fn new(tls: bool, books: Arc<Books>) -> std::io::Result<Self> {
-        let builder = HttpsConnectorBuilder::new();
-        let builder = if tls {
-            builder.with_provider_and_native_roots(ring::default_provider())?.https_only()
-        } else {
-            let empty = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-            let empty = empty.with_safe_default_protocol_versions().map_err(std::io::Error::other)?;
-            let empty = empty.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-            builder.with_tls_config(empty).https_or_http()
-        };
-        let client = Client::builder(TokioExecutor::new()).build(builder.enable_http1().build());
+        let client = Client::builder(TokioExecutor::new()).build(https::connector(tls)?);
         Ok(Self { client, runtime: Handle::current(), books })
     }
 }

@@ -42,7 +42,7 @@ impl Presence {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: option_env!("HOSTMATCH_REVISION").map(str::to_owned),
             mode: config.worker.mode.as_str().to_owned(),
-            pipelines: u32::try_from(config.worker.pipelines).unwrap_or(u32::MAX),
+            pipelines: u32::from(config.worker.pipelines),
         };
         Self { me, since: Instant::now(), processor, tally }
     }

@@ -107,7 +107,7 @@ impl Worker {
                 hold,
                 shutdown: stop.clone(),
             };
-            tasks.spawn(async move { Ok(pipeline.run().await?) });
+            tasks.spawn(async move { Ok(Box::pin(pipeline.run()).await?) });
         }
         let dead_letters = consumer(Source::Dead, LETTERS);
         let recorder = Recorder {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use hostmatch::config::{Overrides, load_from};
+use hostmatch::doctor::{Area, Code};
 use hostmatch::event::{EVENT_TYPES, EventKind, Shape};
 use hostmatch::matching::{Outcome, Reason};
 use hostmatch::telemetry::metrics::{Series, Values};
@@ -76,6 +77,21 @@ fn refusals() -> String {
     )
 }
 
+fn findings(area: Area) -> String {
+    let codes = Code::ALL.iter().filter(|code| code.area() == area);
+    table(
+        &["code", "level", "when", "what to do"],
+        codes.map(|it| {
+            vec![
+                code(it.as_str()),
+                it.level().as_str().to_owned(),
+                it.when().to_owned(),
+                it.remedy().to_owned(),
+            ]
+        }),
+    )
+}
+
 fn metrics() -> String {
     let labels = |series: &Series| {
         let label = |(name, values): &(&str, Values)| {
@@ -109,6 +125,9 @@ fn read(path: &str) -> String {
 #[test]
 fn the_closed_lists_in_the_documents_are_those_of_the_code() {
     let mut wrong = String::new();
+    let areas = Area::ALL.map(|area| format!("doctor {}", area.as_str()));
+    let doctor =
+        areas.iter().zip(Area::ALL).map(|(name, area)| ("docs/doctor.md", name.as_str(), findings(area)));
     for (path, name, expected) in [
         ("docs/message-format.md", "shapes", shapes()),
         ("docs/message-format.md", "event types of the gateway", event_types(Shape::Native)),
@@ -118,7 +137,10 @@ fn the_closed_lists_in_the_documents_are_those_of_the_code() {
         ("docs/delivery.md", "refusals", refusals()),
         ("docs/delivery.md", "retry schedule", retry_schedule()),
         ("docs/metrics.md", "metrics", metrics()),
-    ] {
+    ]
+    .into_iter()
+    .chain(doctor)
+    {
         let (begin, end) = (format!("<!-- made from code: {name} -->\n"), "<!-- end -->");
         let text = read(path);
         let found =

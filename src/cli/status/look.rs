@@ -78,9 +78,10 @@ impl Look {
     pub(super) async fn at_everything(&mut self) -> Seen {
         let now_ms = now_ms();
         let (company, spool) = (self.company, self.spool.clone());
-        let levels = levels(&mut self.opened, &self.queue);
-        let rows = rows(&mut self.connected, &self.database, company, now_ms, &mut self.day);
-        let (levels, rows, spool) = tokio::join!(levels, rows, spooled(&spool));
+        // On the heap: together they are large.
+        let levels = Box::pin(levels(&mut self.opened, &self.queue));
+        let rows = Box::pin(rows(&mut self.connected, &self.database, company, now_ms, &mut self.day));
+        let (levels, rows, spool) = tokio::join!(levels, rows, Box::pin(spooled(&spool)));
         let (queue, queue_trouble) = match levels {
             Ok(depth) => (Some(depth), None),
             Err(error) => {

@@ -197,13 +197,8 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
 }
 
 async fn connect(role: Role, settings: &Settings) -> Result<Connection, Problem> {
-    let name = format!("hostmatch {} ({})", role.name(), std::process::id());
-    let properties = ConnectionProperties::default()
-        .with_connection_name(name.into_bytes().into())
-        .with_client_property("product".into(), "hostmatch".into())
-        .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
     let connected = async {
-        let connection = Connection::connect_uri(settings.address.clone(), properties).await?;
+        let connection = open(role.name(), settings).await?;
         topology::ensure(&connection, &settings.topology, settings.mode).await?;
         Ok(connection)
     };
@@ -214,6 +209,16 @@ async fn connect(role: Role, settings: &Settings) -> Result<Connection, Problem>
             settings.address.authority.host, settings.address.authority.port
         ))),
     }
+}
+
+/// A connection under a name that says what it is for. Nothing is declared on it.
+pub(super) async fn open(purpose: &str, settings: &Settings) -> lapin::Result<Connection> {
+    let name = format!("hostmatch {purpose} ({})", std::process::id());
+    let properties = ConnectionProperties::default()
+        .with_connection_name(name.into_bytes().into())
+        .with_client_property("product".into(), "hostmatch".into())
+        .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
+    Connection::connect_uri(settings.address.clone(), properties).await
 }
 
 /// Hands the connection out until it breaks, is given up or is no longer wanted; says why.

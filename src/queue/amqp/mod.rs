@@ -16,6 +16,11 @@ mod prefetch;
 mod subscription;
 mod hold;
 mod consumer;
+mod looking;
+mod handshake;
+mod management;
+mod comparison;
+mod definitions;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,8 +36,13 @@ use self::topology::Topology;
 use super::{BatchLimits, Depth, Level, Part, QueueError, Source};
 use crate::config::{self, QueueConfig};
 
+pub use self::comparison::{Change, Comparison, Difference, FoundQueue, Object, Rules, Unseen, compare};
 pub(super) use self::consumer::AmqpConsumer;
+pub use self::definitions::{definitions, vhost};
+pub use self::handshake::Server;
 pub(super) use self::hold::AmqpHold;
+pub use self::looking::{Here, Look, LookError, Right, Seen, Written};
+pub use self::management::{Management, ManagementError, Node, Overview};
 pub(super) use self::publisher::AmqpPublisher;
 
 /// The longest that [`Amqp::close`] takes.
@@ -46,6 +56,19 @@ struct Settings {
     prefetch: u16,
     confirm_timeout: Duration,
     connect_timeout: Duration,
+}
+
+impl Settings {
+    fn of(config: &QueueConfig) -> Result<Self, QueueError> {
+        Ok(Self {
+            address: address::parse(config.url.expose())?,
+            topology: Topology::new(config)?,
+            mode: config.topology,
+            prefetch: config.prefetch,
+            confirm_timeout: config.confirm_timeout,
+            connect_timeout: config.connect_timeout,
+        })
+    }
 }
 
 #[derive(Clone)]
@@ -68,16 +91,8 @@ impl Drop for Inner {
 
 impl Amqp {
     pub(super) fn open(config: &QueueConfig) -> Result<Self, QueueError> {
-        let settings = Settings {
-            address: address::parse(config.url.expose())?,
-            topology: Topology::new(config)?,
-            mode: config.topology,
-            prefetch: config.prefetch,
-            confirm_timeout: config.confirm_timeout,
-            connect_timeout: config.connect_timeout,
-        };
         Ok(Self(Arc::new(Inner {
-            settings: Arc::new(settings),
+            settings: Arc::new(Settings::of(config)?),
             consuming: OnceLock::new(),
             publishing: OnceLock::new(),
             stop: CancellationToken::new(),

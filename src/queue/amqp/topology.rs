@@ -9,13 +9,18 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ExchangeKind};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::config::{self, QueueConfig};
-use crate::queue::QueueError;
+use crate::queue::{Part, QueueError};
 
 /// The delivery limit of the dead letters: as good as none. Left out it would be 20 on RabbitMQ
 /// 4, and `-1` loses the message at once on 3.10.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+/// The routing key with which the work queue is bound: every one.
+pub const EVERYTHING: &str = "#";
 
 /// The longest prefix: the longest name made from it stays an AMQP short string.
 const MAX_PREFIX: usize = 200;
@@ -40,12 +45,15 @@ pub struct Topology {
 pub struct QueueSpec {
     /// Its full name.
     pub name: String,
+    /// What it is for.
+    pub part: Part,
     /// Its arguments (`x-…`).
     pub arguments: BTreeMap<&'static str, Argument>,
 }
 
 /// The value of a queue's argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Argument {
     /// A text.
     Text(String),
@@ -73,13 +81,23 @@ impl Topology {
         waits.sort();
         waits.dedup();
         let mut queues = vec![
-            QueueSpec::quorum(&dead, [("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT))]),
-            QueueSpec::quorum(&work, [("x-delivery-limit", Argument::Number(config.delivery_limit.into()))])
-                .dead_lettering_to(&dead),
+            QueueSpec::quorum(
+                &dead,
+                Part::Dead,
+                [("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT))],
+            ),
+            QueueSpec::quorum(
+                &work,
+                Part::Work,
+                [("x-delivery-limit", Argument::Number(config.delivery_limit.into()))],
+            )
+            .dead_lettering_to(&dead),
         ];
         for (delay, name) in &waits {
             let ttl = Argument::Number(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
-            queues.push(QueueSpec::quorum(name, [("x-message-ttl", ttl)]).dead_lettering_to(&work));
+            queues.push(
+                QueueSpec::quorum(name, Part::Retry, [("x-message-ttl", ttl)]).dead_lettering_to(&work),
+            );
         }
         Ok(Self { exchange: format!("{prefix}.events"), work, dead, waits, queues })
     }
@@ -90,13 +108,35 @@ impl Topology {
         let long_enough = self.waits.iter().find(|(delay, _)| *delay >= after);
         long_enough.or(self.waits.last()).map_or(&self.work, |(_, name)| name)
     }
+
+    pub(super) async fn make_exchange(&self, channel: &Channel) -> lapin::Result<()> {
+        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let exchange = self.exchange.as_str().into();
+        channel.exchange_declare(exchange, ExchangeKind::Topic, durable, FieldTable::default()).await
+    }
+
+    /// Binds the work queue to the exchange, so that it gets every event.
+    pub(super) async fn bind(&self, channel: &Channel) -> lapin::Result<()> {
+        let (work, exchange) = (self.work.as_str().into(), self.exchange.as_str().into());
+        let options = QueueBindOptions::default();
+        channel.queue_bind(work, exchange, EVERYTHING.into(), options, FieldTable::default()).await
+    }
+}
+
+impl From<&Argument> for Value {
+    fn from(argument: &Argument) -> Self {
+        match argument {
+            Argument::Text(text) => text.as_str().into(),
+            Argument::Number(number) => (*number).into(),
+        }
+    }
 }
 
 impl QueueSpec {
-    fn quorum(name: &str, arguments: impl IntoIterator<Item = (&'static str, Argument)>) -> Self {
+    fn quorum(name: &str, part: Part, arguments: impl IntoIterator<Item = (&'static str, Argument)>) -> Self {
         let mut arguments: BTreeMap<_, _> = arguments.into_iter().collect();
         arguments.insert("x-queue-type", Argument::Text("quorum".to_owned()));
-        Self { name: name.to_owned(), arguments }
+        Self { name: name.to_owned(), part, arguments }
     }
 
     /// At least once: with the default strategy a message can vanish between two queues, and
@@ -112,7 +152,13 @@ impl QueueSpec {
         self
     }
 
-    fn table(&self) -> FieldTable {
+    /// Declares it.
+    pub(super) async fn make(&self, channel: &Channel) -> lapin::Result<()> {
+        let name = self.name.as_str().into();
+        channel.queue_declare(name, QueueDeclareOptions::durable(), self.table()).await.map(drop)
+    }
+
+    pub(super) fn table(&self) -> FieldTable {
         let mut table = FieldTable::default();
         for (name, value) in &self.arguments {
             let value = match value {
@@ -139,24 +185,11 @@ pub(super) async fn ensure(
 
 async fn declare(connection: &Connection, topology: &Topology) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
-    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    let exchange = topology.exchange.as_str();
-    channel.exchange_declare(exchange.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
+    topology.make_exchange(&channel).await?;
     for queue in &topology.queues {
-        channel
-            .queue_declare(queue.name.as_str().into(), QueueDeclareOptions::durable(), queue.table())
-            .await?;
+        queue.make(&channel).await?;
     }
-    let (work, all) = (topology.work.as_str(), "#");
-    channel
-        .queue_bind(
-            work.into(),
-            exchange.into(),
-            all.into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        )
-        .await
+    topology.bind(&channel).await
 }
 
 async fn verify(connection: &Connection, topology: &Topology) -> lapin::Result<()> {

@@ -1,5 +1,6 @@
 //! From facts to what a person has to put right, or to know.
 
+use migration::MigrateError;
 use migration::gateway::Columns;
 use serde::Serialize;
 
@@ -28,9 +29,45 @@ pub enum Level {
     Note,
 }
 
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The server is too old.
+    ServerAge,
+    /// It takes no writes.
+    ReadOnly,
+    /// Tables or columns of the gateway's are not there.
+    GatewayTables,
+    /// A column's type, or the time zone, cannot be used.
+    Unusable,
+    /// A table's engine has no transactions.
+    Engine,
+    /// A column that refers to staff has another type or collation.
+    Collation,
+    /// A migration is recorded, and its work is not there.
+    Halfway,
+    /// A newer version has migrated the database so that this one stops there.
+    Newer,
+    /// Something stands in the way of migrating.
+    Obstacle,
+    /// Tables of ours that somebody else made.
+    Adoption,
+    /// How migrating is different here.
+    Migrating,
+    /// Triggers.
+    Trigger,
+    /// The newest appointments are ahead of the clock.
+    Clock,
+    /// What the gateway's rows hold in store.
+    Rows,
+}
+
 /// One thing to put right or to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
+    /// What it is about.
+    pub kind: Kind,
     /// How much it matters.
     pub level: Level,
     /// What was found.
@@ -53,12 +90,12 @@ impl Verdict {
     }
 }
 
-fn problem(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { level: Level::Problem, what: what.into(), rows: Vec::new(), remedy: remedy.into() }
+fn problem(kind: Kind, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { kind, level: Level::Problem, what: what.into(), rows: Vec::new(), remedy: remedy.into() }
 }
 
-fn note(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { level: Level::Note, ..problem(what, remedy) }
+fn note(kind: Kind, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { level: Level::Note, ..problem(kind, what, remedy) }
 }
 
 /// Problems first.
@@ -71,7 +108,7 @@ pub(super) fn judge(found: &Inspection, looked: &Looked) -> Vec<Finding> {
     time(found, &mut findings);
     for count in &found.data {
         if let (Some(n @ 1..), Some(remedy)) = (count.count, count.remedy) {
-            findings.push(note(format!("{n} {}", count.meaning), remedy));
+            findings.push(note(Kind::Rows, format!("{n} {}", count.meaning), remedy));
         }
     }
     findings.sort_by_key(|finding| finding.level == Level::Note);
@@ -82,6 +119,7 @@ fn server(found: &Inspection, findings: &mut Vec<Finding>) {
     findings.extend(age(found));
     if let Some(why) = &found.server.read_only {
         findings.push(problem(
+            Kind::ReadOnly,
             format!("the server takes no writes: {why}"),
             "let database.url lead to the primary; for looking this one will do",
         ));
@@ -91,13 +129,14 @@ fn server(found: &Inspection, findings: &mut Vec<Finding>) {
 fn age(found: &Inspection) -> Option<Finding> {
     let is_mysql = matches!(found.server.product, "MariaDB" | "MySQL");
     let why = version::too_old(&found.server.version).filter(|_| is_mysql)?;
-    Some(problem(why, "upgrade the database server before hostmatch is to work on it"))
+    Some(problem(Kind::ServerAge, why, "upgrade the database server before hostmatch is to work on it"))
 }
 
 fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
     let problems = looked.columns.problems();
     if !problems.is_empty() {
         findings.push(problem(
+            Kind::GatewayTables,
             format!("the gateway's tables are not as hostmatch needs them: {}", problems.join("; ")),
             "is database.url the gateway's database, and may this user read the tables (hostmatch gateway grants \
              --role inspect)? For a new installation without a gateway: hostmatch migrate baseline",
@@ -106,11 +145,12 @@ fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
     if let Some(why) = &looked.unusable {
         let remedy =
             "see docs/configuration.md for gateway.timezone; a column of another type has to be changed";
-        findings.push(problem(why.clone(), remedy));
+        findings.push(problem(Kind::Unusable, why.clone(), remedy));
     }
     for table in found.tables.iter().filter(|table| table.of == "gateway") {
         if let Some(engine) = table.engine.as_ref().filter(|engine| *engine != "InnoDB") {
             findings.push(problem(
+                Kind::Engine,
                 format!(
                     "the table {} has the engine {engine}, without transactions and foreign keys",
                     table.name
@@ -139,6 +179,7 @@ fn collations(columns: &Columns, with_ours: bool) -> Vec<Finding> {
                 format!("{}{collation}", column.full_type)
             };
             note(
+                Kind::Collation,
                 format!(
                     "{}.staff_id is {}, and staff.id is {}: no foreign key can stand between them, and comparing \
                      them may be refused",
@@ -155,21 +196,27 @@ fn collations(columns: &Columns, with_ours: bool) -> Vec<Finding> {
 fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
     for what in &looked.halfway {
         findings.push(problem(
+            Kind::Halfway,
             format!("a migration is recorded as applied, and its work is not there: {what}"),
             "put it back from a backup; or drop what is left of that table, delete the row from \
              hostmatch_migrations, and run hostmatch migrate up: it is made anew, and empty",
         ));
     }
     if let Some(why) = &looked.unexamined {
+        let kind = if matches!(why, MigrateError::Newer { .. }) { Kind::Newer } else { Kind::Obstacle };
         findings.push(problem(
-            why.clone(),
+            kind,
+            why.to_string(),
             "see docs/moving-in.md, and print the grants again once it is migrated",
         ));
     }
     // What the gateway's tables lack has been told already.
     let told = looked.columns.problems();
     for one in found.migration.examination.obstacles.iter().filter(|one| !told.contains(&one.what)) {
-        findings.push(Finding { rows: one.rows.clone(), ..problem(one.what.clone(), one.remedy.clone()) });
+        findings.push(Finding {
+            rows: one.rows.clone(),
+            ..problem(Kind::Obstacle, one.what.clone(), one.remedy.clone())
+        });
     }
     for one in &found.migration.examination.adoptions {
         let how = match one.differences.len() {
@@ -177,12 +224,13 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
             _ => format!("differing from ours: {}", one.differences.join("; ")),
         };
         findings.push(note(
+            Kind::Adoption,
             format!("{} is there already, made by somebody else, {how}", one.what),
             "hostmatch migrate up --adopt brings it to our shape and keeps every row",
         ));
     }
     for what in &found.migration.examination.notes {
-        findings.push(note(what.clone(), "nothing has to be done"));
+        findings.push(note(Kind::Migrating, what.clone(), "nothing has to be done"));
     }
     let full = |table: &&Table| {
         table.name == "appointments" && table.keys >= table.key_limit && table.keys.is_some()
@@ -190,6 +238,7 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
     let told = found.migration.examination.notes.iter().any(|what| what.contains("64"));
     if found.tables.iter().any(|table| full(&table) && table.key_limit.is_some()) && !told {
         findings.push(note(
+            Kind::Migrating,
             "appointments has as many indexes as MySQL allows (64), so that appointments.calcom_host_id cannot \
              get one",
             "nothing has to be done: hostmatch looks hosts up in its own table; or drop an index that nobody uses",
@@ -202,6 +251,7 @@ fn writers(found: &Inspection, findings: &mut Vec<Finding>) {
     let Some(table) = found.tables.iter().find(|table| table.name == "appointments") else { return };
     let Some(triggers) = &table.triggers else {
         findings.push(note(
+            Kind::Trigger,
             "this user may not see the triggers of appointments",
             "GRANT TRIGGER on it for the time of looking, or ask somebody who may",
         ));
@@ -217,7 +267,7 @@ fn writers(found: &Inspection, findings: &mut Vec<Finding>) {
         };
         let (name, timing) = (&trigger.name, &trigger.timing);
         let what = format!("the trigger {name} runs {timing} every UPDATE of appointments, ours too");
-        findings.push(note(what, remedy));
+        findings.push(note(Kind::Trigger, what, remedy));
     }
 }
 
@@ -228,6 +278,7 @@ fn time(found: &Inspection, findings: &mut Vec<Finding>) {
     let Some(updated_at) = found.uses.as_ref().and_then(|uses| uses.updated_at.as_ref()) else { return };
     if let Some(minutes) = updated_at.ahead_minutes.filter(|minutes| *minutes > AHEAD) {
         findings.push(note(
+            Kind::Clock,
             format!(
                 "the newest appointments.updated_at is {minutes} minutes ahead of what hostmatch would write now \
                  ({})",

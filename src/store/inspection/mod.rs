@@ -19,7 +19,7 @@ use super::{Database, StoreError};
 use crate::config::GatewayConfig;
 
 pub use data::Count;
-pub use findings::{Finding, Level, Verdict};
+pub use findings::{Finding, Kind, Level, Verdict};
 pub use server::Server;
 pub use tables::{ColumnFacts, Rows, Table, Trigger};
 pub use uses::{Missing, Uses};
@@ -62,7 +62,7 @@ struct Looked {
     unusable: Option<String>,
     halfway: Vec<String>,
     /// Why it cannot be said what migrating would do.
-    unexamined: Option<String>,
+    unexamined: Option<MigrateError>,
 }
 
 /// Looks at everything. `database` should come from [`Database::connect_to_look`], whose server
@@ -71,6 +71,18 @@ struct Looked {
 /// # Errors
 /// [`StoreError`], when the database cannot be read at all. What is wrong with it is no error here.
 pub async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Inspection, StoreError> {
+    look(database, config, true).await
+}
+
+/// The same without counting what the gateway's rows hold in store, which takes its time.
+///
+/// # Errors
+/// As [`inspect`].
+pub async fn inspect_setup(database: &Database, config: &GatewayConfig) -> Result<Inspection, StoreError> {
+    look(database, config, false).await
+}
+
+async fn look(database: &Database, config: &GatewayConfig, counts: bool) -> Result<Inspection, StoreError> {
     let connection = database.connection();
     let columns = Columns::read(connection).await?;
     let server = server::look(database, config).await?;
@@ -80,7 +92,7 @@ pub async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Insp
         Err(StoreError::Schema(why)) => (None, Some(why)),
         Err(other) => return Err(other),
     };
-    let data = data::look(database, &columns).await?;
+    let data = if counts { data::look(database, &columns).await? } else { Vec::new() };
     let (halfway, unknown) = told(migration::halfway(connection).await)?;
     let (examination, refusal) = told(migration::examine(connection).await)?;
     let migration = match examination {
@@ -105,13 +117,13 @@ pub async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Insp
 }
 
 /// What was asked for, or why it cannot be had; a database that fails is an error.
-fn told<T>(asked: Result<T, MigrateError>) -> Result<(Option<T>, Option<String>), StoreError> {
+fn told<T>(asked: Result<T, MigrateError>) -> Result<(Option<T>, Option<MigrateError>), StoreError> {
     match asked {
         Ok(answer) => Ok((Some(answer), None)),
         Err(MigrateError::Database { source, .. }) => Err(source.into()),
         // The gateway's tables are judged one by one.
         Err(MigrateError::Gateway(_)) => Ok((None, None)),
-        Err(refusal) => Ok((None, Some(refusal.to_string()))),
+        Err(refusal) => Ok((None, Some(refusal))),
     }
 }
 

@@ -155,6 +155,8 @@ pub(super) fn queue_config(url: &str) -> QueueConfig {
         retry_delays: vec![Duration::from_secs(1)],
         confirm_timeout: Duration::from_millis(500),
         connect_timeout: Duration::from_secs(1),
+        management_url: Secret::default(),
+        management_url_file: PathBuf::new(),
     }
 }
 

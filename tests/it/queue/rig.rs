@@ -41,6 +41,8 @@ pub(super) fn config(url: &str) -> QueueConfig {
         retry_delays: vec![SHORT, LONGER],
         confirm_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(10),
+        management_url: Secret::default(),
+        management_url_file: PathBuf::new(),
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Broker {
     name: String,
     port: u16,
     distribution_port: u16,
+    management_port: Option<u16>,
     daemon: Option<Daemon>,
     directory: TempDir,
 }
@@ -45,7 +46,15 @@ impl Broker {
         let config = format!("listeners.tcp.1 = 127.0.0.1:{port}\nlog.console = false\n");
         std::fs::write(directory.path().join("rabbitmq.conf"), config).unwrap();
         std::fs::write(directory.path().join("plugins"), "[].").unwrap();
-        Some(Self { script, name: unique("hm"), port, distribution_port, directory, daemon: None })
+        Some(Self {
+            script,
+            name: unique("hm"),
+            port,
+            distribution_port,
+            directory,
+            management_port: None,
+            daemon: None,
+        })
     }
 
     /// Adds lines to the configuration with which it will run.
@@ -53,6 +62,15 @@ impl Broker {
         let path = self.directory.path().join("rabbitmq.conf");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(path, format!("{text}{lines}")).unwrap();
+    }
+
+    /// Enables the management API, on a port of its own, for when it runs; gives its address.
+    pub(crate) fn with_management(&mut self) -> String {
+        let port = free_port();
+        std::fs::write(self.directory.path().join("plugins"), "[rabbitmq_management].").unwrap();
+        self.configure(&format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n"));
+        self.management_port = Some(port);
+        format!("http://127.0.0.1:{port}")
     }
 
     /// Where it is, or will be.
@@ -77,12 +95,13 @@ impl Broker {
             .current_dir(home);
         // Noted before it is waited for: whatever happens now, it is ended with the test.
         let daemon = self.daemon.insert(Daemon::start(&mut command));
-        let port = self.port;
-        eventually("a private RabbitMQ takes connections", Duration::from_secs(90), async || {
-            assert!(daemon.is_running(), "the private RabbitMQ ended at once");
-            TcpStream::connect(("127.0.0.1", port)).await.ok()
-        })
-        .await;
+        for port in std::iter::once(self.port).chain(self.management_port) {
+            eventually("a private RabbitMQ takes connections", Duration::from_secs(90), async || {
+                assert!(daemon.is_running(), "the private RabbitMQ ended at once");
+                TcpStream::connect(("127.0.0.1", port)).await.ok()
+            })
+            .await;
+        }
     }
 
     /// Stops the node in order.

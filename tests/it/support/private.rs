@@ -29,6 +29,14 @@ impl Server {
         }
     }
 
+    /// Where it is.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::MariaDb(server) => server.url(),
+            Self::Postgres(server) => server.url(),
+        }
+    }
+
     /// A migrated gateway on it.
     pub(crate) async fn gateway(&self) -> TestDatabase {
         let (url, backend) = match self {

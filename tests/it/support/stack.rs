@@ -64,6 +64,8 @@ impl Stack {
             retry_delays: DELAYS.to_vec(),
             confirm_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
+            management_url: Secret::default(),
+            management_url_file: std::path::PathBuf::new(),
         };
         let queue = Queue::open(&config).await.unwrap();
         let delays = DELAYS.map(|delay| format!("{}ms", delay.as_millis())).join(",");

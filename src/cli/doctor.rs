@@ -1,0 +1,152 @@
+//! `hostmatch doctor`: what is not as it should be, on what, and what to do about it.
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::output::{self, Output};
+use crate::doctor::{self, Area, Code, Finding, Level, Patient, Report};
+
+/// Is this installation set up right? Configuration, files, database, broker and topology
+///
+/// Changes nothing. The exit code is 0 when nothing was found, 10 for warnings only, 1 for errors, 9 when the
+/// configuration is refused. docs/doctor.md lists every code with its remedy.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What runs here with this configuration
+    #[arg(long, value_enum, default_value_t)]
+    role: Role,
+    /// Ask this edge as well, which runs somewhere else
+    #[arg(long, value_name = "URL")]
+    edge: Option<String>,
+    /// A code that is known and meant: it is told, and does not count (repeatable)
+    #[arg(long, value_name = "CODE", value_parser = code)]
+    accept: Vec<Code>,
+    /// Also what is as it should be
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Role {
+    /// An edge, which never opens the database
+    Edge,
+    /// A worker
+    Worker,
+    /// Both
+    #[default]
+    All,
+}
+
+fn code(text: &str) -> Result<Code, String> {
+    let known = Code::ALL.iter().find(|code| code.as_str() == text);
+    known.copied().ok_or_else(|| "there is no such code; docs/doctor.md lists them".to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the command line is wrong, or stdout cannot be written. What is found is none.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let report = match global.examined()? {
+        Ok(effective) => {
+            let role = match args.role {
+                Role::Edge => doctor::Role::Edge,
+                Role::Worker => doctor::Role::Worker,
+                Role::All => doctor::Role::All,
+            };
+            let patient = Patient { role, edge: args.edge.clone(), accepted: args.accept.clone() };
+            Box::pin(doctor::examine(&effective, &patient)).await
+        }
+        Err(error) => {
+            let report = doctor::refused(&error);
+            tell(global.output, args.all, &report)?;
+            return Ok(Exit::ConfigInvalid);
+        }
+    };
+    tell(global.output, args.all, &report)?;
+    Ok(match report.worst() {
+        Some(Level::Error) => Exit::Failed,
+        Some(Level::Warning) => Exit::Findings,
+        None => Exit::Done,
+    })
+}
+
+fn tell(output: Output, all: bool, report: &Report) -> Result<(), Failure> {
+    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+    if output == Output::Json {
+        return output::json(&json!({
+            "errors": errors, "warnings": warnings, "findings": report.findings, "accepted": report.accepted,
+            "not_checked": report.not_checked, "passed": report.passed, "facts": report.facts,
+        }));
+    }
+    findings("ERROR", report.findings.iter().filter(|one| one.level == Level::Error))?;
+    findings("WARNING", report.findings.iter().filter(|one| one.level == Level::Warning))?;
+    findings("ACCEPTED", report.accepted.iter())?;
+    not_checked(report)?;
+    if all {
+        passed(report)?;
+    }
+    let facts =
+        if report.facts.is_empty() { String::new() } else { format!(" ({})", report.facts.join(", ")) };
+    let checks = report.passed.len();
+    output::line(&match (errors, warnings) {
+        (0, 0) => format!("OK: {checks} checks passed{facts}"),
+        _ => format!(
+            "{}, {}, {checks} checks passed{facts}",
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        ),
+    })
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn findings<'a>(heading: &str, found: impl Iterator<Item = &'a Finding>) -> Result<(), Failure> {
+    let mut found = found.peekable();
+    if found.peek().is_none() {
+        return Ok(());
+    }
+    output::line(heading)?;
+    for one in found {
+        output::line(&format!("  {}: {}", one.code.as_str(), one.subject))?;
+        output::line(&format!("    {}", one.what.replace('\n', "\n    ")))?;
+        output::line(&format!("    what to do: {}", one.remedy))?;
+    }
+    output::line("")
+}
+
+/// By reason: one reason usually keeps several from being looked at.
+fn not_checked(report: &Report) -> Result<(), Failure> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in &report.not_checked {
+        match reasons.iter_mut().find(|(why, _)| *why == one.why) {
+            Some((_, codes)) => codes.push(one.code.as_str()),
+            None => reasons.push((&one.why, vec![one.code.as_str()])),
+        }
+    }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    output::line("NOT CHECKED")?;
+    for (why, codes) in reasons {
+        output::line(&format!("  {}\n    because: {why}", codes.join(", ")))?;
+    }
+    output::line("")
+}
+
+fn passed(report: &Report) -> Result<(), Failure> {
+    output::line("OK")?;
+    for area in Area::ALL {
+        let codes = report.passed.iter().filter(|code| code.area() == area);
+        let codes: Vec<&str> = codes.map(|code| code.as_str()).collect();
+        if !codes.is_empty() {
+            output::line(&format!("  {}: no {}", area.as_str(), codes.join(", ")))?;
+        }
+    }
+    output::line("")
+}

@@ -1,0 +1,210 @@
+//! Files, folders and disks on this machine.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access, statvfs};
+use time::OffsetDateTime;
+
+use super::code::Code;
+use super::places::{file, has_password};
+use super::{Report, Role};
+use crate::config::{Config, Effective};
+use crate::edge::tokens::read_line;
+
+const READABLE_BY_OTHERS: u32 = 0o004;
+const WRITABLE_BY_OTHERS: u32 = 0o002;
+/// Less than this is as good as nothing.
+const NOTHING: u64 = 64 << 20;
+/// One in so many parts of a disk has to be free.
+const PART: u64 = 20;
+
+/// Looks.
+pub(super) fn look(effective: &Effective, role: Role, report: &mut Report) {
+    report.looked(&[
+        Code::SecretReadable,
+        Code::FileWritable,
+        Code::FolderUnwritable,
+        Code::DiskFull,
+        Code::DiskNearlyFull,
+    ]);
+    let config = &effective.config;
+    for (key, path, is_secret) in read(effective) {
+        modes(key, &path, is_secret, report);
+    }
+    if role.has_edge() {
+        tokens(config, report);
+    }
+    for Written { key, path, wants } in written(config, role) {
+        folder(key, &path, report);
+        disk(key, &path, wants, report);
+    }
+}
+
+/// The files that are read, and whether there are secrets in them.
+fn read(effective: &Effective) -> Vec<(&'static str, PathBuf, bool)> {
+    let config = &effective.config;
+    let twins = [
+        ("database.url_file", &config.database.url_file, true),
+        ("queue.url_file", &config.queue.url_file, true),
+        ("queue.management_url_file", &config.queue.management_url_file, true),
+        ("edge.calcom_secrets_file", &config.edge.calcom_secrets_file, true),
+        ("edge.retell_api_keys_file", &config.edge.retell_api_keys_file, true),
+        ("edge.gateway_secrets_file", &config.edge.gateway_secrets_file, true),
+        // It has only the hashes.
+        ("edge.tokens_file", &config.edge.tokens_file, false),
+    ];
+    let given = twins.into_iter().filter(|(_, path, _)| !path.as_os_str().is_empty());
+    let mut files: Vec<_> = given.map(|(key, path, secret)| (key, path.clone(), secret)).collect();
+    if let Some(path) = &effective.file {
+        let origin = format!("file {}", path.display());
+        let from_it = |key: &str| effective.origins.iter().any(|(of, from)| of == key && *from == origin);
+        let urls = [
+            ("database.url", &config.database.url),
+            ("queue.url", &config.queue.url),
+            ("queue.management_url", &config.queue.management_url),
+        ];
+        let lists = ["edge.calcom_secrets", "edge.retell_api_keys", "edge.gateway_secrets"];
+        let is_secret = urls.iter().any(|(key, url)| from_it(key) && has_password(url.expose()))
+            || lists.iter().any(|key| from_it(key));
+        files.push(("--config", path.clone(), is_secret));
+    }
+    files
+}
+
+fn modes(key: &str, path: &Path, is_secret: bool, report: &mut Report) {
+    // Whether it is there at all is asked by whoever reads it.
+    let Ok(metadata) = path.metadata() else { return };
+    let (mode, path) = (metadata.mode(), path.display());
+    let subject = format!("{path} ({key})");
+    if metadata.is_file() && mode & WRITABLE_BY_OTHERS != 0 {
+        let what = format!("its mode is {:o}: every user can change it", mode & 0o7777);
+        report.found_with(Code::FileWritable, &subject, what, format!("chmod o-w '{path}'"));
+    }
+    if metadata.is_file() && is_secret && mode & READABLE_BY_OTHERS != 0 {
+        let what = format!("its mode is {:o}: every user can read the secrets in it", mode & 0o7777);
+        let remedy = format!("chmod o-rwx '{path}' (Kubernetes: defaultMode: 0440 and fsGroup)");
+        report.found_with(Code::SecretReadable, &subject, what, remedy);
+    }
+}
+
+fn tokens(config: &Config, report: &mut Report) {
+    report.looked(&[Code::FileUnreadable, Code::TokenLineLeftOut, Code::TokensExpired]);
+    let path = &config.edge.tokens_file;
+    if path.as_os_str().is_empty() {
+        return;
+    }
+    let subject = format!("{} (edge.tokens_file)", path.display());
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return report.found(Code::FileUnreadable, subject, error.to_string()),
+    };
+    let mut expired = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        match read_line(line) {
+            Ok(Some(token)) if token.terms.is_over(OffsetDateTime::now_utc()) => expired.push(token.id()),
+            Ok(_) => {}
+            Err(problem) => {
+                report.found(Code::TokenLineLeftOut, &subject, format!("line {} {problem}", index + 1));
+            }
+        }
+    }
+    if !expired.is_empty() {
+        report.found(Code::TokensExpired, subject, format!("expired: {}", expired.join(", ")));
+    }
+}
+
+/// A file that is written, and how many bytes it may come to.
+struct Written {
+    key: &'static str,
+    path: PathBuf,
+    wants: u64,
+}
+
+fn written(config: &Config, role: Role) -> Vec<Written> {
+    let mut written = Vec::new();
+    let mut add = |key, path: Option<PathBuf>, wants| {
+        written.extend(path.map(|path| Written { key, path, wants }));
+    };
+    if role.has_worker() {
+        add("database.url", file(config.database.url.expose()), 0);
+    }
+    if config.queue.is_embedded() {
+        add("queue.url", file(config.queue.url.expose()), 0);
+    } else if role.has_edge() && !config.edge.spool.as_os_str().is_empty() {
+        let wants = u64::try_from(config.edge.spool_max_bytes).unwrap_or(u64::MAX);
+        add("edge.spool", Some(config.edge.spool.clone()), wants);
+    }
+    written
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
+}
+
+fn folder(key: &str, path: &Path, report: &mut Report) {
+    let folder = folder_of(path);
+    let subject = format!("{} ({key})", path.display());
+    let shown = folder.display();
+    if !folder.is_dir() {
+        let remedy =
+            format!("mkdir -p '{shown}', as the user that runs hostmatch; or let {key} lead elsewhere");
+        return report.found_with(
+            Code::FolderUnwritable,
+            subject,
+            format!("there is no folder {shown}"),
+            remedy,
+        );
+    }
+    // SQLite writes files of its own beside it.
+    let blocked = if access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        format!("this user cannot write the folder {shown}")
+    } else if path.exists() && access(path, Access::READ_OK | Access::WRITE_OK).is_err() {
+        "this user cannot write the file".to_owned()
+    } else {
+        return;
+    };
+    let remedy = format!("give both to the user that runs hostmatch (chown); or let {key} lead elsewhere");
+    report.found_with(Code::FolderUnwritable, subject, blocked, remedy);
+}
+
+fn disk(key: &str, path: &Path, wants: u64, report: &mut Report) {
+    let Ok(disk) = statvfs(folder_of(path)) else { return };
+    let (free, all) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
+    // What is there already need not be found again.
+    let wants = wants.saturating_sub(path.metadata().map_or(0, |metadata| metadata.len()));
+    let Some((code, what)) = room(free, all, wants) else { return };
+    report.found(code, format!("{} ({key})", path.display()), what);
+}
+
+fn room(free: u64, all: u64, wants: u64) -> Option<(Code, String)> {
+    let mib = |bytes: u64| bytes >> 20;
+    if free < NOTHING {
+        Some((Code::DiskFull, format!("{} MiB are free", mib(free))))
+    } else if free < all / PART {
+        Some((Code::DiskNearlyFull, format!("{} of {} MiB are free", mib(free), mib(all))))
+    } else if free < wants {
+        Some((
+            Code::DiskNearlyFull,
+            format!("{} MiB are free, and it may take {} more", mib(free), mib(wants)),
+        ))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_judged_by_what_is_free_and_by_what_is_wanted() {
+        let mib = 1 << 20;
+        let code = |free, all, wants| room(free, all, wants).map(|(code, _)| code);
+        assert_eq!(code(63 * mib, 100 * mib, 0), Some(Code::DiskFull));
+        assert_eq!(code(100 * mib, 3000 * mib, 0), Some(Code::DiskNearlyFull));
+        assert_eq!(code(900 * mib, 3000 * mib, 1024 * mib), Some(Code::DiskNearlyFull));
+        assert_eq!(code(900 * mib, 3000 * mib, 512 * mib), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! Where the URLs of the configuration lead: which machine, which file.
+
+use std::path::PathBuf;
+
+/// The host in a URL, without port and brackets; empty where it has none (a socket, a file).
+pub(super) fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    // A password may hold anything: what follows the last @ is the place.
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let authority = place.split(['/', '?', '#']).next().unwrap_or_default();
+    if let Some((host, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return host;
+    }
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+}
+
+/// Whether what is sent there stays on this machine.
+pub(super) fn is_here(host: &str) -> bool {
+    let address = host.parse::<std::net::IpAddr>();
+    host.is_empty() || host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The parameter of a URL, whatever the case of its name and however it is hyphened.
+pub(super) fn parameter(url: &str, name: &str) -> Option<String> {
+    let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
+    let (_, parameters) = url.split_once('?')?;
+    let pairs = parameters.split('&').filter_map(|pair| pair.split_once('='));
+    let mut found = pairs.filter(|(key, _)| plain(key) == plain(name)).map(|(_, value)| value.to_owned());
+    found.next()
+}
+
+/// The file of an `sqlite://` URL.
+pub(super) fn file(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
+    let path = path.split('?').next().unwrap_or_default();
+    let path = percent_encoding::percent_decode_str(path).decode_utf8().ok()?;
+    // Two slashes belong to the URL, and a third one to the path.
+    let absolute = url.strip_prefix("sqlite:///").is_some();
+    Some(PathBuf::from(if absolute {
+        format!("/{}", path.trim_start_matches('/'))
+    } else {
+        path.into_owned()
+    }))
+}
+
+/// Whether there is a password in this URL.
+pub(super) fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    rest.rsplit_once('@')
+        .is_some_and(|(user, _)| user.split_once(':').is_some_and(|(_, word)| !word.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_out_of_urls() {
+        for (url, expected) in [
+            ("amqp://u:p@broker.example:5672/v", "broker.example"),
+            ("amqps://broker.example", "broker.example"),
+            ("mysql://u:p@ss/w@db.example/gateway?ssl-mode=x", "db.example"),
+            ("postgres://u@[::1]:5432/g", "::1"),
+            ("postgres:///g?host=/run/postgresql", ""),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
+        }
+        assert!(is_here("127.0.0.1") && is_here("::1") && is_here("localhost") && is_here(""));
+        assert!(!is_here("10.0.0.7") && !is_here("db.example"));
+        assert_eq!(parameter("mysql://h/d?a=1&ssl_mode=VERIFY_CA", "ssl-mode").unwrap(), "VERIFY_CA");
+        assert_eq!(file("sqlite://hostmatch.db?mode=rwc").unwrap(), PathBuf::from("hostmatch.db"));
+        assert_eq!(file("sqlite:///var/lib/h.db").unwrap(), PathBuf::from("/var/lib/h.db"));
+        assert!(has_password("amqp://u:p@h") && !has_password("amqp://u@h") && !has_password("amqp://h"));
+    }
+}

@@ -1,0 +1,85 @@
+//! What a broker says of itself before anybody logs in: its product and version. lapin reads it
+//! and keeps it to itself, so this asks once more over a connection of its own.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use lapin::tcp::AMQPUriTcpExt as _;
+use lapin::types::AMQPValue;
+use lapin::types::parsing::parse_field_table;
+use lapin::uri::AMQPUri;
+
+/// The header with which a client begins.
+const HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
+/// Kind, channel and size of a frame.
+const FRAME_HEAD: usize = 7;
+/// A first frame larger than this is none of AMQP's.
+const LARGEST: usize = 64 << 10;
+/// Class and method of connection.start, and the version of the protocol.
+const START: [u8; 6] = [0, 10, 0, 10, 0, 9];
+
+/// A broker, as it names itself.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Server {
+    /// Such as `RabbitMQ`.
+    pub product: String,
+    /// Such as `3.10.8`.
+    pub version: String,
+}
+
+impl Server {
+    /// Major and minor version; none where they cannot be read.
+    pub fn numbers(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.version.split('.').map(str::parse::<u32>);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    }
+}
+
+/// Asks. None when there is no answer, or one that is not understood. Waits, off the runtime, for
+/// at most about `limit`.
+pub(super) async fn ask(mut address: AMQPUri, limit: Duration) -> Option<Server> {
+    address.query.connection_timeout = u64::try_from(limit.as_millis()).ok();
+    tokio::task::spawn_blocking(move || greet(&address, limit)).await.ok()?
+}
+
+fn greet(address: &AMQPUri, limit: Duration) -> Option<Server> {
+    let mut stream = address.connect().ok()?;
+    stream.set_nonblocking(false).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    stream.write_all(HEADER).ok()?;
+    stream.flush().ok()?;
+    let mut head = [0; FRAME_HEAD];
+    stream.read_exact(&mut head).ok()?;
+    let size = usize::try_from(u32::from_be_bytes([head[3], head[4], head[5], head[6]])).ok()?;
+    let mut body = vec![0; size.min(LARGEST)];
+    stream.read_exact(&mut body).ok()?;
+    read(&body)
+}
+
+fn read(body: &[u8]) -> Option<Server> {
+    let (_, properties) = parse_field_table(body.strip_prefix(&START)?).ok()?;
+    let text = |name: &str| match properties.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        _ => None,
+    };
+    Some(Server { product: text("product")?, version: text("version")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_numbers() {
+        let of = |version: &str| Server { product: "RabbitMQ".into(), version: version.into() }.numbers();
+        assert_eq!(of("3.10.8"), Some((3, 10)));
+        assert_eq!(of("4.1.0-rc.1"), Some((4, 1)));
+        assert_eq!(of("unknown"), None);
+    }
+
+    #[test]
+    fn what_is_no_greeting_is_nothing() {
+        assert_eq!(read(b""), None);
+        assert_eq!(read(&[0, 10, 0, 10, 0, 9, 0, 0, 0, 9]), None);
+    }
+}

@@ -1,0 +1,242 @@
+//! The broker: away, unwilling, short of something, or with another topology. On RabbitMQ nodes of
+//! the tests' own, so that they may be mistreated.
+
+use std::time::Duration;
+
+use hostmatch::queue::topology::Topology;
+use lapin::options::{
+    BasicPublishOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, ExchangeKind};
+
+use super::{Clinic, broker};
+use crate::support::broker::Broker;
+use crate::support::traces::connect;
+use crate::support::{Backend, GatewayShape, TestDatabase, eventually};
+
+const SOON: Duration = Duration::from_secs(30);
+
+async fn clinic(broker: &Broker, management: &str) -> Clinic {
+    let test = TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await;
+    Clinic::on(test, broker, management).await
+}
+
+impl Clinic {
+    /// The topology as it must be, and nobody who consumes.
+    async fn made(self) -> Self {
+        eventually("the queues are made", SOON, async || self.stack.queue.depth().await.ok()).await;
+        self
+    }
+
+    fn name(&self, last: &str) -> String {
+        format!("{}.{last}", self.stack.config.prefix)
+    }
+
+    async fn channel(&self) -> Channel {
+        connect(self.stack.config.url.expose()).await.unwrap().create_channel().await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_away_or_does_not_let_us_in_is_found() {
+    let Some((broker, management)) = broker().await else { return };
+    let mut clinic = clinic(&broker, &management).await;
+    let url = broker.url();
+    clinic.set("queue.url", &url.replace("guest:guest", "guest:hush"));
+    let report = clinic.doctor(&[]);
+    report.finds("broker_refused", "guest:***", "queue.url");
+    assert!(report.why_not("queue_missing").contains("broker_refused"), "{:#}", report.json);
+    clinic.set("queue.url", &format!("{url}/nowhere"));
+    clinic.doctor(&[]).finds("broker_refused", "nowhere", "rabbitmqctl add_vhost");
+    clinic.set("queue.url", "amqp://guest:guest@127.0.0.1:1");
+    clinic.doctor(&[]).finds("broker_unreachable", "127.0.0.1:1", "hostmatch config show queue.url");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_of_the_topology_is_found_with_and_without_the_management_api() {
+    let Some((broker, management)) = broker().await else { return };
+    let mut clinic = clinic(&broker, &management).await;
+    clinic.set("queue.topology", "verify");
+    let report = clinic.doctor(&[]);
+    report.finds("exchange_missing", ".events", "hostmatch topology apply");
+    report.finds("queue_missing", ".dead", "hostmatch topology apply");
+    report.only(&["exchange_missing", "queue_missing"]);
+    assert_eq!(report.findings().len(), 6, "{:#}", report.json);
+
+    let mut clinic = clinic.made().await;
+    clinic.doctor(&[]).finds("no_consumers", ".bookings", "hostmatch serve worker").only(&["no_consumers"]);
+    let channel = clinic.channel().await;
+    let (work, exchange) = (clinic.name("bookings"), clinic.name("events"));
+    let table = FieldTable::default();
+    channel.queue_unbind(work.as_str().into(), exchange.into(), "#".into(), table).await.unwrap();
+    let report = clinic.doctor(&[]);
+    report.finds("binding_missing", ".events -> ", "hostmatch topology apply");
+    report.only(&["binding_missing", "no_consumers"]);
+
+    // Without the API it is not known, and not green.
+    clinic.set("queue.management_url", "");
+    let report = clinic.doctor(&[]);
+    report.only(&["no_consumers"]);
+    for code in ["binding_missing", "policy_expires_messages", "consumer_timeout_short", "broker_alarm"] {
+        assert!(report.why_not(code).contains("queue.management_url"), "{code}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_arguments_are_named_with_both_values() {
+    let Some((broker, management)) = broker().await else { return };
+    let mut clinic = clinic(&broker, &management).await.made().await;
+    clinic.set("queue.delivery_limit", "20");
+    for api in [management.as_str(), ""] {
+        clinic.set("queue.management_url", api);
+        let report = clinic.doctor(&[]);
+        report.finds("queue_differs", ".bookings", "rabbitmqctl delete_queue");
+        report.only(&["queue_differs", "no_consumers"]);
+        let what = report.finding("queue_differs")["what"].as_str().unwrap();
+        assert!(what.contains("x-delivery-limit is 50, and 20 is wanted"), "{what}");
+    }
+    let channel = clinic.channel().await;
+    let exchange = clinic.name("events");
+    channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await.unwrap();
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let (kind, table) = (ExchangeKind::Fanout, FieldTable::default());
+    channel.exchange_declare(exchange.as_str().into(), kind, durable, table).await.unwrap();
+    clinic.set("queue.delivery_limit", "50");
+    let report = clinic.doctor(&[]);
+    report.finds("exchange_differs", ".events", "rabbitmqadmin delete exchange");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_that_nobody_records_are_found() {
+    let Some((broker, management)) = broker().await else { return };
+    let clinic = clinic(&broker, &management).await.made().await;
+    let channel = clinic.channel().await;
+    let (to, options) = (clinic.name("dead"), BasicPublishOptions::default());
+    channel.basic_publish("".into(), to.into(), options, b"{}", BasicProperties::default()).await.unwrap();
+    let found = eventually("the dead letter is seen", SOON, async || {
+        let report = clinic.doctor(&[]);
+        report.codes().contains(&"dead_letters_stuck").then_some(report)
+    })
+    .await;
+    found.finds("dead_letters_stuck", ".dead", "hostmatch serve worker");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_timeout_shorter_than_the_hold_is_found() {
+    let Some((broker, management)) = broker().await else { return };
+    let clinic = clinic(&broker, &management).await.made().await;
+    let topology = Topology::new(&clinic.stack.config).unwrap();
+    let spec = topology.queues.iter().find(|queue| queue.name == topology.work).unwrap();
+    let channel = clinic.channel().await;
+    channel.queue_delete(spec.name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    let mut arguments = FieldTable::default();
+    for (name, value) in &spec.arguments {
+        let value: serde_json::Value = value.into();
+        let value = match value.as_i64() {
+            Some(number) => AMQPValue::LongLongInt(number),
+            None => AMQPValue::LongString(value.as_str().unwrap().into()),
+        };
+        arguments.insert((*name).into(), value);
+    }
+    arguments.insert("x-consumer-timeout".into(), AMQPValue::LongLongInt(60_000));
+    channel
+        .queue_declare(spec.name.as_str().into(), QueueDeclareOptions::durable(), arguments)
+        .await
+        .unwrap();
+    let report = clinic.doctor(&[]);
+    report.finds("consumer_timeout_short", ".bookings", "worker.hold");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_missing_right_is_named_and_the_command_that_is_printed_gives_it() {
+    let Some((broker, management)) = broker().await else { return };
+    let mut clinic = clinic(&broker, &management).await.made().await;
+    broker.control(&["add_user", "salon", "hush"]).await;
+    clinic.set("queue.url", &broker.url().replace("guest:guest", "salon:hush"));
+    clinic.set("queue.management_url", &management.replace("http://", "http://guest:guest@"));
+    let (events, work, dead) = (clinic.name("events"), clinic.name("bookings"), clinic.name("dead"));
+    for (topology, role, lacks) in [
+        ("declare", "all", vec!["configure", "write on amq.default", "write on", "read on"]),
+        ("verify", "worker", vec!["write on amq.default", "read on"]),
+        ("verify", "edge", vec!["write on"]),
+        ("verify", "all", vec!["write on amq.default", "read on"]),
+    ] {
+        clinic.set("queue.topology", topology);
+        broker.control(&["set_permissions", "salon", "^$", "^$", "^$"]).await;
+        let report = clinic.doctor(&["--role", role]);
+        report.finds("broker_right_missing", "salon", "rabbitmqctl set_permissions");
+        let finding = report.finding("broker_right_missing");
+        let what = finding["what"].as_str().unwrap();
+        for lack in lacks {
+            assert!(what.contains(lack), "{topology} {role}: {lack}: {what}");
+        }
+        let remedy = finding["remedy"].as_str().unwrap().replace('\'', "");
+        let words: Vec<&str> = remedy.split(' ').skip(1).collect();
+        broker.control(&words).await;
+        let report = clinic.doctor(&["--role", role]);
+        report.only(&["no_consumers"]);
+        assert!(what.contains(&events) || what.contains(&work) || what.contains(&dead), "{what}");
+    }
+    assert_eq!(clinic.stack.queue.depth().await.unwrap().ready, 0, "no queue has got what was asked with");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_limits_of_the_broker_are_found() {
+    let Some((broker, management)) = broker().await else { return };
+    let mut clinic = clinic(&broker, &management).await.made().await;
+    clinic.set("edge.body_limit", "3MiB");
+    clinic.set("worker.pipelines", "40");
+    let report = clinic.doctor(&[]);
+    report.finds("message_size_small", "edge.body_limit", "max_message_size");
+    report.finds("channels_few", "127.0.0.1", "channel_max");
+    report.only(&["message_size_small", "channels_few", "no_consumers"]);
+    let ready = clinic.stack.queue.depth().await.unwrap().ready;
+    assert_eq!(ready, 0, "no queue has got what was asked with");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_short_of_memory_is_found_by_amqp_alone_too() {
+    let Some((broker, management)) = broker().await else { return };
+    let mut clinic = clinic(&broker, &management).await.made().await;
+    broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
+    let report = eventually("the alarm is seen", SOON, async || {
+        let report = clinic.doctor(&[]);
+        report.codes().contains(&"broker_alarm").then_some(report)
+    })
+    .await;
+    report.finds("broker_alarm", "hm-", "vm_memory_high_watermark");
+    report.finds("broker_blocked", "127.0.0.1", "vm_memory_high_watermark");
+    clinic.set("queue.management_url", "");
+    let report = clinic.doctor(&[]);
+    report.finds("broker_blocked", "127.0.0.1", "rabbitmq-diagnostics");
+    broker.control(&["set_vm_memory_high_watermark", "0.6"]).await;
+    eventually("the alarm is over", SOON, async || {
+        (!clinic.doctor(&[]).codes().contains(&"broker_blocked")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_management_api_that_does_not_tell_is_found() {
+    let Some((broker, management)) = broker().await else { return };
+    let mut clinic = clinic(&broker, &management).await.made().await;
+    broker.control(&["add_user", "nobody", "hush"]).await;
+    broker.control(&["add_user", "half", "hush"]).await;
+    broker.control(&["set_permissions", "half", "^$", "^$", "^$"]).await;
+    broker.control(&["set_user_tags", "half", "management"]).await;
+    let as_user = |user: &str| management.replace("http://", &format!("http://{user}:hush@"));
+    for (url, hidden) in [
+        ("http://127.0.0.1:1".to_owned(), "binding_missing"),
+        (as_user("guest"), "binding_missing"),
+        (as_user("nobody"), "binding_missing"),
+        (as_user("half"), "broker_alarm"),
+    ] {
+        clinic.set("queue.management_url", &url);
+        let report = clinic.doctor(&[]);
+        report.finds("management_unusable", "http://127.0.0.1:", "queue.management_url");
+        report.only(&["management_unusable", "no_consumers"]);
+        assert!(!report.why_not(hidden).is_empty());
+    }
+}

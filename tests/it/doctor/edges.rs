@@ -1,0 +1,27 @@
+//! An edge that runs somewhere else.
+
+use super::Clinic;
+use crate::support::Backend;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_elsewhere_is_asked_as_its_callers_ask_it() {
+    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+    let (mut edge, url) = clinic.stack.edge("edge").await;
+    let report = clinic.doctor(&["--edge", &url]);
+    assert_eq!((report.code, report.codes()), (Some(0), vec![]), "{:#}", report.json);
+    assert!(report.json["passed"].as_array().unwrap().contains(&"edge_not_ready".into()));
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    clinic
+        .doctor(&["--edge", &url])
+        .finds("edge_unreachable", &url, "/health/live")
+        .only(&["edge_unreachable"]);
+    clinic.doctor(&["--edge", "hooks.example"]).finds("edge_unreachable", "--edge", "URL");
+
+    // Its queue is away: it answers, and takes events into its spool.
+    clinic.set("queue.url", "amqp://guest:hush@127.0.0.1:1");
+    let (mut edge, url) = clinic.stack.edge("edge").await;
+    clinic.set("queue.url", clinic.stack.config.url.expose().to_owned().as_str());
+    let report = clinic.doctor(&["--edge", &url]);
+    report.finds("edge_not_ready", &url, "log").only(&["edge_not_ready"]);
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+}

@@ -1,0 +1,53 @@
+//! Policies of an administrator who meant other queues.
+
+use std::time::Duration;
+
+use super::{Clinic, broker};
+use crate::support::{Backend, GatewayShape, TestDatabase, eventually};
+
+/// A policy's definition, and the code that finds it; on which of our queues it counts.
+const POLICIES: [(&str, &str, &str); 7] = [
+    (r#"{"message-ttl":60000}"#, "policy_expires_messages", ".bookings"),
+    (r#"{"max-length":1000}"#, "policy_bounds_queue", ".dead"),
+    (r#"{"max-length-bytes":100000}"#, "policy_bounds_queue", ".bookings"),
+    (r#"{"expires":3600000}"#, "policy_deletes_queue", ".bookings"),
+    (r#"{"dead-letter-exchange":"graveyard"}"#, "policy_redirects", ".dead"),
+    (r#"{"delivery-limit":5}"#, "policy_delivery_limit", ".bookings"),
+    (r#"{"alternate-exchange":"nirvana"}"#, "alternate_exchange", ".events"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_that_interfere_are_found_and_those_that_do_not_are_not() {
+    let Some((broker, management)) = broker().await else { return };
+    let test = TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let clinic = Clinic::on(test, &broker, &management).await;
+    let mut worker = clinic.worker().await;
+    let pattern = format!("^{}\\.", clinic.stack.config.prefix);
+    for (definition, code, subject) in POLICIES {
+        broker.control(&["set_policy", "--apply-to", "all", "everything", &pattern, definition]).await;
+        let report = eventually(
+            "the policy is in force, and the one before is not",
+            Duration::from_secs(30),
+            async || {
+                let report = clinic.doctor(&[]);
+                (report.codes() == [code]).then_some(report)
+            },
+        )
+        .await;
+        report.finds(code, subject, "policy");
+        broker.control(&["clear_policy", "everything"]).await;
+    }
+    // None of our business, or no shorter than what a wait queue has by itself.
+    let waits = format!("^{}\\.bookings\\.retry", clinic.stack.config.prefix);
+    broker
+        .control(&["set_policy", "--apply-to", "queues", "waits", &waits, r#"{"message-ttl":3600000}"#])
+        .await;
+    broker.control(&["set_policy", "--apply-to", "all", "others", "^others", r#"{"max-length":1}"#]).await;
+    let green = eventually("the policies are gone", Duration::from_secs(30), async || {
+        let report = clinic.doctor(&[]);
+        report.codes().is_empty().then_some(report)
+    })
+    .await;
+    assert_eq!(green.code, Some(0));
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+}
