@@ -54,7 +54,7 @@ pub(super) async fn happens(backend: Backend, format: &str) -> String {
         stack.set(key, value);
     }
     let mut run = Run { stack, base: String::new(), token: String::new(), said: RefCell::default() };
-    run.token = run.command(0, &["token", "create", "--name", "Quillsche App"]).trim().to_owned();
+    run.token = run.command(0, &["token", "create", "--name", "salon app"]).trim().to_owned();
     let mut edge = run.stack.start(&["serve", "edge", "--listen", "127.0.0.1:0"]);
     let mut worker = run.stack.start(&["serve", "worker"]);
     run.base = eventually("the edge listens", SOON, async || {

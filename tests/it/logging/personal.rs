@@ -17,7 +17,7 @@ pub(super) const STRANGERS: [&str; 2] = ["Xaver Unbekannt", "Ylvi Fremdling"];
 pub(super) const STRANGE_ADDRESS: &str = "kollektiv@fremde.example";
 
 /// Nothing of this may be in a log. Parts of names are names, too.
-pub(super) const PERSONAL: [&str; 34] = [
+pub(super) const PERSONAL: [&str; 33] = [
     "Frieda",
     "Morgenroth",
     "Boris",
@@ -48,7 +48,6 @@ pub(super) const PERSONAL: [&str; 34] = [
     "Zauberwort",
     "Siebenschlaefer",
     "because of Wanda",
-    "Quillsche",
     "moves to Weimar",
     "reveal-Goldregen",
     "SELECT ",
