@@ -54,7 +54,7 @@ async fn a_replay_is_a_linked_trace() {
         assert!(dead.links.contains(&published) && dead.failed, "{dead:?}");
         let recorded = name.replace("process", "record").replace("bookings", "dead");
         let recorded = collector.span("recorded", &recorded, |_| true).await;
-        assert_eq!(recorded.links, [published.clone()]);
+        assert_eq!(recorded.links, std::slice::from_ref(&published));
 
         stack.world.appointment(1, 15, "Bk-1").await;
         eventually("the dead letter is recorded", Duration::from_secs(60), async || {
