@@ -6,7 +6,7 @@
 //! | layer | modules | what |
 //! |---|---|---|
 //! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`], [`connections`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests; serving HTTP |
-//! | 1 | [`event`], [`telemetry`], [`health`], [`fetch`] | pure: what is a booking event? · logs, metrics · the health routes · asking another server |
+//! | 1 | [`event`], [`telemetry`], [`health`], [`fetch`] | pure: what is a booking event? · logs, metrics, traces · the health routes · asking another server |
 //! | 2 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
 //! | 4 | [`people`] | what people decide: mappings, the inbox, repairs |

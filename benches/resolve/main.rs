@@ -7,6 +7,7 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use hostmatch::event::{CompanyId, Host, HostId, StaffId};
 use hostmatch::matching::{Confidence, Directory, Mapping, MappingRef, Resolver, Staff};
+use hostmatch::telemetry::traces::{self, Parent, Span, SpanKind};
 
 /// Counts what is allocated.
 #[global_allocator]
@@ -44,6 +45,20 @@ fn resolve(bencher: Bencher<'_, '_>, host: &Host, directory: &Directory, resolve
     bencher
         .counter(ItemsCount::new(1_usize))
         .bench(|| resolver.resolve(black_box(host), COMPANY, black_box(directory)));
+}
+
+/// What an event's spans cost where no collector is configured: a request, a publish, and the steps of a
+/// batch.
+#[divan::bench]
+fn spans_that_are_off(bencher: Bencher<'_, '_>) {
+    assert!(!traces::are_on());
+    bencher.bench(|| {
+        let request = Span::begin(Parent::None, SpanKind::Server, "request", []);
+        let publish = Span::begin(Parent::Current, SpanKind::Producer, "publish", []);
+        let steps = ["decode", "load", "plan", "commit", "settle"].map(|step| Span::step(black_box(step)));
+        let _within = request.enter();
+        black_box((request.is_kept(), publish.origin(), steps));
+    });
 }
 
 /// The host has a mapping.

@@ -43,7 +43,7 @@ pub use show_grants::Granted;
 pub use status::{Status, status};
 
 /// The tables that are ours, beside the bookkeeping.
-pub const TABLES: [&str; 16] = [
+pub const TABLES: [&str; 17] = [
     "calcom_host_mappings",
     "calcom_host_mapping_audits",
     "appointment_assignments",
@@ -60,4 +60,5 @@ pub const TABLES: [&str; 16] = [
     "repair_items",
     "mapping_imports",
     "hand_overs",
+    "hostmatch_workers",
 ];

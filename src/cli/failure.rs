@@ -74,7 +74,9 @@ impl From<TelemetryError> for Failure {
     fn from(error: TelemetryError) -> Self {
         let exit = match error {
             TelemetryError::Filter(_) => Exit::ConfigInvalid,
-            TelemetryError::AlreadySet | TelemetryError::Metrics(_) => Exit::Failed,
+            TelemetryError::AlreadySet | TelemetryError::Metrics(_) | TelemetryError::Traces(_) => {
+                Exit::Failed
+            }
         };
         Self::new(exit, error)
     }

@@ -43,7 +43,7 @@ impl Global {
         let effective = self.load(flags)?;
         telemetry::init(&effective.config.log)?;
         for warning in &effective.warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!(problem = warning, "a setting may be a mistake");
         }
         Ok(effective)
     }

@@ -21,11 +21,13 @@ mod items;
 mod masked;
 mod report;
 mod simulate;
+mod status;
 mod mapping_files;
 mod staff;
 mod publish;
 mod schema;
 mod gateway;
+mod healthcheck;
 mod validate;
 mod explain;
 mod events;
@@ -71,6 +73,8 @@ enum Command {
     Events(events::Args),
     Token(token::Args),
     Report(report::Args),
+    Status(status::Args),
+    Healthcheck(healthcheck::Args),
     Staff(staff::Args),
     Gateway(gateway::Args),
     Inbox(people::inbox::Args),
@@ -118,6 +122,8 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Match(args) => explain::run(&global, &args).await,
         Command::Staff(args) => staff::run(&global, &args).await,
         Command::Report(args) => report::run(&global, &args).await,
+        Command::Healthcheck(args) => healthcheck::run(&global, &args).await,
+        Command::Status(args) => Box::pin(status::run(&global, &args)).await,
         Command::Inbox(args) => Box::pin(people::inbox::run(&global, &args)).await,
         Command::Mappings(args) => Box::pin(people::mappings::run(&global, &args)).await,
         Command::Repair(args) => Box::pin(people::repair::run(&global, &args)).await,

@@ -15,6 +15,8 @@ use crate::config::Config;
 use crate::event::{Decoded, Envelope, decode};
 use crate::queue::{Message, Queue, header};
 use crate::shutdown;
+use crate::telemetry;
+use crate::telemetry::traces::{self, Parent, Span, SpanKind};
 
 /// Messages per confirmed publish: enough to be quick, few enough for a bar that moves.
 const CHUNK: usize = 200;
@@ -162,6 +164,7 @@ fn check(place: Place, body: &[u8], now_ms: i64) -> (Report, Option<Message>) {
 /// Publishes in order; gives the number. A failure tells how many were accepted before it.
 async fn publish(config: &Config, messages: Vec<Message>) -> Result<usize, Failure> {
     let stop = shutdown::on_signals()?;
+    let collecting = telemetry::collect(&config.traces, "publish")?;
     let queue = Queue::open(&config.queue).await?;
     // Tells a broker that is away before the first message is sent.
     queue.depth().await?;
@@ -175,18 +178,41 @@ async fn publish(config: &Config, messages: Vec<Message>) -> Result<usize, Failu
             result = Err(Failure::new(Exit::Interrupted, "interrupted"));
             break;
         }
-        if let Err(error) = publisher.publish(chunk.to_vec()).await {
+        let mut chunk = chunk.to_vec();
+        // Each event begins a trace of its own.
+        let spans: Vec<Span> =
+            chunk.iter_mut().map(|message| traced(message, publisher.destination())).collect();
+        let count = chunk.len();
+        if let Err(error) = publisher.publish(chunk).await {
+            spans.iter().for_each(|span| span.failed("not_confirmed"));
             result = Err(error.into());
             break;
         }
-        published += chunk.len();
+        published += count;
         bar.set_position(published as u64);
     }
     bar.finish_and_clear();
     queue.close().await;
+    collecting.end().await;
     let rest =
         format!("{published} of {total} were surely published; to publish all of them again does no harm");
     result.map(|()| published).map_err(|failure: Failure| failure.with(&rest))
+}
+
+/// The span of publishing one event, whose context it carries from now on.
+fn traced(message: &mut Message, (system, destination): (&'static str, &str)) -> Span {
+    if !traces::are_on() {
+        return Span::NONE;
+    }
+    let span = Span::begin(Parent::None, SpanKind::Producer, format!("publish {destination}"), []);
+    span.set("messaging.system", system);
+    span.set("messaging.destination.name", destination.to_owned());
+    span.set("messaging.operation.name", "publish");
+    span.set("messaging.operation.type", "send");
+    if let Some(origin) = span.origin() {
+        origin.write(&mut message.headers);
+    }
+    span
 }
 
 fn show(output: Output, args: &Args, reports: &[Report], published: usize) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ use crate::health;
 use crate::queue::{self, Queue};
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Database, GatewaySchema, StoreErrorKind};
+use crate::telemetry;
 use crate::telemetry::metrics::{self, Series};
 use crate::worker::{self, Tally, Worker, WorkerHealth};
 
@@ -52,6 +53,16 @@ enum Role {
     },
 }
 
+impl Role {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Edge { .. } => "edge",
+            Self::Worker { .. } => "worker",
+            Self::All { .. } => "all",
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct EdgeFlags {
     /// Where to listen (edge.listen)
@@ -84,6 +95,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         ("--pipelines", "worker.pipelines", worker.and_then(|flags| flags.pipelines.as_deref())),
     ];
     let config = Arc::new(global.start(&flags)?.config);
+    let collecting = telemetry::collect(&config.traces, args.role.name())?;
     let stop = shutdown::on_signals()?;
     count(edge.is_some(), worker.is_some())?;
     let queue = Queue::open(&config.queue).await?;
@@ -105,6 +117,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         },
     };
     queue.close().await;
+    collecting.end().await;
     if let Some(tally) = served?.filter(|_| until_empty) {
         report(global.output, &tally)?;
     }
@@ -138,7 +151,8 @@ async fn serve(
     let ours = stop.child_token();
     let health = WorkerHealth::default();
     let worker_health = health.clone();
-    let report: health::Report = Arc::new(move || worker_health.problems());
+    let record = health::Record::new("worker");
+    let report: health::Report = Arc::new(move || record.checks(worker_health.findings()));
     let edge = async {
         if with_edge {
             let listener = listen(&config.edge.listen, "choose another with --listen or edge.listen").await?;
@@ -154,6 +168,7 @@ async fn serve(
             queue.depth().await?;
         }
         let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone()).telling(health);
+        let worker = if with_edge { worker.part_of("all") } else { worker };
         let tally = worker.tally();
         tracing::info!(pipelines = config.worker.pipelines, "the worker is running");
         let watched = watch(queue, &tally, until_empty, &ours);

@@ -35,6 +35,7 @@ pub struct Config {
     pub replay: ReplayConfig,
     pub edge: EdgeConfig,
     pub metrics: MetricsConfig,
+    pub traces: TracesConfig,
     pub log: LogConfig,
 }
 
@@ -132,6 +133,16 @@ pub enum Mode {
     Assign,
     /// It decides and records in tables of its own what it would have done.
     Observe,
+}
+
+impl Mode {
+    /// The name under which it is configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Assign => "assign",
+            Self::Observe => "observe",
+        }
+    }
 }
 
 /// `[matching]`
@@ -252,6 +263,19 @@ pub struct MetricsConfig {
     pub listen: String,
     #[serde(with = "value::duration")]
     pub sample_every: Duration,
+}
+
+/// `[traces]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every key")]
+pub struct TracesConfig {
+    pub endpoint: String,
+    #[serde(deserialize_with = "value::ratio")]
+    pub sample_ratio: f64,
+    #[serde(deserialize_with = "value::secrets")]
+    pub headers: Vec<Secret>,
+    pub headers_file: PathBuf,
 }
 
 /// `[log]`

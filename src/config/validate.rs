@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reqwest::header::{HeaderName, HeaderValue};
+
 use super::Config;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -13,6 +15,7 @@ pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     queue(config, &mut found);
     worker(config, &mut found);
     edge(config, &mut found);
+    traces(config, &mut found);
     if !config.metrics.listen.is_empty() && !is_address(&config.metrics.listen) {
         refuse(&mut found, "metrics.listen", "is empty, or an address and a port, such as 127.0.0.1:9464");
     }
@@ -136,6 +139,30 @@ fn edge(config: &Config, found: &mut Found) {
     }
     if edge.spool_max_bytes < edge.body_limit {
         refuse(found, "edge.spool_max_bytes", "must be at least edge.body_limit: one event must fit");
+    }
+}
+
+fn traces(config: &Config, found: &mut Found) {
+    let traces = &config.traces;
+    match reqwest::Url::parse(&traces.endpoint) {
+        _ if traces.endpoint.is_empty() => {}
+        Ok(url) if !url.username().is_empty() || url.password().is_some() || url.query().is_some() => {
+            let why = "must hold no secret: put what the collector wants to see into traces.headers";
+            refuse(found, "traces.endpoint", why);
+        }
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+        _ => refuse(found, "traces.endpoint", "is a URL, such as http://collector:4318, or empty"),
+    }
+    if !(0.0..=1.0).contains(&traces.sample_ratio) {
+        refuse(found, "traces.sample_ratio", "is a share: 0 to 1");
+    }
+    let is_header = |text: &str| {
+        text.split_once('=').is_some_and(|(name, value)| {
+            HeaderName::try_from(name.trim()).is_ok() && HeaderValue::try_from(value.trim()).is_ok()
+        })
+    };
+    if !traces.headers.iter().all(|header| is_header(header.expose())) {
+        refuse(found, "traces.headers", "every header is written name=value (the values are not shown)");
     }
 }
 

@@ -97,6 +97,12 @@ where
     N::try_from(number).map_err(|_| D::Error::custom(format!("{number} is out of range")))
 }
 
+/// A number with or without a fraction, or a text that is one.
+pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let value = <figment::value::Value as Deserialize>::deserialize(deserializer)?;
+    as_text(&value).trim().parse().map_err(|_| D::Error::custom("expected a number, such as 0.25"))
+}
+
 /// A boolean, or the text `true` or `false`.
 pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     use figment::value::Value;

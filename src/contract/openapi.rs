@@ -86,13 +86,30 @@ fn answers(all: &mut Definitions) {
         }),
     );
     add(
+        "Check",
+        json!({
+            "description": "How a part of this process is, and since when.",
+            "type": "object",
+            "required": ["role", "name", "state", "since"],
+            "properties": {
+                "role": { "enum": ["edge", "worker"] },
+                "name": { "enum": ["running", "queue", "spool", "database", "consumers", "progress"] },
+                "state": { "enum": ["ok", "degraded", "failed", "stuck"] },
+                "since": { "type": "string", "format": "date-time" },
+                "reasons": { "type": "array", "items": { "type": "string" } },
+            },
+        }),
+    );
+    add(
         "Health",
         json!({
             "type": "object",
-            "required": ["status"],
+            "required": ["status", "version", "checks"],
             "properties": {
-                "status": { "enum": ["live", "ready", "degraded", "not_ready"] },
+                "status": { "enum": ["live", "stuck", "ready", "degraded", "not_ready"] },
+                "version": { "type": "string" },
                 "reasons": { "type": "array", "items": { "type": "string" } },
+                "checks": { "type": "array", "items": Place::COMPONENTS.of("Check") },
                 "spool": {
                     "type": "object",
                     "properties": {
@@ -245,25 +262,32 @@ fn calcom() -> Value {
 }
 
 fn live() -> Value {
+    let responses = health("It does", "A part of it will not go on without another start of the process");
     json!({
         "operationId": "getLive",
         "tags": ["operation"],
-        "summary": "The process answers.",
-        "responses": responses((200, "It does", Place::COMPONENTS.of("Health")), &[]),
+        "summary": "The process answers, and no part of it is stuck.",
+        "responses": responses,
     })
 }
 
 fn ready() -> Value {
-    let health = Place::COMPONENTS.of("Health");
-    let mut responses =
-        responses((200, "It would; `degraded` tells why that is not the usual way", health.clone()), &[]);
-    responses["503"] = json!({ "description": "It would not, and why", "content": { "application/json": { "schema": health } } });
+    let responses =
+        health("It would; `degraded` tells why that is not the usual way", "It would not, and why");
     json!({
         "operationId": "getReady",
         "tags": ["operation"],
         "summary": "Whether an event would be durably accepted now.",
         "responses": responses,
     })
+}
+
+fn health(well: &str, otherwise: &str) -> Value {
+    let health = Place::COMPONENTS.of("Health");
+    let mut responses = responses((200, well, health.clone()), &[]);
+    responses["503"] =
+        json!({ "description": otherwise, "content": { "application/json": { "schema": health } } });
+    responses
 }
 
 fn itself() -> Value {

@@ -8,10 +8,12 @@ use tokio::sync::{RwLock, RwLockWriteGuard};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::sink::{Sink, nearly_full};
+use super::trace;
 use crate::crash;
 use crate::delay::Delays;
 use crate::queue::{BatchLimits, PublishError, Spool, Spooled};
 use crate::shutdown::Shutdown;
+use crate::telemetry::shown_id;
 
 /// What is published before the confirms are awaited.
 const GROUP: BatchLimits = BatchLimits { size: 256, bytes: 4 << 20 };
@@ -120,9 +122,14 @@ impl Forwarder<'_> {
                     continue;
                 }
             };
-            let messages = head.iter().map(|spooled| spooled.message.clone()).collect();
+            let messages: Vec<_> = head.iter().map(|spooled| spooled.message.clone()).collect();
+            let span = trace::forwarding(self.sink.destination(), &messages);
             crash::point("forwarding");
-            let published = behind(&mut gate, self.sink.publish(messages)).await;
+            let published = behind(&mut gate, span.within(self.sink.publish(messages))).await;
+            if published.is_err() {
+                span.failed("not_confirmed");
+            }
+            drop(span);
             flows = published.is_ok();
             match published {
                 Ok(()) => forwarded += self.remove(&head, gate).await,
@@ -165,9 +172,9 @@ impl Forwarder<'_> {
             return;
         };
         self.group = GROUP;
-        let id = culprit.message.message_id.as_deref();
+        let event_id = culprit.message.message_id.as_deref().and_then(shown_id);
         tracing::error!(
-            id,
+            event_id,
             problem,
             "the broker does not take an event as it is: it is set aside in the spool, and tried again at \
              the next start; raise the broker's limit"
@@ -178,10 +185,10 @@ impl Forwarder<'_> {
     }
 
     /// Says so, once for each problem, and waits a little.
-    async fn failed(&mut self, what: &str, problem: String) {
+    async fn failed(&mut self, what: &'static str, problem: String) {
         if self.said.as_ref() != Some(&problem) {
             let messages = self.spool.level().messages;
-            tracing::warn!(problem, messages, "{what}");
+            tracing::warn!(message = what, problem, messages);
             self.said = Some(problem);
         }
         tokio::select! {

@@ -13,13 +13,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 use super::state::{Edge, Place};
+use super::trace;
 use crate::clock::now_ms;
 use crate::event::{BookingEvent, CompanyId, Decoded, Envelope, Malformed, Shape, decode};
 use crate::queue::{Message, header};
 
 /// The routing key of what is no event of a known type.
 const UNKNOWN: &str = "unknown";
-const TRACEPARENT: &str = "traceparent";
 
 static NO_HEADERS: LazyLock<BTreeMap<String, String>> = LazyLock::new(BTreeMap::new);
 
@@ -121,9 +121,8 @@ impl<'a> Arrived<'a> {
         let mut headers = self.attributes.clone();
         headers.insert(header::FIRST_SEEN.to_owned(), self.at_ms.to_string());
         headers.insert(header::PUBLISHER.to_owned(), self.publisher.to_owned());
-        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
-        if let Some(trace) = text(TRACEPARENT).filter(|trace| is_traceparent(trace)) {
-            headers.insert(TRACEPARENT.to_owned(), trace.to_owned());
+        if let Some(origin) = trace::origin(self.headers) {
+            origin.write(&mut headers);
         }
         Message {
             body,
@@ -152,15 +151,19 @@ fn content_type(shape: Shape) -> &'static str {
 pub(super) async fn publish(
     edge: &Arc<Edge>,
     place: Place,
-    messages: Vec<Message>,
+    mut messages: Vec<Message>,
     deadline: Instant,
 ) -> Result<(), Problem> {
     if messages.is_empty() {
         return Ok(());
     }
     let (count, accepting) = (messages.len(), Arc::clone(edge));
+    let span = trace::publishing(edge.sink.destination(), &mut messages);
     let accepted = edge.publishing.spawn(async move {
-        let accepted = accepting.sink.accept(messages, deadline).await;
+        let accepted = span.within(accepting.sink.accept(messages, deadline)).await;
+        if accepted.is_err() {
+            span.failed("not_accepted");
+        }
         drop(place);
         accepted
     });
@@ -177,45 +180,6 @@ pub(super) async fn publish(
         Err(_) => {
             tracing::warn!(count, "what was posted was not accepted within edge.request_timeout");
             Err(Problem::unavailable("it was not confirmed in time; send it again"))
-        }
-    }
-}
-
-/// W3C trace context, version 00 or what is read like it: four fields of lower-case hex, of which
-/// neither id is all zeros.
-fn is_traceparent(text: &str) -> bool {
-    let fields: Vec<&str> = text.split('-').collect();
-    let [version, trace, parent, flags] = fields[..] else { return false };
-    let hex = |field: &str, len| {
-        field.len() == len && field.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let zero = |field: &str| field.bytes().all(|b| b == b'0');
-    hex(version, 2)
-        && version != "ff"
-        && hex(trace, 32)
-        && !zero(trace)
-        && hex(parent, 16)
-        && !zero(parent)
-        && hex(flags, 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_valid_traceparent_travels_along() {
-        assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        for wrong in [
-            "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-extra",
-        ] {
-            assert!(!is_traceparent(wrong), "{wrong:?}");
         }
     }
 }

@@ -11,6 +11,8 @@ use super::intake::Receipt;
 use super::metrics;
 use super::problem::Problem;
 use super::state::{Edge, Place};
+use super::trace;
+use crate::telemetry::shown_id;
 
 /// What a route wants to stand in the log line.
 #[derive(Clone, Debug)]
@@ -40,7 +42,10 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
+    let span = trace::request(&request, route.as_ref().map(MatchedPath::as_str));
+    let response = span.within(next.run(request)).await;
+    trace::answered(&span, response.status());
+    let _within = span.enter();
     let refused = response.extensions().get();
     metrics::answered(&method, route.as_ref(), response.status(), refused, start.elapsed());
     let status = response.status().as_u16();
@@ -48,8 +53,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let noted = response.extensions().get::<Noted>();
     let (events, bytes) = (noted.map(|noted| noted.events), noted.map(|noted| noted.bytes));
-    // Escaped, because an id is the sender's text: a line break in it must not make a log line.
-    let event_id = noted.and_then(|noted| noted.event_id.as_deref()).map(|id| id.escape_debug().to_string());
+    let event_id = noted.and_then(|noted| noted.event_id.as_deref()).and_then(shown_id);
     if response.status().is_server_error() {
         tracing::warn!(%method, route, status, ms, events, event_id, bytes, "request failed");
     } else if route.starts_with("/health/") {

@@ -22,6 +22,7 @@ mod cloudevents;
 mod intake;
 mod routes;
 mod layers;
+mod trace;
 mod metrics;
 mod server;
 

@@ -88,8 +88,8 @@ pub async fn serve(
     if config.allow_unsigned {
         tracing::warn!("edge.allow_unsigned is on: anybody who reaches this port can post events");
     }
-    for why in auth::refused_altogether(config) {
-        tracing::warn!("{why}");
+    for problem in auth::refused_altogether(config) {
+        tracing::warn!(problem, "a sender is refused whatever it posts");
     }
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");
@@ -108,6 +108,7 @@ pub async fn serve(
         edge.publishing.close();
         edge.publishing.wait().await;
     };
+    let looking = health::keep(|| edge.record.checks(edge.findings(edge.sink.standing())));
     let failure = OnceLock::new();
     // Told to stop it ends by itself, after the confirm that it waits for.
     let forwarding = async {
@@ -122,6 +123,7 @@ pub async fn serve(
     tokio::select! {
         _ = async { tokio::join!(serving, forwarding) } => {}
         () = time_is_up => tracing::warn!("some requests did not end in time and are given up"),
+        () = looking => {}
     }
     if tokio::time::timeout(config.request_timeout, edge.sink.close()).await.is_err() {
         tracing::warn!(
@@ -143,7 +145,7 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(edge), layers::admit));
     Router::new()
         .merge(posts)
-        .route("/health/live", get(health::live))
+        .route("/health/live", get(routes::live))
         .route("/health/ready", get(routes::ready))
         .route("/openapi.json", get(routes::openapi))
         .fallback(async || Problem::not_found())

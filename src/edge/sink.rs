@@ -13,6 +13,7 @@ use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::EdgeConfig;
+use crate::health::{Finding, State};
 use crate::queue::{Message, PublishError, Publisher, QueueError, Spool, SpoolError, SpoolLimits};
 
 /// For so long the queue counts as one that does not take what is published, after it did not and
@@ -46,7 +47,8 @@ pub(super) enum Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     pub(super) accepts: bool,
-    pub(super) reasons: Vec<String>,
+    /// The way to the queue, and the spool where there is one.
+    pub(super) findings: Vec<Finding>,
     pub(super) spool: Option<Depth>,
 }
 
@@ -77,6 +79,11 @@ impl Sink {
         let limits = SpoolLimits { max_bytes, max_age: config.spool_max_age };
         let spool = Spool::open(config.spool.clone(), limits).await?;
         Ok(Self { spool: Some(spool), ..Self::direct(publisher) })
+    }
+
+    /// Where events go.
+    pub(super) fn destination(&self) -> (&'static str, &str) {
+        self.publisher.destination()
     }
 
     /// Publishes, and remembers whether that is possible.
@@ -150,7 +157,8 @@ impl Sink {
     pub(super) fn standing(&self) -> Standing {
         let taken = self.is_taken();
         let mut standing = Standing { accepts: taken.is_ok(), ..Standing::default() };
-        standing.reasons.extend(taken.err().map(str::to_owned));
+        let problem = taken.err().map(str::to_owned).into_iter().collect();
+        standing.findings.push(Finding::new("queue", State::Failed, problem));
         let Some(spool) = &self.spool else {
             // One that did not take the last event may take the next: to turn all away for a while would
             // make a stumble an outage.
@@ -158,20 +166,24 @@ impl Sink {
             return standing;
         };
         let level = spool.level();
+        let mut reasons = Vec::new();
         if level.messages > 0 {
-            standing.reasons.push("events wait in the spool".to_owned());
+            reasons.push("events wait in the spool".to_owned());
         }
         if level.set_aside > 0 {
             let reason = "events are set aside in the spool that the broker does not take; the log says why";
-            standing.reasons.push(reason.to_owned());
+            reasons.push(reason.to_owned());
         }
-        match spool.refusal() {
-            Some(refusal) => standing.reasons.push(refusal.to_string()),
+        let refusal = spool.refusal();
+        match &refusal {
+            Some(refusal) => reasons.push(refusal.to_string()),
             None => {
                 standing.accepts = true;
-                standing.reasons.extend(nearly_full(spool));
+                reasons.extend(nearly_full(spool));
             }
         }
+        let otherwise = if refusal.is_some() { State::Failed } else { State::Degraded };
+        standing.findings.push(Finding::new("spool", otherwise, reasons));
         standing.spool = Some(Depth {
             messages: level.messages,
             bytes: level.bytes,

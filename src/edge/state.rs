@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use super::sink::Sink;
+use super::sink::{Sink, Standing};
 use super::tokens::Tokens;
 use crate::config::EdgeConfig;
-use crate::health;
+use crate::health::{self, Finding, Record, State};
 use crate::shutdown::Shutdown;
 
 /// A request's place among those that may be in progress. It is taken until the last of what was
@@ -24,6 +24,8 @@ pub(super) struct Edge {
     pub(super) in_flight: Arc<Semaphore>,
     /// Publishes go on when the client hangs up: what was sent once may not be sent again.
     pub(super) publishing: TaskTracker,
+    /// Remembers since when its parts are as they are.
+    pub(super) record: Record,
     /// Tells of whoever else works in this process.
     pub(super) alongside: Option<health::Report>,
     pub(super) shutdown: Shutdown,
@@ -37,8 +39,17 @@ impl Edge {
             publishing: TaskTracker::new(),
             config: config.clone(),
             sink,
+            record: Record::new("edge"),
             alongside: None,
             shutdown,
         }
+    }
+
+    /// How its parts are: `running`, `queue`, and `spool` where there is one.
+    pub(super) fn findings(&self, standing: Standing) -> Vec<Finding> {
+        let stopping = self.shutdown.is_cancelled().then(|| "the edge is stopping".to_owned());
+        let mut findings = vec![Finding::new("running", State::Failed, stopping.into_iter().collect())];
+        findings.extend(standing.findings);
+        findings
     }
 }

@@ -7,8 +7,10 @@ mod kinds;
 mod envelope;
 mod decode;
 mod shapes;
+mod carried;
 
 pub use booking::{Booking, BookingEvent, EventKind, EventOrder, EventTime, Shape};
+pub use carried::carried_context;
 pub use decode::{Decoded, Hints, Ignored, Malformed, MalformedKind, decode};
 pub use envelope::{Envelope, TYPE_HEADER};
 pub use host::{Host, HostMissing, HostSource, normal_email};

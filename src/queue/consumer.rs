@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::amqp::AmqpConsumer;
 use super::embedded::EmbeddedConsumer;
-use super::{Batch, QueueError};
+use super::{Batch, QueueError, RABBITMQ, SQLITE};
 use crate::shutdown::Shutdown;
 
 /// What came of waiting for a batch.
@@ -93,6 +93,15 @@ impl Consumer {
         match &mut self.0 {
             Kind::Amqp(consumer) => consumer.pause().await,
             Kind::Embedded(consumer) => consumer.pause().await,
+        }
+    }
+
+    /// Where deliveries come from, for whoever shows it: the kind of the queue, as OpenTelemetry calls
+    /// it, and its name.
+    pub fn destination(&self) -> (&'static str, &str) {
+        match &self.0 {
+            Kind::Amqp(consumer) => (RABBITMQ, consumer.queue_name()),
+            Kind::Embedded(consumer) => (SQLITE, consumer.queue_name()),
         }
     }
 

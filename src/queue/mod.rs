@@ -38,6 +38,20 @@ pub enum Source {
     Dead,
 }
 
+impl Source {
+    /// Its name in the embedded queue; on RabbitMQ with the prefix before it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bookings => "bookings",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// The kinds of queue, as OpenTelemetry's `messaging.system` has them.
+const RABBITMQ: &str = "rabbitmq";
+const SQLITE: &str = "sqlite";
+
 /// How much one batch may hold. A single message that is larger than `bytes` is still delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -223,6 +237,15 @@ impl Publisher {
         match &self.0 {
             PublisherKind::Amqp(publisher) => publisher.publish_to_work(messages).await,
             PublisherKind::Embedded(queue) => queue.publish(&messages).await,
+        }
+    }
+
+    /// Where messages go, for whoever shows it: the kind of the queue, as OpenTelemetry calls it, and a
+    /// name in it.
+    pub fn destination(&self) -> (&'static str, &str) {
+        match &self.0 {
+            PublisherKind::Amqp(publisher) => (RABBITMQ, publisher.exchange()),
+            PublisherKind::Embedded(_) => (SQLITE, Source::Bookings.name()),
         }
     }
 

@@ -233,7 +233,11 @@ impl Runner {
             let was_still =
                 std::mem::replace(&mut is_still, !flying.is_empty() && moved.1.elapsed() >= STILL);
             if is_still && !was_still {
-                tracing::warn!(letters = standing.flying, "{}", stuck(self.replay));
+                tracing::warn!(
+                    letters = standing.flying,
+                    problem = stuck(self.replay),
+                    "a replay stands still"
+                );
             }
             let Standing { ended, failed, flying: on_the_way, .. } = standing;
             watch(Progress { ended, failed, on_the_way, all_sent: picker.is_empty(), still: is_still });

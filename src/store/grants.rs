@@ -166,7 +166,7 @@ const LOOKED_AT: [(&str, &str, bool); 4] = [
 /// What deciding does with our own tables, on MySQL and on PostgreSQL. MySQL's way of ignoring a row
 /// that is there already is to set a column of it to itself, for which it asks for UPDATE on every
 /// column that is inserted; PostgreSQL reads the key.
-const OURS: [(&str, &str, &str); 17] = [
+const OURS: [(&str, &str, &str); 18] = [
     ("calcom_host_mappings", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("calcom_host_mapping_audits", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
     ("appointment_assignments", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
@@ -183,6 +183,7 @@ const OURS: [(&str, &str, &str); 17] = [
     ("repair_items", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("mapping_imports", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     ("hand_overs", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    ("hostmatch_workers", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
     (BOOKKEEPING, "SELECT", "SELECT"),
 ];
 

@@ -30,7 +30,9 @@ mod inbox;
 mod repairs;
 pub mod inspection;
 mod report;
+mod pace;
 mod standing;
+mod workers;
 mod imports;
 mod hand_overs;
 mod grants;
@@ -72,6 +74,7 @@ pub use inspection::{Inspection, Kind, Level, Verdict, inspect, inspect_setup};
 pub use load::{Batch, load, load_waiting, observe, waiting};
 pub use look::{Remembered, directory_for, directory_of, look, remembered};
 pub use observed::observed;
+pub use pace::{ages_since, decided_last, outcomes_since};
 pub use probe::probe;
 pub use repairs::{
     ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
@@ -91,3 +94,4 @@ pub use rights::missing_rights;
 pub use roles::Role;
 pub use standing::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use values::{DbId, bind_staff, null_staff};
+pub use workers::{Work, Worker, WorkerRow, purge_workers, remove_worker, tell_worker, workers};

@@ -6,14 +6,17 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+use super::traces;
 use crate::config::{LogConfig, LogFormat};
 
 /// Libraries that tell more than an operator wants; `log.level` can raise them, by name. `lapin::channels` calls it
@@ -31,7 +34,10 @@ pub enum TelemetryError {
     /// `log.level` is not a filter.
     #[error("log.level: {0}")]
     Filter(String),
-    /// Somebody else has set up logging in this process already.
+    /// Spans cannot be sent to the collector that is configured.
+    #[error("traces.endpoint: {0}")]
+    Traces(String),
+    /// Somebody else has set up logging, or traces, in this process already.
     #[error("logging is already set up in this process")]
     AlreadySet,
     /// Metrics cannot be kept; a defect of ours, or they are kept already.
@@ -69,11 +75,45 @@ where
         LogFormat::Json => false,
     };
     let lines: Lines = if text {
-        Box::new(fmt::layer().with_ansi(terminal).with_writer(writer))
+        let format = InTrace { format: fmt::format().with_ansi(terminal), json: false };
+        Box::new(fmt::layer().with_ansi(terminal).event_format(format).with_writer(writer))
     } else {
-        Box::new(fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer))
+        let format = fmt::format().json().flatten_event(true).with_span_list(false);
+        let format = InTrace { format, json: true };
+        Box::new(fmt::layer().event_format(format).fmt_fields(JsonFields::new()).with_writer(writer))
     };
     Ok(Box::new(lines.with_filter(filter).with_filter(filter_fn(is_allowed))))
+}
+
+/// Lines as usual, and at the end the trace that they belong to.
+struct InTrace<F> {
+    format: F,
+    json: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for InTrace<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let Some(trace) = traces::current_trace() else {
+            return self.format.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.format.format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end_matches('\n');
+        match line.strip_suffix('}').filter(|_| self.json) {
+            Some(open) => writeln!(writer, r#"{open},"trace_id":"{trace}"}}"#),
+            None => writeln!(writer, "{line} trace_id={trace}"),
+        }
+    }
 }
 
 /// Other crates are heard from `info` up only: below, some print the bytes that they send.

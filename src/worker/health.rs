@@ -1,9 +1,21 @@
 //! Whether a worker does its work: for the health routes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
+use super::processor::Processor;
+use crate::config::Config;
+use crate::health::{Finding, State};
 use crate::queue::ConsumerHealth;
 use crate::shutdown::Shutdown;
+
+/// How often the database is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// Everything that bounds the handling of a batch, so many times over, is more than it can take.
+const IMPOSSIBLE: u32 = 5;
 
 /// What others may know of a worker, from before it starts until it has ended. Clones tell the same.
 #[derive(Clone, Debug, Default)]
@@ -11,26 +23,116 @@ pub struct WorkerHealth(Arc<Mutex<Option<Running>>>);
 
 #[derive(Debug)]
 struct Running {
-    /// Who takes deliveries, by name.
-    consumers: Vec<(String, ConsumerHealth)>,
+    parts: Vec<(String, ConsumerHealth, Part)>,
+    processor: Arc<Processor>,
+    /// A batch that has been in hand for longer will be for ever.
+    stuck_after: Duration,
+    /// The database did not answer when it was asked last.
+    is_silent: bool,
     stop: Shutdown,
 }
 
+/// Since when a pipeline, or the recorder, has had a batch in hand. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Part(Arc<Mutex<Option<Instant>>>);
+
+impl Part {
+    /// A batch is in hand.
+    pub(super) fn begins(&self) {
+        *self.in_hand() = Some(Instant::now());
+    }
+
+    /// It is no longer.
+    pub(super) fn ends(&self) {
+        *self.in_hand() = None;
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl WorkerHealth {
-    /// What keeps it from its work, in words; nothing when all is well.
-    pub fn problems(&self) -> Vec<String> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => vec!["the worker has not started yet; the log says what it waits for".to_owned()],
-            Some(running) if running.stop.is_cancelled() => vec!["the worker is stopping".to_owned()],
-            Some(running) => {
-                let idle = running.consumers.iter().filter(|(_, health)| !health.is_consuming());
-                idle.map(|(name, _)| format!("{name} is handed out nothing; the log says why")).collect()
+    /// How its parts are: `running`, `database`, `consumers`, `progress`.
+    pub fn findings(&self) -> Vec<Finding> {
+        let state = self.state();
+        let failed = |name, problem: Option<&str>| {
+            Finding::new(name, State::Failed, problem.map(str::to_owned).into_iter().collect())
+        };
+        let Some(running) = &*state else {
+            let why = "the worker has not started yet; the log says what it waits for";
+            return vec![failed("running", Some(why))];
+        };
+        let is_stopping = running.stop.is_cancelled();
+        let mut findings = vec![failed("running", is_stopping.then_some("the worker is stopping"))];
+        findings.push(failed(
+            "database",
+            match (running.is_silent, running.processor.is_held()) {
+                (true, _) => Some("the database does not answer; the log says why"),
+                (false, true) => Some("the worker waits until the database can be used; the log says why"),
+                (false, false) => None,
+            },
+        ));
+        let idle = running.parts.iter().filter(|(_, consumer, _)| !consumer.is_consuming() && !is_stopping);
+        let idle = idle.map(|(name, ..)| format!("{name} is handed out nothing; the log says why"));
+        findings.push(Finding::new("consumers", State::Failed, idle.collect()));
+        let stuck = running.parts.iter().filter_map(|(name, _, part)| {
+            let since = (*part.in_hand())?.elapsed();
+            (since > running.stuck_after).then(|| {
+                format!(
+                    "{name} has had one batch in hand for {} s, and more than {} s are impossible: start the \
+                     process again, and report its log",
+                    since.as_secs(),
+                    running.stuck_after.as_secs()
+                )
+            })
+        });
+        findings.push(Finding::new("progress", State::Stuck, stuck.collect()));
+        findings
+    }
+
+    /// It runs, with these parts, until `stop`.
+    pub(super) fn runs(
+        &self,
+        config: &Config,
+        processor: Arc<Processor>,
+        parts: Vec<(String, ConsumerHealth, Part)>,
+        stop: Shutdown,
+    ) {
+        let stuck_after = stuck_after(config);
+        *self.state() = Some(Running { parts, processor, stuck_after, is_silent: false, stop });
+    }
+
+    /// Asks the database whether it answers, and while something waits for it whether it can be used, again
+    /// and again, until asked to stop.
+    pub(super) async fn watch(&self, processor: &Processor, patience: Duration, stop: &Shutdown) {
+        let ask = async || {
+            let answers = matches!(timeout(patience, processor.database().ping()).await, Ok(Ok(())));
+            if let Some(running) = &mut *self.state() {
+                running.is_silent = !answers;
+            }
+            if answers && processor.is_held() {
+                // What it finds is remembered.
+                let _ = processor.probe().await;
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        };
+        loop {
+            tokio::select! {
+                () = ask() => {}
+                () = stop.cancelled() => return,
             }
         }
     }
 
-    /// It runs, with these consumers, until `stop`.
-    pub(super) fn runs(&self, consumers: Vec<(String, ConsumerHealth)>, stop: Shutdown) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { consumers, stop });
+    fn state(&self) -> MutexGuard<'_, Option<Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A batch is held for `worker.hold` while the database is away; each transaction, and each publish, has its
+/// own limit.
+fn stuck_after(config: &Config) -> Duration {
+    let database = config.database.acquire_timeout + config.database.statement_timeout * 2;
+    (config.worker.hold + database + config.queue.confirm_timeout) * IMPOSSIBLE
 }

@@ -3,13 +3,14 @@
 //! After `worker.hold` the messages are given back, once, and nothing is taken until the database
 //! answers: an outage uses up neither attempts nor delivery limits, however long it is.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::processor::Processor;
 use crate::delay::Delays;
 use crate::queue::QueueError;
 use crate::shutdown::Shutdown;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 
 const FIRST: Duration = Duration::from_millis(100);
 const MOST: Duration = Duration::from_secs(5);
@@ -41,6 +42,23 @@ impl Hold {
             () = tokio::time::sleep_until(next) => true,
             () = shutdown.cancelled() => false,
         }
+    }
+}
+
+impl Processor {
+    /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let probed = self.database().in_time(store::probe(self.database(), &self.schema, self.mode)).await;
+        self.held.store(probed.is_err(), Ordering::Relaxed);
+        probed
+    }
+
+    /// Whether what is in hand waits for the database.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::presence::FORGOTTEN_AFTER;
 use super::processor::Processor;
 use crate::clock::now_ms;
 use crate::config::RetentionConfig;
 use crate::shutdown::Shutdown;
-use crate::store::{purge_closed_letters, purge_events, purge_payloads, purge_replays};
+use crate::store::{purge_closed_letters, purge_events, purge_payloads, purge_replays, purge_workers};
 
 const REDECIDE_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(300);
@@ -45,5 +46,8 @@ async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(),
     if payloads + events + dead_letters + replays > 0 {
         tracing::info!(payloads, events, dead_letters, replays, "purged what was kept for its time");
     }
+    // Last: a table that is not there keeps nobody from the others.
+    let workers = purge_workers(database, FORGOTTEN_AFTER).await?;
+    tracing::debug!(workers, "forgot workers that are gone");
     Ok(())
 }

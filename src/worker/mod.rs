@@ -5,6 +5,7 @@
 //! database is away nothing is counted (`hold.rs`); nor when somebody else has locked what a
 //! transaction needs (`parts.rs`). The recorder moves dead letters into their
 //! table, and back (`letters.rs`); a rehearsal (`rehearsal.rs`) says what deciding would do;
+//! what is shown of it in traces is in `traced.rs`;
 //! housekeeping keeps retention times and finishes what one transaction was too small for.
 
 mod answer;
@@ -17,13 +18,17 @@ mod waiting;
 mod switch;
 mod housekeeping;
 mod pipeline;
+mod presence;
 mod reading;
 mod parts;
 mod processor;
+mod slot;
+mod stage;
 mod rehearsal;
 mod recorder;
 mod run;
 mod tally;
+mod traced;
 
 use crate::telemetry::metrics::Series;
 

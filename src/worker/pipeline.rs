@@ -1,17 +1,22 @@
 //! One consumer and its loop: gather, process, settle.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::answer::Answer;
+use super::health::Part;
 use super::hold::{self, Hold};
 use super::metrics::Named;
-use super::processor::{Processor, Slot};
+use super::processor::Processor;
+use super::slot::Slot;
+use super::stage::Stage;
 use super::tally::Tally;
+use super::traced::BatchTrace;
 use crate::clock::now_ms;
 use crate::crash;
-use crate::queue::{Batch, ClosedBy, Consumer, Delivery, Disposition, Gathered, QueueError};
+use crate::queue::{Batch, ClosedBy, Consumer, Delivery, Disposition, Gathered, QueueError, Settled};
 use crate::shutdown::Shutdown;
+use crate::telemetry::shown_id;
 
 /// What one pipeline works with.
 pub(super) struct Pipeline {
@@ -19,6 +24,7 @@ pub(super) struct Pipeline {
     pub(super) consumer: Consumer,
     pub(super) processor: Arc<Processor>,
     pub(super) tally: Tally,
+    pub(super) part: Part,
     pub(super) hold: Duration,
     pub(super) shutdown: Shutdown,
 }
@@ -28,9 +34,13 @@ impl Pipeline {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
+            self.part.begins();
             self.processor.meters.takes(self.number, &batch);
             let (count, drained) = (batch.deliveries().len(), batch.closed_by() == ClosedBy::Drained);
-            let went_well = hold::unless_closed(self.handle(batch).await);
+            let trace = BatchTrace::begin(self.consumer.destination(), batch.deliveries());
+            let went_well = hold::unless_closed(trace.within(self.handle(batch, &trace)).await);
+            drop(trace);
+            self.part.ends();
             self.tally.batch_ends();
             // What was given back waits still.
             let is_all = drained && matches!(went_well, Ok(true));
@@ -44,11 +54,12 @@ impl Pipeline {
     }
 
     /// Processes and settles one batch. False: the database stayed away, and it was given back.
-    async fn handle(&self, batch: Batch) -> Result<bool, QueueError> {
+    async fn handle(&self, batch: Batch, trace: &BatchTrace) -> Result<bool, QueueError> {
         crash::point("received");
         let (mut hold, meters) = (Hold::new(self.hold), &self.processor.meters);
         let mut slots = self.processor.read(batch.deliveries());
-        while let Err(away) = self.processor.decide_all(&mut slots).await {
+        trace.read(&slots);
+        while let Err(away) = self.processor.decide_all(&mut slots, trace).await {
             meters.database(false);
             if !hold.wait(&away, &self.shutdown).await {
                 let release = vec![Disposition::Release; batch.deliveries().len()];
@@ -57,24 +68,28 @@ impl Pipeline {
             }
         }
         meters.database(true);
+        trace.tell(&slots);
         let now_ms = now_ms();
         let named: Vec<Named> = slots.iter().map(|slot| slot.named).collect();
         let answers: Vec<_> = slots.into_iter().map(Slot::finish).collect();
         let schedule = self.processor.schedule();
-        let dispositions: Vec<Disposition> = batch
+        let mut dispositions: Vec<Disposition> = batch
             .deliveries()
             .iter()
             .zip(&answers)
             .map(|(delivery, (kind, answer))| answer.disposition(delivery, kind.as_deref(), schedule, now_ms))
             .collect();
         let answers: Vec<Answer> = answers.into_iter().map(|(_, answer)| answer).collect();
-        for ((delivery, answer), disposition) in batch.deliveries().iter().zip(&answers).zip(&dispositions) {
-            log(delivery, answer, disposition);
+        for (index, (delivery, answer)) in batch.deliveries().iter().zip(&answers).enumerate() {
+            let _within = trace.message(index).enter();
+            log(delivery, answer, &dispositions[index]);
+            trace.answered(index, delivery, answer, &mut dispositions[index]);
         }
-        let begun = Instant::now();
+        let settle = Stage::begin(meters, "settle");
         let settled = batch.settle(dispositions.clone()).await?;
-        tracing::debug!(?settled, "batch settled");
-        meters.stage("settle", begun.elapsed());
+        settle.end();
+        let Settled { acked, retried, dead, released, lost, .. } = settled;
+        tracing::debug!(acked, retried, dead, released, lost, "batch settled");
         meters.settled(&named, &answers, &dispositions, &settled, now_ms);
         self.tally.settled(&answers, &dispositions, &settled);
         Ok(true)
@@ -85,10 +100,7 @@ impl Pipeline {
 fn log(delivery: &Delivery, answer: &Answer, disposition: &Disposition) {
     let (Answer::Again(reason, why) | Answer::Dead(reason, why)) = answer else { return };
     let (reason, attempt) = (reason.as_str(), delivery.attempt + 1);
-    // Only of a shape that ids have: it is the sender's text.
-    let is_id =
-        |id: &&str| id.len() <= 80 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:.".contains(&b));
-    let event_id = delivery.message.message_id.as_deref().filter(is_id);
+    let event_id = delivery.message.message_id.as_deref().and_then(shown_id);
     match disposition {
         Disposition::Retry { after, .. } => {
             tracing::info!(event_id, reason, attempt, ?after, error = %why, "an event is tried again later");

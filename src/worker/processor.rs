@@ -7,27 +7,25 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sea_orm::DatabaseTransaction;
 
 use super::answer::Answer;
-use super::letters::replayed;
-use super::metrics::{Meters, Named};
+use super::metrics::Meters;
 use super::parts::Parts;
-use super::reading;
+use super::slot::{Slot, transactions};
+use super::stage::Stage;
+use super::traced::BatchTrace;
 use crate::clock::now_ms;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
 use crate::crash;
-use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
-use crate::matching::{ChangeSet, Item, Noted, Outcome, Plan, Policy, Reason, Resolver, Target, Verdict};
-use crate::queue::{Delivery, header};
-use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, Replayed, StoreError, StoreErrorKind};
-
-/// Bookings decided in one transaction: bounds what is locked, and every list of values.
-const BOOKINGS: usize = 500;
+use crate::event::EventId;
+use crate::matching::{ChangeSet, Noted, Plan, Policy, Reason, Resolver};
+use crate::queue::Delivery;
+use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, StoreError, StoreErrorKind};
 
 /// Everything that deciding needs. Shared by the pipelines of a worker.
 #[derive(Debug)]
@@ -35,36 +33,15 @@ pub struct Processor {
     database: Database,
     pub(super) schema: GatewaySchema,
     pub(super) resolver: Resolver,
-    mode: Mode,
+    pub(super) mode: Mode,
     overwrite: Overwrite,
     unknown_booking: UnknownBooking,
     pub(super) redecide_limit: u32,
     schedule: Vec<Duration>,
     pub(super) more_waiting: AtomicBool,
+    /// The database could not be used when something was decided, or asked about, last.
+    pub(super) held: AtomicBool,
     pub(super) meters: Arc<Meters>,
-}
-
-/// A delivery after decoding: something to decide, or an answer already.
-enum Work {
-    Event(Box<BookingEvent>),
-    Ignored(Ignored),
-    Answered(Answer),
-}
-
-/// One delivery on its way through.
-pub(super) struct Slot {
-    work: Work,
-    /// As it is counted.
-    pub(super) named: Named,
-    /// It is the copy of a dead letter.
-    replayed: Option<Replayed>,
-    publisher: Option<String>,
-    received_ms: i64,
-    /// It is not the first attempt.
-    tried_before: bool,
-    /// Its appointment will not be waited for any longer, and that is fine (`calcom.unknown_booking`).
-    may_be_unknown: bool,
-    answer: Option<Answer>,
 }
 
 impl Processor {
@@ -81,6 +58,7 @@ impl Processor {
             schedule: config.queue.retry_delays.clone(),
             // Look once at the start: an earlier process may have died between two transactions.
             more_waiting: AtomicBool::new(true),
+            held: AtomicBool::new(false),
             meters: Arc::new(Meters::new()),
         }
     }
@@ -88,14 +66,6 @@ impl Processor {
     /// The database that it works on.
     pub fn database(&self) -> &Database {
         &self.database
-    }
-
-    /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind.
-    ///
-    /// # Errors
-    /// What stands in the way.
-    pub async fn probe(&self) -> Result<(), StoreError> {
-        self.database.in_time(store::probe(&self.database, &self.schema, self.mode)).await
     }
 
     /// The delays between attempts.
@@ -113,27 +83,28 @@ impl Processor {
         deliveries: &[Delivery],
     ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
         let mut slots = self.read(deliveries);
-        self.decide_all(&mut slots).await?;
+        self.decide_all(&mut slots, &BatchTrace::default()).await?;
         Ok(slots.into_iter().map(Slot::finish).collect())
     }
 
     /// Reads a batch.
     pub(super) fn read(&self, deliveries: &[Delivery]) -> Vec<Slot> {
-        let begun = Instant::now();
+        let stage = Stage::begin(&self.meters, "decode");
         let slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
         crash::point("decoded");
-        self.meters.stage("decode", begun.elapsed());
+        stage.end();
         self.meters.received(slots.iter().map(|slot| slot.named));
         slots
     }
 
     /// Answers all of these that have no answer yet, in as many transactions as it takes. When it fails,
     /// those that were decided before keep their answers.
-    pub(super) async fn decide_all(&self, slots: &mut [Slot]) -> Result<(), StoreError> {
+    pub(super) async fn decide_all(&self, slots: &mut [Slot], trace: &BatchTrace) -> Result<(), StoreError> {
         let mut parts = Parts::new(transactions(slots));
         while let Some(mut part) = parts.next().await {
-            match self.decide(slots, &part.items).await {
+            match self.decide(slots, &part.items, trace).await {
                 Ok(answers) => {
+                    self.held.store(false, Ordering::Relaxed);
                     parts.went_well();
                     for (index, answer) in part.items.iter().zip(answers) {
                         slots[*index].answer = answer;
@@ -141,7 +112,10 @@ impl Processor {
                     part.items.retain(|index| slots[*index].answer.is_none());
                     parts.left_over(part);
                 }
-                Err(Failure::Held(error)) => return Err(error),
+                Err(Failure::Held(error)) => {
+                    self.held.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
                 Err(Failure::InTheWay) => parts.collided(part),
                 Err(Failure::Culprit(_)) if part.items.len() > 1 => parts.halve(part),
                 Err(Failure::Culprit(answer)) => slots[part.items[0]].answer = Some(answer),
@@ -163,33 +137,19 @@ impl Processor {
     }
 
     pub(super) fn decode(&self, delivery: &Delivery) -> Slot {
-        let read = reading::read(delivery);
-        let named = Named::of(delivery, read.as_ref());
-        let work = match read {
-            Some(Ok(Decoded::Event(event))) => Work::Event(event),
-            Some(Ok(Decoded::Ignored(ignored))) => Work::Ignored(ignored),
-            Some(Err(malformed)) => Work::Answered(unreadable(&malformed)),
-            None => Work::Answered(Answer::Dead(Reason::Poison, "reading it made the program fail".into())),
-        };
-        let last = delivery.attempt as usize >= self.schedule.len();
-        let calcom = matches!(&work, Work::Event(event) if event.content == Shape::Calcom);
-        Slot {
-            work,
-            named,
-            replayed: replayed(delivery),
-            publisher: delivery.message.headers.get(header::PUBLISHER).cloned(),
-            received_ms: delivery.first_seen_ms,
-            tried_before: delivery.attempt > 0,
-            may_be_unknown: calcom && last && self.unknown_booking == UnknownBooking::Ignore,
-            answer: None,
-        }
+        let is_last = delivery.attempt as usize >= self.schedule.len();
+        Slot::of(delivery, is_last && self.unknown_booking == UnknownBooking::Ignore)
     }
 
     /// Decides these slots in one transaction. None: a row that it is about is locked.
-    async fn decide(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, Failure> {
-        let attempt =
-            AssertUnwindSafe(Box::pin(self.database.in_time(self.transact(slots, part)))).catch_unwind();
-        let error = match attempt.await {
+    async fn decide(
+        &self,
+        slots: &[Slot],
+        part: &[usize],
+        trace: &BatchTrace,
+    ) -> Result<Vec<Option<Answer>>, Failure> {
+        let attempt = Box::pin(self.database.in_time(self.transact(slots, part, trace)));
+        let error = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
             Err(_) => {
@@ -217,14 +177,20 @@ impl Processor {
         }
     }
 
-    async fn transact(&self, slots: &[Slot], part: &[usize]) -> Result<Vec<Option<Answer>>, StoreError> {
+    async fn transact(
+        &self,
+        slots: &[Slot],
+        part: &[usize],
+        trace: &BatchTrace,
+    ) -> Result<Vec<Option<Answer>>, StoreError> {
         let work = |hosts| self.database.transact(async move |tx| self.work(tx, slots, part, hosts).await);
-        let Worked { answers, more_waiting, noted, changes, planned } = match work(Hosts::Shared).await {
+        let Worked { answers, more_waiting, noted, changes, commit } = match work(Hosts::Shared).await {
             Err(StoreError::SharedHost) => work(Hosts::Alone).await?,
             done => done?,
         };
         crash::point("after_commit");
-        self.meters.stage("commit", planned.elapsed());
+        trace.committed(part, &answers, commit.begun_at);
+        commit.end();
         self.meters.committed(&noted, &changes);
         if more_waiting {
             self.look_for_waiting();
@@ -238,13 +204,11 @@ impl Processor {
         slots: &[Slot],
         part: &[usize],
         hosts: Hosts,
-    ) -> Result<Worked, StoreError> {
-        let begun = Instant::now();
+    ) -> Result<Worked<'_>, StoreError> {
+        let load = Stage::begin(&self.meters, "load");
         let works = || part.iter().map(|index| &slots[*index]);
         let events: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
-        let others: Vec<&EventId> = works()
-            .filter_map(|slot| if let Work::Ignored(it) = &slot.work { Some(&it.id) } else { None })
-            .collect();
+        let others: Vec<&EventId> = works().filter_map(Slot::ignored).collect();
 
         let (schema, resolver, limit) = (&self.schema, &self.resolver, self.redecide_limit);
         let mut batch = match self.mode {
@@ -252,8 +216,8 @@ impl Processor {
             Mode::Observe => store::observe(tx, schema, resolver, &events, &others, limit).await?,
         };
         crash::point("loaded");
-        let loaded = Instant::now();
-        self.meters.stage("load", loaded - begun);
+        load.end();
+        let planning = Stage::begin(&self.meters, "plan");
         let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
         let policy = self.policy(now_ms());
         let mut plan = Plan::new(std::mem::take(&mut batch.loaded), &self.resolver, policy);
@@ -269,8 +233,8 @@ impl Processor {
         let noted = plan.noted();
         let changes = plan.finish();
         batch.allows(&changes)?;
-        let planned = Instant::now();
-        self.meters.stage("plan", planned - loaded);
+        planning.end();
+        let commit = Stage::begin(&self.meters, "commit");
         for (slot, answer) in works().zip(&answers) {
             if let (Some(copy), Some(Answer::Done(outcome))) = (&slot.replayed, answer) {
                 store::end_decided(tx, copy, *outcome, policy.now_ms).await?;
@@ -278,7 +242,7 @@ impl Processor {
         }
         store::commit(tx, &self.schema, &changes).await?;
         crash::point("before_commit");
-        Ok(Worked { answers, more_waiting: batch.more_waiting, noted, changes, planned })
+        Ok(Worked { answers, more_waiting: batch.more_waiting, noted, changes, commit })
     }
 
     pub(super) fn observes(&self) -> bool {
@@ -290,35 +254,13 @@ impl Processor {
     }
 }
 
-/// What is to be decided, in parts of at most [`BOOKINGS`] bookings.
-pub(super) fn transactions(slots: &[Slot]) -> Vec<Vec<usize>> {
-    let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
-    for (index, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.answer.is_none()) {
-        let size = match &slot.work {
-            Work::Event(event) => event.bookings.len(),
-            Work::Ignored(_) => 1,
-            Work::Answered(_) => continue,
-        };
-        if bookings + size > BOOKINGS && !part.is_empty() {
-            parts.push(std::mem::take(&mut part));
-            bookings = 0;
-        }
-        part.push(index);
-        bookings += size;
-    }
-    if !part.is_empty() {
-        parts.push(part);
-    }
-    parts
-}
-
 /// What one transaction did.
-struct Worked {
+struct Worked<'m> {
     answers: Vec<Option<Answer>>,
     more_waiting: bool,
     noted: Noted,
     changes: ChangeSet,
-    planned: Instant,
+    commit: Stage<'m>,
 }
 
 /// Why a part of a batch was not decided.
@@ -329,72 +271,4 @@ enum Failure {
     InTheWay,
     /// One of the part is the culprit; if it is alone, this is its answer.
     Culprit(Answer),
-}
-
-fn answer(verdict: Verdict) -> Answer {
-    match verdict {
-        Verdict::Decided(outcome, _) => Answer::Done(outcome),
-        Verdict::NotYet => {
-            let why = "no appointment has this booking (yet)";
-            Answer::Again(Reason::AppointmentNotFound, why.into())
-        }
-        Verdict::Refused(reason, why) => Answer::Dead(reason, why),
-    }
-}
-
-fn unreadable(malformed: &Malformed) -> Answer {
-    Answer::Dead(malformed.kind.into(), malformed.to_string())
-}
-
-impl Slot {
-    /// An event that was decided before.
-    pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
-        Self {
-            work: Work::Event(Box::new(event)),
-            named: Named::default(),
-            replayed: None,
-            publisher: None,
-            received_ms: decided_ms,
-            tried_before: true,
-            may_be_unknown: false,
-            answer: None,
-        }
-    }
-
-    /// What the plan says about it.
-    pub(super) fn answer_by(&self, plan: &mut Plan<'_>, targets: &[Target]) -> Answer {
-        let publisher = self.publisher.as_deref();
-        match &self.work {
-            Work::Event(event) => {
-                let Self { received_ms, may_be_unknown, .. } = *self;
-                answer(plan.event(&Item { event, targets, publisher, received_ms, may_be_unknown }))
-            }
-            Work::Ignored(ignored) => {
-                plan.ignored(ignored, publisher, self.received_ms);
-                Answer::Done(Outcome::Ignored)
-            }
-            Work::Answered(answer) => answer.clone(),
-        }
-    }
-
-    /// The answer that it had as soon as it was read.
-    pub(super) fn answered(&self) -> Option<Answer> {
-        if let Work::Answered(answer) = &self.work { Some(answer.clone()) } else { None }
-    }
-
-    pub(super) fn lookup(&self) -> Option<Lookup<'_>> {
-        match &self.work {
-            Work::Event(event) => Some(Lookup { event, tried_before: self.tried_before }),
-            Work::Ignored(_) | Work::Answered(_) => None,
-        }
-    }
-
-    pub(super) fn finish(self) -> (Option<String>, Answer) {
-        match (self.work, self.answer) {
-            (Work::Answered(answer), _) => (None, answer),
-            (Work::Event(event), Some(answer)) => (Some(event.event_type), answer),
-            (Work::Ignored(ignored), Some(answer)) => (Some(ignored.event_type), answer),
-            (_, None) => (None, Answer::undecided()),
-        }
-    }
 }

@@ -9,11 +9,13 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{Attempt, history};
+use super::health::Part;
 use super::hold::{self, Hold};
 use super::letters::{KeptProperties, replayed};
 use super::processor::Processor;
 use super::reading;
 use super::tally::Tally;
+use super::traced;
 use crate::clock::now_ms;
 use crate::crash;
 use crate::event::{Decoded, Hints, TYPE_HEADER};
@@ -30,6 +32,7 @@ pub(super) struct Recorder {
     pub(super) consumer: Consumer,
     pub(super) processor: Arc<Processor>,
     pub(super) tally: Tally,
+    pub(super) part: Part,
     pub(super) hold: Duration,
     pub(super) shutdown: Shutdown,
 }
@@ -39,7 +42,11 @@ impl Recorder {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
-            let recorded = hold::unless_closed(self.handle(batch).await);
+            self.part.begins();
+            let span = traced::recording(self.consumer.destination(), batch.deliveries());
+            let recorded = hold::unless_closed(span.within(self.handle(batch)).await);
+            drop(span);
+            self.part.ends();
             self.tally.batch_ends();
             if !recorded? {
                 self.consumer.pause().await;

@@ -9,7 +9,8 @@ use futures_util::FutureExt as _;
 use sea_orm::DatabaseTransaction;
 
 use super::answer::Answer;
-use super::processor::{Processor, Slot, transactions};
+use super::processor::Processor;
+use super::slot::{Slot, transactions};
 use crate::clock::now_ms;
 use crate::event::AppointmentId;
 use crate::matching::{Loaded, Outcome, Plan, Target};

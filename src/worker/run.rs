@@ -1,19 +1,22 @@
 //! A worker process: its pipelines, the recorder, housekeeping, and how they stop.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 
-use super::health::WorkerHealth;
+use super::health::{Part, WorkerHealth};
 use super::housekeeping;
 use super::pipeline::Pipeline;
+use super::presence::Presence;
 use super::processor::Processor;
 use super::recorder::Recorder;
 use super::sampler::Sampler;
 use super::tally::Tally;
 use crate::config::Config;
-use crate::queue::{BatchLimits, Queue, QueueError, Source};
+use crate::queue::{BatchLimits, Consumer, Queue, QueueError, Source};
 use crate::shutdown::Shutdown;
 use crate::store::{Database, GatewaySchema};
 
@@ -42,13 +45,22 @@ pub struct Worker {
     queue: Queue,
     tally: Tally,
     health: WorkerHealth,
+    /// What the process serves.
+    role: &'static str,
 }
 
 impl Worker {
     /// A worker on this database and this queue.
     pub fn new(config: Arc<Config>, database: Database, schema: GatewaySchema, queue: Queue) -> Self {
         let processor = Arc::new(Processor::new(database, schema, &config));
-        Self { config, processor, queue, tally: Tally::default(), health: WorkerHealth::default() }
+        let (tally, health) = (Tally::default(), WorkerHealth::default());
+        Self { config, processor, queue, tally, health, role: "worker" }
+    }
+
+    /// As a part of a process that serves this.
+    #[must_use]
+    pub fn part_of(self, role: &'static str) -> Self {
+        Self { role, ..self }
     }
 
     /// Tells `health` how it is, from its start on.
@@ -78,11 +90,16 @@ impl Worker {
         let consumer = |source, limits| {
             self.queue.consumer(source, limits).stalled_after(self.config.worker.stalled_after)
         };
-        let mut consumers = Vec::new();
+        let mut parts = Vec::new();
+        let mut part = |name: String, consumer: &Consumer| {
+            let part = Part::default();
+            parts.push((name, consumer.health(), part.clone()));
+            part
+        };
         for number in 1..=self.config.worker.pipelines {
             let consumer = consumer(Source::Bookings, limits);
-            consumers.push((format!("pipeline {number} of the worker"), consumer.health()));
             let pipeline = Pipeline {
+                part: part(format!("pipeline {number} of the worker"), &consumer),
                 number: usize::from(number),
                 consumer,
                 processor: self.processor.clone(),
@@ -90,12 +107,11 @@ impl Worker {
                 hold,
                 shutdown: stop.clone(),
             };
-            tasks.spawn(async move { Ok(pipeline.run().await?) });
+            tasks.spawn(async move { Ok(Box::pin(pipeline.run()).await?) });
         }
         let dead_letters = consumer(Source::Dead, LETTERS);
-        consumers.push(("the worker's recorder of dead letters".to_owned(), dead_letters.health()));
-        self.health.runs(consumers, stop.clone());
         let recorder = Recorder {
+            part: part("the worker's recorder of dead letters".to_owned(), &dead_letters),
             consumer: dead_letters,
             processor: self.processor.clone(),
             tally: self.tally.clone(),
@@ -103,6 +119,23 @@ impl Worker {
             shutdown: stop.clone(),
         };
         tasks.spawn(async move { Ok(recorder.run().await?) });
+        self.health.runs(&self.config, self.processor.clone(), parts, stop.clone());
+        let (worker, until) = (self.clone(), stop.clone());
+        tasks.spawn(async move {
+            let patience = worker.config.database.acquire_timeout;
+            worker.health.watch(&worker.processor, patience, &until).await;
+            Ok(())
+        });
+        let presence =
+            Arc::new(Presence::new(self.role, &self.config, self.processor.clone(), self.tally.clone()));
+        let (told, until) = (presence.clone(), stop.clone());
+        tasks.spawn(async move {
+            // That is for people: not even a defect in it stops the work.
+            if AssertUnwindSafe(told.run(&until)).catch_unwind().await.is_err() {
+                tracing::error!("this worker works on, and is not shown by `hostmatch status` any more");
+            }
+            Ok(())
+        });
         let sampler =
             Sampler::new(self.processor.clone(), self.queue.clone(), self.config.database.max_connections);
         let (every, until) = (self.config.metrics.sample_every, stop.clone());
@@ -123,7 +156,9 @@ impl Worker {
                 Ok(())
             });
         }
-        self.wait(tasks, stop).await
+        let ended = self.wait(tasks, stop).await;
+        presence.leave().await;
+        ended
     }
 
     /// Waits for the parts. One that fails stops the others.

@@ -3,7 +3,9 @@
 //!
 //! So nothing is forgotten, and what somebody else has decided meanwhile is kept, as always.
 
-use super::processor::{Processor, Slot};
+use super::processor::Processor;
+use super::slot::Slot;
+use super::traced::BatchTrace;
 use crate::event::AppointmentId;
 use crate::store::{self, StoreError};
 
@@ -30,7 +32,7 @@ impl Processor {
                 .iter()
                 .filter_map(|assignment| Some(Slot::again(assignment.newest_event()?, assignment.decided_ms)))
                 .collect();
-            self.decide_all(&mut slots).await?;
+            self.decide_all(&mut slots, &BatchTrace::default()).await?;
             decided += slots.len();
         }
         if decided > 0 {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use crate::queue::{Disposition, Settled};
@@ -18,6 +19,8 @@ struct Counts {
     busy: AtomicUsize,
     /// Batches settled.
     batches: AtomicU64,
+    /// When the last of them was.
+    settled: Mutex<Option<Instant>>,
 }
 
 impl Tally {
@@ -35,6 +38,11 @@ impl Tally {
             .sum()
     }
 
+    /// How long ago a batch was settled last.
+    pub(super) fn settled_ago(&self) -> Option<Duration> {
+        self.0.settled.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+    }
+
     pub(super) fn add(&self, name: &'static str, count: u64) {
         if count > 0 {
             *self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += count;
@@ -43,6 +51,9 @@ impl Tally {
 
     /// Counts a settled batch: what is gone by its outcome.
     pub(super) fn settled(&self, answers: &[Answer], dispositions: &[Disposition], settled: &Settled) {
+        if !settled.gone.is_empty() {
+            *self.0.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         for place in &settled.gone {
             match (&answers[*place], &dispositions[*place]) {
                 (Answer::Done(outcome), _) => self.add(outcome.as_str(), 1),

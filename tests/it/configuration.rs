@@ -258,3 +258,28 @@ fn a_named_file_that_is_missing_is_an_error() {
     let refused = load_from(Some(missing), std::iter::empty(), &Overrides::default()).unwrap_err();
     assert!(refused.to_string().contains("file /nowhere/hostmatch.toml: cannot be read"), "{refused}");
 }
+
+#[test]
+fn where_traces_go_is_looked_at_before_anything_starts() {
+    let refused = |key: &str, value: &str| Given::file(&format!("[traces]\n{key} = {value}")).refused();
+    for (key, value, why) in [
+        ("endpoint", "\"collector:4318\"", "is a URL"),
+        ("endpoint", "\"grpc://collector:4317\"", "is a URL"),
+        ("endpoint", "\"https://me:hunter2@traces.example\"", "must hold no secret"),
+        ("endpoint", "\"https://traces.example?key=hunter2\"", "must hold no secret"),
+        ("sample_ratio", "1.5", "is a share: 0 to 1"),
+        ("sample_ratio", "\"half\"", "expected a number"),
+        ("headers", "[\"authorization: hunter2\"]", "every header is written name=value"),
+        ("headers", "[\"an name=hunter2\"]", "every header is written name=value"),
+    ] {
+        let text = refused(key, value);
+        assert!(text.contains(&format!("traces.{key}")) && text.contains(why), "{value}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let (_directory, headers) = written("headers", "authorization=Bearer hunter2\nx-tenant = 7\n");
+    let text = format!("[traces]\nheaders_file = {headers:?}\nendpoint = \"https://traces.example/otlp\"");
+    let effective = Given::file(&text).variable("HOSTMATCH_TRACES__SAMPLE_RATIO", "0.25").load().unwrap();
+    assert!((effective.config.traces.sample_ratio - 0.25).abs() < 1e-9);
+    assert_eq!(effective.config.traces.headers.len(), 2);
+    assert!(!format!("{:?}{:?}", effective.config, effective.shown().unwrap()).contains("hunter2"));
+}

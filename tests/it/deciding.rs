@@ -4,4 +4,4 @@ mod rules;
 mod faults;
 mod sharing;
 mod invariants;
-mod reading;
+pub(crate) mod reading;

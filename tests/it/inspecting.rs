@@ -57,7 +57,7 @@ async fn an_empty_database_is_not_ready_and_a_new_gateway_is() {
         let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
         let found = inspect(&test);
         assert_eq!(found["verdict"], "ready", "{backend:?}: {found}");
-        assert_eq!(found["migration"]["pending"].as_array().unwrap().len(), 21);
+        assert_eq!(found["migration"]["pending"].as_array().unwrap().len(), 22);
         let sql = json(&run(&test.url, &["migrate", "sql", "--output", "json"]));
         assert_eq!(found["migration"]["statements"], sql["statements"]);
 
@@ -254,7 +254,7 @@ async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done() {
                 assert!(text.contains(what), "{what}: {text}");
             }
         }
-        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_migrations").await, 21);
+        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_migrations").await, 22);
         let found = inspect(&test);
         assert_eq!(found["verdict"], "not_ready");
         assert!(told(&found, "problem").iter().any(|what| what.contains("m0006_host_locks")), "{found}");
@@ -282,7 +282,7 @@ async fn takes_no_writes(test: &TestDatabase, url: &str) {
     assert!(told(&found, "problem")[0].contains("takes no writes"), "{found}");
     assert_eq!(
         migration::status(test.db.connection()).await.unwrap().iter().filter(|one| one.applied).count(),
-        20
+        21
     );
 }
 

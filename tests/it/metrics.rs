@@ -284,7 +284,7 @@ async fn replay(stack: &Stack, at_worker: &str) {
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
-    let plan = ["deadletters", "plan", "--reason", "appointment_not_found", "--output", "json"];
+    let plan = ["deadletters", "plan", "--code", "appointment_not_found", "--output", "json"];
     let plan = run(&plan)["plan"].to_string();
     run(&["deadletters", "replay", "--plan", &plan, "--rate", "100/s", "--yes", "--output", "json"]);
     let left = |scrape: &Scrape| {

@@ -1,12 +1,19 @@
 //! How things stand, as counts: on every engine, by company, and read by an index.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use hostmatch::config::DatabaseConfig;
 use hostmatch::event::CompanyId;
-use hostmatch::store::{InboxKind, Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
+use hostmatch::store::{
+    Database, InboxKind, StoreError, Unassigned, Waits, Work, Worker, WorkerRow, ages_since, decided_last,
+    open_dead_letters, open_inbox, outcomes_since, purge_workers, remove_worker, tell_worker, together,
+    unassigned, workers,
+};
 use serde_json::{Value, json};
 
-use crate::support::{Backend, GatewayShape, World, backends, event, host};
+use crate::deciding::reading::{OTHERS, by_table, filled, rows_read, run};
+use crate::support::{Backend, GatewayShape, World, backends, config, event, host};
 
 /// 2026-03-01T10:00:00Z, 23 hours before most of the bookings here start.
 const NOW_MS: i64 = 1_772_359_200_000;
@@ -144,5 +151,88 @@ async fn dead_letters_are_counted_by_reason_while_they_are_open() {
         assert_eq!(all, BTreeMap::from([waits("malformed", 3, 3), waits("poison", 1, 9)]), "{backend:?}");
         let one = open_dead_letters(db, Some(CompanyId(15))).await.unwrap();
         assert_eq!(one, BTreeMap::from([waits("malformed", 2, 4)]), "{backend:?}");
+    }
+}
+
+/// Workers, and everything that is only looked at: with just the rights of whoever runs it.
+pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
+    let me = Worker {
+        id: uuid::Uuid::new_v4(),
+        host: "worker.salon.example".into(),
+        pid: 1,
+        role: "worker".into(),
+        version: "0.1.0".into(),
+        revision: None,
+        mode: "assign".into(),
+        pipelines: 2,
+    };
+    tell_worker(database, &me, Duration::from_secs(1), Work::default()).await?;
+    let settled = Some(Duration::from_secs(2));
+    let work = Work { finished: 3, retried: 2, failed: 1, settled };
+    tell_worker(database, &me, Duration::from_secs(5), work).await?;
+    let told = workers(database).await?;
+    let mine = told.iter().find(|row| row.worker == me).expect("it has told of itself");
+    let WorkerRow { work: counted, seen, started, .. } = mine.clone();
+    let settled = counted.settled;
+    assert_eq!(Work { settled: None, ..counted }, Work { settled: None, ..work });
+    let near = |age: Duration, seconds: u64| age.as_secs().abs_diff(seconds) <= 1;
+    assert!(near(seen, 0) && near(started, 1) && settled.is_some_and(|ago| near(ago, 2)), "{mine:?}");
+    assert_eq!(purge_workers(database, Duration::from_secs(3600)).await?, 0);
+    remove_worker(database.connection(), me.id).await?;
+    look(database, None).await
+}
+
+/// Everything that a screen of `hostmatch status` reads of the database.
+async fn look(database: &Database, company: Option<CompanyId>) -> Result<(), StoreError> {
+    let db = database.connection();
+    unassigned(db, company, NOW_MS).await?;
+    open_inbox(db, company, NOW_MS).await?;
+    open_dead_letters(db, company).await?;
+    outcomes_since(db, company, [NOW_MS - HOUR_MS, NOW_MS]).await?;
+    ages_since(db, company, NOW_MS - HOUR_MS, 100).await?;
+    decided_last(db).await?;
+    workers(database).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_read_does_not_grow_with_what_is_over() {
+    for backend in [Backend::MariaDb, Backend::Postgres] {
+        let (world, database) = filled(backend).await;
+        // What is over: of last year, resolved, or with staff.
+        for change in [
+            "unmatched_hosts SET state = 'resolved'",
+            "appointment_assignments SET starts_ms = appointment_id",
+        ] {
+            run(&database, &format!("UPDATE {change}")).await;
+        }
+        match backend {
+            Backend::MariaDb => {
+                // What was there before is in the indexes until it is purged, and estimates count it.
+                for table in ["unmatched_hosts", "appointment_assignments"] {
+                    run(&database, &format!("ALTER TABLE {table} FORCE")).await;
+                }
+                run(&database, "ANALYZE TABLE unmatched_hosts, appointment_assignments, booking_events")
+                    .await;
+            }
+            _ => run(&database, "VACUUM ANALYZE").await,
+        }
+        database.close().await;
+        let one = DatabaseConfig { max_connections: 1, ..config(&world.test.url) };
+        let database = Database::connect_to_look(&one).await.unwrap();
+        for company in [None, Some(CompanyId(2))] {
+            // The sessions are set up and the statements prepared: that reads, too.
+            look(&database, company).await.unwrap();
+            let before = rows_read(&database).await;
+            let again = rows_read(&database).await;
+            look(&database, company).await.unwrap();
+            let read = rows_read(&database).await - again - (again - before);
+            assert!(
+                read < i64::from(OTHERS) / 4,
+                "{backend:?}: {read} rows, {:#?}",
+                by_table(&database).await
+            );
+        }
+        database.close().await;
     }
 }

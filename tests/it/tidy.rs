@@ -36,7 +36,7 @@ impl Source {
         self.text.lines().map(|line| line.split("//").next().unwrap_or_default())
     }
 
-    /// `src/event/ids.rs` and `src/event/mod.rs` belong to `event`, `src/telemetry.rs` to `telemetry`.
+    /// `src/event/ids.rs` and `src/event/mod.rs` belong to `event`, `src/health.rs` to `health`.
     fn top_module(&self) -> String {
         let inside = self.path.strip_prefix("src").unwrap();
         inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()

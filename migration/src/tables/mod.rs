@@ -21,11 +21,12 @@ mod mapping_imports;
 mod hand_overs;
 mod appointment_assignments_observed;
 mod booking_events_publisher;
+mod hostmatch_workers;
 
 use crate::step::Step;
 
 /// All of them. New ones go to the end.
-pub(crate) const STEPS: [Step; 21] = [
+pub(crate) const STEPS: [Step; 22] = [
     calcom_host_mappings::STEP,
     calcom_host_mapping_audits::STEP,
     appointments_calcom_host_id::STEP,
@@ -47,4 +48,5 @@ pub(crate) const STEPS: [Step; 21] = [
     mapping_imports::STEP,
     hand_overs::STEP,
     booking_events_publisher::STEP,
+    hostmatch_workers::STEP,
 ];

@@ -165,7 +165,7 @@ fn agreement(one: &Decided, outcome: Outcome) -> Agreement {
 }
 
 /// Of a hundred, to one decimal; none of nothing.
-pub(super) fn percent(part: u64, whole: u64) -> Option<f64> {
+pub(in crate::cli) fn percent(part: u64, whole: u64) -> Option<f64> {
     let tenths = (part * 1000 + whole / 2).checked_div(whole)?;
     u32::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)
 }

@@ -16,7 +16,9 @@ use super::{gateway, moments};
 use crate::clock::now_ms;
 use crate::event::CompanyId;
 use crate::store::{Period, StoreError, dead_letter_reasons, decided, new_mappings};
-use counts::{ByStrategy, Comparison, Counts, Difference, percent};
+use counts::{ByStrategy, Comparison, Counts, Difference};
+
+pub(super) use counts::percent;
 
 /// Decisions read at once.
 const PAGE: u64 = 2000;

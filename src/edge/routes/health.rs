@@ -1,4 +1,4 @@
-//! `GET /health/ready` of the edge. Publishes nothing.
+//! `GET /health/live` and `GET /health/ready` of the edge. They publish nothing.
 
 use std::sync::Arc;
 
@@ -7,26 +7,36 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::edge::sink::Depth;
+use crate::edge::sink::{Depth, Standing};
 use crate::edge::state::Edge;
-use crate::health::{self, Health};
+use crate::health::{self, Check, Health};
 
-/// What is told besides the reasons.
+/// What is told besides the checks.
 #[derive(Serialize)]
 pub(in crate::edge) struct Spooled {
     spool: Depth,
+}
+
+/// 503 when who works alongside in this process is stuck, else 200.
+pub(in crate::edge) async fn live(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<()>>) {
+    health::live(checks(&edge, edge.sink.standing()))
 }
 
 /// 200 while what is posted now would be durably accepted: `degraded`, with the reasons, when that
 /// is not the usual way, or when who works alongside in this process has a problem. A load balancer
 /// must go on sending then.
 pub(in crate::edge) async fn ready(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<Spooled>>) {
-    let mut standing = edge.sink.standing();
-    if edge.shutdown.is_cancelled() {
-        standing.accepts = false;
-        standing.reasons.push("the edge is stopping".to_owned());
-    }
-    standing.reasons.extend(edge.alongside.iter().flat_map(|report| report()));
-    let spooled = standing.spool.filter(|_| !standing.reasons.is_empty()).map(|spool| Spooled { spool });
-    health::ready(standing.accepts, standing.reasons, spooled)
+    let standing = edge.sink.standing();
+    let accepts = standing.accepts && !edge.shutdown.is_cancelled();
+    let spool = standing.spool;
+    let checks = checks(&edge, standing);
+    let all_is_well = checks.iter().all(|check| check.reasons.is_empty());
+    let spooled = spool.filter(|_| !all_is_well).map(|spool| Spooled { spool });
+    health::ready(accepts, checks, spooled)
+}
+
+fn checks(edge: &Edge, standing: Standing) -> Vec<Check> {
+    let mut checks = edge.record.checks(edge.findings(standing));
+    checks.extend(edge.alongside.iter().flat_map(|report| report()));
+    checks
 }

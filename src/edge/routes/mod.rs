@@ -18,7 +18,7 @@ use super::state::{Edge, Place};
 
 pub(super) use calcom::calcom;
 pub(super) use events::events;
-pub(super) use health::ready;
+pub(super) use health::{live, ready};
 pub(super) use openapi::openapi;
 pub(super) use retell::retell;
 

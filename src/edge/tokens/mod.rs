@@ -145,7 +145,7 @@ fn parse(text: &str) -> Vec<Known> {
             Ok(Some(token)) => known.push(Known { hash: token.hash, terms: Arc::new(token.terms) }),
             Err(problem) => {
                 let line = index + 1;
-                tracing::warn!(line, "edge.tokens_file: this line {problem} and is left out");
+                tracing::warn!(line, problem, "a line of edge.tokens_file is left out");
             }
         }
     }

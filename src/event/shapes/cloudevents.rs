@@ -15,7 +15,7 @@ use super::{Answer, hints, parse};
 
 /// The names of CloudEvents' headers begin so: its AMQP binding, the JMS twin of that, and what HTTP
 /// has and bridges leave.
-const PREFIXES: [&str; 3] = ["cloudEvents:", "cloudEvents_", "ce-"];
+pub(in crate::event) const PREFIXES: [&str; 3] = ["cloudEvents:", "cloudEvents_", "ce-"];
 
 /// What Horizon writes over the `type` of whatever passes through it.
 const HORIZONS_TYPE: &str = "job";

@@ -21,6 +21,7 @@ mod calcom;
 mod cloudevents;
 mod laravel;
 
+pub(super) use cloudevents::PREFIXES;
 pub use native::MOST_BOOKINGS;
 use serde_json::Value;
 

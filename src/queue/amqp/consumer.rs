@@ -78,6 +78,10 @@ impl AmqpConsumer {
         self.watch.after = after;
     }
 
+    pub(in crate::queue) fn queue_name(&self) -> &str {
+        name(&self.queue, self.source)
+    }
+
     pub(in crate::queue) fn health(&self) -> ConsumerHealth {
         self.watch.health.clone()
     }

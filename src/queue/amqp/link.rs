@@ -249,7 +249,7 @@ async fn live(
                 Some(Event::ConnectionBlocked(reason)) => {
                     link.blocked.store(true, Ordering::Relaxed);
                     metrics::blocked(role.name(), true);
-                    tracing::warn!(role = role.name(), reason, "the broker takes no messages for now");
+                    tracing::warn!(role = role.name(), problem = reason, "the broker takes no messages for now");
                 }
                 Some(Event::ConnectionUnblocked) => {
                     link.blocked.store(false, Ordering::Relaxed);

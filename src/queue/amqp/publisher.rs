@@ -343,6 +343,10 @@ impl AmqpPublisher {
         self.publishing.publish_each(&items).await.into_iter().collect()
     }
 
+    pub(in crate::queue) fn exchange(&self) -> &str {
+        &self.queue.settings().topology.exchange
+    }
+
     pub(in crate::queue) fn is_ready(&self) -> bool {
         !self.queue.stop().is_cancelled() && self.publishing.is_ready()
     }

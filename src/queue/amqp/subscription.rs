@@ -109,7 +109,7 @@ impl Subscription {
             if let Some(why) = stalled {
                 watch.stalled = true;
                 watch.health.set(None);
-                tracing::error!(queue, why, "the consumer stalled: connecting again");
+                tracing::error!(queue, problem = why, "the consumer stalled: connecting again");
                 self.lane.link.give_up(STALLED);
                 return Err(Problem::passing(why));
             }

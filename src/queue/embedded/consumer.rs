@@ -41,6 +41,10 @@ impl EmbeddedConsumer {
         Self { queue, source, limits, id, leases: 0, bell, delays, said: None, health }
     }
 
+    pub(in crate::queue) fn queue_name(&self) -> &'static str {
+        self.source.name()
+    }
+
     pub(in crate::queue) fn health(&self) -> ConsumerHealth {
         self.health.clone()
     }

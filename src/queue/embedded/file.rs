@@ -108,6 +108,19 @@ impl File {
         Ok(file)
     }
 
+    /// Opens the file at `path` to look: nothing is made, and nothing can be written.
+    pub(super) async fn to_look(path: String) -> Result<Self, QueueError> {
+        let mut options = ConnectOptions::new("sqlite://queue");
+        options.max_connections(1).sqlx_logging(false);
+        let filename = path.clone();
+        options.map_sqlx_sqlite_opts(move |sqlite| {
+            let sqlite = sqlite.filename(&filename).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+            sqlite.pragma("query_only", "ON")
+        });
+        let connection = Database::connect(options).await.map_err(|error| problem(&path, &error))?;
+        Ok(Self { path, connection, writers: Mutex::new(()) })
+    }
+
     /// Starts to write. `BEGIN IMMEDIATE`: a transaction that reads first and writes later fails
     /// when another process wrote in between.
     pub(super) async fn begin(&self) -> Result<Turn<'_>, DbErr> {

@@ -24,13 +24,6 @@ pub(super) fn statement(sql: &str, values: impl IntoIterator<Item = Value>) -> S
     Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
 }
 
-fn name(source: Source) -> &'static str {
-    match source {
-        Source::Bookings => "bookings",
-        Source::Dead => "dead",
-    }
-}
-
 fn as_json<T: serde::Serialize>(value: &T) -> Result<String, DbErr> {
     serde_json::to_string(value).map_err(|error| DbErr::Custom(error.to_string()))
 }
@@ -57,7 +50,7 @@ pub(super) async fn insert(db: &impl ConnectionTrait, message: &Message, now_ms:
 /// Whether there is anything to take: a look that disturbs no writer.
 pub(super) async fn anything(db: &impl ConnectionTrait, source: Source, now_ms: i64) -> Result<bool, DbErr> {
     let sql = format!("SELECT 1 FROM messages WHERE {FREE} LIMIT 1");
-    let values = [name(source).into(), now_ms.into(), now_ms.into()];
+    let values = [source.name().into(), now_ms.into(), now_ms.into()];
     Ok(db.query_one_raw(statement(&sql, values)).await?.is_some())
 }
 
@@ -132,7 +125,7 @@ async fn choose(
         "SELECT id, length(body) AS size, deliveries, redelivered FROM messages WHERE {FREE} {IN_ORDER} LIMIT ?"
     );
     let most = i64::try_from(limits.size.max(1)).unwrap_or(i64::MAX);
-    let values = [name(source).into(), now_ms.into(), now_ms.into(), most.into()];
+    let values = [source.name().into(), now_ms.into(), now_ms.into(), most.into()];
     let (mut chosen, mut worn_out, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
     let mut closed_by = ClosedBy::Drained;
     for row in db.query_all_raw(statement(&sql, values)).await? {

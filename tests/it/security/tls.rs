@@ -1,12 +1,13 @@
 //! Encrypted lines to broker and database: they work, and a wrong certificate is refused.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::program::{command, stderr};
 use crate::support::broker::Broker;
+use crate::support::collector::Collector;
 use crate::support::mariadb::MariaDb;
 use crate::support::postgres::Postgres;
 
@@ -39,13 +40,17 @@ impl Authority {
 
 /// Publishes one event, trusting this authority.
 fn publish(directory: &Path, url: &str, root: &Path) -> Output {
+    publishing(directory, url, root).output().unwrap()
+}
+
+fn publishing(directory: &Path, url: &str, root: &Path) -> Command {
     let event = directory.join("event.json");
     let text = r#"{"event": "appointment.created", "event_id": "tls-1", "calcom_booking": {"uid": "u"}}"#;
     std::fs::write(&event, text).unwrap();
     let mut publish = command(&["publish", event.to_str().unwrap()]);
     publish.env("HOSTMATCH_QUEUE__URL", url).env("HOSTMATCH_QUEUE__CONFIRM_TIMEOUT", "10s");
     publish.env("SSL_CERT_FILE", root).env_remove("SSL_CERT_DIR").current_dir(directory);
-    publish.output().unwrap()
+    publish
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,6 +80,32 @@ async fn the_broker_is_reached_encrypted_and_a_stranger_is_not_believed() {
     // An unencrypted port is no encrypted one.
     let plain = broker.url().replace("amqp://", "amqps://");
     assert_eq!(publish(home.path(), &plain, &ours.root).status.code(), Some(7));
+}
+
+/// A collector that is not believed gets nothing, and the event is published all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_collector_of_traces_is_reached_encrypted_and_a_stranger_is_not_believed() {
+    let home = tempfile::tempdir().unwrap();
+    let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
+    let (collector, port) = Collector::encrypted(&ours.certificate, &ours.key).await;
+    let traced = |host: &str, root: &Path| {
+        let url = format!("sqlite://{}", home.path().join("queue.db").display());
+        let mut publish = publishing(home.path(), &url, root);
+        let output =
+            publish.env("HOSTMATCH_TRACES__ENDPOINT", format!("https://{host}:{port}")).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stderr(&output).to_owned()
+    };
+    assert!(!traced("localhost", &ours.root).contains("WARN"));
+    assert_eq!(collector.requests(), 1);
+    for (host, root) in [("localhost", &strange.root), ("127.0.0.1", &ours.root)] {
+        let told = traced(host, root);
+        assert!(
+            told.contains("the collector does not take traces") && told.contains("certificate"),
+            "{told}"
+        );
+    }
+    assert_eq!(collector.requests(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

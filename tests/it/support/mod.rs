@@ -2,6 +2,7 @@
 
 pub(crate) mod adopted;
 pub(crate) mod broker;
+pub(crate) mod collector;
 mod daemon;
 mod database;
 mod gateway;

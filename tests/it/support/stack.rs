@@ -95,9 +95,13 @@ impl Stack {
     /// Sets a key of the configuration for all processes that are started from now on.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         let (section, key) = key.split_once('.').unwrap();
-        let name = format!("HOSTMATCH_{section}__{key}");
-        self.environment.retain(|(known, _)| *known != name);
-        self.environment.push((name, value.to_owned()));
+        self.variable(&format!("HOSTMATCH_{section}__{key}"), value);
+    }
+
+    /// Sets a variable of the environment for all processes that are started from now on.
+    pub(crate) fn variable(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// A directory of the test's own, where its processes run and write.

@@ -204,7 +204,7 @@ async fn side_by_side(backend: Backend) {
     for _ in 0..2 {
         let mut worker = workers.remove(0);
         let counts = load.during(done_by(&mut worker)).await;
-        assert!(counts["assigned"] > 0, "an older worker has done nothing: {counts:?}");
+        assert!(counts.values().sum::<u64>() > 0, "an older worker has done nothing: {counts:?}");
         gone.push(worker);
     }
     gone.push(old_edge);
@@ -220,7 +220,7 @@ async fn side_by_side(backend: Backend) {
         for _ in 0..2 {
             let mut worker = workers.remove(0);
             let counts = load.during(done_by(&mut worker)).await;
-            assert!(counts["assigned"] > 0, "a newer worker has done nothing: {counts:?}");
+            assert!(counts.values().sum::<u64>() > 0, "a newer worker has done nothing: {counts:?}");
             gone.push(worker);
         }
         gone.push(std::mem::replace(&mut new_edge, edge));
@@ -236,7 +236,7 @@ async fn side_by_side(backend: Backend) {
     assert_eq!(new_edge.stop().await, Some(0), "{}", new_edge.stderr());
     for mut worker in workers {
         let counts = done_by(&mut worker).await;
-        assert!(counts["assigned"] > 0, "one that came last has done nothing: {counts:?}");
+        assert!(counts.values().sum::<u64>() > 0, "one that came last has done nothing: {counts:?}");
         gone.push(worker);
     }
     gone.push(new_edge);

@@ -7,7 +7,7 @@
 mod writer;
 
 use std::fs::{OpenOptions, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::writer::{Append, GROUP, Job, Leave, Shared, measure, write};
+use self::writer::{Append, GROUP, Job, Leave, Shared, measure, seen, write};
 use super::file::File;
 use super::rows;
 use crate::queue::copies::{self, now_ms};
@@ -117,6 +117,18 @@ impl Spool {
         writer.spawn(write(shared.clone(), received, stop.clone(), newest_ms));
         writer.close();
         Ok(Self { shared, jobs, stop, writer })
+    }
+
+    /// What is in the spool at `path`, whoever owns it. Changes nothing.
+    ///
+    /// # Errors
+    /// When the file is not there, cannot be read, or is no queue of ours.
+    pub async fn look(path: &Path) -> Result<SpoolLevel, QueueError> {
+        let file = File::to_look(path.display().to_string()).await?;
+        let level = seen(&file).await.map_err(|error| file.problem(&error));
+        // It is only read.
+        let _ = file.connection.clone().close().await;
+        level
     }
 
     /// Puts the messages at the end: all or none. They are on the disk when this returns, which may

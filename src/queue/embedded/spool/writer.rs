@@ -74,6 +74,19 @@ pub(super) async fn measure(file: &File) -> Result<(SpoolLevel, i64), DbErr> {
     Ok((SpoolLevel { messages, bytes, oldest_ms, ..SpoolLevel::default() }, newest_ms))
 }
 
+/// What is in the file now, as somebody sees it who does not own it.
+pub(super) async fn seen(file: &File) -> Result<SpoolLevel, DbErr> {
+    let sql = "SELECT count(*) FILTER (WHERE queue = 'bookings'), coalesce(sum(length(body)), 0), \
+               min(rank_ms) FILTER (WHERE queue = 'bookings'), count(*) FILTER (WHERE queue = 'dead') \
+               FROM messages";
+    let row = file.connection.query_one_raw(rows::statement(sql, [])).await?;
+    let Some(row) = row else { return Ok(SpoolLevel::default()) };
+    let count = |index| row.try_get_by_index::<i64>(index).map(i64::unsigned_abs);
+    let (messages, bodies, set_aside) = (count(0)?, count(1)?, count(3)?);
+    let bytes = bodies.saturating_add((messages + set_aside).saturating_mul(OVERHEAD));
+    Ok(SpoolLevel { messages, bytes, oldest_ms: row.try_get_by_index(2)?, set_aside, problem: None })
+}
+
 /// The one task that writes. Asked to stop, it first writes what it was given.
 pub(super) async fn write(
     shared: Arc<Shared>,

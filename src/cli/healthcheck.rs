@@ -1,0 +1,157 @@
+//! `hostmatch healthcheck`: asks a health route of the process on this machine, for containers without
+//! another way to ask.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::output::{self, Output};
+use crate::config::Config;
+
+/// How long an answer may take: less than the usual limit of who runs this.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Ask whether the process on this machine is ready, or alive; for containers
+///
+/// Asks edge.listen, and worker.health_listen where that is set: those that answer must all be well, and one
+/// has to answer. Exit code 0: well (degraded too); 1: not, with the reason.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Ask only this role's address
+    #[arg(value_enum)]
+    role: Option<Role>,
+    /// Whether it does its work; the default
+    #[arg(long, conflicts_with = "live")]
+    ready: bool,
+    /// Whether the process answers and is not stuck
+    #[arg(long)]
+    live: bool,
+    /// Where to ask instead, such as http://127.0.0.1:8080
+    #[arg(long, value_name = "URL", conflicts_with = "role")]
+    url: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    Edge,
+    Worker,
+}
+
+/// What came of asking. `docs/commands.md` describes it.
+#[derive(Debug, Serialize)]
+struct Asked {
+    url: String,
+    well: bool,
+    status: String,
+    reasons: Vec<String>,
+    #[serde(skip)]
+    answered: bool,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    status: String,
+    #[serde(default)]
+    reasons: Vec<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the configuration names no address.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let path = if args.live { "/health/live" } else { "/health/ready" };
+    let bases = match &args.url {
+        Some(url) => vec![url.trim_end_matches('/').to_owned()],
+        None => bases(&global.load(&[])?.config, args.role)?,
+    };
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
+    let client =
+        client.map_err(|error| Failure::new(Exit::Failed, format!("cannot ask by HTTP: {error}")))?;
+    let mut asked = Vec::new();
+    for base in bases {
+        asked.push(ask(&client, format!("{base}{path}")).await);
+    }
+    // Of two addresses one may belong to a role that does not run here.
+    if asked.iter().any(|one| one.answered) {
+        asked.retain(|one| one.answered);
+    }
+    let well = asked.iter().all(|one| one.well);
+    match global.output {
+        Output::Json => output::json(&serde_json::json!({ "well": well, "asked": asked }))?,
+        Output::Table => {
+            let told = asked.iter().map(|one| {
+                let reasons = one.reasons.join("; ");
+                if reasons.is_empty() { one.status.clone() } else { format!("{}: {reasons}", one.status) }
+            });
+            output::line(&told.collect::<Vec<_>>().join("; "))?;
+        }
+    }
+    Ok(if well { Exit::Done } else { Exit::Failed })
+}
+
+/// Where to ask, as the configuration has it.
+fn bases(config: &Config, role: Option<Role>) -> Result<Vec<String>, Failure> {
+    let (edge, worker) = (&config.edge.listen, &config.worker.health_listen);
+    let mut found = Vec::new();
+    if role != Some(Role::Worker) {
+        found.push(reachable("edge.listen", edge)?);
+    }
+    if role != Some(Role::Edge) && !worker.is_empty() {
+        found.push(reachable("worker.health_listen", worker)?);
+    }
+    if found.is_empty() {
+        let text = "the worker answers nowhere: set worker.health_listen, such as \"127.0.0.1:8081\"";
+        return Err(Failure::new(Exit::Failed, text));
+    }
+    Ok(found)
+}
+
+/// The URL of an address on which somebody listens: every address of this machine means itself.
+fn reachable(key: &str, address: &str) -> Result<String, Failure> {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    if port == "0" {
+        let text = format!("{key} is {address}: the port is chosen at the start; say where with --url");
+        return Err(Failure::new(Exit::Failed, text));
+    }
+    let host = match host {
+        "0.0.0.0" | "" => "127.0.0.1",
+        "[::]" => "[::1]",
+        host => host,
+    };
+    Ok(format!("http://{host}:{port}"))
+}
+
+async fn ask(client: &reqwest::Client, url: String) -> Asked {
+    let answer = async {
+        let response = client.get(&url).send().await?;
+        let code = response.status();
+        let body = response.bytes().await?;
+        Ok::<_, reqwest::Error>((code, body))
+    };
+    match answer.await {
+        Ok((code, body)) => {
+            let told: Option<Answer> = serde_json::from_slice(&body).ok();
+            let well = code.is_success() && told.is_some();
+            let (status, reasons) = match told {
+                Some(answer) => (answer.status, answer.reasons),
+                None => (format!("no health route: {code}"), Vec::new()),
+            };
+            Asked { url, well, status, reasons, answered: true }
+        }
+        Err(error) => {
+            // Somebody who listens and says nothing is of this machine, and not well.
+            let answered = error.is_timeout() || !error.is_connect();
+            let why = match (error.is_timeout(), error.is_connect()) {
+                (true, _) => format!("no answer within {} s", PATIENCE.as_secs()),
+                (false, true) => "nobody listens there".to_owned(),
+                (false, false) => error.without_url().to_string(),
+            };
+            let reasons = vec![format!("{url}: {why}")];
+            Asked { url, well: false, status: "unreachable".to_owned(), reasons, answered }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Traces at the edge: the span of a request, the span of what is published for it, and the context that
+//! travels along with a message.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode};
+
+use crate::event::carried_context;
+use crate::queue::Message;
+use crate::telemetry::shown_id;
+use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
+
+/// Where a request came from: the headers of this hop, else those of a CloudEvent in binary mode.
+pub(super) fn origin(headers: &HeaderMap) -> Option<Origin> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Origin::read(text).or_else(|| Origin::read(|name| text(&format!("ce-{name}"))))
+}
+
+/// The span of a request. What asks for health or metrics all day long has none.
+pub(super) fn request(request: &Request, route: Option<&str>) -> Span {
+    if !traces::are_on() || route.is_some_and(|route| route.starts_with("/health/") || route == "/metrics") {
+        return Span::NONE;
+    }
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    };
+    let origin = origin(request.headers());
+    let parent = origin.as_ref().map_or(Parent::None, Parent::Origin);
+    // The route stands for the path, which anybody may choose.
+    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+    let span = Span::begin(parent, SpanKind::Server, name, []);
+    span.set("http.request.method", method);
+    span.set("url.scheme", "http");
+    if let Some(route) = route {
+        span.set("http.route", route.to_owned());
+    }
+    span
+}
+
+/// A request has its answer.
+pub(super) fn answered(span: &Span, status: StatusCode) {
+    span.set("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.failed(status.canonical_reason().unwrap_or("server error"));
+    }
+}
+
+/// The span of putting these into the queue, or into the spool before it; they carry its context from now on.
+pub(super) fn publishing(destination: (&'static str, &str), messages: &mut [Message]) -> Span {
+    if !traces::are_on() {
+        return Span::NONE;
+    }
+    // A CloudEvent may come from further away than the request that brought it.
+    let carried: Vec<Origin> = messages.iter().filter_map(carried).collect();
+    let span = publish(Parent::Current, "publish", destination, &carried, messages);
+    if let Some(origin) = span.origin() {
+        messages.iter_mut().for_each(|message| origin.write(&mut message.headers));
+    }
+    span
+}
+
+/// The span of forwarding these out of the spool; they keep their own context.
+pub(super) fn forwarding(destination: (&'static str, &str), messages: &[Message]) -> Span {
+    if !traces::are_on() {
+        return Span::NONE;
+    }
+    let origins = messages
+        .iter()
+        .filter_map(|message| Origin::read(|name| message.headers.get(name).map(String::as_str)));
+    publish(Parent::None, "forward", destination, &origins.collect::<Vec<_>>(), messages)
+}
+
+fn carried(message: &Message) -> Option<Origin> {
+    let carried = carried_context(&message.headers, &message.body);
+    Origin::read(|name| carried.get(name).map(String::as_str))
+}
+
+fn publish(
+    parent: Parent<'_>,
+    operation: &'static str,
+    (system, destination): (&'static str, &str),
+    links: &[Origin],
+    messages: &[Message],
+) -> Span {
+    let span = Span::begin(parent, SpanKind::Producer, format!("{operation} {destination}"), links);
+    if !span.is_kept() {
+        return span;
+    }
+    span.set("messaging.system", system);
+    span.set("messaging.destination.name", destination.to_owned());
+    span.set("messaging.operation.name", operation);
+    span.set("messaging.operation.type", "send");
+    match messages {
+        [message] => {
+            if let Some(id) = message.message_id.as_deref().and_then(shown_id) {
+                span.set("messaging.message.id", id.to_owned());
+            }
+        }
+        _ => span.set("messaging.batch.message_count", i64::try_from(messages.len()).unwrap_or(i64::MAX)),
+    }
+    span
+}

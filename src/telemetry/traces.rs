@@ -1,0 +1,269 @@
+//! Traces: what happened to one booking on its way, as spans; and the context that travels along in
+//! headers (W3C Trace Context), so that those of several processes make one trace.
+//!
+//! Where no collector is configured there is no tracer: every [`Span`] is nothing then, and to begin
+//! one costs a look at one variable. What a span tells is only what our code sets: ids, codes and
+//! numbers, nothing of a person.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use futures_util::future::Either;
+use opentelemetry::context::FutureExt as _;
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{Link, SpanContext, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, ContextGuard, KeyValue, Value};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracer;
+
+pub use opentelemetry::trace::SpanKind;
+
+/// The header that names a trace and the span before.
+const TRACEPARENT: &str = "traceparent";
+/// The header with what other tracing systems want to know.
+const TRACESTATE: &str = "tracestate";
+
+/// The longest `tracestate` that is passed on, in bytes: W3C's own limit.
+const MOST_STATE: usize = 512;
+
+/// Set once, when there is a collector.
+pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+
+/// Whether spans are made at all.
+pub fn are_on() -> bool {
+    TRACER.get().is_some()
+}
+
+/// Where something came from: a span of another process, or of this one, as headers name it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin(SpanContext);
+
+impl Origin {
+    /// Reads the headers that `get` finds by name; what is not exactly as it must be is none.
+    pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let parent = get(TRACEPARENT).map(str::trim).filter(|text| has_shape(text))?;
+        let mut texts = HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]);
+        if let Some(state) = get(TRACESTATE).filter(|text| text.len() <= MOST_STATE) {
+            texts.insert(TRACESTATE.to_owned(), state.to_owned());
+        }
+        let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &texts);
+        let origin = context.span().span_context().clone();
+        origin.is_valid().then_some(Self(origin))
+    }
+
+    /// Sets the headers.
+    pub fn write(&self, headers: &mut BTreeMap<String, String>) {
+        let mut texts = HashMap::new();
+        TraceContextPropagator::new().inject_context(&self.as_parent(), &mut texts);
+        headers.remove(TRACESTATE);
+        headers.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()));
+    }
+
+    fn as_parent(&self) -> Context {
+        Context::new().with_remote_span_context(self.0.clone())
+    }
+}
+
+/// Four fields of hex of their lengths; a newer version may have more of them.
+fn has_shape(text: &str) -> bool {
+    let mut fields = text.split('-');
+    let all = [2, 32, 16, 2].into_iter().all(|length| {
+        fields
+            .next()
+            .is_some_and(|field| field.len() == length && field.bytes().all(|b| b.is_ascii_hexdigit()))
+    });
+    all && text.len() <= MOST_STATE
+}
+
+/// What a span is part of.
+#[derive(Clone, Copy, Debug)]
+pub enum Parent<'a> {
+    /// Of nothing: a trace begins with it. It is kept when one that it links to is, else by
+    /// `traces.sample_ratio`.
+    None,
+    /// Of the span that the code runs in, if there is one; else there is no span.
+    Current,
+    /// Of a span that is somewhere else.
+    Origin(&'a Origin),
+}
+
+/// A span, from when it is begun until it is dropped or told to end; or nothing, when traces are off.
+#[derive(Debug, Default)]
+pub struct Span(Option<Context>);
+
+impl Span {
+    /// None.
+    pub const NONE: Self = Self(None);
+
+    /// Begins a span. `name` is one of few: ids are attributes.
+    pub fn begin<'a>(
+        parent: Parent<'_>,
+        kind: SpanKind,
+        name: impl Into<Cow<'static, str>>,
+        links: impl IntoIterator<Item = &'a Origin>,
+    ) -> Self {
+        let Some(tracer) = TRACER.get() else { return Self::NONE };
+        let parent = match parent {
+            Parent::None => Context::new(),
+            Parent::Origin(origin) => origin.as_parent(),
+            Parent::Current => {
+                let current = Context::current();
+                if !current.has_active_span() {
+                    return Self::NONE;
+                }
+                current
+            }
+        };
+        let links = links.into_iter().map(|origin| Link::with_context(origin.0.clone())).collect();
+        let builder = tracer.span_builder(name).with_kind(kind).with_links(links);
+        Self(Some(parent.with_span(tracer.build_with_context(builder, &parent))))
+    }
+
+    /// A step within the span that the code runs in; nothing where that one is not kept.
+    pub fn step(name: &'static str) -> Self {
+        if are_on() && Context::map_current(|current| current.span().is_recording()) {
+            Self::begin(Parent::Current, SpanKind::Internal, name, [])
+        } else {
+            Self::NONE
+        }
+    }
+
+    /// Adds a step that is over.
+    pub fn add_step(&self, name: &'static str, from: SystemTime, to: SystemTime) {
+        let (Some(tracer), Some(context)) = (TRACER.get(), &self.0) else { return };
+        if context.span().is_recording() {
+            let builder = tracer.span_builder(name).with_start_time(from);
+            context.with_span(tracer.build_with_context(builder, context)).span().end_with_timestamp(to);
+        }
+    }
+
+    /// How others name it, in headers and links.
+    pub fn origin(&self) -> Option<Origin> {
+        let context = self.0.as_ref()?.span().span_context().clone();
+        context.is_valid().then_some(Origin(context))
+    }
+
+    /// Whether what is set will be seen by anybody.
+    pub fn is_kept(&self) -> bool {
+        self.0.as_ref().is_some_and(|context| context.span().is_recording())
+    }
+
+    /// Sets an attribute. Never anything of a person, nor a text of a sender's that has no known shape.
+    pub fn set(&self, key: &'static str, value: impl Into<Value>) {
+        if let Some(context) = &self.0 {
+            context.span().set_attribute(KeyValue::new(key, value));
+        }
+    }
+
+    /// Links it to another span.
+    pub fn link(&self, to: &Origin) {
+        if let Some(context) = &self.0 {
+            context.span().add_link(to.0.clone(), Vec::new());
+        }
+    }
+
+    /// It did not go well: a code that says why.
+    pub fn failed(&self, why: &'static str) {
+        self.set("error.type", why);
+        if let Some(context) = &self.0 {
+            context.span().set_status(Status::error(why));
+        }
+    }
+
+    /// Ends it now. What is set afterwards is not seen.
+    pub fn end(&self) {
+        if let Some(context) = &self.0 {
+            context.span().end();
+        }
+    }
+
+    /// Runs `work` within it.
+    pub fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        match &self.0 {
+            Some(context) => Either::Left(work.with_context(context.clone())),
+            None => Either::Right(work),
+        }
+    }
+
+    /// Until the answer is dropped, what this thread does is within it: lines in the log name its trace.
+    pub fn enter(&self) -> Entered {
+        Entered { _within: self.0.clone().map(Context::attach) }
+    }
+}
+
+impl Drop for Span {
+    /// Others may still have its context; it ends with its owner.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// While it lives, its thread is within a span.
+#[must_use]
+#[derive(Debug)]
+pub struct Entered {
+    _within: Option<ContextGuard>,
+}
+
+/// The id of the trace in which this thread is, as 32 hex digits.
+pub(super) fn current_trace() -> Option<String> {
+    if !are_on() {
+        return None;
+    }
+    Context::map_current(|current| {
+        let span = current.span();
+        let context = span.span_context();
+        context.is_valid().then(|| context.trace_id().to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(parent: &str, state: Option<&str>) -> Option<BTreeMap<String, String>> {
+        let get = |name: &str| if name == TRACEPARENT { Some(parent) } else { state };
+        let mut headers = BTreeMap::from([(TRACESTATE.to_owned(), "old=1".to_owned())]);
+        Origin::read(get)?.write(&mut headers);
+        Some(headers)
+    }
+
+    #[test]
+    fn what_is_read_is_written_as_it_was() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let written = read(parent, Some("vendor=a,other=b")).unwrap();
+        assert_eq!(written[TRACEPARENT], parent);
+        assert_eq!(written[TRACESTATE], "vendor=a,other=b");
+        for state in [None, Some("no state"), Some("a=".repeat(600).as_str())] {
+            assert_eq!(read(parent, state).unwrap().len(), 1, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_valid_traceparent_counts() {
+        for wrong in [
+            "",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-extra",
+            "00-af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(read(wrong, None), None, "{wrong:?}");
+        }
+        let newer = "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more";
+        assert!(read(newer, None).unwrap()[TRACEPARENT].ends_with("-b7ad6b7169203331-01"));
+    }
+
+    #[tokio::test]
+    async fn without_a_collector_there_is_no_span() {
+        let span = Span::begin(Parent::None, SpanKind::Server, "nothing", []);
+        assert!(!are_on() && span.0.is_none() && !span.is_kept() && span.origin().is_none());
+        let steps = span.within(async { Span::step("nothing").0.is_none() && current_trace().is_none() });
+        assert!(steps.await);
+    }
+}

@@ -1,0 +1,104 @@
+//! A worker tells in a table that it is there, for `hostmatch status`: who it is, and what it has done.
+//!
+//! That is for people. Work never waits for it and never ends by it: a table that is not there (yet, or any
+//! more), or that this user may not write, is told in the log once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use uuid::Uuid;
+
+use super::processor::Processor;
+use super::tally::Tally;
+use crate::config::Config;
+use crate::shutdown::Shutdown;
+use crate::store::{self, StoreError, StoreErrorKind, Work};
+
+const EVERY: Duration = Duration::from_secs(10);
+
+/// How long taking leave may take.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// Whoever has told nothing of itself for so long is forgotten.
+pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// What this process tells.
+pub(super) struct Presence {
+    me: store::Worker,
+    since: Instant,
+    processor: Arc<Processor>,
+    tally: Tally,
+}
+
+impl Presence {
+    /// Of this process, which serves `role` from now on.
+    pub(super) fn new(role: &str, config: &Config, processor: Arc<Processor>, tally: Tally) -> Self {
+        let me = store::Worker {
+            id: Uuid::new_v4(),
+            host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
+            pid: std::process::id(),
+            role: role.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: option_env!("HOSTMATCH_REVISION").map(str::to_owned),
+            mode: config.worker.mode.as_str().to_owned(),
+            pipelines: u32::from(config.worker.pipelines),
+        };
+        Self { me, since: Instant::now(), processor, tally }
+    }
+
+    /// Tells every few seconds, until asked to stop.
+    pub(super) async fn run(&self, shutdown: &Shutdown) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = false;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let told = tokio::select! {
+                () = shutdown.cancelled() => return,
+                told = self.tell() => told,
+            };
+            match told {
+                Ok(()) => said = false,
+                // An outage is told by whoever works.
+                Err(error) if said || error.kind() == StoreErrorKind::Unavailable => {
+                    tracing::debug!(%error, "this worker cannot be told of now");
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        %error,
+                        "this worker goes on, and `hostmatch status` does not show it: it cannot write the table \
+                         hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch gateway grants`"
+                    );
+                    said = true;
+                }
+            }
+        }
+    }
+
+    async fn tell(&self) -> Result<(), StoreError> {
+        let counts = self.tally.counts();
+        let count = |name: &str| counts.get(name).copied().unwrap_or(0);
+        let work = Work {
+            finished: self.tally.finished(),
+            retried: count("retry"),
+            failed: count("dead_letter"),
+            settled: self.tally.settled_ago(),
+        };
+        let database = self.processor.database();
+        database.in_time(store::tell_worker(database, &self.me, self.since.elapsed(), work)).await
+    }
+
+    /// It has stopped: its row goes.
+    pub(super) async fn leave(&self) {
+        let db = self.processor.database().connection();
+        match timeout(LEAVING, store::remove_worker(db, self.me.id)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "this worker's row stays, as of one that is gone"),
+            Err(_) => tracing::debug!("this worker's row stays, as of one that is gone"),
+        }
+    }
+}

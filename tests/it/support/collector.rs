@@ -1,0 +1,188 @@
+//! A collector of traces: takes spans by OTLP over HTTP, on a port of its own, and keeps them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::{Span, status};
+use prost::Message as _;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Stack, eventually};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A span as it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) name: String,
+    pub(crate) kind: i32,
+    pub(crate) trace: String,
+    pub(crate) id: String,
+    /// Empty when the trace begins with it.
+    pub(crate) parent: String,
+    /// Trace and span of each.
+    pub(crate) links: Vec<(String, String)>,
+    pub(crate) attributes: BTreeMap<String, String>,
+    /// Of the process that sent it.
+    pub(crate) resource: BTreeMap<String, String>,
+    pub(crate) failed: bool,
+    pub(crate) nanos: std::ops::Range<u64>,
+}
+
+impl Sent {
+    /// How others link to it.
+    pub(crate) fn named(&self) -> (String, String) {
+        (self.trace.clone(), self.id.clone())
+    }
+
+    pub(crate) fn attribute(&self, key: &str) -> &str {
+        self.attributes.get(key).map_or("", String::as_str)
+    }
+}
+
+/// Running until it is dropped.
+#[derive(Clone, Default)]
+pub(crate) struct Collector {
+    address: String,
+    kept: Arc<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    spans: Mutex<Vec<Sent>>,
+    bytes: Mutex<Vec<u8>>,
+    headers: Mutex<HeaderMap>,
+    requests: AtomicUsize,
+}
+
+impl Collector {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let collector = Self { address, kept: Arc::default() };
+        let routes = collector.routes();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        collector
+    }
+
+    /// One that speaks TLS, with this certificate and key; gives its port.
+    pub(crate) async fn encrypted(certificate: &Path, key: &Path) -> (Self, u16) {
+        let certificate = CertificateDer::from_pem_file(certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate], key).unwrap()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let collector = Self::default();
+        let routes = collector.routes();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, service) = (acceptor.clone(), TowerToHyperService::new(routes.clone()));
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        (collector, port)
+    }
+
+    fn routes(&self) -> Router {
+        Router::new().route("/v1/traces", post(take)).with_state(self.kept.clone())
+    }
+
+    /// Everything that `stack` starts from now on sends its spans here, soon.
+    pub(crate) fn hears(&self, stack: &mut Stack) {
+        stack.set("traces.endpoint", &format!("http://{}", self.address));
+        stack.variable("OTEL_BSP_SCHEDULE_DELAY", "100");
+    }
+
+    pub(crate) fn spans(&self) -> Vec<Sent> {
+        self.kept.spans.lock().unwrap().clone()
+    }
+
+    /// Everything that was sent here, as it was.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.kept.bytes.lock().unwrap().clone()
+    }
+
+    /// Of the newest request.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        self.kept.headers.lock().unwrap().clone()
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.kept.requests.load(Ordering::SeqCst)
+    }
+
+    /// Waits until there is a span of this name that is as it should be.
+    pub(crate) async fn span(&self, what: &str, name: &str, is_it: impl Fn(&Sent) -> bool) -> Sent {
+        let what = format!("the span {name:?} ({what})");
+        eventually(&what, SOON, async || {
+            self.spans().into_iter().find(|span| span.name == name && is_it(span))
+        })
+        .await
+    }
+}
+
+async fn take(State(kept): State<Arc<Kept>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    kept.requests.fetch_add(1, Ordering::SeqCst);
+    let Ok(request) = ExportTraceServiceRequest::decode(body.clone()) else { return StatusCode::BAD_REQUEST };
+    kept.bytes.lock().unwrap().extend_from_slice(&body);
+    *kept.headers.lock().unwrap() = headers;
+    for of_one in request.resource_spans {
+        let resource = texts(of_one.resource.unwrap_or_default().attributes);
+        let spans = of_one.scope_spans.into_iter().flat_map(|scope| scope.spans);
+        kept.spans.lock().unwrap().extend(spans.map(|span| sent(span, &resource)));
+    }
+    StatusCode::OK
+}
+
+fn sent(span: Span, resource: &BTreeMap<String, String>) -> Sent {
+    Sent {
+        name: span.name,
+        kind: span.kind,
+        trace: hex::encode(span.trace_id),
+        id: hex::encode(span.span_id),
+        parent: hex::encode(span.parent_span_id),
+        links: span
+            .links
+            .iter()
+            .map(|link| (hex::encode(&link.trace_id), hex::encode(&link.span_id)))
+            .collect(),
+        attributes: texts(span.attributes),
+        resource: resource.clone(),
+        failed: span.status.is_some_and(|status| status.code() == status::StatusCode::Error),
+        nanos: span.start_time_unix_nano..span.end_time_unix_nano,
+    }
+}
+
+fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
+    attributes.into_iter().map(|one| (one.key, text(one.value))).collect()
+}
+
+fn text(value: Option<AnyValue>) -> String {
+    match value.and_then(|value| value.value) {
+        Some(any_value::Value::StringValue(text)) => text,
+        Some(any_value::Value::IntValue(number)) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}

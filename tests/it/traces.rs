@@ -1,0 +1,85 @@
+//! Traces, as a collector sees them: one from the request to the commit; retries and replays linked to
+//! it; and nothing at all where none are wanted.
+
+mod ways;
+mod again;
+mod collectors;
+
+use hostmatch::queue::Message;
+use serde_json::{Value, json};
+
+use crate::support::collector::Collector;
+use crate::support::{Backend, GatewayShape, Stack, event, host};
+
+/// Of OTLP.
+const SERVER: i32 = 2;
+const PRODUCER: i32 = 4;
+const CONSUMER: i32 = 5;
+
+/// A caller's trace and span.
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER: &str = "b7ad6b7169203331";
+
+fn traceparent(flags: &str) -> String {
+    format!("00-{TRACE}-{CALLER}-{flags}")
+}
+
+/// An installation with one salon, in which Mara (host 11) works, and where anybody may post.
+async fn salon(backend: Backend) -> Stack {
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    open(&mut stack).await;
+    stack
+}
+
+async fn open(stack: &mut Stack) {
+    stack.set("edge.allow_unsigned", "true");
+    stack.set("log.level", "info,hostmatch=debug");
+    stack.world.company(15).await;
+    stack.world.staff(1, 15, "Mara Lind", "mara.lind@salon.example").await;
+}
+
+/// Everything of a person in these tests.
+const PERSONAL: [&str; 5] = ["Mara", "Lind", "salon.example", "Ole Brandt", "+49 170 5550123"];
+
+/// An event about booking `Bk-{n}`, with Mara, and with a guest.
+fn with_mara(n: u32) -> Value {
+    let mut event =
+        event(&format!("e-{n}"), &format!("Bk-{n}"), n, host(11, "Mara Lind", "mara.lind@salon.example"));
+    event["calcom_booking"]["attendees"] =
+        json!([{ "name": "Ole Brandt", "phoneNumber": "+49 170 5550123" }]);
+    event
+}
+
+async fn post(base: &str, path: &str, headers: &[(&str, &str)], body: &Value) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut request = client.post(format!("{base}{path}")).body(body.to_string());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await.unwrap();
+    assert!(response.status().is_success(), "{}: {}", response.status(), response.text().await.unwrap());
+}
+
+/// Puts a message into the queue as a publisher that is not ours would.
+async fn put(stack: &Stack, headers: &[(&str, &str)], body: &Value) {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let routing_key = "appointment.created".to_owned();
+    let message = Message { body: body.to_string().into(), headers, routing_key, ..Message::default() };
+    stack.queue.publisher().publish(vec![message]).await.unwrap();
+}
+
+fn queue_name(stack: &Stack) -> String {
+    if stack.config.url.expose().starts_with("sqlite") {
+        "bookings".to_owned()
+    } else {
+        format!("{}.bookings", stack.config.prefix)
+    }
+}
+
+fn nothing_personal(collector: &Collector) {
+    let bytes = collector.bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    for personal in PERSONAL {
+        assert!(!text.contains(personal), "{personal}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Which traces are kept, and collectors that are away, silent, strict or encrypted.
+
+use std::time::{Duration, Instant};
+
+use super::{TRACE, post, put, salon, traceparent, with_mara};
+use crate::support::Backend;
+use crate::support::broker::free_port;
+use crate::support::collector::Collector;
+
+const RETELL: &str = "/api/retell/webhook";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_of_nothing_keeps_only_what_callers_keep() {
+    let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
+    collector.hears(&mut stack);
+    stack.set("traces.sample_ratio", "0");
+    for n in 1..=3 {
+        stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
+    }
+    let (mut all, base) = stack.edge("all").await;
+    post(&base, RETELL, &[], &with_mara(1)).await;
+    post(
+        &base,
+        RETELL,
+        &[("traceparent", &format!("00-{}-{}-00", "ef".repeat(16), "ef".repeat(8)))],
+        &with_mara(2),
+    )
+    .await;
+    stack.until_decided(2).await;
+    post(&base, RETELL, &[("traceparent", &traceparent("01"))], &with_mara(3)).await;
+    stack.until_decided(3).await;
+    assert_eq!(all.stop().await, Some(0));
+    let spans = collector.spans();
+    let of_the_caller = spans.iter().filter(|span| span.trace == TRACE).count();
+    assert_eq!(of_the_caller, 4, "request, publish, process, commit: {spans:?}");
+    let others: Vec<_> = spans.iter().filter(|span| span.trace != TRACE).collect();
+    let batch = others.iter().find(|span| span.name == "batch bookings").unwrap();
+    assert!(others.iter().all(|span| span.trace == batch.trace), "{others:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_collector_there_is_nothing_and_contexts_travel_all_the_same() {
+    let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
+    collector.hears(&mut stack);
+    // Off wins over the standard's own variables.
+    stack.set("traces.endpoint", "");
+    stack.variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let (mut all, base) = stack.edge("all").await;
+    let headers = [("traceparent", traceparent("01")), ("tracestate", "vendor=a1".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    post(&base, RETELL, &headers, &with_mara(1)).await;
+    let letter = crate::support::eventually("it is dead", Duration::from_secs(60), async || {
+        let letters = hostmatch::store::dead_letters(&stack.world.test.db, &Default::default(), 9).await;
+        letters.unwrap().pop()
+    })
+    .await;
+    assert!(letter.letter.headers.contains(&traceparent("01")), "{}", letter.letter.headers);
+    assert!(letter.letter.headers.contains("vendor=a1"), "{}", letter.letter.headers);
+    assert_eq!(all.stop().await, Some(0));
+    assert_eq!(collector.requests(), 0);
+    assert!(!all.stderr().contains("trace_id"), "{}", all.stderr());
+}
+
+/// Nobody listens, or somebody does and never answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_away_costs_no_booking_and_is_told_once() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = (silent.local_addr().unwrap().port(), Some(silent));
+    for (port, _listener) in [(free_port(), None), silent] {
+        let mut stack = salon(Backend::Sqlite).await;
+        stack.set("traces.endpoint", &format!("http://127.0.0.1:{port}"));
+        stack.variable("OTEL_BSP_SCHEDULE_DELAY", "50");
+        for n in 1..=60 {
+            stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
+        }
+        let (mut all, base) = stack.edge("all").await;
+        for n in 1..=30 {
+            post(&base, RETELL, &[], &with_mara(n)).await;
+        }
+        let away =
+            "the collector does not take traces: spans are dropped until it does; bookings are not affected";
+        let line = all.says(away).await;
+        assert!(line["endpoint"].as_str().unwrap().contains(&port.to_string()), "{line}");
+        for n in 31..=60 {
+            post(&base, RETELL, &[], &with_mara(n)).await;
+        }
+        stack.until_decided(60).await;
+        let began = Instant::now();
+        assert_eq!(all.stop().await, Some(0));
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        assert_eq!(all.said(away).len(), 1, "{}", all.stderr());
+        assert_eq!(all.said("not all spans reached the collector of traces").len(), 1, "{}", all.stderr());
+    }
+}
+
+/// It takes no more than fit, and says so once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_that_do_not_fit_are_dropped() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stack = salon(Backend::Sqlite).await;
+    stack.set("traces.endpoint", &format!("http://{}", silent.local_addr().unwrap()));
+    stack.set("log.level", "info");
+    const EVENTS: u32 = 4500;
+    let events: Vec<_> = (1..=EVENTS)
+        .map(|n| serde_json::json!({ "event": "nothing.known", "event_id": format!("e-{n}") }))
+        .collect();
+    stack.publish(&events).await;
+    let mut worker = stack.worker().await;
+    stack.until_decided(EVENTS as usize).await;
+    assert_eq!(worker.stop().await, Some(0));
+    let full = "spans are dropped: the collector of traces does not keep up; bookings do not wait for it";
+    assert_eq!(worker.said(full).len(), 1, "{}", worker.stderr());
+    let end = worker.said("not all spans reached the collector of traces").remove(0);
+    let lost = end["lost"].as_u64().unwrap() + end["unsent"].as_u64().unwrap();
+    assert!(lost >= u64::from(EVENTS), "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_collector_wants_to_see_is_sent_and_the_standards_names_count() {
+    let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
+    collector.hears(&mut stack);
+    std::fs::write(stack.home().join("headers"), "authorization=Bearer c0llect\nx-scope-orgid = salons\n")
+        .unwrap();
+    stack.set("traces.headers_file", "headers");
+    stack.variable("OTEL_SERVICE_NAME", "salon-matcher");
+    stack.variable("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging");
+    stack.world.appointment(1, 15, "Bk-1").await;
+    put(&stack, &[], &with_mara(1)).await;
+    stack.drain().await;
+    let span = collector.span("sent", "process bookings", |_| true).await;
+    assert_eq!(span.resource["service.name"], "salon-matcher");
+    assert_eq!(span.resource["deployment.environment.name"], "staging");
+    assert_eq!(span.resource["service.version"], env!("CARGO_PKG_VERSION"));
+    let headers = collector.headers();
+    assert_eq!(headers["authorization"], "Bearer c0llect");
+    assert_eq!(headers["x-scope-orgid"], "salons");
+    assert!(!stack.written().contains("c0llect"));
+}

@@ -1,0 +1,193 @@
+//! Every way in: the request, an AMQP publisher, CloudEvents, a file, the spool.
+
+use serde_json::{Value, json};
+
+use super::{
+    CALLER, CONSUMER, PRODUCER, SERVER, TRACE, nothing_personal, open, post, put, queue_name, salon,
+    traceparent, with_mara,
+};
+use crate::support::broker::Broker;
+use crate::support::collector::{Collector, Sent};
+use crate::support::{Backend, GatewayShape, Stack, World, backends};
+
+const RETELL: &str = "/api/retell/webhook";
+
+/// The one span of this name in this trace.
+async fn in_trace(collector: &Collector, trace: &str, name: &str) -> Sent {
+    collector.span("in the trace", name, |span| span.trace == trace).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_trace_goes_from_the_request_to_the_commit() {
+    for backend in backends() {
+        let (collector, mut stack) = (Collector::start().await, salon(backend).await);
+        collector.hears(&mut stack);
+        stack.world.appointment(1, 15, "Bk-1").await;
+        let (mut edge, base) = stack.edge("edge").await;
+        let mut worker = stack.worker().await;
+        let parent = traceparent("01");
+        post(&base, RETELL, &[("traceparent", &parent), ("tracestate", "vendor=a1")], &with_mara(1)).await;
+        stack.until_decided(1).await;
+        assert_eq!(stack.world.assigned(1).await, "1/11");
+
+        let queue = queue_name(&stack);
+        let request = in_trace(&collector, TRACE, "POST /api/retell/webhook").await;
+        assert_eq!((request.kind, request.parent.as_str()), (SERVER, CALLER), "{request:?}");
+        assert_eq!(request.attribute("http.response.status_code"), "200");
+        assert_eq!(request.attribute("http.route"), RETELL);
+        assert_eq!(request.resource["hostmatch.role"], "edge");
+        assert_eq!(request.resource["service.name"], "hostmatch");
+
+        let destination = queue.replace(".bookings", ".events");
+        let publish = in_trace(&collector, TRACE, &format!("publish {destination}")).await;
+        assert_eq!((publish.kind, &publish.parent), (PRODUCER, &request.id));
+        assert_eq!(publish.attribute("messaging.message.id"), "e-1");
+
+        let process = in_trace(&collector, TRACE, &format!("process {queue}")).await;
+        assert_eq!((process.kind, &process.parent), (CONSUMER, &publish.id));
+        assert_eq!(process.attribute("hostmatch.event.id"), "e-1");
+        assert_eq!(process.attribute("hostmatch.event.type"), "appointment.created");
+        assert_eq!(process.attribute("hostmatch.outcome"), "assigned");
+        assert_eq!(process.resource["hostmatch.role"], "worker");
+        let commit = in_trace(&collector, TRACE, "commit").await;
+        assert_eq!(commit.parent, process.id);
+        assert!(process.nanos.start <= commit.nanos.start && commit.nanos.end <= process.nanos.end);
+
+        let batch = collector.span("of the message", &format!("batch {queue}"), |_| true).await;
+        assert_ne!(batch.trace, TRACE);
+        assert_eq!((batch.parent.as_str(), batch.attribute("messaging.batch.message_count")), ("", "1"));
+        assert_eq!(batch.links, [publish.named()]);
+        assert_eq!(process.links, [batch.named()]);
+        for step in ["decode", "load", "plan", "commit", "settle"] {
+            let span = in_trace(&collector, &batch.trace, step).await;
+            assert_eq!(span.parent, batch.id, "{step}");
+        }
+
+        // The log names the trace: of the request, and of the event's outcome.
+        assert_eq!(edge.says("request").await["trace_id"], TRACE);
+        assert_eq!(worker.says("an event was decided").await["trace_id"], TRACE);
+        assert_eq!(worker.says("batch settled").await["trace_id"], batch.trace);
+        assert_eq!(worker.stop().await, Some(0));
+        assert_eq!(edge.stop().await, Some(0));
+        nothing_personal(&collector);
+        let spans = collector.spans();
+        assert!(!spans.iter().any(|span| span.name.contains("health")), "{spans:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_own_contexts_are_taken_on() {
+    for backend in [Backend::MariaDb, Backend::Sqlite] {
+        let (collector, mut stack) = (Collector::start().await, salon(backend).await);
+        collector.hears(&mut stack);
+        for n in 1..=4 {
+            stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
+        }
+        let cloud = |n: u32, mut more: Value| {
+            more["specversion"] = "1.0".into();
+            more["type"] = "appointment.created".into();
+            more["source"] = "/salon".into();
+            more["id"] = format!("e-{n}").into();
+            more["data"] = with_mara(n);
+            more
+        };
+        let parent = |n: u32| format!("00-{n:032x}-{n:016x}-01");
+        put(&stack, &[("traceparent", &parent(1))], &with_mara(1)).await;
+        put(&stack, &[], &cloud(2, json!({ "traceparent": parent(2) }))).await;
+        let binary = [
+            ("cloudEvents:specversion", "1.0"),
+            ("cloudEvents:type", "appointment.created"),
+            ("cloudEvents:id", "e-3"),
+            ("cloudEvents:traceparent", &parent(3)),
+        ];
+        put(&stack, &binary, &with_mara(3)).await;
+        // The header is of the newer hop.
+        let both = cloud(4, json!({ "traceparent": parent(99) }));
+        put(&stack, &[("traceparent", &parent(4))], &both).await;
+        let mut worker = stack.worker().await;
+        stack.until_decided(4).await;
+        for n in 1..=4_u32 {
+            let trace = format!("{n:032x}");
+            let process = in_trace(&collector, &trace, &format!("process {}", queue_name(&stack))).await;
+            assert_eq!(process.parent, format!("{n:016x}"));
+            assert_eq!(process.attribute("hostmatch.event.id"), format!("e-{n}"));
+        }
+        assert_eq!(worker.stop().await, Some(0));
+        nothing_personal(&collector);
+    }
+}
+
+/// Over HTTP a CloudEvent may come from further away than the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cloudevents_over_http_are_linked_or_continued() {
+    let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
+    collector.hears(&mut stack);
+    let (mut edge, base) = stack.edge("edge").await;
+    let (far, near) = (traceparent("01"), format!("00-{}-{}-01", "ab".repeat(16), "cd".repeat(8)));
+    let structured = json!({
+        "specversion": "1.0", "type": "appointment.created", "source": "/salon", "id": "e-1", "traceparent": far,
+        "data": with_mara(1),
+    });
+    let kind = ("content-type", "application/cloudevents+json");
+    post(&base, "/v1/events", &[kind, ("traceparent", &near)], &structured).await;
+    let publish = in_trace(&collector, &"ab".repeat(16), "publish bookings").await;
+    assert_eq!(publish.links, [(TRACE.to_owned(), CALLER.to_owned())]);
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-type", "appointment.created"),
+        ("ce-id", "e-2"),
+        ("ce-traceparent", &far),
+    ];
+    post(&base, "/v1/events", &binary, &with_mara(2)).await;
+    let request = in_trace(&collector, TRACE, "POST /v1/events").await;
+    assert_eq!(request.parent, CALLER);
+    assert_eq!(edge.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_of_a_file_begins_a_trace() {
+    let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
+    collector.hears(&mut stack);
+    for n in 1..=2 {
+        stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
+    }
+    std::fs::write(stack.home().join("events.json"), json!([with_mara(1), with_mara(2)]).to_string())
+        .unwrap();
+    let published = stack.command(&["publish", "events.json"]).output().unwrap();
+    assert!(published.status.success(), "{published:?}");
+    // It has sent its spans before it ended.
+    let published: Vec<Sent> =
+        collector.spans().into_iter().filter(|span| span.name == "publish bookings").collect();
+    assert_eq!(published.len(), 2);
+    assert_ne!(published[0].trace, published[1].trace);
+    stack.drain().await;
+    for publish in published {
+        let process = in_trace(&collector, &publish.trace, "process bookings").await;
+        assert_eq!((process.parent, publish.parent.as_str()), (publish.id, ""));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_spool_keeps_the_context() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    let collector = Collector::start().await;
+    let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let mut stack = Stack::on(world, Some(broker.url())).await;
+    open(&mut stack).await;
+    collector.hears(&mut stack);
+    stack.world.appointment(1, 15, "Bk-1").await;
+    let (mut edge, base) = stack.edge("edge").await;
+    post(&base, RETELL, &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
+    broker.run().await;
+    edge.says("the spool is empty: events go straight to the queue again").await;
+    let mut worker = stack.worker().await;
+    stack.until_decided(1).await;
+    let exchange = format!("{}.events", stack.config.prefix);
+    let publish = in_trace(&collector, TRACE, &format!("publish {exchange}")).await;
+    let process = in_trace(&collector, TRACE, &format!("process {}", queue_name(&stack))).await;
+    assert_eq!(process.parent, publish.id);
+    let forwarded = |span: &Sent| span.links == [publish.named()] && !span.failed;
+    collector.span("linked", &format!("forward {exchange}"), forwarded).await;
+    assert_eq!(worker.stop().await, Some(0));
+    assert_eq!(edge.stop().await, Some(0));
+}
