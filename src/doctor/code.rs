@@ -176,7 +176,7 @@ codes! {
         "less than 64 MiB are free where the spool, the embedded queue or the SQLite database lies"
         "free space, or let the key lead to another disk"
     DiskNearlyFull "disk_nearly_full" Files Warning
-        "less than 5 % are free there, or less than `edge.spool_max_bytes`"
+        "less than 5 % are free there (of a large disk, less than 1 GiB), or less than `edge.spool_max_bytes`"
         "free space, set `edge.spool_max_bytes` to what there is, or let the key lead to another disk"
 
     DatabaseUnreachable "database_unreachable" Database Error

@@ -16,8 +16,9 @@ const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 /// Less than this is as good as nothing.
 const NOTHING: u64 = 64 << 20;
-/// One in so many parts of a disk has to be free.
+/// Of a disk one in so many parts has to be free, and of a large one no more than this.
 const PART: u64 = 20;
+const ENOUGH: u64 = 1 << 30;
 
 /// Looks.
 pub(super) fn look(effective: &Effective, role: Role, report: &mut Report) {
@@ -183,7 +184,7 @@ fn room(free: u64, all: u64, wants: u64) -> Option<(Code, String)> {
     let mib = |bytes: u64| bytes >> 20;
     if free < NOTHING {
         Some((Code::DiskFull, format!("{} MiB are free", mib(free))))
-    } else if free < all / PART {
+    } else if free < (all / PART).min(ENOUGH) {
         Some((Code::DiskNearlyFull, format!("{} of {} MiB are free", mib(free), mib(all))))
     } else if free < wants {
         Some((
@@ -205,6 +206,8 @@ mod tests {
         let code = |free, all, wants| room(free, all, wants).map(|(code, _)| code);
         assert_eq!(code(63 * mib, 100 * mib, 0), Some(Code::DiskFull));
         assert_eq!(code(100 * mib, 3000 * mib, 0), Some(Code::DiskNearlyFull));
+        assert_eq!(code(1000 * mib, 900_000 * mib, 0), Some(Code::DiskNearlyFull));
+        assert_eq!(code(1100 * mib, 900_000 * mib, 0), None);
         assert_eq!(code(900 * mib, 3000 * mib, 1024 * mib), Some(Code::DiskNearlyFull));
         assert_eq!(code(900 * mib, 3000 * mib, 512 * mib), None);
     }
