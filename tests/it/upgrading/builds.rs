@@ -30,6 +30,7 @@ const EXPECTED: [&str; 3] =
     ["edge.allow_unsigned is on", "an event became a dead letter", "queued what cannot be read"];
 
 /// The older program, and whether it starts on the tables of a newer one.
+#[expect(clippy::print_stderr, reason = "whoever reads the output is to know that nothing was tested")]
 fn older() -> Option<(PathBuf, bool)> {
     let program = std::env::var_os("HOSTMATCH_TEST_OLD_PROGRAM");
     if program.is_none() {
@@ -37,6 +38,9 @@ fn older() -> Option<(PathBuf, bool)> {
     }
     program.map(|program| (program.into(), std::env::var_os("HOSTMATCH_TEST_OLD_RETURNS").is_some()))
 }
+
+/// One of the two programs, to be started with these arguments.
+type Build = fn(&Site, &[&str]) -> Command;
 
 /// An installation that is upgraded.
 struct Site {
@@ -74,14 +78,14 @@ impl Site {
         output
     }
 
-    async fn worker(&self, command: fn(&Self, &[&str]) -> Command) -> Process {
+    async fn worker(&self, command: Build) -> Process {
         let mut worker = self.stack.launch(command(self, &["serve", "worker"]));
         worker.says("the worker is running").await;
         worker
     }
 
     /// An edge with a spool of this name, and its address (`host:port`).
-    async fn edge(&self, spool: &str, command: fn(&Self, &[&str]) -> Command) -> (Process, String) {
+    async fn edge(&self, spool: &str, command: Build) -> (Process, String) {
         let mut command = command(self, &["serve", "edge", "--listen", "127.0.0.1:0"]);
         command.env("HOSTMATCH_EDGE__SPOOL", self.stack.home().join(spool));
         let mut edge = self.stack.launch(command);
@@ -186,7 +190,7 @@ async fn side_by_side(backend: Backend) {
     edges.borrow_mut().push(address);
 
     // What the older ones have left is replayed by the newer.
-    let replay = async |command: fn(&Site, &[&str]) -> Command| {
+    let replay = async |command: Build| {
         let which = ["deadletters", "replay", "--code", "tenant_mismatch"];
         let arguments = [&which[..], &["--reason", "a test", "--yes", "--output", "json"]].concat();
         let mut replay = site.stack.launch(command(&site, &arguments));
@@ -283,7 +287,7 @@ async fn what_one_build_keeps_in_a_file_the_other_forwards() {
         let posted: Vec<Value> =
             stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
         let mut ledger = Ledger::open("files of one build opened by another", &site.stack).await;
-        let mut ways: Vec<[fn(&Site, &[&str]) -> Command; 2]> = vec![[old, new]];
+        let mut ways: Vec<[Build; 2]> = vec![[old, new]];
         if returns {
             ways.push([new, old]);
         }
