@@ -51,6 +51,7 @@ fn read(effective: &Effective) -> Vec<(&'static str, PathBuf, bool)> {
         ("edge.calcom_secrets_file", &config.edge.calcom_secrets_file, true),
         ("edge.retell_api_keys_file", &config.edge.retell_api_keys_file, true),
         ("edge.gateway_secrets_file", &config.edge.gateway_secrets_file, true),
+        ("traces.headers_file", &config.traces.headers_file, true),
         // It has only the hashes.
         ("edge.tokens_file", &config.edge.tokens_file, false),
     ];
@@ -64,7 +65,7 @@ fn read(effective: &Effective) -> Vec<(&'static str, PathBuf, bool)> {
             ("queue.url", &config.queue.url),
             ("queue.management_url", &config.queue.management_url),
         ];
-        let lists = ["edge.calcom_secrets", "edge.retell_api_keys", "edge.gateway_secrets"];
+        let lists = ["edge.calcom_secrets", "edge.retell_api_keys", "edge.gateway_secrets", "traces.headers"];
         let is_secret = urls.iter().any(|(key, url)| from_it(key) && has_password(url.expose()))
             || lists.iter().any(|key| from_it(key));
         files.push(("--config", path.clone(), is_secret));
