@@ -118,7 +118,11 @@ impl Processor {
                 }
                 Err(Failure::InTheWay) => parts.collided(part),
                 Err(Failure::Culprit(_)) if part.items.len() > 1 => parts.halve(part),
-                Err(Failure::Culprit(answer)) => slots[part.items[0]].answer = Some(answer),
+                Err(Failure::Culprit(answer)) => {
+                    // Of it alone: halving has failed with it several times before.
+                    self.meters.failed();
+                    slots[part.items[0]].answer = Some(answer);
+                }
             }
         }
         let put_off = parts.put_off();
@@ -152,10 +156,7 @@ impl Processor {
         let error = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
-            Err(_) => {
-                self.meters.failed();
-                return Err(Failure::Culprit(Answer::poison()));
-            }
+            Err(_) => return Err(Failure::Culprit(Answer::poison())),
         };
         match error.kind() {
             StoreErrorKind::Unavailable | StoreErrorKind::Behind | StoreErrorKind::Schema => {
@@ -171,7 +172,6 @@ impl Processor {
                     return Err(Failure::Held(error));
                 }
                 tracing::warn!(%error, events = part.len(), "the database did not take a transaction");
-                self.meters.failed();
                 Err(Failure::Culprit(Answer::Again(Reason::Refused, error.to_string())))
             }
         }

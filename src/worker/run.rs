@@ -140,7 +140,10 @@ impl Worker {
             Sampler::new(self.processor.clone(), self.queue.clone(), self.config.database.max_connections);
         let (every, until) = (self.config.metrics.sample_every, stop.clone());
         tasks.spawn(async move {
-            sampler.run(every, until).await;
+            // Nor does one in what is only told.
+            if AssertUnwindSafe(sampler.run(every, until)).catch_unwind().await.is_err() {
+                tracing::error!("this worker works on, and its sampled metrics stay as they are");
+            }
             Ok(())
         });
         let (processor, retention, until) =

@@ -163,15 +163,13 @@ impl Sampler {
     }
 
     fn take_database(&self, looked: &Result<Standing, StoreError>) {
-        match looked {
-            Ok(_) => self.meters().database(true),
-            Err(error) => {
-                if error.kind() == StoreErrorKind::Unavailable {
-                    self.meters().database(false);
-                }
-                tracing::debug!(%error, "the database was not sampled");
-            }
+        let error = looked.as_ref().err();
+        if let Some(error) = error {
+            tracing::debug!(%error, "the database was not sampled");
         }
+        let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
+        // That it answers is not yet that events can be decided.
+        self.meters().database(!is_away && !self.processor.is_held());
         self.up.set(["database"], f64::from(u8::from(looked.is_ok())));
         self.tell_database(looked.as_ref().ok());
     }

@@ -1,6 +1,8 @@
 //! What processes tell at `/metrics`: everything that is documented from the start, and then exactly what
 //! happened.
 
+mod faults;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 

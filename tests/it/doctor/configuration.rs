@@ -170,9 +170,11 @@ async fn files_that_others_may_read_or_change_are_found() {
     std::fs::remove_file(config).unwrap();
 
     clinic.set("edge.calcom_secrets_file", &file("calcom", SECRET, 0o644));
+    clinic.set("traces.headers_file", &file("headers", "authorization=Bearer abc", 0o644));
     clinic.set("edge.tokens_file", &file("tokens", "what is this\n", 0o644));
     let report = clinic.doctor(&[]);
     report.finds("secret_readable", "edge.calcom_secrets_file", "chmod o-rwx");
+    report.finds("secret_readable", "traces.headers_file", "chmod o-rwx");
     report.finds("token_line_left_out", "edge.tokens_file", "hostmatch token create");
     report.only(&["secret_readable", "token_line_left_out"]);
 
@@ -180,6 +182,7 @@ async fn files_that_others_may_read_or_change_are_found() {
     let expired = format!("{hash}  {{\"name\":\"old\",\"expires\":\"2020-01-01T00:00:00Z\"}}\n");
     clinic.set("edge.tokens_file", &file("tokens", &expired, 0o640));
     clinic.set("edge.calcom_secrets_file", &file("calcom", SECRET, 0o640));
+    clinic.set("traces.headers_file", &file("headers", "authorization=Bearer abc", 0o640));
     clinic
         .doctor(&[])
         .finds("tokens_expired", "edge.tokens_file", "hostmatch token")
