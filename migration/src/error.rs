@@ -53,8 +53,10 @@ pub enum MigrateError {
     /// The bookkeeping says more than there is. Nothing was changed.
     #[error(
         "nothing was changed: {BOOKKEEPING} says that migrations are applied whose work is not there: {}. \
-         Put it back from a backup; or, to have it made anew and empty, drop what is left of that table, \
-         delete these rows from {BOOKKEEPING}, and run `hostmatch migrate up`",
+         May this user see it? MariaDB and MySQL hide a table to which nothing is granted: `hostmatch gateway \
+         grants` prints what is to be granted. Only when an administrator does not see it either: put it back from \
+         a backup; or, to have it made anew and empty, drop what is left of that table, delete these rows from \
+         {BOOKKEEPING}, and run `hostmatch migrate up`",
         .0.join("; ")
     )]
     Halfway(Vec<String>),

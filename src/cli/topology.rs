@@ -194,7 +194,12 @@ fn told(found: &Comparison, applied: Option<&Applied>) -> Result<(), Failure> {
         output::line(&format!("not compared: {}: {}", one.what, one.why))?;
     }
     if found.is_equal() {
-        output::line("The broker has what is wanted.")?;
+        let all = found.unseen.is_empty();
+        output::line(if all {
+            "The broker has what is wanted."
+        } else {
+            "What could be compared is as wanted."
+        })?;
     }
     Ok(())
 }

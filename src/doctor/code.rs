@@ -217,7 +217,7 @@ codes! {
         "run that version here too; or go back with it: `hostmatch migrate down`"
     MigrationsHalfway "migrations_halfway" Database Error
         "a migration is recorded as applied, and what it made is not there"
-        "put it back from a backup; or delete its row from `hostmatch_migrations` and run `hostmatch migrate up`: it is made anew, and empty"
+        "if an administrator sees it, grant what `hostmatch gateway grants` prints; if it is gone, put it back from a backup, or delete its row from `hostmatch_migrations` and run `hostmatch migrate up`: it is made anew, and empty"
     MigrationsBlocked "migrations_blocked" Database Error
         "something stands in the way of `hostmatch migrate up`"
         "`hostmatch gateway inspect` lists it, with what to do"

@@ -74,9 +74,21 @@ fn addresses(config: &Config, role: Role, report: &mut Report) {
     };
     let used: Vec<_> = addresses.into_iter().filter(fixed).collect();
     for (index, (key, address, _)) in used.iter().enumerate() {
-        if let Some((other, _, _)) = used[..index].iter().find(|(_, taken, _)| taken == address) {
-            report.found(Code::AddressesCollide, *key, format!("{other} is {address}, too"));
+        if let Some((other, taken, _)) = used[..index].iter().find(|(_, taken, _)| collide(taken, address)) {
+            report.found(Code::AddressesCollide, *key, format!("{other} is {taken}, too"));
         }
+    }
+}
+
+/// Whether only one of them can be listened on: one port, at one address or at all of them.
+fn collide(one: &str, other: &str) -> bool {
+    let (one, other) = (one.rsplit_once(':'), other.rsplit_once(':'));
+    let is_any = |place: &str| matches!(place, "0.0.0.0" | "[::]");
+    match (one, other) {
+        (Some((place, port)), Some((other, same))) => {
+            port == same && (place == other || is_any(place) || is_any(other))
+        }
+        _ => false,
     }
 }
 

@@ -19,6 +19,10 @@ pub enum StoreError {
         #[source]
         source: Option<std::io::Error>,
     },
+    /// The user has not the right. Handled like a server that is away: whoever grants it ends that. Where many
+    /// tables are looked at, the others are still worth showing.
+    #[error("the database is not available: {0}")]
+    Denied(String),
     /// Somebody else was in the way (deadlock, lock, time limit): the same again may succeed.
     #[error("the database gave up this transaction: {0}")]
     Conflict(String),
@@ -57,7 +61,7 @@ impl StoreError {
     /// What to do about it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            Self::Unavailable { .. } => StoreErrorKind::Unavailable,
+            Self::Unavailable { .. } | Self::Denied(_) => StoreErrorKind::Unavailable,
             Self::Conflict(_) | Self::SharedHost => StoreErrorKind::Conflict,
             Self::Rejected(_) => StoreErrorKind::Rejected,
             Self::Behind(_) => StoreErrorKind::Behind,
@@ -193,13 +197,14 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
     let (number, message) = (error.number(), error.message());
     let quoted = || format!("{message} (error {number})");
     match number {
-        // Going down, too many connections or prepared statements, killed, network, disk full, read-only, no right.
+        // No right to a table, a column, a database; or no privilege.
+        1044 | 1142 | 1143 | 1227 => StoreError::Denied(quoted()),
+        // Going down, too many connections or prepared statements, killed, network, disk full, read-only, no login.
         1021
         | 1040
         | 1041
         | 1042
         | 1043
-        | 1044
         | 1045
         | 1053
         | 1077..=1080
@@ -207,14 +212,11 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
         | 1114
         | 1129
         | 1130
-        | 1142
-        | 1143
         | 1152
         | 1156..=1161
         | 1184
         | 1203
         | 1226
-        | 1227
         | 1290
         | 1461
         | 1698
@@ -247,8 +249,9 @@ fn postgres(error: &PgDatabaseError) -> StoreError {
         // "cached plan must not change result type": the gateway migrated under an open connection,
         // which stays unusable for this statement until it is replaced.
         (_, "0A000") if error.message().contains("cached plan") => away(&quoted()),
+        (_, "42501") => StoreError::Denied(quoted()),
         // Connection, no right to connect, resources, shutdown, read-only, I/O.
-        (_, "25006" | "42501") | ("08" | "28" | "53" | "57" | "58" | "XX", _) => away(&quoted()),
+        (_, "25006") | ("08" | "28" | "53" | "57" | "58" | "XX", _) => away(&quoted()),
         (_, "42P01" | "42703" | "42883" | "42704" | "3D000" | "3F000") => {
             StoreError::Schema(format!("{}{HINT}", quoted()))
         }

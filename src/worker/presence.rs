@@ -13,7 +13,7 @@ use super::processor::Processor;
 use super::tally::Tally;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
-use crate::store::{self, StoreError, StoreErrorKind, Work};
+use crate::store::{self, StoreError, Work};
 
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -64,7 +64,7 @@ impl Presence {
             match told {
                 Ok(()) => said = false,
                 // An outage is told by whoever works.
-                Err(error) if said || error.kind() == StoreErrorKind::Unavailable => {
+                Err(error) if said || matches!(error, StoreError::Unavailable { .. }) => {
                     tracing::debug!(%error, "this worker cannot be told of now");
                 }
                 Err(error) => {

@@ -229,7 +229,7 @@ fn allowed<T>(
 ) -> Result<Option<T>, StoreError> {
     match asked {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.kind() == StoreErrorKind::Unavailable => Err(error),
+        Err(error @ StoreError::Unavailable { .. }) => Err(error),
         Err(error) => {
             refused.get_or_insert(error);
             Ok(None)

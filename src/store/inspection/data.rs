@@ -38,9 +38,7 @@ pub(super) async fn count(database: &Database, sql: &str) -> Result<Counted, Sto
             Ok(Counted::Number(n.map_or(0, |n| n.0)))
         }
         Err(StoreError::Conflict(_)) => Ok(Counted::TooSlow),
-        Err(StoreError::Unavailable { reason, source: None }) if reason.contains("denied") => {
-            Ok(Counted::NotAllowed)
-        }
+        Err(StoreError::Denied(_)) => Ok(Counted::NotAllowed),
         Err(error) => Err(error),
     }
 }

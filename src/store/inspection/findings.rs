@@ -198,8 +198,10 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
         findings.push(problem(
             Kind::Halfway,
             format!("a migration is recorded as applied, and its work is not there: {what}"),
-            "put it back from a backup; or drop what is left of that table, delete the row from \
-             hostmatch_migrations, and run hostmatch migrate up: it is made anew, and empty",
+            "may this user see it? MariaDB and MySQL hide a table to which nothing is granted: hostmatch gateway \
+             grants prints what is to be granted. Only when an administrator does not see it either: put it back \
+             from a backup; or, to have it made anew and empty, drop what is left of it, delete the row from \
+             hostmatch_migrations, and run hostmatch migrate up",
         ));
     }
     if let Some(why) = &looked.unexamined {
