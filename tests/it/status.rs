@@ -170,9 +170,13 @@ async fn without_the_database_or_the_broker_it_shows_the_rest() {
     stack.set("database.url", &to_database.url(&database));
     stack.set("queue.url", &to_broker.url(&broker));
     to_database.set(Mode::Refuse);
+    // The worker's consumers come one by one.
+    eventually("both pipelines consume", Duration::from_secs(30), async || {
+        (told(&stack, &[]).0["queue"]["consumers"] == 2).then_some(())
+    })
+    .await;
     let (seen, code) = told(&stack, &[]);
     assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable"]), "{seen:#}");
-    assert_eq!(seen["queue"]["consumers"], 2, "{seen:#}");
     let text = stdout(&status(&stack, &[])).to_owned();
     assert!(text.contains("NOT WORKING") && text.contains("QUEUE"), "{text}");
     to_broker.set(Mode::Refuse);
