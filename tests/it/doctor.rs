@@ -19,6 +19,8 @@ use crate::support::{Backend, GatewayShape, Process, Server, Stack, TestDatabase
 /// Stands wherever a secret stands, and must never be seen.
 const SECRET: &str = "hush-hush-hush-hush-hush-hush-hush";
 
+const ROOM: [&str; 4] = ["--accept", "disk_nearly_full", "--accept", "disk_full"];
+
 /// An installation that is examined.
 struct Clinic {
     stack: Stack,
@@ -56,7 +58,12 @@ impl Clinic {
         output
     }
 
+    /// What the doctor says; how full the disk is on which the tests run does not count.
     fn doctor(&self, arguments: &[&str]) -> Report {
+        self.asked(&[&ROOM[..], arguments].concat())
+    }
+
+    fn asked(&self, arguments: &[&str]) -> Report {
         let output = self.run(&[&["doctor", "--output", "json"], arguments].concat());
         let report = Report { code: output.status.code(), json: json(&output) };
         report.is_whole();
@@ -170,11 +177,12 @@ async fn a_healthy_installation_is_green_and_silent() {
         let report = clinic.doctor(&[]);
         assert_eq!((report.code, report.codes()), (Some(0), vec![]), "{backend:?}: {:#}", report.json);
         assert_eq!(report.json["not_checked"], serde_json::json!([]), "{backend:?}");
-        let output = clinic.run(&["doctor"]);
+        let output = clinic.run(&[&["doctor"], &ROOM[..]].concat());
         assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
-        let line = stdout(&output);
-        assert!(line.starts_with("OK: ") && line.lines().count() == 1, "{backend:?}: {line}");
-        assert!(line.contains("RabbitMQ 3."), "{line}");
+        let lines: Vec<&str> = stdout(&output).lines().collect();
+        let line = lines[lines.len() - 1];
+        assert!(line.starts_with("OK: ") && line.contains("RabbitMQ 3."), "{backend:?}: {line}");
+        assert!(lines.len() == 1 || lines[0] == "ACCEPTED", "{backend:?}: {lines:?}");
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
         drop(clinic);
     }
@@ -194,7 +202,7 @@ async fn with_the_embedded_queue_there_is_no_broker_to_look_at() {
 async fn for_people_it_says_what_on_what_and_what_to_do_and_what_is_accepted_does_not_count() {
     let mut clinic = Clinic::embedded(Backend::Sqlite).await;
     clinic.set("appointments.overwrite", "always");
-    let output = clinic.run(&["doctor", "--all"]);
+    let output = clinic.run(&[&["doctor", "--all"], &ROOM[..]].concat());
     assert_eq!(output.status.code(), Some(10));
     let text = stdout(&output);
     for line in [
@@ -205,7 +213,7 @@ async fn for_people_it_says_what_on_what_and_what_to_do_and_what_is_accepted_doe
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(text.trim_end().lines().last().unwrap().starts_with("0 errors, 1 warning, "), "{text}");
-    let output = clinic.run(&["doctor", "--accept", "overwrite_always"]);
+    let output = clinic.run(&[&["doctor", "--accept", "overwrite_always"], &ROOM[..]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     assert!(stdout(&output).contains("ACCEPTED\n  overwrite_always"), "{}", stdout(&output));
     assert_eq!(clinic.run(&["doctor", "--accept", "everything"]).status.code(), Some(2));
