@@ -12,7 +12,7 @@ use crate::tables::STEPS;
 /// not whole: a line each. Changes nothing.
 ///
 /// # Errors
-/// [`MigrateError::Unknown`] and [`MigrateError::Database`].
+/// [`MigrateError::Database`].
 pub async fn halfway(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     let applied = applied(connection).await?;
     let columns = Columns::read(connection)
