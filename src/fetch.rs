@@ -21,8 +21,20 @@ const LONGEST: usize = 16 << 20;
 
 /// Why there is no answer. Holds no password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct FetchError(String);
+pub enum FetchError {
+    /// Nobody can be asked like this: no URL, or no certificates.
+    #[error("{0}")]
+    Unusable(String),
+    /// There is no connection to that address.
+    #[error("{0}")]
+    Unconnected(String),
+    /// There is one, and no answer in time.
+    #[error("{0}")]
+    Silent(String),
+    /// The answer broke off, or is none of HTTP.
+    #[error("{0}")]
+    Broken(String),
+}
 
 /// A server that is asked. No `Debug`: it may hold a password.
 pub struct Fetcher {
@@ -49,7 +61,7 @@ impl Fetcher {
     /// # Errors
     /// When `base` is no URL, or the authorities that the system trusts cannot be read.
     pub fn new(base: &str, login: Option<(&str, &str)>, limit: Duration) -> Result<Self, FetchError> {
-        let wrong = || FetchError("is no URL such as https://host:port".to_owned());
+        let wrong = || FetchError::Unusable("is no URL such as https://host:port".to_owned());
         let uri: Uri = base.parse().map_err(|_| wrong())?;
         let scheme =
             uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme)).ok_or_else(wrong)?;
@@ -71,8 +83,9 @@ impl Fetcher {
             Some(value)
         });
         let base = format!("{scheme}://{place}{}", uri.path().trim_end_matches('/'));
-        let connector = https::connector(scheme == "https")
-            .map_err(|error| FetchError(format!("the system's certificates cannot be read: {error}")))?;
+        let connector = https::connector(scheme == "https").map_err(|error| {
+            FetchError::Unusable(format!("the system's certificates cannot be read: {error}"))
+        })?;
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), base, login, limit })
     }
 
@@ -90,16 +103,18 @@ impl Fetcher {
         if let Some(login) = &self.login {
             request = request.header(AUTHORIZATION, login);
         }
-        let request = request.body(Body::empty()).map_err(|_| FetchError(format!("{path} is no path")))?;
+        let request =
+            request.body(Body::empty()).map_err(|_| FetchError::Unusable(format!("{path} is no path")))?;
         let asked = async {
             let answer = self.client.request(request).await.map_err(|error| self.failed(&error))?;
             let status = answer.status().as_u16();
             let body = to_bytes(Body::new(answer.into_body()), LONGEST).await;
-            let body = body.map_err(|_| FetchError(format!("{}: the answer broke off", self.base)))?;
+            let body =
+                body.map_err(|_| FetchError::Broken(format!("{}: the answer broke off", self.base)))?;
             Ok(Answer { status, body })
         };
         timeout(self.limit, asked).await.unwrap_or_else(|_| {
-            Err(FetchError(format!("{} did not answer within {} s", self.base, self.limit.as_secs())))
+            Err(FetchError::Silent(format!("{} did not answer within {} s", self.base, self.limit.as_secs())))
         })
     }
 
@@ -109,7 +124,8 @@ impl Fetcher {
         while let Some(next) = cause.source() {
             cause = next;
         }
-        FetchError(format!("{}: {cause}", self.base))
+        let text = format!("{}: {cause}", self.base);
+        if error.is_connect() { FetchError::Unconnected(text) } else { FetchError::Broken(text) }
     }
 }
 

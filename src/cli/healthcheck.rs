@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use crate::config::Config;
+use crate::fetch::{FetchError, Fetcher};
 
 /// How long an answer may take: less than the usual limit of who runs this.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -65,15 +66,14 @@ struct Answer {
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let path = if args.live { "/health/live" } else { "/health/ready" };
     let bases = match &args.url {
-        Some(url) => vec![url.trim_end_matches('/').to_owned()],
+        Some(url) => vec![url.clone()],
         None => bases(&global.load(&[])?.config, args.role)?,
     };
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
-    let client =
-        client.map_err(|error| Failure::new(Exit::Failed, format!("cannot ask by HTTP: {error}")))?;
     let mut asked = Vec::new();
     for base in bases {
-        asked.push(ask(&client, format!("{base}{path}")).await);
+        let fetcher = Fetcher::new(&base, None, PATIENCE)
+            .map_err(|error| Failure::new(Exit::Failed, format!("what --url says {error}")))?;
+        asked.push(ask(&fetcher, path).await);
     }
     // Of two addresses one may belong to a role that does not run here.
     if asked.iter().any(|one| one.answered) {
@@ -125,30 +125,25 @@ fn reachable(key: &str, address: &str) -> Result<String, Failure> {
     Ok(format!("http://{host}:{port}"))
 }
 
-async fn ask(client: &reqwest::Client, url: String) -> Asked {
-    let answer = async {
-        let response = client.get(&url).send().await?;
-        let code = response.status();
-        let body = response.bytes().await?;
-        Ok::<_, reqwest::Error>((code, body))
-    };
-    match answer.await {
-        Ok((code, body)) => {
-            let told: Option<Answer> = serde_json::from_slice(&body).ok();
-            let well = code.is_success() && told.is_some();
+async fn ask(fetcher: &Fetcher, path: &str) -> Asked {
+    let url = format!("{}{path}", fetcher.base());
+    match fetcher.get(path).await {
+        Ok(answer) => {
+            let told: Option<Answer> = serde_json::from_slice(&answer.body).ok();
+            let well = (200..300).contains(&answer.status) && told.is_some();
             let (status, reasons) = match told {
-                Some(answer) => (answer.status, answer.reasons),
-                None => (format!("no health route: {code}"), Vec::new()),
+                Some(told) => (told.status, told.reasons),
+                None => (format!("no health route: {}", answer.status), Vec::new()),
             };
             Asked { url, well, status, reasons, answered: true }
         }
         Err(error) => {
             // Somebody who listens and says nothing is of this machine, and not well.
-            let answered = error.is_timeout() || !error.is_connect();
-            let why = match (error.is_timeout(), error.is_connect()) {
-                (true, _) => format!("no answer within {} s", PATIENCE.as_secs()),
-                (false, true) => "nobody listens there".to_owned(),
-                (false, false) => error.without_url().to_string(),
+            let answered = !matches!(error, FetchError::Unconnected(_));
+            let why = match error {
+                FetchError::Unconnected(_) => "nobody listens there".to_owned(),
+                FetchError::Silent(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+                other => other.to_string(),
             };
             let reasons = vec![format!("{url}: {why}")];
             Asked { url, well: false, status: "unreachable".to_owned(), reasons, answered }

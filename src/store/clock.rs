@@ -27,6 +27,15 @@ pub(super) async fn now_for(
     if knows(database, &expression).await? { Ok(Some(expression)) } else { Err(unknown(timezone)) }
 }
 
+/// The SQL expression for the database's clock, in ms since 1970.
+pub(super) fn now_in_ms(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::MySql => "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)",
+        DbBackend::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)",
+        _ => "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    }
+}
+
 /// SQL expressions for "now" as the mappings and their audits have it: adopted, their times may be the
 /// gateway's local ones.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -270,25 +270,10 @@ fn assignments(
 }
 
 fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, StoreError> {
-    const COLUMNS: [&str; 15] = [
-        "company_id",
-        "host_id",
-        "name",
-        "email",
-        "username",
-        "time_zone",
-        "event_id",
-        "event_time_ms",
-        "event_stamped",
-        "first_seen_ms",
-        "last_seen_ms",
-        "kind",
-        "suggestions",
-        "state",
-        "state_changed_ms",
-    ];
+    // Until when it is ignored is for people to say.
+    let columns = || rows::INBOX.into_iter().filter(|column| *column != "ignored_until_ms");
     let mut insert = Query::insert();
-    insert.into_table("unmatched_hosts").columns(COLUMNS);
+    insert.into_table("unmatched_hosts").columns(columns());
     for row in inbox {
         let suggestions = serde_json::to_string(&row.suggestions).unwrap_or_else(|_| "[]".to_owned());
         insert.values_panic([
@@ -310,7 +295,7 @@ fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, Stor
         ]);
     }
     let mut conflict = OnConflict::columns(["company_id", "host_id"]);
-    insert.on_conflict(conflict.update_columns(COLUMNS[2..].iter().copied()).to_owned());
+    insert.on_conflict(conflict.update_columns(columns().skip(2)).to_owned());
     Ok(insert)
 }
 

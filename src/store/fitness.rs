@@ -7,6 +7,7 @@ use migration::gateway::{Columns, KeyKind};
 use migration::{TABLES, indexes};
 use sea_orm::{ConnectionTrait as _, DbBackend, QueryResult, Statement};
 
+use super::clock::now_in_ms;
 use super::{Database, DbId, StoreError};
 use crate::clock::now_ms;
 
@@ -39,15 +40,15 @@ pub struct LackingIndex {
 /// # Errors
 /// [`StoreError`]
 pub async fn clock_ahead(database: &Database) -> Result<Option<i64>, StoreError> {
-    let sql = match database.backend() {
-        DbBackend::MySql => "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED) AS n",
-        DbBackend::Postgres => "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint AS n",
-        _ => return Ok(None),
-    };
+    let backend = database.backend();
+    if backend == DbBackend::Sqlite {
+        return Ok(None);
+    }
+    let sql = format!("SELECT {} AS n", now_in_ms(backend));
     // The first question may wait for a connection; the second one measures.
-    number(database, sql).await?;
+    number(database, &sql).await?;
     let before = now_ms();
-    let theirs = number(database, sql).await?;
+    let theirs = number(database, &sql).await?;
     let after = now_ms();
     Ok(theirs.map(|theirs| {
         // Somewhere between the two it was read: within that time nothing can be said.

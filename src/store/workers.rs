@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, SimpleExpr};
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+use sea_orm::{ConnectionTrait, QueryResult};
 use uuid::Uuid;
 
+use super::clock::now_in_ms;
 use super::{Database, DbId, StoreError};
 
 const TABLE: &str = "hostmatch_workers";
@@ -88,7 +89,7 @@ pub async fn tell_worker(
     up: Duration,
     work: Work,
 ) -> Result<(), StoreError> {
-    let now = || Expr::cust(now(database.backend()));
+    let now = || Expr::cust(now_in_ms(database.backend()));
     let ago = |age: Duration| now().sub(ms(age));
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let cut = |text: &str, most| text.chars().take(most).collect::<String>();
@@ -137,7 +138,7 @@ pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> 
     let mut select = Query::select();
     select
         .columns(COLUMNS)
-        .expr_as(Expr::cust(now(database.backend())), "now_ms")
+        .expr_as(Expr::cust(now_in_ms(database.backend())), "now_ms")
         .from(TABLE)
         .order_by("seen_ms", Order::Desc)
         .order_by("id", Order::Asc)
@@ -151,7 +152,7 @@ pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> 
 /// [`StoreError`]
 pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64, StoreError> {
     let mut delete = Query::delete();
-    let before = Expr::cust(now(database.backend())).sub(ms(silent));
+    let before = Expr::cust(now_in_ms(database.backend())).sub(ms(silent));
     delete.from_table(TABLE).and_where(Expr::col("seen_ms").lt(before));
     let purge = async { Ok(database.connection().execute(&delete).await?) };
     Ok(database.in_time(purge).await?.rows_affected())
@@ -190,13 +191,4 @@ fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
 
 fn ms(age: Duration) -> i64 {
     i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The database's clock in ms since 1970. (Sessions are in UTC.)
-fn now(backend: DbBackend) -> &'static str {
-    match backend {
-        DbBackend::MySql => "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
-        DbBackend::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)",
-        _ => "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
-    }
 }
