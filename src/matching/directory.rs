@@ -181,7 +181,11 @@ impl Roster {
 
 /// A name for comparing: trimmed, blanks collapsed, NFC, Unicode-lower-cased.
 pub fn normal_name(name: &str) -> String {
-    let words = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut words = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.is_ascii() {
+        words.make_ascii_lowercase();
+        return words;
+    }
     // Lower-casing can decompose (İ), so the composition comes after it as well.
     words.nfc().collect::<String>().to_lowercase().nfc().collect()
 }

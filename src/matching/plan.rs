@@ -254,10 +254,10 @@ impl<'r> Plan<'r> {
                 self.changes.appointments.push(AppointmentWrite { id: *id, staff, host_id });
             }
         }
-        let rows =
-            self.assignments.iter().filter_map(|id| self.state.appointments.get(id)?.assignment.clone());
+        let Loaded { appointments, inbox, .. } = &mut self.state;
+        let rows = self.assignments.iter().filter_map(|id| appointments.get_mut(id)?.assignment.take());
         self.changes.assignments = rows.collect();
-        self.changes.inbox = self.inbox.iter().filter_map(|key| self.state.inbox.get(key).cloned()).collect();
+        self.changes.inbox = self.inbox.iter().filter_map(|key| inbox.remove(key)).collect();
         self.changes.events = self.events.into_values().collect();
         self.changes
     }

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query, UpdateStatement, Value};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::mappings::{Made, made};
 use super::statement::pieces;
+use super::upsert::Upsert;
 use super::{GatewaySchema, StoreError, appointments, bind_staff, null_staff, rows};
-use crate::event::StaffId;
+use crate::event::{BookingRef, StaffId};
 use crate::matching::{
-    Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef, WORKER,
+    Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef, Observed, Review,
+    WORKER,
 };
 
 /// The rows of mappings that were to be made by this batch.
@@ -28,13 +30,13 @@ pub async fn commit(
 ) -> Result<(), StoreError> {
     let made = mappings(tx, schema, &changes.mappings).await?;
     for rows in pieces(&changes.assignments) {
-        tx.execute(&assignments(schema, rows, &made)?).await?;
+        tx.execute_raw(assignments(schema, rows, &made)?).await?;
     }
     for rows in pieces(&changes.inbox) {
         tx.execute(&inbox(rows)?).await?;
     }
     for rows in pieces(&changes.events) {
-        tx.execute(&events(rows)).await?;
+        tx.execute_raw(events(schema.backend, rows)).await?;
     }
     // Last: the staff that they refer to, and whatever the gateway's triggers write, is locked by this.
     if !changes.appointments.is_empty() {
@@ -199,12 +201,10 @@ fn staff_value(staff: Option<&StaffId>, schema: &GatewaySchema) -> Result<Value,
     staff.map_or_else(|| Ok(null_staff(schema.staff_key)), |staff| bind_staff(staff, schema.staff_key))
 }
 
-fn assignments(
-    schema: &GatewaySchema,
-    rows: &[Assignment],
-    made: &Rows,
-) -> Result<sea_orm::sea_query::InsertStatement, StoreError> {
-    const COLUMNS: [&str; 21] = [
+const ASSIGNMENTS: Upsert<21> = Upsert {
+    table: "appointment_assignments",
+    key: "appointment_id",
+    columns: [
         "appointment_id",
         "company_id",
         "staff_id",
@@ -226,47 +226,43 @@ fn assignments(
         "starts_ms",
         "decided_ms",
         "payload",
-    ];
-    let mut insert = Query::insert();
-    insert.into_table("appointment_assignments").columns(COLUMNS);
-    for row in rows {
+    ],
+};
+
+fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement, StoreError> {
+    // Who only observes leaves to others what is theirs, whatever they have written meanwhile.
+    let observes = rows.iter().all(|row| row.observed.is_some());
+    let updated = ASSIGNMENTS.columns[1..20].iter().copied();
+    let updated = updated.filter(|column| !observes || *column != "staff_id");
+    let values = |row: &Assignment| {
         let newest = row.newest.as_ref();
-        insert.values_panic([
+        Ok([
             row.appointment.0.into(),
             row.company.0.into(),
-            staff_value(row.staff.as_ref(), schema)?.into(),
-            staff_value(row.found.as_ref(), schema)?.into(),
-            row.observed.map(|observed| observed.as_str().to_owned()).into(),
+            staff_value(row.staff.as_ref(), schema)?,
+            staff_value(row.found.as_ref(), schema)?,
+            row.observed.map(Observed::as_str).into(),
             row.mapping.and_then(|mapping| row_of(mapping, made)).into(),
-            row.strategy.clone().into(),
+            row.strategy.as_deref().into(),
             row.confidence.map(|score| i16::from(score.0)).into(),
             row.evidence.as_ref().and_then(|evidence| serde_json::to_string(evidence).ok()).into(),
-            newest.map(|newest| newest.event.as_str().to_owned()).into(),
+            newest.map(|newest| newest.event.as_str()).into(),
             newest.map(|newest| newest.time.ms).into(),
             newest.is_some_and(|newest| newest.time.stamped).into(),
             newest.and_then(|newest| newest.host_id).into(),
-            newest.and_then(|newest| newest.host_email.clone()).into(),
-            newest.map(|newest| newest.source.clone()).into(),
+            newest.and_then(|newest| newest.host_email.as_deref()).into(),
+            newest.map(|newest| newest.source.as_str()).into(),
             row.outcome.as_str().into(),
-            row.review.map(|review| review.as_str().to_owned()).into(),
-            row.booking.as_ref().map(|booking| booking.as_str().to_owned()).into(),
+            row.review.map(Review::as_str).into(),
+            row.booking.as_ref().map(BookingRef::as_str).into(),
             row.starts_ms.into(),
             row.decided_ms.into(),
-            row.payload.clone().into(),
-        ]);
-    }
-    // An appointment that is decided again was read without its payload: that stays.
-    let payload = match schema.backend {
-        DbBackend::MySql => "COALESCE(VALUES(payload), payload)",
-        _ => "COALESCE(excluded.payload, appointment_assignments.payload)",
+            row.payload.as_deref().into(),
+        ])
     };
-    let mut conflict = OnConflict::column("appointment_id");
-    // Who only observes leaves to others what is theirs, whatever they have written meanwhile.
-    let observes = rows.iter().all(|row| row.observed.is_some());
-    let updated = COLUMNS[1..COLUMNS.len() - 1].iter().copied();
-    conflict.update_columns(updated.filter(|column| !observes || *column != "staff_id"));
-    insert.on_conflict(conflict.value("payload", Expr::cust(payload)).to_owned());
-    Ok(insert)
+    let values = rows.iter().map(values).collect::<Result<Vec<_>, DbErr>>()?;
+    // An appointment that is decided again was read without its payload: that stays.
+    Ok(ASSIGNMENTS.statement(schema.backend, values, updated, Some("payload")))
 }
 
 fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, StoreError> {
@@ -299,9 +295,10 @@ fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, Stor
     Ok(insert)
 }
 
-fn events(events: &[EventRow]) -> sea_orm::sea_query::InsertStatement {
-    let mut insert = Query::insert();
-    insert.into_table("booking_events").columns([
+const EVENTS: Upsert<11> = Upsert {
+    table: "booking_events",
+    key: "event_id",
+    columns: [
         "event_id",
         "event_type",
         "shape",
@@ -313,32 +310,31 @@ fn events(events: &[EventRow]) -> sea_orm::sea_query::InsertStatement {
         "reason",
         "received_ms",
         "decided_ms",
-    ]);
-    for row in events {
-        insert.values_panic([
+    ],
+};
+
+fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
+    let values = |row: &EventRow| {
+        [
             row.id.as_str().into(),
-            row.event_type.chars().take(64).collect::<String>().into(),
+            short(&row.event_type).into(),
             row.shape.into(),
-            row.publisher.as_ref().map(|name| name.chars().take(64).collect::<String>()).into(),
-            row.booking.as_ref().map(|booking| booking.as_str().to_owned()).into(),
+            row.publisher.as_deref().map(short).into(),
+            row.booking.as_ref().map(BookingRef::as_str).into(),
             row.company.map(|id| id.0).into(),
             row.appointment.map(|id| id.0).into(),
             row.outcome.as_str().into(),
-            row.reason.map(str::to_owned).into(),
+            row.reason.into(),
             row.received_ms.into(),
             row.decided_ms.into(),
-        ]);
-    }
+        ]
+    };
     // `received_ms` stays that of the first time.
-    let mut conflict = OnConflict::column("event_id");
-    conflict.update_columns([
-        "booking_ref",
-        "company_id",
-        "appointment_id",
-        "outcome",
-        "reason",
-        "decided_ms",
-    ]);
-    insert.on_conflict(conflict.to_owned());
-    insert
+    let updated = ["booking_ref", "company_id", "appointment_id", "outcome", "reason", "decided_ms"];
+    EVENTS.statement(backend, rows.iter().map(values).collect(), updated.into_iter(), None)
+}
+
+/// As much of a name as its column holds.
+fn short(name: &str) -> &str {
+    name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
 }

@@ -9,8 +9,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend};
 
+use super::cells::Cells;
 use super::statement::padded;
 use super::{DbId, GatewaySchema, RefColumn, StoreError};
 use crate::event::{AppointmentId, Booking, BookingEvent, BookingRef, CompanyId};
@@ -51,7 +52,7 @@ impl Found {
                 .from("appointments")
                 .and_where(Expr::col("id").is_in(padded(ids)));
             for row in tx.query_all(&select).await? {
-                found.add(&row)?;
+                found.add(&mut Cells::of(&row))?;
             }
         }
         let unnamed = || events.iter().filter(|event| event.appointment.is_none());
@@ -114,10 +115,11 @@ impl Found {
         select.columns(["id", "company_id", column.name]).from("appointments");
         select.and_where(Expr::col(column.name).is_in(padded(values)));
         for row in tx.query_all(&select).await? {
-            let id = self.add(&row)?;
+            let mut cells = Cells::of(&row);
+            let id = self.add(&mut cells)?;
             let text = match column.numeric {
-                true => row.try_get::<DbId>("", column.name)?.0.to_string(),
-                false => row.try_get::<String>("", column.name)?,
+                true => cells.next::<DbId>()?.0.to_string(),
+                false => cells.next::<String>()?,
             };
             let text = if column.is_padded { text.trim_end_matches(' ') } else { &text };
             if let Some(reference) = BookingRef::new(text).filter(|reference| refs.contains(reference)) {
@@ -127,9 +129,10 @@ impl Found {
         Ok(())
     }
 
-    fn add(&mut self, row: &QueryResult) -> Result<AppointmentId, StoreError> {
-        let id: AppointmentId = row.try_get("", "id")?;
-        self.companies.insert(id, row.try_get::<Option<CompanyId>>("", "company_id")?);
+    /// An appointment's id and company.
+    fn add(&mut self, cells: &mut Cells<'_>) -> Result<AppointmentId, StoreError> {
+        let id: AppointmentId = cells.next()?;
+        self.companies.insert(id, cells.next()?);
         Ok(id)
     }
 

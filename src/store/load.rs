@@ -16,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, TableRef};
 use sea_orm::{ConnectionTrait, QueryResult};
 
+use super::cells::Cells;
 use super::find::{Found, Lookup};
 use super::hosts::{self, Hosts};
 use super::statement::{any_host, give_way, lock_free_ones, padded};
-use super::{GatewaySchema, StoreError, mappings, rows, staff};
-use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, HostId, StaffId};
+use super::{DbId, GatewaySchema, StoreError, mappings, rows, staff};
+use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, HostId};
 use crate::matching::{Appointment, ChangeSet, Directory, HostKey, Loaded, Resolution, Resolver, Target};
 
 /// What was read for a batch.
@@ -216,7 +217,7 @@ pub async fn waiting(
         .order_by((a, "appointment_id"), Order::Asc)
         .limit(u64::from(limit));
     let waits = |row: &QueryResult| {
-        let host = HostId(row.try_get::<super::DbId>("", "host_id")?.0);
+        let host = HostId(row.try_get::<DbId>("", "host_id")?.0);
         Ok((row.try_get("", "appointment_id")?, (row.try_get::<CompanyId>("", "company_id")?, host)))
     };
     db.query_all(&select).await?.iter().map(waits).collect()
@@ -355,11 +356,12 @@ pub(super) async fn appointments(
         give_way(tx, schema.backend).await?;
     }
     for row in rows {
-        let Some(company) = row.try_get::<Option<CompanyId>>("", "company_id")? else { continue };
-        let staff = row.try_get::<Option<StaffId>>("", "staff_id")?;
-        let host_id = row.try_get::<Option<super::DbId>>("", "calcom_host_id")?.map(|id| id.0);
-        appointments
-            .insert(row.try_get("", "id")?, Appointment { company, staff, host_id, assignment: None });
+        let mut cells = Cells::of(&row);
+        let id = cells.next()?;
+        let Some(company) = cells.next::<Option<CompanyId>>()? else { continue };
+        let staff = cells.next()?;
+        let host_id = cells.next::<Option<DbId>>()?.map(|id| id.0);
+        appointments.insert(id, Appointment { company, staff, host_id, assignment: None });
     }
     for assignment in rows::assignments(tx, &ids).await? {
         if let Some(appointment) = appointments.get_mut(&assignment.appointment) {

@@ -12,6 +12,7 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
+use super::cells::Cells;
 use super::statement::{any_host, padded};
 use super::{DbId, GatewaySchema, StoreError};
 use crate::event::{CompanyId, HostId, StaffId};
@@ -143,14 +144,12 @@ pub(super) fn has_valid_staff(schema: &GatewaySchema) -> Expr {
 fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
     let hosts: BTreeSet<i64> = keys.iter().map(|(_, host)| host.0).collect();
     let mut select = Query::select();
-    for column in ["id", "staff_id", "calcom_host_id", "mapping_source", "confidence_score", "is_active"] {
+    select.expr_as(company(), Alias::new("company_id"));
+    for column in ["id", "calcom_host_id", "staff_id", "mapping_source", "confidence_score", "is_active"] {
         select.column(("m", column));
     }
     let valid_staff = CaseStatement::new().case(has_valid_staff(schema), Expr::col(("s", "id")));
-    select
-        .expr_as(company(), Alias::new("company_id"))
-        .expr_as(valid_staff, Alias::new("valid_staff"))
-        .from_as("calcom_host_mappings", "m");
+    select.expr_as(valid_staff, Alias::new("valid_staff")).from_as("calcom_host_mappings", "m");
     join_staff(&mut select);
     select.and_where(Expr::col(("m", "calcom_host_id")).is_in(padded(hosts)));
     select.order_by(("m", "id"), Order::Asc);
@@ -163,20 +162,25 @@ fn select_active(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStat
     select
 }
 
-/// None where nothing says the company. An adopted table may hold NULL where ours does not.
+/// A row of [`select`]. None where nothing says the company. An adopted table may hold NULL where ours does not.
 fn read(row: &QueryResult) -> Result<Option<Mapping>, StoreError> {
-    let Some(company) = row.try_get::<Option<CompanyId>>("", "company_id")? else { return Ok(None) };
-    let confidence = row.try_get::<Option<DbId>>("", "confidence_score")?.map_or(100, |score| score.0);
+    let mut cells = Cells::of(row);
+    let Some(company) = cells.next::<Option<CompanyId>>()? else { return Ok(None) };
+    let (id, host) = (cells.next::<DbId>()?.0, cells.next::<DbId>()?.0);
     Ok(Some(Mapping {
-        row: MappingRef::Row(row.try_get::<DbId>("", "id")?.0),
+        row: MappingRef::Row(id),
         made_for: company,
         company,
-        host: HostId(row.try_get::<DbId>("", "calcom_host_id")?.0),
-        staff: row.try_get("", "staff_id")?,
-        source: row.try_get::<Option<String>>("", "mapping_source")?.unwrap_or_default(),
-        confidence: Confidence(u8::try_from(confidence.clamp(0, 100)).unwrap_or(100)),
-        is_active: row.try_get::<Option<bool>>("", "is_active")?.unwrap_or(false),
-        staff_is_valid: row.try_get::<Option<StaffId>>("", "valid_staff")?.is_some(),
+        host: HostId(host),
+        staff: cells.next()?,
+        source: cells.next::<Option<String>>()?.unwrap_or_default(),
+        confidence: Confidence(
+            cells
+                .next::<Option<DbId>>()?
+                .map_or(100, |score| u8::try_from(score.0.clamp(0, 100)).unwrap_or(100)),
+        ),
+        is_active: cells.next::<Option<bool>>()?.unwrap_or(false),
+        staff_is_valid: cells.next::<Option<StaffId>>()?.is_some(),
         switched_off_by_person: false,
     }))
 }

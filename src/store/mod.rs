@@ -8,6 +8,8 @@ mod connection;
 mod clock;
 mod gateway;
 mod values;
+mod cells;
+mod upsert;
 mod version;
 mod statement;
 mod staff;

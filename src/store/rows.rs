@@ -6,6 +6,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde::de::DeserializeOwned;
 
+use super::cells::Cells;
 use super::statement::{any_host, padded};
 use super::{DbId, StoreError};
 use crate::clock::now_ms;
@@ -69,37 +70,49 @@ pub(super) async fn with_bookings(
     Ok(assignments)
 }
 
+/// A row of [`assignments`]: its cells in the order of that SELECT.
 fn assignment(row: &QueryResult) -> Result<Assignment, StoreError> {
-    let id = |column: &str| row.try_get::<Option<DbId>>("", column).map(|id| id.map(|id| id.0));
-    let text = |column: &str| row.try_get::<Option<String>>("", column);
-    let newest = match (text("event_id")?, id("event_time_ms")?) {
-        (Some(event), Some(ms)) => Some(HostBearing {
-            event: EventId::new(&event),
-            time: EventTime { ms, stamped: row.try_get("", "event_stamped")? },
-            host_id: id("host_id")?,
-            host_email: text("host_email")?,
-            source: text("host_source")?.unwrap_or_default(),
-        }),
-        _ => None,
-    };
-    let outcome = row.try_get::<String>("", "outcome")?;
+    let mut cells = Cells::of(row);
+    let (appointment, company, staff, found) = (cells.next()?, cells.next()?, cells.next()?, cells.next()?);
+    let observed = cells.next::<Option<String>>()?.as_deref().and_then(parse_name);
+    let mapping = cells.next::<Option<DbId>>()?.map(|row| MappingRef::Row(row.0));
+    let strategy = cells.next()?;
+    let confidence =
+        cells.next::<Option<DbId>>()?.and_then(|score| u8::try_from(score.0).ok()).map(Confidence);
+    let evidence = cells.next::<Option<String>>()?.and_then(|text| serde_json::from_str(&text).ok());
+    let (event, ms) = (cells.next::<Option<String>>()?, cells.next::<Option<DbId>>()?);
+    let stamped = cells.next()?;
+    let host_id = cells.next::<Option<DbId>>()?.map(|id| id.0);
+    let (host_email, source) = (cells.next()?, cells.next::<Option<String>>()?.unwrap_or_default());
+    let newest = event.zip(ms).map(|(event, ms)| HostBearing {
+        event: EventId::new(&event),
+        time: EventTime { ms: ms.0, stamped },
+        host_id,
+        host_email,
+        source,
+    });
+    let outcome = Outcome::parse(&cells.next::<String>()?).unwrap_or(Outcome::Ignored);
+    let review = cells.next::<Option<String>>()?.as_deref().and_then(parse_name);
+    let booking = cells.next::<Option<String>>()?.as_deref().and_then(BookingRef::new);
+    let starts_ms = cells.next::<Option<DbId>>()?.map(|ms| ms.0);
+    let decided_ms = cells.next::<DbId>()?.0;
     Ok(Assignment {
-        appointment: row.try_get("", "appointment_id")?,
-        company: row.try_get("", "company_id")?,
-        staff: row.try_get("", "staff_id")?,
-        found: row.try_get("", "found_staff_id")?,
-        observed: text("observed")?.as_deref().and_then(parse_name),
-        mapping: id("mapping_id")?.map(MappingRef::Row),
-        strategy: text("strategy")?,
-        confidence: id("confidence")?.and_then(|score| u8::try_from(score).ok()).map(Confidence),
-        evidence: text("evidence")?.and_then(|text| serde_json::from_str(&text).ok()),
+        appointment,
+        company,
+        staff,
+        found,
+        observed,
+        mapping,
+        strategy,
+        confidence,
+        evidence,
         newest,
-        outcome: Outcome::parse(&outcome).unwrap_or(Outcome::Ignored),
-        review: text("reason")?.as_deref().and_then(parse_name),
-        booking: text("booking_ref")?.as_deref().and_then(BookingRef::new),
-        starts_ms: id("starts_ms")?,
+        outcome,
+        review,
+        booking,
+        starts_ms,
         payload: None,
-        decided_ms: row.try_get::<DbId>("", "decided_ms")?.0,
+        decided_ms,
     })
 }
 
@@ -178,7 +191,10 @@ pub(super) async fn outcomes(
     select.and_where(Expr::col("event_id").is_in(padded(ids.iter().map(|id| id.as_str()))));
     let rows = tx.query_all(&select).await?;
     rows.iter()
-        .map(|row| Ok((EventId::new(&row.try_get::<String>("", "event_id")?), row.try_get("", "outcome")?)))
+        .map(|row| {
+            let mut cells = Cells::of(row);
+            Ok((EventId::new(&cells.next::<String>()?), cells.next()?))
+        })
         .collect()
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 
+use super::cells::Cells;
 use super::statement::padded;
 use super::{GatewaySchema, NameColumns, StoreError};
 use crate::event::CompanyId;
@@ -26,10 +27,11 @@ pub(super) async fn active(
         NameColumns::FirstLast => &["first_name", "last_name"],
     };
     let mut select = Query::select();
-    select.columns(["id", "company_id"]).columns(names.iter().copied()).from("staff");
+    select.columns(["id", "company_id"]).from("staff");
     if schema.staff_email {
         select.column("email");
     }
+    select.columns(names.iter().copied());
     select.and_where(Expr::col("company_id").is_in(padded(companies.iter().map(|id| id.0))));
     if let Some(flag) = schema.staff_active {
         select.and_where(Expr::col(flag).eq(true));
@@ -39,13 +41,18 @@ pub(super) async fn active(
     }
     select.order_by("id", Order::Asc);
     for row in tx.query_all(&select).await? {
-        let mut parts = Vec::with_capacity(2);
-        for name in names {
-            parts.extend(row.try_get::<Option<String>>("", name)?);
+        let mut cells = Cells::of(&row);
+        let (id, company) = (cells.next()?, cells.next()?);
+        let email = if schema.staff_email { cells.next()? } else { None };
+        let mut name = cells.next::<Option<String>>()?;
+        for _ in 1..names.len() {
+            name = match (name, cells.next::<Option<String>>()?) {
+                (Some(first), Some(last)) => Some(first + " " + &last),
+                (first, last) => first.or(last),
+            };
         }
-        let email = if schema.staff_email { row.try_get::<Option<String>>("", "email")? } else { None };
-        let member = Staff { id: row.try_get("", "id")?, name: parts.join(" "), email };
-        rosters.entry(row.try_get("", "company_id")?).or_default().push(member);
+        let member = Staff { id, name: name.unwrap_or_default(), email };
+        rosters.entry(company).or_default().push(member);
     }
     Ok(rosters)
 }

@@ -11,23 +11,30 @@ use crate::matching::HostKey;
 /// Rows in one INSERT or UPDATE, at most: far below every engine's limit of bound values.
 const ROWS: usize = 256;
 
-/// The rows of one INSERT or UPDATE each, in their order: always a power of two. So there is a handful
-/// of statement texts instead of one for each number of rows, and prepared statements are found
-/// again: preparing one is more work for the server than carrying it out.
+/// From this number on there is a text for each multiple of it only.
+const LARGE: usize = 32;
+
+/// The rows of one INSERT or UPDATE each, in their order: always [`LARGE`] or a multiple of it, or less than
+/// that and a power of two. So there is a handful of statement texts instead of one for each number of
+/// rows, and prepared statements are found again: preparing one is more work for the server than
+/// carrying it out.
 pub(super) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let power = rows.len().min(ROWS).checked_ilog2()?;
-        let (piece, rest) = rows.split_at(1 << power);
+        let all = rows.len().min(ROWS);
+        let size = if all < LARGE { 1 << all.checked_ilog2()? } else { all - all % LARGE };
+        let (piece, rest) = rows.split_at(size);
         rows = rest;
         Some(piece)
     })
 }
 
-/// The values of an `IN (…)`, the last one repeated up to a power of two: for the same reason.
+/// The values of an `IN (…)`, the last one repeated up to such a number: for the same reason.
 pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut values: Vec<T> = values.into_iter().collect();
     if let Some(last) = values.last().cloned() {
-        values.resize(values.len().next_power_of_two(), last);
+        let all = values.len();
+        let few_texts = (LARGE..=ROWS).contains(&all);
+        values.resize(if few_texts { all.next_multiple_of(LARGE) } else { all.next_power_of_two() }, last);
     }
     values
 }
@@ -98,6 +105,7 @@ mod tests {
             sizes.extend(pieces(&rows).map(<[u32]>::len));
             assert_eq!(pieces(&rows).flatten().copied().collect::<Vec<_>>(), rows);
         }
-        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+        let expected = [1, 2, 4, 8, 16, 32, 64, 96, 128, 160, 192, 224, 256];
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), expected);
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! The same key is BIGINT UNSIGNED here, INTEGER there, CHAR(36) or a native UUID elsewhere, and
 //! no single Rust type can read them all: `i64` cannot read BIGINT UNSIGNED, `u64` exists on
-//! MySQL alone. So ids are read by trying, and bound by what [`GatewaySchema`] found.
+//! MySQL alone. So ids are read as the column says, and bound by what [`GatewaySchema`] found.
 //!
 //! [`GatewaySchema`]: super::GatewaySchema
 
+use sea_orm::sqlx::{Column as _, Database, MySql, Postgres, Row as _, Type};
 use sea_orm::{ColIdx, DbErr, QueryResult, TryGetError, TryGetable, Value};
 use uuid::Uuid;
 
@@ -18,27 +19,48 @@ pub struct DbId(pub i64);
 
 impl TryGetable for DbId {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
-        match i64::try_get_by(row, index) {
-            Ok(id) => Ok(Self(id)),
-            Err(TryGetError::Null(column)) => Err(TryGetError::Null(column)),
-            Err(first) => {
-                // Only what can be: each attempt that fails makes an error's text.
-                let other = if row.try_as_mysql_row().is_some() { unsigned } else { narrow };
-                other(row, index).ok_or(first).map(Self)
+        let id = match Integer::of(row, index) {
+            Some(Integer::Unsigned) => {
+                let id = u64::try_get_by(row, index)?;
+                i64::try_from(id).map_err(|_| DbErr::Type(format!("{id} is larger than any id can be")))?
             }
-        }
+            Some(Integer::Int4) => i32::try_get_by(row, index)?.into(),
+            Some(Integer::Int2) => i16::try_get_by(row, index)?.into(),
+            Some(Integer::Signed) | None => i64::try_get_by(row, index)?,
+        };
+        Ok(Self(id))
     }
 }
 
-// PostgreSQL reads an INTEGER or SMALLINT only as what it is.
-fn narrow<I: ColIdx>(row: &QueryResult, index: I) -> Option<i64> {
-    let int = i32::try_get_by(row, index).ok().map(i64::from);
-    int.or_else(|| i16::try_get_by(row, index).ok().map(i64::from))
+/// As what an integer column can be read: an attempt that fails costs more than reading, for it makes an
+/// error's text.
+enum Integer {
+    Signed,
+    /// MySQL and MariaDB read an UNSIGNED column only as that.
+    Unsigned,
+    /// PostgreSQL reads an INTEGER or SMALLINT only as what it is.
+    Int4,
+    Int2,
 }
 
-// MySQL and MariaDB read an UNSIGNED column only as that.
-fn unsigned<I: ColIdx>(row: &QueryResult, index: I) -> Option<i64> {
-    u64::try_get_by(row, index).ok().and_then(|id| i64::try_from(id).ok())
+impl Integer {
+    /// None: the column has another type (on SQLite each value has its own).
+    fn of<I: ColIdx>(row: &QueryResult, index: I) -> Option<Self> {
+        if let Some(row) = row.try_as_mysql_row() {
+            let column = row.try_column(index.as_sqlx_mysql_index()).ok()?.type_info();
+            let signed = || is::<i64, MySql>(column).then_some(Self::Signed);
+            return is::<u64, MySql>(column).then_some(Self::Unsigned).or_else(signed);
+        }
+        let column = row.try_as_pg_row()?.try_column(index.as_sqlx_postgres_index()).ok()?.type_info();
+        let int4 = || is::<i32, Postgres>(column).then_some(Self::Int4);
+        let int2 = || is::<i16, Postgres>(column).then_some(Self::Int2);
+        is::<i64, Postgres>(column).then_some(Self::Signed).or_else(int4).or_else(int2)
+    }
+}
+
+/// Whether such a column is read as this type.
+fn is<T: Type<DB>, DB: Database>(column: &DB::TypeInfo) -> bool {
+    T::compatible(column)
 }
 
 impl From<DbId> for Value {
@@ -49,14 +71,18 @@ impl From<DbId> for Value {
 
 impl TryGetable for StaffId {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
-        match DbId::try_get_by(row, index) {
-            Ok(id) => Ok(Self::Integer(id.0)),
+        if row.try_as_sqlite_row().is_some() || Integer::of(row, index).is_some() {
+            match DbId::try_get_by(row, index) {
+                Ok(id) => return Ok(Self::Integer(id.0)),
+                Err(TryGetError::Null(column)) => return Err(TryGetError::Null(column)),
+                Err(TryGetError::DbErr(_)) => {}
+            }
+        }
+        // Columns of type CHAR may be wider than the id, and of different widths.
+        match String::try_get_by(row, index) {
+            Ok(id) => Ok(Self::Text(id.trim_end_matches(' ').to_owned())),
             Err(TryGetError::Null(column)) => Err(TryGetError::Null(column)),
-            // Columns of type CHAR may be wider than the id, and of different widths.
-            Err(TryGetError::DbErr(_)) => String::try_get_by(row, index)
-                .map(|id| id.trim_end_matches(' ').to_owned())
-                .or_else(|_| Uuid::try_get_by(row, index).map(|id| id.to_string()))
-                .map(Self::Text),
+            Err(_) => Uuid::try_get_by(row, index).map(|id| Self::Text(id.to_string())),
         }
     }
 }

@@ -33,8 +33,10 @@ pub(super) fn is_structured(body: &Object) -> bool {
 
 /// How the headers' names begin, if they make the message a CloudEvents message.
 pub(super) fn binary_prefix(outside: &Outside<'_>) -> Option<&'static str> {
-    let headers = outside.envelope.headers;
-    PREFIXES.into_iter().find(|prefix| headers.contains_key(&format!("{prefix}specversion")))
+    let has = |prefix: &&str| {
+        outside.envelope.headers.keys().any(|name| name.strip_prefix(prefix) == Some("specversion"))
+    };
+    PREFIXES.into_iter().find(has)
 }
 
 /// Takes the attributes from the headers; the event is the body.

@@ -139,6 +139,10 @@ const YEAR_10000_MS: i64 = 253_402_300_800_000;
 /// A text as a person reads it: without control characters, trimmed. Blank is absent.
 pub(super) fn clean_text(object: &Object, key: &str) -> Option<String> {
     let text = object.get(key)?.as_str()?;
+    if !text.chars().any(char::is_control) {
+        let trimmed = text.trim();
+        return (!trimmed.is_empty()).then(|| trimmed.to_owned());
+    }
     let visible: String = text
         .chars()
         // A tab between two names is a blank; a NUL is nothing.

@@ -7,8 +7,21 @@ use std::fmt::Formatter;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The keys that the shapes look at, in whatever object, in order. A new one goes here first.
-const READ: [&str; 38] = [
+macro_rules! read {
+    ($($key:literal,)+) => {
+        /// The key itself, if it is one that is read. A match is far quicker than a search: most keys differ in
+        /// their length already.
+        fn read(key: &str) -> Option<&'static str> {
+            match key {
+                $($key => Some($key),)+
+                _ => None,
+            }
+        }
+    };
+}
+
+// The keys that the shapes look at, in whatever object, in order. A new one goes here first.
+read! {
     "appointment_id",
     "bookingId",
     "calcom_booking",
@@ -47,9 +60,9 @@ const READ: [&str; 38] = [
     "userId",
     "username",
     "uuid",
-];
+}
 
-/// Reads a whole document; of its objects only the keys in [`READ`] are kept.
+/// Reads a whole document; of its objects only the keys that are [`read`] are kept.
 ///
 /// # Errors
 /// Where `serde_json` fails to read it as a [`Value`].
@@ -141,7 +154,7 @@ impl Visitor<'_> for Key {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(READ.binary_search(&key).ok().and_then(|at| READ.get(at)).copied())
+        Ok(read(key))
     }
 }
 
@@ -215,10 +228,5 @@ mod tests {
             let expected = serde_json::from_str::<Value>(refused).unwrap_err().to_string();
             assert_eq!(from_str(refused).unwrap_err().to_string(), expected, "{refused}");
         }
-    }
-
-    #[test]
-    fn keys_are_listed_once_and_in_order() {
-        assert!(READ.is_sorted());
     }
 }

@@ -1,6 +1,7 @@
 //! Settling a batch: copies first, confirmed; then the acknowledgements of their originals.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies
 /// back. Giving back uses up the delivery limit, waiting does not; but the broker takes back by
 /// itself what is not acknowledged for half an hour.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long what is done waits for the copies of its neighbours. One frame acknowledges all that came up to
+/// it, but not around what is still in hand: then each takes a frame of its own.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// The channel over which a batch came, and what is settled on it: one generation.
 pub(super) struct Lane {
@@ -134,23 +139,29 @@ impl AmqpHold {
             }
         }
         if !copies.is_empty() {
-            // What is done need not wait for the copies of its neighbours.
-            settled.acked += self.acknowledge(&done, &mut settled).await;
-            done.clear();
-            back.extend(self.publish(&mut copies).await);
-            back.sort_unstable();
-            let is_back = |index: &usize| back.binary_search(index).is_ok();
-            let is_retry = |i: usize| matches!(dispositions[i], Disposition::Retry { .. });
-            let copied = (0..deliveries.len())
-                .filter(|i| {
-                    matches!(dispositions[*i], Disposition::Retry { .. } | Disposition::DeadLetter { .. })
-                })
-                .filter(|i| !is_back(i));
-            let (retried, dead): (Vec<_>, Vec<_>) = copied.partition(|i| is_retry(*i));
-            settled.retried += self.acknowledge(&retried, &mut settled).await;
-            settled.dead += self.acknowledge(&dead, &mut settled).await;
+            let copied: Vec<usize> = copies.keys().copied().collect();
+            let mut publishing = pin!(self.publish(&mut copies));
+            let unpublished = match timeout(TOGETHER, &mut publishing).await {
+                Ok(unpublished) => unpublished,
+                Err(_) => {
+                    // What is done does not wait any longer for the copies of its neighbours.
+                    self.acknowledge(&done, &mut settled).await;
+                    done.clear();
+                    publishing.await
+                }
+            };
+            done.extend(copied.into_iter().filter(|index| !unpublished.contains(index)));
+            done.sort_unstable();
+            back.extend(unpublished);
         }
-        settled.acked += self.acknowledge(&done, &mut settled).await;
+        self.acknowledge(&done, &mut settled).await;
+        for index in &settled.gone {
+            *match dispositions[*index] {
+                Disposition::Retry { .. } => &mut settled.retried,
+                Disposition::DeadLetter { .. } => &mut settled.dead,
+                Disposition::Ack | Disposition::Release => &mut settled.acked,
+            } += 1;
+        }
         settled.lost += self.give_back(&back, &mut settled.released).await;
         self.held.clear();
         settled
@@ -190,17 +201,17 @@ impl AmqpHold {
     }
 
     /// Acknowledges these, with as few frames as is safe: notes which are gone and how many are no longer
-    /// ours, and answers how many are gone.
-    async fn acknowledge(&self, indices: &[usize], settled: &mut Settled) -> usize {
+    /// ours.
+    async fn acknowledge(&self, indices: &[usize], settled: &mut Settled) {
+        if indices.is_empty() {
+            return;
+        }
         let limit = self.queue.settings().confirm_timeout;
         let tags: Vec<u64> = indices.iter().map(|index| self.held[*index].0).collect();
         let together = self.lane.acks().all_up_to(&tags).unwrap_or(0);
         let (first, rest): (Vec<usize>, Vec<usize>) =
             indices.iter().copied().partition(|index| self.held[*index].0 <= together);
-        let before = settled.gone.len();
-        if !indices.is_empty() {
-            crash::point("before_ack");
-        }
+        crash::point("before_ack");
         if let Some(last) = first.last() {
             let ack = self.held[*last].1.ack(BasicAckOptions { multiple: first.len() > 1 });
             let sent = self.lane.send(&tags[..first.len()], ack, limit).await;
@@ -213,10 +224,7 @@ impl AmqpHold {
             settled.gone.extend(sent.then_some(index));
             settled.lost += usize::from(!sent);
         }
-        if !indices.is_empty() {
-            crash::point("after_ack");
-        }
-        settled.gone.len() - before
+        crash::point("after_ack");
     }
 
     /// Gives these back, which counts nothing where the broker knows the difference (from 4.3).
