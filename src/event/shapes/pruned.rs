@@ -7,7 +7,7 @@ use std::fmt::Formatter;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-macro_rules! read {
+macro_rules! keys {
     ($($key:literal,)+) => {
         /// The key itself, if it is one that is read. A match is far quicker than a search: most keys differ in
         /// their length already.
@@ -21,7 +21,7 @@ macro_rules! read {
 }
 
 // The keys that the shapes look at, in whatever object, in order. A new one goes here first.
-read! {
+keys! {
     "appointment_id",
     "bookingId",
     "calcom_booking",
