@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use hostmatch::config::{QueueConfig, Secret};
+use hostmatch::config::{QueueConfig, Secret, Topology};
 use hostmatch::queue::{Disposition, Gathered, PublishError, Queue, Source};
 use hostmatch::shutdown::Shutdown;
+use lapin::options::QueueDeleteOptions;
 
-use super::rig::{LIMITS, Rig, SHORT, SOON, all, batch, bodies, config, drain, headers, message, retry};
+use super::rig::{
+    LIMITS, Rig, SHORT, SOON, all, assert_idle, batch, bodies, config, drain, full_batch, headers, message,
+    retry,
+};
 use crate::support::broker::Broker;
 use crate::support::proxy::{Mode, Proxy};
+use crate::support::traces::connect;
 use crate::support::{amqp_url, eventually};
 
 /// A queue behind a proxy, with short patience.
@@ -88,6 +93,27 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
     let again = batch(&mut consumer).await;
     assert_eq!(bodies(again.deliveries()), ["one"]);
     all(again, Disposition::Ack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_does_not_wait_for_a_copy_that_no_queue_takes() {
+    let rig = Rig::amqp().await;
+    // One that puts back no queue that is gone.
+    let looks = QueueConfig { topology: Topology::Verify, ..rig.config.clone() };
+    rig.publish(&["first"]).await;
+    let mut consumer = Queue::open(&looks).await.unwrap().consumer(Source::Bookings, LIMITS);
+    assert_eq!(drain(&mut consumer, 1).await, ["first"]);
+    let full = full_batch(&rig, &mut consumer, &["for nowhere", "done"]).await;
+    let connection = connect(&amqp_url()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let name = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT.as_millis());
+    channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    // The copy is tried again for minutes.
+    let settling = full.settle(vec![retry(SHORT), Disposition::Ack]);
+    assert!(tokio::time::timeout(Duration::from_secs(2), settling).await.is_err(), "it is still tried");
+    // Given up like this, it gives back what is not settled.
+    assert_eq!(drain(&mut consumer, 1).await, ["for nowhere"]);
+    assert_idle(&mut consumer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
