@@ -24,7 +24,8 @@ use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long what is done waits for the copies of its neighbours. One frame acknowledges all that came up to
-/// it, but not around what is still in hand: then each takes a frame of its own.
+/// it, but not around what is still in hand: then each takes a frame of its own. Should the program die meanwhile,
+/// what is done comes again, as after any death between commit and acknowledgement.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 /// The channel over which a batch came, and what is settled on it: one generation.
@@ -144,15 +145,16 @@ impl AmqpHold {
             let unpublished = match timeout(TOGETHER, &mut publishing).await {
                 Ok(unpublished) => unpublished,
                 Err(_) => {
-                    // What is done does not wait any longer for the copies of its neighbours.
-                    self.acknowledge(&done, &mut settled).await;
+                    // What is done does not wait any longer for the copies of its neighbours, nor they for it.
+                    let (unpublished, ()) = tokio::join!(publishing, self.acknowledge(&done, &mut settled));
                     done.clear();
-                    publishing.await
+                    unpublished
                 }
             };
-            done.extend(copied.into_iter().filter(|index| !unpublished.contains(index)));
+            done.extend(copied.into_iter().filter(|index| unpublished.binary_search(index).is_err()));
             done.sort_unstable();
             back.extend(unpublished);
+            back.sort_unstable();
         }
         self.acknowledge(&done, &mut settled).await;
         for index in &settled.gone {
@@ -168,7 +170,7 @@ impl AmqpHold {
     }
 
     /// Publishes the copies, again and again while the broker does not take them. The answer is
-    /// those that it has not taken.
+    /// those that it has not taken, in order.
     async fn publish(&self, copies: &mut BTreeMap<usize, (Target, Message)>) -> Vec<usize> {
         let publishing: Arc<Publishing> = self.queue.publishing();
         let until = Instant::now() + PATIENCE;
