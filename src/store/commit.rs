@@ -201,33 +201,8 @@ fn staff_value(staff: Option<&StaffId>, schema: &GatewaySchema) -> Result<Value,
     staff.map_or_else(|| Ok(null_staff(schema.staff_key)), |staff| bind_staff(staff, schema.staff_key))
 }
 
-const ASSIGNMENTS: Upsert<21> = Upsert {
-    table: "appointment_assignments",
-    key: "appointment_id",
-    columns: [
-        "appointment_id",
-        "company_id",
-        "staff_id",
-        "found_staff_id",
-        "observed",
-        "mapping_id",
-        "strategy",
-        "confidence",
-        "evidence",
-        "event_id",
-        "event_time_ms",
-        "event_stamped",
-        "host_id",
-        "host_email",
-        "host_source",
-        "outcome",
-        "reason",
-        "booking_ref",
-        "starts_ms",
-        "decided_ms",
-        "payload",
-    ],
-};
+const ASSIGNMENTS: Upsert<21> =
+    Upsert { table: "appointment_assignments", key: "appointment_id", columns: rows::ASSIGNMENT };
 
 fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement, StoreError> {
     // Who only observes leaves to others what is theirs, whatever they have written meanwhile.

@@ -15,34 +15,39 @@ use crate::matching::{
     Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
 };
 
+/// The columns of an assignment, in the order in which [`assignment`] reads them; the payload, which it does not, is
+/// the last.
+pub(super) const ASSIGNMENT: [&str; 21] = [
+    "appointment_id",
+    "company_id",
+    "staff_id",
+    "found_staff_id",
+    "observed",
+    "mapping_id",
+    "strategy",
+    "confidence",
+    "evidence",
+    "event_id",
+    "event_time_ms",
+    "event_stamped",
+    "host_id",
+    "host_email",
+    "host_source",
+    "outcome",
+    "reason",
+    "booking_ref",
+    "starts_ms",
+    "decided_ms",
+    "payload",
+];
+
 /// Our rows for these appointments, without their payloads: no decision needs them.
 pub(super) async fn assignments(
     tx: &impl ConnectionTrait,
     ids: &[i64],
 ) -> Result<Vec<Assignment>, StoreError> {
     let mut select = Query::select();
-    select.columns([
-        "appointment_id",
-        "company_id",
-        "staff_id",
-        "found_staff_id",
-        "observed",
-        "mapping_id",
-        "strategy",
-        "confidence",
-        "evidence",
-        "event_id",
-        "event_time_ms",
-        "event_stamped",
-        "host_id",
-        "host_email",
-        "host_source",
-        "outcome",
-        "reason",
-        "booking_ref",
-        "starts_ms",
-        "decided_ms",
-    ]);
+    select.columns(ASSIGNMENT.into_iter().filter(|column| *column != "payload"));
     select.from("appointment_assignments").and_where(Expr::col("appointment_id").is_in(ids.iter().copied()));
     tx.query_all(&select).await?.iter().map(assignment).collect()
 }
@@ -70,7 +75,7 @@ pub(super) async fn with_bookings(
     Ok(assignments)
 }
 
-/// A row of [`assignments`]: its cells in the order of that SELECT.
+/// A row of [`ASSIGNMENT`] without the payload.
 fn assignment(row: &QueryResult) -> Result<Assignment, StoreError> {
     let mut cells = Cells::of(row);
     let (appointment, company, staff, found) = (cells.next()?, cells.next()?, cells.next()?, cells.next()?);

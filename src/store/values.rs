@@ -21,8 +21,8 @@ impl TryGetable for DbId {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         let id = match Integer::of(row, index) {
             Some(Integer::Unsigned) => {
-                let id = u64::try_get_by(row, index)?;
-                i64::try_from(id).map_err(|_| DbErr::Type(format!("{id} is larger than any id can be")))?
+                // What is larger than any id can be is refused by the driver, as of an unsuitable column.
+                i64::try_from(u64::try_get_by(row, index)?).or_else(|_| i64::try_get_by(row, index))?
             }
             Some(Integer::Int4) => i32::try_get_by(row, index)?.into(),
             Some(Integer::Int2) => i16::try_get_by(row, index)?.into(),
