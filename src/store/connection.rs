@@ -24,7 +24,8 @@ use crate::config::DatabaseConfig;
 /// How long closing may take. What is not finished by then, the server rolls back.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Prepared statements that a connection keeps: more than there are texts of ours.
+/// Prepared statements that a connection keeps: more than there are texts of ours in daily use. Lists of every
+/// length that there can be would make somewhat more, of which the least used are prepared anew.
 const STATEMENTS: usize = 256;
 
 /// What a connection is for.

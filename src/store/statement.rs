@@ -95,7 +95,14 @@ pub(super) async fn give_way(tx: &impl ConnectionTrait, backend: DbBackend) -> R
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::pieces;
+    use super::{padded, pieces};
+
+    #[test]
+    fn lists_are_padded_with_their_last_value() {
+        let sizes = [0, 1, 3, 31, 32, 33, 200, 256, 257];
+        assert_eq!(sizes.map(|count| padded(0..count).len()), [0, 1, 4, 32, 32, 64, 224, 256, 512]);
+        assert_eq!(padded([1, 2, 3]), [1, 2, 3, 3]);
+    }
 
     #[test]
     fn a_handful_of_texts_is_enough_for_any_number_of_rows_and_no_row_is_left_out() {

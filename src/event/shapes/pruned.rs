@@ -20,7 +20,7 @@ macro_rules! keys {
     };
 }
 
-// The keys that the shapes look at, in whatever object, in order. A new one goes here first.
+// The keys that the shapes look at, in whatever object. A new one goes here first.
 keys! {
     "appointment_id",
     "bookingId",
