@@ -12,7 +12,7 @@ const REASONS: [&str; 5] =
     ["appointment_not_found", "malformed", "wrong_tenant", "delivery_limit", "unexpected"];
 
 /// What [`letter`] gives values for.
-pub(crate) const COLUMNS: &str = "dead_letters (dead_id, event_id, event_type, booking_ref, company_id, reason, \
+pub(crate) const COLUMNS: &str = "hostmatch_dead_letters (dead_id, event_id, event_type, booking_ref, company_id, reason, \
      error, fingerprint, attempts, history, routing_key, headers, body, first_seen_ms, last_failed_ms, \
      recorded_ms, state, host_id, starts_ms)";
 
@@ -158,11 +158,13 @@ impl Look {
         let query = if self.is_grouped {
             format!(
                 "SELECT fingerprint, reason, COUNT(*), COUNT(DISTINCT company_id), MIN(first_seen_ms), \
-                 MAX(last_failed_ms), MIN(starts_ms), MAX(id) FROM dead_letters WHERE {condition} \
+                 MAX(last_failed_ms), MIN(starts_ms), MAX(id) FROM hostmatch_dead_letters WHERE {condition} \
                  GROUP BY fingerprint, reason"
             )
         } else {
-            format!("SELECT id, error FROM dead_letters WHERE {condition} ORDER BY id DESC LIMIT {PAGE}")
+            format!(
+                "SELECT id, error FROM hostmatch_dead_letters WHERE {condition} ORDER BY id DESC LIMIT {PAGE}"
+            )
         };
         let (explain, column) = match database.backend() {
             DbBackend::MySql => ("EXPLAIN", "key"),

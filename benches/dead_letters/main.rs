@@ -67,12 +67,14 @@ async fn main() -> Result<()> {
     for engine in engines {
         let scratch = Scratch::open(engine, directory.path()).await?;
         scratch.insert(looks::COLUMNS, (0..options.letters).map(|n| looks::letter(engine, n))).await?;
-        let there = scratch.number("SELECT COUNT(*) FROM dead_letters").await?;
+        let there = scratch.number("SELECT COUNT(*) FROM hostmatch_dead_letters").await?;
         if there != options.letters {
             return Err(format!("{there} dead letters instead of {}", options.letters).into());
         }
         // As in an installation that has been running for a while.
-        scratch.run(if engine == Engine::Mariadb { "ANALYZE TABLE dead_letters" } else { "ANALYZE" }).await?;
+        scratch
+            .run(if engine == Engine::Mariadb { "ANALYZE TABLE hostmatch_dead_letters" } else { "ANALYZE" })
+            .await?;
         for look in looks() {
             let figure = measure(&scratch, engine, &look, &options).await?;
             writeln!(

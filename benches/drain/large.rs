@@ -167,7 +167,7 @@ impl Run<'_> {
                     format!("s.seq, {company}, {staff}, {host}, {uid}"),
                 ),
                 (
-                    "appointment_assignments (appointment_id, company_id, staff_id, event_id, event_time_ms, \
+                    "hostmatch_assignments (appointment_id, company_id, staff_id, event_id, event_time_ms, \
                      host_id, host_email, host_source, outcome, booking_ref, starts_ms, decided_ms)",
                     format!(
                         "s.seq, {company}, {staff}, CONCAT('e', s.seq), 1, {host}, 'h@salon.example', 'hosts', \

@@ -112,7 +112,7 @@ async fn mappings(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Resu
 }
 
 async fn assignments(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
-    let columns = "appointment_assignments (appointment_id, company_id, staff_id, strategy, confidence, evidence, \
+    let columns = "hostmatch_assignments (appointment_id, company_id, staff_id, strategy, confidence, evidence, \
                    event_id, event_time_ms, event_stamped, host_id, host_email, host_source, outcome, booking_ref, \
                    starts_ms, decided_ms, payload)";
     let now = now_ms();
@@ -148,7 +148,7 @@ async fn assignments(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> R
 }
 
 async fn events(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
-    let columns = "booking_events (event_id, event_type, shape, booking_ref, company_id, appointment_id, outcome, \
+    let columns = "hostmatch_events (event_id, event_type, shape, booking_ref, company_id, appointment_id, outcome, \
                    received_ms, decided_ms)";
     let now = now_ms();
     let rows: Vec<[Value; 9]> = decisions

@@ -45,7 +45,7 @@ impl Salon {
     /// # Errors
     /// When the database cannot be used.
     pub(crate) async fn analyze(&self) -> Result<()> {
-        let mysql = "ANALYZE TABLE appointments, staff, appointment_assignments, calcom_host_mappings";
+        let mysql = "ANALYZE TABLE appointments, staff, hostmatch_assignments, calcom_host_mappings";
         match self.scratch.database.backend() {
             sea_orm::DbBackend::MySql => self.scratch.run(mysql).await,
             _ => self.scratch.run("ANALYZE").await,
@@ -57,7 +57,7 @@ impl Salon {
     /// # Errors
     /// As [`Scratch::number`].
     pub(crate) async fn decided(&self) -> Result<u64> {
-        self.scratch.number("SELECT COUNT(*) FROM booking_events").await
+        self.scratch.number("SELECT COUNT(*) FROM hostmatch_events").await
     }
 
     /// Sees that the first `events` appointments have the staff that they must have, and the others
@@ -97,8 +97,8 @@ impl Salon {
         let hosts = hosts.len() as u64;
         let with_host = count(&|one| matches!(one.kind, Kind::Email | Kind::Name | Kind::Nobody));
         for (query, expected) in [
-            ("SELECT COUNT(*) FROM booking_events", outcomes),
-            ("SELECT COUNT(*) FROM appointment_assignments WHERE host_id IS NOT NULL", with_host),
+            ("SELECT COUNT(*) FROM hostmatch_events", outcomes),
+            ("SELECT COUNT(*) FROM hostmatch_assignments WHERE host_id IS NOT NULL", with_host),
             ("SELECT COUNT(*) FROM calcom_host_mappings", hosts),
             ("SELECT COUNT(*) FROM calcom_host_mapping_audits", hosts),
         ] {

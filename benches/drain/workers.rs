@@ -184,7 +184,7 @@ async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<
     if query.is_empty() {
         return Ok(Vec::new());
     }
-    let query = format!("SELECT event_id FROM booking_events WHERE event_id IN ({query})");
+    let query = format!("SELECT event_id FROM hostmatch_events WHERE event_id IN ({query})");
     let statement = Statement::from_string(salon.scratch.database.backend(), query);
     let rows = salon.scratch.database.connection().query_all_raw(statement).await?;
     Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?)

@@ -11,6 +11,7 @@
 //! Bookkeeping is in `hostmatch_migrations`, so that it never meets Laravel's `migrations`.
 
 pub mod gateway;
+pub mod names;
 
 mod op;
 mod dialect;
@@ -37,28 +38,8 @@ pub use error::MigrateError;
 pub use examination::{Adoption, Examination, Obstacle};
 pub use halfway::halfway;
 pub use indexes::{MadeIndex, indexes};
+pub use names::TABLES;
 pub use rights::{missing as missing_rights, read_only};
 pub use run::{Migrator, adopt, adopting_sql, down, examine, going_down, sql, sql_for, up};
 pub use show_grants::Granted;
 pub use status::{Status, status};
-
-/// The tables that are ours, beside the bookkeeping.
-pub const TABLES: [&str; 17] = [
-    "calcom_host_mappings",
-    "calcom_host_mapping_audits",
-    "appointment_assignments",
-    "unmatched_hosts",
-    "host_locks",
-    "booking_events",
-    "dead_letters",
-    "dead_letter_replays",
-    "dead_letter_replay_items",
-    "dead_letter_actions",
-    "dead_letter_action_letters",
-    "unmatched_host_actions",
-    "repairs",
-    "repair_items",
-    "mapping_imports",
-    "hand_overs",
-    "hostmatch_workers",
-];

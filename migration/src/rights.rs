@@ -252,12 +252,15 @@ mod tests {
             ["CREATE hostmatch_migrations"]
         );
         assert_eq!(
-            of("CREATE TABLE host_locks (\n    FOREIGN KEY (staff_id) REFERENCES staff (id)\n)"),
-            ["CREATE host_locks", "REFERENCES staff"]
+            of("CREATE TABLE hostmatch_host_locks (\n    FOREIGN KEY (staff_id) REFERENCES staff (id)\n)"),
+            ["CREATE hostmatch_host_locks", "REFERENCES staff"]
         );
-        assert_eq!(of("CREATE UNIQUE INDEX a ON dead_letters (id)"), ["INDEX dead_letters"]);
+        assert_eq!(
+            of("CREATE UNIQUE INDEX a ON hostmatch_dead_letters (id)"),
+            ["INDEX hostmatch_dead_letters"]
+        );
         assert_eq!(of("ALTER TABLE appointments ADD COLUMN x INT"), ["ALTER appointments"]);
-        assert_eq!(of("DROP TABLE host_locks"), ["DROP host_locks"]);
+        assert_eq!(of("DROP TABLE hostmatch_host_locks"), ["DROP hostmatch_host_locks"]);
         assert_eq!(
             of("INSERT INTO hostmatch_migrations (version) VALUES ('x')"),
             ["INSERT hostmatch_migrations"]

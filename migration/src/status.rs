@@ -80,7 +80,8 @@ mod tests {
     use crate::tables::STEPS;
 
     /// Older than this rule, and nothing that anybody would notice: how one column is compared.
-    const BEFORE: &str = "ALTER TABLE dead_letters ALTER COLUMN fingerprint TYPE VARCHAR(64) COLLATE \"C\"";
+    const BEFORE: &str =
+        "ALTER TABLE hostmatch_dead_letters ALTER COLUMN fingerprint TYPE VARCHAR(64) COLLATE \"C\"";
 
     /// Why a program that does not know of this statement might fail after it; none when it only adds.
     fn harm(statement: &str, made_here: &BTreeSet<String>) -> Option<String> {

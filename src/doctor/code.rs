@@ -312,7 +312,7 @@ codes! {
         "start `hostmatch serve worker`; its log and `/health/ready` say what it waits for"
     DeadLettersStuck "dead_letters_stuck" Topology Warning
         "dead letters are in their queue and nobody records them"
-        "start `hostmatch serve worker`, which takes them into the table `dead_letters`"
+        "start `hostmatch serve worker`, which takes them into the table `hostmatch_dead_letters`"
 
     EdgeUnreachable "edge_unreachable" Edge Error
         "the edge named by `--edge` does not answer"

@@ -127,7 +127,7 @@ pub struct AppointmentWrite {
     pub host_id: Option<i64>,
 }
 
-/// A row of `appointment_assignments`: what we know and did about one appointment.
+/// A row of `hostmatch_assignments`: what we know and did about one appointment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     /// Which.
@@ -232,7 +232,7 @@ impl HostBearing {
     }
 }
 
-/// A row of `unmatched_hosts`: a host that needs (or needed) a person.
+/// A row of `hostmatch_inbox`: a host that needs (or needed) a person.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboxRow {
     /// Company and host.
@@ -280,7 +280,7 @@ impl InboxState {
     }
 }
 
-/// A row of `booking_events`: what became of one event.
+/// A row of `hostmatch_events`: what became of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
     /// By which repeats are told.

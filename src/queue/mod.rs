@@ -34,7 +34,7 @@ pub use message::{Delivery, Disposition, Message, header};
 pub enum Source {
     /// The work queue.
     Bookings,
-    /// The dead letters, on their way into the table `dead_letters`.
+    /// The dead letters, on their way into the table `hostmatch_dead_letters`.
     Dead,
 }
 

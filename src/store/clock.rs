@@ -5,6 +5,7 @@
 //! configured zone says how far apart the two are.
 
 use migration::gateway::{Column, Columns};
+use migration::names;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 use super::{Database, StoreError};
@@ -67,10 +68,10 @@ impl MappingClocks {
             Ok::<_, StoreError>(clock.unwrap_or_else(|| "CURRENT_TIMESTAMP".into()))
         };
         Ok(Self {
-            created_at: now("calcom_host_mappings", "created_at").await?,
-            updated_at: now("calcom_host_mappings", "updated_at").await?,
-            last_synced_at: now("calcom_host_mappings", "last_synced_at").await?,
-            changed_at: now("calcom_host_mapping_audits", "changed_at").await?,
+            created_at: now(names::MAPPINGS, "created_at").await?,
+            updated_at: now(names::MAPPINGS, "updated_at").await?,
+            last_synced_at: now(names::MAPPINGS, "last_synced_at").await?,
+            changed_at: now(names::AUDITS, "changed_at").await?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Writes a change set: set-based statements, rows in key order, in the transaction that read.
 //! Writing the same set twice leaves the same rows.
 
+use migration::names;
 use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query, UpdateStatement, Value};
@@ -94,7 +95,7 @@ fn mapping<const N: usize>(
     values: [(&'static str, Value); N],
 ) -> UpdateStatement {
     let mut update = Query::update();
-    update.table("calcom_host_mappings").values(values.map(|(column, value)| (column, value.into())));
+    update.table(names::MAPPINGS).values(values.map(|(column, value)| (column, value.into())));
     update.value("updated_at", Expr::cust(schema.mapping_clocks.updated_at.clone()));
     update.and_where(Expr::col("id").eq(row));
     update
@@ -106,7 +107,7 @@ async fn insert_mappings(
     changes: &[&MappingChange],
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
-    insert.into_table("calcom_host_mappings").columns([
+    insert.into_table(names::MAPPINGS).columns([
         "company_id",
         "staff_id",
         "calcom_host_id",
@@ -164,7 +165,7 @@ async fn insert_audits(
     made: &Rows,
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
-    insert.into_table("calcom_host_mapping_audits").columns([
+    insert.into_table(names::AUDITS).columns([
         "mapping_id",
         "company_id",
         "calcom_host_id",
@@ -202,7 +203,7 @@ fn staff_value(staff: Option<&StaffId>, schema: &GatewaySchema) -> Result<Value,
 }
 
 const ASSIGNMENTS: Upsert<21> =
-    Upsert { table: "appointment_assignments", key: "appointment_id", columns: rows::ASSIGNMENT };
+    Upsert { table: names::ASSIGNMENTS, key: "appointment_id", columns: rows::ASSIGNMENT };
 
 fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement, StoreError> {
     // Who only observes leaves to others what is theirs, whatever they have written meanwhile.
@@ -244,7 +245,7 @@ fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, Stor
     // Until when it is ignored is for people to say.
     let columns = || rows::INBOX.into_iter().filter(|column| *column != "ignored_until_ms");
     let mut insert = Query::insert();
-    insert.into_table("unmatched_hosts").columns(columns());
+    insert.into_table(names::INBOX).columns(columns());
     for row in inbox {
         let suggestions = serde_json::to_string(&row.suggestions).unwrap_or_else(|_| "[]".to_owned());
         insert.values_panic([
@@ -271,7 +272,7 @@ fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, Stor
 }
 
 const EVENTS: Upsert<11> = Upsert {
-    table: "booking_events",
+    table: names::EVENTS,
     key: "event_id",
     columns: [
         "event_id",

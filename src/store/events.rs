@@ -1,11 +1,12 @@
 //! The record of events, looked at: what came, how it was read, and what became of it.
 
+use migration::names;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order, Query};
 use sea_orm::{ConnectionTrait as _, QueryResult};
 
 use super::{Database, DbId, StoreError};
 
-const TABLE: &str = "booking_events";
+const TABLE: &str = names::EVENTS;
 
 /// The outcome of an event whose delivery became a dead letter.
 pub const REJECTED: &str = "dead_letter";
@@ -131,7 +132,7 @@ pub async fn recorded_event(database: &Database, id: &str) -> Result<Option<Reco
 /// [`StoreError`]
 pub async fn letters_of_event(database: &Database, event: &RecordedEvent) -> Result<Vec<i64>, StoreError> {
     let mut query = Query::select();
-    query.column("id").from("dead_letters").and_where(Expr::col("event_id").eq(&event.id));
+    query.column("id").from(names::DEAD_LETTERS).and_where(Expr::col("event_id").eq(&event.id));
     // For which there is an index.
     if let Some(booking) = &event.booking_ref {
         query.and_where(Expr::col("booking_ref").eq(booking));

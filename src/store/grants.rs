@@ -4,6 +4,7 @@
 
 use migration::TABLES;
 use migration::gateway::Columns;
+use migration::names;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use serde::Serialize;
 
@@ -167,23 +168,23 @@ const LOOKED_AT: [(&str, &str, bool); 4] = [
 /// that is there already is to set a column of it to itself, for which it asks for UPDATE on every
 /// column that is inserted; PostgreSQL reads the key.
 const OURS: [(&str, &str, &str); 18] = [
-    ("calcom_host_mappings", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("calcom_host_mapping_audits", "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
-    ("appointment_assignments", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("unmatched_hosts", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("host_locks", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE (host_id)"),
-    ("booking_events", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
-    ("dead_letters", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
-    ("dead_letter_replays", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
-    ("dead_letter_replay_items", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
-    ("dead_letter_actions", "SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE"),
-    ("dead_letter_action_letters", "SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE"),
-    ("unmatched_host_actions", "SELECT, INSERT", "SELECT, INSERT"),
-    ("repairs", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("repair_items", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("mapping_imports", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("hand_overs", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    ("hostmatch_workers", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
+    (names::MAPPINGS, "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    (names::AUDITS, "SELECT, INSERT, UPDATE", "SELECT, INSERT"),
+    (names::ASSIGNMENTS, "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    (names::INBOX, "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    (names::HOST_LOCKS, "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE (host_id)"),
+    (names::EVENTS, "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
+    (names::DEAD_LETTERS, "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
+    (names::REPLAYS, "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
+    (names::REPLAY_ITEMS, "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
+    (names::DEAD_LETTER_ACTIONS, "SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE"),
+    (names::DEAD_LETTER_ACTION_LETTERS, "SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE"),
+    (names::INBOX_ACTIONS, "SELECT, INSERT", "SELECT, INSERT"),
+    (names::REPAIRS, "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    (names::REPAIR_ITEMS, "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    (names::IMPORTS, "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    (names::HAND_OVERS, "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    (names::WORKERS, "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE"),
     (BOOKKEEPING, "SELECT", "SELECT"),
 ];
 
@@ -294,7 +295,7 @@ impl Statements<'_> {
             }
         }
         // Before migrating, these are not there.
-        let migrated = self.place.has_table("appointment_assignments");
+        let migrated = self.place.has_table(names::ASSIGNMENTS);
         for (table, _, _) in OURS {
             if self.place.has_table(table) || (table == BOOKKEEPING && migrated) {
                 self.on_table("SELECT", table);
@@ -322,7 +323,7 @@ impl Statements<'_> {
         // adopted is given back by who is of which company.
         let adopts = self.place.has_journal
             || self.place.columns.as_ref().is_some_and(|columns| {
-                columns.has_table("calcom_host_mappings") && !columns.has_table("appointment_assignments")
+                columns.has_table(names::MAPPINGS) && !columns.has_table(names::ASSIGNMENTS)
             });
         let reads = if adopts { ", SELECT" } else { "" };
         for table in ["companies", "users", "staff"] {

@@ -1,5 +1,6 @@
 //! Whose appointments go to whom when a member of staff leaves, and the record of it.
 
+use migration::names;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Order, Query, TableRef};
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::dead_letters::id_of;
 use super::{DbId, GatewaySchema, Prior, StoreError, bind_staff};
 use crate::event::{AppointmentId, CompanyId, StaffId};
 
-const TABLE: &str = "hand_overs";
+const TABLE: &str = names::HAND_OVERS;
 
 /// An appointment that a member of staff has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub async fn held_by(
         .expr_as(Expr::col((a, "staff_id")), Alias::new("now"))
         .from_as("appointments", a)
         .inner_join(
-            TableRef::Table("appointment_assignments".into(), Some(d.into())),
+            TableRef::Table(names::ASSIGNMENTS.into(), Some(d.into())),
             Expr::col((d, "appointment_id"))
                 .equals((a, "id"))
                 .and(Expr::col((d, "company_id")).equals((a, "company_id"))),
@@ -117,7 +118,7 @@ pub async fn held_at_unknown_times(
         .expr_as(Expr::col((a, "id")).count(), Alias::new("appointments"))
         .from_as("appointments", a)
         .left_join(
-            TableRef::Table("appointment_assignments".into(), Some(d.into())),
+            TableRef::Table(names::ASSIGNMENTS.into(), Some(d.into())),
             Expr::col((d, "appointment_id")).equals((a, "id")),
         )
         .and_where(Expr::col((a, "company_id")).eq(company.0))
@@ -192,8 +193,9 @@ pub async fn hand_over(
         from: row.try_get("", "from_staff_id")?,
         to: row.try_get("", "to_staff_id")?,
         from_ms: row.try_get::<DbId>("", "from_ms")?.0,
-        given: serde_json::from_str(&given)
-            .map_err(|error| StoreError::Schema(format!("hand_overs.appointments of {id}: {error}")))?,
+        given: serde_json::from_str(&given).map_err(|error| {
+            StoreError::Schema(format!("hostmatch_hand_overs.appointments of {id}: {error}"))
+        })?,
         made_by: row.try_get("", "made_by")?,
         why: row.try_get("", "why")?,
         at_ms: row.try_get::<DbId>("", "at_ms")?.0,

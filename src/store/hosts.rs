@@ -5,6 +5,7 @@
 //! waits like us. Whoever finds that more follows begins anew with the lock alone ([`Hosts::Alone`]).
 //! Either is waited for in the order of keys, so that there is no circle.
 
+use migration::names;
 use std::collections::BTreeSet;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, TableRef};
@@ -44,7 +45,7 @@ pub(super) async fn lock(
     let keys: Vec<&HostKey> = keys.iter().collect();
     for keys in pieces(&keys) {
         let mut insert = Query::insert();
-        insert.into_table("host_locks").columns(["company_id", "host_id"]);
+        insert.into_table(names::HOST_LOCKS).columns(["company_id", "host_id"]);
         for (company, host) in keys {
             insert.values_panic([company.0.into(), host.0.into()]);
         }
@@ -63,9 +64,9 @@ async fn are_in_inbox(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Re
     let mut select = Query::select();
     select
         .columns([(u, "company_id"), (u, "host_id")])
-        .from_as("unmatched_hosts", u)
+        .from_as(names::INBOX, u)
         .inner_join(
-            TableRef::Table("host_locks".into(), Some(l.into())),
+            TableRef::Table(names::HOST_LOCKS.into(), Some(l.into())),
             Expr::col((l, "company_id"))
                 .equals((u, "company_id"))
                 .and(Expr::col((l, "host_id")).equals((u, "host_id"))),
@@ -83,7 +84,7 @@ async fn share(
     let mut select = Query::select();
     select
         .column("host_id")
-        .from("host_locks")
+        .from(names::HOST_LOCKS)
         .cond_where(any_host("host_id", keys.iter().copied()))
         .order_by("company_id", Order::Asc)
         .order_by("host_id", Order::Asc);

@@ -1,5 +1,6 @@
 //! The record of imports of mappings. The mappings themselves are decided like any other.
 
+use migration::names;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, QueryResult};
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use super::dead_letters::id_of;
 use super::{DbId, StoreError};
 use crate::event::CompanyId;
 
-const TABLE: &str = "mapping_imports";
+const TABLE: &str = names::IMPORTS;
 
 /// An import that begins.
 #[derive(Clone, Debug)]

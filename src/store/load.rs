@@ -11,6 +11,7 @@
 //! Then come appointments. They are the gateway's: those that somebody else has locked are left for
 //! another time, and once the others are locked the transaction waits for nobody (see [`give_way`]).
 
+use migration::names;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, TableRef};
@@ -191,9 +192,9 @@ pub async fn waiting(
     let named = [(a, "appointment_id"), (a, "company_id"), (a, "host_id")];
     select
         .columns(named)
-        .from_as("appointment_assignments", a)
+        .from_as(names::ASSIGNMENTS, a)
         .inner_join(
-            TableRef::Table("calcom_host_mappings".into(), Some(m.into())),
+            TableRef::Table(names::MAPPINGS.into(), Some(m.into())),
             Expr::col((m, "calcom_host_id")).equals((a, "host_id")).and(Expr::col((m, "is_active")).eq(true)),
         )
         .inner_join(
@@ -316,7 +317,7 @@ async fn waiting_for(
     let mut select = Query::select();
     select
         .column("appointment_id")
-        .from("appointment_assignments")
+        .from(names::ASSIGNMENTS)
         .cond_where(any_host("host_id", keys.iter().copied()))
         .and_where(Expr::col("outcome").is_in(["needs_review", "unmatched"]))
         .and_where(Expr::col("staff_id").is_null())

@@ -4,6 +4,7 @@
 //! the company of its member of staff, and no unique index keeps it from standing beside another of
 //! the same host: so what is read here is in order of ids, and may be more than one for a host.
 
+use migration::names;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -149,7 +150,7 @@ fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
         select.column(("m", column));
     }
     let valid_staff = CaseStatement::new().case(has_valid_staff(schema), Expr::col(("s", "id")));
-    select.expr_as(valid_staff, Alias::new("valid_staff")).from_as("calcom_host_mappings", "m");
+    select.expr_as(valid_staff, Alias::new("valid_staff")).from_as(names::MAPPINGS, "m");
     join_staff(&mut select);
     select.and_where(Expr::col(("m", "calcom_host_id")).is_in(padded(hosts)));
     select.order_by(("m", "id"), Order::Asc);
@@ -195,7 +196,7 @@ pub(super) async fn last_audits_of(
     select
         .columns(["company_id", "calcom_host_id"])
         .expr_as(Expr::col("id").max(), Alias::new("newest"))
-        .from("calcom_host_mapping_audits")
+        .from(names::AUDITS)
         .cond_where(any_host("calcom_host_id", keys.iter().copied()))
         .group_by_columns(["company_id", "calcom_host_id"]);
     let mut newest = HashMap::new();
@@ -225,13 +226,13 @@ async fn last_audits(
     let mut newest = Query::select();
     newest
         .expr(Expr::col("id").max())
-        .from("calcom_host_mapping_audits")
+        .from(names::AUDITS)
         .and_where(Expr::col("mapping_id").is_in(padded(rows)))
         .group_by_col("mapping_id");
     let mut select = Query::select();
     select
         .columns(["id", "mapping_id", "actor", "action"])
-        .from("calcom_host_mapping_audits")
+        .from(names::AUDITS)
         .and_where(Expr::col("id").in_subquery(newest));
     let mut audits = HashMap::new();
     for row in tx.query_all(&select).await? {

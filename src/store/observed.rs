@@ -1,5 +1,6 @@
 //! What was decided while workers only observed, and is still to be written.
 
+use migration::names;
 use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 
@@ -20,7 +21,7 @@ pub async fn observed(
     let mut select = Query::select();
     select
         .column("appointment_id")
-        .from("appointment_assignments")
+        .from(names::ASSIGNMENTS)
         .and_where(Expr::col("observed").is_not_null())
         .and_where(Expr::col("appointment_id").gt(after.0))
         .order_by("appointment_id", Order::Asc)

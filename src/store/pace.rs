@@ -1,6 +1,7 @@
 //! How many events were decided lately, by outcome, and how old they were: for people who look. Read by an
 //! index, no further back than is asked for.
 
+use migration::names;
 use std::collections::BTreeMap;
 
 use sea_orm::ConnectionTrait;
@@ -10,7 +11,7 @@ use super::{DbId, REJECTED, StoreError};
 use crate::event::CompanyId;
 use crate::matching::Outcome;
 
-const TABLE: &str = "booking_events";
+const TABLE: &str = names::EVENTS;
 
 /// How many events were decided last at each of these moments (ms since 1970) or later, by outcome
 /// ([`REJECTED`] among them); only outcomes of which there are any.

@@ -1,6 +1,7 @@
 //! Can the database be used? Asked by doing, in a transaction that is rolled back, what deciding
 //! does: a server that answers a ping may still be read-only, full, locked, or without our rights.
 
+use migration::names;
 use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 
@@ -20,7 +21,7 @@ pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> R
     let (company, host) = (CompanyId(NOBODY), HostId(NOBODY));
     let tx = database.begin().await?;
     let mut insert = Query::insert();
-    insert.into_table("host_locks").columns(["company_id", "host_id"]);
+    insert.into_table(names::HOST_LOCKS).columns(["company_id", "host_id"]);
     // A row of its own for each who asks: nobody waits for another's probe.
     insert.values_panic([(-i64::from(uuid::Uuid::new_v4().as_fields().0) - 2).into(), host.0.into()]);
     tx.execute(&insert).await?;
@@ -29,12 +30,12 @@ pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> R
     rows::outcomes(&tx, &[&EventId::new("-")].into()).await?;
     let purpose = if observes { load::Purpose::Look } else { load::Purpose::Write(Hosts::Alone) };
     load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), purpose).await?;
-    let tables = ["appointments", "calcom_host_mappings", "booking_events", "unmatched_hosts"];
+    let tables = ["appointments", names::MAPPINGS, names::EVENTS, names::INBOX];
     for table in &tables[if observes { 2 } else { 0 }..] {
         let (column, key) = match *table {
-            "booking_events" => ("outcome", "received_ms"),
-            "unmatched_hosts" => ("state", "company_id"),
-            "calcom_host_mappings" => ("mapping_source", "id"),
+            names::EVENTS => ("outcome", "received_ms"),
+            names::INBOX => ("state", "company_id"),
+            names::MAPPINGS => ("mapping_source", "id"),
             _ => ("calcom_host_id", "id"),
         };
         let mut update = Query::update();

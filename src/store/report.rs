@@ -1,6 +1,7 @@
 //! What was decided in a period, for comparing it with what the appointments have: read page by page,
 //! without locks.
 
+use migration::names;
 use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{
@@ -82,7 +83,7 @@ pub async fn decided(
     }
     select
         .expr_as(Expr::col(("a", "staff_id")), Alias::new("staff_now"))
-        .from_as("appointment_assignments", "d")
+        .from_as(names::ASSIGNMENTS, "d")
         .inner_join(
             TableRef::Table("appointments".into(), Some("a".into())),
             // One that has moved to another company is no longer what was decided on.
@@ -154,7 +155,7 @@ pub async fn new_mappings(
         .expr_as(day(), Alias::new("day"))
         .column("action")
         .expr_as(Expr::col(Asterisk).count(), Alias::new("mappings"))
-        .from("calcom_host_mapping_audits")
+        .from(names::AUDITS)
         .and_where(Expr::col("action").is_in(["auto_matched", "created"]))
         .and_where(Expr::expr(day()).gte(first_day))
         .and_where(Expr::expr(day()).lte(last_day))
@@ -181,7 +182,7 @@ pub async fn dead_letter_reasons(
     select
         .column("reason")
         .expr_as(Expr::col(Asterisk).count(), Alias::new("letters"))
-        .from("dead_letters")
+        .from(names::DEAD_LETTERS)
         .and_where(Expr::col("last_failed_ms").gte(period.since_ms))
         .and_where(Expr::col("last_failed_ms").lt(period.until_ms))
         .group_by_col("reason");

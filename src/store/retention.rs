@@ -1,5 +1,6 @@
 //! Deletes what was kept for its time, in small steps that lock few rows.
 
+use migration::names;
 use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 
@@ -19,7 +20,7 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
         let mut select = Query::select();
         select
             .column("appointment_id")
-            .from("appointment_assignments")
+            .from(names::ASSIGNMENTS)
             .and_where(Expr::col("decided_ms").lt(before_ms))
             .and_where(Expr::col("payload").is_not_null())
             .order_by("decided_ms", Order::Asc)
@@ -35,7 +36,7 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
         purged += ids.len() as u64;
         let mut update = Query::update();
         update
-            .table("appointment_assignments")
+            .table(names::ASSIGNMENTS)
             .value("payload", Option::<String>::None)
             .and_where(Expr::col("appointment_id").is_in(ids))
             .and_where(Expr::col("decided_ms").lt(before_ms));
@@ -53,7 +54,7 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
         let mut select = Query::select();
         select
             .column("event_id")
-            .from("booking_events")
+            .from(names::EVENTS)
             .and_where(Expr::col("decided_ms").lt(before_ms))
             .order_by("decided_ms", Order::Asc)
             .limit(STEP);
@@ -65,7 +66,7 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
         }
         purged += ids.len() as u64;
         let mut delete = Query::delete();
-        delete.from_table("booking_events").and_where(Expr::col("event_id").is_in(ids));
+        delete.from_table(names::EVENTS).and_where(Expr::col("event_id").is_in(ids));
         delete.and_where(Expr::col("decided_ms").lt(before_ms));
         database.in_time(async { Ok(database.connection().execute(&delete).await?) }).await?;
     }

@@ -1,5 +1,6 @@
 //! Our own rows, as they are read back: assignments, inbox rows, recorded outcomes.
 
+use migration::names;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
@@ -48,7 +49,7 @@ pub(super) async fn assignments(
 ) -> Result<Vec<Assignment>, StoreError> {
     let mut select = Query::select();
     select.columns(ASSIGNMENT.into_iter().filter(|column| *column != "payload"));
-    select.from("appointment_assignments").and_where(Expr::col("appointment_id").is_in(ids.iter().copied()));
+    select.from(names::ASSIGNMENTS).and_where(Expr::col("appointment_id").is_in(ids.iter().copied()));
     tx.query_all(&select).await?.iter().map(assignment).collect()
 }
 
@@ -61,7 +62,7 @@ pub(super) async fn with_bookings(
         return Ok(Vec::new());
     }
     let mut select = Query::select();
-    select.columns(["appointment_id", "payload"]).from("appointment_assignments");
+    select.columns(["appointment_id", "payload"]).from(names::ASSIGNMENTS);
     select.and_where(Expr::col("appointment_id").is_in(padded(ids.iter().copied())));
     let mut bookings = HashMap::new();
     for row in tx.query_all(&select).await? {
@@ -148,7 +149,7 @@ pub(super) async fn inbox(
     keys: &BTreeSet<HostKey>,
 ) -> Result<BTreeMap<HostKey, InboxRow>, StoreError> {
     let mut select = Query::select();
-    select.columns(INBOX).from("unmatched_hosts");
+    select.columns(INBOX).from(names::INBOX);
     select.cond_where(any_host("host_id", keys.iter().copied()));
     let rows = tx.query_all(&select).await?;
     rows.iter().map(|row| inbox_row(row).map(|row| (row.key, row))).collect()
@@ -192,7 +193,7 @@ pub(super) async fn outcomes(
         return Ok(HashMap::new());
     }
     let mut select = Query::select();
-    select.columns(["event_id", "outcome"]).from("booking_events");
+    select.columns(["event_id", "outcome"]).from(names::EVENTS);
     select.and_where(Expr::col("event_id").is_in(padded(ids.iter().map(|id| id.as_str()))));
     let rows = tx.query_all(&select).await?;
     rows.iter()

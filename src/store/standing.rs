@@ -1,6 +1,7 @@
 //! How things stand now, as counts: bookings without staff that are about to start, hosts that need a
 //! person, dead letters that are open. Read without locks, each by an index and not by the length of a table.
 
+use migration::names;
 use std::collections::BTreeMap;
 
 use sea_orm::ConnectionTrait;
@@ -43,7 +44,7 @@ pub async fn unassigned(
     let mut cancelled = Query::select();
     cancelled
         .expr(Expr::col((e, "decided_ms")).max())
-        .from_as("booking_events", e)
+        .from_as(names::EVENTS, e)
         .and_where(Expr::col((e, "booking_ref")).equals((a, "booking_ref")))
         .and_where(Expr::col((e, "appointment_id")).equals((a, "appointment_id")))
         .and_where(Expr::col((e, "outcome")).eq("recorded"));
@@ -51,7 +52,7 @@ pub async fn unassigned(
     let mut decided = Query::select();
     decided
         .column((e, "decided_ms"))
-        .from_as("booking_events", e)
+        .from_as(names::EVENTS, e)
         .and_where(Expr::col((e, "event_id")).equals((a, "event_id")));
     let decided = Func::coalesce([SimpleExpr::from(decided), Expr::col((a, "decided_ms"))]);
     let starts = || Expr::col((a, "starts_ms"));
@@ -63,7 +64,7 @@ pub async fn unassigned(
         .expr_as(within(7 * 24), "week")
         .expr_as(Expr::col(Asterisk).count(), "bookings")
         .expr_as(starts().min(), "next_ms")
-        .from_as("appointment_assignments", a)
+        .from_as(names::ASSIGNMENTS, a)
         .inner_join(
             TableRef::Table("appointments".into(), Some(ap.into())),
             Expr::col((ap, "id"))
@@ -132,7 +133,7 @@ pub async fn open_inbox(
         .expr_as(CaseStatement::new().case(conflict, 1).finally(0), "conflicts")
         .expr_as(Expr::col(Asterisk).count(), "hosts")
         .expr_as(Expr::expr(since).min(), "oldest_ms")
-        .from("unmatched_hosts")
+        .from(names::INBOX)
         .and_where(col("state").is_in(["open", "ignored"]))
         .and_where(is_ignored().not().or(col("ignored_until_ms").lte(now_ms)))
         .group_by_columns(["kind", "conflicts"]);
@@ -168,7 +169,7 @@ pub async fn open_dead_letters(
         .column("reason")
         .expr_as(Expr::col(Asterisk).count(), "letters")
         .expr_as(Expr::col("first_seen_ms").min(), "oldest_ms")
-        .from("dead_letters")
+        .from(names::DEAD_LETTERS)
         .and_where(Expr::col("state").eq("open"))
         .group_by_col("reason");
     select.and_where_option(company.map(|company| Expr::col("company_id").eq(company.0)));

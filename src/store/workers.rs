@@ -1,6 +1,7 @@
 //! The workers that run, as they tell of themselves. Times are the database's: a worker and whoever looks
 //! may have clocks that differ.
 
+use migration::names;
 use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, SimpleExpr};
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use super::clock::now_in_ms;
 use super::{Database, DbId, StoreError};
 
-const TABLE: &str = "hostmatch_workers";
+const TABLE: &str = names::WORKERS;
 
 const COLUMNS: [&str; 14] = [
     "id",

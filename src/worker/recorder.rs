@@ -1,4 +1,4 @@
-//! The recorder: takes dead letters off their queue and keeps them in the table `dead_letters`.
+//! The recorder: takes dead letters off their queue and keeps them in the table `hostmatch_dead_letters`.
 //!
 //! The queue is transport only: a look at a quorum queue counts as a delivery, and enough looks
 //! destroy a message. So they are recorded first, and looked at in the table.

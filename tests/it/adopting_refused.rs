@@ -104,7 +104,7 @@ async fn tables_of_another_meaning_are_not_adopted() {
                 "ALTER TABLE appointments ADD COLUMN calcom_host_id VARCHAR(20)",
                 "appointments.calcom_host_id is",
             ),
-            ("CREATE TABLE unmatched_hosts (id INT)", "unmatched_hosts"),
+            ("CREATE TABLE hostmatch_inbox (id INT)", "hostmatch_inbox"),
             (
                 "CREATE TABLE hostmatch_adopted_calcom_host_mappings (id INT)",
                 "hostmatch_adopted_calcom_host_mappings",

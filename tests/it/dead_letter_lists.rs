@@ -94,7 +94,7 @@ async fn every_filter_finds_what_it_says_alone_and_together() {
             assert_eq!(found, *wanted, "{backend:?}: {filter:?}");
         }
         // Whatever an engine makes of other letters than ASCII: the text itself is found.
-        test.run(&["UPDATE dead_letters SET error = 'Großer ÄRGER' WHERE id = 2"]).await;
+        test.run(&["UPDATE hostmatch_dead_letters SET error = 'Großer ÄRGER' WHERE id = 2"]).await;
         assert_eq!(dead_letter_ids(&test.db, &text("ÄRGER")).await.unwrap(), [2], "{backend:?}");
         let page = DeadLetterFilter { company_id: Some(15), before_id: Some(5), ..any() };
         let page = dead_letters(&test.db, &page, 9).await.unwrap();
@@ -116,7 +116,7 @@ async fn groups_are_found_by_their_beginning_whatever_the_databases_order_of_tex
 async fn groups_tell_what_is_urgent_and_pages_follow() {
     for backend in backends() {
         let test = recorded(backend).await;
-        test.run(&["UPDATE dead_letters SET state = 'resolved' WHERE id = 1"]).await;
+        test.run(&["UPDATE hostmatch_dead_letters SET state = 'resolved' WHERE id = 1"]).await;
         let open = DeadLetterFilter { state: Some("open".into()), ..DeadLetterFilter::default() };
         let all = groups(&test.db, &open, 0, 9).await.unwrap();
         let told: Vec<_> =
@@ -161,9 +161,9 @@ async fn letters_move_to_another_installation_with_every_byte() {
             (recorded(backend).await, TestDatabase::migrated(backend, GatewayShape::Living).await);
         let exported = run(&here, &["export", "--company", "15"]);
         assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
-        let acts = "SELECT action FROM dead_letter_actions";
+        let acts = "SELECT action FROM hostmatch_dead_letter_actions";
         assert_eq!(here.texts(acts).await, ["export"], "that they leave is recorded");
-        assert_eq!(here.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 3);
+        assert_eq!(here.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 3);
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("letters.ndjson");
         std::fs::write(&file, &exported.stdout).unwrap();
@@ -182,12 +182,14 @@ async fn letters_move_to_another_installation_with_every_byte() {
         moved.reverse();
         assert_eq!(moved, wanted);
         // What was decided here since, or died here later, is not undone by it.
-        there.run(&["UPDATE dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
-        there.run(&["UPDATE dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"]).await;
+        there.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
+        there
+            .run(&["UPDATE hostmatch_dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"])
+            .await;
         assert_eq!(run(&there, &["import", file]).status.code(), Some(0));
-        let kept = "SELECT state FROM dead_letters ORDER BY id";
+        let kept = "SELECT state FROM hostmatch_dead_letters ORDER BY id";
         assert_eq!(there.texts(kept).await, ["discarded", "open", "open"], "{backend:?}");
-        assert_eq!(there.texts("SELECT error FROM dead_letters WHERE id = 2").await, ["later"]);
+        assert_eq!(there.texts("SELECT error FROM hostmatch_dead_letters WHERE id = 2").await, ["later"]);
         std::fs::write(file, [&exported.stdout[..], b"{\"jane\": 1}\n"].concat()).unwrap();
         let refused = run(&here, &["import", file]);
         assert_eq!(refused.status.code(), Some(1));
@@ -207,8 +209,8 @@ async fn any_number_is_put_away_under_one_act() {
         let ids: Vec<i64> = (1..=2_500).collect();
         let acted = discard(&test.db, &ids, &act).await.unwrap();
         assert_eq!((acted.done.len(), acted.refused.len()), (6, 2_494), "{backend:?}");
-        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_actions").await, 1);
-        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 6);
+        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_actions").await, 1);
+        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 6);
     }
 }
 
@@ -238,42 +240,40 @@ async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never() {
         let old = insert_replay(&test.db, &plan).await.unwrap();
         let live = insert_replay(&test.db, &plan).await.unwrap();
         let new = insert_replay(&test.db, &NewReplay { created_ms: 2_000, ..plan }).await.unwrap();
-        test.run(&[format!("UPDATE dead_letter_replays SET state = 'paused' WHERE id = {live}")]).await;
+        test.run(&[format!("UPDATE hostmatch_replays SET state = 'paused' WHERE id = {live}")]).await;
 
         assert_eq!(purge_closed_letters(&test.db, 2_000).await.unwrap(), 2, "{backend:?}");
         assert_eq!(dead_letter_ids(&test.db, &DeadLetterFilter::default()).await.unwrap(), [3, 4, 5, 6]);
         assert_eq!(purge_closed_letters(&test.db, i64::MAX).await.unwrap(), 1, "open ones stay");
         assert_eq!(purge_replays(&test.db, 2_000).await.unwrap(), 1);
-        let left = test.texts("SELECT state FROM dead_letter_replays ORDER BY id").await;
+        let left = test.texts("SELECT state FROM hostmatch_replays ORDER BY id").await;
         assert_eq!(left, ["paused", "planned"], "{old} is gone, {live} and {new} are not");
-        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_replay_items").await, 2);
-        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_action_letters").await, 1);
+        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_replay_items").await, 2);
+        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 1);
 
         // What an open letter has been through stays with it, and a replay that waits for one.
         let old = act(1_500);
         discard(&test.db, &[5], &old).await.unwrap();
         restore(&test.db, &[5], &old).await.unwrap();
-        let acts = "SELECT COUNT(*) FROM dead_letter_actions WHERE at_ms = 1500";
-        let replays = "SELECT COUNT(*) FROM dead_letter_replays";
+        let acts = "SELECT COUNT(*) FROM hostmatch_dead_letter_actions WHERE at_ms = 1500";
+        let replays = "SELECT COUNT(*) FROM hostmatch_replays";
         test.run(&[
-            "UPDATE dead_letter_replays SET state = 'cancelled', created_ms = 1".to_owned(),
+            "UPDATE hostmatch_replays SET state = 'cancelled', created_ms = 1".to_owned(),
             format!(
-                "UPDATE dead_letter_replay_items SET state = 'sent', outstanding = 4 WHERE replay_id = {live}"
+                "UPDATE hostmatch_replay_items SET state = 'sent', outstanding = 4 WHERE replay_id = {live}"
             ),
-            format!(
-                "UPDATE dead_letter_replay_items SET state = 'ended', sent_ms = 1 WHERE replay_id = {new}"
-            ),
+            format!("UPDATE hostmatch_replay_items SET state = 'ended', sent_ms = 1 WHERE replay_id = {new}"),
         ])
         .await;
         assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 0, "{backend:?}");
         assert_eq!((test.number(acts).await, test.number(replays).await), (2, 2));
         test.run(&[
-            "UPDATE dead_letters SET state = 'resolved'",
-            "UPDATE dead_letter_replay_items SET outstanding = NULL",
+            "UPDATE hostmatch_dead_letters SET state = 'resolved'",
+            "UPDATE hostmatch_replay_items SET outstanding = NULL",
         ])
         .await;
         assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
         assert_eq!((test.number(acts).await, test.number(replays).await), (0, 0));
-        assert_eq!(test.number("SELECT COUNT(*) FROM dead_letter_replay_items").await, 0);
+        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_replay_items").await, 0);
     }
 }

@@ -19,9 +19,13 @@ async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again() {
             ..first.clone()
         };
         assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 1);
-        test.run(&["UPDATE dead_letters SET state = 'discarded'"]).await;
+        test.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded'"]).await;
         assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 0);
-        assert_eq!(test.texts("SELECT state FROM dead_letters").await, ["discarded"], "it is the same death");
+        assert_eq!(
+            test.texts("SELECT state FROM hostmatch_dead_letters").await,
+            ["discarded"],
+            "it is the same death"
+        );
         assert_eq!(insert_dead_letters(&test.db, &[again]).await.unwrap(), 0);
         // An older one that comes late changes nothing.
         assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
@@ -35,7 +39,7 @@ async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again() {
 async fn on_the_way(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
     let first = letter("a", Some("ev-1"), "appointment_not_found");
     insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
-    let id = test.number("SELECT id FROM dead_letters").await;
+    let id = test.number("SELECT id FROM hostmatch_dead_letters").await;
     let plan = NewReplay {
         chosen: "{}".into(),
         made_by: "cli:me@here".into(),
@@ -67,17 +71,21 @@ async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it() {
         let other = NewDeadLetter { last_failed_ms: first.last_failed_ms + 1, ..first.clone() };
         // Somebody else's copy of the same message dies: this one is still on the way.
         insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
-        assert_eq!(test.texts("SELECT state FROM dead_letters").await, ["replaying"], "{backend:?}");
+        assert_eq!(
+            test.texts("SELECT state FROM hostmatch_dead_letters").await,
+            ["replaying"],
+            "{backend:?}"
+        );
         let copy = NewDeadLetter { replayed: Some(tag), ..first.clone() };
         for batch in [[other.clone(), copy.clone()], [copy, other]] {
             test.run(&[
-                "UPDATE dead_letters SET state = 'replaying'",
-                "UPDATE dead_letter_replay_items SET state = 'sent', result = NULL, outstanding = letter_id",
+                "UPDATE hostmatch_dead_letters SET state = 'replaying'",
+                "UPDATE hostmatch_replay_items SET state = 'sent', result = NULL, outstanding = letter_id",
             ])
             .await;
             assert_eq!(insert_dead_letters(&test.db, &batch).await.unwrap(), 0);
-            assert_eq!(test.texts("SELECT state FROM dead_letters").await, ["open"], "{backend:?}");
-            assert_eq!(test.texts("SELECT result FROM dead_letter_replay_items").await, ["failed"]);
+            assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["open"], "{backend:?}");
+            assert_eq!(test.texts("SELECT result FROM hostmatch_replay_items").await, ["failed"]);
         }
     }
 }
@@ -87,10 +95,10 @@ async fn a_copy_whose_letter_is_gone_is_recorded_anew() {
     for backend in backends() {
         let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
         let (first, tag) = on_the_way(&test).await;
-        test.run(&["DELETE FROM dead_letters"]).await;
+        test.run(&["DELETE FROM hostmatch_dead_letters"]).await;
         let copy = NewDeadLetter { replayed: Some(tag), ..first };
         assert_eq!(insert_dead_letters(&test.db, &[copy]).await.unwrap(), 1, "{backend:?}");
-        assert_eq!(test.texts("SELECT state FROM dead_letters").await, ["open"]);
+        assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["open"]);
     }
 }
 
@@ -103,13 +111,17 @@ async fn what_was_closed_after_an_attempt_is_not_opened_by_it() {
         let closed = first.last_failed_ms + 10;
         for state in ["resolved", "skipped", "discarded"] {
             let close = format!(
-                "UPDATE dead_letters SET state = '{state}', closed_ms = {closed}, last_failed_ms = 1"
+                "UPDATE hostmatch_dead_letters SET state = '{state}', closed_ms = {closed}, last_failed_ms = 1"
             );
             test.run(&[close]).await;
             for (at, wanted) in [(closed - 1, state), (closed + 1, "open")] {
                 let late = NewDeadLetter { last_failed_ms: at, ..first.clone() };
                 insert_dead_letters(&test.db, &[late]).await.unwrap();
-                assert_eq!(test.texts("SELECT state FROM dead_letters").await, [wanted], "{backend:?}");
+                assert_eq!(
+                    test.texts("SELECT state FROM hostmatch_dead_letters").await,
+                    [wanted],
+                    "{backend:?}"
+                );
             }
         }
     }
@@ -151,7 +163,7 @@ async fn dead_letters_are_recorded_once_and_listed() {
         let letters =
             [letter("b", Some("ev-2"), "appointment_not_found"), letter("a", None, "malformed"), long];
         test.run(&[
-            "INSERT INTO booking_events (event_id, event_type, shape, outcome, received_ms, decided_ms) \
+            "INSERT INTO hostmatch_events (event_id, event_type, shape, outcome, received_ms, decided_ms) \
                     VALUES ('ev-2', 'booking.created', 'native', 'assigned', 1, 2)",
         ])
         .await;
@@ -177,7 +189,7 @@ async fn dead_letters_are_recorded_once_and_listed() {
         assert!(dead_letters(&test.db, &closed, 10).await.unwrap().is_empty());
 
         // What was decided on an event before its dead letter arrived stays.
-        let events = "SELECT outcome FROM booking_events ORDER BY event_id";
+        let events = "SELECT outcome FROM hostmatch_events ORDER BY event_id";
         assert_eq!(test.texts(events).await, ["assigned", "dead_letter"], "{test:?}");
     }
 }

@@ -172,7 +172,7 @@ async fn an_appointment_is_explained_from_what_is_remembered() {
         );
         assert_eq!(told["host"]["email"], "mara@salon.example", "{payload}");
         assert_eq!(told["host"]["name"] == "Mara Lind", payload == "kept");
-        world.run("UPDATE appointment_assignments SET payload = NULL").await;
+        world.run("UPDATE hostmatch_assignments SET payload = NULL").await;
     }
     let table = explain(&world, &["--uid", "Bk-mara"]);
     assert!(stdout(&table).starts_with("Booking Bk-mara, its newest event again\nHost 7  (company 15)"));
@@ -212,7 +212,7 @@ async fn looking_sees_what_deciding_sees_and_waits_for_nobody() {
         let (db, schema) = (&world.test.db, world.test.schema().await);
         let sent = event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "")).to_string();
         let event = decoded(sent.as_bytes());
-        let locks = world.count("host_locks").await;
+        let locks = world.count("hostmatch_host_locks").await;
 
         // A worker is in the middle of it. (SQLite's readers see the state before it, as they must.)
         let deciding = db.begin().await.unwrap();
@@ -246,11 +246,11 @@ async fn looking_sees_what_deciding_sees_and_waits_for_nobody() {
 
         deciding.rollback().await.unwrap();
         if backend != Backend::Sqlite {
-            let write = "INSERT INTO host_locks (company_id, host_id) VALUES (15, 1)";
+            let write = "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES (15, 1)";
             assert!(looking.execute_unprepared(write).await.is_err(), "{backend:?}: it only reads");
         }
         looking.rollback().await.unwrap();
-        assert_eq!(world.count("host_locks").await, locks);
+        assert_eq!(world.count("hostmatch_host_locks").await, locks);
     }
 }
 

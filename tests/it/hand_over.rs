@@ -148,7 +148,7 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
     }
     world.appointment(1, 15, "Bk-1").await;
     world.one(event("e-1", "Bk-1", 1, host(11, "Mara", "mara@salon.example"))).await;
-    world.run("UPDATE appointment_assignments SET starts_ms = 1").await;
+    world.run("UPDATE hostmatch_assignments SET starts_ms = 1").await;
     let (db, schema, company) = (&world.test.db, world.test.schema().await, CompanyId(15));
     let [from, to, carla] = [1, 2, 3].map(|n| staff_of(&world, n));
     let over = HandOver { company, from, to, from_ms: 0, reason: None };
@@ -161,7 +161,7 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
         (all(&world).await, hosts(&world).await),
         (vec!["1/11".into()], vec!["11|1|auto_email".into()])
     );
-    assert_eq!(world.count("hand_overs").await, 0);
+    assert_eq!(world.count("hostmatch_hand_overs").await, 0);
 
     let person = db.begin().await.unwrap();
     lock_host(&person, &schema, (company, HostId(11))).await.unwrap();

@@ -65,7 +65,7 @@ async fn an_empty_database_is_not_ready_and_a_new_gateway_is() {
         let found = inspect(&test);
         assert_eq!(found["verdict"], "ready", "{backend:?}: {found}");
         assert_eq!(found["migration"]["statements"].as_array().unwrap().len(), 0);
-        assert_eq!(table(&found, "dead_letters")["of"], "hostmatch");
+        assert_eq!(table(&found, "hostmatch_dead_letters")["of"], "hostmatch");
         let text = stdout(&run(&test.url, &["gateway", "inspect"])).to_owned();
         assert!(text.starts_with("READY") && text.contains("nothing: all is there"), "{text}");
     }
@@ -245,7 +245,11 @@ async fn mysqls_limits_and_engines_are_told() {
 async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done() {
     for backend in backends() {
         let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-        test.run(&["DROP TABLE host_locks", "ALTER TABLE dead_letters DROP COLUMN error"]).await;
+        test.run(&[
+            "DROP TABLE hostmatch_host_locks",
+            "ALTER TABLE hostmatch_dead_letters DROP COLUMN error",
+        ])
+        .await;
         for arguments in [&["migrate", "up"][..], &["migrate", "down", "--all", "--yes"]] {
             let output = run(&test.url, arguments);
             let text = stderr(&output);
@@ -261,7 +265,7 @@ async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done() {
 
         // What the message says helps.
         test.run(&[
-            "DROP TABLE dead_letters",
+            "DROP TABLE hostmatch_dead_letters",
             "DELETE FROM hostmatch_migrations WHERE version BETWEEN 'm0008' AND 'm0010'",
         ])
         .await;

@@ -85,7 +85,10 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back() {
         for (key, count) in expected {
             assert_eq!(first[key], count, "{backend:?} {key}: {first}");
         }
-        assert_eq!((world.count("calcom_host_mappings").await, world.count("mapping_imports").await), (0, 0));
+        assert_eq!(
+            (world.count("calcom_host_mappings").await, world.count("hostmatch_imports").await),
+            (0, 0)
+        );
         assert_eq!(mappings(&world, &["import", file.to_str().unwrap()]).status.code(), Some(4), "it asks");
 
         let failed = home.path().join("failed.csv");

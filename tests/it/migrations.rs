@@ -139,7 +139,7 @@ async fn up_and_down_and_up_leave_the_gateway_as_it_was() {
             let migrated = schema(&test).await;
             test.run(&[
                 mapping(&test, 1420, true),
-                "INSERT INTO host_locks VALUES (7, 1420)".into(),
+                "INSERT INTO hostmatch_host_locks VALUES (7, 1420)".into(),
                 "UPDATE appointments SET calcom_host_id = 1420 WHERE id = 100".into(),
             ])
             .await;
@@ -346,7 +346,7 @@ async fn keys_take_the_type_and_collation_of_the_gateways() {
             let column = columns.get(table, name).unwrap();
             (column.full_type.clone(), column.charset.clone(), column.collation.clone())
         };
-        for table in ["calcom_host_mappings", "calcom_host_mapping_audits", "appointment_assignments"] {
+        for table in ["calcom_host_mappings", "calcom_host_mapping_audits", "hostmatch_assignments"] {
             assert_eq!(look(table, "staff_id"), look("staff", "id"), "{backend:?} {staff}: {table}");
         }
         assert_eq!(
@@ -354,7 +354,7 @@ async fn keys_take_the_type_and_collation_of_the_gateways() {
             look("companies", "id"),
             "{backend:?} {company}"
         );
-        assert_eq!(look("appointment_assignments", "appointment_id"), look("appointments", "id"));
+        assert_eq!(look("hostmatch_assignments", "appointment_id"), look("appointments", "id"));
         // No users: whoever changed something is a plain number.
         assert!(look("calcom_host_mapping_audits", "changed_by").0.to_lowercase().starts_with("bigint"));
         assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 22);

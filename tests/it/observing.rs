@@ -65,7 +65,7 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
         }
         let row = ["appointment_id", "staff_id", "found_staff_id", "observed", "strategy", "outcome"];
         assert_eq!(
-            world.rows("appointment_assignments", &row).await,
+            world.rows("hostmatch_assignments", &row).await,
             [
                 "1|-|1|decided|email|would_assign",
                 "2|-|-|decided|-|needs_review",
@@ -75,7 +75,7 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
                 "6|-|1|decided|email|unchanged",
             ]
         );
-        assert_eq!(world.count("unmatched_hosts").await, 1);
+        assert_eq!(world.count("hostmatch_inbox").await, 1);
         let rows = world.everything().await;
         said = outcomes(&watching, &events).await;
         assert_eq!(said, expected.map(|outcome| format!("Done({outcome})")), "{backend:?}: again");
@@ -90,7 +90,7 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
         assert_eq!(switched, ["1/11", "-/12", "2/11", "2/-", "2/11", "1/11"], "{backend:?}");
         assert_eq!(world.rows("calcom_host_mappings", &["calcom_host_id", "staff_id"]).await, ["11|1"]);
         assert_eq!(world.count("calcom_host_mapping_audits").await, 1, "{backend:?}");
-        let whose = world.rows("appointment_assignments", &["appointment_id", "staff_id", "observed"]).await;
+        let whose = world.rows("hostmatch_assignments", &["appointment_id", "staff_id", "observed"]).await;
         assert_eq!(whose, ["1|1|-", "2|-|-", "3|-|-", "4|2|-", "5|-|-", "6|-|-"], "{backend:?}");
         let rows = world.everything().await;
         world.processor.write_observed().await.unwrap();
@@ -116,9 +116,8 @@ async fn what_an_observer_would_withdraw_is_withdrawn_after_the_switch() {
         // Of the second one nothing is new, and it stays as it was decided.
         decide(&watching, &[event("e-2", "Bk-2", 1, mara())]).await;
         assert_eq!((world.assigned(1).await, world.assigned(2).await), ("1/11".into(), "1/11".into()));
-        let rows = world
-            .rows("appointment_assignments", &["appointment_id", "staff_id", "observed", "outcome"])
-            .await;
+        let rows =
+            world.rows("hostmatch_assignments", &["appointment_id", "staff_id", "observed", "outcome"]).await;
         assert_eq!(rows, ["1|1|withdrawal|unmatched", "2|1|-|assigned"], "{backend:?}");
         world.processor.write_observed().await.unwrap();
         assert_eq!((world.assigned(1).await, world.assigned(2).await), ("-/99".into(), "1/11".into()));

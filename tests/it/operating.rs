@@ -138,7 +138,7 @@ async fn appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_
 /// What was decided, in the tables that people and the gateway look at; without our clocks.
 async fn decided(stack: &Stack) -> std::collections::BTreeMap<&'static str, Vec<String>> {
     let mut all = stack.world.everything().await;
-    all.retain(|table, _| !["booking_events", "unmatched_hosts"].contains(table));
+    all.retain(|table, _| !["hostmatch_events", "hostmatch_inbox"].contains(table));
     all
 }
 

@@ -109,9 +109,9 @@ async fn a_worker_runs(world: World, user: &User) {
     world
         .test
         .run(&[
-            "INSERT INTO booking_events (event_id, event_type, shape, outcome, received_ms, decided_ms) \
+            "INSERT INTO hostmatch_events (event_id, event_type, shape, outcome, received_ms, decided_ms) \
              VALUES ('old', 'x', 'native', 'ignored', 1, 1)",
-            "INSERT INTO appointment_assignments (appointment_id, company_id, outcome, payload, decided_ms) \
+            "INSERT INTO hostmatch_assignments (appointment_id, company_id, outcome, payload, decided_ms) \
              VALUES (3, 15, 'unmatched', '{}', 1)",
         ])
         .await;
@@ -127,15 +127,17 @@ async fn a_worker_runs(world: World, user: &User) {
         ])
         .await;
     eventually("everything is decided and what is old is gone", Duration::from_secs(120), async || {
-        let rows = stack.world.rows("booking_events", &["event_id", "outcome"]).await;
+        let rows = stack.world.rows("hostmatch_events", &["event_id", "outcome"]).await;
         let payloads =
-            "SELECT COUNT(*) FROM appointment_assignments WHERE appointment_id = 3 AND payload IS NOT NULL";
+            "SELECT COUNT(*) FROM hostmatch_assignments WHERE appointment_id = 3 AND payload IS NOT NULL";
         let kept = stack.world.test.number(payloads).await;
         (rows == ["e-1|assigned", "e-2|unmatched", "e-3|dead_letter"] && kept == 0).then_some(())
     })
     .await;
     assert_eq!(stack.world.assigned(1).await, "1/11");
-    for table in ["calcom_host_mappings", "calcom_host_mapping_audits", "unmatched_hosts", "dead_letters"] {
+    for table in
+        ["calcom_host_mappings", "calcom_host_mapping_audits", "hostmatch_inbox", "hostmatch_dead_letters"]
+    {
         assert_eq!(stack.world.count(table).await, 1, "{table}");
     }
     for arguments in [
@@ -358,7 +360,7 @@ async fn who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed(
         grant(&test, &runs, "run").await;
         let (code, text) = run(&test, &runs, &["migrate", "down", "--all", "--yes"]);
         assert_eq!(code, Some(6), "{text}");
-        assert!(text.contains("nothing was changed") && text.contains("dead_letters"), "{text}");
+        assert!(text.contains("nothing was changed") && text.contains("hostmatch_dead_letters"), "{text}");
         assert_eq!(test.number(tables).await, migrated, "{test:?}");
         drop(test);
     }

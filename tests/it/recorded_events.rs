@@ -54,7 +54,7 @@ fn at(n: i64) -> i64 {
 
 fn decided(n: i64, outcome: &str) -> String {
     format!(
-        "INSERT INTO booking_events (event_id, event_type, shape, publisher, booking_ref, company_id, appointment_id, \
+        "INSERT INTO hostmatch_events (event_id, event_type, shape, publisher, booking_ref, company_id, appointment_id, \
          outcome, received_ms, decided_ms) VALUES ('Ev-{n}', 'BOOKING_CREATED', 'calcom', 'calcom', 'bk-{n}', {}, {n}, \
          '{outcome}', 1772323200000, {})",
         16 - n % 2,
@@ -143,11 +143,11 @@ async fn one_is_shown_with_its_dead_letter_to_its_company_alone() {
         }
         assert!(stdout(&run(&test, &["show", "Ev-1"])).contains("Dead letter "));
         // Another company's dead letter of the same id is not told with it.
-        test.run(&["UPDATE dead_letters SET company_id = 15 WHERE event_id = 'Ev-4'"]).await;
+        test.run(&["UPDATE hostmatch_dead_letters SET company_id = 15 WHERE event_id = 'Ev-4'"]).await;
         let told = json(&show(&["Ev-4", "--company", "16"]));
         assert_eq!((&told["dead_letters"], &told["next"]), (&json!([]), &json!([])), "{backend:?}");
         // What a sender calls a type or itself may be anything.
-        test.run(&["UPDATE booking_events SET event_type = 'Jane Roe', publisher = 'jane@roe.example' WHERE event_id = 'Ev-3'"]).await;
+        test.run(&["UPDATE hostmatch_events SET event_type = 'Jane Roe', publisher = 'jane@roe.example' WHERE event_id = 'Ev-3'"]).await;
         let masked = run(&test, &["show", "Ev-3"]);
         assert!(
             stdout(&masked).contains("***") && !stdout(&masked).to_lowercase().contains("roe"),
@@ -188,7 +188,7 @@ async fn the_tail_follows_and_shows_each_once() {
         let four = ["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept", "Ev-7 stale"];
         shown(&mut tail, &four).await;
         let again = format!(
-            "UPDATE booking_events SET outcome = 'assigned', decided_ms = {} WHERE event_id = 'Ev-1'",
+            "UPDATE hostmatch_events SET outcome = 'assigned', decided_ms = {} WHERE event_id = 'Ev-1'",
             at(20)
         );
         test.run(&[again]).await;

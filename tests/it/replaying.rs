@@ -41,7 +41,7 @@ async fn appears(stack: &Stack, n: u32) {
 async fn die(stack: &Stack, events: &[Value]) {
     stack.publish(events).await;
     stack.drain().await;
-    assert_eq!(usize::try_from(stack.world.count("dead_letters").await).unwrap(), events.len());
+    assert_eq!(usize::try_from(stack.world.count("hostmatch_dead_letters").await).unwrap(), events.len());
 }
 
 fn run(stack: &Stack, arguments: &[&str]) -> Output {
@@ -67,12 +67,12 @@ fn replay(stack: &Stack, plan: &str, arguments: &[&str]) -> (Option<i32>, Value)
 
 /// `state` of every letter, with how often it was replayed.
 async fn letters(stack: &Stack) -> Vec<String> {
-    stack.world.rows("dead_letters", &["id", "state", "replays"]).await
+    stack.world.rows("hostmatch_dead_letters", &["id", "state", "replays"]).await
 }
 
 async fn states(stack: &Stack) -> Vec<(String, i64)> {
     let mut all: std::collections::BTreeMap<String, i64> = std::collections::BTreeMap::new();
-    for state in stack.world.rows("dead_letters", &["state"]).await {
+    for state in stack.world.rows("hostmatch_dead_letters", &["state"]).await {
         *all.entry(state).or_default() += 1;
     }
     all.into_iter().collect()

@@ -46,10 +46,10 @@ async fn a_report_compares_what_was_found_with_what_the_appointments_have() {
         world.somebody_sets(5, Some(2)).await;
         world
             .run(
-                "INSERT INTO dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, \
+                "INSERT INTO hostmatch_dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, \
                  routing_key, headers, body, first_seen_ms, last_failed_ms, recorded_ms, company_id) \
                  SELECT 'd', 'no_booking', 'x', 'f', 'open', 1, '[]', '', '{}', '', 1, decided_ms, 1, 15 \
-                 FROM appointment_assignments WHERE appointment_id = 1",
+                 FROM hostmatch_assignments WHERE appointment_id = 1",
             )
             .await;
 

@@ -96,7 +96,7 @@ async fn a_simulation_tells_what_another_threshold_would_have_decided() {
         assert_eq!(other["differences"].as_array().unwrap().len(), 1, "{backend:?}");
 
         assert_eq!(world.everything().await, before, "{backend:?}: it writes nothing");
-        world.run("UPDATE appointment_assignments SET payload = NULL").await;
+        world.run("UPDATE hostmatch_assignments SET payload = NULL").await;
         let gone = simulate(&world, &["--company", "15"]);
         assert_eq!((&gone["bookings"], &gone["not_kept"]), (&json!(0), &json!(5)), "{backend:?}");
         if backend == Backend::Sqlite {

@@ -104,7 +104,7 @@ async fn what_needs_a_person_is_counted_by_what_is_the_matter() {
             "state = 'ignored', ignored_until_ms = 7 WHERE host_id = 16",
             "kind = 'ambiguous', suggestions = '[{\"field\":\"mapping\"}]' WHERE host_id = 16",
         ] {
-            world.run(&format!("UPDATE unmatched_hosts SET {change}")).await;
+            world.run(&format!("UPDATE hostmatch_inbox SET {change}")).await;
         }
         let db = world.test.db.connection();
         let waits = |count, oldest_ms: i64| Waits { count, oldest_ms: (count > 0).then_some(oldest_ms) };
@@ -120,7 +120,7 @@ async fn what_needs_a_person_is_counted_by_what_is_the_matter() {
         let found = open_inbox(db, None, 6).await.unwrap();
         assert_eq!(found[&InboxKind::Unknown], waits(2, 1_514), "{backend:?}");
         assert_eq!(found[&InboxKind::Conflict], waits(0, 0), "not yet: {backend:?}");
-        world.run("UPDATE unmatched_hosts SET state = 'resolved'").await;
+        world.run("UPDATE hostmatch_inbox SET state = 'resolved'").await;
         assert_eq!(together(open_inbox(db, None, NOW_MS).await.unwrap().values()), Waits::default());
     }
 }
@@ -138,7 +138,7 @@ async fn dead_letters_are_counted_by_reason_while_they_are_open() {
             (9, "NULL", "poison", "open"),
         ] {
             let insert = format!(
-                "INSERT INTO dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, routing_key, \
+                "INSERT INTO hostmatch_dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, routing_key, \
                  headers, body, first_seen_ms, last_failed_ms, recorded_ms, company_id) VALUES ('d-{n}', '{reason}', \
                  'x', 'f', '{state}', 1, '[]', '', '{{}}', '', {n}, 100, 100, {company})"
             );
@@ -200,19 +200,18 @@ async fn what_is_read_does_not_grow_with_what_is_over() {
     for backend in [Backend::MariaDb, Backend::Postgres] {
         let (world, database) = filled(backend).await;
         // What is over: of last year, resolved, or with staff.
-        for change in [
-            "unmatched_hosts SET state = 'resolved'",
-            "appointment_assignments SET starts_ms = appointment_id",
-        ] {
+        for change in
+            ["hostmatch_inbox SET state = 'resolved'", "hostmatch_assignments SET starts_ms = appointment_id"]
+        {
             run(&database, &format!("UPDATE {change}")).await;
         }
         match backend {
             Backend::MariaDb => {
                 // What was there before is in the indexes until it is purged, and estimates count it.
-                for table in ["unmatched_hosts", "appointment_assignments"] {
+                for table in ["hostmatch_inbox", "hostmatch_assignments"] {
                     run(&database, &format!("ALTER TABLE {table} FORCE")).await;
                 }
-                run(&database, "ANALYZE TABLE unmatched_hosts, appointment_assignments, booking_events")
+                run(&database, "ANALYZE TABLE hostmatch_inbox, hostmatch_assignments, hostmatch_events")
                     .await;
             }
             _ => run(&database, "VACUUM ANALYZE").await,

@@ -7,7 +7,7 @@ use crate::found::Found;
 use crate::gateway::{Column, Columns};
 use crate::op::{Op, Probe};
 
-pub(super) const TABLE: &str = "calcom_host_mapping_audits";
+pub(super) const TABLE: &str = crate::names::AUDITS;
 
 /// One row records the adoption; this key finds it again.
 const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";

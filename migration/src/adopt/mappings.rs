@@ -7,7 +7,7 @@ use crate::found::Found;
 use crate::gateway::{Column, Columns};
 use crate::op::Op;
 
-pub(super) const TABLE: &str = "calcom_host_mappings";
+pub(super) const TABLE: &str = crate::names::MAPPINGS;
 /// What of a row this program may change, and must be able to give back.
 const CHANGED: [&str; 5] = ["company_id", "is_active", "mapping_source", "confidence_score", "updated_at"];
 /// Texts that may be shorter than ours, or enumerated, and what we make of them.

@@ -2,10 +2,11 @@
 //! what is needed to decide again. Times in `_ms` are ms since 1970 (UTC), compared exactly.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "appointment_assignments";
+const NAME: &str = names::ASSIGNMENTS;
 
 pub(super) const STEP: Step = Step { name: "m0004_appointment_assignments", makes: (NAME, None), ops };
 

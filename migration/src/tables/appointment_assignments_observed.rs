@@ -1,10 +1,11 @@
 //! Whom a decision found, written or not, and whether it was made by a worker that only observed.
 
 use crate::dialect::Dialect;
+use crate::names;
 use crate::op::{Op, Probe};
 use crate::step::Step;
 
-const TABLE: &str = "appointment_assignments";
+const TABLE: &str = names::ASSIGNMENTS;
 
 pub(super) const STEP: Step =
     Step { name: "m0018_appointment_assignments_observed", makes: (TABLE, Some("found_staff_id")), ops };

@@ -1,10 +1,11 @@
 //! One slim row per event: what came, and what became of it. Kept for `retention.events`.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "booking_events";
+const NAME: &str = names::EVENTS;
 
 pub(super) const STEP: Step = Step { name: "m0007_booking_events", makes: (NAME, None), ops };
 

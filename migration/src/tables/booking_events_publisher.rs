@@ -1,10 +1,11 @@
 //! Who published an event, as far as is known.
 
 use crate::dialect::Dialect;
+use crate::names;
 use crate::op::{Op, Probe};
 use crate::step::Step;
 
-const TABLE: &str = "booking_events";
+const TABLE: &str = names::EVENTS;
 const COLUMN: &str = "publisher";
 
 pub(super) const STEP: Step =

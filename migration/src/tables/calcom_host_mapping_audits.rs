@@ -1,10 +1,11 @@
 //! Every real change of a mapping. The rows outlive the mapping, and carry copies of its ids.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "calcom_host_mapping_audits";
+const NAME: &str = names::AUDITS;
 
 pub(super) const STEP: Step = Step { name: "m0002_calcom_host_mapping_audits", makes: (NAME, None), ops };
 

@@ -3,10 +3,11 @@
 use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "calcom_host_mappings";
+const NAME: &str = names::MAPPINGS;
 
 pub(super) const STEP: Step = Step { name: "m0001_calcom_host_mappings", makes: (NAME, None), ops };
 

@@ -1,10 +1,11 @@
 //! The dead letters that an operator's act was done on. (Those of a replay are its items.)
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "dead_letter_action_letters";
+const NAME: &str = names::DEAD_LETTER_ACTION_LETTERS;
 
 pub(super) const STEP: Step = Step { name: "m0013_dead_letter_action_letters", makes: (NAME, None), ops };
 

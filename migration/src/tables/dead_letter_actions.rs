@@ -1,10 +1,11 @@
 //! What operators did with dead letters: who, when, why, on what.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "dead_letter_actions";
+const NAME: &str = names::DEAD_LETTER_ACTIONS;
 
 pub(super) const STEP: Step = Step { name: "m0012_dead_letter_actions", makes: (NAME, None), ops };
 

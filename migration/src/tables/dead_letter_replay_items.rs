@@ -3,10 +3,11 @@
 //! way once.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "dead_letter_replay_items";
+const NAME: &str = names::REPLAY_ITEMS;
 
 pub(super) const STEP: Step = Step { name: "m0011_dead_letter_replay_items", makes: (NAME, None), ops };
 

@@ -2,10 +2,11 @@
 //! a process works on it.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "dead_letter_replays";
+const NAME: &str = names::REPLAYS;
 
 pub(super) const STEP: Step = Step { name: "m0010_dead_letter_replays", makes: (NAME, None), ops };
 

@@ -2,10 +2,11 @@
 //! replays or discards them.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "dead_letters";
+const NAME: &str = names::DEAD_LETTERS;
 
 pub(super) const STEP: Step = Step { name: "m0008_dead_letters", makes: (NAME, None), ops };
 

@@ -4,10 +4,11 @@
 use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::dialect::Dialect;
+use crate::names;
 use crate::op::{Op, Probe};
 use crate::step::Step;
 
-const TABLE: &str = "dead_letters";
+const TABLE: &str = names::DEAD_LETTERS;
 
 pub(super) const STEP: Step =
     Step { name: "m0009_dead_letters_filters", makes: (TABLE, Some("host_id")), ops };

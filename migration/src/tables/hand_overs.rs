@@ -2,10 +2,11 @@
 //! the act by which the audit rows of the mappings are found.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "hand_overs";
+const NAME: &str = names::HAND_OVERS;
 
 pub(super) const STEP: Step = Step { name: "m0020_hand_overs", makes: (NAME, None), ops };
 

@@ -2,10 +2,11 @@
 //! valid mapping, so that two workers do not decide on the same one at once.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "host_locks";
+const NAME: &str = names::HOST_LOCKS;
 
 pub(super) const STEP: Step = Step { name: "m0006_host_locks", makes: (NAME, None), ops };
 

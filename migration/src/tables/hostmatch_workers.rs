@@ -2,10 +2,11 @@
 //! it stops. Times are the database's own, so that the clocks of the machines do not matter.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "hostmatch_workers";
+const NAME: &str = names::WORKERS;
 
 pub(super) const STEP: Step = Step { name: "m0022_hostmatch_workers", makes: (NAME, None), ops };
 

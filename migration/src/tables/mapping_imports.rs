@@ -2,10 +2,11 @@
 //! the audit rows of an import are found.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "mapping_imports";
+const NAME: &str = names::IMPORTS;
 
 pub(super) const STEP: Step = Step { name: "m0019_mapping_imports", makes: (NAME, None), ops };
 

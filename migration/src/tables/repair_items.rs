@@ -1,10 +1,11 @@
 //! The appointments of a repair, frozen: what became of each, and what there was before.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "repair_items";
+const NAME: &str = names::REPAIR_ITEMS;
 
 pub(super) const STEP: Step = Step { name: "m0017_repair_items", makes: (NAME, None), ops };
 

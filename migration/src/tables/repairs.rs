@@ -2,10 +2,11 @@
 //! and may be given back. One row for each.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "repairs";
+const NAME: &str = names::REPAIRS;
 
 pub(super) const STEP: Step = Step { name: "m0016_repairs", makes: (NAME, None), ops };
 

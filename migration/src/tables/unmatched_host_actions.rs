@@ -1,10 +1,11 @@
 //! What people did with hosts that need a person, beside mapping them: who, when, why.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "unmatched_host_actions";
+const NAME: &str = names::INBOX_ACTIONS;
 
 pub(super) const STEP: Step = Step { name: "m0015_unmatched_host_actions", makes: (NAME, None), ops };
 

@@ -1,10 +1,11 @@
 //! The hosts that need a person: one row per company and host.
 
 use crate::dialect::{Dialect, Table};
+use crate::names;
 use crate::op::Op;
 use crate::step::Step;
 
-const NAME: &str = "unmatched_hosts";
+const NAME: &str = names::INBOX;
 
 pub(super) const STEP: Step = Step { name: "m0005_unmatched_hosts", makes: (NAME, None), ops };
 

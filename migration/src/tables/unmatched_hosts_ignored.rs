@@ -1,10 +1,11 @@
 //! Until when a person ignores a host: after that it is open again. NULL: until it is reopened.
 
 use crate::dialect::Dialect;
+use crate::names;
 use crate::op::{Op, Probe};
 use crate::step::Step;
 
-const TABLE: &str = "unmatched_hosts";
+const TABLE: &str = names::INBOX;
 const COLUMN: &str = "ignored_until_ms";
 
 pub(super) const STEP: Step =

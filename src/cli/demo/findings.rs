@@ -41,10 +41,10 @@ impl Decided {
 
 const DECIDED: &str = "
     SELECT e.outcome, e.reason, p.staff_id, a.strategy, a.confidence, a.evidence, h.suggestions
-    FROM booking_events e
+    FROM hostmatch_events e
     LEFT JOIN appointments p ON p.id = e.appointment_id
-    LEFT JOIN appointment_assignments a ON a.appointment_id = p.id
-    LEFT JOIN unmatched_hosts h ON h.company_id = a.company_id AND h.host_id = a.host_id
+    LEFT JOIN hostmatch_assignments a ON a.appointment_id = p.id
+    LEFT JOIN hostmatch_inbox h ON h.company_id = a.company_id AND h.host_id = a.host_id
     WHERE e.event_id = ?";
 
 /// One change of a mapping.
@@ -91,8 +91,8 @@ impl Waiting {
 
 const INBOX: &str = "
     SELECT h.host_id, h.name, h.kind, h.suggestions, COUNT(a.appointment_id) AS appointments
-    FROM unmatched_hosts h
-    LEFT JOIN appointment_assignments a ON a.company_id = h.company_id AND a.host_id = h.host_id
+    FROM hostmatch_inbox h
+    LEFT JOIN hostmatch_assignments a ON a.company_id = h.company_id AND a.host_id = h.host_id
         AND a.staff_id IS NULL AND a.outcome IN ('needs_review', 'unmatched')
     WHERE h.state = 'open'
     GROUP BY h.company_id, h.host_id ORDER BY h.host_id";

@@ -1,6 +1,7 @@
 //! The salon of a soak: one company, its staff and its appointments; and counting what became of
 //! its events.
 
+use migration::names;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{ConnectionTrait as _, Statement};
 
@@ -74,7 +75,7 @@ pub(super) async fn open(database: &Database) -> Result<(), Failure> {
 /// How many events of this run have an outcome.
 pub(super) async fn decided(database: &Database, run: &str) -> Result<u64, Failure> {
     let mut select = Query::select();
-    select.expr(Expr::cust("COUNT(*)")).from("booking_events");
+    select.expr(Expr::cust("COUNT(*)")).from(names::EVENTS);
     select.and_where(Expr::col("event_id").like(format!("{run}-%")));
     count(database, &select).await
 }

@@ -1,5 +1,6 @@
 //! What operators do with dead letters, and the record of it: who, when, why, on which.
 
+use migration::names;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult};
 use uuid::Uuid;
@@ -118,7 +119,7 @@ async fn on_letters(
             }
             for ids in pieces(&acted.done) {
                 let mut insert = Query::insert();
-                insert.into_table("dead_letter_action_letters").columns(["action_id", "letter_id"]);
+                insert.into_table(names::DEAD_LETTER_ACTION_LETTERS).columns(["action_id", "letter_id"]);
                 for id in ids {
                     insert.values_panic([number.into(), (*id).into()]);
                 }
@@ -231,10 +232,12 @@ pub async fn acts(
     let mut any = sea_orm::sea_query::Cond::any();
     if let Some((id, fingerprint)) = letter {
         let mut own = Query::select();
-        own.column("action_id").from("dead_letter_action_letters").and_where(Expr::col("letter_id").eq(id));
+        own.column("action_id")
+            .from(names::DEAD_LETTER_ACTION_LETTERS)
+            .and_where(Expr::col("letter_id").eq(id));
         any = any.add(Expr::col("id").in_subquery(own)).add(Expr::col("fingerprint").eq(fingerprint));
         let mut replays = Query::select();
-        replays.column("replay_id").from("dead_letter_replay_items").and_where(Expr::col("letter_id").eq(id));
+        replays.column("replay_id").from(names::REPLAY_ITEMS).and_where(Expr::col("letter_id").eq(id));
         any = any.add(Expr::col("replay_id").in_subquery(replays));
     }
     if let Some(replay) = replay {
@@ -261,4 +264,4 @@ fn act(row: &QueryResult) -> Result<Act, StoreError> {
     })
 }
 
-const ACTS: &str = "dead_letter_actions";
+const ACTS: &str = names::DEAD_LETTER_ACTIONS;

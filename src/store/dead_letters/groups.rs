@@ -1,5 +1,6 @@
 //! Dead letters of one cause, together.
 
+use migration::names;
 use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Order, Query, SelectStatement};
 
@@ -86,7 +87,7 @@ pub async fn groups(
     let mut query = Query::select();
     query
         .columns(["fingerprint", "why"])
-        .from("dead_letter_actions")
+        .from(names::DEAD_LETTER_ACTIONS)
         .and_where(Expr::col("fingerprint").is_in(groups.iter().map(|group| group.fingerprint.clone())))
         .and_where(Expr::col("action").eq("note"))
         .order_by("id", Order::Asc);

@@ -8,6 +8,8 @@ mod groups;
 mod acts;
 mod purge;
 
+use migration::names;
+
 use super::replays::Replayed;
 
 pub use acts::{Act, Acted, NewAct, acts, discard, note, record_taken, restore};
@@ -119,4 +121,4 @@ pub struct DeadLetterSummary {
     pub last_failed_ms: i64,
 }
 
-const TABLE: &str = "dead_letters";
+const TABLE: &str = names::DEAD_LETTERS;

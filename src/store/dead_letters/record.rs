@@ -1,5 +1,6 @@
 //! Recording: one row for each dead letter, however often it is recorded.
 
+use migration::names;
 use sea_orm::sea_query::{
     Alias, Cond, Expr, ExprTrait as _, InsertStatement, OnConflict, Query, UpdateStatement,
 };
@@ -151,11 +152,11 @@ async fn record_event(
         letter.first_seen_ms.into(),
         letter.last_failed_ms.into(),
     ];
-    let insertion = insert("booking_events", &EVENT_COLUMNS, values, "event_id", "event_id")?;
+    let insertion = insert(names::EVENTS, &EVENT_COLUMNS, values, "event_id", "event_id")?;
     transaction.execute(&insertion).await?;
     let mut update = Query::update();
     update
-        .table("booking_events")
+        .table(names::EVENTS)
         .value("reason", reason)
         .value("decided_ms", letter.last_failed_ms)
         .and_where(Expr::col("event_id").eq(fit(event_id, 255)))

@@ -1,5 +1,6 @@
 //! The audit trail: what was changed, by whom, when and why.
 
+use migration::names;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
@@ -281,7 +282,7 @@ fn select(backend: DbBackend) -> SelectStatement {
         select.expr_as(Expr::col(column).cast_as(text), column);
     }
     select.expr_as(Expr::cust(in_ms(backend, "changed_at")), "at_ms");
-    select.from("calcom_host_mapping_audits");
+    select.from(names::AUDITS);
     select
 }
 

@@ -1,5 +1,6 @@
 //! Reading what decisions depend on: a fixed number of set-based statements for many hosts at once.
 
+use migration::names;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
@@ -77,7 +78,7 @@ async fn booked(
     select
         .distinct()
         .columns(["company_id", "host_id"])
-        .from("appointment_assignments")
+        .from(names::ASSIGNMENTS)
         .cond_where(any_host("host_id", keys.iter().copied()));
     let rows = tx.query_all(&select).await?;
     rows.iter()
@@ -137,7 +138,7 @@ pub(in crate::store) fn select_mappings(schema: &GatewaySchema) -> SelectStateme
     let mut select = Query::select();
     select.columns(COLUMNS.map(|column| ("m", column)));
     select_staff(&mut select, schema);
-    select.from_as("calcom_host_mappings", "m");
+    select.from_as(names::MAPPINGS, "m");
     mappings::join_staff(&mut select);
     select
 }
@@ -174,7 +175,7 @@ pub(in crate::store) async fn add_last_audits(
     select
         .column("mapping_id")
         .expr_as(Expr::col("id").max(), "newest")
-        .from("calcom_host_mapping_audits")
+        .from(names::AUDITS)
         .and_where(Expr::col("mapping_id").is_in(padded(rows.iter().map(|row| row.id))))
         .group_by_col("mapping_id");
     let mut newest = HashMap::new();

@@ -1,5 +1,6 @@
 //! Pages of mappings.
 
+use migration::names;
 use sea_orm::sea_query::{CaseStatement, Cond, Expr, ExprTrait as _, Order, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, QueryResult};
 
@@ -104,7 +105,7 @@ pub async fn list_mappings(
 fn bookings() -> SelectStatement {
     let mut select = Query::select();
     select
-        .from_as("appointment_assignments", "a")
+        .from_as(names::ASSIGNMENTS, "a")
         .and_where(Expr::col(("a", "company_id")).eq(mappings::company()))
         .and_where(Expr::col(("a", "host_id")).equals(("m", "calcom_host_id")));
     select
@@ -122,7 +123,7 @@ fn another() -> Cond {
             .or(Expr::col(("o", "company_id")).is_null());
     other
         .expr(Expr::val(1))
-        .from_as("calcom_host_mappings", "o")
+        .from_as(names::MAPPINGS, "o")
         .and_where(Expr::col(("o", "id")).not_equals(("m", "id")))
         .and_where(Expr::col(("o", "is_active")).eq(true))
         .and_where(company.or(Expr::col(("m", "company_id")).is_null()))

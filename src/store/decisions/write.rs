@@ -1,5 +1,6 @@
 //! Writing decisions: set-based, what is switched off first, each change of a row with its audit row.
 
+use migration::names;
 use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Query, Value};
@@ -115,7 +116,7 @@ async fn rewrite(
         })
         .collect();
     let mut update = Query::update();
-    update.table("calcom_host_mappings");
+    update.table(names::MAPPINGS);
     let case = |value: fn(&MappingState) -> Value| {
         let is_this = |row: i64| Expr::col("id").eq(row);
         rows.iter().fold(CaseStatement::new(), |case, (row, state)| {
@@ -140,7 +141,7 @@ async fn insert(
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
-    insert.into_table("calcom_host_mappings").columns([
+    insert.into_table(names::MAPPINGS).columns([
         "company_id",
         "staff_id",
         "calcom_host_id",
@@ -198,7 +199,7 @@ async fn made(
         let mut select = Query::select();
         select
             .columns(["id", "calcom_host_id", "staff_id"])
-            .from("calcom_host_mappings")
+            .from(names::MAPPINGS)
             .and_where(Expr::col("calcom_host_id").is_in(padded(some.iter().map(|item| item.key.1.0))));
         for row in tx.query_all(&select).await? {
             let host = HostId(row.try_get::<DbId>("", "calcom_host_id")?.0);
@@ -223,7 +224,7 @@ async fn insert_audits(
     actor: &str,
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
-    insert.into_table("calcom_host_mapping_audits").columns([
+    insert.into_table(names::AUDITS).columns([
         "mapping_id",
         "company_id",
         "calcom_host_id",
@@ -289,7 +290,7 @@ async fn audit_ids(
     let mut ids = HashMap::new();
     for some in pieces(items) {
         let mut select = Query::select();
-        select.columns(["id", "change_key"]).from("calcom_host_mapping_audits").and_where(
+        select.columns(["id", "change_key"]).from(names::AUDITS).and_where(
             Expr::col("change_key")
                 .is_in(padded(some.iter().map(|item| key_value(backend, &item.change_key)))),
         );
@@ -314,7 +315,7 @@ async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i6
         for some in pieces(&keys) {
             let mut update = Query::update();
             update
-                .table("unmatched_hosts")
+                .table(names::INBOX)
                 .value("state", to)
                 .value("state_changed_ms", now_ms)
                 .value("ignored_until_ms", Option::<i64>::None)

@@ -1,5 +1,6 @@
 //! Ignoring a host, and opening it again; with the record of it.
 
+use migration::names;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
@@ -136,5 +137,5 @@ fn read(row: &QueryResult) -> Result<HostAct, StoreError> {
     })
 }
 
-const ACTS: &str = "unmatched_host_actions";
+const ACTS: &str = names::INBOX_ACTIONS;
 const COLUMNS: [&str; 8] = ["id", "company_id", "host_id", "action", "made_by", "at_ms", "why", "until_ms"];

@@ -1,5 +1,6 @@
 //! Pages of hosts that need a person, with what waits for them.
 
+use migration::names;
 use sea_orm::sea_query::{
     CaseStatement, Cond, Expr, ExprTrait as _, JoinType, NullOrdering, Order, Query, SelectStatement,
     TableRef,
@@ -66,7 +67,7 @@ fn bookings(filter: &InboxFilter, now_ms: i64) -> SelectStatement {
         )
         .from_as(TABLE, v)
         .inner_join(
-            TableRef::Table("appointment_assignments".into(), Some(a.into())),
+            TableRef::Table(names::ASSIGNMENTS.into(), Some(a.into())),
             Expr::col((a, "company_id"))
                 .equals((v, "company_id"))
                 .and(Expr::col((a, "host_id")).equals((v, "host_id"))),

@@ -3,6 +3,8 @@
 mod list;
 mod acts;
 
+use migration::names;
+
 use crate::event::{CompanyId, HostId};
 use crate::matching::{InboxRow, Review};
 
@@ -85,4 +87,4 @@ pub struct InboxEntry {
     pub next_booking_ms: Option<i64>,
 }
 
-const TABLE: &str = "unmatched_hosts";
+const TABLE: &str = names::INBOX;

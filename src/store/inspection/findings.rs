@@ -2,6 +2,7 @@
 
 use migration::MigrateError;
 use migration::gateway::Columns;
+use migration::names;
 use serde::Serialize;
 
 use super::super::version;
@@ -165,8 +166,7 @@ fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
 /// Columns that refer to staff have to be of the very type of `staff.id`. Adoption sees to ours.
 fn collations(columns: &Columns, with_ours: bool) -> Vec<Finding> {
     let Some(key) = columns.get("staff", "id") else { return Vec::new() };
-    let tables =
-        ["appointments", "calcom_host_mappings", "calcom_host_mapping_audits", "appointment_assignments"];
+    let tables = ["appointments", names::MAPPINGS, names::AUDITS, names::ASSIGNMENTS];
     let tables = if with_ours { &tables[..] } else { &tables[..1] };
     let other = tables.iter().filter_map(|table| columns.get(table, "staff_id")).filter(|column| {
         column.collation != key.collation

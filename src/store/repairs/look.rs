@@ -1,5 +1,6 @@
 //! Looking at what waits, and at repairs.
 
+use migration::names;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, TableRef};
 use sea_orm::{ConnectionTrait, QueryResult};
 
@@ -29,7 +30,7 @@ pub async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<W
     let mut select = Query::select();
     select
         .columns([(a, "appointment_id"), (a, "starts_ms"), (a, "booking_ref")])
-        .from_as("appointment_assignments", a)
+        .from_as(names::ASSIGNMENTS, a)
         .inner_join(
             TableRef::Table("appointments".into(), Some(ap.into())),
             Expr::col((ap, "id"))

@@ -8,6 +8,7 @@
 mod items;
 mod look;
 
+use migration::names;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
@@ -241,5 +242,5 @@ fn event_of(assignment: &Assignment) -> Option<String> {
     assignment.newest.as_ref().map(|newest| newest.event.as_str().to_owned())
 }
 
-const REPAIRS: &str = "repairs";
-const ITEMS: &str = "repair_items";
+const REPAIRS: &str = names::REPAIRS;
+const ITEMS: &str = names::REPAIR_ITEMS;

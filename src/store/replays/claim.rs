@@ -1,5 +1,6 @@
 //! Taking letters on the way: each is looked at again before its copy is published.
 
+use migration::names;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockType, Order, Query};
@@ -29,7 +30,7 @@ pub(in crate::store) async fn lock_letters(
     let mut select = Query::select();
     select
         .columns(["id", "state", "last_failed_ms"])
-        .from("dead_letters")
+        .from(names::DEAD_LETTERS)
         .and_where(Expr::col("id").is_in(ids.iter().copied()))
         .order_by("id", Order::Asc);
     if backend != DbBackend::Sqlite {
@@ -89,7 +90,7 @@ pub async fn claim(
         }
         let mut update = Query::update();
         update
-            .table("dead_letters")
+            .table(names::DEAD_LETTERS)
             .value("state", "replaying")
             .value("replays", Expr::col("replays").add(1))
             .and_where(Expr::col("id").is_in(taken.iter().copied()));

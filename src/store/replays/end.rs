@@ -1,6 +1,7 @@
 //! The end of a letter's replay, in the transaction that ends it: that of its effect, the one that
 //! records it again, or the one that gives it up.
 
+use migration::names;
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockType, Order, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
@@ -64,7 +65,7 @@ pub async fn end_decided(
     let nothing_to_do = matches!(outcome, Outcome::Stale | Outcome::Unchanged | Outcome::Kept);
     let mut update = Query::update();
     update
-        .table("dead_letters")
+        .table(names::DEAD_LETTERS)
         .value("state", if nothing_to_do { "skipped" } else { "resolved" })
         .value("closed_ms", now_ms)
         .and_where(Expr::col("id").eq(copy.letter));
@@ -146,7 +147,7 @@ async fn take_back(
         tx.execute(&update).await?;
         let mut update = Query::update();
         update
-            .table("dead_letters")
+            .table(names::DEAD_LETTERS)
             .value("state", "open")
             .and_where(Expr::col("id").is_in(ids.iter().copied()))
             .and_where(Expr::col("state").eq("replaying"));

@@ -4,6 +4,8 @@
 //! `sent` until the worker has committed its effect or the recorder has recorded it again: then it
 //! has `ended`, with a result. `outstanding` is unique: no letter is on the way twice.
 
+use migration::names;
+
 mod plan;
 mod claim;
 mod end;
@@ -82,5 +84,5 @@ pub const LEFT: &str = "left";
 /// The result of a letter whose copy a person has given up.
 pub const LOST: &str = "lost";
 
-const REPLAYS: &str = "dead_letter_replays";
-const ITEMS: &str = "dead_letter_replay_items";
+const REPLAYS: &str = names::REPLAYS;
+const ITEMS: &str = names::REPLAY_ITEMS;

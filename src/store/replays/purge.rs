@@ -1,5 +1,6 @@
 //! Forgetting plans, replays and acts of long ago.
 
+use migration::names;
 use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order, Query, SelectStatement};
 
@@ -135,8 +136,8 @@ async fn delete(
 
 const OPEN: [&str; 2] = ["open", "replaying"];
 
-const LETTERS: &str = "dead_letters";
+const LETTERS: &str = names::DEAD_LETTERS;
 
-const ACTS: &str = "dead_letter_actions";
+const ACTS: &str = names::DEAD_LETTER_ACTIONS;
 
-const ACT_LETTERS: &str = "dead_letter_action_letters";
+const ACT_LETTERS: &str = names::DEAD_LETTER_ACTION_LETTERS;

@@ -13,7 +13,7 @@ async fn what_the_database_refuses_to_everybody_is_nobodys_fault() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     world.company(15).await;
     world.appointment(1, 15, "ABC123").await;
-    world.run("CREATE TRIGGER full BEFORE INSERT ON host_locks BEGIN SELECT RAISE(ABORT, 'full'); END").await;
+    world.run("CREATE TRIGGER full BEFORE INSERT ON hostmatch_host_locks BEGIN SELECT RAISE(ABORT, 'full'); END").await;
     world
         .run("CREATE TRIGGER all_full BEFORE UPDATE ON appointments BEGIN SELECT RAISE(ABORT, 'full'); END")
         .await;

@@ -155,7 +155,7 @@ fn observing_and_then_assigning_ends_where_assigning_from_the_start_does() {
                     world.processor.write_observed().await.unwrap();
                     prop_assert_eq!(world.rows("appointments", columns).await, expected);
                     let left =
-                        world.rows("appointment_assignments WHERE observed IS NOT NULL", &["appointment_id"]);
+                        world.rows("hostmatch_assignments WHERE observed IS NOT NULL", &["appointment_id"]);
                     prop_assert_eq!(left.await, Vec::<String>::new());
                     Ok(())
                 })
@@ -184,7 +184,7 @@ async fn decided(world: &World) -> Vec<Vec<String>> {
     all.push(world.rows("calcom_host_mappings", &mappings).await);
     let audits = ["company_id", "calcom_host_id", "staff_id", "action"];
     all.push(world.rows("calcom_host_mapping_audits", &audits).await);
-    all.push(world.rows("unmatched_hosts WHERE state = 'open'", &["company_id", "host_id"]).await);
+    all.push(world.rows("hostmatch_inbox WHERE state = 'open'", &["company_id", "host_id"]).await);
     all
 }
 
@@ -353,7 +353,8 @@ async fn two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit() {
         assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
         let all = world.appointments().await;
         assert_eq!((all[&11].as_str(), all[&12].as_str()), ("11/101", "11/101"));
-        let used = "SELECT COUNT(*) FROM appointment_assignments a JOIN calcom_host_mappings m ON m.id = a.mapping_id";
+        let used =
+            "SELECT COUNT(*) FROM hostmatch_assignments a JOIN calcom_host_mappings m ON m.id = a.mapping_id";
         assert_eq!(world.test.number(used).await, 2);
     }
 }

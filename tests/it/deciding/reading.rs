@@ -53,19 +53,19 @@ pub(crate) async fn filled(backend: Backend) -> (World, Database) {
             "2, {n}, {n}, 'auto_matched', 'worker'",
         ),
         (
-            "appointment_assignments (appointment_id, company_id, staff_id, host_id, outcome, booking_ref, decided_ms)",
+            "hostmatch_assignments (appointment_id, company_id, staff_id, host_id, outcome, booking_ref, decided_ms)",
             "{n}, 2, {n}, {n}, 'assigned', 'O{n}', 1",
         ),
         (
-            "booking_events (event_id, event_type, shape, outcome, received_ms, decided_ms)",
+            "hostmatch_events (event_id, event_type, shape, outcome, received_ms, decided_ms)",
             "'o{n}', 'appointment.created', 'native', 'assigned', 1, 1",
         ),
         (
-            "unmatched_hosts (company_id, host_id, event_id, event_time_ms, first_seen_ms, last_seen_ms, kind, \
+            "hostmatch_inbox (company_id, host_id, event_id, event_time_ms, first_seen_ms, last_seen_ms, kind, \
              suggestions, state, state_changed_ms)",
             "2, {n}, 'o{n}', 1, 1, 1, 'unknown', '[]', 'resolved', 1",
         ),
-        ("host_locks (company_id, host_id)", "2, {n}"),
+        ("hostmatch_host_locks (company_id, host_id)", "2, {n}"),
     ] {
         let row = |n: u32| {
             format!("({})", values.replace("{n}", &n.to_string()).replace("{c}", &(n % 40 + 2).to_string()))
@@ -74,7 +74,7 @@ pub(crate) async fn filled(backend: Backend) -> (World, Database) {
         let rows: Vec<String> = (1_001..=1_000 + count).map(row).collect();
         run(&database, &format!("INSERT INTO {columns} VALUES {}", rows.join(", "))).await;
     }
-    let tables = "staff, appointments, calcom_host_mappings, appointment_assignments";
+    let tables = "staff, appointments, calcom_host_mappings, hostmatch_assignments";
     match backend {
         Backend::MariaDb => run(&database, &format!("ANALYZE TABLE {tables}")).await,
         _ => run(&database, "ANALYZE").await,

@@ -49,7 +49,7 @@ everywhere!(an_email_match_assigns_and_is_remembered, |world: World| async move 
     );
     assert_eq!(world.assigned(2).await, "1/1420209");
     assert_eq!(
-        world.rows("appointment_assignments", &["appointment_id", "strategy"]).await,
+        world.rows("hostmatch_assignments", &["appointment_id", "strategy"]).await,
         ["1|email", "2|existing"]
     );
     assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
@@ -59,9 +59,9 @@ everywhere!(a_name_alone_is_a_suggestion_and_nothing_is_assigned, |world: World|
     let outcome = world.one(event("e1", "ABC123", 1, host(7, "  boris   KAMM ", "b@else.example"))).await;
     assert_eq!(outcome, "needs_review");
     assert_eq!(world.assigned(1).await, "-/7");
-    let inbox = world.rows("unmatched_hosts", &["company_id", "host_id", "kind", "state"]).await;
+    let inbox = world.rows("hostmatch_inbox", &["company_id", "host_id", "kind", "state"]).await;
     assert_eq!(inbox, ["15|7|below_threshold|open"]);
-    let suggestions = world.rows("unmatched_hosts", &["suggestions"]).await.remove(0);
+    let suggestions = world.rows("hostmatch_inbox", &["suggestions"]).await.remove(0);
     assert!(suggestions.contains(r#""strategy":"name","confidence":75"#), "{suggestions}");
     assert_eq!(world.count("calcom_host_mappings").await, 0);
 });
@@ -69,7 +69,7 @@ everywhere!(a_name_alone_is_a_suggestion_and_nothing_is_assigned, |world: World|
 everywhere!(two_people_of_one_name_are_ambiguous, |world: World| async move {
     world.staff(3, 15, "Boris Kamm", "kamm@salon.example").await;
     assert_eq!(world.one(event("e1", "ABC123", 1, host(7, "Boris Kamm", ""))).await, "needs_review");
-    assert_eq!(world.rows("unmatched_hosts", &["kind"]).await, ["ambiguous"]);
+    assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["ambiguous"]);
 });
 
 everywhere!(an_unknown_host_waits_and_is_assigned_when_it_becomes_known, |world: World| async move {
@@ -82,7 +82,7 @@ everywhere!(an_unknown_host_waits_and_is_assigned_when_it_becomes_known, |world:
     );
     assert_eq!(world.assigned(2).await, "2/9");
     assert_eq!(world.assigned(1).await, "2/9", "the appointment that waited is decided again");
-    assert_eq!(world.rows("unmatched_hosts", &["state"]).await, ["resolved"]);
+    assert_eq!(world.rows("hostmatch_inbox", &["state"]).await, ["resolved"]);
 });
 
 everywhere!(without_a_host_nothing_happens, |world: World| async move {
@@ -94,7 +94,7 @@ everywhere!(without_a_host_nothing_happens, |world: World| async move {
         assert_eq!(world.one(event(id, "ABC123", 1, hosts)).await, "no_host");
     }
     assert_eq!(world.assigned(1).await, "-/-");
-    assert_eq!(world.count("unmatched_hosts").await, 0);
+    assert_eq!(world.count("hostmatch_inbox").await, 0);
 });
 
 everywhere!(an_older_event_never_overwrites_a_newer_one_but_still_teaches, |world: World| async move {
@@ -145,7 +145,7 @@ everywhere!(somebody_elses_decision_stands, |world: World| async move {
     assert_eq!(world.assigned(2).await, "-/1420209");
     // Already the very person: unchanged, and it stays theirs.
     world.somebody_sets(2, Some(1)).await;
-    world.run("UPDATE appointment_assignments SET staff_id = NULL").await;
+    world.run("UPDATE hostmatch_assignments SET staff_id = NULL").await;
     assert_eq!(world.one(event("e5", "DEF456", 3, frida())).await, "unchanged");
     assert_eq!(world.one(event("e6", "DEF456", 4, host(8, "Boris", "boris@salon.example"))).await, "kept");
 });
@@ -205,14 +205,14 @@ everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
         .await;
     assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "needs_review");
     assert_eq!(world.assigned(2).await, "-/1420209");
-    assert_eq!(world.rows("unmatched_hosts", &["kind"]).await, ["switched_off"]);
+    assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
 });
 
 everywhere!(switched_off_past_us_is_a_persons_doing_too, |world: World| async move {
     assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
     world.run("UPDATE calcom_host_mappings SET is_active = FALSE").await;
     assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "needs_review");
-    assert_eq!(world.rows("unmatched_hosts", &["kind"]).await, ["switched_off"]);
+    assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
 });
 
 everywhere!(
@@ -232,8 +232,8 @@ everywhere!(
         let before = world.everything().await;
         world.processor.probe().await.unwrap();
         assert_eq!(world.everything().await, before);
-        assert_eq!(world.count("host_locks").await, 0);
-        world.run("DROP TABLE unmatched_hosts").await;
+        assert_eq!(world.count("hostmatch_host_locks").await, 0);
+        world.run("DROP TABLE hostmatch_inbox").await;
         world.processor.probe().await.unwrap_err();
     }
 );
@@ -302,7 +302,7 @@ everywhere!(several_bookings_in_one_event_are_decided_each_on_its_own, |world: W
     assert_eq!(world.assigned(2).await, "1/1420209", "one that is late does not hold back the others");
     world.appointment(3, 15, "LATER").await;
     assert_eq!(world.one(body).await, "assigned");
-    assert_eq!(world.rows("booking_events", &["event_id", "outcome"]).await, ["e1|assigned"]);
+    assert_eq!(world.rows("hostmatch_events", &["event_id", "outcome"]).await, ["e1|assigned"]);
 });
 
 everywhere!(the_same_event_twice_leaves_the_same_rows, |world: World| async move {

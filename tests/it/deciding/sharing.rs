@@ -69,7 +69,7 @@ async fn salon(backend: Backend) -> World {
         world.appointment(n, 1, &format!("B{n}")).await;
     }
     world.send(&[event("e1", "B1", 1, nobody())]).await;
-    assert_eq!(world.count("unmatched_hosts").await, 1);
+    assert_eq!(world.count("hostmatch_inbox").await, 1);
     world
 }
 
@@ -110,7 +110,7 @@ async fn what_changes_a_shared_host_is_not_allowed_and_is_decided_again_alone() 
             tx.rollback().await.unwrap();
         }
         world.send(&[later]).await;
-        let seen = "SELECT last_seen_ms - first_seen_ms FROM unmatched_hosts";
+        let seen = "SELECT last_seen_ms - first_seen_ms FROM hostmatch_inbox";
         let hours = world.test.number(seen).await / 3_600_000;
         assert_eq!(hours, 1, "{backend:?}: the row is up to date all the same");
         // Somebody is hired: the host in the inbox is mapped, and what waited is decided along.

@@ -61,7 +61,7 @@ async fn tables_that_are_missing_old_new_or_broken_are_found() {
         report.finds("migrations_newer", "", "hostmatch migrate down").only(&["migrations_newer"]);
 
         let test = migrated(backend).await;
-        test.run(&["DROP TABLE unmatched_host_actions"]).await;
+        test.run(&["DROP TABLE hostmatch_inbox_actions"]).await;
         let report = look(&test).await;
         report.finds("migrations_halfway", "", "hostmatch_migrations");
     }
@@ -75,11 +75,11 @@ async fn a_missing_index_is_found_with_the_statement_that_makes_it() {
         let drops = match backend {
             Backend::MariaDb => [
                 "DROP INDEX calcom_v2_booking_id_index ON appointments",
-                "DROP INDEX idx_booking ON booking_events",
+                "DROP INDEX idx_booking ON hostmatch_events",
             ],
             _ => [
                 "DROP INDEX appointments_calcom_v2_booking_id_index",
-                "DROP INDEX booking_events_idx_booking",
+                "DROP INDEX hostmatch_events_idx_booking",
             ],
         };
         test.run(&drops).await;
@@ -112,7 +112,10 @@ async fn a_user_with_just_the_rights_to_run_has_enough_and_without_one_it_is_nam
                 format!("REVOKE UPDATE (staff_id) ON appointments FROM {who}"),
                 "UPDATE (staff_id) on appointments",
             ),
-            (format!("REVOKE DELETE ON dead_letters FROM {who}"), "DELETE on dead_letters"),
+            (
+                format!("REVOKE DELETE ON hostmatch_dead_letters FROM {who}"),
+                "DELETE on hostmatch_dead_letters",
+            ),
         ] {
             test.run(&[revoke]).await;
             let report = looked(&user.url(&test), &[]).await;
@@ -225,14 +228,14 @@ async fn what_looks_right_and_cannot_be_done_is_found_by_doing_it() {
         let test = migrated(backend).await;
         let refuses = match backend {
             Backend::Sqlite => vec![
-                "CREATE TRIGGER no BEFORE INSERT ON host_locks BEGIN SELECT RAISE(ABORT, 'no'); END".to_owned(),
+                "CREATE TRIGGER no BEFORE INSERT ON hostmatch_host_locks BEGIN SELECT RAISE(ABORT, 'no'); END".to_owned(),
             ],
             Backend::MariaDb => vec![
-                "CREATE TRIGGER no BEFORE INSERT ON host_locks FOR EACH ROW SIGNAL SQLSTATE '45000'".to_owned(),
+                "CREATE TRIGGER no BEFORE INSERT ON hostmatch_host_locks FOR EACH ROW SIGNAL SQLSTATE '45000'".to_owned(),
             ],
             Backend::Postgres => vec![
                 "CREATE FUNCTION no() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''no''; END' LANGUAGE plpgsql".to_owned(),
-                "CREATE TRIGGER no BEFORE INSERT ON host_locks FOR EACH ROW EXECUTE FUNCTION no()".to_owned(),
+                "CREATE TRIGGER no BEFORE INSERT ON hostmatch_host_locks FOR EACH ROW EXECUTE FUNCTION no()".to_owned(),
             ],
         };
         test.run(&refuses).await;
@@ -240,7 +243,11 @@ async fn what_looks_right_and_cannot_be_done_is_found_by_doing_it() {
         report
             .finds("database_probe_failed", "", "hostmatch gateway inspect")
             .only(&["database_probe_failed"]);
-        assert_eq!(test.number("SELECT COUNT(*) FROM host_locks").await, 0, "nothing is left behind");
+        assert_eq!(
+            test.number("SELECT COUNT(*) FROM hostmatch_host_locks").await,
+            0,
+            "nothing is left behind"
+        );
     }
 }
 

@@ -87,7 +87,7 @@ async fn killed_before_the_confirm_it_is_told_and_happens_once() {
     stack.set("queue.url", &broker.url());
     stack.drain().await;
     assert_eq!(
-        stack.world.rows("booking_events", &["event_id", "outcome"]).await,
+        stack.world.rows("hostmatch_events", &["event_id", "outcome"]).await,
         ["e-edge|assigned", "e-php|assigned"]
     );
     assert_eq!(stack.world.rows("staff_changes", &["appointment_id"]).await, ["1", "2"]);

@@ -90,7 +90,7 @@ async fn the_first_ten_minutes_go_as_written() {
     ));
     let salon = salon.await.unwrap();
     eventually("it is decided", Duration::from_secs(60), async || {
-        let sql = "SELECT outcome FROM booking_events WHERE event_id = 'e-rabbit'";
+        let sql = "SELECT outcome FROM hostmatch_events WHERE event_id = 'e-rabbit'";
         let statement = sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, sql);
         let row = sea_orm::ConnectionTrait::query_one_raw(&salon, statement).await.unwrap()?;
         (row.try_get_by_index::<String>(0).unwrap() == "unchanged").then_some(())

@@ -8,7 +8,7 @@ use crate::program::stderr;
 use crate::support::{Backend, GatewayShape, Stack, eventually};
 
 /// The dead letters with the shape in which they were recognised.
-const LETTERS: &str = "dead_letters JOIN booking_events ON booking_events.event_id = dead_letters.event_id";
+const LETTERS: &str = "hostmatch_dead_letters JOIN hostmatch_events ON hostmatch_events.event_id = hostmatch_dead_letters.event_id";
 
 const CALCOM_SECRET: &str = "whsec_salon";
 
@@ -85,10 +85,10 @@ async fn every_way_ends_as_the_same_assignment() {
     stack.until_decided(ways as usize).await;
     let expected: Vec<_> = (1..=ways).map(|id| (id, "2/310002".to_owned())).collect();
     assert_eq!(stack.world.appointments().await.into_iter().collect::<Vec<_>>(), expected);
-    let shapes = stack.world.rows("booking_events", &["shape"]).await;
+    let shapes = stack.world.rows("hostmatch_events", &["shape"]).await;
     let count = |shape: &str| shapes.iter().filter(|one| *one == shape).count();
     assert_eq!([count("native"), count("laravel"), count("cloudevents"), count("calcom")], [5, 4, 1, 1]);
-    assert_eq!(stack.world.count("dead_letters").await, 0);
+    assert_eq!(stack.world.count("hostmatch_dead_letters").await, 0);
     assert_eq!(server.stop().await, Some(0));
 }
 
@@ -103,7 +103,7 @@ async fn jobs_for_php_alone_become_dead_letters_that_say_what_to_publish() {
         php.read("payloads.php", &[kind], &file).await;
     }
     let letters = eventually("all are dead letters", Duration::from_secs(60), async || {
-        let letters = stack.world.rows(LETTERS, &["dead_letters.reason", "shape", "error"]).await;
+        let letters = stack.world.rows(LETTERS, &["hostmatch_dead_letters.reason", "shape", "error"]).await;
         (letters.len() == kinds.len()).then_some(letters)
     })
     .await;

@@ -92,7 +92,7 @@ impl Clocks {
             ),
         };
         let written = format!(
-            "SELECT {text} FROM appointments a JOIN appointment_assignments s ON s.appointment_id = a.id \
+            "SELECT {text} FROM appointments a JOIN hostmatch_assignments s ON s.appointment_id = a.id \
              WHERE a.staff_id IS NOT NULL ORDER BY a.id"
         );
         let ahead = match self.comes {

@@ -60,7 +60,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
 
     let counts = &worker.said("the worker has stopped")[0]["counts"];
     assert_eq!(counts.to_string().matches(char::is_numeric).count(), 5, "only one outcome: {counts}");
-    let outcomes = stack.world.test.texts("SELECT DISTINCT outcome FROM booking_events").await;
+    let outcomes = stack.world.test.texts("SELECT DISTINCT outcome FROM hostmatch_events").await;
     assert_eq!(outcomes, ["assigned"], "none stale, none unchanged: each came once, and in its order");
     assert_eq!(stack.decided().await, 10_000);
     let last = |booking: usize| (booking + EACH - 1) % 5 + 1;

@@ -102,7 +102,8 @@ async fn nothing_is_acknowledged_before_its_commit() {
         let lock = stack.world.test.db.begin().await.unwrap();
         let hosts: Vec<String> =
             Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();
-        let hosts = format!("INSERT INTO host_locks (company_id, host_id) VALUES {}", hosts.join(", "));
+        let hosts =
+            format!("INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES {}", hosts.join(", "));
         lock.execute_unprepared(&hosts).await.unwrap();
         let mut worker = stuck_worker(&stack, count).await;
         if signal == "SIGKILL" {

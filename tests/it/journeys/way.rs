@@ -123,7 +123,7 @@ pub(super) async fn the_whole_way_on(mut stack: Stack, roles: &[&str], clocks: O
     let is_the_repeat = |row: &String| row.starts_with("twice-1|");
     outcomes.sort();
     stack.until_decided(outcomes.len() + 1).await;
-    let mut rows = stack.world.rows("booking_events", &["event_id", "outcome", "reason"]).await;
+    let mut rows = stack.world.rows("hostmatch_events", &["event_id", "outcome", "reason"]).await;
     let repeat: Vec<String> = rows.extract_if(.., |row| is_the_repeat(row)).collect();
     assert_eq!(rows, outcomes, "{}", name(&stack));
     assert!(repeat == ["twice-1|assigned|-"] || repeat == ["twice-1|unchanged|-"], "{repeat:?}");
@@ -182,7 +182,7 @@ async fn assignments(stack: &Stack) {
     assert_eq!(stack.world.appointments().await, expected.into(), "{}", name(stack));
 
     let columns = ["appointment_id", "staff_id", "strategy", "confidence", "host_source", "outcome"];
-    let rows = stack.world.rows("appointment_assignments", &columns).await;
+    let rows = stack.world.rows("hostmatch_assignments", &columns).await;
     let mut expected = vec![
         "1|1|email|95|hosts|assigned",
         "2|2|email|95|organizer|assigned",
@@ -206,9 +206,9 @@ async fn mappings(stack: &Stack) {
     let rows = world.rows("calcom_host_mapping_audits WHERE company_id = 1", &columns).await;
     assert_eq!(rows, ["1|1420209|1|auto_matched|worker", "1|2000002|2|auto_matched|worker"]);
 
-    let rows = world.rows("unmatched_hosts", &["company_id", "host_id", "kind", "state"]).await;
+    let rows = world.rows("hostmatch_inbox", &["company_id", "host_id", "kind", "state"]).await;
     assert_eq!(rows, ["1|3000003|below_threshold|open"], "{}", name(stack));
-    let suggestions = world.test.texts("SELECT suggestions FROM unmatched_hosts").await;
+    let suggestions = world.test.texts("SELECT suggestions FROM hostmatch_inbox").await;
     assert!(suggestions[0].contains(world.staff_id(3).trim_matches('\'')), "{suggestions:?}");
 }
 

@@ -68,7 +68,7 @@ pub(super) async fn happens(backend: Backend, format: &str) -> String {
 
     run.posts().await;
     run.past_the_edge().await;
-    run.until("dead_letters", 6).await;
+    run.until("hostmatch_dead_letters", 6).await;
     run.an_outage().await;
     run.a_refused_transaction().await;
     run.operators().await;
@@ -238,12 +238,12 @@ impl Run {
         let (refuse, allow) = match self.stack.world.test.backend {
             // There a second address would be taken for the same host.
             Backend::MariaDb => (
-                "CREATE TRIGGER one_address BEFORE INSERT ON unmatched_hosts FOR EACH ROW \
+                "CREATE TRIGGER one_address BEFORE INSERT ON hostmatch_inbox FOR EACH ROW \
                  BEGIN DECLARE why VARCHAR(120); SET why = CONCAT('no place for ', NEW.email); \
                  SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = why; END",
                 "DROP TRIGGER one_address",
             ),
-            _ => ("CREATE UNIQUE INDEX one_address ON unmatched_hosts (email)", "DROP INDEX one_address"),
+            _ => ("CREATE UNIQUE INDEX one_address ON hostmatch_inbox (email)", "DROP INDEX one_address"),
         };
         self.stack.world.run(refuse).await;
         for (n, name) in STRANGERS.iter().enumerate() {
@@ -255,7 +255,7 @@ impl Run {
             self.logs().contains("the database did not take a transaction").then_some(())
         })
         .await;
-        self.until("dead_letters", 7).await;
+        self.until("hostmatch_dead_letters", 7).await;
         self.stack.world.run(allow).await;
     }
 

@@ -112,7 +112,7 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     }
     assert!(stack.is_empty().await, "{:?}", stack.queue.depth().await);
-    assert_eq!(stack.world.count("dead_letters").await, 0);
+    assert_eq!(stack.world.count("hostmatch_dead_letters").await, 0);
     decisions_stay(&stack, &[&alone, &beside], published, does).await;
     mappings_stay(&stack, &[&alone, &beside], does).await;
 }
@@ -150,7 +150,7 @@ async fn decisions_stay(stack: &Stack, reports: &[&Value], last: u32, does: Gate
         decided.extend(decisions.iter().map(|(id, staff)| (id.parse().unwrap(), person(staff))));
     }
     let states = stack.world.appointments().await;
-    let rows = stack.world.rows("appointment_assignments", &["appointment_id", "outcome"]).await;
+    let rows = stack.world.rows("hostmatch_assignments", &["appointment_id", "outcome"]).await;
     let outcomes: BTreeMap<&str, &str> = rows.iter().filter_map(|row| row.split_once('|')).collect();
     for id in 1..=APPOINTMENTS {
         let outcome = outcomes[id.to_string().as_str()];

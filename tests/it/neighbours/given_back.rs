@@ -125,7 +125,7 @@ async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, wh
 /// off stays off.
 async fn hosts_decided(world: &World, what: &str) {
     let columns = ["appointment_id", "staff_id", "strategy", "confidence", "outcome"];
-    let rows = world.rows("appointment_assignments WHERE appointment_id > 9000", &columns).await;
+    let rows = world.rows("hostmatch_assignments WHERE appointment_id > 9000", &columns).await;
     assert_eq!(
         rows,
         [

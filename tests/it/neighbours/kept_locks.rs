@@ -40,7 +40,7 @@ async fn only_one_waits(backend: Backend, lock: &str) {
         (worker.said(PUT_OFF).len() >= tries).then_some(())
     })
     .await;
-    let waiting = stack.world.rows("booking_events WHERE event_id = 'e13'", &["outcome"]).await;
+    let waiting = stack.world.rows("hostmatch_events WHERE event_id = 'e13'", &["outcome"]).await;
     assert!(waiting.is_empty(), "{backend:?}: {waiting:?}");
     assert!(worker.said(PUT_OFF).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
 
@@ -100,7 +100,7 @@ async fn locked(stack: &Stack, statement: &str) -> DatabaseTransaction {
 async fn all_is_well(stack: &Stack, worker: &mut Process) {
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    assert_eq!(stack.world.count("dead_letters").await, 0);
+    assert_eq!(stack.world.count("hostmatch_dead_letters").await, 0);
     assert!(worker.said("an event is tried again later").is_empty(), "no attempt: {}", worker.stderr());
     for (id, state) in stack.world.appointments().await {
         assert_eq!(state, if id == 13 { "2/2002" } else { "1/1001" }, "{id}");

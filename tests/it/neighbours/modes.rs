@@ -56,7 +56,7 @@ async fn the_servers_sql_mode_changes_nothing() {
         rows.push((mode, world.everything().await));
     }
     let (_, expected) = &rows[0];
-    assert_eq!(expected["booking_events"].len(), 8, "{expected:?}");
+    assert_eq!(expected["hostmatch_events"].len(), 8, "{expected:?}");
     for (mode, found) in &rows {
         assert_eq!(found, expected, "{mode}");
     }

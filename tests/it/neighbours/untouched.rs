@@ -156,7 +156,7 @@ pub(super) async fn stand(world: &World) -> BTreeMap<u32, (String, String)> {
 /// The newest event of each counts, and each was found as what it is called. What was not asked for
 /// stands as it stood, and `updated_at` moves where something changed and nowhere else.
 pub(super) async fn decided(world: &World, before: &BTreeMap<u32, (String, String)>) {
-    let rows = world.rows("appointment_assignments", &["appointment_id", "event_id", "outcome"]).await;
+    let rows = world.rows("hostmatch_assignments", &["appointment_id", "event_id", "outcome"]).await;
     let rows: BTreeMap<u32, (&str, &str)> = rows
         .iter()
         .map(|row| row.split('|').collect::<Vec<_>>())

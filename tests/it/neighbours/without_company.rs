@@ -57,7 +57,7 @@ async fn two_that_disagree_are_for_a_person_and_no_other_company_sees_them() {
         they_map(&world, 5001, OMAR, "auto_email").await;
         assert_eq!(booked(&world, 9010, 5001).await, "needs_review", "{backend:?}");
         assert_eq!(world.assigned(9010).await, "-/5001", "{backend:?}");
-        let inbox = world.rows("unmatched_hosts", &["company_id", "host_id", "kind", "suggestions"]).await;
+        let inbox = world.rows("hostmatch_inbox", &["company_id", "host_id", "kind", "suggestions"]).await;
         assert_eq!(inbox.len(), 1, "{backend:?}: {inbox:?}");
         assert!(inbox[0].starts_with("901|5001|ambiguous"), "{backend:?}: {inbox:?}");
         let places = [JANA, OMAR]

@@ -30,7 +30,7 @@ async fn appointments(world: &World) -> (Vec<String>, Vec<String>) {
     ];
     (
         world.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await,
-        world.rows("appointment_assignments", &columns).await,
+        world.rows("hostmatch_assignments", &columns).await,
     )
 }
 
@@ -63,7 +63,7 @@ async fn accepting_assigns_what_waits_and_only_that_and_undo_restores_it() {
             assert_eq!(all[&id], state, "{backend:?}: {id}");
         }
         let strategies =
-            world.rows("appointment_assignments WHERE staff_id IS NOT NULL", &["strategy", "outcome"]).await;
+            world.rows("hostmatch_assignments WHERE staff_id IS NOT NULL", &["strategy", "outcome"]).await;
         assert_eq!(strategies, ["manual|assigned", "manual|assigned"], "{backend:?}");
 
         let undone = asked(&world, 0, &["repair", "undo", &repair, "--yes", "--company", "1"]);
@@ -99,11 +99,11 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come() {
         asked(&world, 2, &[&ignore[..], &["--until", "2020-01-01"]].concat());
         asked(&world, 0, &[&ignore[..], &["--until", "1d"]].concat());
         world.send(&[event("e2", "B12", 2, boris())]).await;
-        let state = async || world.rows("unmatched_hosts", &["state"]).await.remove(0);
+        let state = async || world.rows("hostmatch_inbox", &["state"]).await.remove(0);
         assert_eq!(state().await, "ignored", "{backend:?}");
         let open = || super::seen(&world, &["inbox", "list"])["hosts"].as_array().unwrap().len();
         assert_eq!(open(), 0, "{backend:?}");
-        world.run("UPDATE unmatched_hosts SET ignored_until_ms = 1").await;
+        world.run("UPDATE hostmatch_inbox SET ignored_until_ms = 1").await;
         assert_eq!(open(), 1, "{backend:?}");
         world.send(&[event("e3", "B13", 3, boris())]).await;
         // Its row says nothing new, and so it is not written: that the day has come is told by looking.

@@ -13,7 +13,7 @@ async fn without_wait_queues(stack: &Stack, ledger: &mut Ledger) -> Process {
     // Its publishing connection is made with the first dead letter, and declares what is missing then.
     ledger.publish(stack, &[json!("not an event")]).await;
     eventually("the dead letter is recorded", std::time::Duration::from_secs(60), async || {
-        (stack.world.count("dead_letters").await == 1).then_some(())
+        (stack.world.count("hostmatch_dead_letters").await == 1).then_some(())
     })
     .await;
     let connection = connect(stack.config.url.expose()).await.unwrap();

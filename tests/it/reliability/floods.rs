@@ -69,7 +69,7 @@ async fn nothing_but_poison() {
         let garbage: Vec<Value> = (0..count / 3).map(|n| json!(format!("garbage \u{0} {n}"))).collect();
         ledger.publish(&stack, &garbage).await;
         two_workers(&stack).await;
-        let dead = stack.world.count("dead_letters").await;
+        let dead = stack.world.count("hostmatch_dead_letters").await;
         assert_eq!(dead, i64::from(count + count / 10 + count / 3), "{:?}", stack.world.test);
         ledger.close(&stack).await;
     }

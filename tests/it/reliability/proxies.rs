@@ -119,11 +119,11 @@ const ON_THE_WAY_TO_THE_BROKER: [(&str, When); 4] = [
 ];
 const ON_THE_WAY_TO_THE_DATABASE: [(&str, When); 5] = [
     ("while connecting", When::Bytes(300)),
-    ("in the middle of a batch", When::Sent(b"booking_events")),
+    ("in the middle of a batch", When::Sent(b"hostmatch_events")),
     ("before a commit arrives", When::Sends(COMMIT)),
     // Committed, and the worker cannot know.
     ("after a commit arrived", When::Sent(COMMIT)),
-    ("while dead letters are recorded", When::Sent(b"dead_letters")),
+    ("while dead letters are recorded", When::Sent(b"hostmatch_dead_letters")),
 ];
 
 /// What runs with every test run; all harms at all points are for [`is_full`].
@@ -218,7 +218,7 @@ async fn a_line_cut_at_any_byte() {
 async fn a_command_does_not_wait_for_ever_for_a_silent_database() {
     const COMMANDS: [(&[&str], When); 8] = [
         (&["deadletters", "list"], When::Bytes(10)),
-        (&["deadletters", "list"], When::Sent(b"dead_letters")),
+        (&["deadletters", "list"], When::Sent(b"hostmatch_dead_letters")),
         (&["gateway", "inspect"], When::Sent(b"appointments")),
         (&["gateway", "grants"], When::Sent(b"appointments")),
         (&["migrate", "status"], When::Sent(b"hostmatch_migrations")),

@@ -98,7 +98,7 @@ async fn consumer_timeout(broker: &Broker) {
 async fn lock_hosts(stack: &Stack) -> DatabaseTransaction {
     let lock = stack.world.test.db.begin().await.unwrap();
     let hosts: Vec<String> = Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();
-    let hosts = format!("INSERT INTO host_locks (company_id, host_id) VALUES {}", hosts.join(", "));
+    let hosts = format!("INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES {}", hosts.join(", "));
     lock.execute_unprepared(&hosts).await.unwrap();
     lock
 }
@@ -237,7 +237,9 @@ async fn rival(stack: &Stack) {
             Backend::MariaDb => "ON DUPLICATE KEY UPDATE host_id = VALUES(host_id)",
             _ => "ON CONFLICT (company_id, host_id) DO UPDATE SET host_id = excluded.host_id",
         };
-        let lock = format!("INSERT INTO host_locks (company_id, host_id) VALUES ({company}, {host}) {lock}");
+        let lock = format!(
+            "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES ({company}, {host}) {lock}"
+        );
         // The victim may be we.
         if tx.execute_unprepared(&lock).await.is_err() {
             break;

@@ -31,7 +31,7 @@ async fn is_killed_at(backend: Backend, point: &str, passage: u32) {
     // While its lease is alive nobody else may go on; then somebody may.
     let refused = run(&stack, &["replays", "resume", &id]);
     assert_eq!(refused.status.code(), Some(6), "{}", stderr(&refused));
-    stack.world.run("UPDATE dead_letter_replays SET lease_until_ms = 1").await;
+    stack.world.run("UPDATE hostmatch_replays SET lease_until_ms = 1").await;
     assert_eq!(shown()["replay"]["state"], "interrupted");
     let resumed = json(&run(&stack, &["replays", "resume", &id, "--output", "json"]));
     stops(worker).await;

@@ -28,7 +28,7 @@ async fn lose(stack: &Stack, id: &str, letters: usize) {
     let mut sending =
         stack.start(&["deadletters", "replay", "--plan", id, "--canary", "0", "--rate", "1000/s", "--yes"]);
     eventually("they are sent", PATIENCE, async || {
-        let states = stack.world.rows("dead_letter_replay_items", &["state"]).await;
+        let states = stack.world.rows("hostmatch_replay_items", &["state"]).await;
         states.iter().all(|state| state == "sent").then_some(())
     })
     .await;
@@ -51,7 +51,7 @@ async fn letters_whose_copies_are_lost_are_sent_once_more() {
         let stack = salon(backend).await;
         let id = planned(&stack, 3).await;
         lose(&stack, &id, 3).await;
-        stack.world.run("UPDATE dead_letter_replay_items SET sent_ms = 1").await;
+        stack.world.run("UPDATE hostmatch_replay_items SET sent_ms = 1").await;
         let shown = run(&stack, &["replays", "show", &id]);
         assert!(stdout(&shown).contains("--resend"), "it says what can be done: {}", stdout(&shown));
         let worker = stack.worker().await;
@@ -107,7 +107,7 @@ async fn a_letter_that_no_queue_takes_costs_the_others_nothing() {
             appears(&stack, n).await;
         }
         let unfit = json!({ "headers": {}, "message_id": "x".repeat(300) });
-        stack.world.run(&format!("UPDATE dead_letters SET headers = '{unfit}' WHERE id = 2")).await;
+        stack.world.run(&format!("UPDATE hostmatch_dead_letters SET headers = '{unfit}' WHERE id = 2")).await;
         let (id, _) = plan(&stack, &["--all"]);
         let worker = stack.worker().await;
         let (code, told) = replay(&stack, &id, &[]);
@@ -119,7 +119,7 @@ async fn a_letter_that_no_queue_takes_costs_the_others_nothing() {
             (&items["items"][0]["letter"], &items["items"][0]["result_reason"]),
             (&json!(2), &json!("unfit"))
         );
-        let states: Vec<_> = stack.world.rows("dead_letters", &["id", "state"]).await;
+        let states: Vec<_> = stack.world.rows("hostmatch_dead_letters", &["id", "state"]).await;
         assert_eq!(states, ["1|resolved", "2|open", "3|resolved", "4|resolved"], "{backend:?}");
     }
 }
@@ -136,16 +136,16 @@ async fn who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays
         let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
         assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
         // It is in the transaction that begins it: whoever goes on leaves them out too.
-        let results = "SELECT result FROM dead_letter_replay_items ORDER BY result IS NULL";
+        let results = "SELECT result FROM hostmatch_replay_items ORDER BY result IS NULL";
         assert_eq!(stack.world.test.texts(results).await, ["left", "NULL"], "{backend:?}");
 
         let late = NewAct { at_ms: 30, ..act };
         let again = Beginning::Again { resend: false };
         assert!(begin_replay(db, id, ("b", 40), &again, &late).await.unwrap());
         assert!(!hold_lease(db, id, ("a", 50), 35).await.unwrap());
-        let letter = "SELECT letter_id FROM dead_letter_replay_items WHERE result IS NULL";
+        let letter = "SELECT letter_id FROM hostmatch_replay_items WHERE result IS NULL";
         let letter = stack.world.test.number(letter).await;
-        let seen = format!("SELECT last_failed_ms FROM dead_letters WHERE id = {letter}");
+        let seen = format!("SELECT last_failed_ms FROM hostmatch_dead_letters WHERE id = {letter}");
         let letter = [(letter, stack.world.test.number(&seen).await)];
         assert_eq!(claim(db, id, "a", &letter, 35).await.unwrap(), [] as [i64; 0], "{backend:?}");
         let turn = |lease, to| Turn {
@@ -170,5 +170,5 @@ async fn a_replay_that_ends_early_leaves_the_rest_in_the_same_step() {
     let (from, to) = (&[ReplayState::Planned][..], ReplayState::Cancelled);
     let turn = Turn { from, to, because: None, lease: None, act: None, now_ms: 1 };
     assert!(set_state(&stack.world.test.db, id, turn).await.unwrap());
-    assert_eq!(stack.world.rows("dead_letter_replay_items", &["result"]).await, ["left", "left"]);
+    assert_eq!(stack.world.rows("hostmatch_replay_items", &["result"]).await, ["left", "left"]);
 }

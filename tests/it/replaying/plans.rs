@@ -71,13 +71,14 @@ async fn goes_as_planned(backend: Backend, each: u32) {
     assert_eq!(stack.world.assigned(1).await, "1/11");
     assert_eq!(stack.world.assigned(each + 1).await, "2/77");
     let newest =
-        format!("SELECT event_id FROM appointment_assignments WHERE appointment_id = {}", 2 * each + 1);
+        format!("SELECT event_id FROM hostmatch_assignments WHERE appointment_id = {}", 2 * each + 1);
     assert_eq!(
         stack.world.test.texts(&newest).await,
         [format!("e-{}-90", 2 * each + 1)],
         "the newer one counts"
     );
-    let again = stack.world.test.texts("SELECT history FROM dead_letters WHERE state = 'open'").await;
+    let again =
+        stack.world.test.texts("SELECT history FROM hostmatch_dead_letters WHERE state = 'open'").await;
     assert!(
         again.iter().all(|history| history.matches("at_ms").count() == 2),
         "the new attempt is shown too"
@@ -112,7 +113,10 @@ async fn what_changes_between_plan_and_replay_is_told_and_what_arrives_stays() {
         assert_eq!(report["foretold"], counts(&[("assigned", 4)]));
 
         // One letter dies once more, one is put away, one arrives; and of the others Mara is off.
-        stack.world.run("UPDATE dead_letters SET last_failed_ms = last_failed_ms + 1 WHERE id = 1").await;
+        stack
+            .world
+            .run("UPDATE hostmatch_dead_letters SET last_failed_ms = last_failed_ms + 1 WHERE id = 1")
+            .await;
         let put_away = run(&stack, &["discard", "--ids", "2,99", "--reason", "spam", "--yes"]);
         assert_eq!(put_away.status.code(), Some(5), "{}", stderr(&put_away));
         stack.publish(&[with_mara(5, 60)]).await;
@@ -171,7 +175,7 @@ async fn letters_of_one_booking_keep_their_order_before_its_appointment_is_there
     plan(&stack, &["--all"]);
     let lanes: Vec<i64> = stack
         .world
-        .rows("dead_letter_replay_items", &["letter_id", "lane"])
+        .rows("hostmatch_replay_items", &["letter_id", "lane"])
         .await
         .iter()
         .map(|row| row.split_once('|').unwrap().1.parse().unwrap())

@@ -19,7 +19,7 @@ async fn canaries_that_fail_stop_a_replay_and_the_rest_is_untouched() {
             appears(&stack, n).await;
         }
         let (id, _) = plan(&stack, &["--all"]);
-        let first = "SELECT booking_ref FROM dead_letters ORDER BY id LIMIT 3";
+        let first = "SELECT booking_ref FROM hostmatch_dead_letters ORDER BY id LIMIT 3";
         let first = stack.world.test.texts(first).await.join("', '");
         stack.world.run(&format!("DELETE FROM appointments WHERE calcom_v2_booking_id IN ('{first}')")).await;
         let worker = stack.worker().await;
@@ -46,7 +46,7 @@ async fn it_stops_in_the_middle_when_too_many_fail() {
     // What was looked at before is carried along, however many letters are looked at together.
     assert_eq!(report["strategies"], counts(&[("email", 1), ("existing", 59)]));
     // The canaries go well, and what comes later does not.
-    let later = "SELECT booking_ref FROM dead_letters WHERE id > 20";
+    let later = "SELECT booking_ref FROM hostmatch_dead_letters WHERE id > 20";
     stack.world.run(&format!("DELETE FROM appointments WHERE calcom_v2_booking_id IN ({later})")).await;
     let worker = stack.worker().await;
     let output = run(&stack, &["replay", "--plan", &id, "--rate", "8/s", "--yes", "--output", "json"]);
@@ -84,7 +84,7 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere() {
         // Ctrl-C detaches, and says how to go on.
         let mut third = stack.start(&["deadletters", "replays", "resume", &id]);
         eventually("it goes on", PATIENCE, async || {
-            let states = stack.world.rows("dead_letter_replays", &["state"]).await;
+            let states = stack.world.rows("hostmatch_replays", &["state"]).await;
             (states == ["running"]).then_some(())
         })
         .await;
@@ -116,8 +116,11 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere() {
 
 async fn until_resolved(stack: &crate::support::Stack, least: i64) -> i64 {
     eventually("letters are resolved", Duration::from_secs(60), async || {
-        let count =
-            stack.world.test.number("SELECT COUNT(*) FROM dead_letters WHERE state = 'resolved'").await;
+        let count = stack
+            .world
+            .test
+            .number("SELECT COUNT(*) FROM hostmatch_dead_letters WHERE state = 'resolved'")
+            .await;
         (count >= least).then_some(count)
     })
     .await
@@ -132,8 +135,8 @@ async fn a_message_that_claims_to_be_a_letters_copy_ends_nothing() {
         appears(&stack, 2).await;
         // The letter is on its way, and nothing has become of it yet.
         let (id, _) = plan(&stack, &["--all"]);
-        stack.world.run("UPDATE dead_letters SET state = 'replaying'").await;
-        stack.world.run("UPDATE dead_letter_replay_items SET state = 'sent', outstanding = letter_id").await;
+        stack.world.run("UPDATE hostmatch_dead_letters SET state = 'replaying'").await;
+        stack.world.run("UPDATE hostmatch_replay_items SET state = 'sent', outstanding = letter_id").await;
         let forged = Message {
             body: with_mara(2, 60).to_string().into(),
             headers: [(header::REPLAY.to_owned(), id), (header::REPLAY_LETTER.to_owned(), "1".to_owned())]
@@ -144,9 +147,9 @@ async fn a_message_that_claims_to_be_a_letters_copy_ends_nothing() {
         stack.queue.publisher().publish_to_work(vec![forged, malformed]).await.unwrap();
         stack.drain().await;
         assert_eq!(stack.world.assigned(2).await, "1/11", "it is decided like any other");
-        let states = stack.world.rows("dead_letters", &["id", "state"]).await;
+        let states = stack.world.rows("hostmatch_dead_letters", &["id", "state"]).await;
         assert_eq!(states, ["1|replaying", "2|open"], "{backend:?}");
-        assert_eq!(stack.world.rows("dead_letter_replay_items", &["state"]).await, ["sent"]);
+        assert_eq!(stack.world.rows("hostmatch_replay_items", &["state"]).await, ["sent"]);
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     assert!(set_state(database, id, turn).await?);
     give_up(database, id, &act).await?;
     purge_replays(database, i64::MAX).await?;
-    database.connection().execute_unprepared("UPDATE dead_letters SET state = 'open'").await?;
+    database.connection().execute_unprepared("UPDATE hostmatch_dead_letters SET state = 'open'").await?;
     discard(database, ids, &act).await?;
     purge_closed_letters(database, i64::MAX).await?;
     Ok(())

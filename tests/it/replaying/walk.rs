@@ -25,7 +25,7 @@ async fn the_commands_of_dead_letters_lead_from_the_alert_to_resolved() {
         }
         let groups = json(&run(&stack, &["groups", "--output", "json"]));
         let group = groups["groups"][0]["group"].as_str().unwrap();
-        let malformed = "SELECT id FROM dead_letters WHERE reason = 'malformed'";
+        let malformed = "SELECT id FROM hostmatch_dead_letters WHERE reason = 'malformed'";
         let malformed = stack.world.test.number(malformed).await.to_string();
         let worker = stack.worker().await;
         let program = stack.command(&[]);

@@ -68,7 +68,7 @@ async fn hostile_events(format: &str) {
     stack.queue.publisher().publish(messages).await.unwrap();
     stack.until_idle().await;
     assert_eq!(all.stop().await, Some(0));
-    assert!(stack.world.count("dead_letters").await > 3);
+    assert!(stack.world.count("hostmatch_dead_letters").await > 3);
     let log = all.stderr();
     for line in log.lines() {
         let begins = if format == "json" { line.starts_with('{') } else { line.starts_with("20") };

@@ -81,9 +81,9 @@ async fn runs(broker: &Broker, backend: Backend) {
         .await;
     }
     stack.until_decided(3).await;
-    let rows = stack.world.rows("booking_events", &["event_id", "outcome"]).await;
+    let rows = stack.world.rows("hostmatch_events", &["event_id", "outcome"]).await;
     assert_eq!(rows, ["dead|dead_letter", "retried|dead_letter", "right|assigned"]);
-    assert_eq!(stack.world.count("dead_letters").await, 2);
+    assert_eq!(stack.world.count("hostmatch_dead_letters").await, 2);
     for process in [&mut edge, &mut worker] {
         assert_eq!(process.stop().await, Some(0), "{}", process.stderr());
         assert!(!process.stderr().contains("ACCESS_REFUSED"), "{}", process.stderr());

@@ -112,7 +112,8 @@ impl Ledger {
 
     /// Each accepted event is decided, dead or still queued: one of them.
     async fn events(&self, stack: &Stack, findings: &mut Findings) {
-        let decided = stack.world.rows("booking_events WHERE outcome <> 'dead_letter'", &["event_id"]).await;
+        let decided =
+            stack.world.rows("hostmatch_events WHERE outcome <> 'dead_letter'", &["event_id"]).await;
         let decided: BTreeSet<String> = decided.into_iter().collect();
         let dead = self.dead(&stack.world).await;
         let queued = queued(stack).await;
@@ -159,7 +160,7 @@ impl Ledger {
             };
             rows.iter().map(numbers).collect()
         };
-        let events = count("booking_events WHERE appointment_id IS NOT NULL").await;
+        let events = count("hostmatch_events WHERE appointment_id IS NOT NULL").await;
         for (appointment, changes) in count("staff_changes").await {
             let of = |counts: &BTreeMap<i64, i64>| counts.get(&appointment).copied().unwrap_or(0);
             let most = of(&events) + of(&self.by_hand);

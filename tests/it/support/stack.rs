@@ -212,7 +212,7 @@ impl Stack {
 
     /// Events of which there is an outcome.
     pub(crate) async fn decided(&self) -> i64 {
-        self.world.count("booking_events").await
+        self.world.count("hostmatch_events").await
     }
 
     /// Waits until there is an outcome for so many events.

@@ -190,7 +190,7 @@ impl Stream {
     pub(crate) async fn assert_done(&self, stack: &Stack) {
         let world = &stack.world;
         assert!(stack.is_empty().await, "something is left in a queue: {:?}", stack.queue.depth().await);
-        let rows = world.rows("booking_events", &["event_id", "outcome"]).await;
+        let rows = world.rows("hostmatch_events", &["event_id", "outcome"]).await;
         let rows: BTreeMap<&str, &str> = rows.iter().map(|row| row.split_once('|').unwrap()).collect();
         assert!(rows.keys().eq(self.outcomes.keys()), "one outcome for every event, and no other");
         let decided = ["assigned", "unchanged", "stale", "needs_review", "unmatched"];
@@ -199,7 +199,7 @@ impl Stream {
             let right = expected.map_or(decided.contains(&found), |expected| expected == found);
             assert!(right, "{id}: {found} instead of {expected:?}");
         }
-        let dead = world.test.texts("SELECT event_id FROM dead_letters").await;
+        let dead = world.test.texts("SELECT event_id FROM hostmatch_dead_letters").await;
         assert_eq!(dead.len(), self.dead, "one dead letter for each that must be one");
         let different: BTreeSet<&String> = dead.iter().collect();
         assert_eq!(different.len(), self.dead, "none is there twice");

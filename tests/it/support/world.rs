@@ -162,10 +162,10 @@ impl World {
         for table in [
             "calcom_host_mapping_audits",
             "calcom_host_mappings",
-            "appointment_assignments",
-            "unmatched_hosts",
-            "booking_events",
-            "host_locks",
+            "hostmatch_assignments",
+            "hostmatch_inbox",
+            "hostmatch_events",
+            "hostmatch_host_locks",
         ] {
             statements.push(format!("DELETE FROM {table}"));
         }
@@ -179,7 +179,7 @@ impl World {
     /// Whether somebody here is about to lock a host that somebody else has. On MariaDB.
     pub(crate) async fn has_waiting(&self) -> bool {
         let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
-            WHERE db = DATABASE() AND info LIKE 'INSERT INTO `host_locks`%'";
+            WHERE db = DATABASE() AND info LIKE 'INSERT INTO `hostmatch_host_locks`%'";
         self.test.number(waiting).await > 0
     }
 
@@ -199,17 +199,17 @@ const TABLES: &[(&str, &str)] = &[
         "company_id calcom_host_id staff_id action old_values new_values actor reason",
     ),
     (
-        "appointment_assignments",
+        "hostmatch_assignments",
         "appointment_id company_id staff_id found_staff_id observed strategy confidence evidence event_id event_time_ms event_stamped \
          host_id host_email host_source outcome reason booking_ref starts_ms payload",
     ),
     (
-        "unmatched_hosts",
+        "hostmatch_inbox",
         "company_id host_id name email event_id event_time_ms event_stamped first_seen_ms last_seen_ms kind \
          suggestions state",
     ),
     (
-        "booking_events",
+        "hostmatch_events",
         "event_id event_type shape booking_ref company_id appointment_id outcome reason received_ms",
     ),
 ];

@@ -58,7 +58,7 @@ async fn a_replay_is_a_linked_trace() {
 
         stack.world.appointment(1, 15, "Bk-1").await;
         eventually("the dead letter is recorded", Duration::from_secs(60), async || {
-            (stack.world.count("dead_letters").await == 1).then_some(())
+            (stack.world.count("hostmatch_dead_letters").await == 1).then_some(())
         })
         .await;
         let run = |arguments: &[&str]| {

@@ -127,12 +127,12 @@ async fn what_a_newer_program_adds_to_a_message_travels_along() {
             (&3.into(), &1.into()),
             "{report}"
         );
-        let kept = stack.world.test.texts("SELECT headers FROM dead_letters").await.remove(0);
+        let kept = stack.world.test.texts("SELECT headers FROM hostmatch_dead_letters").await.remove(0);
         let kept: Value = serde_json::from_str(&kept).unwrap();
         for name in ["traceparent", "x-hostmatch-of-the-future"] {
             assert_eq!(kept["headers"][name], headers[name].as_str(), "{backend:?}: {kept}");
         }
-        let history = stack.world.test.texts("SELECT history FROM dead_letters").await.remove(0);
+        let history = stack.world.test.texts("SELECT history FROM hostmatch_dead_letters").await.remove(0);
         assert!(
             history.contains("reason_of_the_future") && history.contains("appointment_not_found"),
             "{history}"
@@ -160,31 +160,31 @@ async fn words_of_a_newer_program_are_read() {
             done_by(&mut worker).await;
         }
         let known = [
-            ("booking_events", "outcome"),
-            ("booking_events", "reason"),
-            ("booking_events", "shape"),
-            ("booking_events", "event_type"),
-            ("appointment_assignments", "outcome"),
-            ("appointment_assignments", "reason"),
-            ("appointment_assignments", "strategy"),
-            ("appointment_assignments", "host_source"),
+            ("hostmatch_events", "outcome"),
+            ("hostmatch_events", "reason"),
+            ("hostmatch_events", "shape"),
+            ("hostmatch_events", "event_type"),
+            ("hostmatch_assignments", "outcome"),
+            ("hostmatch_assignments", "reason"),
+            ("hostmatch_assignments", "strategy"),
+            ("hostmatch_assignments", "host_source"),
             ("calcom_host_mappings", "mapping_source"),
             ("calcom_host_mapping_audits", "action"),
-            ("unmatched_hosts", "state"),
-            ("unmatched_hosts", "kind"),
-            ("dead_letters", "reason"),
-            ("dead_letters", "state"),
-            ("dead_letter_replays", "state"),
-            ("dead_letter_replay_items", "state"),
-            ("dead_letter_replay_items", "predicted"),
-            ("dead_letter_replay_items", "result"),
-            ("dead_letter_actions", "action"),
+            ("hostmatch_inbox", "state"),
+            ("hostmatch_inbox", "kind"),
+            ("hostmatch_dead_letters", "reason"),
+            ("hostmatch_dead_letters", "state"),
+            ("hostmatch_replays", "state"),
+            ("hostmatch_replay_items", "state"),
+            ("hostmatch_replay_items", "predicted"),
+            ("hostmatch_replay_items", "result"),
+            ("hostmatch_dead_letter_actions", "action"),
         ];
         for (table, column) in known {
             // As short as the shortest of these columns.
             stack.world.run(&format!("UPDATE {table} SET {column} = 'of_the_future'")).await;
         }
-        stack.world.run("UPDATE appointment_assignments SET observed = 'of_the_future'").await;
+        stack.world.run("UPDATE hostmatch_assignments SET observed = 'of_the_future'").await;
         for arguments in [
             &["events", "list"][..],
             &["events", "show", "e11"],
