@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | what |
 //! |---|---|---|
-//! | 0 | [`config`], [`clock`], [`delay`], [`shutdown`], [`crash`], [`connections`], [`https`] | plain data; the present; growing delays; the stop signal; crashes on purpose, for tests; serving HTTP; the way to other servers |
+//! | 0 | [`config`], [`runtime`], [`connections`], [`https`] | plain data; clock, backoff, shutdown, crash points; serving HTTP; the way to other servers |
 //! | 1 | [`event`], [`telemetry`], [`health`], [`fetch`] | pure: what is a booking event? · logs, metrics, traces · the health routes · asking another server |
 //! | 2 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
 //! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
@@ -15,10 +15,7 @@
 //! | 7 | [`cli`] | names everything; only `main.rs` names it |
 
 pub mod config;
-pub mod clock;
-pub mod delay;
-pub mod shutdown;
-pub mod crash;
+pub mod runtime;
 pub mod connections;
 pub mod https;
 

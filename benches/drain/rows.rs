@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hostmatch::clock::now_ms;
+use hostmatch::runtime::clock::now_ms;
 use hostmatch::store::{Database, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 

@@ -12,7 +12,7 @@ use crate::Result;
 /// # Errors
 /// When the file cannot be written.
 pub(crate) fn write(path: Option<PathBuf>, bench: &str, figures: &impl Serialize) -> Result<()> {
-    let now = hostmatch::clock::now_ms() / 1000;
+    let now = hostmatch::runtime::clock::now_ms() / 1000;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
     let path = path.unwrap_or_else(|| target.join(format!("{bench}-{now}.json")));
     if let Some(directory) = path.parent() {

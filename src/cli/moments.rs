@@ -4,8 +4,8 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
-use crate::clock::now_ms;
 use crate::config::parse_duration;
+use crate::runtime::clock::now_ms;
 
 /// A moment in ms since 1970: so long ago, a day (UTC), or a time with its zone.
 pub(super) fn moment(text: &str) -> Result<i64, String> {

@@ -14,7 +14,7 @@ use super::output::{self, Output};
 use crate::config::Config;
 use crate::event::{Decoded, Envelope, decode};
 use crate::queue::{Message, Queue, header};
-use crate::shutdown;
+use crate::runtime::shutdown;
 use crate::telemetry;
 use crate::telemetry::traces::{self, Parent, Span, SpanKind};
 

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::sink::{Sink, nearly_full};
 use super::trace;
-use crate::crash;
-use crate::delay::Delays;
 use crate::queue::{BatchLimits, PublishError, Spool, Spooled};
-use crate::shutdown::Shutdown;
+use crate::runtime::backoff::Delays;
+use crate::runtime::crash_points;
+use crate::runtime::shutdown::Shutdown;
 use crate::telemetry::shown_id;
 
 /// What is published before the confirms are awaited.
@@ -124,7 +124,7 @@ impl Forwarder<'_> {
             };
             let messages: Vec<_> = head.iter().map(|spooled| spooled.message.clone()).collect();
             let span = trace::forwarding(self.sink.destination(), &messages);
-            crash::point("forwarding");
+            crash_points::point("forwarding");
             let published = behind(&mut gate, span.within(self.sink.publish(messages))).await;
             if published.is_err() {
                 span.failed("not_confirmed");

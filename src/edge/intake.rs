@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use super::problem::Problem;
 use super::state::{Edge, Place};
 use super::trace;
-use crate::clock::now_ms;
 use crate::event::{BookingEvent, CompanyId, Decoded, Envelope, Malformed, Shape, decode};
 use crate::queue::{Message, header};
+use crate::runtime::clock::now_ms;
 
 /// The routing key of what is no event of a known type.
 const UNKNOWN: &str = "unknown";

@@ -22,7 +22,7 @@ use crate::config::EdgeConfig;
 use crate::connections::{self, Bounds};
 use crate::health;
 use crate::queue::{Publisher, QueueError};
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 
 /// How long answers may still take to be written once their deadline has passed.
 const LAST_WORDS: Duration = Duration::from_secs(1);

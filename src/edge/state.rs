@@ -9,7 +9,7 @@ use super::sink::{Sink, Standing};
 use super::tokens::Tokens;
 use crate::config::EdgeConfig;
 use crate::health::{self, Finding, Record, State};
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 
 /// A request's place among those that may be in progress. It is taken until the last of what was
 /// begun for the request has ended, also when it has been answered before: that still holds its body.

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::decision::{Author, Decided, Decision, Refusal, Wish};
 use super::ruling::{Ruling, rule};
-use crate::clock::now_ms;
-use crate::delay::Delays;
 use crate::event::{CompanyId, StaffId};
 use crate::matching::HostKey;
+use crate::runtime::backoff::Delays;
+use crate::runtime::clock::now_ms;
 use crate::store::{
     self, Database, GatewaySchema, HostChange, StaffFact, StoreError, StoreErrorKind, begin_deciding,
 };

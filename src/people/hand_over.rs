@@ -9,9 +9,9 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::decide::{Act, again, decide, rehearse};
 use super::decision::{Decision, Refusal, Wish};
-use crate::clock::now_ms;
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evidence, HostKey, Outcome};
+use crate::runtime::clock::now_ms;
 use crate::store::{
     self, Database, GatewaySchema, Given, HandOverRow, Held, MappingFilter, Prior, StoreError,
     changes_of_act, list_mappings, staff_facts,

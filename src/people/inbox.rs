@@ -4,9 +4,9 @@ use sea_orm::DatabaseTransaction;
 
 use super::decide::{again, fitting};
 use super::decision::Author;
-use crate::clock::now_ms;
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{HostKey, InboxState, Suggestion};
+use crate::runtime::clock::now_ms;
 use crate::store::{self, Database, GatewaySchema, InboxEntry, InboxFilter, NewHostAct, StoreError};
 
 /// Why something cannot be done with a host of the inbox.

@@ -14,14 +14,14 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use super::decide::{again, fitting};
 use super::decision::Author;
 use super::offer::{Offer, RepairError, Tally};
-use crate::clock::now_ms;
 use crate::config::{Mode, Overwrite};
-use crate::crash;
-use crate::delay::Delays;
 use crate::event::{AppointmentId, Host, StaffId};
 use crate::matching::{
     Appointment, AppointmentWrite, ChangeSet, Directory, HostKey, Loaded, Plan, Policy, Resolution, Resolver,
 };
+use crate::runtime::backoff::Delays;
+use crate::runtime::clock::now_ms;
+use crate::runtime::crash_points;
 use crate::store::{
     self, Database, GatewaySchema, ItemState, Mark, NewRepair, Prior, RepairItem, RepairRow, RepairScope,
     RepairState, StoreError,
@@ -199,7 +199,7 @@ impl<'a> Repairer<'a> {
             loop {
                 let done =
                     again(self.database, async |tx: &DatabaseTransaction| part(tx, after).await).await?;
-                crash::point("repair_part");
+                crash_points::point("repair_part");
                 let Some(last) = done.last else { break };
                 (after, is_locked) = (last, is_locked || done.is_locked);
                 if round == 0 {

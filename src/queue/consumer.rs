@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::amqp::AmqpConsumer;
 use super::embedded::EmbeddedConsumer;
 use super::{Batch, QueueError, RABBITMQ, SQLITE};
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 
 /// What came of waiting for a batch.
 pub enum Gathered {

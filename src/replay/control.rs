@@ -1,7 +1,7 @@
 //! What a person does with a replay beside carrying it out: pause, cancel, give up.
 
 use super::runner::{ReplayError, Start};
-use crate::clock::now_ms;
+use crate::runtime::clock::now_ms;
 use crate::store::{Database, NewAct, ReplayRow, ReplayState, Turn, give_up, replay, set_state};
 
 /// What can be done about letters that do not come back.

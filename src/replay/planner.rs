@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-use crate::clock::now_ms;
 use crate::queue::identity;
+use crate::runtime::clock::now_ms;
 use crate::store::{
     Database, DeadLetterFilter, DeadLetterRow, FAILED, NewItem, NewReplay, StoreError, dead_letter_ids,
     dead_letters_of, insert_replay,

@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::control::{find, refusal, stuck};
 use super::picker::{Picker, Standing};
 use super::rate::Rate;
-use crate::clock::now_ms;
-use crate::crash;
-use crate::delay::Delays;
 use crate::queue::{Message, PublishError, Publisher, header};
-use crate::shutdown::Shutdown;
+use crate::runtime::backoff::Delays;
+use crate::runtime::clock::now_ms;
+use crate::runtime::crash_points;
+use crate::runtime::shutdown::Shutdown;
 use crate::store::{
     Beginning, Database, DeadLetterRow, NewAct, ReplayRow, ReplayState, ReplayTerms, StoreError,
     StoreErrorKind, Turn, begin_replay, claim, dead_letters_of, hold_lease, in_flight, pending, refuse, sent,
@@ -255,7 +255,7 @@ impl Runner {
                 let some: Vec<(i64, i64)> = some.iter().map(|item| (item.letter, item.seen_ms)).collect();
                 let claimed = claim(database, self.replay, &self.lease, &some, now_ms());
                 let claimed = database.in_time(claimed).await?;
-                crash::point("replay_claimed");
+                crash_points::point("replay_claimed");
                 if !self.publish(row, &claimed, shutdown).await? {
                     return self.detach().await;
                 }
@@ -295,9 +295,9 @@ impl Runner {
                     }
                 }
             }
-            crash::point("replay_published");
+            crash_points::point("replay_published");
             database.in_time(sent(database, self.replay, ids)).await?;
-            crash::point("replay_sent");
+            crash_points::point("replay_sent");
         }
         Ok(true)
     }

@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, QueryResult, Statement};
 
 use super::clock::now_in_ms;
 use super::{Database, DbId, StoreError};
-use crate::clock::now_ms;
+use crate::runtime::clock::now_ms;
 
 /// How much room a server has for connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,11 +10,11 @@ use serde::de::DeserializeOwned;
 use super::cells::Cells;
 use super::statement::{any_host, padded};
 use super::{DbId, StoreError};
-use crate::clock::now_ms;
 use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, EventTime, Host, HostId};
 use crate::matching::{
     Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
 };
+use crate::runtime::clock::now_ms;
 
 /// The columns of an assignment, in the order in which [`assignment`] reads them; the payload, which it does not, is
 /// the last.

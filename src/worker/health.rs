@@ -9,7 +9,7 @@ use super::processor::Processor;
 use crate::config::Config;
 use crate::health::{Finding, State};
 use crate::queue::ConsumerHealth;
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 
 /// How often the database is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_secs(5);

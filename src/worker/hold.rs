@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::processor::Processor;
-use crate::delay::Delays;
 use crate::queue::QueueError;
-use crate::shutdown::Shutdown;
+use crate::runtime::backoff::Delays;
+use crate::runtime::shutdown::Shutdown;
 use crate::store::{self, StoreError};
 
 const FIRST: Duration = Duration::from_millis(100);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::presence::FORGOTTEN_AFTER;
 use super::processor::Processor;
-use crate::clock::now_ms;
 use crate::config::RetentionConfig;
-use crate::shutdown::Shutdown;
+use crate::runtime::clock::now_ms;
+use crate::runtime::shutdown::Shutdown;
 use crate::store::{purge_closed_letters, purge_events, purge_payloads, purge_replays, purge_workers};
 
 const REDECIDE_EVERY: Duration = Duration::from_secs(1);

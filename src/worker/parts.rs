@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::delay::Delays;
+use crate::runtime::backoff::Delays;
 
 const FIRST: Duration = Duration::from_millis(2);
 const MOST: Duration = Duration::from_millis(60);

@@ -12,10 +12,10 @@ use super::slot::Slot;
 use super::stage::Stage;
 use super::tally::Tally;
 use super::traced::BatchTrace;
-use crate::clock::now_ms;
-use crate::crash;
 use crate::queue::{Batch, ClosedBy, Consumer, Delivery, Disposition, Gathered, QueueError, Settled};
-use crate::shutdown::Shutdown;
+use crate::runtime::clock::now_ms;
+use crate::runtime::crash_points;
+use crate::runtime::shutdown::Shutdown;
 use crate::telemetry::shown_id;
 
 /// What one pipeline works with.
@@ -55,7 +55,7 @@ impl Pipeline {
 
     /// Processes and settles one batch. False: the database stayed away, and it was given back.
     async fn handle(&self, batch: Batch, trace: &BatchTrace) -> Result<bool, QueueError> {
-        crash::point("received");
+        crash_points::point("received");
         let (mut hold, meters) = (Hold::new(self.hold), &self.processor.meters);
         let mut slots = self.processor.read(batch.deliveries());
         trace.read(&slots);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::processor::Processor;
 use super::tally::Tally;
 use crate::config::Config;
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 use crate::store::{self, StoreError, Work};
 
 const EVERY: Duration = Duration::from_secs(10);

@@ -19,12 +19,12 @@ use super::parts::Parts;
 use super::slot::{Slot, transactions};
 use super::stage::Stage;
 use super::traced::BatchTrace;
-use crate::clock::now_ms;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
-use crate::crash;
 use crate::event::EventId;
 use crate::matching::{ChangeSet, Noted, Plan, Policy, Reason, Resolver};
 use crate::queue::Delivery;
+use crate::runtime::clock::now_ms;
+use crate::runtime::crash_points;
 use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, StoreError, StoreErrorKind};
 
 /// Everything that deciding needs. Shared by the pipelines of a worker.
@@ -91,7 +91,7 @@ impl Processor {
     pub(super) fn read(&self, deliveries: &[Delivery]) -> Vec<Slot> {
         let stage = Stage::begin(&self.meters, "decode");
         let slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
-        crash::point("decoded");
+        crash_points::point("decoded");
         stage.end();
         self.meters.received(slots.iter().map(|slot| slot.named));
         slots
@@ -188,7 +188,7 @@ impl Processor {
             Err(StoreError::SharedHost) => work(Hosts::Alone).await?,
             done => done?,
         };
-        crash::point("after_commit");
+        crash_points::point("after_commit");
         trace.committed(part, &answers, commit.begun_at);
         commit.end();
         self.meters.committed(&noted, &changes);
@@ -215,7 +215,7 @@ impl Processor {
             Mode::Assign => store::load(tx, schema, resolver, &events, &others, limit, hosts).await?,
             Mode::Observe => store::observe(tx, schema, resolver, &events, &others, limit).await?,
         };
-        crash::point("loaded");
+        crash_points::point("loaded");
         load.end();
         let planning = Stage::begin(&self.meters, "plan");
         let complete: Vec<bool> = batch.targets.iter().map(|targets| batch.is_complete(targets)).collect();
@@ -241,7 +241,7 @@ impl Processor {
             }
         }
         store::commit(tx, &self.schema, &changes).await?;
-        crash::point("before_commit");
+        crash_points::point("before_commit");
         Ok(Worked { answers, more_waiting: batch.more_waiting, noted, changes, commit })
     }
 

@@ -16,12 +16,12 @@ use super::processor::Processor;
 use super::reading;
 use super::tally::Tally;
 use super::traced;
-use crate::clock::now_ms;
-use crate::crash;
 use crate::event::{Decoded, Hints, TYPE_HEADER};
 use crate::matching::Reason;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
-use crate::shutdown::Shutdown;
+use crate::runtime::clock::now_ms;
+use crate::runtime::crash_points;
+use crate::runtime::shutdown::Shutdown;
 use crate::store::{NewDeadLetter, StoreError, StoreErrorKind, insert_dead_letters};
 
 /// What of a body is kept that the database refuses to take whole.
@@ -57,7 +57,7 @@ impl Recorder {
     }
 
     async fn handle(&self, batch: Batch) -> Result<bool, QueueError> {
-        crash::point("recorder_received");
+        crash_points::point("recorder_received");
         let now_ms = now_ms();
         let letters: Vec<NewDeadLetter> =
             batch.deliveries().iter().map(|delivery| letter(delivery, now_ms)).collect();
@@ -73,9 +73,9 @@ impl Recorder {
             }
         };
         let disposition = if recorded.is_some() { Disposition::Ack } else { Disposition::Release };
-        crash::point("recorder_before_ack");
+        crash_points::point("recorder_before_ack");
         let settled = batch.settle(vec![disposition; letters.len()]).await?;
-        crash::point("recorder_after_ack");
+        crash_points::point("recorder_after_ack");
         for letter in settled.gone.into_iter().filter(|place| by_broker[*place]).map(|place| &letters[place])
         {
             let is_replay = letter.replayed.is_some();

@@ -11,10 +11,10 @@ use sea_orm::DatabaseTransaction;
 use super::answer::Answer;
 use super::processor::Processor;
 use super::slot::{Slot, transactions};
-use crate::clock::now_ms;
 use crate::event::AppointmentId;
 use crate::matching::{Loaded, Outcome, Plan, Target};
 use crate::queue::{Delivery, Message};
+use crate::runtime::clock::now_ms;
 use crate::store::{Lookup, StoreError, look};
 
 /// What would become of one message.

@@ -17,7 +17,7 @@ use super::sampler::Sampler;
 use super::tally::Tally;
 use crate::config::Config;
 use crate::queue::{BatchLimits, Consumer, Queue, QueueError, Source};
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 use crate::store::{Database, GatewaySchema};
 
 /// How often an otherwise idle queue is asked whether it is empty (`--until-empty`).

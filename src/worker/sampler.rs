@@ -13,9 +13,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::metrics::Meters;
 use super::processor::Processor;
-use crate::clock::now_ms;
 use crate::queue::{Level, Part, Queue, QueueError};
-use crate::shutdown::Shutdown;
+use crate::runtime::clock::now_ms;
+use crate::runtime::shutdown::Shutdown;
 use crate::store::{
     InboxKind, StoreError, StoreErrorKind, Unassigned, Waits, open_dead_letters, open_inbox, together,
     unassigned,

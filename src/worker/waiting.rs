@@ -8,9 +8,9 @@ use sea_orm::DatabaseTransaction;
 
 use super::parts::Parts;
 use super::processor::Processor;
-use crate::clock::now_ms;
 use crate::event::AppointmentId;
 use crate::matching::{HostKey, Plan};
+use crate::runtime::clock::now_ms;
 use crate::store::{self, StoreError, StoreErrorKind};
 
 /// So many transactions' worth are looked for at once: the look reads and sorts all that wait, which would

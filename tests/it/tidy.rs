@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The layers, from the bottom up, as `src/lib.rs` and `docs/architecture.md` describe them.
 /// Modules of one layer do not know each other.
 const LAYERS: [&[&str]; 8] = [
-    &["config", "clock", "delay", "shutdown", "crash", "connections", "https"],
+    &["config", "runtime", "connections", "https"],
     &["event", "telemetry", "health", "fetch"],
     &["matching", "contract"],
     &["store", "queue"],

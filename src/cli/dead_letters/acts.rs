@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
-use crate::clock::now_ms;
+use crate::runtime::clock::now_ms;
 use crate::store::{
     Acted, Database, DeadLetterFilter, NewAct, dead_letter_ids, discard, groups, note, restore,
 };

@@ -11,7 +11,7 @@ use crate::cli::output::{self, Output};
 use crate::config::Config;
 use crate::queue::Queue;
 use crate::replay::{Ended, Progress, Rate, Report, Runner, Start, stuck};
-use crate::shutdown;
+use crate::runtime::shutdown;
 use crate::store::{Database, FAILED, GatewaySchema, LOST, REFUSED, shares};
 
 /// Replay dead letters: those of a plan, or those that a filter chooses, which are planned first

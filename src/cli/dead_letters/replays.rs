@@ -10,9 +10,9 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::replay::{ReplayError, Report, Start, cancel, cancel_and_give_up, pause, stuck};
+use crate::runtime::clock::now_ms;
 use crate::store::{
     Act, Database, ItemRow, ReplayRow, ReplayState, acts, items, on_the_way_since, replay, replays, shares,
 };

@@ -12,10 +12,10 @@ use crate::cli::failure::Failure;
 use crate::cli::masked::masked_header;
 use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::matching::Reason;
 use crate::queue::header;
+use crate::runtime::clock::now_ms;
 use crate::store::{
     Act, Database, DeadLetterRow, GatewaySchema, NewAct, NewDeadLetter, acts, dead_letter, record_taken,
 };

@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::items;
 use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
-use crate::clock::now_ms;
+use crate::runtime::clock::now_ms;
 use crate::store::{
     Database, DeadLetterRow, NewAct, NewDeadLetter, dead_letter_ids, dead_letters_of, insert_dead_letters,
     note, record_taken,

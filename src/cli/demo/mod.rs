@@ -37,7 +37,7 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use crate::config::Config;
-use crate::shutdown;
+use crate::runtime::shutdown;
 use crate::worker::Tally;
 
 /// How often the worker's counts are looked at while the servers are left running.

@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::edge;
 use crate::queue::Queue;
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 use crate::store::{Database, GatewaySchema};
 use crate::worker::{Tally, Worker};
 

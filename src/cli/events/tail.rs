@@ -8,7 +8,7 @@ use super::line::{HEAD, Line};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Output};
-use crate::shutdown::{self, Shutdown};
+use crate::runtime::shutdown::{self, Shutdown};
 use crate::store::{Database, EventFilter, RecordedEvent, StoreError, StoreErrorKind, recorded_events};
 
 /// How often to look.

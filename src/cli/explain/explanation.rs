@@ -7,10 +7,10 @@ use super::effect::{Effect, Rehearsal};
 use super::subject::Subject;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::event::{BookingEvent, BookingRef, CompanyId, Host, StaffId};
 use crate::matching::{Evidence, HostKey, Policy, Resolution, Resolver, Review, Step, Suggestion, Target};
+use crate::runtime::clock::now_ms;
 use crate::store::{self, Database, GatewaySchema, StoreError};
 
 /// What is said about one host or booking. `docs/commands.md` describes it: its JSON is a contract.

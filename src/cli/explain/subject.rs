@@ -6,9 +6,9 @@ use super::Question;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::items;
-use crate::clock::now_ms;
 use crate::event::{BookingEvent, BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decode};
 use crate::matching::Reason;
+use crate::runtime::clock::now_ms;
 use crate::store::Remembered;
 
 /// Something to be explained.

@@ -14,11 +14,11 @@ use crate::cli::failure::Failure;
 use crate::cli::operator::Acting;
 use crate::cli::output::{self, Output};
 use crate::cli::{gateway, items};
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::event::CompanyId;
 use crate::matching::HostKey;
 use crate::people::{Act, Decision, Did, Wish, decide_now, rehearse};
+use crate::runtime::clock::now_ms;
 use crate::store::{Database, GatewaySchema, NewImport, StoreError, begin_import, facts, note_import};
 
 /// Lines in one transaction.

@@ -7,9 +7,9 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::operator::Acting;
 use crate::cli::output::{self, Output};
-use crate::clock::now_ms;
 use crate::event::CompanyId;
 use crate::people::{Act, Decision, Wish, decide_now};
+use crate::runtime::clock::now_ms;
 use crate::store::{self, Change, Database, GatewaySchema, ImportRow, changes_of_act, note_import_undone};
 
 /// Changes that are taken back in one transaction.

@@ -7,9 +7,9 @@ use super::sheet::{Form, Writer};
 use super::{COLUMNS, MORE};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::clock::now_ms;
 use crate::event::CompanyId;
 use crate::matching::InboxState;
+use crate::runtime::clock::now_ms;
 use crate::store::{Database, GatewaySchema, InboxFilter, MappingFilter, inbox_entries, list_mappings};
 
 /// Rows read at once.

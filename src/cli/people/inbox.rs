@@ -15,10 +15,10 @@ use crate::cli::global::Global;
 use crate::cli::moments::coming;
 use crate::cli::operator::Acting;
 use crate::cli::output::{self, Output};
-use crate::clock::now_ms;
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{HostKey, InboxState};
 use crate::people::{self, Decision, Repairer, Wish};
+use crate::runtime::clock::now_ms;
 use crate::store::{
     AuditFilter, HostAct, InboxFilter, InboxKind, MappingFilter, audits, host_acts, inbox_entries,
     last_host_acts, list_mappings,

@@ -13,8 +13,8 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use super::{gateway, moments};
-use crate::clock::now_ms;
 use crate::event::CompanyId;
+use crate::runtime::clock::now_ms;
 use crate::store::{Period, StoreError, dead_letter_reasons, decided, new_mappings};
 use counts::{ByStrategy, Comparison, Counts, Difference};
 

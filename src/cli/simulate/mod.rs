@@ -13,9 +13,9 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use super::{gateway, moments};
-use crate::clock::now_ms;
 use crate::event::{CompanyId, StaffId};
 use crate::matching::{HostKey, Resolver, Simulation};
+use crate::runtime::clock::now_ms;
 use crate::store::{Database, Decided, GatewaySchema, Period, StoreError, decided, directory_of, recorded};
 use counts::{ByStrategy, Counts, Difference, People, Tally};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::queue::Queue;
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 
 /// Samples at most; few enough to be of no weight themselves.
 const SAMPLES: u32 = 200;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::salon::{APPOINTMENTS, STAFF, address, reference};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::shutdown::Shutdown;
+use crate::runtime::shutdown::Shutdown;
 use crate::worker::Tally;
 
 /// Requests at the same time.

@@ -26,7 +26,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use crate::config::Config;
-use crate::shutdown::{self, Shutdown};
+use crate::runtime::shutdown::{self, Shutdown};
 use crate::store::Database;
 
 /// How long what was accepted may take to be decided, once nothing more is posted.

@@ -10,10 +10,10 @@ use super::super::output;
 use super::super::report::percent;
 use super::seen::{ASSIGNED, Ages, Bookings, Depth, Events, Seen, Spooled, Trouble, Waiting, Window, Worker};
 use super::verdict;
-use crate::clock::now_ms;
 use crate::config::{Config, DatabaseConfig, QueueConfig, Topology};
 use crate::event::CompanyId;
 use crate::queue::{Part, Queue, QueueError, Spool};
+use crate::runtime::clock::now_ms;
 use crate::store::{
     self, Database, StoreError, StoreErrorKind, WorkerRow, ages_since, decided_last, open_dead_letters,
     open_inbox, outcomes_since, unassigned,

@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use crate::event::CompanyId;
-use crate::shutdown;
+use crate::runtime::shutdown;
 use look::Look;
 use seen::{Seen, Trouble};
 

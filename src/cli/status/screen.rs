@@ -2,7 +2,7 @@
 
 use super::seen::{Events, Seen, Waiting, Window, Worker};
 use super::verdict::{Assigning, State, running, span};
-use crate::clock::now_ms;
+use crate::runtime::clock::now_ms;
 
 const WIDTH: usize = 80;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::now_ms;
 use crate::contract::CONTENT_TYPES;
 use crate::event::Envelope;
+use crate::runtime::clock::now_ms;
 
 /// What travels outside the body.
 #[derive(Debug, clap::Args)]

@@ -14,10 +14,10 @@ use super::prefetch::Window;
 use super::problem::Problem;
 use super::subscription::{Subscribing, Subscription, Watch, consume, name};
 use super::{Amqp, wire};
-use crate::delay::Delays;
 use crate::queue::batch::{ClosedBy, Hold};
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Delivery, Gathered, QueueError, Source};
-use crate::shutdown::Shutdown;
+use crate::runtime::backoff::Delays;
+use crate::runtime::shutdown::Shutdown;
 
 /// A subscription that lived this long was a good one: the delays start over after it.
 const GOOD_LIFE: Duration = Duration::from_secs(2);

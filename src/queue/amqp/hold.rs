@@ -14,9 +14,9 @@ use super::Amqp;
 use super::acks::Acks;
 use super::link::{Link, NO_ANSWER};
 use super::publisher::{Publishing, Target};
-use crate::crash;
-use crate::delay::Delays;
 use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies};
+use crate::runtime::backoff::Delays;
+use crate::runtime::crash_points;
 
 /// How long copies that cannot be published are tried again before their originals are given
 /// back. Giving back uses up the delivery limit, waiting does not; but the broker takes back by
@@ -213,7 +213,7 @@ impl AmqpHold {
         let together = self.lane.acks().all_up_to(&tags).unwrap_or(0);
         let (first, rest): (Vec<usize>, Vec<usize>) =
             indices.iter().copied().partition(|index| self.held[*index].0 <= together);
-        crash::point("before_ack");
+        crash_points::point("before_ack");
         if let Some(last) = first.last() {
             let ack = self.held[*last].1.ack(BasicAckOptions { multiple: first.len() > 1 });
             let sent = self.lane.send(&tags[..first.len()], ack, limit).await;
@@ -226,7 +226,7 @@ impl AmqpHold {
             settled.gone.extend(sent.then_some(index));
             settled.lost += usize::from(!sent);
         }
-        crash::point("after_ack");
+        crash_points::point("after_ack");
     }
 
     /// Gives these back, which counts nothing where the broker knows the difference (from 4.3).

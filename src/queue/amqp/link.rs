@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use super::problem::{Problem, code};
 use super::{Settings, topology};
-use crate::delay::Delays;
 use crate::queue::metrics;
+use crate::runtime::backoff::Delays;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);

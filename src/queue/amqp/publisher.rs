@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout_at};
 use super::link::{Keeper, Link, NO_ANSWER};
 use super::problem::{Problem, code};
 use super::{Amqp, Settings, wire};
-use crate::crash;
 use crate::queue::{Message, PublishError, metrics};
+use crate::runtime::crash_points;
 
 /// Messages that are published before their confirms are awaited.
 const GROUP: usize = 256;
@@ -272,7 +272,7 @@ async fn publish_and_confirm(
             Err(error) => return Err(cause(error, confirms).await),
         }
     }
-    crash::point("before_confirm");
+    crash_points::point("before_confirm");
     let mut results = Vec::with_capacity(group.len());
     let mut unroutable = Vec::new();
     for confirm in confirms {
@@ -291,7 +291,7 @@ async fn publish_and_confirm(
             });
         }
     }
-    crash::point("after_confirm");
+    crash_points::point("after_confirm");
     let returned: Returned = (0..group.len()).filter(|n| unroutable.contains(&group[*n].0)).collect();
     for n in &returned {
         results[*n] = Err(PublishError::Returned(format!(

@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::lease::{EmbeddedHold, until_ms};
 use super::{Embedded, rows};
-use crate::delay::Delays;
 use crate::queue::batch::Hold;
 use crate::queue::copies::now_ms;
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Gathered, QueueError, Source};
-use crate::shutdown::Shutdown;
+use crate::runtime::backoff::Delays;
+use crate::runtime::shutdown::Shutdown;
 
 /// How often to look for what no bell announces: another process's messages, ended waits and
 /// expired leases.

@@ -12,8 +12,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
 use super::TransactionTrait;
-use crate::delay::Delays;
 use crate::queue::QueueError;
+use crate::runtime::backoff::Delays;
 
 /// Marks the file as ours ("hmq1"), so that another program's SQLite file is not written into.
 const APPLICATION_ID: i64 = 0x686d_7131;

@@ -7,9 +7,9 @@ use sea_orm::DbErr;
 use tokio::task::JoinHandle;
 
 use super::{Embedded, rows};
-use crate::crash;
 use crate::queue::copies::{self, now_ms};
 use crate::queue::{Delivery, Disposition, QueueError, Settled};
+use crate::runtime::crash_points;
 
 /// After a crash, messages in hand come again within this time.
 const LENGTH: Duration = Duration::from_secs(60);
@@ -93,9 +93,9 @@ impl EmbeddedHold {
         }
         rows::delete(db, &done).await?;
         rows::release(db, &self.lease, &back, false).await?;
-        crash::point("before_ack");
+        crash_points::point("before_ack");
         turn.commit().await?;
-        crash::point("after_ack");
+        crash_points::point("after_ack");
         (settled.acked, settled.released) = (done.len(), back.len());
         Ok(settled)
     }

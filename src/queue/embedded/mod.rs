@@ -20,7 +20,7 @@ use self::file::{File, Turn};
 use super::copies::now_ms;
 use super::{BatchLimits, Depth, Level, Message, PublishError, QueueError, Source, metrics};
 use crate::config::QueueConfig;
-use crate::crash;
+use crate::runtime::crash_points;
 
 pub(super) use self::consumer::EmbeddedConsumer;
 pub(super) use self::lease::EmbeddedHold;
@@ -60,9 +60,9 @@ impl Embedded {
             for message in messages {
                 rows::insert(&turn.transaction, message, now_ms()).await?;
             }
-            crash::point("before_confirm");
+            crash_points::point("before_confirm");
             turn.commit().await?;
-            crash::point("after_confirm");
+            crash_points::point("after_confirm");
             Ok::<_, DbErr>(())
         };
         let written = written.await;

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 
 use super::list::COLUMNS;
 use super::{NewDeadLetter, TABLE};
-use crate::crash;
+use crate::runtime::crash_points;
 use crate::store::events::REJECTED;
 use crate::store::replays::{FAILED, end_replayed};
 use crate::store::{Database, StoreError};
@@ -46,9 +46,9 @@ pub async fn insert_dead_letters(
             record_event(&transaction, event_id, letter).await?;
         }
     }
-    crash::point("recorder_before_commit");
+    crash_points::point("recorder_before_commit");
     transaction.commit().await?;
-    crash::point("recorder_after_commit");
+    crash_points::point("recorder_after_commit");
     Ok(new)
 }
 

@@ -16,10 +16,10 @@ use self::series::{
     UNKNOWN,
 };
 use super::answer::Answer;
-use crate::clock::now_ms;
 use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
 use crate::matching::{ChangeSet, Found, MappingChange, Noted, Reason};
 use crate::queue::{Batch, Delivery, Disposition, Settled, header};
+use crate::runtime::clock::now_ms;
 use crate::telemetry::metrics::{Family, at_each_look};
 
 pub(super) use self::series::SERIES;

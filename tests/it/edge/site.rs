@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use hostmatch::config::{EdgeConfig, QueueConfig, Secret, Topology};
 use hostmatch::edge::{self, EdgeError};
 use hostmatch::queue::{BatchLimits, Disposition, Gathered, Message, Queue, Source};
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hostmatch::config::{EdgeConfig, QueueConfig};
 use hostmatch::edge::EdgeError;
 use hostmatch::queue::{Consumer, Disposition, Gathered, Queue, Source};
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 use lapin::types::FieldTable;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hostmatch::queue::{BatchLimits, Disposition, Gathered, Message, PublishError, Source};
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 
 use self::settling::*;
 use super::rig::{

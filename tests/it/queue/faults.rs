@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hostmatch::config::{QueueConfig, Secret, Topology};
 use hostmatch::queue::{Disposition, Gathered, PublishError, Queue, Source};
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 use lapin::options::QueueDeleteOptions;
 
 use super::rig::{

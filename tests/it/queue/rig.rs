@@ -8,7 +8,7 @@ use hostmatch::config::{QueueConfig, Secret, Topology};
 use hostmatch::queue::{
     Batch, BatchLimits, Consumer, Delivery, Disposition, Gathered, Message, Queue, Settled, Source,
 };
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 
 use crate::support::traces::Traces;
 pub(super) use crate::support::traces::{clean, connect};

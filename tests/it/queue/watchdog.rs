@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hostmatch::config::QueueConfig;
 use hostmatch::queue::{Disposition, Gathered, Source};
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 
 use super::rig::{LIMITS, Rig, SOON, all, batch, bodies, config, drain, settled_in};
 use crate::support::proxy::{Mode, Proxy};

@@ -1,4 +1,4 @@
-//! A process that is killed by SIGKILL at a named point (`src/crash.rs`): what it had in hand is
+//! A process that is killed by SIGKILL at a named point (`src/runtime/crash_points.rs`): what it had in hand is
 //! done by the next one, once.
 
 use std::os::unix::process::ExitStatusExt as _;

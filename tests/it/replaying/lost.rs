@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hostmatch::queue::{BatchLimits, Disposition, Gathered, Source};
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 use hostmatch::store::{
     Beginning, NewAct, ReplayState, ReplayTerms, Turn, begin_replay, claim, hold_lease, set_state,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hostmatch::queue::{BatchLimits, Disposition, Gathered, Message, Source, header};
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 use serde_json::json;
 
 use super::{PATIENCE, appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara};

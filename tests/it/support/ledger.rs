@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hostmatch::queue::{BatchLimits, Disposition, Gathered, Source};
-use hostmatch::shutdown::Shutdown;
+use hostmatch::runtime::shutdown::Shutdown;
 use serde_json::Value;
 
 use super::report::{self, Row};

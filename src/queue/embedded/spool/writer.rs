@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{OVERHEAD, SpoolError, SpoolLevel, SpoolLimits};
-use crate::crash;
 use crate::queue::copies::now_ms;
 use crate::queue::embedded::file::File;
 use crate::queue::embedded::rows;
 use crate::queue::{Message, QueueError};
+use crate::runtime::crash_points;
 
 /// Requests that share one transaction at most.
 pub(super) const GROUP: usize = 256;
@@ -105,7 +105,7 @@ pub(super) async fn write(
                 }
                 // The order is that of arrival, also when somebody sets the clock back.
                 clock = clock.max(now_ms());
-                crash::point("spooling");
+                crash_points::point("spooling");
                 shared.work(taken.drain(..), clock).await;
             }
             () = tokio::time::sleep(PROBE), if broken => shared.probe().await,
