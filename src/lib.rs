@@ -5,23 +5,24 @@
 //!
 //! | layer | modules | what |
 //! |---|---|---|
-//! | 0 | [`config`], [`runtime`], [`connections`], [`https`] | plain data; clock, backoff, shutdown, crash points; serving HTTP; the way to other servers |
-//! | 1 | [`event`], [`telemetry`], [`health`], [`fetch`] | pure: what is a booking event? · logs, metrics, traces · the health routes · asking another server |
-//! | 2 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
-//! | 3 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
-//! | 4 | [`people`] | what people decide: mappings, the inbox, repairs |
-//! | 5 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
-//! | 6 | [`replay`], [`doctor`] | dead letters on their way back · is the installation set up right? |
-//! | 7 | [`cli`] | names everything; only `main.rs` names it |
+//! | 0 | [`config`], [`runtime`], [`https`] | plain data · clock, backoff, shutdown, crash points · the way to other servers |
+//! | 1 | [`http`] | server, health, problem documents, bearer tokens |
+//! | 2 | [`event`], [`telemetry`], [`fetch`] | pure: what is a booking event? · logs, metrics, traces · asking another server |
+//! | 3 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
+//! | 4 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
+//! | 5 | [`people`] | what people decide: mappings, the inbox, repairs |
+//! | 6 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
+//! | 7 | [`replay`], [`doctor`] | dead letters on their way back · is the installation set up right? |
+//! | 8 | [`cli`] | names everything; only `main.rs` names it |
 
 pub mod config;
 pub mod runtime;
-pub mod connections;
 pub mod https;
+
+pub mod http;
 
 pub mod event;
 pub mod telemetry;
-pub mod health;
 pub mod fetch;
 
 pub mod matching;

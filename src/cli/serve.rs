@@ -13,7 +13,7 @@ use super::global::Global;
 use super::output::{self, Output};
 use crate::config::Config;
 use crate::edge;
-use crate::health;
+use crate::http::health;
 use crate::queue::{self, Queue};
 use crate::runtime::backoff::Delays;
 use crate::runtime::shutdown::{self, Shutdown};

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use crate::config::parse_duration;
-use crate::edge::tokens::{ChangeError, Scope, Terms, Token, change, read_line};
+use crate::http::tokens::{ChangeError, Scope, Terms, Token, change, read_line};
 
 /// Bearer tokens for the edge, kept as hashes in edge.tokens_file
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ mod openapi;
 pub use asyncapi::asyncapi;
 pub use events::{event_schema, event_type_schema};
 pub use openapi::{CONTENT_TYPES, openapi};
-pub use problems::{ProblemKind, problem};
+pub use problems::problem;
 
 use serde_json::{Map, Value, json};
 

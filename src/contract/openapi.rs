@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::events::definitions;
-use super::{DIALECT, Definitions, Place, ProblemKind, needed, problem};
+use super::{DIALECT, Definitions, Place, needed, problem};
+use crate::http::problem::ProblemKind;
 
 /// The formats that `POST /v1/events` takes: one event or an array, one a line, and CloudEvents' own
 /// names for an event and for an array.

@@ -1,28 +1,8 @@
 //! The closed list of refusals of the edge (RFC 9457): what each is called, and with which status.
 
-/// One kind of refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProblemKind {
-    /// What its `type` ends with, behind `urn:hostmatch:problem:`.
-    pub name: &'static str,
-    /// The status of HTTP.
-    pub status: u16,
-    /// Its `title`.
-    pub title: &'static str,
-    /// When it is given, as the documentation has it.
-    pub when: &'static str,
-}
-
-impl ProblemKind {
-    /// Its `type`.
-    pub fn urn(&self) -> String {
-        format!("urn:hostmatch:problem:{}", self.name)
-    }
-}
-
 /// The kinds.
 pub mod problem {
-    use super::ProblemKind;
+    use crate::http::problem::ProblemKind;
 
     const fn of(status: u16, name: &'static str, title: &'static str, when: &'static str) -> ProblemKind {
         ProblemKind { name, status, title, when }

@@ -10,7 +10,7 @@ use super::code::Code;
 use super::places::{file, has_password};
 use super::{Report, Role};
 use crate::config::{Config, Effective};
-use crate::edge::tokens::read_line;
+use crate::http::tokens::read_line;
 
 const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_OTHERS: u32 = 0o002;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-use super::problem::{BEARER, Problem};
+use super::problem::{self, BEARER};
 use super::signature::{self, Refusal};
 use super::state::Edge;
-use super::tokens::{Checked, Scope, Terms};
 use crate::config::{EdgeConfig, Secret};
 use crate::event::CompanyId;
+use crate::http::problem::Problem;
+use crate::http::tokens::{Checked, Scope, Terms};
 
 const GATEWAY_SIGNATURE: &str = "x-hostmatch-signature";
 const CALCOM_SIGNATURE: &str = "x-cal-signature-256";
@@ -57,24 +58,24 @@ pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Re
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
     });
     let Some(token) = token else {
-        return Err(Problem::unauthorized(BEARER, "write Authorization: Bearer, a blank, and the token"));
+        return Err(problem::unauthorized(BEARER, "write Authorization: Bearer, a blank, and the token"));
     };
     match edge.tokens.check(token).await {
         Ok(Checked::Good(terms)) if terms.allows(scope) => Ok(Before::Proven(terms)),
-        Ok(Checked::Good(_)) => Err(Problem::forbidden(
+        Ok(Checked::Good(_)) => Err(problem::forbidden(
             "this token is not for this route: `hostmatch token list` shows for which ones it is",
         )),
         Ok(Checked::Unknown) => {
-            Err(Problem::unauthorized(BEARER, "this token is not known, or has been revoked"))
+            Err(problem::unauthorized(BEARER, "this token is not known, or has been revoked"))
         }
-        Ok(Checked::Expired) => Err(Problem::unauthorized(
+        Ok(Checked::Expired) => Err(problem::unauthorized(
             BEARER,
             "this token has expired: `hostmatch token create` makes another",
         )),
-        Ok(Checked::TooFast(wait)) => Err(Problem::too_fast(wait)),
+        Ok(Checked::TooFast(wait)) => Err(problem::too_fast(wait)),
         Err(error) => {
             tracing::error!(%error, "edge.tokens_file cannot be read; no token is accepted until it can");
-            Err(Problem::unavailable("the tokens cannot be read at the moment; send it again"))
+            Err(problem::unavailable("the tokens cannot be read at the moment; send it again"))
         }
     }
 }
@@ -86,7 +87,7 @@ pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Re
 /// 403
 pub(super) fn company(before: &Before, company: Option<CompanyId>) -> Result<(), Problem> {
     match before {
-        Before::Proven(terms) if !terms.covers(company.map(|id| id.0)) => Err(Problem::forbidden(
+        Before::Proven(terms) if !terms.covers(company.map(|id| id.0)) => Err(problem::forbidden(
             "this token is for events of certain companies: name one of them as company_id; nothing was queued",
         )),
         _ => Ok(()),
@@ -101,12 +102,12 @@ pub(super) fn gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(
     let keys = &edge.config.gateway_secrets;
     match headers.get(GATEWAY_SIGNATURE).filter(|_| any(keys)) {
         Some(header) => signature::gateway(header.to_str().unwrap_or_default(), body, keys)
-            .map_err(|_| Problem::unauthorized(BEARER, "x-hostmatch-signature does not belong to this body")),
+            .map_err(|_| problem::unauthorized(BEARER, "x-hostmatch-signature does not belong to this body")),
         None if edge.config.allow_unsigned => Ok(()),
         None => {
             let detail = "send a bearer token that is known here, or x-hostmatch-signature: \
                           the HMAC-SHA256 of the body, in hex";
-            Err(Problem::unauthorized(BEARER, detail))
+            Err(problem::unauthorized(BEARER, detail))
         }
     }
 }
@@ -122,7 +123,7 @@ pub(super) fn signed_headers(edge: &Edge) -> Result<(), Problem> {
     }
     let detail = "x-hostmatch-signature does not cover the ce- headers; send a bearer token, or the event in \
                   structured mode";
-    Err(Problem::unauthorized(BEARER, detail))
+    Err(problem::unauthorized(BEARER, detail))
 }
 
 /// Whether the request says that Retell sends it.
@@ -136,7 +137,7 @@ pub(super) fn is_from_retell(headers: &HeaderMap) -> bool {
 /// 401 when it is wrong or its time is off; also without a key, unless `edge.allow_unsigned` is on.
 pub(super) fn retell(edge: &Edge, headers: &HeaderMap, body: &[u8], now_ms: i64) -> Result<(), Problem> {
     let (keys, tolerance) = (&edge.config.retell_api_keys, edge.config.retell_tolerance);
-    let refuse = |detail: &str| Err(Problem::unauthorized(RETELL_CHALLENGE, detail));
+    let refuse = |detail: &str| Err(problem::unauthorized(RETELL_CHALLENGE, detail));
     if !any(keys) {
         let detail = "no edge.retell_api_keys are configured, so that no webhook of Retell's can be checked";
         return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
@@ -158,7 +159,7 @@ pub(super) fn retell(edge: &Edge, headers: &HeaderMap, body: &[u8], now_ms: i64)
 /// `edge.allow_unsigned` is on.
 pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let keys = &edge.config.calcom_secrets;
-    let refuse = |detail: &str| Err(Problem::unauthorized(CALCOM_CHALLENGE, detail));
+    let refuse = |detail: &str| Err(problem::unauthorized(CALCOM_CHALLENGE, detail));
     let header = headers.get(CALCOM_SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if header == NO_SECRET {
         return refuse(

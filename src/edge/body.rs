@@ -5,8 +5,9 @@ use axum::extract::{FromRequest as _, Request};
 use axum::http::StatusCode;
 use tokio::time::{Instant, timeout_at};
 
-use super::problem::Problem;
+use super::problem;
 use super::state::Edge;
+use crate::http::problem::Problem;
 
 /// When this request must have its answer.
 pub(super) fn deadline(edge: &Edge) -> Instant {
@@ -21,9 +22,9 @@ pub(super) async fn read(edge: &Edge, request: Request, deadline: Instant) -> Re
     match timeout_at(deadline, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Problem::too_large(edge.config.body_limit))
+            Err(problem::too_large(edge.config.body_limit))
         }
-        Ok(Err(_)) => Err(Problem::broken_off()),
-        Err(_) => Err(Problem::too_slow()),
+        Ok(Err(_)) => Err(problem::broken_off()),
+        Err(_) => Err(problem::too_slow()),
     }
 }

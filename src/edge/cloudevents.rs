@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use axum::http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::problem::Problem;
+use super::problem;
+use crate::http::problem::Problem;
 
 /// What makes a request one in binary mode.
 const SPECVERSION: &str = "ce-specversion";
@@ -31,7 +32,7 @@ pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, 
         let text = value.to_str().ok().and_then(decoded).filter(|text| text.len() <= MOST_BYTES);
         let Some(text) = text else {
             let detail = format!("the header {name} must be a text of at most {MOST_BYTES} bytes");
-            return Err(Problem::malformed("", detail));
+            return Err(problem::malformed("", detail));
         };
         attributes.insert(name.to_owned(), text);
     }

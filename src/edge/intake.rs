@@ -11,10 +11,11 @@ use axum::http::HeaderMap;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::problem::Problem;
+use super::problem;
 use super::state::{Edge, Place};
 use super::trace;
 use crate::event::{BookingEvent, CompanyId, Decoded, Envelope, Malformed, Shape, decode};
+use crate::http::problem::Problem;
 use crate::queue::{Message, header};
 use crate::runtime::clock::now_ms;
 
@@ -171,15 +172,15 @@ pub(super) async fn publish(
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => {
             tracing::warn!(%error, count, "what was posted is not accepted");
-            Err(Problem::unavailable("it cannot be kept at the moment; send it again"))
+            Err(problem::unavailable("it cannot be kept at the moment; send it again"))
         }
         Ok(Err(error)) => {
             tracing::error!(%error, count, "publishing broke off");
-            Err(Problem::internal())
+            Err(problem::internal())
         }
         Err(_) => {
             tracing::warn!(count, "what was posted was not accepted within edge.request_timeout");
-            Err(Problem::unavailable("it was not confirmed in time; send it again"))
+            Err(problem::unavailable("it was not confirmed in time; send it again"))
         }
     }
 }

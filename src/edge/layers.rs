@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::intake::Receipt;
 use super::metrics;
-use super::problem::Problem;
+use super::problem;
 use super::state::{Edge, Place};
 use super::trace;
 use crate::telemetry::shown_id;
@@ -74,6 +74,6 @@ pub(super) async fn admit(State(edge): State<Arc<Edge>>, mut request: Request, n
             drop(place);
             answer
         }
-        Err(_) => Problem::busy().into_response(),
+        Err(_) => problem::busy().into_response(),
     }
 }

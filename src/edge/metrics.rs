@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
 
-use super::problem::Refused;
 use super::state::Edge;
 use crate::contract::problem;
+use crate::http::problem::Refused;
 use crate::telemetry::metrics::{Kind, Series, Values, at_each_look};
 
 const REQUESTS: &str = "hostmatch_http_requests_total";

@@ -1,7 +1,6 @@
 //! The HTTP edge: takes events from the gateway, Retell and Cal.com, and puts them into the queue.
 //!
-//! A request goes through four steps, each a file: who may post (`auth`, with `signature` and
-//! `tokens`), the bytes (`body`), what they are and the message that is made of them
+//! A request goes through four steps, each a file: who may post (`auth`, with `signature`), the bytes (`body`), what they are and the message that is made of them
 //! (`intake`), and the answer, which is given only once the message is durably accepted: by
 //! the queue or, while that is away, by the spool (`sink`, `forward`). Whatever is refused is told as a problem document (`problem`).
 //!
@@ -12,7 +11,6 @@
 
 mod problem;
 mod signature;
-pub mod tokens;
 mod sink;
 mod forward;
 mod state;

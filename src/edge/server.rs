@@ -14,13 +14,13 @@ use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::forward::{self, Broken};
-use super::problem::Problem;
+use super::problem;
 use super::sink::Sink;
 use super::state::Edge;
 use super::{auth, layers, metrics, routes};
 use crate::config::EdgeConfig;
-use crate::connections::{self, Bounds};
-use crate::health;
+use crate::http::health;
+use crate::http::server::{self, Limits};
 use crate::queue::{Publisher, QueueError};
 use crate::runtime::shutdown::Shutdown;
 
@@ -102,8 +102,8 @@ pub async fn serve(
     let stop_forwarding = until.clone();
     let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &until).await });
     let serving = async {
-        let bounds = Bounds { idle: config.idle_timeout, head: config.header_limit };
-        connections::serve(listener, routes(&edge), bounds, &stop).await;
+        let limits = Limits { idle: config.idle_timeout, head: config.header_limit };
+        server::serve(listener, routes(&edge), limits, &stop).await;
         stop_forwarding.cancel();
         edge.publishing.close();
         edge.publishing.wait().await;
@@ -148,8 +148,8 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route("/health/live", get(routes::live))
         .route("/health/ready", get(routes::ready))
         .route("/openapi.json", get(routes::openapi))
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .fallback(async || problem::not_found())
+        .method_not_allowed_fallback(async || problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(edge.config.body_limit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(layers::log))
@@ -159,5 +159,5 @@ fn routes(edge: &Arc<Edge>) -> Router {
 /// A request that panics costs its neighbours nothing. What it panicked with may hold anything.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request panicked; this is a defect of hostmatch");
-    Problem::internal().into_response()
+    problem::internal().into_response()
 }

@@ -13,7 +13,7 @@ use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::EdgeConfig;
-use crate::health::{Finding, State};
+use crate::http::health::{Finding, State};
 use crate::queue::{Message, PublishError, Publisher, QueueError, Spool, SpoolError, SpoolLimits};
 
 /// For so long the queue counts as one that does not take what is published, after it did not and

@@ -6,9 +6,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::sink::{Sink, Standing};
-use super::tokens::Tokens;
 use crate::config::EdgeConfig;
-use crate::health::{self, Finding, Record, State};
+use crate::http::health::{self, Finding, Record, State};
+use crate::http::tokens::Tokens;
 use crate::runtime::shutdown::Shutdown;
 
 /// A request's place among those that may be in progress. It is taken until the last of what was

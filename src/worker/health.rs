@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::processor::Processor;
 use crate::config::Config;
-use crate::health::{Finding, State};
+use crate::http::health::{Finding, State};
 use crate::queue::ConsumerHealth;
 use crate::runtime::shutdown::Shutdown;
 

@@ -10,8 +10,8 @@ use super::answer;
 use crate::edge::auth;
 use crate::edge::body;
 use crate::edge::intake::Arrived;
-use crate::edge::problem::Problem;
 use crate::edge::state::{Edge, Place};
+use crate::http::problem::Problem;
 
 /// 200 once it is durably queued, or when there is nothing to do for its trigger (PING and those
 /// that we do not know). What cannot be read is queued too: Cal.com sends nothing twice.

@@ -18,9 +18,10 @@ use crate::edge::body;
 use crate::edge::cloudevents;
 use crate::edge::intake::{Arrival, Arrived, Receipt, publish};
 use crate::edge::layers::Noted;
-use crate::edge::problem::{Misfit, Problem};
+use crate::edge::problem;
 use crate::edge::state::{Edge, Place};
-use crate::edge::tokens::Scope;
+use crate::http::problem::{ErrorItem, Problem};
+use crate::http::tokens::Scope;
 
 /// The answer: a receipt for each event, in the order in which they were sent.
 #[derive(Serialize)]
@@ -64,7 +65,7 @@ pub(in crate::edge) async fn events(
 
 /// Looks at every event, also when one of them cannot be taken: its sender is told of all.
 fn take(items: Vec<Item>, arrived: Arrived<'_>, before: &Before) -> Result<Vec<Arrival>, Problem> {
-    let (mut arrivals, mut misfits, of) = (Vec::with_capacity(items.len()), Vec::new(), items.len());
+    let (mut arrivals, mut errors, total) = (Vec::with_capacity(items.len()), Vec::new(), items.len());
     for item in items {
         let pointer = item.pointer("");
         match item.take(arrived) {
@@ -74,10 +75,10 @@ fn take(items: Vec<Item>, arrived: Arrived<'_>, before: &Before) -> Result<Vec<A
                 }
                 arrivals.push(arrival);
             }
-            Err(misfit) => misfits.push(misfit),
+            Err(error) => errors.push(error),
         }
     }
-    if misfits.is_empty() { Ok(arrivals) } else { Err(Problem::misfits(misfits, of)) }
+    if errors.is_empty() { Ok(arrivals) } else { Err(problem::malformed_batch(errors, total)) }
 }
 
 /// How the events stand in the body.
@@ -94,7 +95,7 @@ impl Format {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let plain = |value: &str| value.trim().eq_ignore_ascii_case("identity");
         if headers.get(CONTENT_ENCODING).is_some_and(|value| !value.to_str().is_ok_and(plain)) {
-            return Err(Problem::unsupported("send the body as it is, without Content-Encoding"));
+            return Err(problem::unsupported("send the body as it is, without Content-Encoding"));
         }
         let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Self::Json) };
         let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
@@ -103,7 +104,7 @@ impl Format {
                 Ok(Self::Json)
             }
             "application/x-ndjson" => Ok(Self::Lines),
-            _ => Err(Problem::unsupported(
+            _ => Err(problem::unsupported(
                 "send application/json (one event or an array), application/x-ndjson (one event a line), \
                  application/cloudevents+json or application/cloudevents-batch+json",
             )),
@@ -126,11 +127,11 @@ impl Item {
         self.index.map(|index| format!("/{index}")).unwrap_or_default() + inside
     }
 
-    fn take(self, arrived: Arrived<'_>) -> Result<Arrival, Misfit> {
+    fn take(self, arrived: Arrived<'_>) -> Result<Arrival, ErrorItem> {
         arrived.take(self.bytes.clone()).map_err(|malformed| {
             let line = self.line.map(|line| format!("line {line}: ")).unwrap_or_default();
             let detail = format!("{line}{}", malformed.message);
-            Misfit { pointer: self.pointer(&malformed.pointer), detail }
+            ErrorItem { pointer: self.pointer(&malformed.pointer), detail }
         })
     }
 }
@@ -143,7 +144,7 @@ fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
         Format::Json => vec![Item { bytes: body.clone(), index: None, line: None }],
     };
     if items.is_empty() {
-        return Err(Problem::malformed("", "there is no event in the body"));
+        return Err(problem::malformed("", "there is no event in the body"));
     }
     Ok(items)
 }
@@ -152,7 +153,7 @@ fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
 fn one_event(items: &[Item]) -> Result<(), Problem> {
     match items {
         [Item { index: None, .. }] => Ok(()),
-        _ => Err(Problem::malformed(
+        _ => Err(problem::malformed(
             "",
             "with ce-specversion (binary mode) the body is one event; send several as \
              application/cloudevents-batch+json, without ce- headers; nothing was queued",
@@ -174,7 +175,7 @@ fn lines(body: &Bytes) -> Vec<Item> {
 }
 
 fn array(body: &Bytes) -> Result<Vec<Item>, Problem> {
-    let wrong = |detail: String| Problem::malformed("", format!("{detail}; nothing was queued"));
+    let wrong = |detail: String| problem::malformed("", format!("{detail}; nothing was queued"));
     let text = std::str::from_utf8(body)
         .map_err(|error| wrong(format!("the body is not UTF-8 (from byte {} on)", error.valid_up_to())))?;
     // Only cut, not read: each event keeps its bytes, its numbers and the order of its keys.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::edge::sink::{Depth, Standing};
 use crate::edge::state::Edge;
-use crate::health::{self, Check, Health};
+use crate::http::health::{self, Check, Health};
 
 /// What is told besides the checks.
 #[derive(Serialize)]

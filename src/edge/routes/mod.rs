@@ -13,8 +13,8 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::intake::{Arrival, publish};
 use super::layers::Noted;
-use super::problem::Problem;
 use super::state::{Edge, Place};
+use crate::http::problem::Problem;
 
 pub(super) use calcom::calcom;
 pub(super) use events::events;

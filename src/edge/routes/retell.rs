@@ -10,9 +10,9 @@ use super::answer;
 use crate::edge::auth::{self, Before};
 use crate::edge::body;
 use crate::edge::intake::Arrived;
-use crate::edge::problem::Problem;
 use crate::edge::state::{Edge, Place};
-use crate::edge::tokens::Scope;
+use crate::http::problem::Problem;
+use crate::http::tokens::Scope;
 
 /// 200 with the event's id once it is durably queued, or when it carries no booking (as Retell's
 /// own events do). What cannot be read is queued too.

@@ -17,13 +17,13 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::connections::{self, Bounds};
+use super::server::{self, Limits};
 
 /// After how long a connection ends on which nothing comes, and how large a head may be.
-const BOUNDS: Bounds = Bounds { idle: Duration::from_secs(5), head: 16 << 10 };
+const LIMITS: Limits = Limits { idle: Duration::from_secs(5), head: 16 << 10 };
 
 /// How often a role looks at itself.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a part of a role is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -110,7 +110,7 @@ pub type Report = Arc<dyn Fn() -> Vec<Check> + Send + Sync>;
 
 /// Looks again and again, so that it is known since when something is so. Never completes.
 pub async fn keep<T>(look: impl Fn() -> T) {
-    let mut ticks = interval(LOOK_EVERY);
+    let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -178,5 +178,5 @@ pub async fn serve(listener: TcpListener, report: Report, more: Router) {
 
 /// Serves these routes, and nothing else. Never completes.
 pub async fn serve_only(listener: TcpListener, routes: Router) {
-    connections::serve(listener, routes, BOUNDS, &CancellationToken::new()).await;
+    server::serve(listener, routes, LIMITS, &CancellationToken::new()).await;
 }

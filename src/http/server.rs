@@ -1,5 +1,6 @@
-//! Taking connections, and ending those on which nothing comes. HTTP/1.1 only: whoever speaks HTTP/2 can
-//! keep a connection, and never end a head, by frames that cost nothing.
+//! The server of every listener: it takes connections and ends those on which nothing comes. HTTP/1.1
+//! only: a client that speaks HTTP/2 can keep a connection open, and never end a head, by frames that
+//! cost nothing.
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 /// What a connection may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct Limits {
     /// After how long it ends when nothing comes.
     pub idle: Duration,
     /// Bytes in the head of a request, at least 8 KiB. A larger one is answered 431.
@@ -27,21 +28,21 @@ pub struct Bounds {
 }
 
 /// What hyper needs to work with.
-const LEAST_HEAD: usize = 8 << 10;
+const MIN_HEAD: usize = 8 << 10;
 
 /// Fields in the head of a request. More are answered 431.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 
 /// Serves these routes until `shutdown`. Then no new connection is taken, requests in progress are
 /// answered, and it returns when the last connection has ended.
 ///
-/// A connection ends when nothing has come on it for [`Bounds::idle`], or when the head of a request
+/// A connection ends when nothing has come on it for [`Limits::idle`], or when the head of a request
 /// takes that long. A request that takes longer would be cut: it has to have a shorter limit of its own.
-pub async fn serve(mut listener: TcpListener, routes: Router, bounds: Bounds, shutdown: &CancellationToken) {
-    let idle = bounds.idle;
+pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, shutdown: &CancellationToken) {
+    let idle = limits.idle;
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(idle);
-    builder.max_buf_size(bounds.head.max(LEAST_HEAD)).max_headers(MOST_HEADERS);
+    builder.max_buf_size(limits.head.max(MIN_HEAD)).max_headers(MAX_HEADERS);
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
@@ -50,8 +51,8 @@ pub async fn serve(mut listener: TcpListener, routes: Router, bounds: Bounds, sh
             (stream, _) = Listener::accept(&mut listener) => stream,
         };
         let service = TowerToHyperService::new(routes.clone());
-        let line = TokioIo::new(Line::new(stream, idle));
-        let connection = builder.serve_connection(line, service);
+        let stream = TokioIo::new(IdleTimeoutStream::new(stream, idle));
+        let connection = builder.serve_connection(stream, service);
         let stop = shutdown.clone();
         connections.spawn(async move {
             let mut connection = pin!(connection);
@@ -69,19 +70,19 @@ pub async fn serve(mut listener: TcpListener, routes: Router, bounds: Bounds, sh
 }
 
 /// A connection whose reading fails when nothing comes for too long.
-struct Line {
+struct IdleTimeoutStream {
     stream: TcpStream,
     idle: Duration,
     silent: Pin<Box<Sleep>>,
 }
 
-impl Line {
+impl IdleTimeoutStream {
     fn new(stream: TcpStream, idle: Duration) -> Self {
         Self { stream, idle, silent: Box::pin(tokio::time::sleep(idle)) }
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for IdleTimeoutStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -97,7 +98,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for IdleTimeoutStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

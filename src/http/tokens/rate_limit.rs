@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::file::Hash;
 
-/// The pace of every token that was used lately.
+/// The requests of every token that was used lately.
 #[derive(Debug)]
-pub(super) struct Paces {
+pub(super) struct RateLimits {
     /// Between two requests, evenly spread. None: there is no limit.
     interval: Option<Duration>,
     /// How far ahead of that a token may be.
@@ -17,7 +17,7 @@ pub(super) struct Paces {
     due: Mutex<HashMap<Hash, Instant>>,
 }
 
-impl Paces {
+impl RateLimits {
     /// `rate` requests a second; 0 is no limit.
     pub(super) fn new(rate: u32) -> Self {
         let interval = (rate > 0).then(|| Duration::from_secs(1) / rate);
@@ -51,21 +51,21 @@ mod tests {
 
     #[test]
     fn so_many_at_once_and_so_many_a_second_for_each_token() {
-        let (paces, now) = (Paces::new(4), Instant::now());
+        let (limits, now) = (RateLimits::new(4), Instant::now());
         let (one, other) = ([1; 32], [2; 32]);
         for _ in 0..4 {
-            assert_eq!(paces.take(one, now), Ok(()));
+            assert_eq!(limits.take(one, now), Ok(()));
         }
-        assert_eq!(paces.take(one, now), Err(Duration::from_millis(250)));
-        assert_eq!(paces.take(other, now), Ok(()), "another token has its own");
+        assert_eq!(limits.take(one, now), Err(Duration::from_millis(250)));
+        assert_eq!(limits.take(other, now), Ok(()), "another token has its own");
         let soon = now + Duration::from_millis(250);
-        assert_eq!(paces.take(one, soon), Ok(()));
-        assert!(paces.take(one, soon).is_err());
+        assert_eq!(limits.take(one, soon), Ok(()));
+        assert!(limits.take(one, soon).is_err());
         let later = now + Duration::from_secs(60);
-        let at_once = (0..9).filter(|_| paces.take(one, later).is_ok()).count();
+        let at_once = (0..9).filter(|_| limits.take(one, later).is_ok()).count();
         assert_eq!(at_once, 4, "a pause saves up a second's worth");
-        assert!((0..99).all(|_| Paces::new(0).take(one, now).is_ok()));
-        let slow = Paces::new(1);
+        assert!((0..99).all(|_| RateLimits::new(0).take(one, now).is_ok()));
+        let slow = RateLimits::new(1);
         assert_eq!((slow.take(one, now), slow.take(one, now)), (Ok(()), Err(Duration::from_secs(1))));
     }
 }

@@ -2,7 +2,7 @@
 //! token is revoked by taking out its line.
 
 mod file;
-mod pace;
+mod rate_limit;
 mod change;
 
 use std::fs::Metadata;
@@ -17,14 +17,14 @@ use time::OffsetDateTime;
 pub use change::{ChangeError, change};
 use file::Hash;
 pub use file::{Scope, Terms, Token, read_line};
-use pace::Paces;
+use rate_limit::RateLimits;
 
 /// The tokens of one file, or none at all.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     path: Option<PathBuf>,
     read: Mutex<Option<(Stamp, Vec<Known>)>>,
-    paces: Paces,
+    limits: RateLimits,
 }
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Known {
 
 /// What a token turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Checked {
+pub(crate) enum Checked {
     /// One of those of the file.
     Good(Arc<Terms>),
     /// None of them.
@@ -64,13 +64,13 @@ impl Stamp {
 impl Tokens {
     /// The tokens in this file; an empty path means that there are none. Each may be used for `rate`
     /// requests a second, 0 is without a limit.
-    pub(super) fn new(path: &Path, rate: u32) -> Self {
+    pub(crate) fn new(path: &Path, rate: u32) -> Self {
         let path = (!path.as_os_str().is_empty()).then(|| path.to_owned());
-        Self { path, read: Mutex::new(None), paces: Paces::new(rate) }
+        Self { path, read: Mutex::new(None), limits: RateLimits::new(rate) }
     }
 
     /// Whether there is a file of tokens at all.
-    pub(super) fn is_configured(&self) -> bool {
+    pub(crate) fn is_configured(&self) -> bool {
         self.path.is_some()
     }
 
@@ -78,7 +78,7 @@ impl Tokens {
     ///
     /// # Errors
     /// When the file cannot be read. It is not known then who may post: nobody may.
-    pub(super) async fn check(&self, token: &str) -> std::io::Result<Checked> {
+    pub(crate) async fn check(&self, token: &str) -> std::io::Result<Checked> {
         self.refresh().await?;
         let hash = file::hash(token);
         let found = {
@@ -93,7 +93,7 @@ impl Tokens {
         Ok(match found {
             None => Checked::Unknown,
             Some(terms) if terms.is_over(OffsetDateTime::now_utc()) => Checked::Expired,
-            Some(terms) => match self.paces.take(hash, Instant::now()) {
+            Some(terms) => match self.limits.take(hash, Instant::now()) {
                 Ok(()) => Checked::Good(terms),
                 Err(wait) => Checked::TooFast(wait),
             },
@@ -104,7 +104,7 @@ impl Tokens {
     ///
     /// # Errors
     /// When the file cannot be read; what was read before is forgotten.
-    pub(super) async fn refresh(&self) -> std::io::Result<()> {
+    pub(crate) async fn refresh(&self) -> std::io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let keep = |read| *self.read.lock().unwrap_or_else(PoisonError::into_inner) = read;
         // The stamp is taken before the text: a change in between is seen the next time.
@@ -124,7 +124,7 @@ impl Tokens {
             Ok(text) => {
                 let known = parse(&text);
                 tracing::info!(tokens = known.len(), "edge.tokens_file has been read");
-                self.paces.keep(|hash| known.iter().any(|one| one.hash == *hash));
+                self.limits.keep(|hash| known.iter().any(|one| one.hash == *hash));
                 keep(Some((stamp, known)));
                 Ok(())
             }

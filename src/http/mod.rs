@@ -1,0 +1,7 @@
+//! HTTP, as every part of the program speaks it: the server with its limits, the health routes,
+//! problem documents, and bearer tokens.
+
+pub mod server;
+pub mod health;
+pub mod problem;
+pub mod tokens;

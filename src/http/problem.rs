@@ -1,0 +1,120 @@
+//! Problem documents (RFC 9457): how a server of ours refuses a request.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// One kind of refusal. Each server has a closed list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProblemKind {
+    /// What its `type` ends with, behind `urn:hostmatch:problem:`.
+    pub name: &'static str,
+    /// The status of HTTP.
+    pub status: u16,
+    /// Its `title`.
+    pub title: &'static str,
+    /// When it is given, as the documentation has it.
+    pub when: &'static str,
+}
+
+impl ProblemKind {
+    /// Its `type`.
+    pub fn urn(&self) -> String {
+        format!("urn:hostmatch:problem:{}", self.name)
+    }
+}
+
+/// A refusal: its kind, and in `detail` what failed and what to do. Holds nothing of what was sent.
+#[derive(Debug)]
+pub struct Problem {
+    kind: &'static ProblemKind,
+    detail: String,
+    pointer: Option<String>,
+    errors: Vec<ErrorItem>,
+    retry_after: Option<u64>,
+    challenge: Option<&'static str>,
+}
+
+/// One of several things that are wrong with a request.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorItem {
+    /// A JSON pointer into the body.
+    pub pointer: String,
+    /// What is wrong there.
+    pub detail: String,
+}
+
+/// Stands among the extensions of an answer that refuses: the name of its kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused(pub &'static str);
+
+impl Problem {
+    /// Of this kind.
+    pub fn new(kind: &'static ProblemKind, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { kind, detail, pointer: None, errors: Vec::new(), retry_after: None, challenge: None }
+    }
+
+    /// Because of what stands at this JSON pointer.
+    pub fn at(self, pointer: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.into()), ..self }
+    }
+
+    /// Because of each of these.
+    pub fn with_errors(self, errors: Vec<ErrorItem>) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// The client may try again after this time: in whole seconds, never too few, at least one.
+    pub fn retry_after(self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self { retry_after: Some(seconds.max(1)), ..self }
+    }
+
+    /// With the challenge (`WWW-Authenticate`) that says which proof is wanted.
+    pub fn with_challenge(self, challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+}
+
+/// The members of the document.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [ErrorItem],
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = Document {
+            r#type: self.kind.urn(),
+            title: self.kind.title,
+            status: self.kind.status,
+            detail: &self.detail,
+            pointer: self.pointer.as_deref(),
+            errors: &self.errors,
+        };
+        let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(document)).into_response();
+        response.extensions_mut().insert(Refused(self.kind.name));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
