@@ -6,6 +6,8 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -117,15 +119,22 @@ impl Broker {
     /// Runs `rabbitmqctl` on this node.
     pub(crate) async fn control(&self, arguments: &[&str]) {
         let home = self.directory.path();
-        let output = tokio::process::Command::new(self.script.with_file_name("rabbitmqctl"))
-            .args(["--node", &format!("{}@localhost", self.name)])
-            .args(arguments)
-            .env("HOME", home)
-            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .unwrap();
+        // It takes connections a moment before it has quite started.
+        let output = eventually("a private RabbitMQ has started", Duration::from_secs(60), async || {
+            let output = tokio::process::Command::new(self.script.with_file_name("rabbitmqctl"))
+                .args(["--node", &format!("{}@localhost", self.name)])
+                .args(arguments)
+                .env("HOME", home)
+                .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+                .stdin(Stdio::null())
+                .output()
+                .await
+                .unwrap();
+            let starts =
+                String::from_utf8_lossy(&output.stderr).contains("requires the 'rabbit' app to be running");
+            (!starts).then_some(output)
+        })
+        .await;
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -140,6 +149,17 @@ impl Broker {
     }
 }
 
+/// A port for a server that is yet to start. Below those that the system gives to whoever connects, so
+/// that none of the many tests that run beside this one takes it in the meantime.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        let [one, two, ..] = *uuid::Uuid::new_v4().as_bytes();
+        AtomicU16::new(u16::from_be_bytes([one, two]))
+    });
+    loop {
+        let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
