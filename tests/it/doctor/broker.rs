@@ -1,5 +1,5 @@
-//! The broker: away, unwilling, short of something, or with another topology. On RabbitMQ nodes of
-//! the tests' own, so that they may be mistreated.
+//! The broker: away, unwilling, short of something, or with another topology. On a RabbitMQ node of
+//! the tests' own, so that it may be mistreated.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, ExchangeKind};
 
+use super::policies::policies_that_interfere_are_found_and_those_that_do_not_are_not;
 use super::{Clinic, broker};
 use crate::support::broker::Broker;
 use crate::support::traces::connect;
@@ -39,10 +40,36 @@ impl Clinic {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_away_or_does_not_let_us_in_is_found() {
-    let Some((broker, management)) = broker().await else { return };
-    let mut clinic = clinic(&broker, &management).await;
+macro_rules! on_one_broker {
+    ($($case:ident)*) => {
+        /// Each has an installation of its own; the broker takes longer to start than any of them.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn what_is_the_matter_with_a_broker_is_found() {
+            let Some((broker, management)) = broker().await else { return };
+            $(
+                // For who reads of a failure.
+                println!("{}", stringify!($case));
+                Box::pin($case(&broker, &management)).await;
+            )*
+        }
+    };
+}
+
+on_one_broker! {
+    a_broker_that_is_away_or_does_not_let_us_in_is_found
+    what_is_missing_of_the_topology_is_found_with_and_without_the_management_api
+    other_arguments_are_named_with_both_values
+    dead_letters_that_nobody_records_are_found
+    a_consumer_timeout_shorter_than_the_hold_is_found
+    each_missing_right_is_named_and_the_command_that_is_printed_gives_it
+    the_limits_of_the_broker_are_found
+    a_broker_short_of_memory_is_found_by_amqp_alone_too
+    a_management_api_that_does_not_tell_is_found
+    policies_that_interfere_are_found_and_those_that_do_not_are_not
+}
+
+async fn a_broker_that_is_away_or_does_not_let_us_in_is_found(broker: &Broker, management: &str) {
+    let mut clinic = clinic(broker, management).await;
     let url = broker.url();
     clinic.set("queue.url", &url.replace("guest:guest", "guest:hush"));
     let report = clinic.doctor(&[]);
@@ -54,10 +81,11 @@ async fn a_broker_that_is_away_or_does_not_let_us_in_is_found() {
     clinic.doctor(&[]).finds("broker_unreachable", "127.0.0.1:1", "hostmatch config show queue.url");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_missing_of_the_topology_is_found_with_and_without_the_management_api() {
-    let Some((broker, management)) = broker().await else { return };
-    let mut clinic = clinic(&broker, &management).await;
+async fn what_is_missing_of_the_topology_is_found_with_and_without_the_management_api(
+    broker: &Broker,
+    management: &str,
+) {
+    let mut clinic = clinic(broker, management).await;
     clinic.set("queue.topology", "verify");
     let report = clinic.doctor(&[]);
     report.finds("exchange_missing", ".events", "hostmatch topology apply");
@@ -84,12 +112,10 @@ async fn what_is_missing_of_the_topology_is_found_with_and_without_the_managemen
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_arguments_are_named_with_both_values() {
-    let Some((broker, management)) = broker().await else { return };
-    let mut clinic = clinic(&broker, &management).await.made().await;
+async fn other_arguments_are_named_with_both_values(broker: &Broker, management: &str) {
+    let mut clinic = clinic(broker, management).await.made().await;
     clinic.set("queue.delivery_limit", "20");
-    for api in [management.as_str(), ""] {
+    for api in [management, ""] {
         clinic.set("queue.management_url", api);
         let report = clinic.doctor(&[]);
         report.finds("queue_differs", ".bookings", "rabbitmqctl delete_queue");
@@ -108,10 +134,8 @@ async fn other_arguments_are_named_with_both_values() {
     report.finds("exchange_differs", ".events", "rabbitmqadmin delete exchange");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dead_letters_that_nobody_records_are_found() {
-    let Some((broker, management)) = broker().await else { return };
-    let clinic = clinic(&broker, &management).await.made().await;
+async fn dead_letters_that_nobody_records_are_found(broker: &Broker, management: &str) {
+    let clinic = clinic(broker, management).await.made().await;
     let channel = clinic.channel().await;
     let (to, options) = (clinic.name("dead"), BasicPublishOptions::default());
     channel.basic_publish("".into(), to.into(), options, b"{}", BasicProperties::default()).await.unwrap();
@@ -123,10 +147,8 @@ async fn dead_letters_that_nobody_records_are_found() {
     found.finds("dead_letters_stuck", ".dead", "hostmatch serve worker");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_timeout_shorter_than_the_hold_is_found() {
-    let Some((broker, management)) = broker().await else { return };
-    let clinic = clinic(&broker, &management).await.made().await;
+async fn a_consumer_timeout_shorter_than_the_hold_is_found(broker: &Broker, management: &str) {
+    let clinic = clinic(broker, management).await.made().await;
     let topology = Topology::new(&clinic.stack.config).unwrap();
     let spec = topology.queues.iter().find(|queue| queue.name == topology.work).unwrap();
     let channel = clinic.channel().await;
@@ -149,10 +171,11 @@ async fn a_consumer_timeout_shorter_than_the_hold_is_found() {
     report.finds("consumer_timeout_short", ".bookings", "worker.hold");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_missing_right_is_named_and_the_command_that_is_printed_gives_it() {
-    let Some((broker, management)) = broker().await else { return };
-    let mut clinic = clinic(&broker, &management).await.made().await;
+async fn each_missing_right_is_named_and_the_command_that_is_printed_gives_it(
+    broker: &Broker,
+    management: &str,
+) {
+    let mut clinic = clinic(broker, management).await.made().await;
     broker.control(&["add_user", "salon", "hush"]).await;
     clinic.set("queue.url", &broker.url().replace("guest:guest", "salon:hush"));
     clinic.set("queue.management_url", &management.replace("http://", "http://guest:guest@"));
@@ -182,10 +205,8 @@ async fn each_missing_right_is_named_and_the_command_that_is_printed_gives_it() 
     assert_eq!(clinic.stack.queue.depth().await.unwrap().ready, 0, "no queue has got what was asked with");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_limits_of_the_broker_are_found() {
-    let Some((broker, management)) = broker().await else { return };
-    let mut clinic = clinic(&broker, &management).await.made().await;
+async fn the_limits_of_the_broker_are_found(broker: &Broker, management: &str) {
+    let mut clinic = clinic(broker, management).await.made().await;
     clinic.set("edge.body_limit", "3MiB");
     clinic.set("worker.pipelines", "40");
     let report = clinic.doctor(&[]);
@@ -196,10 +217,8 @@ async fn the_limits_of_the_broker_are_found() {
     assert_eq!(ready, 0, "no queue has got what was asked with");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_short_of_memory_is_found_by_amqp_alone_too() {
-    let Some((broker, management)) = broker().await else { return };
-    let mut clinic = clinic(&broker, &management).await.made().await;
+async fn a_broker_short_of_memory_is_found_by_amqp_alone_too(broker: &Broker, management: &str) {
+    let mut clinic = clinic(broker, management).await.made().await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
     let report = eventually("the alarm is seen", SOON, async || {
         let report = clinic.doctor(&[]);
@@ -218,10 +237,8 @@ async fn a_broker_short_of_memory_is_found_by_amqp_alone_too() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_management_api_that_does_not_tell_is_found() {
-    let Some((broker, management)) = broker().await else { return };
-    let mut clinic = clinic(&broker, &management).await.made().await;
+async fn a_management_api_that_does_not_tell_is_found(broker: &Broker, management: &str) {
+    let mut clinic = clinic(broker, management).await.made().await;
     broker.control(&["add_user", "nobody", "hush"]).await;
     broker.control(&["add_user", "half", "hush"]).await;
     broker.control(&["set_permissions", "half", "^$", "^$", "^$"]).await;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Clinic, broker};
+use super::Clinic;
+use crate::support::broker::Broker;
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually};
 
 /// A policy's definition, and the code that finds it; on which of our queues it counts.
@@ -16,11 +17,12 @@ const POLICIES: [(&str, &str, &str); 7] = [
     (r#"{"alternate-exchange":"nirvana"}"#, "alternate_exchange", ".events"),
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn policies_that_interfere_are_found_and_those_that_do_not_are_not() {
-    let Some((broker, management)) = broker().await else { return };
+pub(super) async fn policies_that_interfere_are_found_and_those_that_do_not_are_not(
+    broker: &Broker,
+    management: &str,
+) {
     let test = TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await;
-    let clinic = Clinic::on(test, &broker, &management).await;
+    let clinic = Clinic::on(test, broker, management).await;
     let mut worker = clinic.worker().await;
     let pattern = format!("^{}\\.", clinic.stack.config.prefix);
     for (definition, code, subject) in POLICIES {
