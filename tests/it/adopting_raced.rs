@@ -6,7 +6,7 @@ use std::time::Duration;
 use migration::MigrateError;
 use sea_orm::ConnectionTrait as _;
 
-use crate::adopting::{SERVERS, gateway, same, state};
+use crate::adopting::{gateway, same, state};
 use crate::adopting_interrupted::through;
 use crate::support::adopted::{Variant, staff};
 use crate::support::toll::Side;
@@ -84,24 +84,22 @@ async fn on_postgresql_nothing_was_changed() {
     migration::adopt(test.db.connection()).await.unwrap();
 }
 
+on_engines!(afterwards_a_second_active_mapping_is_refused_to_the_gateway_too: mariadb, postgres);
 /// A gateway that goes on mapping hosts itself: what the keys refuse it, as docs/adopting.md says.
-#[tokio::test]
-async fn afterwards_a_second_active_mapping_is_refused_to_the_gateway_too() {
-    for backend in SERVERS {
-        let test = gateway(backend, Variant::Living).await;
-        migration::adopt(test.db.connection()).await.unwrap();
-        let same_again = second().replace(&staff(902), &staff(901));
-        for (insert, key) in [(second(), "one_active_mapping"), (same_again, "unique_host_staff")] {
-            let refused = test.db.connection().execute_unprepared(&insert).await.unwrap_err().to_string();
-            assert!(refused.contains(key), "{backend:?}: {refused}");
-        }
-        // First the old one off, then the new one; or a host in another company.
-        test.run(&[
-            "UPDATE calcom_host_mappings SET is_active = FALSE WHERE id = 1".to_owned(),
-            second(),
-            second().replace("901,", "902,").replace(&staff(902), &staff(904)).replace("5001", "5002"),
-        ])
-        .await;
-        assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 7, "{backend:?}");
+async fn afterwards_a_second_active_mapping_is_refused_to_the_gateway_too(backend: Backend) {
+    let test = gateway(backend, Variant::Living).await;
+    migration::adopt(test.db.connection()).await.unwrap();
+    let same_again = second().replace(&staff(902), &staff(901));
+    for (insert, key) in [(second(), "one_active_mapping"), (same_again, "unique_host_staff")] {
+        let refused = test.db.connection().execute_unprepared(&insert).await.unwrap_err().to_string();
+        assert!(refused.contains(key), "{backend:?}: {refused}");
     }
+    // First the old one off, then the new one; or a host in another company.
+    test.run(&[
+        "UPDATE calcom_host_mappings SET is_active = FALSE WHERE id = 1".to_owned(),
+        second(),
+        second().replace("901,", "902,").replace(&staff(902), &staff(904)).replace("5001", "5002"),
+    ])
+    .await;
+    assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 7, "{backend:?}");
 }

@@ -4,7 +4,7 @@ use migration::MigrateError;
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use tempfile::TempDir;
 
-use crate::adopting::{SERVERS, gateway, same, state};
+use crate::adopting::{gateway, same, state};
 use crate::program::{command, json, stderr};
 use crate::support::adopted::{Variant, staff};
 use crate::support::{Backend, GatewayShape, TestDatabase};
@@ -34,148 +34,129 @@ async fn refused(test: &TestDatabase, words: &[&str]) {
     same(&format!("{test:?}"), &state(test).await, &before);
 }
 
-#[tokio::test]
-async fn keys_and_checks_that_keep_our_rows_out_are_named() {
-    for backend in SERVERS {
-        let test = gateway(backend, Variant::Bare).await;
-        let name =
-            if backend == Backend::Postgres { "calcom_host_mappings_idx_active" } else { "idx_active" };
-        test.run(&[
-            "CREATE UNIQUE INDEX one_mail ON calcom_host_mappings (calcom_host_id, calcom_email)".to_owned(),
-            format!("CREATE INDEX {name} ON calcom_host_mappings (is_active)"),
-            "ALTER TABLE calcom_host_mappings ADD CONSTRAINT known CHECK (calcom_host_id > 5)".to_owned(),
-        ])
-        .await;
-        refused(&test, &["unique key one_mail", "idx_active of other columns", "known"]).await;
-    }
+on_engines!(keys_and_checks_that_keep_our_rows_out_are_named: mariadb, postgres);
+async fn keys_and_checks_that_keep_our_rows_out_are_named(backend: Backend) {
+    let test = gateway(backend, Variant::Bare).await;
+    let name = if backend == Backend::Postgres { "calcom_host_mappings_idx_active" } else { "idx_active" };
+    test.run(&[
+        "CREATE UNIQUE INDEX one_mail ON calcom_host_mappings (calcom_host_id, calcom_email)".to_owned(),
+        format!("CREATE INDEX {name} ON calcom_host_mappings (is_active)"),
+        "ALTER TABLE calcom_host_mappings ADD CONSTRAINT known CHECK (calcom_host_id > 5)".to_owned(),
+    ])
+    .await;
+    refused(&test, &["unique key one_mail", "idx_active of other columns", "known"]).await;
 }
 
-#[tokio::test]
-async fn rows_that_our_constraints_refuse_are_named() {
-    for backend in SERVERS {
-        let test = gateway(backend, Variant::Bare).await;
-        test.run(&[
-            // 6 and 7: two people for one host; 8 and 9: the same person twice; 10 and 11: no host of Cal.com's.
-            mapping(901, 5010),
-            mapping(902, 5010),
-            mapping(901, 5011),
-            mapping(901, 5011),
-            mapping(901, 4_294_967_296),
-            mapping(901, 0),
-            // 12: nobody.
-            mapping(999, 5012),
-            "INSERT INTO calcom_host_mapping_audits (mapping_id, action) VALUES (4711, 'created')".into(),
-        ])
-        .await;
-        refused(
-            &test,
-            &[
-                "company 901, host 5010: mappings 6, 7",
-                "\n  host 5011: mappings 8, 9",
-                "mapping 10\n",
-                "mapping 11\n",
-                "mapping 12\n",
-                "audit 4 of mapping 4711",
-            ],
-        )
-        .await;
-    }
+on_engines!(rows_that_our_constraints_refuse_are_named: mariadb, postgres);
+async fn rows_that_our_constraints_refuse_are_named(backend: Backend) {
+    let test = gateway(backend, Variant::Bare).await;
+    test.run(&[
+        // 6 and 7: two people for one host; 8 and 9: the same person twice; 10 and 11: no host of Cal.com's.
+        mapping(901, 5010),
+        mapping(902, 5010),
+        mapping(901, 5011),
+        mapping(901, 5011),
+        mapping(901, 4_294_967_296),
+        mapping(901, 0),
+        // 12: nobody.
+        mapping(999, 5012),
+        "INSERT INTO calcom_host_mapping_audits (mapping_id, action) VALUES (4711, 'created')".into(),
+    ])
+    .await;
+    refused(
+        &test,
+        &[
+            "company 901, host 5010: mappings 6, 7",
+            "\n  host 5011: mappings 8, 9",
+            "mapping 10\n",
+            "mapping 11\n",
+            "mapping 12\n",
+            "audit 4 of mapping 4711",
+        ],
+    )
+    .await;
 }
 
-#[tokio::test]
-async fn a_company_that_is_not_the_staffs_is_named() {
-    for backend in SERVERS {
-        let test = gateway(backend, Variant::Living).await;
-        test.run(&["UPDATE calcom_host_mappings SET company_id = 902 WHERE id = 1"]).await;
-        refused(&test, &["of another company", "mapping 1\n"]).await;
-        // Once a person has put it right, it goes.
-        test.run(&["UPDATE calcom_host_mappings SET company_id = 901 WHERE id = 1"]).await;
-        migration::adopt(test.db.connection()).await.unwrap();
-    }
+on_engines!(a_company_that_is_not_the_staffs_is_named: mariadb, postgres);
+async fn a_company_that_is_not_the_staffs_is_named(backend: Backend) {
+    let test = gateway(backend, Variant::Living).await;
+    test.run(&["UPDATE calcom_host_mappings SET company_id = 902 WHERE id = 1"]).await;
+    refused(&test, &["of another company", "mapping 1\n"]).await;
+    // Once a person has put it right, it goes.
+    test.run(&["UPDATE calcom_host_mappings SET company_id = 901 WHERE id = 1"]).await;
+    migration::adopt(test.db.connection()).await.unwrap();
 }
 
-#[tokio::test]
-async fn tables_of_another_meaning_are_not_adopted() {
-    for backend in SERVERS {
-        let cases = [
-            ("CREATE VIEW calcom_host_mappings AS SELECT id FROM staff", "calcom_host_mappings"),
-            ("CREATE TABLE calcom_host_mappings (id INT PRIMARY KEY, name TEXT)", "no column staff_id"),
-            (
-                "ALTER TABLE appointments ADD COLUMN calcom_host_id VARCHAR(20)",
-                "appointments.calcom_host_id is",
-            ),
-            ("CREATE TABLE hostmatch_inbox (id INT)", "hostmatch_inbox"),
-            (
-                "CREATE TABLE hostmatch_adopted_calcom_host_mappings (id INT)",
-                "hostmatch_adopted_calcom_host_mappings",
-            ),
-        ];
-        for (statement, word) in cases {
-            let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
-            test.run(&[statement]).await;
-            refused(&test, &[word]).await;
-        }
-        let test = gateway(backend, Variant::Living).await;
-        test.run(&["ALTER TABLE calcom_host_mappings ADD COLUMN shop_id INT NOT NULL DEFAULT 3"]).await;
-        test.run(&["ALTER TABLE calcom_host_mappings ALTER COLUMN shop_id DROP DEFAULT"]).await;
-        refused(&test, &["shop_id must be given"]).await;
+on_engines!(tables_of_another_meaning_are_not_adopted: mariadb, postgres);
+async fn tables_of_another_meaning_are_not_adopted(backend: Backend) {
+    let cases = [
+        ("CREATE VIEW calcom_host_mappings AS SELECT id FROM staff", "calcom_host_mappings"),
+        ("CREATE TABLE calcom_host_mappings (id INT PRIMARY KEY, name TEXT)", "no column staff_id"),
+        ("ALTER TABLE appointments ADD COLUMN calcom_host_id VARCHAR(20)", "appointments.calcom_host_id is"),
+        ("CREATE TABLE hostmatch_inbox (id INT)", "hostmatch_inbox"),
+        (
+            "CREATE TABLE hostmatch_adopted_calcom_host_mappings (id INT)",
+            "hostmatch_adopted_calcom_host_mappings",
+        ),
+    ];
+    for (statement, word) in cases {
+        let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+        test.run(&[statement]).await;
+        refused(&test, &[word]).await;
     }
+    let test = gateway(backend, Variant::Living).await;
+    test.run(&["ALTER TABLE calcom_host_mappings ADD COLUMN shop_id INT NOT NULL DEFAULT 3"]).await;
+    test.run(&["ALTER TABLE calcom_host_mappings ALTER COLUMN shop_id DROP DEFAULT"]).await;
+    refused(&test, &["shop_id must be given"]).await;
 }
 
+on_engines!(each_thing_that_is_in_the_way_is_named: mariadb, postgres);
 /// The least that is asked for, spoilt in one way after the other.
-#[tokio::test]
-async fn each_thing_that_is_in_the_way_is_named() {
-    for backend in SERVERS {
-        let maria = backend == Backend::MariaDb;
-        let pick = |mysql: &'static str, postgres: &'static str| if maria { mysql } else { postgres };
-        let maps = "ALTER TABLE calcom_host_mappings";
-        let company = format!("{maps} ADD COLUMN company_id BIGINT NULL");
-        let mut cases = vec![
-            (
-                vec![company, "UPDATE calcom_host_mappings SET company_id = 777 WHERE id = 1".into()],
-                "the company of a mapping",
-            ),
-            (
-                vec![
-                    format!(
-                        "{maps} {}",
-                        pick("MODIFY calcom_host_id BIGINT NULL", "ALTER calcom_host_id DROP NOT NULL")
-                    ),
-                    "UPDATE calcom_host_mappings SET calcom_host_id = NULL WHERE id = 1".into(),
-                ],
-                "no host id",
-            ),
-            (vec!["DROP TABLE calcom_host_mappings".into()], "audit 1 of mapping 1"),
-            (
-                vec![format!("{maps} {}", pick("MODIFY id INT NOT NULL", "ALTER id DROP DEFAULT"))],
-                "id does not count",
-            ),
-            (vec![format!("{maps} DROP COLUMN is_active, ADD COLUMN is_active VARCHAR(5)")], "is_active is"),
-            (vec![format!("{maps} DROP COLUMN calcom_email")], "no column calcom_email"),
-            (
-                vec![
-                    "CREATE UNIQUE INDEX one_audit ON calcom_host_mapping_audits (mapping_id, action)".into(),
-                ],
-                "unique key one_audit",
-            ),
-            (
-                vec![
-                    "ALTER TABLE calcom_host_mapping_audits ADD CONSTRAINT few CHECK (mapping_id < 900)"
-                        .into(),
-                ],
-                "few",
-            ),
-        ];
-        if maria {
-            let latin = "MODIFY calcom_name VARCHAR(100) CHARACTER SET latin1 NOT NULL";
-            cases.push((vec![format!("{maps} {latin}")], "calcom_name is in latin1"));
-            cases.push((vec![format!("{maps} ENGINE=MyISAM")], "a table not of InnoDB"));
-        }
-        for (statements, word) in cases {
-            let test = gateway(backend, Variant::Bare).await;
-            test.run(&statements).await;
-            refused(&test, &[word]).await;
-        }
+async fn each_thing_that_is_in_the_way_is_named(backend: Backend) {
+    let maria = backend == Backend::MariaDb;
+    let pick = |mysql: &'static str, postgres: &'static str| if maria { mysql } else { postgres };
+    let maps = "ALTER TABLE calcom_host_mappings";
+    let company = format!("{maps} ADD COLUMN company_id BIGINT NULL");
+    let mut cases = vec![
+        (
+            vec![company, "UPDATE calcom_host_mappings SET company_id = 777 WHERE id = 1".into()],
+            "the company of a mapping",
+        ),
+        (
+            vec![
+                format!(
+                    "{maps} {}",
+                    pick("MODIFY calcom_host_id BIGINT NULL", "ALTER calcom_host_id DROP NOT NULL")
+                ),
+                "UPDATE calcom_host_mappings SET calcom_host_id = NULL WHERE id = 1".into(),
+            ],
+            "no host id",
+        ),
+        (vec!["DROP TABLE calcom_host_mappings".into()], "audit 1 of mapping 1"),
+        (
+            vec![format!("{maps} {}", pick("MODIFY id INT NOT NULL", "ALTER id DROP DEFAULT"))],
+            "id does not count",
+        ),
+        (vec![format!("{maps} DROP COLUMN is_active, ADD COLUMN is_active VARCHAR(5)")], "is_active is"),
+        (vec![format!("{maps} DROP COLUMN calcom_email")], "no column calcom_email"),
+        (
+            vec!["CREATE UNIQUE INDEX one_audit ON calcom_host_mapping_audits (mapping_id, action)".into()],
+            "unique key one_audit",
+        ),
+        (
+            vec!["ALTER TABLE calcom_host_mapping_audits ADD CONSTRAINT few CHECK (mapping_id < 900)".into()],
+            "few",
+        ),
+    ];
+    if maria {
+        let latin = "MODIFY calcom_name VARCHAR(100) CHARACTER SET latin1 NOT NULL";
+        cases.push((vec![format!("{maps} {latin}")], "calcom_name is in latin1"));
+        cases.push((vec![format!("{maps} ENGINE=MyISAM")], "a table not of InnoDB"));
+    }
+    for (statements, word) in cases {
+        let test = gateway(backend, Variant::Bare).await;
+        test.run(&statements).await;
+        refused(&test, &[word]).await;
     }
 }
 
@@ -186,21 +167,19 @@ async fn nothing_is_adopted_on_sqlite() {
     refused(&test, &["SQLite"]).await;
 }
 
-#[tokio::test]
-async fn somebody_elses_long_transaction_is_not_waited_for() {
-    for backend in SERVERS {
-        let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
-        let before = state(&test).await;
-        let long = test.db.connection().begin().await.unwrap();
-        long.execute_unprepared("SELECT COUNT(*) FROM appointments").await.unwrap();
-        let error = migration::up(test.db.connection()).await.unwrap_err();
-        assert!(matches!(error, MigrateError::Busy { .. }), "{backend:?}: {error}");
-        long.rollback().await.unwrap();
-        // The same again goes on; and all of it can be taken back.
-        migration::up(test.db.connection()).await.unwrap();
-        migration::down(test.db.connection(), None).await.unwrap();
-        same(&format!("{backend:?}"), &state(&test).await, &before);
-    }
+on_engines!(somebody_elses_long_transaction_is_not_waited_for: mariadb, postgres);
+async fn somebody_elses_long_transaction_is_not_waited_for(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    let before = state(&test).await;
+    let long = test.db.connection().begin().await.unwrap();
+    long.execute_unprepared("SELECT COUNT(*) FROM appointments").await.unwrap();
+    let error = migration::up(test.db.connection()).await.unwrap_err();
+    assert!(matches!(error, MigrateError::Busy { .. }), "{backend:?}: {error}");
+    long.rollback().await.unwrap();
+    // The same again goes on; and all of it can be taken back.
+    migration::up(test.db.connection()).await.unwrap();
+    migration::down(test.db.connection(), None).await.unwrap();
+    same(&format!("{backend:?}"), &state(&test).await, &before);
 }
 
 #[tokio::test]

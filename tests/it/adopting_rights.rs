@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::adopting::{SERVERS, gateway, same, state};
+use crate::adopting::{gateway, same, state};
 use crate::privileges::{GATEWAY, grant, run};
 use crate::program::{command, stderr, stdout};
 use crate::support::adopted::{Variant, rows, tables};
@@ -33,36 +33,34 @@ async fn owned(backend: Backend, variant: Variant, owner: &User) -> TestDatabase
     test
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_just_the_printed_rights_tables_are_adopted_used_and_given_back() {
-    for backend in SERVERS {
-        for variant in [Variant::Living, Variant::Plan] {
-            let [owner, migrates, runs] =
-                [User::new(backend).await, User::new(backend).await, User::new(backend).await];
-            let test = owned(backend, variant, &owner).await;
-            let before = state(&test).await;
-            let what = format!("{backend:?}/{variant:?}");
+on_engines!(with_just_the_printed_rights_tables_are_adopted_used_and_given_back: mariadb, postgres);
+async fn with_just_the_printed_rights_tables_are_adopted_used_and_given_back(backend: Backend) {
+    for variant in [Variant::Living, Variant::Plan] {
+        let [owner, migrates, runs] =
+            [User::new(backend).await, User::new(backend).await, User::new(backend).await];
+        let test = owned(backend, variant, &owner).await;
+        let before = state(&test).await;
+        let what = format!("{backend:?}/{variant:?}");
 
-            grant(&test, &migrates, "migrate").await;
-            for arguments in [
-                &["migrate", "up", "--adopt"][..],
-                &["migrate", "down", "--all", "--yes"],
-                &["migrate", "up", "--adopt"],
-            ] {
-                let (code, text) = run(&test, &migrates, arguments);
-                assert_eq!(code, Some(0), "{what}: {arguments:?}: {text}");
-                if arguments.contains(&"down") {
-                    same(&what, &state(&test).await, &before);
-                }
+        grant(&test, &migrates, "migrate").await;
+        for arguments in [
+            &["migrate", "up", "--adopt"][..],
+            &["migrate", "down", "--all", "--yes"],
+            &["migrate", "up", "--adopt"],
+        ] {
+            let (code, text) = run(&test, &migrates, arguments);
+            assert_eq!(code, Some(0), "{what}: {arguments:?}: {text}");
+            if arguments.contains(&"down") {
+                same(&what, &state(&test).await, &before);
             }
-
-            grant(&test, &runs, "run").await;
-            let test = a_worker_runs(World::of(test, &[]).await, &runs, &what).await;
-
-            let (code, text) = run(&test, &migrates, &["migrate", "down", "--all", "--yes"]);
-            assert_eq!(code, Some(0), "{what}: {text}");
-            drop(test);
         }
+
+        grant(&test, &runs, "run").await;
+        let test = a_worker_runs(World::of(test, &[]).await, &runs, &what).await;
+
+        let (code, text) = run(&test, &migrates, &["migrate", "down", "--all", "--yes"]);
+        assert_eq!(code, Some(0), "{what}: {text}");
+        drop(test);
     }
 }
 

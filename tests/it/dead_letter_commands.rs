@@ -8,7 +8,7 @@ use hostmatch::store::{
 use serde_json::{Value, json};
 
 use crate::program::{command, json, stderr, stdout};
-use crate::support::{Backend, GatewayShape, TestDatabase, backends};
+use crate::support::{Backend, GatewayShape, TestDatabase};
 
 fn letter(number: u32, reason: &str, body: &[u8]) -> NewDeadLetter {
     let failed =
@@ -193,35 +193,32 @@ async fn bytes_of_any_kind_reach_no_terminal_as_they_are() {
     assert!(text.contains("000000  ff 1b 5d 30") && text.contains("given up by the broker"), "{text}");
 }
 
-#[tokio::test]
-async fn summaries_are_the_list_without_what_is_large_on_every_engine() {
-    for backend in backends() {
-        let test = TestDatabase::migrated(backend, GatewayShape::Living).await;
-        let letters =
-            [letter(1, "malformed", b"\xff"), letter(2, "poison", b"{}"), letter(3, "poison", b"{}")];
-        insert_dead_letters(&test.db, &letters).await.unwrap();
-        let poison = DeadLetterFilter { reason: Some("poison".into()), ..DeadLetterFilter::default() };
-        for filter in [DeadLetterFilter::default(), poison] {
-            let whole = dead_letters(&test.db, &filter, 10).await.unwrap();
-            let lean = dead_letter_summaries(&test.db, &filter, 10).await.unwrap();
-            assert_eq!(lean.len(), whole.len(), "{test:?}");
-            for (lean, whole) in lean.iter().zip(&whole) {
-                assert_eq!((lean.id, &lean.state), (whole.id, &whole.state));
-                assert_eq!((&lean.reason, &lean.error), (&whole.letter.reason, &whole.letter.error));
-                assert_eq!(
-                    (&lean.event_id, &lean.event_type),
-                    (&whole.letter.event_id, &whole.letter.event_type)
-                );
-                assert_eq!(
-                    (&lean.booking_ref, lean.company_id),
-                    (&whole.letter.booking_ref, whole.letter.company_id)
-                );
-                assert_eq!(
-                    (lean.attempts, lean.last_failed_ms),
-                    (whole.letter.attempts, whole.letter.last_failed_ms)
-                );
-            }
+on_engines!(summaries_are_the_list_without_what_is_large_on_every_engine);
+async fn summaries_are_the_list_without_what_is_large_on_every_engine(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Living).await;
+    let letters = [letter(1, "malformed", b"\xff"), letter(2, "poison", b"{}"), letter(3, "poison", b"{}")];
+    insert_dead_letters(&test.db, &letters).await.unwrap();
+    let poison = DeadLetterFilter { reason: Some("poison".into()), ..DeadLetterFilter::default() };
+    for filter in [DeadLetterFilter::default(), poison] {
+        let whole = dead_letters(&test.db, &filter, 10).await.unwrap();
+        let lean = dead_letter_summaries(&test.db, &filter, 10).await.unwrap();
+        assert_eq!(lean.len(), whole.len(), "{test:?}");
+        for (lean, whole) in lean.iter().zip(&whole) {
+            assert_eq!((lean.id, &lean.state), (whole.id, &whole.state));
+            assert_eq!((&lean.reason, &lean.error), (&whole.letter.reason, &whole.letter.error));
+            assert_eq!(
+                (&lean.event_id, &lean.event_type),
+                (&whole.letter.event_id, &whole.letter.event_type)
+            );
+            assert_eq!(
+                (&lean.booking_ref, lean.company_id),
+                (&whole.letter.booking_ref, whole.letter.company_id)
+            );
+            assert_eq!(
+                (lean.attempts, lean.last_failed_ms),
+                (whole.letter.attempts, whole.letter.last_failed_ms)
+            );
         }
-        assert_eq!(dead_letter_summaries(&test.db, &DeadLetterFilter::default(), 2).await.unwrap().len(), 2);
     }
+    assert_eq!(dead_letter_summaries(&test.db, &DeadLetterFilter::default(), 2).await.unwrap().len(), 2);
 }

@@ -8,7 +8,7 @@ use hostmatch::store::{
 };
 
 use crate::program::{command, json, stderr, stdout};
-use crate::support::{Backend, GatewayShape, TestDatabase, backends};
+use crate::support::{Backend, GatewayShape, TestDatabase};
 
 /// Six letters: odd ones malformed and of company 15, even ones not found and of company 16.
 fn letters() -> Vec<NewDeadLetter> {
@@ -57,8 +57,8 @@ fn run(test: &TestDatabase, arguments: &[&str]) -> Output {
     command(&["deadletters"]).args(arguments).env("HOSTMATCH_DATABASE__URL", &test.url).output().unwrap()
 }
 
-#[tokio::test]
-async fn every_filter_finds_what_it_says_alone_and_together() {
+on_engines!(every_filter_finds_what_it_says_alone_and_together);
+async fn every_filter_finds_what_it_says_alone_and_together(backend: Backend) {
     let any = DeadLetterFilter::default;
     let text = |text: &str| DeadLetterFilter { text: Some(text.into()), ..any() };
     let group = |prefix: &str| DeadLetterFilter { fingerprint: Some(prefix.into()), ..any() };
@@ -87,19 +87,17 @@ async fn every_filter_finds_what_it_says_alone_and_together() {
         (text("ÄRGER"), &[]),
         (both, &[3, 5]),
     ];
-    for backend in backends() {
-        let test = recorded(backend).await;
-        for (filter, wanted) in &cases {
-            let found = dead_letter_ids(&test.db, filter).await.unwrap();
-            assert_eq!(found, *wanted, "{backend:?}: {filter:?}");
-        }
-        // Whatever an engine makes of other letters than ASCII: the text itself is found.
-        test.run(&["UPDATE hostmatch_dead_letters SET error = 'Großer ÄRGER' WHERE id = 2"]).await;
-        assert_eq!(dead_letter_ids(&test.db, &text("ÄRGER")).await.unwrap(), [2], "{backend:?}");
-        let page = DeadLetterFilter { company_id: Some(15), before_id: Some(5), ..any() };
-        let page = dead_letters(&test.db, &page, 9).await.unwrap();
-        assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [3, 1]);
+    let test = recorded(backend).await;
+    for (filter, wanted) in &cases {
+        let found = dead_letter_ids(&test.db, filter).await.unwrap();
+        assert_eq!(found, *wanted, "{backend:?}: {filter:?}");
     }
+    // Whatever an engine makes of other letters than ASCII: the text itself is found.
+    test.run(&["UPDATE hostmatch_dead_letters SET error = 'Großer ÄRGER' WHERE id = 2"]).await;
+    assert_eq!(dead_letter_ids(&test.db, &text("ÄRGER")).await.unwrap(), [2], "{backend:?}");
+    let page = DeadLetterFilter { company_id: Some(15), before_id: Some(5), ..any() };
+    let page = dead_letters(&test.db, &page, 9).await.unwrap();
+    assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [3, 1]);
 }
 
 #[tokio::test]
@@ -112,21 +110,19 @@ async fn groups_are_found_by_their_beginning_whatever_the_databases_order_of_tex
     }
 }
 
-#[tokio::test]
-async fn groups_tell_what_is_urgent_and_pages_follow() {
-    for backend in backends() {
-        let test = recorded(backend).await;
-        test.run(&["UPDATE hostmatch_dead_letters SET state = 'resolved' WHERE id = 1"]).await;
-        let open = DeadLetterFilter { state: Some("open".into()), ..DeadLetterFilter::default() };
-        let all = groups(&test.db, &open, 0, 9).await.unwrap();
-        let told: Vec<_> =
-            all.iter().map(|group| (group.fingerprint.as_str(), group.count, group.companies)).collect();
-        assert_eq!(told, [("aaaa2222", 3, 1), ("aaaa1111", 2, 1)], "{backend:?}");
-        assert_eq!((all[0].first_seen_ms, all[0].last_failed_ms), (2_000, 6_500));
-        assert_eq!(all[0].earliest_start_ms, Some(4_000_000));
-        assert_eq!(all[1].error, "=error, \"number\" 5");
-        assert_eq!(groups(&test.db, &open, 1, 9).await.unwrap(), all[1..]);
-    }
+on_engines!(groups_tell_what_is_urgent_and_pages_follow);
+async fn groups_tell_what_is_urgent_and_pages_follow(backend: Backend) {
+    let test = recorded(backend).await;
+    test.run(&["UPDATE hostmatch_dead_letters SET state = 'resolved' WHERE id = 1"]).await;
+    let open = DeadLetterFilter { state: Some("open".into()), ..DeadLetterFilter::default() };
+    let all = groups(&test.db, &open, 0, 9).await.unwrap();
+    let told: Vec<_> =
+        all.iter().map(|group| (group.fingerprint.as_str(), group.count, group.companies)).collect();
+    assert_eq!(told, [("aaaa2222", 3, 1), ("aaaa1111", 2, 1)], "{backend:?}");
+    assert_eq!((all[0].first_seen_ms, all[0].last_failed_ms), (2_000, 6_500));
+    assert_eq!(all[0].earliest_start_ms, Some(4_000_000));
+    assert_eq!(all[1].error, "=error, \"number\" 5");
+    assert_eq!(groups(&test.db, &open, 1, 9).await.unwrap(), all[1..]);
 }
 
 #[tokio::test]
@@ -154,126 +150,117 @@ async fn lists_have_other_forms_and_no_end() {
     assert_eq!(nobody.status.code(), Some(3), "{}", stderr(&nobody));
 }
 
-#[tokio::test]
-async fn letters_move_to_another_installation_with_every_byte() {
-    for backend in backends() {
-        let (here, there) =
-            (recorded(backend).await, TestDatabase::migrated(backend, GatewayShape::Living).await);
-        let exported = run(&here, &["export", "--company", "15"]);
-        assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
-        let acts = "SELECT action FROM hostmatch_dead_letter_actions";
-        assert_eq!(here.texts(acts).await, ["export"], "that they leave is recorded");
-        assert_eq!(here.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 3);
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("letters.ndjson");
-        std::fs::write(&file, &exported.stdout).unwrap();
-        let file = file.to_str().unwrap();
-        for (imported, known) in [(3, 0), (0, 3)] {
-            let told = json(&run(&there, &["import", file, "--output", "json"]));
-            assert_eq!((&told["imported"], &told["known"]), (&imported.into(), &known.into()), "{backend:?}");
-        }
-        let wanted: Vec<NewDeadLetter> = letters().into_iter().step_by(2).collect();
-        let mut moved: Vec<NewDeadLetter> = dead_letters(&there.db, &DeadLetterFilter::default(), 9)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|row| row.letter)
-            .collect();
-        moved.reverse();
-        assert_eq!(moved, wanted);
-        // What was decided here since, or died here later, is not undone by it.
-        there.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
-        there
-            .run(&["UPDATE hostmatch_dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"])
-            .await;
-        assert_eq!(run(&there, &["import", file]).status.code(), Some(0));
-        let kept = "SELECT state FROM hostmatch_dead_letters ORDER BY id";
-        assert_eq!(there.texts(kept).await, ["discarded", "open", "open"], "{backend:?}");
-        assert_eq!(there.texts("SELECT error FROM hostmatch_dead_letters WHERE id = 2").await, ["later"]);
-        std::fs::write(file, [&exported.stdout[..], b"{\"jane\": 1}\n"].concat()).unwrap();
-        let refused = run(&here, &["import", file]);
-        assert_eq!(refused.status.code(), Some(1));
-        let text = stderr(&refused);
-        assert!(
-            text.contains("line 4") && text.contains("nothing was imported") && !text.contains("jane"),
-            "{text}"
-        );
+on_engines!(letters_move_to_another_installation_with_every_byte);
+async fn letters_move_to_another_installation_with_every_byte(backend: Backend) {
+    let (here, there) =
+        (recorded(backend).await, TestDatabase::migrated(backend, GatewayShape::Living).await);
+    let exported = run(&here, &["export", "--company", "15"]);
+    assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
+    let acts = "SELECT action FROM hostmatch_dead_letter_actions";
+    assert_eq!(here.texts(acts).await, ["export"], "that they leave is recorded");
+    assert_eq!(here.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 3);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("letters.ndjson");
+    std::fs::write(&file, &exported.stdout).unwrap();
+    let file = file.to_str().unwrap();
+    for (imported, known) in [(3, 0), (0, 3)] {
+        let told = json(&run(&there, &["import", file, "--output", "json"]));
+        assert_eq!((&told["imported"], &told["known"]), (&imported.into(), &known.into()), "{backend:?}");
     }
+    let wanted: Vec<NewDeadLetter> = letters().into_iter().step_by(2).collect();
+    let mut moved: Vec<NewDeadLetter> = dead_letters(&there.db, &DeadLetterFilter::default(), 9)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| row.letter)
+        .collect();
+    moved.reverse();
+    assert_eq!(moved, wanted);
+    // What was decided here since, or died here later, is not undone by it.
+    there.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
+    there
+        .run(&["UPDATE hostmatch_dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"])
+        .await;
+    assert_eq!(run(&there, &["import", file]).status.code(), Some(0));
+    let kept = "SELECT state FROM hostmatch_dead_letters ORDER BY id";
+    assert_eq!(there.texts(kept).await, ["discarded", "open", "open"], "{backend:?}");
+    assert_eq!(there.texts("SELECT error FROM hostmatch_dead_letters WHERE id = 2").await, ["later"]);
+    std::fs::write(file, [&exported.stdout[..], b"{\"jane\": 1}\n"].concat()).unwrap();
+    let refused = run(&here, &["import", file]);
+    assert_eq!(refused.status.code(), Some(1));
+    let text = stderr(&refused);
+    assert!(
+        text.contains("line 4") && text.contains("nothing was imported") && !text.contains("jane"),
+        "{text}"
+    );
 }
 
-#[tokio::test]
-async fn any_number_is_put_away_under_one_act() {
-    for backend in backends() {
-        let test = recorded(backend).await;
-        let act = NewAct { action: "discard", made_by: "cli:me@here".into(), at_ms: 1, ..NewAct::default() };
-        let ids: Vec<i64> = (1..=2_500).collect();
-        let acted = discard(&test.db, &ids, &act).await.unwrap();
-        assert_eq!((acted.done.len(), acted.refused.len()), (6, 2_494), "{backend:?}");
-        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_actions").await, 1);
-        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 6);
-    }
+on_engines!(any_number_is_put_away_under_one_act);
+async fn any_number_is_put_away_under_one_act(backend: Backend) {
+    let test = recorded(backend).await;
+    let act = NewAct { action: "discard", made_by: "cli:me@here".into(), at_ms: 1, ..NewAct::default() };
+    let ids: Vec<i64> = (1..=2_500).collect();
+    let acted = discard(&test.db, &ids, &act).await.unwrap();
+    assert_eq!((acted.done.len(), acted.refused.len()), (6, 2_494), "{backend:?}");
+    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_actions").await, 1);
+    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 6);
 }
 
-#[tokio::test]
-async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never() {
-    for backend in backends() {
-        let test = recorded(backend).await;
-        let act =
-            |at_ms| NewAct { action: "discard", made_by: "cli:me@here".into(), at_ms, ..NewAct::default() };
-        discard(&test.db, &[1, 2], &act(1_000)).await.unwrap();
-        discard(&test.db, &[3], &act(2_000)).await.unwrap();
-        let plan = NewReplay {
-            chosen: "{}".into(),
-            made_by: "cli:me@here".into(),
-            created_ms: 1_000,
-            expires_ms: 2_000,
-            items: vec![NewItem {
-                letter: 4,
-                seen_ms: 1,
-                digest: "d".into(),
-                lane: None,
-                predicted: "assigned".into(),
-                predicted_reason: None,
-                strategy: None,
-            }],
-        };
-        let old = insert_replay(&test.db, &plan).await.unwrap();
-        let live = insert_replay(&test.db, &plan).await.unwrap();
-        let new = insert_replay(&test.db, &NewReplay { created_ms: 2_000, ..plan }).await.unwrap();
-        test.run(&[format!("UPDATE hostmatch_replays SET state = 'paused' WHERE id = {live}")]).await;
+on_engines!(what_is_closed_is_forgotten_in_time_and_what_is_open_never);
+async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never(backend: Backend) {
+    let test = recorded(backend).await;
+    let act = |at_ms| NewAct { action: "discard", made_by: "cli:me@here".into(), at_ms, ..NewAct::default() };
+    discard(&test.db, &[1, 2], &act(1_000)).await.unwrap();
+    discard(&test.db, &[3], &act(2_000)).await.unwrap();
+    let plan = NewReplay {
+        chosen: "{}".into(),
+        made_by: "cli:me@here".into(),
+        created_ms: 1_000,
+        expires_ms: 2_000,
+        items: vec![NewItem {
+            letter: 4,
+            seen_ms: 1,
+            digest: "d".into(),
+            lane: None,
+            predicted: "assigned".into(),
+            predicted_reason: None,
+            strategy: None,
+        }],
+    };
+    let old = insert_replay(&test.db, &plan).await.unwrap();
+    let live = insert_replay(&test.db, &plan).await.unwrap();
+    let new = insert_replay(&test.db, &NewReplay { created_ms: 2_000, ..plan }).await.unwrap();
+    test.run(&[format!("UPDATE hostmatch_replays SET state = 'paused' WHERE id = {live}")]).await;
 
-        assert_eq!(purge_closed_letters(&test.db, 2_000).await.unwrap(), 2, "{backend:?}");
-        assert_eq!(dead_letter_ids(&test.db, &DeadLetterFilter::default()).await.unwrap(), [3, 4, 5, 6]);
-        assert_eq!(purge_closed_letters(&test.db, i64::MAX).await.unwrap(), 1, "open ones stay");
-        assert_eq!(purge_replays(&test.db, 2_000).await.unwrap(), 1);
-        let left = test.texts("SELECT state FROM hostmatch_replays ORDER BY id").await;
-        assert_eq!(left, ["paused", "planned"], "{old} is gone, {live} and {new} are not");
-        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_replay_items").await, 2);
-        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 1);
+    assert_eq!(purge_closed_letters(&test.db, 2_000).await.unwrap(), 2, "{backend:?}");
+    assert_eq!(dead_letter_ids(&test.db, &DeadLetterFilter::default()).await.unwrap(), [3, 4, 5, 6]);
+    assert_eq!(purge_closed_letters(&test.db, i64::MAX).await.unwrap(), 1, "open ones stay");
+    assert_eq!(purge_replays(&test.db, 2_000).await.unwrap(), 1);
+    let left = test.texts("SELECT state FROM hostmatch_replays ORDER BY id").await;
+    assert_eq!(left, ["paused", "planned"], "{old} is gone, {live} and {new} are not");
+    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_replay_items").await, 2);
+    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 1);
 
-        // What an open letter has been through stays with it, and a replay that waits for one.
-        let old = act(1_500);
-        discard(&test.db, &[5], &old).await.unwrap();
-        restore(&test.db, &[5], &old).await.unwrap();
-        let acts = "SELECT COUNT(*) FROM hostmatch_dead_letter_actions WHERE at_ms = 1500";
-        let replays = "SELECT COUNT(*) FROM hostmatch_replays";
-        test.run(&[
-            "UPDATE hostmatch_replays SET state = 'cancelled', created_ms = 1".to_owned(),
-            format!(
-                "UPDATE hostmatch_replay_items SET state = 'sent', outstanding = 4 WHERE replay_id = {live}"
-            ),
-            format!("UPDATE hostmatch_replay_items SET state = 'ended', sent_ms = 1 WHERE replay_id = {new}"),
-        ])
-        .await;
-        assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 0, "{backend:?}");
-        assert_eq!((test.number(acts).await, test.number(replays).await), (2, 2));
-        test.run(&[
-            "UPDATE hostmatch_dead_letters SET state = 'resolved'",
-            "UPDATE hostmatch_replay_items SET outstanding = NULL",
-        ])
-        .await;
-        assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
-        assert_eq!((test.number(acts).await, test.number(replays).await), (0, 0));
-        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_replay_items").await, 0);
-    }
+    // What an open letter has been through stays with it, and a replay that waits for one.
+    let old = act(1_500);
+    discard(&test.db, &[5], &old).await.unwrap();
+    restore(&test.db, &[5], &old).await.unwrap();
+    let acts = "SELECT COUNT(*) FROM hostmatch_dead_letter_actions WHERE at_ms = 1500";
+    let replays = "SELECT COUNT(*) FROM hostmatch_replays";
+    test.run(&[
+        "UPDATE hostmatch_replays SET state = 'cancelled', created_ms = 1".to_owned(),
+        format!("UPDATE hostmatch_replay_items SET state = 'sent', outstanding = 4 WHERE replay_id = {live}"),
+        format!("UPDATE hostmatch_replay_items SET state = 'ended', sent_ms = 1 WHERE replay_id = {new}"),
+    ])
+    .await;
+    assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 0, "{backend:?}");
+    assert_eq!((test.number(acts).await, test.number(replays).await), (2, 2));
+    test.run(&[
+        "UPDATE hostmatch_dead_letters SET state = 'resolved'",
+        "UPDATE hostmatch_replay_items SET outstanding = NULL",
+    ])
+    .await;
+    assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
+    assert_eq!((test.number(acts).await, test.number(replays).await), (0, 0));
+    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_replay_items").await, 0);
 }

@@ -5,34 +5,32 @@ use hostmatch::store::{
     begin_replay, claim, dead_letter, dead_letters, insert_dead_letters, insert_replay,
 };
 
-use crate::support::{GatewayShape, TestDatabase, backends};
+use crate::support::{Backend, GatewayShape, TestDatabase};
 
-#[tokio::test]
-async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again() {
-    for backend in backends() {
-        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-        let first = letter("a", Some("ev-1"), "appointment_not_found");
-        let again = NewDeadLetter {
-            reason: "tenant_mismatch".into(),
-            attempts: 1,
-            last_failed_ms: first.last_failed_ms + 1,
-            ..first.clone()
-        };
-        assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 1);
-        test.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded'"]).await;
-        assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 0);
-        assert_eq!(
-            test.texts("SELECT state FROM hostmatch_dead_letters").await,
-            ["discarded"],
-            "it is the same death"
-        );
-        assert_eq!(insert_dead_letters(&test.db, &[again]).await.unwrap(), 0);
-        // An older one that comes late changes nothing.
-        assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
-        let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
-        let shown = (all[0].state.as_str(), all[0].letter.reason.as_str(), all[0].letter.attempts);
-        assert_eq!((all.len(), shown), (1, ("open", "tenant_mismatch", 1)), "{test:?}");
-    }
+on_engines!(one_that_dies_again_shows_its_newest_attempt_and_is_open_again);
+async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    let first = letter("a", Some("ev-1"), "appointment_not_found");
+    let again = NewDeadLetter {
+        reason: "tenant_mismatch".into(),
+        attempts: 1,
+        last_failed_ms: first.last_failed_ms + 1,
+        ..first.clone()
+    };
+    assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 1);
+    test.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded'"]).await;
+    assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 0);
+    assert_eq!(
+        test.texts("SELECT state FROM hostmatch_dead_letters").await,
+        ["discarded"],
+        "it is the same death"
+    );
+    assert_eq!(insert_dead_letters(&test.db, &[again]).await.unwrap(), 0);
+    // An older one that comes late changes nothing.
+    assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
+    let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
+    let shown = (all[0].state.as_str(), all[0].letter.reason.as_str(), all[0].letter.attempts);
+    assert_eq!((all.len(), shown), (1, ("open", "tenant_mismatch", 1)), "{test:?}");
 }
 
 /// A letter whose copy is on the way: (the letter, the copy's tag).
@@ -63,66 +61,52 @@ async fn on_the_way(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
     (first, Replayed { replay, letter: id, digest: "d".into() })
 }
 
-#[tokio::test]
-async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it() {
-    for backend in backends() {
-        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-        let (first, tag) = on_the_way(&test).await;
-        let other = NewDeadLetter { last_failed_ms: first.last_failed_ms + 1, ..first.clone() };
-        // Somebody else's copy of the same message dies: this one is still on the way.
-        insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
-        assert_eq!(
-            test.texts("SELECT state FROM hostmatch_dead_letters").await,
-            ["replaying"],
-            "{backend:?}"
+on_engines!(a_copy_that_fails_ends_its_replay_whatever_comes_with_it);
+async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    let (first, tag) = on_the_way(&test).await;
+    let other = NewDeadLetter { last_failed_ms: first.last_failed_ms + 1, ..first.clone() };
+    // Somebody else's copy of the same message dies: this one is still on the way.
+    insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
+    assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["replaying"], "{backend:?}");
+    let copy = NewDeadLetter { replayed: Some(tag), ..first.clone() };
+    for batch in [[other.clone(), copy.clone()], [copy, other]] {
+        test.run(&[
+            "UPDATE hostmatch_dead_letters SET state = 'replaying'",
+            "UPDATE hostmatch_replay_items SET state = 'sent', result = NULL, outstanding = letter_id",
+        ])
+        .await;
+        assert_eq!(insert_dead_letters(&test.db, &batch).await.unwrap(), 0);
+        assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["open"], "{backend:?}");
+        assert_eq!(test.texts("SELECT result FROM hostmatch_replay_items").await, ["failed"]);
+    }
+}
+
+on_engines!(a_copy_whose_letter_is_gone_is_recorded_anew);
+async fn a_copy_whose_letter_is_gone_is_recorded_anew(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    let (first, tag) = on_the_way(&test).await;
+    test.run(&["DELETE FROM hostmatch_dead_letters"]).await;
+    let copy = NewDeadLetter { replayed: Some(tag), ..first };
+    assert_eq!(insert_dead_letters(&test.db, &[copy]).await.unwrap(), 1, "{backend:?}");
+    assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["open"]);
+}
+
+on_engines!(what_was_closed_after_an_attempt_is_not_opened_by_it);
+async fn what_was_closed_after_an_attempt_is_not_opened_by_it(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    let first = letter("a", Some("ev-1"), "appointment_not_found");
+    insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
+    let closed = first.last_failed_ms + 10;
+    for state in ["resolved", "skipped", "discarded"] {
+        let close = format!(
+            "UPDATE hostmatch_dead_letters SET state = '{state}', closed_ms = {closed}, last_failed_ms = 1"
         );
-        let copy = NewDeadLetter { replayed: Some(tag), ..first.clone() };
-        for batch in [[other.clone(), copy.clone()], [copy, other]] {
-            test.run(&[
-                "UPDATE hostmatch_dead_letters SET state = 'replaying'",
-                "UPDATE hostmatch_replay_items SET state = 'sent', result = NULL, outstanding = letter_id",
-            ])
-            .await;
-            assert_eq!(insert_dead_letters(&test.db, &batch).await.unwrap(), 0);
-            assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["open"], "{backend:?}");
-            assert_eq!(test.texts("SELECT result FROM hostmatch_replay_items").await, ["failed"]);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_copy_whose_letter_is_gone_is_recorded_anew() {
-    for backend in backends() {
-        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-        let (first, tag) = on_the_way(&test).await;
-        test.run(&["DELETE FROM hostmatch_dead_letters"]).await;
-        let copy = NewDeadLetter { replayed: Some(tag), ..first };
-        assert_eq!(insert_dead_letters(&test.db, &[copy]).await.unwrap(), 1, "{backend:?}");
-        assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["open"]);
-    }
-}
-
-#[tokio::test]
-async fn what_was_closed_after_an_attempt_is_not_opened_by_it() {
-    for backend in backends() {
-        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-        let first = letter("a", Some("ev-1"), "appointment_not_found");
-        insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
-        let closed = first.last_failed_ms + 10;
-        for state in ["resolved", "skipped", "discarded"] {
-            let close = format!(
-                "UPDATE hostmatch_dead_letters SET state = '{state}', closed_ms = {closed}, last_failed_ms = 1"
-            );
-            test.run(&[close]).await;
-            for (at, wanted) in [(closed - 1, state), (closed + 1, "open")] {
-                let late = NewDeadLetter { last_failed_ms: at, ..first.clone() };
-                insert_dead_letters(&test.db, &[late]).await.unwrap();
-                assert_eq!(
-                    test.texts("SELECT state FROM hostmatch_dead_letters").await,
-                    [wanted],
-                    "{backend:?}"
-                );
-            }
+        test.run(&[close]).await;
+        for (at, wanted) in [(closed - 1, state), (closed + 1, "open")] {
+            let late = NewDeadLetter { last_failed_ms: at, ..first.clone() };
+            insert_dead_letters(&test.db, &[late]).await.unwrap();
+            assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, [wanted], "{backend:?}");
         }
     }
 }
@@ -153,43 +137,40 @@ fn letter(dead_id: &str, event_id: Option<&str>, reason: &str) -> NewDeadLetter 
     }
 }
 
-#[tokio::test]
-async fn dead_letters_are_recorded_once_and_listed() {
-    for backend in backends() {
-        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-        let mut long = letter("c", Some("ev-3"), "malformed");
-        long.event_type = Some("ä".repeat(300));
-        long.company_id = None;
-        let letters =
-            [letter("b", Some("ev-2"), "appointment_not_found"), letter("a", None, "malformed"), long];
-        test.run(&[
-            "INSERT INTO hostmatch_events (event_id, event_type, shape, outcome, received_ms, decided_ms) \
-                    VALUES ('ev-2', 'booking.created', 'native', 'assigned', 1, 2)",
-        ])
-        .await;
-        assert_eq!(insert_dead_letters(&test.db, &letters).await.unwrap(), 3, "{test:?}");
-        assert_eq!(insert_dead_letters(&test.db, &letters).await.unwrap(), 0, "{test:?}");
+on_engines!(dead_letters_are_recorded_once_and_listed);
+async fn dead_letters_are_recorded_once_and_listed(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    let mut long = letter("c", Some("ev-3"), "malformed");
+    long.event_type = Some("ä".repeat(300));
+    long.company_id = None;
+    let letters = [letter("b", Some("ev-2"), "appointment_not_found"), letter("a", None, "malformed"), long];
+    test.run(&[
+        "INSERT INTO hostmatch_events (event_id, event_type, shape, outcome, received_ms, decided_ms) \
+                VALUES ('ev-2', 'booking.created', 'native', 'assigned', 1, 2)",
+    ])
+    .await;
+    assert_eq!(insert_dead_letters(&test.db, &letters).await.unwrap(), 3, "{test:?}");
+    assert_eq!(insert_dead_letters(&test.db, &letters).await.unwrap(), 0, "{test:?}");
 
-        let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
-        let ids: Vec<_> = all.iter().map(|row| row.letter.dead_id.as_str()).collect();
-        assert_eq!(ids, ["c", "b", "a"], "newest first");
-        assert_eq!(all[0].letter.event_type.as_ref().map(|text| text.chars().count()), Some(64));
-        let row = dead_letter(&test.db, all[1].id).await.unwrap().unwrap();
-        assert_eq!(row, all[1]);
-        assert_eq!((row.state.as_str(), row.letter.body), ("open", letters[0].body.clone()));
-        assert_eq!(row.letter.error, "no appointment yet\u{fffd}");
-        assert!(dead_letter(&test.db, all[0].id + 1).await.unwrap().is_none());
+    let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
+    let ids: Vec<_> = all.iter().map(|row| row.letter.dead_id.as_str()).collect();
+    assert_eq!(ids, ["c", "b", "a"], "newest first");
+    assert_eq!(all[0].letter.event_type.as_ref().map(|text| text.chars().count()), Some(64));
+    let row = dead_letter(&test.db, all[1].id).await.unwrap().unwrap();
+    assert_eq!(row, all[1]);
+    assert_eq!((row.state.as_str(), row.letter.body), ("open", letters[0].body.clone()));
+    assert_eq!(row.letter.error, "no appointment yet\u{fffd}");
+    assert!(dead_letter(&test.db, all[0].id + 1).await.unwrap().is_none());
 
-        let one = DeadLetterFilter { reason: Some("malformed".into()), ..DeadLetterFilter::default() };
-        assert_eq!(dead_letters(&test.db, &one, 10).await.unwrap().len(), 2);
-        let page = DeadLetterFilter { before_id: Some(all[0].id), company_id: Some(7), ..one };
-        let page = dead_letters(&test.db, &page, 10).await.unwrap();
-        assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [all[2].id]);
-        let closed = DeadLetterFilter { state: Some("resolved".into()), ..DeadLetterFilter::default() };
-        assert!(dead_letters(&test.db, &closed, 10).await.unwrap().is_empty());
+    let one = DeadLetterFilter { reason: Some("malformed".into()), ..DeadLetterFilter::default() };
+    assert_eq!(dead_letters(&test.db, &one, 10).await.unwrap().len(), 2);
+    let page = DeadLetterFilter { before_id: Some(all[0].id), company_id: Some(7), ..one };
+    let page = dead_letters(&test.db, &page, 10).await.unwrap();
+    assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [all[2].id]);
+    let closed = DeadLetterFilter { state: Some("resolved".into()), ..DeadLetterFilter::default() };
+    assert!(dead_letters(&test.db, &closed, 10).await.unwrap().is_empty());
 
-        // What was decided on an event before its dead letter arrived stays.
-        let events = "SELECT outcome FROM hostmatch_events ORDER BY event_id";
-        assert_eq!(test.texts(events).await, ["assigned", "dead_letter"], "{test:?}");
-    }
+    // What was decided on an event before its dead letter arrived stays.
+    let events = "SELECT outcome FROM hostmatch_events ORDER BY event_id";
+    assert_eq!(test.texts(events).await, ["assigned", "dead_letter"], "{test:?}");
 }

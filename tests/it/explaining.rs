@@ -11,7 +11,7 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::program::{command, json, stderr, stdout};
-use crate::support::{Backend, GatewayShape, World, backends, event, host, shapes};
+use crate::support::{Backend, GatewayShape, World, event, host, shapes};
 
 /// Frida left and is mapped; another Frida has her name; Mara is known by her address.
 async fn salon(backend: Backend, shape: GatewayShape) -> World {
@@ -205,53 +205,57 @@ async fn what_cannot_be_explained_ends_with_its_exit_code() {
     assert!(told[0]["next"].as_str().unwrap().contains("--company"), "{told:?}");
 }
 
-#[tokio::test]
-async fn looking_sees_what_deciding_sees_and_waits_for_nobody() {
-    for (backend, shape) in backends().into_iter().flat_map(|b| shapes().map(|shape| (b, shape))) {
-        let world = salon(backend, shape).await;
-        let (db, schema) = (&world.test.db, world.test.schema().await);
-        let sent = event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "")).to_string();
-        let event = decoded(sent.as_bytes());
-        let locks = world.count("hostmatch_host_locks").await;
-
-        // A worker is in the middle of it. (SQLite's readers see the state before it, as they must.)
-        let deciding = db.begin().await.unwrap();
-        let (resolver, lookups) = (Resolver::new(80), [Lookup { event: &event, tried_before: false }]);
-        let loaded =
-            store::load(&deciding, &schema, &resolver, &lookups, &[], 10, store::Hosts::Alone).await.unwrap();
-        let looking = db.begin_reading().await.unwrap();
-        let look = store::look(&looking, &schema, &resolver, &lookups, 10);
-        let seen = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();
-        assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
-        assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);
-        let key = (CompanyId(15), HostId(1_420_209));
-        assert_eq!(seen.loaded.directory.mappings(key), loaded.loaded.directory.mappings(key));
-
-        let directory = store::directory_for(&looking, &schema, key.0, Some(key.1)).await.unwrap();
-        assert_eq!(directory.mappings(key).len(), 1, "{backend:?}/{shape:?}");
-        assert!(!directory.is_mapped(key), "its member of staff has left");
-        assert_eq!(directory.roster(key.0).unwrap().staff().len(), 2);
-        let nobody = store::directory_for(&looking, &schema, CompanyId(16), None).await.unwrap();
-        assert!(nobody.roster(CompanyId(16)).unwrap().staff().is_empty());
-
-        let reference = |text| BookingRef::new(text).unwrap();
-        let first = store::remembered(&looking, &schema, &reference("Bk-first")).await.unwrap().unwrap();
-        let assignment = first.assignment.unwrap();
-        assert_eq!(assignment.newest.unwrap().host_id, Some(1_420_209));
-        assert!(assignment.payload.unwrap().contains("alt@salon.example"));
-        let fresh = store::remembered(&looking, &schema, &reference("Bk-mara")).await.unwrap().unwrap();
-        assert_eq!((fresh.appointment.0, fresh.assignment), (4711, None));
-        let none = store::remembered(&looking, &schema, &reference("bk-mara")).await.unwrap();
-        assert_eq!(none, Err(Target::Missing), "{backend:?}/{shape:?}");
-
-        deciding.rollback().await.unwrap();
-        if backend != Backend::Sqlite {
-            let write = "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES (15, 1)";
-            assert!(looking.execute_unprepared(write).await.is_err(), "{backend:?}: it only reads");
-        }
-        looking.rollback().await.unwrap();
-        assert_eq!(world.count("hostmatch_host_locks").await, locks);
+on_engines!(looking_sees_what_deciding_sees_and_waits_for_nobody);
+async fn looking_sees_what_deciding_sees_and_waits_for_nobody(backend: Backend) {
+    for shape in shapes() {
+        sees_what_deciding_sees(backend, shape).await;
     }
+}
+
+async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
+    let world = salon(backend, shape).await;
+    let (db, schema) = (&world.test.db, world.test.schema().await);
+    let sent = event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "")).to_string();
+    let event = decoded(sent.as_bytes());
+    let locks = world.count("hostmatch_host_locks").await;
+
+    // A worker is in the middle of it. (SQLite's readers see the state before it, as they must.)
+    let deciding = db.begin().await.unwrap();
+    let (resolver, lookups) = (Resolver::new(80), [Lookup { event: &event, tried_before: false }]);
+    let loaded =
+        store::load(&deciding, &schema, &resolver, &lookups, &[], 10, store::Hosts::Alone).await.unwrap();
+    let looking = db.begin_reading().await.unwrap();
+    let look = store::look(&looking, &schema, &resolver, &lookups, 10);
+    let seen = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();
+    assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
+    assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);
+    let key = (CompanyId(15), HostId(1_420_209));
+    assert_eq!(seen.loaded.directory.mappings(key), loaded.loaded.directory.mappings(key));
+
+    let directory = store::directory_for(&looking, &schema, key.0, Some(key.1)).await.unwrap();
+    assert_eq!(directory.mappings(key).len(), 1, "{backend:?}/{shape:?}");
+    assert!(!directory.is_mapped(key), "its member of staff has left");
+    assert_eq!(directory.roster(key.0).unwrap().staff().len(), 2);
+    let nobody = store::directory_for(&looking, &schema, CompanyId(16), None).await.unwrap();
+    assert!(nobody.roster(CompanyId(16)).unwrap().staff().is_empty());
+
+    let reference = |text| BookingRef::new(text).unwrap();
+    let first = store::remembered(&looking, &schema, &reference("Bk-first")).await.unwrap().unwrap();
+    let assignment = first.assignment.unwrap();
+    assert_eq!(assignment.newest.unwrap().host_id, Some(1_420_209));
+    assert!(assignment.payload.unwrap().contains("alt@salon.example"));
+    let fresh = store::remembered(&looking, &schema, &reference("Bk-mara")).await.unwrap().unwrap();
+    assert_eq!((fresh.appointment.0, fresh.assignment), (4711, None));
+    let none = store::remembered(&looking, &schema, &reference("bk-mara")).await.unwrap();
+    assert_eq!(none, Err(Target::Missing), "{backend:?}/{shape:?}");
+
+    deciding.rollback().await.unwrap();
+    if backend != Backend::Sqlite {
+        let write = "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES (15, 1)";
+        assert!(looking.execute_unprepared(write).await.is_err(), "{backend:?}: it only reads");
+    }
+    looking.rollback().await.unwrap();
+    assert_eq!(world.count("hostmatch_host_locks").await, locks);
 }
 
 fn decoded(body: &[u8]) -> hostmatch::event::BookingEvent {

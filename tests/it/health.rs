@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::program::{stderr, stdout};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, backends, event, eventually};
+use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, event, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -133,49 +133,47 @@ fn healthcheck(stack: &Stack, arguments: &[&str]) -> (String, Option<i32>) {
     (stdout(&output).trim().to_owned(), output.status.code())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_tells_of_each_part_and_since_when() {
-    for backend in backends() {
-        let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        let database = stack.world.test.url.clone();
-        // A file is never away.
-        let proxy = match backend {
-            Backend::Sqlite => None,
-            _ => Some(Proxy::start(&Proxy::target(&database)).await),
-        };
-        if let Some(proxy) = &proxy {
-            stack.set("database.url", &proxy.url(&database));
-        }
-        stack.set("database.acquire_timeout", "1s");
-        stack.set("worker.health_listen", "127.0.0.1:0");
-        let mut worker = stack.start(&["serve", "worker"]);
-        let base = base_of(&mut worker).await;
-        for name in ["running", "database", "consumers", "progress"] {
-            let check = until_check(&base, name, "ok", StatusCode::OK).await;
-            assert_eq!((&check["role"], &check["reasons"]), (&json!("worker"), &Value::Null), "{check}");
-        }
-        let (_, before) = check(&base, "ready", "database").await;
-        assert_eq!(healthcheck(&stack, &["--url", &base]), ("ready".to_owned(), Some(0)));
-        if let Some(proxy) = &proxy {
-            proxy.set(Mode::Refuse);
-            proxy.cut();
-            let away = until_check(&base, "database", "failed", StatusCode::SERVICE_UNAVAILABLE).await;
-            assert!(away["since"].as_str() > before["since"].as_str(), "{before} {away}");
-            assert!(away["reasons"][0].as_str().unwrap().contains("does not answer"), "{away}");
-            let (code, _) = check(&base, "live", "database").await;
-            assert_eq!(code, StatusCode::OK, "an outage is no reason to start again");
-            let (line, code) = healthcheck(&stack, &["--url", &base]);
-            assert_eq!((line.starts_with("not_ready: the database"), code), (true, Some(1)), "{line}");
-            assert_eq!(healthcheck(&stack, &["--live", "--url", &base]), ("live".to_owned(), Some(0)));
-            let told = asked(&base).await.1.to_string();
-            assert!(!told.contains("root") && !told.contains("postgres"), "{told}");
-            proxy.set(Mode::Pass);
-            until_check(&base, "database", "ok", StatusCode::OK).await;
-        }
-        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-        let (line, code) = healthcheck(&stack, &["--url", &base]);
-        assert_eq!((line.contains("nobody listens there"), code), (true, Some(1)), "{line}");
+on_engines!(a_worker_tells_of_each_part_and_since_when);
+async fn a_worker_tells_of_each_part_and_since_when(backend: Backend) {
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    let database = stack.world.test.url.clone();
+    // A file is never away.
+    let proxy = match backend {
+        Backend::Sqlite => None,
+        _ => Some(Proxy::start(&Proxy::target(&database)).await),
+    };
+    if let Some(proxy) = &proxy {
+        stack.set("database.url", &proxy.url(&database));
     }
+    stack.set("database.acquire_timeout", "1s");
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let mut worker = stack.start(&["serve", "worker"]);
+    let base = base_of(&mut worker).await;
+    for name in ["running", "database", "consumers", "progress"] {
+        let check = until_check(&base, name, "ok", StatusCode::OK).await;
+        assert_eq!((&check["role"], &check["reasons"]), (&json!("worker"), &Value::Null), "{check}");
+    }
+    let (_, before) = check(&base, "ready", "database").await;
+    assert_eq!(healthcheck(&stack, &["--url", &base]), ("ready".to_owned(), Some(0)));
+    if let Some(proxy) = &proxy {
+        proxy.set(Mode::Refuse);
+        proxy.cut();
+        let away = until_check(&base, "database", "failed", StatusCode::SERVICE_UNAVAILABLE).await;
+        assert!(away["since"].as_str() > before["since"].as_str(), "{before} {away}");
+        assert!(away["reasons"][0].as_str().unwrap().contains("does not answer"), "{away}");
+        let (code, _) = check(&base, "live", "database").await;
+        assert_eq!(code, StatusCode::OK, "an outage is no reason to start again");
+        let (line, code) = healthcheck(&stack, &["--url", &base]);
+        assert_eq!((line.starts_with("not_ready: the database"), code), (true, Some(1)), "{line}");
+        assert_eq!(healthcheck(&stack, &["--live", "--url", &base]), ("live".to_owned(), Some(0)));
+        let told = asked(&base).await.1.to_string();
+        assert!(!told.contains("root") && !told.contains("postgres"), "{told}");
+        proxy.set(Mode::Pass);
+        until_check(&base, "database", "ok", StatusCode::OK).await;
+    }
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    let (line, code) = healthcheck(&stack, &["--url", &base]);
+    assert_eq!((line.contains("nobody listens there"), code), (true, Some(1)), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

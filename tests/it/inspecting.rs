@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::program::{command, json, stderr, stdout};
 use crate::support::mariadb::MariaDb;
-use crate::support::{Backend, GatewayShape, TestDatabase, backends, config};
+use crate::support::{Backend, GatewayShape, TestDatabase, config};
 
 fn run(url: &str, arguments: &[&str]) -> Output {
     command(arguments).env("HOSTMATCH_DATABASE__URL", url).output().unwrap()
@@ -45,30 +45,28 @@ fn table<'a>(found: &'a Value, name: &str) -> &'a Value {
     found["tables"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()
 }
 
-#[tokio::test]
-async fn an_empty_database_is_not_ready_and_a_new_gateway_is() {
-    for backend in backends() {
-        let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
-        let found = inspect(&test);
-        assert_eq!(found["verdict"], "not_ready", "{found}");
-        assert!(told(&found, "problem")[0].contains("no table companies"), "{found}");
-        assert_eq!(found["uses"], Value::Null);
+on_engines!(an_empty_database_is_not_ready_and_a_new_gateway_is);
+async fn an_empty_database_is_not_ready_and_a_new_gateway_is(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
+    let found = inspect(&test);
+    assert_eq!(found["verdict"], "not_ready", "{found}");
+    assert!(told(&found, "problem")[0].contains("no table companies"), "{found}");
+    assert_eq!(found["uses"], Value::Null);
 
-        let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
-        let found = inspect(&test);
-        assert_eq!(found["verdict"], "ready", "{backend:?}: {found}");
-        assert_eq!(found["migration"]["pending"].as_array().unwrap().len(), 22);
-        let sql = json(&run(&test.url, &["migrate", "sql", "--output", "json"]));
-        assert_eq!(found["migration"]["statements"], sql["statements"]);
+    let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
+    let found = inspect(&test);
+    assert_eq!(found["verdict"], "ready", "{backend:?}: {found}");
+    assert_eq!(found["migration"]["pending"].as_array().unwrap().len(), 22);
+    let sql = json(&run(&test.url, &["migrate", "sql", "--output", "json"]));
+    assert_eq!(found["migration"]["statements"], sql["statements"]);
 
-        migration::up(test.db.connection()).await.unwrap();
-        let found = inspect(&test);
-        assert_eq!(found["verdict"], "ready", "{backend:?}: {found}");
-        assert_eq!(found["migration"]["statements"].as_array().unwrap().len(), 0);
-        assert_eq!(table(&found, "hostmatch_dead_letters")["of"], "hostmatch");
-        let text = stdout(&run(&test.url, &["gateway", "inspect"])).to_owned();
-        assert!(text.starts_with("READY") && text.contains("nothing: all is there"), "{text}");
-    }
+    migration::up(test.db.connection()).await.unwrap();
+    let found = inspect(&test);
+    assert_eq!(found["verdict"], "ready", "{backend:?}: {found}");
+    assert_eq!(found["migration"]["statements"].as_array().unwrap().len(), 0);
+    assert_eq!(table(&found, "hostmatch_dead_letters")["of"], "hostmatch");
+    let text = stdout(&run(&test.url, &["gateway", "inspect"])).to_owned();
+    assert!(text.starts_with("READY") && text.contains("nothing: all is there"), "{text}");
 }
 
 /// People and bookings that make matching hard, and names that must not be told.
@@ -122,104 +120,98 @@ async fn trigger(test: &TestDatabase) {
     }
 }
 
-#[tokio::test]
-async fn a_living_gateway_is_told_with_what_matching_will_meet_and_nobody_is_named() {
-    for backend in backends() {
-        let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
-        fill(&test).await;
-        trigger(&test).await;
-        let found = inspect(&test);
-        assert_eq!(found["verdict"], "ready_with_notes", "{backend:?}: {found}");
-        let notes = told(&found, "note").join("\n");
-        for what in [
-            "the trigger notes runs AFTER every UPDATE",
-            "1 e-mail addresses",
-            "1 booking references that several",
-        ] {
-            assert!(notes.contains(what), "{what}: {notes}");
-        }
-        for (name, expected) in [
-            ("staff_emails_shared", 1),
-            ("staff_without_email", 2),
-            ("staff_without_company", 0),
-            ("staff_with_calcom_user", 1),
-            ("appointments_with_staff", 1),
-            ("booking_ids_numeric", 1),
-            ("booking_ids_text", 4),
-            ("booking_ids_differing_in_case", 1),
-            ("booking_ids_repeated", 1),
-            ("appointments_assigned_by_gateway", 2),
-            ("appointments_assigned_by_person", 1),
-        ] {
-            assert_eq!(count(&found, name), expected, "{backend:?}: {name}");
-        }
-        let uses = &found["uses"];
-        assert_eq!(uses["staff_id"], if backend == Backend::Postgres { "uuid" } else { "text" });
-        assert_eq!(uses["booking_references"][2]["column"], "calcom_booking_id");
-        assert_eq!(uses["booking_references"][2]["numeric"], true);
-        let appointments = table(&found, "appointments");
-        assert_eq!(appointments["rows"]["count"], 5);
-        assert_eq!(appointments["rows"]["exact"], true);
-        assert_eq!(appointments["triggers"][0]["event"], "UPDATE");
-        if backend == Backend::MariaDb {
-            assert_eq!(appointments["engine"], "InnoDB");
-            assert_eq!(found["server"]["collation"], "utf8mb4_general_ci");
-            let id = &table(&found, "staff")["columns"][0];
-            assert_eq!((&id["name"], &id["collation"]), (&"id".into(), &"utf8mb4_unicode_ci".into()));
-        }
-        let text = format!("{found}{}", stdout(&run(&test.url, &["gateway", "inspect"])));
-        for secret in ["Secretive", "secret@", "4711", "Salon Sieben"] {
-            assert!(!text.contains(secret), "{secret}: {text}");
-        }
+on_engines!(a_living_gateway_is_told_with_what_matching_will_meet_and_nobody_is_named);
+async fn a_living_gateway_is_told_with_what_matching_will_meet_and_nobody_is_named(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    fill(&test).await;
+    trigger(&test).await;
+    let found = inspect(&test);
+    assert_eq!(found["verdict"], "ready_with_notes", "{backend:?}: {found}");
+    let notes = told(&found, "note").join("\n");
+    for what in [
+        "the trigger notes runs AFTER every UPDATE",
+        "1 e-mail addresses",
+        "1 booking references that several",
+    ] {
+        assert!(notes.contains(what), "{what}: {notes}");
+    }
+    for (name, expected) in [
+        ("staff_emails_shared", 1),
+        ("staff_without_email", 2),
+        ("staff_without_company", 0),
+        ("staff_with_calcom_user", 1),
+        ("appointments_with_staff", 1),
+        ("booking_ids_numeric", 1),
+        ("booking_ids_text", 4),
+        ("booking_ids_differing_in_case", 1),
+        ("booking_ids_repeated", 1),
+        ("appointments_assigned_by_gateway", 2),
+        ("appointments_assigned_by_person", 1),
+    ] {
+        assert_eq!(count(&found, name), expected, "{backend:?}: {name}");
+    }
+    let uses = &found["uses"];
+    assert_eq!(uses["staff_id"], if backend == Backend::Postgres { "uuid" } else { "text" });
+    assert_eq!(uses["booking_references"][2]["column"], "calcom_booking_id");
+    assert_eq!(uses["booking_references"][2]["numeric"], true);
+    let appointments = table(&found, "appointments");
+    assert_eq!(appointments["rows"]["count"], 5);
+    assert_eq!(appointments["rows"]["exact"], true);
+    assert_eq!(appointments["triggers"][0]["event"], "UPDATE");
+    if backend == Backend::MariaDb {
+        assert_eq!(appointments["engine"], "InnoDB");
+        assert_eq!(found["server"]["collation"], "utf8mb4_general_ci");
+        let id = &table(&found, "staff")["columns"][0];
+        assert_eq!((&id["name"], &id["collation"]), (&"id".into(), &"utf8mb4_unicode_ci".into()));
+    }
+    let text = format!("{found}{}", stdout(&run(&test.url, &["gateway", "inspect"])));
+    for secret in ["Secretive", "secret@", "4711", "Salon Sieben"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
     }
 }
 
-#[tokio::test]
-async fn a_connection_to_look_cannot_write() {
-    for backend in backends() {
-        let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
-        let looking = Database::connect_to_look(&config(&test.url)).await.unwrap();
-        for statement in ["INSERT INTO companies (id, name) VALUES (1, 'x')", "CREATE TABLE x (id INT)"] {
-            let done = looking.connection().execute_unprepared(statement).await;
-            let text = done.unwrap_err().to_string().to_lowercase();
-            assert!(
-                text.contains("read-only") || text.contains("read only") || text.contains("readonly"),
-                "{text}"
-            );
-        }
-        looking.close().await;
-        assert_eq!(test.number("SELECT COUNT(*) FROM companies").await, 0);
+on_engines!(a_connection_to_look_cannot_write);
+async fn a_connection_to_look_cannot_write(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
+    let looking = Database::connect_to_look(&config(&test.url)).await.unwrap();
+    for statement in ["INSERT INTO companies (id, name) VALUES (1, 'x')", "CREATE TABLE x (id INT)"] {
+        let done = looking.connection().execute_unprepared(statement).await;
+        let text = done.unwrap_err().to_string().to_lowercase();
+        assert!(
+            text.contains("read-only") || text.contains("read only") || text.contains("readonly"),
+            "{text}"
+        );
     }
+    looking.close().await;
+    assert_eq!(test.number("SELECT COUNT(*) FROM companies").await, 0);
 }
 
-#[tokio::test]
-async fn the_zone_of_the_gateway_is_judged() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
-        if backend == Backend::MariaDb {
-            test.run(&["ALTER TABLE appointments MODIFY updated_at DATETIME NULL"]).await;
-        }
-        let ahead = match backend {
-            Backend::MariaDb => "UTC_TIMESTAMP() + INTERVAL 2 HOUR",
-            _ => "now() AT TIME ZONE 'UTC' + INTERVAL '2 hours'",
-        };
-        test.run(&[
-            "INSERT INTO companies (id, name) VALUES (7, 'x')".to_owned(),
-            format!("INSERT INTO appointments (company_id, updated_at) VALUES (7, {ahead})"),
-        ])
-        .await;
-        let with = |zone: &str| {
-            let set = format!("gateway.timezone={zone}");
-            json(&run(&test.url, &["gateway", "inspect", "--output", "json", "--set", &set]))
-        };
-        let found = with("+00:00");
-        assert_eq!(found["verdict"], "ready_with_notes", "{found}");
-        assert!(told(&found, "note")[0].contains("minutes ahead"), "{found}");
-        assert_eq!(with("+02:00")["verdict"], "ready", "{backend:?}: {}", with("+02:00"));
-        let found = with("Nowhere/At_All");
-        assert_eq!(found["verdict"], "not_ready");
-        assert!(told(&found, "problem")[0].contains("Nowhere/At_All"), "{found}");
+on_engines!(the_zone_of_the_gateway_is_judged: mariadb, postgres);
+async fn the_zone_of_the_gateway_is_judged(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    if backend == Backend::MariaDb {
+        test.run(&["ALTER TABLE appointments MODIFY updated_at DATETIME NULL"]).await;
     }
+    let ahead = match backend {
+        Backend::MariaDb => "UTC_TIMESTAMP() + INTERVAL 2 HOUR",
+        _ => "now() AT TIME ZONE 'UTC' + INTERVAL '2 hours'",
+    };
+    test.run(&[
+        "INSERT INTO companies (id, name) VALUES (7, 'x')".to_owned(),
+        format!("INSERT INTO appointments (company_id, updated_at) VALUES (7, {ahead})"),
+    ])
+    .await;
+    let with = |zone: &str| {
+        let set = format!("gateway.timezone={zone}");
+        json(&run(&test.url, &["gateway", "inspect", "--output", "json", "--set", &set]))
+    };
+    let found = with("+00:00");
+    assert_eq!(found["verdict"], "ready_with_notes", "{found}");
+    assert!(told(&found, "note")[0].contains("minutes ahead"), "{found}");
+    assert_eq!(with("+02:00")["verdict"], "ready", "{backend:?}: {}", with("+02:00"));
+    let found = with("Nowhere/At_All");
+    assert_eq!(found["verdict"], "not_ready");
+    assert!(told(&found, "problem")[0].contains("Nowhere/At_All"), "{found}");
 }
 
 #[tokio::test]
@@ -241,38 +233,33 @@ async fn mysqls_limits_and_engines_are_told() {
     assert!(told(&found, "problem")[0].contains("MyISAM"), "{found}");
 }
 
-#[tokio::test]
-async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done() {
-    for backend in backends() {
-        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-        test.run(&[
-            "DROP TABLE hostmatch_host_locks",
-            "ALTER TABLE hostmatch_dead_letters DROP COLUMN error",
-        ])
+on_engines!(what_was_migrated_and_is_gone_is_named_and_nothing_is_done);
+async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    test.run(&["DROP TABLE hostmatch_host_locks", "ALTER TABLE hostmatch_dead_letters DROP COLUMN error"])
         .await;
-        for arguments in [&["migrate", "up"][..], &["migrate", "down", "--all", "--yes"]] {
-            let output = run(&test.url, arguments);
-            let text = stderr(&output);
-            assert_eq!(output.status.code(), Some(1), "{backend:?} {arguments:?}: {text}");
-            for what in ["nothing was changed", "m0006_host_locks", "m0008_dead_letters", "lacks error"] {
-                assert!(text.contains(what), "{what}: {text}");
-            }
+    for arguments in [&["migrate", "up"][..], &["migrate", "down", "--all", "--yes"]] {
+        let output = run(&test.url, arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{backend:?} {arguments:?}: {text}");
+        for what in ["nothing was changed", "m0006_host_locks", "m0008_dead_letters", "lacks error"] {
+            assert!(text.contains(what), "{what}: {text}");
         }
-        assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_migrations").await, 22);
-        let found = inspect(&test);
-        assert_eq!(found["verdict"], "not_ready");
-        assert!(told(&found, "problem").iter().any(|what| what.contains("m0006_host_locks")), "{found}");
-
-        // What the message says helps.
-        test.run(&[
-            "DROP TABLE hostmatch_dead_letters",
-            "DELETE FROM hostmatch_migrations WHERE version BETWEEN 'm0008' AND 'm0010'",
-        ])
-        .await;
-        test.run(&["DELETE FROM hostmatch_migrations WHERE version = 'm0006_host_locks'"]).await;
-        assert_eq!(run(&test.url, &["migrate", "up"]).status.code(), Some(0), "{backend:?}");
-        assert_eq!(inspect(&test)["verdict"], "ready");
     }
+    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_migrations").await, 22);
+    let found = inspect(&test);
+    assert_eq!(found["verdict"], "not_ready");
+    assert!(told(&found, "problem").iter().any(|what| what.contains("m0006_host_locks")), "{found}");
+
+    // What the message says helps.
+    test.run(&[
+        "DROP TABLE hostmatch_dead_letters",
+        "DELETE FROM hostmatch_migrations WHERE version BETWEEN 'm0008' AND 'm0010'",
+    ])
+    .await;
+    test.run(&["DELETE FROM hostmatch_migrations WHERE version = 'm0006_host_locks'"]).await;
+    assert_eq!(run(&test.url, &["migrate", "up"]).status.code(), Some(0), "{backend:?}");
+    assert_eq!(inspect(&test)["verdict"], "ready");
 }
 
 async fn takes_no_writes(test: &TestDatabase, url: &str) {

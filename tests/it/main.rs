@@ -6,6 +6,7 @@
     reason = "the functions around the tests may fail loudly too; clippy.toml covers #[test] functions only"
 )]
 
+#[macro_use]
 mod support;
 
 mod adopting;

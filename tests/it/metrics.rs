@@ -96,46 +96,43 @@ fn assert_begun(scrape: &Scrape, lists: &[&[Series]], is_rabbitmq: bool) {
     assert_linted(scrape);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_documented_is_there_from_the_start() {
-    for backend in [Backend::MariaDb, Backend::Sqlite] {
-        let is_rabbitmq = backend != Backend::Sqlite;
-        let stack = salon(backend).await;
-        let (both, worker_series) = (both(), worker::SERIES.concat());
-        let is_sampled = |scrape: &Scrape| {
-            let up = scrape.all("hostmatch_sample_up");
-            let connected =
-                !is_rabbitmq || scrape.all("hostmatch_amqp_connected").get("consume") == Some(&1.0);
-            up["database"] + up["queue"] == 2.0 && connected
-        };
-        let mut worker = stack.worker().await;
-        let scrape = Scrape::until(&Scrape::base(&mut worker).await, "a sample", is_sampled).await;
-        assert_begun(&scrape, &[&both, &worker_series], is_rabbitmq);
-        assert_eq!(scrape.counted("hostmatch_build_info"), ["0.1.0 unknown worker: 1"]);
-        assert_eq!(scrape.value("hostmatch_db_up"), 1.0);
-        assert_eq!(scrape.value("hostmatch_worker_pipelines"), 1.0);
-        assert_eq!(scrape.value("hostmatch_auto_accept_threshold_ratio"), 0.8);
-        let types = hostmatch::event::EVENT_TYPES.len() + 1;
-        assert_eq!(scrape.all("hostmatch_events_processed_total").len(), types * 11);
-        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+on_engines!(what_is_documented_is_there_from_the_start: sqlite, mariadb);
+async fn what_is_documented_is_there_from_the_start(backend: Backend) {
+    let is_rabbitmq = backend != Backend::Sqlite;
+    let stack = salon(backend).await;
+    let (both, worker_series) = (both(), worker::SERIES.concat());
+    let is_sampled = |scrape: &Scrape| {
+        let up = scrape.all("hostmatch_sample_up");
+        let connected = !is_rabbitmq || scrape.all("hostmatch_amqp_connected").get("consume") == Some(&1.0);
+        up["database"] + up["queue"] == 2.0 && connected
+    };
+    let mut worker = stack.worker().await;
+    let scrape = Scrape::until(&Scrape::base(&mut worker).await, "a sample", is_sampled).await;
+    assert_begun(&scrape, &[&both, &worker_series], is_rabbitmq);
+    assert_eq!(scrape.counted("hostmatch_build_info"), ["0.1.0 unknown worker: 1"]);
+    assert_eq!(scrape.value("hostmatch_db_up"), 1.0);
+    assert_eq!(scrape.value("hostmatch_worker_pipelines"), 1.0);
+    assert_eq!(scrape.value("hostmatch_auto_accept_threshold_ratio"), 0.8);
+    let types = hostmatch::event::EVENT_TYPES.len() + 1;
+    assert_eq!(scrape.all("hostmatch_events_processed_total").len(), types * 11);
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 
-        let (mut edge, public) = stack.edge("edge").await;
-        let base = Scrape::base(&mut edge).await;
-        let is_up = |scrape: &Scrape| !is_rabbitmq || scrape.sum("hostmatch_amqp_connected") == 1.0;
-        assert_begun(&Scrape::until(&base, "connected", is_up).await, &[&both, &edge::SERIES], is_rabbitmq);
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let refused = client.get(format!("{public}/metrics")).send().await.unwrap();
-        assert_eq!(refused.status(), 404, "not where the internet may look");
-        let head = client.head(format!("{base}/metrics")).send().await.unwrap();
-        assert_eq!((head.status().as_u16(), head.headers()["content-length"] == "0"), (200, false));
-        assert_eq!(client.post(format!("{base}/metrics")).send().await.unwrap().status(), 405);
-        assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    let (mut edge, public) = stack.edge("edge").await;
+    let base = Scrape::base(&mut edge).await;
+    let is_up = |scrape: &Scrape| !is_rabbitmq || scrape.sum("hostmatch_amqp_connected") == 1.0;
+    assert_begun(&Scrape::until(&base, "connected", is_up).await, &[&both, &edge::SERIES], is_rabbitmq);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let refused = client.get(format!("{public}/metrics")).send().await.unwrap();
+    assert_eq!(refused.status(), 404, "not where the internet may look");
+    let head = client.head(format!("{base}/metrics")).send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["content-length"] == "0"), (200, false));
+    assert_eq!(client.post(format!("{base}/metrics")).send().await.unwrap().status(), 405);
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 
-        let (mut all, _) = stack.edge("all").await;
-        let scrape = Scrape::until(&Scrape::base(&mut all).await, "a sample", is_sampled).await;
-        assert_begun(&scrape, &[&both, &edge::SERIES, &worker_series], is_rabbitmq);
-        assert_eq!(all.stop().await, Some(0), "{}", all.stderr());
-    }
+    let (mut all, _) = stack.edge("all").await;
+    let scrape = Scrape::until(&Scrape::base(&mut all).await, "a sample", is_sampled).await;
+    assert_begun(&scrape, &[&both, &edge::SERIES, &worker_series], is_rabbitmq);
+    assert_eq!(all.stop().await, Some(0), "{}", all.stderr());
 }
 
 /// One of each kind, through the edge where the edge takes it.
@@ -180,35 +177,33 @@ async fn send_mixture(stack: &Stack, edge: &str) {
     stack.queue.publisher().publish(vec![message]).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happened_is_counted_exactly() {
-    for backend in [Backend::MariaDb, Backend::Postgres, Backend::Sqlite] {
-        let stack = salon(backend).await;
-        stack.world.somebody_sets(7, Some(2)).await;
-        let mut worker = stack.worker().await;
-        let (mut edge, public) = stack.edge("edge").await;
-        let (at_worker, at_edge) = (Scrape::base(&mut worker).await, Scrape::base(&mut edge).await);
-        send_mixture(&stack, &public).await;
-        let all = |scrape: &Scrape| {
-            scrape.sum("hostmatch_events_processed_total") >= 16.0
-                && scrape.value("hostmatch_dead_letters_open") == 3.0
-        };
-        let scrape = Scrape::until(&at_worker, "everything has left", all).await;
-        assert_worker(&scrape, backend);
-        let scrape = Scrape::of(&at_edge).await;
-        assert_edge(&scrape);
+on_engines!(what_happened_is_counted_exactly);
+async fn what_happened_is_counted_exactly(backend: Backend) {
+    let stack = salon(backend).await;
+    stack.world.somebody_sets(7, Some(2)).await;
+    let mut worker = stack.worker().await;
+    let (mut edge, public) = stack.edge("edge").await;
+    let (at_worker, at_edge) = (Scrape::base(&mut worker).await, Scrape::base(&mut edge).await);
+    send_mixture(&stack, &public).await;
+    let all = |scrape: &Scrape| {
+        scrape.sum("hostmatch_events_processed_total") >= 16.0
+            && scrape.value("hostmatch_dead_letters_open") == 3.0
+    };
+    let scrape = Scrape::until(&at_worker, "everything has left", all).await;
+    assert_worker(&scrape, backend);
+    let scrape = Scrape::of(&at_edge).await;
+    assert_edge(&scrape);
 
-        // A person takes care of one.
-        stack.world.somebody_sets(3, Some(2)).await;
-        let fewer = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
-        let scrape = Scrape::until(&at_worker, "one booking fewer", fewer).await;
-        assert_eq!(scrape.counted("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
-        if backend == Backend::MariaDb {
-            replay(&stack, &at_worker).await;
-        }
-        for mut process in [edge, worker] {
-            assert_eq!(process.stop().await, Some(0), "{}", process.stderr());
-        }
+    // A person takes care of one.
+    stack.world.somebody_sets(3, Some(2)).await;
+    let fewer = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
+    let scrape = Scrape::until(&at_worker, "one booking fewer", fewer).await;
+    assert_eq!(scrape.counted("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
+    if backend == Backend::MariaDb {
+        replay(&stack, &at_worker).await;
+    }
+    for mut process in [edge, worker] {
+        assert_eq!(process.stop().await, Some(0), "{}", process.stderr());
     }
 }
 
@@ -364,31 +359,30 @@ async fn an_outage_leaves_no_gauge_that_lies() {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
+#[cfg(feature = "crash-points")]
+on_engines!(what_comes_again_after_a_crash_is_counted_once: sqlite, mariadb);
 /// The one that was killed has counted what it had acknowledged, the next one the rest.
 #[cfg(feature = "crash-points")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_again_after_a_crash_is_counted_once() {
-    for backend in [Backend::MariaDb, Backend::Sqlite] {
-        let stack = salon(backend).await;
-        let one = |n: u32| event(&format!("e{n}"), &format!("Bk-{n}"), 1, mara());
-        let mut command = stack.command(&["serve", "worker"]);
-        command.env("HOSTMATCH_CRASH_AT", "before_ack:2");
-        let mut worker = stack.launch(command);
-        let base = Scrape::base(&mut worker).await;
-        stack.publish(&[one(1)]).await;
-        let processed =
-            |count: f64| move |scrape: &Scrape| scrape.sum("hostmatch_events_processed_total") == count;
-        Scrape::until(&base, "the first one", processed(1.0)).await;
-        stack.publish(&[one(2)]).await;
-        worker.end().await;
-        stack.until_given_back().await;
-        let mut worker = stack.worker().await;
-        let base = Scrape::base(&mut worker).await;
-        stack.publish(&[one(3)]).await;
-        let scrape = Scrape::until(&base, "the others", processed(2.0)).await;
-        let expected = ["appointment.created assigned: 1", "appointment.created unchanged: 1"];
-        assert_eq!(scrape.counted("hostmatch_events_processed_total"), expected);
-        assert_eq!(scrape.counted("hostmatch_batches_total").last().map(String::as_str), Some("drained: 1"));
-        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    }
+async fn what_comes_again_after_a_crash_is_counted_once(backend: Backend) {
+    let stack = salon(backend).await;
+    let one = |n: u32| event(&format!("e{n}"), &format!("Bk-{n}"), 1, mara());
+    let mut command = stack.command(&["serve", "worker"]);
+    command.env("HOSTMATCH_CRASH_AT", "before_ack:2");
+    let mut worker = stack.launch(command);
+    let base = Scrape::base(&mut worker).await;
+    stack.publish(&[one(1)]).await;
+    let processed =
+        |count: f64| move |scrape: &Scrape| scrape.sum("hostmatch_events_processed_total") == count;
+    Scrape::until(&base, "the first one", processed(1.0)).await;
+    stack.publish(&[one(2)]).await;
+    worker.end().await;
+    stack.until_given_back().await;
+    let mut worker = stack.worker().await;
+    let base = Scrape::base(&mut worker).await;
+    stack.publish(&[one(3)]).await;
+    let scrape = Scrape::until(&base, "the others", processed(2.0)).await;
+    let expected = ["appointment.created assigned: 1", "appointment.created unchanged: 1"];
+    assert_eq!(scrape.counted("hostmatch_events_processed_total"), expected);
+    assert_eq!(scrape.counted("hostmatch_batches_total").last().map(String::as_str), Some("drained: 1"));
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }

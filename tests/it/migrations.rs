@@ -5,7 +5,7 @@ use hostmatch::store::{GatewaySchema, KeyType, NameColumns, RefColumn, StoreErro
 use migration::MigrateError;
 use sea_orm::ConnectionTrait as _;
 
-use crate::support::{Backend, GatewayShape, TestDatabase, backends, shapes};
+use crate::support::{Backend, GatewayShape, TestDatabase, shapes};
 
 const STAFF: &str = "6f1c2b34-0000-4000-8000-00000000000a";
 
@@ -125,194 +125,171 @@ pub(crate) fn same(test: &TestDatabase, found: Vec<String>, wanted: &[String]) {
     assert!(found == wanted, "{test:?}: not as wanted\n  found: {more:#?}\n  wanted: {less:#?}");
 }
 
-#[tokio::test]
-async fn up_and_down_and_up_leave_the_gateway_as_it_was() {
-    for backend in backends() {
-        for shape in shapes() {
-            let test = TestDatabase::fresh(backend, shape).await;
-            fill(&test).await;
-            let before = dump(&test).await;
-            let connection = test.db.connection();
-
-            let names = migration::up(connection).await.unwrap();
-            assert_eq!(names.len(), 22, "{test:?}");
-            let migrated = schema(&test).await;
-            test.run(&[
-                mapping(&test, 1420, true),
-                "INSERT INTO hostmatch_host_locks VALUES (7, 1420)".into(),
-                "UPDATE appointments SET calcom_host_id = 1420 WHERE id = 100".into(),
-            ])
-            .await;
-            assert_eq!(
-                migration::up(connection).await.unwrap(),
-                Vec::<String>::new(),
-                "{test:?}: a second time"
-            );
-
-            let mut undone = migration::down(connection, None).await.unwrap();
-            undone.reverse();
-            assert_eq!(undone, names);
-            same(&test, dump(&test).await, &before);
-
-            migration::up(connection).await.unwrap();
-            same(&test, schema(&test).await, &migrated);
-        }
-    }
-}
-
-#[tokio::test]
-async fn down_goes_by_steps() {
-    for backend in backends() {
-        let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+on_engines!(up_and_down_and_up_leave_the_gateway_as_it_was);
+async fn up_and_down_and_up_leave_the_gateway_as_it_was(backend: Backend) {
+    for shape in shapes() {
+        let test = TestDatabase::fresh(backend, shape).await;
+        fill(&test).await;
+        let before = dump(&test).await;
         let connection = test.db.connection();
-        let undone = migration::down(connection, Some(2)).await.unwrap();
-        assert_eq!(undone, ["m0022_hostmatch_workers", "m0021_booking_events_publisher"]);
-        let status = migration::status(connection).await.unwrap();
-        assert_eq!(status.iter().filter(|one| one.applied).count(), 20);
-        let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
-        let text = refused.unwrap_err().to_string();
-        assert!(
-            text.contains("hostmatch migrate up") && text.contains("m0021_booking_events_publisher"),
-            "{text}"
-        );
-        assert_eq!(migration::up(connection).await.unwrap().len(), 2);
+
+        let names = migration::up(connection).await.unwrap();
+        assert_eq!(names.len(), 22, "{test:?}");
+        let migrated = schema(&test).await;
+        test.run(&[
+            mapping(&test, 1420, true),
+            "INSERT INTO hostmatch_host_locks VALUES (7, 1420)".into(),
+            "UPDATE appointments SET calcom_host_id = 1420 WHERE id = 100".into(),
+        ])
+        .await;
+        assert_eq!(migration::up(connection).await.unwrap(), Vec::<String>::new(), "{test:?}: a second time");
+
+        let mut undone = migration::down(connection, None).await.unwrap();
+        undone.reverse();
+        assert_eq!(undone, names);
+        same(&test, dump(&test).await, &before);
+
+        migration::up(connection).await.unwrap();
+        same(&test, schema(&test).await, &migrated);
     }
 }
 
-#[tokio::test]
-async fn the_printed_statements_do_what_up_does() {
-    for backend in backends() {
-        for shape in shapes() {
-            let wanted = schema(&TestDatabase::migrated(backend, shape).await).await;
-            let test = TestDatabase::fresh(backend, shape).await;
-            test.run(&migration::sql(test.db.connection()).await.unwrap()).await;
-            same(&test, schema(&test).await, &wanted);
-            assert!(migration::status(test.db.connection()).await.unwrap().iter().all(|one| one.applied));
-        }
-        // Without a database: for a gateway as the baseline makes it.
-        let wanted = schema(&TestDatabase::migrated(backend, GatewayShape::Roadmap).await).await;
-        let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
-        test.run(&migration::sql_for(test.db.backend())).await;
+on_engines!(down_goes_by_steps);
+async fn down_goes_by_steps(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    let connection = test.db.connection();
+    let undone = migration::down(connection, Some(2)).await.unwrap();
+    assert_eq!(undone, ["m0022_hostmatch_workers", "m0021_booking_events_publisher"]);
+    let status = migration::status(connection).await.unwrap();
+    assert_eq!(status.iter().filter(|one| one.applied).count(), 20);
+    let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
+    let text = refused.unwrap_err().to_string();
+    assert!(
+        text.contains("hostmatch migrate up") && text.contains("m0021_booking_events_publisher"),
+        "{text}"
+    );
+    assert_eq!(migration::up(connection).await.unwrap().len(), 2);
+}
+
+on_engines!(the_printed_statements_do_what_up_does);
+async fn the_printed_statements_do_what_up_does(backend: Backend) {
+    for shape in shapes() {
+        let wanted = schema(&TestDatabase::migrated(backend, shape).await).await;
+        let test = TestDatabase::fresh(backend, shape).await;
+        test.run(&migration::sql(test.db.connection()).await.unwrap()).await;
         same(&test, schema(&test).await, &wanted);
+        assert!(migration::status(test.db.connection()).await.unwrap().iter().all(|one| one.applied));
     }
+    // Without a database: for a gateway as the baseline makes it.
+    let wanted = schema(&TestDatabase::migrated(backend, GatewayShape::Roadmap).await).await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
+    test.run(&migration::sql_for(test.db.backend())).await;
+    same(&test, schema(&test).await, &wanted);
 }
 
-#[tokio::test]
-async fn up_refuses_tables_of_another_making_before_it_changes_anything() {
-    for backend in backends() {
-        let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
+on_engines!(up_refuses_tables_of_another_making_before_it_changes_anything);
+async fn up_refuses_tables_of_another_making_before_it_changes_anything(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
+    test.run(&[
+        "CREATE TABLE calcom_host_mapping_audits (id INT)",
+        "ALTER TABLE appointments ADD COLUMN calcom_host_id INT NULL",
+    ])
+    .await;
+    let before = dump(&test).await;
+    let error = migration::up(test.db.connection()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, MigrateError::Obstacles(_)), "{text}");
+    assert!(
+        text.contains("calcom_host_mapping_audits") && text.contains("appointments.calcom_host_id"),
+        "{text}"
+    );
+    same(&test, dump(&test).await, &before);
+}
+
+on_engines!(what_the_gateway_lacks_is_named);
+async fn what_the_gateway_lacks_is_named(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
+    let text = migration::up(test.db.connection()).await.unwrap_err().to_string();
+    for table in ["companies", "staff", "appointments", "migrate baseline"] {
+        assert!(text.contains(table), "{text}");
+    }
+    assert_eq!(dump(&test).await, Vec::<String>::new(), "{test:?}");
+
+    test.run(&[
+        "CREATE TABLE companies (id VARCHAR(36) PRIMARY KEY)",
+        "CREATE TABLE staff (id INT PRIMARY KEY, company_id INT, first_name VARCHAR(99))",
+        "CREATE TABLE appointments (id INT PRIMARY KEY, company_id INT, staff_id INT)",
+    ])
+    .await;
+    let text = migration::up(test.db.connection()).await.unwrap_err().to_string();
+    for what in ["companies.id", "must be an integer", "staff.name", "appointments.calcom_v2_booking_id"] {
+        assert!(text.contains(what), "{what}: {text}");
+    }
+    let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("appointments.calcom_v2_booking_id"), "{text}");
+}
+
+on_engines!(baseline_refuses_where_a_gateway_is);
+async fn baseline_refuses_where_a_gateway_is(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
+    test.run(&["CREATE TABLE calls (id INT PRIMARY KEY)"]).await;
+    let before = dump(&test).await;
+    let text = migration::baseline(test.db.connection()).await.unwrap_err().to_string();
+    assert!(text.contains("calls"), "{text}");
+    same(&test, dump(&test).await, &before);
+}
+
+on_engines!(a_host_has_one_active_mapping_in_a_company);
+async fn a_host_has_one_active_mapping_in_a_company(backend: Backend) {
+    for shape in shapes() {
+        let test = TestDatabase::migrated(backend, shape).await;
+        fill(&test).await;
+        let (id, names) = match shape {
+            GatewayShape::Living => ("'6f1c2b34-0000-4000-8000-00000000000b'", "name) VALUES ({id}, 7, 'B')"),
+            _ => ("11", "first_name, last_name) VALUES ({id}, 7, 'B', 'B')"),
+        };
+        let other = |active: bool| mapping(&test, 1420, active).replace(&staff(&test), id);
         test.run(&[
-            "CREATE TABLE calcom_host_mapping_audits (id INT)",
-            "ALTER TABLE appointments ADD COLUMN calcom_host_id INT NULL",
+            format!("INSERT INTO staff (id, company_id, {names}").replace("{id}", id),
+            mapping(&test, 1420, true),
+            mapping(&test, 1421, false),
+            other(false),
         ])
         .await;
-        let before = dump(&test).await;
-        let error = migration::up(test.db.connection()).await.unwrap_err();
-        let text = error.to_string();
-        assert!(matches!(error, MigrateError::Obstacles(_)), "{text}");
+        let second = format!("UPDATE calcom_host_mappings SET is_active = TRUE WHERE staff_id = {id}");
+        let error = test.db.connection().execute_unprepared(&second).await.map_err(StoreError::from);
+        let text = error.unwrap_err().to_string();
         assert!(
-            text.contains("calcom_host_mapping_audits") && text.contains("appointments.calcom_host_id"),
+            text.contains(if backend == Backend::Sqlite { "company_id" } else { "one_active_mapping" }),
             "{text}"
         );
-        same(&test, dump(&test).await, &before);
+        test.run(&["UPDATE calcom_host_mappings SET is_active = FALSE".to_owned(), second]).await;
+        assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings WHERE is_active").await, 1);
     }
 }
 
-#[tokio::test]
-async fn what_the_gateway_lacks_is_named() {
-    for backend in backends() {
-        let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
-        let text = migration::up(test.db.connection()).await.unwrap_err().to_string();
-        for table in ["companies", "staff", "appointments", "migrate baseline"] {
-            assert!(text.contains(table), "{text}");
-        }
-        assert_eq!(dump(&test).await, Vec::<String>::new(), "{test:?}");
-
+on_engines!(audits_outlive_their_mapping_and_mappings_follow_their_staff);
+async fn audits_outlive_their_mapping_and_mappings_follow_their_staff(backend: Backend) {
+    for shape in shapes() {
+        let test = TestDatabase::migrated(backend, shape).await;
+        fill(&test).await;
         test.run(&[
-            "CREATE TABLE companies (id VARCHAR(36) PRIMARY KEY)",
-            "CREATE TABLE staff (id INT PRIMARY KEY, company_id INT, first_name VARCHAR(99))",
-            "CREATE TABLE appointments (id INT PRIMARY KEY, company_id INT, staff_id INT)",
+            mapping(&test, 1420, true),
+            format!(
+                "INSERT INTO calcom_host_mapping_audits (mapping_id, company_id, calcom_host_id, staff_id, \
+                 action, changed_by, actor) SELECT id, 7, 1420, {}, 'created', 3, 'user:3' \
+                 FROM calcom_host_mappings",
+                staff(&test)
+            ),
+            "DELETE FROM staff".into(),
+            "DELETE FROM users".into(),
         ])
         .await;
-        let text = migration::up(test.db.connection()).await.unwrap_err().to_string();
-        for what in ["companies.id", "must be an integer", "staff.name", "appointments.calcom_v2_booking_id"]
-        {
-            assert!(text.contains(what), "{what}: {text}");
-        }
-        let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
-        let text = refused.unwrap_err().to_string();
-        assert!(text.contains("appointments.calcom_v2_booking_id"), "{text}");
-    }
-}
-
-#[tokio::test]
-async fn baseline_refuses_where_a_gateway_is() {
-    for backend in backends() {
-        let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
-        test.run(&["CREATE TABLE calls (id INT PRIMARY KEY)"]).await;
-        let before = dump(&test).await;
-        let text = migration::baseline(test.db.connection()).await.unwrap_err().to_string();
-        assert!(text.contains("calls"), "{text}");
-        same(&test, dump(&test).await, &before);
-    }
-}
-
-#[tokio::test]
-async fn a_host_has_one_active_mapping_in_a_company() {
-    for backend in backends() {
-        for shape in shapes() {
-            let test = TestDatabase::migrated(backend, shape).await;
-            fill(&test).await;
-            let (id, names) = match shape {
-                GatewayShape::Living => {
-                    ("'6f1c2b34-0000-4000-8000-00000000000b'", "name) VALUES ({id}, 7, 'B')")
-                }
-                _ => ("11", "first_name, last_name) VALUES ({id}, 7, 'B', 'B')"),
-            };
-            let other = |active: bool| mapping(&test, 1420, active).replace(&staff(&test), id);
-            test.run(&[
-                format!("INSERT INTO staff (id, company_id, {names}").replace("{id}", id),
-                mapping(&test, 1420, true),
-                mapping(&test, 1421, false),
-                other(false),
-            ])
-            .await;
-            let second = format!("UPDATE calcom_host_mappings SET is_active = TRUE WHERE staff_id = {id}");
-            let error = test.db.connection().execute_unprepared(&second).await.map_err(StoreError::from);
-            let text = error.unwrap_err().to_string();
-            assert!(
-                text.contains(if backend == Backend::Sqlite { "company_id" } else { "one_active_mapping" }),
-                "{text}"
-            );
-            test.run(&["UPDATE calcom_host_mappings SET is_active = FALSE".to_owned(), second]).await;
-            assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings WHERE is_active").await, 1);
-        }
-    }
-}
-
-#[tokio::test]
-async fn audits_outlive_their_mapping_and_mappings_follow_their_staff() {
-    for backend in backends() {
-        for shape in shapes() {
-            let test = TestDatabase::migrated(backend, shape).await;
-            fill(&test).await;
-            test.run(&[
-                mapping(&test, 1420, true),
-                format!(
-                    "INSERT INTO calcom_host_mapping_audits (mapping_id, company_id, calcom_host_id, staff_id, \
-                     action, changed_by, actor) SELECT id, 7, 1420, {}, 'created', 3, 'user:3' \
-                     FROM calcom_host_mappings",
-                    staff(&test)
-                ),
-                "DELETE FROM staff".into(),
-                "DELETE FROM users".into(),
-            ])
-            .await;
-            assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 0, "{test:?}");
-            let kept = "SELECT COUNT(*) FROM calcom_host_mapping_audits WHERE mapping_id IS NULL AND staff_id IS NOT \
-                        NULL AND changed_by IS NULL AND actor = 'user:3' AND changed_at IS NOT NULL";
-            assert_eq!(test.number(kept).await, 1, "{test:?}");
-        }
+        assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 0, "{test:?}");
+        let kept = "SELECT COUNT(*) FROM calcom_host_mapping_audits WHERE mapping_id IS NULL AND staff_id IS NOT \
+                    NULL AND changed_by IS NULL AND actor = 'user:3' AND changed_at IS NOT NULL";
+        assert_eq!(test.number(kept).await, 1, "{test:?}");
     }
 }
 
@@ -369,27 +346,22 @@ async fn a_changed_mapping_keeps_its_times() {
     assert_eq!(test.number(automatic).await, 0);
 }
 
-#[tokio::test]
-async fn the_shape_of_the_gateway_is_found() {
+on_engines!(the_shape_of_the_gateway_is_found);
+async fn the_shape_of_the_gateway_is_found(backend: Backend) {
     let text = |name| RefColumn { name, numeric: false, is_padded: false };
-    for backend in backends() {
-        let roadmap = TestDatabase::migrated(backend, GatewayShape::Roadmap).await.schema().await;
-        assert_eq!(roadmap.staff_key, KeyType::Integer);
-        assert_eq!(roadmap.staff_name, NameColumns::FirstLast);
-        assert_eq!((roadmap.staff_email, roadmap.staff_active), (true, Some("is_active")));
-        assert!(!roadmap.staff_deleted_at);
-        assert_eq!(roadmap.booking_refs, [text("calcom_v2_booking_id")]);
-        assert!(roadmap.updated_at.is_some());
+    let roadmap = TestDatabase::migrated(backend, GatewayShape::Roadmap).await.schema().await;
+    assert_eq!(roadmap.staff_key, KeyType::Integer);
+    assert_eq!(roadmap.staff_name, NameColumns::FirstLast);
+    assert_eq!((roadmap.staff_email, roadmap.staff_active), (true, Some("is_active")));
+    assert!(!roadmap.staff_deleted_at);
+    assert_eq!(roadmap.booking_refs, [text("calcom_v2_booking_id")]);
+    assert!(roadmap.updated_at.is_some());
 
-        let living = TestDatabase::migrated(backend, GatewayShape::Living).await.schema().await;
-        let uuid = if backend == Backend::Postgres { KeyType::Uuid } else { KeyType::Text };
-        assert_eq!(living.staff_key, uuid);
-        assert_eq!(living.staff_name, NameColumns::Full);
-        assert!(living.staff_deleted_at);
-        let number = RefColumn { name: "calcom_booking_id", numeric: true, is_padded: false };
-        assert_eq!(
-            living.booking_refs,
-            [text("calcom_v2_booking_id"), text("calcom_v2_booking_uid"), number]
-        );
-    }
+    let living = TestDatabase::migrated(backend, GatewayShape::Living).await.schema().await;
+    let uuid = if backend == Backend::Postgres { KeyType::Uuid } else { KeyType::Text };
+    assert_eq!(living.staff_key, uuid);
+    assert_eq!(living.staff_name, NameColumns::Full);
+    assert!(living.staff_deleted_at);
+    let number = RefColumn { name: "calcom_booking_id", numeric: true, is_padded: false };
+    assert_eq!(living.booking_refs, [text("calcom_v2_booking_id"), text("calcom_v2_booking_uid"), number]);
 }

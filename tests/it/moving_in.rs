@@ -25,19 +25,15 @@ fn named(text: &str) -> Vec<String> {
     spans.filter(|span| span.starts_with("hostmatch ")).map(|span| span.replace('\n', " ")).collect()
 }
 
-#[tokio::test]
-async fn the_commands_of_moving_in_do_what_they_say() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        do_what_they_say(TestDatabase::fresh(backend, GatewayShape::Living).await, false).await;
-    }
+on_engines!(the_commands_of_moving_in_do_what_they_say: mariadb, postgres);
+async fn the_commands_of_moving_in_do_what_they_say(backend: Backend) {
+    do_what_they_say(TestDatabase::fresh(backend, GatewayShape::Living).await, false).await;
 }
 
-#[tokio::test]
-async fn the_commands_of_moving_in_adopt_what_is_there() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
-        do_what_they_say(test.with_tables_of_ours(Variant::Living).await, true).await;
-    }
+on_engines!(the_commands_of_moving_in_adopt_what_is_there: mariadb, postgres);
+async fn the_commands_of_moving_in_adopt_what_is_there(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    do_what_they_say(test.with_tables_of_ours(Variant::Living).await, true).await;
 }
 
 /// `adopts`: tables of ours are there; until they are adopted, `migrate` stops.

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::program::{stderr, stdout};
-use crate::support::{Backend, GatewayShape, Mix, Stack, Stream, World, backends, event, host};
+use crate::support::{Backend, GatewayShape, Mix, Stack, Stream, World, event, host};
 
 /// Lines of the page's blocks for this engine, or for any.
 fn lines(text: &'static str, engine: &str) -> Vec<&'static str> {
@@ -112,27 +112,25 @@ async fn operate(backend: Backend) {
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }
 
+on_engines!(appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_for);
 /// The page's advice where staff are deleted and made anew: what the deletion emptied stays empty, and is
 /// filled by workers that may overwrite.
-#[tokio::test]
-async fn appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_for() {
-    for backend in backends() {
-        let world = World::new(backend, GatewayShape::Roadmap).await;
-        world.company(15).await;
-        world.staff(31, 15, "Mara Lind", "mara@salon.example").await;
-        world.appointment(1, 15, "Bk-1").await;
-        let mara = |id: &str, at| event(id, "Bk-1", at, host(7, "Mara Lind", "mara@salon.example"));
-        assert_eq!(world.one(mara("e1", 1)).await, "assigned");
-        world.somebody_sets(1, None).await;
-        world.run("DELETE FROM staff").await;
-        assert_eq!(world.count("calcom_host_mappings").await, 0, "{backend:?}: its mapping goes with it");
-        world.staff(41, 15, "Mara Lind", "mara@salon.example").await;
-        assert_eq!(world.one(mara("e2", 2)).await, "kept", "{backend:?}");
-        assert_eq!(world.assigned(1).await, "-/7");
-        let world = World::of(world.test, &[("appointments.overwrite", "always")]).await;
-        assert_eq!(world.one(mara("e3", 2)).await, "assigned", "{backend:?}");
-        assert_eq!(world.assigned(1).await, "41/7");
-    }
+async fn appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_for(backend: Backend) {
+    let world = World::new(backend, GatewayShape::Roadmap).await;
+    world.company(15).await;
+    world.staff(31, 15, "Mara Lind", "mara@salon.example").await;
+    world.appointment(1, 15, "Bk-1").await;
+    let mara = |id: &str, at| event(id, "Bk-1", at, host(7, "Mara Lind", "mara@salon.example"));
+    assert_eq!(world.one(mara("e1", 1)).await, "assigned");
+    world.somebody_sets(1, None).await;
+    world.run("DELETE FROM staff").await;
+    assert_eq!(world.count("calcom_host_mappings").await, 0, "{backend:?}: its mapping goes with it");
+    world.staff(41, 15, "Mara Lind", "mara@salon.example").await;
+    assert_eq!(world.one(mara("e2", 2)).await, "kept", "{backend:?}");
+    assert_eq!(world.assigned(1).await, "-/7");
+    let world = World::of(world.test, &[("appointments.overwrite", "always")]).await;
+    assert_eq!(world.one(mara("e3", 2)).await, "assigned", "{backend:?}");
+    assert_eq!(world.assigned(1).await, "41/7");
 }
 
 /// What was decided, in the tables that people and the gateway look at; without our clocks.

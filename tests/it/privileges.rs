@@ -17,8 +17,6 @@ use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, User, World, amqp_url, event, eventually, host, settings_of,
 };
 
-pub(crate) const SERVERS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
-
 pub(crate) const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
 
 /// A gateway whose tables belong to somebody of its own, in a database where nobody has a right
@@ -61,43 +59,40 @@ pub(crate) fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Opti
     (output.status.code(), format!("{}{}", stdout(&output), stderr(&output)))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_just_these_rights_it_is_inspected_migrated_and_run() {
-    for backend in SERVERS {
-        let [owner, looks, migrates, runs] = [
-            User::new(backend).await,
-            User::new(backend).await,
-            User::new(backend).await,
-            User::new(backend).await,
-        ];
-        let test = gateway(backend, &owner).await;
-        grant(&test, &looks, "inspect").await;
-        let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
-        assert!(code == Some(0) || code == Some(10), "{test:?}: {text}");
-        assert!(text.contains("READY") && !text.contains("NOT READY"), "{test:?}: {text}");
-        assert!(text.contains("make m0001") && text.contains("it lacks"), "{test:?}: {text}");
+on_engines!(with_just_these_rights_it_is_inspected_migrated_and_run: mariadb, postgres);
+async fn with_just_these_rights_it_is_inspected_migrated_and_run(backend: Backend) {
+    let [owner, looks, migrates, runs] = [
+        User::new(backend).await,
+        User::new(backend).await,
+        User::new(backend).await,
+        User::new(backend).await,
+    ];
+    let test = gateway(backend, &owner).await;
+    grant(&test, &looks, "inspect").await;
+    let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
+    assert!(code == Some(0) || code == Some(10), "{test:?}: {text}");
+    assert!(text.contains("READY") && !text.contains("NOT READY"), "{test:?}: {text}");
+    assert!(text.contains("make m0001") && text.contains("it lacks"), "{test:?}: {text}");
 
-        grant(&test, &migrates, "migrate").await;
-        let (code, text) = run(&test, &migrates, &["gateway", "inspect"]);
-        assert!(code == Some(10) || code == Some(0), "{test:?}: {text}");
-        assert!(!text.contains("it lacks"), "{test:?}: {text}");
-        let (code, text) = run(&test, &migrates, &["migrate", "up"]);
-        assert_eq!(code, Some(0), "{test:?}: {text}");
-        let (code, text) = run(&test, &migrates, &["migrate", "down", "--all", "--yes"]);
-        assert_eq!(code, Some(0), "{test:?}: {text}");
-        let (code, text) = run(&test, &migrates, &["migrate", "up"]);
-        assert_eq!(code, Some(0), "{test:?}: {text}");
-        grant(&test, &looks, "inspect").await;
-        grant(&test, &runs, "run").await;
-        let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
-        assert!(text.contains("nothing: all is there"), "{test:?} {code:?}: {text}");
-        let database = Database::connect(&runs.config(&test)).await.unwrap();
-        let schema =
-            GatewaySchema::read(&database, &GatewayConfig { timezone: "server".into() }).await.unwrap();
-        probe(&database, &schema, Mode::Assign).await.unwrap();
-        database.close().await;
-        a_worker_runs(World::of(test, &[]).await, &runs).await;
-    }
+    grant(&test, &migrates, "migrate").await;
+    let (code, text) = run(&test, &migrates, &["gateway", "inspect"]);
+    assert!(code == Some(10) || code == Some(0), "{test:?}: {text}");
+    assert!(!text.contains("it lacks"), "{test:?}: {text}");
+    let (code, text) = run(&test, &migrates, &["migrate", "up"]);
+    assert_eq!(code, Some(0), "{test:?}: {text}");
+    let (code, text) = run(&test, &migrates, &["migrate", "down", "--all", "--yes"]);
+    assert_eq!(code, Some(0), "{test:?}: {text}");
+    let (code, text) = run(&test, &migrates, &["migrate", "up"]);
+    assert_eq!(code, Some(0), "{test:?}: {text}");
+    grant(&test, &looks, "inspect").await;
+    grant(&test, &runs, "run").await;
+    let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
+    assert!(text.contains("nothing: all is there"), "{test:?} {code:?}: {text}");
+    let database = Database::connect(&runs.config(&test)).await.unwrap();
+    let schema = GatewaySchema::read(&database, &GatewayConfig { timezone: "server".into() }).await.unwrap();
+    probe(&database, &schema, Mode::Assign).await.unwrap();
+    database.close().await;
+    a_worker_runs(World::of(test, &[]).await, &runs).await;
 }
 
 async fn a_worker_runs(world: World, user: &User) {
@@ -182,35 +177,32 @@ fn single(statement: &str) -> Vec<(String, String)> {
     all.into_iter().map(words).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_any_one_of_the_rights_to_run_something_fails_clearly() {
-    for backend in SERVERS {
-        let (owner, user) = (User::new(backend).await, User::new(backend).await);
-        let test = gateway(backend, &owner).await;
-        migration::up(test.db.connection()).await.unwrap();
-        grant(&test, &user, "run").await;
-        let rights: Vec<(String, String)> =
-            printed(&test, &user, "run").iter().flat_map(|statement| single(statement)).collect();
-        assert!(rights.len() > 20, "{rights:?}");
-        let world = World::of(test, &[]).await;
-        world.company(15).await;
-        everything(&world, &user, 1).await.unwrap();
-        let mut superfluous = Vec::new();
-        for (n, (revoke, again)) in (2..).zip(&rights) {
-            world.run(revoke).await;
-            match everything(&world, &user, n).await {
-                Ok(()) => superfluous.push(revoke),
-                Err(text) => {
-                    let clear =
-                        ["denied", "hostmatch migrate up", "there is no table", "has no", "no column"];
-                    assert!(clear.iter().any(|words| text.contains(words)), "{revoke}: {text}");
-                }
+on_engines!(without_any_one_of_the_rights_to_run_something_fails_clearly: mariadb, postgres);
+async fn without_any_one_of_the_rights_to_run_something_fails_clearly(backend: Backend) {
+    let (owner, user) = (User::new(backend).await, User::new(backend).await);
+    let test = gateway(backend, &owner).await;
+    migration::up(test.db.connection()).await.unwrap();
+    grant(&test, &user, "run").await;
+    let rights: Vec<(String, String)> =
+        printed(&test, &user, "run").iter().flat_map(|statement| single(statement)).collect();
+    assert!(rights.len() > 20, "{rights:?}");
+    let world = World::of(test, &[]).await;
+    world.company(15).await;
+    everything(&world, &user, 1).await.unwrap();
+    let mut superfluous = Vec::new();
+    for (n, (revoke, again)) in (2..).zip(&rights) {
+        world.run(revoke).await;
+        match everything(&world, &user, n).await {
+            Ok(()) => superfluous.push(revoke),
+            Err(text) => {
+                let clear = ["denied", "hostmatch migrate up", "there is no table", "has no", "no column"];
+                assert!(clear.iter().any(|words| text.contains(words)), "{revoke}: {text}");
             }
-            world.run(again).await;
         }
-        assert!(superfluous.is_empty(), "{backend:?}: {superfluous:#?}");
-        everything(&world, &user, 1000).await.unwrap();
+        world.run(again).await;
     }
+    assert!(superfluous.is_empty(), "{backend:?}: {superfluous:#?}");
+    everything(&world, &user, 1000).await.unwrap();
 }
 
 /// What running does to the database, on rows of its own.
@@ -293,77 +285,72 @@ fn letter(n: u32) -> NewDeadLetter {
     }
 }
 
-#[tokio::test]
-async fn who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed() {
-    for backend in SERVERS {
-        let (owner, user) = (User::new(backend).await, User::new(backend).await);
-        let test = gateway(backend, &owner).await;
-        let tables = match backend {
-            Backend::MariaDb => {
-                "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE()"
-            }
-            _ => "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = 'public'",
-        };
-        let before = test.number(tables).await;
-        if backend == Backend::Postgres {
-            test.run(&[format!("GRANT USAGE ON SCHEMA public TO {}", user.quoted())]).await;
-        } else {
-            // A user without any right cannot even connect to the database.
-            let name = test.texts("SELECT DATABASE()").await.remove(0);
-            test.run(&[format!("GRANT SELECT ON {name}.branches TO {}", user.quoted())]).await;
-        }
-        let refused = |lacking: &[&str]| {
-            let (code, text) = run(&test, &user, &["migrate", "up"]);
-            assert_eq!(code, Some(6), "{text}");
-            assert!(text.contains("nothing was changed") && text.contains("gateway grants"), "{text}");
-            for lack in lacking {
-                assert!(text.contains(lack), "{lack}: {text}");
-            }
-        };
-        let statements = printed(&test, &user, "migrate");
-        match backend {
-            Backend::MariaDb => refused(&["REFERENCES on companies", "REFERENCES on appointments"]),
-            _ => refused(&["CREATE on the schema", "owner of appointments", "REFERENCES on staff"]),
-        }
-        // All but one.
-        let (last, rest): (&str, Vec<&String>) = match backend {
-            Backend::MariaDb => (
-                "ALTER on appointments",
-                statements.iter().filter(|it| !it.contains("`appointments`")).collect(),
-            ),
-            _ => ("owner of appointments", statements.iter().filter(|it| it.contains(" ON ")).collect()),
-        };
-        test.run(&rest).await;
-        if backend == Backend::MariaDb {
-            let name = test.texts("SELECT DATABASE()").await.remove(0);
-            test.run(&[format!("GRANT REFERENCES ON {name}.appointments TO {}", user.quoted())]).await;
-        }
-        refused(&[last]);
-        assert_eq!(test.number(tables).await, before, "{test:?}");
-
-        if backend == Backend::MariaDb {
-            // Beside a right on a column, MariaDB does not see the one on the table.
-            let name = test.texts("SELECT DATABASE()").await.remove(0);
-            let user = user.quoted();
-            test.run(&[
-                format!("GRANT ALTER ON {name}.appointments TO {user}"),
-                format!("GRANT SELECT (id) ON {name}.staff TO {user}"),
-            ])
-            .await;
-            refused(&["REFERENCES on staff (it is granted"]);
-            assert_eq!(test.number(tables).await, before, "{test:?}");
-        }
-
-        migration::up(test.db.connection()).await.unwrap();
-        let migrated = test.number(tables).await;
-        let runs = User::new(backend).await;
-        grant(&test, &runs, "run").await;
-        let (code, text) = run(&test, &runs, &["migrate", "down", "--all", "--yes"]);
-        assert_eq!(code, Some(6), "{text}");
-        assert!(text.contains("nothing was changed") && text.contains("hostmatch_dead_letters"), "{text}");
-        assert_eq!(test.number(tables).await, migrated, "{test:?}");
-        drop(test);
+on_engines!(who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed: mariadb, postgres);
+async fn who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed(backend: Backend) {
+    let (owner, user) = (User::new(backend).await, User::new(backend).await);
+    let test = gateway(backend, &owner).await;
+    let tables = match backend {
+        Backend::MariaDb => "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE()",
+        _ => "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = 'public'",
+    };
+    let before = test.number(tables).await;
+    if backend == Backend::Postgres {
+        test.run(&[format!("GRANT USAGE ON SCHEMA public TO {}", user.quoted())]).await;
+    } else {
+        // A user without any right cannot even connect to the database.
+        let name = test.texts("SELECT DATABASE()").await.remove(0);
+        test.run(&[format!("GRANT SELECT ON {name}.branches TO {}", user.quoted())]).await;
     }
+    let refused = |lacking: &[&str]| {
+        let (code, text) = run(&test, &user, &["migrate", "up"]);
+        assert_eq!(code, Some(6), "{text}");
+        assert!(text.contains("nothing was changed") && text.contains("gateway grants"), "{text}");
+        for lack in lacking {
+            assert!(text.contains(lack), "{lack}: {text}");
+        }
+    };
+    let statements = printed(&test, &user, "migrate");
+    match backend {
+        Backend::MariaDb => refused(&["REFERENCES on companies", "REFERENCES on appointments"]),
+        _ => refused(&["CREATE on the schema", "owner of appointments", "REFERENCES on staff"]),
+    }
+    // All but one.
+    let (last, rest): (&str, Vec<&String>) = match backend {
+        Backend::MariaDb => {
+            ("ALTER on appointments", statements.iter().filter(|it| !it.contains("`appointments`")).collect())
+        }
+        _ => ("owner of appointments", statements.iter().filter(|it| it.contains(" ON ")).collect()),
+    };
+    test.run(&rest).await;
+    if backend == Backend::MariaDb {
+        let name = test.texts("SELECT DATABASE()").await.remove(0);
+        test.run(&[format!("GRANT REFERENCES ON {name}.appointments TO {}", user.quoted())]).await;
+    }
+    refused(&[last]);
+    assert_eq!(test.number(tables).await, before, "{test:?}");
+
+    if backend == Backend::MariaDb {
+        // Beside a right on a column, MariaDB does not see the one on the table.
+        let name = test.texts("SELECT DATABASE()").await.remove(0);
+        let user = user.quoted();
+        test.run(&[
+            format!("GRANT ALTER ON {name}.appointments TO {user}"),
+            format!("GRANT SELECT (id) ON {name}.staff TO {user}"),
+        ])
+        .await;
+        refused(&["REFERENCES on staff (it is granted"]);
+        assert_eq!(test.number(tables).await, before, "{test:?}");
+    }
+
+    migration::up(test.db.connection()).await.unwrap();
+    let migrated = test.number(tables).await;
+    let runs = User::new(backend).await;
+    grant(&test, &runs, "run").await;
+    let (code, text) = run(&test, &runs, &["migrate", "down", "--all", "--yes"]);
+    assert_eq!(code, Some(6), "{text}");
+    assert!(text.contains("nothing was changed") && text.contains("hostmatch_dead_letters"), "{text}");
+    assert_eq!(test.number(tables).await, migrated, "{test:?}");
+    drop(test);
 }
 
 #[test]

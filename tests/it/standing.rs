@@ -13,7 +13,7 @@ use hostmatch::store::{
 use serde_json::{Value, json};
 
 use crate::deciding::reading::{OTHERS, by_table, filled, rows_read, run};
-use crate::support::{Backend, GatewayShape, World, backends, config, event, host};
+use crate::support::{Backend, GatewayShape, World, config, event, host};
 
 /// 2026-03-01T10:00:00Z, 23 hours before most of the bookings here start.
 const NOW_MS: i64 = 1_772_359_200_000;
@@ -44,114 +44,108 @@ fn cancelled(event: &Value, id: &str) -> Value {
     event
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bookings_without_staff_are_counted_by_when_they_start() {
-    for backend in backends() {
-        let world = salon(backend).await;
-        let mara = || host(11, "Mara Lind", "mara@salon.example");
-        let nobody = || host(14, "Nobody", "");
-        let called_off = event("e-3", "Bk-3", 1, nobody());
-        let alive_again = event("e-11", "Bk-11", 1, nobody());
-        world
-            .send(&[
-                event("e-1", "Bk-1", 1, mara()),
-                event("e-2", "Bk-2", 1, host(13, "Mara Lind", "")),
-                called_off.clone(),
-                event("e-4", "Bk-4", 1, json!([])),
-                event("e-5", "Bk-5", 1, mara()),
-                event("e-6", "Bk-6", 1, nobody()),
-                starting(event("e-7", "Bk-7", 1, nobody()), "2026-03-01T09:59:00Z"),
-                starting(event("e-8", "Bk-8", 1, nobody()), "2026-03-04T09:00:00Z"),
-                starting(event("e-9", "Bk-9", 1, nobody()), "2026-04-04T09:00:00Z"),
-                cancelled(&event("e-10", "Bk-10", 1, nobody()), "c-10"),
-                cancelled(&alive_again, "c-11"),
-                event("e-12", "Bk-12", 1, nobody()),
-            ])
-            .await;
-        world.send(&[cancelled(&called_off, "c-3"), alive_again]).await;
-        // A person, or the gateway, has decided meanwhile.
-        world.somebody_sets(5, None).await;
-        world.somebody_sets(6, Some(1)).await;
+on_engines!(bookings_without_staff_are_counted_by_when_they_start);
+async fn bookings_without_staff_are_counted_by_when_they_start(backend: Backend) {
+    let world = salon(backend).await;
+    let mara = || host(11, "Mara Lind", "mara@salon.example");
+    let nobody = || host(14, "Nobody", "");
+    let called_off = event("e-3", "Bk-3", 1, nobody());
+    let alive_again = event("e-11", "Bk-11", 1, nobody());
+    world
+        .send(&[
+            event("e-1", "Bk-1", 1, mara()),
+            event("e-2", "Bk-2", 1, host(13, "Mara Lind", "")),
+            called_off.clone(),
+            event("e-4", "Bk-4", 1, json!([])),
+            event("e-5", "Bk-5", 1, mara()),
+            event("e-6", "Bk-6", 1, nobody()),
+            starting(event("e-7", "Bk-7", 1, nobody()), "2026-03-01T09:59:00Z"),
+            starting(event("e-8", "Bk-8", 1, nobody()), "2026-03-04T09:00:00Z"),
+            starting(event("e-9", "Bk-9", 1, nobody()), "2026-04-04T09:00:00Z"),
+            cancelled(&event("e-10", "Bk-10", 1, nobody()), "c-10"),
+            cancelled(&alive_again, "c-11"),
+            event("e-12", "Bk-12", 1, nobody()),
+        ])
+        .await;
+    world.send(&[cancelled(&called_off, "c-3"), alive_again]).await;
+    // A person, or the gateway, has decided meanwhile.
+    world.somebody_sets(5, None).await;
+    world.somebody_sets(6, Some(1)).await;
 
-        let db = world.test.db.connection();
-        let ask = async |company: Option<i64>| unassigned(db, company.map(CompanyId), NOW_MS).await.unwrap();
-        let next_ms = Some(NOW_MS + 23 * HOUR_MS);
-        // Appointments 2, 4, 5 and 11; then 8; then 9.
-        assert_eq!(ask(Some(15)).await, Unassigned { day: 4, week: 5, all: 6, next_ms }, "{backend:?}");
-        assert_eq!(ask(Some(16)).await, Unassigned { day: 1, week: 1, all: 1, next_ms }, "{backend:?}");
-        assert_eq!(ask(None).await, Unassigned { day: 5, week: 6, all: 7, next_ms }, "{backend:?}");
-        assert_eq!(ask(Some(17)).await, Unassigned::default(), "{backend:?}");
-    }
+    let db = world.test.db.connection();
+    let ask = async |company: Option<i64>| unassigned(db, company.map(CompanyId), NOW_MS).await.unwrap();
+    let next_ms = Some(NOW_MS + 23 * HOUR_MS);
+    // Appointments 2, 4, 5 and 11; then 8; then 9.
+    assert_eq!(ask(Some(15)).await, Unassigned { day: 4, week: 5, all: 6, next_ms }, "{backend:?}");
+    assert_eq!(ask(Some(16)).await, Unassigned { day: 1, week: 1, all: 1, next_ms }, "{backend:?}");
+    assert_eq!(ask(None).await, Unassigned { day: 5, week: 6, all: 7, next_ms }, "{backend:?}");
+    assert_eq!(ask(Some(17)).await, Unassigned::default(), "{backend:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_needs_a_person_is_counted_by_what_is_the_matter() {
-    for backend in backends() {
-        let world = salon(backend).await;
-        world
-            .send(&[
-                event("e-1", "Bk-1", 1, host(13, "Mara Lind", "")),
-                event("e-2", "Bk-2", 1, host(14, "Nobody", "")),
-                event("e-3", "Bk-3", 1, host(15, "Nobody", "")),
-                event("e-4", "Bk-4", 1, host(16, "Nobody", "")),
-                event("e-12", "Bk-12", 1, host(14, "Nobody", "")),
-            ])
-            .await;
-        // One ignored for good, one whose time is over, one that is over and done with.
-        for change in [
-            "state_changed_ms = company_id * 100 + host_id",
-            "state = 'ignored' WHERE host_id = 15",
-            "state = 'ignored', ignored_until_ms = 7 WHERE host_id = 16",
-            "kind = 'ambiguous', suggestions = '[{\"field\":\"mapping\"}]' WHERE host_id = 16",
-        ] {
-            world.run(&format!("UPDATE hostmatch_inbox SET {change}")).await;
-        }
-        let db = world.test.db.connection();
-        let waits = |count, oldest_ms: i64| Waits { count, oldest_ms: (count > 0).then_some(oldest_ms) };
-        let found = open_inbox(db, Some(CompanyId(15)), NOW_MS).await.unwrap();
-        let expected = BTreeMap::from([
-            (InboxKind::Suggestion, waits(1, 1_513)),
-            (InboxKind::Ambiguous, waits(0, 0)),
-            (InboxKind::Unknown, waits(1, 1_514)),
-            (InboxKind::Conflict, waits(1, 7)),
-        ]);
-        assert_eq!(found, expected, "{backend:?}");
-        assert_eq!(together(found.values()), waits(3, 7));
-        let found = open_inbox(db, None, 6).await.unwrap();
-        assert_eq!(found[&InboxKind::Unknown], waits(2, 1_514), "{backend:?}");
-        assert_eq!(found[&InboxKind::Conflict], waits(0, 0), "not yet: {backend:?}");
-        world.run("UPDATE hostmatch_inbox SET state = 'resolved'").await;
-        assert_eq!(together(open_inbox(db, None, NOW_MS).await.unwrap().values()), Waits::default());
+on_engines!(what_needs_a_person_is_counted_by_what_is_the_matter);
+async fn what_needs_a_person_is_counted_by_what_is_the_matter(backend: Backend) {
+    let world = salon(backend).await;
+    world
+        .send(&[
+            event("e-1", "Bk-1", 1, host(13, "Mara Lind", "")),
+            event("e-2", "Bk-2", 1, host(14, "Nobody", "")),
+            event("e-3", "Bk-3", 1, host(15, "Nobody", "")),
+            event("e-4", "Bk-4", 1, host(16, "Nobody", "")),
+            event("e-12", "Bk-12", 1, host(14, "Nobody", "")),
+        ])
+        .await;
+    // One ignored for good, one whose time is over, one that is over and done with.
+    for change in [
+        "state_changed_ms = company_id * 100 + host_id",
+        "state = 'ignored' WHERE host_id = 15",
+        "state = 'ignored', ignored_until_ms = 7 WHERE host_id = 16",
+        "kind = 'ambiguous', suggestions = '[{\"field\":\"mapping\"}]' WHERE host_id = 16",
+    ] {
+        world.run(&format!("UPDATE hostmatch_inbox SET {change}")).await;
     }
+    let db = world.test.db.connection();
+    let waits = |count, oldest_ms: i64| Waits { count, oldest_ms: (count > 0).then_some(oldest_ms) };
+    let found = open_inbox(db, Some(CompanyId(15)), NOW_MS).await.unwrap();
+    let expected = BTreeMap::from([
+        (InboxKind::Suggestion, waits(1, 1_513)),
+        (InboxKind::Ambiguous, waits(0, 0)),
+        (InboxKind::Unknown, waits(1, 1_514)),
+        (InboxKind::Conflict, waits(1, 7)),
+    ]);
+    assert_eq!(found, expected, "{backend:?}");
+    assert_eq!(together(found.values()), waits(3, 7));
+    let found = open_inbox(db, None, 6).await.unwrap();
+    assert_eq!(found[&InboxKind::Unknown], waits(2, 1_514), "{backend:?}");
+    assert_eq!(found[&InboxKind::Conflict], waits(0, 0), "not yet: {backend:?}");
+    world.run("UPDATE hostmatch_inbox SET state = 'resolved'").await;
+    assert_eq!(together(open_inbox(db, None, NOW_MS).await.unwrap().values()), Waits::default());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_counted_by_reason_while_they_are_open() {
-    for backend in backends() {
-        let world = salon(backend).await;
-        for (n, company, reason, state) in [
-            (5, "15", "malformed", "open"),
-            (4, "15", "malformed", "open"),
-            (3, "16", "malformed", "open"),
-            (2, "15", "malformed", "resolved"),
-            (1, "15", "poison", "discarded"),
-            (9, "NULL", "poison", "open"),
-        ] {
-            let insert = format!(
-                "INSERT INTO hostmatch_dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, routing_key, \
-                 headers, body, first_seen_ms, last_failed_ms, recorded_ms, company_id) VALUES ('d-{n}', '{reason}', \
-                 'x', 'f', '{state}', 1, '[]', '', '{{}}', '', {n}, 100, 100, {company})"
-            );
-            world.run(&insert).await;
-        }
-        let db = world.test.db.connection();
-        let waits =
-            |reason: &str, count, oldest_ms| (reason.to_owned(), Waits { count, oldest_ms: Some(oldest_ms) });
-        let all = open_dead_letters(db, None).await.unwrap();
-        assert_eq!(all, BTreeMap::from([waits("malformed", 3, 3), waits("poison", 1, 9)]), "{backend:?}");
-        let one = open_dead_letters(db, Some(CompanyId(15))).await.unwrap();
-        assert_eq!(one, BTreeMap::from([waits("malformed", 2, 4)]), "{backend:?}");
+on_engines!(dead_letters_are_counted_by_reason_while_they_are_open);
+async fn dead_letters_are_counted_by_reason_while_they_are_open(backend: Backend) {
+    let world = salon(backend).await;
+    for (n, company, reason, state) in [
+        (5, "15", "malformed", "open"),
+        (4, "15", "malformed", "open"),
+        (3, "16", "malformed", "open"),
+        (2, "15", "malformed", "resolved"),
+        (1, "15", "poison", "discarded"),
+        (9, "NULL", "poison", "open"),
+    ] {
+        let insert = format!(
+            "INSERT INTO hostmatch_dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, routing_key, \
+             headers, body, first_seen_ms, last_failed_ms, recorded_ms, company_id) VALUES ('d-{n}', '{reason}', \
+             'x', 'f', '{state}', 1, '[]', '', '{{}}', '', {n}, 100, 100, {company})"
+        );
+        world.run(&insert).await;
     }
+    let db = world.test.db.connection();
+    let waits =
+        |reason: &str, count, oldest_ms| (reason.to_owned(), Waits { count, oldest_ms: Some(oldest_ms) });
+    let all = open_dead_letters(db, None).await.unwrap();
+    assert_eq!(all, BTreeMap::from([waits("malformed", 3, 3), waits("poison", 1, 9)]), "{backend:?}");
+    let one = open_dead_letters(db, Some(CompanyId(15))).await.unwrap();
+    assert_eq!(one, BTreeMap::from([waits("malformed", 2, 4)]), "{backend:?}");
 }
 
 /// Workers, and everything that is only looked at: with just the rights of whoever runs it.
@@ -195,43 +189,36 @@ async fn look(database: &Database, company: Option<CompanyId>) -> Result<(), Sto
     Ok(())
 }
 
-#[tokio::test]
-async fn what_is_read_does_not_grow_with_what_is_over() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let (world, database) = filled(backend).await;
-        // What is over: of last year, resolved, or with staff.
-        for change in
-            ["hostmatch_inbox SET state = 'resolved'", "hostmatch_assignments SET starts_ms = appointment_id"]
-        {
-            run(&database, &format!("UPDATE {change}")).await;
-        }
-        match backend {
-            Backend::MariaDb => {
-                // What was there before is in the indexes until it is purged, and estimates count it.
-                for table in ["hostmatch_inbox", "hostmatch_assignments"] {
-                    run(&database, &format!("ALTER TABLE {table} FORCE")).await;
-                }
-                run(&database, "ANALYZE TABLE hostmatch_inbox, hostmatch_assignments, hostmatch_events")
-                    .await;
-            }
-            _ => run(&database, "VACUUM ANALYZE").await,
-        }
-        database.close().await;
-        let one = DatabaseConfig { max_connections: 1, ..config(&world.test.url) };
-        let database = Database::connect_to_look(&one).await.unwrap();
-        for company in [None, Some(CompanyId(2))] {
-            // The sessions are set up and the statements prepared: that reads, too.
-            look(&database, company).await.unwrap();
-            let before = rows_read(&database).await;
-            let again = rows_read(&database).await;
-            look(&database, company).await.unwrap();
-            let read = rows_read(&database).await - again - (again - before);
-            assert!(
-                read < i64::from(OTHERS) / 4,
-                "{backend:?}: {read} rows, {:#?}",
-                by_table(&database).await
-            );
-        }
-        database.close().await;
+on_engines!(what_is_read_does_not_grow_with_what_is_over: mariadb, postgres);
+async fn what_is_read_does_not_grow_with_what_is_over(backend: Backend) {
+    let (world, database) = filled(backend).await;
+    // What is over: of last year, resolved, or with staff.
+    for change in
+        ["hostmatch_inbox SET state = 'resolved'", "hostmatch_assignments SET starts_ms = appointment_id"]
+    {
+        run(&database, &format!("UPDATE {change}")).await;
     }
+    match backend {
+        Backend::MariaDb => {
+            // What was there before is in the indexes until it is purged, and estimates count it.
+            for table in ["hostmatch_inbox", "hostmatch_assignments"] {
+                run(&database, &format!("ALTER TABLE {table} FORCE")).await;
+            }
+            run(&database, "ANALYZE TABLE hostmatch_inbox, hostmatch_assignments, hostmatch_events").await;
+        }
+        _ => run(&database, "VACUUM ANALYZE").await,
+    }
+    database.close().await;
+    let one = DatabaseConfig { max_connections: 1, ..config(&world.test.url) };
+    let database = Database::connect_to_look(&one).await.unwrap();
+    for company in [None, Some(CompanyId(2))] {
+        // The sessions are set up and the statements prepared: that reads, too.
+        look(&database, company).await.unwrap();
+        let before = rows_read(&database).await;
+        let again = rows_read(&database).await;
+        look(&database, company).await.unwrap();
+        let read = rows_read(&database).await - again - (again - before);
+        assert!(read < i64::from(OTHERS) / 4, "{backend:?}: {read} rows, {:#?}", by_table(&database).await);
+    }
+    database.close().await;
 }

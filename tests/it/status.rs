@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::program::{stderr, stdout};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{Backend, GatewayShape, Stack, World, amqp_url, backends, event, eventually, host};
+use crate::support::{Backend, GatewayShape, Stack, World, amqp_url, event, eventually, host};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,81 +64,75 @@ fn some_events() -> Vec<Value> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_tells_what_was_decided_what_waits_and_who_works() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        let mut worker = stack.worker().await;
-        stack.publish(&some_events()).await;
-        stack.until_decided(6).await;
-        let (all, code) = eventually("the worker has told of its work", PATIENCE, async || {
-            let (all, code) = told(&stack, &[]);
-            (all["workers"][0]["finished"] == 6 && all["dead_letters"]["open"] == 1).then_some((all, code))
-        })
-        .await;
-        let what = format!("{backend:?}: {all:#}");
-        assert_eq!(
-            (&all["state"], &all["assigning"], code),
-            (&json!("attention"), &json!("yes"), 10),
-            "{what}"
-        );
-        // They are as old as their headers say.
-        assert_eq!(codes(&all), ["slow", "unassigned_soon", "dead_letters_open"], "{what}");
-        assert!(all["age"]["p50_ms"].as_i64() > Some(86_400_000), "{what}");
-        let outcomes =
-            json!({ "assigned": 1, "needs_review": 1, "unmatched": 2, "no_host": 1, "dead_letter": 1 });
-        for window in ["last_minute", "last_15_minutes", "last_hour", "last_day"] {
-            // The minute may be over.
-            if window != "last_minute" || all["events"][window]["decided"] == 6 {
-                assert_eq!(all["events"][window]["outcomes"], outcomes, "{what}");
-                assert_eq!(all["events"][window]["assigned_percent"], 16.7, "{what}");
-            }
+on_engines!(it_tells_what_was_decided_what_waits_and_who_works);
+async fn it_tells_what_was_decided_what_waits_and_who_works(backend: Backend) {
+    let stack = salon(backend).await;
+    let mut worker = stack.worker().await;
+    stack.publish(&some_events()).await;
+    stack.until_decided(6).await;
+    let (all, code) = eventually("the worker has told of its work", PATIENCE, async || {
+        let (all, code) = told(&stack, &[]);
+        (all["workers"][0]["finished"] == 6 && all["dead_letters"]["open"] == 1).then_some((all, code))
+    })
+    .await;
+    let what = format!("{backend:?}: {all:#}");
+    assert_eq!((&all["state"], &all["assigning"], code), (&json!("attention"), &json!("yes"), 10), "{what}");
+    // They are as old as their headers say.
+    assert_eq!(codes(&all), ["slow", "unassigned_soon", "dead_letters_open"], "{what}");
+    assert!(all["age"]["p50_ms"].as_i64() > Some(86_400_000), "{what}");
+    let outcomes =
+        json!({ "assigned": 1, "needs_review": 1, "unmatched": 2, "no_host": 1, "dead_letter": 1 });
+    for window in ["last_minute", "last_15_minutes", "last_hour", "last_day"] {
+        // The minute may be over.
+        if window != "last_minute" || all["events"][window]["decided"] == 6 {
+            assert_eq!(all["events"][window]["outcomes"], outcomes, "{what}");
+            assert_eq!(all["events"][window]["assigned_percent"], 16.7, "{what}");
         }
-        assert_eq!(all["age"]["events"], 5, "{what}");
-        let unassigned = &all["unassigned"];
-        let counts = ["within_24_hours", "within_7_days", "all"].map(|key| unassigned[key].as_i64().unwrap());
-        assert_eq!(counts, [2, 3, 4], "{what}");
-        assert_eq!(
-            all["inbox"]["by_reason"],
-            json!({ "suggestion": 1, "ambiguous": 0, "unknown": 2, "conflict": 0 }),
-            "{what}"
-        );
-        assert_eq!(all["dead_letters"]["by_reason"], json!({ "no_booking": 1 }), "{what}");
-        let queue = [&all["queue"]["ready"], &all["queue"]["waiting"], &all["queue"]["dead"]];
-        assert!(queue.iter().all(|count| **count == 0), "{what}");
-        let consumers = if backend == Backend::Sqlite { Value::Null } else { json!(2) };
-        assert_eq!(all["queue"]["consumers"], consumers, "{what}");
-        let one = &all["workers"][0];
-        assert_eq!(
-            (&one["mode"], &one["role"], &one["gone"]),
-            (&json!("assign"), &json!("worker"), &json!(false))
-        );
-        assert_eq!((&one["pid"], &one["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
-
-        // Another company sees its own only.
-        let (theirs, _) = told(&stack, &["--company", "16"]);
-        assert_eq!(theirs["events"]["last_day"]["outcomes"], json!({ "unmatched": 1 }), "{theirs:#}");
-        assert_eq!((&theirs["unassigned"]["all"], &theirs["inbox"]["open"]), (&json!(1), &json!(1)));
-        assert_eq!(theirs["dead_letters"]["open"], 0, "{theirs:#}");
-
-        // People see the same.
-        let output = status(&stack, &[]);
-        let text = stdout(&output);
-        for line in [
-            "ATTENTION: bookings are assigned, and",
-            "2 bookings without staff start within 24 h",
-            "1 no_booking",
-        ] {
-            assert!(text.contains(line), "{line}: {text}");
-        }
-        assert!(!text.contains("Mara") && !text.contains("Nobody"), "{text}");
-
-        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-        let (after, code) = told(&stack, &[]);
-        assert_eq!((codes(&after)[0], code), ("no_worker", 10), "{after:#}");
-        assert_eq!((&after["state"], &after["assigning"]), (&json!("not_working"), &json!("no")));
-        assert_eq!(after["workers"], json!([]), "it has taken leave: {after:#}");
     }
+    assert_eq!(all["age"]["events"], 5, "{what}");
+    let unassigned = &all["unassigned"];
+    let counts = ["within_24_hours", "within_7_days", "all"].map(|key| unassigned[key].as_i64().unwrap());
+    assert_eq!(counts, [2, 3, 4], "{what}");
+    assert_eq!(
+        all["inbox"]["by_reason"],
+        json!({ "suggestion": 1, "ambiguous": 0, "unknown": 2, "conflict": 0 }),
+        "{what}"
+    );
+    assert_eq!(all["dead_letters"]["by_reason"], json!({ "no_booking": 1 }), "{what}");
+    let queue = [&all["queue"]["ready"], &all["queue"]["waiting"], &all["queue"]["dead"]];
+    assert!(queue.iter().all(|count| **count == 0), "{what}");
+    let consumers = if backend == Backend::Sqlite { Value::Null } else { json!(2) };
+    assert_eq!(all["queue"]["consumers"], consumers, "{what}");
+    let one = &all["workers"][0];
+    assert_eq!(
+        (&one["mode"], &one["role"], &one["gone"]),
+        (&json!("assign"), &json!("worker"), &json!(false))
+    );
+    assert_eq!((&one["pid"], &one["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
+
+    // Another company sees its own only.
+    let (theirs, _) = told(&stack, &["--company", "16"]);
+    assert_eq!(theirs["events"]["last_day"]["outcomes"], json!({ "unmatched": 1 }), "{theirs:#}");
+    assert_eq!((&theirs["unassigned"]["all"], &theirs["inbox"]["open"]), (&json!(1), &json!(1)));
+    assert_eq!(theirs["dead_letters"]["open"], 0, "{theirs:#}");
+
+    // People see the same.
+    let output = status(&stack, &[]);
+    let text = stdout(&output);
+    for line in [
+        "ATTENTION: bookings are assigned, and",
+        "2 bookings without staff start within 24 h",
+        "1 no_booking",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("Mara") && !text.contains("Nobody"), "{text}");
+
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    let (after, code) = told(&stack, &[]);
+    assert_eq!((codes(&after)[0], code), ("no_worker", 10), "{after:#}");
+    assert_eq!((&after["state"], &after["assigning"]), (&json!("not_working"), &json!("no")));
+    assert_eq!(after["workers"], json!([]), "it has taken leave: {after:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,54 +251,50 @@ async fn workers(stack: &Stack, count: u32, seconds: u32) {
     stack.world.run(&insert).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        workers(&stack, 50, 3).await;
-        workers(&stack, 1, 600).await;
-        stack.publish(&some_events()).await;
-        let output = status(&stack, &[]);
-        let text = stdout(&output);
-        assert!(text.lines().count() <= 24, "{} lines: {text}", text.lines().count());
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert!(text.contains("50 running, 1 gone"), "{text}");
-        let (seen, _) = told(&stack, &[]);
-        assert_eq!(seen["workers"].as_array().unwrap().iter().filter(|it| it["gone"] == true).count(), 1);
-        assert!(codes(&seen).contains(&"workers_gone"), "{seen:#}");
-    }
+on_engines!(fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first);
+async fn fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first(backend: Backend) {
+    let stack = salon(backend).await;
+    workers(&stack, 50, 3).await;
+    workers(&stack, 1, 600).await;
+    stack.publish(&some_events()).await;
+    let output = status(&stack, &[]);
+    let text = stdout(&output);
+    assert!(text.lines().count() <= 24, "{} lines: {text}", text.lines().count());
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.contains("50 running, 1 gone"), "{text}");
+    let (seen, _) = told(&stack, &[]);
+    assert_eq!(seen["workers"].as_array().unwrap().iter().filter(|it| it["gone"] == true).count(), 1);
+    assert!(codes(&seen).contains(&"workers_gone"), "{seen:#}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_works_on() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        workers(&stack, 3, 25 * 3600).await;
-        workers(&stack, 1, 23 * 3600).await;
-        let mut worker = stack.worker().await;
-        eventually("the old ones are gone", PATIENCE, async || {
-            (stack.world.count("hostmatch_workers").await == 2).then_some(())
-        })
-        .await;
-        worker.kill().await;
-        assert_eq!(stack.world.count("hostmatch_workers").await, 2, "it could not take leave");
+on_engines!(whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_works_on);
+async fn whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_works_on(backend: Backend) {
+    let stack = salon(backend).await;
+    workers(&stack, 3, 25 * 3600).await;
+    workers(&stack, 1, 23 * 3600).await;
+    let mut worker = stack.worker().await;
+    eventually("the old ones are gone", PATIENCE, async || {
+        (stack.world.count("hostmatch_workers").await == 2).then_some(())
+    })
+    .await;
+    worker.kill().await;
+    assert_eq!(stack.world.count("hostmatch_workers").await, 2, "it could not take leave");
 
-        // As after a `migrate down`, or before a `migrate up`.
-        stack.world.run("DROP TABLE hostmatch_workers").await;
-        let mut worker = stack.start(&["serve", "worker"]);
-        worker
-            .says(
-                "this worker goes on, and `hostmatch status` does not show it: it cannot write the table \
-             hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch gateway grants`",
-            )
-            .await;
-        stack.publish(&some_events()[..1]).await;
-        stack.until_decided(1).await;
-        let (seen, code) = told(&stack, &[]);
-        assert_eq!((code, codes(&seen)[0]), (10, "database_refuses"), "{backend:?}: {seen:#}");
-        assert_eq!((&seen["workers"], &seen["events"]["last_day"]["decided"]), (&Value::Null, &json!(1)));
-        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    }
+    // As after a `migrate down`, or before a `migrate up`.
+    stack.world.run("DROP TABLE hostmatch_workers").await;
+    let mut worker = stack.start(&["serve", "worker"]);
+    worker
+        .says(
+            "this worker goes on, and `hostmatch status` does not show it: it cannot write the table \
+         hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch gateway grants`",
+        )
+        .await;
+    stack.publish(&some_events()[..1]).await;
+    stack.until_decided(1).await;
+    let (seen, code) = told(&stack, &[]);
+    assert_eq!((code, codes(&seen)[0]), (10, "database_refuses"), "{backend:?}: {seen:#}");
+    assert_eq!((&seen["workers"], &seen["events"]["last_day"]["decided"]), (&Value::Null, &json!(1)));
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

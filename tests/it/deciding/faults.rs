@@ -2,7 +2,7 @@
 
 use hostmatch::worker::Answer;
 
-use crate::support::{Backend, GatewayShape, World, backends, event, host};
+use crate::support::{Backend, GatewayShape, World, event, host};
 
 fn frida() -> serde_json::Value {
     host(1_420_209, "Frida Spitz", "frida@salon.example")
@@ -20,41 +20,38 @@ async fn what_the_database_refuses_to_everybody_is_nobodys_fault() {
     world.try_send(&[event("e1", "ABC123", 1, frida())]).await.expect_err("held, not answered");
 }
 
-#[tokio::test]
-async fn one_poison_among_good_events_dies_alone() {
-    for backend in backends() {
-        let world = World::new(backend, GatewayShape::Roadmap).await;
-        world.company(15).await;
-        world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
-        // The database itself refuses one appointment.
-        for n in 1..=20 {
-            world.appointment(n, 15, &format!("B{n}")).await;
-        }
-        let refuse = match world.test.db.backend() {
-            sea_orm::DbBackend::Sqlite => {
-                "CREATE TRIGGER refuse BEFORE UPDATE ON appointments WHEN NEW.id = 13 BEGIN SELECT RAISE(ABORT, 'no'); END"
-            }
-            sea_orm::DbBackend::MySql => {
-                "CREATE TRIGGER refuse BEFORE UPDATE ON appointments FOR EACH ROW BEGIN IF NEW.id = 13 THEN \
-                 SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF; END"
-            }
-            _ => "ALTER TABLE appointments ADD CONSTRAINT refuse CHECK (id <> 13 OR staff_id IS NULL)",
-        };
-        world.run(refuse).await;
-        let events: Vec<_> =
-            (1..=20).map(|n| event(&format!("e{n}"), &format!("B{n}"), 1, frida())).collect();
-        let answers = world.send(&events).await;
-        for (n, answer) in (1..).zip(&answers) {
-            match (n, answer) {
-                (13, Answer::Again(reason, _)) => assert_eq!(reason.as_str(), "refused"),
-                (13, other) => panic!("{other:?}"),
-                (_, answer) => {
-                    assert_eq!(*answer, Answer::Done(hostmatch::matching::Outcome::Assigned), "{n}")
-                }
-            }
-        }
-        assert_eq!(world.test.number("SELECT COUNT(*) FROM appointments WHERE staff_id = 1").await, 19);
+on_engines!(one_poison_among_good_events_dies_alone);
+async fn one_poison_among_good_events_dies_alone(backend: Backend) {
+    let world = World::new(backend, GatewayShape::Roadmap).await;
+    world.company(15).await;
+    world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
+    // The database itself refuses one appointment.
+    for n in 1..=20 {
+        world.appointment(n, 15, &format!("B{n}")).await;
     }
+    let refuse = match world.test.db.backend() {
+        sea_orm::DbBackend::Sqlite => {
+            "CREATE TRIGGER refuse BEFORE UPDATE ON appointments WHEN NEW.id = 13 BEGIN SELECT RAISE(ABORT, 'no'); END"
+        }
+        sea_orm::DbBackend::MySql => {
+            "CREATE TRIGGER refuse BEFORE UPDATE ON appointments FOR EACH ROW BEGIN IF NEW.id = 13 THEN \
+             SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF; END"
+        }
+        _ => "ALTER TABLE appointments ADD CONSTRAINT refuse CHECK (id <> 13 OR staff_id IS NULL)",
+    };
+    world.run(refuse).await;
+    let events: Vec<_> = (1..=20).map(|n| event(&format!("e{n}"), &format!("B{n}"), 1, frida())).collect();
+    let answers = world.send(&events).await;
+    for (n, answer) in (1..).zip(&answers) {
+        match (n, answer) {
+            (13, Answer::Again(reason, _)) => assert_eq!(reason.as_str(), "refused"),
+            (13, other) => panic!("{other:?}"),
+            (_, answer) => {
+                assert_eq!(*answer, Answer::Done(hostmatch::matching::Outcome::Assigned), "{n}")
+            }
+        }
+    }
+    assert_eq!(world.test.number("SELECT COUNT(*) FROM appointments WHERE staff_id = 1").await, 19);
 }
 
 #[tokio::test]
@@ -64,7 +61,7 @@ async fn policies_and_thresholds_are_followed() {
         (&[("appointments.overwrite", "always")][..], ["assigned", "assigned"]),
         (&[("matching.auto_accept", "99")][..], ["kept", "needs_review"]),
     ] {
-        let world = World::with(backends()[0], GatewayShape::Roadmap, settings).await;
+        let world = World::with(Backend::Sqlite, GatewayShape::Roadmap, settings).await;
         world.company(15).await;
         world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
         world.staff(2, 15, "Boris Kamm", "").await;

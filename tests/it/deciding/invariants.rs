@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
 
-use crate::support::{Backend, GatewayShape, World, backends, decide, event, host};
+use crate::support::{Backend, GatewayShape, World, decide, event, host};
 
 async fn salon(backend: Backend, shape: GatewayShape) -> World {
     let world = World::new(backend, shape).await;
@@ -91,35 +91,35 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
 }
 
+on_engines!(fn any_split_into_batches_leaves_the_same_rows);
 /// I3: batch size is invisible. Any split of the same stream leaves the same rows.
-#[test]
-fn any_split_into_batches_leaves_the_same_rows() {
+fn any_split_into_batches_leaves_the_same_rows(backend: Backend) {
     let runtime = runtime();
-    for (backend, cases) in [(Backend::Sqlite, 60), (Backend::MariaDb, 12), (Backend::Postgres, 12)] {
-        let world = runtime.block_on(salon(backend, GatewayShape::Roadmap));
-        let cuts = prop::collection::vec(1usize..9, 40);
-        run(cases, &(streams(24), cuts), |(stream, cuts)| {
-            runtime.block_on(async {
-                world.forget().await;
-                let mut one_by_one = Vec::new();
-                for event in &stream {
-                    one_by_one.extend(world.send(std::slice::from_ref(event)).await);
-                }
-                let expected = world.everything().await;
-                world.forget().await;
-                let (mut rest, mut answers) = (&stream[..], Vec::new());
-                for cut in &cuts {
-                    let (batch, after) = rest.split_at((*cut).min(rest.len()));
-                    answers.extend(world.send(batch).await);
-                    rest = after;
-                }
-                answers.extend(world.send(rest).await);
-                prop_assert_eq!(answers, one_by_one);
-                prop_assert_eq!(world.everything().await, expected);
-                Ok(())
-            })
-        });
-    }
+    // A server takes five times as long for each.
+    let cases = if backend == Backend::Sqlite { 60 } else { 12 };
+    let world = runtime.block_on(salon(backend, GatewayShape::Roadmap));
+    let cuts = prop::collection::vec(1usize..9, 40);
+    run(cases, &(streams(24), cuts), |(stream, cuts)| {
+        runtime.block_on(async {
+            world.forget().await;
+            let mut one_by_one = Vec::new();
+            for event in &stream {
+                one_by_one.extend(world.send(std::slice::from_ref(event)).await);
+            }
+            let expected = world.everything().await;
+            world.forget().await;
+            let (mut rest, mut answers) = (&stream[..], Vec::new());
+            for cut in &cuts {
+                let (batch, after) = rest.split_at((*cut).min(rest.len()));
+                answers.extend(world.send(batch).await);
+                rest = after;
+            }
+            answers.extend(world.send(rest).await);
+            prop_assert_eq!(answers, one_by_one);
+            prop_assert_eq!(world.everything().await, expected);
+            Ok(())
+        })
+    });
 }
 
 /// Observing first and assigning then ends where assigning from the start does, as far as hosts show
@@ -188,77 +188,74 @@ async fn decided(world: &World) -> Vec<Vec<String>> {
     all
 }
 
+on_engines!(fn any_order_of_arrival_leads_to_the_same_assignments);
 /// I7: an older event never overwrites a newer one, in any order of arrival.
-#[test]
-fn any_order_of_arrival_leads_to_the_same_assignments() {
+fn any_order_of_arrival_leads_to_the_same_assignments(backend: Backend) {
     let runtime = runtime();
-    for (backend, cases) in [(Backend::Sqlite, 60), (Backend::MariaDb, 12), (Backend::Postgres, 12)] {
-        let world = runtime.block_on(salon(backend, GatewayShape::Living));
-        let shuffled = streams(16)
-            .prop_flat_map(|stream| (Just(stream.clone()), Just(stream).prop_shuffle(), 1usize..7));
-        run(cases, &shuffled, |(stream, shuffled, size)| {
-            runtime.block_on(async {
-                let stream = distinct(stream);
-                let shuffled: Vec<Value> =
-                    shuffled.into_iter().filter(|event| stream.contains(event)).collect();
-                world.forget().await;
-                world.send(&stream).await;
-                let expected = decided(&world).await;
-                world.forget().await;
-                for batch in shuffled.chunks(size) {
-                    world.send(batch).await;
-                }
-                prop_assert_eq!(decided(&world).await, expected);
-                Ok(())
-            })
-        });
-    }
+    // A server takes five times as long for each.
+    let cases = if backend == Backend::Sqlite { 60 } else { 12 };
+    let world = runtime.block_on(salon(backend, GatewayShape::Living));
+    let shuffled =
+        streams(16).prop_flat_map(|stream| (Just(stream.clone()), Just(stream).prop_shuffle(), 1usize..7));
+    run(cases, &shuffled, |(stream, shuffled, size)| {
+        runtime.block_on(async {
+            let stream = distinct(stream);
+            let shuffled: Vec<Value> = shuffled.into_iter().filter(|event| stream.contains(event)).collect();
+            world.forget().await;
+            world.send(&stream).await;
+            let expected = decided(&world).await;
+            world.forget().await;
+            for batch in shuffled.chunks(size) {
+                world.send(batch).await;
+            }
+            prop_assert_eq!(decided(&world).await, expected);
+            Ok(())
+        })
+    });
 }
 
+on_engines!(fn several_workers_at_once_come_to_the_same_assignments);
 /// I7, on several workers at the same time: real concurrency, on the servers.
-#[test]
-fn several_workers_at_once_come_to_the_same_assignments() {
+fn several_workers_at_once_come_to_the_same_assignments(backend: Backend) {
     let runtime = runtime();
-    for backend in backends() {
-        let world = Arc::new(runtime.block_on(salon(backend, GatewayShape::Living)));
-        run(15, &streams(40), |stream| {
-            let world = world.clone();
-            runtime.block_on(async {
-                let stream = distinct(stream);
-                world.forget().await;
-                world.send(&stream).await;
-                let expected = decided(&world).await;
-                world.forget().await;
-                let workers = (0..4).map(|n| {
-                    let share: Vec<Value> = stream.iter().skip(n).step_by(4).cloned().collect();
-                    let world = world.clone();
-                    tokio::spawn(async move {
-                        for batch in share.chunks(2) {
-                            // What is put off comes back, as it would from the queue.
-                            let mut left = batch.to_vec();
-                            while !left.is_empty() {
-                                let answers = decide(&world.processor, &left).await;
-                                let is_put_off = |(_, answer): &(Value, Answer)| *answer == Answer::PutOff;
-                                left = left
-                                    .into_iter()
-                                    .zip(answers)
-                                    .filter(is_put_off)
-                                    .map(|(event, _)| event)
-                                    .collect();
-                            }
+    let world = Arc::new(runtime.block_on(salon(backend, GatewayShape::Living)));
+    run(15, &streams(40), |stream| {
+        let world = world.clone();
+        runtime.block_on(async {
+            let stream = distinct(stream);
+            world.forget().await;
+            world.send(&stream).await;
+            let expected = decided(&world).await;
+            world.forget().await;
+            let workers = (0..4).map(|n| {
+                let share: Vec<Value> = stream.iter().skip(n).step_by(4).cloned().collect();
+                let world = world.clone();
+                tokio::spawn(async move {
+                    for batch in share.chunks(2) {
+                        // What is put off comes back, as it would from the queue.
+                        let mut left = batch.to_vec();
+                        while !left.is_empty() {
+                            let answers = decide(&world.processor, &left).await;
+                            let is_put_off = |(_, answer): &(Value, Answer)| *answer == Answer::PutOff;
+                            left = left
+                                .into_iter()
+                                .zip(answers)
+                                .filter(is_put_off)
+                                .map(|(event, _)| event)
+                                .collect();
                         }
-                    })
-                });
-                for worker in workers.collect::<Vec<_>>() {
-                    worker.await.unwrap();
-                }
-                // One that waits for a host and was locked while the host became known: housekeeping's.
-                world.processor.redecide_waiting().await.unwrap();
-                prop_assert_eq!(decided(&world).await, expected);
-                Ok(())
-            })
-        });
-    }
+                    }
+                })
+            });
+            for worker in workers.collect::<Vec<_>>() {
+                worker.await.unwrap();
+            }
+            // One that waits for a host and was locked while the host became known: housekeeping's.
+            world.processor.redecide_waiting().await.unwrap();
+            prop_assert_eq!(decided(&world).await, expected);
+            Ok(())
+        })
+    });
 }
 
 /// Events of one id must be one event: a stream where two differ has no order to speak of.
@@ -318,43 +315,39 @@ async fn write(world: &World, changes: &ChangeSet) {
     tx.commit().await.unwrap();
 }
 
+on_engines!(fn committing_twice_leaves_the_same_rows);
 /// I4: committing the same change set twice leaves the same rows, audits included.
-#[test]
-fn committing_twice_leaves_the_same_rows() {
+fn committing_twice_leaves_the_same_rows(backend: Backend) {
     let runtime = runtime();
-    for backend in backends() {
-        let world = runtime.block_on(salon(backend, GatewayShape::Living));
-        run(8, &(streams(24), streams(24)), |(before, stream)| {
-            runtime.block_on(async {
-                world.forget().await;
-                world.send(&before).await;
-                let changes = plan(&world, &stream).await;
-                write(&world, &changes).await;
-                let once = world.everything().await;
-                write(&world, &changes).await;
-                prop_assert_eq!(world.everything().await, once);
-                Ok(())
-            })
-        });
-    }
+    let world = runtime.block_on(salon(backend, GatewayShape::Living));
+    run(8, &(streams(24), streams(24)), |(before, stream)| {
+        runtime.block_on(async {
+            world.forget().await;
+            world.send(&before).await;
+            let changes = plan(&world, &stream).await;
+            write(&world, &changes).await;
+            let once = world.everything().await;
+            write(&world, &changes).await;
+            prop_assert_eq!(world.everything().await, once);
+            Ok(())
+        })
+    });
 }
 
+on_engines!(two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit);
 /// I4, as it happens: two replicas meet the same new host and neither has seen the other.
-#[tokio::test(flavor = "multi_thread")]
-async fn two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit() {
-    for backend in backends() {
-        let world = salon(backend, GatewayShape::Living).await;
-        let anna = || host(101, "Anna", "anna@salon.example");
-        let one = plan(&world, &[event("e1", "B11", 1, anna())]).await;
-        let two = plan(&world, &[event("e2", "B12", 1, anna())]).await;
-        write(&world, &one).await;
-        write(&world, &two).await;
-        assert_eq!(world.count("calcom_host_mappings").await, 1);
-        assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
-        let all = world.appointments().await;
-        assert_eq!((all[&11].as_str(), all[&12].as_str()), ("11/101", "11/101"));
-        let used =
-            "SELECT COUNT(*) FROM hostmatch_assignments a JOIN calcom_host_mappings m ON m.id = a.mapping_id";
-        assert_eq!(world.test.number(used).await, 2);
-    }
+async fn two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit(backend: Backend) {
+    let world = salon(backend, GatewayShape::Living).await;
+    let anna = || host(101, "Anna", "anna@salon.example");
+    let one = plan(&world, &[event("e1", "B11", 1, anna())]).await;
+    let two = plan(&world, &[event("e2", "B12", 1, anna())]).await;
+    write(&world, &one).await;
+    write(&world, &two).await;
+    assert_eq!(world.count("calcom_host_mappings").await, 1);
+    assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
+    let all = world.appointments().await;
+    assert_eq!((all[&11].as_str(), all[&12].as_str()), ("11/101", "11/101"));
+    let used =
+        "SELECT COUNT(*) FROM hostmatch_assignments a JOIN calcom_host_mappings m ON m.id = a.mapping_id";
+    assert_eq!(world.test.number(used).await, 2);
 }

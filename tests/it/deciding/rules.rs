@@ -2,24 +2,22 @@
 
 use serde_json::json;
 
-use crate::support::{GatewayShape, World, backends, event, host, shapes};
+use crate::support::{Backend, GatewayShape, World, event, host, shapes};
 
 /// Runs a scenario on every engine and every shape of gateway.
 macro_rules! everywhere {
     ($name:ident, $scenario:expr) => {
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $name() {
-            for backend in backends() {
-                for shape in shapes() {
-                    let world = World::new(backend, shape).await;
-                    world.company(15).await;
-                    world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
-                    world.staff(2, 15, "Boris Kamm", "boris@salon.example").await;
-                    world.appointment(1, 15, "ABC123").await;
-                    world.appointment(2, 15, "DEF456").await;
-                    let scenario = $scenario;
-                    scenario(world).await;
-                }
+        on_engines!($name);
+        async fn $name(backend: Backend) {
+            for shape in shapes() {
+                let world = World::new(backend, shape).await;
+                world.company(15).await;
+                world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
+                world.staff(2, 15, "Boris Kamm", "boris@salon.example").await;
+                world.appointment(1, 15, "ABC123").await;
+                world.appointment(2, 15, "DEF456").await;
+                let scenario = $scenario;
+                scenario(world).await;
             }
         }
     };

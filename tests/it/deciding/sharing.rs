@@ -10,7 +10,7 @@ use sea_orm::DatabaseTransaction;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::{Backend, GatewayShape, World, backends, event, host};
+use crate::support::{Backend, GatewayShape, World, event, host};
 
 /// Far longer than loading takes, far shorter than anybody waits for a lock.
 const SOON: Duration = Duration::from_secs(4);
@@ -73,60 +73,56 @@ async fn salon(backend: Backend) -> World {
     world
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_adds_to_what_waits_shares_the_host_and_who_changes_it_is_alone() {
-    for backend in backends().into_iter().filter(|backend| *backend != Backend::Sqlite) {
-        let world = salon(backend).await;
-        let [one, two, alone] = [(); 3].map(|()| world.test.db.begin());
-        let (one, two, alone) = (one.await.unwrap(), two.await.unwrap(), alone.await.unwrap());
-        let (first, second) = (event("e2", "B2", 2, nobody()), event("e3", "B3", 3, nobody()));
-        let changes = planned(&world, &one, &first, Hosts::Shared).await.unwrap();
-        assert_eq!((changes.assignments.len(), changes.inbox.len()), (1, 0), "{backend:?}");
-        let shared = timeout(SOON, planned(&world, &two, &second, Hosts::Shared)).await;
-        shared.expect("it does not wait for the other").unwrap();
-        let third = event("e4", "B4", 4, nobody());
-        {
-            let lone = planned(&world, &alone, &third, Hosts::Alone);
-            tokio::pin!(lone);
-            assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for both");
-            one.rollback().await.unwrap();
-            assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for the other");
-            two.rollback().await.unwrap();
-            timeout(SOON, lone).await.expect("nobody is there any more").unwrap();
-        }
-        alone.rollback().await.unwrap();
+on_engines!(who_adds_to_what_waits_shares_the_host_and_who_changes_it_is_alone: mariadb, postgres);
+async fn who_adds_to_what_waits_shares_the_host_and_who_changes_it_is_alone(backend: Backend) {
+    let world = salon(backend).await;
+    let [one, two, alone] = [(); 3].map(|()| world.test.db.begin());
+    let (one, two, alone) = (one.await.unwrap(), two.await.unwrap(), alone.await.unwrap());
+    let (first, second) = (event("e2", "B2", 2, nobody()), event("e3", "B3", 3, nobody()));
+    let changes = planned(&world, &one, &first, Hosts::Shared).await.unwrap();
+    assert_eq!((changes.assignments.len(), changes.inbox.len()), (1, 0), "{backend:?}");
+    let shared = timeout(SOON, planned(&world, &two, &second, Hosts::Shared)).await;
+    shared.expect("it does not wait for the other").unwrap();
+    let third = event("e4", "B4", 4, nobody());
+    {
+        let lone = planned(&world, &alone, &third, Hosts::Alone);
+        tokio::pin!(lone);
+        assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for both");
+        one.rollback().await.unwrap();
+        assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for the other");
+        two.rollback().await.unwrap();
+        timeout(SOON, lone).await.expect("nobody is there any more").unwrap();
     }
+    alone.rollback().await.unwrap();
 }
 
-#[tokio::test]
-async fn what_changes_a_shared_host_is_not_allowed_and_is_decided_again_alone() {
-    for backend in backends() {
-        let world = salon(backend).await;
-        let later = event("e2", "B2", HOUR + 1, nobody());
-        if backend != Backend::Sqlite {
-            let tx = world.test.db.begin().await.unwrap();
-            let refused = planned(&world, &tx, &later, Hosts::Shared).await;
-            assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: the inbox row changes");
-            tx.rollback().await.unwrap();
-        }
-        world.send(&[later]).await;
-        let seen = "SELECT last_seen_ms - first_seen_ms FROM hostmatch_inbox";
-        let hours = world.test.number(seen).await / 3_600_000;
-        assert_eq!(hours, 1, "{backend:?}: the row is up to date all the same");
-        // Somebody is hired: the host in the inbox is mapped, and what waited is decided along.
-        world.staff(9, 1, "Nobody", "nobody@else.example").await;
-        let known = event("e3", "B3", HOUR + 2, nobody());
-        if backend != Backend::Sqlite {
-            let tx = world.test.db.begin().await.unwrap();
-            let refused = planned(&world, &tx, &known, Hosts::Shared).await;
-            assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: a mapping is made");
-            tx.rollback().await.unwrap();
-        }
-        world.send(&[known]).await;
-        assert_eq!(world.count("calcom_host_mappings").await, 1);
-        let all = world.appointments().await;
-        for id in 1..=3 {
-            assert_eq!(all[&id].as_str(), "9/104", "{backend:?}: appointment {id}");
-        }
+on_engines!(what_changes_a_shared_host_is_not_allowed_and_is_decided_again_alone);
+async fn what_changes_a_shared_host_is_not_allowed_and_is_decided_again_alone(backend: Backend) {
+    let world = salon(backend).await;
+    let later = event("e2", "B2", HOUR + 1, nobody());
+    if backend != Backend::Sqlite {
+        let tx = world.test.db.begin().await.unwrap();
+        let refused = planned(&world, &tx, &later, Hosts::Shared).await;
+        assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: the inbox row changes");
+        tx.rollback().await.unwrap();
+    }
+    world.send(&[later]).await;
+    let seen = "SELECT last_seen_ms - first_seen_ms FROM hostmatch_inbox";
+    let hours = world.test.number(seen).await / 3_600_000;
+    assert_eq!(hours, 1, "{backend:?}: the row is up to date all the same");
+    // Somebody is hired: the host in the inbox is mapped, and what waited is decided along.
+    world.staff(9, 1, "Nobody", "nobody@else.example").await;
+    let known = event("e3", "B3", HOUR + 2, nobody());
+    if backend != Backend::Sqlite {
+        let tx = world.test.db.begin().await.unwrap();
+        let refused = planned(&world, &tx, &known, Hosts::Shared).await;
+        assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: a mapping is made");
+        tx.rollback().await.unwrap();
+    }
+    world.send(&[known]).await;
+    assert_eq!(world.count("calcom_host_mappings").await, 1);
+    let all = world.appointments().await;
+    for id in 1..=3 {
+        assert_eq!(all[&id].as_str(), "9/104", "{backend:?}: appointment {id}");
     }
 }

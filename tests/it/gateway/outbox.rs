@@ -4,9 +4,10 @@
 use serde_json::{Value, json};
 
 use super::php::Php;
-use crate::support::{Backend, GatewayShape, Stack, World, amqp_url, backends};
+use crate::support::{Backend, GatewayShape, Stack, World, amqp_url};
 
-async fn on(backend: Backend) {
+on_engines!(nothing_is_lost_or_kept_back);
+async fn nothing_is_lost_or_kept_back(backend: Backend) {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(1).await;
     world.staff(2, 1, "Jonas Weber", "jonas.weber@salon.example").await;
@@ -42,24 +43,4 @@ async fn on(backend: Backend) {
         "{backend:?}"
     );
     php.does("outbox.php", &["down"]).await;
-}
-
-#[tokio::test]
-async fn on_sqlite() {
-    on(Backend::Sqlite).await;
-}
-
-#[tokio::test]
-async fn on_mariadb() {
-    on(Backend::MariaDb).await;
-}
-
-#[tokio::test]
-async fn on_postgresql() {
-    on(Backend::Postgres).await;
-}
-
-#[test]
-fn every_engine_has_its_test() {
-    assert_eq!(backends(), [Backend::Sqlite, Backend::MariaDb, Backend::Postgres]);
 }

@@ -34,13 +34,11 @@ async fn a_restarted_broker_costs_nothing() {
     stream.assert_done(&stack).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restarted_database_costs_nothing() {
-    for backend in Server::BACKENDS {
-        // Where no such server is installed there is nothing to restart.
-        let Some(server) = Server::start(backend, CONNECTIONS).await else { continue };
-        restarted(server).await;
-    }
+on_engines!(a_restarted_database_costs_nothing: mariadb, postgres);
+async fn a_restarted_database_costs_nothing(backend: Backend) {
+    // Where no such server is installed there is nothing to restart.
+    let Some(server) = Server::start(backend, CONNECTIONS).await else { return };
+    restarted(server).await;
 }
 
 async fn restarted(mut server: Server) {
@@ -67,12 +65,10 @@ async fn restarted(mut server: Server) {
     stream.assert_done(&stack).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing() {
-    for backend in Server::BACKENDS {
-        let Some(server) = Server::start(backend, CONNECTIONS).await else { continue };
-        away_for_longer_than_the_hold(server).await;
-    }
+on_engines!(an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing: mariadb, postgres);
+async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing(backend: Backend) {
+    let Some(server) = Server::start(backend, CONNECTIONS).await else { return };
+    away_for_longer_than_the_hold(server).await;
 }
 
 async fn away_for_longer_than_the_hold(mut server: Server) {

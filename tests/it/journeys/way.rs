@@ -54,15 +54,13 @@ async fn on_a_production_gateway_on_postgresql_with_rabbitmq() {
     the_whole_way(Backend::Postgres, GatewayShape::Production(UpdatedAt::Local), &["all"]).await;
 }
 
+on_engines!(on_a_production_gateway_with_adopted_tables: mariadb, postgres);
 /// Beside tables of ours that the gateway's own migrations made.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_production_gateway_with_adopted_tables() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let shape = GatewayShape::Production(UpdatedAt::Local);
-        let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
-        test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
-        the_whole_way_on(Stack::on(World::of(test, &[]).await, Some(amqp_url())).await, &["all"], None).await;
-    }
+async fn on_a_production_gateway_with_adopted_tables(backend: Backend) {
+    let shape = GatewayShape::Production(UpdatedAt::Local);
+    let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
+    test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
+    the_whole_way_on(Stack::on(World::of(test, &[]).await, Some(amqp_url())).await, &["all"], None).await;
 }
 
 async fn the_whole_way(backend: Backend, shape: GatewayShape, roles: &[&str]) {

@@ -12,19 +12,15 @@ const SOON: Duration = Duration::from_secs(120);
 const PUT_OFF: &str = "somebody else keeps rows locked: these events are put off";
 const BOOKINGS: u32 = 20;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_appointment_delays_its_own_booking_only() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        only_one_waits(backend, "SELECT * FROM appointments WHERE id = 13 FOR UPDATE").await;
-    }
+on_engines!(a_locked_appointment_delays_its_own_booking_only: mariadb, postgres);
+async fn a_locked_appointment_delays_its_own_booking_only(backend: Backend) {
+    only_one_waits(backend, "SELECT * FROM appointments WHERE id = 13 FOR UPDATE").await;
 }
 
+on_engines!(a_locked_person_delays_only_who_is_to_be_with_them: mariadb, postgres);
 /// To set `staff_id` asks for a lock on the person: here the whole transaction fails.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_person_delays_only_who_is_to_be_with_them() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        only_one_waits(backend, "SELECT * FROM staff WHERE name = 'Nadja Okafor' FOR UPDATE").await;
-    }
+async fn a_locked_person_delays_only_who_is_to_be_with_them(backend: Backend) {
+    only_one_waits(backend, "SELECT * FROM staff WHERE name = 'Nadja Okafor' FOR UPDATE").await;
 }
 
 async fn only_one_waits(backend: Backend, lock: &str) {

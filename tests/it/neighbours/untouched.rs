@@ -15,54 +15,50 @@ const NEW: [&str; 1] = ["calcom_host_id"];
 const APPOINTMENTS: u32 = 60;
 pub(super) const ROUNDS: u32 = 6;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_other_row_is_as_it_was() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
-            let test = TestDatabase::fresh(backend, GatewayShape::Production(updated_at)).await;
-            furnish(&test).await;
-            let before = dump(&test, &NEW).await;
-            let to_stay = dump(&test, &OURS).await;
-            migration::up(test.db.connection()).await.unwrap();
-            assert_eq!(dump(&test, &NEW).await, before, "{test:?}: migrating changes no row");
+on_engines!(every_other_row_is_as_it_was: mariadb, postgres);
+async fn every_other_row_is_as_it_was(backend: Backend) {
+    for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
+        let test = TestDatabase::fresh(backend, GatewayShape::Production(updated_at)).await;
+        furnish(&test).await;
+        let before = dump(&test, &NEW).await;
+        let to_stay = dump(&test, &OURS).await;
+        migration::up(test.db.connection()).await.unwrap();
+        assert_eq!(dump(&test, &NEW).await, before, "{test:?}: migrating changes no row");
 
-            let world = World::of(test, &[]).await;
-            let standing = stand(&world).await;
-            for round in 1..=ROUNDS {
-                world.send(&events(round)).await;
-            }
-            decided(&world, &standing).await;
-            assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
-            // The triggers have seen each of our writes, and wrote what they write.
-            let logged = world.count("appointment_log").await;
-            let counted =
-                world.test.texts("SELECT CAST(SUM(changes) AS CHAR(20)) FROM appointment_counters").await;
-            assert_eq!(counted[0].trim(), logged.to_string());
-            assert!(logged > 30, "{logged}");
-
-            migration::down(world.test.db.connection(), None).await.unwrap();
-            assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
+        let world = World::of(test, &[]).await;
+        let standing = stand(&world).await;
+        for round in 1..=ROUNDS {
+            world.send(&events(round)).await;
         }
+        decided(&world, &standing).await;
+        assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
+        // The triggers have seen each of our writes, and wrote what they write.
+        let logged = world.count("appointment_log").await;
+        let counted =
+            world.test.texts("SELECT CAST(SUM(changes) AS CHAR(20)) FROM appointment_counters").await;
+        assert_eq!(counted[0].trim(), logged.to_string());
+        assert!(logged > 30, "{logged}");
+
+        migration::down(world.test.db.connection(), None).await.unwrap();
+        assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
     }
 }
 
+on_engines!(columns_that_can_be_done_without_may_be_missing: mariadb, postgres);
 /// Without e-mail addresses names are left; without a time of the last change there is none to set.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn columns_that_can_be_done_without_may_be_missing() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let test = TestDatabase::migrated(backend, GatewayShape::Production(UpdatedAt::Missing)).await;
-        test.run(&[
-            "INSERT INTO companies (id, name) VALUES (1, 'Salon 1')",
-            "INSERT INTO staff (id, company_id, name) VALUES ('00000000-0000-4000-8000-000000000001', 1, 'Frida Spitz')",
-            "INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES (1, 1, 'Uid1')",
-        ])
-        .await;
-        let world = World::of(test, &[("matching.auto_accept", "75")]).await;
-        let who = host(1001, "frida  SPITZ", "frida@salon.example");
-        assert_eq!(world.one(event("e1", "uid1", 1, who.clone())).await, "again: appointment_not_found");
-        assert_eq!(world.one(event("e1", "Uid1", 1, who)).await, "assigned", "{:?}", world.test);
-        assert_eq!(world.assigned(1).await, "1/1001");
-    }
+async fn columns_that_can_be_done_without_may_be_missing(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Production(UpdatedAt::Missing)).await;
+    test.run(&[
+        "INSERT INTO companies (id, name) VALUES (1, 'Salon 1')",
+        "INSERT INTO staff (id, company_id, name) VALUES ('00000000-0000-4000-8000-000000000001', 1, 'Frida Spitz')",
+        "INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES (1, 1, 'Uid1')",
+    ])
+    .await;
+    let world = World::of(test, &[("matching.auto_accept", "75")]).await;
+    let who = host(1001, "frida  SPITZ", "frida@salon.example");
+    assert_eq!(world.one(event("e1", "uid1", 1, who.clone())).await, "again: appointment_not_found");
+    assert_eq!(world.one(event("e1", "Uid1", 1, who)).await, "assigned", "{:?}", world.test);
+    assert_eq!(world.assigned(1).await, "1/1001");
 }
 
 /// Two companies; people of every kind; an appointment for each way to call a booking.

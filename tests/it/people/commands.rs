@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{asked, run, seen, staff_of, starting};
 use crate::people::decisions::salon;
 use crate::program::{stderr, stdout};
-use crate::support::{GatewayShape, World, backends, event, host};
+use crate::support::{Backend, GatewayShape, World, event, host};
 
 /// Moments become `<time>`: they differ from run to run.
 fn timeless(value: Value) -> Value {
@@ -41,18 +41,15 @@ fn to(words: &[&'static str], more: &[&'static str]) -> Vec<&'static str> {
     [words, &HOST, more].concat()
 }
 
-#[tokio::test]
-async fn the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail() {
-    for (backend, shape) in
-        backends().into_iter().zip([GatewayShape::Roadmap, GatewayShape::Living, GatewayShape::Living])
-    {
-        let world = salon(backend, shape).await;
-        waiting(&world).await;
-        inbox(&world);
-        let (mapping, audit) = decisions_and_repairs(&world).await;
-        mappings_and_audits(&world, mapping, audit);
-        changes(&world, mapping).await;
-    }
+on_engines!(the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail);
+async fn the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail(backend: Backend) {
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let world = salon(backend, shape).await;
+    waiting(&world).await;
+    inbox(&world);
+    let (mapping, audit) = decisions_and_repairs(&world).await;
+    mappings_and_audits(&world, mapping, audit);
+    changes(&world, mapping).await;
 }
 
 /// A member of staff, as JSON has it.
@@ -204,42 +201,40 @@ async fn changes(world: &World, mapping: i64) {
     assert_eq!(world.assigned(13).await, "11/8");
 }
 
-#[tokio::test]
-async fn filters_of_mappings_find_what_is_wrong_with_them() {
-    for backend in backends() {
-        let world = salon(backend, GatewayShape::Living).await;
-        world.send(&[event("e1", "B11", 1, host(7, "A", "anna@salon.example"))]).await;
-        let eleven = staff_of(&world, 11).to_string();
-        let twelve = staff_of(&world, 12).to_string();
-        for (host, staff) in [("8", &eleven), ("9", &twelve)] {
-            let set = ["mappings", "set", "--company", "1", "--host", host, "--staff", staff, "--unseen"];
-            asked(&world, 0, &set);
-        }
-        world.staff_active(12, false).await;
-        let hosts = |filter: &[&str]| {
-            let list = seen(&world, &[&["mappings", "list"], filter].concat());
-            let all = list["mappings"].as_array().unwrap().iter().map(|row| row["host"].as_i64().unwrap());
-            all.collect::<Vec<_>>()
-        };
-        assert_eq!(hosts(&[]), [9, 8, 7], "{backend:?}");
-        assert_eq!(hosts(&["--conflict"]), [8, 7], "{backend:?}");
-        assert_eq!(hosts(&["--staff-inactive"]), [9], "{backend:?}");
-        assert_eq!(hosts(&["--unused-since", "1h"]), [9, 8], "{backend:?}");
-        assert_eq!(hosts(&["--source", "auto_email"]), [7]);
-        assert_eq!(hosts(&["--confidence", "<=95"]), [7]);
-        assert_eq!(hosts(&["--staff", &eleven, "--active", "true"]), [8, 7]);
-        assert_eq!(hosts(&["--staff", "nobody"]), [] as [i64; 0]);
-        assert_eq!(hosts(&["--company", "2"]), [] as [i64; 0]);
-        assert_eq!(hosts(&["--active", "false"]), [] as [i64; 0]);
-        let page = seen(&world, &["mappings", "list", "--limit", "2"]);
-        let before = page["next_before"].to_string();
-        assert_eq!(hosts(&["--before", &before]), [7]);
+on_engines!(filters_of_mappings_find_what_is_wrong_with_them);
+async fn filters_of_mappings_find_what_is_wrong_with_them(backend: Backend) {
+    let world = salon(backend, GatewayShape::Living).await;
+    world.send(&[event("e1", "B11", 1, host(7, "A", "anna@salon.example"))]).await;
+    let eleven = staff_of(&world, 11).to_string();
+    let twelve = staff_of(&world, 12).to_string();
+    for (host, staff) in [("8", &eleven), ("9", &twelve)] {
+        let set = ["mappings", "set", "--company", "1", "--host", host, "--staff", staff, "--unseen"];
+        asked(&world, 0, &set);
     }
+    world.staff_active(12, false).await;
+    let hosts = |filter: &[&str]| {
+        let list = seen(&world, &[&["mappings", "list"], filter].concat());
+        let all = list["mappings"].as_array().unwrap().iter().map(|row| row["host"].as_i64().unwrap());
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(&[]), [9, 8, 7], "{backend:?}");
+    assert_eq!(hosts(&["--conflict"]), [8, 7], "{backend:?}");
+    assert_eq!(hosts(&["--staff-inactive"]), [9], "{backend:?}");
+    assert_eq!(hosts(&["--unused-since", "1h"]), [9, 8], "{backend:?}");
+    assert_eq!(hosts(&["--source", "auto_email"]), [7]);
+    assert_eq!(hosts(&["--confidence", "<=95"]), [7]);
+    assert_eq!(hosts(&["--staff", &eleven, "--active", "true"]), [8, 7]);
+    assert_eq!(hosts(&["--staff", "nobody"]), [] as [i64; 0]);
+    assert_eq!(hosts(&["--company", "2"]), [] as [i64; 0]);
+    assert_eq!(hosts(&["--active", "false"]), [] as [i64; 0]);
+    let page = seen(&world, &["mappings", "list", "--limit", "2"]);
+    let before = page["next_before"].to_string();
+    assert_eq!(hosts(&["--before", &before]), [7]);
 }
 
 #[tokio::test]
 async fn people_are_told_in_words_and_what_to_do_next() {
-    let world = salon(crate::support::Backend::Sqlite, GatewayShape::Roadmap).await;
+    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     waiting(&world).await;
     let says = |arguments: &[&str], parts: &[&str]| {
         let output = run(&world, arguments);
@@ -274,35 +269,33 @@ async fn people_are_told_in_words_and_what_to_do_next() {
     assert_eq!(run(&world, &machine).status.code(), Some(2));
 }
 
-#[tokio::test]
-async fn of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conflict() {
-    for backend in backends() {
-        let world = salon(backend, GatewayShape::Living).await;
-        world.staff(14, 1, "Boris Kamm", "").await;
-        world.send(&[event("e1", "B11", 1, host(7, "boris kamm", ""))]).await;
-        let kind = || seen(&world, &["inbox", "list"])["hosts"][0]["kind"].clone();
-        assert_eq!(kind(), "ambiguous", "{backend:?}");
-        let [eleven, twelve, fourteen] = [11, 12, 14].map(|n| staff_of(&world, n).to_string());
-        let accept = to(&["inbox", "accept"], &[]);
-        let told = asked(&world, 2, &accept)["error"]["message"].to_string();
-        assert!(told.contains(&format!("--staff ({twelve}, {fourteen})")), "{told}");
-        let with = |staff: &str, code: i32| asked(&world, code, &[&accept[..], &["--staff", staff]].concat());
-        with(&eleven, 3);
-        let mapping = with(&fourteen, 0)["mapping"].to_string();
-        assert_eq!(kind(), Value::Null, "{backend:?}");
-        // Carla's address, whom a person took the host from.
-        let thirteen = staff_of(&world, 13).to_string();
-        let set = ["mappings", "set", "--company", "1", "--host", "7", "--yes", "--repair", "none"];
-        let carla = asked(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();
-        asked(&world, 0, &["mappings", "deactivate", &carla]);
-        world.send(&[event("e2", "B12", 2, host(7, "C", "carla@salon.example"))]).await;
-        assert_eq!(kind(), "conflict", "{backend:?}");
-        let list = seen(&world, &["inbox", "list", "--kind", "conflict"]);
-        assert_eq!(list["hosts"].as_array().unwrap().len(), 1, "{list}");
-        assert_eq!(seen(&world, &["inbox", "list", "--kind", "ambiguous"])["hosts"], json!([]));
-        // The suggestion can be accepted all the same: a person has the last word.
-        assert_eq!(asked(&world, 0, &[&accept[..], &["--repair", "all"]].concat())["did"], "made");
-        assert_eq!(world.assigned(12).await, "13/7", "{backend:?}");
-        assert_ne!(mapping, carla);
-    }
+on_engines!(of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conflict);
+async fn of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conflict(backend: Backend) {
+    let world = salon(backend, GatewayShape::Living).await;
+    world.staff(14, 1, "Boris Kamm", "").await;
+    world.send(&[event("e1", "B11", 1, host(7, "boris kamm", ""))]).await;
+    let kind = || seen(&world, &["inbox", "list"])["hosts"][0]["kind"].clone();
+    assert_eq!(kind(), "ambiguous", "{backend:?}");
+    let [eleven, twelve, fourteen] = [11, 12, 14].map(|n| staff_of(&world, n).to_string());
+    let accept = to(&["inbox", "accept"], &[]);
+    let told = asked(&world, 2, &accept)["error"]["message"].to_string();
+    assert!(told.contains(&format!("--staff ({twelve}, {fourteen})")), "{told}");
+    let with = |staff: &str, code: i32| asked(&world, code, &[&accept[..], &["--staff", staff]].concat());
+    with(&eleven, 3);
+    let mapping = with(&fourteen, 0)["mapping"].to_string();
+    assert_eq!(kind(), Value::Null, "{backend:?}");
+    // Carla's address, whom a person took the host from.
+    let thirteen = staff_of(&world, 13).to_string();
+    let set = ["mappings", "set", "--company", "1", "--host", "7", "--yes", "--repair", "none"];
+    let carla = asked(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();
+    asked(&world, 0, &["mappings", "deactivate", &carla]);
+    world.send(&[event("e2", "B12", 2, host(7, "C", "carla@salon.example"))]).await;
+    assert_eq!(kind(), "conflict", "{backend:?}");
+    let list = seen(&world, &["inbox", "list", "--kind", "conflict"]);
+    assert_eq!(list["hosts"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(seen(&world, &["inbox", "list", "--kind", "ambiguous"])["hosts"], json!([]));
+    // The suggestion can be accepted all the same: a person has the last word.
+    assert_eq!(asked(&world, 0, &[&accept[..], &["--repair", "all"]].concat())["did"], "made");
+    assert_eq!(world.assigned(12).await, "13/7", "{backend:?}");
+    assert_ne!(mapping, carla);
 }

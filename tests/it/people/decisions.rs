@@ -6,7 +6,7 @@ use hostmatch::store::{AuditFilter, audits, change_of, changes_of_act};
 
 use super::{anna, decides, decides_on, staff_of};
 use crate::support::adopted::{Variant, gateway_goes_on};
-use crate::support::{Backend, GatewayShape, TestDatabase, World, backends, event, host};
+use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
 
 const MAPPINGS: [&str; 6] =
     ["company_id", "calcom_host_id", "staff_id", "mapping_source", "confidence_score", "is_active"];
@@ -36,188 +36,172 @@ fn active(on: bool, backend: Backend) -> &'static str {
     }
 }
 
-#[tokio::test]
-async fn people_map_replace_switch_and_take_back() {
-    for (backend, shape) in
-        backends().into_iter().zip([GatewayShape::Roadmap, GatewayShape::Living, GatewayShape::Living])
-    {
-        let world = salon(backend, shape).await;
-        let (on, off) = (active(true, backend), active(false, backend));
-        let set = async |n: u32| decides(&world, 7, Wish::Set(staff_of(&world, n))).await.unwrap();
-        let rows = async || world.rows("calcom_host_mappings", &MAPPINGS).await;
+on_engines!(people_map_replace_switch_and_take_back);
+async fn people_map_replace_switch_and_take_back(backend: Backend) {
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let world = salon(backend, shape).await;
+    let (on, off) = (active(true, backend), active(false, backend));
+    let set = async |n: u32| decides(&world, 7, Wish::Set(staff_of(&world, n))).await.unwrap();
+    let rows = async || world.rows("calcom_host_mappings", &MAPPINGS).await;
 
-        let made = set(12).await;
-        assert_eq!((made.did, made.audits.len(), &made.before), (Did::Made, 1, &vec![]));
-        assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}")]);
-        assert_eq!(set(12).await.did, Did::Unchanged);
+    let made = set(12).await;
+    assert_eq!((made.did, made.audits.len(), &made.before), (Did::Made, 1, &vec![]));
+    assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}")]);
+    assert_eq!(set(12).await.did, Did::Unchanged);
 
-        let replaced = set(13).await;
-        assert_eq!((replaced.did, replaced.audits.len()), (Did::Replaced, 2));
-        assert_eq!(Some(replaced.before[0].mapping), made.mapping);
-        assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
+    let replaced = set(13).await;
+    assert_eq!((replaced.did, replaced.audits.len()), (Did::Replaced, 2));
+    assert_eq!(Some(replaced.before[0].mapping), made.mapping);
+    assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
 
-        // Of a change that touched two rows both come back, whichever audit row is named.
-        let schema = world.test.schema().await;
-        let db = world.test.db.connection();
-        for audit in &replaced.audits {
-            assert_eq!(change_of(db, &schema, *audit, None).await.unwrap().unwrap().rows.len(), 2);
-        }
-        let change = change_of(db, &schema, replaced.audits[0], None).await.unwrap().unwrap();
-        let reverted = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
-        assert_eq!((reverted.did, reverted.mapping), (Did::Reverted, made.mapping));
-        assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}"), format!("1|7|13|admin|100|{off}")]);
-        let again = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
-        assert_eq!((again.did, again.audits.len()), (Did::Unchanged, 0), "it is as it was before already");
-        // And the revert itself.
-        let back = change_of(db, &schema, reverted.audits[0], None).await.unwrap().unwrap();
-        assert_eq!(decides(&world, 7, Wish::Revert(back)).await.unwrap().did, Did::Reverted);
-        assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
-        let mapping = replaced.mapping.unwrap();
-        assert_eq!(decides(&world, 7, Wish::SwitchOff(mapping)).await.unwrap().did, Did::SwitchedOff);
-        assert_eq!(decides(&world, 7, Wish::SwitchOff(mapping)).await.unwrap().did, Did::Unchanged);
-        // What a person switched off no match brings back.
-        assert_eq!(
-            world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await,
-            "needs_review"
-        );
-        assert_eq!(decides(&world, 7, Wish::SwitchOn(mapping)).await.unwrap().did, Did::SwitchedOn);
-        assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "assigned");
-        let taken = decides(&world, 7, Wish::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
-        assert!(matches!(taken, Refusal::Taken { .. }), "{taken}");
+    // Of a change that touched two rows both come back, whichever audit row is named.
+    let schema = world.test.schema().await;
+    let db = world.test.db.connection();
+    for audit in &replaced.audits {
+        assert_eq!(change_of(db, &schema, *audit, None).await.unwrap().unwrap().rows.len(), 2);
+    }
+    let change = change_of(db, &schema, replaced.audits[0], None).await.unwrap().unwrap();
+    let reverted = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
+    assert_eq!((reverted.did, reverted.mapping), (Did::Reverted, made.mapping));
+    assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}"), format!("1|7|13|admin|100|{off}")]);
+    let again = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
+    assert_eq!((again.did, again.audits.len()), (Did::Unchanged, 0), "it is as it was before already");
+    // And the revert itself.
+    let back = change_of(db, &schema, reverted.audits[0], None).await.unwrap().unwrap();
+    assert_eq!(decides(&world, 7, Wish::Revert(back)).await.unwrap().did, Did::Reverted);
+    assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
+    let mapping = replaced.mapping.unwrap();
+    assert_eq!(decides(&world, 7, Wish::SwitchOff(mapping)).await.unwrap().did, Did::SwitchedOff);
+    assert_eq!(decides(&world, 7, Wish::SwitchOff(mapping)).await.unwrap().did, Did::Unchanged);
+    // What a person switched off no match brings back.
+    assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "needs_review");
+    assert_eq!(decides(&world, 7, Wish::SwitchOn(mapping)).await.unwrap().did, Did::SwitchedOn);
+    assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "assigned");
+    let taken = decides(&world, 7, Wish::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
+    assert!(matches!(taken, Refusal::Taken { .. }), "{taken}");
 
-        // What was decided anew stands, though it says what was there before; what was taken back does not.
-        let mut changes = Vec::new();
-        for n in [12, 13, 12, 13] {
-            let audits = decides(&world, 9, Wish::Set(staff_of(&world, n))).await.unwrap().audits;
-            changes.push(change_of(db, &schema, audits[0], None).await.unwrap().unwrap());
-        }
-        let anew = decides(&world, 9, Wish::Revert(changes[1].clone())).await.unwrap_err();
-        let newest = changes[3].rows.iter().map(|row| row.id).max();
-        assert!(matches!(anew, Refusal::ChangedSince { by, .. } if by == newest), "{anew}");
-        for change in changes.into_iter().rev() {
-            assert_eq!(decides(&world, 9, Wish::Revert(change)).await.unwrap().did, Did::Reverted);
-        }
-        assert!(!rows().await.iter().any(|row| row.starts_with("1|9|") && row.ends_with(on)), "{backend:?}");
+    // What was decided anew stands, though it says what was there before; what was taken back does not.
+    let mut changes = Vec::new();
+    for n in [12, 13, 12, 13] {
+        let audits = decides(&world, 9, Wish::Set(staff_of(&world, n))).await.unwrap().audits;
+        changes.push(change_of(db, &schema, audits[0], None).await.unwrap().unwrap());
+    }
+    let anew = decides(&world, 9, Wish::Revert(changes[1].clone())).await.unwrap_err();
+    let newest = changes[3].rows.iter().map(|row| row.id).max();
+    assert!(matches!(anew, Refusal::ChangedSince { by, .. } if by == newest), "{anew}");
+    for change in changes.into_iter().rev() {
+        assert_eq!(decides(&world, 9, Wish::Revert(change)).await.unwrap().did, Did::Reverted);
+    }
+    assert!(!rows().await.iter().any(|row| row.starts_with("1|9|") && row.ends_with(on)), "{backend:?}");
 
-        // What a match made a person confirms.
-        assert_eq!(world.one(event("e2", "B12", 1, host(8, "A", "anna@salon.example"))).await, "assigned");
-        let confirmed = decides(&world, 8, Wish::Set(staff_of(&world, 11))).await.unwrap();
-        assert_eq!((confirmed.did, confirmed.before[0].source.as_str()), (Did::Confirmed, "auto_email"));
-        assert!(rows().await.contains(&format!("1|8|11|admin|100|{on}")));
-        let audits = world.rows("calcom_host_mapping_audits", &AUDITS).await;
-        for audit in [
-            "7|12|created|cli:anna@office",
-            "7|12|deleted|cli:anna@office",
-            "7|13|manual_override|cli:anna@office",
-            "8|11|auto_matched|worker",
-            "8|11|manual_override|cli:anna@office",
-        ] {
-            assert!(audits.iter().any(|row| row == audit), "{audit}: {audits:#?}");
-        }
+    // What a match made a person confirms.
+    assert_eq!(world.one(event("e2", "B12", 1, host(8, "A", "anna@salon.example"))).await, "assigned");
+    let confirmed = decides(&world, 8, Wish::Set(staff_of(&world, 11))).await.unwrap();
+    assert_eq!((confirmed.did, confirmed.before[0].source.as_str()), (Did::Confirmed, "auto_email"));
+    assert!(rows().await.contains(&format!("1|8|11|admin|100|{on}")));
+    let audits = world.rows("calcom_host_mapping_audits", &AUDITS).await;
+    for audit in [
+        "7|12|created|cli:anna@office",
+        "7|12|deleted|cli:anna@office",
+        "7|13|manual_override|cli:anna@office",
+        "8|11|auto_matched|worker",
+        "8|11|manual_override|cli:anna@office",
+    ] {
+        assert!(audits.iter().any(|row| row == audit), "{audit}: {audits:#?}");
     }
 }
 
-#[tokio::test]
-async fn bad_decisions_are_refused_with_a_reason_and_leave_nothing() {
-    for backend in backends() {
-        let world = salon(backend, GatewayShape::Living).await;
-        world.staff_active(13, false).await;
-        world
-            .run(&format!(
-                "UPDATE staff SET deleted_at = '2026-01-01 00:00:00' WHERE id = {}",
-                world.staff_id(12)
-            ))
-            .await;
-        let set = async |n: u32| decides(&world, 7, Wish::Set(staff_of(&world, n))).await.unwrap_err();
-        assert!(matches!(set(21).await, Refusal::Foreign { .. }));
-        assert!(matches!(set(13).await, Refusal::Inactive(_)));
-        assert!(matches!(set(12).await, Refusal::Deleted(_)));
-        assert!(matches!(set(99).await, Refusal::NoStaff(_)));
-        for odd in [StaffId::Integer(11), StaffId::Text("x'--".into())] {
-            assert!(matches!(decides(&world, 7, Wish::Set(odd)).await, Err(Refusal::NoStaff(_))));
-        }
-        let unseen = Decision::new(CompanyId(1), HostId(7), Wish::Set(staff_of(&world, 11)));
-        assert_eq!(
-            decides_on(&world, unseen.clone()).await,
-            Err(Refusal::UnknownHost(CompanyId(1), HostId(7)))
-        );
-        let nowhere = Decision::new(CompanyId(9), HostId(7), Wish::Set(staff_of(&world, 11)));
-        assert_eq!(decides_on(&world, nowhere).await, Err(Refusal::NoCompany(CompanyId(9))));
-        assert_eq!(world.count("calcom_host_mapping_audits").await, 0);
-
-        let made = decides(&world, 7, Wish::Set(staff_of(&world, 11))).await.unwrap();
-        let foreign = Decision::new(CompanyId(2), HostId(7), Wish::SwitchOff(made.mapping.unwrap()));
-        assert!(matches!(decides_on(&world, foreign).await, Err(Refusal::NoMapping(..))));
-        let late = Decision { seen: Some(0), ..unseen };
-        assert_eq!(decides_on(&world, late).await, Err(Refusal::ChangedMeanwhile(HostId(7))));
-        assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
+on_engines!(bad_decisions_are_refused_with_a_reason_and_leave_nothing);
+async fn bad_decisions_are_refused_with_a_reason_and_leave_nothing(backend: Backend) {
+    let world = salon(backend, GatewayShape::Living).await;
+    world.staff_active(13, false).await;
+    world
+        .run(&format!(
+            "UPDATE staff SET deleted_at = '2026-01-01 00:00:00' WHERE id = {}",
+            world.staff_id(12)
+        ))
+        .await;
+    let set = async |n: u32| decides(&world, 7, Wish::Set(staff_of(&world, n))).await.unwrap_err();
+    assert!(matches!(set(21).await, Refusal::Foreign { .. }));
+    assert!(matches!(set(13).await, Refusal::Inactive(_)));
+    assert!(matches!(set(12).await, Refusal::Deleted(_)));
+    assert!(matches!(set(99).await, Refusal::NoStaff(_)));
+    for odd in [StaffId::Integer(11), StaffId::Text("x'--".into())] {
+        assert!(matches!(decides(&world, 7, Wish::Set(odd)).await, Err(Refusal::NoStaff(_))));
     }
+    let unseen = Decision::new(CompanyId(1), HostId(7), Wish::Set(staff_of(&world, 11)));
+    assert_eq!(decides_on(&world, unseen.clone()).await, Err(Refusal::UnknownHost(CompanyId(1), HostId(7))));
+    let nowhere = Decision::new(CompanyId(9), HostId(7), Wish::Set(staff_of(&world, 11)));
+    assert_eq!(decides_on(&world, nowhere).await, Err(Refusal::NoCompany(CompanyId(9))));
+    assert_eq!(world.count("calcom_host_mapping_audits").await, 0);
+
+    let made = decides(&world, 7, Wish::Set(staff_of(&world, 11))).await.unwrap();
+    let foreign = Decision::new(CompanyId(2), HostId(7), Wish::SwitchOff(made.mapping.unwrap()));
+    assert!(matches!(decides_on(&world, foreign).await, Err(Refusal::NoMapping(..))));
+    let late = Decision { seen: Some(0), ..unseen };
+    assert_eq!(decides_on(&world, late).await, Err(Refusal::ChangedMeanwhile(HostId(7))));
+    assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
 }
 
-#[tokio::test]
-async fn an_act_of_many_is_written_once_and_found_again() {
-    for backend in backends() {
-        let world = salon(backend, GatewayShape::Living).await;
-        let schema = world.test.schema().await;
-        let many: Vec<Decision> = (1..=600)
-            .map(|n| {
-                let wish = Wish::Set(staff_of(
-                    &world,
-                    if n % 100 == 0 { 99 } else { 11 + u32::try_from(n % 3).unwrap() },
-                ));
-                Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(n), wish) }
-            })
-            .collect();
-        let act = anna();
-        let answers = hostmatch::people::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
-        assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 6);
-        assert_eq!(world.count("calcom_host_mappings").await, 594);
-        let again = hostmatch::people::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
-        assert!(again.iter().flatten().all(|decided| decided.did == Did::Unchanged));
-        let changes = changes_of_act(world.test.db.connection(), &schema, act.id).await.unwrap();
-        assert_eq!(changes.len(), 594);
-        let back: Vec<Decision> = changes
-            .into_iter()
-            .map(|change| Decision::new(change.key.0, change.key.1, Wish::Revert(change)))
-            .collect();
-        let back = hostmatch::people::decide_now(&world.test.db, &schema, &anna(), &back).await.unwrap();
-        assert!(back.iter().all(|answer| answer.as_ref().is_ok_and(|decided| decided.did == Did::Reverted)));
-        assert_eq!(world.count("calcom_host_mappings WHERE is_active").await, 0);
-    }
+on_engines!(an_act_of_many_is_written_once_and_found_again);
+async fn an_act_of_many_is_written_once_and_found_again(backend: Backend) {
+    let world = salon(backend, GatewayShape::Living).await;
+    let schema = world.test.schema().await;
+    let many: Vec<Decision> = (1..=600)
+        .map(|n| {
+            let wish = Wish::Set(staff_of(
+                &world,
+                if n % 100 == 0 { 99 } else { 11 + u32::try_from(n % 3).unwrap() },
+            ));
+            Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(n), wish) }
+        })
+        .collect();
+    let act = anna();
+    let answers = hostmatch::people::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
+    assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 6);
+    assert_eq!(world.count("calcom_host_mappings").await, 594);
+    let again = hostmatch::people::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
+    assert!(again.iter().flatten().all(|decided| decided.did == Did::Unchanged));
+    let changes = changes_of_act(world.test.db.connection(), &schema, act.id).await.unwrap();
+    assert_eq!(changes.len(), 594);
+    let back: Vec<Decision> = changes
+        .into_iter()
+        .map(|change| Decision::new(change.key.0, change.key.1, Wish::Revert(change)))
+        .collect();
+    let back = hostmatch::people::decide_now(&world.test.db, &schema, &anna(), &back).await.unwrap();
+    assert!(back.iter().all(|answer| answer.as_ref().is_ok_and(|decided| decided.did == Did::Reverted)));
+    assert_eq!(world.count("calcom_host_mappings WHERE is_active").await, 0);
 }
 
+on_engines!(mappings_without_a_company_are_decided_on_and_restored_as_they_were: mariadb, postgres);
 /// A gateway whose tables were adopted goes on writing mappings without their company.
-#[tokio::test]
-async fn mappings_without_a_company_are_decided_on_and_restored_as_they_were() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let test = TestDatabase::fresh(backend, GatewayShape::Living).await.with_adopted().await;
-        test.run(&gateway_goes_on(backend, Variant::Plan)).await;
-        let world = World::of(test, &[]).await;
-        let schema = world.test.schema().await;
-        let on = active(true, backend);
-        let row = async || {
-            let of = "calcom_host_mappings WHERE calcom_host_id = 5102";
-            world.rows(of, &["company_id", "staff_id", "mapping_source", "is_active"]).await
-        };
-        assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}");
-        let foreign = Decision::new(CompanyId(901), HostId(5102), Wish::Set(staff_of(&world, 904)));
-        assert!(matches!(decides_on(&world, foreign).await, Err(Refusal::Foreign { .. })));
-        let set = Decision::new(CompanyId(902), HostId(5102), Wish::Set(staff_of(&world, 904)));
-        let confirmed = decides_on(&world, set).await.unwrap();
-        assert_eq!(confirmed.did, Did::Confirmed, "{backend:?}");
-        assert_eq!(row().await, [format!("902|904|admin|{on}")], "{backend:?}");
-        let db = world.test.db.connection();
-        let change =
-            change_of(db, &schema, confirmed.audits[0], Some(CompanyId(902))).await.unwrap().unwrap();
-        let back = Decision::new(CompanyId(902), HostId(5102), Wish::Revert(change));
-        assert_eq!(decides_on(&world, back).await.unwrap().did, Did::Reverted);
-        assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}: as the gateway wrote it");
-        // The gateway's own audit rows are listed, and are nothing that could be taken back.
-        let all = audits(db, &schema, &AuditFilter::default(), 100).await.unwrap();
-        let theirs = all.iter().find(|row| row.company.is_none()).unwrap();
-        assert_eq!(change_of(db, &schema, theirs.id, None).await.unwrap(), None);
-        let age = hostmatch::store::audit(db, &schema, all[0].id).await.unwrap().unwrap().at_ms;
-        let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-        assert!((now - age).abs() < 120_000, "{backend:?}: {} ms ago", now - age);
-    }
+async fn mappings_without_a_company_are_decided_on_and_restored_as_they_were(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Living).await.with_adopted().await;
+    test.run(&gateway_goes_on(backend, Variant::Plan)).await;
+    let world = World::of(test, &[]).await;
+    let schema = world.test.schema().await;
+    let on = active(true, backend);
+    let row = async || {
+        let of = "calcom_host_mappings WHERE calcom_host_id = 5102";
+        world.rows(of, &["company_id", "staff_id", "mapping_source", "is_active"]).await
+    };
+    assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}");
+    let foreign = Decision::new(CompanyId(901), HostId(5102), Wish::Set(staff_of(&world, 904)));
+    assert!(matches!(decides_on(&world, foreign).await, Err(Refusal::Foreign { .. })));
+    let set = Decision::new(CompanyId(902), HostId(5102), Wish::Set(staff_of(&world, 904)));
+    let confirmed = decides_on(&world, set).await.unwrap();
+    assert_eq!(confirmed.did, Did::Confirmed, "{backend:?}");
+    assert_eq!(row().await, [format!("902|904|admin|{on}")], "{backend:?}");
+    let db = world.test.db.connection();
+    let change = change_of(db, &schema, confirmed.audits[0], Some(CompanyId(902))).await.unwrap().unwrap();
+    let back = Decision::new(CompanyId(902), HostId(5102), Wish::Revert(change));
+    assert_eq!(decides_on(&world, back).await.unwrap().did, Did::Reverted);
+    assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}: as the gateway wrote it");
+    // The gateway's own audit rows are listed, and are nothing that could be taken back.
+    let all = audits(db, &schema, &AuditFilter::default(), 100).await.unwrap();
+    let theirs = all.iter().find(|row| row.company.is_none()).unwrap();
+    assert_eq!(change_of(db, &schema, theirs.id, None).await.unwrap(), None);
+    let age = hostmatch::store::audit(db, &schema, all[0].id).await.unwrap().unwrap().at_ms;
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    assert!((now - age).abs() < 120_000, "{backend:?}: {} ms ago", now - age);
 }

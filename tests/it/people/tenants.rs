@@ -4,69 +4,65 @@ use serde_json::json;
 
 use super::decisions::salon;
 use super::{asked, seen, staff_of};
-use crate::support::{GatewayShape, backends, event, host};
+use crate::support::{Backend, GatewayShape, event, host};
 
-#[tokio::test]
-async fn no_command_of_one_company_reaches_what_is_anothers() {
-    for backend in backends() {
-        let world = salon(backend, GatewayShape::Living).await;
-        // All of this is company 2's: hosts 7 and 8, staff 21 to 23, appointments 21 to 23.
-        let boris = host(7, "boris kamm", "");
-        world.send(&[event("e1", "B21", 1, boris.clone()), event("e2", "B22", 2, host(8, "N", ""))]).await;
-        let theirs = staff_of(&world, 22).to_string();
-        let accepted =
-            asked(&world, 0, &["inbox", "accept", "--company", "2", "--host", "7", "--repair", "all"]);
-        let mapping = accepted["mapping"].to_string();
-        let audit = accepted["audits"][0].to_string();
-        let repair = accepted["repair"]["id"].to_string();
-        // One of company 1's own, of the same host.
-        world.send(&[event("e3", "B11", 1, boris)]).await;
-        let ours = staff_of(&world, 11).to_string();
-        let before = world.everything().await;
+on_engines!(no_command_of_one_company_reaches_what_is_anothers);
+async fn no_command_of_one_company_reaches_what_is_anothers(backend: Backend) {
+    let world = salon(backend, GatewayShape::Living).await;
+    // All of this is company 2's: hosts 7 and 8, staff 21 to 23, appointments 21 to 23.
+    let boris = host(7, "boris kamm", "");
+    world.send(&[event("e1", "B21", 1, boris.clone()), event("e2", "B22", 2, host(8, "N", ""))]).await;
+    let theirs = staff_of(&world, 22).to_string();
+    let accepted = asked(&world, 0, &["inbox", "accept", "--company", "2", "--host", "7", "--repair", "all"]);
+    let mapping = accepted["mapping"].to_string();
+    let audit = accepted["audits"][0].to_string();
+    let repair = accepted["repair"]["id"].to_string();
+    // One of company 1's own, of the same host.
+    world.send(&[event("e3", "B11", 1, boris)]).await;
+    let ours = staff_of(&world, 11).to_string();
+    let before = world.everything().await;
 
-        let c = |code: i32, arguments: &[&str]| {
-            let told = asked(&world, code, &[arguments, &["--company", "1"]].concat());
-            assert!(!told.to_string().contains(&theirs), "{backend:?} {arguments:?}: {told}");
-        };
-        for what in ["deactivate", "reactivate"] {
-            c(3, &["mappings", what, &mapping]);
-        }
-        c(3, &["mappings", "revert", &audit]);
-        for (host, staff) in [("7", &theirs), ("7", &"nobody".to_owned()), ("8", &ours)] {
-            let told =
-                asked(&world, 3, &["mappings", "set", "--company", "1", "--host", host, "--staff", staff]);
-            assert!(!told.to_string().contains("Boris"), "{told}");
-        }
-        for what in ["accept", "reopen"] {
-            c(3, &["inbox", what, "--host", "8"]);
-        }
-        c(3, &["inbox", "ignore", "--host", "8", "--reason", "x"]);
-        c(3, &["inbox", "assign", "--host", "8", "--staff", &ours]);
-        asked(&world, 3, &["inbox", "accept", "--company", "1", "--host", "7", "--staff", &theirs]);
-        asked(&world, 3, &["inbox", "assign", "--company", "1", "--host", "7", "--staff", &theirs]);
-        c(3, &["repair", "apply", &repair]);
-        c(3, &["repair", "undo", &repair, "--yes"]);
-        c(6, &["repair", "apply", "--host", "7", "--yes"]);
-
-        let nothing = |arguments: &[&str], list: &str| {
-            let told = seen(&world, &[arguments, &["--company", "1"]].concat());
-            assert_eq!(told[list], json!([]), "{backend:?} {arguments:?}");
-        };
-        nothing(&["mappings", "list"], "mappings");
-        nothing(&["audit", "list"], "audits");
-        nothing(&["repair", "list"], "repairs");
-        nothing(&["repair", "preview", "--host", "8"], "past");
-        nothing(&["inbox", "list", "--host", "8"], "hosts");
-        for looked in [
-            &["mappings", "show", &mapping][..],
-            &["mappings", "history", &mapping],
-            &["repair", "show", &repair],
-            &["inbox", "show", "--host", "8"],
-        ] {
-            let output = super::run(&world, &[looked, &["--company", "1"]].concat());
-            assert_eq!(output.status.code(), Some(3), "{backend:?} {looked:?}: {output:?}");
-        }
-        assert_eq!(world.everything().await, before, "{backend:?}");
-        assert_eq!(world.assigned(21).await, "22/7", "{backend:?}");
+    let c = |code: i32, arguments: &[&str]| {
+        let told = asked(&world, code, &[arguments, &["--company", "1"]].concat());
+        assert!(!told.to_string().contains(&theirs), "{backend:?} {arguments:?}: {told}");
+    };
+    for what in ["deactivate", "reactivate"] {
+        c(3, &["mappings", what, &mapping]);
     }
+    c(3, &["mappings", "revert", &audit]);
+    for (host, staff) in [("7", &theirs), ("7", &"nobody".to_owned()), ("8", &ours)] {
+        let told = asked(&world, 3, &["mappings", "set", "--company", "1", "--host", host, "--staff", staff]);
+        assert!(!told.to_string().contains("Boris"), "{told}");
+    }
+    for what in ["accept", "reopen"] {
+        c(3, &["inbox", what, "--host", "8"]);
+    }
+    c(3, &["inbox", "ignore", "--host", "8", "--reason", "x"]);
+    c(3, &["inbox", "assign", "--host", "8", "--staff", &ours]);
+    asked(&world, 3, &["inbox", "accept", "--company", "1", "--host", "7", "--staff", &theirs]);
+    asked(&world, 3, &["inbox", "assign", "--company", "1", "--host", "7", "--staff", &theirs]);
+    c(3, &["repair", "apply", &repair]);
+    c(3, &["repair", "undo", &repair, "--yes"]);
+    c(6, &["repair", "apply", "--host", "7", "--yes"]);
+
+    let nothing = |arguments: &[&str], list: &str| {
+        let told = seen(&world, &[arguments, &["--company", "1"]].concat());
+        assert_eq!(told[list], json!([]), "{backend:?} {arguments:?}");
+    };
+    nothing(&["mappings", "list"], "mappings");
+    nothing(&["audit", "list"], "audits");
+    nothing(&["repair", "list"], "repairs");
+    nothing(&["repair", "preview", "--host", "8"], "past");
+    nothing(&["inbox", "list", "--host", "8"], "hosts");
+    for looked in [
+        &["mappings", "show", &mapping][..],
+        &["mappings", "history", &mapping],
+        &["repair", "show", &repair],
+        &["inbox", "show", "--host", "8"],
+    ] {
+        let output = super::run(&world, &[looked, &["--company", "1"]].concat());
+        assert_eq!(output.status.code(), Some(3), "{backend:?} {looked:?}: {output:?}");
+    }
+    assert_eq!(world.everything().await, before, "{backend:?}");
+    assert_eq!(world.assigned(21).await, "22/7", "{backend:?}");
 }

@@ -87,12 +87,10 @@ impl Administrator {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_server_that_refuses_for_a_while() {
-    for backend in Server::BACKENDS {
-        let Some(server) = Server::start(backend, 30).await else { continue };
-        refuses(&server, backend).await;
-    }
+on_engines!(a_database_server_that_refuses_for_a_while: mariadb, postgres);
+async fn a_database_server_that_refuses_for_a_while(backend: Backend) {
+    let Some(server) = Server::start(backend, 30).await else { return };
+    refuses(&server, backend).await;
 }
 
 async fn refuses(server: &Server, backend: Backend) {
@@ -147,13 +145,11 @@ async fn crowd(url: &str, admin: &Administrator) -> Vec<DatabaseConnection> {
     crowd
 }
 
+on_engines!(a_database_that_is_away_for_two_minutes: mariadb, postgres);
 /// No attempt is counted and nothing is dead-lettered.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_away_for_two_minutes() {
-    for backend in Server::BACKENDS {
-        let Some(server) = Server::start(backend, 50).await else { continue };
-        away(server).await;
-    }
+async fn a_database_that_is_away_for_two_minutes(backend: Backend) {
+    let Some(server) = Server::start(backend, 50).await else { return };
+    away(server).await;
 }
 
 async fn away(mut server: Server) {

@@ -212,10 +212,10 @@ async fn a_line_cut_at_any_byte() {
     }
 }
 
+on_engines!(a_command_does_not_wait_for_ever_for_a_silent_database: mariadb, postgres);
 /// A command that looks into a database which answers no more ends, and says so: while it connects,
 /// and on a question that it asks when it is connected.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_does_not_wait_for_ever_for_a_silent_database() {
+async fn a_command_does_not_wait_for_ever_for_a_silent_database(backend: Backend) {
     const COMMANDS: [(&[&str], When); 8] = [
         (&["deadletters", "list"], When::Bytes(10)),
         (&["deadletters", "list"], When::Sent(b"hostmatch_dead_letters")),
@@ -226,13 +226,11 @@ async fn a_command_does_not_wait_for_ever_for_a_silent_database() {
         (&["migrate", "down", "--yes"], When::Sent(b"hostmatch_migrations")),
         (&["match", "explain", "--uid", "Bk-1"], When::Sent(b"appointments")),
     ];
-    for backend in [MariaDb, Postgres] {
-        let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        stack.set("database.acquire_timeout", "2s");
-        stack.set("database.statement_timeout", "1s");
-        let stalls = COMMANDS.iter().map(|(arguments, point)| stalls(&stack, arguments, *point));
-        futures_util::future::join_all(stalls).await;
-    }
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    stack.set("database.acquire_timeout", "2s");
+    stack.set("database.statement_timeout", "1s");
+    let stalls = COMMANDS.iter().map(|(arguments, point)| stalls(&stack, arguments, *point));
+    futures_util::future::join_all(stalls).await;
 }
 
 async fn stalls(stack: &Stack, arguments: &[&str], point: When) {

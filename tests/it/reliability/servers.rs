@@ -159,70 +159,66 @@ async fn sessions(admin: &DatabaseConnection, stack: &Stack) -> Vec<i64> {
     rows.unwrap().iter().map(|row| row.try_get("", "id").unwrap()).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_are_killed_in_the_middle_cost_nothing() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let (stack, stream, mut ledger) = on_database(backend, "connections killed", 600).await;
-        ledger.publish(&stack, &stream.events).await;
-        let server = stack.world.test.url.rsplit_once('/').unwrap().0;
-        let admin = sea_orm::Database::connect(if backend == Backend::Postgres {
-            format!("{server}/postgres")
-        } else {
-            server.into()
-        })
-        .await
-        .unwrap();
-        let worker = stack.worker().await;
-        let (done, mut killed) = (Arc::new(AtomicBool::new(false)), 0);
-        let killing = meanwhile(&done, async || {
-            if killed >= 5 {
-                return;
-            }
-            for id in sessions(&admin, &stack).await {
-                let kill = match backend {
-                    Backend::MariaDb => format!("KILL {id}"),
-                    _ => format!("SELECT pg_terminate_backend({id})"),
-                };
-                // It may be gone by now.
-                killed += u32::from(admin.execute_unprepared(&kill).await.is_ok());
-            }
-        });
-        let deciding = async {
-            eventually("the events are decided", PATIENCE * 2, async || {
-                (stack.queue.depth().await.is_ok_and(|depth| depth.ready + depth.waiting == 0)).then_some(())
-            })
-            .await;
-            done.store(true, Ordering::SeqCst);
-        };
-        tokio::join!(killing, deciding);
-        assert!(killed > 0, "{backend:?}: nothing was killed in the middle");
-        end(stack, stream, ledger, worker).await;
-    }
-}
-
-/// Another program wants what our transactions have locked, and has what they want, so that the
-/// server can only end one of the two; and it is to be ours.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_deadlocks_costs_nothing() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let (mut stack, stream, mut ledger) = on_database(backend, "deadlock storm", 400).await;
-        stack.set("log.level", "info,hostmatch=debug");
-        ledger.publish(&stack, &stream.events).await;
-        stack.world.run("CREATE TABLE rival (id BIGINT)").await;
-        let worker = stack.worker().await;
-        eventually("our transactions gave way to deadlocks, and went on", PATIENCE, async || {
-            let lost = worker.said("a transaction gave way");
-            let deadlocks = lost.iter().filter(|line| line["error"].to_string().contains("eadlock")).count();
-            if deadlocks < 3 {
-                rival(&stack).await;
-            }
-            (deadlocks >= 3).then_some(())
+on_engines!(connections_that_are_killed_in_the_middle_cost_nothing: mariadb, postgres);
+async fn connections_that_are_killed_in_the_middle_cost_nothing(backend: Backend) {
+    let (stack, stream, mut ledger) = on_database(backend, "connections killed", 600).await;
+    ledger.publish(&stack, &stream.events).await;
+    let server = stack.world.test.url.rsplit_once('/').unwrap().0;
+    let admin = sea_orm::Database::connect(if backend == Backend::Postgres {
+        format!("{server}/postgres")
+    } else {
+        server.into()
+    })
+    .await
+    .unwrap();
+    let worker = stack.worker().await;
+    let (done, mut killed) = (Arc::new(AtomicBool::new(false)), 0);
+    let killing = meanwhile(&done, async || {
+        if killed >= 5 {
+            return;
+        }
+        for id in sessions(&admin, &stack).await {
+            let kill = match backend {
+                Backend::MariaDb => format!("KILL {id}"),
+                _ => format!("SELECT pg_terminate_backend({id})"),
+            };
+            // It may be gone by now.
+            killed += u32::from(admin.execute_unprepared(&kill).await.is_ok());
+        }
+    });
+    let deciding = async {
+        eventually("the events are decided", PATIENCE * 2, async || {
+            (stack.queue.depth().await.is_ok_and(|depth| depth.ready + depth.waiting == 0)).then_some(())
         })
         .await;
-        assert!(!stack.is_empty().await, "{backend:?}: it was in the middle");
-        uncounted(&worker);
-        end(stack, stream, ledger, worker).await;
-    }
+        done.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(killing, deciding);
+    assert!(killed > 0, "{backend:?}: nothing was killed in the middle");
+    end(stack, stream, ledger, worker).await;
+}
+
+on_engines!(a_storm_of_deadlocks_costs_nothing: mariadb, postgres);
+/// Another program wants what our transactions have locked, and has what they want, so that the
+/// server can only end one of the two; and it is to be ours.
+async fn a_storm_of_deadlocks_costs_nothing(backend: Backend) {
+    let (mut stack, stream, mut ledger) = on_database(backend, "deadlock storm", 400).await;
+    stack.set("log.level", "info,hostmatch=debug");
+    ledger.publish(&stack, &stream.events).await;
+    stack.world.run("CREATE TABLE rival (id BIGINT)").await;
+    let worker = stack.worker().await;
+    eventually("our transactions gave way to deadlocks, and went on", PATIENCE, async || {
+        let lost = worker.said("a transaction gave way");
+        let deadlocks = lost.iter().filter(|line| line["error"].to_string().contains("eadlock")).count();
+        if deadlocks < 3 {
+            rival(&stack).await;
+        }
+        (deadlocks >= 3).then_some(())
+    })
+    .await;
+    assert!(!stack.is_empty().await, "{backend:?}: it was in the middle");
+    uncounted(&worker);
+    end(stack, stream, ledger, worker).await;
 }
 
 /// Locks the hosts, the last one first, as no transaction of ours does.
@@ -257,50 +253,46 @@ fn uncounted(worker: &Process) {
     }
 }
 
+on_engines!(locks_that_somebody_keeps_are_waited_out: mariadb, postgres);
 /// Somebody keeps the rows for longer than a statement may wait, and than all the tries take.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn locks_that_somebody_keeps_are_waited_out() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let (mut stack, stream, mut ledger) = on_database(backend, "lock-wait timeouts", 200).await;
-        stack.set("database.statement_timeout", "1s");
-        ledger.publish(&stack, &stream.events).await;
-        let lock = stack.world.test.db.begin().await.unwrap();
-        lock.execute_unprepared("SELECT id FROM appointments FOR UPDATE").await.unwrap();
-        let worker = stack.worker().await;
-        let all = stack.config.retry_delays.iter().sum::<Duration>() + Duration::from_secs(1);
-        let began = Instant::now();
-        eventually("it has given up more often than an event is tried", PATIENCE, async || {
-            let given_up = worker.said("somebody else keeps rows locked: these events are put off").len();
-            (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
-        })
-        .await;
-        uncounted(&worker);
-        lock.rollback().await.unwrap();
-        stack.until_decided(stream.len()).await;
-        uncounted(&worker);
-        end(stack, stream, ledger, worker).await;
-    }
+async fn locks_that_somebody_keeps_are_waited_out(backend: Backend) {
+    let (mut stack, stream, mut ledger) = on_database(backend, "lock-wait timeouts", 200).await;
+    stack.set("database.statement_timeout", "1s");
+    ledger.publish(&stack, &stream.events).await;
+    let lock = stack.world.test.db.begin().await.unwrap();
+    lock.execute_unprepared("SELECT id FROM appointments FOR UPDATE").await.unwrap();
+    let worker = stack.worker().await;
+    let all = stack.config.retry_delays.iter().sum::<Duration>() + Duration::from_secs(1);
+    let began = Instant::now();
+    eventually("it has given up more often than an event is tried", PATIENCE, async || {
+        let given_up = worker.said("somebody else keeps rows locked: these events are put off").len();
+        (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
+    })
+    .await;
+    uncounted(&worker);
+    lock.rollback().await.unwrap();
+    stack.until_decided(stream.len()).await;
+    uncounted(&worker);
+    end(stack, stream, ledger, worker).await;
 }
 
+on_engines!(one_connection_for_several_pipelines_is_enough: mariadb, postgres);
 /// Four pipelines share one connection, and the first of them waits with it for somebody's lock: the
 /// others find no connection, which is nobody's fault.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_connection_for_several_pipelines_is_enough() {
-    for backend in [Backend::MariaDb, Backend::Postgres] {
-        let (mut stack, stream, mut ledger) = on_database(backend, "pool exhausted", 400).await;
-        stack.set("database.max_connections", "1");
-        stack.set("worker.pipelines", "4");
-        stack.set("database.acquire_timeout", "1s");
-        let lock = lock_hosts(&stack).await;
-        ledger.publish(&stack, &stream.events).await;
-        let worker = stack.worker().await;
-        eventually("there is no connection left", PATIENCE, async || {
-            worker.stderr().contains("no connection became free in time").then_some(())
-        })
-        .await;
-        lock.rollback().await.unwrap();
-        stack.until_decided(stream.len()).await;
-        uncounted(&worker);
-        end(stack, stream, ledger, worker).await;
-    }
+async fn one_connection_for_several_pipelines_is_enough(backend: Backend) {
+    let (mut stack, stream, mut ledger) = on_database(backend, "pool exhausted", 400).await;
+    stack.set("database.max_connections", "1");
+    stack.set("worker.pipelines", "4");
+    stack.set("database.acquire_timeout", "1s");
+    let lock = lock_hosts(&stack).await;
+    ledger.publish(&stack, &stream.events).await;
+    let worker = stack.worker().await;
+    eventually("there is no connection left", PATIENCE, async || {
+        worker.stderr().contains("no connection became free in time").then_some(())
+    })
+    .await;
+    lock.rollback().await.unwrap();
+    stack.until_decided(stream.len()).await;
+    uncounted(&worker);
+    end(stack, stream, ledger, worker).await;
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{PATIENCE, appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara};
 use crate::program::{json, stderr, stdout};
-use crate::support::{Backend, Stack, backends, eventually};
+use crate::support::{Backend, Stack, eventually};
 
 /// Letters that can be decided by now, in a plan. Gives its id.
 async fn planned(stack: &Stack, letters: u32) -> String {
@@ -45,122 +45,108 @@ async fn lose(stack: &Stack, id: &str, letters: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_whose_copies_are_lost_are_sent_once_more() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        let id = planned(&stack, 3).await;
-        lose(&stack, &id, 3).await;
-        stack.world.run("UPDATE hostmatch_replay_items SET sent_ms = 1").await;
-        let shown = run(&stack, &["replays", "show", &id]);
-        assert!(stdout(&shown).contains("--resend"), "it says what can be done: {}", stdout(&shown));
-        let worker = stack.worker().await;
-        let mut resumed =
-            stack.start(&["deadletters", "replays", "resume", &id, "--resend", "--output", "json"]);
-        assert_eq!(
-            resumed.ends_within(Duration::from_secs(60)).await.code(),
-            Some(0),
-            "{}",
-            resumed.stderr()
-        );
-        stops(worker).await;
-        let resumed = resumed.report();
-        assert_eq!(resumed["ended"], "done", "{backend:?}: {resumed}");
-        assert_eq!(states(&stack).await, [("resolved".to_owned(), 3)], "{backend:?}");
-    }
+on_engines!(letters_whose_copies_are_lost_are_sent_once_more);
+async fn letters_whose_copies_are_lost_are_sent_once_more(backend: Backend) {
+    let stack = salon(backend).await;
+    let id = planned(&stack, 3).await;
+    lose(&stack, &id, 3).await;
+    stack.world.run("UPDATE hostmatch_replay_items SET sent_ms = 1").await;
+    let shown = run(&stack, &["replays", "show", &id]);
+    assert!(stdout(&shown).contains("--resend"), "it says what can be done: {}", stdout(&shown));
+    let worker = stack.worker().await;
+    let mut resumed = stack.start(&["deadletters", "replays", "resume", &id, "--resend", "--output", "json"]);
+    assert_eq!(resumed.ends_within(Duration::from_secs(60)).await.code(), Some(0), "{}", resumed.stderr());
+    stops(worker).await;
+    let resumed = resumed.report();
+    assert_eq!(resumed["ended"], "done", "{backend:?}: {resumed}");
+    assert_eq!(states(&stack).await, [("resolved".to_owned(), 3)], "{backend:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_that_are_given_up_are_open_again_and_can_be_replayed() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        let id = planned(&stack, 3).await;
-        lose(&stack, &id, 3).await;
-        assert_eq!(run(&stack, &["replays", "cancel", &id]).status.code(), Some(0));
-        assert_eq!(states(&stack).await, [("replaying".to_owned(), 3)], "cancelling alone waits for them");
-        let given_up = run(&stack, &["replays", "cancel", &id, "--give-up"]);
-        assert_eq!(given_up.status.code(), Some(0), "{}", stderr(&given_up));
-        assert_eq!(states(&stack).await, [("open".to_owned(), 3)], "{backend:?}");
-        let again = run(&stack, &["replays", "cancel", &id, "--give-up"]);
-        assert_eq!(again.status.code(), Some(6), "{}", stdout(&again));
-        let shown = json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
-        assert_eq!(shown["report"]["results"], counts(&[("lost", 3)]), "{shown}");
-        let acts = shown["acts"].as_array().unwrap();
-        let last = acts.last().unwrap();
-        assert_eq!((&last["action"], &last["letters"]), (&json!("give_up"), &json!(3)), "{shown}");
+on_engines!(letters_that_are_given_up_are_open_again_and_can_be_replayed);
+async fn letters_that_are_given_up_are_open_again_and_can_be_replayed(backend: Backend) {
+    let stack = salon(backend).await;
+    let id = planned(&stack, 3).await;
+    lose(&stack, &id, 3).await;
+    assert_eq!(run(&stack, &["replays", "cancel", &id]).status.code(), Some(0));
+    assert_eq!(states(&stack).await, [("replaying".to_owned(), 3)], "cancelling alone waits for them");
+    let given_up = run(&stack, &["replays", "cancel", &id, "--give-up"]);
+    assert_eq!(given_up.status.code(), Some(0), "{}", stderr(&given_up));
+    assert_eq!(states(&stack).await, [("open".to_owned(), 3)], "{backend:?}");
+    let again = run(&stack, &["replays", "cancel", &id, "--give-up"]);
+    assert_eq!(again.status.code(), Some(6), "{}", stdout(&again));
+    let shown = json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
+    assert_eq!(shown["report"]["results"], counts(&[("lost", 3)]), "{shown}");
+    let acts = shown["acts"].as_array().unwrap();
+    let last = acts.last().unwrap();
+    assert_eq!((&last["action"], &last["letters"]), (&json!("give_up"), &json!(3)), "{shown}");
 
-        let (next, _) = plan(&stack, &["--all"]);
-        let worker = stack.worker().await;
-        let (code, told) = replay(&stack, &next, &[]);
-        stops(worker).await;
-        assert_eq!(code, Some(0), "{told}");
-        assert_eq!(states(&stack).await, [("resolved".to_owned(), 3)], "{backend:?}");
-    }
+    let (next, _) = plan(&stack, &["--all"]);
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &next, &[]);
+    stops(worker).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(states(&stack).await, [("resolved".to_owned(), 3)], "{backend:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_letter_that_no_queue_takes_costs_the_others_nothing() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        die(&stack, &(1..=4).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
-        for n in 1..=4 {
-            appears(&stack, n).await;
-        }
-        let unfit = json!({ "headers": {}, "message_id": "x".repeat(300) });
-        stack.world.run(&format!("UPDATE hostmatch_dead_letters SET headers = '{unfit}' WHERE id = 2")).await;
-        let (id, _) = plan(&stack, &["--all"]);
-        let worker = stack.worker().await;
-        let (code, told) = replay(&stack, &id, &[]);
-        stops(worker).await;
-        assert_eq!((code, &told["ended"]), (Some(5), &json!("done")), "{backend:?}: {told}");
-        assert_eq!(told["report"]["results"], counts(&[("assigned", 3), ("refused", 1)]), "{told}");
-        let items = json(&run(&stack, &["replays", "show", &id, "--result", "refused", "--output", "json"]));
-        assert_eq!(
-            (&items["items"][0]["letter"], &items["items"][0]["result_reason"]),
-            (&json!(2), &json!("unfit"))
-        );
-        let states: Vec<_> = stack.world.rows("hostmatch_dead_letters", &["id", "state"]).await;
-        assert_eq!(states, ["1|resolved", "2|open", "3|resolved", "4|resolved"], "{backend:?}");
+on_engines!(a_letter_that_no_queue_takes_costs_the_others_nothing);
+async fn a_letter_that_no_queue_takes_costs_the_others_nothing(backend: Backend) {
+    let stack = salon(backend).await;
+    die(&stack, &(1..=4).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    for n in 1..=4 {
+        appears(&stack, n).await;
     }
+    let unfit = json!({ "headers": {}, "message_id": "x".repeat(300) });
+    stack.world.run(&format!("UPDATE hostmatch_dead_letters SET headers = '{unfit}' WHERE id = 2")).await;
+    let (id, _) = plan(&stack, &["--all"]);
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &id, &[]);
+    stops(worker).await;
+    assert_eq!((code, &told["ended"]), (Some(5), &json!("done")), "{backend:?}: {told}");
+    assert_eq!(told["report"]["results"], counts(&[("assigned", 3), ("refused", 1)]), "{told}");
+    let items = json(&run(&stack, &["replays", "show", &id, "--result", "refused", "--output", "json"]));
+    assert_eq!(
+        (&items["items"][0]["letter"], &items["items"][0]["result_reason"]),
+        (&json!(2), &json!("unfit"))
+    );
+    let states: Vec<_> = stack.world.rows("hostmatch_dead_letters", &["id", "state"]).await;
+    assert_eq!(states, ["1|resolved", "2|open", "3|resolved", "4|resolved"], "{backend:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays_so() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        die(&stack, &(1..=2).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
-        appears(&stack, 1).await;
-        let (id, _) = plan(&stack, &["--all"]);
-        let (id, db) = (id.parse::<i64>().unwrap(), &stack.world.test.db);
-        let act = NewAct { action: "test", made_by: "cli:me@here".into(), at_ms: 10, ..NewAct::default() };
-        let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
-        assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
-        // It is in the transaction that begins it: whoever goes on leaves them out too.
-        let results = "SELECT result FROM hostmatch_replay_items ORDER BY result IS NULL";
-        assert_eq!(stack.world.test.texts(results).await, ["left", "NULL"], "{backend:?}");
+on_engines!(who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays_so);
+async fn who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays_so(backend: Backend) {
+    let stack = salon(backend).await;
+    die(&stack, &(1..=2).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    appears(&stack, 1).await;
+    let (id, _) = plan(&stack, &["--all"]);
+    let (id, db) = (id.parse::<i64>().unwrap(), &stack.world.test.db);
+    let act = NewAct { action: "test", made_by: "cli:me@here".into(), at_ms: 10, ..NewAct::default() };
+    let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
+    assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
+    // It is in the transaction that begins it: whoever goes on leaves them out too.
+    let results = "SELECT result FROM hostmatch_replay_items ORDER BY result IS NULL";
+    assert_eq!(stack.world.test.texts(results).await, ["left", "NULL"], "{backend:?}");
 
-        let late = NewAct { at_ms: 30, ..act };
-        let again = Beginning::Again { resend: false };
-        assert!(begin_replay(db, id, ("b", 40), &again, &late).await.unwrap());
-        assert!(!hold_lease(db, id, ("a", 50), 35).await.unwrap());
-        let letter = "SELECT letter_id FROM hostmatch_replay_items WHERE result IS NULL";
-        let letter = stack.world.test.number(letter).await;
-        let seen = format!("SELECT last_failed_ms FROM hostmatch_dead_letters WHERE id = {letter}");
-        let letter = [(letter, stack.world.test.number(&seen).await)];
-        assert_eq!(claim(db, id, "a", &letter, 35).await.unwrap(), [] as [i64; 0], "{backend:?}");
-        let turn = |lease, to| Turn {
-            from: &[ReplayState::Running],
-            to,
-            because: None,
-            lease: Some(lease),
-            act: None,
-            now_ms: 35,
-        };
-        assert!(!set_state(db, id, turn("a", ReplayState::Done)).await.unwrap());
-        assert_eq!(claim(db, id, "b", &letter, 35).await.unwrap(), [letter[0].0]);
-        assert!(set_state(db, id, turn("b", ReplayState::Stopped)).await.unwrap());
-        assert_eq!(letters(&stack).await.iter().filter(|letter| letter.ends_with("|replaying|1")).count(), 1);
-    }
+    let late = NewAct { at_ms: 30, ..act };
+    let again = Beginning::Again { resend: false };
+    assert!(begin_replay(db, id, ("b", 40), &again, &late).await.unwrap());
+    assert!(!hold_lease(db, id, ("a", 50), 35).await.unwrap());
+    let letter = "SELECT letter_id FROM hostmatch_replay_items WHERE result IS NULL";
+    let letter = stack.world.test.number(letter).await;
+    let seen = format!("SELECT last_failed_ms FROM hostmatch_dead_letters WHERE id = {letter}");
+    let letter = [(letter, stack.world.test.number(&seen).await)];
+    assert_eq!(claim(db, id, "a", &letter, 35).await.unwrap(), [] as [i64; 0], "{backend:?}");
+    let turn = |lease, to| Turn {
+        from: &[ReplayState::Running],
+        to,
+        because: None,
+        lease: Some(lease),
+        act: None,
+        now_ms: 35,
+    };
+    assert!(!set_state(db, id, turn("a", ReplayState::Done)).await.unwrap());
+    assert_eq!(claim(db, id, "b", &letter, 35).await.unwrap(), [letter[0].0]);
+    assert!(set_state(db, id, turn("b", ReplayState::Stopped)).await.unwrap());
+    assert_eq!(letters(&stack).await.iter().filter(|letter| letter.ends_with("|replaying|1")).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

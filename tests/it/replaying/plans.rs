@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara};
 use crate::program::{json, stderr};
-use crate::support::{Backend, Stack, backends, event, host, is_full};
+use crate::support::{Backend, Stack, event, host, is_full};
 
 /// Letters of five kinds, `each` of every one: their appointment is there by now; so it is, and a
 /// person has made the mapping that it takes; a newer event has been decided since; they name
@@ -101,71 +101,67 @@ async fn letters_of_five_kinds_go_as_planned_on_sqlite_with_the_embedded_queue()
     goes_as_planned(Backend::Sqlite, if is_full() { 2000 } else { 20 }).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_changes_between_plan_and_replay_is_told_and_what_arrives_stays() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        die(&stack, &(1..=4).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
-        for n in 1..=4 {
-            appears(&stack, n).await;
-        }
-        let (id, report) = plan(&stack, &["--all"]);
-        assert_eq!(report["foretold"], counts(&[("assigned", 4)]));
-
-        // One letter dies once more, one is put away, one arrives; and of the others Mara is off.
-        stack
-            .world
-            .run("UPDATE hostmatch_dead_letters SET last_failed_ms = last_failed_ms + 1 WHERE id = 1")
-            .await;
-        let put_away = run(&stack, &["discard", "--ids", "2,99", "--reason", "spam", "--yes"]);
-        assert_eq!(put_away.status.code(), Some(5), "{}", stderr(&put_away));
-        stack.publish(&[with_mara(5, 60)]).await;
-        stack.drain().await;
-        stack.world.staff_active(1, false).await;
-
-        let worker = stack.worker().await;
-        let (code, told) = replay(&stack, &id, &[]);
-        stops(worker).await;
-        assert_eq!(code, Some(5), "{told}");
-        let report = &told["report"];
-        assert_eq!(report["results"], counts(&[("refused", 2), ("unmatched", 2)]), "{told}");
-        assert_eq!(report["as_planned_percent"], json!(0.0));
-        let differences: Vec<String> = report["differences"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| format!("{}: {} {}", one["letters"], one["foretold"], one["became"]))
-            .collect();
-        assert_eq!(
-            differences,
-            [
-                "1: \"assigned\" \"refused (changed)\"",
-                "1: \"assigned\" \"refused (not_open)\"",
-                "2: \"assigned\" \"unmatched\""
-            ]
-        );
-        let wanted = ["1|open|0", "2|discarded|0", "3|resolved|1", "4|resolved|1", "5|open|0"];
-        assert_eq!(letters(&stack).await, wanted);
+on_engines!(what_changes_between_plan_and_replay_is_told_and_what_arrives_stays);
+async fn what_changes_between_plan_and_replay_is_told_and_what_arrives_stays(backend: Backend) {
+    let stack = salon(backend).await;
+    die(&stack, &(1..=4).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    for n in 1..=4 {
+        appears(&stack, n).await;
     }
+    let (id, report) = plan(&stack, &["--all"]);
+    assert_eq!(report["foretold"], counts(&[("assigned", 4)]));
+
+    // One letter dies once more, one is put away, one arrives; and of the others Mara is off.
+    stack
+        .world
+        .run("UPDATE hostmatch_dead_letters SET last_failed_ms = last_failed_ms + 1 WHERE id = 1")
+        .await;
+    let put_away = run(&stack, &["discard", "--ids", "2,99", "--reason", "spam", "--yes"]);
+    assert_eq!(put_away.status.code(), Some(5), "{}", stderr(&put_away));
+    stack.publish(&[with_mara(5, 60)]).await;
+    stack.drain().await;
+    stack.world.staff_active(1, false).await;
+
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &id, &[]);
+    stops(worker).await;
+    assert_eq!(code, Some(5), "{told}");
+    let report = &told["report"];
+    assert_eq!(report["results"], counts(&[("refused", 2), ("unmatched", 2)]), "{told}");
+    assert_eq!(report["as_planned_percent"], json!(0.0));
+    let differences: Vec<String> = report["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{}: {} {}", one["letters"], one["foretold"], one["became"]))
+        .collect();
+    assert_eq!(
+        differences,
+        [
+            "1: \"assigned\" \"refused (changed)\"",
+            "1: \"assigned\" \"refused (not_open)\"",
+            "2: \"assigned\" \"unmatched\""
+        ]
+    );
+    let wanted = ["1|open|0", "2|discarded|0", "3|resolved|1", "4|resolved|1", "5|open|0"];
+    assert_eq!(letters(&stack).await, wanted);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_sees_what_each_letter_would_leave_to_the_next() {
-    for backend in backends() {
-        let stack = salon(backend).await;
-        // The newer event of one appointment died first, and is replayed first.
-        die(&stack, &[with_mara(1, 90)]).await;
-        stack.publish(&[with_mara(1, 60)]).await;
-        stack.drain().await;
-        appears(&stack, 1).await;
-        let (id, report) = plan(&stack, &["--code", "appointment_not_found"]);
-        assert_eq!(report["foretold"], counts(&[("assigned", 1), ("stale", 1)]), "{backend:?}");
-        let worker = stack.worker().await;
-        let (code, told) = replay(&stack, &id, &[]);
-        stops(worker).await;
-        assert_eq!((code, &told["report"]["as_planned_percent"]), (Some(0), &json!(100.0)), "{told}");
-        assert_eq!(letters(&stack).await, ["1|resolved|1", "2|skipped|1"]);
-    }
+on_engines!(a_plan_sees_what_each_letter_would_leave_to_the_next);
+async fn a_plan_sees_what_each_letter_would_leave_to_the_next(backend: Backend) {
+    let stack = salon(backend).await;
+    // The newer event of one appointment died first, and is replayed first.
+    die(&stack, &[with_mara(1, 90)]).await;
+    stack.publish(&[with_mara(1, 60)]).await;
+    stack.drain().await;
+    appears(&stack, 1).await;
+    let (id, report) = plan(&stack, &["--code", "appointment_not_found"]);
+    assert_eq!(report["foretold"], counts(&[("assigned", 1), ("stale", 1)]), "{backend:?}");
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &id, &[]);
+    stops(worker).await;
+    assert_eq!((code, &told["report"]["as_planned_percent"]), (Some(0), &json!(100.0)), "{told}");
+    assert_eq!(letters(&stack).await, ["1|resolved|1", "2|skipped|1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::privileges::{gateway, grant};
 use crate::support::broker::Broker;
-use crate::support::{Backend, Server, Stack, User, World, eventually};
+use crate::support::{Backend, Stack, User, World, eventually};
 
 /// The patterns of `docs/configuration.md`: user, configure, write, read.
 fn permissions(document: &str, prefix: &str) -> Vec<[String; 4]> {
@@ -25,16 +25,14 @@ fn permissions(document: &str, prefix: &str) -> Vec<[String; 4]> {
     commands.map(words).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn edge_and_worker_run_with_the_documented_permissions() {
+on_engines!(edge_and_worker_run_with_the_documented_permissions: mariadb, postgres);
+async fn edge_and_worker_run_with_the_documented_permissions(backend: Backend) {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     for user in ["edge", "worker"] {
         broker.control(&["add_user", user, "secret"]).await;
     }
-    for backend in Server::BACKENDS {
-        runs(&broker, backend).await;
-    }
+    runs(&broker, backend).await;
 }
 
 async fn runs(broker: &Broker, backend: Backend) {

@@ -18,11 +18,6 @@ pub(crate) enum Backend {
     Postgres,
 }
 
-/// All engines.
-pub(crate) fn backends() -> [Backend; 3] {
-    [Backend::Sqlite, Backend::MariaDb, Backend::Postgres]
-}
-
 /// A database of the test's own. Dropping it removes it from the server.
 pub(crate) struct TestDatabase {
     /// How to reach it, for a program under test.

@@ -5,6 +5,8 @@ pub(crate) mod broker;
 pub(crate) mod collector;
 mod daemon;
 mod database;
+#[macro_use]
+mod engines;
 mod gateway;
 mod ledger;
 pub(crate) mod mariadb;
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use database::{Backend, TestDatabase, backends, config};
+pub(crate) use database::{Backend, TestDatabase, config};
 pub(crate) use gateway::{GatewayShape, UpdatedAt, shapes};
 pub(crate) use ledger::Ledger;
 pub(crate) use private::Server;

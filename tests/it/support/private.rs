@@ -11,9 +11,6 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// The engines that have servers.
-    pub(crate) const BACKENDS: [Backend; 2] = [Backend::MariaDb, Backend::Postgres];
-
     /// A running server that takes so many connections. `None` where it is not installed: the
     /// caller has nothing to test then.
     pub(crate) async fn start(backend: Backend, connections: u32) -> Option<Self> {

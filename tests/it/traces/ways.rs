@@ -8,7 +8,7 @@ use super::{
 };
 use crate::support::broker::Broker;
 use crate::support::collector::{Collector, Sent};
-use crate::support::{Backend, GatewayShape, Stack, World, backends};
+use crate::support::{Backend, GatewayShape, Stack, World};
 
 const RETELL: &str = "/api/retell/webhook";
 
@@ -17,104 +17,100 @@ async fn in_trace(collector: &Collector, trace: &str, name: &str) -> Sent {
     collector.span("in the trace", name, |span| span.trace == trace).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_trace_goes_from_the_request_to_the_commit() {
-    for backend in backends() {
-        let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-        collector.hears(&mut stack);
-        stack.world.appointment(1, 15, "Bk-1").await;
-        let (mut edge, base) = stack.edge("edge").await;
-        let mut worker = stack.worker().await;
-        let parent = traceparent("01");
-        post(&base, RETELL, &[("traceparent", &parent), ("tracestate", "vendor=a1")], &with_mara(1)).await;
-        stack.until_decided(1).await;
-        assert_eq!(stack.world.assigned(1).await, "1/11");
+on_engines!(one_trace_goes_from_the_request_to_the_commit);
+async fn one_trace_goes_from_the_request_to_the_commit(backend: Backend) {
+    let (collector, mut stack) = (Collector::start().await, salon(backend).await);
+    collector.hears(&mut stack);
+    stack.world.appointment(1, 15, "Bk-1").await;
+    let (mut edge, base) = stack.edge("edge").await;
+    let mut worker = stack.worker().await;
+    let parent = traceparent("01");
+    post(&base, RETELL, &[("traceparent", &parent), ("tracestate", "vendor=a1")], &with_mara(1)).await;
+    stack.until_decided(1).await;
+    assert_eq!(stack.world.assigned(1).await, "1/11");
 
-        let queue = queue_name(&stack);
-        let request = in_trace(&collector, TRACE, "POST /api/retell/webhook").await;
-        assert_eq!((request.kind, request.parent.as_str()), (SERVER, CALLER), "{request:?}");
-        assert_eq!(request.attribute("http.response.status_code"), "200");
-        assert_eq!(request.attribute("http.route"), RETELL);
-        assert_eq!(request.resource["hostmatch.role"], "edge");
-        assert_eq!(request.resource["service.name"], "hostmatch");
+    let queue = queue_name(&stack);
+    let request = in_trace(&collector, TRACE, "POST /api/retell/webhook").await;
+    assert_eq!((request.kind, request.parent.as_str()), (SERVER, CALLER), "{request:?}");
+    assert_eq!(request.attribute("http.response.status_code"), "200");
+    assert_eq!(request.attribute("http.route"), RETELL);
+    assert_eq!(request.resource["hostmatch.role"], "edge");
+    assert_eq!(request.resource["service.name"], "hostmatch");
 
-        let destination = queue.replace(".bookings", ".events");
-        let publish = in_trace(&collector, TRACE, &format!("publish {destination}")).await;
-        assert_eq!((publish.kind, &publish.parent), (PRODUCER, &request.id));
-        assert_eq!(publish.attribute("messaging.message.id"), "e-1");
+    let destination = queue.replace(".bookings", ".events");
+    let publish = in_trace(&collector, TRACE, &format!("publish {destination}")).await;
+    assert_eq!((publish.kind, &publish.parent), (PRODUCER, &request.id));
+    assert_eq!(publish.attribute("messaging.message.id"), "e-1");
 
-        let process = in_trace(&collector, TRACE, &format!("process {queue}")).await;
-        assert_eq!((process.kind, &process.parent), (CONSUMER, &publish.id));
-        assert_eq!(process.attribute("hostmatch.event.id"), "e-1");
-        assert_eq!(process.attribute("hostmatch.event.type"), "appointment.created");
-        assert_eq!(process.attribute("hostmatch.outcome"), "assigned");
-        assert_eq!(process.resource["hostmatch.role"], "worker");
-        let commit = in_trace(&collector, TRACE, "commit").await;
-        assert_eq!(commit.parent, process.id);
-        assert!(process.nanos.start <= commit.nanos.start && commit.nanos.end <= process.nanos.end);
+    let process = in_trace(&collector, TRACE, &format!("process {queue}")).await;
+    assert_eq!((process.kind, &process.parent), (CONSUMER, &publish.id));
+    assert_eq!(process.attribute("hostmatch.event.id"), "e-1");
+    assert_eq!(process.attribute("hostmatch.event.type"), "appointment.created");
+    assert_eq!(process.attribute("hostmatch.outcome"), "assigned");
+    assert_eq!(process.resource["hostmatch.role"], "worker");
+    let commit = in_trace(&collector, TRACE, "commit").await;
+    assert_eq!(commit.parent, process.id);
+    assert!(process.nanos.start <= commit.nanos.start && commit.nanos.end <= process.nanos.end);
 
-        let batch = collector.span("of the message", &format!("batch {queue}"), |_| true).await;
-        assert_ne!(batch.trace, TRACE);
-        assert_eq!((batch.parent.as_str(), batch.attribute("messaging.batch.message_count")), ("", "1"));
-        assert_eq!(batch.links, [publish.named()]);
-        assert_eq!(process.links, [batch.named()]);
-        for step in ["decode", "load", "plan", "commit", "settle"] {
-            let span = in_trace(&collector, &batch.trace, step).await;
-            assert_eq!(span.parent, batch.id, "{step}");
-        }
-
-        // The log names the trace: of the request, and of the event's outcome.
-        assert_eq!(edge.says("request").await["trace_id"], TRACE);
-        assert_eq!(worker.says("an event was decided").await["trace_id"], TRACE);
-        assert_eq!(worker.says("batch settled").await["trace_id"], batch.trace);
-        assert_eq!(worker.stop().await, Some(0));
-        assert_eq!(edge.stop().await, Some(0));
-        nothing_personal(&collector);
-        let spans = collector.spans();
-        assert!(!spans.iter().any(|span| span.name.contains("health")), "{spans:?}");
+    let batch = collector.span("of the message", &format!("batch {queue}"), |_| true).await;
+    assert_ne!(batch.trace, TRACE);
+    assert_eq!((batch.parent.as_str(), batch.attribute("messaging.batch.message_count")), ("", "1"));
+    assert_eq!(batch.links, [publish.named()]);
+    assert_eq!(process.links, [batch.named()]);
+    for step in ["decode", "load", "plan", "commit", "settle"] {
+        let span = in_trace(&collector, &batch.trace, step).await;
+        assert_eq!(span.parent, batch.id, "{step}");
     }
+
+    // The log names the trace: of the request, and of the event's outcome.
+    assert_eq!(edge.says("request").await["trace_id"], TRACE);
+    assert_eq!(worker.says("an event was decided").await["trace_id"], TRACE);
+    assert_eq!(worker.says("batch settled").await["trace_id"], batch.trace);
+    assert_eq!(worker.stop().await, Some(0));
+    assert_eq!(edge.stop().await, Some(0));
+    nothing_personal(&collector);
+    let spans = collector.spans();
+    assert!(!spans.iter().any(|span| span.name.contains("health")), "{spans:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publishers_own_contexts_are_taken_on() {
-    for backend in [Backend::MariaDb, Backend::Sqlite] {
-        let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-        collector.hears(&mut stack);
-        for n in 1..=4 {
-            stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
-        }
-        let cloud = |n: u32, mut more: Value| {
-            more["specversion"] = "1.0".into();
-            more["type"] = "appointment.created".into();
-            more["source"] = "/salon".into();
-            more["id"] = format!("e-{n}").into();
-            more["data"] = with_mara(n);
-            more
-        };
-        let parent = |n: u32| format!("00-{n:032x}-{n:016x}-01");
-        put(&stack, &[("traceparent", &parent(1))], &with_mara(1)).await;
-        put(&stack, &[], &cloud(2, json!({ "traceparent": parent(2) }))).await;
-        let binary = [
-            ("cloudEvents:specversion", "1.0"),
-            ("cloudEvents:type", "appointment.created"),
-            ("cloudEvents:id", "e-3"),
-            ("cloudEvents:traceparent", &parent(3)),
-        ];
-        put(&stack, &binary, &with_mara(3)).await;
-        // The header is of the newer hop.
-        let both = cloud(4, json!({ "traceparent": parent(99) }));
-        put(&stack, &[("traceparent", &parent(4))], &both).await;
-        let mut worker = stack.worker().await;
-        stack.until_decided(4).await;
-        for n in 1..=4_u32 {
-            let trace = format!("{n:032x}");
-            let process = in_trace(&collector, &trace, &format!("process {}", queue_name(&stack))).await;
-            assert_eq!(process.parent, format!("{n:016x}"));
-            assert_eq!(process.attribute("hostmatch.event.id"), format!("e-{n}"));
-        }
-        assert_eq!(worker.stop().await, Some(0));
-        nothing_personal(&collector);
+on_engines!(publishers_own_contexts_are_taken_on: sqlite, mariadb);
+async fn publishers_own_contexts_are_taken_on(backend: Backend) {
+    let (collector, mut stack) = (Collector::start().await, salon(backend).await);
+    collector.hears(&mut stack);
+    for n in 1..=4 {
+        stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
     }
+    let cloud = |n: u32, mut more: Value| {
+        more["specversion"] = "1.0".into();
+        more["type"] = "appointment.created".into();
+        more["source"] = "/salon".into();
+        more["id"] = format!("e-{n}").into();
+        more["data"] = with_mara(n);
+        more
+    };
+    let parent = |n: u32| format!("00-{n:032x}-{n:016x}-01");
+    put(&stack, &[("traceparent", &parent(1))], &with_mara(1)).await;
+    put(&stack, &[], &cloud(2, json!({ "traceparent": parent(2) }))).await;
+    let binary = [
+        ("cloudEvents:specversion", "1.0"),
+        ("cloudEvents:type", "appointment.created"),
+        ("cloudEvents:id", "e-3"),
+        ("cloudEvents:traceparent", &parent(3)),
+    ];
+    put(&stack, &binary, &with_mara(3)).await;
+    // The header is of the newer hop.
+    let both = cloud(4, json!({ "traceparent": parent(99) }));
+    put(&stack, &[("traceparent", &parent(4))], &both).await;
+    let mut worker = stack.worker().await;
+    stack.until_decided(4).await;
+    for n in 1..=4_u32 {
+        let trace = format!("{n:032x}");
+        let process = in_trace(&collector, &trace, &format!("process {}", queue_name(&stack))).await;
+        assert_eq!(process.parent, format!("{n:016x}"));
+        assert_eq!(process.attribute("hostmatch.event.id"), format!("e-{n}"));
+    }
+    assert_eq!(worker.stop().await, Some(0));
+    nothing_personal(&collector);
 }
 
 /// Over HTTP a CloudEvent may come from further away than the request.

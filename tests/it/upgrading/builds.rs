@@ -270,58 +270,56 @@ async fn two_builds_work_side_by_side_on_sqlite_with_the_embedded_queue() {
     side_by_side(Backend::Sqlite).await;
 }
 
+on_engines!(what_one_build_keeps_in_a_file_the_other_forwards: sqlite, mariadb);
 /// Files that one build has made and filled are emptied by the other: a spool, and an embedded queue.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_build_keeps_in_a_file_the_other_forwards() {
+async fn what_one_build_keeps_in_a_file_the_other_forwards(backend: Backend) {
     let Some((older, returns)) = older() else { return };
-    for backend in [Backend::MariaDb, Backend::Sqlite] {
-        let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        // Not the file that the test's own program has made already.
-        let queue = format!("sqlite://{}", stack.home().join("made-by-the-older.db").display());
-        if backend == Backend::Sqlite {
-            stack.set("queue.url", &queue);
-        }
-        let site = Site::new(stack, older.clone()).await;
-        let stream = Stream::new(300, Mix::Decidable);
-        stream.open(&site.stack.world).await;
-        let posted: Vec<Value> =
-            stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
-        let mut ledger = Ledger::open("files of one build opened by another", &site.stack).await;
-        let mut ways: Vec<[Build; 2]> = vec![[old, new]];
-        if returns {
-            ways.push([new, old]);
-        }
-        let share = posted.len().div_ceil(ways.len());
-        for (number, ([keeps, forwards], events)) in ways.iter().zip(posted.chunks(share)).enumerate() {
-            let spool = format!("spool-{number}.db");
-            let mut command = keeps(&site, &["serve", "edge", "--listen", "127.0.0.1:0"]);
-            command.env("HOSTMATCH_EDGE__SPOOL", site.stack.home().join(&spool));
-            if backend != Backend::Sqlite {
-                // Nobody listens there.
-                command.env("HOSTMATCH_queue__url", "amqp://guest:guest@127.0.0.1:9");
-            }
-            let mut edge = site.stack.launch(command);
-            let line = edge.says("the edge is listening").await;
-            let refused = ledger.post(line["address"].as_str().unwrap(), events).await;
-            assert!(refused.is_empty(), "{refused:?}");
-            assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-
-            site.runs(new(&site, &["migrate", "up"]));
-            let (mut edge, _) = site.edge(&spool, *forwards).await;
-            let mut worker = site.worker(*forwards).await;
-            let all: std::collections::BTreeSet<&str> = posted[..(number * share + events.len())]
-                .iter()
-                .map(|event| event["event_id"].as_str().unwrap())
-                .collect();
-            eventually("what was kept is decided", Duration::from_secs(60), async || {
-                (site.stack.decided().await >= i64::try_from(all.len()).unwrap()).then_some(())
-            })
-            .await;
-            assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-            done_by(&mut worker).await;
-            let complaints = [complaints(&edge, &EXPECTED), complaints(&worker, &EXPECTED)].concat();
-            assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-        }
-        ledger.close(&site.stack).await;
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    // Not the file that the test's own program has made already.
+    let queue = format!("sqlite://{}", stack.home().join("made-by-the-older.db").display());
+    if backend == Backend::Sqlite {
+        stack.set("queue.url", &queue);
     }
+    let site = Site::new(stack, older.clone()).await;
+    let stream = Stream::new(300, Mix::Decidable);
+    stream.open(&site.stack.world).await;
+    let posted: Vec<Value> =
+        stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
+    let mut ledger = Ledger::open("files of one build opened by another", &site.stack).await;
+    let mut ways: Vec<[Build; 2]> = vec![[old, new]];
+    if returns {
+        ways.push([new, old]);
+    }
+    let share = posted.len().div_ceil(ways.len());
+    for (number, ([keeps, forwards], events)) in ways.iter().zip(posted.chunks(share)).enumerate() {
+        let spool = format!("spool-{number}.db");
+        let mut command = keeps(&site, &["serve", "edge", "--listen", "127.0.0.1:0"]);
+        command.env("HOSTMATCH_EDGE__SPOOL", site.stack.home().join(&spool));
+        if backend != Backend::Sqlite {
+            // Nobody listens there.
+            command.env("HOSTMATCH_queue__url", "amqp://guest:guest@127.0.0.1:9");
+        }
+        let mut edge = site.stack.launch(command);
+        let line = edge.says("the edge is listening").await;
+        let refused = ledger.post(line["address"].as_str().unwrap(), events).await;
+        assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+
+        site.runs(new(&site, &["migrate", "up"]));
+        let (mut edge, _) = site.edge(&spool, *forwards).await;
+        let mut worker = site.worker(*forwards).await;
+        let all: std::collections::BTreeSet<&str> = posted[..(number * share + events.len())]
+            .iter()
+            .map(|event| event["event_id"].as_str().unwrap())
+            .collect();
+        eventually("what was kept is decided", Duration::from_secs(60), async || {
+            (site.stack.decided().await >= i64::try_from(all.len()).unwrap()).then_some(())
+        })
+        .await;
+        assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+        done_by(&mut worker).await;
+        let complaints = [complaints(&edge, &EXPECTED), complaints(&worker, &EXPECTED)].concat();
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    }
+    ledger.close(&site.stack).await;
 }

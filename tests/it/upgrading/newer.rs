@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{complaints, done_by};
 use crate::program::{json as document, stderr, stdout};
-use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream, backends, event, eventually, host};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream, event, eventually, host};
 
 /// What a newer program's migration may do to our tables: columns that may be left out, an index, a table.
 fn migrated_further() -> Vec<String> {
@@ -96,131 +96,127 @@ async fn workers_go_on_while_a_newer_program_migrates_sqlite_and_its_queue() {
     goes_on(Backend::Sqlite).await;
 }
 
+on_engines!(what_a_newer_program_adds_to_a_message_travels_along: sqlite, mariadb);
 /// Headers that this program does not know travel along, to the next attempt and to the dead letters; a
 /// history with more in it is read and carried on.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_newer_program_adds_to_a_message_travels_along() {
-    for backend in [Backend::MariaDb, Backend::Sqlite] {
-        let stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        stack.world.company(1).await;
-        let history = json!([{
-            "at_ms": 1, "reason": "reason_of_the_future", "error": "e", "worker": "9.9.9", "of_the_future": [1],
-        }]);
-        let headers: BTreeMap<String, String> = [
-            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
-            ("x-hostmatch-of-the-future", "kept".to_owned()),
-            ("x-hostmatch-history", history.to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        let lost = event("e1", "nowhere", 1, host(7, "Nobody", ""));
-        let message = Message {
-            body: lost.to_string().into(),
-            routing_key: "appointment.created".to_owned(),
-            headers: headers.clone(),
-            ..Message::default()
-        };
-        stack.queue.publisher().publish(vec![message]).await.unwrap();
-        let report = stack.drain().await;
-        assert_eq!(
-            (&report["counts"]["retry"], &report["counts"]["dead_letter"]),
-            (&3.into(), &1.into()),
-            "{report}"
-        );
-        let kept = stack.world.test.texts("SELECT headers FROM hostmatch_dead_letters").await.remove(0);
-        let kept: Value = serde_json::from_str(&kept).unwrap();
-        for name in ["traceparent", "x-hostmatch-of-the-future"] {
-            assert_eq!(kept["headers"][name], headers[name].as_str(), "{backend:?}: {kept}");
-        }
-        let history = stack.world.test.texts("SELECT history FROM hostmatch_dead_letters").await.remove(0);
-        assert!(
-            history.contains("reason_of_the_future") && history.contains("appointment_not_found"),
-            "{history}"
-        );
+async fn what_a_newer_program_adds_to_a_message_travels_along(backend: Backend) {
+    let stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    stack.world.company(1).await;
+    let history = json!([{
+        "at_ms": 1, "reason": "reason_of_the_future", "error": "e", "worker": "9.9.9", "of_the_future": [1],
+    }]);
+    let headers: BTreeMap<String, String> = [
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        ("x-hostmatch-of-the-future", "kept".to_owned()),
+        ("x-hostmatch-history", history.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    let lost = event("e1", "nowhere", 1, host(7, "Nobody", ""));
+    let message = Message {
+        body: lost.to_string().into(),
+        routing_key: "appointment.created".to_owned(),
+        headers: headers.clone(),
+        ..Message::default()
+    };
+    stack.queue.publisher().publish(vec![message]).await.unwrap();
+    let report = stack.drain().await;
+    assert_eq!(
+        (&report["counts"]["retry"], &report["counts"]["dead_letter"]),
+        (&3.into(), &1.into()),
+        "{report}"
+    );
+    let kept = stack.world.test.texts("SELECT headers FROM hostmatch_dead_letters").await.remove(0);
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    for name in ["traceparent", "x-hostmatch-of-the-future"] {
+        assert_eq!(kept["headers"][name], headers[name].as_str(), "{backend:?}: {kept}");
     }
+    let history = stack.world.test.texts("SELECT history FROM hostmatch_dead_letters").await.remove(0);
+    assert!(
+        history.contains("reason_of_the_future") && history.contains("appointment_not_found"),
+        "{history}"
+    );
 }
 
+on_engines!(words_of_a_newer_program_are_read);
 /// Words that this program does not know, where it has closed lists of its own: it reads them and goes on.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn words_of_a_newer_program_are_read() {
-    for backend in backends() {
-        let stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        let stream = Stream::new(200, Mix::All);
-        stream.open(&stack.world).await;
-        stack.publish(&stream.events).await;
-        stack.drain().await;
-        // One of each kind of record that is read back.
-        for arguments in [
-            &["deadletters", "replay", "--ids", "1", "--reason", "because", "--yes"][..],
-            &["deadletters", "plan", "--all"],
-        ] {
-            let mut worker = stack.worker().await;
-            let output = stack.command(arguments).output().unwrap();
-            assert!([0, 5].contains(&output.status.code().unwrap()), "{arguments:?}: {}", stderr(&output));
-            done_by(&mut worker).await;
-        }
-        let known = [
-            ("hostmatch_events", "outcome"),
-            ("hostmatch_events", "reason"),
-            ("hostmatch_events", "shape"),
-            ("hostmatch_events", "event_type"),
-            ("hostmatch_assignments", "outcome"),
-            ("hostmatch_assignments", "reason"),
-            ("hostmatch_assignments", "strategy"),
-            ("hostmatch_assignments", "host_source"),
-            ("calcom_host_mappings", "mapping_source"),
-            ("calcom_host_mapping_audits", "action"),
-            ("hostmatch_inbox", "state"),
-            ("hostmatch_inbox", "kind"),
-            ("hostmatch_dead_letters", "reason"),
-            ("hostmatch_dead_letters", "state"),
-            ("hostmatch_replays", "state"),
-            ("hostmatch_replay_items", "state"),
-            ("hostmatch_replay_items", "predicted"),
-            ("hostmatch_replay_items", "result"),
-            ("hostmatch_dead_letter_actions", "action"),
-        ];
-        for (table, column) in known {
-            // As short as the shortest of these columns.
-            stack.world.run(&format!("UPDATE {table} SET {column} = 'of_the_future'")).await;
-        }
-        stack.world.run("UPDATE hostmatch_assignments SET observed = 'of_the_future'").await;
-        for arguments in [
-            &["events", "list"][..],
-            &["events", "show", "e11"],
-            &["inbox", "list", "--state", "any"],
-            &["inbox", "show", "--company", "1", "--host", "1005"],
-            &["mappings", "list"],
-            &["audit", "list"],
-            &["audit", "export"],
-            &["deadletters", "list"],
-            &["deadletters", "groups"],
-            &["deadletters", "show", "1"],
-            &["deadletters", "replays", "list"],
-            &["deadletters", "replays", "show", "1", "--items"],
-            &["report"],
-            &["match", "explain", "--uid", "L1"],
-            &["match", "simulate"],
-        ] {
-            let output = stack.command(arguments).output().unwrap();
-            assert_eq!(
-                output.status.code(),
-                Some(0),
-                "{backend:?} {arguments:?}: {}{}",
-                stdout(&output),
-                stderr(&output)
-            );
-        }
-        // And everything can be decided again: events newer than all of these.
-        let mut again = Stream::new(200, Mix::Decidable);
-        again
-            .events
-            .iter_mut()
-            .for_each(|event| event["event_id"] = json!(format!("again-{}", event["event_id"])));
-        stack.publish(&again.events).await;
+async fn words_of_a_newer_program_are_read(backend: Backend) {
+    let stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    let stream = Stream::new(200, Mix::All);
+    stream.open(&stack.world).await;
+    stack.publish(&stream.events).await;
+    stack.drain().await;
+    // One of each kind of record that is read back.
+    for arguments in [
+        &["deadletters", "replay", "--ids", "1", "--reason", "because", "--yes"][..],
+        &["deadletters", "plan", "--all"],
+    ] {
         let mut worker = stack.worker().await;
-        stack.until_idle().await;
+        let output = stack.command(arguments).output().unwrap();
+        assert!([0, 5].contains(&output.status.code().unwrap()), "{arguments:?}: {}", stderr(&output));
         done_by(&mut worker).await;
-        assert_eq!(complaints(&worker, &[]), [""; 0], "{backend:?}");
     }
+    let known = [
+        ("hostmatch_events", "outcome"),
+        ("hostmatch_events", "reason"),
+        ("hostmatch_events", "shape"),
+        ("hostmatch_events", "event_type"),
+        ("hostmatch_assignments", "outcome"),
+        ("hostmatch_assignments", "reason"),
+        ("hostmatch_assignments", "strategy"),
+        ("hostmatch_assignments", "host_source"),
+        ("calcom_host_mappings", "mapping_source"),
+        ("calcom_host_mapping_audits", "action"),
+        ("hostmatch_inbox", "state"),
+        ("hostmatch_inbox", "kind"),
+        ("hostmatch_dead_letters", "reason"),
+        ("hostmatch_dead_letters", "state"),
+        ("hostmatch_replays", "state"),
+        ("hostmatch_replay_items", "state"),
+        ("hostmatch_replay_items", "predicted"),
+        ("hostmatch_replay_items", "result"),
+        ("hostmatch_dead_letter_actions", "action"),
+    ];
+    for (table, column) in known {
+        // As short as the shortest of these columns.
+        stack.world.run(&format!("UPDATE {table} SET {column} = 'of_the_future'")).await;
+    }
+    stack.world.run("UPDATE hostmatch_assignments SET observed = 'of_the_future'").await;
+    for arguments in [
+        &["events", "list"][..],
+        &["events", "show", "e11"],
+        &["inbox", "list", "--state", "any"],
+        &["inbox", "show", "--company", "1", "--host", "1005"],
+        &["mappings", "list"],
+        &["audit", "list"],
+        &["audit", "export"],
+        &["deadletters", "list"],
+        &["deadletters", "groups"],
+        &["deadletters", "show", "1"],
+        &["deadletters", "replays", "list"],
+        &["deadletters", "replays", "show", "1", "--items"],
+        &["report"],
+        &["match", "explain", "--uid", "L1"],
+        &["match", "simulate"],
+    ] {
+        let output = stack.command(arguments).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{backend:?} {arguments:?}: {}{}",
+            stdout(&output),
+            stderr(&output)
+        );
+    }
+    // And everything can be decided again: events newer than all of these.
+    let mut again = Stream::new(200, Mix::Decidable);
+    again
+        .events
+        .iter_mut()
+        .for_each(|event| event["event_id"] = json!(format!("again-{}", event["event_id"])));
+    stack.publish(&again.events).await;
+    let mut worker = stack.worker().await;
+    stack.until_idle().await;
+    done_by(&mut worker).await;
+    assert_eq!(complaints(&worker, &[]), [""; 0], "{backend:?}");
 }

@@ -4,7 +4,7 @@ use hostmatch::store::{GatewaySchema, StoreErrorKind};
 
 use super::{complaints, done_by};
 use crate::program::{json, stderr};
-use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, backends, eventually};
+use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, eventually};
 
 async fn ready(worker: &Process) -> u16 {
     let line = worker.said("the worker answers health routes").remove(0);
@@ -53,25 +53,23 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
     }
 }
 
+on_engines!(tables_from_which_a_newer_program_took_something_away_are_refused);
 /// A newer program's migration that takes something away is a reason not to start, and not to migrate.
-#[tokio::test]
-async fn tables_from_which_a_newer_program_took_something_away_are_refused() {
-    for backend in backends() {
-        let stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        stack.world.run("INSERT INTO hostmatch_migrations VALUES ('m9000_contract_of_the_future', 1)").await;
-        let refused = GatewaySchema::read(&stack.world.test.db, &stack_gateway()).await.unwrap_err();
-        assert_eq!(refused.kind(), StoreErrorKind::Schema);
-        for (arguments, code) in
-            [(&["serve", "worker"][..], 1), (&["migrate", "up"], 6), (&["migrate", "down", "--yes"], 6)]
-        {
-            let output = stack.command(arguments).output().unwrap();
-            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
-            assert!(stderr(&output).contains("m9000_contract_of_the_future"), "{}", stderr(&output));
-        }
-        let status = json(&stack.command(&["migrate", "status", "--output", "json"]).output().unwrap());
-        let last = status.as_array().unwrap().last().unwrap();
-        assert_eq!(last["known"], false, "{last}");
+async fn tables_from_which_a_newer_program_took_something_away_are_refused(backend: Backend) {
+    let stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    stack.world.run("INSERT INTO hostmatch_migrations VALUES ('m9000_contract_of_the_future', 1)").await;
+    let refused = GatewaySchema::read(&stack.world.test.db, &stack_gateway()).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Schema);
+    for (arguments, code) in
+        [(&["serve", "worker"][..], 1), (&["migrate", "up"], 6), (&["migrate", "down", "--yes"], 6)]
+    {
+        let output = stack.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("m9000_contract_of_the_future"), "{}", stderr(&output));
     }
+    let status = json(&stack.command(&["migrate", "status", "--output", "json"]).output().unwrap());
+    let last = status.as_array().unwrap().last().unwrap();
+    assert_eq!(last["known"], false, "{last}");
 }
 
 fn stack_gateway() -> hostmatch::config::GatewayConfig {
