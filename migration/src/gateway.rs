@@ -7,6 +7,9 @@ use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult,
 pub const GATEWAY_TABLES: [&str; 7] =
     ["companies", "branches", "services", "staff", "users", "appointments", "calls"];
 
+/// Tables of the gateway's that the baseline does not make, and of which something is read where they are.
+const MORE_TABLES: [&str; 1] = ["customers"];
+
 /// A column as the database describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -94,7 +97,7 @@ impl Columns {
     /// The database's own, when its catalogue cannot be read.
     pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
-        let tables = GATEWAY_TABLES.iter().chain(crate::TABLES.iter());
+        let tables = GATEWAY_TABLES.iter().chain(&MORE_TABLES).chain(crate::TABLES.iter());
         let names = tables.map(|table| format!("'{table}'")).collect::<Vec<_>>().join(", ");
         let sql = match backend {
             DbBackend::MySql => MYSQL,

@@ -1,7 +1,12 @@
 //! The identifiers that hostmatch works with, as types of their own.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// The longest reference or id kept in a column of ours (VARCHAR(255)).
 pub const MAX_TEXT: usize = 255;
@@ -41,14 +46,72 @@ impl HostId {
     }
 }
 
-/// A member of staff of the gateway (`staff.id`): an integer or a UUID, as the gateway has it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// A member of staff of the gateway (`staff.id`): an integer, a text or a UUID, as the gateway has it.
+///
+/// A UUID that came as a text and one that was read from a native UUID column are equal: only the column's
+/// kind says which of the two it has to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum StaffId {
     /// An integer key of any width.
     Integer(i64),
-    /// A CHAR(36) or native UUID key, in the spelling of the database.
+    /// A CHAR(36) key, in the spelling of the database; a key as somebody wrote it.
     Text(String),
+    /// A native UUID key. Never deserialized: a text may belong to a column of texts.
+    Uuid(Uuid),
+}
+
+impl StaffId {
+    /// The text of a key that is no integer.
+    fn with_text<T>(&self, other: &Self, compare: impl FnOnce(&str, &str) -> T) -> Option<T> {
+        let (mut one, mut two) = ([0; Hyphenated::LENGTH], [0; Hyphenated::LENGTH]);
+        Some(compare(self.text(&mut one)?, other.text(&mut two)?))
+    }
+
+    fn text<'a>(&'a self, buffer: &'a mut [u8; Hyphenated::LENGTH]) -> Option<&'a str> {
+        match self {
+            Self::Integer(_) => None,
+            Self::Text(id) => Some(id),
+            Self::Uuid(id) => Some(id.hyphenated().encode_lower(buffer)),
+        }
+    }
+}
+
+impl Ord for StaffId {
+    /// Integers by number, before texts.
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Integer(one), Self::Integer(two)) => one.cmp(two),
+            (Self::Uuid(one), Self::Uuid(two)) => one.cmp(two),
+            (Self::Integer(_), _) => Ordering::Less,
+            (_, Self::Integer(_)) => Ordering::Greater,
+            _ => self.with_text(other, str::cmp).unwrap_or(Ordering::Equal),
+        }
+    }
+}
+
+impl PartialOrd for StaffId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for StaffId {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for StaffId {}
+
+impl Hash for StaffId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match (self, self.text(&mut [0; Hyphenated::LENGTH])) {
+            (_, Some(text)) => text.hash(state),
+            (Self::Integer(id), None) => id.hash(state),
+            (_, None) => {}
+        }
+    }
 }
 
 impl std::fmt::Display for StaffId {
@@ -56,6 +119,7 @@ impl std::fmt::Display for StaffId {
         match self {
             Self::Integer(id) => id.fmt(f),
             Self::Text(id) => id.fmt(f),
+            Self::Uuid(id) => id.fmt(f),
         }
     }
 }

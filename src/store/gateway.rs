@@ -4,6 +4,7 @@ use migration::MigrateError;
 use migration::gateway::{Columns, KeyKind};
 use sea_orm::DbBackend;
 
+use super::entity::GatewayColumns;
 use super::{Database, MappingClocks, StoreError, clock, version};
 use crate::config::GatewayConfig;
 
@@ -29,6 +30,8 @@ pub struct GatewaySchema {
     pub updated_at: Option<String>,
     /// The same for the times of mappings and their audits.
     pub mapping_clocks: MappingClocks,
+    /// Which columns the gateway's tables have.
+    pub columns: GatewayColumns,
 }
 
 /// What kind of key `staff.id` is.
@@ -109,6 +112,7 @@ impl GatewaySchema {
                 None => None,
             },
             mapping_clocks: MappingClocks::of(database, columns, &config.timezone).await?,
+            columns: GatewayColumns::of(columns),
         })
     }
 }

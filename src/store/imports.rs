@@ -1,15 +1,15 @@
 //! The record of imports of mappings. The mappings themselves are decided like any other.
 
-use migration::names;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::prelude::TextUuid;
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Select, Set,
+};
 use uuid::Uuid;
 
-use super::dead_letters::id_of;
-use super::{DbId, StoreError};
+use super::StoreError;
+use super::entity::import::{ActiveModel, Column, Entity, Model};
 use crate::event::CompanyId;
-
-const TABLE: &str = names::IMPORTS;
 
 /// An import that begins.
 #[derive(Clone, Debug)]
@@ -63,39 +63,44 @@ pub struct ImportRow {
     pub undone_ms: Option<i64>,
 }
 
+impl From<Model> for ImportRow {
+    fn from(row: Model) -> Self {
+        Self {
+            id: row.id,
+            act: row.token.0,
+            company: row.company_id,
+            file: row.file,
+            lines: row.line_count.into(),
+            changed: row.changed.into(),
+            failed: row.failed.into(),
+            made_by: row.made_by,
+            why: row.why,
+            at_ms: row.at_ms,
+            ended_ms: row.ended_ms,
+            undone_by: row.undone_by,
+            undone_ms: row.undone_ms,
+        }
+    }
+}
+
 /// Notes that an import begins; gives its number.
 ///
 /// # Errors
 /// [`StoreError`]
 pub async fn begin_import(tx: &impl ConnectionTrait, import: &NewImport) -> Result<i64, StoreError> {
-    let token = import.act.to_string();
-    let mut insert = Query::insert();
-    insert
-        .into_table(TABLE)
-        .columns([
-            "token",
-            "company_id",
-            "file",
-            "line_count",
-            "changed",
-            "failed",
-            "made_by",
-            "why",
-            "at_ms",
-        ])
-        .values_panic([
-            token.as_str().into(),
-            import.company.map(|company| company.0).into(),
-            import.file.chars().take(255).collect::<String>().into(),
-            count(import.lines).into(),
-            0_i32.into(),
-            count(import.failed).into(),
-            import.made_by.as_str().into(),
-            import.why.clone().into(),
-            import.at_ms.into(),
-        ]);
-    tx.execute(&insert).await?;
-    id_of(tx, TABLE, &token).await
+    let row = ActiveModel {
+        token: Set(TextUuid(import.act)),
+        company_id: Set(import.company),
+        file: Set(import.file.chars().take(255).collect()),
+        line_count: Set(count(import.lines)),
+        changed: Set(0),
+        failed: Set(count(import.failed)),
+        made_by: Set(import.made_by.clone()),
+        why: Set(import.why.clone()),
+        at_ms: Set(import.at_ms),
+        ..Default::default()
+    };
+    Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
 /// Notes how far an import is, and, with `ended_ms`, that this is all.
@@ -109,14 +114,13 @@ pub async fn note_import(
     failed: usize,
     ended_ms: Option<i64>,
 ) -> Result<(), StoreError> {
-    let mut update = Query::update();
-    update
-        .table(TABLE)
-        .value("changed", count(changed))
-        .value("failed", count(failed))
-        .value("ended_ms", ended_ms)
-        .and_where(Expr::col("id").eq(id));
-    tx.execute(&update).await?;
+    let progress = ActiveModel {
+        changed: Set(count(changed)),
+        failed: Set(count(failed)),
+        ended_ms: Set(ended_ms),
+        ..Default::default()
+    };
+    Entity::update_many().set(progress).filter(Column::Id.eq(id)).exec(tx).await?;
     Ok(())
 }
 
@@ -131,15 +135,18 @@ pub async fn note_import_undone(
     why: Option<&str>,
     at_ms: i64,
 ) -> Result<(), StoreError> {
-    let mut update = Query::update();
-    update
-        .table(TABLE)
-        .value("undone_by", by)
-        .value("undone_why", why.map(str::to_owned))
-        .value("undone_ms", at_ms)
-        .and_where(Expr::col("id").eq(id))
-        .and_where(Expr::col("undone_ms").is_null());
-    tx.execute(&update).await?;
+    let undone = ActiveModel {
+        undone_by: Set(Some(by.to_owned())),
+        undone_why: Set(why.map(str::to_owned)),
+        undone_ms: Set(Some(at_ms)),
+        ..Default::default()
+    };
+    Entity::update_many()
+        .set(undone)
+        .filter(Column::Id.eq(id))
+        .filter(Column::UndoneMs.is_null())
+        .exec(tx)
+        .await?;
     Ok(())
 }
 
@@ -152,10 +159,8 @@ pub async fn imports(
     company: Option<CompanyId>,
     limit: u64,
 ) -> Result<Vec<ImportRow>, StoreError> {
-    let mut select = select();
-    select.and_where_option(company.map(|company| Expr::col("company_id").eq(company.0)));
-    select.order_by("id", Order::Desc).limit(limit);
-    db.query_all(&select).await?.iter().map(read).collect()
+    let rows = of_company(company).order_by_desc(Column::Id).limit(limit).all(db).await?;
+    Ok(rows.into_iter().map(ImportRow::from).collect())
 }
 
 /// The import with this number; with a `company`, only if it was of that one.
@@ -167,49 +172,16 @@ pub async fn import(
     id: i64,
     company: Option<CompanyId>,
 ) -> Result<Option<ImportRow>, StoreError> {
-    let mut select = select();
-    select.and_where(Expr::col("id").eq(id));
-    select.and_where_option(company.map(|company| Expr::col("company_id").eq(company.0)));
-    db.query_one(&select).await?.as_ref().map(read).transpose()
+    let row = of_company(company).filter(Column::Id.eq(id)).one(db).await?;
+    Ok(row.map(ImportRow::from))
 }
 
-fn select() -> SelectStatement {
-    let mut select = Query::select();
-    select.from(TABLE).columns([
-        "id",
-        "token",
-        "company_id",
-        "file",
-        "line_count",
-        "changed",
-        "failed",
-        "made_by",
-        "why",
-        "at_ms",
-        "ended_ms",
-        "undone_by",
-        "undone_ms",
-    ]);
-    select
-}
-
-fn read(row: &QueryResult) -> Result<ImportRow, StoreError> {
-    let number = |column: &str| row.try_get::<DbId>("", column).map(|id| id.0);
-    Ok(ImportRow {
-        id: number("id")?,
-        act: Uuid::parse_str(&row.try_get::<String>("", "token")?).unwrap_or_default(),
-        company: row.try_get("", "company_id")?,
-        file: row.try_get("", "file")?,
-        lines: number("line_count")?,
-        changed: number("changed")?,
-        failed: number("failed")?,
-        made_by: row.try_get("", "made_by")?,
-        why: row.try_get("", "why")?,
-        at_ms: number("at_ms")?,
-        ended_ms: row.try_get::<Option<DbId>>("", "ended_ms")?.map(|ms| ms.0),
-        undone_by: row.try_get("", "undone_by")?,
-        undone_ms: row.try_get::<Option<DbId>>("", "undone_ms")?.map(|ms| ms.0),
-    })
+fn of_company(company: Option<CompanyId>) -> Select<Entity> {
+    let all = Entity::find();
+    match company {
+        Some(company) => all.filter(Column::CompanyId.eq(company)),
+        None => all,
+    }
 }
 
 fn count(count: usize) -> i32 {

@@ -22,9 +22,10 @@ const MOST_LINES: usize = 400;
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "misc", "shared"];
 
-struct Source {
-    path: PathBuf,
-    text: String,
+/// A file of the repository.
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -33,7 +34,7 @@ impl Source {
     }
 
     /// The lines of code: comments and what stands in string literals of more lines aside.
-    fn code(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn code(&self) -> impl Iterator<Item = &str> {
         self.text.lines().map(|line| line.split("//").next().unwrap_or_default())
     }
 
@@ -45,7 +46,7 @@ impl Source {
 }
 
 /// Every file below these places with this extension, by its path in the repository.
-fn files(places: &[&str], extension: &str) -> Vec<Source> {
+pub(crate) fn files(places: &[&str], extension: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut open: Vec<PathBuf> = places.iter().map(PathBuf::from).collect();
     let mut found = Vec::new();

@@ -98,7 +98,7 @@ fn letter(event_id: &str, findings: &Findings) -> String {
 pub(super) fn names(people: &[Suggestion], findings: &Findings) -> String {
     let name = |one: &Suggestion| match &one.staff {
         StaffId::Integer(id) => findings.staff.get(id).cloned().unwrap_or_default(),
-        StaffId::Text(id) => id.clone(),
+        other => other.to_string(),
     };
     let all: Vec<String> = people.iter().map(name).collect();
     let shown = people.iter().zip(&all).map(|(one, name)| {

@@ -1,0 +1,84 @@
+//! The tables as entities: one file per table, with its columns and where its rows lead.
+//!
+//! Ours have exactly these columns (a test compares them). The gateway's differ between installations: an
+//! entity lists those that may be there, and [`Present`] selects those that are.
+
+pub mod appointment;
+pub mod assignment;
+pub mod branch;
+pub mod company;
+pub mod customer;
+pub mod dead_letter;
+pub mod dead_letter_action;
+pub mod dead_letter_action_letter;
+pub mod event;
+pub mod hand_over;
+pub mod host_lock;
+pub mod import;
+pub mod inbox;
+pub mod inbox_action;
+pub mod mapping;
+pub mod mapping_audit;
+pub mod repair;
+pub mod repair_item;
+pub mod replay;
+pub mod replay_item;
+pub mod service;
+pub mod staff;
+pub mod user;
+pub mod worker;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use migration::gateway::Columns;
+use sea_orm::{EntityName as _, EntityTrait, IdenStatic as _, Iterable as _, QuerySelect as _, Select};
+
+use super::GatewaySchema;
+use crate::event::StaffId;
+
+/// A key or reference of the gateway's that is an integer, a text or a UUID, as it happens: like [`StaffId`].
+pub type OpaqueId = StaffId;
+
+/// Which columns the gateway's tables have in this installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayColumns(Arc<BTreeSet<(String, String)>>);
+
+impl GatewayColumns {
+    /// Those of the entities' tables.
+    pub(super) fn of(columns: &Columns) -> Self {
+        let tables = [
+            appointment::Entity.table_name(),
+            branch::Entity.table_name(),
+            company::Entity.table_name(),
+            customer::Entity.table_name(),
+            service::Entity.table_name(),
+            staff::Entity.table_name(),
+            user::Entity.table_name(),
+        ];
+        let named = tables.into_iter().flat_map(|table| {
+            columns.in_table(table).map(move |column| (table.to_owned(), column.name.clone()))
+        });
+        Self(Arc::new(named.collect()))
+    }
+
+    /// The columns of this entity that are there.
+    pub fn present<E: EntityTrait>(&self) -> impl Iterator<Item = E::Column> {
+        let table = E::default().table_name().to_owned();
+        E::Column::iter().filter(move |column| self.0.contains(&(table.clone(), column.as_str().to_owned())))
+    }
+}
+
+/// Selecting from a table of the gateway's.
+pub trait Present: Sized {
+    /// Only the columns that are there; the others read as `None`.
+    ///
+    /// Of all that are there: who may read only some of them (see `gateway grants`) names those instead.
+    fn present(self, schema: &GatewaySchema) -> Self;
+}
+
+impl<E: EntityTrait> Present for Select<E> {
+    fn present(self, schema: &GatewaySchema) -> Self {
+        self.select_only().columns(schema.columns.present::<E>())
+    }
+}

@@ -1,0 +1,128 @@
+//! The key of a member of staff, of whichever kind it is.
+
+use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
+use sea_orm::{ColIdx, DbErr, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
+use uuid::Uuid;
+
+use super::DbId;
+use super::integer::Kind;
+use crate::event::StaffId;
+use crate::store::KeyType;
+
+impl TryGetable for StaffId {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        let kind = Kind::of(row, index);
+        if kind == Kind::Uuid {
+            return Uuid::try_get_by(row, index).map(Self::Uuid);
+        }
+        if kind != Kind::Other || row.try_as_sqlite_row().is_some() {
+            match DbId::try_get_by(row, index) {
+                Ok(id) => return Ok(Self::Integer(id.0)),
+                Err(TryGetError::Null(column)) => return Err(TryGetError::Null(column)),
+                Err(TryGetError::DbErr(_)) => {}
+            }
+        }
+        // Columns of type CHAR may be wider than the id, and of different widths.
+        String::try_get_by(row, index).map(|id| Self::Text(id.trim_end_matches(' ').to_owned()))
+    }
+}
+
+impl From<StaffId> for Value {
+    fn from(id: StaffId) -> Self {
+        match id {
+            StaffId::Integer(id) => id.into(),
+            StaffId::Text(id) => id.into(),
+            StaffId::Uuid(id) => id.into(),
+        }
+    }
+}
+
+impl ValueType for StaffId {
+    fn try_from(value: Value) -> Result<Self, ValueTypeErr> {
+        match value {
+            Value::BigInt(Some(id)) => Ok(Self::Integer(id)),
+            Value::String(Some(id)) => Ok(Self::Text(id)),
+            Value::Uuid(Some(id)) => Ok(Self::Uuid(id)),
+            _ => Err(ValueTypeErr),
+        }
+    }
+
+    fn type_name() -> String {
+        "StaffId".to_owned()
+    }
+
+    fn array_type() -> ArrayType {
+        ArrayType::String
+    }
+
+    fn column_type() -> ColumnType {
+        ColumnType::String(StringLen::None)
+    }
+}
+
+/// NULL as a text. PostgreSQL wants it with the column's type: there leave the column out of an INSERT, or bind
+/// [`KeyType::bind`].
+impl Nullable for StaffId {
+    fn null() -> Value {
+        Value::String(None)
+    }
+}
+
+impl TryFromU64 for StaffId {
+    fn try_from_u64(id: u64) -> Result<Self, DbErr> {
+        DbId::try_from_u64(id).map(|id| Self::Integer(id.0))
+    }
+}
+
+impl KeyType {
+    /// A staff id, whoever wrote it, as a key of this kind.
+    ///
+    /// # Errors
+    /// When the id is not of the column's kind (a text for an integer key, or not a UUID): it cannot
+    /// be anybody's id then.
+    pub fn key(self, id: &StaffId) -> Result<StaffId, DbErr> {
+        let misfit =
+            |wanted: &'static str| DbErr::Type(format!("the staff id is not {wanted}, as staff.id is"));
+        match (self, id) {
+            (Self::Integer, StaffId::Integer(id)) => Ok(StaffId::Integer(*id)),
+            (Self::Integer, StaffId::Text(id)) => {
+                id.parse().map(StaffId::Integer).map_err(|_| misfit("an integer"))
+            }
+            (Self::Integer, StaffId::Uuid(_)) => Err(misfit("an integer")),
+            (Self::Text, id) => Ok(StaffId::Text(id.to_string())),
+            (Self::Uuid, StaffId::Uuid(id)) => Ok(StaffId::Uuid(*id)),
+            (Self::Uuid, id) => {
+                Uuid::parse_str(&id.to_string()).map(StaffId::Uuid).map_err(|_| misfit("a UUID"))
+            }
+        }
+    }
+
+    /// A staff id, or NULL, as a bound value for `staff.id` and our own `staff_id` columns: PostgreSQL wants
+    /// even NULL with the column's type.
+    ///
+    /// # Errors
+    /// As [`KeyType::key`].
+    pub fn bind(self, id: Option<&StaffId>) -> Result<Value, DbErr> {
+        match id {
+            Some(id) => self.key(id).map(Value::from),
+            None => Ok(null_staff(self)),
+        }
+    }
+}
+
+/// [`KeyType::bind`] of an id.
+///
+/// # Errors
+/// As [`KeyType::key`].
+pub fn bind_staff(id: &StaffId, key: KeyType) -> Result<Value, DbErr> {
+    key.bind(Some(id))
+}
+
+/// NULL for a `staff_id` column: PostgreSQL wants even that with the column's type.
+pub fn null_staff(key: KeyType) -> Value {
+    match key {
+        KeyType::Integer => Value::BigInt(None),
+        KeyType::Text => Value::String(None),
+        KeyType::Uuid => Value::Uuid(None),
+    }
+}

@@ -1,0 +1,199 @@
+//! Columns are named by their entities, nowhere by a text: a text that is misspelled, or left behind when a
+//! column is renamed, is found by no compiler.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::tidy::{Source, files};
+
+/// Where a table's columns are described.
+const DESCRIBED_IN: [&str; 2] = ["src/store/entity", "src/queue/embedded/entity.rs"];
+
+/// Files that still name columns by texts. To be emptied, never to be added to.
+const NOT_YET: &[&str] = &[
+    "src/cli/soak/salon.rs",
+    "src/queue/embedded/rows.rs",
+    "src/store/clock.rs",
+    "src/store/commit.rs",
+    "src/store/dead_letters/acts.rs",
+    "src/store/dead_letters/filter.rs",
+    "src/store/dead_letters/groups.rs",
+    "src/store/dead_letters/list.rs",
+    "src/store/dead_letters/purge.rs",
+    "src/store/dead_letters/record.rs",
+    "src/store/decisions/audits.rs",
+    "src/store/decisions/facts.rs",
+    "src/store/decisions/list.rs",
+    "src/store/decisions/moments.rs",
+    "src/store/decisions/staff.rs",
+    "src/store/decisions/write.rs",
+    "src/store/events.rs",
+    "src/store/find.rs",
+    "src/store/fitness.rs",
+    "src/store/grants.rs",
+    "src/store/hand_overs.rs",
+    "src/store/hosts.rs",
+    "src/store/inbox/acts.rs",
+    "src/store/inbox/list.rs",
+    "src/store/inspection/data.rs",
+    "src/store/inspection/server.rs",
+    "src/store/inspection/tables.rs",
+    "src/store/inspection/uses.rs",
+    "src/store/load.rs",
+    "src/store/mappings.rs",
+    "src/store/observed.rs",
+    "src/store/pace.rs",
+    "src/store/probe.rs",
+    "src/store/repairs/items.rs",
+    "src/store/repairs/look.rs",
+    "src/store/replays/claim.rs",
+    "src/store/replays/end.rs",
+    "src/store/replays/lease.rs",
+    "src/store/replays/look.rs",
+    "src/store/replays/plan.rs",
+    "src/store/replays/purge.rs",
+    "src/store/report.rs",
+    "src/store/retention.rs",
+    "src/store/rights.rs",
+    "src/store/rows.rs",
+    "src/store/staff.rs",
+    "src/store/standing.rs",
+    "src/store/statement.rs",
+    "src/store/version.rs",
+    "src/store/workers.rs",
+];
+
+/// Calls whose first argument names a column or a table.
+const NAMING: [&str; 20] = [
+    "Alias::new(",
+    "Expr::col(",
+    "Expr::column(",
+    ".column(",
+    ".columns(",
+    ".group_by_col(",
+    ".group_by_columns(",
+    ".update_column(",
+    ".update_columns(",
+    "do_nothing_on(",
+    "OnConflict::column(",
+    "OnConflict::columns(",
+    "TableRef::Table(",
+    ".equals(",
+    ".order_by(",
+    ".from(",
+    ".from_as(",
+    ".into_table(",
+    ".table(",
+    ".value(",
+];
+
+/// Calls that read a column; the first argument, a prefix, is empty.
+const READING: [&str; 2] = ["try_get(", "try_get_by("];
+
+/// The calls of this code that name a column by a text.
+fn named_by_text(code: &str) -> Vec<String> {
+    let dense: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    let dense = without_type_arguments(&dense);
+    let mut found = Vec::new();
+    for call in NAMING.iter().chain(&READING) {
+        for (start, _) in dense.match_indices(call) {
+            let rest = &dense[start + call.len()..];
+            let arguments =
+                if READING.contains(call) { rest.strip_prefix("\"\",").unwrap_or(rest) } else { rest };
+            let first = first_argument(arguments);
+            if first.contains('"') {
+                found.push(format!("{call}{first}"));
+            }
+        }
+    }
+    let turned = ["\".into_column_ref(", "\".into_iden(", "\".into_table_ref("];
+    found.extend(turned.iter().filter(|call| dense.contains(**call)).map(|call| (*call).to_owned()));
+    found
+}
+
+/// `try_get::<Option<String>>(` as `try_get(`.
+fn without_type_arguments(dense: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = dense;
+    while let Some(at) = rest.find("::<") {
+        plain.push_str(&rest[..at]);
+        let mut depth = 0_u32;
+        let end = rest[at + 2..].char_indices().find_map(|(i, c)| {
+            match c {
+                '<' => depth += 1,
+                '>' => depth -= 1,
+                _ => {}
+            }
+            (depth == 0).then_some(at + 2 + i + 1)
+        });
+        rest = &rest[end.unwrap_or(rest.len())..];
+    }
+    plain + rest
+}
+
+/// Up to the comma or parenthesis that ends it.
+fn first_argument(arguments: &str) -> &str {
+    let mut depth = 0_u32;
+    for (i, c) in arguments.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth > 0 => depth -= 1,
+            ',' | ')' if depth == 0 => return &arguments[..i],
+            _ => {}
+        }
+    }
+    arguments
+}
+
+fn names_by_text(source: &Source) -> Vec<String> {
+    let code: String = source.code().collect::<Vec<_>>().join("\n");
+    if code.contains("sea_orm") { named_by_text(&code) } else { Vec::new() }
+}
+
+#[test]
+fn columns_are_named_by_their_entities() {
+    let open: BTreeSet<&str> = NOT_YET.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for source in files(&["src"], "rs") {
+        let name = source.path.to_str().unwrap();
+        if DESCRIBED_IN.iter().any(|place| source.path.starts_with(Path::new(place))) {
+            continue;
+        }
+        let found = names_by_text(&source);
+        match (open.contains(name), found.first()) {
+            (false, Some(first)) => wrong.push(format!("{name}: {} by text, as {first}", found.len())),
+            (true, None) => wrong.push(format!("{name} is done: take it off the list NOT_YET")),
+            _ => {}
+        }
+    }
+    let lost = open.iter().filter(|name| !Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists());
+    wrong.extend(lost.map(|name| format!("{name} is not there: take it off the list NOT_YET")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_way_of_naming_a_column_is_found() {
+    for by_text in [
+        r#"Expr::col("id").eq(1)"#,
+        r#"Expr::col((m, "id"))"#,
+        "select.columns([\n    \"id\",\n])",
+        r#"select.order_by(("a", "id"), Order::Asc)"#,
+        r#"row.try_get::<Option<DbId>>("", "id")?"#,
+        r#"row.try_get_by::<i64, _>("id")"#,
+        r#"row.try_get("", "id")"#,
+        r#"update.value("state", state)"#,
+        r#"Alias::new("newest")"#,
+        r#""id".into_column_ref()"#,
+    ] {
+        assert_eq!(named_by_text(by_text).len(), 1, "{by_text}");
+    }
+    for by_entity in [
+        "Expr::col(Column::Id).eq(\"x\")",
+        "Expr::col((m, Column::Id))",
+        "select.columns([Column::Id])",
+        "row.try_get::<DbId>(\"\", Column::Id.as_str())?",
+        "update.value(Column::State, \"open\")",
+    ] {
+        assert_eq!(named_by_text(by_entity), Vec::<String>::new());
+    }
+}
