@@ -5,9 +5,9 @@
 //!
 //! | layer | modules | what |
 //! |---|---|---|
-//! | 0 | [`config`], [`runtime`], [`https`] | plain data · clock, backoff, shutdown, crash points · the way to other servers |
-//! | 1 | [`http`] | server, health, problem documents, bearer tokens |
-//! | 2 | [`event`], [`telemetry`], [`fetch`] | pure: what is a booking event? · logs, metrics, traces · asking another server |
+//! | 0 | [`config`], [`runtime`] | plain data · clock, backoff, shutdown, crash points |
+//! | 1 | [`http`] | server, health, problem documents, bearer tokens, client |
+//! | 2 | [`event`], [`telemetry`] | pure: what is a booking event? · logs, metrics, traces |
 //! | 3 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
 //! | 4 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
 //! | 5 | [`people`] | what people decide: mappings, the inbox, repairs |
@@ -17,13 +17,11 @@
 
 pub mod config;
 pub mod runtime;
-pub mod https;
 
 pub mod http;
 
 pub mod event;
 pub mod telemetry;
-pub mod fetch;
 
 pub mod matching;
 pub mod contract;

@@ -10,10 +10,10 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use crate::config::Config;
-use crate::fetch::{FetchError, Fetcher};
+use crate::http::client::{Client, ClientError};
 
 /// How long an answer may take: less than the usual limit of who runs this.
-const PATIENCE: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Ask whether the process on this machine is ready, or alive; for containers
 ///
@@ -71,9 +71,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     };
     let mut asked = Vec::new();
     for base in bases {
-        let fetcher = Fetcher::new(&base, None, PATIENCE)
+        let client = Client::new(&base, TIMEOUT)
             .map_err(|error| Failure::new(Exit::Failed, format!("what --url says {error}")))?;
-        asked.push(ask(&fetcher, path).await);
+        asked.push(ask(&client, path).await);
     }
     // Of two addresses one may belong to a role that does not run here.
     if asked.iter().any(|one| one.answered) {
@@ -125,24 +125,24 @@ fn reachable(key: &str, address: &str) -> Result<String, Failure> {
     Ok(format!("http://{host}:{port}"))
 }
 
-async fn ask(fetcher: &Fetcher, path: &str) -> Asked {
-    let url = format!("{}{path}", fetcher.base());
-    match fetcher.get(path).await {
+async fn ask(client: &Client, path: &str) -> Asked {
+    let url = format!("{}{path}", client.base());
+    match client.get(path).await {
         Ok(answer) => {
-            let told: Option<Answer> = serde_json::from_slice(&answer.body).ok();
-            let well = (200..300).contains(&answer.status) && told.is_some();
+            let told: Option<Answer> = serde_json::from_slice(answer.body()).ok();
+            let well = answer.status().is_success() && told.is_some();
             let (status, reasons) = match told {
                 Some(told) => (told.status, told.reasons),
-                None => (format!("no health route: {}", answer.status), Vec::new()),
+                None => (format!("no health route: {}", answer.status().as_u16()), Vec::new()),
             };
             Asked { url, well, status, reasons, answered: true }
         }
         Err(error) => {
             // Somebody who listens and says nothing is of this machine, and not well.
-            let answered = !matches!(error, FetchError::Unconnected(_));
+            let answered = !matches!(error, ClientError::Unconnected(_));
             let why = match error {
-                FetchError::Unconnected(_) => "nobody listens there".to_owned(),
-                FetchError::Silent(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+                ClientError::Unconnected(_) => "nobody listens there".to_owned(),
+                ClientError::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
                 other => other.to_string(),
             };
             let reasons = vec![format!("{url}: {why}")];

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::Report;
 use super::code::Code;
-use crate::fetch::Fetcher;
+use crate::http::client::Client;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -20,25 +21,29 @@ struct Health {
 /// Looks at the edge at this address.
 pub(super) async fn look(url: &str, report: &mut Report) {
     report.looked(&[Code::EdgeUnreachable]);
-    let fetcher = match Fetcher::new(url, None, PATIENCE) {
-        Ok(fetcher) => fetcher,
+    let client = match Client::new(url, TIMEOUT) {
+        Ok(client) => client,
         Err(error) => return report.found(Code::EdgeUnreachable, "--edge", error.to_string()),
     };
-    let subject = fetcher.base().to_owned();
-    match fetcher.get("/health/live").await {
-        Ok(answer) if answer.status == 200 => {}
+    let subject = client.base().to_owned();
+    match client.get("/health/live").await {
+        Ok(answer) if answer.status() == StatusCode::OK => {}
         Ok(answer) => {
-            let what = format!("/health/live answers {}", answer.status);
+            let what = format!("/health/live answers {}", answer.status().as_u16());
             return report.found(Code::EdgeUnreachable, subject, what);
         }
         Err(error) => return report.found(Code::EdgeUnreachable, subject, error.to_string()),
     }
     report.looked(&[Code::EdgeNotReady]);
-    match fetcher.get("/health/ready").await {
+    match client.get("/health/ready").await {
         Ok(answer) => {
-            let health: Health = serde_json::from_slice(&answer.body).unwrap_or_default();
-            if answer.status != 200 || health.status != "ready" {
-                let status = if health.status.is_empty() { answer.status.to_string() } else { health.status };
+            let health: Health = serde_json::from_slice(answer.body()).unwrap_or_default();
+            if answer.status() != StatusCode::OK || health.status != "ready" {
+                let status = if health.status.is_empty() {
+                    answer.status().as_u16().to_string()
+                } else {
+                    health.status
+                };
                 let what = format!("/health/ready: {status} {}", health.reasons.join("; "));
                 report.found(Code::EdgeNotReady, subject, what.trim_end());
             }

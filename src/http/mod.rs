@@ -1,7 +1,8 @@
 //! HTTP, as every part of the program speaks it: the server with its limits, the health routes,
-//! problem documents, and bearer tokens.
+//! problem documents, bearer tokens, and the client.
 
 pub mod server;
 pub mod health;
 pub mod problem;
 pub mod tokens;
+pub mod client;

@@ -11,11 +11,6 @@ use std::time::Duration;
 
 use axum::http::{Request, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId, TracerProvider as _};
 use opentelemetry::{Context, Key, KeyValue};
 use opentelemetry_http::{HttpClient, HttpError};
@@ -31,23 +26,23 @@ use tokio::runtime::Handle;
 use super::logs::TelemetryError;
 use super::traces::TRACER;
 use crate::config::TracesConfig;
-use crate::https;
+use crate::http::client::Client;
 
 /// Spans that wait to be sent; more are dropped.
 const QUEUE: usize = 8192;
 /// How long one request to the collector may take, all its attempts together.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of the program may be held up by what is still to be sent.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const DRAIN_GRACE: Duration = Duration::from_secs(3);
 /// Bytes of an answer of the collector's that are read.
-const MOST_ANSWER: usize = 1 << 20;
+const MAX_ANSWER: usize = 1 << 20;
 /// The most links of one span: a batch has no more messages.
 const LINKS: u32 = 10_000;
 
 /// Sends spans until it is told to end.
 #[must_use = "what was not sent yet is lost without an end"]
 #[derive(Debug)]
-pub struct Collecting(Option<(SdkTracerProvider, Arc<Books>)>);
+pub struct Collecting(Option<(SdkTracerProvider, Arc<Stats>)>);
 
 /// Begins to make spans and to send them, if a collector is configured. Call it once, early; `role` is
 /// what this process does.
@@ -63,29 +58,33 @@ pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, 
     let headers = config.headers.iter().filter_map(|header| header.expose().split_once('='));
     let headers: HashMap<String, String> =
         headers.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect();
-    let books = Arc::new(Books::default());
-    let line = Line::new(endpoint.starts_with("https:"), books.clone()).map_err(|error| failed(&error))?;
+    let stats = Arc::new(Stats::default());
+    let client = Client::new(&endpoint, REQUEST_TIMEOUT).map_err(|error| failed(&error))?;
+    let client = client.with_max_answer(MAX_ANSWER);
+    let client = CollectorClient { client, runtime: Handle::current(), stats: stats.clone() };
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(&endpoint)
-        .with_timeout(PATIENCE)
+        .with_timeout(REQUEST_TIMEOUT)
         .with_headers(headers)
-        .with_http_client(line)
+        .with_http_client(client)
         .build()
         .map_err(|error| failed(&error))?;
-    let exporter = Told { exporter, endpoint, books: books.clone() };
+    let exporter = ReportingExporter { exporter, endpoint, stats: stats.clone() };
     // The pace may be set by the standard's own variables (OTEL_BSP_SCHEDULE_DELAY).
     let pace = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
     let batches = BatchSpanProcessor::builder(exporter).with_batch_config(pace).build();
     let provider = SdkTracerProvider::builder()
-        .with_span_processor(Bounded { batches, books: books.clone() })
-        .with_sampler(Kept(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sample_ratio)))))
+        .with_span_processor(BoundedProcessor { batches, stats: stats.clone() })
+        .with_sampler(LinkSampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
+            config.sample_ratio,
+        )))))
         .with_max_links_per_span(LINKS)
         .with_resource(resource(role))
         .build();
     TRACER.set(provider.tracer("hostmatch")).map_err(|_| TelemetryError::AlreadySet)?;
-    Ok(Collecting(Some((provider, books))))
+    Ok(Collecting(Some((provider, stats))))
 }
 
 fn traces_endpoint(base: &str) -> String {
@@ -109,61 +108,39 @@ fn resource(role: &'static str) -> Resource {
 impl Collecting {
     /// Sends what is still to be sent, for a few seconds at most, and says how many spans were lost.
     pub async fn end(self) {
-        let Some((provider, books)) = self.0 else { return };
-        let shut = move || provider.shutdown_with_timeout(LAST_WORDS);
+        let Some((provider, stats)) = self.0 else { return };
+        let shut = move || provider.shutdown_with_timeout(DRAIN_GRACE);
         let ended = tokio::task::spawn_blocking(shut).await.is_ok_and(|ended| ended.is_ok());
-        let lost = books.lost.load(Ordering::Relaxed);
-        let unsent = books.waiting.load(Ordering::Relaxed);
+        let lost = stats.lost.load(Ordering::Relaxed);
+        let unsent = stats.waiting.load(Ordering::Relaxed);
         if lost > 0 || unsent > 0 || !ended {
             tracing::warn!(lost, unsent, "not all spans reached the collector of traces");
         }
     }
 }
 
-/// The way to the collector. The thread that exports has no runtime: requests are made on that of the
-/// program.
+/// Asks the collector. The thread that exports has no runtime: requests are made on that of the program.
 #[derive(Debug)]
-struct Line {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+struct CollectorClient {
+    client: Client,
     runtime: Handle,
-    books: Arc<Books>,
-}
-
-impl Line {
-    /// `tls`: the authorities that the system trusts are read, which it need not have otherwise.
-    fn new(tls: bool, books: Arc<Books>) -> std::io::Result<Self> {
-        let client = Client::builder(TokioExecutor::new()).build(https::connector(tls)?);
-        Ok(Self { client, runtime: Handle::current(), books })
-    }
+    stats: Arc<Stats>,
 }
 
 #[async_trait::async_trait]
-impl HttpClient for Line {
+impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer = self.client.request(request.map(Full::from));
-        let whole = async move {
-            let (head, body) = answer.await?.into_parts();
-            let body = Limited::new(body, MOST_ANSWER).collect().await?.to_bytes();
-            Ok::<_, HttpError>(Response::from_parts(head, body))
-        };
-        // Not before it is there: a timer wants a runtime as well.
-        let sent = self.runtime.spawn(async { tokio::time::timeout(PATIENCE, whole).await }).await;
-        let sent = sent.map_err(HttpError::from).and_then(|sent| sent?);
+        let (client, request) = (self.client.clone(), reqwest::Request::try_from(request)?);
+        let sent = self.runtime.spawn(async move { client.execute(request).await }).await?;
         // The exporter says no more than that it did not work.
-        *self.books.cause() = sent.as_ref().err().map(|error| chain(&**error));
-        sent
+        *self.stats.cause() = sent.as_ref().err().map(ToString::to_string);
+        Ok(sent?)
     }
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What is on its way, and what was lost.
 #[derive(Debug, Default)]
-struct Books {
+struct Stats {
     /// Ended, and neither sent nor dropped yet.
     waiting: AtomicUsize,
     /// Dropped since the start.
@@ -171,12 +148,12 @@ struct Books {
     /// Why the newest request did not get through.
     cause: Mutex<Option<String>>,
     /// It has been said that the collector takes nothing.
-    told_refused: AtomicBool,
+    warned_refused: AtomicBool,
     /// It has been said that there are too many.
-    told_full: AtomicBool,
+    warned_full: AtomicBool,
 }
 
-impl Books {
+impl Stats {
     fn cause(&self) -> MutexGuard<'_, Option<String>> {
         self.cause.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,25 +161,25 @@ impl Books {
 
 /// Lets spans into the queue while there is room.
 #[derive(Debug)]
-struct Bounded {
+struct BoundedProcessor {
     batches: BatchSpanProcessor,
-    books: Arc<Books>,
+    stats: Arc<Stats>,
 }
 
-impl SpanProcessor for Bounded {
+impl SpanProcessor for BoundedProcessor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
         if !span.span_context.is_sampled() {
             return;
         }
-        let Books { waiting, lost, told_full, .. } = &*self.books;
+        let Stats { waiting, lost, warned_full, .. } = &*self.stats;
         if waiting.fetch_add(1, Ordering::Relaxed) < QUEUE {
             return self.batches.on_end(span);
         }
         waiting.fetch_sub(1, Ordering::Relaxed);
         lost.fetch_add(1, Ordering::Relaxed);
-        if !told_full.swap(true, Ordering::Relaxed) {
+        if !warned_full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 waiting = QUEUE,
                 "spans are dropped: the collector of traces does not keep up; bookings do not wait for it"
@@ -225,34 +202,34 @@ impl SpanProcessor for Bounded {
 
 /// Sends, and tells once when that does not work, and once when it does again.
 #[derive(Debug)]
-struct Told<E> {
+struct ReportingExporter<E> {
     exporter: E,
     endpoint: String,
-    books: Arc<Books>,
+    stats: Arc<Stats>,
 }
 
-impl<E: SpanExporter> SpanExporter for Told<E> {
+impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
         let sent = self.exporter.export(batch).await;
-        let Books { waiting, lost, told_refused, told_full, .. } = &*self.books;
+        let Stats { waiting, lost, warned_refused, warned_full, .. } = &*self.stats;
         waiting.fetch_sub(count, Ordering::Relaxed);
         let endpoint = &self.endpoint;
         match &sent {
             Ok(()) => {
-                told_full.store(false, Ordering::Relaxed);
-                if told_refused.swap(false, Ordering::Relaxed) {
+                warned_full.store(false, Ordering::Relaxed);
+                if warned_refused.swap(false, Ordering::Relaxed) {
                     let lost = lost.load(Ordering::Relaxed);
                     tracing::info!(endpoint, lost, "the collector takes traces again");
                 }
             }
             Err(error) => {
                 lost.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
-                if !told_refused.swap(true, Ordering::Relaxed) {
+                if !warned_refused.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         endpoint,
                         %error,
-                        problem = self.books.cause().as_deref(),
+                        problem = self.stats.cause().as_deref(),
                         "the collector does not take traces: spans are dropped until it does; bookings are not affected"
                     );
                 }
@@ -281,9 +258,9 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
 /// Which traces are kept: those of a parent as it says; one that begins here and is about others as they
 /// are; any other by its share.
 #[derive(Clone, Debug)]
-struct Kept(Sampler);
+struct LinkSampler(Sampler);
 
-impl ShouldSample for Kept {
+impl ShouldSample for LinkSampler {
     fn should_sample(
         &self,
         parent: Option<&Context>,

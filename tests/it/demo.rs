@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -227,7 +226,7 @@ async fn kept_servers_run_until_they_are_stopped() {
     let running = lines.find(|line| line.contains("go on running")).unwrap();
     let url = running.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
 
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+    let client = crate::support::http_client();
     let ready = client.get(format!("{url}/health/ready")).send().await.unwrap();
     assert_eq!(ready.status().as_u16(), 200);
     let files = directory.path().join("hostmatch-demo");

@@ -15,7 +15,7 @@ use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, event, 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn asked(base: &str) -> (StatusCode, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let response = client.get(format!("{base}/health/ready")).send().await.unwrap();
     (response.status(), response.json().await.unwrap())
 }
@@ -110,7 +110,7 @@ async fn a_worker_on_an_embedded_queue_is_ready_too() {
 
 /// The check of this name, as the route tells it.
 async fn check(base: &str, route: &str, name: &str) -> (StatusCode, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let response = client.get(format!("{base}/health/{route}")).send().await.unwrap();
     let code = response.status();
     let told: Value = response.json().await.unwrap();
@@ -192,7 +192,7 @@ async fn an_edge_tells_of_the_queue_and_of_its_spool() {
     proxy.set(Mode::Refuse);
     proxy.cut();
     until_check(&base, "queue", "failed", StatusCode::OK).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let event = event("e-1", "Bk-1", 1, json!([]));
     let posted = client.post(format!("{base}/api/retell/webhook")).json(&event).send().await.unwrap();
     assert!(posted.status().is_success(), "{posted:?}");

@@ -36,6 +36,7 @@ mod explaining;
 mod gateway;
 mod hand_over;
 mod health;
+mod http_client;
 mod inspecting;
 mod journeys;
 mod logging;

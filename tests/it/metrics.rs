@@ -121,7 +121,7 @@ async fn what_is_documented_is_there_from_the_start(backend: Backend) {
     let base = Scrape::base(&mut edge).await;
     let is_up = |scrape: &Scrape| !is_rabbitmq || scrape.sum("hostmatch_amqp_connected") == 1.0;
     assert_begun(&Scrape::until(&base, "connected", is_up).await, &[&both, &edge::SERIES], is_rabbitmq);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let refused = client.get(format!("{public}/metrics")).send().await.unwrap();
     assert_eq!(refused.status(), 404, "not where the internet may look");
     let head = client.head(format!("{base}/metrics")).send().await.unwrap();
@@ -137,7 +137,7 @@ async fn what_is_documented_is_there_from_the_start(backend: Backend) {
 
 /// One of each kind, through the edge where the edge takes it.
 async fn send_mixture(stack: &Stack, edge: &str) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let post = async |route: &str, body: String, status: u16| {
         let request = client.post(format!("{edge}{route}")).header("content-type", "application/json");
         assert_eq!(request.body(body).send().await.unwrap().status(), status);

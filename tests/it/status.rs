@@ -313,7 +313,7 @@ async fn events_that_wait_while_nobody_decides_and_a_spool_that_is_not_empty_are
     stack.set("queue.url", &proxy.url(&broker));
     proxy.set(Mode::Refuse);
     let (mut edge, url) = stack.edge("edge").await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let event = soon("e-8", "Bk-5", 2, host(11, "Mara Lind", "mara@salon.example"));
     let posted = client.post(format!("{url}/api/retell/webhook")).json(&event).send().await.unwrap();
     assert!(posted.status().is_success(), "{posted:?}");

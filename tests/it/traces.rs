@@ -51,7 +51,7 @@ fn with_mara(n: u32) -> Value {
 }
 
 async fn post(base: &str, path: &str, headers: &[(&str, &str)], body: &Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let mut request = client.post(format!("{base}{path}")).body(body.to_string());
     for (name, value) in headers {
         request = request.header(*name, *value);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::Client;
+use reqwest::Method;
 use serde_json::Value;
 use sha2::Sha256;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::settings::Secrets;
 use super::{findings, salon};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::http::client::{Client, ClientError};
 use crate::store::Database;
 use crate::worker::Tally;
 
@@ -57,8 +58,7 @@ impl Stage<'_> {
         postings: Vec<Posting>,
         progress: &Progress,
     ) -> Result<Vec<Played>, Failure> {
-        // Whatever proxy the environment names: this stays on this machine.
-        let client = Client::builder().no_proxy().timeout(DEADLINE).build().map_err(|e| failed(&e))?;
+        let client = Client::new(self.url, DEADLINE).map_err(|error| failed(&error))?;
         let mut played = Vec::new();
         for posting in postings {
             progress.begins(&format!("{} posted to {}", posting.booking, posting.route.path()));
@@ -84,16 +84,16 @@ impl Stage<'_> {
 
     /// Posts one event as its sender would, and gives the answer's status and the event's id.
     async fn post(&self, client: &Client, posting: &Posting) -> Result<(u16, String), Failure> {
-        let request = client
-            .post(format!("{}{}", self.url, posting.route.path()))
-            .header("content-type", "application/json");
+        let request =
+            client.request(Method::POST, posting.route.path()).header("content-type", "application/json");
         let request = match posting.route {
             Route::Calcom => request.header("x-cal-signature-256", self.sign(&posting.body)?),
             Route::Retell | Route::Events => request.bearer_auth(&self.secrets.token),
         };
-        let response = request.body(posting.body.clone()).send().await.map_err(|error| failed(&error))?;
-        let status = response.status();
-        let answer: Value = response.json().await.map_err(|error| failed(&error))?;
+        let request = request.body(posting.body.clone());
+        let answer = client.send(request).await.map_err(|error| failed(&error))?;
+        let status = answer.status();
+        let answer: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         let id = answer.get("id").or_else(|| answer.pointer("/events/0/id")).and_then(Value::as_str);
         match id {
             Some(id) if status.is_success() => Ok((status.as_u16(), id.to_owned())),
@@ -135,6 +135,6 @@ async fn until<T>(
     }
 }
 
-fn failed(error: &reqwest::Error) -> Failure {
+fn failed(error: &ClientError) -> Failure {
     Failure::new(Exit::Failed, format!("posting to the demo's own edge failed: {error}"))
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use reqwest::Client;
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::salon::{APPOINTMENTS, STAFF, address, reference};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::http::client::{Client, ClientError};
 use crate::runtime::shutdown::Shutdown;
 use crate::worker::Tally;
 
@@ -70,10 +71,10 @@ impl Load {
     /// # Errors
     /// When the edge cannot be reached, or refuses.
     pub(super) async fn run(&self, over: &Shutdown) -> Result<(), Failure> {
-        let failed = |error: reqwest::Error| {
+        let failed = |error: ClientError| {
             Failure::new(Exit::Failed, format!("posting to the soak's own edge failed: {error}"))
         };
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().map_err(failed)?;
+        let client = Client::new(&self.url, PATIENCE).map_err(failed)?;
         let posters = (0..POSTERS).map(|_| async {
             while !over.is_cancelled() {
                 if self.accepted().saturating_sub(self.tally.finished()) >= AHEAD {
@@ -84,8 +85,8 @@ impl Load {
                 let event = self.event(n).to_string();
                 for again in 0..=u64::from(n.is_multiple_of(REPEAT)) {
                     self.posted.fetch_add(1, Ordering::SeqCst);
-                    let post = client.post(format!("{}/api/retell/webhook", self.url)).body(event.clone());
-                    let status = post.send().await.map_err(failed)?.status();
+                    let post = client.request(Method::POST, "/api/retell/webhook").body(event.clone());
+                    let status = client.send(post).await.map_err(failed)?.status();
                     if status.is_success() {
                         self.accepted.fetch_add(1, Ordering::SeqCst);
                         self.different.fetch_add(1 - again, Ordering::SeqCst);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Settings;
 use crate::config::QueueConfig;
-use crate::fetch::Fetcher;
+use crate::http::client::Client;
 use crate::queue::QueueError;
 
 /// Why something could not be learned. Holds no password.
@@ -26,7 +26,7 @@ pub enum ManagementError {
 
 /// The API of one broker, as this user sees it. No `Debug`: it holds a password.
 pub struct Management {
-    fetcher: Fetcher,
+    client: Client,
     vhost: String,
 }
 
@@ -114,15 +114,15 @@ impl Management {
         }
         let settings = Settings::of(config)?;
         let userinfo = &settings.address.authority.userinfo;
-        let login = Some((userinfo.username.as_str(), userinfo.password.as_str()));
-        let fetcher = Fetcher::new(base, login, config.connect_timeout)
-            .map_err(|error| QueueError::Url(format!("queue.management_url {error}")))?;
-        Ok(Some(Self { fetcher, vhost: encoded(&settings.address.vhost) }))
+        let client = Client::new(base, config.connect_timeout)
+            .map_err(|error| QueueError::Url(format!("queue.management_url {error}")))?
+            .with_login(&userinfo.username, &userinfo.password);
+        Ok(Some(Self { client, vhost: encoded(&settings.address.vhost) }))
     }
 
     /// Its address.
     pub fn base(&self) -> &str {
-        self.fetcher.base()
+        self.client.base()
     }
 
     /// The broker. Whoever may see nothing else may see this.
@@ -175,9 +175,9 @@ impl Management {
         what: &'static str,
     ) -> Result<Option<T>, ManagementError> {
         let answer =
-            self.fetcher.get(path).await.map_err(|error| ManagementError::Silent(error.to_string()))?;
-        match answer.status {
-            200 => match serde_json::from_slice(&answer.body) {
+            self.client.get(path).await.map_err(|error| ManagementError::Silent(error.to_string()))?;
+        match answer.status().as_u16() {
+            200 => match serde_json::from_slice(answer.body()) {
                 Ok(found) => Ok(Some(found)),
                 // The text of the error may quote the answer.
                 Err(_) => Err(ManagementError::Silent(format!("{} is not RabbitMQ's", self.base()))),

@@ -70,7 +70,7 @@ impl Run {
     /// Appointments, and through the edge the events about them, good ones that `change` may spoil; waits
     /// until all of them are decided.
     async fn send(&mut self, count: u32, change: impl Fn(u32, &mut Value)) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         let mut events = Vec::new();
         for n in 0..count {
             self.sent += 1;

@@ -64,7 +64,7 @@ impl Site {
         let (shutdown, publisher) = (Shutdown::new(), queue.publisher());
         let stop = shutdown.clone();
         let server = tokio::spawn(async move { edge::serve(&config, publisher, listener, None, stop).await });
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         Self { base, client, queue, shutdown, server, dir }
     }
 

@@ -36,7 +36,7 @@ impl Alone {
         let mut edge = Process::start(command, home.path(), &unique("edge"));
         let line = edge.says("the edge is listening").await;
         let base = format!("http://{}", line["address"].as_str().unwrap());
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         Self { edge, base, client, _home: home }
     }
 

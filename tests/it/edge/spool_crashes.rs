@@ -46,7 +46,7 @@ impl Crashing {
         behind.prefix = unique("test");
         behind.connect_timeout = std::time::Duration::from_secs(10);
         let traces = Traces::Broker(behind.clone());
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         let (home, began) = (tempfile::tempdir().unwrap(), Instant::now());
         Self { proxy, behind, client, home, began, attempted: AtomicUsize::new(0), _traces: traces }
     }

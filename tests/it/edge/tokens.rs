@@ -28,7 +28,7 @@ impl Desk {
         command.envs(settings.iter().copied());
         let mut edge = Process::start(command, home.path(), "edge");
         let address = edge.says("the edge is listening").await["address"].as_str().unwrap().to_owned();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         Self { base: format!("http://{address}"), client, edge, home }
     }
 

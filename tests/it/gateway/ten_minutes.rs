@@ -41,7 +41,7 @@ async fn the_first_ten_minutes_go_as_written() {
     };
     let mut demo = Process::start(program(&typed[2]), home, "demo");
     let health = format!("http://127.0.0.1:{port}/health/ready");
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     eventually("the demo is left running", Duration::from_secs(120), async || {
         assert!(demo.is_running(), "{}{}", demo.stdout(), demo.stderr());
         let ready = client.get(&health).send().await.is_ok_and(|answer| answer.status().is_success());

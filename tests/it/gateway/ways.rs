@@ -41,7 +41,7 @@ async fn calcom(edge: &str, uid: &str) {
         <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(CALCOM_SECRET.as_bytes()).unwrap();
     hmac::Mac::update(&mut mac, body.as_bytes());
     let signature = hex::encode(hmac::Mac::finalize(mac).into_bytes());
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let request = client.post(format!("{edge}/webhooks/calcom")).header("x-cal-signature-256", signature);
     assert_eq!(request.body(body).send().await.unwrap().status(), 200);
 }

@@ -51,7 +51,7 @@ pub(super) struct Sender<'a> {
 
 impl<'a> Sender<'a> {
     pub(super) fn new(stack: &'a Stack, base: String) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         Self { stack, base, client, sent: RefCell::default() }
     }
 

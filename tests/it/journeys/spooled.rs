@@ -2,7 +2,6 @@
 //! it is back they are decided as if nothing had been.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -26,7 +25,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
     let mut ledger = Ledger::open("ten thousand webhooks while the broker is away", &stack).await;
     let (mut edge, base) = stack.edge("edge").await;
 
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let client = crate::support::http_client();
     let sender = async |sender: usize| {
         for n in 0..EACH {
             for booking in (sender..BOOKINGS).step_by(SENDERS) {

@@ -106,7 +106,7 @@ async fn salon(stack: &Stack) {
 
 impl Run {
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> u16 {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         let mut request = client.post(format!("{}{path}", self.base)).body(body.into());
         for (name, value) in headers {
             request = request.header(*name, *value);

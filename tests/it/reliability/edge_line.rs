@@ -52,7 +52,7 @@ async fn post(ledger: &mut Ledger, base: &str, stream: &Stream) {
 }
 
 async fn end(mut stack: Stack, ledger: Ledger, edge: &mut Process, base: &str) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     eventually("the spool is empty", Duration::from_secs(60), async || {
         let ready = client.get(format!("{base}/health/ready")).send().await.unwrap();
         (ready.json::<Value>().await.unwrap()["status"] == "ready").then_some(())

@@ -30,7 +30,7 @@ async fn hostile_events(format: &str) {
     })
     .await;
     let long = "INJECTED".repeat(20_000);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     let mut hostile = Vec::new();
     for text in [HOSTILE, &long] {
         hostile.extend([

@@ -62,7 +62,7 @@ async fn runs(broker: &Broker, backend: Backend) {
     stack.set("database.url", &url);
     let mut worker = stack.worker().await;
 
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     for (id, booking) in [
         (
             "right",

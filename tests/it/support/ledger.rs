@@ -70,7 +70,7 @@ impl Ledger {
     /// Posts these events one by one to the edge at this address (`host:port`), and gives those that
     /// were not answered with success.
     pub(crate) async fn post(&mut self, address: &str, events: &[Value]) -> Vec<Value> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         let url = format!("http://{address}/api/retell/webhook");
         let mut refused = Vec::new();
         for event in events {

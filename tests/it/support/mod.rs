@@ -49,6 +49,13 @@ pub(crate) fn server(variable: &str, usual: &str) -> String {
     std::env::var(variable).ok().filter(|url| !url.is_empty()).unwrap_or_else(|| usual.to_owned())
 }
 
+/// A client without authorities and proxies: what it asks is on this machine, and not encrypted.
+pub(crate) fn http_client() -> reqwest::Client {
+    // reqwest wants a provider of TLS all the same. Fails only when there is one already.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
+}
+
 /// A program that a test wants to start by itself. Where it is not installed the test fails, unless
 /// `HOSTMATCH_TEST_SKIP_PRIVATE` says that this is known: a test that did not run must not look like
 /// one that passed.

@@ -21,7 +21,7 @@ impl Scrape {
 
     /// Asks there.
     pub(crate) async fn of(base: &str) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http_client();
         let response = client.get(format!("{base}/metrics")).send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");

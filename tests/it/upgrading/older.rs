@@ -9,7 +9,7 @@ use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, eventua
 async fn ready(worker: &Process) -> u16 {
     let line = worker.said("the worker answers health routes").remove(0);
     let url = format!("http://{}/health/ready", line["address"].as_str().unwrap());
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http_client();
     client.get(url).send().await.unwrap().status().as_u16()
 }
 

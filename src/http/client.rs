@@ -1,0 +1,195 @@
+//! Asking other servers, by HTTP or HTTPS: the only client, reqwest, set up in one place.
+//!
+//! It speaks HTTP/1.1, uses no proxy and follows no redirect. An answer has a time and a size that it
+//! must not exceed, and is taken as a whole. HTTPS trusts the authorities of the system; these are read
+//! only where the server's URL is an `https://` one.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use axum::http::Response;
+use axum::http::header::ACCEPT;
+use bytes::{Bytes, BytesMut};
+use reqwest::{Method, Request, RequestBuilder, Url};
+
+/// The largest answer that is taken, unless it is set.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// Why there is no answer. Names the server, and never what was sent, nor a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// No request can be made: this is no URL, or there are no certificates.
+    #[error("{0}")]
+    Unusable(String),
+    /// There is no connection to that address.
+    #[error("{0}")]
+    Unconnected(String),
+    /// There is a connection, and no answer in time.
+    #[error("{0}")]
+    Timeout(String),
+    /// The answer broke off, is too large, or is none of HTTP.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// The client of one server.
+#[derive(Clone)]
+pub struct Client {
+    client: reqwest::Client,
+    /// With user and password: reqwest makes them a header of each request.
+    url: Url,
+    /// Without them, and without a slash at the end.
+    base: String,
+    timeout: Duration,
+    max_answer: usize,
+}
+
+/// The URL and whatever else may hold a password are left out.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// For the server at `base`, whose path stands before those of the requests. A user and a password in
+    /// it are sent along. Each answer is waited for no longer than `timeout`.
+    ///
+    /// # Errors
+    /// When `base` is no URL, or the authorities that the system trusts cannot be read.
+    pub fn new(base: &str, timeout: Duration) -> Result<Self, ClientError> {
+        let is_http = |url: &Url| ["http", "https"].contains(&url.scheme());
+        let mut url = Url::parse(base)
+            .ok()
+            .filter(is_http)
+            .ok_or_else(|| ClientError::Unusable("is no URL such as https://host:port".to_owned()))?;
+        url.set_query(None);
+        url.set_fragment(None);
+        let mut shown = url.clone();
+        set_login(&mut shown, "", None);
+        let base = shown.as_str().trim_end_matches('/').to_owned();
+        // reqwest wants a provider of TLS even for plain HTTP. Fails only when there is one already.
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(timeout);
+        let builder = if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) };
+        let client = builder.build().map_err(|error| {
+            let cause = innermost(&error.without_url());
+            ClientError::Unusable(format!("the system's certificates cannot be read: {cause}"))
+        })?;
+        Ok(Self { client, url, base, timeout, max_answer: MAX_ANSWER })
+    }
+
+    /// Sends this user and password along, unless the URL has a user of its own.
+    #[must_use]
+    pub fn with_login(mut self, user: &str, password: &str) -> Self {
+        if self.url.username().is_empty() && self.url.password().is_none() {
+            set_login(&mut self.url, user, Some(password));
+        }
+        self
+    }
+
+    /// Takes answers of up to so many bytes.
+    #[must_use]
+    pub fn with_max_answer(self, max_answer: usize) -> Self {
+        Self { max_answer, ..self }
+    }
+
+    /// The server's address, without user and password.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A request to this path, which begins with a slash; to be given to [`Client::send`].
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url.as_str().trim_end_matches('/')))
+    }
+
+    /// What stands at this path, as JSON if there is a choice.
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub async fn get(&self, path: &str) -> Result<Response<Bytes>, ClientError> {
+        self.send(self.request(Method::GET, path).header(ACCEPT, "application/json")).await
+    }
+
+    /// Sends a request that was made by [`Client::request`].
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response<Bytes>, ClientError> {
+        self.execute(request.build().map_err(|error| self.failed(error))?).await
+    }
+
+    /// Sends a request, and takes in its whole answer. Any status is an answer.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or not a whole one.
+    pub async fn execute(&self, request: Request) -> Result<Response<Bytes>, ClientError> {
+        let mut answer = self.client.execute(request).await.map_err(|error| self.failed(error))?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.failed(error))? {
+            if body.len() + chunk.len() > self.max_answer {
+                let text = format!("{}: the answer has more than {} bytes", self.base, self.max_answer);
+                return Err(ClientError::Broken(text));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let mut whole = Response::new(body.freeze());
+        *whole.status_mut() = answer.status();
+        std::mem::swap(whole.headers_mut(), answer.headers_mut());
+        Ok(whole)
+    }
+
+    /// The innermost cause says it best: "connection refused", "invalid peer certificate".
+    fn failed(&self, error: reqwest::Error) -> ClientError {
+        // reqwest's own texts name the whole URL.
+        let error = error.without_url();
+        let text = format!("{}: {}", self.base, innermost(&error));
+        if error.is_builder() {
+            ClientError::Unusable(text)
+        } else if error.is_connect() {
+            ClientError::Unconnected(text)
+        } else if error.is_timeout() {
+            let seconds = self.timeout.as_secs();
+            ClientError::Timeout(format!("{} did not answer within {seconds} s", self.base))
+        } else if error.is_body() || error.is_decode() {
+            ClientError::Broken(format!("{}: the answer broke off", self.base))
+        } else {
+            ClientError::Broken(text)
+        }
+    }
+}
+
+/// Sets both. That fails for URLs without a host only, and those of HTTP have one.
+fn set_login(url: &mut Url, user: &str, password: Option<&str>) {
+    let _ = url.set_username(user);
+    let _ = url.set_password(password);
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_taken_out_of_the_address() {
+        let base = "http://monitor:p%40ss@broker.example:15672/rabbit/?key=hidden#hidden";
+        let client = Client::new(base, Duration::from_secs(1)).unwrap();
+        assert_eq!(client.base(), "http://broker.example:15672/rabbit");
+        assert_eq!(format!("{client:?}"), r#"Client { base: "http://broker.example:15672/rabbit", .. }"#);
+        for wrong in ["ftp://x", "broker:15672", "127.0.0.1:80", "http://", "", "http://a b"] {
+            assert!(Client::new(wrong, Duration::from_secs(1)).is_err(), "{wrong}");
+        }
+    }
+}
