@@ -81,6 +81,8 @@ impl Postgres {
         command.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
         // What a killed process had written is with the kernel; this is no test of the disk.
         command.args(["-c", "fsync=off", "-c", &format!("unix_socket_directories={home}")]);
+        // With its data, and gone with it: what lies in /dev/shm outlives a server that is killed.
+        command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         for option in &self.options {
             command.args(["-c", option]);
         }
