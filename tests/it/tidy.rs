@@ -202,6 +202,21 @@ fn nothing_is_left_over_or_silenced() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Cargo.toml turns documentation tests off.
+#[test]
+fn no_code_in_the_documentation_looks_tested() {
+    let mut wrong = Vec::new();
+    for source in files(&["src", "migration/src"], "rs") {
+        let fences =
+            source.text.lines().map(|line| line.trim_start().trim_start_matches(['/', '!']).trim_start());
+        let openings = fences.filter(|line| line.starts_with("```")).step_by(2);
+        wrong.extend(
+            openings.filter(|line| *line != "```text").map(|line| format!("{}: {line}", source.name())),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn links_in_the_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
