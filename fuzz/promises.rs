@@ -30,16 +30,8 @@ pub(crate) fn keeps(input: &[u8]) {
 }
 
 fn read(body: &[u8], headers: &BTreeMap<String, String>, routing_key: &str, correlation_id: Option<&str>) {
-    let envelope = Envelope {
-        body,
-        headers,
-        routing_key,
-        message_type: None,
-        message_id: None,
-        correlation_id,
-        timestamp_ms: None,
-        first_seen_ms: 1_771_600_000_000,
-    };
+    let envelope =
+        Envelope { headers, routing_key, correlation_id, ..Envelope::new(body, 1_771_600_000_000) };
     let decoded = decode(&envelope);
     assert_eq!(decoded, decode(&envelope), "the same bytes are read the same");
     match decoded {

@@ -115,14 +115,9 @@ fn check(place: Place, body: &[u8], now_ms: i64) -> (Report, Option<Message>) {
         ..Message::default()
     };
     let envelope = Envelope {
-        body,
         headers: &message.headers,
-        routing_key: "",
-        message_type: None,
-        message_id: None,
-        correlation_id: None,
         timestamp_ms: message.timestamp_ms,
-        first_seen_ms: now_ms,
+        ..Envelope::new(body, now_ms)
     };
     let mut report = Report {
         place: place.to_string(),

@@ -106,16 +106,7 @@ impl<'a> Arrived<'a> {
     }
 
     fn decode(self, body: &[u8]) -> Result<Decoded, Malformed> {
-        decode(&Envelope {
-            body,
-            headers: self.attributes,
-            routing_key: "",
-            message_type: None,
-            message_id: None,
-            correlation_id: None,
-            timestamp_ms: None,
-            first_seen_ms: self.at_ms,
-        })
+        decode(&Envelope { headers: self.attributes, ..Envelope::new(body, self.at_ms) })
     }
 
     fn message(self, body: Bytes, id: String, event_type: Option<String>, shape: Shape) -> Message {

@@ -1,6 +1,9 @@
 //! What arrives beside the body: the message's own properties, as far as decoding needs them.
 
-/// A message as the decoder sees it; the queue and the edge both fill it.
+use std::collections::BTreeMap;
+
+/// A message as the decoder sees it; whoever has one begins with [`Envelope::new`] and adds what came
+/// with the bytes.
 ///
 /// Header names are as sent; values are text.
 #[derive(Clone, Copy, Debug)]
@@ -8,7 +11,7 @@ pub struct Envelope<'a> {
     /// The bytes.
     pub body: &'a [u8],
     /// Looks up a header by its exact name.
-    pub headers: &'a std::collections::BTreeMap<String, String>,
+    pub headers: &'a BTreeMap<String, String>,
     /// The AMQP routing key.
     pub routing_key: &'a str,
     /// The AMQP property `type`.
@@ -22,6 +25,23 @@ pub struct Envelope<'a> {
     /// When it was first received, in ms since 1970 (UTC): the header `x-hostmatch-first-seen`
     /// where there is one, else now. Travels with retries and dead letters.
     pub first_seen_ms: i64,
+}
+
+impl<'a> Envelope<'a> {
+    /// Bytes that nothing came with, first received at this moment (ms since 1970, UTC).
+    pub fn new(body: &'a [u8], first_seen_ms: i64) -> Self {
+        static NO_HEADERS: BTreeMap<String, String> = BTreeMap::new();
+        Self {
+            body,
+            headers: &NO_HEADERS,
+            routing_key: "",
+            message_type: None,
+            message_id: None,
+            correlation_id: None,
+            timestamp_ms: None,
+            first_seen_ms,
+        }
+    }
 }
 
 /// Our own header that keeps the type of an event over retries, dead letters and replays.

@@ -1,7 +1,5 @@
 //! An appointment's newest event once more, from what is remembered of it.
 
-use std::collections::BTreeMap;
-
 use super::changes::Assignment;
 use crate::event::{
     Booking, BookingEvent, Decoded, Envelope, EventKind, Host, HostId, HostSource, Shape, decode,
@@ -50,17 +48,7 @@ impl Assignment {
 fn kept(payload: &str) -> Option<Booking> {
     // As the gateway would publish it.
     let body = format!(r#"{{"event":"appointment.created","calcom_booking":{payload}}}"#);
-    let envelope = Envelope {
-        body: body.as_bytes(),
-        headers: &BTreeMap::new(),
-        routing_key: "",
-        message_type: None,
-        message_id: None,
-        correlation_id: None,
-        timestamp_ms: None,
-        first_seen_ms: 0,
-    };
-    match decode(&envelope) {
+    match decode(&Envelope::new(body.as_bytes(), 0)) {
         Ok(Decoded::Event(event)) => event.bookings.into_iter().next(),
         _ => None,
     }

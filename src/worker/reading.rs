@@ -9,14 +9,13 @@ use crate::queue::Delivery;
 pub(super) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
     let message = &delivery.message;
     let envelope = Envelope {
-        body: &message.body,
         headers: &message.headers,
         routing_key: &message.routing_key,
         message_type: message.message_type.as_deref(),
         message_id: message.message_id.as_deref(),
         correlation_id: message.correlation_id.as_deref(),
         timestamp_ms: message.timestamp_ms,
-        first_seen_ms: delivery.first_seen_ms,
+        ..Envelope::new(&message.body, delivery.first_seen_ms)
     };
     catch_unwind(AssertUnwindSafe(|| event::decode(&envelope))).ok()
 }

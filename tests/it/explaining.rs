@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use hostmatch::event::{BookingRef, CompanyId, Decoded, Envelope, HostId, decode};
-use hostmatch::matching::{Resolver, Target};
+use hostmatch::matching::{HostKey, Resolver, Target};
 use hostmatch::store::{self, Lookup};
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
@@ -229,13 +229,13 @@ async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
     let seen = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();
     assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
     assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);
-    let key = (CompanyId(15), HostId(1_420_209));
+    let key = HostKey::new(CompanyId(15), HostId(1_420_209));
     assert_eq!(seen.loaded.directory.mappings(key), loaded.loaded.directory.mappings(key));
 
-    let directory = store::directory_for(&looking, &schema, key.0, Some(key.1)).await.unwrap();
+    let directory = store::directory_for(&looking, &schema, key.company, Some(key.host)).await.unwrap();
     assert_eq!(directory.mappings(key).len(), 1, "{backend:?}/{shape:?}");
     assert!(!directory.is_mapped(key), "its member of staff has left");
-    assert_eq!(directory.roster(key.0).unwrap().staff().len(), 2);
+    assert_eq!(directory.roster(key.company).unwrap().staff().len(), 2);
     let nobody = store::directory_for(&looking, &schema, CompanyId(16), None).await.unwrap();
     assert!(nobody.roster(CompanyId(16)).unwrap().staff().is_empty());
 
@@ -259,17 +259,7 @@ async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
 }
 
 fn decoded(body: &[u8]) -> hostmatch::event::BookingEvent {
-    let envelope = Envelope {
-        body,
-        headers: &BTreeMap::new(),
-        routing_key: "",
-        message_type: None,
-        message_id: None,
-        correlation_id: None,
-        timestamp_ms: None,
-        first_seen_ms: 0,
-    };
-    match decode(&envelope).unwrap() {
+    match decode(&Envelope::new(body, 0)).unwrap() {
         Decoded::Event(event) => *event,
         Decoded::Ignored(_) => panic!("it is a booking event"),
     }

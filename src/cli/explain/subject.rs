@@ -77,8 +77,8 @@ fn from_bytes(bytes: &[u8], company: Option<CompanyId>) -> Subject {
         value.as_object().is_some_and(|object| !MARKS_OF_EVENTS.iter().any(|key| object.contains_key(*key)))
     });
     let decoded = match &bare {
-        Some(booking) => decode(&envelope(wrapped(booking).to_string().as_bytes())),
-        None => decode(&envelope(bytes)),
+        Some(booking) => decode(&Envelope::new(wrapped(booking).to_string().as_bytes(), now_ms())),
+        None => decode(&Envelope::new(bytes, now_ms())),
     };
     match decoded {
         Ok(Decoded::Event(mut event)) => {
@@ -95,18 +95,3 @@ fn from_bytes(bytes: &[u8], company: Option<CompanyId>) -> Subject {
 fn wrapped(booking: &Value) -> Value {
     json!({ "event": "appointment.created", "calcom_booking": booking })
 }
-
-fn envelope(body: &[u8]) -> Envelope<'_> {
-    Envelope {
-        body,
-        headers: NO_HEADERS,
-        routing_key: "",
-        message_type: None,
-        message_id: None,
-        correlation_id: None,
-        timestamp_ms: None,
-        first_seen_ms: now_ms(),
-    }
-}
-
-const NO_HEADERS: &std::collections::BTreeMap<String, String> = &std::collections::BTreeMap::new();

@@ -45,14 +45,13 @@ impl Outside {
     pub(super) fn around<T>(&self, body: &[u8], with: impl FnOnce(&Envelope<'_>) -> T) -> T {
         let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
         with(&Envelope {
-            body,
             headers: &headers,
             routing_key: &self.routing_key,
             message_type: self.message_type.as_deref(),
             message_id: self.message_id.as_deref(),
             correlation_id: self.correlation_id.as_deref(),
             timestamp_ms: self.timestamp.map(|seconds| seconds.saturating_mul(1000)),
-            first_seen_ms: now_ms(),
+            ..Envelope::new(body, now_ms())
         })
     }
 }

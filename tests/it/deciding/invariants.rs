@@ -271,17 +271,7 @@ fn distinct(stream: Vec<Value>) -> Vec<Value> {
 
 fn parse(body: &Value) -> Option<BookingEvent> {
     let text = body.to_string();
-    let envelope = Envelope {
-        body: text.as_bytes(),
-        headers: &std::collections::BTreeMap::new(),
-        routing_key: "",
-        message_type: None,
-        message_id: None,
-        correlation_id: None,
-        timestamp_ms: None,
-        first_seen_ms: 1_772_323_200_000,
-    };
-    match decode(&envelope) {
+    match decode(&Envelope::new(text.as_bytes(), 1_772_323_200_000)) {
         Ok(Decoded::Event(event)) => Some(*event),
         _ => None,
     }

@@ -33,14 +33,13 @@ impl Sent {
 
     pub(super) fn decode(&self) -> Result<Decoded, Malformed> {
         decode(&Envelope {
-            body: &self.body,
             headers: &self.headers,
             routing_key: &self.routing_key,
             message_type: self.message_type.as_deref(),
             message_id: self.message_id.as_deref(),
             correlation_id: self.correlation_id.as_deref(),
             timestamp_ms: self.timestamp_ms,
-            first_seen_ms: FIRST_SEEN_MS,
+            ..Envelope::new(&self.body, FIRST_SEEN_MS)
         })
     }
 
