@@ -29,7 +29,7 @@ impl Plan<'_> {
         host: &Host,
         bearing: HostBearing,
     ) -> Verdict {
-        let key = host.id.map(|host_id| (company, host_id));
+        let key = host.id.map(|id| HostKey::new(company, id));
         let mut resolution = self.resolver.resolve(host, company, &self.state.directory);
         self.noted.look(&resolution);
         self.noted.missing.extend(booking.host_missing);
@@ -151,13 +151,13 @@ impl Plan<'_> {
 
     fn key_of(&self, id: AppointmentId, bearing: &HostBearing) -> Option<HostKey> {
         let company = self.state.appointments.get(&id)?.company;
-        bearing.host_id.and_then(HostId::new).map(|host| (company, host))
+        bearing.host_id.and_then(HostId::new).map(|host| HostKey::new(company, host))
     }
 
     /// Decides the appointments that wait for this host again, now that it has a mapping.
     pub(super) fn redecide(&mut self, key: HostKey) {
-        let host = Host { id: Some(key.1), ..Host::default() };
-        let resolution = self.resolver.resolve(&host, key.0, &self.state.directory);
+        let host = Host { id: Some(key.host), ..Host::default() };
+        let resolution = self.resolver.resolve(&host, key.company, &self.state.directory);
         self.redecide_as(key, &resolution);
     }
 

@@ -171,7 +171,7 @@ impl Assignment {
     pub fn waits_for(&self) -> Option<HostKey> {
         let waits = self.outcome.waits() && self.staff.is_none();
         let host = self.newest.as_ref()?.host_id.and_then(HostId::new)?;
-        waits.then_some((self.company, host))
+        waits.then_some(HostKey::new(self.company, host))
     }
 }
 

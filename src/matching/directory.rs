@@ -9,8 +9,22 @@ use super::changes::MappingRef;
 use super::strategy::Confidence;
 use crate::event::{CompanyId, HostId, StaffId, normal_email};
 
-/// A host within a company: the key of mappings, inbox rows and locks.
-pub type HostKey = (CompanyId, HostId);
+/// A host within a company: the key of mappings, inbox rows and locks. Ordered by company and then by
+/// host: the order in which locks are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostKey {
+    /// The tenant.
+    pub company: CompanyId,
+    /// The Cal.com user.
+    pub host: HostId,
+}
+
+impl HostKey {
+    /// This host in this company.
+    pub const fn new(company: CompanyId, host: HostId) -> Self {
+        Self { company, host }
+    }
+}
 
 /// Everything that the strategies may look at.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +42,7 @@ impl Directory {
 
     /// Adds a mapping, active or not.
     pub fn add_mapping(&mut self, mapping: Mapping) {
-        self.mappings.entry((mapping.company, mapping.host)).or_default().push(mapping);
+        self.mappings.entry(mapping.key()).or_default().push(mapping);
     }
 
     /// Forgets what is known of the mappings of a host (before they are read again under its lock).
@@ -122,6 +136,11 @@ pub struct Mapping {
 }
 
 impl Mapping {
+    /// Under which it was looked up.
+    pub fn key(&self) -> HostKey {
+        HostKey::new(self.company, self.host)
+    }
+
     /// Whether a person made it (strategy `manual`) or a match did (`existing`).
     pub fn is_by_person(&self) -> bool {
         matches!(self.source.as_str(), "manual" | "admin")

@@ -1,6 +1,6 @@
 //! Strategy `existing` (priority 150): the active mapping that an earlier match made.
 
-use super::directory::Directory;
+use super::directory::{Directory, HostKey};
 use super::strategy::{Candidate, Evidence, Origin, Proposal, Rejected, Strategy};
 use crate::event::{CompanyId, Host};
 
@@ -35,7 +35,7 @@ pub(super) fn propose_mapping(
 ) -> Proposal {
     let mut proposal = Proposal::default();
     let Some(id) = host.id else { return proposal };
-    for mapping in directory.active_mappings((company, id), by_person) {
+    for mapping in directory.active_mappings(HostKey::new(company, id), by_person) {
         let staff = mapping.staff.clone();
         if !mapping.staff_is_valid {
             let why = "the member of staff is inactive, deleted, or in another company";

@@ -67,7 +67,7 @@ impl Plan<'_> {
         let mappings = self.state.directory.mappings_mut(key);
         let row = if let Some(known) = mappings.iter_mut().find(|mapping| mapping.staff == candidate.staff) {
             let after = json!({
-                "company_id": key.0, "is_active": true, "mapping_source": source,
+                "company_id": key.company, "is_active": true, "mapping_source": source,
                 "confidence_score": candidate.confidence,
             });
             audit.old_values = Some(json!({
@@ -77,7 +77,7 @@ impl Plan<'_> {
             audit.new_values = after;
             audit.mapping = known.row;
             (known.source, known.confidence) = (source.to_owned(), candidate.confidence);
-            (known.is_active, known.staff_is_valid, known.made_for) = (true, true, key.0);
+            (known.is_active, known.staff_is_valid, known.made_for) = (true, true, key.company);
             if let MappingRef::Row(row) = known.row {
                 let confidence = candidate.confidence;
                 self.changes.mappings.push(MappingChange::Reactivate { row, key, source, confidence, audit });
@@ -86,9 +86,9 @@ impl Plan<'_> {
         } else {
             mappings.push(Mapping {
                 row: MappingRef::New(key),
-                made_for: key.0,
-                company: key.0,
-                host: key.1,
+                made_for: key.company,
+                company: key.company,
+                host: key.host,
                 staff: candidate.staff.clone(),
                 source: source.to_owned(),
                 confidence: candidate.confidence,
@@ -99,7 +99,7 @@ impl Plan<'_> {
             let (snapshot, mut metadata) = fitting(host, self.now_ms());
             metadata["change_key"] = json!(audit.change_key);
             audit.new_values = json!({
-                "staff_id": candidate.staff, "company_id": key.0, "calcom_host_id": key.1,
+                "staff_id": candidate.staff, "company_id": key.company, "calcom_host_id": key.host,
                 "calcom_name": snapshot.name, "calcom_email": snapshot.email,
                 "calcom_username": snapshot.username, "calcom_timezone": snapshot.time_zone,
                 "mapping_source": source, "confidence_score": candidate.confidence, "is_active": true,
@@ -122,7 +122,7 @@ impl Plan<'_> {
 
 /// Names a change by what it is and the state that it starts from.
 fn change_key(key: HostKey, staff: &StaffId, action: &str, last_audit: i64) -> Uuid {
-    let name = format!("{}/{}/{staff}/{action}/{last_audit}", key.0, key.1);
+    let name = format!("{}/{}/{staff}/{action}/{last_audit}", key.company, key.host);
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 

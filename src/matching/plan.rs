@@ -147,7 +147,7 @@ impl<'r> Plan<'r> {
         for (id, appointment) in &plan.state.appointments {
             let waits = appointment.assignment.as_ref().and_then(Assignment::waits_for);
             // One that has moved to another company waits for nobody there.
-            if let Some(key) = waits.filter(|key| key.0 == appointment.company) {
+            if let Some(key) = waits.filter(|key| key.company == appointment.company) {
                 plan.waiting.entry(key).or_default().insert(*id);
             }
         }

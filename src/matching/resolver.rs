@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::directory::Directory;
+use super::directory::{Directory, HostKey};
 use super::strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Strategy};
 use super::{email::Email, existing::Existing, manual::Manual, name::Name};
 use crate::event::{CompanyId, Host, StaffId};
@@ -199,7 +199,7 @@ impl Resolver {
             return Ruling::Accept(candidate);
         }
         let switched_off = host.id.is_some_and(|id| {
-            let known = directory.mappings((company, id)).iter();
+            let known = directory.mappings(HostKey::new(company, id)).iter();
             known
                 .filter(|m| m.staff == candidate.staff && m.made_for == company)
                 .any(|m| m.switched_off_by_person)

@@ -74,7 +74,7 @@ impl Simulation {
 
     /// Decides one booking. `directory` has the given mappings of its host, and the company's staff.
     pub fn decide(&mut self, host: &Host, company: CompanyId, directory: &mut Directory) -> Simulated {
-        let key = host.id.map(|id| (company, id));
+        let key = host.id.map(|id| HostKey::new(company, id));
         let learned = key.and_then(|key| Some((key, self.learned.get(&key)?.clone())));
         if let Some((key, learned)) = &learned {
             let is_new = !directory.mappings(*key).iter().any(|it| it.row == MappingRef::New(*key));
@@ -115,9 +115,9 @@ impl Simulation {
 fn mapping(key: HostKey, learned: &Learned) -> Mapping {
     Mapping {
         row: MappingRef::New(key),
-        made_for: key.0,
-        company: key.0,
-        host: key.1,
+        made_for: key.company,
+        company: key.company,
+        host: key.host,
         staff: learned.candidate.staff.clone(),
         source: learned.source.to_owned(),
         confidence: learned.candidate.confidence,

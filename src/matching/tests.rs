@@ -129,7 +129,7 @@ fn mappings_in_force_that_disagree_are_for_a_person() {
     for (mappings, expected, is_mapped) in table {
         let directory = directory(mappings.clone());
         assert_eq!(answer(&anna, &directory, 80), expected, "{mappings:?}");
-        assert_eq!(directory.is_mapped((SALON, HostId(7))), is_mapped, "{mappings:?}");
+        assert_eq!(directory.is_mapped(HostKey::new(SALON, HostId(7))), is_mapped, "{mappings:?}");
     }
 }
 

@@ -154,7 +154,7 @@ async fn rulings(
         .filter_map(|decision| if let Wish::Set(staff) = &decision.wish { Some(staff.clone()) } else { None })
         .collect();
     let staff: BTreeMap<StaffId, StaffFact> = store::staff_facts(tx, schema, &named).await?;
-    let asked: BTreeSet<CompanyId> = keys.iter().map(|(company, _)| *company).collect();
+    let asked: BTreeSet<CompanyId> = keys.iter().map(|key| key.company).collect();
     let companies = store::companies(tx, &asked).await?;
     let taken_back = decisions.iter().filter_map(|decision| match &decision.wish {
         Wish::Revert(change) => Some(&change.rows),
@@ -163,13 +163,13 @@ async fn rulings(
     let since = store::audits_since(tx, schema, taken_back.flatten()).await?;
     let mut decided = BTreeSet::new();
     let rule = |decision: &Decision| {
-        if !companies.contains(&decision.key.0) {
-            return Err(Refusal::NoCompany(decision.key.0));
+        if !companies.contains(&decision.key.company) {
+            return Err(Refusal::NoCompany(decision.key.company));
         }
         if !decided.insert(decision.key) {
-            return Err(Refusal::Twice(decision.key.1));
+            return Err(Refusal::Twice(decision.key.host));
         }
-        let facts = facts.get(&decision.key).ok_or(Refusal::ChangedMeanwhile(decision.key.1))?;
+        let facts = facts.get(&decision.key).ok_or(Refusal::ChangedMeanwhile(decision.key.host))?;
         rule(decision, facts, &staff, &since)
     };
     Ok(decisions.iter().map(rule).collect())

@@ -60,7 +60,8 @@ pub struct Decision {
 impl Decision {
     /// A decision about this host.
     pub fn new(company: CompanyId, host: HostId, wish: Wish) -> Self {
-        Self { key: (company, host), wish, reason: None, seen: None, may_be_new: false, snapshot: None }
+        let key = HostKey::new(company, host);
+        Self { key, wish, reason: None, seen: None, may_be_new: false, snapshot: None }
     }
 }
 

@@ -168,7 +168,7 @@ impl HandOver {
         let (appointments, theirs) = held.into_iter().partition(|held| held.is_ours);
         Ok(Handed {
             id: None,
-            hosts: decisions.iter().map(|decision| decision.key.1).collect(),
+            hosts: decisions.iter().map(|decision| decision.key.host).collect(),
             appointments,
             theirs,
             undated: store::held_at_unknown_times(db, schema, self.company, &self.from).await?,
@@ -287,7 +287,7 @@ async fn give_back(
     let decisions: Vec<Decision> = changes
         .into_iter()
         .map(|change| {
-            let mut decision = Decision::new(change.key.0, change.key.1, Wish::Revert(change));
+            let mut decision = Decision::new(change.key.company, change.key.host, Wish::Revert(change));
             let usual = || format!("hand-over {} is taken back", row.id);
             decision.reason = Some(reason.map_or_else(usual, str::to_owned));
             decision
@@ -295,8 +295,8 @@ async fn give_back(
         .collect();
     for (decision, answer) in decisions.iter().zip(decide(tx, schema, act, &decisions).await?) {
         match answer {
-            Ok(_) => back.hosts.push(decision.key.1),
-            Err(refusal) => back.hosts_left.push((decision.key.1, refusal)),
+            Ok(_) => back.hosts.push(decision.key.host),
+            Err(refusal) => back.hosts_left.push((decision.key.host, refusal)),
         }
     }
     let missing: BTreeSet<AppointmentId> = ids.iter().copied().filter(|id| !free.contains_key(id)).collect();

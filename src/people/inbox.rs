@@ -56,9 +56,9 @@ fn names(staff: &[StaffId]) -> String {
 /// # Errors
 /// [`InboxError::Absent`]
 pub async fn inbox_entry(database: &Database, key: HostKey) -> Result<InboxEntry, InboxError> {
-    let filter = InboxFilter { company: Some(key.0), host: Some(key.1), ..InboxFilter::default() };
+    let filter = InboxFilter { company: Some(key.company), host: Some(key.host), ..InboxFilter::default() };
     let entries = store::inbox_entries(database.connection(), &filter, now_ms(), 0, 1);
-    database.in_time(entries).await?.pop().ok_or(InboxError::Absent(key.0, key.1))
+    database.in_time(entries).await?.pop().ok_or(InboxError::Absent(key.company, key.host))
 }
 
 /// The suggestion that a person accepts: the one there is, or the one named.
@@ -66,7 +66,7 @@ pub async fn inbox_entry(database: &Database, key: HostKey) -> Result<InboxEntry
 /// # Errors
 /// [`InboxError`]
 pub fn accepted<'a>(entry: &'a InboxEntry, staff: Option<&StaffId>) -> Result<&'a Suggestion, InboxError> {
-    let host = entry.row.key.1;
+    let host = entry.row.key.host;
     if entry.row.state == InboxState::Resolved {
         return Err(InboxError::Resolved(host));
     }
@@ -147,10 +147,11 @@ async fn on_host(
 ) -> Result<(), InboxError> {
     let done = again(database, async |tx: &DatabaseTransaction| {
         store::lock_host(tx, schema, key).await?;
-        let filter = InboxFilter { company: Some(key.0), host: Some(key.1), ..InboxFilter::default() };
+        let filter =
+            InboxFilter { company: Some(key.company), host: Some(key.host), ..InboxFilter::default() };
         match store::inbox_entries(tx, &filter, now_ms(), 0, 1).await?.pop().map(|entry| entry.row.state) {
-            None => Ok(Some(InboxError::Absent(key.0, key.1))),
-            Some(InboxState::Resolved) => Ok(Some(InboxError::Resolved(key.1))),
+            None => Ok(Some(InboxError::Absent(key.company, key.host))),
+            Some(InboxState::Resolved) => Ok(Some(InboxError::Resolved(key.host))),
             Some(InboxState::Open | InboxState::Ignored) => work(tx).await.map(|()| None),
         }
     });

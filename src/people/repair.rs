@@ -72,7 +72,7 @@ impl<'a> Repairer<'a> {
     }
 
     async fn offer_in(&self, db: &impl ConnectionTrait, key: HostKey) -> Result<Offer, StoreError> {
-        let directory = store::directory_for(db, self.schema, key.0, Some(key.1)).await?;
+        let directory = store::directory_for(db, self.schema, key.company, Some(key.host)).await?;
         let mut offer = Offer { staff: self.mapped(key, &directory), ..Offer::default() };
         let now_ms = now_ms();
         for one in store::waiting_of(db, key).await? {
@@ -89,8 +89,8 @@ impl<'a> Repairer<'a> {
     fn mapped(&self, key: HostKey, directory: &Directory) -> Option<StaffId> {
         let mut mappings = Directory::default();
         directory.mappings(key).iter().for_each(|mapping| mappings.add_mapping(mapping.clone()));
-        let host = Host { id: Some(key.1), ..Host::default() };
-        match self.resolver.resolve(&host, key.0, &mappings) {
+        let host = Host { id: Some(key.host), ..Host::default() };
+        match self.resolver.resolve(&host, key.company, &mappings) {
             Resolution::Matched { candidate, .. } => Some(candidate.staff),
             _ => None,
         }
@@ -119,7 +119,7 @@ impl<'a> Repairer<'a> {
             let repair = NewRepair { key, staff, scope, made_by, why, created_ms: now_ms() };
             Ok(Some(Some(store::begin_repair(tx, self.schema, &repair, &waiting).await?)))
         });
-        begun.await?.ok_or(RepairError::NotMapped(key.1))
+        begun.await?.ok_or(RepairError::NotMapped(key.host))
     }
 
     /// Assigns the appointments of a repair that are still to be assigned, in parts. `watch` is told how
@@ -331,7 +331,7 @@ fn mark(item: &RepairItem, state: ItemState, reason: Option<&'static str>) -> Ma
 /// Takes out of what was loaded whatever does not wait for this host any more.
 fn leave(loaded: &mut Loaded, key: HostKey) -> Vec<Mark> {
     let why = |appointment: &Appointment| match &appointment.assignment {
-        _ if appointment.company != key.0 => Some("other_company"),
+        _ if appointment.company != key.company => Some("other_company"),
         _ if appointment.staff.is_some() => Some("assigned_meanwhile"),
         Some(row) if row.waits_for() == Some(key) => None,
         _ => Some("waits_no_more"),

@@ -35,7 +35,7 @@ pub(super) fn rule(
     since: &[AuditRow],
 ) -> Result<Ruling, Refusal> {
     if decision.seen.is_some_and(|seen| seen != facts.last_audit) {
-        return Err(Refusal::ChangedMeanwhile(facts.key.1));
+        return Err(Refusal::ChangedMeanwhile(facts.key.host));
     }
     let host = Host::of(facts);
     match &decision.wish {
@@ -54,12 +54,12 @@ struct Host<'a> {
 
 impl<'a> Host<'a> {
     fn of(facts: &'a HostFacts) -> Self {
-        let own = facts.mappings.iter().filter(|row| row.company() == Some(facts.key.0)).collect();
+        let own = facts.mappings.iter().filter(|row| row.company() == Some(facts.key.company)).collect();
         Self { facts, own }
     }
 
     fn company(&self) -> CompanyId {
-        self.facts.key.0
+        self.facts.key.company
     }
 
     fn active(&self) -> impl Iterator<Item = &'a MappingRow> + '_ {
@@ -91,7 +91,7 @@ impl<'a> Host<'a> {
     fn set(&self, decision: &Decision, staff: &StaffFact) -> Result<Ruling, Refusal> {
         valid(staff, self.company())?;
         if !self.facts.is_known && !decision.may_be_new {
-            return Err(Refusal::UnknownHost(self.facts.key.0, self.facts.key.1));
+            return Err(Refusal::UnknownHost(self.facts.key.company, self.facts.key.host));
         }
         // It may stand under another company, from which the person has moved here.
         let mine = self.facts.mappings.iter().find(|row| row.staff.id == staff.id);
@@ -193,9 +193,11 @@ impl<'a> Host<'a> {
     fn is_free_for(&self, ids: &[i64]) -> Result<(), Refusal> {
         match self.active().find(|row| !ids.contains(&row.id)) {
             None => Ok(()),
-            Some(row) => {
-                Err(Refusal::Taken { host: self.facts.key.1, mapping: row.id, staff: row.staff.id.clone() })
-            }
+            Some(row) => Err(Refusal::Taken {
+                host: self.facts.key.host,
+                mapping: row.id,
+                staff: row.staff.id.clone(),
+            }),
         }
     }
 
@@ -249,7 +251,7 @@ impl<'a> Host<'a> {
         if active.len() > 1
             && let Some((row, _)) = active.iter().find(|(row, _)| !touched(row.id))
         {
-            let (host, staff) = (self.facts.key.1, row.staff.id.clone());
+            let (host, staff) = (self.facts.key.host, row.staff.id.clone());
             return Err(Refusal::Taken { host, mapping: row.id, staff });
         }
         let in_force = active.first().map(|(row, _)| *row);

@@ -61,7 +61,7 @@ async fn mappings(
             }
             MappingChange::Reactivate { row, key, source, confidence, .. } => {
                 let values = [
-                    ("company_id", Value::from(key.0)),
+                    ("company_id", Value::from(key.company)),
                     ("is_active", true.into()),
                     ("mapping_source", (*source).into()),
                     ("confidence_score", i16::from(confidence.0).into()),
@@ -131,9 +131,9 @@ async fn insert_mappings(
             continue;
         };
         insert.values_panic([
-            key.0.0.into(),
+            key.company.0.into(),
             bind_staff(staff, schema.staff_key)?.into(),
-            key.1.0.into(),
+            key.host.0.into(),
             host.name.as_deref().unwrap_or_default().into(),
             host.email.as_deref().unwrap_or_default().into(),
             host.username.clone().into(),
@@ -181,8 +181,8 @@ async fn insert_audits(
     for audit in audits {
         insert.values_panic([
             row_of(audit.mapping, made).into(),
-            audit.key.0.0.into(),
-            audit.key.1.0.into(),
+            audit.key.company.0.into(),
+            audit.key.host.0.into(),
             bind_staff(&audit.staff, schema.staff_key)?.into(),
             audit.action.into(),
             audit.old_values.clone().into(),
@@ -249,8 +249,8 @@ fn inbox(inbox: &[InboxRow]) -> Result<sea_orm::sea_query::InsertStatement, Stor
     for row in inbox {
         let suggestions = serde_json::to_string(&row.suggestions).unwrap_or_else(|_| "[]".to_owned());
         insert.values_panic([
-            row.key.0.0.into(),
-            row.key.1.0.into(),
+            row.key.company.0.into(),
+            row.key.host.0.into(),
             row.host.name.clone().into(),
             row.host.email.clone().into(),
             row.host.username.clone().into(),

@@ -46,8 +46,8 @@ pub(super) async fn lock(
     for keys in pieces(&keys) {
         let mut insert = Query::insert();
         insert.into_table(names::HOST_LOCKS).columns(["company_id", "host_id"]);
-        for (company, host) in keys {
-            insert.values_panic([company.0.into(), host.0.into()]);
+        for key in keys {
+            insert.values_panic([key.company.0.into(), key.host.0.into()]);
         }
         // An update of a row to itself locks it; "do nothing" would not.
         insert

@@ -154,7 +154,7 @@ pub(super) async fn read(
         loaded.inbox = rows::inbox(tx, &open).await?;
     }
     let companies: BTreeSet<CompanyId> =
-        open.iter().map(|(company, _)| *company).chain(asked.companies_without_host_id).collect();
+        open.iter().map(|key| key.company).chain(asked.companies_without_host_id).collect();
     for (company, members) in staff::active(tx, schema, &companies).await? {
         loaded.directory.add_roster(company, members);
     }
@@ -219,7 +219,7 @@ pub async fn waiting(
         .limit(u64::from(limit));
     let waits = |row: &QueryResult| {
         let host = HostId(row.try_get::<DbId>("", "host_id")?.0);
-        Ok((row.try_get("", "appointment_id")?, (row.try_get::<CompanyId>("", "company_id")?, host)))
+        Ok((row.try_get("", "appointment_id")?, HostKey::new(row.try_get("", "company_id")?, host)))
     };
     db.query_all(&select).await?.iter().map(waits).collect()
 }
@@ -257,11 +257,12 @@ fn will_be_learned(
     for (event, targets) in events.iter().zip(targets) {
         for (booking, target) in event.bookings.iter().zip(targets) {
             let (Target::Found(id), Some((host, _))) = (target, &booking.host) else { continue };
-            let Some(key) = found.company(*id).zip(host.id).filter(|key| open.contains(key)) else {
+            let key = found.company(*id).zip(host.id).map(|(company, host)| HostKey::new(company, host));
+            let Some(key) = key.filter(|key| open.contains(key)) else {
                 continue;
             };
             if !learned.contains(&key)
-                && matches!(resolver.resolve(host, key.0, directory), Resolution::Matched { .. })
+                && matches!(resolver.resolve(host, key.company, directory), Resolution::Matched { .. })
             {
                 learned.insert(key);
             }
@@ -293,7 +294,7 @@ impl Asked {
                 let foreign = event.company.is_some_and(|claimed| claimed != company);
                 let assigns = event.kind == EventKind::Assigns && !booking.is_off && !foreign;
                 match booking.host.as_ref().filter(|_| assigns).map(|(host, _)| host.id) {
-                    Some(Some(host)) => _ = asked.hosts.insert((company, host)),
+                    Some(Some(host)) => _ = asked.hosts.insert(HostKey::new(company, host)),
                     Some(None) => asked.companies_without_host_id.push(company),
                     None => {}
                 }
@@ -306,7 +307,7 @@ impl Asked {
 /// The lock that stands for an appointment which may not be locked. There is no host 0, and no company
 /// below; a bounded number of them, for their rows stay. Two appointments that share one wait for each other.
 fn stand_in(id: &AppointmentId) -> HostKey {
-    (CompanyId(-1 - id.0.rem_euclid(1 << 16)), HostId(0))
+    HostKey::new(CompanyId(-1 - id.0.rem_euclid(1 << 16)), HostId(0))
 }
 
 async fn waiting_for(

@@ -36,7 +36,7 @@ pub async fn directory_for(
     company: CompanyId,
     host: Option<HostId>,
 ) -> Result<Directory, StoreError> {
-    let keys = host.map(|host| (company, host)).into_iter().collect();
+    let keys = host.map(|host| HostKey::new(company, host)).into_iter().collect();
     directory_of(tx, schema, &keys, &BTreeSet::from([company]), |_| true).await
 }
 

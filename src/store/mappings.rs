@@ -32,7 +32,7 @@ pub(super) async fn active(
     }
     for row in tx.query_all(&select_active(schema, keys)).await? {
         let Some(mapping) = read(&row)? else { continue };
-        if keys.contains(&(mapping.company, mapping.host)) {
+        if keys.contains(&mapping.key()) {
             mappings.push(mapping);
         }
     }
@@ -61,10 +61,10 @@ pub(super) async fn all(
             let by_machine = last.is_some_and(|(_, machine_switched_off)| *machine_switched_off);
             mapping.switched_off_by_person = !mapping.is_active && !by_machine;
         }
-        for (company, _) in keys.iter().filter(|(_, host)| *host == mapping.host) {
-            let here = mapping.made_for == *company;
+        for key in keys.iter().filter(|key| key.host == mapping.host) {
+            let here = mapping.made_for == key.company;
             mappings.push(Mapping {
-                company: *company,
+                company: key.company,
                 is_active: mapping.is_active && here,
                 switched_off_by_person: mapping.switched_off_by_person && here,
                 ..mapping.clone()
@@ -104,7 +104,7 @@ pub(super) async fn made(
     select.expr_as(Expr::col(("m", "metadata")).cast_as(text), Alias::new("metadata"));
     for row in tx.query_all(&select).await? {
         let Some(mapping) = read(&row)? else { continue };
-        let key = (mapping.company, mapping.host);
+        let key = mapping.key();
         let (Some(change_key), MappingRef::Row(row_id)) = (change_keys.get(&key), mapping.row) else {
             continue;
         };
@@ -143,7 +143,7 @@ pub(super) fn has_valid_staff(schema: &GatewaySchema) -> Expr {
 }
 
 fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
-    let hosts: BTreeSet<i64> = keys.iter().map(|(_, host)| host.0).collect();
+    let hosts: BTreeSet<i64> = keys.iter().map(|key| key.host.0).collect();
     let mut select = Query::select();
     select.expr_as(company(), Alias::new("company_id"));
     for column in ["id", "calcom_host_id", "staff_id", "mapping_source", "confidence_score", "is_active"] {
@@ -202,10 +202,8 @@ pub(super) async fn last_audits_of(
     let mut newest = HashMap::new();
     for row in tx.query_all(&select).await? {
         let host = HostId(row.try_get::<DbId>("", "calcom_host_id")?.0);
-        newest.insert(
-            (row.try_get::<CompanyId>("", "company_id")?, host),
-            row.try_get::<DbId>("", "newest")?.0,
-        );
+        newest
+            .insert(HostKey::new(row.try_get("", "company_id")?, host), row.try_get::<DbId>("", "newest")?.0);
     }
     Ok(newest)
 }

@@ -8,6 +8,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use super::{Database, GatewaySchema, Hosts, StoreError, load, mappings, rows, staff};
 use crate::config::Mode;
 use crate::event::{AppointmentId, CompanyId, EventId, HostId};
+use crate::matching::HostKey;
 
 /// No row has this id.
 const NOBODY: i64 = -1;
@@ -18,15 +19,15 @@ const NOBODY: i64 = -1;
 /// What deciding would meet with.
 pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> Result<(), StoreError> {
     let observes = mode == Mode::Observe;
-    let (company, host) = (CompanyId(NOBODY), HostId(NOBODY));
+    let key = HostKey::new(CompanyId(NOBODY), HostId(NOBODY));
     let tx = database.begin().await?;
     let mut insert = Query::insert();
     insert.into_table(names::HOST_LOCKS).columns(["company_id", "host_id"]);
     // A row of its own for each who asks: nobody waits for another's probe.
-    insert.values_panic([(-i64::from(uuid::Uuid::new_v4().as_fields().0) - 2).into(), host.0.into()]);
+    insert.values_panic([(-i64::from(uuid::Uuid::new_v4().as_fields().0) - 2).into(), key.host.0.into()]);
     tx.execute(&insert).await?;
-    staff::active(&tx, schema, &[company].into()).await?;
-    mappings::all(&tx, schema, &[(company, host)].into()).await?;
+    staff::active(&tx, schema, &[key.company].into()).await?;
+    mappings::all(&tx, schema, &[key].into()).await?;
     rows::outcomes(&tx, &[&EventId::new("-")].into()).await?;
     let purpose = if observes { load::Purpose::Look } else { load::Purpose::Write(Hosts::Alone) };
     load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), purpose).await?;

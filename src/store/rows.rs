@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::cells::Cells;
 use super::statement::{any_host, padded};
 use super::{DbId, StoreError};
-use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, EventTime, Host, HostId};
+use crate::event::{AppointmentId, BookingRef, EventId, EventTime, Host, HostId};
 use crate::matching::{
     Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
 };
@@ -171,7 +171,7 @@ pub(super) fn inbox_row(row: &QueryResult) -> Result<InboxRow, StoreError> {
         time_zone: text("time_zone")?,
     };
     Ok(InboxRow {
-        key: (row.try_get::<CompanyId>("", "company_id")?, host_id),
+        key: HostKey::new(row.try_get("", "company_id")?, host_id),
         host,
         event: EventId::new(&row.try_get::<String>("", "event_id")?),
         time: EventTime { ms: ms("event_time_ms")?, stamped: row.try_get("", "event_stamped")? },

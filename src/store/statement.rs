@@ -55,8 +55,8 @@ pub(super) fn any_host_of(
 
 fn is_any(company: ColumnRef, host: ColumnRef, keys: impl IntoIterator<Item = HostKey>) -> Cond {
     // Not a tuple IN: SQLite has none, and MySQL's optimizer likes this as well.
-    padded(keys).into_iter().fold(Cond::any(), |any, (of, id)| {
-        any.add(Expr::col(company.clone()).eq(of.0).and(Expr::col(host.clone()).eq(id.0)))
+    padded(keys).into_iter().fold(Cond::any(), |any, key| {
+        any.add(Expr::col(company.clone()).eq(key.company.0).and(Expr::col(host.clone()).eq(key.host.0)))
     })
 }
 

@@ -4,6 +4,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use hostmatch::event::{CompanyId, HostId};
+use hostmatch::matching::HostKey;
 use hostmatch::people::{Decision, HandOver, HandOverError, Wish, decide, take_back};
 use hostmatch::store::{StoreError, lock_host};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
@@ -151,7 +152,7 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
     assert_eq!(world.count("hostmatch_hand_overs").await, 0);
 
     let person = db.begin().await.unwrap();
-    lock_host(&person, &schema, (company, HostId(11))).await.unwrap();
+    lock_host(&person, &schema, HostKey::new(company, HostId(11))).await.unwrap();
     let act = anna();
     let (handed, ()) = tokio::join!(over.carry_out(db, &schema, &act), async {
         let waits = async || world.has_waiting().await.then_some(());

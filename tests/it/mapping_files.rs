@@ -6,6 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use hostmatch::event::{CompanyId, HostId};
+use hostmatch::matching::HostKey;
 use hostmatch::people::{Decision, Wish, decide};
 use hostmatch::store::lock_host;
 use serde_json::{Value, json};
@@ -161,16 +162,16 @@ async fn what_a_person_decides_while_a_file_is_imported_is_not_overwritten() {
     let one = id(&world, 1);
     let text = format!("company_id,calcom_host_id,staff_id\n15,7,{one}\n15,8,{one}\n");
     let file = written(&home, "hosts.csv", text);
-    let (company, host) = (CompanyId(15), HostId(7));
+    let key = HostKey::new(CompanyId(15), HostId(7));
     let person = world.test.db.begin().await.unwrap();
-    lock_host(&person, &schema, (company, host)).await.unwrap();
+    lock_host(&person, &schema, key).await.unwrap();
     let mut command = command(&["mappings", "import", file.to_str().unwrap(), "--yes"]);
     command.env("HOSTMATCH_DATABASE__URL", &world.test.url);
     let mut importing = Process::start(command, home.path(), "import");
     let waits = async || world.has_waiting().await.then_some(());
     eventually("it has looked, and waits for the host", Duration::from_secs(60), waits).await;
     let wish = Wish::Set(staff_of(&world, 2));
-    let decision = Decision { may_be_new: true, ..Decision::new(company, host, wish) };
+    let decision = Decision { may_be_new: true, ..Decision::new(key.company, key.host, wish) };
     decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
     person.commit().await.unwrap();
     assert_eq!(importing.end().await.code(), Some(5), "{}", importing.stderr());

@@ -155,7 +155,7 @@ impl<'r> Rehearsal<'r> {
         for (effect, booking) in effects.iter_mut().zip(&event.bookings) {
             let Some(before) = effect.appointment.and_then(|id| self.before.get(&id)) else { continue };
             let host = booking.host.as_ref().and_then(|(host, _)| host.id);
-            fill(effect, before, host.map(|host| (before.company, host)), &changes);
+            fill(effect, before, host.map(|host| HostKey::new(before.company, host)), &changes);
             effect.also_decided = host.map_or(0, |host| waiting(&changes, before.company, host, targets));
         }
         effects

@@ -113,7 +113,7 @@ impl<'a> Explainer<'a> {
             match subject {
                 Subject::Host(host, company) => {
                     let (steps, decision) = self.steps(&host, company).await?;
-                    let next = decision.next(None, host.id.map(|id| (company, id)));
+                    let next = decision.next(None, host.id.map(|id| HostKey::new(company, id)));
                     explanations.push(Explanation {
                         event_type: None,
                         booking: None,
@@ -207,7 +207,8 @@ impl<'a> Explainer<'a> {
             let next = match &decision {
                 Some(decision) => {
                     let id = host.and_then(|(host, _)| host.id);
-                    decision.next(Some(&effect), company.zip(id))
+                    let key = company.zip(id).map(|(company, host)| HostKey::new(company, host));
+                    decision.next(Some(&effect), key)
                 }
                 None if host.is_some() => {
                     "nothing says which company to look in: give it with --company N".to_owned()
@@ -280,7 +281,7 @@ impl Decision {
             return next.to_owned();
         }
         let set = |staff: &str| {
-            key.map(|(company, host)| {
+            key.map(|HostKey { company, host }| {
                 // Where no booking has named the host yet, that has to be said.
                 let unseen = if effect.is_none() { " [--unseen]" } else { "" };
                 format!("hostmatch mappings set --company {company} --host {host} --staff {staff}{unseen}")

@@ -355,8 +355,8 @@ async fn news(
         let Wish::Set(staff) = &decision.wish else { return false };
         let mappings = facts.get(&decision.key).map_or(&[][..], |facts| &facts.mappings);
         let mut active =
-            mappings.iter().filter(|it| it.state.is_active && it.company() == Some(decision.key.0));
-        let counts = |it: &crate::store::MappingRow| it.staff.is_valid_in(decision.key.0);
+            mappings.iter().filter(|it| it.state.is_active && it.company() == Some(decision.key.company));
+        let counts = |it: &crate::store::MappingRow| it.staff.is_valid_in(decision.key.company);
         active.next().is_some_and(|it| it.staff.id.to_string() == staff.to_string() && counts(it))
             && active.next().is_none()
     };

@@ -144,7 +144,7 @@ pub(super) async fn undo(
         for (change, answer) in part.iter().zip(answers) {
             match answer {
                 Ok(_) => taken_back += 1,
-                Err(refusal) => left.push((change.key.1, refusal.to_string())),
+                Err(refusal) => left.push((change.key.host, refusal.to_string())),
             }
         }
         bar.inc(part.len() as u64);
@@ -168,7 +168,7 @@ pub(super) async fn undo(
 }
 
 fn decision(change: &Change, args: &Undo, import: &ImportRow) -> Decision {
-    let mut decision = Decision::new(change.key.0, change.key.1, Wish::Revert(change.clone()));
+    let mut decision = Decision::new(change.key.company, change.key.host, Wish::Revert(change.clone()));
     decision.reason = args.reason.clone().or_else(|| Some(format!("import {} is taken back", import.id)));
     decision
 }

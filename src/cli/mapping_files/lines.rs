@@ -107,7 +107,7 @@ fn refuse_repeats(rows: &[Row], lines: &mut [Line]) {
         if other.wish == decision.wish {
             bad.push((index, format!("says the same as line {there}")));
         } else {
-            let host = decision.key.1;
+            let host = decision.key.host;
             bad.push((index, format!("host {host} has another member of staff in line {there}")));
             bad.push((earlier, format!("host {host} has another member of staff in line {here}")));
         }
@@ -132,7 +132,7 @@ mod tests {
             .map(|line| match line {
                 Line::Skipped => "skipped".to_owned(),
                 Line::Bad(why) => why.clone(),
-                Line::Wish(decision) => format!("{} {:?}", decision.key.1, decision.reason),
+                Line::Wish(decision) => format!("{} {:?}", decision.key.host, decision.reason),
             })
             .collect();
         assert_eq!(

@@ -131,8 +131,8 @@ pub(super) async fn template(args: &Template, database: &Database) -> Result<Exi
             let told =
                 suggestions.iter().map(|it| format!("{} ({} {})", it.staff, it.strategy, it.confidence.0));
             let cells = [
-                entry.row.key.0.0.to_string(),
-                entry.row.key.1.0.to_string(),
+                entry.row.key.company.0.to_string(),
+                entry.row.key.host.0.to_string(),
                 host.name.clone().unwrap_or_default(),
                 host.email.clone().unwrap_or_default(),
                 only.map(|it| it.staff.to_string()).unwrap_or_default(),

@@ -54,7 +54,7 @@ pub(super) async fn carry_out(
     let foreseen = rehearse(desk.database.connection(), &desk.schema, std::slice::from_ref(&decision));
     let foreseen = desk.database.in_time(foreseen).await?.remove(0)?;
     confirmed(desk, &foreseen, manner).await?;
-    tracing::debug!(host = key.1.0, "decided on what was seen");
+    tracing::debug!(host = key.host.0, "decided on what was seen");
     let act = Act::new(author.clone());
     let decided = decide_now(&desk.database, &desk.schema, &act, &[decision]).await?.remove(0);
     let decided = match decided {
@@ -80,13 +80,13 @@ async fn host_facts(desk: &Desk, key: HostKey) -> Result<HostFacts, Failure> {
     let keys = [key].into();
     let facts = facts(desk.database.connection(), &desk.schema, &keys);
     let mut facts = desk.database.in_time(facts).await?;
-    facts.remove(&key).ok_or_else(|| Failure::from(Refusal::UnknownHost(key.0, key.1)))
+    facts.remove(&key).ok_or_else(|| Failure::from(Refusal::UnknownHost(key.company, key.host)))
 }
 
 /// What is in force for a host, in words.
 fn in_force(facts: &HostFacts) -> String {
     let mut active =
-        facts.mappings.iter().filter(|row| row.state.is_active && row.company() == Some(facts.key.0));
+        facts.mappings.iter().filter(|row| row.state.is_active && row.company() == Some(facts.key.company));
     match active.next() {
         None => "it has no mapping in force now".to_owned(),
         Some(row) => {
@@ -108,7 +108,7 @@ async fn confirmed(desk: &Desk, foreseen: &Decided, manner: &Manner) -> Result<(
         .map(|it| format!("{}, by {} ({})", names.told(&it.staff), it.source, it.confidence.0))
         .collect();
     let to = foreseen.staff.as_ref().map(|staff| names.told(staff)).unwrap_or_default();
-    let text = format!("host {} is mapped to {}", foreseen.key.1, is_now.join(" and to "));
+    let text = format!("host {} is mapped to {}", foreseen.key.host, is_now.join(" and to "));
     match output::confirm(&format!("{text}. Replace by {to}?"))? {
         Some(true) => Ok(()),
         _ => Err(Failure::new(
@@ -117,7 +117,7 @@ async fn confirmed(desk: &Desk, foreseen: &Decided, manner: &Manner) -> Result<(
             format!(
                 "nothing was changed: host {} is mapped already (mapping {}); to replace that needs a \
                  confirmation, on a terminal or with --yes",
-                foreseen.key.1,
+                foreseen.key.host,
                 foreseen.before.iter().map(|it| it.mapping.to_string()).collect::<Vec<_>>().join(", ")
             ),
         )),
@@ -141,13 +141,13 @@ async fn tell(
         let last = decided.audits.iter().max().copied().unwrap_or_default();
         output::line(&format!(
             "Take it back with: hostmatch mappings revert {last} --company {}",
-            decided.key.0
+            decided.key.company
         ))?;
     }
     match (repair, waiting(counts)) {
         (Some(repair), _) => repair.lines().iter().try_for_each(|line| output::line(line))?,
         (None, Some(told)) if decided.staff.is_some() && may_repair => {
-            let (company, host) = decided.key;
+            let HostKey { company, host } = decided.key;
             output::line(&format!(
                 "{told} for this host: hostmatch repair preview --company {company} --host {host}"
             ))?;
@@ -169,14 +169,14 @@ fn document(decided: &Decided, names: &Names, counts: Counts, repair: Option<&To
         })
         .collect();
     json!({
-        "did": did, "company": key.0, "host": key.1, "mapping": mapping, "staff": staff,
+        "did": did, "company": key.company, "host": key.host, "mapping": mapping, "staff": staff,
         "staff_name": staff.as_ref().and_then(|staff| names.name(staff)), "before": before,
         "audits": audits, "waiting": repairing::counted(counts), "repair": repair,
     })
 }
 
 fn sentence(decided: &Decided, names: &Names) -> String {
-    let host = decided.key.1;
+    let host = decided.key.host;
     let who = decided.staff.as_ref().map(|staff: &StaffId| names.told(staff)).unwrap_or_default();
     let mapping = decided.mapping.map(|id| format!("mapping {id}")).unwrap_or_default();
     let before: Vec<String> = decided.before.iter().map(|before| names.told(&before.staff)).collect();

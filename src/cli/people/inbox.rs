@@ -178,10 +178,11 @@ async fn show(desk: &Desk, key: HostKey) -> Result<Exit, Failure> {
     let acts = desk.database.in_time(host_acts(db, key)).await?;
     let line = Line::of(&entry, acts.last(), &names);
     let offer = desk.database.in_time(Repairer::new(&desk.database, &desk.schema).offer(key)).await?;
-    let filter = MappingFilter { company: Some(key.0), host: Some(key.1), ..MappingFilter::default() };
+    let filter =
+        MappingFilter { company: Some(key.company), host: Some(key.host), ..MappingFilter::default() };
     let mappings = desk.database.in_time(list_mappings(db, &desk.schema, &filter, 50)).await?;
     let mappings: Vec<mapping_rows::Line> = mappings.iter().map(mapping_rows::Line::from).collect();
-    let filter = AuditFilter { company: Some(key.0), host: Some(key.1), ..AuditFilter::default() };
+    let filter = AuditFilter { company: Some(key.company), host: Some(key.host), ..AuditFilter::default() };
     let history = desk.database.in_time(audits(db, &desk.schema, &filter, 20)).await?;
     let history: Vec<trail::Line> = history.into_iter().map(trail::Line::from).collect();
     let next = line.next();
@@ -246,11 +247,11 @@ async fn ignore(desk: &Desk, args: &IgnoreArgs) -> Result<Exit, Failure> {
     let until = args.until.map(output::moment);
     match desk.output {
         Output::Json => output::json(&json!({
-            "did": "ignored", "company": key.0, "host": key.1, "until": until, "reason": args.reason,
+            "did": "ignored", "company": key.company, "host": key.host, "until": until, "reason": args.reason,
         }))?,
         Output::Table => {
             let until = until.unwrap_or_else(|| "it is reopened".to_owned());
-            output::line(&format!("Host {} is ignored until {until}.", key.1))?;
+            output::line(&format!("Host {} is ignored until {until}.", key.host))?;
         }
     }
     Ok(Exit::Done)
@@ -263,9 +264,9 @@ async fn reopen(desk: &Desk, args: &ReopenArgs) -> Result<Exit, Failure> {
     let is_new = people::reopen(&desk.database, &desk.schema, key, &author, why).await?;
     let did = if is_new { "reopened" } else { "unchanged" };
     match desk.output {
-        Output::Json => output::json(&json!({ "did": did, "company": key.0, "host": key.1 }))?,
-        Output::Table if is_new => output::line(&format!("Host {} is open again.", key.1))?,
-        Output::Table => output::line(&format!("Nothing to do: host {} is open already.", key.1))?,
+        Output::Json => output::json(&json!({ "did": did, "company": key.company, "host": key.host }))?,
+        Output::Table if is_new => output::line(&format!("Host {} is open again.", key.host))?,
+        Output::Table => output::line(&format!("Nothing to do: host {} is open already.", key.host))?,
     }
     Ok(Exit::Done)
 }

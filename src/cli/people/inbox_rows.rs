@@ -38,8 +38,8 @@ impl Line {
         let row = &entry.row;
         let ignored = last.filter(|last| row.state == InboxState::Ignored && last.action == "ignore");
         Self {
-            company: row.key.0,
-            host: row.key.1,
+            company: row.key.company,
+            host: row.key.host,
             name: row.host.name.clone(),
             email: row.host.email.clone(),
             kind: entry.kind,

@@ -219,8 +219,11 @@ async fn trail_of(desk: &Desk, mapping: i64, limit: u64) -> Result<Vec<trail::Li
 
 async fn show(desk: &Desk, args: &One) -> Result<Exit, Failure> {
     let MappingKey { key, .. } = found(desk, args).await?;
-    let filter =
-        MappingFilter { before: args.mapping.checked_add(1), host: Some(key.1), ..MappingFilter::default() };
+    let filter = MappingFilter {
+        before: args.mapping.checked_add(1),
+        host: Some(key.host),
+        ..MappingFilter::default()
+    };
     let entry = list_mappings(desk.database.connection(), &desk.schema, &filter, 1);
     let entry = desk.database.in_time(entry).await?;
     let line = entry.first().map(Line::from);
@@ -259,7 +262,7 @@ async fn history(desk: &Desk, args: &HistoryArgs) -> Result<Exit, Failure> {
 
 async fn switch(desk: &Desk, args: &Switch, wish: impl FnOnce(i64) -> Wish) -> Result<Exit, Failure> {
     let MappingKey { key, .. } = found(desk, &args.one).await?;
-    let decision = Decision::new(key.0, key.1, wish(args.one.mapping));
+    let decision = Decision::new(key.company, key.host, wish(args.one.mapping));
     carry_out(desk, decision, &args.manner, None).await
 }
 
@@ -275,7 +278,7 @@ async fn revert(desk: &Desk, args: &RevertArgs) -> Result<Exit, Failure> {
     let mut manner = args.manner.clone();
     let why = manner.reason.map(|why| format!(": {why}")).unwrap_or_default();
     manner.reason = Some(format!("reverts audit {}{why}", args.audit));
-    let decision = Decision::new(change.key.0, change.key.1, Wish::Revert(change));
+    let decision = Decision::new(change.key.company, change.key.host, Wish::Revert(change));
     carry_out(desk, decision, &manner, None).await
 }
 

@@ -17,7 +17,7 @@ pub(super) struct OneHost {
 impl OneHost {
     /// Both.
     pub(super) fn key(self) -> HostKey {
-        (self.company, self.host)
+        HostKey::new(self.company, self.host)
     }
 }
 

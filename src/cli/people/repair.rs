@@ -13,6 +13,7 @@ use crate::cli::global::Global;
 use crate::cli::operator::Acting;
 use crate::cli::output::{self, Output};
 use crate::event::{CompanyId, HostId};
+use crate::matching::HostKey;
 use crate::people::{RepairError, Repairer};
 use crate::store::{
     RepairFilter, RepairItem, RepairRow, RepairScope, Waiting, repair, repair_items, repairs,
@@ -195,7 +196,7 @@ async fn apply(desk: &Desk, args: &ApplyArgs) -> Result<Exit, Failure> {
     let (Some(company), Some(host)) = (args.company, args.host) else {
         return Err(Failure::new(Exit::Usage, "give the number of a repair, or --company N --host ID"));
     };
-    let key = (company, host);
+    let key = HostKey::new(company, host);
     let repairer = Repairer::new(&desk.database, &desk.schema);
     let offer = desk.database.in_time(repairer.offer(key)).await?;
     let Some(staff) = &offer.staff else { return Err(RepairError::NotMapped(host).into()) };

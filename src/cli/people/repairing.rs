@@ -155,7 +155,7 @@ pub(super) async fn along(
         Some(chosen) => chosen,
         None => {
             let question =
-                format!("{told} for host {}. Assign them now: [f]uture ones, [a]ll, [n]one? [n]", key.1);
+                format!("{told} for host {}. Assign them now: [f]uture ones, [a]ll, [n]one? [n]", key.host);
             match output::ask(&question)?.as_deref() {
                 Some("f" | "future") => Repairing::Future,
                 Some("a" | "all") => Repairing::All,

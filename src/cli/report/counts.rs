@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::Outcome;
+use crate::event::{HostId, StaffId};
+use crate::matching::{HostKey, Outcome};
 use crate::store::Decided;
 
 /// How a decision and the appointment as it is now agree.
@@ -68,7 +68,7 @@ pub(super) struct Counts {
     pub(super) comparison: Comparison,
     pub(super) strategies: BTreeMap<(String, Option<u8>), (u64, Comparison)>,
     pub(super) failed: BTreeMap<String, u64>,
-    pub(super) would_make: BTreeSet<(CompanyId, HostId)>,
+    pub(super) would_make: BTreeSet<HostKey>,
     pub(super) differences: Vec<Difference>,
 }
 
@@ -89,7 +89,7 @@ impl Counts {
         let found = one.found.is_some() || agreement == Agreement::NotCompared;
         if let Some(strategy) = one.strategy.clone().filter(|_| found) {
             if let (true, Some(host), "email" | "name") = (one.observed, one.host, strategy.as_str()) {
-                self.would_make.insert((one.company, host));
+                self.would_make.insert(HostKey::new(one.company, host));
             }
             let (appointments, comparison) = self.strategies.entry((strategy, confidence)).or_default();
             *appointments += 1;

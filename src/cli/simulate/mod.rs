@@ -131,8 +131,11 @@ async fn count(
             let host = events.get(&one.appointment)?.bookings.first()?.host.as_ref()?;
             Some((one.company, host.0.clone()))
         };
-        let keys: BTreeSet<HostKey> =
-            page.iter().filter_map(&hosts).filter_map(|(company, host)| Some((company, host.id?))).collect();
+        let keys: BTreeSet<HostKey> = page
+            .iter()
+            .filter_map(&hosts)
+            .filter_map(|(company, host)| Some(HostKey::new(company, host.id?)))
+            .collect();
         let companies: BTreeSet<CompanyId> =
             page.iter().filter_map(&hosts).map(|(company, _)| company).collect();
         let directory = directory_of(db, schema, &keys, &companies, Simulation::is_given);

@@ -155,7 +155,7 @@ pub async fn change_of(
     if company.is_some() && row.company != company {
         return Ok(None);
     }
-    let Some(key) = row.company.zip(row.host) else { return Ok(None) };
+    let Some(key) = row.host_key() else { return Ok(None) };
     let rows = match row.decision() {
         None => vec![row],
         Some((act, number)) => {
@@ -178,7 +178,7 @@ pub async fn changes_of_act(
     let range = change_key(act, 0, 0)..=change_key(act, u32::MAX, u16::MAX);
     let mut changes: Vec<Change> = Vec::new();
     for row in in_range(db, schema, range).await? {
-        let Some(key) = row.company.zip(row.host) else { continue };
+        let Some(key) = row.host_key() else { continue };
         match changes.last_mut() {
             Some(last) if last.rows.last().and_then(AuditRow::decision) == row.decision() => {
                 last.rows.push(row)
@@ -226,6 +226,11 @@ async fn in_range(
 }
 
 impl AuditRow {
+    /// Company and host, where it says both.
+    pub fn host_key(&self) -> Option<HostKey> {
+        Some(HostKey::new(self.company?, self.host?))
+    }
+
     fn change_key(&self) -> Option<Uuid> {
         Uuid::parse_str(self.change_key.as_deref()?).ok()
     }

@@ -44,7 +44,7 @@ pub async fn facts(
     for some in asked.chunks(TOGETHER) {
         let some: BTreeSet<HostKey> = some.iter().copied().collect();
         let mut select = select_mappings(schema);
-        let hosts: BTreeSet<i64> = some.iter().map(|(_, host)| host.0).collect();
+        let hosts: BTreeSet<i64> = some.iter().map(|key| key.host.0).collect();
         select.and_where(Expr::col(("m", "calcom_host_id")).is_in(padded(hosts)));
         select.order_by(("m", "id"), Order::Asc);
         let mut mappings: Vec<MappingRow> =
@@ -58,9 +58,9 @@ pub async fn facts(
         let mut inbox = rows::inbox(tx, &some).await?;
         let booked = booked(tx, &some).await?;
         for key in some {
-            let mappings = by_host.get(&key.1).cloned().unwrap_or_default();
+            let mappings = by_host.get(&key.host).cloned().unwrap_or_default();
             let inbox = inbox.remove(&key);
-            let is_mapped = mappings.iter().any(|mapping| mapping.company() == Some(key.0));
+            let is_mapped = mappings.iter().any(|mapping| mapping.company() == Some(key.company));
             let is_known = is_mapped || inbox.is_some() || booked.contains(&key);
             let last_audit = last_audits.get(&key).copied().unwrap_or(0);
             all.insert(key, HostFacts { key, mappings, last_audit, is_known, inbox });
@@ -82,7 +82,10 @@ async fn booked(
         .cond_where(any_host("host_id", keys.iter().copied()));
     let rows = tx.query_all(&select).await?;
     rows.iter()
-        .map(|row| Ok((row.try_get("", "company_id")?, HostId(row.try_get::<DbId>("", "host_id")?.0))))
+        .map(|row| {
+            let host = HostId(row.try_get::<DbId>("", "host_id")?.0);
+            Ok(HostKey::new(row.try_get("", "company_id")?, host))
+        })
         .collect()
 }
 
@@ -114,7 +117,7 @@ pub async fn find_mapping(
     let Some(owner) = row.company().filter(|owner| company.is_none_or(|company| company == *owner)) else {
         return Ok(None);
     };
-    Ok(Some(MappingKey { key: (owner, row.host), row }))
+    Ok(Some(MappingKey { key: HostKey::new(owner, row.host), row }))
 }
 
 /// Those of these companies that are there.

@@ -165,7 +165,7 @@ async fn insert(
         insert.values_panic([
             state.company.map(|id| id.0).into(),
             bind_staff(&item.change.staff, schema.staff_key)?.into(),
-            item.key.1.0.into(),
+            item.key.host.0.into(),
             name.unwrap_or_default().into(),
             email.unwrap_or_default().into(),
             username.into(),
@@ -200,7 +200,7 @@ async fn made(
         select
             .columns(["id", "calcom_host_id", "staff_id"])
             .from(names::MAPPINGS)
-            .and_where(Expr::col("calcom_host_id").is_in(padded(some.iter().map(|item| item.key.1.0))));
+            .and_where(Expr::col("calcom_host_id").is_in(padded(some.iter().map(|item| item.key.host.0))));
         for row in tx.query_all(&select).await? {
             let host = HostId(row.try_get::<DbId>("", "calcom_host_id")?.0);
             rows.insert((host, row.try_get("", "staff_id")?), row.try_get::<DbId>("", "id")?.0);
@@ -212,7 +212,7 @@ async fn made(
 fn row_of(item: &Item<'_>, made: &BTreeMap<(HostId, StaffId), i64>) -> Option<i64> {
     match &item.change.row {
         RowTarget::Row(row) => Some(*row),
-        RowTarget::New(_) => made.get(&(item.key.1, item.change.staff.clone())).copied(),
+        RowTarget::New(_) => made.get(&(item.key.host, item.change.staff.clone())).copied(),
     }
 }
 
@@ -241,8 +241,8 @@ async fn insert_audits(
         let (old, new) = values(item);
         insert.values_panic([
             row_of(item, made).into(),
-            item.key.0.0.into(),
-            item.key.1.0.into(),
+            item.key.company.0.into(),
+            item.key.host.0.into(),
             bind_staff(&item.change.staff, schema.staff_key)?.into(),
             item.change.action.into(),
             old.into(),
@@ -271,7 +271,7 @@ fn values(item: &Item<'_>) -> (Option<serde_json::Value>, serde_json::Value) {
             let mut fields = to.fields();
             fields.extend([
                 ("staff_id".to_owned(), json!(staff)),
-                ("calcom_host_id".to_owned(), json!(item.key.1)),
+                ("calcom_host_id".to_owned(), json!(item.key.host)),
                 ("calcom_name".to_owned(), json!(name.unwrap_or_default())),
                 ("calcom_email".to_owned(), json!(email.unwrap_or_default())),
                 ("calcom_username".to_owned(), json!(username)),

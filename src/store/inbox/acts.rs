@@ -73,8 +73,8 @@ async fn set(
         .into_table(ACTS)
         .columns(["company_id", "host_id", "action", "made_by", "at_ms", "why", "until_ms"])
         .values_panic([
-            act.key.0.0.into(),
-            act.key.1.0.into(),
+            act.key.company.0.into(),
+            act.key.host.0.into(),
             action.into(),
             act.made_by.as_str().into(),
             act.at_ms.into(),
@@ -128,7 +128,7 @@ fn read(row: &QueryResult) -> Result<HostAct, StoreError> {
         id: row.try_get::<DbId>("", "id")?.0,
         action: row.try_get("", "action")?,
         act: NewHostAct {
-            key: (row.try_get("", "company_id")?, host),
+            key: HostKey::new(row.try_get("", "company_id")?, host),
             made_by: row.try_get("", "made_by")?,
             at_ms: row.try_get::<DbId>("", "at_ms")?.0,
             why: row.try_get("", "why")?,

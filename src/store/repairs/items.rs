@@ -58,8 +58,8 @@ pub async fn begin_repair(
         ])
         .values_panic([
             token.as_str().into(),
-            repair.key.0.0.into(),
-            repair.key.1.0.into(),
+            repair.key.company.0.into(),
+            repair.key.host.0.into(),
             bind_staff(&repair.staff, schema.staff_key)?.into(),
             repair.scope.as_str().into(),
             RepairState::Running.as_str().into(),

@@ -37,8 +37,8 @@ pub async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<W
                 .equals((a, "appointment_id"))
                 .and(Expr::col((ap, "company_id")).equals((a, "company_id"))),
         )
-        .and_where(Expr::col((a, "company_id")).eq(key.0.0))
-        .and_where(Expr::col((a, "host_id")).eq(key.1.0))
+        .and_where(Expr::col((a, "company_id")).eq(key.company.0))
+        .and_where(Expr::col((a, "host_id")).eq(key.host.0))
         .and_where(Expr::col((a, "outcome")).is_in(["needs_review", "unmatched"]))
         .and_where(Expr::col((a, "staff_id")).is_null())
         .and_where(Expr::col((ap, "staff_id")).is_null())
@@ -144,7 +144,7 @@ fn read(row: &QueryResult) -> Result<RepairRow, StoreError> {
     let host = HostId(row.try_get::<DbId>("", "host_id")?.0);
     Ok(RepairRow {
         id: row.try_get::<DbId>("", "id")?.0,
-        key: (row.try_get("", "company_id")?, host),
+        key: HostKey::new(row.try_get("", "company_id")?, host),
         staff: row.try_get("", "staff_id")?,
         scope: row.try_get("", "scope")?,
         state: RepairState::parse(&row.try_get::<String>("", "state")?),

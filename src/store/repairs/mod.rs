@@ -160,12 +160,12 @@ pub struct RepairRow {
 impl RepairRow {
     /// The company.
     pub fn company(&self) -> CompanyId {
-        self.key.0
+        self.key.company
     }
 
     /// The Cal.com user.
     pub fn host(&self) -> HostId {
-        self.key.1
+        self.key.host
     }
 }
 

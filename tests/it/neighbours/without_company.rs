@@ -2,7 +2,7 @@
 //! their company, and so outside of what keeps a host from having two active ones.
 
 use hostmatch::event::{CompanyId, Host, HostId, StaffId};
-use hostmatch::matching::{Audit, ChangeSet, Confidence, MappingChange, MappingRef};
+use hostmatch::matching::{Audit, ChangeSet, Confidence, HostKey, MappingChange, MappingRef};
 use hostmatch::store;
 use serde_json::json;
 
@@ -134,7 +134,7 @@ async fn a_mapping_that_the_gateway_made_first_is_theirs(backend: Backend) {
 }
 
 fn insert(host: i64) -> MappingChange {
-    let key = (CompanyId(901), HostId(host));
+    let key = HostKey::new(CompanyId(901), HostId(host));
     let jana = StaffId::Text(staff(JANA).trim_matches('\'').to_owned());
     let change_key = uuid::Uuid::new_v4();
     MappingChange::Insert {

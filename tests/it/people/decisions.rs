@@ -166,7 +166,7 @@ async fn an_act_of_many_is_written_once_and_found_again(backend: Backend) {
     assert_eq!(changes.len(), 594);
     let back: Vec<Decision> = changes
         .into_iter()
-        .map(|change| Decision::new(change.key.0, change.key.1, Wish::Revert(change)))
+        .map(|change| Decision::new(change.key.company, change.key.host, Wish::Revert(change)))
         .collect();
     let back = hostmatch::people::decide_now(&world.test.db, &schema, &anna(), &back).await.unwrap();
     assert!(back.iter().all(|answer| answer.as_ref().is_ok_and(|decided| decided.did == Did::Reverted)));

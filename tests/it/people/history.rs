@@ -95,7 +95,7 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Deed) -> O
             let trail = trail(world, schema).await;
             let row = trail.get(n % trail.len().max(1))?;
             let change = change_of(world.test.db.connection(), schema, row.id, None).await.unwrap()?;
-            (change.key.1.0, Wish::Revert(change))
+            (change.key.host.0, Wish::Revert(change))
         }
         Deed::Batch(batch) => {
             let told = |kind: u8| match kind {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hostmatch::event::{CompanyId, HostId};
+use hostmatch::matching::HostKey;
 use hostmatch::people::{Decision, Wish, decide_now};
 use hostmatch::store;
 use sea_orm::DatabaseTransaction;
@@ -15,7 +16,9 @@ use crate::support::{Backend, GatewayShape, Process, World, event, eventually, h
 /// Somebody who has the host, until the transaction ends.
 async fn holding(world: &World, host: i64) -> DatabaseTransaction {
     let tx = world.test.db.begin().await.unwrap();
-    store::lock_host(&tx, &world.test.schema().await, (CompanyId(1), HostId(host))).await.unwrap();
+    store::lock_host(&tx, &world.test.schema().await, HostKey::new(CompanyId(1), HostId(host)))
+        .await
+        .unwrap();
     tx
 }
 

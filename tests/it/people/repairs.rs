@@ -2,6 +2,7 @@
 //! themselves survives both.
 
 use hostmatch::event::{CompanyId, HostId};
+use hostmatch::matching::HostKey;
 use hostmatch::people::{Author, Repairer, Wish};
 use hostmatch::store::{RepairScope, RepairState};
 use sea_orm::ConnectionTrait as _;
@@ -10,7 +11,7 @@ use super::decisions::salon;
 use super::{asked, decides, staff_of};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
-const KEY: (CompanyId, HostId) = (CompanyId(1), HostId(7));
+const KEY: HostKey = HostKey::new(CompanyId(1), HostId(7));
 
 fn boris() -> serde_json::Value {
     host(7, "boris kamm", "")

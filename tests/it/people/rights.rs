@@ -1,6 +1,7 @@
 //! Every statement of what people do, for the test that takes rights away one by one.
 
 use hostmatch::event::{CompanyId, HostId, StaffId};
+use hostmatch::matching::HostKey;
 use hostmatch::people::{Author, Decision, Repairer, Wish, decide_now, ignore, reopen};
 use hostmatch::store::{
     AuditFilter, Database, GatewaySchema, HandOverRow, InboxFilter, MappingFilter, NewImport, RepairFilter,
@@ -18,7 +19,7 @@ pub(crate) async fn every_statement(
     host: u32,
     staff: [StaffId; 2],
 ) -> Result<(), StoreError> {
-    let key = (CompanyId(15), HostId(host.into()));
+    let key = HostKey::new(CompanyId(15), HostId(host.into()));
     let author = Author::new("cli:anna@office").unwrap();
     let lost = |error: &dyn std::fmt::Display| StoreError::Rejected(error.to_string());
     ignore(database, schema, key, &author, ("test", None)).await.map_err(|error| lost(&error))?;
@@ -28,12 +29,12 @@ pub(crate) async fn every_statement(
     let [from, to] = staff.clone();
     let mut last = 0;
     for one in staff {
-        let decision = Decision::new(key.0, key.1, Wish::Set(one));
+        let decision = Decision::new(key.company, key.host, Wish::Set(one));
         let decided = decide_now(database, schema, &anna(), &[decision]).await?.remove(0);
         last = decided.map_err(|error| lost(&error))?.audits[0];
     }
     let change = change_of(database.connection(), schema, last, None).await?.unwrap();
-    let revert = Decision::new(key.0, key.1, Wish::Revert(change));
+    let revert = Decision::new(key.company, key.host, Wish::Revert(change));
     decide_now(database, schema, &anna(), &[revert]).await?.remove(0).map_err(|error| lost(&error))?;
     let repairer = Repairer::new(database, schema);
     let begun = repairer.begin(key, RepairScope::All, &author, None).await.map_err(|error| lost(&error))?;
