@@ -1,6 +1,6 @@
 //! The dead letters, and the ways of looking at them.
 
-use hostmatch::store::{Compare, Database, DeadLetterFilter, dead_letter_summaries, groups};
+use hostmatch::store::{Compare, Database, DeadLetterFilter, LetterState, dead_letter_summaries, groups};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 use crate::Result;
@@ -47,7 +47,7 @@ pub(crate) struct Look {
 
 /// All that the command line offers, and some together.
 pub(crate) fn looks() -> Vec<Look> {
-    let open = || DeadLetterFilter { state: Some("open".into()), ..DeadLetterFilter::default() };
+    let open = || DeadLetterFilter { state: Some(LetterState::Open), ..DeadLetterFilter::default() };
     let text = |text: &str| Some(text.to_owned());
     let list = |name, filter, condition| Look { name, filter, is_grouped: false, condition, finds: true };
     let group = |name, filter, condition| Look { name, filter, is_grouped: true, condition, finds: true };

@@ -6,7 +6,7 @@
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use hostmatch::event::{CompanyId, Host, HostId, StaffId};
-use hostmatch::matching::{Confidence, Directory, Mapping, MappingRef, Resolver, Staff};
+use hostmatch::matching::{Confidence, Directory, Mapping, MappingRef, MappingSource, Resolver, Staff};
 use hostmatch::telemetry::traces::{self, Parent, Span, SpanKind};
 
 /// Counts what is allocated.
@@ -71,7 +71,7 @@ fn known(bencher: Bencher<'_, '_>, members: i64) {
         company: COMPANY,
         host: HOST,
         staff: StaffId::Integer(members),
-        source: "auto_email".into(),
+        source: MappingSource::AutoEmail.into(),
         confidence: Confidence(95),
         is_active: true,
         staff_is_valid: true,

@@ -10,6 +10,7 @@ mod output;
 mod operator;
 mod moments;
 mod rows;
+mod choices;
 mod global;
 mod serve;
 mod demo;

@@ -1,15 +1,18 @@
 //! Who runs this command, for the record.
 
+use strum::VariantArray as _;
+
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::matching::{Actor, ActorKind};
 use crate::people::Author;
 
 /// The person, as `cli:user@host`.
-pub(super) fn who() -> String {
+pub(super) fn who() -> Actor {
     let unknown = || "unknown".to_owned();
     let user = whoami::username().unwrap_or_else(|_| unknown());
     let host = whoami::hostname().unwrap_or_else(|_| unknown());
-    format!("cli:{user}@{host}")
+    Actor::command_line(&user, &host)
 }
 
 /// Who decides
@@ -26,11 +29,14 @@ impl Acting {
     /// # Errors
     /// [`Exit::Usage`] for a name that nobody can have.
     pub(super) fn author(&self) -> Result<Author, Failure> {
-        let name = self.actor.clone().unwrap_or_else(who);
+        let name = self.actor.clone().unwrap_or_else(|| who().to_string());
         Author::new(&name).ok_or_else(|| {
-            let most = Author::MOST;
-            let text =
-                format!("--actor wants a name of 1 to {most} characters, and not the machine's own (worker)");
+            let machines = ActorKind::VARIANTS.iter().copied().filter(|kind| kind.is_machine());
+            let machines = machines.map(ActorKind::as_str).collect::<Vec<_>>().join(", ");
+            let most = Actor::MAX_CHARS;
+            let text = format!(
+                "--actor wants a name of 1 to {most} characters, and not a machine's own ({machines})"
+            );
             Failure::new(Exit::Usage, text)
         })
     }

@@ -3,18 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::directory::HostKey;
 use super::outcome::Outcome;
 use super::resolver::{Review, Suggestion};
 use super::strategy::{Confidence, Evidence};
+use super::values::{AuditAction, MappingSource, words};
 use crate::event::{
     AppointmentId, BookingRef, CompanyId, EventId, EventOrder, EventTime, Host, HostId, HostSource, StaffId,
 };
-
-/// The actor of what the machine does, in audit rows. Everything else is a person's doing.
-pub const WORKER: &str = "worker";
 
 /// The effect of a batch, each list in key order: workers that take locks in the same order
 /// cannot deadlock each other.
@@ -60,7 +59,7 @@ pub enum MappingChange {
         /// The host as the event showed it.
         host: Box<Host>,
         /// `mapping_source`
-        source: &'static str,
+        source: MappingSource,
         /// `confidence_score`
         confidence: Confidence,
         /// `metadata`; with the audit's `change_key`, by which the row is known for ours.
@@ -75,7 +74,7 @@ pub enum MappingChange {
         /// Company and host; the company may be another than before.
         key: HostKey,
         /// `mapping_source`
-        source: &'static str,
+        source: MappingSource,
         /// `confidence_score`
         confidence: Confidence,
         /// Its audit row.
@@ -106,8 +105,8 @@ pub struct Audit {
     pub key: HostKey,
     /// The member of staff, likewise.
     pub staff: StaffId,
-    /// `auto_matched`, `updated`, …
-    pub action: &'static str,
+    /// What happens.
+    pub action: AuditAction,
     /// The fields before.
     pub old_values: Option<Value>,
     /// The fields after.
@@ -175,24 +174,18 @@ impl Assignment {
     }
 }
 
+words!(Observed, InboxState);
+
 /// What a decision left undone, because the worker only observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Observed {
     /// To be decided again, and written, once workers assign.
     Decided,
     /// Besides, what we had assigned before is to be withdrawn: it was for another host.
     Withdrawal,
-}
-
-impl Observed {
-    /// The name under which it is stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Decided => "decided",
-            Self::Withdrawal => "withdrawal",
-        }
-    }
 }
 
 /// An event with a usable host, of a kind that may assign.
@@ -260,24 +253,15 @@ pub struct InboxRow {
 /// Whether somebody still has to do something about a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum InboxState {
     /// Yes.
     Open,
-    /// No: it has a mapping.
-    Resolved,
     /// No: a person said so.
     Ignored,
-}
-
-impl InboxState {
-    /// The name under which it is stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Resolved => "resolved",
-            Self::Ignored => "ignored",
-        }
-    }
+    /// No: it has a mapping.
+    Resolved,
 }
 
 /// A row of `hostmatch_events`: what became of one event.

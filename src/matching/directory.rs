@@ -7,6 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::changes::MappingRef;
 use super::strategy::Confidence;
+use super::values::{MappingSource, Stored};
 use crate::event::{CompanyId, HostId, StaffId, normal_email};
 
 /// A host within a company: the key of mappings, inbox rows and locks. Ordered by company and then by
@@ -123,8 +124,8 @@ pub struct Mapping {
     pub host: HostId,
     /// The member of staff.
     pub staff: StaffId,
-    /// `auto_email`, `auto_name`, `manual`, `admin`, …
-    pub source: String,
+    /// How it came to be.
+    pub source: Stored<MappingSource>,
     /// With which it was made.
     pub confidence: Confidence,
     /// Not switched off.
@@ -143,7 +144,7 @@ impl Mapping {
 
     /// Whether a person made it (strategy `manual`) or a match did (`existing`).
     pub fn is_by_person(&self) -> bool {
-        matches!(self.source.as_str(), "manual" | "admin")
+        self.source.is_by_person()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::directory::Directory;
 use super::strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Strategy};
+use super::values::MappingSource;
 use crate::event::{CompanyId, Host};
 
 pub(super) struct Email;
@@ -30,7 +31,7 @@ impl Strategy for Email {
                         staff: member.id.clone(),
                         confidence: Confidence(95),
                         evidence: Evidence::new("email", email.as_str()),
-                        origin: Origin::Match("auto_email"),
+                        origin: Origin::Match(MappingSource::AutoEmail),
                     });
                 }
             }

@@ -44,7 +44,7 @@ pub(super) fn propose_mapping(
             proposal.candidates.push(Candidate {
                 staff,
                 confidence: mapping.confidence,
-                evidence: Evidence::new("mapping", mapping.source.as_str()),
+                evidence: Evidence::new("mapping", mapping.source.as_ref()),
                 origin: Origin::Mapping(mapping.row),
             });
         }

@@ -7,6 +7,7 @@ use super::changes::{Audit, MappingChange, MappingRef};
 use super::directory::{HostKey, Mapping};
 use super::plan::Plan;
 use super::strategy::Candidate;
+use super::values::{AuditAction, MappingSource};
 use crate::event::{Host, StaffId};
 
 /// Longest texts that the mapping's columns hold, in characters.
@@ -23,7 +24,7 @@ impl Plan<'_> {
         &mut self,
         key: HostKey,
         candidate: &Candidate,
-        source: &'static str,
+        source: MappingSource,
         host: &Host,
     ) -> MappingRef {
         let last_audit = self.state.directory.last_audit(key);
@@ -38,11 +39,11 @@ impl Plan<'_> {
             old.is_active = false;
             if let MappingRef::Row(row) = old.row {
                 let audit = Audit {
-                    change_key: change_key(key, &old.staff, "updated", last_audit),
+                    change_key: change_key(key, &old.staff, AuditAction::Updated, last_audit),
                     mapping: old.row,
                     key,
                     staff: old.staff.clone(),
-                    action: "updated",
+                    action: AuditAction::Updated,
                     old_values: Some(json!({ "is_active": true })),
                     new_values: json!({ "is_active": false }),
                     reason: format!(
@@ -55,11 +56,11 @@ impl Plan<'_> {
         }
         let reason = format!("Auto-matched via {source} with {}% confidence", candidate.confidence.0);
         let mut audit = Audit {
-            change_key: change_key(key, &candidate.staff, "auto_matched", last_audit),
+            change_key: change_key(key, &candidate.staff, AuditAction::AutoMatched, last_audit),
             mapping: MappingRef::New(key),
             key,
             staff: candidate.staff.clone(),
-            action: "auto_matched",
+            action: AuditAction::AutoMatched,
             old_values: None,
             new_values: Value::Null,
             reason,
@@ -67,7 +68,7 @@ impl Plan<'_> {
         let mappings = self.state.directory.mappings_mut(key);
         let row = if let Some(known) = mappings.iter_mut().find(|mapping| mapping.staff == candidate.staff) {
             let after = json!({
-                "company_id": key.company, "is_active": true, "mapping_source": source,
+                "company_id": key.company, "is_active": true, "mapping_source": source.as_str(),
                 "confidence_score": candidate.confidence,
             });
             audit.old_values = Some(json!({
@@ -76,7 +77,7 @@ impl Plan<'_> {
             }));
             audit.new_values = after;
             audit.mapping = known.row;
-            (known.source, known.confidence) = (source.to_owned(), candidate.confidence);
+            (known.source, known.confidence) = (source.into(), candidate.confidence);
             (known.is_active, known.staff_is_valid, known.made_for) = (true, true, key.company);
             if let MappingRef::Row(row) = known.row {
                 let confidence = candidate.confidence;
@@ -90,7 +91,7 @@ impl Plan<'_> {
                 company: key.company,
                 host: key.host,
                 staff: candidate.staff.clone(),
-                source: source.to_owned(),
+                source: source.into(),
                 confidence: candidate.confidence,
                 is_active: true,
                 staff_is_valid: true,
@@ -102,7 +103,7 @@ impl Plan<'_> {
                 "staff_id": candidate.staff, "company_id": key.company, "calcom_host_id": key.host,
                 "calcom_name": snapshot.name, "calcom_email": snapshot.email,
                 "calcom_username": snapshot.username, "calcom_timezone": snapshot.time_zone,
-                "mapping_source": source, "confidence_score": candidate.confidence, "is_active": true,
+                "mapping_source": source.as_str(), "confidence_score": candidate.confidence, "is_active": true,
             });
             self.changes.mappings.push(MappingChange::Insert {
                 key,
@@ -121,7 +122,7 @@ impl Plan<'_> {
 }
 
 /// Names a change by what it is and the state that it starts from.
-fn change_key(key: HostKey, staff: &StaffId, action: &str, last_audit: i64) -> Uuid {
+fn change_key(key: HostKey, staff: &StaffId, action: AuditAction, last_audit: i64) -> Uuid {
     let name = format!("{}/{}/{staff}/{action}/{last_audit}", key.company, key.host);
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }

@@ -4,6 +4,8 @@
 //! staff; the [`Resolver`] takes the first acceptable proposal; [`Plan`] goes through the events
 //! of a batch in order and turns the answers into a [`ChangeSet`]. Nothing here waits or fails.
 
+mod values;
+mod actor;
 mod strategy;
 mod manual;
 mod existing;
@@ -22,18 +24,21 @@ mod learn;
 mod inbox;
 mod noted;
 
+pub use actor::{Actor, ActorKind};
 pub use changes::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostBearing, InboxRow, InboxState,
-    MappingChange, MappingRef, Observed, WORKER,
+    MappingChange, MappingRef, Observed,
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use guard::Holder;
 pub use noted::{Found, Looked, Noted, STRATEGIES};
-pub use outcome::{Outcome, Reason};
+pub use outcome::{DEAD_LETTER, Outcome, Reason};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolver, Review, Step, Suggestion};
 pub use simulation::{Simulated, Simulation};
 pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Rejected, Strategy};
+pub(crate) use values::words;
+pub use values::{AuditAction, MappingSource, Stored};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::directory::{Directory, normal_name};
 use super::strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Strategy};
+use super::values::MappingSource;
 use crate::event::{CompanyId, Host};
 
 pub(super) struct Name;
@@ -26,7 +27,7 @@ impl Strategy for Name {
             staff: member.id.clone(),
             confidence: Confidence(75),
             evidence: Evidence::new("name", name.as_str()),
-            origin: Origin::Match("auto_name"),
+            origin: Origin::Match(MappingSource::AutoName),
         });
         Proposal { candidates: candidates.collect(), rejected: Vec::new() }
     }

@@ -1,14 +1,20 @@
 //! What deciding met on its way, for whoever counts it. Nothing that is written depends on it.
 
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
+
 use super::resolver::{Resolution, Review};
 use super::strategy::Confidence;
+use super::values::words;
 use crate::event::HostMissing;
 
 /// The strategies, by name, in the order in which they are asked.
 pub const STRATEGIES: [&str; 4] = ["manual", "existing", "email", "name"];
 
+words!(Found);
+
 /// What came of looking for one host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Found {
     /// Somebody, who is taken.
     Accepted,
@@ -17,22 +23,8 @@ pub enum Found {
     /// Somebody who cannot be taken: several that cannot be told apart, or switched off by a person.
     Rejected,
     /// Nobody.
+    #[strum(serialize = "none")]
     Nobody,
-}
-
-impl Found {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Accepted, Self::Suggested, Self::Rejected, Self::Nobody];
-
-    /// The name under which it is counted.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Suggested => "suggested",
-            Self::Rejected => "rejected",
-            Self::Nobody => "none",
-        }
-    }
 }
 
 /// One look for a host.

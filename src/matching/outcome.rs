@@ -1,29 +1,39 @@
 //! What became of an event: the closed lists of outcomes and of reason codes.
 
 use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
+use super::values::words;
 use crate::event::MalformedKind;
 
-/// What was decided on a booking. All of them end with the delivery acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The outcome of an event that became a dead letter, as it is recorded: nothing was decided on it.
+pub const DEAD_LETTER: &str = "dead_letter";
+
+words!(Outcome, Reason);
+
+/// What was decided on a booking, from what matters most to what matters least: an event about several
+/// bookings takes the first that occurs. All of them end with the delivery acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
-    /// The appointment got its member of staff.
-    Assigned,
-    /// It would have got one, but the worker only observes.
-    WouldAssign,
-    /// It had the very person already.
-    Unchanged,
-    /// Somebody else decided (set or cleared `staff_id`); that stands.
-    Kept,
-    /// A newer event had been decided already.
-    Stale,
     /// A person has to decide: suggestions, ambiguity, something switched off, several appointments.
     NeedsReview,
     /// Nobody was found.
     Unmatched,
     /// The booking names no usable host.
     NoHost,
+    /// Somebody else decided (set or cleared `staff_id`); that stands.
+    Kept,
+    /// A newer event had been decided already.
+    Stale,
+    /// It would have got its member of staff, but the worker only observes.
+    WouldAssign,
+    /// The appointment got its member of staff.
+    Assigned,
+    /// It had the very person already.
+    Unchanged,
     /// Cancelled or rejected: noted, staff untouched.
     Recorded,
     /// Nothing that we act on.
@@ -31,37 +41,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All of them, from the one that matters most to the one that matters least: an event about
-    /// several bookings takes the first that occurs.
-    pub const ALL: [Self; 10] = [
-        Self::NeedsReview,
-        Self::Unmatched,
-        Self::NoHost,
-        Self::Kept,
-        Self::Stale,
-        Self::WouldAssign,
-        Self::Assigned,
-        Self::Unchanged,
-        Self::Recorded,
-        Self::Ignored,
-    ];
-
-    /// The name under which it is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Assigned => "assigned",
-            Self::WouldAssign => "would_assign",
-            Self::Unchanged => "unchanged",
-            Self::Kept => "kept",
-            Self::Stale => "stale",
-            Self::NeedsReview => "needs_review",
-            Self::Unmatched => "unmatched",
-            Self::NoHost => "no_host",
-            Self::Recorded => "recorded",
-            Self::Ignored => "ignored",
-        }
-    }
-
     /// When this is the outcome, as the documentation has it.
     pub fn meaning(self) -> &'static str {
         match self {
@@ -83,25 +62,27 @@ impl Outcome {
         }
     }
 
-    /// The outcome of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == name)
-    }
-
-    /// The more important of two (see [`Outcome::ALL`]).
+    /// The more important of two.
     pub fn worse(self, other: Self) -> Self {
-        Self::ALL.into_iter().find(|outcome| *outcome == self || *outcome == other).unwrap_or(self)
+        self.min(other)
     }
 
     /// Whether an appointment without staff in this state is decided again when its host becomes known.
     pub fn waits(self) -> bool {
         matches!(self, Self::NeedsReview | Self::Unmatched)
     }
+
+    /// Those that wait.
+    pub fn waiting() -> impl Iterator<Item = Self> {
+        Self::VARIANTS.iter().copied().filter(|outcome| outcome.waits())
+    }
 }
 
 /// Why a delivery is tried again or dead-lettered: the closed list of reason codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// The message cannot be read.
     Malformed,
@@ -124,24 +105,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Malformed,
-        Self::UnknownEventType,
-        Self::NoBooking,
-        Self::TenantMismatch,
-        Self::NoCompany,
-        Self::AppointmentNotFound,
-        Self::Refused,
-        Self::Poison,
-        Self::DeliveryLimit,
-    ];
-
-    /// The reason of this code.
-    pub fn parse(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == code)
-    }
-
     /// When this is the reason, as the documentation has it.
     pub fn meaning(self) -> &'static str {
         match self {
@@ -180,21 +143,6 @@ impl Reason {
             }
         }
     }
-
-    /// The code under which it is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::UnknownEventType => "unknown_event_type",
-            Self::NoBooking => "no_booking",
-            Self::TenantMismatch => "tenant_mismatch",
-            Self::NoCompany => "no_company",
-            Self::AppointmentNotFound => "appointment_not_found",
-            Self::Refused => "refused",
-            Self::Poison => "poison",
-            Self::DeliveryLimit => "delivery_limit",
-        }
-    }
 }
 
 impl From<MalformedKind> for Reason {
@@ -212,16 +160,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_are_complete_and_names_are_unique() {
-        for outcome in Outcome::ALL {
-            assert_eq!(Outcome::parse(outcome.as_str()), Some(outcome));
-            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
-        }
-        for reason in Reason::ALL {
-            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
-            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
-        }
+    fn the_more_important_of_two_outcomes_is_taken() {
         assert_eq!(Outcome::Unchanged.worse(Outcome::Assigned), Outcome::Assigned);
         assert_eq!(Outcome::Unmatched.worse(Outcome::Assigned), Outcome::Unmatched);
+        assert!(Outcome::waiting().eq([Outcome::NeedsReview, Outcome::Unmatched]));
     }
 }

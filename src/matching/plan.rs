@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostBearing, InboxRow};
 use super::directory::{Directory, HostKey};
 use super::noted::Noted;
-use super::outcome::{Outcome, Reason};
+use super::outcome::{DEAD_LETTER, Outcome, Reason};
 use super::resolver::Resolver;
 use crate::config::{Mode, Overwrite};
 use crate::event::{AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Ignored, StaffId};
@@ -268,11 +268,11 @@ impl<'r> Plan<'r> {
         let known = self.state.events.get(&row.id).map(String::as_str);
         let assigned = Outcome::Assigned.as_str();
         let news = match known {
-            None | Some("dead_letter") => true,
+            None | Some(DEAD_LETTER) => true,
             Some(known) => row.outcome == Outcome::Assigned && known != assigned,
         };
         if news {
-            self.state.events.insert(row.id.clone(), row.outcome.as_str().to_owned());
+            self.state.events.insert(row.id.clone(), row.outcome.to_string());
             self.events.insert(row.id.clone(), row);
         }
     }

@@ -1,9 +1,11 @@
 //! The chain: asks the strategies in order of priority and takes the first acceptable proposal.
 
 use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::directory::{Directory, HostKey};
 use super::strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Strategy};
+use super::values::words;
 use super::{email::Email, existing::Existing, manual::Manual, name::Name};
 use crate::event::{CompanyId, Host, StaffId};
 
@@ -28,9 +30,13 @@ pub enum Resolution {
     Unmatched,
 }
 
+words!(Review);
+
 /// What kept the machine from deciding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Review {
     /// There are suggestions, none of them sure enough.
     BelowThreshold,
@@ -38,17 +44,6 @@ pub enum Review {
     Ambiguous,
     /// A person switched this very mapping off.
     SwitchedOff,
-}
-
-impl Review {
-    /// The name under which it is stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BelowThreshold => "below_threshold",
-            Self::Ambiguous => "ambiguous",
-            Self::SwitchedOff => "switched_off",
-        }
-    }
 }
 
 /// A member of staff that a person may accept.

@@ -7,6 +7,7 @@ use super::changes::MappingRef;
 use super::directory::{Directory, HostKey, Mapping};
 use super::resolver::{Resolution, Resolver};
 use super::strategy::{Candidate, Confidence, Origin};
+use super::values::MappingSource;
 use crate::event::{CompanyId, Host, StaffId};
 
 /// A chain of strategies under trial. What it has learned grows with the number of hosts.
@@ -22,7 +23,7 @@ pub struct Simulation {
 struct Learned {
     candidate: Candidate,
     strategy: &'static str,
-    source: &'static str,
+    source: MappingSource,
 }
 
 /// What would have been decided on one booking.
@@ -119,7 +120,7 @@ fn mapping(key: HostKey, learned: &Learned) -> Mapping {
         company: key.company,
         host: key.host,
         staff: learned.candidate.staff.clone(),
-        source: learned.source.to_owned(),
+        source: learned.source.into(),
         confidence: learned.candidate.confidence,
         is_active: true,
         staff_is_valid: true,

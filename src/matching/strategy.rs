@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::directory::Directory;
+use super::values::MappingSource;
 use crate::event::{CompanyId, Host, StaffId};
 
 /// One way of finding the member of staff for a host.
@@ -49,7 +50,7 @@ pub enum Origin {
     /// An active, valid mapping: in force whatever confidence it was made with.
     Mapping(super::MappingRef),
     /// A new match; accepted, it becomes a mapping with this `mapping_source`.
-    Match(&'static str),
+    Match(MappingSource),
 }
 
 /// Whom a strategy found and why that one does not count.

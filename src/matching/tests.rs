@@ -18,7 +18,7 @@ fn mapping(staff: i64, source: &str) -> Mapping {
         company: SALON,
         host: HostId(7),
         staff: StaffId::Integer(staff),
-        source: source.to_owned(),
+        source: Stored::read(source),
         confidence: Confidence(75),
         is_active: true,
         staff_is_valid: true,
@@ -57,7 +57,7 @@ fn answer(host: &Host, directory: &Directory, auto_accept: u8) -> String {
         Resolution::NeedsReview { review, suggestions } => {
             let suggested: Vec<String> =
                 suggestions.iter().map(|s| format!("{}:{}", s.strategy, s.staff)).collect();
-            format!("{} {}", review.as_str(), suggested.join(" "))
+            format!("{} {}", review, suggested.join(" "))
         }
         Resolution::Unmatched => "unmatched".to_owned(),
     }

@@ -72,7 +72,7 @@ pub async fn decide(
             })
         })
         .collect();
-    let written = store::write_changes(tx, schema, (act.id, act.author.as_str()), &changes, now_ms()).await?;
+    let written = store::write_changes(tx, schema, (act.id, act.author.actor()), &changes, now_ms()).await?;
     let mut written = written.into_iter();
     let decided = |(decision, ruling): (&Decision, Result<Ruling, Refusal>)| {
         let ruling = ruling?;

@@ -1,28 +1,32 @@
 //! A decision about a host, and what becomes of it.
 
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::{Confidence, HostKey, WORKER};
+use crate::matching::{Actor, Confidence, HostKey, MappingSource, Stored};
 use crate::store::{Change, Snapshot};
 
-/// Who decides, as the audit trail names them: `cli:anna@office-3`, `user:7`.
+/// Who decides: any [`Actor`] but a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author(String);
+pub struct Author(Actor);
 
 impl Author {
-    /// The longest name, in characters.
-    pub const MOST: usize = 255;
-
-    /// A person by this name. `None` for one that is empty, too long, or the machine's own: what the
-    /// machine switched off it may switch on again, and what a person did not.
+    /// Somebody by this name. `None` for one that is empty, too long, or a machine's, in whatever case:
+    /// what a machine switched off it may switch on again, and what a person did not.
     pub fn new(name: &str) -> Option<Self> {
         let name = name.trim();
-        let fits = !name.is_empty() && name.chars().count() <= Self::MOST && !name.contains(char::is_control);
-        (fits && !name.eq_ignore_ascii_case(WORKER)).then(|| Self(name.to_owned()))
+        let fits =
+            !name.is_empty() && name.chars().count() <= Actor::MAX_CHARS && !name.contains(char::is_control);
+        let is_machine = || Actor::from(name.to_ascii_lowercase().as_str()).is_machine();
+        (fits && !is_machine()).then(|| Self(name.into()))
+    }
+
+    /// The same as an actor.
+    pub fn actor(&self) -> &Actor {
+        &self.0
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
@@ -92,8 +96,8 @@ pub struct Before {
     pub mapping: i64,
     /// The member of staff.
     pub staff: StaffId,
-    /// `mapping_source`
-    pub source: String,
+    /// How it came to be.
+    pub source: Stored<MappingSource>,
     /// `confidence_score`
     pub confidence: Confidence,
 }

@@ -76,7 +76,7 @@ pub enum RepairError {
     )]
     NotMapped(HostId),
     /// It has ended.
-    #[error("repair {id} is {}: there is nothing to go on with", .state.as_str())]
+    #[error("repair {id} is {state}: there is nothing to go on with")]
     Ended {
         /// The repair.
         id: i64,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::decision::{Before, Decision, Did, Refusal, Wish};
 use crate::event::{CompanyId, StaffId};
-use crate::matching::Confidence;
+use crate::matching::{AuditAction, Confidence, MappingSource};
 use crate::store::{
     AuditRow, Change, HostFacts, MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact,
 };
@@ -105,15 +105,19 @@ impl<'a> Host<'a> {
             (true, Some(_)) => Did::Confirmed,
             (true, None) => Did::Made,
         };
-        let (source, action) =
-            if did == Did::Made { ("manual", "created") } else { ("admin", "manual_override") };
+        let (source, action) = if did == Did::Made {
+            (MappingSource::Manual, AuditAction::Created)
+        } else {
+            (MappingSource::Admin, AuditAction::ManualOverride)
+        };
         let to = MappingState {
             company: Some(self.company()),
             is_active: true,
-            source: source.to_owned(),
+            source: source.into(),
             confidence: CERTAIN,
         };
-        let mut rows: Vec<RowChange> = others.iter().map(|row| switched(row, false, "deleted")).collect();
+        let mut rows: Vec<RowChange> =
+            others.iter().map(|row| switched(row, false, AuditAction::Deleted)).collect();
         rows.push(match mine {
             Some(row) => change(row, to, action),
             None => RowChange {
@@ -164,7 +168,7 @@ impl<'a> Host<'a> {
         }
         Ok(Ruling {
             did: Did::SwitchedOff,
-            rows: vec![switched(row, false, "deleted")],
+            rows: vec![switched(row, false, AuditAction::Deleted)],
             mapping: Some(id),
             staff: Some(row.staff.id.clone()),
             before: self.before(),
@@ -181,7 +185,7 @@ impl<'a> Host<'a> {
         self.is_free_for(&[id])?;
         Ok(Ruling {
             did: Did::SwitchedOn,
-            rows: vec![switched(row, true, "created")],
+            rows: vec![switched(row, true, AuditAction::Created)],
             mapping: Some(id),
             staff: Some(row.staff.id.clone()),
             before: self.before(),
@@ -233,9 +237,9 @@ impl<'a> Host<'a> {
             };
             if to != *state {
                 let action = match (state.is_active, to.is_active) {
-                    (true, false) => "deleted",
-                    (false, true) => "created",
-                    _ => "updated",
+                    (true, false) => AuditAction::Deleted,
+                    (false, true) => AuditAction::Created,
+                    _ => AuditAction::Updated,
                 };
                 rows.push(change(row, to.clone(), action));
                 *state = to;
@@ -292,11 +296,11 @@ fn valid(staff: &StaffFact, company: CompanyId) -> Result<(), Refusal> {
     }
 }
 
-fn change(row: &MappingRow, to: MappingState, action: &'static str) -> RowChange {
+fn change(row: &MappingRow, to: MappingState, action: AuditAction) -> RowChange {
     let (staff, from) = (row.staff.id.clone(), Some(row.state.clone()));
     RowChange { row: RowTarget::Row(row.id), staff, from, to, action }
 }
 
-fn switched(row: &MappingRow, is_active: bool, action: &'static str) -> RowChange {
+fn switched(row: &MappingRow, is_active: bool, action: AuditAction) -> RowChange {
     change(row, MappingState { is_active, ..row.state.clone() }, action)
 }

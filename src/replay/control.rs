@@ -75,7 +75,7 @@ async fn turn(
     if set_state(database, id, turn).await? {
         return Ok(());
     }
-    let state = find(database, id).await?.state.as_str();
+    let state = find(database, id).await?.state;
     Err(ReplayError::Refused(format!("replay {id} is {state}: there is nothing to {action}")))
 }
 
@@ -100,6 +100,6 @@ pub(super) fn refusal(row: &ReplayRow, start: &Start, now_ms: i64) -> String {
         (ReplayState::Running | ReplayState::Paused, Start::Begin { .. }) => {
             format!("replay {id} was begun; go on with `hostmatch deadletters replays resume {id}`")
         }
-        (state, _) => format!("replay {id} is {}; {again}", state.as_str()),
+        (state, _) => format!("replay {id} is {}; {again}", state),
     }
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::rate::Rate;
-use crate::store::{FAILED, ItemRow, LEFT, LOST, REFUSED};
+use crate::matching::Stored;
+use crate::store::{FAILED, ItemRow, LEFT, LOST, REFUSED, ReplayItemState};
 
 /// Most letters on the way at once: what is on the way can no longer be stopped.
 const ON_THE_WAY: usize = 1000;
@@ -31,11 +32,11 @@ pub(super) struct Standing {
 
 impl Standing {
     /// From how many letters are in which state, with which result.
-    pub(super) fn of(standings: &[(String, Option<String>, i64)]) -> Self {
+    pub(super) fn of(standings: &[(Stored<ReplayItemState>, Option<String>, i64)]) -> Self {
         let mut all = Self::default();
         for (state, result, count) in standings {
             let Some(result) = result.as_deref() else {
-                all.flying += if state == "pending" { 0 } else { *count };
+                all.flying += if state.known() == Some(ReplayItemState::Pending) { 0 } else { *count };
                 continue;
             };
             all.ended += count;
@@ -119,7 +120,7 @@ mod tests {
             letter,
             seen_ms: 0,
             lane,
-            state: "pending".into(),
+            state: ReplayItemState::Pending.into(),
             predicted: "assigned".into(),
             predicted_reason: None,
             result: None,
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_nobody_decided_counts_as_ended_and_not_as_finished() {
-        let one = |state: &str, result: Option<&str>| (state.to_owned(), result.map(str::to_owned), 1);
+        let one = |state: &str, result: Option<&str>| (Stored::read(state), result.map(str::to_owned), 1);
         let all = [
             one("pending", None),
             one("claimed", None),

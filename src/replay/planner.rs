@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::queue::identity;
 use crate::runtime::clock::now_ms;
 use crate::store::{
-    Database, DeadLetterFilter, DeadLetterRow, FAILED, NewItem, NewReplay, StoreError, dead_letter_ids,
-    dead_letters_of, insert_replay,
+    Database, DeadLetterFilter, DeadLetterRow, FAILED, LetterState, NewItem, NewReplay, StoreError,
+    dead_letter_ids, dead_letters_of, insert_replay,
 };
 use crate::worker::{Answer, Foretold, Processor, Rehearsal, revived};
 
@@ -39,7 +39,7 @@ pub async fn plan(
     valid: Duration,
     mut watch: impl FnMut(usize, usize),
 ) -> Result<Frozen, StoreError> {
-    let open = DeadLetterFilter { state: Some("open".to_owned()), ..filter.clone() };
+    let open = DeadLetterFilter { state: Some(LetterState::Open), ..filter.clone() };
     let ids = database.in_time(dead_letter_ids(database, &open)).await?;
     let left_out = left_out(database, filter, &ids).await?;
     let mut rehearsal = processor.rehearsal();
@@ -80,9 +80,11 @@ async fn left_out(
         for id in some {
             let why = match there.iter().find(|letter| letter.id == *id) {
                 None => "there is no such dead letter".to_owned(),
-                Some(letter) if letter.state == "replaying" => "it is already being replayed".to_owned(),
-                Some(letter) if letter.state == "open" => "it is not what the filter asks for".to_owned(),
-                Some(letter) => format!("it is {}", letter.state),
+                Some(letter) => match letter.state.known() {
+                    Some(LetterState::Replaying) => "it is already being replayed".to_owned(),
+                    Some(LetterState::Open) => "it is not what the filter asks for".to_owned(),
+                    _ => format!("it is {}", letter.state),
+                },
             };
             left_out.push((*id, why));
         }
@@ -113,7 +115,7 @@ fn lane_of(row: &DeadLetterRow) -> Option<i64> {
 fn item(row: &DeadLetterRow, digest: String, foretold: Foretold) -> NewItem {
     let (predicted, reason) = match &foretold.answer {
         Answer::Done(outcome) => (outcome.as_str(), None),
-        Answer::Again(reason, _) | Answer::Dead(reason, _) => (FAILED, Some(reason.as_str().to_owned())),
+        Answer::Again(reason, _) | Answer::Dead(reason, _) => (FAILED, Some(reason.to_string())),
         Answer::PutOff => (FAILED, None),
     };
     NewItem {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::store::{FAILED, LEFT, Shares};
+use crate::store::{FAILED, LEFT, ReplayItemState, Shares};
 
 /// How a plan or replay stands. Counts are of letters; `docs/commands.md` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -61,9 +61,11 @@ impl Report {
                 let reason = share.predicted_reason.as_deref().unwrap_or("unknown");
                 add(&mut report.failures_foretold, reason, count);
             }
-            match (share.state.as_str(), share.result.as_deref()) {
-                ("pending", _) => report.pending += count,
-                ("claimed" | "sent", _) | (_, None) => report.on_the_way += count,
+            match (share.state.known(), share.result.as_deref()) {
+                (Some(ReplayItemState::Pending), _) => report.pending += count,
+                (Some(ReplayItemState::Claimed | ReplayItemState::Sent), _) | (_, None) => {
+                    report.on_the_way += count;
+                }
                 (_, Some(result)) => {
                     add(&mut report.results, result, count);
                     if result == LEFT {
@@ -105,7 +107,7 @@ mod tests {
 
     fn share(predicted: &str, why: Option<&str>, result: Option<(&str, Option<&str>)>, count: i64) -> Shares {
         Shares {
-            state: if result.is_some() { "ended" } else { "pending" }.into(),
+            state: if result.is_some() { ReplayItemState::Ended } else { ReplayItemState::Pending }.into(),
             predicted: predicted.into(),
             predicted_reason: why.map(str::to_owned),
             strategy: None,

@@ -13,8 +13,8 @@ use super::upsert::Upsert;
 use super::{GatewaySchema, StoreError, appointments, bind_staff, null_staff, rows};
 use crate::event::{BookingRef, StaffId};
 use crate::matching::{
-    Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef, Observed, Review,
-    WORKER,
+    Actor, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef, Observed,
+    Review,
 };
 
 /// The rows of mappings that were to be made by this batch.
@@ -63,7 +63,7 @@ async fn mappings(
                 let values = [
                     ("company_id", Value::from(key.company)),
                     ("is_active", true.into()),
-                    ("mapping_source", (*source).into()),
+                    ("mapping_source", source.as_str().into()),
                     ("confidence_score", i16::from(confidence.0).into()),
                 ];
                 tx.execute(&mapping(schema, *row, values)).await?;
@@ -138,7 +138,7 @@ async fn insert_mappings(
             host.email.as_deref().unwrap_or_default().into(),
             host.username.clone().into(),
             host.time_zone.clone().into(),
-            (*source).into(),
+            source.as_str().into(),
             i16::from(confidence.0).into(),
             true.into(),
             metadata.clone().into(),
@@ -184,10 +184,10 @@ async fn insert_audits(
             audit.key.company.0.into(),
             audit.key.host.0.into(),
             bind_staff(&audit.staff, schema.staff_key)?.into(),
-            audit.action.into(),
+            audit.action.as_str().into(),
             audit.old_values.clone().into(),
             audit.new_values.clone().into(),
-            WORKER.into(),
+            Actor::WORKER.as_str().into(),
             Expr::cust(schema.mapping_clocks.changed_at.clone()),
             audit.reason.as_str().into(),
             audit.change_key.to_string().into(),

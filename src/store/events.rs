@@ -8,9 +8,6 @@ use super::{Database, DbId, StoreError};
 
 const TABLE: &str = names::EVENTS;
 
-/// The outcome of an event whose delivery became a dead letter.
-pub const REJECTED: &str = "dead_letter";
-
 /// Which events; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
@@ -55,7 +52,7 @@ pub struct RecordedEvent {
     pub company_id: Option<i64>,
     /// The (first) appointment.
     pub appointment_id: Option<i64>,
-    /// What became of it: an outcome, or [`REJECTED`].
+    /// What became of it: an outcome, or [`DEAD_LETTER`](crate::matching::DEAD_LETTER).
     pub outcome: String,
     /// A code that says more.
     pub reason: Option<String>,

@@ -23,7 +23,9 @@ use super::hosts::{self, Hosts};
 use super::statement::{any_host, give_way, lock_free_ones, padded};
 use super::{DbId, GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, HostId};
-use crate::matching::{Appointment, ChangeSet, Directory, HostKey, Loaded, Resolution, Resolver, Target};
+use crate::matching::{
+    Appointment, ChangeSet, Directory, HostKey, Loaded, MappingSource, Outcome, Resolution, Resolver, Target,
+};
 
 /// What was read for a batch.
 #[derive(Debug)]
@@ -209,12 +211,12 @@ pub async fn waiting(
     select
         .and_where(mappings::company().eq(Expr::col((a, "company_id"))))
         .and_where(mappings::has_valid_staff(schema))
-        .and_where(Expr::col((a, "outcome")).is_in(["needs_review", "unmatched"]))
+        .and_where(Expr::col((a, "outcome")).is_in(Outcome::waiting().map(Outcome::as_str)))
         .and_where(Expr::col((a, "staff_id")).is_null())
         .group_by_columns(named)
         // Of two that disagree none is taken: such an appointment would be looked at for ever.
         .and_having(source().count().eq(1))
-        .and_having(source().min().like("auto%"))
+        .and_having(source().min().like(format!("{}%", MappingSource::MATCH_PREFIX)))
         .order_by((a, "appointment_id"), Order::Asc)
         .limit(u64::from(limit));
     let waits = |row: &QueryResult| {
@@ -320,7 +322,7 @@ async fn waiting_for(
         .column("appointment_id")
         .from(names::ASSIGNMENTS)
         .cond_where(any_host("host_id", keys.iter().copied()))
-        .and_where(Expr::col("outcome").is_in(["needs_review", "unmatched"]))
+        .and_where(Expr::col("outcome").is_in(Outcome::waiting().map(Outcome::as_str)))
         .and_where(Expr::col("staff_id").is_null())
         .order_by("appointment_id", Order::Asc)
         .limit(u64::from(limit));

@@ -17,7 +17,7 @@ use super::cells::Cells;
 use super::statement::{any_host, padded};
 use super::{DbId, GatewaySchema, StoreError};
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::{Confidence, HostKey, Mapping, MappingChange, MappingRef, WORKER};
+use crate::matching::{Actor, AuditAction, Confidence, HostKey, Mapping, MappingChange, MappingRef, Stored};
 
 /// The active mappings of these hosts, each in its own company, without audits: for hosts whose
 /// mapping is valid nothing more is needed.
@@ -174,7 +174,7 @@ fn read(row: &QueryResult) -> Result<Option<Mapping>, StoreError> {
         company,
         host: HostId(host),
         staff: cells.next()?,
-        source: cells.next::<Option<String>>()?.unwrap_or_default(),
+        source: Stored::read(&cells.next::<Option<String>>()?.unwrap_or_default()),
         confidence: Confidence(
             cells
                 .next::<Option<DbId>>()?
@@ -236,8 +236,9 @@ async fn last_audits(
     for row in tx.query_all(&select).await? {
         let (mapping, audit) = (row.try_get::<DbId>("", "mapping_id")?.0, row.try_get::<DbId>("", "id")?.0);
         let [actor, action] = ["actor", "action"].map(|column| row.try_get::<Option<String>>("", column));
-        let by_machine = actor?.as_deref() == Some(WORKER) && action?.as_deref() == Some("updated");
-        audits.insert(mapping, (audit, by_machine));
+        let by_machine = actor?.is_some_and(|actor| Actor::from(actor.as_str()).is_machine());
+        let switched_off = action?.is_some_and(|action| action == AuditAction::Updated.as_ref());
+        audits.insert(mapping, (audit, by_machine && switched_off));
     }
     Ok(audits)
 }

@@ -47,7 +47,7 @@ pub use clock::MappingClocks;
 pub use commit::commit;
 pub use connection::Database;
 pub use dead_letters::{
-    Act, Acted, Compare, DeadLetterFilter, DeadLetterRow, DeadLetterSummary, Group, LETTER_STATES, NewAct,
+    Act, Acted, Compare, DeadLetterFilter, DeadLetterRow, DeadLetterSummary, Group, LetterState, NewAct,
     NewDeadLetter, acts, dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of,
     discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
 };
@@ -58,7 +58,7 @@ pub use decisions::{
     write_changes,
 };
 pub use error::{StoreError, StoreErrorKind};
-pub use events::{EventFilter, REJECTED, RecordedEvent, letters_of_event, recorded_event, recorded_events};
+pub use events::{EventFilter, RecordedEvent, letters_of_event, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use fitness::{LackingIndex, Room, clock_ahead, lacking_indexes, room};
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
@@ -70,8 +70,8 @@ pub use hand_overs::{
 pub use hosts::Hosts;
 pub use imports::{ImportRow, NewImport, begin_import, import, imports, note_import, note_import_undone};
 pub use inbox::{
-    HostAct, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host, inbox_entries,
-    last_host_acts, reopen_host,
+    HostAct, HostAction, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host,
+    inbox_entries, last_host_acts, reopen_host,
 };
 pub use inspection::{Inspection, Kind, Level, Verdict, inspect, inspect_setup};
 pub use load::{Batch, load, load_waiting, observe, waiting};
@@ -86,10 +86,10 @@ pub use repairs::{
     waiting_of,
 };
 pub use replays::{
-    Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayRow, ReplayState, ReplayTerms,
-    Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease, in_flight, insert_replay,
-    items, on_the_way_since, pending, purge_replays, refuse, replay, replays, sent, set_state, shares,
-    standings, unsent,
+    Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayRow,
+    ReplayState, ReplayTerms, Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease,
+    in_flight, insert_replay, items, on_the_way_since, pending, purge_replays, refuse, replay, replays, sent,
+    set_state, shares, standings, unsent,
 };
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};

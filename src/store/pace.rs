@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 
 use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Order, Query};
+use strum::VariantArray as _;
 
-use super::{DbId, REJECTED, StoreError};
+use super::{DbId, StoreError};
 use crate::event::CompanyId;
-use crate::matching::Outcome;
+use crate::matching::{DEAD_LETTER, Outcome};
 
 const TABLE: &str = names::EVENTS;
 
 /// How many events were decided last at each of these moments (ms since 1970) or later, by outcome
-/// ([`REJECTED`] among them); only outcomes of which there are any.
+/// ([`DEAD_LETTER`] among them); only outcomes of which there are any.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -33,7 +34,8 @@ pub async fn outcomes_since<const N: usize>(
     select
         // All of them: for the index that has the outcome first, and nothing else to be read.
         .and_where(
-            Expr::col("outcome").is_in(Outcome::ALL.map(Outcome::as_str).into_iter().chain([REJECTED])),
+            Expr::col("outcome")
+                .is_in(Outcome::VARIANTS.iter().copied().map(Outcome::as_str).chain([DEAD_LETTER])),
         )
         .and_where(at().gte(since_ms.into_iter().min().unwrap_or(i64::MAX)))
         .and_where_option(company.map(|company| Expr::col("company_id").eq(company.0)))
@@ -66,7 +68,7 @@ pub async fn ages_since(
         .columns(["decided_ms", "received_ms"])
         .from(TABLE)
         .and_where(Expr::col("decided_ms").gte(since_ms))
-        .and_where(Expr::col("outcome").ne(REJECTED))
+        .and_where(Expr::col("outcome").ne(DEAD_LETTER))
         .and_where_option(company.map(|company| Expr::col("company_id").eq(company.0)))
         .order_by("decided_ms", Order::Desc)
         .limit(most);

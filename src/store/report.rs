@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
 use super::{DbId, GatewaySchema, StoreError, rows};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
-use crate::matching::{Confidence, Outcome};
+use crate::matching::{AuditAction, Confidence, Outcome};
 
 /// From when until when, in ms since 1970 (until is exclusive), and of which company (`None`: all).
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +129,7 @@ fn read(row: &QueryResult) -> Result<Decided, StoreError> {
         now: row.try_get("", "staff_now")?,
         strategy: text("strategy")?,
         confidence: id("confidence")?.and_then(|score| u8::try_from(score).ok()).map(Confidence),
-        outcome: text("outcome")?.as_deref().and_then(Outcome::parse),
+        outcome: text("outcome")?.and_then(|outcome| outcome.parse().ok()),
         review: text("reason")?,
         observed: text("observed")?.is_some(),
         decided_ms: row.try_get::<DbId>("", "decided_ms")?.0,
@@ -147,7 +147,7 @@ pub async fn new_mappings(
     company: Option<CompanyId>,
     first_day: &str,
     last_day: &str,
-) -> Result<BTreeMap<(String, String), i64>, StoreError> {
+) -> Result<Vec<(String, AuditAction, i64)>, StoreError> {
     let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
     let day = || Func::cust("SUBSTR").arg(Expr::col("changed_at").cast_as(text)).arg(1).arg(10);
     let mut select = Query::select();
@@ -156,18 +156,20 @@ pub async fn new_mappings(
         .column("action")
         .expr_as(Expr::col(Asterisk).count(), Alias::new("mappings"))
         .from(names::AUDITS)
-        .and_where(Expr::col("action").is_in(["auto_matched", "created"]))
+        .and_where(
+            Expr::col("action")
+                .is_in([AuditAction::AutoMatched, AuditAction::Created].map(AuditAction::as_str)),
+        )
         .and_where(Expr::expr(day()).gte(first_day))
         .and_where(Expr::expr(day()).lte(last_day))
         .group_by_columns(["day", "action"]);
     of_company(&mut select, company);
-    let rows = db.query_all(&select).await?;
-    rows.iter()
-        .map(|row| {
-            let key = (row.try_get("", "day")?, row.try_get("", "action")?);
-            Ok((key, row.try_get::<DbId>("", "mappings")?.0))
-        })
-        .collect()
+    let mut new = Vec::new();
+    for row in db.query_all(&select).await? {
+        let Ok(action) = row.try_get::<String>("", "action")?.parse() else { continue };
+        new.push((row.try_get("", "day")?, action, row.try_get::<DbId>("", "mappings")?.0));
+    }
+    Ok(new)
 }
 
 /// How many dead letters failed last in the period, by reason.

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{ConnectionTrait, QueryResult};
-use serde::de::DeserializeOwned;
 
 use super::cells::Cells;
 use super::statement::{any_host, padded};
-use super::{DbId, StoreError};
+use super::{DbId, InboxKind, StoreError};
 use crate::event::{AppointmentId, BookingRef, EventId, EventTime, Host, HostId};
 use crate::matching::{
     Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
@@ -80,7 +79,7 @@ pub(super) async fn with_bookings(
 fn assignment(row: &QueryResult) -> Result<Assignment, StoreError> {
     let mut cells = Cells::of(row);
     let (appointment, company, staff, found) = (cells.next()?, cells.next()?, cells.next()?, cells.next()?);
-    let observed = cells.next::<Option<String>>()?.as_deref().and_then(parse_name);
+    let observed = cells.next::<Option<String>>()?.and_then(|word| word.parse().ok());
     let mapping = cells.next::<Option<DbId>>()?.map(|row| MappingRef::Row(row.0));
     let strategy = cells.next()?;
     let confidence =
@@ -97,8 +96,8 @@ fn assignment(row: &QueryResult) -> Result<Assignment, StoreError> {
         host_email,
         source,
     });
-    let outcome = Outcome::parse(&cells.next::<String>()?).unwrap_or(Outcome::Ignored);
-    let review = cells.next::<Option<String>>()?.as_deref().and_then(parse_name);
+    let outcome = cells.next::<String>()?.parse().unwrap_or(Outcome::Ignored);
+    let review = cells.next::<Option<String>>()?.and_then(|word| word.parse().ok());
     let booking = cells.next::<Option<String>>()?.as_deref().and_then(BookingRef::new);
     let starts_ms = cells.next::<Option<DbId>>()?.map(|ms| ms.0);
     let decided_ms = cells.next::<DbId>()?.0;
@@ -159,7 +158,7 @@ pub(super) fn inbox_row(row: &QueryResult) -> Result<InboxRow, StoreError> {
     let text = |column: &str| row.try_get::<Option<String>>("", column);
     let ms = |column: &str| row.try_get::<DbId>("", column).map(|ms| ms.0);
     let host_id = HostId(ms("host_id")?);
-    let state = parse_name(&row.try_get::<String>("", "state")?).unwrap_or(InboxState::Open);
+    let state = row.try_get::<String>("", "state")?.parse().unwrap_or(InboxState::Open);
     let ignored_until = row.try_get::<Option<DbId>>("", "ignored_until_ms")?.map(|ms| ms.0);
     let over = ignored_until.filter(|until| state == InboxState::Ignored && *until <= now_ms());
     let host = Host {
@@ -177,7 +176,7 @@ pub(super) fn inbox_row(row: &QueryResult) -> Result<InboxRow, StoreError> {
         time: EventTime { ms: ms("event_time_ms")?, stamped: row.try_get("", "event_stamped")? },
         first_seen_ms: ms("first_seen_ms")?,
         last_seen_ms: ms("last_seen_ms")?,
-        review: parse_name(&row.try_get::<String>("", "kind")?),
+        review: row.try_get::<String>("", "kind")?.parse().ok(),
         suggestions: serde_json::from_str(&row.try_get::<String>("", "suggestions")?).unwrap_or_default(),
         state: if over.is_some() { InboxState::Open } else { state },
         state_changed_ms: over.map_or_else(|| ms("state_changed_ms"), Ok)?,
@@ -204,12 +203,7 @@ pub(super) async fn outcomes(
         .collect()
 }
 
-/// A stored name as the value of a closed list; one that we do not know is none.
-fn parse_name<T: DeserializeOwned>(name: &str) -> Option<T> {
-    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
-}
-
 /// The name under which a review is stored with an inbox row; nobody found is `unknown`.
 pub(super) fn kind(review: Option<Review>) -> &'static str {
-    review.map_or("unknown", Review::as_str)
+    review.map_or(InboxKind::Unknown.as_str(), Review::as_str)
 }

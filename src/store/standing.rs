@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Asterisk, CaseStatement, Expr, ExprTrait as _, Func, Query, SimpleExpr, TableRef};
+use strum::VariantArray as _;
 
 use super::inbox::MAPPING;
-use super::{DbId, InboxKind, StoreError};
+use super::{DbId, InboxKind, LetterState, StoreError, rows};
 use crate::event::CompanyId;
+use crate::matching::{InboxState, Review};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -121,10 +123,10 @@ pub async fn open_inbox(
     now_ms: i64,
 ) -> Result<BTreeMap<InboxKind, Waits>, StoreError> {
     let col = |name: &'static str| Expr::col(name);
-    let is_ignored = || col("state").eq("ignored");
-    let conflict = col("kind")
-        .eq("switched_off")
-        .or(col("kind").eq("ambiguous").and(col("suggestions").like(format!("%\"field\":\"{MAPPING}\"%"))));
+    let is_ignored = || col("state").eq(InboxState::Ignored.as_str());
+    let is_kind = |review| col("kind").eq(rows::kind(Some(review)));
+    let conflict = is_kind(Review::SwitchedOff)
+        .or(is_kind(Review::Ambiguous).and(col("suggestions").like(format!("%\"field\":\"{MAPPING}\"%"))));
     let since =
         CaseStatement::new().case(is_ignored(), col("ignored_until_ms")).finally(col("state_changed_ms"));
     let mut select = Query::select();
@@ -134,19 +136,20 @@ pub async fn open_inbox(
         .expr_as(Expr::col(Asterisk).count(), "hosts")
         .expr_as(Expr::expr(since).min(), "oldest_ms")
         .from(names::INBOX)
-        .and_where(col("state").is_in(["open", "ignored"]))
+        .and_where(col("state").is_in([InboxState::Open, InboxState::Ignored].map(InboxState::as_str)))
         .and_where(is_ignored().not().or(col("ignored_until_ms").lte(now_ms)))
         .group_by_columns(["kind", "conflicts"]);
     select.and_where_option(company.map(|company| col("company_id").eq(company.0)));
-    let mut waits: BTreeMap<_, _> = InboxKind::ALL.into_iter().map(|kind| (kind, Waits::default())).collect();
+    let mut waits: BTreeMap<_, _> =
+        InboxKind::VARIANTS.iter().map(|kind| (*kind, Waits::default())).collect();
     for row in db.query_all(&select).await? {
-        let kind =
-            match (row.try_get::<DbId>("", "conflicts")?.0, row.try_get::<String>("", "kind")?.as_str()) {
-                (1, _) => InboxKind::Conflict,
-                (_, "below_threshold") => InboxKind::Suggestion,
-                (_, "ambiguous") => InboxKind::Ambiguous,
-                _ => InboxKind::Unknown,
-            };
+        let kind = match (row.try_get::<DbId>("", "conflicts")?.0, row.try_get::<String>("", "kind")?.parse())
+        {
+            (1, _) => InboxKind::Conflict,
+            (_, Ok(Review::BelowThreshold)) => InboxKind::Suggestion,
+            (_, Ok(Review::Ambiguous)) => InboxKind::Ambiguous,
+            (_, Ok(Review::SwitchedOff) | Err(_)) => InboxKind::Unknown,
+        };
         waits.entry(kind).or_default().add(Waits {
             count: row.try_get::<DbId>("", "hosts")?.0,
             oldest_ms: row.try_get::<Option<DbId>>("", "oldest_ms")?.map(|ms| ms.0),
@@ -170,7 +173,7 @@ pub async fn open_dead_letters(
         .expr_as(Expr::col(Asterisk).count(), "letters")
         .expr_as(Expr::col("first_seen_ms").min(), "oldest_ms")
         .from(names::DEAD_LETTERS)
-        .and_where(Expr::col("state").eq("open"))
+        .and_where(Expr::col("state").eq(LetterState::Open.as_str()))
         .group_by_col("reason");
     select.and_where_option(company.map(|company| Expr::col("company_id").eq(company.0)));
     let rows = db.query_all(&select).await?;

@@ -73,7 +73,7 @@ impl Answer {
         let mut history = history(delivery);
         history.push(Attempt {
             at_ms: now_ms,
-            reason: reason.as_str().to_owned(),
+            reason: reason.to_string(),
             error: error.clone(),
             worker: env!("CARGO_PKG_VERSION").to_owned(),
         });
@@ -84,7 +84,7 @@ impl Answer {
         if let Some(after) = delay {
             return Disposition::Retry { after: *after, counts: true, headers };
         }
-        headers.insert(header::REASON.to_owned(), reason.as_str().to_owned());
+        headers.insert(header::REASON.to_owned(), reason.to_string());
         headers.insert(header::ERROR.to_owned(), error.clone());
         Disposition::DeadLetter { headers }
     }

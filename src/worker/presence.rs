@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::processor::Processor;
 use super::tally::Tally;
 use crate::config::Config;
+use crate::matching::DEAD_LETTER;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{self, StoreError, Work};
 
@@ -85,7 +86,7 @@ impl Presence {
         let work = Work {
             finished: self.tally.finished(),
             retried: count("retry"),
-            failed: count("dead_letter"),
+            failed: count(DEAD_LETTER),
             settled: self.tally.settled_ago(),
         };
         let database = self.processor.database();

@@ -121,7 +121,7 @@ impl Recorder {
 fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     let message = &delivery.message;
     let text = |name: &str| message.headers.get(name).cloned();
-    let reason = text(header::REASON).unwrap_or_else(|| Reason::DeliveryLimit.as_str().to_owned());
+    let reason = text(header::REASON).unwrap_or_else(|| Reason::DeliveryLimit.to_string());
     let Read { shape, hints, host_id, starts_ms } = read(delivery);
     let history = history(delivery);
     let by_worker = is_by_worker(&history, &reason);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Gauge;
+use strum::VariantArray as _;
 use tokio::time::MissedTickBehavior;
 
 use super::metrics::Meters;
@@ -34,8 +35,10 @@ const QUEUE: (&str, Values) = ("queue", Values::Few("its name; one for all wait 
 
 const LETTERS: Series =
     Series::new("hostmatch_dead_letters_open", Kind::Gauge, "Dead letters that wait for a person");
-const INBOX: Series = Series::new("hostmatch_inbox_items", Kind::Gauge, "Hosts that need a person")
-    .by(&[("reason", Values::Closed(|| InboxKind::ALL.into_iter().map(InboxKind::as_str).collect()))]);
+const INBOX: Series = Series::new("hostmatch_inbox_items", Kind::Gauge, "Hosts that need a person").by(&[(
+    "reason",
+    Values::Closed(|| InboxKind::VARIANTS.iter().copied().map(InboxKind::as_str).collect()),
+)]);
 const INBOX_AGE: Series = Series::new(
     "hostmatch_inbox_oldest_item_age_seconds",
     Kind::Gauge,

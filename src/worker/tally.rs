@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::answer::Answer;
+use crate::matching::DEAD_LETTER;
 use crate::queue::{Disposition, Settled};
 
 /// Counts by name. Clones share the counts.
@@ -59,7 +60,7 @@ impl Tally {
                 (Answer::Done(outcome), _) => self.add(outcome.as_str(), 1),
                 (Answer::PutOff, _) => self.add("put_off", 1),
                 (_, Disposition::Retry { .. }) => self.add("retry", 1),
-                _ => self.add("dead_letter", 1),
+                _ => self.add(DEAD_LETTER, 1),
             }
         }
     }

@@ -10,7 +10,7 @@ use super::answer::Answer;
 use super::metrics::kind_of;
 use super::slot::Slot;
 use crate::event::carried_context;
-use crate::matching::Outcome;
+use crate::matching::{DEAD_LETTER, Outcome};
 use crate::queue::{Delivery, Disposition, header};
 use crate::telemetry::shown_id;
 use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
@@ -113,7 +113,7 @@ impl BatchTrace {
             (Answer::Done(outcome), _) => return decided(span, *outcome),
             (Answer::PutOff, _) => ("put_off", None),
             (Answer::Again(reason, _), Disposition::Retry { .. }) => ("retry", Some(*reason)),
-            (Answer::Again(reason, _) | Answer::Dead(reason, _), _) => ("dead_letter", Some(*reason)),
+            (Answer::Again(reason, _) | Answer::Dead(reason, _), _) => (DEAD_LETTER, Some(*reason)),
         };
         span.set("hostmatch.outcome", outcome);
         if let Some(reason) = reason {

@@ -3,8 +3,9 @@
 use std::process::Output;
 
 use hostmatch::store::{
-    Compare, DeadLetterFilter, NewAct, NewDeadLetter, NewItem, NewReplay, dead_letter_ids, dead_letters,
-    discard, groups, insert_dead_letters, insert_replay, purge_closed_letters, purge_replays, restore,
+    Compare, DeadLetterFilter, LetterState, NewAct, NewDeadLetter, NewItem, NewReplay, dead_letter_ids,
+    dead_letters, discard, groups, insert_dead_letters, insert_replay, purge_closed_letters, purge_replays,
+    restore,
 };
 
 use crate::program::{command, json, stderr, stdout};
@@ -114,7 +115,7 @@ on_engines!(groups_tell_what_is_urgent_and_pages_follow);
 async fn groups_tell_what_is_urgent_and_pages_follow(backend: Backend) {
     let test = recorded(backend).await;
     test.run(&["UPDATE hostmatch_dead_letters SET state = 'resolved' WHERE id = 1"]).await;
-    let open = DeadLetterFilter { state: Some("open".into()), ..DeadLetterFilter::default() };
+    let open = DeadLetterFilter { state: Some(LetterState::Open), ..DeadLetterFilter::default() };
     let all = groups(&test.db, &open, 0, 9).await.unwrap();
     let told: Vec<_> =
         all.iter().map(|group| (group.fingerprint.as_str(), group.count, group.companies)).collect();

@@ -1,8 +1,8 @@
 //! Recording dead letters, once, and finding them again.
 
 use hostmatch::store::{
-    Beginning, DeadLetterFilter, NewAct, NewDeadLetter, NewItem, NewReplay, ReplayTerms, Replayed,
-    begin_replay, claim, dead_letter, dead_letters, insert_dead_letters, insert_replay,
+    Beginning, DeadLetterFilter, LetterState, NewAct, NewDeadLetter, NewItem, NewReplay, ReplayTerms,
+    Replayed, begin_replay, claim, dead_letter, dead_letters, insert_dead_letters, insert_replay,
 };
 
 use crate::support::{Backend, GatewayShape, TestDatabase};
@@ -29,7 +29,7 @@ async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again(backend:
     // An older one that comes late changes nothing.
     assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
     let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
-    let shown = (all[0].state.as_str(), all[0].letter.reason.as_str(), all[0].letter.attempts);
+    let shown = (all[0].state.as_ref(), all[0].letter.reason.as_str(), all[0].letter.attempts);
     assert_eq!((all.len(), shown), (1, ("open", "tenant_mismatch", 1)), "{test:?}");
 }
 
@@ -158,7 +158,7 @@ async fn dead_letters_are_recorded_once_and_listed(backend: Backend) {
     assert_eq!(all[0].letter.event_type.as_ref().map(|text| text.chars().count()), Some(64));
     let row = dead_letter(&test.db, all[1].id).await.unwrap().unwrap();
     assert_eq!(row, all[1]);
-    assert_eq!((row.state.as_str(), row.letter.body), ("open", letters[0].body.clone()));
+    assert_eq!((row.state.as_ref(), row.letter.body), ("open", letters[0].body.clone()));
     assert_eq!(row.letter.error, "no appointment yet\u{fffd}");
     assert!(dead_letter(&test.db, all[0].id + 1).await.unwrap().is_none());
 
@@ -167,7 +167,7 @@ async fn dead_letters_are_recorded_once_and_listed(backend: Backend) {
     let page = DeadLetterFilter { before_id: Some(all[0].id), company_id: Some(7), ..one };
     let page = dead_letters(&test.db, &page, 10).await.unwrap();
     assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [all[2].id]);
-    let closed = DeadLetterFilter { state: Some("resolved".into()), ..DeadLetterFilter::default() };
+    let closed = DeadLetterFilter { state: Some(LetterState::Resolved), ..DeadLetterFilter::default() };
     assert!(dead_letters(&test.db, &closed, 10).await.unwrap().is_empty());
 
     // What was decided on an event before its dead letter arrived stays.

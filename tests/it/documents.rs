@@ -6,9 +6,13 @@ use std::path::Path;
 use hostmatch::config::{Overrides, load_from};
 use hostmatch::doctor::{Area, Code};
 use hostmatch::event::{EVENT_TYPES, EventKind, Shape};
-use hostmatch::matching::{Outcome, Reason};
+use hostmatch::matching::{AuditAction, InboxState, MappingSource, Observed, Outcome, Reason, Review};
+use hostmatch::store::{
+    HostAction, InboxKind, ItemState, LetterState, RepairScope, RepairState, ReplayItemState, ReplayState,
+};
 use hostmatch::telemetry::metrics::{Series, Values};
 use hostmatch::{edge, queue, telemetry, worker};
+use strum::VariantArray;
 
 /// A table in Markdown.
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -60,12 +64,14 @@ fn retry_schedule() -> String {
 }
 
 fn outcomes() -> String {
-    let rows = Outcome::ALL.map(|it| vec![code(it.as_str()), it.meaning().to_owned()]);
+    let rows = Outcome::VARIANTS.iter().map(|it| vec![code(it.as_str()), it.meaning().to_owned()]);
     table(&["outcome", "when"], rows)
 }
 
 fn reasons() -> String {
-    let rows = Reason::ALL.map(|it| vec![code(it.as_str()), it.meaning().to_owned(), it.remedy().to_owned()]);
+    let rows = Reason::VARIANTS
+        .iter()
+        .map(|it| vec![code(it.as_str()), it.meaning().to_owned(), it.remedy().to_owned()]);
     table(&["reason", "when", "what to do"], rows)
 }
 
@@ -150,6 +156,58 @@ fn the_closed_lists_in_the_documents_are_those_of_the_code() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The words of a list.
+fn words<T: VariantArray>() -> Vec<&'static str>
+where
+    &'static str: From<&'static T>,
+{
+    T::VARIANTS.iter().map(<&'static str>::from).collect()
+}
+
+#[test]
+fn the_words_of_records_are_described() {
+    let text = read("docs/commands.md");
+    let lists = [
+        words::<MappingSource>(),
+        words::<AuditAction>(),
+        words::<InboxKind>(),
+        words::<InboxState>(),
+        words::<HostAction>(),
+        words::<LetterState>(),
+        words::<ReplayState>(),
+        words::<ReplayItemState>(),
+        words::<RepairScope>(),
+        words::<RepairState>(),
+        words::<ItemState>(),
+    ];
+    let words = lists.concat();
+    let missing: Vec<_> = words.iter().filter(|word| !text.contains(&code(word))).collect();
+    assert!(missing.is_empty(), "docs/commands.md lacks {missing:?}");
+}
+
+#[test]
+fn words_are_the_same_in_json() {
+    fn same<T: VariantArray + serde::Serialize>()
+    where
+        &'static str: From<&'static T>,
+    {
+        for value in T::VARIANTS {
+            let word: &str = value.into();
+            assert_eq!(serde_json::to_value(value).unwrap(), word);
+        }
+    }
+    same::<Outcome>();
+    same::<Reason>();
+    same::<Review>();
+    same::<Observed>();
+    same::<InboxState>();
+    same::<InboxKind>();
+    same::<LetterState>();
+    same::<RepairScope>();
+    same::<RepairState>();
+    same::<ItemState>();
 }
 
 #[test]

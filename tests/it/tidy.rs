@@ -218,6 +218,25 @@ fn no_code_in_the_documentation_looks_tested() {
 }
 
 #[test]
+fn what_a_stored_word_means_is_said_in_one_place() {
+    // Who is a machine (`Actor::is_machine`), and what a match made (`MappingSource`), is not to be
+    // asked of a word anew.
+    let before = ["== ", "!= ", "eq(", "ne(", "ignore_ascii_case(", "starts_with(", "Some(", "&str = "];
+    let after = [" ==", " !=", " =>", ").is_some_and"];
+    let mut wrong = Vec::new();
+    for source in files(&["src"], "rs") {
+        for (number, line) in source.text.lines().enumerate() {
+            let compares = before.iter().any(|it| line.contains(&format!("{it}\"worker\"")))
+                || after.iter().any(|it| line.contains(&format!("\"worker\"{it}")));
+            if compares || line.contains("\"auto%") || line.contains("like(\"auto") {
+                wrong.push(format!("{}:{}: {}", source.name(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn links_in_the_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut wrong = Vec::new();

@@ -10,7 +10,7 @@ use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
 use crate::runtime::clock::now_ms;
 use crate::store::{
-    Acted, Database, DeadLetterFilter, NewAct, dead_letter_ids, discard, groups, note, restore,
+    Acted, Database, DeadLetterFilter, LetterState, NewAct, dead_letter_ids, discard, groups, note, restore,
 };
 
 /// Which letters, and why
@@ -53,11 +53,11 @@ pub(super) async fn run(
     database: &Database,
 ) -> Result<Exit, Failure> {
     let (action, done_to, from) = match what {
-        What::Discard => ("discard", "discarded", "open"),
-        What::Restore => ("restore", "restored", "discarded"),
+        What::Discard => ("discard", "discarded", LetterState::Open),
+        What::Restore => ("restore", "restored", LetterState::Discarded),
     };
     let filter = args.which.chosen()?;
-    let chosen = DeadLetterFilter { state: Some(from.to_owned()), ..filter.clone() };
+    let chosen = DeadLetterFilter { state: Some(from), ..filter.clone() };
     let mut ids = database.in_time(dead_letter_ids(database, &chosen)).await?;
     // Those that were named are answered for, whatever they are.
     ids.extend(filter.ids.iter().filter(|id| !ids.contains(id)).copied().collect::<Vec<_>>());
@@ -72,7 +72,7 @@ pub(super) async fn run(
     }
     let act = NewAct {
         action,
-        made_by: who(),
+        made_by: who().to_string(),
         at_ms: now_ms(),
         why: Some(args.reason.clone()),
         chosen: serde_json::to_string(&filter).ok(),
@@ -123,7 +123,7 @@ pub(super) async fn run_note(output: Output, args: &Note, database: &Database) -
     };
     let act = NewAct {
         action: "note",
-        made_by: who(),
+        made_by: who().to_string(),
         at_ms: now_ms(),
         why: Some(args.text.clone()),
         fingerprint: Some(group.clone()),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::matching::Outcome;
-use crate::store::{Database, DeadLetterRow, FAILED, GatewaySchema};
+use crate::store::{Database, DeadLetterRow, FAILED, GatewaySchema, LetterState};
 use crate::worker::{Answer, Processor, revived};
 
 /// What would cure it.
@@ -30,11 +30,11 @@ impl Cure {
         (database, schema): (&Database, GatewaySchema),
     ) -> Result<Option<Self>, Failure> {
         let id = row.id;
-        match row.state.as_str() {
-            "open" => {}
-            "discarded" => {
+        match row.state.known() {
+            Some(LetterState::Open) => {}
+            Some(state @ LetterState::Discarded) => {
                 let restore = format!("hostmatch deadletters restore --ids {id} --reason '…'");
-                return Ok(Some(Self { foretold: "discarded", reason: None, commands: vec![restore] }));
+                return Ok(Some(Self { foretold: state.as_str(), reason: None, commands: vec![restore] }));
             }
             _ => return Ok(None),
         }

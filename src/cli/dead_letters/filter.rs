@@ -1,10 +1,13 @@
 //! Which dead letters: the flags, and what they mean.
 
+use strum::VariantArray as _;
+
+use crate::cli::choices::one_of;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::moments::moment;
 use crate::matching::Reason;
-use crate::store::{Compare, DeadLetterFilter, LETTER_STATES};
+use crate::store::{Compare, DeadLetterFilter, LetterState};
 
 /// Which dead letters; what is given must all be true.
 #[derive(Clone, Debug, clap::Args)]
@@ -74,18 +77,14 @@ pub(super) struct Looking {
     #[arg(long, value_name = "CODE", conflicts_with = "code", value_parser = code)]
     reason: Option<String>,
     /// In this state
-    #[arg(long, value_parser = LETTER_STATES)]
-    state: Option<String>,
+    #[arg(long, value_parser = one_of::<LetterState>())]
+    state: Option<LetterState>,
 }
 
 impl Looking {
     pub(super) fn chosen(&self) -> DeadLetterFilter {
         let chosen = self.filter.chosen();
-        DeadLetterFilter {
-            reason: self.reason.clone().or(chosen.reason),
-            state: self.state.clone(),
-            ..chosen
-        }
+        DeadLetterFilter { reason: self.reason.clone().or(chosen.reason), state: self.state, ..chosen }
     }
 }
 
@@ -127,7 +126,7 @@ impl Choosing {
 /// The broker has words of its own for what it gave up.
 fn code(text: &str) -> Result<String, String> {
     const BROKERS: [&str; 3] = ["expired", "maxlen", "rejected"];
-    let codes = Reason::ALL.map(Reason::as_str);
+    let codes = Reason::VARIANTS.iter().copied().map(Reason::as_str).collect::<Vec<_>>();
     if codes.iter().chain(&BROKERS).any(|code| *code == text) {
         return Ok(text.to_owned());
     }

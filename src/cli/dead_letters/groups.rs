@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Output};
 use crate::cli::rows::{self, Format};
-use crate::store::{Database, DeadLetterFilter, Group, groups};
+use crate::store::{Database, DeadLetterFilter, Group, LetterState, groups};
 
 /// Dead letters by their cause, the largest group first
 ///
@@ -65,7 +65,7 @@ impl From<Group> for Line {
 /// When the database cannot be reached.
 pub(super) async fn run(output: Output, args: &Args, database: &Database) -> Result<Exit, Failure> {
     let chosen = args.filter.chosen();
-    let state = chosen.state.clone().unwrap_or_else(|| "open".to_owned());
+    let state = chosen.state.unwrap_or(LetterState::Open);
     let filter = DeadLetterFilter { state: Some(state), ..chosen };
     let groups = database.in_time(groups(database, &filter, args.skip, args.limit)).await?;
     let lines: Vec<Line> = groups.into_iter().map(Line::from).collect();

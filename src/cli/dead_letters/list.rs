@@ -56,7 +56,7 @@ impl From<DeadLetterSummary> for Line {
     fn from(row: DeadLetterSummary) -> Self {
         Self {
             id: row.id,
-            state: row.state,
+            state: row.state.to_string(),
             reason: row.reason,
             error: row.error,
             event_id: row.event_id,

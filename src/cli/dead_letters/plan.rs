@@ -75,7 +75,7 @@ pub(super) async fn freeze(
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     };
-    let frozen = plan(database, &processor, filter, &who(), config.replay.plan_valid, watch).await;
+    let frozen = plan(database, &processor, filter, who().as_str(), config.replay.plan_valid, watch).await;
     bar.finish_and_clear();
     Ok(frozen?)
 }

@@ -149,7 +149,7 @@ pub(super) async fn carry_out(
             format!("replaying: {failed} failed again, {on_the_way} on the way")
         });
     };
-    let runner = Runner::new(database.clone(), queue.publisher(), id, &who());
+    let runner = Runner::new(database.clone(), queue.publisher(), id, who().as_str());
     let ended = runner.run(start, &stop, watch).await;
     bar.finish_and_clear();
     queue.close().await;

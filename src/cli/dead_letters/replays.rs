@@ -137,18 +137,18 @@ pub(super) async fn run(
             show(output, *id, (*items || result.is_some(), result.as_deref()), database).await
         }
         Command::Pause { id } => {
-            pause(database, *id, &who()).await?;
+            pause(database, *id, who().as_str()).await?;
             done(output, *id, "paused; what is on the way is finished by the worker")
         }
         Command::Resume { id, resend } => {
             carry_out(output, *id, Start::Resume { resend: *resend }, config, database).await
         }
         Command::Cancel { id, give_up: true } => {
-            let letters = cancel_and_give_up(database, *id, &who()).await?;
+            let letters = cancel_and_give_up(database, *id, who().as_str()).await?;
             done(output, *id, &format!("ended; {letters} on the way were given up and are open again"))
         }
         Command::Cancel { id, give_up: false } => {
-            cancel(database, *id, &who()).await?;
+            cancel(database, *id, who().as_str()).await?;
             done(output, *id, "cancelled; what is on the way is finished by the worker")
         }
     }
@@ -227,7 +227,7 @@ async fn show(
             let with = |what: &str, why: &Option<String>| {
                 why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what} ({why})"))
             };
-            let result = item.result.as_deref().unwrap_or(&item.state);
+            let result = item.result.as_deref().unwrap_or(item.state.as_ref());
             [
                 item.letter.to_string(),
                 with(&item.predicted, &item.predicted_reason),

@@ -45,7 +45,8 @@ pub(super) async fn run(
         return Err(Failure::new(Exit::NotFound, text));
     };
     if args.reveal {
-        let act = NewAct { action: "reveal", made_by: who(), at_ms: now_ms(), ..NewAct::default() };
+        let act =
+            NewAct { action: "reveal", made_by: who().to_string(), at_ms: now_ms(), ..NewAct::default() };
         record_taken(database, &[row.id], &act).await?;
     }
     let acts = acts(database, Some((row.id, &row.letter.fingerprint)), None);
@@ -122,7 +123,7 @@ impl Told {
         let headers = kept.headers.into_iter().filter(|(name, _)| !told_elsewhere(name));
         Self {
             id,
-            state,
+            state: state.to_string(),
             timeline: timeline(&letter),
             path: path(&letter, replays),
             replays,
@@ -130,7 +131,7 @@ impl Told {
             cure,
             host: letter.host_id,
             starts: letter.starts_ms.map(output::moment),
-            remedy: Reason::parse(&letter.reason).map(Reason::remedy),
+            remedy: letter.reason.parse().ok().map(Reason::remedy),
             reason: letter.reason,
             error: letter.error,
             dead_id: letter.dead_id,

@@ -84,7 +84,7 @@ impl From<DeadLetterRow> for Line {
             first_seen_ms: letter.first_seen_ms,
             last_failed_ms: letter.last_failed_ms,
             recorded_ms: letter.recorded_ms,
-            state: row.state,
+            state: row.state.to_string(),
         }
     }
 }
@@ -127,7 +127,7 @@ pub(super) async fn export(args: &Export, database: &Database) -> Result<Exit, F
     let ids = database.in_time(dead_letter_ids(database, &filter)).await?;
     let act = NewAct {
         action: "export",
-        made_by: who(),
+        made_by: who().to_string(),
         at_ms: now_ms(),
         chosen: serde_json::to_string(&filter).ok(),
         ..NewAct::default()
@@ -172,7 +172,7 @@ async fn import_from<R: BufRead + Seek>(
     letters.rewind()?;
     let act = NewAct {
         action: "import",
-        made_by: who(),
+        made_by: who().to_string(),
         at_ms: now_ms(),
         why: Some(letters.file.display().to_string()),
         letters: all,

@@ -1,9 +1,11 @@
 //! Which events: the flags, and what they mean.
 
+use strum::VariantArray as _;
+
 use crate::cli::moments::moment;
 use crate::event::Shape;
-use crate::matching::Outcome;
-use crate::store::{EventFilter, REJECTED};
+use crate::matching::{DEAD_LETTER, Outcome};
+use crate::store::EventFilter;
 
 /// Which events; what is given must all be true.
 #[derive(Clone, Debug, clap::Args)]
@@ -62,7 +64,8 @@ impl Filter {
 }
 
 fn outcome(text: &str) -> Result<String, String> {
-    let all: Vec<&str> = Outcome::ALL.map(Outcome::as_str).into_iter().chain([REJECTED]).collect();
+    let all: Vec<&str> =
+        Outcome::VARIANTS.iter().copied().map(Outcome::as_str).chain([DEAD_LETTER]).collect();
     one_of(text, &all)
 }
 

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::cli::masked::{MASK, looks_plain};
 use crate::cli::output;
-use crate::store::{REJECTED, RecordedEvent};
+use crate::matching::DEAD_LETTER;
+use crate::store::RecordedEvent;
 
 /// One line of the list. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
@@ -36,7 +37,7 @@ impl From<RecordedEvent> for Line {
             booking: row.booking_ref,
             company: row.company_id,
             appointment: row.appointment_id,
-            rejected: row.outcome == REJECTED,
+            rejected: row.outcome == DEAD_LETTER,
             outcome: row.outcome,
             reason: row.reason,
             received: output::moment(row.received_ms),

@@ -7,7 +7,8 @@ use super::line::{HEAD, Line};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Output};
-use crate::store::{Database, EventFilter, REJECTED, RecordedEvent, recorded_events};
+use crate::matching::DEAD_LETTER;
+use crate::store::{Database, EventFilter, RecordedEvent, recorded_events};
 
 /// The last events: first those that were rejected, then the others, each newest first
 #[derive(Debug, clap::Args)]
@@ -34,10 +35,10 @@ pub(super) async fn run(output: Output, args: &Args, database: &Database) -> Res
     let rejected = if one_outcome || args.before.is_some() {
         Page::default()
     } else {
-        let filter = EventFilter { outcome: Some(REJECTED.to_owned()), ..chosen.clone() };
+        let filter = EventFilter { outcome: Some(DEAD_LETTER.to_owned()), ..chosen.clone() };
         page(database, &filter, args.limit).await?
     };
-    let but = (!one_outcome).then_some(REJECTED);
+    let but = (!one_outcome).then_some(DEAD_LETTER);
     let filter = EventFilter { but, before: args.before.clone(), ..chosen };
     let events = page(database, &filter, args.limit).await?;
     let (more_rejected, next) = (rejected.next.is_some(), events.next);

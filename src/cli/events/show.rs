@@ -71,11 +71,16 @@ struct Letter {
 
 impl Told {
     fn of(row: RecordedEvent, letters: Vec<DeadLetterSummary>) -> Self {
-        let reason = row.reason.as_deref().and_then(Reason::parse).map(Reason::meaning);
-        let meaning = Outcome::parse(&row.outcome).map(Outcome::meaning).or(reason);
+        let reason = row.reason.as_deref().and_then(|reason| reason.parse().ok()).map(Reason::meaning);
+        let meaning = row.outcome.parse().ok().map(Outcome::meaning).or(reason);
         let letters: Vec<Letter> = letters
             .into_iter()
-            .map(|row| Letter { id: row.id, state: row.state, reason: row.reason, error: row.error })
+            .map(|row| Letter {
+                id: row.id,
+                state: row.state.to_string(),
+                reason: row.reason,
+                error: row.error,
+            })
             .collect();
         let show = letters.iter().map(|letter| format!("hostmatch deadletters show {}", letter.id));
         let explain = row.appointment_id.and(row.booking_ref.as_deref());

@@ -101,14 +101,14 @@ impl Effect {
 
     /// What a person can do, where that does not depend on who the host is.
     pub(super) fn next(&self) -> Option<&'static str> {
-        if let Some(reason) = self.reason.filter(|_| self.delivery != Delivery::Done).and_then(Reason::parse)
-        {
+        let reason = self.reason.filter(|_| self.delivery != Delivery::Done);
+        if let Some(reason) = reason.and_then(|reason| reason.parse::<Reason>().ok()) {
             return Some(reason.remedy());
         }
         if self.reason == Some("several_appointments") {
             return Some("let only one appointment have this booking's reference, or send appointment_id");
         }
-        match self.outcome.and_then(Outcome::parse)? {
+        match self.outcome?.parse().ok()? {
             Outcome::WouldAssign => Some("nothing: it is assigned once worker.mode is assign"),
             Outcome::Assigned | Outcome::Unchanged | Outcome::Recorded | Outcome::Ignored => Some("nothing"),
             Outcome::Kept => Some(

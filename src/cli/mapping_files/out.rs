@@ -89,7 +89,7 @@ pub(super) async fn export(
                 row.email.clone(),
                 row.staff.id.to_string(),
                 row.staff.name.clone(),
-                row.state.source.clone(),
+                row.state.source.to_string(),
                 row.state.confidence.0.to_string(),
                 row.state.is_active.to_string(),
                 String::new(),

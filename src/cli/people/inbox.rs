@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use serde_json::json;
+use strum::VariantArray as _;
 
 use super::Desk;
 use super::deciding::{Along, Manner, carry_out};
@@ -9,6 +10,7 @@ use super::inbox_rows::{self, Line};
 use super::named::{self, OneHost};
 use super::told::Names;
 use super::{mapping_rows, trail};
+use crate::cli::choices::one_of;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::global::Global;
@@ -23,6 +25,12 @@ use crate::store::{
     AuditFilter, HostAct, InboxFilter, InboxKind, MappingFilter, audits, host_acts, inbox_entries,
     last_host_acts, list_mappings,
 };
+use clap::builder::PossibleValuesParser;
+
+/// The states, and all of them.
+fn states() -> PossibleValuesParser {
+    PossibleValuesParser::new(InboxState::VARIANTS.iter().copied().map(InboxState::as_str).chain(["any"]))
+}
 
 /// The inbox: hosts that need a person
 #[derive(Debug, clap::Args)]
@@ -52,10 +60,10 @@ struct ListArgs {
     #[arg(long, value_name = "ID", value_parser = named::host)]
     host: Option<HostId>,
     /// With this the matter
-    #[arg(long, value_name = "KIND", value_parser = InboxKind::ALL.map(InboxKind::as_str))]
-    kind: Option<String>,
+    #[arg(long, value_name = "KIND", value_parser = one_of::<InboxKind>())]
+    kind: Option<InboxKind>,
     /// In this state
-    #[arg(long, value_name = "STATE", default_value = "open", value_parser = ["open", "ignored", "resolved", "any"])]
+    #[arg(long, value_name = "STATE", default_value = "open", value_parser = states())]
     state: String,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -139,12 +147,11 @@ pub(in crate::cli) async fn run(global: &Global, args: &Args) -> Result<Exit, Fa
 }
 
 async fn list(desk: &Desk, args: &ListArgs) -> Result<Exit, Failure> {
-    let states = [InboxState::Open, InboxState::Ignored, InboxState::Resolved];
     let filter = InboxFilter {
         company: args.company,
         host: args.host,
-        state: states.into_iter().find(|state| state.as_str() == args.state),
-        kind: InboxKind::ALL.into_iter().find(|kind| Some(kind.as_str()) == args.kind.as_deref()),
+        state: args.state.parse().ok(),
+        kind: args.kind,
     };
     let db = desk.database.connection();
     // One more than wanted tells whether there are more.

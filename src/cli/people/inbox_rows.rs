@@ -7,7 +7,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{InboxState, Review};
-use crate::store::{HostAct, InboxEntry, InboxKind};
+use crate::store::{HostAct, HostAction, InboxEntry, InboxKind};
 
 /// A host that needs a person. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
@@ -36,7 +36,9 @@ impl Line {
     /// `last`: what was done with the host last, beside mapping it.
     pub(super) fn of(entry: &InboxEntry, last: Option<&HostAct>, names: &Names) -> Self {
         let row = &entry.row;
-        let ignored = last.filter(|last| row.state == InboxState::Ignored && last.action == "ignore");
+        let ignored = last.filter(|last| {
+            row.state == InboxState::Ignored && last.action.known() == Some(HostAction::Ignore)
+        });
         Self {
             company: row.key.company,
             host: row.key.host,
@@ -91,7 +93,7 @@ impl Line {
 
     /// `Host 7 of company 1 (open)`
     pub(super) fn title(&self) -> String {
-        format!("Host {} of company {} ({})", self.host, self.company, self.state.as_str())
+        format!("Host {} of company {} ({})", self.host, self.company, self.state)
     }
 
     /// The command that decides it.
@@ -134,8 +136,8 @@ pub(super) fn table(lines: &[Line]) -> Result<(), Failure> {
                 })
                 .collect();
             let kind = match line.state {
-                InboxState::Open => line.kind.as_str().to_owned(),
-                other => format!("{}, {}", line.kind.as_str(), other.as_str()),
+                InboxState::Open => line.kind.to_string(),
+                other => format!("{}, {}", line.kind, other),
             };
             [
                 line.company.to_string(),

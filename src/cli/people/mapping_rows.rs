@@ -6,6 +6,7 @@ use super::told::dash;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{MappingSource, Stored};
 use crate::store::{MappingEntry, MappingRow};
 
 /// A mapping. `docs/commands.md` describes it: its JSON is a contract.
@@ -18,7 +19,7 @@ pub(super) struct Line {
     host_email: Option<String>,
     staff: StaffId,
     staff_name: String,
-    source: String,
+    source: Stored<MappingSource>,
     confidence: u8,
     active: bool,
     /// The member of staff is active, not deleted, and in this company.
@@ -100,7 +101,7 @@ pub(super) fn table(lines: &[Line]) -> Result<(), Failure> {
                 dash(line.host_name.as_deref()),
                 line.staff.to_string(),
                 line.staff_name.clone(),
-                line.source.clone(),
+                line.source.to_string(),
                 format!("{:>4}", line.confidence),
                 line.standing().to_owned(),
                 dash(line.last_used.as_deref()),

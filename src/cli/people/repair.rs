@@ -209,7 +209,7 @@ async fn apply(desk: &Desk, args: &ApplyArgs) -> Result<Exit, Failure> {
         return told(desk, None);
     }
     let names = Names::of(desk, [staff.clone()]).await?;
-    let question = format!("assign {chosen} appointments ({}) to {}?", scope.as_str(), names.told(staff));
+    let question = format!("assign {chosen} appointments ({}) to {}?", scope, names.told(staff));
     confirmed(args.yes, &question, "assigned")?;
     match repairer.begin(key, scope, &author, args.reason.as_deref()).await? {
         None => told(desk, None),
@@ -285,7 +285,7 @@ async fn show(desk: &Desk, args: &ShowArgs) -> Result<Exit, Failure> {
         [
             format!("  appointment {}", item.appointment),
             super::told::dash(item.starts_ms.map(output::moment)),
-            item.state.as_str().to_owned(),
+            item.state.to_string(),
             super::told::dash(item.reason.as_deref()),
         ]
     });

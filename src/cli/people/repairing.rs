@@ -87,9 +87,7 @@ impl Told {
         let mut lines = vec![
             format!(
                 "Repair {id} ({}): {} appointments for staff {} {who}",
-                self.state.as_str(),
-                self.appointments,
-                self.staff
+                self.state, self.appointments, self.staff
             )
             .trim_end()
             .to_owned(),

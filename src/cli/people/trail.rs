@@ -7,6 +7,7 @@ use super::told::dash;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{Actor, AuditAction, Stored};
 use crate::store::AuditRow;
 
 /// An audit row. `docs/commands.md` describes it: its JSON is a contract.
@@ -18,8 +19,8 @@ pub(super) struct Line {
     company: Option<CompanyId>,
     host: Option<HostId>,
     staff: Option<StaffId>,
-    action: String,
-    actor: Option<String>,
+    action: Stored<AuditAction>,
+    actor: Option<Actor>,
     reason: Option<String>,
     old: Option<Map<String, Value>>,
     new: Option<Map<String, Value>>,
@@ -81,8 +82,8 @@ pub(super) fn table(lines: &[Line]) -> Result<(), Failure> {
                 dash(line.company),
                 dash(line.host),
                 dash(line.staff.as_ref()),
-                line.action.clone(),
-                dash(line.actor.as_deref()),
+                line.action.to_string(),
+                dash(line.actor.as_ref()),
                 line.changes(),
                 dash(line.reason.as_deref()).replace('\n', " "),
             ]

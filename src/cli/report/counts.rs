@@ -96,7 +96,7 @@ impl Counts {
             comparison.add(agreement, by_others);
         }
         if matches!(outcome, Outcome::NeedsReview | Outcome::Unmatched | Outcome::NoHost) {
-            let reason = one.review.clone().unwrap_or_else(|| outcome.as_str().to_owned());
+            let reason = one.review.clone().unwrap_or_else(|| outcome.to_string());
             *self.failed.entry(reason).or_default() += 1;
         }
         let disagrees = matches!(agreement, Agreement::Different | Agreement::OnlyWe | Agreement::OnlyThey);

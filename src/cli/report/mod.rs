@@ -14,6 +14,7 @@ use super::global::Global;
 use super::output::{self, Output};
 use super::{gateway, moments};
 use crate::event::CompanyId;
+use crate::matching::AuditAction;
 use crate::runtime::clock::now_ms;
 use crate::store::{Period, StoreError, dead_letter_reasons, decided, new_mappings};
 use counts::{ByStrategy, Comparison, Counts, Difference};
@@ -129,13 +130,13 @@ fn report(
     args: &Args,
     period: Period,
     counts: Counts,
-    mappings: BTreeMap<(String, String), i64>,
+    mappings: Vec<(String, AuditAction, i64)>,
     letters: BTreeMap<String, i64>,
 ) -> Report {
     let mut days: BTreeMap<String, Day> = BTreeMap::new();
-    for ((day, action), count) in mappings {
+    for (day, action, count) in mappings {
         let row = days.entry(day.clone()).or_insert_with(|| Day { day, ..Day::default() });
-        let made = if action == "created" { &mut row.by_people } else { &mut row.by_matching };
+        let made = if action == AuditAction::Created { &mut row.by_people } else { &mut row.by_matching };
         *made += count;
     }
     let failed: u64 = counts.failed.values().sum();

@@ -213,8 +213,7 @@ async fn rows(
     });
     let inbox = database.in_time(open_inbox(db, company, now_ms)).await;
     let inbox = allowed(inbox, &mut rows.refused)?;
-    rows.inbox =
-        inbox.map(|it| Waiting::of(it.into_iter().map(|(kind, one)| (kind.as_str().to_owned(), one))));
+    rows.inbox = inbox.map(|it| Waiting::of(it.into_iter().map(|(kind, one)| (kind.to_string(), one))));
     let letters = database.in_time(open_dead_letters(db, company)).await;
     rows.dead_letters = allowed(letters, &mut rows.refused)?.map(Waiting::of);
     let workers = database.in_time(store::workers(database)).await;

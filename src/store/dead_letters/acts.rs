@@ -5,7 +5,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult};
 use uuid::Uuid;
 
-use super::TABLE;
+use super::{LetterState, TABLE};
 use crate::store::replays::lock_letters;
 use crate::store::statement::pieces;
 use crate::store::{Database, DbId, StoreError};
@@ -67,7 +67,7 @@ pub struct Acted {
 /// # Errors
 /// [`StoreError`]; what was done before is done, and recorded.
 pub async fn discard(database: &Database, ids: &[i64], act: &NewAct) -> Result<Acted, StoreError> {
-    let change = Change { from: "open", to: "discarded", closed_ms: Some(act.at_ms) };
+    let change = Change { from: LetterState::Open, to: LetterState::Discarded, closed_ms: Some(act.at_ms) };
     on_letters(database, ids, act, Some(change)).await
 }
 
@@ -76,7 +76,7 @@ pub async fn discard(database: &Database, ids: &[i64], act: &NewAct) -> Result<A
 /// # Errors
 /// [`StoreError`]; what was done before is done, and recorded.
 pub async fn restore(database: &Database, ids: &[i64], act: &NewAct) -> Result<Acted, StoreError> {
-    let change = Change { from: "discarded", to: "open", closed_ms: None };
+    let change = Change { from: LetterState::Discarded, to: LetterState::Open, closed_ms: None };
     on_letters(database, ids, act, Some(change)).await
 }
 
@@ -91,8 +91,8 @@ pub async fn record_taken(database: &Database, ids: &[i64], act: &NewAct) -> Res
 /// From one state of a letter to another.
 #[derive(Clone, Copy, Debug)]
 struct Change {
-    from: &'static str,
-    to: &'static str,
+    from: LetterState,
+    to: LetterState,
     closed_ms: Option<i64>,
 }
 
@@ -145,8 +145,8 @@ async fn change_state(
     let states = lock_letters(tx, backend, ids).await?;
     let mut chosen = Vec::new();
     for id in ids {
-        match states.get(id).map(|letter| letter.state.as_str()) {
-            Some(state) if state == from => chosen.push(*id),
+        match states.get(id).map(|letter| &letter.state) {
+            Some(state) if state.known() == Some(from) => chosen.push(*id),
             Some(state) => acted.refused.push((*id, format!("it is {state}, not {from}"))),
             None => acted.refused.push((*id, "there is no such dead letter".to_owned())),
         }
@@ -154,7 +154,7 @@ async fn change_state(
     let mut update = Query::update();
     update
         .table(TABLE)
-        .value("state", to)
+        .value("state", to.as_str())
         .value("closed_ms", closed_ms)
         .and_where(Expr::col("id").is_in(chosen.iter().copied()));
     tx.execute(&update).await?;

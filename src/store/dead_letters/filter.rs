@@ -3,6 +3,8 @@
 use sea_orm::sea_query::{BinOper, Cond, Expr, ExprTrait as _, Func};
 use serde::{Deserialize, Serialize};
 
+use super::LetterState;
+
 /// Which dead letters; an empty filter means all. What is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -16,9 +18,9 @@ pub struct DeadLetterFilter {
     /// Of this tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub company_id: Option<i64>,
-    /// In this state (`open`, …).
+    /// In this state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
+    pub state: Option<LetterState>,
     /// Of this event type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
@@ -73,7 +75,7 @@ impl DeadLetterFilter {
         for (column, value) in [
             ("reason", text(&self.reason)),
             ("company_id", number(self.company_id)),
-            ("state", text(&self.state)),
+            ("state", self.state.map(|state| Expr::val(state.as_str()))),
             ("event_type", text(&self.event_type)),
             ("booking_ref", text(&self.booking_ref)),
             ("host_id", number(self.host_id)),

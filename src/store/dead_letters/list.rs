@@ -4,6 +4,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use sea_orm::{ConnectionTrait as _, QueryResult};
 
 use super::{DeadLetterFilter, DeadLetterRow, DeadLetterSummary, NewDeadLetter, TABLE};
+use crate::matching::Stored;
 use crate::store::{Database, DbId, StoreError};
 
 /// Lists dead letters, newest first, at most `limit`.
@@ -78,7 +79,7 @@ pub async fn dead_letter(database: &Database, id: i64) -> Result<Option<DeadLett
 fn read(row: &QueryResult) -> Result<DeadLetterRow, StoreError> {
     Ok(DeadLetterRow {
         id: row.try_get("", "id")?,
-        state: row.try_get("", "state")?,
+        state: Stored::read(&row.try_get::<String>("", "state")?),
         replays: row.try_get::<DbId>("", "replays")?.0,
         closed_ms: row.try_get("", "closed_ms")?,
         letter: NewDeadLetter {
@@ -110,7 +111,7 @@ fn read(row: &QueryResult) -> Result<DeadLetterRow, StoreError> {
 fn summary(row: &QueryResult) -> Result<DeadLetterSummary, StoreError> {
     Ok(DeadLetterSummary {
         id: row.try_get("", "id")?,
-        state: row.try_get("", "state")?,
+        state: Stored::read(&row.try_get::<String>("", "state")?),
         replays: row.try_get::<DbId>("", "replays")?.0,
         fingerprint: row.try_get("", "fingerprint")?,
         event_id: row.try_get("", "event_id")?,

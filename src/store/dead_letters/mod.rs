@@ -9,8 +9,11 @@ mod acts;
 mod purge;
 
 use migration::names;
+use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::replays::Replayed;
+use crate::matching::{Stored, words};
 
 pub use acts::{Act, Acted, NewAct, acts, discard, note, record_taken, restore};
 pub(super) use acts::{id_of, record_act};
@@ -20,9 +23,25 @@ pub use list::{dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters
 pub use purge::purge_closed_letters;
 pub use record::insert_dead_letters;
 
-/// What a dead letter can be: waiting for a person; its copy is on the way; decided after a replay;
-/// replayed when there was nothing left to do; put away by a person.
-pub const LETTER_STATES: [&str; 5] = ["open", "replaying", "resolved", "skipped", "discarded"];
+words!(LetterState);
+
+/// Where a dead letter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum LetterState {
+    /// It waits for a person.
+    Open,
+    /// Its copy is on the way.
+    Replaying,
+    /// It was decided after a replay.
+    Resolved,
+    /// It was replayed when there was nothing left to do.
+    Skipped,
+    /// A person put it away.
+    Discarded,
+}
 
 /// A dead letter to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +95,8 @@ pub struct NewDeadLetter {
 pub struct DeadLetterRow {
     /// The row's id, growing.
     pub id: i64,
-    /// One of [`LETTER_STATES`].
-    pub state: String,
+    /// Where it stands.
+    pub state: Stored<LetterState>,
     /// How often it was replayed.
     pub replays: i64,
     /// Since when it has been resolved, skipped or discarded, in ms since 1970 (UTC).
@@ -91,8 +110,8 @@ pub struct DeadLetterRow {
 pub struct DeadLetterSummary {
     /// The row's id, growing.
     pub id: i64,
-    /// One of [`LETTER_STATES`].
-    pub state: String,
+    /// Where it stands.
+    pub state: Stored<LetterState>,
     /// How often it was replayed.
     pub replays: i64,
     /// What groups dead letters of one cause.

@@ -3,7 +3,7 @@
 use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 
-use super::TABLE;
+use super::{LetterState, TABLE};
 use crate::store::{Database, DbId, StoreError};
 
 /// Rows in one step.
@@ -14,7 +14,8 @@ const STEP: u64 = 200;
 /// # Errors
 /// [`StoreError`]; what was deleted before is deleted.
 pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
-    const CLOSED: [&str; 3] = ["resolved", "skipped", "discarded"];
+    let closed =
+        [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded].map(LetterState::as_str);
     let mut purged = 0;
     loop {
         let mut select = Query::select();
@@ -22,7 +23,7 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
             .column("id")
             .from(TABLE)
             .and_where(Expr::col("closed_ms").lt(before_ms))
-            .and_where(Expr::col("state").is_in(CLOSED))
+            .and_where(Expr::col("state").is_in(closed))
             .order_by("closed_ms", Order::Asc)
             .limit(STEP);
         let rows = database.in_time(async { Ok(database.connection().query_all(&select).await?) }).await?;
@@ -34,7 +35,7 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
         let mut delete = Query::delete();
         delete.from_table(TABLE).and_where(Expr::col("id").is_in(ids));
         // One may have been opened again meanwhile.
-        delete.and_where(Expr::col("closed_ms").lt(before_ms)).and_where(Expr::col("state").is_in(CLOSED));
+        delete.and_where(Expr::col("closed_ms").lt(before_ms)).and_where(Expr::col("state").is_in(closed));
         let deleted = database.in_time(async { Ok(database.connection().execute(&delete).await?) }).await?;
         purged += deleted.rows_affected();
     }

@@ -7,9 +7,9 @@ use sea_orm::sea_query::{
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 
 use super::list::COLUMNS;
-use super::{NewDeadLetter, TABLE};
+use super::{LetterState, NewDeadLetter, TABLE};
+use crate::matching::DEAD_LETTER;
 use crate::runtime::crash_points;
-use crate::store::events::REJECTED;
 use crate::store::replays::{FAILED, end_replayed};
 use crate::store::{Database, StoreError};
 
@@ -71,14 +71,15 @@ async fn has_failed_again(
     }
     // Whatever the clocks of two machines say: this is its newest attempt.
     let mut update = attempt(letter);
-    update.value("state", "open").and_where(Expr::col("id").eq(copy.letter));
+    update.value("state", LetterState::Open.as_str()).and_where(Expr::col("id").eq(copy.letter));
     Ok(transaction.execute(&update).await?.rows_affected() > 0)
 }
 
 /// The same message has died again: sent once more, or copied twice in a crash. A letter whose copy
 /// is on the way stays so; one that was closed after this attempt stays closed.
 fn newer_attempt(letter: &NewDeadLetter) -> UpdateStatement {
-    let state = Expr::case(Expr::col("state").eq("replaying"), "replaying").finally("open");
+    let [replaying, open] = [LetterState::Replaying, LetterState::Open].map(LetterState::as_str);
+    let state = Expr::case(Expr::col("state").eq(replaying), replaying).finally(open);
     let mut update = attempt(letter);
     update
         .value("state", state)
@@ -147,7 +148,7 @@ async fn record_event(
         letter.publisher.as_deref().map(|text| fit(text, 64)).into(),
         letter.booking_ref.as_deref().map(|text| fit(text, 255)).into(),
         letter.company_id.into(),
-        REJECTED.into(),
+        DEAD_LETTER.into(),
         reason.clone().into(),
         letter.first_seen_ms.into(),
         letter.last_failed_ms.into(),
@@ -160,7 +161,7 @@ async fn record_event(
         .value("reason", reason)
         .value("decided_ms", letter.last_failed_ms)
         .and_where(Expr::col("event_id").eq(fit(event_id, 255)))
-        .and_where(Expr::col("outcome").eq(REJECTED));
+        .and_where(Expr::col("outcome").eq(DEAD_LETTER));
     transaction.execute(&update).await?;
     Ok(())
 }

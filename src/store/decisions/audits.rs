@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::moments::{ahead, in_ms};
 use super::write::{REVERT, change_key};
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::HostKey;
+use crate::matching::{Actor, AuditAction, HostKey, Stored};
 use crate::store::statement::padded;
 use crate::store::{DbId, GatewaySchema, StoreError, bind_staff};
 
@@ -53,13 +53,13 @@ pub struct AuditRow {
     /// The member of staff.
     pub staff: Option<StaffId>,
     /// What was done.
-    pub action: String,
+    pub action: Stored<AuditAction>,
     /// The fields before.
     pub old: Option<Map<String, Value>>,
     /// The fields after.
     pub new: Option<Map<String, Value>>,
     /// Who.
-    pub actor: Option<String>,
+    pub actor: Option<Actor>,
     /// Why.
     pub reason: Option<String>,
     /// When, ms since 1970.
@@ -306,10 +306,10 @@ fn read(row: &QueryResult, ahead: i64) -> Result<AuditRow, StoreError> {
         company: number("company_id")?.map(CompanyId),
         host: number("calcom_host_id")?.map(HostId),
         staff: row.try_get("", "staff_id")?,
-        action: text("action")?.unwrap_or_default(),
+        action: Stored::read(&text("action")?.unwrap_or_default()),
         old: fields(text("old_values")?),
         new: fields(text("new_values")?),
-        actor: text("actor")?,
+        actor: text("actor")?.as_deref().map(Actor::from),
         reason: text("reason")?,
         at_ms: number("at_ms")?.map_or(0, |ms| ms.saturating_sub(ahead)),
         change_key: text("change_key")?.map(|key| key.trim_end().to_owned()),

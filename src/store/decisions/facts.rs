@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use super::staff::{read_staff, select_staff};
 use super::{HostFacts, MappingRow, MappingState};
 use crate::event::{CompanyId, HostId};
-use crate::matching::{Confidence, HostKey};
+use crate::matching::{Confidence, HostKey, Stored};
 use crate::store::statement::{any_host, give_way, padded};
 use crate::store::{DbId, GatewaySchema, Hosts, StoreError, hosts, mappings, rows};
 
@@ -160,7 +160,7 @@ pub(in crate::store) fn read_mapping(row: &QueryResult) -> Result<MappingRow, St
         state: MappingState {
             company: row.try_get("", "company_id")?,
             is_active: row.try_get::<Option<bool>>("", "is_active")?.unwrap_or(false),
-            source: text("mapping_source")?.unwrap_or_default(),
+            source: Stored::read(&text("mapping_source")?.unwrap_or_default()),
             confidence: Confidence(u8::try_from(confidence.clamp(0, 100)).unwrap_or(100)),
         },
         last_audit: 0,

@@ -14,7 +14,7 @@ mod list;
 use serde_json::{Map, Value, json};
 
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::{Confidence, HostKey, InboxRow};
+use crate::matching::{AuditAction, Confidence, HostKey, InboxRow, MappingSource, Stored};
 
 pub use audits::{AuditFilter, AuditRow, Change, audit, audits, audits_since, change_of, changes_of_act};
 pub use facts::{MappingKey, begin_deciding, companies, facts, find_mapping};
@@ -30,7 +30,7 @@ pub struct MappingState {
     /// `is_active`
     pub is_active: bool,
     /// `mapping_source`
-    pub source: String,
+    pub source: Stored<MappingSource>,
     /// `confidence_score`
     pub confidence: Confidence,
 }
@@ -67,7 +67,7 @@ impl MappingState {
                 "company_id" if value.is_null() => self.company = None,
                 "company_id" => self.company = Some(CompanyId(value.as_i64()?)),
                 "is_active" => self.is_active = value.as_bool()?,
-                "mapping_source" => value.as_str()?.clone_into(&mut self.source),
+                "mapping_source" => self.source = Stored::read(value.as_str()?),
                 "confidence_score" => self.confidence = Confidence(u8::try_from(value.as_u64()?).ok()?),
                 _ => {}
             }
@@ -77,7 +77,7 @@ impl MappingState {
 
     /// Whether a person made the mapping, or a match did.
     pub fn is_by_person(&self) -> bool {
-        matches!(self.source.as_str(), "manual" | "admin")
+        self.source.is_by_person()
     }
 }
 
@@ -138,8 +138,8 @@ pub struct RowChange {
     pub from: Option<MappingState>,
     /// After.
     pub to: MappingState,
-    /// `created`, `manual_override`, `updated`, `deleted`
-    pub action: &'static str,
+    /// What happens.
+    pub action: AuditAction,
 }
 
 /// What is changed.

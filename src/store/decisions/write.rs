@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::audits::key_value;
 use super::{HostChange, MappingState, RowChange, RowTarget, Snapshot};
 use crate::event::{HostId, StaffId};
-use crate::matching::HostKey;
+use crate::matching::{Actor, HostKey, InboxState};
 use crate::store::statement::{any_host, padded, pieces};
 use crate::store::{DbId, GatewaySchema, StoreError, bind_staff};
 
@@ -40,7 +40,7 @@ struct Item<'a> {
 pub async fn write_changes(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    (act, actor): (Uuid, &str),
+    (act, actor): (Uuid, &Actor),
     changes: &[HostChange],
     now_ms: i64,
 ) -> Result<Vec<Vec<Made>>, StoreError> {
@@ -126,7 +126,7 @@ async fn rewrite(
     update
         .value("company_id", case(|state| state.company.map(|id| id.0).into()))
         .value("is_active", case(|state| state.is_active.into()))
-        .value("mapping_source", case(|state| state.source.as_str().into()))
+        .value("mapping_source", case(|state| state.source.as_ref().into()))
         .value("confidence_score", case(|state| i16::from(state.confidence.0).into()));
     update.value("updated_at", Expr::cust(schema.mapping_clocks.updated_at.clone()));
     update.and_where(Expr::col("id").is_in(rows.iter().map(|(row, _)| *row)));
@@ -170,7 +170,7 @@ async fn insert(
             email.unwrap_or_default().into(),
             username.into(),
             time_zone.into(),
-            state.source.as_str().into(),
+            state.source.as_ref().into(),
             i16::from(state.confidence.0).into(),
             state.is_active.into(),
             metadata.into(),
@@ -221,7 +221,7 @@ async fn insert_audits(
     schema: &GatewaySchema,
     items: &[Item<'_>],
     made: &BTreeMap<(HostId, StaffId), i64>,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<(), StoreError> {
     let mut insert = Query::insert();
     insert.into_table(names::AUDITS).columns([
@@ -244,10 +244,10 @@ async fn insert_audits(
             item.key.company.0.into(),
             item.key.host.0.into(),
             bind_staff(&item.change.staff, schema.staff_key)?.into(),
-            item.change.action.into(),
+            item.change.action.as_str().into(),
             old.into(),
             new.into(),
-            actor.into(),
+            actor.as_str().into(),
             Expr::cust(schema.mapping_clocks.changed_at.clone()),
             item.reason.map(str::to_owned).into(),
             item.change_key.as_str().into(),
@@ -304,9 +304,10 @@ async fn audit_ids(
 /// Closes the inbox rows of hosts that are mapped now, and opens those again that need a person once
 /// more. One that a person ignores stays so, unless it is mapped.
 async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i64) -> Result<(), StoreError> {
-    for (needs_person, from, to) in
-        [(false, &["open", "ignored"][..], "resolved"), (true, &["resolved"][..], "open")]
-    {
+    for (needs_person, from, to) in [
+        (false, &[InboxState::Open, InboxState::Ignored][..], InboxState::Resolved),
+        (true, &[InboxState::Resolved][..], InboxState::Open),
+    ] {
         let keys: Vec<HostKey> = changes
             .iter()
             .filter(|change| change.needs_person == needs_person && !change.rows.is_empty())
@@ -316,10 +317,10 @@ async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i6
             let mut update = Query::update();
             update
                 .table(names::INBOX)
-                .value("state", to)
+                .value("state", to.as_str())
                 .value("state_changed_ms", now_ms)
                 .value("ignored_until_ms", Option::<i64>::None)
-                .and_where(Expr::col("state").is_in(from.iter().copied()))
+                .and_where(Expr::col("state").is_in(from.iter().copied().map(InboxState::as_str)))
                 .cond_where(any_host("host_id", some.iter().copied()));
             tx.execute(&update).await?;
         }

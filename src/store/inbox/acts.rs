@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use sea_orm::{ConnectionTrait, QueryResult};
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::TABLE;
 use crate::event::HostId;
-use crate::matching::HostKey;
+use crate::matching::{HostKey, InboxState, Stored, words};
 use crate::store::statement::any_host;
 use crate::store::{DbId, StoreError};
 
@@ -27,13 +28,25 @@ pub struct NewHostAct {
     pub until_ms: Option<i64>,
 }
 
+words!(HostAction);
+
+/// What can be done with a host beside mapping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum HostAction {
+    /// Nobody is asked about it.
+    Ignore,
+    /// It is asked about again.
+    Reopen,
+}
+
 /// What somebody did with a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostAct {
     /// The row's id, growing.
     pub id: i64,
-    /// `ignore`, `reopen`
-    pub action: String,
+    /// What.
+    pub action: Stored<HostAction>,
     /// What was done.
     pub act: NewHostAct,
 }
@@ -43,7 +56,7 @@ pub struct HostAct {
 /// # Errors
 /// [`StoreError`]
 pub async fn ignore_host(tx: &impl ConnectionTrait, act: &NewHostAct) -> Result<(), StoreError> {
-    set(tx, act, "ignored", "ignore").await
+    set(tx, act, InboxState::Ignored, HostAction::Ignore).await
 }
 
 /// Opens a host again. The host is to be locked.
@@ -51,19 +64,19 @@ pub async fn ignore_host(tx: &impl ConnectionTrait, act: &NewHostAct) -> Result<
 /// # Errors
 /// [`StoreError`]
 pub async fn reopen_host(tx: &impl ConnectionTrait, act: &NewHostAct) -> Result<(), StoreError> {
-    set(tx, act, "open", "reopen").await
+    set(tx, act, InboxState::Open, HostAction::Reopen).await
 }
 
 async fn set(
     tx: &impl ConnectionTrait,
     act: &NewHostAct,
-    state: &str,
-    action: &str,
+    state: InboxState,
+    action: HostAction,
 ) -> Result<(), StoreError> {
     let mut update = Query::update();
     update
         .table(TABLE)
-        .value("state", state)
+        .value("state", state.as_str())
         .value("state_changed_ms", act.at_ms)
         .value("ignored_until_ms", act.until_ms)
         .cond_where(any_host("host_id", [act.key]));
@@ -75,7 +88,7 @@ async fn set(
         .values_panic([
             act.key.company.0.into(),
             act.key.host.0.into(),
-            action.into(),
+            action.as_str().into(),
             act.made_by.as_str().into(),
             act.at_ms.into(),
             act.why.clone().into(),
@@ -126,7 +139,7 @@ fn read(row: &QueryResult) -> Result<HostAct, StoreError> {
     let host = HostId(row.try_get::<DbId>("", "host_id")?.0);
     Ok(HostAct {
         id: row.try_get::<DbId>("", "id")?.0,
-        action: row.try_get("", "action")?,
+        action: Stored::read(&row.try_get::<String>("", "action")?),
         act: NewHostAct {
             key: HostKey::new(row.try_get("", "company_id")?, host),
             made_by: row.try_get("", "made_by")?,

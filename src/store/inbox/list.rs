@@ -8,7 +8,7 @@ use sea_orm::sea_query::{
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::{InboxEntry, InboxFilter, InboxKind, MAPPING, TABLE};
-use crate::matching::InboxState;
+use crate::matching::{InboxState, Outcome, Review};
 use crate::store::{DbId, StoreError, rows};
 
 /// Hosts, those with the soonest booking first, then those seen last; at most `limit`, after the first
@@ -48,7 +48,7 @@ fn bookings(filter: &InboxFilter, now_ms: i64) -> SelectStatement {
     let (v, a, ap) = ("v", "a", "ap");
     let starts = || Expr::col((a, "starts_ms"));
     let waits = Expr::col((a, "outcome"))
-        .is_in(["needs_review", "unmatched"])
+        .is_in(Outcome::waiting().map(Outcome::as_str))
         .and(Expr::col((a, "staff_id")).is_null())
         .and(Expr::col((ap, "staff_id")).is_null())
         .and(Expr::col((ap, "company_id")).equals((a, "company_id")));
@@ -101,14 +101,16 @@ fn condition(filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
         Some(InboxState::Ignored) => all = all.add(state(InboxState::Ignored).and(over().not())),
         Some(InboxState::Resolved) => all = all.add(state(InboxState::Resolved)),
     }
-    let kind = |name: &'static str| col("kind").eq(name);
+    let kind = |review| col("kind").eq(rows::kind(review));
     let by_mapping = || col("suggestions").like(format!("%\"field\":\"{MAPPING}\"%"));
     match filter.kind {
         None => all,
-        Some(InboxKind::Suggestion) => all.add(kind("below_threshold")),
-        Some(InboxKind::Unknown) => all.add(kind("unknown")),
-        Some(InboxKind::Ambiguous) => all.add(kind("ambiguous").and(by_mapping().not())),
-        Some(InboxKind::Conflict) => all.add(kind("switched_off").or(kind("ambiguous").and(by_mapping()))),
+        Some(InboxKind::Suggestion) => all.add(kind(Some(Review::BelowThreshold))),
+        Some(InboxKind::Unknown) => all.add(kind(None)),
+        Some(InboxKind::Ambiguous) => all.add(kind(Some(Review::Ambiguous)).and(by_mapping().not())),
+        Some(InboxKind::Conflict) => {
+            all.add(kind(Some(Review::SwitchedOff)).or(kind(Some(Review::Ambiguous)).and(by_mapping())))
+        }
     }
 }
 

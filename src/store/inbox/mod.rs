@@ -4,16 +4,21 @@ mod list;
 mod acts;
 
 use migration::names;
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use crate::event::{CompanyId, HostId};
-use crate::matching::{InboxRow, Review};
+use crate::matching::{InboxRow, Review, words};
 
-pub use acts::{HostAct, NewHostAct, host_acts, ignore_host, last_host_acts, reopen_host};
+pub use acts::{HostAct, HostAction, NewHostAct, host_acts, ignore_host, last_host_acts, reopen_host};
 pub use list::inbox_entries;
+
+words!(InboxKind);
 
 /// What is the matter with a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum InboxKind {
     /// There is a suggestion, not sure enough to be taken without a person.
     Suggestion,
@@ -27,19 +32,6 @@ pub enum InboxKind {
 }
 
 impl InboxKind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Suggestion, Self::Ambiguous, Self::Unknown, Self::Conflict];
-
-    /// The name under which it is shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Suggestion => "suggestion",
-            Self::Ambiguous => "ambiguous",
-            Self::Unknown => "unknown",
-            Self::Conflict => "conflict",
-        }
-    }
-
     fn of(row: &InboxRow) -> Self {
         let by_mapping = row.suggestions.iter().any(|one| one.evidence.field == MAPPING);
         match row.review {

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::{ITEMS, ItemState, REPAIRS, RepairItem, RepairRow, RepairState};
 use crate::event::{AppointmentId, CompanyId, HostId};
-use crate::matching::HostKey;
+use crate::matching::{HostKey, Outcome};
 use crate::store::{DbId, StoreError};
 
 /// An appointment that waits for its host to become known.
@@ -39,7 +39,7 @@ pub async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<W
         )
         .and_where(Expr::col((a, "company_id")).eq(key.company.0))
         .and_where(Expr::col((a, "host_id")).eq(key.host.0))
-        .and_where(Expr::col((a, "outcome")).is_in(["needs_review", "unmatched"]))
+        .and_where(Expr::col((a, "outcome")).is_in(Outcome::waiting().map(Outcome::as_str)))
         .and_where(Expr::col((a, "staff_id")).is_null())
         .and_where(Expr::col((ap, "staff_id")).is_null())
         .order_by((a, "appointment_id"), Order::Asc);
@@ -112,7 +112,7 @@ pub async fn repair_standings(
         .and_where(Expr::col("repair_id").eq(repair))
         .group_by_columns(["state", "reason"]);
     let standing = |row: &QueryResult| {
-        let state = ItemState::parse(&row.try_get::<String>("", "state")?);
+        let state = ItemState::read(&row.try_get::<String>("", "state")?);
         Ok((state, row.try_get("", "reason")?, row.try_get::<DbId>("", "appointments")?.0))
     };
     db.query_all(&select).await?.iter().map(standing).collect()
@@ -147,7 +147,7 @@ fn read(row: &QueryResult) -> Result<RepairRow, StoreError> {
         key: HostKey::new(row.try_get("", "company_id")?, host),
         staff: row.try_get("", "staff_id")?,
         scope: row.try_get("", "scope")?,
-        state: RepairState::parse(&row.try_get::<String>("", "state")?),
+        state: RepairState::read(&row.try_get::<String>("", "state")?),
         total: row.try_get::<DbId>("", "total")?.0,
         made_by: row.try_get("", "made_by")?,
         why: row.try_get("", "why")?,
@@ -165,7 +165,7 @@ pub(super) fn read_item(row: &QueryResult) -> Result<RepairItem, StoreError> {
     Ok(RepairItem {
         appointment: row.try_get("", "appointment_id")?,
         starts_ms: ms("starts_ms")?,
-        state: ItemState::parse(&row.try_get::<String>("", "state")?),
+        state: ItemState::read(&row.try_get::<String>("", "state")?),
         reason: row.try_get("", "reason")?,
         prior: prior.and_then(|prior| serde_json::from_str(&prior).ok()),
         decided_ms: ms("decided_ms")?,

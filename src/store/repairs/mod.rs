@@ -10,9 +10,10 @@ mod look;
 
 use migration::names;
 use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
-use crate::matching::{Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review};
+use crate::matching::{Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review, words};
 
 pub use items::{
     Mark, begin_repair, done_items, free_appointments, lock_host, lock_hosts, mark_items, pending_items,
@@ -20,9 +21,13 @@ pub use items::{
 };
 pub use look::{RepairFilter, Waiting, repair, repair_items, repair_standings, repairs, waiting_of};
 
+words!(RepairScope, RepairState, ItemState);
+
 /// Which of the waiting appointments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum RepairScope {
     /// Those that have not begun.
     Future,
@@ -30,16 +35,11 @@ pub enum RepairScope {
     All,
 }
 
-impl RepairScope {
-    /// The name under which it is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        if self == Self::Future { "future" } else { "all" }
-    }
-}
-
 /// Where a repair stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum RepairState {
     /// Some appointments are still to be assigned: a process does it, or has died, or they were locked.
     Running,
@@ -54,28 +54,17 @@ pub enum RepairState {
 }
 
 impl RepairState {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Running, Self::Done, Self::Stopped, Self::Undoing, Self::Undone];
-
-    /// The name under which it is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Stopped => "stopped",
-            Self::Undoing => "undoing",
-            Self::Undone => "undone",
-        }
-    }
-
-    fn parse(name: &str) -> Self {
-        Self::ALL.into_iter().find(|state| state.as_str() == name).unwrap_or(Self::Stopped)
+    /// One that this build does not know is none that it can go on with.
+    fn read(word: &str) -> Self {
+        word.parse().unwrap_or(Self::Stopped)
     }
 }
 
 /// Where one appointment of a repair stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ItemState {
     /// To be assigned.
     Pending,
@@ -90,22 +79,9 @@ pub enum ItemState {
 }
 
 impl ItemState {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Done, Self::Left, Self::Undone, Self::Kept];
-
-    /// The name under which it is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Done => "done",
-            Self::Left => "left",
-            Self::Undone => "undone",
-            Self::Kept => "kept",
-        }
-    }
-
-    fn parse(name: &str) -> Self {
-        Self::ALL.into_iter().find(|state| state.as_str() == name).unwrap_or(Self::Left)
+    /// One that this build does not know is none that it can give back.
+    fn read(word: &str) -> Self {
+        word.parse().unwrap_or(Self::Left)
     }
 }
 

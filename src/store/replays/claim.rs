@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockType, Order, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
-use super::{ITEMS, REFUSED, REPLAYS, ReplayState, item};
-use crate::store::{Database, DbId, StoreError};
+use super::{ITEMS, REFUSED, REPLAYS, ReplayItemState, ReplayState};
+use crate::matching::Stored;
+use crate::store::{Database, DbId, LetterState, StoreError};
 
 /// A letter as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Standing {
-    /// One of [`LETTER_STATES`](crate::store::LETTER_STATES).
-    pub(in crate::store) state: String,
+    /// Where it stands.
+    pub(in crate::store) state: Stored<LetterState>,
     /// When it failed last.
     pub(in crate::store) last_failed_ms: i64,
 }
@@ -38,8 +39,8 @@ pub(in crate::store) async fn lock_letters(
     }
     let rows = tx.query_all(&select).await?;
     let standing = |row: &sea_orm::QueryResult| {
-        let standing =
-            Standing { state: row.try_get("", "state")?, last_failed_ms: row.try_get("", "last_failed_ms")? };
+        let state = Stored::read(&row.try_get::<String>("", "state")?);
+        let standing = Standing { state, last_failed_ms: row.try_get("", "last_failed_ms")? };
         Ok((row.try_get::<DbId>("", "id")?.0, standing))
     };
     rows.iter().map(standing).collect()
@@ -78,8 +79,10 @@ pub async fn claim(
             let refused = match standing.get(id) {
                 None => Some("gone"),
                 Some(_) if outstanding.contains(id) => Some("being_replayed"),
-                Some(letter) if letter.state == "replaying" => Some("being_replayed"),
-                Some(letter) if letter.state != "open" => Some("not_open"),
+                Some(letter) if letter.state.known() == Some(LetterState::Replaying) => {
+                    Some("being_replayed")
+                }
+                Some(letter) if letter.state.known() != Some(LetterState::Open) => Some("not_open"),
                 Some(letter) if letter.last_failed_ms != *seen_ms => Some("changed"),
                 Some(_) => None,
             };
@@ -91,14 +94,14 @@ pub async fn claim(
         let mut update = Query::update();
         update
             .table(names::DEAD_LETTERS)
-            .value("state", "replaying")
+            .value("state", LetterState::Replaying.as_str())
             .value("replays", Expr::col("replays").add(1))
             .and_where(Expr::col("id").is_in(taken.iter().copied()));
         tx.execute(&update).await?;
         let mut update = Query::update();
         update
             .table(ITEMS)
-            .value("state", item::CLAIMED)
+            .value("state", ReplayItemState::Claimed.as_str())
             .value("outstanding", Expr::col("letter_id"))
             .value("sent_ms", now_ms)
             .and_where(Expr::col("replay_id").eq(replay))
@@ -108,7 +111,7 @@ pub async fn claim(
             let mut update = Query::update();
             update
                 .table(ITEMS)
-                .value("state", item::ENDED)
+                .value("state", ReplayItemState::Ended.as_str())
                 .value("result", REFUSED)
                 .value("result_reason", *code)
                 .value("ended_ms", now_ms)
@@ -153,7 +156,7 @@ async fn still_pending(
         .from(ITEMS)
         .and_where(Expr::col("replay_id").eq(replay))
         .and_where(Expr::col("letter_id").is_in(ids.iter().copied()))
-        .and_where(Expr::col("state").eq(item::PENDING))
+        .and_where(Expr::col("state").eq(ReplayItemState::Pending.as_str()))
         .order_by("letter_id", Order::Asc);
     if backend != DbBackend::Sqlite {
         select.lock(LockType::Update);
@@ -170,10 +173,10 @@ pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<(), S
     let mut update = Query::update();
     update
         .table(ITEMS)
-        .value("state", item::SENT)
+        .value("state", ReplayItemState::Sent.as_str())
         .and_where(Expr::col("replay_id").eq(replay))
         .and_where(Expr::col("letter_id").is_in(ids.iter().copied()))
-        .and_where(Expr::col("state").eq(item::CLAIMED));
+        .and_where(Expr::col("state").eq(ReplayItemState::Claimed.as_str()));
     database.connection().execute(&update).await?;
     Ok(())
 }
@@ -183,6 +186,6 @@ pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<(), S
 /// # Errors
 /// [`StoreError`]
 pub async fn unsent(database: &Database, replay: i64) -> Result<Vec<i64>, StoreError> {
-    let claimed = super::look::standing(database, replay, &[item::CLAIMED]).await?;
+    let claimed = super::look::standing(database, replay, &[ReplayItemState::Claimed]).await?;
     Ok(claimed.into_iter().map(|item| item.letter).collect())
 }

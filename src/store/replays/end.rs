@@ -5,11 +5,11 @@ use migration::names;
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockType, Order, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
-use super::{ITEMS, LOST, REFUSED, item};
+use super::{ITEMS, LOST, REFUSED, ReplayItemState};
 use crate::matching::Outcome;
 use crate::store::dead_letters::{NewAct, record_act};
 use crate::store::statement::pieces;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, LetterState, StoreError};
 
 /// What a delivery says of itself: it is the copy of this letter, made by this replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(in crate::store) async fn end_replayed(
     let mut update = Query::update();
     update
         .table(ITEMS)
-        .value("state", item::ENDED)
+        .value("state", ReplayItemState::Ended.as_str())
         .value("outstanding", Option::<i64>::None)
         .value("result", result)
         .value("result_reason", reason.map(|code| code.chars().take(64).collect::<String>()))
@@ -63,10 +63,11 @@ pub async fn end_decided(
         return Ok(());
     }
     let nothing_to_do = matches!(outcome, Outcome::Stale | Outcome::Unchanged | Outcome::Kept);
+    let state = if nothing_to_do { LetterState::Skipped } else { LetterState::Resolved };
     let mut update = Query::update();
     update
         .table(names::DEAD_LETTERS)
-        .value("state", if nothing_to_do { "skipped" } else { "resolved" })
+        .value("state", state.as_str())
         .value("closed_ms", now_ms)
         .and_where(Expr::col("id").eq(copy.letter));
     tx.execute(&update).await?;
@@ -123,7 +124,9 @@ async fn take_back(
         .column("letter_id")
         .from(ITEMS)
         .and_where(Expr::col("replay_id").eq(replay))
-        .and_where(Expr::col("state").is_in([item::CLAIMED, item::SENT]))
+        .and_where(
+            Expr::col("state").is_in([ReplayItemState::Claimed.as_str(), ReplayItemState::Sent.as_str()]),
+        )
         .order_by("letter_id", Order::Asc);
     if let Some(letter) = only {
         select.and_where(Expr::col("letter_id").eq(letter));
@@ -137,7 +140,7 @@ async fn take_back(
         let mut update = Query::update();
         update
             .table(ITEMS)
-            .value("state", item::ENDED)
+            .value("state", ReplayItemState::Ended.as_str())
             .value("outstanding", Option::<i64>::None)
             .value("result", result)
             .value("result_reason", reason)
@@ -148,9 +151,9 @@ async fn take_back(
         let mut update = Query::update();
         update
             .table(names::DEAD_LETTERS)
-            .value("state", "open")
+            .value("state", LetterState::Open.as_str())
             .and_where(Expr::col("id").is_in(ids.iter().copied()))
-            .and_where(Expr::col("state").eq("replaying"));
+            .and_where(Expr::col("state").eq(LetterState::Replaying.as_str()));
         tx.execute(&update).await?;
     }
     Ok(ids.len())

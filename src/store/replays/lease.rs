@@ -4,7 +4,7 @@
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Query, UpdateStatement};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::{FAILED, ITEMS, LEFT, REPLAYS, ReplayState, item};
+use super::{FAILED, ITEMS, LEFT, REPLAYS, ReplayItemState, ReplayState};
 use crate::store::dead_letters::{NewAct, record_act};
 use crate::store::{Database, StoreError};
 
@@ -93,10 +93,10 @@ pub async fn begin_replay(
                 let mut update = Query::update();
                 update
                     .table(ITEMS)
-                    .value("state", item::CLAIMED)
+                    .value("state", ReplayItemState::Claimed.as_str())
                     .value("sent_ms", act.at_ms)
                     .and_where(Expr::col("replay_id").eq(replay))
-                    .and_where(Expr::col("state").eq(item::SENT));
+                    .and_where(Expr::col("state").eq(ReplayItemState::Sent.as_str()));
                 tx.execute(&update).await?;
             }
             _ => {}
@@ -188,11 +188,11 @@ async fn leave_pending(
     let mut update = Query::update();
     update
         .table(ITEMS)
-        .value("state", item::ENDED)
+        .value("state", ReplayItemState::Ended.as_str())
         .value("result", LEFT)
         .value("ended_ms", now_ms)
         .and_where(Expr::col("replay_id").eq(replay))
-        .and_where(Expr::col("state").eq(item::PENDING));
+        .and_where(Expr::col("state").eq(ReplayItemState::Pending.as_str()));
     if only_failing {
         update.and_where(Expr::col("predicted").eq(FAILED));
     }

@@ -3,7 +3,8 @@
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use sea_orm::{ConnectionTrait as _, QueryResult};
 
-use super::{ITEMS, REPLAYS, ReplayState, item};
+use super::{ITEMS, REPLAYS, ReplayItemState, ReplayState};
+use crate::matching::Stored;
 use crate::store::{Database, DbId, StoreError};
 
 /// A plan or replay.
@@ -52,8 +53,8 @@ pub struct ItemRow {
     pub seen_ms: i64,
     /// Its appointment, as far as it was known.
     pub lane: Option<i64>,
-    /// `pending`, `claimed`, `sent`, `ended`.
-    pub state: String,
+    /// Where it stands.
+    pub state: Stored<ReplayItemState>,
     /// The outcome foretold, or `failed`.
     pub predicted: String,
     /// The reason code foretold.
@@ -67,8 +68,8 @@ pub struct ItemRow {
 /// How many letters of a replay have all of this in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares {
-    /// `pending`, `claimed`, `sent`, `ended`.
-    pub state: String,
+    /// Where it stands.
+    pub state: Stored<ReplayItemState>,
     /// The outcome foretold, or `failed`.
     pub predicted: String,
     /// The reason code foretold.
@@ -113,7 +114,7 @@ pub async fn replays(
 fn row(row: &QueryResult) -> Result<ReplayRow, StoreError> {
     Ok(ReplayRow {
         id: row.try_get::<DbId>("", "id")?.0,
-        state: ReplayState::parse(&row.try_get::<String>("", "state")?),
+        state: ReplayState::read(&row.try_get::<String>("", "state")?),
         chosen: row.try_get("", "chosen")?,
         made_by: row.try_get("", "made_by")?,
         why: row.try_get("", "why")?,
@@ -157,7 +158,7 @@ pub async fn items(
 /// # Errors
 /// [`StoreError`]
 pub async fn pending(database: &Database, replay: i64) -> Result<Vec<ItemRow>, StoreError> {
-    standing(database, replay, &[item::PENDING]).await
+    standing(database, replay, &[ReplayItemState::Pending]).await
 }
 
 /// The letters that are on their way.
@@ -165,20 +166,20 @@ pub async fn pending(database: &Database, replay: i64) -> Result<Vec<ItemRow>, S
 /// # Errors
 /// [`StoreError`]
 pub async fn in_flight(database: &Database, replay: i64) -> Result<Vec<ItemRow>, StoreError> {
-    standing(database, replay, &[item::CLAIMED, item::SENT]).await
+    standing(database, replay, &[ReplayItemState::Claimed, ReplayItemState::Sent]).await
 }
 
 pub(super) async fn standing(
     database: &Database,
     replay: i64,
-    states: &[&'static str],
+    states: &[ReplayItemState],
 ) -> Result<Vec<ItemRow>, StoreError> {
     let mut query = Query::select();
     query
         .columns(ITEM)
         .from(ITEMS)
         .and_where(Expr::col("replay_id").eq(replay))
-        .and_where(Expr::col("state").is_in(states.iter().copied()))
+        .and_where(Expr::col("state").is_in(states.iter().copied().map(ReplayItemState::as_str)))
         .order_by("letter_id", Order::Asc);
     database.connection().query_all(&query).await?.iter().map(item_row).collect()
 }
@@ -193,7 +194,9 @@ pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option
         .expr_as(Expr::col("sent_ms").min(), "since_ms")
         .from(ITEMS)
         .and_where(Expr::col("replay_id").eq(replay))
-        .and_where(Expr::col("state").is_in([item::CLAIMED, item::SENT]));
+        .and_where(
+            Expr::col("state").is_in([ReplayItemState::Claimed.as_str(), ReplayItemState::Sent.as_str()]),
+        );
     let row = database.connection().query_one(&query).await?;
     Ok(row.map(|row| row.try_get("", "since_ms")).transpose()?.flatten())
 }
@@ -205,7 +208,7 @@ pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option
 pub async fn standings(
     database: &Database,
     replay: i64,
-) -> Result<Vec<(String, Option<String>, i64)>, StoreError> {
+) -> Result<Vec<(Stored<ReplayItemState>, Option<String>, i64)>, StoreError> {
     let mut query = Query::select();
     query
         .columns(["state", "result"])
@@ -216,7 +219,8 @@ pub async fn standings(
     let rows = database.connection().query_all(&query).await?;
     let standing = |row: &QueryResult| {
         let letters = row.try_get::<DbId>("", "letters")?.0;
-        Ok((row.try_get("", "state")?, row.try_get("", "result")?, letters))
+        let state = Stored::read(&row.try_get::<String>("", "state")?);
+        Ok((state, row.try_get("", "result")?, letters))
     };
     rows.iter().map(standing).collect()
 }
@@ -237,7 +241,7 @@ pub async fn shares(database: &Database, replay: i64) -> Result<Vec<Shares>, Sto
     let rows = database.connection().query_all(&query).await?;
     let share = |row: &QueryResult| {
         Ok(Shares {
-            state: row.try_get("", "state")?,
+            state: Stored::read(&row.try_get::<String>("", "state")?),
             predicted: row.try_get("", "predicted")?,
             predicted_reason: row.try_get("", "predicted_reason")?,
             strategy: row.try_get("", "strategy")?,
@@ -254,7 +258,7 @@ fn item_row(row: &QueryResult) -> Result<ItemRow, StoreError> {
         letter: row.try_get("", "letter_id")?,
         seen_ms: row.try_get("", "seen_ms")?,
         lane: row.try_get("", "lane")?,
-        state: row.try_get("", "state")?,
+        state: Stored::read(&row.try_get::<String>("", "state")?),
         predicted: row.try_get("", "predicted")?,
         predicted_reason: row.try_get("", "predicted_reason")?,
         result: row.try_get("", "result")?,

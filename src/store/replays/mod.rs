@@ -13,6 +13,10 @@ mod lease;
 mod look;
 mod purge;
 
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
+
+use crate::matching::words;
+
 pub(super) use claim::lock_letters;
 pub use claim::{claim, sent, unsent};
 pub(super) use end::end_replayed;
@@ -25,8 +29,11 @@ pub use look::{
 pub use plan::{NewItem, NewReplay, insert_replay};
 pub use purge::purge_replays;
 
+words!(ReplayState, ReplayItemState);
+
 /// Where a replay stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ReplayState {
     /// Only a plan yet.
     Planned,
@@ -43,33 +50,24 @@ pub enum ReplayState {
 }
 
 impl ReplayState {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Planned, Self::Running, Self::Paused, Self::Done, Self::Cancelled, Self::Stopped];
-
-    /// The name under which it is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Done => "done",
-            Self::Cancelled => "cancelled",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    fn parse(name: &str) -> Self {
-        Self::ALL.into_iter().find(|state| state.as_str() == name).unwrap_or(Self::Stopped)
+    /// One that this build does not know is none that it can go on with.
+    fn read(word: &str) -> Self {
+        word.parse().unwrap_or(Self::Stopped)
     }
 }
 
 /// Where one letter of a replay stands.
-mod item {
-    pub(super) const PENDING: &str = "pending";
-    pub(super) const CLAIMED: &str = "claimed";
-    pub(super) const SENT: &str = "sent";
-    pub(super) const ENDED: &str = "ended";
+#[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum ReplayItemState {
+    /// To be taken.
+    Pending,
+    /// Taken; its copy is perhaps in the queue.
+    Claimed,
+    /// Its copy is surely in the queue.
+    Sent,
+    /// It has a result.
+    Ended,
 }
 
 /// The result of a letter whose copy became a dead letter again, and the prediction of it.

@@ -4,7 +4,7 @@ use sea_orm::sea_query::Query;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
 use uuid::Uuid;
 
-use super::{ITEMS, REPLAYS, ReplayState, item};
+use super::{ITEMS, REPLAYS, ReplayItemState, ReplayState};
 use crate::store::dead_letters::{NewAct, id_of, record_act};
 use crate::store::statement::pieces;
 use crate::store::{Database, StoreError};
@@ -85,7 +85,7 @@ pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64,
                     one.digest.as_str().into(),
                     one.seen_ms.into(),
                     one.lane.into(),
-                    item::PENDING.into(),
+                    ReplayItemState::Pending.as_str().into(),
                     one.predicted.as_str().into(),
                     one.predicted_reason.clone().into(),
                     one.strategy.clone().into(),

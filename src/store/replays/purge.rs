@@ -5,7 +5,7 @@ use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order, Query, SelectStatement};
 
 use super::{ITEMS, REPLAYS, ReplayState};
-use crate::store::{Database, DbId, StoreError};
+use crate::store::{Database, DbId, LetterState, StoreError};
 
 /// Rows in one step.
 const STEP: u64 = 200;
@@ -68,7 +68,7 @@ fn items_that_matter() -> SelectStatement {
     open.expr(Expr::val(1))
         .from(LETTERS)
         .and_where(Expr::col((LETTERS, "id")).equals((ITEMS, "letter_id")))
-        .and_where(Expr::col((LETTERS, "state")).is_in(OPEN));
+        .and_where(Expr::col((LETTERS, "state")).is_in(open_letters()));
     let was_sent = Cond::all().add(Expr::col((ITEMS, "sent_ms")).is_not_null()).add(Expr::exists(open));
     let mut select = Query::select();
     select
@@ -87,7 +87,7 @@ fn open_letters_of_acts() -> SelectStatement {
         .from(ACT_LETTERS)
         .inner_join(LETTERS, Expr::col((LETTERS, "id")).equals((ACT_LETTERS, "letter_id")))
         .and_where(Expr::col((ACT_LETTERS, "action_id")).equals((ACTS, "id")))
-        .and_where(Expr::col((LETTERS, "state")).is_in(OPEN));
+        .and_where(Expr::col((LETTERS, "state")).is_in(open_letters()));
     select
 }
 
@@ -134,7 +134,10 @@ async fn delete(
     Ok(())
 }
 
-const OPEN: [&str; 2] = ["open", "replaying"];
+/// The states of letters that are not closed.
+fn open_letters() -> [&'static str; 2] {
+    [LetterState::Open, LetterState::Replaying].map(LetterState::as_str)
+}
 
 const LETTERS: &str = names::DEAD_LETTERS;
 

@@ -11,13 +11,12 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram};
 
 use self::series::{
-    AGE, BATCH, BATCHES, CHANGED, CONFIDENCE, CREATED, DB_UP, DEAD, DEAD_LETTER, IN_FLIGHT, LAST, MATCHES,
-    MISSING, OLDEST, OTHER, PIPELINES, PROCESSED, PUT_OFF, RECEIVED, REPLAYS, RETRIES, STAGE, THRESHOLD,
-    UNKNOWN,
+    AGE, BATCH, BATCHES, CHANGED, CONFIDENCE, CREATED, DB_UP, DEAD, IN_FLIGHT, LAST, MATCHES, MISSING,
+    OLDEST, OTHER, PIPELINES, PROCESSED, PUT_OFF, RECEIVED, REPLAYS, RETRIES, STAGE, THRESHOLD, UNKNOWN,
 };
 use super::answer::Answer;
 use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
-use crate::matching::{ChangeSet, Found, MappingChange, Noted, Reason};
+use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingChange, Noted, Reason};
 use crate::queue::{Batch, Delivery, Disposition, Settled, header};
 use crate::runtime::clock::now_ms;
 use crate::telemetry::metrics::{Family, at_each_look};
@@ -156,7 +155,7 @@ impl Meters {
         }
         for change in &changes.mappings {
             match change {
-                MappingChange::Insert { source, .. } => self.created.count([source]),
+                MappingChange::Insert { source, .. } => self.created.count([source.as_str()]),
                 MappingChange::Reactivate { .. } => self.changed.count(["reactivated"]),
                 MappingChange::Supersede { .. } => self.changed.count(["superseded"]),
             }
@@ -258,7 +257,7 @@ impl Meters {
 
     /// The broker itself made a dead letter of a delivery, for this reason.
     pub(in crate::worker) fn buried(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
-        self.dead.count([Reason::parse(reason).map_or(OTHER, Reason::as_str)]);
+        self.dead.count([reason.parse().map_or(OTHER, Reason::as_str)]);
         self.processed.count([kind_of(event_type), DEAD_LETTER]);
         if is_replay {
             self.replays.count([DEAD_LETTER]);

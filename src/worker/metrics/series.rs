@@ -1,27 +1,38 @@
 //! The series of a worker, as `docs/metrics.md` lists them.
 
+use strum::VariantArray as _;
+
 use crate::event::{EVENT_TYPES, HostMissing};
-use crate::matching::{Found, Outcome, Reason, STRATEGIES};
+use crate::matching::{DEAD_LETTER, Found, MappingSource, Outcome, Reason, STRATEGIES};
 use crate::queue::ClosedBy;
 use crate::telemetry::metrics::{Kind, Series, Values};
 
 /// What an event's type is called that is not among those that we act on.
 pub(super) const UNKNOWN: &str = "unknown";
-/// The outcome of a delivery that became a dead letter.
-pub(super) const DEAD_LETTER: &str = "dead_letter";
 /// A reason for which the broker makes dead letters, and none of ours.
 pub(super) const OTHER: &str = "other";
 
 const FORMATS: [&str; 6] = ["native", "cloudevents", "laravel_string", "laravel_object", "calcom", UNKNOWN];
-const SOURCES: [&str; 2] = ["auto_email", "auto_name"];
+/// The sources of the mappings that workers make.
+fn made_by_workers() -> Vec<&'static str> {
+    MappingSource::VARIANTS
+        .iter()
+        .copied()
+        .filter(|source| !source.is_by_person())
+        .map(MappingSource::as_str)
+        .collect()
+}
+
 const ACTIONS: [&str; 2] = ["reactivated", "superseded"];
 
 const TYPE: (&str, Values) =
     ("type", Values::Closed(|| EVENT_TYPES.iter().map(|known| known.name).chain([UNKNOWN]).collect()));
 const ENDS: Values =
-    Values::Closed(|| Outcome::ALL.into_iter().map(Outcome::as_str).chain([DEAD_LETTER]).collect());
-const REASON: (&str, Values) =
-    ("reason", Values::Closed(|| Reason::ALL.into_iter().map(Reason::as_str).chain([OTHER]).collect()));
+    Values::Closed(|| Outcome::VARIANTS.iter().copied().map(Outcome::as_str).chain([DEAD_LETTER]).collect());
+const REASON: (&str, Values) = (
+    "reason",
+    Values::Closed(|| Reason::VARIANTS.iter().copied().map(Reason::as_str).chain([OTHER]).collect()),
+);
 const STRATEGY: (&str, Values) = ("strategy", Values::Closed(|| STRATEGIES.to_vec()));
 
 /// Seconds, from a batch that was waited for to a retry that waited for an hour, and beyond.
@@ -70,7 +81,10 @@ pub(super) const MATCHES: Series = Series::new(
 )
 .by(&[
     ("strategy", Values::Closed(|| [&STRATEGIES[..], &["none"]].concat())),
-    ("result", Values::Closed(|| Found::ALL.into_iter().map(Found::as_str).chain(["error"]).collect())),
+    (
+        "result",
+        Values::Closed(|| Found::VARIANTS.iter().copied().map(Found::as_str).chain(["error"]).collect()),
+    ),
 ]);
 pub(super) const CONFIDENCE: Series = Series::new(
     "hostmatch_match_confidence_ratio",
@@ -89,7 +103,7 @@ pub(super) const CREATED: Series = Series::new(
     Kind::Counter,
     "Mappings that workers made (those that people make are in the audit trail)",
 )
-.by(&[("source", Values::Closed(|| SOURCES.to_vec()))]);
+.by(&[("source", Values::Closed(made_by_workers))]);
 pub(super) const CHANGED: Series = Series::new(
     "hostmatch_mappings_changed_total",
     Kind::Counter,

@@ -2,7 +2,9 @@
 //! their company, and so outside of what keeps a host from having two active ones.
 
 use hostmatch::event::{CompanyId, Host, HostId, StaffId};
-use hostmatch::matching::{Audit, ChangeSet, Confidence, HostKey, MappingChange, MappingRef};
+use hostmatch::matching::{
+    Audit, AuditAction, ChangeSet, Confidence, HostKey, MappingChange, MappingRef, MappingSource,
+};
 use hostmatch::store;
 use serde_json::json;
 
@@ -85,7 +87,8 @@ async fn a_mapping_without_its_company_counts_for_that_of_its_member_of_staff(ba
     assert_eq!(booked(&world, 9010, 6001).await, "unmatched", "{backend:?}");
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "-/6001", "{backend:?}");
-    they_map(&world, 6001, OMAR, "auto_email").await;
+    // A source that we do not know is that of a match when it begins like one.
+    they_map(&world, 6001, OMAR, "auto_phone").await;
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "902/6001", "{backend:?}");
 
@@ -141,7 +144,7 @@ fn insert(host: i64) -> MappingChange {
         key,
         staff: jana.clone(),
         host: Box::new(Host { name: Some("Ours".into()), ..Host::default() }),
-        source: "auto_email",
+        source: MappingSource::AutoEmail,
         confidence: Confidence(95),
         metadata: json!({ "change_key": change_key }),
         audit: Audit {
@@ -149,7 +152,7 @@ fn insert(host: i64) -> MappingChange {
             mapping: MappingRef::New(key),
             key,
             staff: jana,
-            action: "auto_matched",
+            action: AuditAction::AutoMatched,
             old_values: None,
             new_values: json!({}),
             reason: "a test".into(),

@@ -97,7 +97,7 @@ async fn people_map_replace_switch_and_take_back(backend: Backend) {
     // What a match made a person confirms.
     assert_eq!(world.one(event("e2", "B12", 1, host(8, "A", "anna@salon.example"))).await, "assigned");
     let confirmed = decides(&world, 8, Wish::Set(staff_of(&world, 11))).await.unwrap();
-    assert_eq!((confirmed.did, confirmed.before[0].source.as_str()), (Did::Confirmed, "auto_email"));
+    assert_eq!((confirmed.did, confirmed.before[0].source.as_ref()), (Did::Confirmed, "auto_email"));
     assert!(rows().await.contains(&format!("1|8|11|admin|100|{on}")));
     let audits = world.rows("calcom_host_mapping_audits", &AUDITS).await;
     for audit in [

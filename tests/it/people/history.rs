@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use hostmatch::event::{CompanyId, HostId};
+use hostmatch::matching::{Confidence, Stored};
 use hostmatch::people::{Decision, Did, Wish, decide_now};
 use hostmatch::store::{
     AuditFilter, AuditRow, GatewaySchema, MappingFilter, MappingState, audits, change_of, list_mappings,
@@ -185,8 +186,8 @@ fn fields_of_an_audit_row_lead_from_one_state_to_the_other_and_back() {
     let state = |company: Option<i64>, is_active, source: &str, confidence| MappingState {
         company: company.map(CompanyId),
         is_active,
-        source: source.to_owned(),
-        confidence: hostmatch::matching::Confidence(confidence),
+        source: Stored::read(source),
+        confidence: Confidence(confidence),
     };
     let before = state(None, false, "auto_email", 95);
     let after = state(Some(1), true, "admin", 100);

@@ -97,10 +97,10 @@ impl World {
     /// Decides one event and gives the name of its outcome, or of its reason.
     pub(crate) async fn one(&self, event: Value) -> String {
         match self.send(&[event]).await.remove(0) {
-            Answer::Done(outcome) => outcome.as_str().to_owned(),
-            Answer::Again(reason, _) => format!("again: {}", reason.as_str()),
+            Answer::Done(outcome) => outcome.to_string(),
+            Answer::Again(reason, _) => format!("again: {reason}"),
             Answer::PutOff => "put off".to_owned(),
-            Answer::Dead(reason, _) => format!("dead: {}", reason.as_str()),
+            Answer::Dead(reason, _) => format!("dead: {reason}"),
         }
     }
 

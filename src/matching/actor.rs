@@ -1,0 +1,137 @@
+//! Who did something: a machine of ours, or somebody else.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use super::values::words;
+
+words!(ActorKind);
+
+/// What an actor is. All but persons and the worker are named `word:who`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum ActorKind {
+    /// A worker: `worker`.
+    Worker,
+    /// The synchronisation with Cal.com: `sync`, or `sync:` and what for.
+    Sync,
+    /// Whoever holds this API token: `token:ci`.
+    Token,
+    /// Whoever is logged in where a command was run: `cli:anna@office-3`.
+    Cli,
+    /// Anybody else, by a name of their own: `Anna`, `user:7`; and the gateway.
+    Person,
+}
+
+impl ActorKind {
+    /// Whether it is a machine of ours: what that switched off it may switch on again, and what
+    /// anybody else did not.
+    pub fn is_machine(self) -> bool {
+        match self {
+            Self::Worker | Self::Sync => true,
+            Self::Token | Self::Cli | Self::Person => false,
+        }
+    }
+}
+
+/// Who did something, as records name them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Actor(Cow<'static, str>);
+
+impl Actor {
+    /// The longest name, in characters.
+    pub const MAX_CHARS: usize = 255;
+
+    /// The worker.
+    pub const WORKER: Self = Self(Cow::Borrowed("worker"));
+
+    /// This user of this computer, on the command line.
+    pub fn command_line(user: &str, host: &str) -> Self {
+        Self(format!("{}:{user}@{host}", ActorKind::Cli.as_str()).into())
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> ActorKind {
+        let (word, who) = self.0.split_once(':').map_or((&*self.0, None), |(word, who)| (word, Some(who)));
+        match (word.parse(), who) {
+            (Ok(ActorKind::Worker), None) => ActorKind::Worker,
+            (Ok(ActorKind::Sync), _) => ActorKind::Sync,
+            (Ok(kind @ (ActorKind::Token | ActorKind::Cli)), Some(_)) => kind,
+            _ => ActorKind::Person,
+        }
+    }
+
+    /// Whether it is a machine of ours.
+    pub fn is_machine(&self) -> bool {
+        self.kind().is_machine()
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Actor {
+    fn from(name: &str) -> Self {
+        Self(Cow::Owned(name.to_owned()))
+    }
+}
+
+impl FromStr for Actor {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(name.into())
+    }
+}
+
+impl AsRef<str> for Actor {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_its_bearer_is_and_stays_as_it_was_written() {
+        for (name, kind) in [
+            ("worker", ActorKind::Worker),
+            ("sync", ActorKind::Sync),
+            ("sync:calcom", ActorKind::Sync),
+            ("token:ci", ActorKind::Token),
+            ("cli:anna@office-3", ActorKind::Cli),
+            ("user:7", ActorKind::Person),
+            ("Anna", ActorKind::Person),
+            ("gateway", ActorKind::Person),
+            ("", ActorKind::Person),
+            // Only a machine's very name is the machine's.
+            ("Worker", ActorKind::Person),
+            ("worker:1", ActorKind::Person),
+            ("workers", ActorKind::Person),
+            ("cli", ActorKind::Person),
+        ] {
+            let actor = Actor::from(name);
+            assert_eq!((actor.kind(), actor.as_str()), (kind, name));
+            assert_eq!(actor.is_machine(), matches!(kind, ActorKind::Worker | ActorKind::Sync), "{name}");
+            assert_eq!(serde_json::to_value(&actor).unwrap(), name);
+        }
+        assert_eq!(Actor::command_line("anna", "office-3"), Actor::from("cli:anna@office-3"));
+        assert_eq!(Actor::WORKER.as_str(), ActorKind::Worker.as_str());
+    }
+}
