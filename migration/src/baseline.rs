@@ -1,8 +1,11 @@
 //! A minimal gateway: for demos, tests, and new installations without one.
 
+use sea_orm_migration::schema::{boolean, integer_null, string_len, string_len_null};
+use sea_orm_migration::sea_orm::sea_query::{Expr, ForeignKeyAction};
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
 
-use crate::dialect::{Dialect, Table, big_key};
+use crate::definition::{Definition, counting_key, typed};
+use crate::dialect::big_key;
 use crate::error::MigrateError;
 use crate::gateway::{Column, Columns, GATEWAY_TABLES};
 
@@ -28,8 +31,7 @@ pub async fn baseline(connection: &DatabaseConnection) -> Result<Vec<&'static st
 
 /// The statements that [`baseline()`] runs.
 pub fn baseline_sql(backend: DbBackend) -> Vec<String> {
-    let dialect = Dialect::of(&Columns::assumed(backend, Vec::new()));
-    GATEWAY_TABLES.iter().flat_map(|&name| table(name, &dialect).sql(&dialect)).collect()
+    GATEWAY_TABLES.iter().flat_map(|name| table(name, backend).statements(backend)).collect()
 }
 
 /// What [`Columns::read`] would find of the keys after [`baseline()`].
@@ -46,66 +48,61 @@ pub(crate) fn assumed(backend: DbBackend) -> Columns {
     Columns::assumed(backend, GATEWAY_TABLES.iter().map(key).collect())
 }
 
-fn table(name: &'static str, d: &Dialect) -> Table {
-    let key = match d.backend {
-        DbBackend::MySql => "BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY",
-        _ => d.counting_key(),
+fn table(name: &'static str, backend: DbBackend) -> Definition {
+    let refers = |name| typed(name, big_key(backend));
+    // What Laravel's `dateTime()` makes.
+    let local = |name| typed(name, if backend == DbBackend::Postgres { "TIMESTAMP(0)" } else { "DATETIME" });
+    let key = match backend {
+        DbBackend::MySql => typed("id", "BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"),
+        _ => counting_key("id"),
     };
-    let refers = |null: &str| format!("{} {null}", big_key(d.backend));
-    let (required, optional) = (refers("NOT NULL"), refers("NULL"));
-    let table = Table::new(name).folding().column("id", key);
+    let table = Definition::folding(name).column(key);
     let table = match name {
-        "companies" => table.column("name", "VARCHAR(255) NOT NULL"),
+        "companies" => table.column(string_len("name", 255)),
         "users" => table
-            .column("company_id", &optional)
-            .column("name", "VARCHAR(255) NOT NULL")
-            .column("email", "VARCHAR(255) NOT NULL"),
-        "branches" => table.column("company_id", &required).column("name", "VARCHAR(255) NOT NULL"),
+            .column(refers("company_id").null())
+            .column(string_len("name", 255))
+            .column(string_len("email", 255)),
+        "branches" => table.column(refers("company_id").not_null()).column(string_len("name", 255)),
         "services" => table
-            .column("company_id", &required)
-            .column("name", "VARCHAR(255) NOT NULL")
-            .column("duration_minutes", "INT NULL"),
+            .column(refers("company_id").not_null())
+            .column(string_len("name", 255))
+            .column(integer_null("duration_minutes")),
         "staff" => table
-            .column("company_id", &required)
-            .column("first_name", "VARCHAR(255) NOT NULL")
-            .column("last_name", "VARCHAR(255) NOT NULL")
-            .column("email", "VARCHAR(255) NULL")
-            .column("is_active", "BOOLEAN NOT NULL DEFAULT TRUE"),
-        "calls" => table.column("company_id", &optional).column("retell_call_id", "VARCHAR(255) NULL"),
+            .column(refers("company_id").not_null())
+            .column(string_len("first_name", 255))
+            .column(string_len("last_name", 255))
+            .column(string_len_null("email", 255))
+            .column(boolean("is_active").default(true)),
+        "calls" => table.column(refers("company_id").null()).column(string_len_null("retell_call_id", 255)),
         _ => table
-            .column("company_id", &required)
-            .column("branch_id", &optional)
-            .column("service_id", &optional)
-            .column("staff_id", &optional)
-            .column("call_id", &optional)
-            .column("calcom_v2_booking_id", "VARCHAR(255) NULL")
-            .column("starts_at", &format!("{} NULL", local_moment(d.backend)))
-            .column("ends_at", &format!("{} NULL", local_moment(d.backend)))
-            .column("status", "VARCHAR(32) NOT NULL DEFAULT 'scheduled'"),
+            .column(refers("company_id").not_null())
+            .column(refers("branch_id").null())
+            .column(refers("service_id").null())
+            .column(refers("staff_id").null())
+            .column(refers("call_id").null())
+            .column(string_len_null("calcom_v2_booking_id", 255))
+            .column(local("starts_at").null())
+            .column(local("ends_at").null())
+            .column(string_len("status", 32).default("scheduled")),
     };
-    let moment = format!("{} NULL DEFAULT CURRENT_TIMESTAMP", laravel_moment(d.backend));
-    let table = table.column("created_at", &moment).column("updated_at", &moment);
+    // What Laravel's `timestamp()` makes.
+    let moment =
+        |name| typed(name, if backend == DbBackend::Postgres { "TIMESTAMP(0)" } else { "TIMESTAMP" });
+    let table = ["created_at", "updated_at"]
+        .into_iter()
+        .fold(table, |table, name| table.column(moment(name).null().default(Expr::current_timestamp())));
     match name {
-        "branches" | "services" => table.foreign_key("company_id", "companies", "CASCADE"),
+        "branches" | "services" => table.foreign_key("company_id", "companies", ForeignKeyAction::Cascade),
         "staff" => table
-            .foreign_key("company_id", "companies", "CASCADE")
-            .index("company_email_index", "company_id, email"),
-        "calls" => table.unique("retell_call_id_unique", "retell_call_id"),
+            .foreign_key("company_id", "companies", ForeignKeyAction::Cascade)
+            .index("company_email_index", &["company_id", "email"]),
+        "calls" => table.unique("retell_call_id_unique", &["retell_call_id"]),
         "appointments" => table
-            .foreign_key("company_id", "companies", "CASCADE")
-            .foreign_key("staff_id", "staff", "SET NULL")
-            .index("calcom_v2_booking_id_index", "calcom_v2_booking_id")
-            .index("company_starts_index", "company_id, starts_at"),
+            .foreign_key("company_id", "companies", ForeignKeyAction::Cascade)
+            .foreign_key("staff_id", "staff", ForeignKeyAction::SetNull)
+            .index("calcom_v2_booking_id_index", &["calcom_v2_booking_id"])
+            .index("company_starts_index", &["company_id", "starts_at"]),
         _ => table,
     }
-}
-
-/// What Laravel's `timestamp()` makes.
-fn laravel_moment(backend: DbBackend) -> &'static str {
-    if backend == DbBackend::Postgres { "TIMESTAMP(0)" } else { "TIMESTAMP" }
-}
-
-/// What Laravel's `dateTime()` makes.
-fn local_moment(backend: DbBackend) -> &'static str {
-    if backend == DbBackend::Postgres { "TIMESTAMP(0)" } else { "DATETIME" }
 }

@@ -1,10 +1,18 @@
 //! Why migrating was refused or failed.
 
-use sea_orm_migration::sea_orm::DbErr;
+use std::time::Duration;
+
+use sea_orm_migration::sea_orm::sqlx::error::DatabaseError;
+use sea_orm_migration::sea_orm::sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
+use sea_orm_migration::sea_orm::{DbErr, RuntimeErr};
 
 use crate::examination::Examination;
-use crate::run::BOOKKEEPING;
-use crate::session::{LOCK_WAIT, TRIES};
+use crate::names::BOOKKEEPING;
+
+/// How long a statement waits for somebody's lock.
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// How often everything is tried while one is in the way.
+pub(crate) const TRIES: u32 = 4;
 
 /// Why migrating was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +67,19 @@ pub enum MigrateError {
          {BOOKKEEPING}, and run `hostmatch migrate up`",
         .0.join("; ")
     )]
-    Halfway(Vec<String>),
+    Drift(Vec<String>),
     /// An earlier `down` was interrupted. Nothing was changed.
     #[error("nothing was changed: an earlier `hostmatch migrate down` was interrupted; run that again first")]
     Interrupted,
+    /// The database has the tables of a build from before the first release. Nothing was changed.
+    #[error(
+        "nothing was changed: a build of hostmatch from before its first release has migrated this database \
+         ({BOOKKEEPING} has {}), and no upgrade leads from its tables to these. What to do: with that build, save \
+         what is to be kept (hostmatch mappings export) and take its tables back (hostmatch migrate down --all); \
+         with this one, hostmatch migrate up, and hostmatch mappings import",
+        first_and_last(.0)
+    )]
+    BeforeBaseline(Vec<String>),
     /// A newer hostmatch has migrated this database further than this one knows. Nothing was changed.
     #[error("nothing was changed: a newer hostmatch has migrated this database ({}): {why}", .names.join(", "))]
     Newer {
@@ -91,4 +108,64 @@ pub enum MigrateError {
         #[source]
         source: DbErr,
     },
+}
+
+/// The ends of a list that is too long to be read.
+fn first_and_last(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, .., last] => format!("{first} to {last}"),
+    }
+}
+
+/// Sorts an error of the database.
+impl MigrateError {
+    pub(crate) fn of(doing: &'static str, source: DbErr) -> Self {
+        if is_busy(&source) { Self::Busy { doing } } else { Self::Database { doing, source } }
+    }
+}
+
+/// It gave up waiting for somebody's lock.
+fn is_busy(error: &DbErr) -> bool {
+    let Some(error) = of_database(error) else { return false };
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return [1205, 1213].contains(&error.number());
+    }
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return ["55P03", "40P01"].contains(&error.code());
+    }
+    // SQLite's: busy, locked; with what says more in the higher bytes.
+    let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
+    [5, 6].contains(&(code & 0xff))
+}
+
+/// A value does not fit into the shape that its column was to get.
+pub(crate) fn is_misfit(error: &DbErr) -> bool {
+    let Some(error) = of_database(error) else { return false };
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return [1265, 1406].contains(&error.number());
+    }
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|error| ["22001", "22P02", "23514"].contains(&error.code()))
+}
+
+/// The user may not do that, or not see it.
+pub(crate) fn is_denied(error: &DbErr) -> bool {
+    let Some(error) = of_database(error) else { return false };
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return [1142, 1143].contains(&error.number());
+    }
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| error.code() == "42501")
+}
+
+/// What the server itself said, if it did.
+fn of_database(error: &DbErr) -> Option<&dyn DatabaseError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            error.as_database_error()
+        }
+        _ => None,
+    }
 }

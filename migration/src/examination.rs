@@ -14,6 +14,9 @@ pub struct Examination {
     pub obstacles: Vec<Obstacle>,
     /// What will be different here, and does no harm: an index that is left out, for example.
     pub notes: Vec<String>,
+    /// Sequences that lag behind the ids that are there: `up` sets them.
+    #[serde(skip)]
+    pub lagging: Vec<Lagging>,
     /// The statements that `up` (with adoption, where there is something to adopt) would run, in order.
     pub statements: Vec<String>,
 }
@@ -60,4 +63,39 @@ pub struct Obstacle {
     pub rows: Vec<String>,
     /// What to do about it.
     pub remedy: String,
+}
+
+/// A sequence of PostgreSQL's that would give out ids that are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lagging {
+    /// The table whose ids it counts.
+    pub table: String,
+    /// Its name.
+    pub sequence: String,
+    /// The id that it gave out last.
+    pub last: i64,
+    /// The newest that is there.
+    pub newest: i64,
+}
+
+impl Lagging {
+    /// The statement that sets it. Nobody inserts meanwhile, so that it never goes back.
+    pub(crate) fn reset(&self) -> String {
+        let Self { table, sequence, .. } = self;
+        let literal = sequence.replace('\'', "''");
+        format!(
+            "DO $$ BEGIN LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; PERFORM setval('{literal}', \
+             GREATEST((SELECT max(id) FROM {table})::bigint, (SELECT last_value FROM {sequence}))); END $$"
+        )
+    }
+}
+
+impl std::fmt::Display for Lagging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { table, sequence, last, newest } = self;
+        write!(
+            f,
+            "the sequence {sequence} is at {last}, and {table} has an id {newest}: the next rows are refused"
+        )
+    }
 }

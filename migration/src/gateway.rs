@@ -97,7 +97,7 @@ impl Columns {
     /// The database's own, when its catalogue cannot be read.
     pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
-        let tables = GATEWAY_TABLES.iter().chain(&MORE_TABLES).chain(crate::TABLES.iter());
+        let tables = GATEWAY_TABLES.iter().chain(&MORE_TABLES).chain(crate::names::TABLES.iter());
         let names = tables.map(|table| format!("'{table}'")).collect::<Vec<_>>().join(", ");
         let sql = match backend {
             DbBackend::MySql => MYSQL,

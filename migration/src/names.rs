@@ -36,6 +36,13 @@ pub const HAND_OVERS: &str = "hostmatch_hand_overs";
 /// Workers that run, or ran.
 pub const WORKERS: &str = "hostmatch_workers";
 
+/// Which migrations are applied. So named that it never meets Laravel's `migrations`.
+pub const BOOKKEEPING: &str = "hostmatch_migrations";
+/// The statements of migrations, while something is unfinished or adopted.
+pub const JOURNAL: &str = "hostmatch_journal";
+/// Before the name of an adopted table: its rows as they were, until they are given back.
+pub const ADOPTED: &str = "hostmatch_adopted_";
+
 /// All of them, beside the bookkeeping of the migrations, in the order in which they are made.
 pub const TABLES: [&str; 17] = [
     MAPPINGS,

@@ -7,10 +7,10 @@ use sea_orm_migration::sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait as _,
 };
 
+use crate::drift::drift;
 use crate::error::MigrateError;
 use crate::gateway::GATEWAY_TABLES;
-use crate::halfway::halfway;
-use crate::journal::JOURNAL;
+use crate::names::JOURNAL;
 use crate::show_grants::Granted;
 
 /// The server takes writes, this user sees the gateway's tables, and what has been migrated is there.
@@ -22,8 +22,8 @@ pub(crate) async fn may_begin(connection: &DatabaseConnection) -> Result<(), Mig
     if !hidden.is_empty() {
         return Err(MigrateError::Rights(hidden));
     }
-    let halfway = halfway(connection).await?;
-    if halfway.is_empty() { Ok(()) } else { Err(MigrateError::Halfway(halfway)) }
+    let drift = drift(connection).await?;
+    if drift.is_empty() { Ok(()) } else { Err(MigrateError::Drift(drift)) }
 }
 
 /// This user may run all of these statements, and keep the journal of them where there is one.
@@ -210,7 +210,7 @@ fn needs(statement: &str) -> Vec<Need> {
     let mut need = |privilege, table: Option<&&str>| {
         let ours = |table: &str| {
             table.starts_with("hostmatch_")
-                || crate::TABLES.contains(&table)
+                || crate::names::TABLES.contains(&table)
                 || GATEWAY_TABLES.contains(&table)
         };
         if let Some(table) = table.filter(|table| ours(table)) {

@@ -5,19 +5,15 @@
 
 use std::time::Duration;
 
-use sea_orm_migration::sea_orm::sqlx::error::DatabaseError;
-use sea_orm_migration::sea_orm::sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
 use sea_orm_migration::sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait as _,
 };
 
-/// How long a statement waits for somebody's lock.
-pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(3);
-/// How often everything is tried.
-pub(crate) const TRIES: u32 = 4;
-/// And after what pause.
-pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+use crate::error::{LOCK_WAIT, MigrateError, TRIES};
+
+/// After somebody's lock was in the way, so long passes before the next try.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection with a transaction open. On MySQL that means nothing to DDL, which commits.
 pub(crate) struct Session {
@@ -95,46 +91,18 @@ impl Session {
     }
 }
 
-/// It gave up waiting for somebody's lock.
-pub(crate) fn is_busy(error: &DbErr) -> bool {
-    let Some(error) = of_database(error) else { return false };
-    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return [1205, 1213].contains(&error.number());
-    }
-    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-        return ["55P03", "40P01"].contains(&error.code());
-    }
-    // SQLite's: busy, locked; with what says more in the higher bytes.
-    let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
-    [5, 6].contains(&(code & 0xff))
-}
-
-/// A value does not fit into the shape that its column was to get.
-pub(crate) fn is_misfit(error: &DbErr) -> bool {
-    let Some(error) = of_database(error) else { return false };
-    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return [1265, 1406].contains(&error.number());
-    }
-    error
-        .try_downcast_ref::<PgDatabaseError>()
-        .is_some_and(|error| ["22001", "22P02", "23514"].contains(&error.code()))
-}
-
-/// The user may not do that, or not see it.
-pub(crate) fn is_denied(error: &DbErr) -> bool {
-    let Some(error) = of_database(error) else { return false };
-    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return [1142, 1143].contains(&error.number());
-    }
-    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| error.code() == "42501")
-}
-
-/// What the server itself said, if it did.
-fn of_database(error: &DbErr) -> Option<&dyn DatabaseError> {
-    match error {
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
-            error.as_database_error()
+/// Tries again while somebody's lock is in the way.
+pub(crate) async fn retry_while_busy<T>(
+    mut migrate: impl AsyncFnMut() -> Result<T, MigrateError>,
+) -> Result<T, MigrateError> {
+    let mut tries = 1;
+    loop {
+        match migrate().await {
+            Err(MigrateError::Busy { .. }) if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return done,
         }
-        _ => None,
     }
 }

@@ -5,12 +5,13 @@
 //! is taken away by a migration of a later release, whose name says so (it *contracts*). So a program
 //! that finds a newer one's migration goes on, unless that one contracts.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, Statement};
+use sea_orm_migration::sea_orm::DatabaseConnection;
 
-use crate::error::MigrateError;
-use crate::found::relations;
-use crate::run::BOOKKEEPING;
-use crate::tables::STEPS;
+use crate::bookkeeping::journal::{self, Entry};
+use crate::bookkeeping::noted;
+use crate::error::{MigrateError, is_denied};
+use crate::names::JOURNAL;
+use crate::tables::{MIGRATIONS, is_before_baseline};
 
 /// Stands in the name of a migration that takes away or changes what older programs use.
 pub(crate) const CONTRACTS: &str = "_contract_";
@@ -37,17 +38,18 @@ impl Status {
 /// needs no right to.
 ///
 /// # Errors
-/// [`MigrateError::Database`].
+/// [`MigrateError::BeforeBaseline`] and [`MigrateError::Database`].
 pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, MigrateError> {
-    let applied = versions(connection)
+    let applied = noted(connection)
         .await
         .map_err(|source| MigrateError::of("reading which migrations are applied", source))?;
-    let known = STEPS.iter().map(|step| Status {
-        name: step.name.to_owned(),
-        applied: applied.iter().any(|name| name == step.name),
+    after_baseline(applied.iter())?;
+    let known = MIGRATIONS.iter().map(|migration| Status {
+        name: migration.name.to_owned(),
+        applied: applied.iter().any(|name| name == migration.name),
         known: true,
     });
-    let newer = applied.iter().filter(|name| STEPS.iter().all(|step| step.name != **name));
+    let newer = applied.iter().filter(|name| MIGRATIONS.iter().all(|migration| migration.name != **name));
     let newer = newer.map(|name| Status { name: name.clone(), applied: true, known: false });
     Ok(known.chain(newer).collect())
 }
@@ -58,14 +60,35 @@ pub(crate) async fn newer(connection: &DatabaseConnection) -> Result<Vec<String>
     Ok(all.into_iter().filter(|one| !one.known).map(|one| one.name).collect())
 }
 
-/// What the bookkeeping has, in order; nothing where there is none.
-async fn versions(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
-    if relations(connection, &[BOOKKEEPING]).await?.is_empty() {
-        return Ok(Vec::new());
-    }
-    let query = format!("SELECT version FROM {BOOKKEEPING} ORDER BY version");
-    let query = Statement::from_string(connection.get_database_backend(), query);
-    connection.query_all_raw(query).await?.iter().map(|row| row.try_get("", "version")).collect()
+/// The names of those that are applied.
+pub(crate) async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    Ok(status(connection).await?.into_iter().filter(|one| one.applied).map(|one| one.name).collect())
+}
+
+/// The migrations of which there is anything: applied, or begun. Of those that this program knows.
+pub(crate) async fn present(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    let status = status(connection).await?;
+    let journal = journal_of(connection).await?;
+    let begun = |name: &str| journal.iter().any(|entry| entry.migration == name);
+    let ours = status.into_iter().filter(|one| one.known && (one.applied || begun(&one.name)));
+    Ok(ours.map(|one| one.name).collect())
+}
+
+/// What is written down here. PostgreSQL shows that there is something to those, too, who may not read it.
+pub(crate) async fn journal_of(connection: &DatabaseConnection) -> Result<Vec<Entry>, MigrateError> {
+    let journal = journal::read(connection).await.map_err(|source| match is_denied(&source) {
+        true => MigrateError::Rights(vec![format!("SELECT on {JOURNAL}")]),
+        false => MigrateError::of("reading its journal", source),
+    })?;
+    after_baseline(journal.iter().map(|entry| &entry.migration))?;
+    Ok(journal)
+}
+
+/// None of these is of a build from before the first release.
+fn after_baseline<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), MigrateError> {
+    let mut before: Vec<String> = names.filter(|name| is_before_baseline(name)).cloned().collect();
+    before.dedup();
+    if before.is_empty() { Ok(()) } else { Err(MigrateError::BeforeBaseline(before)) }
 }
 
 #[cfg(test)]
@@ -77,16 +100,17 @@ mod tests {
     use super::CONTRACTS;
     use crate::baseline;
     use crate::dialect::Dialect;
-    use crate::tables::STEPS;
+    use crate::tables::MIGRATIONS;
 
-    /// Older than this rule, and nothing that anybody would notice: how one column is compared.
-    const BEFORE: &str =
-        "ALTER TABLE hostmatch_dead_letters ALTER COLUMN fingerprint TYPE VARCHAR(64) COLLATE \"C\"";
+    /// A name without its quotes.
+    fn bare(name: &str) -> String {
+        name.trim_matches(['`', '"']).to_owned()
+    }
 
     /// Why a program that does not know of this statement might fail after it; none when it only adds.
     fn harm(statement: &str, made_here: &BTreeSet<String>) -> Option<String> {
         let words: Vec<&str> = statement.split_whitespace().collect();
-        let table = |n: usize| words.get(n).unwrap_or(&"").to_string();
+        let table = |n: usize| bare(words.get(n).unwrap_or(&""));
         match words[..] {
             ["CREATE", "TABLE", ..] | ["CREATE", "INDEX", ..] => None,
             ["CREATE", "UNIQUE", "INDEX", ..] => (!made_here.contains(&table(5)))
@@ -120,18 +144,18 @@ mod tests {
         let mut found = Vec::new();
         for backend in [DbBackend::MySql, DbBackend::Postgres, DbBackend::Sqlite] {
             let dialect = Dialect::of(&baseline::assumed(backend));
-            for step in STEPS.iter().filter(|step| !step.name.contains(CONTRACTS)) {
-                let ops = (step.ops)(&dialect);
+            for migration in MIGRATIONS.iter().filter(|one| !one.name.contains(CONTRACTS)) {
+                let ops = migration.ops(&dialect);
                 let statements: Vec<&str> = ops.iter().filter_map(|op| op.make.as_deref()).collect();
                 let made_here = statements
                     .iter()
                     .filter_map(|sql| sql.strip_prefix("CREATE TABLE "))
                     .filter_map(|rest| rest.split_whitespace().next())
-                    .map(str::to_owned)
+                    .map(bare)
                     .collect();
-                for statement in statements.into_iter().filter(|sql| *sql != BEFORE) {
+                for statement in statements {
                     if let Some(harm) = harm(statement, &made_here) {
-                        found.push(format!("{} on {backend:?}: {harm}: {statement}", step.name));
+                        found.push(format!("{} on {backend:?}: {harm}: {statement}", migration.name));
                     }
                 }
             }

@@ -123,8 +123,12 @@ async fn with_database(
 /// What will be different here, on stderr.
 async fn notes(database: &Database) -> Result<(), Failure> {
     let examined = database.in_time(async { Ok(migration::examine(database.connection()).await) }).await?;
-    for note in examined?.notes {
+    let examined = examined?;
+    for note in examined.notes {
         writeln!(std::io::stderr().lock(), "note: {note}")?;
+    }
+    for one in examined.lagging {
+        writeln!(std::io::stderr().lock(), "note: {one}; migrating sets it")?;
     }
     Ok(())
 }
@@ -217,9 +221,10 @@ impl From<MigrateError> for Failure {
             | MigrateError::NotEmpty(_)
             | MigrateError::ReadOnly(_)
             | MigrateError::Rights(_)
+            | MigrateError::BeforeBaseline(_)
             | MigrateError::Newer { .. }
             | MigrateError::Interrupted => Self::new(Exit::NotAllowed, error),
-            MigrateError::Gateway(_) | MigrateError::Halfway(_) | MigrateError::Busy { .. } => {
+            MigrateError::Gateway(_) | MigrateError::Drift(_) | MigrateError::Busy { .. } => {
                 Self::new(Exit::Failed, error)
             }
             // The store knows which of a server's words may be shown, and which mean "away".

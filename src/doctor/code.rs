@@ -221,6 +221,9 @@ codes! {
     MigrationsBlocked "migrations_blocked" Database Error
         "something stands in the way of `hostmatch migrate up`"
         "`hostmatch gateway inspect` lists it, with what to do"
+    SequenceLags "sequence_lags" Database Error
+        "PostgreSQL: a sequence of ours lags behind the ids of its table, as after rows were imported with theirs: new rows are refused until it has caught up. Seen by who may read or use the sequence: the owner of the table"
+        "`hostmatch migrate up` sets it"
     RightsMissing "rights_missing" Database Error
         "this user lacks rights that deciding needs"
         "let an administrator run what `hostmatch gateway grants --role run` prints (`--role observe` with `worker.mode = \"observe\"`)"

@@ -13,7 +13,7 @@ use super::code::Code;
 const SKEW_MS: i64 = 2_000;
 /// Prepared statements that a connection may keep on the server.
 const STATEMENTS: i64 = 256;
-const SETUP: [Code; 13] = [
+const SETUP: [Code; 14] = [
     Code::DatabaseTooOld,
     Code::DatabaseReadOnly,
     Code::GatewayTablesMissing,
@@ -25,6 +25,7 @@ const SETUP: [Code; 13] = [
     Code::StaffEmailHidden,
     Code::MigrationsPending,
     Code::MigrationsNewer,
+    Code::SequenceLags,
     Code::MigrationsHalfway,
     Code::MigrationsBlocked,
 ];
@@ -126,6 +127,7 @@ fn setup(found: &Inspection, report: &mut Report) {
             Kind::Halfway => Code::MigrationsHalfway,
             Kind::Newer => Code::MigrationsNewer,
             Kind::Obstacle => Code::MigrationsBlocked,
+            Kind::Sequence => Code::SequenceLags,
             Kind::Clock => Code::TimezoneWrong,
             Kind::Adoption | Kind::Migrating | Kind::Trigger | Kind::Rows => continue,
         };

@@ -2,22 +2,12 @@
 //! statements that an administrator runs. `tests/it/privileges.rs` runs the program with just these,
 //! and takes each of them away.
 
-use migration::TABLES;
 use migration::gateway::Columns;
-use migration::names;
+use migration::names::{self, ADOPTED, BOOKKEEPING, JOURNAL, TABLES};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use serde::Serialize;
 
 use super::{Database, Role, StoreError};
-
-const BOOKKEEPING: &str = "hostmatch_migrations";
-
-/// Where migrating on MySQL writes down what it is about to do, while it does it.
-const JOURNAL: &str = "hostmatch_journal";
-
-/// Where the rows of adopted tables are kept, until they are given back.
-const KEPT: [&str; 2] =
-    ["hostmatch_adopted_calcom_host_mappings", "hostmatch_adopted_calcom_host_mapping_audits"];
 
 /// The user that gets the rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -335,7 +325,10 @@ impl Statements<'_> {
         }
         if self.place.is_mysql() {
             self.on_table(&format!("ALTER, INDEX, REFERENCES{reads}"), "appointments");
-            for table in OURS.into_iter().map(|(table, _, _)| table).chain([JOURNAL]).chain(KEPT) {
+            // Where the rows of adopted tables are kept, until they are given back.
+            let kept = [names::MAPPINGS, names::AUDITS].map(|table| format!("{ADOPTED}{table}"));
+            let kept = kept.iter().map(String::as_str);
+            for table in OURS.into_iter().map(|(table, _, _)| table).chain([JOURNAL]).chain(kept) {
                 self.on_table(
                     "CREATE, ALTER, DROP, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE",
                     table,

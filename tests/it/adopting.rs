@@ -84,7 +84,7 @@ async fn adopted_tables_work_and_are_given_back(backend: Backend) {
         assert!(error.contains("--adopt") && error.contains("company_id"), "{what}: {error}");
         same(&what, &state(&test).await, &before);
 
-        assert_eq!(migration::adopt(test.db.connection()).await.unwrap().len(), 22, "{what}");
+        assert_eq!(migration::adopt(test.db.connection()).await.unwrap().len(), 18, "{what}");
         assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 5, "{what}");
         let unknown = "SELECT COUNT(*) FROM calcom_host_mappings WHERE company_id IS NULL";
         assert_eq!(test.number(unknown).await, 0, "{what}");

@@ -134,7 +134,7 @@ async fn up_and_down_and_up_leave_the_gateway_as_it_was(backend: Backend) {
         let connection = test.db.connection();
 
         let names = migration::up(connection).await.unwrap();
-        assert_eq!(names.len(), 22, "{test:?}");
+        assert_eq!(names.len(), 18, "{test:?}");
         let migrated = schema(&test).await;
         test.run(&[
             mapping(&test, 1420, true),
@@ -159,15 +159,12 @@ async fn down_goes_by_steps(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let connection = test.db.connection();
     let undone = migration::down(connection, Some(2)).await.unwrap();
-    assert_eq!(undone, ["m0022_hostmatch_workers", "m0021_booking_events_publisher"]);
+    assert_eq!(undone, ["m1018_hostmatch_workers", "m1017_hostmatch_hand_overs"]);
     let status = migration::status(connection).await.unwrap();
-    assert_eq!(status.iter().filter(|one| one.applied).count(), 20);
+    assert_eq!(status.iter().filter(|one| one.applied).count(), 16);
     let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
     let text = refused.unwrap_err().to_string();
-    assert!(
-        text.contains("hostmatch migrate up") && text.contains("m0021_booking_events_publisher"),
-        "{text}"
-    );
+    assert!(text.contains("hostmatch migrate up") && text.contains("m1017_hostmatch_hand_overs"), "{text}");
     assert_eq!(migration::up(connection).await.unwrap().len(), 2);
 }
 
@@ -334,7 +331,7 @@ async fn keys_take_the_type_and_collation_of_the_gateways() {
         assert_eq!(look("hostmatch_assignments", "appointment_id"), look("appointments", "id"));
         // No users: whoever changed something is a plain number.
         assert!(look("calcom_host_mapping_audits", "changed_by").0.to_lowercase().starts_with("bigint"));
-        assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 22);
+        assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 18);
     }
 }
 

@@ -72,7 +72,7 @@ async fn with_just_these_rights_it_is_inspected_migrated_and_run(backend: Backen
     let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
     assert!(code == Some(0) || code == Some(10), "{test:?}: {text}");
     assert!(text.contains("READY") && !text.contains("NOT READY"), "{test:?}: {text}");
-    assert!(text.contains("make m0001") && text.contains("it lacks"), "{test:?}: {text}");
+    assert!(text.contains("make m1001") && text.contains("it lacks"), "{test:?}: {text}");
 
     grant(&test, &migrates, "migrate").await;
     let (code, text) = run(&test, &migrates, &["gateway", "inspect"]);

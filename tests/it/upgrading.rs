@@ -4,6 +4,7 @@
 //! what that rests on: `newer` runs this program on the tables and messages of a newer one, made by hand,
 //! `older` on those of an older one.
 
+mod before_baseline;
 mod builds;
 mod newer;
 mod older;

@@ -3,12 +3,12 @@
 
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::found::{Found, FoundColumn};
+use super::existing::{ExistingColumn, ExistingTable};
 use crate::op::{Op, Probe};
 
 /// Changes of one table.
 pub(super) struct Alter<'a> {
-    found: &'a Found,
+    found: &'a ExistingTable,
     backend: DbBackend,
     parts: Vec<String>,
     undo: Vec<String>,
@@ -18,7 +18,7 @@ pub(super) struct Alter<'a> {
 }
 
 impl<'a> Alter<'a> {
-    pub(super) fn new(found: &'a Found, backend: DbBackend) -> Self {
+    pub(super) fn new(found: &'a ExistingTable, backend: DbBackend) -> Self {
         Self { found, backend, parts: Vec::new(), undo: Vec::new(), probe: None, indexes: Vec::new() }
     }
 
@@ -70,7 +70,7 @@ impl<'a> Alter<'a> {
     }
 
     /// Another definition for a column, on MySQL.
-    fn modify(&mut self, column: &FoundColumn, definition: &str, condition: &str) {
+    fn modify(&mut self, column: &ExistingColumn, definition: &str, condition: &str) {
         let name = &column.name;
         self.part(
             format!("MODIFY COLUMN `{name}` {definition}"),
@@ -80,16 +80,16 @@ impl<'a> Alter<'a> {
     }
 
     /// Another type for a column; the rest of its definition stays.
-    pub(super) fn retype(&mut self, column: &FoundColumn, new: &str) {
+    pub(super) fn retype(&mut self, column: &ExistingColumn, new: &str) {
         self.retype_to(column, new, column.nullable);
     }
 
     /// The same, and it may be NULL from now on.
-    pub(super) fn retype_nullable(&mut self, column: &FoundColumn, new: &str) {
+    pub(super) fn retype_nullable(&mut self, column: &ExistingColumn, new: &str) {
         self.retype_to(column, new, true);
     }
 
-    fn retype_to(&mut self, column: &FoundColumn, new: &str, nullable: bool) {
+    fn retype_to(&mut self, column: &ExistingColumn, new: &str, nullable: bool) {
         let name = &column.name;
         if self.mysql() {
             let rest = column.definition[type_length(&column.definition)..].trim_start();
@@ -191,7 +191,7 @@ impl<'a> Alter<'a> {
 }
 
 /// On MySQL an update moves every time that follows updates, unless it is set to itself.
-pub(super) fn keep_times(found: &Found, alias: &str) -> String {
+pub(super) fn keep_times(found: &ExistingTable, alias: &str) -> String {
     let moving = found.columns.iter().filter(|column| column.definition.contains(" ON UPDATE "));
     moving.map(|column| format!(", {alias}`{0}` = {alias}`{0}`", column.name)).collect()
 }

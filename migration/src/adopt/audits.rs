@@ -1,19 +1,20 @@
 //! `calcom_host_mapping_audits` as somebody else made it.
 
 use super::alter::{Alter, keep_times};
+use super::existing::ExistingTable;
 use super::{copy, mappings, misfits};
 use crate::dialect::Dialect;
-use crate::found::Found;
 use crate::gateway::{Column, Columns};
+use crate::names;
 use crate::op::{Op, Probe};
 
-pub(super) const TABLE: &str = crate::names::AUDITS;
+pub(super) const TABLE: &str = names::AUDITS;
 
 /// One row records the adoption; this key finds it again.
 const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
 
 /// The changes that it needs, and how it differs.
-pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
+pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![copy::table(found, d, &["mapping_id"])];
     ops.extend(misfits::ops(found, d, &["action", "actor", "reason"], |_| goes(found)));
@@ -99,7 +100,7 @@ fn sets_null(definition: &str) -> bool {
 }
 
 /// Copies of the mapping's ids, where we added the columns for them.
-fn fill(found: &Found, d: &Dialect) -> Option<String> {
+fn fill(found: &ExistingTable, d: &Dialect) -> Option<String> {
     let added: Vec<&str> = ["company_id", "calcom_host_id", "staff_id"]
         .into_iter()
         .filter(|column| !found.has(column))
@@ -122,13 +123,13 @@ fn fill(found: &Found, d: &Dialect) -> Option<String> {
 }
 
 /// A condition on the rows that go when it is given back.
-fn goes(found: &Found) -> String {
+fn goes(found: &ExistingTable) -> String {
     let copy = copy::name(TABLE);
     format!("id NOT IN (SELECT id FROM {copy}) AND {}", ours(Some(found)).replace("a.", ""))
 }
 
 /// Takes our rows out again; in the order of making.
-fn give_back(found: &Found) -> impl Iterator<Item = Op> {
+fn give_back(found: &ExistingTable) -> impl Iterator<Item = Op> {
     let copy = copy::name(TABLE);
     let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {}", goes(found))];
     let cascades =
@@ -146,7 +147,7 @@ fn give_back(found: &Found) -> impl Iterator<Item = Op> {
 }
 
 /// A condition on audits `a`: this program wrote it.
-pub(super) fn ours(found: Option<&Found>) -> String {
+pub(super) fn ours(found: Option<&ExistingTable>) -> String {
     match found {
         // The table is ours, and the gateway does not know it.
         None => "TRUE".into(),

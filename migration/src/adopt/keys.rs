@@ -1,9 +1,9 @@
 //! Keys and checks of a table that somebody else made which would keep our rows out, or whose names
-//! we need ourselves. Found before the first statement: MySQL could not take back what came before.
+//! we need ourselves. ExistingTable before the first statement: MySQL could not take back what came before.
 
+use super::existing::{ExistingIndex, ExistingTable};
 use super::mappings;
 use crate::examination::Obstacle;
-use crate::found::{Found, FoundIndex};
 
 /// The indexes that adoption adds where they are missing: name, columns, unique.
 const MAPPINGS: [(&str, &[&str], bool); 6] = [
@@ -38,13 +38,13 @@ const CHECKED: [&str; 10] = [
 ];
 
 /// What of a table's keys and checks stands in the way.
-pub(super) fn of(found: &Found) -> Vec<Obstacle> {
+pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     let mut add = |what: String, remedy: &str| {
         obstacles.push(Obstacle { what, rows: Vec::new(), remedy: remedy.to_owned() });
     };
     let table = &found.table;
-    let (ours, fits): (&[_], fn(&FoundIndex) -> bool) =
+    let (ours, fits): (&[_], fn(&ExistingIndex) -> bool) =
         if table == mappings::TABLE { (&MAPPINGS, lets_mappings_in) } else { (&AUDITS, lets_audits_in) };
     for index in found.indexes.iter().filter(|index| index.unique && !fits(index)) {
         add(
@@ -92,32 +92,35 @@ pub(super) fn of(found: &Found) -> Vec<Obstacle> {
     obstacles
 }
 
-fn has(index: &FoundIndex, column: &str) -> bool {
+fn has(index: &ExistingIndex, column: &str) -> bool {
     index.columns.iter().any(|one| one == column)
 }
 
-fn is_one_active(index: &FoundIndex) -> bool {
+fn is_one_active(index: &ExistingIndex) -> bool {
     has(index, "active_host_id") || index.condition.as_deref() == Some("is_active")
 }
 
 /// Our rows are unique by host and member of staff, and active ones by host and company.
-fn lets_mappings_in(index: &FoundIndex) -> bool {
+fn lets_mappings_in(index: &ExistingIndex) -> bool {
     has(index, "id")
         || has(index, "calcom_host_id") && has(index, "staff_id")
         || has(index, "company_id") && is_one_active(index)
 }
 
-fn lets_audits_in(index: &FoundIndex) -> bool {
+fn lets_audits_in(index: &ExistingIndex) -> bool {
     has(index, "id") || index.columns == ["change_key"]
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::existing::ExistingTable;
     use super::of;
-    use crate::found::Found;
 
-    fn found(lines: &str) -> Found {
-        Found::parse(super::mappings::TABLE, &format!("CREATE TABLE `calcom_host_mappings` (\n{lines}\n)"))
+    fn found(lines: &str) -> ExistingTable {
+        ExistingTable::parse(
+            super::mappings::TABLE,
+            &format!("CREATE TABLE `calcom_host_mappings` (\n{lines}\n)"),
+        )
     }
 
     fn told(lines: &str) -> Vec<String> {

@@ -1,13 +1,14 @@
 //! `calcom_host_mappings` as somebody else made it.
 
 use super::alter::{Alter, keep_times};
+use super::existing::ExistingTable;
 use super::{copy, misfits};
 use crate::dialect::Dialect;
-use crate::found::Found;
 use crate::gateway::{Column, Columns};
+use crate::names;
 use crate::op::Op;
 
-pub(super) const TABLE: &str = crate::names::MAPPINGS;
+pub(super) const TABLE: &str = names::MAPPINGS;
 /// What of a row this program may change, and must be able to give back.
 const CHANGED: [&str; 5] = ["company_id", "is_active", "mapping_source", "confidence_score", "updated_at"];
 /// Texts that may be shorter than ours, or enumerated, and what we make of them.
@@ -20,7 +21,7 @@ const TEXTS: [(&str, u32); 5] = [
 ];
 
 /// The changes that it needs, and how it differs.
-pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
+pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![copy::table(found, d, &CHANGED)];
 
@@ -96,7 +97,7 @@ pub(super) fn plan(found: &Found, columns: &Columns, d: &Dialect) -> (Vec<Op>, V
     (ops, said)
 }
 
-fn one_active(alter: &mut Alter<'_>, found: &Found, d: &Dialect, said: &mut Vec<String>) {
+fn one_active(alter: &mut Alter<'_>, found: &ExistingTable, d: &Dialect, said: &mut Vec<String>) {
     const SAID: &str = "nothing keeps a host from having two active mappings in a company: one_active_mapping is \
                         added, and holds for the gateway too";
     if d.is_mysql() {
@@ -129,7 +130,7 @@ fn one_active(alter: &mut Alter<'_>, found: &Found, d: &Dialect, said: &mut Vec<
     }
 }
 
-fn fill_company(found: &Found, d: &Dialect) -> Op {
+fn fill_company(found: &ExistingTable, d: &Dialect) -> Op {
     let (copy, keep) = (copy::name(TABLE), keep_times(found, "m."));
     let (make, undo) = if d.is_mysql() {
         (
@@ -174,7 +175,7 @@ fn made(ours: &str) -> String {
 }
 
 /// Asks for rows that the old shape cannot hold; to stand behind the copy.
-pub(super) fn questions(found: &Found, d: &Dialect, ours: &str) -> Vec<Op> {
+pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
     let made = made(ours);
     misfits::ops(found, d, &TEXTS.map(|(name, _)| name), |name| {
         let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy::name(TABLE), told(ours));
@@ -184,7 +185,7 @@ pub(super) fn questions(found: &Found, d: &Dialect, ours: &str) -> Vec<Op> {
 
 /// Gives the rows back; for as long as the audits still say whose doing what was. `ours` is a
 /// condition on audits `a`. In the order of making, which is opposite to that of undoing.
-pub(super) fn give_back(found: &Found, d: &Dialect, ours: &str) -> [Op; 3] {
+pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 3] {
     let (told, made) = (told(ours), made(ours));
     // All are off for a moment, so that none is in the way of another that gets its company back.
     let back = CHANGED.iter().filter_map(|column| match *column {
@@ -221,7 +222,7 @@ pub(super) fn give_back(found: &Found, d: &Dialect, ours: &str) -> [Op; 3] {
 }
 
 /// Sets columns of the mappings `m` that were there before, as `c`; no time moves along.
-fn update(found: &Found, d: &Dialect, set: &[(&str, String)], join: &str, which: &str) -> String {
+fn update(found: &ExistingTable, d: &Dialect, set: &[(&str, String)], join: &str, which: &str) -> String {
     let copy = copy::name(TABLE);
     if !d.is_mysql() {
         let set: Vec<String> = set.iter().map(|(column, value)| format!("{column} = {value}")).collect();

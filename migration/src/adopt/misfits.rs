@@ -3,14 +3,19 @@
 //! given back first.
 
 use super::alter::{type_length, width};
+use super::existing::ExistingTable;
 use crate::dialect::Dialect;
-use crate::found::Found;
 use crate::op::Op;
 
 /// A question for each of these columns that holds less in its old shape than in ours. `leaves` is a
 /// condition on rows that are gone, or whose column is given back, by then. To be put before the changes
 /// of the table: on the way back it is there until they are undone.
-pub(super) fn ops(found: &Found, d: &Dialect, columns: &[&str], leaves: impl Fn(&str) -> String) -> Vec<Op> {
+pub(super) fn ops(
+    found: &ExistingTable,
+    d: &Dialect,
+    columns: &[&str],
+    leaves: impl Fn(&str) -> String,
+) -> Vec<Op> {
     let table = &found.table;
     let id = if d.is_mysql() { "CAST(id AS SIGNED)" } else { "id::bigint" };
     let ask = |name: &str, (shape, fits): (String, String)| {
@@ -28,7 +33,7 @@ pub(super) fn ops(found: &Found, d: &Dialect, columns: &[&str], leaves: impl Fn(
 }
 
 /// Each old limit of a column, in words and as a condition on what fits.
-fn shapes(found: &Found, d: &Dialect, name: &str) -> Vec<(String, String)> {
+fn shapes(found: &ExistingTable, d: &Dialect, name: &str) -> Vec<(String, String)> {
     let Some(column) = found.column(name) else { return Vec::new() };
     let definition = &column.definition;
     if column.is_enum {

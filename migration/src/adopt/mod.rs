@@ -4,6 +4,7 @@
 mod alter;
 mod audits;
 mod copy;
+mod existing;
 mod keys;
 mod mappings;
 mod misfits;
@@ -12,32 +13,34 @@ mod raced;
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
+use crate::catalog::{Relation, relations};
 use crate::dialect::Dialect;
 use crate::examination::{Adoption, Examination, Obstacle};
-use crate::found::{Found, Relation, relations};
 use crate::gateway::Columns;
+use crate::migration::{Migration, Planned};
 use crate::op::Op;
-use crate::step::Step;
-use crate::tables::appointments_calcom_host_id as column;
+use crate::tables::{AUDITS, CALCOM_HOST_ID, MAPPINGS, calcom_host_id_index};
+use existing::ExistingTable;
 
 pub(crate) use raced::in_the_way;
 
+/// The migrations whose work may have been done by somebody else.
+const ADOPTABLE: [&str; 3] = [MAPPINGS.name, AUDITS.name, CALCOM_HOST_ID.name];
+
 /// Only the audits tell whose doing what of a mapping was: before they go, the mappings are given back.
 /// Nobody adopts the one again without the other, or what was found would be forgotten.
-pub(crate) const GIVEN_BACK_TOGETHER: [&str; 2] =
-    ["m0001_calcom_host_mappings", "m0002_calcom_host_mapping_audits"];
+pub(crate) const GIVEN_BACK_TOGETHER: [&str; 2] = [MAPPINGS.name, AUDITS.name];
 
-/// The changes of one migration.
-#[derive(Clone, Debug)]
-pub(crate) struct Planned {
-    pub(crate) migration: &'static str,
-    pub(crate) ops: Vec<Op>,
+/// Whether the statements of this migration are kept when anything is adopted: they alone know the shape
+/// that was found.
+pub(crate) fn keeps(migration: &str) -> bool {
+    ADOPTABLE.contains(&migration)
 }
 
 /// What is there of what these migrations would make.
 struct There {
-    mappings: Option<Found>,
-    audits: Option<Found>,
+    mappings: Option<ExistingTable>,
+    audits: Option<ExistingTable>,
     column: bool,
 }
 
@@ -51,12 +54,12 @@ impl There {
 /// what is adopted and what is in the way; then the changes are not to be made.
 pub(crate) async fn plan<C: ConnectionTrait>(
     connection: &C,
-    pending: &[Step],
+    pending: &[Migration],
     columns: &Columns,
     examination: &mut Examination,
 ) -> Result<(Vec<Planned>, bool), DbErr> {
     let d = Dialect::of(columns);
-    let there = look(connection, pending, columns, examination).await?;
+    let there = find(connection, pending, columns, examination).await?;
     if d.backend == DbBackend::Sqlite && there.any() {
         examination.obstacles.push(Obstacle {
             what: "on SQLite nothing can be adopted: its ALTER TABLE cannot bring a table to another shape"
@@ -86,32 +89,32 @@ pub(crate) async fn plan<C: ConnectionTrait>(
     examination.obstacles.extend(wrong);
 
     let mut planned = Vec::new();
-    for step in pending {
-        let fresh = || (step.ops)(&d);
-        let (ops, said) = match (step.makes, &there) {
-            ((mappings::TABLE, _), There { mappings: Some(found), .. }) => {
-                let (ops, said) = mappings::plan(found, columns, &d);
-                (ops, Some(said))
+    for migration in pending {
+        let adopted = match (migration.name, &there) {
+            (name, There { mappings: Some(found), .. }) if name == MAPPINGS.name => {
+                Some(mappings::plan(found, columns, &d))
             }
-            ((audits::TABLE, _), There { audits: Some(found), .. }) => {
-                let (ops, said) = audits::plan(found, columns, &d);
-                (ops, Some(said))
+            (name, There { audits: Some(found), .. }) if name == AUDITS.name => {
+                Some(audits::plan(found, columns, &d))
             }
-            (("appointments", Some(_)), There { column: true, .. }) => {
-                let (ops, said) = adopt_column(connection, &d).await?;
-                (ops, Some(said))
+            (name, There { column: true, .. }) if name == CALCOM_HOST_ID.name => {
+                Some(adopt_column(connection, &d).await?)
             }
-            _ => (fresh(), None),
+            _ => None,
         };
-        if let Some(differences) = said {
-            examination.adoptions.push(Adoption { what: step.made(), differences });
-        }
-        planned.push(Planned { migration: step.name, ops });
+        let ops = match adopted {
+            Some((ops, differences)) => {
+                examination.adoptions.push(Adoption { what: migration.made(), differences });
+                ops
+            }
+            None => migration.ops(&d),
+        };
+        planned.push(Planned { migration: migration.name, ops });
     }
     if there.any() && !in_the_way {
         finish(&mut planned, &there, examination, &d);
     }
-    if pending.iter().any(|step| step.makes.0 == "appointments") && !d.room_for_index {
+    if pending.iter().any(|migration| migration.name == CALCOM_HOST_ID.name) && !d.room_for_index {
         examination.notes.push(
             "appointments has as many indexes as MySQL allows (64): appointments.calcom_host_id gets none. Nothing in \
              hostmatch looks appointments up by their host"
@@ -130,14 +133,14 @@ fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: 
         "adopted as they were: {}; {changes} differences were levelled; migrate down gives them back",
         adopted.join(", ")
     );
-    let last = [GIVEN_BACK_TOGETHER[1], "m0003_appointments_calcom_host_id"]
+    let last = [AUDITS.name, CALCOM_HOST_ID.name]
         .into_iter()
         .find_map(|name| planned.iter().position(|one| one.migration == name));
     let Some(last) = last else { return };
     if let Some(found) = &there.mappings {
         let ours = audits::ours(there.audits.as_ref());
         planned[last].ops.extend(mappings::give_back(found, d, &ours));
-        let own = planned.iter_mut().find(|one| one.migration == GIVEN_BACK_TOGETHER[0]);
+        let own = planned.iter_mut().find(|one| one.migration == MAPPINGS.name);
         if let Some(own) = own {
             own.ops.splice(1..1, mappings::questions(found, d, &ours));
         }
@@ -145,15 +148,15 @@ fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: 
     planned[last].ops.push(audits::record(d, &text));
 }
 
-async fn look<C: ConnectionTrait>(
+async fn find<C: ConnectionTrait>(
     connection: &C,
-    pending: &[Step],
+    pending: &[Migration],
     columns: &Columns,
     examination: &mut Examination,
 ) -> Result<There, DbErr> {
     let mut there = There { mappings: None, audits: None, column: false };
-    let mut names: Vec<String> =
-        pending.iter().filter(|step| step.makes.1.is_none()).map(|step| step.makes.0.to_owned()).collect();
+    let tables = pending.iter().filter(|migration| migration.column_made().is_none());
+    let mut names: Vec<String> = tables.map(|migration| migration.table_of().to_owned()).collect();
     // Where the rows of before will be kept. They are there rightly once their migration is applied.
     let kept: Vec<String> = names
         .iter()
@@ -164,7 +167,7 @@ async fn look<C: ConnectionTrait>(
     for (name, relation) in relations(connection, &names).await? {
         let adoptable = name == mappings::TABLE || name == audits::TABLE;
         if relation == Relation::Table && adoptable {
-            let found = Found::read(connection, &name).await?;
+            let found = ExistingTable::read(connection, &name).await?;
             let place = if name == mappings::TABLE { &mut there.mappings } else { &mut there.audits };
             *place = Some(found);
             continue;
@@ -178,7 +181,7 @@ async fn look<C: ConnectionTrait>(
         });
     }
     there.column = columns.has("appointments", "calcom_host_id")
-        && pending.iter().any(|step| step.makes == ("appointments", Some("calcom_host_id")));
+        && pending.iter().any(|migration| migration.name == CALCOM_HOST_ID.name);
     Ok(there)
 }
 
@@ -195,9 +198,9 @@ async fn adopt_column<C: ConnectionTrait>(
         let row = connection.query_one_raw(query).await?;
         row.map_or(Ok(0), |row| row.try_get_by_index::<i64>(0))? > 0
     } else {
-        Found::read(connection, "appointments").await?.has_index(&["calcom_host_id"])
+        ExistingTable::read(connection, "appointments").await?.has_index(&["calcom_host_id"])
     };
-    let index = column::index(d).filter(|_| !is_indexed);
+    let index = calcom_host_id_index(d).filter(|_| !is_indexed);
     let said = index.iter().map(|_| "there is no index on it: one is added".to_owned()).collect();
     ops.extend(index);
     Ok((ops, said))

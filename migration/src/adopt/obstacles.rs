@@ -3,10 +3,10 @@
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement};
 
+use super::existing::ExistingTable;
 use super::{audits, mappings};
 use crate::dialect::Dialect;
 use crate::examination::Obstacle;
-use crate::found::Found;
 use crate::gateway::{Column, Columns};
 
 /// So many rows of each kind are named.
@@ -99,7 +99,7 @@ const AUDITS: Shape = &[
 ];
 
 /// Columns of the wrong meaning; nothing can be said of the rows of such a table.
-pub(super) fn of_shape(found: &Found, columns: &Columns) -> Vec<Obstacle> {
+pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Vec<Obstacle> {
     let table = &found.table;
     let shape = if table == mappings::TABLE { MAPPINGS } else { AUDITS };
     let mut wrong = Vec::new();
@@ -157,7 +157,7 @@ pub(super) fn of_column(columns: &Columns) -> Option<Obstacle> {
 /// Rows that our constraints, or our reading, could not take.
 pub(super) async fn of_mappings<C: ConnectionTrait>(
     connection: &C,
-    found: &Found,
+    found: &ExistingTable,
     columns: &Columns,
     d: &Dialect,
 ) -> Result<Vec<Obstacle>, DbErr> {

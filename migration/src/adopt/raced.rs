@@ -3,11 +3,11 @@
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
 
+use super::existing::ExistingTable;
 use super::obstacles::{of_audits, of_mappings};
 use super::{audits, mappings};
 use crate::dialect::Dialect;
 use crate::examination::Obstacle;
-use crate::found::Found;
 use crate::gateway::Columns;
 
 /// The rows that our constraints cannot take, in tables that may be half adopted.
@@ -19,7 +19,7 @@ pub(crate) async fn in_the_way<C: ConnectionTrait>(connection: &C) -> Result<Vec
     let d = Dialect::of(&columns);
     let mut obstacles = Vec::new();
     if columns.has_table(mappings::TABLE) {
-        let found = Found::read(connection, mappings::TABLE).await?;
+        let found = ExistingTable::read(connection, mappings::TABLE).await?;
         obstacles.extend(of_mappings(connection, &found, &columns, &d).await?);
     }
     if columns.has_table(audits::TABLE) {

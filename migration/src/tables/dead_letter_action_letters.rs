@@ -1,19 +1,19 @@
 //! The dead letters that an operator's act was done on. (Those of a replay are its items.)
 
-use crate::dialect::{Dialect, Table};
+use sea_orm_migration::schema::big_integer;
+
+use crate::definition::Definition;
+use crate::dialect::Dialect;
+use crate::migration::Migration;
 use crate::names;
-use crate::op::Op;
-use crate::step::Step;
 
-const NAME: &str = names::DEAD_LETTER_ACTION_LETTERS;
+pub(super) const MIGRATION: Migration =
+    Migration::table("m1011_hostmatch_dead_letter_action_letters", names::DEAD_LETTER_ACTION_LETTERS, define);
 
-pub(super) const STEP: Step = Step { name: "m0013_dead_letter_action_letters", makes: (NAME, None), ops };
-
-fn ops(d: &Dialect) -> Vec<Op> {
-    Table::new(NAME)
-        .column("action_id", "BIGINT NOT NULL")
-        .column("letter_id", "BIGINT NOT NULL")
-        .primary_key("action_id, letter_id")
-        .index("idx_letter", "letter_id")
-        .ops(d)
+fn define(_: &Dialect) -> Definition {
+    Definition::new(names::DEAD_LETTER_ACTION_LETTERS)
+        .column(big_integer("action_id"))
+        .column(big_integer("letter_id"))
+        .primary_key(&["action_id", "letter_id"])
+        .index("idx_letter", &["letter_id"])
 }

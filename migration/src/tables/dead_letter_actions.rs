@@ -1,29 +1,31 @@
 //! What operators did with dead letters: who, when, why, on what.
 
-use crate::dialect::{Dialect, Table};
+use sea_orm_migration::schema::{
+    big_integer, big_integer_null, integer, string_len, string_len_null, text_null,
+};
+
+use crate::definition::{Definition, counting_key, typed};
+use crate::dialect::Dialect;
+use crate::migration::Migration;
 use crate::names;
-use crate::op::Op;
-use crate::step::Step;
 
-const NAME: &str = names::DEAD_LETTER_ACTIONS;
+pub(super) const MIGRATION: Migration =
+    Migration::table("m1010_hostmatch_dead_letter_actions", names::DEAD_LETTER_ACTIONS, define);
 
-pub(super) const STEP: Step = Step { name: "m0012_dead_letter_actions", makes: (NAME, None), ops };
-
-fn ops(d: &Dialect) -> Vec<Op> {
-    Table::new(NAME)
-        .column("id", d.counting_key())
-        .column("token", "VARCHAR(36) NOT NULL")
-        .column("action", "VARCHAR(16) NOT NULL")
-        .column("made_by", "VARCHAR(255) NOT NULL")
-        .column("at_ms", "BIGINT NOT NULL")
-        .column("why", "TEXT NULL")
-        .column("chosen", &format!("{} NULL", d.long_text()))
-        .column("replay_id", "BIGINT NULL")
-        .column("fingerprint", "VARCHAR(64) NULL")
-        .column("letters", "INT NOT NULL")
-        .unique("unique_token", "token")
-        .index("idx_at", "at_ms")
-        .index("idx_fingerprint", "fingerprint, id")
-        .index("idx_replay", "replay_id")
-        .ops(d)
+fn define(d: &Dialect) -> Definition {
+    Definition::new(names::DEAD_LETTER_ACTIONS)
+        .column(counting_key("id"))
+        .column(string_len("token", 36))
+        .column(string_len("action", 16))
+        .column(string_len("made_by", 255))
+        .column(big_integer("at_ms"))
+        .column(text_null("why"))
+        .column(typed("chosen", d.long_text()).null())
+        .column(big_integer_null("replay_id"))
+        .column(string_len_null("fingerprint", 64))
+        .column(integer("letters"))
+        .unique("unique_token", &["token"])
+        .index("idx_at", &["at_ms"])
+        .index("idx_fingerprint", &["fingerprint", "id"])
+        .index("idx_replay", &["replay_id"])
 }

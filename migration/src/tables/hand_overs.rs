@@ -1,31 +1,31 @@
 //! Hand-overs: whose hosts and bookings went to whom, and which appointments that were. `token` names
 //! the act by which the audit rows of the mappings are found.
 
-use crate::dialect::{Dialect, Table};
+use sea_orm_migration::schema::{big_integer, big_integer_null, string_len, string_len_null, text_null};
+
+use crate::definition::{Definition, counting_key, typed};
+use crate::dialect::Dialect;
+use crate::migration::Migration;
 use crate::names;
-use crate::op::Op;
-use crate::step::Step;
 
-const NAME: &str = names::HAND_OVERS;
+pub(super) const MIGRATION: Migration =
+    Migration::table("m1017_hostmatch_hand_overs", names::HAND_OVERS, define);
 
-pub(super) const STEP: Step = Step { name: "m0020_hand_overs", makes: (NAME, None), ops };
-
-fn ops(d: &Dialect) -> Vec<Op> {
-    Table::new(NAME)
-        .column("id", d.counting_key())
-        .column("token", "VARCHAR(36) NOT NULL")
-        .column("company_id", "BIGINT NOT NULL")
-        .column("from_staff_id", &format!("{} NOT NULL", d.staff))
-        .column("to_staff_id", &format!("{} NOT NULL", d.staff))
-        .column("from_ms", "BIGINT NOT NULL")
-        .column("appointments", &format!("{} NOT NULL", d.long_text()))
-        .column("made_by", "VARCHAR(255) NOT NULL")
-        .column("why", "TEXT NULL")
-        .column("at_ms", "BIGINT NOT NULL")
-        .column("undone_by", "VARCHAR(255) NULL")
-        .column("undone_why", "TEXT NULL")
-        .column("undone_ms", "BIGINT NULL")
-        .unique("unique_token", "token")
-        .index("idx_company", "company_id, id")
-        .ops(d)
+fn define(d: &Dialect) -> Definition {
+    Definition::new(names::HAND_OVERS)
+        .column(counting_key("id"))
+        .column(string_len("token", 36))
+        .column(big_integer("company_id"))
+        .column(typed("from_staff_id", &d.staff).not_null())
+        .column(typed("to_staff_id", &d.staff).not_null())
+        .column(big_integer("from_ms"))
+        .column(typed("appointments", d.long_text()).not_null())
+        .column(string_len("made_by", 255))
+        .column(text_null("why"))
+        .column(big_integer("at_ms"))
+        .column(string_len_null("undone_by", 255))
+        .column(text_null("undone_why"))
+        .column(big_integer_null("undone_ms"))
+        .unique("unique_token", &["token"])
+        .index("idx_company", &["company_id", "id"])
 }

@@ -1,52 +1,82 @@
-//! The migrations, one per table or change of one, in the order in which they run.
+//! The migrations, one per table, in the order in which they run.
 
-mod calcom_host_mappings;
-mod calcom_host_mapping_audits;
-pub(crate) mod appointments_calcom_host_id;
-mod appointment_assignments;
-mod unmatched_hosts;
+mod mappings;
+mod audits;
+mod calcom_host_id;
+mod assignments;
+mod inbox;
+mod inbox_actions;
 mod host_locks;
-mod booking_events;
+mod events;
 mod dead_letters;
-mod dead_letters_filters;
-mod dead_letter_replays;
-mod dead_letter_replay_items;
 mod dead_letter_actions;
 mod dead_letter_action_letters;
-mod unmatched_hosts_ignored;
-mod unmatched_host_actions;
+mod replays;
+mod replay_items;
 mod repairs;
 mod repair_items;
-mod mapping_imports;
+mod imports;
 mod hand_overs;
-mod appointment_assignments_observed;
-mod booking_events_publisher;
-mod hostmatch_workers;
+mod workers;
 
-use crate::step::Step;
+use crate::migration::Migration;
+
+pub(crate) use audits::MIGRATION as AUDITS;
+pub(crate) use calcom_host_id::{MIGRATION as CALCOM_HOST_ID, index as calcom_host_id_index};
+pub(crate) use mappings::MIGRATION as MAPPINGS;
 
 /// All of them. New ones go to the end.
-pub(crate) const STEPS: [Step; 22] = [
-    calcom_host_mappings::STEP,
-    calcom_host_mapping_audits::STEP,
-    appointments_calcom_host_id::STEP,
-    appointment_assignments::STEP,
-    unmatched_hosts::STEP,
-    host_locks::STEP,
-    booking_events::STEP,
-    dead_letters::STEP,
-    dead_letters_filters::STEP,
-    dead_letter_replays::STEP,
-    dead_letter_replay_items::STEP,
-    dead_letter_actions::STEP,
-    dead_letter_action_letters::STEP,
-    unmatched_hosts_ignored::STEP,
-    unmatched_host_actions::STEP,
-    repairs::STEP,
-    repair_items::STEP,
-    appointment_assignments_observed::STEP,
-    mapping_imports::STEP,
-    hand_overs::STEP,
-    booking_events_publisher::STEP,
-    hostmatch_workers::STEP,
+pub(crate) const MIGRATIONS: [Migration; 18] = [
+    MAPPINGS,
+    AUDITS,
+    CALCOM_HOST_ID,
+    assignments::MIGRATION,
+    inbox::MIGRATION,
+    inbox_actions::MIGRATION,
+    host_locks::MIGRATION,
+    events::MIGRATION,
+    dead_letters::MIGRATION,
+    dead_letter_actions::MIGRATION,
+    dead_letter_action_letters::MIGRATION,
+    replays::MIGRATION,
+    replay_items::MIGRATION,
+    repairs::MIGRATION,
+    repair_items::MIGRATION,
+    imports::MIGRATION,
+    hand_overs::MIGRATION,
+    workers::MIGRATION,
 ];
+
+/// Where a migration stands among all; those that are not known come last.
+pub(crate) fn place(name: &str) -> usize {
+    MIGRATIONS.iter().position(|migration| migration.name == name).unwrap_or(MIGRATIONS.len())
+}
+
+/// Whether a migration is of the builds before the first release. They had 22, `m0001_…` to `m0022_…`, and
+/// tables of other names.
+pub(crate) fn is_before_baseline(name: &str) -> bool {
+    name.starts_with("m0")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{MIGRATIONS, is_before_baseline};
+    use crate::names::TABLES;
+
+    #[test]
+    fn names_are_in_order_and_told_from_those_before_the_baseline() {
+        let names = MIGRATIONS.map(|migration| migration.name);
+        assert!(names.is_sorted(), "{names:?}");
+        assert!(!names.iter().any(|name| is_before_baseline(name)), "{names:?}");
+        assert!(is_before_baseline("m0001_calcom_host_mappings"));
+    }
+
+    #[test]
+    fn each_table_of_ours_has_its_migration() {
+        let whole = MIGRATIONS.iter().filter(|migration| migration.column_made().is_none());
+        let made: BTreeSet<_> = whole.map(super::Migration::table_of).collect();
+        assert_eq!(made, TABLES.into());
+    }
+}

@@ -1,33 +1,34 @@
 //! A repair: after a person's decision, the waiting appointments of a host get their member of staff,
 //! and may be given back. One row for each.
 
-use crate::dialect::{Dialect, Table};
+use sea_orm_migration::schema::{
+    big_integer, big_integer_null, integer, string_len, string_len_null, text_null,
+};
+
+use crate::definition::{Definition, counting_key, typed};
+use crate::dialect::Dialect;
+use crate::migration::Migration;
 use crate::names;
-use crate::op::Op;
-use crate::step::Step;
 
-const NAME: &str = names::REPAIRS;
+pub(super) const MIGRATION: Migration = Migration::table("m1014_hostmatch_repairs", names::REPAIRS, define);
 
-pub(super) const STEP: Step = Step { name: "m0016_repairs", makes: (NAME, None), ops };
-
-fn ops(d: &Dialect) -> Vec<Op> {
-    Table::new(NAME)
-        .column("id", d.counting_key())
-        .column("token", "VARCHAR(36) NOT NULL")
-        .column("company_id", "BIGINT NOT NULL")
-        .column("host_id", "INT NOT NULL")
-        .column("staff_id", &format!("{} NOT NULL", d.staff))
-        .column("scope", "VARCHAR(16) NOT NULL")
-        .column("state", "VARCHAR(16) NOT NULL")
-        .column("total", "INT NOT NULL")
-        .column("made_by", "VARCHAR(255) NOT NULL")
-        .column("why", "TEXT NULL")
-        .column("created_ms", "BIGINT NOT NULL")
-        .column("ended_ms", "BIGINT NULL")
-        .column("undone_by", "VARCHAR(255) NULL")
-        .column("undone_why", "TEXT NULL")
-        .column("undone_ms", "BIGINT NULL")
-        .unique("unique_token", "token")
-        .index("idx_host", "company_id, host_id, id")
-        .ops(d)
+fn define(d: &Dialect) -> Definition {
+    Definition::new(names::REPAIRS)
+        .column(counting_key("id"))
+        .column(string_len("token", 36))
+        .column(big_integer("company_id"))
+        .column(integer("host_id"))
+        .column(typed("staff_id", &d.staff).not_null())
+        .column(string_len("scope", 16))
+        .column(string_len("state", 16))
+        .column(integer("total"))
+        .column(string_len("made_by", 255))
+        .column(text_null("why"))
+        .column(big_integer("created_ms"))
+        .column(big_integer_null("ended_ms"))
+        .column(string_len_null("undone_by", 255))
+        .column(text_null("undone_why"))
+        .column(big_integer_null("undone_ms"))
+        .unique("unique_token", &["token"])
+        .index("idx_host", &["company_id", "host_id", "id"])
 }

@@ -52,6 +52,8 @@ pub enum Kind {
     Newer,
     /// Something stands in the way of migrating.
     Obstacle,
+    /// A sequence lags behind the ids that are there.
+    Sequence,
     /// Tables of ours that somebody else made.
     Adoption,
     /// How migrating is different here.
@@ -194,7 +196,7 @@ fn collations(columns: &Columns, with_ours: bool) -> Vec<Finding> {
 }
 
 fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
-    for what in &looked.halfway {
+    for what in &looked.drift {
         findings.push(problem(
             Kind::Halfway,
             format!("a migration is recorded as applied, and its work is not there: {what}"),
@@ -211,6 +213,9 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
             why.to_string(),
             "see docs/moving-in.md, and print the grants again once it is migrated",
         ));
+    }
+    for one in &found.migration.examination.lagging {
+        findings.push(problem(Kind::Sequence, one.to_string(), "hostmatch migrate up sets it"));
     }
     // What the gateway's tables lack has been told already.
     let told = looked.columns.problems();

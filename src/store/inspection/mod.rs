@@ -60,7 +60,7 @@ struct Looked {
     columns: Columns,
     /// Why the schema or the time zone cannot be used.
     unusable: Option<String>,
-    halfway: Vec<String>,
+    drift: Vec<String>,
     /// Why it cannot be said what migrating would do.
     unexamined: Option<MigrateError>,
 }
@@ -93,14 +93,14 @@ async fn look(database: &Database, config: &GatewayConfig, counts: bool) -> Resu
         Err(other) => return Err(other),
     };
     let data = if counts { data::look(database, &columns).await? } else { Vec::new() };
-    let (halfway, unknown) = told(migration::halfway(connection).await)?;
+    let (drift, unknown) = told(migration::drift(connection).await)?;
     let (examination, refusal) = told(migration::examine(connection).await)?;
     let migration = match examination {
         Some(examination) => Migration::of(database, examination).await?,
         None => Migration::default(),
     };
     let looked =
-        Looked { columns, unusable, halfway: halfway.unwrap_or_default(), unexamined: unknown.or(refusal) };
+        Looked { columns, unusable, drift: drift.unwrap_or_default(), unexamined: unknown.or(refusal) };
     let mut inspection = Inspection {
         verdict: Verdict::Ready,
         findings: Vec::new(),

@@ -31,7 +31,7 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
         let mut worker = stack.start(&["serve", "worker"]);
         let line = worker.says("waiting for the migration").await;
         let error = line["error"].as_str().unwrap();
-        assert!(error.contains("run `hostmatch migrate up` (pending: m00"), "{error}");
+        assert!(error.contains("run `hostmatch migrate up` (pending: m10"), "{error}");
         assert_eq!(ready(&worker).await, 503, "{backend:?}");
         stack.publish(&stream.events).await;
         // Who is to end does not wait, but says the same.

@@ -1,14 +1,14 @@
 //! The one column that the gateway's own table gets: which Cal.com host a booking is with.
 
 use crate::dialect::Dialect;
+use crate::migration::Migration;
 use crate::op::{Op, Probe};
-use crate::step::Step;
 
 const TABLE: &str = "appointments";
 const COLUMN: &str = "calcom_host_id";
 
-pub(super) const STEP: Step =
-    Step { name: "m0003_appointments_calcom_host_id", makes: (TABLE, Some(COLUMN)), ops };
+pub(crate) const MIGRATION: Migration =
+    Migration::column("m1003_appointments_calcom_host_id", TABLE, COLUMN, ops);
 
 // Two statements: a server that can add a column without touching the rows, or make an index while
 // others write, does so by itself, but not when both are asked for at once.

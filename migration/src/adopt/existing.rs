@@ -3,30 +3,21 @@
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-/// What stands under a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Relation {
-    /// A table that can be referred to and rolled back.
-    Table,
-    /// A view, a sequence, a table of an engine without transactions.
-    Other,
-}
-
 /// A table, its parts as they can stand in DDL.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct ExistingTable {
     pub(crate) table: String,
-    pub(crate) columns: Vec<FoundColumn>,
-    pub(crate) indexes: Vec<FoundIndex>,
-    pub(crate) foreign_keys: Vec<FoundKey>,
+    pub(crate) columns: Vec<ExistingColumn>,
+    pub(crate) indexes: Vec<ExistingIndex>,
+    pub(crate) foreign_keys: Vec<ExistingForeignKey>,
     /// PostgreSQL's checks: how Laravel writes an enumeration there.
-    pub(crate) checks: Vec<FoundCheck>,
+    pub(crate) checks: Vec<ExistingCheck>,
     /// MySQL's, but for those of JSON: in words.
     pub(crate) stray_checks: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FoundColumn {
+pub(crate) struct ExistingColumn {
     pub(crate) name: String,
     /// What follows the name; on PostgreSQL the type alone.
     pub(crate) definition: String,
@@ -40,7 +31,7 @@ pub(crate) struct FoundColumn {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FoundIndex {
+pub(crate) struct ExistingIndex {
     pub(crate) name: String,
     pub(crate) unique: bool,
     pub(crate) columns: Vec<String>,
@@ -49,7 +40,7 @@ pub(crate) struct FoundIndex {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FoundKey {
+pub(crate) struct ExistingForeignKey {
     pub(crate) name: String,
     pub(crate) column: String,
     /// What follows the name: `FOREIGN KEY … REFERENCES …`.
@@ -57,14 +48,14 @@ pub(crate) struct FoundKey {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FoundCheck {
+pub(crate) struct ExistingCheck {
     pub(crate) name: String,
     pub(crate) columns: Vec<String>,
     /// `CHECK (…)`.
     pub(crate) definition: String,
 }
 
-impl Found {
+impl ExistingTable {
     /// Looks at a table that is there. On SQLite nothing is adopted, and so nothing read.
     pub(crate) async fn read<C: ConnectionTrait>(connection: &C, table: &str) -> Result<Self, DbErr> {
         match connection.get_database_backend() {
@@ -79,7 +70,7 @@ impl Found {
         }
     }
 
-    pub(crate) fn column(&self, name: &str) -> Option<&FoundColumn> {
+    pub(crate) fn column(&self, name: &str) -> Option<&ExistingColumn> {
         self.columns.iter().find(|column| column.name == name)
     }
 
@@ -107,7 +98,10 @@ impl Found {
         })
     }
 
-    pub(crate) fn foreign_keys_of<'a>(&'a self, column: &'a str) -> impl Iterator<Item = &'a FoundKey> {
+    pub(crate) fn foreign_keys_of<'a>(
+        &'a self,
+        column: &'a str,
+    ) -> impl Iterator<Item = &'a ExistingForeignKey> {
         self.foreign_keys.iter().filter(move |key| key.column == column)
     }
 
@@ -131,7 +125,7 @@ impl Found {
                         found.stray_checks.push(name.trim_matches('`').to_owned());
                     }
                     if let Some(columns) = definition.strip_prefix("FOREIGN KEY ") {
-                        found.foreign_keys.push(FoundKey {
+                        found.foreign_keys.push(ExistingForeignKey {
                             name: name.trim_matches('`').to_owned(),
                             column: names(columns).join(","),
                             definition: definition.to_owned(),
@@ -143,7 +137,7 @@ impl Found {
                     if rest.contains(" CHECK (") && !rest.contains("json_valid(") {
                         found.stray_checks.push(format!("that of the column {name}"));
                     }
-                    found.columns.push(FoundColumn {
+                    found.columns.push(ExistingColumn {
                         name,
                         definition: rest.to_owned(),
                         nullable: !rest.contains(" NOT NULL"),
@@ -171,7 +165,7 @@ impl Found {
             let nullable: bool = row.try_get("", "nullable")?;
             let default: Option<String> = row.try_get("", "fallback")?;
             let counts: bool = row.try_get("", "counts")?;
-            found.columns.push(FoundColumn {
+            found.columns.push(ExistingColumn {
                 name: row.try_get("", "name")?,
                 definition: row.try_get("", "definition")?,
                 nullable,
@@ -182,7 +176,7 @@ impl Found {
         }
         let list = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
         for row in rows(POSTGRES_INDEXES).await? {
-            found.indexes.push(FoundIndex {
+            found.indexes.push(ExistingIndex {
                 name: row.try_get("", "name")?,
                 unique: row.try_get("", "is_unique")?,
                 columns: list(row.try_get("", "cols")?),
@@ -194,41 +188,17 @@ impl Found {
                 (row.try_get("", "name")?, row.try_get("", "definition")?);
             let columns = list(row.try_get::<Option<String>>("", "cols")?.unwrap_or_default());
             if row.try_get::<String>("", "kind")? == "f" {
-                found.foreign_keys.push(FoundKey { name, column: columns.join(","), definition });
+                found.foreign_keys.push(ExistingForeignKey { name, column: columns.join(","), definition });
             } else {
-                found.checks.push(FoundCheck { name, columns, definition });
+                found.checks.push(ExistingCheck { name, columns, definition });
             }
         }
         Ok(found)
     }
 }
 
-/// What stands under these names, of those that are there.
-pub(crate) async fn relations<C: ConnectionTrait>(
-    connection: &C,
-    names: &[impl AsRef<str>],
-) -> Result<Vec<(String, Relation)>, DbErr> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let backend = connection.get_database_backend();
-    let sql = match backend {
-        DbBackend::MySql => MYSQL_RELATIONS,
-        DbBackend::Postgres => POSTGRES_RELATIONS,
-        _ => SQLITE_RELATIONS,
-    };
-    let names = names.iter().map(|name| format!("'{}'", name.as_ref())).collect::<Vec<_>>().join(", ");
-    let query = Statement::from_string(backend, sql.replace("{names}", &names));
-    let mut relations = Vec::new();
-    for row in connection.query_all_raw(query).await? {
-        let is_table = row.try_get::<i64>("", "is_table")? != 0;
-        relations.push((row.try_get("", "name")?, if is_table { Relation::Table } else { Relation::Other }));
-    }
-    Ok(relations)
-}
-
-fn index(name: &str, unique: bool, columns: &str) -> FoundIndex {
-    FoundIndex { name: name.to_owned(), unique, columns: names(columns), condition: None }
+fn index(name: &str, unique: bool, columns: &str) -> ExistingIndex {
+    ExistingIndex { name: name.to_owned(), unique, columns: names(columns), condition: None }
 }
 
 /// The names in `` (`a`,`b`(20)) ``, up to the end of the list.
@@ -236,17 +206,6 @@ fn names(list: &str) -> Vec<String> {
     let end = list.find(") ").map_or(list, |end| &list[..end]);
     end.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
-
-const MYSQL_RELATIONS: &str = "SELECT CAST(table_name AS CHAR) AS name, \
-     CAST(table_type = 'BASE TABLE' AND COALESCE(engine, '') = 'InnoDB' AS SIGNED) AS is_table \
-     FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names}) ORDER BY 1";
-
-const POSTGRES_RELATIONS: &str = "SELECT c.relname::text AS name, \
-     (c.relkind IN ('r', 'p'))::int::bigint AS is_table FROM pg_class c \
-     WHERE pg_table_is_visible(c.oid) AND c.relname IN ({names}) ORDER BY 1";
-
-const SQLITE_RELATIONS: &str = "SELECT name, type = 'table' AS is_table FROM sqlite_master \
-     WHERE name IN ({names}) ORDER BY 1";
 
 const POSTGRES_COLUMNS: &str = "SELECT a.attname::text AS name, \
      format_type(a.atttypid, a.atttypmod) || COALESCE(' COLLATE \"' || o.collname || '\"', '') AS definition, \

@@ -9,12 +9,11 @@
 use sea_orm_migration::sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query};
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Order, Statement};
 
-use crate::adopt::Planned;
-use crate::found::relations;
+use crate::catalog::relations;
+use crate::migration::Planned;
+use crate::names::JOURNAL;
 use crate::op::Op;
-
-/// The table. It is there only while something is unfinished or adopted.
-pub(crate) const JOURNAL: &str = "hostmatch_journal";
+use crate::tables::place;
 
 // Not "undo" and the like, which are reserved words somewhere.
 const COLUMNS: [&str; 7] = ["seq", "migration", "state", "is_kept", "to_make", "to_undo", "to_probe"];
@@ -54,13 +53,8 @@ pub(crate) struct Entry {
     pub(crate) op: Op,
 }
 
-/// The statements of these migrations, in order; `place` is where a migration stands among all.
-pub(crate) fn entries(
-    planned: &[Planned],
-    state: State,
-    keep: bool,
-    place: impl Fn(&str) -> usize,
-) -> Vec<Entry> {
+/// The statements of these migrations, in order.
+pub(crate) fn entries(planned: &[Planned], state: State, keep: bool) -> Vec<Entry> {
     let mut entries = Vec::new();
     for one in planned {
         for (i, op) in one.ops.iter().enumerate() {

@@ -2,21 +2,87 @@
 
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement};
 
-use crate::adopt::{GIVEN_BACK_TOGETHER, Planned};
+use crate::adopt::GIVEN_BACK_TOGETHER;
+use crate::bookkeeping::journal::{self, Entry, State};
+use crate::bookkeeping::{tidy, unnote};
+use crate::catalog::relations;
 use crate::dialect::Dialect;
-use crate::error::MigrateError;
+use crate::error::{MigrateError, is_misfit};
 use crate::examination::{Examination, Obstacle};
-use crate::forth::unnote;
-use crate::found::relations;
 use crate::gateway::Columns;
-use crate::journal::{self, Entry, JOURNAL, State};
+use crate::migration::Planned;
+use crate::names::{BOOKKEEPING, JOURNAL};
 use crate::op::Op;
-use crate::run::{BOOKKEEPING, place, present, tidy};
-use crate::session::Session;
-use crate::tables::STEPS;
+use crate::rights::{may_begin, may_run};
+use crate::session::{Session, retry_while_busy};
+use crate::status::{journal_of, newer, present};
+use crate::tables::{MIGRATIONS, place};
+
+/// Takes back the last `steps` migrations, or all of them, with the rows in them; the gateway's
+/// tables and rows are then as they were before, what was adopted too. Gives the names of the
+/// migrations taken back. What was interrupted, up or down, is taken back in any case, and adopted
+/// mappings along with their audits.
+///
+/// # Errors
+/// [`MigrateError`]; everything but `Database` and `Busy` is found before anything is changed.
+pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
+    only_ours(connection).await?;
+    let present = present(connection).await?;
+    if !present.is_empty() {
+        may_begin(connection).await?;
+        let journal = journal_of(connection).await?;
+        let chosen = chosen(&present, steps, &journal);
+        let is_all = chosen.len() == present.len();
+        may_run(connection, &statements(connection, &chosen, &journal, is_all).await?).await?;
+        if !is_interrupted(&journal) {
+            let obstacles = in_the_way(connection, &chosen, &journal).await;
+            let obstacles = obstacles.map_err(|source| {
+                MigrateError::of("looking for rows that the old tables cannot hold", source)
+            })?;
+            if !obstacles.is_empty() {
+                return Err(MigrateError::Obstacles(Examination::of_obstacles(obstacles)));
+            }
+        }
+    }
+    let done = retry_while_busy(async || {
+        // After a pause the first to be taken back may be half gone: it still counts.
+        take_back(connection, steps, &present).await
+    })
+    .await;
+    match done {
+        Err(MigrateError::Database { doing, source }) if is_misfit(&source) => {
+            let rows = misfits(connection, steps, &present).await;
+            Err(rows.unwrap_or(MigrateError::Database { doing, source }))
+        }
+        done => done,
+    }
+}
+
+/// The names of the migrations that [`down`] would take back here, the first made first.
+///
+/// # Errors
+/// [`MigrateError::Newer`] and [`MigrateError::Database`].
+pub async fn going_down(
+    connection: &DatabaseConnection,
+    steps: Option<u32>,
+) -> Result<Vec<String>, MigrateError> {
+    only_ours(connection).await?;
+    let present = present(connection).await?;
+    let journal = journal_of(connection).await?;
+    Ok(chosen(&present, steps, &journal))
+}
+
+/// Only the program that made a migration knows how to take it back, and what came before it waits for that.
+async fn only_ours(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+    let names = newer(connection).await?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(MigrateError::Newer { names, why: "take these back with that version; this one does not know how" })
+}
 
 /// Takes migrations back. `first` is what was there when this began.
-pub(crate) async fn down(
+async fn take_back(
     connection: &DatabaseConnection,
     steps: Option<u32>,
     first: &[String],
@@ -43,7 +109,7 @@ pub(crate) async fn down(
 
 /// The migrations to take back: the last of those that are there, whatever an interruption left unfinished,
 /// and what can be given back only along with them.
-pub(crate) fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) -> Vec<String> {
+fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) -> Vec<String> {
     let count = steps.map_or(present.len(), |steps| present.len().min(steps as usize));
     let mut chosen: Vec<String> = present[present.len() - count..].to_vec();
     let [mappings, audits] = GIVEN_BACK_TOGETHER;
@@ -59,13 +125,13 @@ pub(crate) fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) 
 }
 
 /// Half way up or down: not everything is there that a question may ask about.
-pub(crate) fn is_half_way(journal: &[Entry]) -> bool {
+fn is_interrupted(journal: &[Entry]) -> bool {
     journal.iter().any(|entry| entry.state != State::Made)
 }
 
 /// Rows of the gateway's that the shapes to be given back cannot hold. Half-way all rows count: ask only
 /// once a statement has failed on one, for by then those that leave are gone.
-pub(crate) async fn in_the_way(
+async fn in_the_way(
     connection: &DatabaseConnection,
     chosen: &[String],
     journal: &[Entry],
@@ -73,7 +139,7 @@ pub(crate) async fn in_the_way(
     let mut obstacles: Vec<Obstacle> = Vec::new();
     for entry in journal.iter().filter(|entry| chosen.contains(&entry.migration)) {
         let Op { make: None, undo: None, probe: Some(question) } = &entry.op else { continue };
-        let rows = question.lines().next().filter(|_| is_half_way(journal)).unwrap_or(question);
+        let rows = question.lines().next().filter(|_| is_interrupted(journal)).unwrap_or(question);
         let query = Statement::from_string(connection.get_database_backend(), format!("{rows}\nORDER BY id"));
         for row in connection.query_all_raw(query).await? {
             let (id, what): (i64, String) = (row.try_get("", "id")?, row.try_get("", "what")?);
@@ -88,7 +154,7 @@ pub(crate) async fn in_the_way(
 }
 
 /// The rows that were too much for a statement of [`down`]: written since they were asked for.
-pub(crate) async fn misfits(
+async fn misfits(
     connection: &DatabaseConnection,
     steps: Option<u32>,
     first: &[String],
@@ -97,14 +163,14 @@ pub(crate) async fn misfits(
     let journal = journal::read(connection).await.ok()?;
     let obstacles = in_the_way(connection, &chosen(first, steps, &journal), &journal).await.ok()?;
     let found = (!obstacles.is_empty()).then(|| Examination::of_obstacles(obstacles))?;
-    Some(if is_half_way(&journal) { MigrateError::Raced(found) } else { MigrateError::Obstacles(found) })
+    Some(if is_interrupted(&journal) { MigrateError::Raced(found) } else { MigrateError::Obstacles(found) })
 }
 
 const MISFIT: &str =
     "give these rows a value that fits, or delete them; then run hostmatch migrate down again";
 
 /// What [`down`] is going to run.
-pub(crate) async fn statements(
+async fn statements(
     connection: &DatabaseConnection,
     last: &[String],
     journal: &[Entry],
@@ -114,12 +180,11 @@ pub(crate) async fn statements(
     let columns = Columns::read(connection).await.map_err(failed)?;
     let written = journal.iter().filter(|entry| last.contains(&entry.migration));
     let mut statements: Vec<String> = written.filter_map(|entry| entry.op.undo.clone()).collect();
-    let plain = STEPS.iter().filter(|step| {
-        last.iter().any(|name| name == step.name) && !journal.iter().any(|entry| entry.migration == step.name)
+    let plain = MIGRATIONS.iter().filter(|one| {
+        last.iter().any(|name| name == one.name) && !journal.iter().any(|entry| entry.migration == one.name)
     });
-    statements.extend(
-        plain.flat_map(|step| (step.ops)(&Dialect::of(&columns))).filter_map(|operation| operation.undo),
-    );
+    statements
+        .extend(plain.flat_map(|one| one.ops(&Dialect::of(&columns))).filter_map(|operation| operation.undo));
     statements.push(format!("DELETE FROM {BOOKKEEPING}"));
     if is_all {
         statements.push(format!("DROP TABLE {BOOKKEEPING}"));
@@ -134,13 +199,13 @@ async fn undo(session: &Session, chosen: &[String], journal: Vec<Entry>) -> Resu
     let columns = Columns::read(&session.tx).await?;
     let dialect = Dialect::of(&columns);
     // What was made without adopting leaves no journal: its statements are known.
-    let plain: Vec<Planned> = STEPS
+    let plain: Vec<Planned> = MIGRATIONS
         .iter()
-        .filter(|step| chosen.iter().any(|name| name == step.name))
-        .filter(|step| !entries.iter().any(|entry| entry.migration == step.name))
-        .map(|step| Planned { migration: step.name, ops: (step.ops)(&dialect) })
+        .filter(|one| chosen.iter().any(|name| name == one.name))
+        .filter(|one| !entries.iter().any(|entry| entry.migration == one.name))
+        .map(|one| Planned { migration: one.name, ops: one.ops(&dialect) })
         .collect();
-    let plain = journal::entries(&plain, State::Undoing, false, place);
+    let plain = journal::entries(&plain, State::Undoing, false);
     begin(session, chosen, &mut entries, &plain).await?;
     entries.extend(plain);
     entries.sort_by_key(|entry| entry.seq);

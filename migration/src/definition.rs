@@ -1,0 +1,151 @@
+//! A table with its indexes, put together by sea-query's builders for all three engines.
+//!
+//! On MySQL, where DDL cannot be rolled back, all of it is one statement. Types that only one engine has, and
+//! those of the gateway's keys, are text ([`typed`], [`Dialect`](crate::dialect::Dialect)).
+
+use sea_orm_migration::schema::big_pk_auto;
+use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::sea_orm::sea_query::{
+    Alias, ColumnDef, ConditionalStatement as _, Expr, ForeignKey, ForeignKeyAction, Index,
+    IndexCreateStatement, IntoColumnDef, Table, TableCreateStatement,
+};
+
+use crate::op::Op;
+
+/// A table being described.
+#[derive(Clone, Debug)]
+pub(crate) struct Definition {
+    name: &'static str,
+    table: TableCreateStatement,
+    indexes: Vec<(&'static str, &'static [&'static str], IndexCreateStatement)>,
+    /// How MySQL compares its texts.
+    collation: &'static str,
+}
+
+impl Definition {
+    /// A table whose texts are compared by their bytes, on every engine.
+    pub(crate) fn new(name: &'static str) -> Self {
+        let table = Table::create().table(name).take();
+        Self { name, table, indexes: Vec::new(), collation: "utf8mb4_bin" }
+    }
+
+    /// On MySQL, texts are compared as the gateway's are.
+    pub(crate) fn folding(name: &'static str) -> Self {
+        Self { collation: "utf8mb4_unicode_ci", ..Self::new(name) }
+    }
+
+    pub(crate) fn column(mut self, column: impl IntoColumnDef) -> Self {
+        self.table.col(column);
+        self
+    }
+
+    pub(crate) fn primary_key(mut self, columns: &[&'static str]) -> Self {
+        let mut key = Index::create();
+        columns.iter().for_each(|column| _ = key.col(*column));
+        self.table.primary_key(&mut key);
+        self
+    }
+
+    pub(crate) fn foreign_key(
+        mut self,
+        column: &'static str,
+        table: &'static str,
+        on_delete: ForeignKeyAction,
+    ) -> Self {
+        let name = format!("{}_{column}_foreign", self.name);
+        self.table.foreign_key(
+            ForeignKey::create().name(name).from(self.name, column).to(table, "id").on_delete(on_delete),
+        );
+        self
+    }
+
+    pub(crate) fn index(self, name: &'static str, columns: &'static [&'static str]) -> Self {
+        self.with(name, columns, Index::create())
+    }
+
+    /// An index of the rows that meet a condition; MySQL has none.
+    pub(crate) fn index_where(
+        self,
+        name: &'static str,
+        columns: &'static [&'static str],
+        condition: &'static str,
+    ) -> Self {
+        self.with(name, columns, Index::create().and_where(Expr::cust(condition)).take())
+    }
+
+    pub(crate) fn unique(self, name: &'static str, columns: &'static [&'static str]) -> Self {
+        self.with(name, columns, Index::create().unique().take())
+    }
+
+    pub(crate) fn unique_where(
+        self,
+        name: &'static str,
+        columns: &'static [&'static str],
+        condition: &'static str,
+    ) -> Self {
+        self.with(name, columns, Index::create().unique().and_where(Expr::cust(condition)).take())
+    }
+
+    fn with(
+        mut self,
+        name: &'static str,
+        columns: &'static [&'static str],
+        mut index: IndexCreateStatement,
+    ) -> Self {
+        columns.iter().for_each(|column| _ = index.col(*column));
+        self.indexes.push((name, columns, index));
+        self
+    }
+
+    /// The names of its columns.
+    pub(crate) fn columns(&self) -> Vec<String> {
+        self.table.get_columns().iter().map(ColumnDef::get_column_name).collect()
+    }
+
+    /// Its indexes beside the primary key: their names on this engine, and their columns.
+    pub(crate) fn indexes(
+        &self,
+        backend: DbBackend,
+    ) -> impl Iterator<Item = (String, &'static [&'static str])> {
+        self.indexes.iter().map(move |(name, columns, _)| (self.index_name(backend, name), *columns))
+    }
+
+    /// Index names are shared by the whole schema, but on MySQL.
+    fn index_name(&self, backend: DbBackend, name: &str) -> String {
+        if backend == DbBackend::MySql { name.to_owned() } else { format!("{}_{name}", self.name) }
+    }
+
+    /// The statements that make it.
+    pub(crate) fn statements(&self, backend: DbBackend) -> Vec<String> {
+        let mut table = self.table.clone();
+        let indexes = self.indexes.iter().map(|(name, _, index)| {
+            let mut index = index.clone();
+            index.name(self.index_name(backend, name)).take()
+        });
+        if backend == DbBackend::MySql {
+            indexes.for_each(|mut index| _ = table.index(&mut index));
+            table.engine("InnoDB").character_set("utf8mb4").collate(self.collation);
+            return vec![backend.build(&table).sql];
+        }
+        let indexes = indexes.map(|mut index| backend.build(index.table(self.name)).sql);
+        std::iter::once(backend.build(&table).sql).chain(indexes).collect()
+    }
+
+    /// The changes that make it.
+    pub(crate) fn ops(&self, backend: DbBackend) -> Vec<Op> {
+        let mut sql = self.statements(backend).into_iter();
+        let table = sql.next().map(|create| Op::table(backend, self.name, create));
+        // Indexes go with their table. They are statements of their own only where all is one transaction.
+        table.into_iter().chain(sql.map(Op::rows)).collect()
+    }
+}
+
+/// A key that counts up. Never reused on SQLite either: audits and lists refer to it.
+pub(crate) fn counting_key(name: &'static str) -> ColumnDef {
+    big_pk_auto(name)
+}
+
+/// A column of a type that the builders do not know.
+pub(crate) fn typed(name: &'static str, kind: &str) -> ColumnDef {
+    ColumnDef::new(name).custom(Alias::new(kind)).take()
+}

@@ -1,0 +1,167 @@
+//! What is going to be done, and what stands in its way: found, and named, before the first statement.
+
+use sea_orm_migration::sea_orm::{DatabaseConnection, DbBackend, DbErr};
+
+use crate::adopt;
+use crate::baseline;
+use crate::bookkeeping::journal::{self, Entry, State};
+use crate::bookkeeping::{create, note};
+use crate::dialect::Dialect;
+use crate::error::MigrateError;
+use crate::examination::{Examination, Lagging, Obstacle};
+use crate::gateway::Columns;
+use crate::migration::{Migration, Planned};
+use crate::sequences;
+use crate::status::{Status, journal_of, status};
+use crate::tables::MIGRATIONS;
+
+/// What to do, and what was found while planning it.
+pub(crate) struct Plan {
+    pub(crate) examination: Examination,
+    pub(crate) planned: Vec<Planned>,
+    /// Something is adopted.
+    pub(crate) adopts: bool,
+    /// What the gateway's tables lack.
+    problems: Vec<String>,
+}
+
+/// The statements that [`up`](crate::up) would run here, bookkeeping included, in order.
+///
+/// # Errors
+/// As [`up`](crate::up).
+pub async fn sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    Ok(allowed(connection, false).await?.examination.statements)
+}
+
+/// The statements that [`adopt`](crate::adopt()) would run here.
+///
+/// # Errors
+/// As [`up`](crate::up).
+pub async fn adopting_sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    Ok(allowed(connection, true).await?.examination.statements)
+}
+
+/// What [`up`](crate::up) would find and do. Changes nothing, and is no error where `up` would refuse. What the
+/// gateway's own tables lack is not in it: see [`Columns::problems`].
+///
+/// # Errors
+/// [`MigrateError::BeforeBaseline`], [`MigrateError::Newer`] and [`MigrateError::Database`].
+pub async fn examine(connection: &DatabaseConnection) -> Result<Examination, MigrateError> {
+    Ok(plan(connection).await?.examination)
+}
+
+/// The statements for a gateway as [`baseline()`](crate::baseline()) makes it, without a database.
+pub fn sql_for(backend: DbBackend) -> Vec<String> {
+    let dialect = Dialect::of(&baseline::assumed(backend));
+    let planned = MIGRATIONS.iter().map(|one| Planned { migration: one.name, ops: one.ops(&dialect) });
+    statements(backend, &planned.collect::<Vec<_>>(), false)
+}
+
+/// The plan, if nothing stands in its way.
+pub(crate) async fn allowed(connection: &DatabaseConnection, adopt: bool) -> Result<Plan, MigrateError> {
+    let plan = plan(connection).await?;
+    if !plan.problems.is_empty() {
+        return Err(MigrateError::Gateway(plan.problems));
+    }
+    if !plan.examination.obstacles.is_empty() {
+        return Err(MigrateError::Obstacles(Box::new(plan.examination)));
+    }
+    if plan.adopts && !adopt {
+        return Err(MigrateError::NotAdopted(Box::new(plan.examination)));
+    }
+    Ok(plan)
+}
+
+async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
+    let failed = |source: DbErr| MigrateError::of("looking at its tables", source);
+    let status = status(connection).await?;
+    let columns = Columns::read(connection).await.map_err(failed)?;
+    let pending: Vec<Migration> =
+        MIGRATIONS.iter().zip(&status).filter(|(_, one)| !one.applied).map(|(one, _)| *one).collect();
+    let mut plan = Plan {
+        examination: Examination {
+            pending: pending.iter().map(|one| one.name.to_owned()).collect(),
+            lagging: sequences::lagging(connection).await.map_err(failed)?,
+            ..Examination::default()
+        },
+        planned: Vec::new(),
+        adopts: false,
+        problems: columns.problems(),
+    };
+    plan.examination.notes.extend(of_a_newer_program(&status)?);
+    let journal = journal_of(connection).await?;
+    if journal.iter().any(|entry| entry.state == State::Undoing) {
+        plan.examination.obstacles.push(Obstacle {
+            what: "a `hostmatch migrate down` was interrupted, and left tables half taken back".into(),
+            rows: Vec::new(),
+            remedy: "run hostmatch migrate down again".into(),
+        });
+        return Ok(plan);
+    }
+    let begun = |name: &str| journal.iter().any(|entry| entry.migration == name);
+    let unfinished: Vec<&Entry> =
+        journal.iter().filter(|entry| plan.examination.pending.contains(&entry.migration)).collect();
+    if !unfinished.is_empty() {
+        plan.examination
+            .notes
+            .push("an interrupted `hostmatch migrate up` is finished first, as it was begun".into());
+        plan.examination.statements = unfinished
+            .iter()
+            .filter(|entry| entry.state == State::Planned)
+            .filter_map(|entry| entry.op.make.clone())
+            .collect();
+    }
+    if !plan.problems.is_empty() {
+        return Ok(plan);
+    }
+    let rest: Vec<_> = pending.into_iter().filter(|one| !begun(one.name)).collect();
+    (plan.planned, plan.adopts) =
+        adopt::plan(connection, &rest, &columns, &mut plan.examination).await.map_err(failed)?;
+    if plan.examination.obstacles.is_empty() && !plan.planned.is_empty() {
+        plan.examination.statements.extend(statements(columns.backend(), &plan.planned, plan.adopts));
+    } else if plan.planned.is_empty() && unfinished.is_empty() {
+        plan.examination.statements = statements(columns.backend(), &[], false);
+    }
+    let resets = plan.examination.lagging.iter().map(Lagging::reset);
+    plan.examination.statements.extend(resets);
+    Ok(plan)
+}
+
+/// What there is to say about the migrations of a newer program, if it is in nobody's way.
+fn of_a_newer_program(status: &[Status]) -> Result<Option<String>, MigrateError> {
+    let names: Vec<String> = status.iter().filter(|one| !one.known).map(|one| one.name.clone()).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if status.iter().any(Status::is_in_the_way) {
+        let why = "it took away what this version uses; use that one";
+        return Err(MigrateError::Newer { names, why });
+    }
+    if status.iter().any(|one| !one.applied) {
+        let why = "but without what this version would migrate first";
+        return Err(MigrateError::Newer { names, why });
+    }
+    Ok(Some(format!(
+        "a newer hostmatch has migrated this database ({}); this one leaves that alone",
+        names.join(", ")
+    )))
+}
+
+/// What is kept of a plan that adopts: the statements of the tables that were there.
+pub(crate) fn kept(planned: &[Planned], adopts: bool) -> Vec<Entry> {
+    let adoptable = planned.iter().filter(|one| adopts && adopt::keeps(one.migration));
+    journal::entries(&adoptable.cloned().collect::<Vec<_>>(), State::Made, true)
+}
+
+fn statements(backend: DbBackend, planned: &[Planned], adopts: bool) -> Vec<String> {
+    let mut sql = vec![create(backend)];
+    let kept = kept(planned, adopts);
+    if !kept.is_empty() {
+        sql.extend([journal::create(backend), journal::insert(backend, &kept).to_string()]);
+    }
+    for one in planned {
+        sql.extend(one.ops.iter().filter_map(|op| op.make.clone()));
+        sql.push(note(backend, one.migration));
+    }
+    sql
+}

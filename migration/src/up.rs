@@ -1,0 +1,171 @@
+//! The way up: statements in order, each noted when it is made.
+
+use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
+
+use crate::adopt::{in_the_way, keeps};
+use crate::bookkeeping::journal::{self, Entry, State};
+use crate::bookkeeping::{create, note, tidy};
+use crate::catalog::relations;
+use crate::error::MigrateError;
+use crate::examination::Examination;
+use crate::migration::Planned;
+use crate::names::JOURNAL;
+use crate::plan::{allowed, kept};
+use crate::rights::{may_begin, may_run};
+use crate::sequences;
+use crate::session::{Session, retry_while_busy};
+use crate::status::{applied, journal_of};
+
+/// Makes all that is missing; gives the names of the migrations that it ran. What an earlier run
+/// left unfinished is finished first. A sequence of ours that lags behind the ids of its table is set.
+///
+/// # Errors
+/// [`MigrateError`]; everything but `Database` and `Busy` is found before anything is changed.
+pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    retry_while_busy(async || go_up(connection, false).await).await
+}
+
+/// The same, and adopts what of our tables the gateway's own migrations made.
+///
+/// # Errors
+/// As [`up`].
+pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    retry_while_busy(async || go_up(connection, true).await).await
+}
+
+fn failed(source: DbErr) -> MigrateError {
+    MigrateError::of("migrating", source)
+}
+
+async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
+    may_begin(connection).await?;
+    let before = applied(connection).await?;
+    let unfinished = journal_of(connection).await?;
+    if unfinished.iter().any(|entry| entry.state == State::Undoing) {
+        return Err(MigrateError::Interrupted);
+    }
+    let unfinished: Vec<Entry> =
+        unfinished.into_iter().filter(|entry| !before.contains(&entry.migration)).collect();
+    if !unfinished.is_empty() {
+        let done = finish(connection, &unfinished).await;
+        named(connection, adopt, done).await?;
+    }
+    let plan = allowed(connection, adopt).await?;
+    if !plan.planned.is_empty() {
+        may_run(connection, &plan.examination.statements).await?;
+        let done = make(connection, &plan.planned, plan.adopts).await;
+        named(connection, adopt, done).await?;
+    }
+    clear(connection).await?;
+    sequences::reset(connection, &plan.examination.lagging).await?;
+    let after = applied(connection).await?;
+    Ok(after.into_iter().filter(|name| !before.contains(name)).collect())
+}
+
+/// What stands in the way now instead of what the server said, where that is the reason.
+async fn named(
+    connection: &DatabaseConnection,
+    adopt: bool,
+    done: Result<(), MigrateError>,
+) -> Result<(), MigrateError> {
+    let Err(error @ MigrateError::Database { .. }) = done else { return done };
+    if connection.get_database_backend() != DbBackend::MySql {
+        // All of it was rolled back: as if it were run for the first time.
+        return Err(allowed(connection, adopt).await.err().unwrap_or(error));
+    }
+    match in_the_way(connection).await {
+        Ok(obstacles) if !obstacles.is_empty() => {
+            Err(MigrateError::Raced(Examination::of_obstacles(obstacles)))
+        }
+        // A server that is away has nothing to say; its first error tells more.
+        _ => Err(error),
+    }
+}
+
+/// Makes all of it: in one transaction where DDL can be rolled back, else by the journal.
+async fn make(
+    connection: &DatabaseConnection,
+    planned: &[Planned],
+    adopts: bool,
+) -> Result<(), MigrateError> {
+    let session = Session::open(connection).await.map_err(failed)?;
+    if session.backend == DbBackend::MySql {
+        let mut entries = journal::entries(planned, State::Planned, false);
+        for entry in &mut entries {
+            entry.keep = adopts && keeps(&entry.migration);
+        }
+        intend(&session, &entries).await.map_err(failed)?;
+        by_journal(&session, &entries).await.map_err(failed)?;
+    } else {
+        at_once(&session, planned, adopts).await.map_err(failed)?;
+    }
+    session.commit().await.map_err(failed)
+}
+
+/// Goes on where an earlier run was interrupted.
+async fn finish(connection: &DatabaseConnection, entries: &[Entry]) -> Result<(), MigrateError> {
+    let session = Session::open(connection).await.map_err(failed)?;
+    by_journal(&session, entries).await.map_err(failed)?;
+    session.commit().await.map_err(failed)
+}
+
+/// Removes a journal in which nothing is left: whoever was to do it was interrupted.
+async fn clear(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+    let there = relations(connection, &[JOURNAL]).await.map_err(failed)?;
+    if there.is_empty() || !journal::read(connection).await.map_err(failed)?.is_empty() {
+        return Ok(());
+    }
+    let session = Session::open(connection).await.map_err(failed)?;
+    tidy(&session, false, true).await.map_err(failed)?;
+    session.commit().await.map_err(failed)
+}
+
+async fn at_once(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
+    session.run(&create(session.backend)).await?;
+    let kept = kept(planned, adopts);
+    if !kept.is_empty() {
+        session.run(&journal::create(session.backend)).await?;
+        session.tx.execute_raw(journal::insert(session.backend, &kept)).await?;
+    }
+    for one in planned {
+        for make in one.ops.iter().filter_map(|op| op.make.as_ref()) {
+            session.run(make).await?;
+        }
+        session.run(&note(session.backend, one.migration)).await?;
+    }
+    Ok(())
+}
+
+/// Writes down what is going to be done, before any of it.
+async fn intend(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
+    session.run(&create(session.backend)).await?;
+    session.run(&journal::create(session.backend)).await?;
+    session.begin_rows().await?;
+    session.tx.execute_raw(journal::insert(session.backend, entries)).await?;
+    session.commit_rows().await
+}
+
+async fn by_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
+    let mut first = true;
+    for (i, entry) in entries.iter().enumerate() {
+        if entry.state == State::Planned {
+            // Only the first can have been in flight.
+            let probe = entry.op.probe.as_deref().filter(|_| first);
+            first = false;
+            if let Some(make) = &entry.op.make
+                && !session.is_there(probe, false).await?
+            {
+                session.run(make).await?;
+            }
+            journal::mark(&session.tx, entry.seq, State::Made).await?;
+        }
+        if entries.get(i + 1).is_none_or(|next| next.migration != entry.migration) {
+            session.begin_rows().await?;
+            session.run(&note(session.backend, &entry.migration)).await?;
+            journal::finished(&session.tx, &entry.migration).await?;
+            session.commit_rows().await?;
+        }
+    }
+    let left = !journal::read(&session.tx).await?.is_empty();
+    tidy(session, left, true).await
+}
