@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use super::mappings::{Made, made};
 use super::statement::pieces;
 use super::upsert::Upsert;
-use super::{GatewaySchema, StoreError, appointments, bind_staff, null_staff, rows};
+use super::{GatewaySchema, StoreError, appointments, bind_staff, null_staff, rows, taken_ids};
 use crate::event::{BookingRef, StaffId};
 use crate::matching::{
     Actor, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange, MappingRef, Observed,
@@ -147,8 +147,8 @@ async fn insert_mappings(
             Expr::cust(clocks.updated_at.clone()),
         ]);
     }
-    tx.execute(&insert).await?;
-    Ok(())
+    let made = tx.execute(&insert).await?;
+    taken_ids::are_mappings_there(tx, schema.backend, changes, made.rows_affected()).await
 }
 
 fn row_of(mapping: MappingRef, made: &Rows) -> Option<i64> {
@@ -194,8 +194,8 @@ async fn insert_audits(
         ]);
     }
     insert.on_conflict(OnConflict::new().do_nothing_on(["id"]).to_owned());
-    tx.execute(&insert).await?;
-    Ok(())
+    let made = tx.execute(&insert).await?;
+    taken_ids::are_audits_there(tx, schema.backend, audits, made.rows_affected()).await
 }
 
 fn staff_value(staff: Option<&StaffId>, schema: &GatewaySchema) -> Result<Value, DbErr> {

@@ -265,7 +265,8 @@ fn postgres(error: &PgDatabaseError) -> StoreError {
                     place.push_str(&format!("{what} {name}, "));
                 }
             }
-            StoreError::Rejected(format!("{place}SQLSTATE {code}"))
+            let is_id = code == "23505" && error.constraint().is_some_and(|name| name.ends_with("_pkey"));
+            StoreError::Rejected(format!("{place}SQLSTATE {code}{}", if is_id { ID_TAKEN } else { "" }))
         }
     }
 }
@@ -286,5 +287,8 @@ fn sqlite(error: &SqliteError) -> StoreError {
         _ => StoreError::Rejected(quoted()),
     }
 }
+
+const ID_TAKEN: &str =
+    ": the id is taken; where a sequence gave it out, that lags behind, and `hostmatch migrate up` sets it";
 
 const HINT: &str = "; see what `hostmatch migrate status` says";

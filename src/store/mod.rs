@@ -13,6 +13,7 @@ mod cells;
 mod upsert;
 mod version;
 mod statement;
+mod taken_ids;
 mod staff;
 mod mappings;
 mod find;

@@ -59,6 +59,7 @@ mod reliability;
 mod reporting;
 mod replaying;
 mod security;
+mod sequences;
 mod simulating;
 mod standing;
 mod starting;
