@@ -1,11 +1,10 @@
 //! Writing the gateway's appointments.
 
-use sea_orm::sea_query::Value;
-use sea_orm::{DbBackend, DbErr, Statement};
+use sea_orm::{DbBackend, DbErr, EntityName as _, IdenStatic as _, Statement};
 use serde_json::json;
 
-use super::{GatewaySchema, KeyType, StoreError, bind_staff};
-use crate::event::StaffId;
+use super::entity::appointment::{Column, Entity};
+use super::{GatewaySchema, KeyType, StoreError};
 use crate::matching::AppointmentWrite;
 
 /// One UPDATE for many appointments, joined with a list of their new values that is bound as one JSON
@@ -18,7 +17,7 @@ pub(super) fn update(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Res
     let rows: Vec<serde_json::Value> = writes
         .iter()
         .map(|write| {
-            let staff = write.staff.as_ref().map(|staff| staff_json(staff, schema.staff_key)).transpose()?;
+            let staff = write.staff.as_ref().map(|staff| schema.staff_key.key(staff)).transpose()?;
             let host = write.host_id.and_then(|id| i32::try_from(id).ok());
             Ok(json!([write.id.0, staff, host]))
         })
@@ -33,42 +32,34 @@ pub(super) fn update(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Res
         KeyType::Text => text,
         KeyType::Uuid => "uuid",
     };
+    let table = Entity.table_name();
+    let [id, staff_id, host_id, updated_at] =
+        [Column::Id, Column::StaffId, Column::CalcomHostId, Column::UpdatedAt].map(|column| column.as_str());
     let clock = |prefix: &str| {
         let clock = schema.updated_at.as_ref();
-        clock.map(|clock| format!(", {prefix}updated_at = {clock}")).unwrap_or_default()
+        clock.map(|clock| format!(", {prefix}{updated_at} = {clock}")).unwrap_or_default()
     };
     let sql = match schema.backend {
         // STRAIGHT_JOIN: the list first, in the order of keys.
         DbBackend::MySql => format!(
             "UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id {integer} PATH '$[0]', staff {staff} PATH '$[1]', host INT \
-             PATH '$[2]')) v STRAIGHT_JOIN appointments a ON a.id = v.id \
-             SET a.staff_id = v.staff, a.calcom_host_id = v.host{}",
+             PATH '$[2]')) v STRAIGHT_JOIN {table} a ON a.{id} = v.id \
+             SET a.{staff_id} = v.staff, a.{host_id} = v.host{}",
             clock("a.")
         ),
         DbBackend::Postgres => format!(
-            "UPDATE appointments SET staff_id = v.staff, calcom_host_id = v.host{} \
+            "UPDATE {table} SET {staff_id} = v.staff, {host_id} = v.host{} \
              FROM (SELECT (one->>0)::bigint AS id, (one->>1)::{staff} AS staff, (one->>2)::int AS host \
-             FROM json_array_elements($1::text::json) AS list(one)) AS v WHERE appointments.id = v.id",
+             FROM json_array_elements($1::text::json) AS list(one)) AS v WHERE {table}.{id} = v.id",
             clock("")
         ),
         _ => format!(
-            "UPDATE appointments SET staff_id = v.staff, calcom_host_id = v.host{} \
+            "UPDATE {table} SET {staff_id} = v.staff, {host_id} = v.host{} \
              FROM (SELECT value->>0 AS id, value->>1 AS staff, value->>2 AS host FROM json_each(?)) AS v \
-             WHERE appointments.id = v.id",
+             WHERE {table}.{id} = v.id",
             clock("")
         ),
     };
     let list = serde_json::Value::Array(rows).to_string();
     Ok(Statement::from_sql_and_values(schema.backend, sql, [list.into()]))
-}
-
-/// A staff id as JSON that converts to `staff.id`'s type.
-///
-/// # Errors
-/// As [`bind_staff`].
-fn staff_json(staff: &StaffId, key: KeyType) -> Result<serde_json::Value, DbErr> {
-    Ok(match bind_staff(staff, key)? {
-        Value::BigInt(id) => json!(id),
-        _ => json!(staff.to_string()),
-    })
 }

@@ -5,10 +5,10 @@
 //! configured zone says how far apart the two are.
 
 use migration::gateway::{Column, Columns};
-use migration::names;
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::{ColumnTrait, DbBackend, FromQueryResult, Statement};
 
-use super::{Database, StoreError};
+use super::entity::{mapping, mapping_audit};
+use super::{Database, DbId, StoreError, gateway};
 
 /// The SQL expression for "now" that fits the column; none for a column that holds no time.
 pub(super) async fn now_for(
@@ -58,22 +58,29 @@ impl MappingClocks {
         columns: &Columns,
         timezone: &str,
     ) -> Result<Self, StoreError> {
-        let now = async |table: &str, name: &str| {
-            // On SQLite nothing is adopted, and ours are in UTC.
-            let adoptable = database.backend() != DbBackend::Sqlite;
-            let clock = match columns.get(table, name).filter(|_| adoptable) {
-                Some(column) => now_for(database, column, timezone).await?,
-                None => None,
-            };
-            Ok::<_, StoreError>(clock.unwrap_or_else(|| "CURRENT_TIMESTAMP".into()))
-        };
         Ok(Self {
-            created_at: now(names::MAPPINGS, "created_at").await?,
-            updated_at: now(names::MAPPINGS, "updated_at").await?,
-            last_synced_at: now(names::MAPPINGS, "last_synced_at").await?,
-            changed_at: now(names::AUDITS, "changed_at").await?,
+            created_at: now_in(database, columns, timezone, mapping::Column::CreatedAt).await?,
+            updated_at: now_in(database, columns, timezone, mapping::Column::UpdatedAt).await?,
+            last_synced_at: now_in(database, columns, timezone, mapping::Column::LastSyncedAt).await?,
+            changed_at: now_in(database, columns, timezone, mapping_audit::Column::ChangedAt).await?,
         })
     }
+}
+
+/// "Now" as a column of ours has it.
+async fn now_in(
+    database: &Database,
+    columns: &Columns,
+    timezone: &str,
+    column: impl ColumnTrait,
+) -> Result<String, StoreError> {
+    // On SQLite nothing is adopted, and ours are in UTC.
+    let adoptable = database.backend() != DbBackend::Sqlite;
+    let clock = match gateway::find(columns, column).filter(|_| adoptable) {
+        Some(column) => now_for(database, column, timezone).await?,
+        None => None,
+    };
+    Ok(clock.unwrap_or_else(|| "CURRENT_TIMESTAMP".into()))
 }
 
 /// A zone whose text is safe to stand in SQL.
@@ -146,8 +153,8 @@ pub(super) async fn postgres_zone(database: &Database) -> Result<String, StoreEr
                AND s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1), \
                current_setting('log_timezone')) AS zone";
     let query = Statement::from_string(database.backend(), sql);
-    let row = database.connection().query_one_raw(query).await?;
-    let zone = row.map(|row| row.try_get::<String>("", "zone")).transpose()?.unwrap_or_default();
+    let row = SessionZone::find_by_statement(query).one(database.connection()).await?;
+    let zone = row.map(|row| row.zone).unwrap_or_default();
     match Zone::parse(&zone) {
         Ok(Zone::Named(_) | Zone::Offset(_)) => Ok(zone),
         Ok(Zone::Server) | Err(_) => Err(StoreError::Schema(
@@ -164,6 +171,16 @@ fn sqlite(zone: &Zone) -> Result<String, StoreError> {
     }
 }
 
+#[derive(FromQueryResult)]
+struct SessionZone {
+    zone: String,
+}
+
+#[derive(FromQueryResult)]
+struct Known {
+    known: DbId,
+}
+
 /// Whether the expression has a value: MySQL gives NULL for a zone that it does not know,
 /// PostgreSQL an error.
 async fn knows(database: &Database, expression: &str) -> Result<bool, StoreError> {
@@ -171,10 +188,8 @@ async fn knows(database: &Database, expression: &str) -> Result<bool, StoreError
         database.backend(),
         format!("SELECT CASE WHEN {expression} IS NULL THEN 0 ELSE 1 END AS known"),
     );
-    match database.connection().query_one_raw(query).await.map_err(StoreError::from) {
-        Ok(row) => {
-            Ok(row.map(|row| row.try_get::<super::DbId>("", "known")).transpose()?.is_some_and(|n| n.0 == 1))
-        }
+    match Known::find_by_statement(query).one(database.connection()).await.map_err(StoreError::from) {
+        Ok(row) => Ok(row.is_some_and(|row| row.known.0 == 1)),
         Err(StoreError::Rejected(_)) => Ok(false),
         Err(error) => Err(error),
     }

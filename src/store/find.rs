@@ -11,8 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{ConnectionTrait, DbBackend};
 
-use super::cells::Cells;
-use super::statement::padded;
+use super::entity::appointment::{Column, Entity};
+use super::row_reader::selected;
+use super::statement::pad_in_list;
 use super::{DbId, GatewaySchema, RefColumn, StoreError};
 use crate::event::{AppointmentId, Booking, BookingEvent, BookingRef, CompanyId};
 use crate::matching::Target;
@@ -25,6 +26,14 @@ pub struct Lookup<'a> {
     /// It was tried before: an appointment that is still missing may now be looked for under the
     /// booking that was replaced. At first sight the gateway may be just about to write a new one.
     pub tried_before: bool,
+}
+
+selected! {
+    /// An appointment that an event names.
+    struct Named of () {
+        id: AppointmentId = Expr::col(Column::Id),
+        company: Option<CompanyId> = Expr::col(Column::CompanyId),
+    }
 }
 
 /// Where each reference of a batch was found, and the company of every appointment found.
@@ -47,17 +56,15 @@ impl Found {
         let ids: BTreeSet<i64> = events.iter().filter_map(|event| event.appointment).map(|id| id.0).collect();
         if !ids.is_empty() {
             let mut select = Query::select();
-            select
-                .columns(["id", "company_id"])
-                .from("appointments")
-                .and_where(Expr::col("id").is_in(padded(ids)));
+            Named::select(&mut select);
+            select.from(Entity).and_where(Expr::col(Column::Id).is_in(pad_in_list(ids)));
             for row in tx.query_all(&select).await? {
-                found.add(&mut Cells::of(&row))?;
+                found.add(Named::read(&row)?);
             }
         }
         let unnamed = || events.iter().filter(|event| event.appointment.is_none());
         let bookings: Vec<&Booking> = unnamed().flat_map(|event| &event.bookings).collect();
-        // Most are found by the first; so there is usually one look for one reference of each booking.
+        // Most are found by the first; so there is usually one query for one reference of each booking.
         for choice in 0..REFERENCES {
             let open = bookings.iter().filter(|booking| !found.has_any(booking));
             let refs = open.filter_map(|booking| references(booking)[choice]).collect();
@@ -112,14 +119,14 @@ impl Found {
             return Ok(());
         }
         let mut select = Query::select();
-        select.columns(["id", "company_id", column.name]).from("appointments");
-        select.and_where(Expr::col(column.name).is_in(padded(values)));
+        Named::select(&mut select);
+        select.column(column.name).from(Entity);
+        select.and_where(Expr::col(column.name).is_in(pad_in_list(values)));
         for row in tx.query_all(&select).await? {
-            let mut cells = Cells::of(&row);
-            let id = self.add(&mut cells)?;
+            let id = self.add(Named::read(&row)?);
             let text = match column.numeric {
-                true => cells.next::<DbId>()?.0.to_string(),
-                false => cells.next::<String>()?,
+                true => row.try_get::<DbId>("", column.name)?.0.to_string(),
+                false => row.try_get::<String>("", column.name)?,
             };
             let text = if column.is_padded { text.trim_end_matches(' ') } else { &text };
             if let Some(reference) = BookingRef::new(text).filter(|reference| refs.contains(reference)) {
@@ -129,11 +136,9 @@ impl Found {
         Ok(())
     }
 
-    /// An appointment's id and company.
-    fn add(&mut self, cells: &mut Cells<'_>) -> Result<AppointmentId, StoreError> {
-        let id: AppointmentId = cells.next()?;
-        self.companies.insert(id, cells.next()?);
-        Ok(id)
+    fn add(&mut self, appointment: Named) -> AppointmentId {
+        self.companies.insert(appointment.id, appointment.company);
+        appointment.id
     }
 
     /// The appointment that this booking of this event means.

@@ -1,10 +1,11 @@
 //! What the gateway's tables look like in this installation.
 
 use migration::MigrateError;
-use migration::gateway::{Columns, KeyKind};
-use sea_orm::DbBackend;
+use migration::gateway::{Column, Columns, KeyKind};
+use sea_orm::{ColumnTrait, DbBackend, EntityName as _, IdenStatic as _};
 
-use super::entity::GatewayColumns;
+use super::entity::appointment::Column as Reference;
+use super::entity::{GatewayColumns, appointment, staff};
 use super::{Database, MappingClocks, StoreError, clock, version};
 use crate::config::GatewayConfig;
 
@@ -102,12 +103,18 @@ impl GatewaySchema {
         Ok(Self {
             backend,
             staff_key: key_type(columns, backend)?,
-            staff_name: if columns.has("staff", "name") { NameColumns::Full } else { NameColumns::FirstLast },
-            staff_email: columns.has("staff", "email"),
-            staff_active: ["is_active", "active"].into_iter().find(|flag| columns.has("staff", flag)),
-            staff_deleted_at: columns.has("staff", "deleted_at"),
+            staff_name: match find(columns, staff::Column::Name) {
+                Some(_) => NameColumns::Full,
+                None => NameColumns::FirstLast,
+            },
+            staff_email: find(columns, staff::Column::Email).is_some(),
+            staff_active: ACTIVE
+                .into_iter()
+                .find(|flag| find(columns, *flag).is_some())
+                .map(|flag| flag.as_str()),
+            staff_deleted_at: find(columns, staff::Column::DeletedAt).is_some(),
             booking_refs: booking_refs(columns, backend)?,
-            updated_at: match columns.get("appointments", "updated_at") {
+            updated_at: match find(columns, appointment::Column::UpdatedAt) {
                 Some(column) => clock::now_for(database, column, &config.timezone).await?,
                 None => None,
             },
@@ -117,9 +124,17 @@ impl GatewaySchema {
     }
 }
 
+/// The flag that says who is active, by its names.
+const ACTIVE: [staff::Column; 2] = [staff::Column::IsActive, staff::Column::Active];
+
+/// The column as it is here, if it is.
+pub(super) fn find<C: ColumnTrait>(columns: &Columns, column: C) -> Option<&Column> {
+    columns.get(C::EntityName::default().table_name(), column.as_str())
+}
+
 /// PostgreSQL compares a boolean with nothing else; the others keep it as a number anyway.
 fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<(), StoreError> {
-    let flag = ["is_active", "active"].into_iter().find_map(|flag| columns.get("staff", flag));
+    let flag = ACTIVE.into_iter().find_map(|flag| find(columns, flag));
     match flag.filter(|flag| {
         backend == DbBackend::Postgres && !matches!(flag.data_type.as_str(), "bool" | "boolean")
     }) {
@@ -150,7 +165,7 @@ async fn migrated(database: &Database) -> Result<(), StoreError> {
 }
 
 fn key_type(columns: &Columns, backend: DbBackend) -> Result<KeyType, StoreError> {
-    match columns.get("staff", "id").and_then(|id| id.key_kind(backend)) {
+    match find(columns, staff::Column::Id).and_then(|id| id.key_kind(backend)) {
         Some(KeyKind::Integer) => Ok(KeyType::Integer),
         Some(KeyKind::Text) => Ok(KeyType::Text),
         Some(KeyKind::Uuid) => Ok(KeyType::Uuid),
@@ -160,20 +175,22 @@ fn key_type(columns: &Columns, backend: DbBackend) -> Result<KeyType, StoreError
 
 fn booking_refs(columns: &Columns, backend: DbBackend) -> Result<Vec<RefColumn>, StoreError> {
     let mut refs = Vec::new();
-    for name in ["calcom_v2_booking_id", "calcom_v2_booking_uid", "calcom_booking_id"] {
-        let Some(column) = columns.get("appointments", name) else { continue };
-        match column.key_kind(backend) {
+    let named = [Reference::CalcomV2BookingId, Reference::CalcomV2BookingUid, Reference::CalcomBookingId];
+    for (column, is_required) in named.into_iter().zip([true, false, false]) {
+        let Some(there) = find(columns, column) else { continue };
+        let name = column.as_str();
+        match there.key_kind(backend) {
             Some(KeyKind::Integer) => refs.push(RefColumn { name, numeric: true, is_padded: false }),
             Some(KeyKind::Text) => {
-                let is_padded = matches!(column.data_type.as_str(), "char" | "bpchar");
+                let is_padded = matches!(there.data_type.as_str(), "char" | "bpchar");
                 refs.push(RefColumn { name, numeric: false, is_padded });
             }
             // An optional column of a type that holds no reference is none.
-            Some(KeyKind::Uuid) | None if name != "calcom_v2_booking_id" => {}
+            Some(KeyKind::Uuid) | None if !is_required => {}
             Some(KeyKind::Uuid) | None => {
-                let found = &column.full_type;
                 return Err(StoreError::Schema(format!(
-                    "appointments.{name} is {found} and must be a text or an integer"
+                    "appointments.{name} is {} and must be a text or an integer",
+                    there.full_type
                 )));
             }
         }

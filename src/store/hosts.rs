@@ -5,14 +5,14 @@
 //! waits like us. Whoever finds that more follows begins anew with the lock alone ([`Hosts::Alone`]).
 //! Either is waited for in the order of keys, so that there is no circle.
 
-use migration::names;
 use std::collections::BTreeSet;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, TableRef};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query};
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::StoreError;
-use super::statement::{any_host, any_host_of, pieces};
+use super::entity::{host_lock, inbox};
+use super::statement::{any_host, chunk_rows, insert};
 use crate::matching::{HostKey, InboxState};
 
 /// How hosts without a valid mapping are locked.
@@ -43,15 +43,14 @@ pub(super) async fn lock(
         return Ok(Hosts::Shared);
     }
     let keys: Vec<&HostKey> = keys.iter().collect();
-    for keys in pieces(&keys) {
-        let mut insert = Query::insert();
-        insert.into_table(names::HOST_LOCKS).columns(["company_id", "host_id"]);
-        for key in keys {
-            insert.values_panic([key.company.0.into(), key.host.0.into()]);
-        }
+    for keys in chunk_rows(&keys) {
+        use host_lock::Column;
+        let row =
+            |key: &&HostKey| [(Column::CompanyId, key.company.into()), (Column::HostId, key.host.into())];
+        let mut insert = insert::<host_lock::Entity, 2>(keys.iter().map(row));
         // An update of a row to itself locks it; "do nothing" would not.
-        insert
-            .on_conflict(OnConflict::columns(["company_id", "host_id"]).update_column("host_id").to_owned());
+        let mut conflict = OnConflict::columns([Column::CompanyId, Column::HostId]);
+        insert.on_conflict(conflict.update_column(Column::HostId).to_owned());
         tx.execute(&insert).await?;
     }
     Ok(Hosts::Alone)
@@ -60,19 +59,21 @@ pub(super) async fn lock(
 /// Whether each host has a row in the inbox that somebody still has to do something about, or decided not
 /// to; and a lock row.
 async fn are_in_inbox(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<bool, StoreError> {
-    let (u, l) = ("u", "l");
+    use inbox::Column;
+    let company = (inbox::Entity, Column::CompanyId);
+    let host = (inbox::Entity, Column::HostId);
     let mut select = Query::select();
     select
-        .columns([(u, "company_id"), (u, "host_id")])
-        .from_as(names::INBOX, u)
+        .columns([company, host])
+        .from(inbox::Entity)
         .inner_join(
-            TableRef::Table(names::HOST_LOCKS.into(), Some(l.into())),
-            Expr::col((l, "company_id"))
-                .equals((u, "company_id"))
-                .and(Expr::col((l, "host_id")).equals((u, "host_id"))),
+            host_lock::Entity,
+            Expr::col((host_lock::Entity, host_lock::Column::CompanyId))
+                .equals(company)
+                .and(Expr::col((host_lock::Entity, host_lock::Column::HostId)).equals(host)),
         )
-        .cond_where(any_host_of(u, "host_id", keys.iter().copied()))
-        .and_where(Expr::col((u, "state")).ne(InboxState::Resolved.as_str()));
+        .cond_where(any_host(company, host, keys.iter().copied()))
+        .and_where(Expr::col((inbox::Entity, Column::State)).ne(InboxState::Resolved.as_str()));
     Ok(tx.query_all(&select).await?.len() == keys.len())
 }
 
@@ -81,13 +82,14 @@ async fn share(
     backend: DbBackend,
     keys: &BTreeSet<HostKey>,
 ) -> Result<(), StoreError> {
+    use host_lock::Column;
     let mut select = Query::select();
     select
-        .column("host_id")
-        .from(names::HOST_LOCKS)
-        .cond_where(any_host("host_id", keys.iter().copied()))
-        .order_by("company_id", Order::Asc)
-        .order_by("host_id", Order::Asc);
+        .column(Column::HostId)
+        .from(host_lock::Entity)
+        .cond_where(any_host(Column::CompanyId, Column::HostId, keys.iter().copied()))
+        .order_by(Column::CompanyId, Order::Asc)
+        .order_by(Column::HostId, Order::Asc);
     let mut statement = backend.build(&select);
     // MariaDB knows no FOR SHARE.
     statement.sql.push_str(if backend == DbBackend::MySql { " LOCK IN SHARE MODE" } else { " FOR SHARE" });

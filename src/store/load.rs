@@ -9,20 +9,23 @@
 //! How they are locked: see [`super::hosts`].
 //!
 //! Then come appointments. They are the gateway's: those that somebody else has locked are left for
-//! another time, and once the others are locked the transaction waits for nobody (see [`give_way`]).
+//! another time, and once the others are locked the transaction waits for nobody (see [`set_nowait`]).
 
-use migration::names;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, TableRef};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::sea_query::{Expr, ExprTrait as _, JoinType, Order, Query};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 
-use super::cells::Cells;
+use super::entity::{appointment, assignment, mapping};
 use super::find::{Found, Lookup};
 use super::hosts::{self, Hosts};
-use super::statement::{any_host, give_way, lock_free_ones, padded};
-use super::{DbId, GatewaySchema, StoreError, mappings, rows, staff};
-use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, HostId};
+use super::mappings::M;
+use super::row_reader::selected;
+use super::statement::{any_host, lock_free_ones, pad_in_list, set_nowait};
+use super::{GatewaySchema, StoreError, mappings, rows, staff};
+use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, HostId, StaffId};
 use crate::matching::{
     Appointment, ChangeSet, Directory, HostKey, Loaded, MappingSource, Outcome, Resolution, Resolver, Target,
 };
@@ -106,8 +109,8 @@ pub(super) enum Purpose {
     Write(Hosts),
     /// To write what follows from them to tables of ours: locks of ours stand for the appointments'.
     Observe,
-    /// To look at them: nothing is locked, nobody has to wait.
-    Look,
+    /// To read them only: nothing is locked, nobody has to wait.
+    ReadOnly,
 }
 
 /// [`load`], with or without locks.
@@ -139,7 +142,7 @@ pub(super) async fn read(
         let wanted = match purpose {
             Purpose::Write(wanted) => Some(wanted),
             Purpose::Observe => Some(Hosts::Alone),
-            Purpose::Look => None,
+            Purpose::ReadOnly => None,
         };
         if let Some(wanted) = wanted {
             locked = hosts::lock(tx, schema.backend, &open, wanted).await?;
@@ -179,6 +182,9 @@ pub(super) async fn read(
     Ok(Batch { loaded, targets, more_waiting, hosts: locked })
 }
 
+/// An assignment, in statements about more than it.
+const A: &str = "a";
+
 /// Up to `limit` appointments, each with its host, that wait for one which a match has mapped since,
 /// and nobody otherwise. (After a person's decision they are offered to that person instead.)
 ///
@@ -189,41 +195,50 @@ pub async fn waiting(
     schema: &GatewaySchema,
     limit: u32,
 ) -> Result<Vec<(AppointmentId, HostKey)>, StoreError> {
+    use assignment::Column;
+    let (a, ap) = (A, "ap");
+    let named = [(a, Column::AppointmentId), (a, Column::CompanyId), (a, Column::HostId)];
+    let maps_the_host = Expr::col((M, mapping::Column::CalcomHostId))
+        .equals((a, Column::HostId))
+        .and(Expr::col((M, mapping::Column::IsActive)).eq(true));
+    // One that has moved to another company waits for nobody there.
+    let is_still_there = Expr::col((ap, appointment::Column::Id))
+        .equals((a, Column::AppointmentId))
+        .and(Expr::col((ap, appointment::Column::CompanyId)).equals((a, Column::CompanyId)));
     let mut select = Query::select();
-    let (a, m, ap) = ("a", "m", "ap");
-    let named = [(a, "appointment_id"), (a, "company_id"), (a, "host_id")];
+    WaitingFor::select(&mut select);
     select
-        .columns(named)
-        .from_as(names::ASSIGNMENTS, a)
-        .inner_join(
-            TableRef::Table(names::MAPPINGS.into(), Some(m.into())),
-            Expr::col((m, "calcom_host_id")).equals((a, "host_id")).and(Expr::col((m, "is_active")).eq(true)),
-        )
-        .inner_join(
-            TableRef::Table("appointments".into(), Some(ap.into())),
-            // One that has moved to another company waits for nobody there.
-            Expr::col((ap, "id"))
-                .equals((a, "appointment_id"))
-                .and(Expr::col((ap, "company_id")).equals((a, "company_id"))),
-        );
+        .from_as(assignment::Entity, a)
+        .join_as(JoinType::InnerJoin, mapping::Entity, M, maps_the_host)
+        .join_as(JoinType::InnerJoin, appointment::Entity, ap, is_still_there);
     mappings::join_staff(&mut select);
-    let source = || Expr::col((m, "mapping_source"));
+    let source = || Expr::col((M, mapping::Column::MappingSource));
     select
-        .and_where(mappings::company().eq(Expr::col((a, "company_id"))))
+        .and_where(mappings::company().eq(Expr::col((a, Column::CompanyId))))
         .and_where(mappings::has_valid_staff(schema))
-        .and_where(Expr::col((a, "outcome")).is_in(Outcome::waiting().map(Outcome::as_str)))
-        .and_where(Expr::col((a, "staff_id")).is_null())
+        .and_where(Expr::col((a, Column::Outcome)).is_in(Outcome::waiting().map(Outcome::as_str)))
+        .and_where(Expr::col((a, Column::StaffId)).is_null())
         .group_by_columns(named)
-        // Of two that disagree none is taken: such an appointment would be looked at for ever.
+        // Of two that disagree none is taken: such an appointment would be decided again for ever.
         .and_having(source().count().eq(1))
         .and_having(source().min().like(format!("{}%", MappingSource::MATCH_PREFIX)))
-        .order_by((a, "appointment_id"), Order::Asc)
+        .order_by((a, Column::AppointmentId), Order::Asc)
         .limit(u64::from(limit));
-    let waits = |row: &QueryResult| {
-        let host = HostId(row.try_get::<DbId>("", "host_id")?.0);
-        Ok((row.try_get("", "appointment_id")?, HostKey::new(row.try_get("", "company_id")?, host)))
+    let rows = db.query_all(&select).await?;
+    let waits = |row| {
+        let row = WaitingFor::read(row)?;
+        Ok((row.appointment, HostKey::new(row.company, row.host)))
     };
-    db.query_all(&select).await?.iter().map(waits).collect()
+    rows.iter().map(waits).collect()
+}
+
+selected! {
+    /// An appointment that waits, and for which host.
+    struct WaitingFor of () {
+        appointment: AppointmentId = Expr::col((A, assignment::Column::AppointmentId)),
+        company: CompanyId = Expr::col((A, assignment::Column::CompanyId)),
+        host: HostId = Expr::col((A, assignment::Column::HostId)),
+    }
 }
 
 /// Reads these [`waiting`] appointments for a plan that decides them again; those that somebody else
@@ -317,17 +332,27 @@ async fn waiting_for(
     keys: &BTreeSet<HostKey>,
     limit: u32,
 ) -> Result<Vec<AppointmentId>, StoreError> {
-    let mut select = Query::select();
-    select
-        .column("appointment_id")
-        .from(names::ASSIGNMENTS)
-        .cond_where(any_host("host_id", keys.iter().copied()))
-        .and_where(Expr::col("outcome").is_in(Outcome::waiting().map(Outcome::as_str)))
-        .and_where(Expr::col("staff_id").is_null())
-        .order_by("appointment_id", Order::Asc)
+    use assignment::Column;
+    let hosts = any_host(Column::CompanyId, Column::HostId, keys.iter().copied());
+    let waiting = assignment::Entity::find()
+        .select_only()
+        .column(Column::AppointmentId)
+        .filter(hosts)
+        .filter(Column::Outcome.is_in(Outcome::waiting().map(Outcome::as_str)))
+        .filter(Column::StaffId.is_null())
+        .order_by_asc(Column::AppointmentId)
         .limit(u64::from(limit));
-    let rows = tx.query_all(&select).await?;
-    rows.iter().map(|row| Ok(row.try_get("", "appointment_id")?)).collect()
+    Ok(waiting.into_tuple().all(tx).await?)
+}
+
+selected! {
+    /// An appointment to be decided.
+    struct Row of () {
+        id: AppointmentId = Expr::col(appointment::Column::Id),
+        company: Option<CompanyId> = Expr::col(appointment::Column::CompanyId),
+        staff: Option<StaffId> = Expr::col(appointment::Column::StaffId),
+        host_id: Option<HostId> = Expr::col(appointment::Column::CalcomHostId),
+    }
 }
 
 /// Reads these appointments with our own rows; to write, those of them that are free, and locks them.
@@ -344,27 +369,25 @@ pub(super) async fn appointments(
     if purpose == Purpose::Observe {
         hosts::lock(tx, schema.backend, &ids.iter().map(stand_in).collect(), Hosts::Alone).await?;
     }
-    let ids = padded(ids.iter().map(|id| id.0));
+    let ids = pad_in_list(ids.iter().copied());
     let mut select = Query::select();
+    Row::select(&mut select);
     select
-        .columns(["id", "company_id", "staff_id", "calcom_host_id"])
-        .from("appointments")
-        .and_where(Expr::col("id").is_in(ids.iter().copied()))
-        .order_by("id", Order::Asc);
+        .from(appointment::Entity)
+        .and_where(Expr::col(appointment::Column::Id).is_in(ids.iter().copied()))
+        .order_by(appointment::Column::Id, Order::Asc);
     if let Purpose::Write(_) = purpose {
         lock_free_ones(&mut select, schema.backend);
     }
     let rows = tx.query_all(&select).await?;
-    if purpose != Purpose::Look {
+    if purpose != Purpose::ReadOnly {
         // Not before: MariaDB, when it may not wait at all, rolls back who skips a locked row.
-        give_way(tx, schema.backend).await?;
+        set_nowait(tx, schema.backend).await?;
     }
     for row in rows {
-        let mut cells = Cells::of(&row);
-        let id = cells.next()?;
-        let Some(company) = cells.next::<Option<CompanyId>>()? else { continue };
-        let staff = cells.next()?;
-        let host_id = cells.next::<Option<DbId>>()?.map(|id| id.0);
+        let Row { id, company, staff, host_id } = Row::read(&row)?;
+        let Some(company) = company else { continue };
+        let host_id = host_id.map(|host| host.0);
         appointments.insert(id, Appointment { company, staff, host_id, assignment: None });
     }
     for assignment in rows::assignments(tx, &ids).await? {

@@ -22,7 +22,7 @@ pub async fn look(
     lookups: &[Lookup<'_>],
     redecide_limit: u32,
 ) -> Result<Batch, StoreError> {
-    load::read(tx, schema, resolver, lookups, &[], redecide_limit, Purpose::Look).await
+    load::read(tx, schema, resolver, lookups, &[], redecide_limit, Purpose::ReadOnly).await
 }
 
 /// Everything that the strategies may look at for one host: all of its mappings, valid or not,
@@ -87,6 +87,6 @@ pub async fn remembered(
         Target::Found(id) => id,
         other => return Ok(Err(other)),
     };
-    let assignment = rows::with_bookings(tx, &[appointment.0]).await?.pop();
+    let assignment = rows::with_bookings(tx, &[appointment]).await?.pop();
     Ok(Ok(Remembered { appointment, assignment }))
 }

@@ -4,20 +4,23 @@
 //! the company of its member of staff, and no unique index keeps it from standing beside another of
 //! the same host: so what is read here is in order of ids, and may be more than one for a host.
 
-use migration::names;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::sea_query::{
-    Alias, CaseStatement, Expr, ExprTrait as _, Func, Order, Query, SelectStatement, TableRef,
+    CaseStatement, Expr, ExprTrait as _, Func, JoinType, Order, Query, SelectStatement,
 };
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, IdenStatic as _, QueryResult};
 
-use super::cells::Cells;
-use super::statement::{any_host, padded};
+use super::entity::mapping::Column;
+use super::entity::{mapping, mapping_audit, staff};
+use super::row_reader::{named, selected};
+use super::statement::{any_host, pad_in_list};
 use super::{DbId, GatewaySchema, StoreError};
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::{Actor, AuditAction, Confidence, HostKey, Mapping, MappingChange, MappingRef, Stored};
+use crate::matching::{
+    Actor, AuditAction, Confidence, HostKey, Mapping, MappingChange, MappingRef, MappingSource, Stored,
+};
 
 /// The active mappings of these hosts, each in its own company, without audits: for hosts whose
 /// mapping is valid nothing more is needed.
@@ -101,14 +104,14 @@ pub(super) async fn made(
     }
     let mut select = select_active(schema, &change_keys.keys().copied().collect());
     let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
-    select.expr_as(Expr::col(("m", "metadata")).cast_as(text), Alias::new("metadata"));
+    select.expr(named(Expr::col((M, Column::Metadata)).cast_as(text), Column::Metadata));
     for row in tx.query_all(&select).await? {
         let Some(mapping) = read(&row)? else { continue };
         let key = mapping.key();
         let (Some(change_key), MappingRef::Row(row_id)) = (change_keys.get(&key), mapping.row) else {
             continue;
         };
-        let metadata = row.try_get::<Option<String>>("", "metadata")?;
+        let metadata = row.try_get::<Option<String>>("", Column::Metadata.as_str())?;
         let is_ours = metadata.is_some_and(|metadata| metadata.contains(change_key));
         match made.entry(key) {
             Entry::Occupied(mut first) if is_ours => _ = first.insert(Made { row: row_id, is_ours }),
@@ -119,71 +122,100 @@ pub(super) async fn made(
     Ok(made)
 }
 
-/// Joins the member of staff `s` of each mapping `m`, whoever that is.
+/// A mapping, and its member of staff, in statements about both.
+pub(super) const M: &str = "m";
+pub(super) const S: &str = "s";
+
+/// Joins the member of staff [`S`] of each mapping [`M`], whoever that is.
 pub(super) fn join_staff(select: &mut SelectStatement) {
-    let staff = TableRef::Table("staff".into(), Some("s".into()));
-    select.left_join(staff, Expr::col(("s", "id")).equals(("m", "staff_id")));
+    let is_theirs = Expr::col((S, staff::Column::Id)).equals((M, Column::StaffId));
+    select.join_as(JoinType::LeftJoin, staff::Entity, S, is_theirs);
 }
 
-/// The company of mapping `m` with the member of staff `s`.
+/// The company of mapping [`M`] with the member of staff [`S`].
 pub(super) fn company() -> Expr {
-    Func::coalesce([Expr::col(("m", "company_id")), Expr::col(("s", "company_id"))]).into()
+    Func::coalesce([Expr::col((M, Column::CompanyId)), Expr::col((S, staff::Column::CompanyId))]).into()
 }
 
-/// Whether the member of staff `s` of mapping `m` is active, not deleted, and in its company.
+/// Whether the member of staff [`S`] of mapping [`M`] is active, not deleted, and in its company.
 pub(super) fn has_valid_staff(schema: &GatewaySchema) -> Expr {
-    let mut valid = Expr::col(("s", "company_id")).eq(company());
+    let mut valid = Expr::col((S, staff::Column::CompanyId)).eq(company());
     if let Some(flag) = schema.staff_active {
-        valid = valid.and(Expr::col(("s", flag)).eq(true));
+        valid = valid.and(Expr::col((S, flag)).eq(true));
     }
     if schema.staff_deleted_at {
-        valid = valid.and(Expr::col(("s", "deleted_at")).is_null());
+        valid = valid.and(Expr::col((S, staff::Column::DeletedAt)).is_null());
     }
     valid
 }
 
-fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
-    let hosts: BTreeSet<i64> = keys.iter().map(|key| key.host.0).collect();
-    let mut select = Query::select();
-    select.expr_as(company(), Alias::new("company_id"));
-    for column in ["id", "calcom_host_id", "staff_id", "mapping_source", "confidence_score", "is_active"] {
-        select.column(("m", column));
+selected! {
+    /// A mapping as it is needed to decide. An adopted table may hold NULL where ours does not.
+    struct Row of (schema) {
+        company: Option<CompanyId> = named(company(), Column::CompanyId),
+        id: DbId = Expr::col((M, Column::Id)),
+        host: HostId = Expr::col((M, Column::CalcomHostId)),
+        staff: StaffId = Expr::col((M, Column::StaffId)),
+        source: Option<Stored<MappingSource>> = Expr::col((M, Column::MappingSource)),
+        confidence: Option<Confidence> = Expr::col((M, Column::ConfidenceScore)),
+        is_active: Option<bool> = Expr::col((M, Column::IsActive)),
+        valid_staff: Option<StaffId> =
+            CaseStatement::new().case(has_valid_staff(schema), Expr::col((S, staff::Column::Id))),
     }
-    let valid_staff = CaseStatement::new().case(has_valid_staff(schema), Expr::col(("s", "id")));
-    select.expr_as(valid_staff, Alias::new("valid_staff")).from_as(names::MAPPINGS, "m");
+}
+
+fn select(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
+    let hosts: BTreeSet<HostId> = keys.iter().map(|key| key.host).collect();
+    let mut select = Query::select();
+    Row::select(&mut select, schema);
+    select.from_as(mapping::Entity, M);
     join_staff(&mut select);
-    select.and_where(Expr::col(("m", "calcom_host_id")).is_in(padded(hosts)));
-    select.order_by(("m", "id"), Order::Asc);
+    select.and_where(Expr::col((M, Column::CalcomHostId)).is_in(pad_in_list(hosts)));
+    select.order_by((M, Column::Id), Order::Asc);
     select
 }
 
 fn select_active(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStatement {
     let mut select = select(schema, keys);
-    select.and_where(Expr::col(("m", "is_active")).eq(true));
+    select.and_where(Expr::col((M, Column::IsActive)).eq(true));
     select
 }
 
-/// A row of [`select`]. None where nothing says the company. An adopted table may hold NULL where ours does not.
+/// A row of [`select`]. None where nothing says the company.
 fn read(row: &QueryResult) -> Result<Option<Mapping>, StoreError> {
-    let mut cells = Cells::of(row);
-    let Some(company) = cells.next::<Option<CompanyId>>()? else { return Ok(None) };
-    let (id, host) = (cells.next::<DbId>()?.0, cells.next::<DbId>()?.0);
+    let row = Row::read(row)?;
+    let Some(company) = row.company else { return Ok(None) };
     Ok(Some(Mapping {
-        row: MappingRef::Row(id),
+        row: MappingRef::Row(row.id.0),
         made_for: company,
         company,
-        host: HostId(host),
-        staff: cells.next()?,
-        source: Stored::read(&cells.next::<Option<String>>()?.unwrap_or_default()),
-        confidence: Confidence(
-            cells
-                .next::<Option<DbId>>()?
-                .map_or(100, |score| u8::try_from(score.0.clamp(0, 100)).unwrap_or(100)),
-        ),
-        is_active: cells.next::<Option<bool>>()?.unwrap_or(false),
-        staff_is_valid: cells.next::<Option<StaffId>>()?.is_some(),
+        host: row.host,
+        staff: row.staff,
+        source: row.source.unwrap_or_else(|| Stored::read("")),
+        confidence: row.confidence.unwrap_or(Confidence(100)),
+        is_active: row.is_active.unwrap_or(false),
+        staff_is_valid: row.valid_staff.is_some(),
         switched_off_by_person: false,
     }))
+}
+
+selected! {
+    /// The newest audit row of a host.
+    struct Newest of () {
+        company: CompanyId = Expr::col(mapping_audit::Column::CompanyId),
+        host: HostId = Expr::col(mapping_audit::Column::CalcomHostId),
+        id: DbId = Expr::col(mapping_audit::Column::Id).max(),
+    }
+}
+
+selected! {
+    /// The newest audit row of a mapping.
+    struct Last of () {
+        id: DbId = Expr::col(mapping_audit::Column::Id),
+        mapping: DbId = Expr::col(mapping_audit::Column::MappingId),
+        actor: Option<Actor> = Expr::col(mapping_audit::Column::Actor),
+        action: Option<Stored<AuditAction>> = Expr::col(mapping_audit::Column::Action),
+    }
 }
 
 /// The newest audit row of each host, whatever became of the mapping that it was about: 0 where
@@ -192,18 +224,18 @@ pub(super) async fn last_audits_of(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
 ) -> Result<HashMap<HostKey, i64>, StoreError> {
+    use mapping_audit::Column;
+    let (company, host) = (Column::CompanyId, Column::CalcomHostId);
     let mut select = Query::select();
+    Newest::select(&mut select);
     select
-        .columns(["company_id", "calcom_host_id"])
-        .expr_as(Expr::col("id").max(), Alias::new("newest"))
-        .from(names::AUDITS)
-        .cond_where(any_host("calcom_host_id", keys.iter().copied()))
-        .group_by_columns(["company_id", "calcom_host_id"]);
+        .from(mapping_audit::Entity)
+        .cond_where(any_host(company, host, keys.iter().copied()))
+        .group_by_columns([company, host]);
     let mut newest = HashMap::new();
     for row in tx.query_all(&select).await? {
-        let host = HostId(row.try_get::<DbId>("", "calcom_host_id")?.0);
-        newest
-            .insert(HostKey::new(row.try_get("", "company_id")?, host), row.try_get::<DbId>("", "newest")?.0);
+        let row = Newest::read(&row)?;
+        newest.insert(HostKey::new(row.company, row.host), row.id.0);
     }
     Ok(newest)
 }
@@ -221,24 +253,22 @@ async fn last_audits(
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
+    use mapping_audit::Column;
     let mut newest = Query::select();
     newest
-        .expr(Expr::col("id").max())
-        .from(names::AUDITS)
-        .and_where(Expr::col("mapping_id").is_in(padded(rows)))
-        .group_by_col("mapping_id");
+        .expr(Expr::col(Column::Id).max())
+        .from(mapping_audit::Entity)
+        .and_where(Expr::col(Column::MappingId).is_in(pad_in_list(rows)))
+        .group_by_col(Column::MappingId);
     let mut select = Query::select();
-    select
-        .columns(["id", "mapping_id", "actor", "action"])
-        .from(names::AUDITS)
-        .and_where(Expr::col("id").in_subquery(newest));
+    Last::select(&mut select);
+    select.from(mapping_audit::Entity).and_where(Expr::col(Column::Id).in_subquery(newest));
     let mut audits = HashMap::new();
     for row in tx.query_all(&select).await? {
-        let (mapping, audit) = (row.try_get::<DbId>("", "mapping_id")?.0, row.try_get::<DbId>("", "id")?.0);
-        let [actor, action] = ["actor", "action"].map(|column| row.try_get::<Option<String>>("", column));
-        let by_machine = actor?.is_some_and(|actor| Actor::from(actor.as_str()).is_machine());
-        let switched_off = action?.is_some_and(|action| action == AuditAction::Updated.as_ref());
-        audits.insert(mapping, (audit, by_machine && switched_off));
+        let row = Last::read(&row)?;
+        let by_machine = row.actor.is_some_and(|actor| actor.is_machine());
+        let switched_off = row.action.is_some_and(|action| action.known() == Some(AuditAction::Updated));
+        audits.insert(row.mapping.0, (row.id.0, by_machine && switched_off));
     }
     Ok(audits)
 }

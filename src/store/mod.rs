@@ -9,7 +9,7 @@ mod clock;
 mod gateway;
 mod values;
 pub mod entity;
-mod cells;
+mod row_reader;
 mod upsert;
 mod version;
 mod statement;

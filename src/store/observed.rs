@@ -1,9 +1,10 @@
 //! What was decided while workers only observed, and is still to be written.
 
-use migration::names;
-use sea_orm::ConnectionTrait;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 
+use super::entity::assignment::{Column, Entity};
 use super::{StoreError, rows};
 use crate::event::AppointmentId;
 use crate::matching::Assignment;
@@ -18,17 +19,16 @@ pub async fn observed(
     after: AppointmentId,
     limit: u64,
 ) -> Result<Vec<Assignment>, StoreError> {
-    let mut select = Query::select();
-    select
-        .column("appointment_id")
-        .from(names::ASSIGNMENTS)
-        .and_where(Expr::col("observed").is_not_null())
-        .and_where(Expr::col("appointment_id").gt(after.0))
-        .order_by("appointment_id", Order::Asc)
-        .limit(limit);
-    let rows = db.query_all(&select).await?;
-    let ids = rows.iter().map(|row| Ok(row.try_get::<AppointmentId>("", "appointment_id")?.0));
-    let ids = ids.collect::<Result<Vec<i64>, StoreError>>()?;
+    let ids: Vec<AppointmentId> = Entity::find()
+        .select_only()
+        .column(Column::AppointmentId)
+        .filter(Column::Observed.is_not_null())
+        .filter(Column::AppointmentId.gt(after))
+        .order_by_asc(Column::AppointmentId)
+        .limit(limit)
+        .into_tuple()
+        .all(db)
+        .await?;
     let mut found = rows::with_bookings(db, &ids).await?;
     found.sort_unstable_by_key(|assignment| assignment.appointment);
     Ok(found)

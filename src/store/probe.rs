@@ -1,10 +1,10 @@
 //! Can the database be used? Asked by doing, in a transaction that is rolled back, what deciding
 //! does: a server that answers a ping may still be read-only, full, locked, or without our rights.
 
-use migration::names;
-use sea_orm::ConnectionTrait as _;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait as _, Set};
 
+use super::entity::{appointment, event, host_lock, inbox, mapping};
 use super::{Database, GatewaySchema, Hosts, StoreError, load, mappings, rows, staff};
 use crate::config::Mode;
 use crate::event::{AppointmentId, CompanyId, EventId, HostId};
@@ -21,28 +21,32 @@ pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> R
     let observes = mode == Mode::Observe;
     let key = HostKey::new(CompanyId(NOBODY), HostId(NOBODY));
     let tx = database.begin().await?;
-    let mut insert = Query::insert();
-    insert.into_table(names::HOST_LOCKS).columns(["company_id", "host_id"]);
     // A row of its own for each who asks: nobody waits for another's probe.
-    insert.values_panic([(-i64::from(uuid::Uuid::new_v4().as_fields().0) - 2).into(), key.host.0.into()]);
-    tx.execute(&insert).await?;
+    let own = CompanyId(-i64::from(uuid::Uuid::new_v4().as_fields().0) - 2);
+    let lock = host_lock::ActiveModel { company_id: Set(own), host_id: Set(key.host) };
+    host_lock::Entity::insert(lock).exec_without_returning(&tx).await?;
     staff::active(&tx, schema, &[key.company].into()).await?;
     mappings::all(&tx, schema, &[key].into()).await?;
     rows::outcomes(&tx, &[&EventId::new("-")].into()).await?;
-    let purpose = if observes { load::Purpose::Look } else { load::Purpose::Write(Hosts::Alone) };
+    let purpose = if observes { load::Purpose::ReadOnly } else { load::Purpose::Write(Hosts::Alone) };
     load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), purpose).await?;
-    let tables = ["appointments", names::MAPPINGS, names::EVENTS, names::INBOX];
-    for table in &tables[if observes { 2 } else { 0 }..] {
-        let (column, key) = match *table {
-            names::EVENTS => ("outcome", "received_ms"),
-            names::INBOX => ("state", "company_id"),
-            names::MAPPINGS => ("mapping_source", "id"),
-            _ => ("calcom_host_id", "id"),
-        };
-        let mut update = Query::update();
-        update.table(*table).value(column, Expr::col(column)).and_where(Expr::col(key).eq(NOBODY));
-        tx.execute(&update).await?;
+    if !observes {
+        touch(&tx, appointment::Column::CalcomHostId, appointment::Column::Id).await?;
+        touch(&tx, mapping::Column::MappingSource, mapping::Column::Id).await?;
     }
+    touch(&tx, event::Column::Outcome, event::Column::ReceivedMs).await?;
+    touch(&tx, inbox::Column::State, inbox::Column::CompanyId).await?;
     tx.rollback().await?;
+    Ok(())
+}
+
+/// Sets a column of no row to itself.
+async fn touch<C: ColumnTrait>(tx: &impl ConnectionTrait, column: C, key: C) -> Result<(), StoreError> {
+    let mut update = Query::update();
+    update
+        .table(C::EntityName::default())
+        .value(column, Expr::col(column))
+        .and_where(Expr::col(key).eq(NOBODY));
+    tx.execute(&update).await?;
     Ok(())
 }

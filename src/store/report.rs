@@ -112,7 +112,7 @@ pub async fn recorded(
     db: &impl ConnectionTrait,
     decisions: &[Decided],
 ) -> Result<BTreeMap<AppointmentId, BookingEvent>, StoreError> {
-    let ids: Vec<i64> = decisions.iter().map(|one| one.appointment.0).collect();
+    let ids: Vec<AppointmentId> = decisions.iter().map(|one| one.appointment).collect();
     let kept = rows::with_bookings(db, &ids).await?.into_iter().filter(|it| it.payload.is_some());
     Ok(kept.filter_map(|it| Some((it.appointment, it.newest_event()?))).collect())
 }

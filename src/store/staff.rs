@@ -5,11 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 
-use super::cells::Cells;
-use super::statement::padded;
+use super::entity::staff::{Column, Entity};
+use super::row_reader::selected;
+use super::statement::pad_in_list;
 use super::{GatewaySchema, NameColumns, StoreError};
-use crate::event::CompanyId;
+use crate::event::{CompanyId, StaffId};
 use crate::matching::Staff;
+
+selected! {
+    /// A member of staff. What the gateway has no column for is NULL.
+    struct Member of (schema) {
+        id: StaffId = Expr::col(Column::Id),
+        company: CompanyId = Expr::col(Column::CompanyId),
+        email: Option<String> = if_there(schema.staff_email, Column::Email),
+        name: Option<String> = if_there(schema.staff_name == NameColumns::Full, Column::Name),
+        first_name: Option<String> = if_there(schema.staff_name == NameColumns::FirstLast, Column::FirstName),
+        last_name: Option<String> = if_there(schema.staff_name == NameColumns::FirstLast, Column::LastName),
+    }
+}
+
+fn if_there(is_there: bool, column: Column) -> Expr {
+    if is_there { Expr::col(column) } else { Expr::null() }
+}
 
 /// Everybody of these companies who is active and not deleted, by id. A company without staff
 /// has an empty list.
@@ -22,37 +39,26 @@ pub(super) async fn active(
     if companies.is_empty() {
         return Ok(rosters);
     }
-    let names: &[&'static str] = match schema.staff_name {
-        NameColumns::Full => &["name"],
-        NameColumns::FirstLast => &["first_name", "last_name"],
-    };
     let mut select = Query::select();
-    select.columns(["id", "company_id"]).from("staff");
-    if schema.staff_email {
-        select.column("email");
-    }
-    select.columns(names.iter().copied());
-    select.and_where(Expr::col("company_id").is_in(padded(companies.iter().map(|id| id.0))));
+    Member::select(&mut select, schema);
+    select.from(Entity);
+    select.and_where(Expr::col(Column::CompanyId).is_in(pad_in_list(companies.iter().copied())));
     if let Some(flag) = schema.staff_active {
         select.and_where(Expr::col(flag).eq(true));
     }
     if schema.staff_deleted_at {
-        select.and_where(Expr::col("deleted_at").is_null());
+        select.and_where(Expr::col(Column::DeletedAt).is_null());
     }
-    select.order_by("id", Order::Asc);
+    select.order_by(Column::Id, Order::Asc);
     for row in tx.query_all(&select).await? {
-        let mut cells = Cells::of(&row);
-        let (id, company) = (cells.next()?, cells.next()?);
-        let email = if schema.staff_email { cells.next()? } else { None };
-        let mut name = cells.next::<Option<String>>()?;
-        for _ in 1..names.len() {
-            name = match (name, cells.next::<Option<String>>()?) {
-                (Some(first), Some(last)) => Some(first + " " + &last),
-                (first, last) => first.or(last),
-            };
-        }
-        let member = Staff { id, name: name.unwrap_or_default(), email };
-        rosters.entry(company).or_default().push(member);
+        let row = Member::read(&row)?;
+        let parted = match (row.first_name, row.last_name) {
+            (Some(first), Some(last)) => Some(first + " " + &last),
+            (first, last) => first.or(last),
+        };
+        let name = row.name.or(parted).unwrap_or_default();
+        let member = Staff { id: row.id, name, email: row.email };
+        rosters.entry(row.company).or_default().push(member);
     }
     Ok(rosters)
 }

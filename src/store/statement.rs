@@ -1,9 +1,10 @@
 //! Small pieces that statements are built of.
 
 use sea_orm::sea_query::{
-    ColumnRef, Cond, Expr, ExprTrait as _, IntoColumnRef as _, LockBehavior, LockType, SelectStatement,
+    Cond, Expr, ExprTrait as _, InsertStatement, IntoColumnRef, LockBehavior, LockType, Query,
+    SelectStatement,
 };
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
 
 use super::StoreError;
 use crate::matching::HostKey;
@@ -18,18 +19,18 @@ const LARGE: usize = 32;
 /// that and a power of two. So there is a handful of statement texts instead of one for each number of
 /// rows, and prepared statements are found again: preparing one is more work for the server than
 /// carrying it out.
-pub(super) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn chunk_rows<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let all = rows.len().min(ROWS);
         let size = if all < LARGE { 1 << all.checked_ilog2()? } else { all - all % LARGE };
-        let (piece, rest) = rows.split_at(size);
+        let (chunk, rest) = rows.split_at(size);
         rows = rest;
-        Some(piece)
+        Some(chunk)
     })
 }
 
 /// The values of an `IN (…)`, the last one repeated up to such a number: for the same reason.
-pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut values: Vec<T> = values.into_iter().collect();
     if let Some(last) = values.last().cloned() {
         let all = values.len();
@@ -39,25 +40,32 @@ pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     values
 }
 
-/// Rows of one of these hosts, by the columns `company_id` and `host`.
-pub(super) fn any_host(host: &'static str, keys: impl IntoIterator<Item = HostKey>) -> Cond {
-    is_any("company_id".into_column_ref(), host.into_column_ref(), keys)
-}
-
-/// The same, by these columns of `table`.
-pub(super) fn any_host_of(
-    table: &'static str,
-    host: &'static str,
+/// Rows of one of these hosts, by these columns of a table.
+pub(super) fn any_host(
+    company: impl IntoColumnRef,
+    host: impl IntoColumnRef,
     keys: impl IntoIterator<Item = HostKey>,
 ) -> Cond {
-    is_any((table, "company_id").into_column_ref(), (table, host).into_column_ref(), keys)
+    let (company, host) = (company.into_column_ref(), host.into_column_ref());
+    // Not a tuple IN: SQLite has none, and MySQL's optimizer likes this as well.
+    pad_in_list(keys).into_iter().fold(Cond::any(), |any, key| {
+        any.add(Expr::col(company.clone()).eq(key.company).and(Expr::col(host.clone()).eq(key.host)))
+    })
 }
 
-fn is_any(company: ColumnRef, host: ColumnRef, keys: impl IntoIterator<Item = HostKey>) -> Cond {
-    // Not a tuple IN: SQLite has none, and MySQL's optimizer likes this as well.
-    padded(keys).into_iter().fold(Cond::any(), |any, key| {
-        any.add(Expr::col(company.clone()).eq(key.company.0).and(Expr::col(host.clone()).eq(key.host.0)))
-    })
+/// An INSERT of rows in which each value stands beside its column.
+pub(super) fn insert<E: EntityTrait, const N: usize>(
+    rows: impl IntoIterator<Item = [(E::Column, Expr); N]>,
+) -> InsertStatement {
+    let mut insert = Query::insert();
+    insert.into_table(E::default());
+    for (number, row) in rows.into_iter().enumerate() {
+        if number == 0 {
+            insert.columns(row.iter().map(|(column, _)| *column));
+        }
+        insert.values_panic(row.map(|(_, value)| value));
+    }
+    insert
 }
 
 /// Locks those rows of a SELECT until the transaction ends that nobody else has locked; the others
@@ -71,10 +79,10 @@ pub(super) fn lock_free_ones(select: &mut SelectStatement, backend: DbBackend) {
 /// From here on the transaction waits for no lock: what it cannot have at once makes it fail.
 ///
 /// To be called once a transaction has locked rows of the gateway's. The gateway locks its rows in an
-/// order of its own, and a circle of transactions that wait for each other costs one of them its
-/// work: the lighter one, which would be the gateway's. Who holds such a row and never waits is in
-/// no circle.
-pub(super) async fn give_way(tx: &impl ConnectionTrait, backend: DbBackend) -> Result<(), StoreError> {
+/// order of its own, and a cycle of transactions that wait for each other costs one of them its
+/// work: the lighter one, which would be the gateway's. Whoever holds such a row and never waits cannot be
+/// part of a deadlock cycle.
+pub(super) async fn set_nowait(tx: &impl ConnectionTrait, backend: DbBackend) -> Result<(), StoreError> {
     let sql = match backend {
         // Until the connection is taken from the pool again. MySQL, unlike MariaDB, knows no
         // shorter wait than a second.
@@ -95,13 +103,13 @@ pub(super) async fn give_way(tx: &impl ConnectionTrait, backend: DbBackend) -> R
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{padded, pieces};
+    use super::{chunk_rows, pad_in_list};
 
     #[test]
     fn lists_are_padded_with_their_last_value() {
         let sizes = [0, 1, 3, 31, 32, 33, 200, 256, 257];
-        assert_eq!(sizes.map(|count| padded(0..count).len()), [0, 1, 4, 32, 32, 64, 224, 256, 512]);
-        assert_eq!(padded([1, 2, 3]), [1, 2, 3, 3]);
+        assert_eq!(sizes.map(|count| pad_in_list(0..count).len()), [0, 1, 4, 32, 32, 64, 224, 256, 512]);
+        assert_eq!(pad_in_list([1, 2, 3]), [1, 2, 3, 3]);
     }
 
     #[test]
@@ -109,8 +117,8 @@ mod tests {
         let mut sizes = BTreeSet::new();
         for count in 0..1_000_u32 {
             let rows: Vec<u32> = (0..count).collect();
-            sizes.extend(pieces(&rows).map(<[u32]>::len));
-            assert_eq!(pieces(&rows).flatten().copied().collect::<Vec<_>>(), rows);
+            sizes.extend(chunk_rows(&rows).map(<[u32]>::len));
+            assert_eq!(chunk_rows(&rows).flatten().copied().collect::<Vec<_>>(), rows);
         }
         let expected = [1, 2, 4, 8, 16, 32, 64, 96, 128, 160, 192, 224, 256];
         assert_eq!(sizes.into_iter().collect::<Vec<_>>(), expected);

@@ -7,12 +7,14 @@
 
 use std::collections::HashSet;
 
-use migration::names;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityName as _, EntityTrait as _, FromQueryResult,
+    IdenStatic as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Statement,
+};
 
-use super::statement::padded;
-use super::{DbId, StoreError};
+use super::StoreError;
+use super::entity::{mapping, mapping_audit};
+use super::statement::pad_in_list;
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Audit, HostKey, MappingChange};
 
@@ -34,25 +36,27 @@ pub(super) async fn are_mappings_there(
         _ => None,
     });
     let wanted: Vec<_> = wanted.collect();
-    let mut select = Query::select();
-    select
-        .columns(["company_id", "calcom_host_id", "staff_id", "is_active"])
-        .from(names::MAPPINGS)
-        .and_where(Expr::col("calcom_host_id").is_in(padded(wanted.iter().map(|(key, _)| key.host.0))));
+    use mapping::Column;
+    let rows: Vec<(Option<CompanyId>, HostId, StaffId, bool)> = mapping::Entity::find()
+        .select_only()
+        .columns([Column::CompanyId, Column::CalcomHostId, Column::StaffId, Column::IsActive])
+        .filter(Column::CalcomHostId.is_in(pad_in_list(wanted.iter().map(|(key, _)| key.host))))
+        .into_tuple()
+        .all(tx)
+        .await?;
     let mut by_staff = HashSet::new();
     let mut by_company = HashSet::new();
-    for row in tx.query_all(&select).await? {
-        let host = HostId(row.try_get::<DbId>("", "calcom_host_id")?.0);
-        by_staff.insert((host, row.try_get::<StaffId>("", "staff_id")?));
-        if row.try_get::<bool>("", "is_active")? {
-            by_company.insert((row.try_get::<Option<CompanyId>>("", "company_id")?, host));
+    for (company, host, staff, is_active) in rows {
+        by_staff.insert((host, staff));
+        if is_active {
+            by_company.insert((company, host));
         }
     }
     let is_there = |(key, staff): &(&HostKey, &StaffId)| {
         by_company.contains(&(Some(key.company), key.host))
             || by_staff.contains(&(key.host, (*staff).clone()))
     };
-    if wanted.iter().all(is_there) { Ok(()) } else { Err(taken(tx, names::MAPPINGS).await?) }
+    if wanted.iter().all(is_there) { Ok(()) } else { Err(taken(tx, Column::Id).await?) }
 }
 
 /// The same of audits, each of which has a key of its own.
@@ -69,21 +73,25 @@ pub(super) async fn are_audits_there(
         return Ok(());
     }
     let keys: HashSet<String> = audits.iter().map(|audit| audit.change_key.to_string()).collect();
-    let mut select = Query::select();
-    select
-        .column("change_key")
-        .from(names::AUDITS)
-        .and_where(Expr::col("change_key").is_in(padded(keys.iter().cloned())));
-    let there = tx.query_all(&select).await?.len();
-    if there == keys.len() { Ok(()) } else { Err(taken(tx, names::AUDITS).await?) }
+    let all = pad_in_list(keys.iter().cloned());
+    let there =
+        mapping_audit::Entity::find().filter(mapping_audit::Column::ChangeKey.is_in(all)).count(tx).await?;
+    if there == keys.len() as u64 { Ok(()) } else { Err(taken(tx, mapping_audit::Column::Id).await?) }
 }
 
-async fn taken(tx: &impl ConnectionTrait, table: &str) -> Result<StoreError, StoreError> {
-    let sql = format!("SELECT pg_get_serial_sequence('{table}', 'id') AS name");
-    let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-    let name = row.map_or(Ok(None), |row| row.try_get::<Option<String>>("", "name"))?;
+#[derive(FromQueryResult)]
+struct Sequence {
+    name: Option<String>,
+}
+
+async fn taken<C: ColumnTrait>(tx: &impl ConnectionTrait, id: C) -> Result<StoreError, StoreError> {
+    let (entity, id) = (C::EntityName::default(), id.as_str());
+    let table = entity.table_name();
+    let sql = format!("SELECT pg_get_serial_sequence('{table}', '{id}') AS name");
+    let sequence =
+        Sequence::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).one(tx).await?;
+    let name = sequence.and_then(|sequence| sequence.name).unwrap_or_else(|| format!("of {table}.{id}"));
     Ok(StoreError::Rejected(format!(
-        "INSERT INTO {table}: the sequence {} gave out an id that is taken; `hostmatch migrate up` sets it",
-        name.unwrap_or_else(|| format!("of {table}.id"))
+        "INSERT INTO {table}: the sequence {name} gave out an id that is taken; `hostmatch migrate up` sets it"
     )))
 }

@@ -6,56 +6,69 @@
 use std::fmt::Write as _;
 
 use sea_orm::sea_query::Value;
-use sea_orm::{DbBackend, Statement};
+use sea_orm::{DbBackend, EntityTrait, IdenStatic as _, Statement};
 
-/// Rows of a table of ours with one column as its key.
-pub(super) struct Upsert<const N: usize> {
-    pub(super) table: &'static str,
-    pub(super) key: &'static str,
-    pub(super) columns: [&'static str; N],
+/// What becomes of a column of a row that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It stays.
+    Keep,
+    /// It becomes the new row's.
+    Update,
+    /// It becomes the new row's where that has a value.
+    Fill,
 }
 
-impl<const N: usize> Upsert<N> {
-    /// Writes these rows, of which there is at least one. Of a row that is there already the `updated` columns
-    /// become those of the new one; the `filled` ones only where the new one has a value.
-    pub(super) fn statement(
-        &self,
-        backend: DbBackend,
-        rows: Vec<[Value; N]>,
-        updated: impl Iterator<Item = &'static str>,
-        filled: Option<&'static str>,
-    ) -> Statement {
-        let Self { table, key, columns } = self;
-        let is_mysql = backend == DbBackend::MySql;
-        let new =
-            |column: &str| if is_mysql { format!("VALUES({column})") } else { format!("excluded.{column}") };
-        let updated = updated.map(|column| format!("{column} = {}", new(column)));
-        let filled = filled.map(|column| format!("{column} = COALESCE({}, {table}.{column})", new(column)));
-        let set = updated.chain(filled).collect::<Vec<_>>().join(", ");
+/// A column of a row: its value, and what becomes of it in a row that is there already.
+pub(super) type Cell<E> = (<E as EntityTrait>::Column, Value, Then);
 
-        let mut sql = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
-        let mut number = 0_usize;
-        for row in 0..rows.len() {
-            sql.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 0..N {
-                sql.push_str(if column == 0 { "" } else { ", " });
-                number += 1;
-                placeholder(&mut sql, backend, number);
-            }
-            sql.push(')');
-        }
-        sql += &if is_mysql {
-            format!(" ON DUPLICATE KEY UPDATE {set}")
-        } else {
-            format!(" ON CONFLICT ({key}) DO UPDATE SET {set}")
+/// Writes these rows, of which there is at least one, to a table whose key is the column `key`.
+pub(super) fn upsert<E: EntityTrait, const N: usize>(
+    backend: DbBackend,
+    key: E::Column,
+    rows: Vec<[Cell<E>; N]>,
+) -> Statement {
+    let is_mysql = backend == DbBackend::MySql;
+    let entity = E::default();
+    let table = entity.table_name();
+    let (mut names, mut set) = (String::new(), String::new());
+    for (column, _, then) in rows.first().into_iter().flatten() {
+        let column = column.as_str();
+        names.push_str(if names.is_empty() { "" } else { ", " });
+        names.push_str(column);
+        let new = if is_mysql { format!("VALUES({column})") } else { format!("excluded.{column}") };
+        let new = match then {
+            Then::Keep => continue,
+            Then::Update => new,
+            Then::Fill => format!("COALESCE({new}, {table}.{column})"),
         };
-        Statement::from_sql_and_values(backend, sql, rows.into_iter().flatten())
+        set.push_str(if set.is_empty() { "" } else { ", " });
+        // Writing to a text does not fail.
+        _ = write!(set, "{column} = {new}");
     }
+
+    let mut sql = format!("INSERT INTO {table} ({names}) VALUES ");
+    let mut number = 0_usize;
+    for row in 0..rows.len() {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..N {
+            sql.push_str(if column == 0 { "" } else { ", " });
+            number += 1;
+            placeholder(&mut sql, backend, number);
+        }
+        sql.push(')');
+    }
+    sql += &if is_mysql {
+        format!(" ON DUPLICATE KEY UPDATE {set}")
+    } else {
+        format!(" ON CONFLICT ({}) DO UPDATE SET {set}", key.as_str())
+    };
+    let values = rows.into_iter().flatten().map(|(_, value, _)| value);
+    Statement::from_sql_and_values(backend, sql, values)
 }
 
 fn placeholder(sql: &mut String, backend: DbBackend, number: usize) {
     match backend {
-        // Writing to a text does not fail.
         DbBackend::Postgres => _ = write!(sql, "${number}"),
         _ => sql.push('?'),
     }

@@ -1,9 +1,14 @@
 //! Which servers are new enough. A worker skips rows that somebody else has locked (`SKIP LOCKED`):
 //! MariaDB can from 10.6 on, MySQL from 8.0.1; every PostgreSQL that is still maintained can.
 
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::{DbBackend, FromQueryResult, Statement};
 
 use super::{Database, StoreError};
+
+#[derive(FromQueryResult)]
+struct Server {
+    version: String,
+}
 
 /// Refuses a server that could carry out none of our transactions.
 ///
@@ -15,10 +20,9 @@ pub(super) async fn check(database: &Database) -> Result<(), StoreError> {
         return Ok(());
     }
     let sql = "SELECT CAST(VERSION() AS CHAR) AS version";
-    let Some(row) = database.connection().query_one_raw(Statement::from_string(backend, sql)).await? else {
-        return Ok(());
-    };
-    too_old(&row.try_get::<String>("", "version")?).map_or(Ok(()), |why| Err(StoreError::Schema(why)))
+    let asked = Server::find_by_statement(Statement::from_string(backend, sql));
+    let Some(server) = asked.one(database.connection()).await? else { return Ok(()) };
+    too_old(&server.version).map_or(Ok(()), |why| Err(StoreError::Schema(why)))
 }
 
 /// Why a MariaDB or MySQL server of this version cannot be used; none when it can.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{LetterState, TABLE};
 use crate::store::replays::lock_letters;
-use crate::store::statement::pieces;
+use crate::store::statement::chunk_rows;
 use crate::store::{Database, DbId, StoreError};
 
 /// Letters in one step.
@@ -111,13 +111,13 @@ async fn on_letters(
                 None => record_act(tx, &NewAct { letters: ids.len(), ..act.clone() }).await?,
             };
             let mut acted = Acted::default();
-            for ids in pieces(some) {
+            for ids in chunk_rows(some) {
                 match change {
                     Some(change) => change_state(tx, database.backend(), ids, change, &mut acted).await?,
                     None => acted.done.extend(ids),
                 }
             }
-            for ids in pieces(&acted.done) {
+            for ids in chunk_rows(&acted.done) {
                 let mut insert = Query::insert();
                 insert.into_table(names::DEAD_LETTER_ACTION_LETTERS).columns(["action_id", "letter_id"]);
                 for id in ids {

@@ -13,7 +13,7 @@ use super::moments::{ahead, in_ms};
 use super::write::{REVERT, change_key};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Actor, AuditAction, HostKey, Stored};
-use crate::store::statement::padded;
+use crate::store::statement::pad_in_list;
 use crate::store::{DbId, GatewaySchema, StoreError, bind_staff};
 
 /// Which audit rows; what is given must all be true.
@@ -204,7 +204,7 @@ pub async fn audits_since(
     let ahead = ahead(db, schema).await?;
     let mut select = select(schema.backend);
     select
-        .and_where(Expr::col("mapping_id").is_in(padded(mappings.into_iter().flatten())))
+        .and_where(Expr::col("mapping_id").is_in(pad_in_list(mappings.into_iter().flatten())))
         .and_where(Expr::col("id").gt(oldest))
         .order_by("id", Order::Asc);
     db.query_all(&select).await?.iter().map(|row| read(row, ahead)).collect()

@@ -10,7 +10,7 @@ use super::staff::{read_staff, select_staff};
 use super::{HostFacts, MappingRow, MappingState};
 use crate::event::{CompanyId, HostId};
 use crate::matching::{Confidence, HostKey, Stored};
-use crate::store::statement::{any_host, give_way, padded};
+use crate::store::statement::{any_host, pad_in_list, set_nowait};
 use crate::store::{DbId, GatewaySchema, Hosts, StoreError, hosts, mappings, rows};
 
 /// Hosts that are asked about in one statement.
@@ -27,7 +27,7 @@ pub async fn begin_deciding(
     keys: &BTreeSet<HostKey>,
 ) -> Result<(), StoreError> {
     hosts::lock(tx, schema.backend, keys, Hosts::Alone).await?;
-    give_way(tx, schema.backend).await
+    set_nowait(tx, schema.backend).await
 }
 
 /// Everything that decisions about these hosts depend on.
@@ -45,7 +45,7 @@ pub async fn facts(
         let some: BTreeSet<HostKey> = some.iter().copied().collect();
         let mut select = select_mappings(schema);
         let hosts: BTreeSet<i64> = some.iter().map(|key| key.host.0).collect();
-        select.and_where(Expr::col(("m", "calcom_host_id")).is_in(padded(hosts)));
+        select.and_where(Expr::col(("m", "calcom_host_id")).is_in(pad_in_list(hosts)));
         select.order_by(("m", "id"), Order::Asc);
         let mut mappings: Vec<MappingRow> =
             tx.query_all(&select).await?.iter().map(read_mapping).collect::<Result<_, _>>()?;
@@ -75,11 +75,11 @@ async fn booked(
     keys: &BTreeSet<HostKey>,
 ) -> Result<BTreeSet<HostKey>, StoreError> {
     let mut select = Query::select();
-    select
-        .distinct()
-        .columns(["company_id", "host_id"])
-        .from(names::ASSIGNMENTS)
-        .cond_where(any_host("host_id", keys.iter().copied()));
+    select.distinct().columns(["company_id", "host_id"]).from(names::ASSIGNMENTS).cond_where(any_host(
+        "company_id",
+        "host_id",
+        keys.iter().copied(),
+    ));
     let rows = tx.query_all(&select).await?;
     rows.iter()
         .map(|row| {
@@ -132,7 +132,10 @@ pub async fn companies(
         return Ok(BTreeSet::new());
     }
     let mut select = Query::select();
-    select.column("id").from("companies").and_where(Expr::col("id").is_in(padded(ids.iter().map(|id| id.0))));
+    select
+        .column("id")
+        .from("companies")
+        .and_where(Expr::col("id").is_in(pad_in_list(ids.iter().map(|id| id.0))));
     tx.query_all(&select).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
 }
 
@@ -179,7 +182,7 @@ pub(in crate::store) async fn add_last_audits(
         .column("mapping_id")
         .expr_as(Expr::col("id").max(), "newest")
         .from(names::AUDITS)
-        .and_where(Expr::col("mapping_id").is_in(padded(rows.iter().map(|row| row.id))))
+        .and_where(Expr::col("mapping_id").is_in(pad_in_list(rows.iter().map(|row| row.id))))
         .group_by_col("mapping_id");
     let mut newest = HashMap::new();
     for row in tx.query_all(&select).await? {

@@ -6,7 +6,7 @@ use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Query, SelectState
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use crate::event::{CompanyId, StaffId};
-use crate::store::statement::padded;
+use crate::store::statement::pad_in_list;
 use crate::store::{DbId, GatewaySchema, NameColumns, StoreError, bind_staff};
 
 /// A member of staff.
@@ -50,7 +50,7 @@ pub async fn staff_facts(
         }
         let mut select = Query::select();
         select_staff(&mut select, schema);
-        select.from_as("staff", "s").and_where(Expr::col(("s", "id")).is_in(padded(values)));
+        select.from_as("staff", "s").and_where(Expr::col(("s", "id")).is_in(pad_in_list(values)));
         let found: Vec<StaffFact> =
             tx.query_all(&select).await?.iter().map(read_staff).collect::<Result<_, _>>()?;
         for id in some {

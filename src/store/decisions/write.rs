@@ -12,7 +12,7 @@ use super::audits::key_value;
 use super::{HostChange, MappingState, RowChange, RowTarget, Snapshot};
 use crate::event::{HostId, StaffId};
 use crate::matching::{Actor, HostKey, InboxState};
-use crate::store::statement::{any_host, padded, pieces};
+use crate::store::statement::{any_host, chunk_rows, pad_in_list};
 use crate::store::{DbId, GatewaySchema, StoreError, bind_staff};
 
 /// A change that was written.
@@ -52,17 +52,17 @@ pub async fn write_changes(
                 item.change.to.is_active == is_active && matches!(item.change.row, RowTarget::Row(_))
             })
             .collect();
-        for some in pieces(&rewritten) {
+        for some in chunk_rows(&rewritten) {
             rewrite(tx, schema, some).await?;
         }
     }
     let new: Vec<&Item<'_>> =
         items.iter().filter(|item| matches!(item.change.row, RowTarget::New(_))).collect();
-    for some in pieces(&new) {
+    for some in chunk_rows(&new) {
         insert(tx, schema, some, now_ms).await?;
     }
     let rows = made(tx, &new).await?;
-    for some in pieces(&items) {
+    for some in chunk_rows(&items) {
         insert_audits(tx, schema, some, &rows, actor).await?;
     }
     let audits = audit_ids(tx, schema.backend, &items).await?;
@@ -195,12 +195,11 @@ async fn made(
     items: &[&Item<'_>],
 ) -> Result<BTreeMap<(HostId, StaffId), i64>, StoreError> {
     let mut rows = BTreeMap::new();
-    for some in pieces(items) {
+    for some in chunk_rows(items) {
         let mut select = Query::select();
-        select
-            .columns(["id", "calcom_host_id", "staff_id"])
-            .from(names::MAPPINGS)
-            .and_where(Expr::col("calcom_host_id").is_in(padded(some.iter().map(|item| item.key.host.0))));
+        select.columns(["id", "calcom_host_id", "staff_id"]).from(names::MAPPINGS).and_where(
+            Expr::col("calcom_host_id").is_in(pad_in_list(some.iter().map(|item| item.key.host.0))),
+        );
         for row in tx.query_all(&select).await? {
             let host = HostId(row.try_get::<DbId>("", "calcom_host_id")?.0);
             rows.insert((host, row.try_get("", "staff_id")?), row.try_get::<DbId>("", "id")?.0);
@@ -288,11 +287,11 @@ async fn audit_ids(
     items: &[Item<'_>],
 ) -> Result<HashMap<String, i64>, StoreError> {
     let mut ids = HashMap::new();
-    for some in pieces(items) {
+    for some in chunk_rows(items) {
         let mut select = Query::select();
         select.columns(["id", "change_key"]).from(names::AUDITS).and_where(
             Expr::col("change_key")
-                .is_in(padded(some.iter().map(|item| key_value(backend, &item.change_key)))),
+                .is_in(pad_in_list(some.iter().map(|item| key_value(backend, &item.change_key)))),
         );
         for row in tx.query_all(&select).await? {
             ids.insert(row.try_get("", "change_key")?, row.try_get::<DbId>("", "id")?.0);
@@ -313,7 +312,7 @@ async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i6
             .filter(|change| change.needs_person == needs_person && !change.rows.is_empty())
             .map(|change| change.key)
             .collect();
-        for some in pieces(&keys) {
+        for some in chunk_rows(&keys) {
             let mut update = Query::update();
             update
                 .table(names::INBOX)
@@ -321,7 +320,7 @@ async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i6
                 .value("state_changed_ms", now_ms)
                 .value("ignored_until_ms", Option::<i64>::None)
                 .and_where(Expr::col("state").is_in(from.iter().copied().map(InboxState::as_str)))
-                .cond_where(any_host("host_id", some.iter().copied()));
+                .cond_where(any_host("company_id", "host_id", some.iter().copied()));
             tx.execute(&update).await?;
         }
     }

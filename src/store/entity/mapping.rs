@@ -4,7 +4,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::Confidence;
+use crate::matching::{Confidence, MappingSource, Stored};
 use crate::store::{DbId, Document, Moment};
 
 /// A row.
@@ -29,7 +29,7 @@ pub struct Model {
     /// The host's time zone, likewise.
     pub calcom_timezone: Option<String>,
     /// How the mapping was found.
-    pub mapping_source: Option<String>,
+    pub mapping_source: Option<Stored<MappingSource>>,
     /// How sure that was.
     pub confidence_score: Option<Confidence>,
     /// When the host was last compared with Cal.com.

@@ -4,6 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use super::OpaqueId;
 use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{Actor, AuditAction, Stored};
 use crate::store::{DbId, Document, Moment};
 
 /// A row.
@@ -22,7 +23,7 @@ pub struct Model {
     /// The member of staff.
     pub staff_id: Option<StaffId>,
     /// What was done.
-    pub action: Option<String>,
+    pub action: Option<Stored<AuditAction>>,
     /// The fields before.
     pub old_values: Option<Document>,
     /// The fields after.
@@ -30,7 +31,7 @@ pub struct Model {
     /// The gateway's user who did it, if it was one.
     pub changed_by: Option<OpaqueId>,
     /// Who did it: the worker, or somebody by name.
-    pub actor: Option<String>,
+    pub actor: Option<Actor>,
     /// When.
     pub changed_at: Option<Moment>,
     /// Why, in words.

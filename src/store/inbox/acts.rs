@@ -79,7 +79,7 @@ async fn set(
         .value("state", state.as_str())
         .value("state_changed_ms", act.at_ms)
         .value("ignored_until_ms", act.until_ms)
-        .cond_where(any_host("host_id", [act.key]));
+        .cond_where(any_host("company_id", "host_id", [act.key]));
     tx.execute(&update).await?;
     let mut insert = Query::insert();
     insert
@@ -104,7 +104,11 @@ async fn set(
 /// [`StoreError`]
 pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<HostAct>, StoreError> {
     let mut select = Query::select();
-    select.columns(COLUMNS).from(ACTS).cond_where(any_host("host_id", [key])).order_by("id", Order::Asc);
+    select
+        .columns(COLUMNS)
+        .from(ACTS)
+        .cond_where(any_host("company_id", "host_id", [key]))
+        .order_by("id", Order::Asc);
     db.query_all(&select).await?.iter().map(read).collect()
 }
 
@@ -123,7 +127,7 @@ pub async fn last_host_acts(
         newest
             .expr(Expr::col("id").max())
             .from(ACTS)
-            .cond_where(any_host("host_id", some.iter().copied()))
+            .cond_where(any_host("company_id", "host_id", some.iter().copied()))
             .group_by_columns(["company_id", "host_id"]);
         let mut select = Query::select();
         select.columns(COLUMNS).from(ACTS).and_where(Expr::col("id").in_subquery(newest));

@@ -5,10 +5,11 @@ use sea_orm::sea_query::{
     CaseStatement, Cond, Expr, ExprTrait as _, JoinType, NullOrdering, Order, Query, SelectStatement,
     TableRef,
 };
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, FromQueryResult as _, Iterable as _, QueryResult};
 
 use super::{InboxEntry, InboxFilter, InboxKind, MAPPING, TABLE};
 use crate::matching::{InboxState, Outcome, Review};
+use crate::store::entity::inbox;
 use crate::store::{DbId, StoreError, rows};
 
 /// Hosts, those with the soonest booking first, then those seen last; at most `limit`, after the first
@@ -25,7 +26,7 @@ pub async fn inbox_entries(
 ) -> Result<Vec<InboxEntry>, StoreError> {
     let mut select = Query::select();
     select
-        .columns(rows::INBOX.map(|column| ("u", column)))
+        .columns(inbox::Column::iter().map(|column| ("u", column)))
         .columns(["waiting", "bookings", "last_booking_ms", "next_booking_ms"].map(|column| ("w", column)));
     let same_host = Expr::col(("w", "company_id"))
         .equals(("u", "company_id"))
@@ -116,7 +117,7 @@ fn condition(filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
 
 fn entry(row: &QueryResult) -> Result<InboxEntry, StoreError> {
     let number = |column: &str| row.try_get::<Option<DbId>>("", column).map(|id| id.map(|id| id.0));
-    let host = rows::inbox_row(row)?;
+    let host = rows::inbox_row(inbox::Model::from_query_result(row, "")?);
     Ok(InboxEntry {
         kind: InboxKind::of(&host),
         ignored_until_ms: number("ignored_until_ms")?.filter(|_| host.state == InboxState::Ignored),

@@ -12,7 +12,7 @@ use crate::event::AppointmentId;
 use crate::matching::{Appointment, HostKey};
 use crate::store::dead_letters::id_of;
 use crate::store::load::{self, Purpose};
-use crate::store::statement::{padded, pieces};
+use crate::store::statement::{chunk_rows, pad_in_list};
 use crate::store::{GatewaySchema, Hosts, StoreError, bind_staff, hosts};
 
 /// What has become of one appointment.
@@ -70,7 +70,7 @@ pub async fn begin_repair(
         ]);
     tx.execute(&insert).await?;
     let id = id_of(tx, REPAIRS, &token).await?;
-    for some in pieces(waiting) {
+    for some in chunk_rows(waiting) {
         let mut insert = Query::insert();
         insert.into_table(ITEMS).columns(["repair_id", "appointment_id", "starts_ms", "state"]);
         for one in some {
@@ -185,7 +185,7 @@ pub async fn still_there(
         .column("id")
         .from("appointments")
         .and_where(Expr::col("company_id").is_not_null())
-        .and_where(Expr::col("id").is_in(padded(ids.iter().map(|id| id.0))));
+        .and_where(Expr::col("id").is_in(pad_in_list(ids.iter().map(|id| id.0))));
     tx.query_all(&select).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
 }
 
@@ -194,7 +194,7 @@ pub async fn still_there(
 /// # Errors
 /// [`StoreError`]
 pub async fn mark_items(tx: &impl ConnectionTrait, repair: i64, marks: &[Mark]) -> Result<(), StoreError> {
-    for some in pieces(marks) {
+    for some in chunk_rows(marks) {
         let is_this = |mark: &Mark| Expr::col("appointment_id").eq(mark.appointment.0);
         let (mut state, mut reason, mut prior, mut decided) =
             (CaseStatement::new(), CaseStatement::new(), CaseStatement::new(), CaseStatement::new());

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 use super::{ITEMS, LOST, REFUSED, ReplayItemState};
 use crate::matching::Outcome;
 use crate::store::dead_letters::{NewAct, record_act};
-use crate::store::statement::pieces;
+use crate::store::statement::chunk_rows;
 use crate::store::{Database, LetterState, StoreError};
 
 /// What a delivery says of itself: it is the copy of this letter, made by this replay.
@@ -136,7 +136,7 @@ async fn take_back(
     }
     let rows = tx.query_all(&select).await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.try_get("", "letter_id")).collect::<Result<_, _>>()?;
-    for ids in pieces(&ids) {
+    for ids in chunk_rows(&ids) {
         let mut update = Query::update();
         update
             .table(ITEMS)

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{ITEMS, REPLAYS, ReplayItemState, ReplayState};
 use crate::store::dead_letters::{NewAct, id_of, record_act};
-use crate::store::statement::pieces;
+use crate::store::statement::chunk_rows;
 use crate::store::{Database, StoreError};
 
 /// A plan.
@@ -65,7 +65,7 @@ pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64,
             ]);
         tx.execute(&insert).await?;
         let id = id_of(tx, REPLAYS, &token).await?;
-        for items in pieces(&plan.items) {
+        for items in chunk_rows(&plan.items) {
             let mut insert = Query::insert();
             insert.into_table(ITEMS).columns([
                 "replay_id",

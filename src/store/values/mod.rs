@@ -11,6 +11,7 @@
 mod integer;
 mod staff;
 mod kept;
+mod text;
 
 pub use integer::DbId;
 pub use kept::{Document, Moment};

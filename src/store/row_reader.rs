@@ -1,0 +1,92 @@
+//! What a SELECT selects and how its rows are read, from one declaration: so neither the list nor the order
+//! can differ between the two.
+//!
+//! Rows are read in the order of the selection. To find each cell by its column's name costs more than
+//! to read it, in rows of which there are some for every event.
+
+use sea_orm::sea_query::{Expr, IntoIden, SelectExpr};
+use sea_orm::{DbErr, QueryResult, TryGetable};
+
+/// The cells of one row, from the first on.
+pub(super) struct RowReader<'r> {
+    row: &'r QueryResult,
+    next: usize,
+}
+
+impl<'r> RowReader<'r> {
+    pub(super) fn of(row: &'r QueryResult) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// The next one.
+    ///
+    /// # Errors
+    /// When there is none, or not of this type.
+    pub(super) fn next<T: TryGetable>(&mut self) -> Result<T, DbErr> {
+        let index = self.next;
+        self.next += 1;
+        self.row.try_get_by_index(index).or_else(|error| match self.row.column_names().get(index) {
+            // The same error, by the name under which people know the column.
+            Some(name) => self.row.try_get("", name),
+            None => Err(error),
+        })
+    }
+}
+
+/// An expression, selected under the name of this column.
+pub(super) fn named(expr: Expr, column: impl IntoIden) -> SelectExpr {
+    SelectExpr { expr, alias: Some(column.into_iden()), window: None }
+}
+
+/// A struct of what is selected: each field with its type and the expression or column that it is read from.
+/// `of (schema)` hands the [`GatewaySchema`](super::GatewaySchema) to these expressions.
+macro_rules! selected {
+    (
+        $(#[$doc:meta])*
+        struct $name:ident of ($($schema:ident)?) {
+            $($field:ident: $type:ty = $expr:expr),+ $(,)?
+        }
+    ) => {
+        $(#[$doc])*
+        struct $name {
+            $($field: $type),+
+        }
+
+        impl $name {
+            /// Selects the fields, in their order.
+            fn select(
+                select: &mut sea_orm::sea_query::SelectStatement
+                $(, $schema: &$crate::store::GatewaySchema)?
+            ) {
+                $(select.expr($expr);)+
+            }
+
+            /// Reads a row of what was selected.
+            fn read(row: &sea_orm::QueryResult) -> Result<Self, sea_orm::DbErr> {
+                let mut cells = $crate::store::row_reader::RowReader::of(row);
+                Ok(Self { $($field: cells.next()?),+ })
+            }
+        }
+    };
+}
+
+pub(super) use selected;
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
+
+    use super::RowReader;
+
+    #[tokio::test]
+    async fn cells_are_read_in_order_and_an_error_names_the_column() {
+        let db = Database::connect("sqlite::memory:").await.unwrap();
+        let select = Statement::from_string(DbBackend::Sqlite, "SELECT 7 AS id, 'Mara' AS is_active");
+        let row = db.query_one_raw(select).await.unwrap().unwrap();
+        let mut cells = RowReader::of(&row);
+        assert_eq!(cells.next::<i64>().unwrap(), 7);
+        let error = cells.next::<i64>().unwrap_err().to_string();
+        assert!(error.contains("is_active"), "{error}");
+        assert!(cells.next::<i64>().is_err(), "there are no more");
+    }
+}
