@@ -169,7 +169,7 @@ impl<'a> Repairer<'a> {
     /// [`StoreError`]
     pub async fn tally(&self, id: i64) -> Result<Tally, StoreError> {
         let mut tally = Tally::default();
-        for (state, _, count) in store::repair_standings(self.database.connection(), id).await? {
+        for (state, count) in store::repair_item_counts(self.database.connection(), id).await? {
             *match state {
                 ItemState::Pending => &mut tally.pending,
                 ItemState::Done => &mut tally.done,
@@ -222,9 +222,10 @@ impl<'a> Repairer<'a> {
         after: i64,
     ) -> Result<Part, StoreError> {
         store::lock_host(tx, self.schema, repair.key).await?;
-        let items = store::pending_items(tx, repair.id, after, PART).await?;
+        let pending = Some(ItemState::Pending);
+        let items = store::repair_items(tx, repair.id, pending, after, PART).await?;
         let Some(last) = items.last() else {
-            if store::pending_items(tx, repair.id, 0, 1).await?.is_empty() {
+            if store::repair_items(tx, repair.id, pending, 0, 1).await?.is_empty() {
                 let from = [RepairState::Running];
                 store::set_repair_state(tx, repair.id, &from, RepairState::Done, now_ms()).await?;
             }
@@ -285,9 +286,10 @@ impl<'a> Repairer<'a> {
         after: i64,
     ) -> Result<Part, StoreError> {
         store::lock_host(tx, self.schema, repair.key).await?;
-        let items = store::done_items(tx, repair.id, after, PART).await?;
+        let done = Some(ItemState::Done);
+        let items = store::repair_items(tx, repair.id, done, after, PART).await?;
         let Some(last) = items.last() else {
-            if store::done_items(tx, repair.id, 0, 1).await?.is_empty() {
+            if store::repair_items(tx, repair.id, done, 0, 1).await?.is_empty() {
                 let from = [RepairState::Undoing];
                 store::set_repair_state(tx, repair.id, &from, RepairState::Undone, now_ms()).await?;
             }

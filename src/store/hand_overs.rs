@@ -1,16 +1,17 @@
 //! Whose appointments go to whom when a member of staff leaves, and the record of it.
 
-use migration::names;
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Order, Query, TableRef};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::prelude::TextUuid;
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DerivePartialModel, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::dead_letters::id_of;
-use super::{DbId, GatewaySchema, Prior, StoreError, bind_staff};
+use super::entity::hand_over::{ActiveModel, Column, Entity, Model};
+use super::entity::{appointment, assignment};
+use super::{GatewaySchema, Prior, StoreError};
 use crate::event::{AppointmentId, CompanyId, StaffId};
-
-const TABLE: &str = names::HAND_OVERS;
 
 /// An appointment that a member of staff has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,44 @@ pub struct HandOverRow {
     pub undone_ms: Option<i64>,
 }
 
+impl TryFrom<Model> for HandOverRow {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id,
+            act: row.token.0,
+            company: row.company_id,
+            from: row.from_staff_id,
+            to: row.to_staff_id,
+            from_ms: row.from_ms,
+            given: serde_json::from_str(&row.appointments).map_err(|error| {
+                StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))
+            })?,
+            made_by: row.made_by,
+            why: row.why,
+            at_ms: row.at_ms,
+            undone_ms: row.undone_ms,
+        })
+    }
+}
+
+#[derive(DerivePartialModel)]
+#[sea_orm(entity = "appointment::Entity")]
+struct Assigned {
+    id: AppointmentId,
+    staff_id: Option<StaffId>,
+    #[sea_orm(nested)]
+    ours: Decided,
+}
+
+#[derive(DerivePartialModel)]
+#[sea_orm(entity = "assignment::Entity")]
+struct Decided {
+    starts_ms: i64,
+    staff_id: Option<StaffId>,
+}
+
 /// The appointments of this member of staff that start at `from_ms` or later, as far as hostmatch knows
 /// when they start, by id.
 ///
@@ -71,34 +110,22 @@ pub async fn held_by(
     staff: &StaffId,
     from_ms: i64,
 ) -> Result<Vec<Held>, StoreError> {
-    let staff = bind_staff(staff, schema.staff_key)?;
-    let (a, d) = ("a", "d");
-    let mut select = Query::select();
-    select
-        .column((a, "id"))
-        .column((d, "starts_ms"))
-        .expr_as(Expr::col((d, "staff_id")), Alias::new("ours"))
-        .expr_as(Expr::col((a, "staff_id")), Alias::new("now"))
-        .from_as("appointments", a)
-        .inner_join(
-            TableRef::Table(names::ASSIGNMENTS.into(), Some(d.into())),
-            Expr::col((d, "appointment_id"))
-                .equals((a, "id"))
-                .and(Expr::col((d, "company_id")).equals((a, "company_id"))),
-        )
-        .and_where(Expr::col((a, "company_id")).eq(company.0))
-        .and_where(Expr::col((a, "staff_id")).eq(staff))
-        .and_where(Expr::col((d, "starts_ms")).gte(from_ms))
-        .order_by((a, "id"), Order::Asc);
-    let held = |row: &QueryResult| {
-        let [ours, now] = ["ours", "now"].map(|column| row.try_get::<Option<StaffId>>("", column));
-        Ok(Held {
-            appointment: row.try_get("", "id")?,
-            starts_ms: row.try_get::<DbId>("", "starts_ms")?.0,
-            is_ours: ours? == now?,
-        })
+    let rows = appointment::Entity::find()
+        .inner_join(assignment::Entity)
+        .filter(assignment::Column::CompanyId.eq(company))
+        .filter(appointment::Column::CompanyId.eq(company))
+        .filter(appointment::Column::StaffId.eq(schema.staff_key.key(staff)?))
+        .filter(assignment::Column::StartsMs.gte(from_ms))
+        .order_by_asc(appointment::Column::Id)
+        .into_partial_model::<Assigned>()
+        .all(db)
+        .await?;
+    let held = |row: Assigned| Held {
+        appointment: row.id,
+        starts_ms: row.ours.starts_ms,
+        is_ours: row.ours.staff_id == row.staff_id,
     };
-    db.query_all(&select).await?.iter().map(held).collect()
+    Ok(rows.into_iter().map(held).collect())
 }
 
 /// How many appointments of this member of staff there are of which hostmatch does not know when they
@@ -112,20 +139,14 @@ pub async fn held_at_unknown_times(
     company: CompanyId,
     staff: &StaffId,
 ) -> Result<i64, StoreError> {
-    let (a, d) = ("a", "d");
-    let mut select = Query::select();
-    select
-        .expr_as(Expr::col((a, "id")).count(), Alias::new("appointments"))
-        .from_as("appointments", a)
-        .left_join(
-            TableRef::Table(names::ASSIGNMENTS.into(), Some(d.into())),
-            Expr::col((d, "appointment_id")).equals((a, "id")),
-        )
-        .and_where(Expr::col((a, "company_id")).eq(company.0))
-        .and_where(Expr::col((a, "staff_id")).eq(bind_staff(staff, schema.staff_key)?))
-        .and_where(Expr::col((d, "starts_ms")).is_null());
-    let row = db.query_one(&select).await?;
-    Ok(row.map(|row| row.try_get::<DbId>("", "appointments")).transpose()?.map_or(0, |count| count.0))
+    let count = appointment::Entity::find()
+        .select_only()
+        .expr(appointment::Column::Id.count())
+        .left_join(assignment::Entity)
+        .filter(appointment::Column::CompanyId.eq(company))
+        .filter(appointment::Column::StaffId.eq(schema.staff_key.key(staff)?))
+        .filter(assignment::Column::StartsMs.is_null());
+    Ok(count.into_tuple().one(db).await?.unwrap_or(0))
 }
 
 /// Notes a hand-over; gives its number.
@@ -137,35 +158,19 @@ pub async fn insert_hand_over(
     schema: &GatewaySchema,
     row: &HandOverRow,
 ) -> Result<i64, StoreError> {
-    let token = row.act.to_string();
-    let given = serde_json::to_string(&row.given).unwrap_or_else(|_| "[]".to_owned());
-    let mut insert = Query::insert();
-    insert
-        .into_table(TABLE)
-        .columns([
-            "token",
-            "company_id",
-            "from_staff_id",
-            "to_staff_id",
-            "from_ms",
-            "appointments",
-            "made_by",
-            "why",
-            "at_ms",
-        ])
-        .values_panic([
-            token.as_str().into(),
-            row.company.0.into(),
-            bind_staff(&row.from, schema.staff_key)?.into(),
-            bind_staff(&row.to, schema.staff_key)?.into(),
-            row.from_ms.into(),
-            given.into(),
-            row.made_by.as_str().into(),
-            row.why.clone().into(),
-            row.at_ms.into(),
-        ]);
-    tx.execute(&insert).await?;
-    id_of(tx, TABLE, &token).await
+    let row = ActiveModel {
+        token: Set(TextUuid(row.act)),
+        company_id: Set(row.company),
+        from_staff_id: Set(schema.staff_key.key(&row.from)?),
+        to_staff_id: Set(schema.staff_key.key(&row.to)?),
+        from_ms: Set(row.from_ms),
+        appointments: Set(serde_json::to_string(&row.given).unwrap_or_else(|_| "[]".to_owned())),
+        made_by: Set(row.made_by.clone()),
+        why: Set(row.why.clone()),
+        at_ms: Set(row.at_ms),
+        ..Default::default()
+    };
+    Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
 /// The hand-over of this company with this number.
@@ -177,30 +182,8 @@ pub async fn hand_over(
     id: i64,
     company: CompanyId,
 ) -> Result<Option<HandOverRow>, StoreError> {
-    let mut select = Query::select();
-    select
-        .columns(["token", "appointments", "from_staff_id", "to_staff_id", "from_ms"])
-        .columns(["made_by", "why", "at_ms", "undone_ms"])
-        .from(TABLE)
-        .and_where(Expr::col("id").eq(id))
-        .and_where(Expr::col("company_id").eq(company.0));
-    let Some(row) = db.query_one(&select).await? else { return Ok(None) };
-    let given = row.try_get::<String>("", "appointments")?;
-    Ok(Some(HandOverRow {
-        id,
-        act: Uuid::parse_str(&row.try_get::<String>("", "token")?).unwrap_or_default(),
-        company,
-        from: row.try_get("", "from_staff_id")?,
-        to: row.try_get("", "to_staff_id")?,
-        from_ms: row.try_get::<DbId>("", "from_ms")?.0,
-        given: serde_json::from_str(&given).map_err(|error| {
-            StoreError::Schema(format!("hostmatch_hand_overs.appointments of {id}: {error}"))
-        })?,
-        made_by: row.try_get("", "made_by")?,
-        why: row.try_get("", "why")?,
-        at_ms: row.try_get::<DbId>("", "at_ms")?.0,
-        undone_ms: row.try_get::<Option<DbId>>("", "undone_ms")?.map(|ms| ms.0),
-    }))
+    let row = Entity::find().filter(Column::Id.eq(id)).filter(Column::CompanyId.eq(company)).one(db).await?;
+    row.map(HandOverRow::try_from).transpose()
 }
 
 /// Notes that a hand-over was taken back. False: it was, before.
@@ -214,13 +197,17 @@ pub async fn note_hand_over_undone(
     why: Option<&str>,
     at_ms: i64,
 ) -> Result<bool, StoreError> {
-    let mut update = Query::update();
-    update
-        .table(TABLE)
-        .value("undone_by", by)
-        .value("undone_why", why.map(str::to_owned))
-        .value("undone_ms", at_ms)
-        .and_where(Expr::col("id").eq(id))
-        .and_where(Expr::col("undone_ms").is_null());
-    Ok(tx.execute(&update).await?.rows_affected() > 0)
+    let undone = ActiveModel {
+        undone_by: Set(Some(by.to_owned())),
+        undone_why: Set(why.map(str::to_owned)),
+        undone_ms: Set(Some(at_ms)),
+        ..Default::default()
+    };
+    let updated = Entity::update_many()
+        .set(undone)
+        .filter(Column::Id.eq(id))
+        .filter(Column::UndoneMs.is_null())
+        .exec(tx)
+        .await?;
+    Ok(updated.rows_affected > 0)
 }

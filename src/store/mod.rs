@@ -82,9 +82,8 @@ pub use pace::{ages_since, decided_last, outcomes_since};
 pub use probe::probe;
 pub use repairs::{
     ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
-    Waiting, begin_repair, done_items, free_appointments, lock_host, lock_hosts, mark_items, pending_items,
-    repair, repair_items, repair_standings, repairs, set_repair_state, start_undoing, still_there,
-    waiting_of,
+    Waiting, begin_repair, free_appointments, lock_host, lock_hosts, mark_items, repair, repair_item_counts,
+    repair_items, repairs, set_repair_state, start_undoing, still_there, waiting_of,
 };
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayRow,

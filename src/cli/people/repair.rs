@@ -272,7 +272,7 @@ async fn list(desk: &Desk, args: &ListArgs) -> Result<Exit, Failure> {
 
 async fn show(desk: &Desk, args: &ShowArgs) -> Result<Exit, Failure> {
     let row = found(desk, args.repair, args.company).await?;
-    let items = repair_items(desk.database.connection(), args.repair, args.after, args.limit);
+    let items = repair_items(desk.database.connection(), args.repair, None, args.after, args.limit);
     let items = desk.database.in_time(items).await?;
     let repair = Told::of(desk, row).await?;
     if desk.output == Output::Json {

@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::HostKey;
+use crate::matching::{HostKey, Stored};
 use crate::people::{Author, Counts, Repairer, Tally};
 use crate::store::{RepairRow, RepairScope, RepairState};
 
@@ -42,7 +42,7 @@ pub(super) struct Told {
     host: HostId,
     staff: StaffId,
     staff_name: Option<String>,
-    scope: String,
+    scope: Stored<RepairScope>,
     state: RepairState,
     appointments: i64,
     counts: Tally,

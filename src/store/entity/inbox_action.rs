@@ -3,6 +3,8 @@
 use sea_orm::entity::prelude::*;
 
 use crate::event::{CompanyId, HostId};
+use crate::matching::Stored;
+use crate::store::HostAction;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -16,7 +18,7 @@ pub struct Model {
     /// The host.
     pub host_id: HostId,
     /// What was done.
-    pub action: String,
+    pub action: Stored<HostAction>,
     /// Who did it.
     pub made_by: String,
     /// When, in ms since 1970.

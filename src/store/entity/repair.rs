@@ -3,6 +3,8 @@
 use sea_orm::entity::prelude::*;
 
 use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::Stored;
+use crate::store::{RepairScope, RepairState};
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -20,9 +22,9 @@ pub struct Model {
     /// The member of staff whom the appointments get.
     pub staff_id: StaffId,
     /// Which appointments.
-    pub scope: String,
+    pub scope: Stored<RepairScope>,
     /// How far it is.
-    pub state: String,
+    pub state: Stored<RepairState>,
     /// How many appointments.
     pub total: i32,
     /// Who made it.

@@ -3,6 +3,8 @@
 use sea_orm::entity::prelude::*;
 
 use crate::event::AppointmentId;
+use crate::matching::Stored;
+use crate::store::ItemState;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -17,7 +19,7 @@ pub struct Model {
     /// When the booking starts, in ms since 1970.
     pub starts_ms: Option<i64>,
     /// How far it is.
-    pub state: String,
+    pub state: Stored<ItemState>,
     /// Why it was left out.
     pub reason: Option<String>,
     /// What there was before, as JSON.

@@ -1,17 +1,16 @@
 //! Ignoring a host, and opening it again; with the record of it.
 
-use migration::names;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::sea_query::Query;
+use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, Set};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
-use super::TABLE;
-use crate::event::HostId;
 use crate::matching::{HostKey, InboxState, Stored, words};
+use crate::store::StoreError;
+use crate::store::entity::inbox;
+use crate::store::entity::inbox_action::{ActiveModel, Column, Entity, Model};
 use crate::store::statement::any_host;
-use crate::store::{DbId, StoreError};
 
 /// What somebody does with a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +50,22 @@ pub struct HostAct {
     pub act: NewHostAct,
 }
 
+impl From<Model> for HostAct {
+    fn from(row: Model) -> Self {
+        Self {
+            id: row.id,
+            action: row.action,
+            act: NewHostAct {
+                key: HostKey::new(row.company_id, row.host_id),
+                made_by: row.made_by,
+                at_ms: row.at_ms,
+                why: row.why,
+                until_ms: row.until_ms,
+            },
+        }
+    }
+}
+
 /// Ignores a host, until a moment or until it is reopened. The host is to be locked.
 ///
 /// # Errors
@@ -73,28 +88,25 @@ async fn set(
     state: InboxState,
     action: HostAction,
 ) -> Result<(), StoreError> {
-    let mut update = Query::update();
-    update
-        .table(TABLE)
-        .value("state", state.as_str())
-        .value("state_changed_ms", act.at_ms)
-        .value("ignored_until_ms", act.until_ms)
-        .cond_where(any_host("company_id", "host_id", [act.key]));
-    tx.execute(&update).await?;
-    let mut insert = Query::insert();
-    insert
-        .into_table(ACTS)
-        .columns(["company_id", "host_id", "action", "made_by", "at_ms", "why", "until_ms"])
-        .values_panic([
-            act.key.company.0.into(),
-            act.key.host.0.into(),
-            action.as_str().into(),
-            act.made_by.as_str().into(),
-            act.at_ms.into(),
-            act.why.clone().into(),
-            act.until_ms.into(),
-        ]);
-    tx.execute(&insert).await?;
+    let changed = inbox::ActiveModel {
+        state: Set(state.as_str().to_owned()),
+        state_changed_ms: Set(act.at_ms),
+        ignored_until_ms: Set(act.until_ms),
+        ..Default::default()
+    };
+    let host = any_host(inbox::Column::CompanyId, inbox::Column::HostId, [act.key]);
+    inbox::Entity::update_many().set(changed).filter(host).exec(tx).await?;
+    let row = ActiveModel {
+        company_id: Set(act.key.company),
+        host_id: Set(act.key.host),
+        action: Set(action.into()),
+        made_by: Set(act.made_by.clone()),
+        at_ms: Set(act.at_ms),
+        why: Set(act.why.clone()),
+        until_ms: Set(act.until_ms),
+        ..Default::default()
+    };
+    Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
 }
 
@@ -103,13 +115,9 @@ async fn set(
 /// # Errors
 /// [`StoreError`]
 pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<HostAct>, StoreError> {
-    let mut select = Query::select();
-    select
-        .columns(COLUMNS)
-        .from(ACTS)
-        .cond_where(any_host("company_id", "host_id", [key]))
-        .order_by("id", Order::Asc);
-    db.query_all(&select).await?.iter().map(read).collect()
+    let host = any_host(Column::CompanyId, Column::HostId, [key]);
+    let rows = Entity::find().filter(host).order_by_asc(Column::Id).all(db).await?;
+    Ok(rows.into_iter().map(HostAct::from).collect())
 }
 
 /// What was done with each of these hosts last.
@@ -125,34 +133,12 @@ pub async fn last_host_acts(
     for some in keys.chunks(256) {
         let mut newest = Query::select();
         newest
-            .expr(Expr::col("id").max())
-            .from(ACTS)
-            .cond_where(any_host("company_id", "host_id", some.iter().copied()))
-            .group_by_columns(["company_id", "host_id"]);
-        let mut select = Query::select();
-        select.columns(COLUMNS).from(ACTS).and_where(Expr::col("id").in_subquery(newest));
-        for row in db.query_all(&select).await? {
-            let act = read(&row)?;
-            last.insert(act.act.key, act);
-        }
+            .expr(Column::Id.max())
+            .from(Entity)
+            .cond_where(any_host(Column::CompanyId, Column::HostId, some.iter().copied()))
+            .group_by_columns([Column::CompanyId, Column::HostId]);
+        let rows = Entity::find().filter(Column::Id.in_subquery(newest)).all(db).await?;
+        last.extend(rows.into_iter().map(HostAct::from).map(|act| (act.act.key, act)));
     }
     Ok(last)
 }
-
-fn read(row: &QueryResult) -> Result<HostAct, StoreError> {
-    let host = HostId(row.try_get::<DbId>("", "host_id")?.0);
-    Ok(HostAct {
-        id: row.try_get::<DbId>("", "id")?.0,
-        action: Stored::read(&row.try_get::<String>("", "action")?),
-        act: NewHostAct {
-            key: HostKey::new(row.try_get("", "company_id")?, host),
-            made_by: row.try_get("", "made_by")?,
-            at_ms: row.try_get::<DbId>("", "at_ms")?.0,
-            why: row.try_get("", "why")?,
-            until_ms: row.try_get::<Option<DbId>>("", "until_ms")?.map(|ms| ms.0),
-        },
-    })
-}
-
-const ACTS: &str = names::INBOX_ACTIONS;
-const COLUMNS: [&str; 8] = ["id", "company_id", "host_id", "action", "made_by", "at_ms", "why", "until_ms"];

@@ -1,16 +1,37 @@
 //! Pages of hosts that need a person, with what waits for them.
 
-use migration::names;
 use sea_orm::sea_query::{
     CaseStatement, Cond, Expr, ExprTrait as _, JoinType, NullOrdering, Order, Query, SelectStatement,
-    TableRef,
 };
-use sea_orm::{ConnectionTrait, FromQueryResult as _, Iterable as _, QueryResult};
+use sea_orm::{ConnectionTrait, DeriveIden, FromQueryResult as _, Iterable as _, QueryResult};
 
-use super::{InboxEntry, InboxFilter, InboxKind, MAPPING, TABLE};
+use super::{InboxEntry, InboxFilter, InboxKind, MAPPING};
 use crate::matching::{InboxState, Outcome, Review};
-use crate::store::entity::inbox;
-use crate::store::{DbId, StoreError, rows};
+use crate::store::entity::inbox::{Column, Entity, Model};
+use crate::store::entity::{appointment, assignment};
+use crate::store::row_reader::selected;
+use crate::store::{StoreError, rows};
+
+/// The bookings of a host, counted, in the statement for a page.
+const W: &str = "w";
+
+#[derive(Clone, Copy, DeriveIden)]
+enum Counted {
+    Waiting,
+    Bookings,
+    LastBookingMs,
+    NextBookingMs,
+}
+
+selected! {
+    /// What waits for a host; a host that no booking names has none of it.
+    struct Counts of () {
+        waiting: Option<i64> = Expr::col((W, Counted::Waiting)),
+        bookings: Option<i64> = Expr::col((W, Counted::Bookings)),
+        last_booking_ms: Option<i64> = Expr::col((W, Counted::LastBookingMs)),
+        next_booking_ms: Option<i64> = Expr::col((W, Counted::NextBookingMs)),
+    }
+}
 
 /// Hosts, those with the soonest booking first, then those seen last; at most `limit`, after the first
 /// `skip`.
@@ -24,21 +45,21 @@ pub async fn inbox_entries(
     skip: u64,
     limit: u64,
 ) -> Result<Vec<InboxEntry>, StoreError> {
+    let u = "u";
+    let same_host = Expr::col((W, Column::CompanyId))
+        .equals((u, Column::CompanyId))
+        .and(Expr::col((W, Column::HostId)).equals((u, Column::HostId)));
     let mut select = Query::select();
+    Counts::select(&mut select);
     select
-        .columns(inbox::Column::iter().map(|column| ("u", column)))
-        .columns(["waiting", "bookings", "last_booking_ms", "next_booking_ms"].map(|column| ("w", column)));
-    let same_host = Expr::col(("w", "company_id"))
-        .equals(("u", "company_id"))
-        .and(Expr::col(("w", "host_id")).equals(("u", "host_id")));
-    select
-        .from_as(TABLE, "u")
-        .join_subquery(JoinType::LeftJoin, bookings(filter, now_ms), "w", same_host)
-        .cond_where(condition(filter, "u", now_ms))
-        .order_by_with_nulls(("w", "next_booking_ms"), Order::Asc, NullOrdering::Last)
-        .order_by(("u", "last_seen_ms"), Order::Desc)
-        .order_by(("u", "company_id"), Order::Asc)
-        .order_by(("u", "host_id"), Order::Asc)
+        .columns(Column::iter().map(|column| (u, column)))
+        .from_as(Entity, u)
+        .join_subquery(JoinType::LeftJoin, bookings(filter, now_ms), W, same_host)
+        .cond_where(condition(filter, u, now_ms))
+        .order_by_with_nulls((W, Counted::NextBookingMs), Order::Asc, NullOrdering::Last)
+        .order_by((u, Column::LastSeenMs), Order::Desc)
+        .order_by((u, Column::CompanyId), Order::Asc)
+        .order_by((u, Column::HostId), Order::Asc)
         .limit(limit)
         .offset(skip);
     db.query_all(&select).await?.iter().map(entry).collect()
@@ -47,84 +68,73 @@ pub async fn inbox_entries(
 /// The bookings of each host that is asked for.
 fn bookings(filter: &InboxFilter, now_ms: i64) -> SelectStatement {
     let (v, a, ap) = ("v", "a", "ap");
-    let starts = || Expr::col((a, "starts_ms"));
-    let waits = Expr::col((a, "outcome"))
+    let column = |column: assignment::Column| Expr::col((a, column));
+    let starts = || column(assignment::Column::StartsMs);
+    let is_in_company =
+        Expr::col((ap, appointment::Column::CompanyId)).equals((a, assignment::Column::CompanyId));
+    let waits = column(assignment::Column::Outcome)
         .is_in(Outcome::waiting().map(Outcome::as_str))
-        .and(Expr::col((a, "staff_id")).is_null())
-        .and(Expr::col((ap, "staff_id")).is_null())
-        .and(Expr::col((ap, "company_id")).equals((a, "company_id")));
+        .and(column(assignment::Column::StaffId).is_null())
+        .and(Expr::col((ap, appointment::Column::StaffId)).is_null())
+        .and(is_in_company);
+    let of_host = column(assignment::Column::CompanyId)
+        .equals((v, Column::CompanyId))
+        .and(column(assignment::Column::HostId).equals((v, Column::HostId)));
+    let appointment = Expr::col((ap, appointment::Column::Id)).equals((a, assignment::Column::AppointmentId));
+    let starts_if = |condition: Expr| Expr::expr(CaseStatement::new().case(condition, starts()));
+    let host = [(v, Column::CompanyId), (v, Column::HostId)];
     let mut select = Query::select();
     select
-        .columns([(v, "company_id"), (v, "host_id")])
-        .expr_as(Expr::expr(CaseStatement::new().case(waits, 1)).count(), "waiting")
-        .expr_as(Expr::col((a, "appointment_id")).count(), "bookings")
-        .expr_as(
-            Expr::expr(CaseStatement::new().case(starts().lt(now_ms), starts())).max(),
-            "last_booking_ms",
-        )
-        .expr_as(
-            Expr::expr(CaseStatement::new().case(starts().gte(now_ms), starts())).min(),
-            "next_booking_ms",
-        )
-        .from_as(TABLE, v)
-        .inner_join(
-            TableRef::Table(names::ASSIGNMENTS.into(), Some(a.into())),
-            Expr::col((a, "company_id"))
-                .equals((v, "company_id"))
-                .and(Expr::col((a, "host_id")).equals((v, "host_id"))),
-        )
-        .inner_join(
-            TableRef::Table("appointments".into(), Some(ap.into())),
-            Expr::col((ap, "id")).equals((a, "appointment_id")),
-        )
+        .columns(host)
+        .expr_as(Expr::expr(CaseStatement::new().case(waits, 1)).count(), Counted::Waiting)
+        .expr_as(column(assignment::Column::AppointmentId).count(), Counted::Bookings)
+        .expr_as(starts_if(starts().lt(now_ms)).max(), Counted::LastBookingMs)
+        .expr_as(starts_if(starts().gte(now_ms)).min(), Counted::NextBookingMs)
+        .from_as(Entity, v)
+        .join_as(JoinType::InnerJoin, assignment::Entity, a, of_host)
+        .join_as(JoinType::InnerJoin, appointment::Entity, ap, appointment)
         .cond_where(condition(filter, v, now_ms))
-        .group_by_columns([(v, "company_id"), (v, "host_id")]);
+        .group_by_columns(host);
     select
 }
 
 fn condition(filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
-    let col = |name: &'static str| Expr::col((table, name));
-    let state = |state: InboxState| col("state").eq(state.as_str());
+    let col = |column: Column| Expr::col((table, column));
+    let state = |state: InboxState| col(Column::State).eq(state.as_str());
     // One whose time is over is open, although the row says otherwise until somebody writes it.
-    let over = || col("ignored_until_ms").is_not_null().and(col("ignored_until_ms").lte(now_ms));
-    let mut all = Cond::all();
-    if let Some(company) = filter.company {
-        all = all.add(col("company_id").eq(company.0));
-    }
-    if let Some(host) = filter.host {
-        all = all.add(col("host_id").eq(host.0));
-    }
-    match filter.state {
-        None => {}
-        Some(InboxState::Open) => {
-            all = all.add(state(InboxState::Open).or(state(InboxState::Ignored).and(over())));
+    let over = || col(Column::IgnoredUntilMs).is_not_null().and(col(Column::IgnoredUntilMs).lte(now_ms));
+    let all = Cond::all()
+        .add_option(filter.company.map(|company| col(Column::CompanyId).eq(company)))
+        .add_option(filter.host.map(|host| col(Column::HostId).eq(host)))
+        .add_option(filter.state.map(|wanted| match wanted {
+            InboxState::Open => state(wanted).or(state(InboxState::Ignored).and(over())),
+            InboxState::Ignored => state(wanted).and(over().not()),
+            InboxState::Resolved => state(wanted),
+        }));
+    let kind = |review| col(Column::Kind).eq(rows::kind(review));
+    let by_mapping = || col(Column::Suggestions).like(format!("%\"field\":\"{MAPPING}\"%"));
+    all.add_option(filter.kind.map(|wanted| match wanted {
+        InboxKind::Suggestion => kind(Some(Review::BelowThreshold)),
+        InboxKind::Unknown => kind(None),
+        InboxKind::Ambiguous => kind(Some(Review::Ambiguous)).and(by_mapping().not()),
+        InboxKind::Conflict => {
+            kind(Some(Review::SwitchedOff)).or(kind(Some(Review::Ambiguous)).and(by_mapping()))
         }
-        Some(InboxState::Ignored) => all = all.add(state(InboxState::Ignored).and(over().not())),
-        Some(InboxState::Resolved) => all = all.add(state(InboxState::Resolved)),
-    }
-    let kind = |review| col("kind").eq(rows::kind(review));
-    let by_mapping = || col("suggestions").like(format!("%\"field\":\"{MAPPING}\"%"));
-    match filter.kind {
-        None => all,
-        Some(InboxKind::Suggestion) => all.add(kind(Some(Review::BelowThreshold))),
-        Some(InboxKind::Unknown) => all.add(kind(None)),
-        Some(InboxKind::Ambiguous) => all.add(kind(Some(Review::Ambiguous)).and(by_mapping().not())),
-        Some(InboxKind::Conflict) => {
-            all.add(kind(Some(Review::SwitchedOff)).or(kind(Some(Review::Ambiguous)).and(by_mapping())))
-        }
-    }
+    }))
 }
 
 fn entry(row: &QueryResult) -> Result<InboxEntry, StoreError> {
-    let number = |column: &str| row.try_get::<Option<DbId>>("", column).map(|id| id.map(|id| id.0));
-    let host = rows::inbox_row(inbox::Model::from_query_result(row, "")?);
+    let counts = Counts::read(row)?;
+    let row = Model::from_query_result(row, "")?;
+    let ignored_until_ms = row.ignored_until_ms;
+    let host = rows::inbox_row(row);
     Ok(InboxEntry {
         kind: InboxKind::of(&host),
-        ignored_until_ms: number("ignored_until_ms")?.filter(|_| host.state == InboxState::Ignored),
+        ignored_until_ms: ignored_until_ms.filter(|_| host.state == InboxState::Ignored),
         row: host,
-        waiting: number("waiting")?.unwrap_or(0),
-        bookings: number("bookings")?.unwrap_or(0),
-        last_booking_ms: number("last_booking_ms")?,
-        next_booking_ms: number("next_booking_ms")?,
+        waiting: counts.waiting.unwrap_or(0),
+        bookings: counts.bookings.unwrap_or(0),
+        last_booking_ms: counts.last_booking_ms,
+        next_booking_ms: counts.next_booking_ms,
     })
 }

@@ -3,7 +3,6 @@
 mod list;
 mod acts;
 
-use migration::names;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use crate::event::{CompanyId, HostId};
@@ -78,5 +77,3 @@ pub struct InboxEntry {
     /// When the next one starts, ms since 1970.
     pub next_booking_ms: Option<i64>,
 }
-
-const TABLE: &str = names::INBOX;

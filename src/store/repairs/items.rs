@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::ConnectionTrait;
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Order, Query};
+use sea_orm::prelude::TextUuid;
+use sea_orm::sea_query::{CaseStatement, Expr, Value};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryTrait as _, Set,
+};
 use uuid::Uuid;
 
-use super::look::read_item;
-use super::{ITEMS, ItemState, NewRepair, Prior, REPAIRS, RepairItem, RepairState, Waiting};
+use super::{ItemState, NewRepair, Prior, RepairItem, RepairState, Waiting};
 use crate::event::AppointmentId;
-use crate::matching::{Appointment, HostKey};
-use crate::store::dead_letters::id_of;
+use crate::matching::{Appointment, HostKey, Stored};
+use crate::store::entity::repair_item::{self, Column, Entity};
+use crate::store::entity::{appointment, repair};
 use crate::store::load::{self, Purpose};
 use crate::store::statement::{chunk_rows, pad_in_list};
-use crate::store::{GatewaySchema, Hosts, StoreError, bind_staff, hosts};
+use crate::store::{GatewaySchema, Hosts, StoreError, hosts};
 
 /// What has become of one appointment.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +34,12 @@ pub struct Mark {
     pub decided_ms: Option<i64>,
 }
 
+impl Mark {
+    fn prior_json(&self) -> Option<String> {
+        self.prior.as_ref().and_then(|prior| serde_json::to_string(prior).ok())
+    }
+}
+
 /// Freezes a repair of these appointments. Gives its id.
 ///
 /// # Errors
@@ -40,48 +50,29 @@ pub async fn begin_repair(
     repair: &NewRepair,
     waiting: &[Waiting],
 ) -> Result<i64, StoreError> {
-    let token = Uuid::new_v4().to_string();
-    let mut insert = Query::insert();
-    insert
-        .into_table(REPAIRS)
-        .columns([
-            "token",
-            "company_id",
-            "host_id",
-            "staff_id",
-            "scope",
-            "state",
-            "total",
-            "made_by",
-            "why",
-            "created_ms",
-        ])
-        .values_panic([
-            token.as_str().into(),
-            repair.key.company.0.into(),
-            repair.key.host.0.into(),
-            bind_staff(&repair.staff, schema.staff_key)?.into(),
-            repair.scope.as_str().into(),
-            RepairState::Running.as_str().into(),
-            i32::try_from(waiting.len()).unwrap_or(i32::MAX).into(),
-            repair.made_by.as_str().into(),
-            repair.why.clone().into(),
-            repair.created_ms.into(),
-        ]);
-    tx.execute(&insert).await?;
-    let id = id_of(tx, REPAIRS, &token).await?;
+    let row = repair::ActiveModel {
+        token: Set(TextUuid(Uuid::new_v4())),
+        company_id: Set(repair.key.company),
+        host_id: Set(repair.key.host),
+        staff_id: Set(schema.staff_key.key(&repair.staff)?),
+        scope: Set(repair.scope.into()),
+        state: Set(RepairState::Running.into()),
+        total: Set(i32::try_from(waiting.len()).unwrap_or(i32::MAX)),
+        made_by: Set(repair.made_by.clone()),
+        why: Set(repair.why.clone()),
+        created_ms: Set(repair.created_ms),
+        ..Default::default()
+    };
+    let id = repair::Entity::insert(row).exec(tx).await?.last_insert_id;
     for some in chunk_rows(waiting) {
-        let mut insert = Query::insert();
-        insert.into_table(ITEMS).columns(["repair_id", "appointment_id", "starts_ms", "state"]);
-        for one in some {
-            insert.values_panic([
-                id.into(),
-                one.appointment.0.into(),
-                one.starts_ms.into(),
-                ItemState::Pending.as_str().into(),
-            ]);
-        }
-        tx.execute(&insert).await?;
+        let items = some.iter().map(|one| repair_item::ActiveModel {
+            repair_id: Set(id),
+            appointment_id: Set(one.appointment),
+            starts_ms: Set(one.starts_ms),
+            state: Set(ItemState::Pending.into()),
+            ..Default::default()
+        });
+        Entity::insert_many(items).exec_without_returning(tx).await?;
     }
     Ok(id)
 }
@@ -111,49 +102,26 @@ pub async fn lock_hosts(
     Ok(())
 }
 
-/// The first appointments behind `after` that are still to be assigned.
+/// The appointments of a repair behind `after`, in order, at most `limit`; with a `state`, only those in it.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn pending_items(
-    tx: &impl ConnectionTrait,
+pub async fn repair_items(
+    db: &impl ConnectionTrait,
     repair: i64,
+    state: Option<ItemState>,
     after: i64,
     limit: u64,
 ) -> Result<Vec<RepairItem>, StoreError> {
-    in_state(tx, repair, ItemState::Pending, after, limit).await
-}
-
-/// The first appointments behind `after` that were assigned and may be given back.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn done_items(
-    tx: &impl ConnectionTrait,
-    repair: i64,
-    after: i64,
-    limit: u64,
-) -> Result<Vec<RepairItem>, StoreError> {
-    in_state(tx, repair, ItemState::Done, after, limit).await
-}
-
-async fn in_state(
-    tx: &impl ConnectionTrait,
-    repair: i64,
-    state: ItemState,
-    after: i64,
-    limit: u64,
-) -> Result<Vec<RepairItem>, StoreError> {
-    let mut select = Query::select();
-    select
-        .columns(super::look::ITEM)
-        .from(ITEMS)
-        .and_where(Expr::col("repair_id").eq(repair))
-        .and_where(Expr::col("state").eq(state.as_str()))
-        .and_where(Expr::col("appointment_id").gt(after))
-        .order_by("appointment_id", Order::Asc)
-        .limit(limit);
-    tx.query_all(&select).await?.iter().map(read_item).collect()
+    let rows = Entity::find()
+        .filter(Column::RepairId.eq(repair))
+        .apply_if(state.map(Stored::from), |all, state| all.filter(Column::State.eq(state)))
+        .filter(Column::AppointmentId.gt(after))
+        .order_by_asc(Column::AppointmentId)
+        .limit(limit)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(RepairItem::from).collect())
 }
 
 /// Reads these appointments with our own rows and locks them; those that somebody else has locked are
@@ -180,13 +148,13 @@ pub async fn still_there(
     if ids.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let mut select = Query::select();
-    select
-        .column("id")
-        .from("appointments")
-        .and_where(Expr::col("company_id").is_not_null())
-        .and_where(Expr::col("id").is_in(pad_in_list(ids.iter().map(|id| id.0))));
-    tx.query_all(&select).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    let there = appointment::Entity::find()
+        .select_only()
+        .column(appointment::Column::Id)
+        .filter(appointment::Column::CompanyId.is_not_null())
+        .filter(appointment::Column::Id.is_in(pad_in_list(ids.iter().copied())));
+    let there: Vec<AppointmentId> = there.into_tuple().all(tx).await?;
+    Ok(there.into_iter().collect())
 }
 
 /// Notes what has become of these appointments, in the transaction that does it.
@@ -195,26 +163,21 @@ pub async fn still_there(
 /// [`StoreError`]
 pub async fn mark_items(tx: &impl ConnectionTrait, repair: i64, marks: &[Mark]) -> Result<(), StoreError> {
     for some in chunk_rows(marks) {
-        let is_this = |mark: &Mark| Expr::col("appointment_id").eq(mark.appointment.0);
-        let (mut state, mut reason, mut prior, mut decided) =
-            (CaseStatement::new(), CaseStatement::new(), CaseStatement::new(), CaseStatement::new());
-        for mark in some {
-            let json = mark.prior.as_ref().and_then(|prior| serde_json::to_string(prior).ok());
-            state = state.case(is_this(mark), Expr::val(mark.state.as_str()));
-            reason = reason.case(is_this(mark), Expr::val(mark.reason.map(str::to_owned)));
-            prior = prior.case(is_this(mark), Expr::val(json));
-            decided = decided.case(is_this(mark), Expr::val(mark.decided_ms));
-        }
-        let mut update = Query::update();
-        update
-            .table(ITEMS)
-            .value("state", state)
-            .value("reason", reason)
-            .value("prior", prior)
-            .value("decided_ms", decided)
-            .and_where(Expr::col("repair_id").eq(repair))
-            .and_where(Expr::col("appointment_id").is_in(some.iter().map(|mark| mark.appointment.0)));
-        tx.execute(&update).await?;
+        let case = |value: fn(&Mark) -> Value| -> Expr {
+            let cases = some.iter().fold(CaseStatement::new(), |cases, mark| {
+                cases.case(Column::AppointmentId.eq(mark.appointment), Expr::val(value(mark)))
+            });
+            cases.into()
+        };
+        Entity::update_many()
+            .col_expr(Column::State, case(|mark| mark.state.as_str().into()))
+            .col_expr(Column::Reason, case(|mark| mark.reason.into()))
+            .col_expr(Column::Prior, case(|mark| mark.prior_json().into()))
+            .col_expr(Column::DecidedMs, case(|mark| mark.decided_ms.into()))
+            .filter(Column::RepairId.eq(repair))
+            .filter(Column::AppointmentId.is_in(some.iter().map(|mark| mark.appointment)))
+            .exec(tx)
+            .await?;
     }
     Ok(())
 }
@@ -230,18 +193,13 @@ pub async fn set_repair_state(
     to: RepairState,
     now_ms: i64,
 ) -> Result<bool, StoreError> {
-    let mut update = Query::update();
-    update
-        .table(REPAIRS)
-        .value("state", to.as_str())
-        .and_where(Expr::col("id").eq(repair))
-        .and_where(Expr::col("state").is_in(from.iter().map(|state| state.as_str())));
+    let mut row = repair::ActiveModel { state: Set(to.into()), ..Default::default() };
     match to {
-        RepairState::Done | RepairState::Stopped => _ = update.value("ended_ms", now_ms),
-        RepairState::Undone => _ = update.value("undone_ms", now_ms),
+        RepairState::Done | RepairState::Stopped => row.ended_ms = Set(Some(now_ms)),
+        RepairState::Undone => row.undone_ms = Set(Some(now_ms)),
         RepairState::Running | RepairState::Undoing => {}
     }
-    Ok(tx.execute(&update).await?.rows_affected() > 0)
+    update_repair(tx, repair, from, row).await
 }
 
 /// Begins to take a repair back; what it had not assigned yet is left. False: it was taken back before.
@@ -254,25 +212,42 @@ pub async fn start_undoing(
     undone_by: &str,
     why: Option<&str>,
 ) -> Result<bool, StoreError> {
+    let row = repair::ActiveModel {
+        state: Set(RepairState::Undoing.into()),
+        undone_by: Set(Some(undone_by.to_owned())),
+        undone_why: Set(why.map(str::to_owned)),
+        ..Default::default()
+    };
     let from = [RepairState::Running, RepairState::Done, RepairState::Stopped];
-    let mut update = Query::update();
-    update
-        .table(REPAIRS)
-        .value("state", RepairState::Undoing.as_str())
-        .value("undone_by", undone_by)
-        .value("undone_why", why.map(str::to_owned))
-        .and_where(Expr::col("id").eq(repair))
-        .and_where(Expr::col("state").is_in(from.map(RepairState::as_str)));
-    if tx.execute(&update).await?.rows_affected() == 0 {
+    if !update_repair(tx, repair, &from, row).await? {
         return Ok(false);
     }
-    let mut update = Query::update();
-    update
-        .table(ITEMS)
-        .value("state", ItemState::Left.as_str())
-        .value("reason", "undone_before")
-        .and_where(Expr::col("repair_id").eq(repair))
-        .and_where(Expr::col("state").eq(ItemState::Pending.as_str()));
-    tx.execute(&update).await?;
+    let left = repair_item::ActiveModel {
+        state: Set(ItemState::Left.into()),
+        reason: Set(Some("undone_before".to_owned())),
+        ..Default::default()
+    };
+    Entity::update_many()
+        .set(left)
+        .filter(Column::RepairId.eq(repair))
+        .filter(Column::State.eq(Stored::from(ItemState::Pending)))
+        .exec(tx)
+        .await?;
     Ok(true)
+}
+
+/// Updates a repair that is in one of the states `from`; false when it is not.
+async fn update_repair(
+    tx: &impl ConnectionTrait,
+    id: i64,
+    from: &[RepairState],
+    row: repair::ActiveModel,
+) -> Result<bool, StoreError> {
+    let updated = repair::Entity::update_many()
+        .set(row)
+        .filter(repair::Column::Id.eq(id))
+        .filter(repair::Column::State.is_in(from.iter().copied().map(Stored::from)))
+        .exec(tx)
+        .await?;
+    Ok(updated.rows_affected > 0)
 }

@@ -6,20 +6,21 @@
 //! or leaves it (`kept`, with a reason) when somebody else has touched it since.
 
 mod items;
-mod look;
+mod read;
 
-use migration::names;
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
-use crate::matching::{Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review, words};
+use crate::matching::{
+    Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review, Stored, words,
+};
 
 pub use items::{
-    Mark, begin_repair, done_items, free_appointments, lock_host, lock_hosts, mark_items, pending_items,
-    set_repair_state, start_undoing, still_there,
+    Mark, begin_repair, free_appointments, lock_host, lock_hosts, mark_items, repair_items, set_repair_state,
+    start_undoing, still_there,
 };
-pub use look::{RepairFilter, Waiting, repair, repair_items, repair_standings, repairs, waiting_of};
+pub use read::{RepairFilter, Waiting, repair, repair_item_counts, repairs, waiting_of};
 
 words!(RepairScope, RepairState, ItemState);
 
@@ -55,8 +56,8 @@ pub enum RepairState {
 
 impl RepairState {
     /// One that this build does not know is none that it can go on with.
-    fn read(word: &str) -> Self {
-        word.parse().unwrap_or(Self::Stopped)
+    fn of(stored: &Stored<Self>) -> Self {
+        stored.known().unwrap_or(Self::Stopped)
     }
 }
 
@@ -80,8 +81,8 @@ pub enum ItemState {
 
 impl ItemState {
     /// One that this build does not know is none that it can give back.
-    fn read(word: &str) -> Self {
-        word.parse().unwrap_or(Self::Left)
+    fn of(stored: &Stored<Self>) -> Self {
+        stored.known().unwrap_or(Self::Left)
     }
 }
 
@@ -111,8 +112,8 @@ pub struct RepairRow {
     pub key: HostKey,
     /// Who gets the appointments.
     pub staff: StaffId,
-    /// Which appointments: `future` or `all`.
-    pub scope: String,
+    /// Which appointments.
+    pub scope: Stored<RepairScope>,
     /// Where it stands.
     pub state: RepairState,
     /// How many appointments.
@@ -217,6 +218,3 @@ impl Prior {
 fn event_of(assignment: &Assignment) -> Option<String> {
     assignment.newest.as_ref().map(|newest| newest.event.as_str().to_owned())
 }
-
-const REPAIRS: &str = names::REPAIRS;
-const ITEMS: &str = names::REPAIR_ITEMS;

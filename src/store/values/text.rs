@@ -1,6 +1,7 @@
 //! Closed lists of names as columns of text.
 
 use crate::matching::{Actor, AuditAction, MappingSource, Stored};
+use crate::store::{HostAction, ItemState, RepairScope, RepairState};
 
 /// What makes these types columns of text: each has its text (`AsRef<str>`) and is read from it (`FromStr`).
 ///
@@ -55,3 +56,4 @@ macro_rules! text_columns {
 }
 
 text_columns!(Actor, Stored<AuditAction>, Stored<MappingSource>);
+text_columns!(Stored<HostAction>, Stored<RepairScope>, Stored<RepairState>, Stored<ItemState>);
