@@ -1,11 +1,10 @@
 //! The audit trail: what was changed, by whom, when and why.
 
-use migration::names;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+use sea_orm::sea_query::{Expr, ExprTrait as _, LikeExpr, Order, Query, SelectStatement};
+use sea_orm::{ConnectionTrait, DbBackend, IdenStatic as _};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -13,8 +12,10 @@ use super::moments::{ahead, in_ms};
 use super::write::{REVERT, change_key};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Actor, AuditAction, HostKey, Stored};
+use crate::store::entity::mapping_audit::{Column, Entity};
+use crate::store::row_reader::selected;
 use crate::store::statement::pad_in_list;
-use crate::store::{DbId, GatewaySchema, StoreError, bind_staff};
+use crate::store::{DbId, Document, GatewaySchema, StoreError};
 
 /// Which audit rows; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +66,25 @@ pub struct AuditRow {
     /// When, ms since 1970.
     pub at_ms: i64,
     /// Its name.
-    change_key: Option<String>,
+    change_key: Option<Uuid>,
+}
+
+selected! {
+    /// A row as it is read. A gateway's own rows may hold NULL where ours do not.
+    struct Row of (schema) {
+        id: DbId = Expr::col(Column::Id),
+        mapping: Option<DbId> = Expr::col(Column::MappingId),
+        company: Option<CompanyId> = Expr::col(Column::CompanyId),
+        host: Option<HostId> = Expr::col(Column::CalcomHostId),
+        staff: Option<StaffId> = Expr::col(Column::StaffId),
+        action: Option<Stored<AuditAction>> = Expr::col(Column::Action),
+        old: Option<Document> = Expr::col(Column::OldValues),
+        new: Option<Document> = Expr::col(Column::NewValues),
+        actor: Option<Actor> = Expr::col(Column::Actor),
+        reason: Option<String> = Expr::col(Column::Reason),
+        at_ms: Option<i64> = changed_at(schema.backend),
+        change_key: Option<String> = Expr::col(Column::ChangeKey),
+    }
 }
 
 /// One change, as one person's decision (or the machine) made it: of a row, or of several together.
@@ -88,36 +107,30 @@ pub async fn audits(
     limit: u64,
 ) -> Result<Vec<AuditRow>, StoreError> {
     let ahead = ahead(db, schema).await?;
-    let mut select = select(schema.backend);
+    let mut select = select(schema);
     if let Some(staff) = &filter.staff {
         // An id that cannot be anybody's has changed nothing.
-        let Ok(staff) = bind_staff(staff, schema.staff_key) else { return Ok(Vec::new()) };
-        select.and_where(Expr::col("staff_id").eq(staff));
+        let Ok(staff) = schema.staff_key.key(staff) else { return Ok(Vec::new()) };
+        select.and_where(Expr::col(Column::StaffId).eq(staff));
     }
-    let numbers = [
-        ("mapping_id", filter.mapping),
-        ("company_id", filter.company.map(|id| id.0)),
-        ("calcom_host_id", filter.host.map(|id| id.0)),
-    ];
-    for (column, number) in numbers {
-        select.and_where_option(number.map(|number| Expr::col(column).eq(number)));
-    }
-    select.and_where_option(filter.before.map(|before| Expr::col("id").lt(before)));
-    select.and_where_option(filter.action.as_ref().map(|action| Expr::col("action").eq(action.as_str())));
+    select.and_where_option(filter.mapping.map(|id| Expr::col(Column::MappingId).eq(id)));
+    select.and_where_option(filter.company.map(|id| Expr::col(Column::CompanyId).eq(id)));
+    select.and_where_option(filter.host.map(|id| Expr::col(Column::CalcomHostId).eq(id)));
+    select.and_where_option(filter.before.map(|before| Expr::col(Column::Id).lt(before)));
+    let action = filter.action.as_deref();
+    select.and_where_option(action.map(|action| Expr::col(Column::Action).eq(action)));
     if let Some(actor) = &filter.actor {
-        let column = Expr::col("actor");
+        let column = Expr::col(Column::Actor);
         select.and_where(match actor.strip_suffix('*') {
-            Some(start) => {
-                column.like(sea_orm::sea_query::LikeExpr::new(format!("{}%", literal(start))).escape('!'))
-            }
+            Some(start) => column.like(LikeExpr::new(format!("{}%", literal(start))).escape('!')),
             None => column.eq(actor.as_str()),
         });
     }
-    let at = || Expr::cust(in_ms(schema.backend, "changed_at"));
+    let at = || changed_at(schema.backend);
     select.and_where_option(filter.since_ms.map(|ms| at().gte(ms.saturating_add(ahead))));
     select.and_where_option(filter.until_ms.map(|ms| at().lt(ms.saturating_add(ahead))));
-    select.order_by("id", Order::Desc).limit(limit);
-    db.query_all(&select).await?.iter().map(|row| read(row, ahead)).collect()
+    select.order_by(Column::Id, Order::Desc).limit(limit);
+    read(db, &select, ahead).await
 }
 
 /// A text that LIKE takes as it is.
@@ -135,9 +148,9 @@ pub async fn audit(
     id: i64,
 ) -> Result<Option<AuditRow>, StoreError> {
     let ahead = ahead(db, schema).await?;
-    let mut select = select(schema.backend);
-    select.and_where(Expr::col("id").eq(id));
-    db.query_one(&select).await?.as_ref().map(|row| read(row, ahead)).transpose()
+    let mut select = select(schema);
+    select.and_where(Expr::col(Column::Id).eq(id));
+    Ok(read(db, &select, ahead).await?.pop())
 }
 
 /// The change that an audit row belongs to, with all of its rows. `None`: there is no such row (of this
@@ -202,12 +215,12 @@ pub async fn audits_since(
         rows.into_iter().map(|row| (row.id, row.mapping)).unzip();
     let Some(oldest) = ids.into_iter().min() else { return Ok(Vec::new()) };
     let ahead = ahead(db, schema).await?;
-    let mut select = select(schema.backend);
+    let mut select = select(schema);
     select
-        .and_where(Expr::col("mapping_id").is_in(pad_in_list(mappings.into_iter().flatten())))
-        .and_where(Expr::col("id").gt(oldest))
-        .order_by("id", Order::Asc);
-    db.query_all(&select).await?.iter().map(|row| read(row, ahead)).collect()
+        .and_where(Expr::col(Column::MappingId).is_in(pad_in_list(mappings.into_iter().flatten())))
+        .and_where(Expr::col(Column::Id).gt(oldest))
+        .order_by(Column::Id, Order::Asc);
+    read(db, &select, ahead).await
 }
 
 async fn in_range(
@@ -216,13 +229,12 @@ async fn in_range(
     range: RangeInclusive<Uuid>,
 ) -> Result<Vec<AuditRow>, StoreError> {
     let ahead = ahead(db, schema).await?;
-    let mut select = select(schema.backend);
+    let mut select = select(schema);
     let [first, last] = [range.start(), range.end()].map(|key| key_value(schema.backend, &key.to_string()));
-    select.and_where(Expr::col("change_key").between(first, last)).order_by("id", Order::Asc);
-    let rows = db.query_all(&select).await?;
-    let rows = rows.iter().map(|row| read(row, ahead)).collect::<Result<Vec<_>, StoreError>>()?;
-    let is_inside = |row: &AuditRow| row.change_key().is_some_and(|key| range.contains(&key));
-    Ok(rows.into_iter().filter(is_inside).collect())
+    select.and_where(Expr::col(Column::ChangeKey).between(first, last)).order_by(Column::Id, Order::Asc);
+    let mut rows = read(db, &select, ahead).await?;
+    rows.retain(|row| row.change_key.is_some_and(|key| range.contains(&key)));
+    Ok(rows)
 }
 
 impl AuditRow {
@@ -231,14 +243,10 @@ impl AuditRow {
         Some(HostKey::new(self.company?, self.host?))
     }
 
-    fn change_key(&self) -> Option<Uuid> {
-        Uuid::parse_str(self.change_key.as_deref()?).ok()
-    }
-
     /// The act of a person's that it belongs to, and the number of the decision within it. None: it is
     /// the machine's, or the gateway's, and stands alone.
     pub fn decision(&self) -> Option<(Uuid, u32)> {
-        let key = self.change_key().filter(|key| key.get_version_num() == 8)?;
+        let key = self.change_key.filter(|key| key.get_version_num() == 8)?;
         let bytes = key.as_bytes();
         let number = u32::from_be_bytes([bytes[10], bytes[11], bytes[12], bytes[13]]);
         Some((change_key(key, 0, 0), number))
@@ -247,7 +255,7 @@ impl AuditRow {
     /// Whether this row took that one back, on the same mapping and with nothing between: values alone do
     /// not tell, for a person may have decided anew on what was there before.
     pub fn takes_back(&self, other: &Self) -> bool {
-        let key = self.change_key().filter(|key| key.get_version_num() == 8);
+        let key = self.change_key.filter(|key| key.get_version_num() == 8);
         if key.is_none_or(|key| u16::from_be_bytes([key.as_bytes()[14], key.as_bytes()[15]]) & REVERT == 0) {
             return false;
         }
@@ -269,49 +277,46 @@ pub(super) fn key_value(backend: DbBackend, key: &str) -> Expr {
     if backend == DbBackend::Postgres { value.cast_as("bpchar") } else { value }
 }
 
-fn select(backend: DbBackend) -> SelectStatement {
-    let text = if backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
+/// When a row was changed, in ms since 1970, as far as its column says it.
+fn changed_at(backend: DbBackend) -> Expr {
+    Expr::cust(in_ms(backend, Column::ChangedAt.as_str()))
+}
+
+fn select(schema: &GatewaySchema) -> SelectStatement {
     let mut select = Query::select();
-    select.columns([
-        "id",
-        "mapping_id",
-        "company_id",
-        "calcom_host_id",
-        "staff_id",
-        "action",
-        "actor",
-        "reason",
-        "change_key",
-    ]);
-    for column in ["old_values", "new_values"] {
-        select.expr_as(Expr::col(column).cast_as(text), column);
-    }
-    select.expr_as(Expr::cust(in_ms(backend, "changed_at")), "at_ms");
-    select.from(names::AUDITS);
+    Row::select(&mut select, schema);
+    select.from(Entity);
     select
 }
 
-fn read(row: &QueryResult, ahead: i64) -> Result<AuditRow, StoreError> {
-    let number = |column: &str| row.try_get::<Option<DbId>>("", column).map(|id| id.map(|id| id.0));
-    let text = |column: &str| row.try_get::<Option<String>>("", column);
+async fn read(
+    db: &impl ConnectionTrait,
+    select: &SelectStatement,
+    ahead: i64,
+) -> Result<Vec<AuditRow>, StoreError> {
+    let rows = db.query_all(select).await?;
+    rows.iter().map(|row| Ok(audit_row(Row::read(row)?, ahead))).collect()
+}
+
+fn audit_row(row: Row, ahead: i64) -> AuditRow {
     // A gateway may have written JSON within JSON.
-    let fields = |text: Option<String>| match serde_json::from_str(text.as_deref()?).ok()? {
+    let fields = |document: Option<Document>| match document?.0 {
         Value::Object(fields) => Some(fields),
         Value::String(inner) => serde_json::from_str(&inner).ok(),
         _ => None,
     };
-    Ok(AuditRow {
-        id: row.try_get::<DbId>("", "id")?.0,
-        mapping: number("mapping_id")?,
-        company: number("company_id")?.map(CompanyId),
-        host: number("calcom_host_id")?.map(HostId),
-        staff: row.try_get("", "staff_id")?,
-        action: Stored::read(&text("action")?.unwrap_or_default()),
-        old: fields(text("old_values")?),
-        new: fields(text("new_values")?),
-        actor: text("actor")?.as_deref().map(Actor::from),
-        reason: text("reason")?,
-        at_ms: number("at_ms")?.map_or(0, |ms| ms.saturating_sub(ahead)),
-        change_key: text("change_key")?.map(|key| key.trim_end().to_owned()),
-    })
+    AuditRow {
+        id: row.id.0,
+        mapping: row.mapping.map(|id| id.0),
+        company: row.company,
+        host: row.host,
+        staff: row.staff,
+        action: row.action.unwrap_or_else(|| Stored::read("")),
+        old: fields(row.old),
+        new: fields(row.new),
+        actor: row.actor,
+        reason: row.reason,
+        at_ms: row.at_ms.map_or(0, |ms| ms.saturating_sub(ahead)),
+        change_key: row.change_key.and_then(|key| Uuid::parse_str(key.trim_end()).ok()),
+    }
 }

@@ -1,20 +1,25 @@
 //! Reading what decisions depend on: a fixed number of set-based statements for many hosts at once.
 
-use migration::names;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryResult, QuerySelect as _,
+};
 
 use super::staff::{read_staff, select_staff};
 use super::{HostFacts, MappingRow, MappingState};
 use crate::event::{CompanyId, HostId};
-use crate::matching::{Confidence, HostKey, Stored};
+use crate::matching::{Confidence, HostKey, MappingSource, Stored};
+use crate::store::entity::mapping::{Column, Entity};
+use crate::store::entity::{assignment, company, mapping_audit};
+use crate::store::mappings::M;
+use crate::store::row_reader::selected;
 use crate::store::statement::{any_host, pad_in_list, set_nowait};
 use crate::store::{DbId, GatewaySchema, Hosts, StoreError, hosts, mappings, rows};
 
 /// Hosts that are asked about in one statement.
-const TOGETHER: usize = 256;
+const HOSTS_CHUNK: usize = 256;
 
 /// Locks these hosts for the rest of the transaction, waiting for whoever has them: workers that
 /// decide on one of them, and other people. From then on it waits for nobody.
@@ -41,12 +46,12 @@ pub async fn facts(
 ) -> Result<BTreeMap<HostKey, HostFacts>, StoreError> {
     let mut all = BTreeMap::new();
     let asked: Vec<HostKey> = keys.iter().copied().collect();
-    for some in asked.chunks(TOGETHER) {
+    for some in asked.chunks(HOSTS_CHUNK) {
         let some: BTreeSet<HostKey> = some.iter().copied().collect();
         let mut select = select_mappings(schema);
-        let hosts: BTreeSet<i64> = some.iter().map(|key| key.host.0).collect();
-        select.and_where(Expr::col(("m", "calcom_host_id")).is_in(pad_in_list(hosts)));
-        select.order_by(("m", "id"), Order::Asc);
+        let hosts: BTreeSet<HostId> = some.iter().map(|key| key.host).collect();
+        select.and_where(Expr::col((M, Column::CalcomHostId)).is_in(pad_in_list(hosts)));
+        select.order_by((M, Column::Id), Order::Asc);
         let mut mappings: Vec<MappingRow> =
             tx.query_all(&select).await?.iter().map(read_mapping).collect::<Result<_, _>>()?;
         add_last_audits(tx, &mut mappings).await?;
@@ -74,19 +79,16 @@ async fn booked(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
 ) -> Result<BTreeSet<HostKey>, StoreError> {
-    let mut select = Query::select();
-    select.distinct().columns(["company_id", "host_id"]).from(names::ASSIGNMENTS).cond_where(any_host(
-        "company_id",
-        "host_id",
-        keys.iter().copied(),
-    ));
-    let rows = tx.query_all(&select).await?;
-    rows.iter()
-        .map(|row| {
-            let host = HostId(row.try_get::<DbId>("", "host_id")?.0);
-            Ok(HostKey::new(row.try_get("", "company_id")?, host))
-        })
-        .collect()
+    use assignment::Column;
+    let hosts: Vec<(CompanyId, HostId)> = assignment::Entity::find()
+        .select_only()
+        .columns([Column::CompanyId, Column::HostId])
+        .distinct()
+        .filter(any_host(Column::CompanyId, Column::HostId, keys.iter().copied()))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    Ok(hosts.into_iter().map(|(company, host)| HostKey::new(company, host)).collect())
 }
 
 /// Where a mapping belongs.
@@ -109,7 +111,7 @@ pub async fn find_mapping(
     company: Option<CompanyId>,
 ) -> Result<Option<MappingKey>, StoreError> {
     let mut select = select_mappings(schema);
-    select.and_where(Expr::col(("m", "id")).eq(id));
+    select.and_where(Expr::col((M, Column::Id)).eq(id));
     let Some(row) = db.query_one(&select).await? else { return Ok(None) };
     let mut rows = vec![read_mapping(&row)?];
     add_last_audits(db, &mut rows).await?;
@@ -131,78 +133,79 @@ pub async fn companies(
     if ids.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let mut select = Query::select();
-    select
-        .column("id")
-        .from("companies")
-        .and_where(Expr::col("id").is_in(pad_in_list(ids.iter().map(|id| id.0))));
-    tx.query_all(&select).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    use company::Column;
+    let ids = pad_in_list(ids.iter().copied());
+    let there = company::Entity::find().select_only().column(Column::Id).filter(Column::Id.is_in(ids));
+    let there: Vec<CompanyId> = there.into_tuple().all(tx).await?;
+    Ok(there.into_iter().collect())
 }
 
-/// Mappings `m` with their members of staff `s`, as [`read_mapping`] reads them.
-pub(in crate::store) fn select_mappings(schema: &GatewaySchema) -> SelectStatement {
+selected! {
+    /// A mapping as people see it. An adopted table may hold NULL where ours does not.
+    struct Row of () {
+        id: DbId = Expr::col((M, Column::Id)),
+        company: Option<CompanyId> = Expr::col((M, Column::CompanyId)),
+        host: HostId = Expr::col((M, Column::CalcomHostId)),
+        name: Option<String> = Expr::col((M, Column::CalcomName)),
+        email: Option<String> = Expr::col((M, Column::CalcomEmail)),
+        username: Option<String> = Expr::col((M, Column::CalcomUsername)),
+        time_zone: Option<String> = Expr::col((M, Column::CalcomTimezone)),
+        source: Option<Stored<MappingSource>> = Expr::col((M, Column::MappingSource)),
+        confidence: Option<Confidence> = Expr::col((M, Column::ConfidenceScore)),
+        is_active: Option<bool> = Expr::col((M, Column::IsActive)),
+    }
+}
+
+/// Mappings [`M`] with their members of staff, as [`read_mapping`] reads them.
+pub(super) fn select_mappings(schema: &GatewaySchema) -> SelectStatement {
     let mut select = Query::select();
-    select.columns(COLUMNS.map(|column| ("m", column)));
+    Row::select(&mut select);
     select_staff(&mut select, schema);
-    select.from_as(names::MAPPINGS, "m");
+    select.from_as(Entity, M);
     mappings::join_staff(&mut select);
     select
 }
 
-pub(in crate::store) fn read_mapping(row: &QueryResult) -> Result<MappingRow, StoreError> {
-    let text = |column: &str| row.try_get::<Option<String>>("", column);
-    let confidence = row.try_get::<Option<DbId>>("", "confidence_score")?.map_or(100, |score| score.0);
+pub(super) fn read_mapping(result: &QueryResult) -> Result<MappingRow, StoreError> {
+    let row = Row::read(result)?;
     Ok(MappingRow {
-        id: row.try_get::<DbId>("", "id")?.0,
-        host: HostId(row.try_get::<DbId>("", "calcom_host_id")?.0),
-        staff: read_staff(row)?,
-        name: text("calcom_name")?.unwrap_or_default(),
-        email: text("calcom_email")?.unwrap_or_default(),
-        username: text("calcom_username")?,
-        time_zone: text("calcom_timezone")?,
+        id: row.id.0,
+        host: row.host,
+        staff: read_staff(result)?,
+        name: row.name.unwrap_or_default(),
+        email: row.email.unwrap_or_default(),
+        username: row.username,
+        time_zone: row.time_zone,
         state: MappingState {
-            company: row.try_get("", "company_id")?,
-            is_active: row.try_get::<Option<bool>>("", "is_active")?.unwrap_or(false),
-            source: Stored::read(&text("mapping_source")?.unwrap_or_default()),
-            confidence: Confidence(u8::try_from(confidence.clamp(0, 100)).unwrap_or(100)),
+            company: row.company,
+            is_active: row.is_active.unwrap_or(false),
+            source: row.source.unwrap_or_else(|| Stored::read("")),
+            confidence: row.confidence.unwrap_or(Confidence(100)),
         },
         last_audit: 0,
     })
 }
 
-pub(in crate::store) async fn add_last_audits(
+pub(super) async fn add_last_audits(
     tx: &impl ConnectionTrait,
     rows: &mut [MappingRow],
 ) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
-    let mut select = Query::select();
-    select
-        .column("mapping_id")
-        .expr_as(Expr::col("id").max(), "newest")
-        .from(names::AUDITS)
-        .and_where(Expr::col("mapping_id").is_in(pad_in_list(rows.iter().map(|row| row.id))))
-        .group_by_col("mapping_id");
-    let mut newest = HashMap::new();
-    for row in tx.query_all(&select).await? {
-        newest.insert(row.try_get::<DbId>("", "mapping_id")?.0, row.try_get::<DbId>("", "newest")?.0);
-    }
+    use mapping_audit::Column;
+    let newest: Vec<(DbId, DbId)> = mapping_audit::Entity::find()
+        .select_only()
+        .column(Column::MappingId)
+        .expr(Column::Id.max())
+        .filter(Column::MappingId.is_in(pad_in_list(rows.iter().map(|row| row.id))))
+        .group_by(Column::MappingId)
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let newest: HashMap<DbId, DbId> = newest.into_iter().collect();
     for row in rows {
-        row.last_audit = newest.get(&row.id).copied().unwrap_or(0);
+        row.last_audit = newest.get(&DbId(row.id)).map_or(0, |id| id.0);
     }
     Ok(())
 }
-
-const COLUMNS: [&str; 10] = [
-    "id",
-    "company_id",
-    "calcom_host_id",
-    "calcom_name",
-    "calcom_email",
-    "calcom_username",
-    "calcom_timezone",
-    "mapping_source",
-    "confidence_score",
-    "is_active",
-];

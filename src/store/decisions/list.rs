@@ -1,13 +1,16 @@
 //! Pages of mappings.
 
-use migration::names;
 use sea_orm::sea_query::{CaseStatement, Cond, Expr, ExprTrait as _, Order, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, IdenStatic as _, QueryResult};
 
 use super::MappingRow;
 use super::facts::{add_last_audits, read_mapping, select_mappings};
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::store::{Compare, DbId, GatewaySchema, StoreError, bind_staff, mappings};
+use crate::store::entity::assignment;
+use crate::store::entity::mapping::{Column, Entity};
+use crate::store::mappings::M;
+use crate::store::row_reader::named;
+use crate::store::{Compare, GatewaySchema, StoreError, mappings};
 
 /// Which mappings; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,41 +59,40 @@ pub async fn list_mappings(
     limit: u64,
 ) -> Result<Vec<MappingEntry>, StoreError> {
     let mut select = select_mappings(schema);
-    let valid = CaseStatement::new().case(mappings::has_valid_staff(schema), 1).finally(0);
     let mut used = bookings();
-    used.expr_as(Expr::col(("a", "decided_ms")).max(), "newest");
-    select
-        .expr_as(valid, "staff_is_valid")
-        .expr_as(Expr::SubQuery(None, Box::new(used.into())), "last_used_ms");
-    let col = |name: &'static str| Expr::col(("m", name));
+    used.expr(Expr::col((A, assignment::Column::DecidedMs)).max());
+    let last_used = Expr::SubQuery(None, Box::new(used.into()));
+    select.expr(named(last_used, assignment::Column::DecidedMs));
+    let col = |column: Column| Expr::col((M, column));
     if let Some(staff) = &filter.staff {
         // An id that cannot be anybody's has no mapping.
-        let Ok(staff) = bind_staff(staff, schema.staff_key) else { return Ok(Vec::new()) };
-        select.and_where(col("staff_id").eq(staff));
+        let Ok(staff) = schema.staff_key.key(staff) else { return Ok(Vec::new()) };
+        select.and_where(col(Column::StaffId).eq(staff));
     }
-    select.and_where_option(filter.company.map(|id| mappings::company().eq(id.0)));
-    select.and_where_option(filter.host.map(|host| col("calcom_host_id").eq(host.0)));
-    select.and_where_option(filter.source.as_ref().map(|source| col("mapping_source").eq(source.as_str())));
+    select.and_where_option(filter.company.map(|id| mappings::company().eq(id)));
+    select.and_where_option(filter.host.map(|host| col(Column::CalcomHostId).eq(host)));
+    let source = filter.source.as_deref();
+    select.and_where_option(source.map(|source| col(Column::MappingSource).eq(source)));
     select.and_where_option(filter.confidence.map(|(compare, score)| match compare {
-        Compare::Exactly => col("confidence_score").eq(score),
-        Compare::AtLeast => col("confidence_score").gte(score),
-        Compare::AtMost => col("confidence_score").lte(score),
+        Compare::Exactly => col(Column::ConfidenceScore).eq(score),
+        Compare::AtLeast => col(Column::ConfidenceScore).gte(score),
+        Compare::AtMost => col(Column::ConfidenceScore).lte(score),
     }));
-    select.and_where_option(filter.is_active.map(|active| col("is_active").eq(active)));
-    select.and_where_option(filter.before.map(|before| col("id").lt(before)));
+    select.and_where_option(filter.is_active.map(|active| col(Column::IsActive).eq(active)));
+    select.and_where_option(filter.before.map(|before| col(Column::Id).lt(before)));
     if filter.in_conflict {
-        select.and_where(col("is_active").eq(true)).cond_where(another());
+        select.and_where(col(Column::IsActive).eq(true)).cond_where(another());
     }
     if filter.staff_inactive {
         let valid = CaseStatement::new().case(mappings::has_valid_staff(schema), 1).finally(0);
-        select.and_where(col("is_active").eq(true)).and_where(Expr::expr(valid).eq(0));
+        select.and_where(col(Column::IsActive).eq(true)).and_where(Expr::expr(valid).eq(0));
     }
     if let Some(since) = filter.unused_since_ms {
         let mut used = bookings();
-        used.expr(Expr::val(1)).and_where(Expr::col(("a", "decided_ms")).gte(since));
+        used.expr(Expr::val(1)).and_where(Expr::col((A, assignment::Column::DecidedMs)).gte(since));
         select.and_where(Expr::exists(used).not());
     }
-    select.order_by(("m", "id"), Order::Desc).limit(limit);
+    select.order_by((M, Column::Id), Order::Desc).limit(limit);
     let mut entries: Vec<MappingEntry> =
         db.query_all(&select).await?.iter().map(entry).collect::<Result<_, StoreError>>()?;
     let mut rows: Vec<MappingRow> = entries.iter().map(|entry| entry.row.clone()).collect();
@@ -101,40 +103,40 @@ pub async fn list_mappings(
     Ok(entries)
 }
 
-/// What was decided for the host of mapping `m` in its company.
+/// An assignment, in a statement about mappings.
+const A: &str = "a";
+
+/// What was decided for the host of mapping [`M`] in its company.
 fn bookings() -> SelectStatement {
     let mut select = Query::select();
     select
-        .from_as(names::ASSIGNMENTS, "a")
-        .and_where(Expr::col(("a", "company_id")).eq(mappings::company()))
-        .and_where(Expr::col(("a", "host_id")).equals(("m", "calcom_host_id")));
+        .from_as(assignment::Entity, A)
+        .and_where(Expr::col((A, assignment::Column::CompanyId)).eq(mappings::company()))
+        .and_where(Expr::col((A, assignment::Column::HostId)).equals((M, Column::CalcomHostId)));
     select
 }
 
-/// There is another mapping in force beside `m`, in the same company, of its host or of its member of staff.
+/// There is another mapping in force beside [`M`], in the same company, of its host or of its member of staff.
 fn another() -> Cond {
+    let o = "o";
+    let is_same = |column: Column| Expr::col((o, column)).equals((M, column));
+    let is_in_company = is_same(Column::CompanyId)
+        .or(Expr::col((o, Column::CompanyId)).is_null())
+        .or(Expr::col((M, Column::CompanyId)).is_null());
     let mut other = Query::select();
-    let same = Expr::col(("o", "calcom_host_id"))
-        .equals(("m", "calcom_host_id"))
-        .or(Expr::col(("o", "staff_id")).equals(("m", "staff_id")));
-    let company =
-        Expr::col(("o", "company_id"))
-            .equals(("m", "company_id"))
-            .or(Expr::col(("o", "company_id")).is_null());
     other
         .expr(Expr::val(1))
-        .from_as(names::MAPPINGS, "o")
-        .and_where(Expr::col(("o", "id")).not_equals(("m", "id")))
-        .and_where(Expr::col(("o", "is_active")).eq(true))
-        .and_where(company.or(Expr::col(("m", "company_id")).is_null()))
-        .and_where(same);
+        .from_as(Entity, o)
+        .and_where(Expr::col((o, Column::Id)).not_equals((M, Column::Id)))
+        .and_where(Expr::col((o, Column::IsActive)).eq(true))
+        .and_where(is_in_company)
+        .and_where(is_same(Column::CalcomHostId).or(is_same(Column::StaffId)));
     Cond::all().add(Expr::exists(other))
 }
 
 fn entry(row: &QueryResult) -> Result<MappingEntry, StoreError> {
-    Ok(MappingEntry {
-        row: read_mapping(row)?,
-        staff_is_valid: row.try_get::<DbId>("", "staff_is_valid")?.0 == 1,
-        last_used_ms: row.try_get::<Option<DbId>>("", "last_used_ms")?.map(|ms| ms.0),
-    })
+    let last_used_ms = row.try_get("", assignment::Column::DecidedMs.as_str())?;
+    let row = read_mapping(row)?;
+    let staff_is_valid = row.company().is_some_and(|company| row.staff.is_valid_in(company));
+    Ok(MappingEntry { row, staff_is_valid, last_used_ms })
 }

@@ -1,8 +1,13 @@
 //! The times of mappings and audits in ms since 1970, whatever their columns are.
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 
-use crate::store::{DbId, GatewaySchema, StoreError};
+use crate::store::{GatewaySchema, StoreError};
+
+#[derive(FromQueryResult)]
+struct Difference {
+    ahead: i64,
+}
 
 /// An SQL expression for a column of times in ms since 1970, as the engine reads it in UTC.
 pub(super) fn in_ms(backend: DbBackend, column: &str) -> String {
@@ -25,6 +30,7 @@ pub(super) async fn ahead(db: &impl ConnectionTrait, schema: &GatewaySchema) -> 
         _ => "(now() AT TIME ZONE 'UTC')",
     };
     let sql = format!("SELECT {} - {} AS ahead", in_ms(schema.backend, clock), in_ms(schema.backend, now));
-    let row = db.query_one_raw(Statement::from_string(schema.backend, sql)).await?;
-    Ok(row.map(|row| row.try_get::<DbId>("", "ahead")).transpose()?.map_or(0, |ms| ms.0))
+    let difference =
+        Difference::find_by_statement(Statement::from_string(schema.backend, sql)).one(db).await?;
+    Ok(difference.map_or(0, |it| it.ahead))
 }

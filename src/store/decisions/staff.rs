@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, IdenStatic as _, QueryResult};
 
 use crate::event::{CompanyId, StaffId};
+use crate::store::entity::staff::{Column, Entity};
+use crate::store::mappings::S;
 use crate::store::statement::pad_in_list;
-use crate::store::{DbId, GatewaySchema, NameColumns, StoreError, bind_staff};
+use crate::store::{DbId, GatewaySchema, NameColumns, StoreError};
 
 /// A member of staff.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +46,13 @@ pub async fn staff_facts(
     let asked: Vec<&StaffId> = ids.iter().collect();
     let mut facts = BTreeMap::new();
     for some in asked.chunks(256) {
-        let values = some.iter().filter_map(|id| bind_staff(id, schema.staff_key).ok()).collect::<Vec<_>>();
+        let values = some.iter().filter_map(|id| schema.staff_key.key(id).ok()).collect::<Vec<_>>();
         if values.is_empty() {
             continue;
         }
         let mut select = Query::select();
         select_staff(&mut select, schema);
-        select.from_as("staff", "s").and_where(Expr::col(("s", "id")).is_in(pad_in_list(values)));
+        select.from_as(Entity, S).and_where(Expr::col((S, Column::Id)).is_in(pad_in_list(values)));
         let found: Vec<StaffFact> =
             tx.query_all(&select).await?.iter().map(read_staff).collect::<Result<_, _>>()?;
         for id in some {
@@ -67,42 +69,46 @@ pub async fn staff_facts(
     Ok(facts)
 }
 
-/// Adds the columns of the member of staff `s` that [`read_staff`] reads.
-pub(in crate::store) fn select_staff(select: &mut SelectStatement, schema: &GatewaySchema) {
-    let one_if = |condition: Expr| CaseStatement::new().case(condition, 1).finally(0);
-    select.expr_as(Expr::col(("s", "id")), "s_id").expr_as(Expr::col(("s", "company_id")), "s_company");
-    for (number, column) in name_columns(schema).iter().enumerate() {
-        select.expr_as(Expr::col(("s", *column)), if number == 0 { "s_name" } else { "s_name_2" });
-    }
-    if name_columns(schema).len() == 1 {
-        select.expr_as(Expr::val(""), "s_name_2");
-    }
-    let active = schema.staff_active.map_or(Expr::val(1).eq(1), |flag| Expr::col(("s", flag)).eq(true));
+/// Stands before the names of what is selected of a member of staff: a mapping has some of the same.
+const PREFIX: &str = "s_";
+
+/// Adds what [`read_staff`] reads of the member of staff [`S`]. A whole name stands for a first one; whether
+/// they are active, or deleted, is a number.
+pub(super) fn select_staff(select: &mut SelectStatement, schema: &GatewaySchema) {
+    let col = |column: Column| Expr::col((S, column));
+    let one_if = |condition: Expr| CaseStatement::new().case(condition, 1).finally(0).into();
+    let (first_name, last_name) = match schema.staff_name {
+        NameColumns::Full => (col(Column::Name), Expr::val("")),
+        NameColumns::FirstLast => (col(Column::FirstName), col(Column::LastName)),
+    };
+    let active = schema.staff_active.map_or(Expr::val(1).eq(1), |flag| Expr::col((S, flag)).eq(true));
     let deleted = match schema.staff_deleted_at {
-        true => Expr::col(("s", "deleted_at")).is_not_null(),
+        true => col(Column::DeletedAt).is_not_null(),
         false => Expr::val(1).eq(0),
     };
-    select.expr_as(one_if(active), "s_active").expr_as(one_if(deleted), "s_deleted");
-}
-
-/// The columns in which a name stands.
-pub(in crate::store) fn name_columns(schema: &GatewaySchema) -> &'static [&'static str] {
-    match schema.staff_name {
-        NameColumns::Full => &["name"],
-        NameColumns::FirstLast => &["first_name", "last_name"],
+    for (column, value) in [
+        (Column::Id, col(Column::Id)),
+        (Column::CompanyId, col(Column::CompanyId)),
+        (Column::FirstName, first_name),
+        (Column::LastName, last_name),
+        (Column::IsActive, one_if(active)),
+        (Column::DeletedAt, one_if(deleted)),
+    ] {
+        select.expr_as(value, format!("{PREFIX}{}", column.as_str()));
     }
 }
 
 /// What [`select_staff`] selected.
-pub(in crate::store) fn read_staff(row: &QueryResult) -> Result<StaffFact, StoreError> {
-    let text = |column: &str| row.try_get::<Option<String>>("", column);
-    let parts = [text("s_name")?, text("s_name_2")?];
+pub(super) fn read_staff(row: &QueryResult) -> Result<StaffFact, StoreError> {
+    let text = |column: Column| row.try_get::<Option<String>>(PREFIX, column.as_str());
+    let is_so = |column: Column| row.try_get::<DbId>(PREFIX, column.as_str()).map(|one| one.0 == 1);
+    let parts = [text(Column::FirstName)?, text(Column::LastName)?];
     let parts = parts.into_iter().flatten().map(|part| part.trim().to_owned());
     Ok(StaffFact {
-        id: row.try_get("", "s_id")?,
-        company: row.try_get("", "s_company")?,
+        id: row.try_get(PREFIX, Column::Id.as_str())?,
+        company: row.try_get(PREFIX, Column::CompanyId.as_str())?,
         name: parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
-        is_active: row.try_get::<DbId>("", "s_active")?.0 == 1,
-        is_deleted: row.try_get::<DbId>("", "s_deleted")?.0 == 1,
+        is_active: is_so(Column::IsActive)?,
+        is_deleted: is_so(Column::DeletedAt)?,
     })
 }

@@ -1,10 +1,11 @@
 //! Writing decisions: set-based, what is switched off first, each change of a row with its audit row.
 
-use migration::names;
 use std::collections::{BTreeMap, HashMap};
 
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Query, Value};
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Value};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _, Set,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -12,7 +13,9 @@ use super::audits::key_value;
 use super::{HostChange, MappingState, RowChange, RowTarget, Snapshot};
 use crate::event::{HostId, StaffId};
 use crate::matching::{Actor, HostKey, InboxState};
-use crate::store::statement::{any_host, chunk_rows, pad_in_list};
+use crate::store::entity::mapping::{Column, Entity};
+use crate::store::entity::{inbox, mapping_audit};
+use crate::store::statement::{any_host, chunk_rows, insert, pad_in_list};
 use crate::store::{DbId, GatewaySchema, StoreError, bind_staff};
 
 /// A change that was written.
@@ -59,7 +62,7 @@ pub async fn write_changes(
     let new: Vec<&Item<'_>> =
         items.iter().filter(|item| matches!(item.change.row, RowTarget::New(_))).collect();
     for some in chunk_rows(&new) {
-        insert(tx, schema, some, now_ms).await?;
+        insert_mappings(tx, schema, some, now_ms).await?;
     }
     let rows = made(tx, &new).await?;
     for some in chunk_rows(&items) {
@@ -115,70 +118,53 @@ async fn rewrite(
             if let RowTarget::Row(row) = item.change.row { Some((row, &item.change.to)) } else { None }
         })
         .collect();
-    let mut update = Query::update();
-    update.table(names::MAPPINGS);
-    let case = |value: fn(&MappingState) -> Value| {
-        let is_this = |row: i64| Expr::col("id").eq(row);
-        rows.iter().fold(CaseStatement::new(), |case, (row, state)| {
-            case.case(is_this(*row), Expr::val(value(state)))
-        })
+    let case = |value: fn(&MappingState) -> Value| -> Expr {
+        let cases = rows.iter().fold(CaseStatement::new(), |cases, (row, state)| {
+            cases.case(Column::Id.eq(*row), Expr::val(value(state)))
+        });
+        cases.into()
     };
-    update
-        .value("company_id", case(|state| state.company.map(|id| id.0).into()))
-        .value("is_active", case(|state| state.is_active.into()))
-        .value("mapping_source", case(|state| state.source.as_ref().into()))
-        .value("confidence_score", case(|state| i16::from(state.confidence.0).into()));
-    update.value("updated_at", Expr::cust(schema.mapping_clocks.updated_at.clone()));
-    update.and_where(Expr::col("id").is_in(rows.iter().map(|(row, _)| *row)));
-    tx.execute(&update).await?;
+    Entity::update_many()
+        .col_expr(Column::CompanyId, case(|state| state.company.into()))
+        .col_expr(Column::IsActive, case(|state| state.is_active.into()))
+        .col_expr(Column::MappingSource, case(|state| state.source.as_ref().into()))
+        .col_expr(Column::ConfidenceScore, case(|state| state.confidence.into()))
+        .col_expr(Column::UpdatedAt, Expr::cust(schema.mapping_clocks.updated_at.clone()))
+        .filter(Column::Id.is_in(rows.iter().map(|(row, _)| *row)))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 
-async fn insert(
+async fn insert_mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     items: &[&Item<'_>],
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let mut insert = Query::insert();
-    insert.into_table(names::MAPPINGS).columns([
-        "company_id",
-        "staff_id",
-        "calcom_host_id",
-        "calcom_name",
-        "calcom_email",
-        "calcom_username",
-        "calcom_timezone",
-        "mapping_source",
-        "confidence_score",
-        "is_active",
-        "metadata",
-        "created_at",
-        "updated_at",
-    ]);
-    let clocks = &schema.mapping_clocks;
+    let mut rows = Vec::with_capacity(items.len());
     for item in items {
         let RowTarget::New(snapshot) = &item.change.row else { continue };
         let [name, email, username, time_zone] = columns(snapshot);
         let state = &item.change.to;
         let metadata = json!({ "created_by_person_at_ms": now_ms, "change_key": item.change_key });
-        insert.values_panic([
-            state.company.map(|id| id.0).into(),
-            bind_staff(&item.change.staff, schema.staff_key)?.into(),
-            item.key.host.0.into(),
-            name.unwrap_or_default().into(),
-            email.unwrap_or_default().into(),
-            username.into(),
-            time_zone.into(),
-            state.source.as_ref().into(),
-            i16::from(state.confidence.0).into(),
-            state.is_active.into(),
-            metadata.into(),
-            Expr::cust(clocks.created_at.clone()),
-            Expr::cust(clocks.updated_at.clone()),
+        rows.push([
+            (Column::CompanyId, state.company.into()),
+            (Column::StaffId, bind_staff(&item.change.staff, schema.staff_key)?.into()),
+            (Column::CalcomHostId, item.key.host.into()),
+            (Column::CalcomName, name.unwrap_or_default().into()),
+            (Column::CalcomEmail, email.unwrap_or_default().into()),
+            (Column::CalcomUsername, username.into()),
+            (Column::CalcomTimezone, time_zone.into()),
+            (Column::MappingSource, state.source.as_ref().into()),
+            (Column::ConfidenceScore, state.confidence.into()),
+            (Column::IsActive, state.is_active.into()),
+            (Column::Metadata, metadata.into()),
+            (Column::CreatedAt, Expr::cust(schema.mapping_clocks.created_at.clone())),
+            (Column::UpdatedAt, Expr::cust(schema.mapping_clocks.updated_at.clone())),
         ]);
     }
-    tx.execute(&insert).await?;
+    tx.execute(&insert::<Entity, 13>(rows)).await?;
     Ok(())
 }
 
@@ -196,14 +182,15 @@ async fn made(
 ) -> Result<BTreeMap<(HostId, StaffId), i64>, StoreError> {
     let mut rows = BTreeMap::new();
     for some in chunk_rows(items) {
-        let mut select = Query::select();
-        select.columns(["id", "calcom_host_id", "staff_id"]).from(names::MAPPINGS).and_where(
-            Expr::col("calcom_host_id").is_in(pad_in_list(some.iter().map(|item| item.key.host.0))),
-        );
-        for row in tx.query_all(&select).await? {
-            let host = HostId(row.try_get::<DbId>("", "calcom_host_id")?.0);
-            rows.insert((host, row.try_get("", "staff_id")?), row.try_get::<DbId>("", "id")?.0);
-        }
+        let hosts = pad_in_list(some.iter().map(|item| item.key.host));
+        let found: Vec<(HostId, StaffId, DbId)> = Entity::find()
+            .select_only()
+            .columns([Column::CalcomHostId, Column::StaffId, Column::Id])
+            .filter(Column::CalcomHostId.is_in(hosts))
+            .into_tuple()
+            .all(tx)
+            .await?;
+        rows.extend(found.into_iter().map(|(host, staff, id)| ((host, staff), id.0)));
     }
     Ok(rows)
 }
@@ -222,37 +209,25 @@ async fn insert_audits(
     made: &BTreeMap<(HostId, StaffId), i64>,
     actor: &Actor,
 ) -> Result<(), StoreError> {
-    let mut insert = Query::insert();
-    insert.into_table(names::AUDITS).columns([
-        "mapping_id",
-        "company_id",
-        "calcom_host_id",
-        "staff_id",
-        "action",
-        "old_values",
-        "new_values",
-        "actor",
-        "changed_at",
-        "reason",
-        "change_key",
-    ]);
+    use mapping_audit::Column;
+    let mut rows = Vec::with_capacity(items.len());
     for item in items {
         let (old, new) = values(item);
-        insert.values_panic([
-            row_of(item, made).into(),
-            item.key.company.0.into(),
-            item.key.host.0.into(),
-            bind_staff(&item.change.staff, schema.staff_key)?.into(),
-            item.change.action.as_str().into(),
-            old.into(),
-            new.into(),
-            actor.as_str().into(),
-            Expr::cust(schema.mapping_clocks.changed_at.clone()),
-            item.reason.map(str::to_owned).into(),
-            item.change_key.as_str().into(),
+        rows.push([
+            (Column::MappingId, row_of(item, made).into()),
+            (Column::CompanyId, item.key.company.into()),
+            (Column::CalcomHostId, item.key.host.into()),
+            (Column::StaffId, bind_staff(&item.change.staff, schema.staff_key)?.into()),
+            (Column::Action, item.change.action.as_str().into()),
+            (Column::OldValues, old.into()),
+            (Column::NewValues, new.into()),
+            (Column::Actor, actor.as_str().into()),
+            (Column::ChangedAt, Expr::cust(schema.mapping_clocks.changed_at.clone())),
+            (Column::Reason, item.reason.map(str::to_owned).into()),
+            (Column::ChangeKey, item.change_key.as_str().into()),
         ]);
     }
-    tx.execute(&insert).await?;
+    tx.execute(&insert::<mapping_audit::Entity, 11>(rows)).await?;
     Ok(())
 }
 
@@ -286,16 +261,18 @@ async fn audit_ids(
     backend: DbBackend,
     items: &[Item<'_>],
 ) -> Result<HashMap<String, i64>, StoreError> {
+    use mapping_audit::Column;
     let mut ids = HashMap::new();
     for some in chunk_rows(items) {
-        let mut select = Query::select();
-        select.columns(["id", "change_key"]).from(names::AUDITS).and_where(
-            Expr::col("change_key")
-                .is_in(pad_in_list(some.iter().map(|item| key_value(backend, &item.change_key)))),
-        );
-        for row in tx.query_all(&select).await? {
-            ids.insert(row.try_get("", "change_key")?, row.try_get::<DbId>("", "id")?.0);
-        }
+        let keys = pad_in_list(some.iter().map(|item| key_value(backend, &item.change_key)));
+        let found: Vec<(String, DbId)> = mapping_audit::Entity::find()
+            .select_only()
+            .columns([Column::ChangeKey, Column::Id])
+            .filter(Expr::col(Column::ChangeKey).is_in(keys))
+            .into_tuple()
+            .all(tx)
+            .await?;
+        ids.extend(found.into_iter().map(|(key, id)| (key, id.0)));
     }
     Ok(ids)
 }
@@ -313,15 +290,18 @@ async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i6
             .map(|change| change.key)
             .collect();
         for some in chunk_rows(&keys) {
-            let mut update = Query::update();
-            update
-                .table(names::INBOX)
-                .value("state", to.as_str())
-                .value("state_changed_ms", now_ms)
-                .value("ignored_until_ms", Option::<i64>::None)
-                .and_where(Expr::col("state").is_in(from.iter().copied().map(InboxState::as_str)))
-                .cond_where(any_host("company_id", "host_id", some.iter().copied()));
-            tx.execute(&update).await?;
+            let changed = inbox::ActiveModel {
+                state: Set(to.as_str().to_owned()),
+                state_changed_ms: Set(now_ms),
+                ignored_until_ms: Set(None),
+                ..Default::default()
+            };
+            inbox::Entity::update_many()
+                .set(changed)
+                .filter(inbox::Column::State.is_in(from.iter().copied().map(InboxState::as_str)))
+                .filter(any_host(inbox::Column::CompanyId, inbox::Column::HostId, some.iter().copied()))
+                .exec(tx)
+                .await?;
         }
     }
     Ok(())
