@@ -46,7 +46,7 @@ pub(super) struct Line {
     host: Option<i64>,
     starts: Option<String>,
     attempts: i32,
-    replays: i64,
+    replays: i32,
     group: String,
     first_seen: String,
     last_failed: String,

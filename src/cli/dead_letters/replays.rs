@@ -73,7 +73,7 @@ pub(super) enum Command {
 struct Line {
     id: i64,
     state: &'static str,
-    letters: i64,
+    letters: i32,
     made_by: String,
     why: Option<String>,
     chosen: serde_json::Value,

@@ -77,7 +77,7 @@ struct Told {
     host: Option<i64>,
     starts: Option<String>,
     attempts: i32,
-    replays: i64,
+    replays: i32,
     fingerprint: String,
     timeline: Vec<Moment>,
     #[serde(serialize_with = "as_json")]
@@ -160,15 +160,15 @@ fn told_elsewhere(name: &str) -> bool {
 }
 
 /// The way that it went, in words.
-fn path(letter: &NewDeadLetter, replays: i64) -> String {
+fn path(letter: &NewDeadLetter, replays: i32) -> String {
     let sender =
         if letter.routing_key.is_empty() { "sent without a routing key" } else { &letter.routing_key };
-    let times = |count: i64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let times = |count: i32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let mut path = vec![sender.to_owned(), "work queue".to_owned()];
     if replays > 0 {
         path.push(times(replays, "replay"));
     }
-    path.extend([times(i64::from(letter.attempts), "attempt"), "dead letters".to_owned()]);
+    path.extend([times(letter.attempts, "attempt"), "dead letters".to_owned()]);
     path.join(" → ")
 }
 

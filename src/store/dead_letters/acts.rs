@@ -1,14 +1,18 @@
 //! What operators do with dead letters, and the record of it: who, when, why, on which.
 
-use migration::names;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult};
+use sea_orm::sea_query::Cond;
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DerivePartialModel, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Set,
+};
 use uuid::Uuid;
 
-use super::{LetterState, TABLE};
+use super::LetterState;
+use crate::store::entity::dead_letter_action::{ActiveModel, Column, Entity};
+use crate::store::entity::{dead_letter, dead_letter_action_letter as act_letter, replay_item};
 use crate::store::replays::lock_letters;
 use crate::store::statement::chunk_rows;
-use crate::store::{Database, DbId, StoreError};
+use crate::store::{Database, StoreError};
 
 /// Letters in one step.
 const STEP: usize = 1_000;
@@ -35,7 +39,8 @@ pub struct NewAct {
 }
 
 /// What somebody did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
 pub struct Act {
     /// The row's id, growing.
     pub id: i64,
@@ -48,9 +53,10 @@ pub struct Act {
     /// Why.
     pub why: Option<String>,
     /// The plan or replay that it concerns.
+    #[sea_orm(from_col = "replay_id")]
     pub replay: Option<i64>,
     /// How many letters it concerns.
-    pub letters: i64,
+    pub letters: i32,
 }
 
 /// What became of each letter.
@@ -113,17 +119,14 @@ async fn on_letters(
             let mut acted = Acted::default();
             for ids in chunk_rows(some) {
                 match change {
-                    Some(change) => change_state(tx, database.backend(), ids, change, &mut acted).await?,
+                    Some(change) => change_state(tx, ids, change, &mut acted).await?,
                     None => acted.done.extend(ids),
                 }
             }
             for ids in chunk_rows(&acted.done) {
-                let mut insert = Query::insert();
-                insert.into_table(names::DEAD_LETTER_ACTION_LETTERS).columns(["action_id", "letter_id"]);
-                for id in ids {
-                    insert.values_panic([number.into(), (*id).into()]);
-                }
-                tx.execute(&insert).await?;
+                let of_act =
+                    |id: &i64| act_letter::ActiveModel { action_id: Set(number), letter_id: Set(*id) };
+                act_letter::Entity::insert_many(ids.iter().map(of_act)).exec_without_returning(tx).await?;
             }
             Ok((number, acted))
         };
@@ -137,12 +140,11 @@ async fn on_letters(
 
 async fn change_state(
     tx: &impl ConnectionTrait,
-    backend: DbBackend,
     ids: &[i64],
     Change { from, to, closed_ms }: Change,
     acted: &mut Acted,
 ) -> Result<(), StoreError> {
-    let states = lock_letters(tx, backend, ids).await?;
+    let states = lock_letters(tx, ids).await?;
     let mut chosen = Vec::new();
     for id in ids {
         match states.get(id).map(|letter| &letter.state) {
@@ -151,13 +153,10 @@ async fn change_state(
             None => acted.refused.push((*id, "there is no such dead letter".to_owned())),
         }
     }
-    let mut update = Query::update();
-    update
-        .table(TABLE)
-        .value("state", to.as_str())
-        .value("closed_ms", closed_ms)
-        .and_where(Expr::col("id").is_in(chosen.iter().copied()));
-    tx.execute(&update).await?;
+    let changed =
+        dead_letter::ActiveModel { state: Set(to.into()), closed_ms: Set(closed_ms), ..Default::default() };
+    let these = dead_letter::Column::Id.is_in(chosen.iter().copied());
+    dead_letter::Entity::update_many().set(changed).filter(these).exec(tx).await?;
     acted.done.extend(chosen);
     Ok(())
 }
@@ -176,48 +175,20 @@ pub async fn note(database: &Database, act: &NewAct) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError`]
 pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct) -> Result<i64, StoreError> {
-    let token = Uuid::new_v4().to_string();
     let fit = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
-    let mut insert = Query::insert();
-    insert
-        .into_table(ACTS)
-        .columns([
-            "token",
-            "action",
-            "made_by",
-            "at_ms",
-            "why",
-            "chosen",
-            "replay_id",
-            "fingerprint",
-            "letters",
-        ])
-        .values_panic([
-            token.as_str().into(),
-            act.action.into(),
-            fit(&act.made_by, 255).into(),
-            act.at_ms.into(),
-            act.why.as_deref().map(|why| fit(why, 8_000)).into(),
-            act.chosen.clone().into(),
-            act.replay.into(),
-            act.fingerprint.clone().into(),
-            i32::try_from(act.letters).unwrap_or(i32::MAX).into(),
-        ]);
-    tx.execute(&insert).await?;
-    id_of(tx, ACTS, &token).await
-}
-
-/// The id of the row that was just inserted with this token.
-pub(in crate::store) async fn id_of(
-    tx: &impl ConnectionTrait,
-    table: &'static str,
-    token: &str,
-) -> Result<i64, StoreError> {
-    let mut select = Query::select();
-    select.column("id").from(table).and_where(Expr::col("token").eq(token));
-    let row = tx.query_one(&select).await?;
-    let id = row.map(|row| row.try_get::<DbId>("", "id")).transpose()?;
-    id.map(|id| id.0).ok_or_else(|| StoreError::Rejected("a row that was just written is not there".into()))
+    let row = ActiveModel {
+        token: Set(Uuid::new_v4().to_string()),
+        action: Set(act.action.to_owned()),
+        made_by: Set(fit(&act.made_by, 255)),
+        at_ms: Set(act.at_ms),
+        why: Set(act.why.as_deref().map(|why| fit(why, 8_000))),
+        chosen: Set(act.chosen.clone()),
+        replay_id: Set(act.replay),
+        fingerprint: Set(act.fingerprint.clone()),
+        letters: Set(i32::try_from(act.letters).unwrap_or(i32::MAX)),
+        ..Default::default()
+    };
+    Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
 /// What was done on this letter (by itself, or with its group), or with this replay; oldest first.
@@ -229,39 +200,21 @@ pub async fn acts(
     letter: Option<(i64, &str)>,
     replay: Option<i64>,
 ) -> Result<Vec<Act>, StoreError> {
-    let mut any = sea_orm::sea_query::Cond::any();
+    let mut any = Cond::any().add_option(replay.map(|replay| Column::ReplayId.eq(replay)));
     if let Some((id, fingerprint)) = letter {
-        let mut own = Query::select();
-        own.column("action_id")
-            .from(names::DEAD_LETTER_ACTION_LETTERS)
-            .and_where(Expr::col("letter_id").eq(id));
-        any = any.add(Expr::col("id").in_subquery(own)).add(Expr::col("fingerprint").eq(fingerprint));
-        let mut replays = Query::select();
-        replays.column("replay_id").from(names::REPLAY_ITEMS).and_where(Expr::col("letter_id").eq(id));
-        any = any.add(Expr::col("replay_id").in_subquery(replays));
+        let own = act_letter::Entity::find()
+            .select_only()
+            .column(act_letter::Column::ActionId)
+            .filter(act_letter::Column::LetterId.eq(id));
+        let replays = replay_item::Entity::find()
+            .select_only()
+            .column(replay_item::Column::ReplayId)
+            .filter(replay_item::Column::LetterId.eq(id));
+        any = any
+            .add(Column::Id.in_subquery(own.into_query()))
+            .add(Column::Fingerprint.eq(fingerprint))
+            .add(Column::ReplayId.in_subquery(replays.into_query()));
     }
-    if let Some(replay) = replay {
-        any = any.add(Expr::col("replay_id").eq(replay));
-    }
-    let mut query = Query::select();
-    query
-        .columns(["id", "action", "made_by", "at_ms", "why", "replay_id", "letters"])
-        .from(ACTS)
-        .cond_where(any)
-        .order_by("id", Order::Asc);
-    database.connection().query_all(&query).await?.iter().map(act).collect()
+    let acts = Entity::find().filter(any).order_by_asc(Column::Id).into_partial_model();
+    Ok(acts.all(database.connection()).await?)
 }
-
-fn act(row: &QueryResult) -> Result<Act, StoreError> {
-    Ok(Act {
-        id: row.try_get::<DbId>("", "id")?.0,
-        action: row.try_get("", "action")?,
-        made_by: row.try_get("", "made_by")?,
-        at_ms: row.try_get("", "at_ms")?,
-        why: row.try_get("", "why")?,
-        replay: row.try_get("", "replay_id")?,
-        letters: row.try_get::<DbId>("", "letters")?.0,
-    })
-}
-
-const ACTS: &str = names::DEAD_LETTER_ACTIONS;

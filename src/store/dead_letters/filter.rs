@@ -1,9 +1,11 @@
-//! Which dead letters: every way of looking, combined.
+//! Which dead letters: every way of finding them, combined.
 
+use sea_orm::ColumnTrait as _;
 use sea_orm::sea_query::{BinOper, Cond, Expr, ExprTrait as _, Func};
 use serde::{Deserialize, Serialize};
 
 use super::LetterState;
+use crate::store::entity::dead_letter::Column;
 
 /// Which dead letters; an empty filter means all. What is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,64 +71,45 @@ impl DeadLetterFilter {
     }
 
     pub(super) fn condition(&self) -> Cond {
-        let mut all = Cond::all();
-        let text = |value: &Option<String>| value.clone().map(Expr::val);
-        let number = |value: Option<i64>| value.map(Expr::val);
-        for (column, value) in [
-            ("reason", text(&self.reason)),
-            ("company_id", number(self.company_id)),
-            ("state", self.state.map(|state| Expr::val(state.as_str()))),
-            ("event_type", text(&self.event_type)),
-            ("booking_ref", text(&self.booking_ref)),
-            ("host_id", number(self.host_id)),
-        ] {
-            if let Some(value) = value {
-                all = all.add(Expr::col(column).eq(value));
-            }
-        }
-        if !self.ids.is_empty() {
-            all = all.add(Expr::col("id").is_in(self.ids.iter().copied()));
-        }
-        if let Some(since) = self.since_ms {
-            all = all.add(Expr::col("last_failed_ms").gte(since));
-        }
-        if let Some(until) = self.until_ms {
-            all = all.add(Expr::col("last_failed_ms").lt(until));
-        }
-        if let Some((compare, count)) = self.attempts {
-            all = all.add(match compare {
-                Compare::Exactly => Expr::col("attempts").eq(count),
-                Compare::AtLeast => Expr::col("attempts").gte(count),
-                Compare::AtMost => Expr::col("attempts").lte(count),
-            });
-        }
-        if let Some(prefix) = &self.fingerprint {
-            // Not LIKE, for which PostgreSQL and SQLite do not use this index.
-            all = all.add(Expr::col("fingerprint").gte(prefix));
-            if let Some(behind) = behind(prefix) {
-                all = all.add(Expr::col("fingerprint").lt(behind));
-            }
-        }
-        if let Some(text) = &self.text {
-            // The engine lowers both sides, in its own way: SQLite only what is ASCII.
-            let pattern = Func::lower(Expr::val(format!("%{}%", escaped(text))));
-            let like = |column| {
-                Expr::expr(Func::lower(Expr::col(column))).binary(
-                    BinOper::Like,
-                    Expr::expr(pattern.clone()).binary(BinOper::Escape, Expr::Constant('!'.into())),
-                )
-            };
-            all = all.add(
-                ["error", "event_id", "booking_ref"]
-                    .into_iter()
-                    .fold(Cond::any(), |any, column| any.add(like(column))),
-            );
-        }
-        if let Some(before) = self.before_id {
-            all = all.add(Expr::col("id").lt(before));
-        }
-        all
+        let attempts = |(compare, count): (Compare, i32)| match compare {
+            Compare::Exactly => Column::Attempts.eq(count),
+            Compare::AtLeast => Column::Attempts.gte(count),
+            Compare::AtMost => Column::Attempts.lte(count),
+        };
+        // Not LIKE, for which PostgreSQL and SQLite do not use this index.
+        let begins_with = |prefix: &String| {
+            let behind = behind(prefix).map(|behind| Column::Fingerprint.lt(behind));
+            Cond::all().add(Column::Fingerprint.gte(prefix)).add_option(behind)
+        };
+        Cond::all()
+            .add_option(self.reason.as_ref().map(|reason| Column::Reason.eq(reason)))
+            .add_option(self.company_id.map(|company| Column::CompanyId.eq(company)))
+            .add_option(self.state.map(|state| Column::State.eq(state)))
+            .add_option(self.event_type.as_ref().map(|event_type| Column::EventType.eq(event_type)))
+            .add_option(self.booking_ref.as_ref().map(|booking| Column::BookingRef.eq(booking)))
+            .add_option(self.host_id.map(|host| Column::HostId.eq(host)))
+            .add_option((!self.ids.is_empty()).then(|| Column::Id.is_in(self.ids.iter().copied())))
+            .add_option(self.since_ms.map(|since| Column::LastFailedMs.gte(since)))
+            .add_option(self.until_ms.map(|until| Column::LastFailedMs.lt(until)))
+            .add_option(self.attempts.map(attempts))
+            .add_option(self.fingerprint.as_ref().map(begins_with))
+            .add_option(self.text.as_deref().map(contains))
+            .add_option(self.before_id.map(|before| Column::Id.lt(before)))
     }
+}
+
+/// With this text in one of the texts, whatever its case. The engine lowers both sides, in its own way:
+/// SQLite only what is ASCII.
+fn contains(text: &str) -> Cond {
+    let pattern = Func::lower(Expr::val(format!("%{}%", escaped(text))));
+    let like = |column: Column| {
+        Expr::expr(Func::lower(Expr::col(column))).binary(
+            BinOper::Like,
+            Expr::expr(pattern.clone()).binary(BinOper::Escape, Expr::Constant('!'.into())),
+        )
+    };
+    let columns = [Column::Error, Column::EventId, Column::BookingRef];
+    columns.into_iter().fold(Cond::any(), |any, column| any.add(like(column)))
 }
 
 /// The first text behind all those that begin with this one, compared by their bytes.

@@ -1,14 +1,19 @@
 //! Dead letters of one cause, together.
 
-use migration::names;
-use sea_orm::ConnectionTrait as _;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Order, Query, SelectStatement};
+use std::collections::BTreeMap;
 
-use super::{DeadLetterFilter, TABLE};
-use crate::store::{Database, DbId, StoreError};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Order, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+
+use super::DeadLetterFilter;
+use crate::store::entity::dead_letter::{Column, Entity};
+use crate::store::entity::dead_letter_action;
+use crate::store::{Database, StoreError};
 
 /// Dead letters with one fingerprint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Group {
     /// The fingerprint.
     pub fingerprint: String,
@@ -24,9 +29,13 @@ pub struct Group {
     pub last_failed_ms: i64,
     /// When the earliest of their meetings starts, in ms since 1970 (UTC).
     pub earliest_start_ms: Option<i64>,
-    /// What went wrong with the newest of them.
+    /// The newest of them.
+    pub newest: i64,
+    /// What went wrong with that one.
+    #[sea_orm(skip)]
     pub error: String,
     /// The newest note on it.
+    #[sea_orm(skip)]
     pub note: Option<String>,
 }
 
@@ -40,63 +49,54 @@ pub async fn groups(
     skip: u64,
     limit: u64,
 ) -> Result<Vec<Group>, StoreError> {
+    let letters = Expr::col(Column::Fingerprint).count();
     let mut query = Query::select();
     query
-        .columns(["fingerprint", "reason"])
-        .expr_as(Expr::col("fingerprint").count(), "letters")
-        .expr_as(Func::count_distinct(Expr::col("company_id")), "companies")
-        .expr_as(Expr::col("first_seen_ms").min(), "first_seen_ms")
-        .expr_as(Expr::col("last_failed_ms").max(), "last_failed_ms")
-        .expr_as(Expr::col("starts_ms").min(), "starts_ms")
-        .expr_as(Expr::col("id").max(), "newest")
-        .group_by_columns(["fingerprint", "reason"])
-        .order_by("letters", Order::Desc)
-        .order_by("fingerprint", Order::Asc)
-        .order_by("reason", Order::Asc)
+        .columns([Column::Fingerprint, Column::Reason])
+        .expr_as(letters.clone(), "count")
+        .expr_as(Func::count_distinct(Expr::col(Column::CompanyId)), "companies")
+        .expr_as(Expr::col(Column::FirstSeenMs).min(), "first_seen_ms")
+        .expr_as(Expr::col(Column::LastFailedMs).max(), "last_failed_ms")
+        .expr_as(Expr::col(Column::StartsMs).min(), "earliest_start_ms")
+        .expr_as(Expr::col(Column::Id).max(), "newest")
+        .group_by_columns([Column::Fingerprint, Column::Reason])
+        .order_by_expr(letters, Order::Desc)
+        .order_by(Column::Fingerprint, Order::Asc)
+        .order_by(Column::Reason, Order::Asc)
         .limit(limit)
         .offset(skip);
     if filter.text.is_none() {
-        query.from(TABLE).cond_where(filter.condition());
+        query.from(Entity).cond_where(filter.condition());
     } else {
         query.from_subquery(found(filter), "found");
     }
-    let mut groups = Vec::new();
-    let mut newest: Vec<i64> = Vec::new();
-    for row in database.connection().query_all(&query).await? {
-        newest.push(row.try_get::<DbId>("", "newest")?.0);
-        groups.push(Group {
-            fingerprint: row.try_get("", "fingerprint")?,
-            reason: row.try_get("", "reason")?,
-            count: row.try_get::<DbId>("", "letters")?.0,
-            companies: row.try_get::<DbId>("", "companies")?.0,
-            first_seen_ms: row.try_get("", "first_seen_ms")?,
-            last_failed_ms: row.try_get("", "last_failed_ms")?,
-            earliest_start_ms: row.try_get("", "starts_ms")?,
-            error: String::new(),
-            note: None,
-        });
-    }
-    let mut query = Query::select();
-    query.columns(["id", "error"]).from(TABLE).and_where(Expr::col("id").is_in(newest.iter().copied()));
-    for row in database.connection().query_all(&query).await? {
-        let id = row.try_get::<DbId>("", "id")?.0;
-        if let Some(place) = newest.iter().position(|newest| *newest == id) {
-            groups[place].error = row.try_get("", "error")?;
-        }
-    }
-    let mut query = Query::select();
-    query
-        .columns(["fingerprint", "why"])
-        .from(names::DEAD_LETTER_ACTIONS)
-        .and_where(Expr::col("fingerprint").is_in(groups.iter().map(|group| group.fingerprint.clone())))
-        .and_where(Expr::col("action").eq("note"))
-        .order_by("id", Order::Asc);
-    for row in database.connection().query_all(&query).await? {
-        let fingerprint: String = row.try_get("", "fingerprint")?;
-        let note: Option<String> = row.try_get("", "why")?;
-        for group in groups.iter_mut().filter(|group| group.fingerprint == fingerprint) {
-            group.note.clone_from(&note);
-        }
+    let db = database.connection();
+    let mut groups = Group::find_by_statement(database.backend().build(&query)).all(db).await?;
+    let errors: Vec<(i64, String)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Error])
+        .filter(Column::Id.is_in(groups.iter().map(|group| group.newest)))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut errors: BTreeMap<i64, String> = errors.into_iter().collect();
+    let notes: Vec<(String, Option<String>)> = dead_letter_action::Entity::find()
+        .select_only()
+        .columns([dead_letter_action::Column::Fingerprint, dead_letter_action::Column::Why])
+        .filter(
+            dead_letter_action::Column::Fingerprint
+                .is_in(groups.iter().map(|group| group.fingerprint.as_str())),
+        )
+        .filter(dead_letter_action::Column::Action.eq("note"))
+        .order_by_asc(dead_letter_action::Column::Id)
+        .into_tuple()
+        .all(db)
+        .await?;
+    // Of several notes the last one stays.
+    let notes: BTreeMap<String, Option<String>> = notes.into_iter().collect();
+    for group in &mut groups {
+        group.error = errors.remove(&group.newest).unwrap_or_default();
+        group.note = notes.get(&group.fingerprint).cloned().flatten();
     }
     Ok(groups)
 }
@@ -107,15 +107,15 @@ fn found(filter: &DeadLetterFilter) -> SelectStatement {
     let mut query = Query::select();
     query
         .columns([
-            "id",
-            "fingerprint",
-            "reason",
-            "company_id",
-            "first_seen_ms",
-            "last_failed_ms",
-            "starts_ms",
+            Column::Id,
+            Column::Fingerprint,
+            Column::Reason,
+            Column::CompanyId,
+            Column::FirstSeenMs,
+            Column::LastFailedMs,
+            Column::StartsMs,
         ])
-        .from(TABLE)
+        .from(Entity)
         .cond_where(filter.condition())
         .limit(i64::MAX.unsigned_abs());
     query

@@ -1,4 +1,4 @@
-//! Dead letters: the table in which they are kept, listed and looked at, and what operators do
+//! Dead letters: the table in which they are kept, listed and read, and what operators do
 //! with them.
 
 mod filter;
@@ -8,15 +8,15 @@ mod groups;
 mod acts;
 mod purge;
 
-use migration::names;
+use sea_orm::DerivePartialModel;
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::replays::Replayed;
 use crate::matching::{Stored, words};
 
+pub(super) use acts::record_act;
 pub use acts::{Act, Acted, NewAct, acts, discard, note, record_taken, restore};
-pub(super) use acts::{id_of, record_act};
 pub use filter::{Compare, DeadLetterFilter};
 pub use groups::{Group, groups};
 pub use list::{dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of};
@@ -44,7 +44,8 @@ pub enum LetterState {
 }
 
 /// A dead letter to be recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "super::entity::dead_letter::Entity")]
 pub struct NewDeadLetter {
     /// Its own id, by which recording it twice makes one row.
     pub dead_id: String,
@@ -53,8 +54,10 @@ pub struct NewDeadLetter {
     /// The event's type.
     pub event_type: Option<String>,
     /// The shape that it came in, as far as it could be told.
+    #[sea_orm(skip)]
     pub shape: Option<String>,
     /// Who published it, as far as is known.
+    #[sea_orm(skip)]
     pub publisher: Option<String>,
     /// The booking's reference.
     pub booking_ref: Option<String>,
@@ -87,33 +90,37 @@ pub struct NewDeadLetter {
     /// When it is recorded, in ms since 1970 (UTC).
     pub recorded_ms: i64,
     /// It is the copy of a replay that failed again. (Not kept here, but with the replay.)
+    #[sea_orm(skip)]
     pub replayed: Option<Replayed>,
 }
 
 /// A dead letter as it stands in the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "super::entity::dead_letter::Entity")]
 pub struct DeadLetterRow {
     /// The row's id, growing.
     pub id: i64,
     /// Where it stands.
     pub state: Stored<LetterState>,
     /// How often it was replayed.
-    pub replays: i64,
+    pub replays: i32,
     /// Since when it has been resolved, skipped or discarded, in ms since 1970 (UTC).
     pub closed_ms: Option<i64>,
     /// What was recorded. (`shape` and `publisher` are not kept.)
+    #[sea_orm(nested)]
     pub letter: NewDeadLetter,
 }
 
 /// A dead letter in a list: without its body, headers and history, which may be large.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "super::entity::dead_letter::Entity")]
 pub struct DeadLetterSummary {
     /// The row's id, growing.
     pub id: i64,
     /// Where it stands.
     pub state: Stored<LetterState>,
     /// How often it was replayed.
-    pub replays: i64,
+    pub replays: i32,
     /// What groups dead letters of one cause.
     pub fingerprint: String,
     /// The event's id, where it could be read.
@@ -139,5 +146,3 @@ pub struct DeadLetterSummary {
     /// When it failed last, in ms since 1970 (UTC).
     pub last_failed_ms: i64,
 }
-
-const TABLE: &str = names::DEAD_LETTERS;

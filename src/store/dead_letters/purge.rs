@@ -1,42 +1,39 @@
 //! Forgetting: what was resolved, skipped or discarded long ago. What is open stays for ever.
 
-use sea_orm::ConnectionTrait as _;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
+use sea_orm::sea_query::Cond;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
-use super::{LetterState, TABLE};
-use crate::store::{Database, DbId, StoreError};
+use super::LetterState;
+use crate::store::entity::dead_letter::{Column, Entity};
+use crate::store::{Database, StoreError};
 
 /// Rows in one step.
 const STEP: u64 = 200;
+
+const CLOSED: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded];
 
 /// Deletes dead letters that were closed before `before_ms`. Gives how many.
 ///
 /// # Errors
 /// [`StoreError`]; what was deleted before is deleted.
 pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
-    let closed =
-        [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded].map(LetterState::as_str);
+    let closed = Cond::all().add(Column::ClosedMs.lt(before_ms)).add(Column::State.is_in(CLOSED));
+    let db = database.connection();
     let mut purged = 0;
     loop {
-        let mut select = Query::select();
-        select
-            .column("id")
-            .from(TABLE)
-            .and_where(Expr::col("closed_ms").lt(before_ms))
-            .and_where(Expr::col("state").is_in(closed))
-            .order_by("closed_ms", Order::Asc)
-            .limit(STEP);
-        let rows = database.in_time(async { Ok(database.connection().query_all(&select).await?) }).await?;
-        let ids: Vec<i64> =
-            rows.iter().map(|row| row.try_get::<DbId>("", "id").map(|id| id.0)).collect::<Result<_, _>>()?;
+        let oldest = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(closed.clone())
+            .order_by_asc(Column::ClosedMs)
+            .limit(STEP)
+            .into_tuple::<i64>();
+        let ids = database.in_time(async { Ok(oldest.all(db).await?) }).await?;
         if ids.is_empty() {
             return Ok(purged);
         }
-        let mut delete = Query::delete();
-        delete.from_table(TABLE).and_where(Expr::col("id").is_in(ids));
         // One may have been opened again meanwhile.
-        delete.and_where(Expr::col("closed_ms").lt(before_ms)).and_where(Expr::col("state").is_in(closed));
-        let deleted = database.in_time(async { Ok(database.connection().execute(&delete).await?) }).await?;
-        purged += deleted.rows_affected();
+        let delete = Entity::delete_many().filter(Column::Id.is_in(ids)).filter(closed.clone());
+        purged += database.in_time(async { Ok(delete.exec(db).await?) }).await?.rows_affected;
     }
 }

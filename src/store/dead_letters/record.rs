@@ -1,15 +1,17 @@
 //! Recording: one row for each dead letter, however often it is recorded.
 
-use migration::names;
-use sea_orm::sea_query::{
-    Alias, Cond, Expr, ExprTrait as _, InsertStatement, OnConflict, Query, UpdateStatement,
+use sea_orm::sea_query::{Cond, Expr, OnConflict, Query};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QuerySelect as _, Set, UpdateMany,
 };
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 
-use super::list::COLUMNS;
-use super::{LetterState, NewDeadLetter, TABLE};
+use super::{LetterState, NewDeadLetter};
+use crate::event::CompanyId;
 use crate::matching::DEAD_LETTER;
 use crate::runtime::crash_points;
+use crate::store::entity::dead_letter::{ActiveModel, Column, Entity};
+use crate::store::entity::event;
 use crate::store::replays::{FAILED, end_replayed};
 use crate::store::{Database, StoreError};
 
@@ -34,9 +36,9 @@ pub async fn insert_dead_letters(
             continue;
         }
         if is_recorded(&transaction, &letter.dead_id).await? {
-            transaction.execute(&newer_attempt(letter)).await?;
+            newer_attempt(letter).exec(&transaction).await?;
         } else {
-            transaction.execute(&insertion(letter)?).await?;
+            insert(&transaction, letter).await?;
             new += 1;
         }
     }
@@ -53,9 +55,8 @@ pub async fn insert_dead_letters(
 }
 
 async fn is_recorded(transaction: &DatabaseTransaction, dead_id: &str) -> Result<bool, DbErr> {
-    let mut query = Query::select();
-    query.column("id").from(TABLE).and_where(Expr::col("dead_id").eq(fit(dead_id, 64)));
-    Ok(transaction.query_one(&query).await?.is_some())
+    let id = Entity::find().select_only().column(Column::Id).filter(Column::DeadId.eq(fit(dead_id, 64)));
+    Ok(id.into_tuple::<i64>().one(transaction).await?.is_some())
 }
 
 /// Ends the replay whose copy this is, and shows the attempt with its letter. False: it is no copy
@@ -70,68 +71,61 @@ async fn has_failed_again(
         return Ok(false);
     }
     // Whatever the clocks of two machines say: this is its newest attempt.
-    let mut update = attempt(letter);
-    update.value("state", LetterState::Open.as_str()).and_where(Expr::col("id").eq(copy.letter));
-    Ok(transaction.execute(&update).await?.rows_affected() > 0)
+    let attempt = ActiveModel { state: Set(LetterState::Open.into()), ..attempt(letter) };
+    let update = Entity::update_many().set(attempt).filter(Column::Id.eq(copy.letter));
+    Ok(update.exec(transaction).await?.rows_affected > 0)
 }
 
 /// The same message has died again: sent once more, or copied twice in a crash. A letter whose copy
 /// is on the way stays so; one that was closed after this attempt stays closed.
-fn newer_attempt(letter: &NewDeadLetter) -> UpdateStatement {
-    let [replaying, open] = [LetterState::Replaying, LetterState::Open].map(LetterState::as_str);
-    let state = Expr::case(Expr::col("state").eq(replaying), replaying).finally(open);
-    let mut update = attempt(letter);
-    update
-        .value("state", state)
-        .and_where(Expr::col("dead_id").eq(fit(&letter.dead_id, 64)))
-        .and_where(Expr::col("last_failed_ms").lt(letter.last_failed_ms))
-        .cond_where(
-            Cond::any()
-                .add(Expr::col("closed_ms").is_null())
-                .add(Expr::col("closed_ms").lt(letter.last_failed_ms)),
-        );
-    update
+fn newer_attempt(letter: &NewDeadLetter) -> UpdateMany<Entity> {
+    let (replaying, open) = (LetterState::Replaying, LetterState::Open);
+    let state = Expr::case(Column::State.eq(replaying), replaying).finally(open);
+    let not_closed_since =
+        Cond::any().add(Column::ClosedMs.is_null()).add(Column::ClosedMs.lt(letter.last_failed_ms));
+    Entity::update_many()
+        .set(attempt(letter))
+        .col_expr(Column::State, state.into())
+        .filter(Column::DeadId.eq(fit(&letter.dead_id, 64)))
+        .filter(Column::LastFailedMs.lt(letter.last_failed_ms))
+        .filter(not_closed_since)
 }
 
-/// Shows this attempt with a letter that is recorded already.
-fn attempt(letter: &NewDeadLetter) -> UpdateStatement {
-    let mut update = Query::update();
-    update
-        .table(TABLE)
-        .value("reason", fit(&letter.reason, 64))
-        .value("error", fit(&letter.error, MAX_ERROR))
-        .value("fingerprint", fit(&letter.fingerprint, 64))
-        .value("attempts", letter.attempts)
-        .value("history", letter.history.replace('\0', "\u{fffd}"))
-        .value("last_failed_ms", letter.last_failed_ms)
-        .value("closed_ms", Option::<i64>::None);
-    update
+/// What of a letter this attempt changes.
+fn attempt(letter: &NewDeadLetter) -> ActiveModel {
+    ActiveModel {
+        reason: Set(fit(&letter.reason, 64)),
+        error: Set(fit(&letter.error, MAX_ERROR)),
+        fingerprint: Set(fit(&letter.fingerprint, 64)),
+        attempts: Set(letter.attempts),
+        history: Set(letter.history.replace('\0', "\u{fffd}")),
+        last_failed_ms: Set(letter.last_failed_ms),
+        closed_ms: Set(None),
+        ..Default::default()
+    }
 }
 
-fn insertion(letter: &NewDeadLetter) -> Result<InsertStatement, StoreError> {
+async fn insert(transaction: &DatabaseTransaction, letter: &NewDeadLetter) -> Result<(), DbErr> {
     let text = |value: &Option<String>, length| value.as_deref().map(|value| fit(value, length));
-    let values: [Expr; 18] = [
-        fit(&letter.dead_id, 64).into(),
-        text(&letter.event_id, 255).into(),
-        text(&letter.event_type, 64).into(),
-        text(&letter.booking_ref, 255).into(),
-        letter.company_id.into(),
-        letter.host_id.into(),
-        letter.starts_ms.into(),
-        fit(&letter.reason, 64).into(),
-        fit(&letter.error, MAX_ERROR).into(),
-        fit(&letter.fingerprint, 64).into(),
-        letter.attempts.into(),
-        letter.history.replace('\0', "\u{fffd}").into(),
-        fit(&letter.routing_key, 255).into(),
-        letter.headers.replace('\0', "\u{fffd}").into(),
-        letter.body.clone().into(),
-        letter.first_seen_ms.into(),
-        letter.last_failed_ms.into(),
-        letter.recorded_ms.into(),
-    ];
+    let row = ActiveModel {
+        dead_id: Set(fit(&letter.dead_id, 64)),
+        event_id: Set(text(&letter.event_id, 255)),
+        event_type: Set(text(&letter.event_type, 64)),
+        booking_ref: Set(text(&letter.booking_ref, 255)),
+        company_id: Set(letter.company_id.map(CompanyId)),
+        host_id: Set(letter.host_id),
+        starts_ms: Set(letter.starts_ms),
+        routing_key: Set(fit(&letter.routing_key, 255)),
+        headers: Set(letter.headers.replace('\0', "\u{fffd}")),
+        body: Set(letter.body.clone()),
+        first_seen_ms: Set(letter.first_seen_ms),
+        recorded_ms: Set(letter.recorded_ms),
+        ..attempt(letter)
+    };
     // A recorder that came first with the same letter is no error.
-    insert(TABLE, &COLUMNS, values, "dead_id", "id")
+    let same = OnConflict::column(Column::DeadId).do_nothing_on([Column::Id]).to_owned();
+    Entity::insert(row).on_conflict(same).exec_without_returning(transaction).await?;
+    Ok(())
 }
 
 /// The event's own row. What was decided on it before stays: the dead letter may be a late copy.
@@ -140,46 +134,50 @@ async fn record_event(
     event_id: &str,
     letter: &NewDeadLetter,
 ) -> Result<(), StoreError> {
-    let reason = fit(&letter.reason, 64);
-    let values: [Expr; 10] = [
-        fit(event_id, 255).into(),
-        fit(letter.event_type.as_deref().unwrap_or("unknown"), 64).into(),
-        fit(letter.shape.as_deref().unwrap_or("unknown"), 16).into(),
-        letter.publisher.as_deref().map(|text| fit(text, 64)).into(),
-        letter.booking_ref.as_deref().map(|text| fit(text, 255)).into(),
-        letter.company_id.into(),
-        DEAD_LETTER.into(),
-        reason.clone().into(),
-        letter.first_seen_ms.into(),
-        letter.last_failed_ms.into(),
-    ];
-    let insertion = insert(names::EVENTS, &EVENT_COLUMNS, values, "event_id", "event_id")?;
-    transaction.execute(&insertion).await?;
-    let mut update = Query::update();
-    update
-        .table(names::EVENTS)
-        .value("reason", reason)
-        .value("decided_ms", letter.last_failed_ms)
-        .and_where(Expr::col("event_id").eq(fit(event_id, 255)))
-        .and_where(Expr::col("outcome").eq(DEAD_LETTER));
-    transaction.execute(&update).await?;
-    Ok(())
-}
-
-fn insert<const N: usize>(
-    table: &'static str,
-    columns: &[&'static str; N],
-    values: [Expr; N],
-    unique: &'static str,
-    key: &'static str,
-) -> Result<InsertStatement, StoreError> {
+    let (event_id, reason) = (fit(event_id, 255), fit(&letter.reason, 64));
+    let key = event::Column::EventId;
+    // Not as an `ActiveModel`, in which these would be checked: they are what the letter says.
     let mut insertion = Query::insert();
-    insertion.into_table(table).columns(columns.iter().map(|column| Alias::new(*column)));
     insertion
-        .values(values)
-        .map_err(|_| StoreError::Rejected("a row has another number of values than columns".into()))?
-        .on_conflict(OnConflict::column(unique).do_nothing_on([key]).to_owned());
-    Ok(insertion)
+        .into_table(event::Entity)
+        .columns([
+            event::Column::EventId,
+            event::Column::EventType,
+            event::Column::Shape,
+            event::Column::Publisher,
+            event::Column::BookingRef,
+            event::Column::CompanyId,
+            event::Column::Outcome,
+            event::Column::Reason,
+            event::Column::ReceivedMs,
+            event::Column::DecidedMs,
+        ])
+        .values_panic([
+            event_id.as_str().into(),
+            fit(letter.event_type.as_deref().unwrap_or("unknown"), 64).into(),
+            fit(letter.shape.as_deref().unwrap_or("unknown"), 16).into(),
+            letter.publisher.as_deref().map(|text| fit(text, 64)).into(),
+            letter.booking_ref.as_deref().map(|text| fit(text, 255)).into(),
+            letter.company_id.into(),
+            DEAD_LETTER.into(),
+            reason.as_str().into(),
+            letter.first_seen_ms.into(),
+            letter.last_failed_ms.into(),
+        ])
+        .on_conflict(OnConflict::column(key).do_nothing_on([key]).to_owned());
+    transaction.execute(&insertion).await?;
+    let newest = event::ActiveModel {
+        reason: Set(Some(reason)),
+        decided_ms: Set(letter.last_failed_ms),
+        ..Default::default()
+    };
+    event::Entity::update_many()
+        .set(newest)
+        .filter(key.eq(event_id))
+        .filter(event::Column::Outcome.eq(DEAD_LETTER))
+        .exec(transaction)
+        .await?;
+    Ok(())
 }
 
 /// Cut to the column's length in characters, without NUL, which PostgreSQL does not store.
@@ -189,16 +187,3 @@ fn fit(text: &str, length: usize) -> String {
 
 /// Far below what MySQL's TEXT holds (64 KiB) even at four bytes a character.
 const MAX_ERROR: usize = 8_000;
-
-const EVENT_COLUMNS: [&str; 10] = [
-    "event_id",
-    "event_type",
-    "shape",
-    "publisher",
-    "booking_ref",
-    "company_id",
-    "outcome",
-    "reason",
-    "received_ms",
-    "decided_ms",
-];

@@ -2,7 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::event::{BookingRef, CompanyId, EventId};
+use crate::event::CompanyId;
+use crate::matching::Stored;
+use crate::store::LetterState;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -13,12 +15,12 @@ pub struct Model {
     pub id: i64,
     /// Names the delivery, so that recording it twice leaves one row.
     pub dead_id: String,
-    /// The event.
-    pub event_id: Option<EventId>,
+    /// The event's id, whatever whoever sent it took for one.
+    pub event_id: Option<String>,
     /// What it says has happened.
     pub event_type: Option<String>,
     /// The booking's reference.
-    pub booking_ref: Option<BookingRef>,
+    pub booking_ref: Option<String>,
     /// The company.
     pub company_id: Option<CompanyId>,
     /// The host, as the event has it.
@@ -48,7 +50,7 @@ pub struct Model {
     /// When it was recorded, in ms since 1970.
     pub recorded_ms: i64,
     /// What has become of it.
-    pub state: String,
+    pub state: Stored<LetterState>,
     /// How often it was replayed.
     pub replays: i32,
     /// Since when it is closed, in ms since 1970.

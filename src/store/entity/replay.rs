@@ -2,6 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::matching::Stored;
+use crate::store::ReplayState;
+
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "hostmatch_replays")]
@@ -12,7 +15,7 @@ pub struct Model {
     /// Names the plan, so that recording it twice leaves one row.
     pub token: String,
     /// How far it is.
-    pub state: String,
+    pub state: Stored<ReplayState>,
     /// How the letters were chosen, as JSON.
     pub chosen: String,
     /// Who made it.

@@ -2,6 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::matching::Stored;
+use crate::store::ReplayItemState;
+
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "hostmatch_replay_items")]
@@ -19,7 +22,7 @@ pub struct Model {
     /// Letters of one lane are not on the way together.
     pub lane: Option<i64>,
     /// How far it is.
-    pub state: String,
+    pub state: Stored<ReplayItemState>,
     /// The outcome that was foreseen.
     pub predicted: String,
     /// Its reason.

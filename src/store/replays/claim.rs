@@ -1,18 +1,24 @@
-//! Taking letters on the way: each is looked at again before its copy is published.
+//! Taking letters on the way: each is read again before its copy is published.
 
-use migration::names;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, LockType, Order, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DerivePartialModel, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+};
 
-use super::{ITEMS, REFUSED, REPLAYS, ReplayItemState, ReplayState};
+use super::{REFUSED, ReplayItemState, ReplayState};
 use crate::matching::Stored;
-use crate::store::{Database, DbId, LetterState, StoreError};
+use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
+use crate::store::entity::{dead_letter, replay};
+use crate::store::{Database, LetterState, StoreError};
 
 /// A letter as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::store) struct Standing {
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "dead_letter::Entity")]
+pub(in crate::store) struct LockedLetter {
+    id: i64,
     /// Where it stands.
     pub(in crate::store) state: Stored<LetterState>,
     /// When it failed last.
@@ -25,25 +31,16 @@ pub(in crate::store) struct Standing {
 /// [`StoreError`]
 pub(in crate::store) async fn lock_letters(
     tx: &impl ConnectionTrait,
-    backend: DbBackend,
     ids: &[i64],
-) -> Result<BTreeMap<i64, Standing>, StoreError> {
-    let mut select = Query::select();
-    select
-        .columns(["id", "state", "last_failed_ms"])
-        .from(names::DEAD_LETTERS)
-        .and_where(Expr::col("id").is_in(ids.iter().copied()))
-        .order_by("id", Order::Asc);
-    if backend != DbBackend::Sqlite {
-        select.lock(LockType::Update);
-    }
-    let rows = tx.query_all(&select).await?;
-    let standing = |row: &sea_orm::QueryResult| {
-        let state = Stored::read(&row.try_get::<String>("", "state")?);
-        let standing = Standing { state, last_failed_ms: row.try_get("", "last_failed_ms")? };
-        Ok((row.try_get::<DbId>("", "id")?.0, standing))
-    };
-    rows.iter().map(standing).collect()
+) -> Result<BTreeMap<i64, LockedLetter>, StoreError> {
+    let letters: Vec<LockedLetter> = dead_letter::Entity::find()
+        .filter(dead_letter::Column::Id.is_in(ids.iter().copied()))
+        .order_by_asc(dead_letter::Column::Id)
+        .lock_exclusive()
+        .into_partial_model()
+        .all(tx)
+        .await?;
+    Ok(letters.into_iter().map(|letter| (letter.id, letter)).collect())
 }
 
 /// Takes these pending letters of a replay on their way, as far as they are still what was planned,
@@ -61,18 +58,20 @@ pub async fn claim(
     now_ms: i64,
 ) -> Result<Vec<i64>, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
-        if !is_held(tx, database.backend(), replay, lease).await? {
+        if !is_held(tx, replay, lease).await? {
             return Ok(Vec::new());
         }
         let letters: Vec<i64> = ids.iter().map(|(id, _)| *id).collect();
-        let standing = lock_letters(tx, database.backend(), &letters).await?;
-        let still_pending = still_pending(tx, database.backend(), replay, &letters).await?;
-        let mut select = Query::select();
-        select.column("letter_id").from(ITEMS);
-        select.and_where(Expr::col("outstanding").is_in(letters.iter().copied()));
-        let rows = tx.query_all(&select).await?;
-        let outstanding: BTreeSet<i64> =
-            rows.iter().map(|row| row.try_get("", "letter_id")).collect::<Result<_, _>>()?;
+        let standing = lock_letters(tx, &letters).await?;
+        let still_pending = still_pending(tx, replay, &letters).await?;
+        let outstanding: Vec<i64> = Entity::find()
+            .select_only()
+            .column(Column::LetterId)
+            .filter(Column::Outstanding.is_in(letters))
+            .into_tuple()
+            .all(tx)
+            .await?;
+        let outstanding: BTreeSet<i64> = outstanding.into_iter().collect();
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         // The others were left alone by somebody who cancelled the replay a moment ago.
         for (id, seen_ms) in ids.iter().filter(|(id, _)| still_pending.contains(id)) {
@@ -91,33 +90,37 @@ pub async fn claim(
                 None => taken.push(*id),
             }
         }
-        let mut update = Query::update();
-        update
-            .table(names::DEAD_LETTERS)
-            .value("state", LetterState::Replaying.as_str())
-            .value("replays", Expr::col("replays").add(1))
-            .and_where(Expr::col("id").is_in(taken.iter().copied()));
-        tx.execute(&update).await?;
-        let mut update = Query::update();
-        update
-            .table(ITEMS)
-            .value("state", ReplayItemState::Claimed.as_str())
-            .value("outstanding", Expr::col("letter_id"))
-            .value("sent_ms", now_ms)
-            .and_where(Expr::col("replay_id").eq(replay))
-            .and_where(Expr::col("letter_id").is_in(taken.iter().copied()));
-        tx.execute(&update).await?;
+        dead_letter::Entity::update_many()
+            .col_expr(dead_letter::Column::State, LetterState::Replaying.into())
+            .col_expr(dead_letter::Column::Replays, Expr::col(dead_letter::Column::Replays).add(1))
+            .filter(dead_letter::Column::Id.is_in(taken.iter().copied()))
+            .exec(tx)
+            .await?;
+        let claimed = ActiveModel {
+            state: Set(ReplayItemState::Claimed.into()),
+            sent_ms: Set(Some(now_ms)),
+            ..Default::default()
+        };
+        Entity::update_many()
+            .set(claimed)
+            .col_expr(Column::Outstanding, Expr::col(Column::LetterId))
+            .filter(Column::ReplayId.eq(replay))
+            .filter(Column::LetterId.is_in(taken.iter().copied()))
+            .exec(tx)
+            .await?;
         for (id, code) in &left {
-            let mut update = Query::update();
-            update
-                .table(ITEMS)
-                .value("state", ReplayItemState::Ended.as_str())
-                .value("result", REFUSED)
-                .value("result_reason", *code)
-                .value("ended_ms", now_ms)
-                .and_where(Expr::col("replay_id").eq(replay))
-                .and_where(Expr::col("letter_id").eq(*id));
-            tx.execute(&update).await?;
+            let refused = ActiveModel {
+                state: Set(ReplayItemState::Ended.into()),
+                result: Set(Some(REFUSED.to_owned())),
+                result_reason: Set(Some((*code).to_owned())),
+                ended_ms: Set(Some(now_ms)),
+                ..Default::default()
+            };
+            let item = Entity::update_many()
+                .set(refused)
+                .filter(Column::ReplayId.eq(replay))
+                .filter(Column::LetterId.eq(*id));
+            item.exec(tx).await?;
         }
         Ok(taken)
     };
@@ -125,44 +128,34 @@ pub async fn claim(
 }
 
 /// Whether this process has the replay, which it keeps until the transaction ends.
-async fn is_held(
-    tx: &impl ConnectionTrait,
-    backend: DbBackend,
-    replay: i64,
-    lease: &str,
-) -> Result<bool, StoreError> {
-    let mut select = Query::select();
-    select
-        .column("id")
-        .from(REPLAYS)
-        .and_where(Expr::col("id").eq(replay))
-        .and_where(Expr::col("state").eq(ReplayState::Running.as_str()))
-        .and_where(Expr::col("lease").eq(lease));
-    if backend != DbBackend::Sqlite {
-        select.lock(LockType::Update);
-    }
-    Ok(tx.query_one(&select).await?.is_some())
+async fn is_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool, StoreError> {
+    let held = replay::Entity::find_by_id(replay)
+        .select_only()
+        .column(replay::Column::Id)
+        .filter(replay::Column::State.eq(ReplayState::Running))
+        .filter(replay::Column::Lease.eq(lease))
+        .lock_exclusive()
+        .into_tuple::<i64>();
+    Ok(held.one(tx).await?.is_some())
 }
 
 async fn still_pending(
     tx: &impl ConnectionTrait,
-    backend: DbBackend,
     replay: i64,
     ids: &[i64],
 ) -> Result<BTreeSet<i64>, StoreError> {
-    let mut select = Query::select();
-    select
-        .column("letter_id")
-        .from(ITEMS)
-        .and_where(Expr::col("replay_id").eq(replay))
-        .and_where(Expr::col("letter_id").is_in(ids.iter().copied()))
-        .and_where(Expr::col("state").eq(ReplayItemState::Pending.as_str()))
-        .order_by("letter_id", Order::Asc);
-    if backend != DbBackend::Sqlite {
-        select.lock(LockType::Update);
-    }
-    let rows = tx.query_all(&select).await?;
-    rows.iter().map(|row| Ok(row.try_get("", "letter_id")?)).collect()
+    let pending: Vec<i64> = Entity::find()
+        .select_only()
+        .column(Column::LetterId)
+        .filter(Column::ReplayId.eq(replay))
+        .filter(Column::LetterId.is_in(ids.iter().copied()))
+        .filter(Column::State.eq(ReplayItemState::Pending))
+        .order_by_asc(Column::LetterId)
+        .lock_exclusive()
+        .into_tuple()
+        .all(tx)
+        .await?;
+    Ok(pending.into_iter().collect())
 }
 
 /// Notes that the copies of these letters are surely in the queue.
@@ -170,14 +163,13 @@ async fn still_pending(
 /// # Errors
 /// [`StoreError`]; publishing them once more does no harm.
 pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<(), StoreError> {
-    let mut update = Query::update();
-    update
-        .table(ITEMS)
-        .value("state", ReplayItemState::Sent.as_str())
-        .and_where(Expr::col("replay_id").eq(replay))
-        .and_where(Expr::col("letter_id").is_in(ids.iter().copied()))
-        .and_where(Expr::col("state").eq(ReplayItemState::Claimed.as_str()));
-    database.connection().execute(&update).await?;
+    Entity::update_many()
+        .col_expr(Column::State, ReplayItemState::Sent.into())
+        .filter(Column::ReplayId.eq(replay))
+        .filter(Column::LetterId.is_in(ids.iter().copied()))
+        .filter(Column::State.eq(ReplayItemState::Claimed))
+        .exec(database.connection())
+        .await?;
     Ok(())
 }
 
@@ -186,6 +178,6 @@ pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<(), S
 /// # Errors
 /// [`StoreError`]
 pub async fn unsent(database: &Database, replay: i64) -> Result<Vec<i64>, StoreError> {
-    let claimed = super::look::standing(database, replay, &[ReplayItemState::Claimed]).await?;
+    let claimed = super::read::items_in(database, replay, &[ReplayItemState::Claimed]).await?;
     Ok(claimed.into_iter().map(|item| item.letter).collect())
 }

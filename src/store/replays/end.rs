@@ -1,13 +1,17 @@
 //! The end of a letter's replay, in the transaction that ends it: that of its effect, the one that
 //! records it again, or the one that gives it up.
 
-use migration::names;
-use sea_orm::sea_query::{Expr, ExprTrait as _, LockType, Order, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+use sea_orm::sea_query::Cond;
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
+};
 
-use super::{ITEMS, LOST, REFUSED, ReplayItemState};
+use super::{LOST, REFUSED, ReplayItemState};
 use crate::matching::Outcome;
 use crate::store::dead_letters::{NewAct, record_act};
+use crate::store::entity::dead_letter;
+use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
 use crate::store::statement::chunk_rows;
 use crate::store::{Database, LetterState, StoreError};
 
@@ -34,19 +38,26 @@ pub(in crate::store) async fn end_replayed(
     reason: Option<&str>,
     now_ms: i64,
 ) -> Result<bool, StoreError> {
-    let mut update = Query::update();
-    update
-        .table(ITEMS)
-        .value("state", ReplayItemState::Ended.as_str())
-        .value("outstanding", Option::<i64>::None)
-        .value("result", result)
-        .value("result_reason", reason.map(|code| code.chars().take(64).collect::<String>()))
-        .value("ended_ms", now_ms)
-        .and_where(Expr::col("replay_id").eq(copy.replay))
-        .and_where(Expr::col("letter_id").eq(copy.letter))
-        .and_where(Expr::col("digest").eq(copy.digest.as_str()))
-        .and_where(Expr::col("outstanding").eq(copy.letter));
-    Ok(tx.execute(&update).await?.rows_affected() > 0)
+    let reason = reason.map(|code| code.chars().take(64).collect());
+    let update = Entity::update_many()
+        .set(ended(result, reason, now_ms))
+        .filter(Column::ReplayId.eq(copy.replay))
+        .filter(Column::LetterId.eq(copy.letter))
+        .filter(Column::Digest.eq(copy.digest.as_str()))
+        .filter(Column::Outstanding.eq(copy.letter));
+    Ok(update.exec(tx).await?.rows_affected > 0)
+}
+
+/// A letter that is not on the way any more.
+fn ended(result: &str, reason: Option<String>, now_ms: i64) -> ActiveModel {
+    ActiveModel {
+        state: Set(ReplayItemState::Ended.into()),
+        outstanding: Set(None),
+        result: Set(Some(result.to_owned())),
+        result_reason: Set(reason),
+        ended_ms: Set(Some(now_ms)),
+        ..Default::default()
+    }
 }
 
 /// The copy was decided: its letter is resolved, or, where there was nothing left to do, skipped.
@@ -64,13 +75,13 @@ pub async fn end_decided(
     }
     let nothing_to_do = matches!(outcome, Outcome::Stale | Outcome::Unchanged | Outcome::Kept);
     let state = if nothing_to_do { LetterState::Skipped } else { LetterState::Resolved };
-    let mut update = Query::update();
-    update
-        .table(names::DEAD_LETTERS)
-        .value("state", state.as_str())
-        .value("closed_ms", now_ms)
-        .and_where(Expr::col("id").eq(copy.letter));
-    tx.execute(&update).await?;
+    let closed = dead_letter::ActiveModel {
+        state: Set(state.into()),
+        closed_ms: Set(Some(now_ms)),
+        ..Default::default()
+    };
+    let letter = dead_letter::Column::Id.eq(copy.letter);
+    dead_letter::Entity::update_many().set(closed).filter(letter).exec(tx).await?;
     Ok(())
 }
 
@@ -82,7 +93,7 @@ pub async fn end_decided(
 /// [`StoreError`]; nothing is given up then.
 pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<usize, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
-        let letters = take_back(tx, database.backend(), replay, None, (LOST, None), act.at_ms).await?;
+        let letters = take_back(tx, replay, None, (LOST, None), act.at_ms).await?;
         if letters > 0 {
             record_act(tx, &NewAct { letters, ..act.clone() }).await?;
         }
@@ -104,57 +115,40 @@ pub async fn refuse(
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let result = (REFUSED, Some(reason));
-    let work = async |tx: &DatabaseTransaction| {
-        take_back(tx, database.backend(), replay, Some(letter), result, now_ms).await
-    };
+    let work = async |tx: &DatabaseTransaction| take_back(tx, replay, Some(letter), result, now_ms).await;
     database.transact(work).await.map(drop)
 }
 
 /// Ends letters that are on the way, all or only this one, and opens them again.
 async fn take_back(
     tx: &impl ConnectionTrait,
-    backend: DbBackend,
     replay: i64,
     only: Option<i64>,
     (result, reason): (&'static str, Option<&'static str>),
     now_ms: i64,
 ) -> Result<usize, StoreError> {
-    let mut select = Query::select();
-    select
-        .column("letter_id")
-        .from(ITEMS)
-        .and_where(Expr::col("replay_id").eq(replay))
-        .and_where(
-            Expr::col("state").is_in([ReplayItemState::Claimed.as_str(), ReplayItemState::Sent.as_str()]),
-        )
-        .order_by("letter_id", Order::Asc);
-    if let Some(letter) = only {
-        select.and_where(Expr::col("letter_id").eq(letter));
-    }
-    if backend != DbBackend::Sqlite {
-        select.lock(LockType::Update);
-    }
-    let rows = tx.query_all(&select).await?;
-    let ids: Vec<i64> = rows.iter().map(|row| row.try_get("", "letter_id")).collect::<Result<_, _>>()?;
+    let on_the_way = Entity::find()
+        .select_only()
+        .column(Column::LetterId)
+        .filter(Column::ReplayId.eq(replay))
+        .filter(Column::State.is_in(ReplayItemState::ON_THE_WAY))
+        .filter(Cond::all().add_option(only.map(|letter| Column::LetterId.eq(letter))))
+        .order_by_asc(Column::LetterId)
+        .lock_exclusive();
+    let ids: Vec<i64> = on_the_way.into_tuple().all(tx).await?;
     for ids in chunk_rows(&ids) {
-        let mut update = Query::update();
-        update
-            .table(ITEMS)
-            .value("state", ReplayItemState::Ended.as_str())
-            .value("outstanding", Option::<i64>::None)
-            .value("result", result)
-            .value("result_reason", reason)
-            .value("ended_ms", now_ms)
-            .and_where(Expr::col("replay_id").eq(replay))
-            .and_where(Expr::col("letter_id").is_in(ids.iter().copied()));
-        tx.execute(&update).await?;
-        let mut update = Query::update();
-        update
-            .table(names::DEAD_LETTERS)
-            .value("state", LetterState::Open.as_str())
-            .and_where(Expr::col("id").is_in(ids.iter().copied()))
-            .and_where(Expr::col("state").eq(LetterState::Replaying.as_str()));
-        tx.execute(&update).await?;
+        Entity::update_many()
+            .set(ended(result, reason.map(str::to_owned), now_ms))
+            .filter(Column::ReplayId.eq(replay))
+            .filter(Column::LetterId.is_in(ids.iter().copied()))
+            .exec(tx)
+            .await?;
+        dead_letter::Entity::update_many()
+            .col_expr(dead_letter::Column::State, LetterState::Open.into())
+            .filter(dead_letter::Column::Id.is_in(ids.iter().copied()))
+            .filter(dead_letter::Column::State.eq(LetterState::Replaying))
+            .exec(tx)
+            .await?;
     }
     Ok(ids.len())
 }

@@ -1,11 +1,16 @@
 //! Whose a replay is: one process works on it, for as long as it renews its lease; others say by
 //! its state what it is to do.
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Query, UpdateStatement};
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::sea_query::Cond;
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _, NotSet, QueryFilter as _, Set,
+    UpdateMany,
+};
 
-use super::{FAILED, ITEMS, LEFT, REPLAYS, ReplayItemState, ReplayState};
+use super::{FAILED, LEFT, ReplayItemState, ReplayState};
 use crate::store::dead_letters::{NewAct, record_act};
+use crate::store::entity::replay::{ActiveModel, Column, Entity};
+use crate::store::entity::replay_item;
 use crate::store::{Database, StoreError};
 
 /// How a replay goes.
@@ -17,7 +22,7 @@ pub struct ReplayTerms {
     pub canary: i32,
     /// It stops when more than so many in a hundred have failed.
     pub stop_percent: i32,
-    /// Letters that were foretold to fail are left as they are.
+    /// Letters that were predicted to fail are left as they are.
     pub skip_failing: bool,
 }
 
@@ -63,26 +68,28 @@ pub async fn begin_replay(
     act: &NewAct,
 ) -> Result<bool, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
-        let mut update = held(replay, lease, act.at_ms);
-        update.value("state", ReplayState::Running.as_str()).value("ended_because", Option::<String>::None);
-        match beginning {
+        let running = ActiveModel {
+            state: Set(ReplayState::Running.into()),
+            ended_because: Set(None),
+            ..Default::default()
+        };
+        let update = held(replay, lease, act.at_ms).set(running);
+        let update = match beginning {
             Beginning::First(terms) => {
-                update
-                    .value("rate", terms.rate.as_str())
-                    .value("canary", terms.canary)
-                    .value("stop_percent", terms.stop_percent)
-                    .value("why", act.why.clone())
-                    .value("started_ms", act.at_ms)
-                    .and_where(Expr::col("state").eq(ReplayState::Planned.as_str()))
-                    .and_where(Expr::col("expires_ms").gt(act.at_ms));
+                let first = ActiveModel {
+                    rate: Set(Some(terms.rate.clone())),
+                    canary: Set(Some(terms.canary)),
+                    stop_percent: Set(Some(terms.stop_percent)),
+                    why: Set(act.why.clone()),
+                    started_ms: Set(Some(act.at_ms)),
+                    ..Default::default()
+                };
+                let planned = update.set(first).filter(Column::State.eq(ReplayState::Planned));
+                planned.filter(Column::ExpiresMs.gt(act.at_ms))
             }
-            Beginning::Again { .. } => {
-                let live = [ReplayState::Running.as_str(), ReplayState::Paused.as_str()];
-                update.and_where(Expr::col("state").is_in(live));
-            }
-        }
-        let is_ours = tx.execute(&update).await?.rows_affected() > 0;
-        if !is_ours {
+            Beginning::Again { .. } => update.filter(Column::State.is_in(ReplayState::LIVE)),
+        };
+        if update.exec(tx).await?.rows_affected == 0 {
             return Ok(false);
         }
         match beginning {
@@ -90,14 +97,17 @@ pub async fn begin_replay(
                 leave_pending(tx, replay, true, act.at_ms).await?;
             }
             Beginning::Again { resend: true } => {
-                let mut update = Query::update();
-                update
-                    .table(ITEMS)
-                    .value("state", ReplayItemState::Claimed.as_str())
-                    .value("sent_ms", act.at_ms)
-                    .and_where(Expr::col("replay_id").eq(replay))
-                    .and_where(Expr::col("state").eq(ReplayItemState::Sent.as_str()));
-                tx.execute(&update).await?;
+                let claimed = replay_item::ActiveModel {
+                    state: Set(ReplayItemState::Claimed.into()),
+                    sent_ms: Set(Some(act.at_ms)),
+                    ..Default::default()
+                };
+                replay_item::Entity::update_many()
+                    .set(claimed)
+                    .filter(replay_item::Column::ReplayId.eq(replay))
+                    .filter(replay_item::Column::State.eq(ReplayItemState::Sent))
+                    .exec(tx)
+                    .await?;
             }
             _ => {}
         }
@@ -117,26 +127,22 @@ pub async fn hold_lease(
     lease: (&str, i64),
     now_ms: i64,
 ) -> Result<bool, StoreError> {
-    let mut update = held(replay, lease, now_ms);
-    update.and_where(Expr::col("state").eq(ReplayState::Running.as_str()));
-    Ok(database.connection().execute(&update).await?.rows_affected() > 0)
+    let update = held(replay, lease, now_ms).filter(Column::State.eq(ReplayState::Running));
+    Ok(update.exec(database.connection()).await?.rows_affected > 0)
 }
 
 /// Sets the lease, if nobody else has one.
-fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateStatement {
-    let mut update = Query::update();
-    update
-        .table(REPLAYS)
-        .value("lease", lease)
-        .value("lease_until_ms", until_ms)
-        .and_where(Expr::col("id").eq(replay))
-        .cond_where(
-            Cond::any()
-                .add(Expr::col("lease").is_null())
-                .add(Expr::col("lease").eq(lease))
-                .add(Expr::col("lease_until_ms").lt(now_ms)),
-        );
-    update
+fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateMany<Entity> {
+    let held = ActiveModel {
+        lease: Set(Some(lease.to_owned())),
+        lease_until_ms: Set(Some(until_ms)),
+        ..Default::default()
+    };
+    let free = Cond::any()
+        .add(Column::Lease.is_null())
+        .add(Column::Lease.eq(lease))
+        .add(Column::LeaseUntilMs.lt(now_ms));
+    Entity::update_many().set(held).filter(Column::Id.eq(replay)).filter(free)
 }
 
 /// Leaves a replay in another state, with what is to be recorded of it, and gives the lease up. If it
@@ -148,22 +154,20 @@ fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateState
 pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Result<bool, StoreError> {
     let Turn { from, to, because, lease, act, now_ms } = turn;
     let work = async |tx: &DatabaseTransaction| {
-        let mut update = Query::update();
-        update
-            .table(REPLAYS)
-            .value("state", to.as_str())
-            .value("ended_because", because)
-            .value("lease", Option::<String>::None)
-            .value("lease_until_ms", Option::<i64>::None)
-            .and_where(Expr::col("id").eq(replay))
-            .and_where(Expr::col("state").is_in(from.iter().map(|state| state.as_str())));
-        if to != ReplayState::Paused {
-            update.value("ended_ms", now_ms);
-        }
-        if let Some(lease) = lease {
-            update.and_where(Expr::col("lease").eq(lease));
-        }
-        if tx.execute(&update).await?.rows_affected() == 0 {
+        let left = ActiveModel {
+            state: Set(to.into()),
+            ended_because: Set(because.map(str::to_owned)),
+            lease: Set(None),
+            lease_until_ms: Set(None),
+            ended_ms: if to == ReplayState::Paused { NotSet } else { Set(Some(now_ms)) },
+            ..Default::default()
+        };
+        let update = Entity::update_many()
+            .set(left)
+            .filter(Column::Id.eq(replay))
+            .filter(Column::State.is_in(from.iter().copied()))
+            .filter(Cond::all().add_option(lease.map(|lease| Column::Lease.eq(lease))));
+        if update.exec(tx).await?.rows_affected == 0 {
             return Ok(false);
         }
         if matches!(to, ReplayState::Stopped | ReplayState::Cancelled) {
@@ -177,7 +181,7 @@ pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Resu
     database.transact(work).await
 }
 
-/// Ends the letters of a replay that were never taken, all or only those that were foretold to fail:
+/// Ends the letters of a replay that were never taken, all or only those that were predicted to fail:
 /// they stay as they are.
 async fn leave_pending(
     tx: &impl ConnectionTrait,
@@ -185,17 +189,19 @@ async fn leave_pending(
     only_failing: bool,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let mut update = Query::update();
-    update
-        .table(ITEMS)
-        .value("state", ReplayItemState::Ended.as_str())
-        .value("result", LEFT)
-        .value("ended_ms", now_ms)
-        .and_where(Expr::col("replay_id").eq(replay))
-        .and_where(Expr::col("state").eq(ReplayItemState::Pending.as_str()));
-    if only_failing {
-        update.and_where(Expr::col("predicted").eq(FAILED));
-    }
-    tx.execute(&update).await?;
+    let left = replay_item::ActiveModel {
+        state: Set(ReplayItemState::Ended.into()),
+        result: Set(Some(LEFT.to_owned())),
+        ended_ms: Set(Some(now_ms)),
+        ..Default::default()
+    };
+    let failing = only_failing.then(|| replay_item::Column::Predicted.eq(FAILED));
+    replay_item::Entity::update_many()
+        .set(left)
+        .filter(replay_item::Column::ReplayId.eq(replay))
+        .filter(replay_item::Column::State.eq(ReplayItemState::Pending))
+        .filter(Cond::all().add_option(failing))
+        .exec(tx)
+        .await?;
     Ok(())
 }

@@ -4,13 +4,11 @@
 //! `sent` until the worker has committed its effect or the recorder has recorded it again: then it
 //! has `ended`, with a result. `outstanding` is unique: no letter is on the way twice.
 
-use migration::names;
-
 mod plan;
 mod claim;
 mod end;
 mod lease;
-mod look;
+mod read;
 mod purge;
 
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
@@ -22,12 +20,12 @@ pub use claim::{claim, sent, unsent};
 pub(super) use end::end_replayed;
 pub use end::{Replayed, end_decided, give_up, refuse};
 pub use lease::{Beginning, ReplayTerms, Turn, begin_replay, hold_lease, set_state};
-pub use look::{
+pub use plan::{NewItem, NewReplay, insert_replay};
+pub use purge::purge_replays;
+pub use read::{
     ItemRow, ReplayRow, Shares, in_flight, items, on_the_way_since, pending, replay, replays, shares,
     standings,
 };
-pub use plan::{NewItem, NewReplay, insert_replay};
-pub use purge::purge_replays;
 
 words!(ReplayState, ReplayItemState);
 
@@ -50,10 +48,8 @@ pub enum ReplayState {
 }
 
 impl ReplayState {
-    /// One that this build does not know is none that it can go on with.
-    fn read(word: &str) -> Self {
-        word.parse().unwrap_or(Self::Stopped)
-    }
+    /// A process works on it, or is to.
+    const LIVE: [Self; 2] = [Self::Running, Self::Paused];
 }
 
 /// Where one letter of a replay stands.
@@ -70,6 +66,11 @@ pub enum ReplayItemState {
     Ended,
 }
 
+impl ReplayItemState {
+    /// Its copy is in the queue, or perhaps.
+    const ON_THE_WAY: [Self; 2] = [Self::Claimed, Self::Sent];
+}
+
 /// The result of a letter whose copy became a dead letter again, and the prediction of it.
 pub const FAILED: &str = "failed";
 
@@ -81,6 +82,3 @@ pub const LEFT: &str = "left";
 
 /// The result of a letter whose copy a person has given up.
 pub const LOST: &str = "lost";
-
-const REPLAYS: &str = names::REPLAYS;
-const ITEMS: &str = names::REPLAY_ITEMS;

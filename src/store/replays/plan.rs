@@ -1,11 +1,11 @@
 //! Freezing a plan.
 
-use sea_orm::sea_query::Query;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
+use sea_orm::{DatabaseTransaction, EntityTrait as _, Set};
 use uuid::Uuid;
 
-use super::{ITEMS, REPLAYS, ReplayItemState, ReplayState};
-use crate::store::dead_letters::{NewAct, id_of, record_act};
+use super::{ReplayItemState, ReplayState};
+use crate::store::dead_letters::{NewAct, record_act};
+use crate::store::entity::{replay, replay_item};
 use crate::store::statement::chunk_rows;
 use crate::store::{Database, StoreError};
 
@@ -35,7 +35,7 @@ pub struct NewItem {
     pub digest: String,
     /// The appointment: two letters of one appointment are not on the way at the same time.
     pub lane: Option<i64>,
-    /// The outcome foretold, or [`FAILED`](super::FAILED).
+    /// The outcome predicted, or [`FAILED`](super::FAILED).
     pub predicted: String,
     /// The reason code, where it would fail.
     pub predicted_reason: Option<String>,
@@ -49,49 +49,31 @@ pub struct NewItem {
 /// [`StoreError`]; nothing is kept then.
 pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
-        let token = Uuid::new_v4().to_string();
-        let mut insert = Query::insert();
-        insert
-            .into_table(REPLAYS)
-            .columns(["token", "state", "chosen", "made_by", "total", "created_ms", "expires_ms"])
-            .values_panic([
-                token.as_str().into(),
-                ReplayState::Planned.as_str().into(),
-                plan.chosen.as_str().into(),
-                plan.made_by.chars().take(255).collect::<String>().into(),
-                i32::try_from(plan.items.len()).unwrap_or(i32::MAX).into(),
-                plan.created_ms.into(),
-                plan.expires_ms.into(),
-            ]);
-        tx.execute(&insert).await?;
-        let id = id_of(tx, REPLAYS, &token).await?;
+        let row = replay::ActiveModel {
+            token: Set(Uuid::new_v4().to_string()),
+            state: Set(ReplayState::Planned.into()),
+            chosen: Set(plan.chosen.clone()),
+            made_by: Set(plan.made_by.chars().take(255).collect()),
+            total: Set(i32::try_from(plan.items.len()).unwrap_or(i32::MAX)),
+            created_ms: Set(plan.created_ms),
+            expires_ms: Set(plan.expires_ms),
+            ..Default::default()
+        };
+        let id = replay::Entity::insert(row).exec(tx).await?.last_insert_id;
         for items in chunk_rows(&plan.items) {
-            let mut insert = Query::insert();
-            insert.into_table(ITEMS).columns([
-                "replay_id",
-                "letter_id",
-                "digest",
-                "seen_ms",
-                "lane",
-                "state",
-                "predicted",
-                "predicted_reason",
-                "strategy",
-            ]);
-            for one in items {
-                insert.values_panic([
-                    id.into(),
-                    one.letter.into(),
-                    one.digest.as_str().into(),
-                    one.seen_ms.into(),
-                    one.lane.into(),
-                    ReplayItemState::Pending.as_str().into(),
-                    one.predicted.as_str().into(),
-                    one.predicted_reason.clone().into(),
-                    one.strategy.clone().into(),
-                ]);
-            }
-            tx.execute(&insert).await?;
+            let rows = items.iter().map(|one| replay_item::ActiveModel {
+                replay_id: Set(id),
+                letter_id: Set(one.letter),
+                digest: Set(one.digest.clone()),
+                seen_ms: Set(one.seen_ms),
+                lane: Set(one.lane),
+                state: Set(ReplayItemState::Pending.into()),
+                predicted: Set(one.predicted.clone()),
+                predicted_reason: Set(one.predicted_reason.clone()),
+                strategy: Set(one.strategy.clone()),
+                ..Default::default()
+            });
+            replay_item::Entity::insert_many(rows).exec_without_returning(tx).await?;
         }
         let act = NewAct {
             action: "plan",

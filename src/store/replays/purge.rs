@@ -1,11 +1,14 @@
 //! Forgetting plans, replays and acts of long ago.
 
-use migration::names;
-use sea_orm::ConnectionTrait as _;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order, Query, SelectStatement};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Query, SelectStatement};
+use sea_orm::{ColumnTrait as _, EntityTrait, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
 
-use super::{ITEMS, REPLAYS, ReplayState};
-use crate::store::{Database, DbId, LetterState, StoreError};
+use super::ReplayState;
+use crate::store::entity::dead_letter as letter;
+use crate::store::entity::dead_letter_action as act;
+use crate::store::entity::dead_letter_action_letter as act_letter;
+use crate::store::entity::{replay, replay_item as item};
+use crate::store::{Database, LetterState, StoreError};
 
 /// Rows in one step.
 const STEP: u64 = 200;
@@ -19,45 +22,35 @@ const STEP: u64 = 200;
 /// [`StoreError`]; what was deleted before is deleted.
 pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
     let mut purged = 0;
-    let live = [ReplayState::Running.as_str(), ReplayState::Paused.as_str()];
     loop {
         // Its letters first: a replay that still has some is found again.
-        let mut select = Query::select();
-        select
-            .column("id")
-            .from(REPLAYS)
-            .and_where(Expr::col("created_ms").lt(before_ms))
-            .and_where(Expr::col("state").is_not_in(live))
-            .and_where(Expr::exists(items_that_matter()).not())
-            .order_by("id", Order::Asc)
-            .limit(STEP);
-        let Some(replays) = ids(database, &select, "id").await? else { break };
+        let old = replay::Entity::find()
+            .filter(replay::Column::CreatedMs.lt(before_ms))
+            .filter(replay::Column::State.is_not_in(ReplayState::LIVE))
+            .filter(Expr::exists(items_that_matter()).not());
+        let Some(replays) = first_ids(database, old, replay::Column::Id).await? else { break };
         purged += replays.len() as u64;
         for replay in &replays {
             delete_items(database, *replay).await?;
         }
-        delete(database, REPLAYS, "id", &replays).await?;
+        delete::<replay::Entity>(database, replay::Column::Id.is_in(replays)).await?;
     }
     loop {
         let mut replay = Query::select();
         replay
             .expr(Expr::val(1))
-            .from(REPLAYS)
-            .and_where(Expr::col((REPLAYS, "id")).equals((ACTS, "replay_id")));
-        let mut select = Query::select();
-        select
-            .column("id")
-            .from(ACTS)
-            .and_where(Expr::col("at_ms").lt(before_ms))
+            .from(replay::Entity)
+            .and_where(replay::Column::Id.into_expr().eq(act::Column::ReplayId.into_expr()));
+        let old = act::Entity::find()
+            .filter(act::Column::AtMs.lt(before_ms))
             // Notes belong to their group, for as long as it has letters.
-            .and_where(Expr::col("action").ne("note"))
-            .and_where(Expr::exists(replay).not())
-            .and_where(Expr::exists(open_letters_of_acts()).not())
-            .order_by("id", Order::Asc)
-            .limit(STEP);
-        let Some(acts) = ids(database, &select, "id").await? else { break };
-        delete(database, ACT_LETTERS, "action_id", &acts).await?;
-        delete(database, ACTS, "id", &acts).await?;
+            .filter(act::Column::Action.ne("note"))
+            .filter(Expr::exists(replay).not())
+            .filter(Expr::exists(open_letters_of_acts()).not());
+        let Some(acts) = first_ids(database, old, act::Column::Id).await? else { break };
+        delete::<act_letter::Entity>(database, act_letter::Column::ActionId.is_in(acts.iter().copied()))
+            .await?;
+        delete::<act::Entity>(database, act::Column::Id.is_in(acts)).await?;
     }
     Ok(purged)
 }
@@ -66,81 +59,59 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, S
 fn items_that_matter() -> SelectStatement {
     let mut open = Query::select();
     open.expr(Expr::val(1))
-        .from(LETTERS)
-        .and_where(Expr::col((LETTERS, "id")).equals((ITEMS, "letter_id")))
-        .and_where(Expr::col((LETTERS, "state")).is_in(open_letters()));
-    let was_sent = Cond::all().add(Expr::col((ITEMS, "sent_ms")).is_not_null()).add(Expr::exists(open));
+        .from(letter::Entity)
+        .and_where(letter::Column::Id.into_expr().eq(item::Column::LetterId.into_expr()))
+        .and_where(letter::Column::State.is_in(OPEN));
+    let was_sent = Cond::all().add(item::Column::SentMs.is_not_null()).add(Expr::exists(open));
     let mut select = Query::select();
     select
         .expr(Expr::val(1))
-        .from(ITEMS)
-        .and_where(Expr::col((ITEMS, "replay_id")).equals((REPLAYS, "id")))
-        .cond_where(Cond::any().add(Expr::col((ITEMS, "outstanding")).is_not_null()).add(was_sent));
+        .from(item::Entity)
+        .and_where(item::Column::ReplayId.into_expr().eq(replay::Column::Id.into_expr()))
+        .cond_where(Cond::any().add(item::Column::Outstanding.is_not_null()).add(was_sent));
     select
 }
 
 /// Of an act in the statement around it: the letters that it was done on and that are open.
 fn open_letters_of_acts() -> SelectStatement {
+    let same_letter = letter::Column::Id.into_expr().eq(act_letter::Column::LetterId.into_expr());
     let mut select = Query::select();
     select
         .expr(Expr::val(1))
-        .from(ACT_LETTERS)
-        .inner_join(LETTERS, Expr::col((LETTERS, "id")).equals((ACT_LETTERS, "letter_id")))
-        .and_where(Expr::col((ACT_LETTERS, "action_id")).equals((ACTS, "id")))
-        .and_where(Expr::col((LETTERS, "state")).is_in(open_letters()));
+        .from(act_letter::Entity)
+        .inner_join(letter::Entity, same_letter)
+        .and_where(act_letter::Column::ActionId.into_expr().eq(act::Column::Id.into_expr()))
+        .and_where(letter::Column::State.is_in(OPEN));
     select
 }
 
 /// Deletes the letters of a replay step by step: there may be very many.
 async fn delete_items(database: &Database, replay: i64) -> Result<(), StoreError> {
+    let of_replay = item::Column::ReplayId.eq(replay);
     loop {
-        let mut select = Query::select();
-        select
-            .column("letter_id")
-            .from(ITEMS)
-            .and_where(Expr::col("replay_id").eq(replay))
-            .order_by("letter_id", Order::Asc)
-            .limit(STEP);
-        let Some(letters) = ids(database, &select, "letter_id").await? else { return Ok(()) };
-        let mut delete = Query::delete();
-        delete
-            .from_table(ITEMS)
-            .and_where(Expr::col("replay_id").eq(replay))
-            .and_where(Expr::col("letter_id").is_in(letters));
-        database.in_time(async { Ok(database.connection().execute(&delete).await?) }).await?;
+        let items = item::Entity::find().filter(of_replay.clone());
+        let Some(letters) = first_ids(database, items, item::Column::LetterId).await? else { return Ok(()) };
+        let these = of_replay.clone().and(item::Column::LetterId.is_in(letters));
+        delete::<item::Entity>(database, these).await?;
     }
 }
 
-async fn ids(
+/// The first of these in the order of this column; none: there are none.
+async fn first_ids<E: EntityTrait>(
     database: &Database,
-    select: &SelectStatement,
-    column: &str,
+    rows: Select<E>,
+    column: E::Column,
 ) -> Result<Option<Vec<i64>>, StoreError> {
-    let rows = database.in_time(async { Ok(database.connection().query_all(select).await?) }).await?;
-    let ids: Vec<i64> =
-        rows.iter().map(|row| row.try_get::<DbId>("", column).map(|id| id.0)).collect::<Result<_, _>>()?;
+    let first = rows.select_only().column(column).order_by_asc(column).limit(STEP).into_tuple();
+    let ids: Vec<i64> = database.in_time(async { Ok(first.all(database.connection()).await?) }).await?;
     Ok(Some(ids).filter(|ids| !ids.is_empty()))
 }
 
-async fn delete(
-    database: &Database,
-    table: &'static str,
-    column: &'static str,
-    ids: &[i64],
-) -> Result<(), StoreError> {
-    let mut delete = Query::delete();
-    delete.from_table(table).and_where(Expr::col(column).is_in(ids.iter().copied()));
-    database.in_time(async { Ok(database.connection().execute(&delete).await?) }).await?;
+async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<(), StoreError> {
+    let delete = E::delete_many().filter(these);
+    database.in_time(async { Ok(delete.exec(database.connection()).await?) }).await?;
     Ok(())
 }
 
 /// The states of letters that are not closed.
-fn open_letters() -> [&'static str; 2] {
-    [LetterState::Open, LetterState::Replaying].map(LetterState::as_str)
-}
-
-const LETTERS: &str = names::DEAD_LETTERS;
-
-const ACTS: &str = names::DEAD_LETTER_ACTIONS;
-
-const ACT_LETTERS: &str = names::DEAD_LETTER_ACTION_LETTERS;
+const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];

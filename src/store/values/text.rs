@@ -1,7 +1,9 @@
 //! Closed lists of names as columns of text.
 
 use crate::matching::{Actor, AuditAction, MappingSource, Stored};
-use crate::store::{HostAction, ItemState, RepairScope, RepairState};
+use crate::store::{
+    HostAction, ItemState, LetterState, RepairScope, RepairState, ReplayItemState, ReplayState,
+};
 
 /// What makes these types columns of text: each has its text (`AsRef<str>`) and is read from it (`FromStr`).
 ///
@@ -57,3 +59,5 @@ macro_rules! text_columns {
 
 text_columns!(Actor, Stored<AuditAction>, Stored<MappingSource>);
 text_columns!(Stored<HostAction>, Stored<RepairScope>, Stored<RepairState>, Stored<ItemState>);
+text_columns!(LetterState, Stored<LetterState>, ReplayState, Stored<ReplayState>);
+text_columns!(ReplayItemState, Stored<ReplayItemState>);
