@@ -17,7 +17,7 @@ use crate::runtime::shutdown::Shutdown;
 
 /// How often to look for what no bell announces: another process's messages, ended waits and
 /// expired leases.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(in crate::queue) struct EmbeddedConsumer {
     queue: Embedded,
@@ -72,7 +72,7 @@ impl EmbeddedConsumer {
                 }
                 Ok(None) => {
                     self.works();
-                    LOOK
+                    POLL_INTERVAL
                 }
                 Err(error) => self.fails(&error),
             };

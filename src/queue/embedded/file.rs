@@ -236,3 +236,33 @@ fn problem(path: &str, error: &DbErr) -> QueueError {
     };
     QueueError::File { path: path.to_owned(), problem }
 }
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait as _, Iterable as _};
+
+    use super::super::entity::Column;
+    use super::super::rows::statement;
+    use super::File;
+
+    #[tokio::test]
+    async fn the_entity_has_the_columns_of_the_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("queue.db").to_str().unwrap().to_owned();
+        let file = File::at(path).await.unwrap();
+        let columns = statement("SELECT name, \"notnull\" FROM pragma_table_info('messages')", []);
+        let there: Vec<(String, bool)> = file
+            .connection
+            .query_all_raw(columns)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| (row.try_get_by_index(0).unwrap(), row.try_get_by_index(1).unwrap()))
+            .collect();
+        let nullable =
+            |column: &Column| sea_orm::ColumnTrait::def(column).is_null() || matches!(column, Column::Id);
+        let described: Vec<_> =
+            Column::iter().map(|c| (sea_orm::IdenStatic::as_str(&c).to_owned(), !nullable(&c))).collect();
+        assert_eq!(described, there);
+    }
+}

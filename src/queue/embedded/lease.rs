@@ -86,7 +86,8 @@ impl EmbeddedHold {
                     settled.retried += 1;
                 }
                 Disposition::DeadLetter { headers } => {
-                    rows::to_the_dead(db, *id, &copies::for_the_dead(delivery, headers).headers).await?;
+                    rows::move_to_dead_letters(db, *id, &copies::for_the_dead(delivery, headers).headers)
+                        .await?;
                     settled.dead += 1;
                 }
             }

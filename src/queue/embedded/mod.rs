@@ -4,6 +4,7 @@
 //! is leased: while its holder lives the lease is renewed, and when the holder crashes it expires
 //! and the message comes again. Several consumers and several processes may share one file.
 
+mod entity;
 mod file;
 mod rows;
 mod lease;

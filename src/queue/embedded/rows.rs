@@ -1,24 +1,44 @@
 //! The statements: what each operation does to the table. All of them run in a transaction of the
-//! caller's, but for the looks.
+//! caller's, but for the reads.
+//!
+//! What runs for every single message has its text here: to build it each time costs more than to bind it.
+//! Every statement has one text, whatever the number of messages, so that it is prepared once.
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
+use sea_orm::sea_query::{BinOper, Cond, Expr, ExprTrait as _, Func, Query};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, DerivePartialModel, EntityTrait as _,
+    FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, Set, Statement, UpdateMany,
+    Value,
+};
 use uuid::Uuid;
 
+use super::entity::{ActiveModel, Column, Entity};
 use crate::queue::message::{Delivery, Message};
 use crate::queue::{BatchLimits, ClosedBy, Depth, Level, Part, Source, copies};
 
 /// What can be taken now. What never waited is due at 0, so that a clock that is set back hides
 /// nothing.
-const FREE: &str = "queue = ? AND due_ms <= ? AND (lease IS NULL OR leased_until_ms <= ?)";
+fn free(source: Source, now_ms: i64) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::Queue.eq(source.name()))
+        .filter(Column::DueMs.lte(now_ms))
+        .filter(Cond::any().add(Column::Lease.is_null()).add(Column::LeasedUntilMs.lte(now_ms)))
+}
 
 /// By the time of arrival, or of the end of the wait: a retry stands in line like everybody, and
 /// what is given back keeps its place.
-const IN_ORDER: &str = "ORDER BY rank_ms, id";
+fn in_order(messages: Select<Entity>) -> Select<Entity> {
+    messages.order_by_asc(Column::RankMs).order_by_asc(Column::Id)
+}
 
-const COLUMNS: &str = "id, body, headers, routing_key, message_type, message_id, correlation_id, content_type, \
-                       timestamp_ms, redelivered";
+/// With one of these ids.
+fn among(ids: &[i64]) -> Result<Expr, DbErr> {
+    let mut values = Query::select();
+    values.expr(Expr::cust("value")).from_function(Func::cust("json_each").arg(as_json(&ids)?), "ids");
+    Ok(Column::Id.in_subquery(values))
+}
 
 pub(super) fn statement(sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
     Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
@@ -47,11 +67,10 @@ pub(super) async fn insert(db: &impl ConnectionTrait, message: &Message, now_ms:
     db.execute_raw(statement(sql, values)).await.map(|_| ())
 }
 
-/// Whether there is anything to take: a look that disturbs no writer.
+/// Whether there is anything to take: a read that disturbs no writer.
 pub(super) async fn anything(db: &impl ConnectionTrait, source: Source, now_ms: i64) -> Result<bool, DbErr> {
-    let sql = format!("SELECT 1 FROM messages WHERE {FREE} LIMIT 1");
-    let values = [source.name().into(), now_ms.into(), now_ms.into()];
-    Ok(db.query_one_raw(statement(&sql, values)).await?.is_some())
+    let first = free(source, now_ms).select_only().column(Column::Id).into_tuple::<i64>();
+    Ok(first.one(db).await?.is_some())
 }
 
 /// What was taken: ids and deliveries, in step.
@@ -74,10 +93,9 @@ pub(super) async fn take(
     loop {
         let Chosen { ids: chosen, worn_out, closed_by } =
             choose(db, source, limits, delivery_limit, now_ms).await?;
-        for delivery in load(db, &worn_out).await? {
-            let mut message = delivery.1.message;
+        for (id, Delivery { mut message, .. }) in load(db, &worn_out).await? {
             copies::bury(&mut message, "delivery_limit", Uuid::now_v7());
-            to_the_dead(db, delivery.0, &message.headers).await?;
+            move_to_dead_letters(db, id, &message.headers).await?;
         }
         if chosen.is_empty() && !worn_out.is_empty() {
             continue;
@@ -87,10 +105,18 @@ pub(super) async fn take(
             taken.ids.push(id);
             taken.deliveries.push(delivery);
         }
-        let sql = "UPDATE messages SET lease = ?, leased_until_ms = ?, deliveries = deliveries + 1, \
-                   redelivered = 1 WHERE id IN (SELECT value FROM json_each(?))";
-        let values = [lease.0.into(), lease.1.into(), as_json(&chosen)?.into()];
-        db.execute_raw(statement(sql, values)).await?;
+        let leased = ActiveModel {
+            lease: Set(Some(lease.0.to_owned())),
+            leased_until_ms: Set(Some(lease.1)),
+            redelivered: Set(true),
+            ..Default::default()
+        };
+        Entity::update_many()
+            .set(leased)
+            .col_expr(Column::Deliveries, Expr::col(Column::Deliveries).add(1))
+            .filter(among(&chosen)?)
+            .exec(db)
+            .await?;
         return Ok(taken);
     }
 }
@@ -103,6 +129,17 @@ pub(super) async fn head(
 ) -> Result<Vec<(i64, Delivery)>, DbErr> {
     let chosen = choose(db, Source::Bookings, limits, i64::MAX, i64::MAX).await?;
     load(db, &chosen.ids).await
+}
+
+/// A message that may be handed out now. Sizes first: bodies are read only of what is taken.
+#[derive(DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
+struct Candidate {
+    id: i64,
+    #[sea_orm(from_expr = "Expr::expr(Func::char_length(Expr::col(Column::Body)))")]
+    size: i64,
+    deliveries: i64,
+    redelivered: bool,
 }
 
 /// What may be handed out now.
@@ -120,23 +157,17 @@ async fn choose(
     delivery_limit: i64,
     now_ms: i64,
 ) -> Result<Chosen, DbErr> {
-    // Sizes first: bodies are read only of what is taken.
-    let sql = format!(
-        "SELECT id, length(body) AS size, deliveries, redelivered FROM messages WHERE {FREE} {IN_ORDER} LIMIT ?"
-    );
-    let most = i64::try_from(limits.size.max(1)).unwrap_or(i64::MAX);
-    let values = [source.name().into(), now_ms.into(), now_ms.into(), most.into()];
+    let most = i64::try_from(limits.size.max(1)).unwrap_or(i64::MAX).unsigned_abs();
+    let candidates = in_order(free(source, now_ms)).limit(most).into_partial_model();
     let (mut chosen, mut worn_out, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
     let mut closed_by = ClosedBy::Drained;
-    for row in db.query_all_raw(statement(&sql, values)).await? {
-        let id: i64 = row.try_get_by("id")?;
+    for Candidate { id, size, deliveries, redelivered } in candidates.all(db).await? {
         // As RabbitMQ counts: a limit of 3 allows 4 deliveries.
-        if source == Source::Bookings && row.try_get_by::<i64, _>("deliveries")? > delivery_limit {
+        if source == Source::Bookings && deliveries > delivery_limit {
             worn_out.push(id);
             continue;
         }
-        let redelivered = row.try_get_by::<i64, _>("redelivered")? != 0;
-        let size = usize::try_from(row.try_get_by::<i64, _>("size")?).unwrap_or(usize::MAX);
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
         let fits = bytes.saturating_add(size) <= limits.bytes && !redelivered;
         if !chosen.is_empty() && !fits {
             closed_by = if redelivered { ClosedBy::Alone } else { ClosedBy::Bytes };
@@ -159,41 +190,55 @@ async fn load(db: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, Delive
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let sql =
-        format!("SELECT {COLUMNS} FROM messages WHERE id IN (SELECT value FROM json_each(?)) {IN_ORDER}");
-    db.query_all_raw(statement(&sql, [as_json(&ids)?.into()])).await?.iter().map(read).collect()
+    let held: Vec<Held> = in_order(Entity::find().filter(among(ids)?)).into_partial_model().all(db).await?;
+    held.into_iter().map(Held::received).collect()
 }
 
-fn read(row: &QueryResult) -> Result<(i64, Delivery), DbErr> {
-    let headers: String = row.try_get_by("headers")?;
-    let message = Message {
-        body: row.try_get_by::<Vec<u8>, _>("body")?.into(),
-        headers: serde_json::from_str(&headers)
-            .map_err(|_| DbErr::Custom("headers are no JSON".to_owned()))?,
-        routing_key: row.try_get_by("routing_key")?,
-        message_type: row.try_get_by("message_type")?,
-        message_id: row.try_get_by("message_id")?,
-        correlation_id: row.try_get_by("correlation_id")?,
-        content_type: row.try_get_by("content_type")?,
-        timestamp_ms: row.try_get_by("timestamp_ms")?,
-    };
-    let redelivered = row.try_get_by::<i64, _>("redelivered")? != 0;
-    Ok((row.try_get_by("id")?, copies::receive(message, redelivered)))
+/// A message that is handed out.
+#[derive(DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
+struct Held {
+    id: i64,
+    body: Vec<u8>,
+    headers: String,
+    routing_key: String,
+    message_type: Option<String>,
+    message_id: Option<String>,
+    correlation_id: Option<String>,
+    content_type: Option<String>,
+    timestamp_ms: Option<i64>,
+    redelivered: bool,
+}
+
+impl Held {
+    fn received(self) -> Result<(i64, Delivery), DbErr> {
+        let message = Message {
+            body: self.body.into(),
+            headers: serde_json::from_str(&self.headers)
+                .map_err(|_| DbErr::Custom("headers are no JSON".to_owned()))?,
+            routing_key: self.routing_key,
+            message_type: self.message_type,
+            message_id: self.message_id,
+            correlation_id: self.correlation_id,
+            content_type: self.content_type,
+            timestamp_ms: self.timestamp_ms,
+        };
+        Ok((self.id, copies::receive(message, self.redelivered)))
+    }
 }
 
 /// Which of these are still under this lease.
 pub(super) async fn ours(db: &impl ConnectionTrait, ids: &[i64], lease: &str) -> Result<Vec<i64>, DbErr> {
-    let sql = "SELECT id FROM messages WHERE lease = ? AND id IN (SELECT value FROM json_each(?))";
-    let rows = db.query_all_raw(statement(sql, [lease.into(), as_json(&ids)?.into()])).await?;
-    rows.iter().map(|row| row.try_get_by("id")).collect()
+    let ours =
+        Entity::find().select_only().column(Column::Id).filter(Column::Lease.eq(lease)).filter(among(ids)?);
+    ours.into_tuple().all(db).await
 }
 
 pub(super) async fn delete(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), DbErr> {
     if ids.is_empty() {
         return Ok(());
     }
-    let sql = "DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))";
-    db.execute_raw(statement(sql, [as_json(&ids)?.into()])).await.map(|_| ())
+    Entity::delete_many().filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
 /// Another attempt, as a fresh message that arrives at `due_ms`.
@@ -210,7 +255,7 @@ pub(super) async fn retry(
         .map(|_| ())
 }
 
-pub(super) async fn to_the_dead(
+pub(super) async fn move_to_dead_letters(
     db: &impl ConnectionTrait,
     id: i64,
     headers: &BTreeMap<String, String>,
@@ -222,14 +267,15 @@ pub(super) async fn to_the_dead(
 
 /// Out of the line, as they are.
 pub(super) async fn set_aside(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), DbErr> {
-    let sql = "UPDATE messages SET queue = 'dead' WHERE id IN (SELECT value FROM json_each(?))";
-    db.execute_raw(statement(sql, [as_json(&ids)?.into()])).await.map(|_| ())
+    let aside = Entity::update_many().col_expr(Column::Queue, Source::Dead.name().into());
+    aside.filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
 /// When the first message of the work queue came, in ms since 1970.
 pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
-    let sql = format!("SELECT rank_ms FROM messages WHERE queue = 'bookings' {IN_ORDER} LIMIT 1");
-    db.query_one_raw(statement(&sql, [])).await?.map(|row| row.try_get_by_index(0)).transpose()
+    let work =
+        Entity::find().select_only().column(Column::RankMs).filter(Column::Queue.eq(Source::Bookings.name()));
+    in_order(work).into_tuple().one(db).await
 }
 
 /// Ends leases. Asked for (`counted` false), it is as if the delivery had not been.
@@ -239,23 +285,24 @@ pub(super) async fn release(
     ids: &[i64],
     counted: bool,
 ) -> Result<(), DbErr> {
-    let sql = "UPDATE messages SET lease = NULL, leased_until_ms = NULL, deliveries = deliveries - ? \
-               WHERE lease = ? AND id IN (SELECT value FROM json_each(?))";
-    let values = [i64::from(!counted).into(), lease.into(), as_json(&ids)?.into()];
-    db.execute_raw(statement(sql, values)).await.map(|_| ())
+    released(counted).filter(Column::Lease.eq(lease)).filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
 /// Ends every lease whose name begins so. `counted` as in [`release`].
 pub(super) async fn release_all(db: &impl ConnectionTrait, begins: &str, counted: bool) -> Result<(), DbErr> {
-    let sql = "UPDATE messages SET lease = NULL, leased_until_ms = NULL, deliveries = deliveries - ? \
-               WHERE lease GLOB ?";
-    let values = [i64::from(!counted).into(), format!("{begins}*").into()];
-    db.execute_raw(statement(sql, values)).await.map(|_| ())
+    let theirs = Expr::col(Column::Lease).binary(BinOper::Custom("GLOB"), format!("{begins}*"));
+    released(counted).filter(theirs).exec(db).await.map(|_| ())
+}
+
+fn released(counted: bool) -> UpdateMany<Entity> {
+    let free = ActiveModel { lease: Set(None), leased_until_ms: Set(None), ..Default::default() };
+    let deliveries = Expr::col(Column::Deliveries).sub(i64::from(!counted));
+    Entity::update_many().set(free).col_expr(Column::Deliveries, deliveries)
 }
 
 pub(super) async fn renew(db: &impl ConnectionTrait, lease: &str, until_ms: i64) -> Result<(), DbErr> {
-    let sql = "UPDATE messages SET leased_until_ms = ? WHERE lease = ?";
-    db.execute_raw(statement(sql, [until_ms.into(), lease.into()])).await.map(|_| ())
+    let renewed = Entity::update_many().col_expr(Column::LeasedUntilMs, until_ms.into());
+    renewed.filter(Column::Lease.eq(lease)).exec(db).await.map(|_| ())
 }
 
 pub(super) async fn depth(db: &impl ConnectionTrait, now_ms: i64) -> Result<Depth, DbErr> {
@@ -271,6 +318,15 @@ pub(super) async fn depth(db: &impl ConnectionTrait, now_ms: i64) -> Result<Dept
     Ok(depth)
 }
 
+#[derive(FromQueryResult)]
+struct Counted {
+    ready: i64,
+    unacked: i64,
+    waiting: i64,
+    dead: i64,
+    dead_unacked: i64,
+}
+
 /// What is free and what is leased, of the work queue (what is due, and what waits) and of the dead letters.
 pub(super) async fn levels(db: &impl ConnectionTrait, now_ms: i64) -> Result<Vec<Level>, DbErr> {
     let sql = "SELECT
@@ -281,15 +337,16 @@ pub(super) async fn levels(db: &impl ConnectionTrait, now_ms: i64) -> Result<Vec
         coalesce(sum(NOT free AND queue = 'dead'), 0) AS dead_unacked
         FROM (SELECT queue, due_ms, (lease IS NULL OR leased_until_ms <= ?) AS free FROM messages)";
     let values = [now_ms.into(), now_ms.into(), now_ms.into()];
-    let Some(row) = db.query_one_raw(statement(sql, values)).await? else { return Ok(Vec::new()) };
-    let count = |column: &str| row.try_get_by::<i64, _>(column).map(i64::unsigned_abs);
-    let level = |name: &str, part, ready, unacked| {
-        let unacked = Some(unacked);
+    let Some(counted) = Counted::find_by_statement(statement(sql, values)).one(db).await? else {
+        return Ok(Vec::new());
+    };
+    let level = |name: &str, part, ready: i64, unacked: i64| {
+        let (ready, unacked) = (ready.unsigned_abs(), Some(unacked.unsigned_abs()));
         Level { name: name.to_owned(), part, ready, unacked, consumers: None }
     };
     Ok(vec![
-        level("bookings", Part::Work, count("ready")?, count("unacked")?),
-        level("bookings.retry", Part::Retry, count("waiting")?, 0),
-        level("dead", Part::Dead, count("dead")?, count("dead_unacked")?),
+        level("bookings", Part::Work, counted.ready, counted.unacked),
+        level("bookings.retry", Part::Retry, counted.waiting, 0),
+        level("dead", Part::Dead, counted.dead, counted.dead_unacked),
     ])
 }
