@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityName as _, EntityTrait as _, FromQueryResult,
-    IdenStatic as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Statement,
+    PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Statement,
 };
 
 use super::StoreError;
