@@ -95,11 +95,14 @@ pub(crate) async fn eventually<T>(
     mut ask: impl AsyncFnMut() -> Option<T>,
 ) -> T {
     let until = Instant::now() + within;
+    // What comes at once is seen at once, and what takes long is not asked for all the time.
+    let mut pause = Duration::from_millis(5);
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
         assert!(Instant::now() < until, "not within {within:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(Duration::from_millis(50));
     }
 }

@@ -83,8 +83,11 @@ impl Process {
     /// The lines with this message in its log, which must be in JSON.
     pub(crate) fn said(&self, message: &str) -> Vec<Value> {
         let text = self.stderr();
+        // Who waits for one line asks again and again: only what may be it is read as JSON.
+        let quoted = serde_json::to_string(message).unwrap();
+        let lines = text.lines().filter(|line| line.contains(&quoted));
         // The last line may be half written.
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["message"] == message).collect()
     }
 
