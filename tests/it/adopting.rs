@@ -85,7 +85,7 @@ async fn adopted_tables_work_and_are_given_back(backend: Backend) {
         same(&what, &state(&test).await, &before);
 
         assert_eq!(migration::adopt(test.db.connection()).await.unwrap().len(), 18, "{what}");
-        assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 5, "{what}");
+        assert_eq!(test.count("calcom_host_mappings").await, 5, "{what}");
         let unknown = "SELECT COUNT(*) FROM calcom_host_mappings WHERE company_id IS NULL";
         assert_eq!(test.number(unknown).await, 0, "{what}");
         let record = "SELECT reason FROM calcom_host_mapping_audits WHERE actor = 'migration'";

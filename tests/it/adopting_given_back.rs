@@ -151,5 +151,5 @@ async fn a_row_that_the_old_shape_cannot_hold_is_named_and_none_is_lost(backend:
     refused(&test, &["calcom_host_mappings.calcom_name holds", "100", "id 6\n"]).await;
     test.run(&["UPDATE calcom_host_mappings SET calcom_name = 'x' WHERE id = 6"]).await;
     migration::down(test.db.connection(), None).await.unwrap();
-    assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 6, "{backend:?}");
+    assert_eq!(test.count("calcom_host_mappings").await, 6, "{backend:?}");
 }

@@ -98,7 +98,7 @@ async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sampl
 
 /// Audits of the adoption itself.
 async fn records(test: &TestDatabase) -> i64 {
-    test.number("SELECT COUNT(*) FROM calcom_host_mapping_audits WHERE actor = 'migration'").await
+    test.count("calcom_host_mapping_audits WHERE actor = 'migration'").await
 }
 
 /// When a migration ran differs, when a row was given a time that it lacked, and number and time of

@@ -55,7 +55,7 @@ async fn on_mariadb_it_stops_half_way_and_goes_on_once_that_is_put_right() {
     }
     test.run(&[OFF]).await;
     migration::adopt(test.db.connection()).await.unwrap();
-    assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 6);
+    assert_eq!(test.count("calcom_host_mappings").await, 6);
     let on = "UPDATE calcom_host_mappings SET is_active = TRUE WHERE id = 6";
     let refused = test.db.connection().execute_unprepared(on).await.unwrap_err().to_string();
     assert!(refused.contains("one_active_mapping"), "{refused}");
@@ -101,5 +101,5 @@ async fn afterwards_a_second_active_mapping_is_refused_to_the_gateway_too(backen
         second().replace("901,", "902,").replace(&staff(902), &staff(904)).replace("5001", "5002"),
     ])
     .await;
-    assert_eq!(test.number("SELECT COUNT(*) FROM calcom_host_mappings").await, 7, "{backend:?}");
+    assert_eq!(test.count("calcom_host_mappings").await, 7, "{backend:?}");
 }

@@ -159,7 +159,7 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
     assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
     let acts = "SELECT action FROM hostmatch_dead_letter_actions";
     assert_eq!(here.texts(acts).await, ["export"], "that they leave is recorded");
-    assert_eq!(here.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 3);
+    assert_eq!(here.count("hostmatch_dead_letter_action_letters").await, 3);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("letters.ndjson");
     std::fs::write(&file, &exported.stdout).unwrap();
@@ -185,7 +185,7 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
     assert_eq!(run(&there, &["import", file]).status.code(), Some(0));
     let kept = "SELECT state FROM hostmatch_dead_letters ORDER BY id";
     assert_eq!(there.texts(kept).await, ["discarded", "open", "open"], "{backend:?}");
-    assert_eq!(there.texts("SELECT error FROM hostmatch_dead_letters WHERE id = 2").await, ["later"]);
+    assert_eq!(there.column("error", "hostmatch_dead_letters WHERE id = 2").await, ["later"]);
     std::fs::write(file, [&exported.stdout[..], b"{\"jane\": 1}\n"].concat()).unwrap();
     let refused = run(&here, &["import", file]);
     assert_eq!(refused.status.code(), Some(1));
@@ -203,8 +203,8 @@ async fn any_number_is_put_away_under_one_act(backend: Backend) {
     let ids: Vec<i64> = (1..=2_500).collect();
     let acted = discard(&test.db, &ids, &act).await.unwrap();
     assert_eq!((acted.done.len(), acted.refused.len()), (6, 2_494), "{backend:?}");
-    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_actions").await, 1);
-    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 6);
+    assert_eq!(test.count("hostmatch_dead_letter_actions").await, 1);
+    assert_eq!(test.count("hostmatch_dead_letter_action_letters").await, 6);
 }
 
 on_engines!(what_is_closed_is_forgotten_in_time_and_what_is_open_never);
@@ -239,8 +239,8 @@ async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never(backend: Bac
     assert_eq!(purge_replays(&test.db, 2_000).await.unwrap(), 1);
     let left = test.texts("SELECT state FROM hostmatch_replays ORDER BY id").await;
     assert_eq!(left, ["paused", "planned"], "{old} is gone, {live} and {new} are not");
-    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_replay_items").await, 2);
-    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_dead_letter_action_letters").await, 1);
+    assert_eq!(test.count("hostmatch_replay_items").await, 2);
+    assert_eq!(test.count("hostmatch_dead_letter_action_letters").await, 1);
 
     // What an open letter has been through stays with it, and a replay that waits for one.
     let old = act(1_500);
@@ -263,5 +263,5 @@ async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never(backend: Bac
     .await;
     assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
     assert_eq!((test.number(acts).await, test.number(replays).await), (0, 0));
-    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_replay_items").await, 0);
+    assert_eq!(test.count("hostmatch_replay_items").await, 0);
 }

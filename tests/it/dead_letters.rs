@@ -20,11 +20,7 @@ async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again(backend:
     assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 1);
     test.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded'"]).await;
     assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 0);
-    assert_eq!(
-        test.texts("SELECT state FROM hostmatch_dead_letters").await,
-        ["discarded"],
-        "it is the same death"
-    );
+    assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["discarded"], "it is the same death");
     assert_eq!(insert_dead_letters(&test.db, &[again]).await.unwrap(), 0);
     // An older one that comes late changes nothing.
     assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
@@ -68,7 +64,7 @@ async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it(backend: Backe
     let other = NewDeadLetter { last_failed_ms: first.last_failed_ms + 1, ..first.clone() };
     // Somebody else's copy of the same message dies: this one is still on the way.
     insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
-    assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["replaying"], "{backend:?}");
+    assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["replaying"], "{backend:?}");
     let copy = NewDeadLetter { replayed: Some(tag), ..first.clone() };
     for batch in [[other.clone(), copy.clone()], [copy, other]] {
         test.run(&[
@@ -77,7 +73,7 @@ async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it(backend: Backe
         ])
         .await;
         assert_eq!(insert_dead_letters(&test.db, &batch).await.unwrap(), 0);
-        assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["open"], "{backend:?}");
+        assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["open"], "{backend:?}");
         assert_eq!(test.texts("SELECT result FROM hostmatch_replay_items").await, ["failed"]);
     }
 }
@@ -89,7 +85,7 @@ async fn a_copy_whose_letter_is_gone_is_recorded_anew(backend: Backend) {
     test.run(&["DELETE FROM hostmatch_dead_letters"]).await;
     let copy = NewDeadLetter { replayed: Some(tag), ..first };
     assert_eq!(insert_dead_letters(&test.db, &[copy]).await.unwrap(), 1, "{backend:?}");
-    assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, ["open"]);
+    assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["open"]);
 }
 
 on_engines!(what_was_closed_after_an_attempt_is_not_opened_by_it);
@@ -106,7 +102,7 @@ async fn what_was_closed_after_an_attempt_is_not_opened_by_it(backend: Backend) 
         for (at, wanted) in [(closed - 1, state), (closed + 1, "open")] {
             let late = NewDeadLetter { last_failed_ms: at, ..first.clone() };
             insert_dead_letters(&test.db, &[late]).await.unwrap();
-            assert_eq!(test.texts("SELECT state FROM hostmatch_dead_letters").await, [wanted], "{backend:?}");
+            assert_eq!(test.column("state", "hostmatch_dead_letters").await, [wanted], "{backend:?}");
         }
     }
 }

@@ -183,7 +183,7 @@ async fn a_connection_to_look_cannot_write(backend: Backend) {
         );
     }
     looking.close().await;
-    assert_eq!(test.number("SELECT COUNT(*) FROM companies").await, 0);
+    assert_eq!(test.count("companies").await, 0);
 }
 
 on_engines!(the_zone_of_the_gateway_is_judged: mariadb, postgres);
@@ -251,7 +251,7 @@ async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done(backend: Bac
             assert!(text.contains(what), "{what}: {text}");
         }
     }
-    assert_eq!(test.number("SELECT COUNT(*) FROM hostmatch_migrations").await, 18);
+    assert_eq!(test.count("hostmatch_migrations").await, 18);
     let found = inspect(&test);
     assert_eq!(found["verdict"], "not_ready");
     assert!(

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::program::{command, json, stderr, stdout};
-use crate::support::{Backend, GatewayShape, Process, TestDatabase, eventually};
+use crate::support::{Backend, Event, GatewayShape, Process, TestDatabase, eventually};
 
 /// Events 1 to 6, decided one second after the other: odd ones of company 15, even ones of company
 /// 16; the first and the fourth were rejected.
@@ -42,7 +42,7 @@ async fn recorded(backend: Backend) -> TestDatabase {
         if rejected {
             insert_dead_letters(&test.db, &[letter]).await.unwrap();
         } else {
-            test.run(&[decided(n, "assigned")]).await;
+            decided(&test, n, "assigned").await;
         }
     }
     test
@@ -52,14 +52,11 @@ fn at(n: i64) -> i64 {
     1_772_323_200_000 + 1000 * n
 }
 
-fn decided(n: i64, outcome: &str) -> String {
-    format!(
-        "INSERT INTO hostmatch_events (event_id, event_type, shape, publisher, booking_ref, company_id, appointment_id, \
-         outcome, received_ms, decided_ms) VALUES ('Ev-{n}', 'BOOKING_CREATED', 'calcom', 'calcom', 'bk-{n}', {}, {n}, \
-         '{outcome}', 1772323200000, {})",
-        16 - n % 2,
-        at(n)
-    )
+async fn decided(test: &TestDatabase, n: i64, outcome: &str) {
+    let number = u32::try_from(n).unwrap();
+    let (id, appointment) = (format!("Ev-{n}"), Some((16 - number % 2, number)));
+    let decided_ms = at(n);
+    test.event(Event { id: &id, kind: "BOOKING_CREATED", outcome, appointment, decided_ms }).await;
 }
 
 fn run(test: &TestDatabase, arguments: &[&str]) -> Output {
@@ -174,9 +171,10 @@ async fn the_tail_follows_and_shows_each_once(backend: Backend) {
     shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned"]).await;
     // One of another company; one; one that was decided before the last and committed later; and
     // one that became something else.
-    test.run(&[decided(8, "assigned"), decided(9, "kept")]).await;
+    decided(&test, 8, "assigned").await;
+    decided(&test, 9, "kept").await;
     shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept"]).await;
-    test.run(&[decided(7, "stale")]).await;
+    decided(&test, 7, "stale").await;
     let four = ["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept", "Ev-7 stale"];
     shown(&mut tail, &four).await;
     let again = format!(

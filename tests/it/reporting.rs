@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::program::{command, json, stderr, stdout};
-use crate::support::{Backend, GatewayShape, World, decide, event, host};
+use crate::support::{Backend, GatewayShape, Letter, World, decide, event, host};
 
 fn report(world: &World, arguments: &[&str]) -> Value {
     let arguments = [&["report", "--output", "json"], arguments].concat();
@@ -43,14 +43,11 @@ async fn a_report_compares_what_was_found_with_what_the_appointments_have(backen
     world.somebody_sets(2, Some(1)).await;
     world.somebody_sets(3, Some(2)).await;
     world.somebody_sets(5, Some(2)).await;
-    world
-        .run(
-            "INSERT INTO hostmatch_dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, \
-             routing_key, headers, body, first_seen_ms, last_failed_ms, recorded_ms, company_id) \
-             SELECT 'd', 'no_booking', 'x', 'f', 'open', 1, '[]', '', '{}', '', 1, decided_ms, 1, 15 \
-             FROM hostmatch_assignments WHERE appointment_id = 1",
-        )
-        .await;
+    let decided_ms =
+        world.test.number("SELECT decided_ms FROM hostmatch_assignments WHERE appointment_id = 1").await;
+    let letter =
+        Letter { id: "d", reason: "no_booking", state: "open", company: Some(15), times_ms: (1, decided_ms) };
+    world.test.letter(letter).await;
 
     let told = report(&world, &["--company", "15", "--differences", "10"]);
     let appointments = json!({ "decided": 7, "observed": 5, "with_staff": 4, "with_staff_percent": 57.1 });

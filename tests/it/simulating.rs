@@ -33,14 +33,7 @@ async fn a_simulation_tells_what_another_threshold_would_have_decided(backend: B
     }
     let mara = || host(11, "Mara Lind", "mara@salon.example");
     let boris = |id| host(id, "Boris Kamm", "");
-    world
-        .run(&format!(
-            "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, \
-             calcom_email, mapping_source, confidence_score, is_active) \
-             VALUES (15, {}, 13, '', '', 'manual', 100, TRUE)",
-            world.staff_id(1)
-        ))
-        .await;
+    world.maps(15, 13, 1).await;
     world.somebody_sets(4, Some(2)).await;
     for (id, of) in
         [(1, mara()), (2, boris(12)), (3, boris(13)), (4, mara()), (5, host(12, "", "")), (6, boris(14))]

@@ -13,7 +13,7 @@ use hostmatch::store::{
 use serde_json::{Value, json};
 
 use crate::deciding::reading::{OTHERS, by_table, filled, rows_read, run};
-use crate::support::{Backend, GatewayShape, World, config, event, host};
+use crate::support::{Backend, GatewayShape, Letter, World, config, event, host};
 
 /// 2026-03-01T10:00:00Z, 23 hours before most of the bookings here start.
 const NOW_MS: i64 = 1_772_359_200_000;
@@ -125,19 +125,15 @@ on_engines!(dead_letters_are_counted_by_reason_while_they_are_open);
 async fn dead_letters_are_counted_by_reason_while_they_are_open(backend: Backend) {
     let world = salon(backend).await;
     for (n, company, reason, state) in [
-        (5, "15", "malformed", "open"),
-        (4, "15", "malformed", "open"),
-        (3, "16", "malformed", "open"),
-        (2, "15", "malformed", "resolved"),
-        (1, "15", "poison", "discarded"),
-        (9, "NULL", "poison", "open"),
+        (5, Some(15), "malformed", "open"),
+        (4, Some(15), "malformed", "open"),
+        (3, Some(16), "malformed", "open"),
+        (2, Some(15), "malformed", "resolved"),
+        (1, Some(15), "poison", "discarded"),
+        (9, None, "poison", "open"),
     ] {
-        let insert = format!(
-            "INSERT INTO hostmatch_dead_letters (dead_id, reason, error, fingerprint, state, attempts, history, routing_key, \
-             headers, body, first_seen_ms, last_failed_ms, recorded_ms, company_id) VALUES ('d-{n}', '{reason}', \
-             'x', 'f', '{state}', 1, '[]', '', '{{}}', '', {n}, 100, 100, {company})"
-        );
-        world.run(&insert).await;
+        let id = format!("d-{n}");
+        world.test.letter(Letter { id: &id, reason, state, company, times_ms: (n, 100) }).await;
     }
     let db = world.test.db.connection();
     let waits =

@@ -51,7 +51,7 @@ async fn one_poison_among_good_events_dies_alone(backend: Backend) {
             }
         }
     }
-    assert_eq!(world.test.number("SELECT COUNT(*) FROM appointments WHERE staff_id = 1").await, 19);
+    assert_eq!(world.count("appointments WHERE staff_id = 1").await, 19);
 }
 
 #[tokio::test]

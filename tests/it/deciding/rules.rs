@@ -194,7 +194,7 @@ everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async mov
 
 everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
     assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
-    world.run("UPDATE calcom_host_mappings SET is_active = FALSE").await;
+    world.switches_mappings_off().await;
     world
         .run(
             "INSERT INTO calcom_host_mapping_audits (mapping_id, action, actor) \
@@ -208,7 +208,7 @@ everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
 
 everywhere!(switched_off_past_us_is_a_persons_doing_too, |world: World| async move {
     assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
-    world.run("UPDATE calcom_host_mappings SET is_active = FALSE").await;
+    world.switches_mappings_off().await;
     assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "needs_review");
     assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
 });

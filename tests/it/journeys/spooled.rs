@@ -88,11 +88,5 @@ async fn open_salon(world: &World) {
     for n in 1..=5 {
         world.staff(n, 1, &format!("Person Nr{n}"), &format!("person{n}@salon.example")).await;
     }
-    let rows: Vec<String> = (1..=BOOKINGS).map(|id| format!("({id}, 1, 'S{id}')")).collect();
-    world
-        .run(&format!(
-            "INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES {}",
-            rows.join(", ")
-        ))
-        .await;
+    world.appointments_of(1, 1..=u32::try_from(BOOKINGS).unwrap(), "S").await;
 }

@@ -164,10 +164,7 @@ on_engines!(a_large_repair_is_gone_on_with_after_a_kill);
 async fn a_large_repair_is_gone_on_with_after_a_kill(backend: Backend) {
     const MANY: u32 = 520;
     let world = salon(backend, GatewayShape::Roadmap).await;
-    let rows: Vec<String> = (1000..1000 + MANY).map(|id| format!("({id}, 1, 'M{id}')")).collect();
-    let insert =
-        format!("INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES {}", rows.join(", "));
-    world.run(&insert).await;
+    world.appointments_of(1, 1000..=999 + MANY, "M").await;
     let sent: Vec<_> =
         (1000..1000 + MANY).map(|id| event(&format!("m{id}"), &format!("M{id}"), 1, boris())).collect();
     world.send(&sent).await;

@@ -28,14 +28,7 @@ async fn five_kinds(stack: &Stack, each: u32) {
     }
     die(stack, &events).await;
     stack.world.staff(2, 15, "Ida Berg", "ida@salon.example").await;
-    let ida = stack.world.staff_id(2);
-    stack
-        .world
-        .run(&format!(
-            "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, calcom_email, \
-             mapping_source, is_active) VALUES (15, {ida}, 77, '', '', 'manual', TRUE)"
-        ))
-        .await;
+    stack.world.maps(15, 77, 2).await;
     for n in 1..=3 * each {
         appears(stack, n).await;
     }
@@ -77,8 +70,7 @@ async fn goes_as_planned(backend: Backend, each: u32) {
         [format!("e-{}-90", 2 * each + 1)],
         "the newer one counts"
     );
-    let again =
-        stack.world.test.texts("SELECT history FROM hostmatch_dead_letters WHERE state = 'open'").await;
+    let again = stack.world.test.column("history", "hostmatch_dead_letters WHERE state = 'open'").await;
     assert!(
         again.iter().all(|history| history.matches("at_ms").count() == 2),
         "the new attempt is shown too"

@@ -112,11 +112,7 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere(backend: Backend) {
 
 async fn until_resolved(stack: &crate::support::Stack, least: i64) -> i64 {
     eventually("letters are resolved", Duration::from_secs(60), async || {
-        let count = stack
-            .world
-            .test
-            .number("SELECT COUNT(*) FROM hostmatch_dead_letters WHERE state = 'resolved'")
-            .await;
+        let count = stack.world.count("hostmatch_dead_letters WHERE state = 'resolved'").await;
         (count >= least).then_some(count)
     })
     .await
@@ -130,7 +126,7 @@ async fn a_message_that_claims_to_be_a_letters_copy_ends_nothing(backend: Backen
     appears(&stack, 2).await;
     // The letter is on its way, and nothing has become of it yet.
     let (id, _) = plan(&stack, &["--all"]);
-    stack.world.run("UPDATE hostmatch_dead_letters SET state = 'replaying'").await;
+    stack.world.letters_become("replaying").await;
     stack.world.run("UPDATE hostmatch_replay_items SET state = 'sent', outstanding = letter_id").await;
     let forged = Message {
         body: with_mara(2, 60).to_string().into(),

@@ -7,6 +7,7 @@ mod daemon;
 mod database;
 #[macro_use]
 mod engines;
+mod fixtures;
 mod gateway;
 mod ledger;
 pub(crate) mod mariadb;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use database::{Backend, TestDatabase, config};
+pub(crate) use fixtures::{Event, Letter};
 pub(crate) use gateway::{GatewayShape, UpdatedAt, shapes};
 pub(crate) use ledger::Ledger;
 pub(crate) use private::Server;

@@ -172,8 +172,8 @@ impl World {
         self.test.run(&statements).await;
     }
 
-    pub(crate) async fn count(&self, table: &str) -> i64 {
-        self.test.number(&format!("SELECT COUNT(*) FROM {table}")).await
+    pub(crate) async fn count(&self, of: &str) -> i64 {
+        self.test.count(of).await
     }
 
     /// Whether somebody here is about to lock a host that somebody else has. On MariaDB.

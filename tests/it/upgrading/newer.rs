@@ -126,12 +126,12 @@ async fn what_a_newer_program_adds_to_a_message_travels_along(backend: Backend) 
         (&3.into(), &1.into()),
         "{report}"
     );
-    let kept = stack.world.test.texts("SELECT headers FROM hostmatch_dead_letters").await.remove(0);
+    let kept = stack.world.test.column("headers", "hostmatch_dead_letters").await.remove(0);
     let kept: Value = serde_json::from_str(&kept).unwrap();
     for name in ["traceparent", "x-hostmatch-of-the-future"] {
         assert_eq!(kept["headers"][name], headers[name].as_str(), "{backend:?}: {kept}");
     }
-    let history = stack.world.test.texts("SELECT history FROM hostmatch_dead_letters").await.remove(0);
+    let history = stack.world.test.column("history", "hostmatch_dead_letters").await.remove(0);
     assert!(
         history.contains("reason_of_the_future") && history.contains("appointment_not_found"),
         "{history}"
