@@ -100,7 +100,7 @@ impl Options {
 
 /// The port that an address names.
 pub(crate) fn port(url: &str) -> Option<u16> {
-    let authority = url.split_once("://")?.1.split('/').next()?;
+    let authority = url.split_once("://")?.1.split(['/', '?']).next()?;
     authority.rsplit_once(':')?.1.parse().ok()
 }
 

@@ -37,7 +37,7 @@ impl Engine {
         match self {
             Self::Mariadb => Some(server("HOSTMATCH_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306")),
             Self::Postgres => {
-                Some(server("HOSTMATCH_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432"))
+                Some(server("HOSTMATCH_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres"))
             }
             Self::Sqlite => None,
         }
@@ -63,7 +63,10 @@ impl Scratch {
                 let options =
                     if engine == Engine::Postgres { "TEMPLATE template0" } else { "CHARACTER SET utf8mb4" };
                 administer(&server, &format!("CREATE DATABASE {name} {options}")).await?;
-                (format!("{}/{name}", server.trim_end_matches('/')), Some(server))
+                // Whatever else the server's address says stays.
+                let mut url = reqwest::Url::parse(&server)?;
+                url.set_path(&format!("/{name}"));
+                (String::from(url), Some(server))
             }
             None => (format!("sqlite://{}", directory.join(name).display()), None),
         };
@@ -114,8 +117,9 @@ impl Scratch {
     /// When that is not possible.
     pub(crate) async fn remove(self) -> Result<()> {
         self.database.close().await;
-        if let (Some(server), Some((_, name))) = (self.server, self.url.rsplit_once('/')) {
-            administer(&server, &format!("DROP DATABASE {name}")).await?;
+        if let Some(server) = self.server {
+            let url = reqwest::Url::parse(&self.url)?;
+            administer(&server, &format!("DROP DATABASE {}", url.path().trim_start_matches('/'))).await?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::adopting::{gateway, same, state};
 use crate::program::command;
+use crate::support::address::with_parameter;
 use crate::support::adopted::Variant;
 use crate::support::proxy::Proxy;
 use crate::support::toll::{Side, Toll};
@@ -20,9 +21,12 @@ pub(crate) async fn through(
     let target = Proxy::target(&test.url);
     let toll = Toll::start(&target, nth, side).await;
     let mut command = command(arguments);
-    // In the clear, or the statements could not be seen.
-    let clear = if test.backend == Backend::Postgres { "?sslmode=disable" } else { "" };
-    command.env("HOSTMATCH_DATABASE__URL", test.url.replace(&target, &toll.address) + clear);
+    let mut url = test.url.replace(&target, &toll.address);
+    if test.backend == Backend::Postgres {
+        // In the clear, or the statements could not be seen.
+        url = with_parameter(&url, "sslmode=disable");
+    }
+    command.env("HOSTMATCH_DATABASE__URL", url);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     (toll, child)

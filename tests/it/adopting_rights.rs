@@ -116,7 +116,7 @@ async fn a_read_only_mariadb_is_refused() {
     let test = TestDatabase::fresh_on(server.url(), Backend::MariaDb, GatewayShape::Living).await;
     test.run(&tables(Backend::MariaDb, Variant::Living)).await;
     test.run(&rows(Backend::MariaDb, Variant::Living)).await;
-    let name = test.url.rsplit('/').next().unwrap();
+    let name = test.name();
     test.run(&[
         "CREATE USER adopts@'127.0.0.1'".to_owned(),
         // Everything there, but not the right to write to a server that is read-only.
@@ -130,7 +130,7 @@ async fn a_read_only_mariadb_is_refused() {
 #[tokio::test]
 async fn a_read_only_postgresql_is_refused() {
     let test = gateway(Backend::Postgres, Variant::Living).await;
-    let name = test.url.rsplit('/').next().unwrap().to_owned();
+    let name = test.name().to_owned();
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
     refused(&test, &test.url, "default_transaction_read_only is on").await;
 }

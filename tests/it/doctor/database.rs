@@ -2,6 +2,7 @@
 
 use super::{Clinic, Report};
 use crate::privileges::{gateway, grant};
+use crate::support::address::with_database;
 use crate::support::mariadb::MariaDb;
 use crate::support::{Backend, GatewayShape, Server, TestDatabase, UpdatedAt, User};
 
@@ -183,8 +184,7 @@ async fn a_clock_that_is_wrong_is_found() {
     let Some(server) = MariaDb::start().await else { return };
     let stopped = server.at("2026-03-01T12:00:00Z").await;
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
-    let name = test.url.rsplit_once('/').unwrap().1;
-    let report = looked(&format!("{stopped}/{name}"), &[]).await;
+    let report = looked(&with_database(&stopped, test.name()), &[]).await;
     report.finds("clock_skew", "clock", "chronyc").only(&["clock_skew"]);
     assert!(report.finding("clock_skew")["what"].as_str().unwrap().contains("behind"), "{:#}", report.json);
 }

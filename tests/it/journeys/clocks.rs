@@ -189,7 +189,7 @@ async fn on_postgresql(tables: Tables) {
         let to_change = i64::try_from(to_change).unwrap();
         let hour = 3_600_000;
         let ahead = [to_change - hour / 2, to_change];
-        let name = test.url.rsplit('/').next().unwrap();
+        let name = test.name();
         test.run(&[
             "CREATE SCHEMA clock".to_owned(),
             clock(ahead[0]),

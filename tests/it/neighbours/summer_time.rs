@@ -101,7 +101,7 @@ async fn on_mariadb_the_time_of_a_change_is_what_the_gateway_would_have_written(
 
 /// In Berlin, and its clock stands.
 async fn standing(test: TestDatabase, moment: &str) -> TestDatabase {
-    let name = test.url.rsplit('/').next().unwrap();
+    let name = test.name();
     test.run(&[
         // Found before the server's own.
         "CREATE SCHEMA clock".to_owned(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 
+use crate::support::address::with_account;
 use crate::support::{
     Backend, Ledger, Mix, Process, Server, Stack, Stream, World, amqp_url, eventually, is_full,
 };
@@ -99,8 +100,7 @@ async fn refuses(server: &Server, backend: Backend) {
     let connection = sea_orm::Database::connect(&test.url).await.unwrap();
     let admin = Administrator { backend, connection };
     admin.make_worker().await;
-    let (scheme, place) = test.url.split_once("://").unwrap();
-    let url = format!("{scheme}://worker:w@{}", place.rsplit_once('@').unwrap().1);
+    let url = with_account(&test.url, "worker", "w");
     let mut stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
     stack.set("database.url", &url);
     stack.set("database.acquire_timeout", "1s");

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::support::address::with_parameter;
 use crate::support::proxy::{ACK, COMMIT, DELIVER, Harm, Mode, Proxy, When};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, is_full};
 
@@ -82,8 +83,7 @@ impl Scene {
 
 /// The proxy looks for texts: the line must not be encrypted, where the server offers that.
 fn readable(url: &str) -> String {
-    let option = if url.starts_with("postgres") { "?sslmode=disable" } else { "?ssl-mode=DISABLED" };
-    format!("{url}{option}")
+    with_parameter(url, if url.starts_with("postgres") { "sslmode=disable" } else { "ssl-mode=DISABLED" })
 }
 
 /// One harm at one point; then the line is well again.

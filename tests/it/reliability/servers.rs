@@ -9,6 +9,7 @@ use lapin::options::QueueDeleteOptions;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, Statement};
 
 use super::end;
+use crate::support::address::database_server;
 use crate::support::broker::Broker;
 use crate::support::traces::connect;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, eventually};
@@ -146,7 +147,7 @@ async fn meanwhile(done: &AtomicBool, mut this: impl AsyncFnMut()) {
 
 /// The numbers of the sessions that work on this database, but for those of the test.
 async fn sessions(admin: &DatabaseConnection, stack: &Stack) -> Vec<i64> {
-    let name = stack.world.test.url.rsplit('/').next().unwrap();
+    let name = stack.world.test.name();
     let query = match stack.world.test.backend {
         Backend::MariaDb => format!(
             "SELECT CAST(id AS SIGNED) AS id FROM information_schema.processlist WHERE db = '{name}' AND command <> 'Sleep'"
@@ -163,14 +164,7 @@ on_engines!(connections_that_are_killed_in_the_middle_cost_nothing: mariadb, pos
 async fn connections_that_are_killed_in_the_middle_cost_nothing(backend: Backend) {
     let (stack, stream, mut ledger) = on_database(backend, "connections killed", 600).await;
     ledger.publish(&stack, &stream.events).await;
-    let server = stack.world.test.url.rsplit_once('/').unwrap().0;
-    let admin = sea_orm::Database::connect(if backend == Backend::Postgres {
-        format!("{server}/postgres")
-    } else {
-        server.into()
-    })
-    .await
-    .unwrap();
+    let admin = sea_orm::Database::connect(database_server(backend).unwrap()).await.unwrap();
     let worker = stack.worker().await;
     let (done, mut killed) = (Arc::new(AtomicBool::new(false)), 0);
     let killing = meanwhile(&done, async || {

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::program::{command, stderr};
+use crate::support::address::with_database;
 use crate::support::broker::Broker;
 use crate::support::collector::Collector;
 use crate::support::mariadb::MariaDb;
@@ -120,7 +121,7 @@ async fn the_database_is_reached_encrypted_and_a_stranger_is_not_believed() {
         "--require-secure-transport=ON".to_owned(),
     ];
     let Some(server) = MariaDb::start_with(options).await else { return };
-    let address = format!("{}/mysql", server.url());
+    let address = with_database(&server.url(), "mysql");
     let with = |mode: &str, root: &Path| format!("ssl-mode={mode}&ssl-ca={}", root.display());
     for mode in ["VERIFY_CA", "VERIFY_IDENTITY"] {
         believed(&address, &with(mode, &ours.root));
@@ -144,7 +145,7 @@ async fn postgresql_is_reached_encrypted_and_a_stranger_is_not_believed() {
     let allowed = server.file("hba", b"hostssl all all 127.0.0.1/32 trust\nhostssl all all ::1/128 trust\n");
     server.configure(format!("hba_file={}", allowed.display()));
     server.run().await;
-    let address = format!("{}/postgres", server.url());
+    let address = server.url();
     let with = |mode: &str, root: &Path| format!("sslmode={mode}&sslrootcert={}", root.display());
     for mode in ["verify-ca", "verify-full"] {
         believed(&address, &with(mode, &ours.root));

@@ -24,6 +24,10 @@ const SCRIPTS: [&str; 3] = [
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
 ];
 
+/// One scheduler that does not spin, and no port but on loopback.
+const ERLANG: &str =
+    "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}";
+
 /// A private node. Dropped, it is killed and its data removed.
 pub(crate) struct Broker {
     script: PathBuf,
@@ -93,7 +97,9 @@ impl Broker {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("plugins"))
             .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none")
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG)
+            // Erlang's name server, which the first node starts and all share.
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .current_dir(home);
         // Noted before it is waited for: whatever happens now, it is ended with the test.
         let daemon = self.daemon.insert(Daemon::start(&mut command));

@@ -7,6 +7,7 @@ use hostmatch::config::{DatabaseConfig, GatewayConfig, Secret};
 use hostmatch::store::{Database, GatewaySchema};
 use sea_orm::{ConnectionTrait as _, Statement};
 
+use super::address;
 use super::adopted::Variant;
 use super::gateway::GatewayShape;
 
@@ -101,6 +102,11 @@ impl TestDatabase {
         this
     }
 
+    /// The database's own name on its server.
+    pub(crate) fn name(&self) -> &str {
+        address::database_of(&self.url)
+    }
+
     /// What the program finds here.
     pub(crate) async fn schema(&self) -> GatewaySchema {
         GatewaySchema::read(&self.db, &GatewayConfig { timezone: "server".into() }).await.unwrap()
@@ -177,12 +183,10 @@ enum Home {
 
 impl Home {
     async fn make(backend: Backend) -> Self {
-        let (variable, default) = match backend {
-            Backend::Sqlite => return Self::File(tempfile::tempdir().unwrap()),
-            Backend::MariaDb => ("HOSTMATCH_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306"),
-            Backend::Postgres => ("HOSTMATCH_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432"),
-        };
-        Self::on(super::server(variable, default), backend).await
+        match address::database_server(backend) {
+            Some(server) => Self::on(server, backend).await,
+            None => Self::File(tempfile::tempdir().unwrap()),
+        }
     }
 
     async fn on(server: String, backend: Backend) -> Self {
@@ -198,7 +202,7 @@ impl Home {
 
     /// On PostgreSQL, with texts in the order of a dictionary.
     async fn in_dictionary_order() -> Self {
-        let server = super::server("HOSTMATCH_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432");
+        let server = address::database_server(Backend::Postgres).unwrap();
         let name = format!("hostmatch_test_{}", uuid::Uuid::new_v4().simple());
         let options = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
         administer(&server, &format!("CREATE DATABASE {name} {options}")).await.unwrap();
@@ -208,7 +212,7 @@ impl Home {
     fn url(&self) -> String {
         match self {
             Self::File(folder) => format!("sqlite://{}", folder.path().join("gateway.db").display()),
-            Self::Server { server, name } => format!("{}/{name}", server.trim_end_matches('/')),
+            Self::Server { server, name } => address::with_database(server, name),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the tests share: databases, brokers and names of their own, and waiting for a condition.
 
+pub(crate) mod address;
 pub(crate) mod adopted;
 pub(crate) mod broker;
 pub(crate) mod collector;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use address::amqp_url;
 pub(crate) use database::{Backend, TestDatabase, config};
 pub(crate) use fixtures::{Event, Letter};
 pub(crate) use gateway::{GatewayShape, UpdatedAt, shapes};
@@ -40,16 +42,6 @@ pub(crate) use stack::Stack;
 pub(crate) use stream::{Mix, Stream};
 pub(crate) use user::User;
 pub(crate) use world::{World, decide, event, host, settings_of};
-
-/// Where the shared RabbitMQ is.
-pub(crate) fn amqp_url() -> String {
-    server("HOSTMATCH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
-}
-
-/// An address from the environment, else the usual one.
-pub(crate) fn server(variable: &str, usual: &str) -> String {
-    std::env::var(variable).ok().filter(|url| !url.is_empty()).unwrap_or_else(|| usual.to_owned())
-}
 
 /// A client without authorities and proxies: what it asks is on this machine, and not encrypted.
 pub(crate) fn http_client() -> reqwest::Client {

@@ -71,7 +71,7 @@ impl Postgres {
 
     /// Where it is.
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
     /// Starts the server, with the data that it had, and waits until it takes connections.
@@ -86,8 +86,8 @@ impl Postgres {
         for option in &self.options {
             command.args(["-c", option]);
         }
+        let url = self.url();
         let daemon = self.daemon.insert(Daemon::start(&mut command));
-        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.port);
         eventually("a private PostgreSQL takes connections", Duration::from_secs(60), async || {
             assert!(daemon.is_running(), "the private PostgreSQL ended at once");
             sea_orm::Database::connect(&url).await.ok()?.close().await.ok()

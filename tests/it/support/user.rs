@@ -2,10 +2,14 @@
 
 use hostmatch::config::DatabaseConfig;
 
-use super::{Backend, TestDatabase, config, server};
+use super::address::{database_server, with_account};
+use super::{Backend, TestDatabase, config};
 
-/// A user whose name wants to be quoted. Dropped, it is removed; so it has to outlive the databases
-/// in which it owns something.
+/// Every user has it: there are servers that let nobody in without one.
+const PASSWORD: &str = "p@ss/word";
+
+/// A user whose name and password have to be quoted. Dropped, it is removed; so it has to outlive the
+/// databases in which it owns something.
 pub(crate) struct User {
     pub(crate) name: String,
     backend: Backend,
@@ -17,8 +21,8 @@ impl User {
         let name = format!("it's \"a\" `user` {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         let user = Self { name, backend };
         let statement = match backend {
-            Backend::MariaDb => format!("CREATE USER {}", user.quoted()),
-            _ => format!("CREATE ROLE {} LOGIN", user.quoted()),
+            Backend::MariaDb => format!("CREATE USER {} IDENTIFIED BY '{PASSWORD}'", user.quoted()),
+            _ => format!("CREATE ROLE {} LOGIN PASSWORD '{PASSWORD}'", user.quoted()),
         };
         administer(backend, &[statement]).await;
         user
@@ -34,10 +38,7 @@ impl User {
 
     /// This database, as this user.
     pub(crate) fn url(&self, test: &TestDatabase) -> String {
-        let (scheme, rest) = test.url.split_once("://").unwrap();
-        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-        let name: String = self.name.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        format!("{scheme}://{name}@{place}")
+        with_account(&test.url, &self.name, PASSWORD)
     }
 
     pub(crate) fn config(&self, test: &TestDatabase) -> DatabaseConfig {
@@ -63,11 +64,7 @@ impl Drop for User {
 
 async fn administer(backend: Backend, statements: &[String]) {
     use sea_orm::ConnectionTrait as _;
-    let (variable, default) = match backend {
-        Backend::MariaDb => ("HOSTMATCH_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306"),
-        _ => ("HOSTMATCH_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432"),
-    };
-    let mut options = sea_orm::ConnectOptions::new(server(variable, default));
+    let mut options = sea_orm::ConnectOptions::new(database_server(backend).unwrap());
     options.max_connections(1).sqlx_logging(false);
     let connection = sea_orm::Database::connect(options).await.unwrap();
     for statement in statements {
