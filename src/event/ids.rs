@@ -192,3 +192,41 @@ impl std::fmt::Display for BookingRef {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const ONE: &str = "00000000-0000-4000-8000-00000000000a";
+    const TWO: &str = "00000000-0000-4000-8000-00000000000b";
+
+    fn text(id: &str) -> StaffId {
+        StaffId::Text(id.to_owned())
+    }
+
+    fn uuid(id: &str) -> StaffId {
+        StaffId::Uuid(Uuid::parse_str(id).unwrap())
+    }
+
+    #[test]
+    fn a_uuid_is_the_same_key_as_its_text() {
+        assert_eq!(uuid(ONE), text(ONE));
+        assert_ne!(uuid(ONE), text(&ONE.to_uppercase()));
+        assert_ne!(StaffId::Integer(7), text("7"));
+        assert_eq!(HashSet::from([uuid(ONE), text(ONE), uuid(TWO)]).len(), 2);
+        let mut keys = [uuid(TWO), text(ONE), text("~"), StaffId::Integer(8), StaffId::Integer(-1)];
+        keys.sort();
+        assert_eq!(keys, [StaffId::Integer(-1), StaffId::Integer(8), uuid(ONE), text(TWO), text("~")]);
+    }
+
+    #[test]
+    fn a_key_is_written_and_read_as_json() {
+        for key in [StaffId::Integer(7), text("01HZX"), uuid(ONE)] {
+            let json = serde_json::to_string(&key).unwrap();
+            assert_eq!(serde_json::from_str::<StaffId>(&json).unwrap(), key, "{json}");
+        }
+        assert_eq!(serde_json::to_string(&uuid(ONE)).unwrap(), format!("\"{ONE}\""));
+    }
+}

@@ -24,7 +24,7 @@ pub struct GatewaySchema {
     pub staff_active: Option<&'static str>,
     /// `staff` has soft deletes (`deleted_at`).
     pub staff_deleted_at: bool,
-    /// The columns of `appointments` that hold a booking's reference, in the order to look:
+    /// The columns of `appointments` that hold a booking's reference, in the order of searching:
     /// `calcom_v2_booking_id` always, `calcom_v2_booking_uid` and `calcom_booking_id` where they are.
     pub booking_refs: Vec<RefColumn>,
     /// An SQL expression for "now" as `appointments.updated_at` has it; none without that column.

@@ -174,7 +174,7 @@ pub(super) async fn read(
     loaded.appointments = appointments(tx, schema, &ids, purpose).await?;
     let more_waiting = waiting.len() as u64 >= u64::from(redecide_limit)
         || waiting.iter().any(|id| !loaded.appointments.contains_key(id));
-    // Moved to another company between the two looks: what was loaded is not for it. It is tried again.
+    // Moved to another company between the two queries: what was loaded is not for it. It is tried again.
     loaded.appointments.retain(|id, now| found.company(*id).is_none_or(|then| then == now.company));
     let event_ids: BTreeSet<&EventId> =
         events.iter().map(|event| &event.id).chain(others.iter().copied()).collect();

@@ -22,7 +22,7 @@ mod hosts;
 mod load;
 mod observed;
 mod probe;
-mod look;
+mod read_only;
 mod appointments;
 mod commit;
 mod events;
@@ -76,7 +76,6 @@ pub use inbox::{
 };
 pub use inspection::{Inspection, Kind, Level, Verdict, inspect, inspect_setup};
 pub use load::{Batch, load, load_waiting, observe, waiting};
-pub use look::{Remembered, directory_for, directory_of, look, remembered};
 pub use observed::observed;
 pub use pace::{ages_since, decided_last, outcomes_since};
 pub use probe::probe;
@@ -85,6 +84,7 @@ pub use repairs::{
     Waiting, begin_repair, free_appointments, lock_host, lock_hosts, mark_items, repair, repair_item_counts,
     repair_items, repairs, set_repair_state, start_undoing, still_there, waiting_of,
 };
+pub use read_only::{Remembered, directory_for, directory_of, load_read_only, remembered};
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayRow,
     ReplayState, ReplayTerms, Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease,

@@ -15,7 +15,7 @@ use crate::event::AppointmentId;
 use crate::matching::{Loaded, Outcome, Plan, Target};
 use crate::queue::{Delivery, Message};
 use crate::runtime::clock::now_ms;
-use crate::store::{Lookup, StoreError, look};
+use crate::store::{Lookup, StoreError, load_read_only};
 
 /// What would become of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Processor {
     ) -> Result<(Vec<Foretold>, Loaded), StoreError> {
         let works = || part.iter().map(|index| &slots[*index]);
         let lookups: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
-        let batch = look(tx, &self.schema, &self.resolver, &lookups, self.redecide_limit).await?;
+        let batch = load_read_only(tx, &self.schema, &self.resolver, &lookups, self.redecide_limit).await?;
         state.absorb(batch.loaded);
         let mut plan = Plan::new(state, &self.resolver, self.policy(now_ms()));
         let mut targets = batch.targets.iter();

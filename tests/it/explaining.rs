@@ -225,7 +225,7 @@ async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
     let loaded =
         store::load(&deciding, &schema, &resolver, &lookups, &[], 10, store::Hosts::Alone).await.unwrap();
     let looking = db.begin_reading().await.unwrap();
-    let look = store::look(&looking, &schema, &resolver, &lookups, 10);
+    let look = store::load_read_only(&looking, &schema, &resolver, &lookups, 10);
     let seen = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();
     assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
     assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);

@@ -176,8 +176,8 @@ impl<'a> Explainer<'a> {
         // As the worker would see it in the end: after the first attempt it also looks for what was replaced.
         let lookup = store::Lookup { event, tried_before: true };
         let lookups = [lookup];
-        let look = store::look(self.tx, self.schema, &self.resolver, &lookups, limit);
-        let mut batch = self.database.in_time(look).await?;
+        let read = store::load_read_only(self.tx, self.schema, &self.resolver, &lookups, limit);
+        let mut batch = self.database.in_time(read).await?;
         let targets = batch.targets.pop().unwrap_or_default();
         let companies: Vec<Option<CompanyId>> = targets
             .iter()

@@ -1,4 +1,4 @@
-//! Reads for looking only: the same rows that deciding reads, without a lock, so that nobody has to
+//! Reads that only read: the same rows that deciding reads, without a lock, so that nobody has to
 //! wait for somebody who is curious.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use crate::matching::{Assignment, Directory, HostKey, Mapping, Resolver, Target}
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn look(
+pub async fn load_read_only(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     resolver: &Resolver,
@@ -25,7 +25,7 @@ pub async fn look(
     load::read(tx, schema, resolver, lookups, &[], redecide_limit, Purpose::ReadOnly).await
 }
 
-/// Everything that the strategies may look at for one host: all of its mappings, valid or not,
+/// Everything that the strategies use for one host: all of its mappings, valid or not,
 /// and the staff of the company. Without a host id only the staff.
 ///
 /// # Errors
