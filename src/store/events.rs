@@ -1,12 +1,11 @@
-//! The record of events, looked at: what came, how it was read, and what became of it.
+//! Reading the record of events: what came, how it was read, and what became of it.
 
-use migration::names;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order, Query};
-use sea_orm::{ConnectionTrait as _, QueryResult};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
-use super::{Database, DbId, StoreError};
-
-const TABLE: &str = names::EVENTS;
+use super::entity::dead_letter;
+use super::entity::event::{Column, Entity, Model};
+use super::{Database, StoreError};
 
 /// Which events; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,39 +61,50 @@ pub struct RecordedEvent {
     pub decided_ms: i64,
 }
 
+impl From<Model> for RecordedEvent {
+    fn from(row: Model) -> Self {
+        Self {
+            id: row.event_id.to_string(),
+            event_type: row.event_type,
+            shape: row.shape,
+            publisher: row.publisher,
+            booking_ref: row.booking_ref.map(|booking| booking.to_string()),
+            company_id: row.company_id.map(|id| id.0),
+            appointment_id: row.appointment_id.map(|id| id.0),
+            outcome: row.outcome,
+            reason: row.reason,
+            received_ms: row.received_ms,
+            decided_ms: row.decided_ms,
+        }
+    }
+}
+
 impl EventFilter {
     fn condition(&self) -> Cond {
-        let mut all = Cond::all();
         let text = |value: &Option<String>| value.clone().map(Expr::val);
-        for (column, value) in [
-            ("company_id", self.company_id.map(Expr::val)),
-            ("outcome", text(&self.outcome)),
-            ("event_type", text(&self.event_type)),
-            ("shape", text(&self.shape)),
-            ("publisher", text(&self.publisher)),
-            ("booking_ref", text(&self.booking_ref)),
-            ("appointment_id", self.appointment_id.map(Expr::val)),
-        ] {
-            if let Some(value) = value {
-                all = all.add(Expr::col(column).eq(value));
-            }
+        let equal = [
+            (Column::CompanyId, self.company_id.map(Expr::val)),
+            (Column::Outcome, text(&self.outcome)),
+            (Column::EventType, text(&self.event_type)),
+            (Column::Shape, text(&self.shape)),
+            (Column::Publisher, text(&self.publisher)),
+            (Column::BookingRef, text(&self.booking_ref)),
+            (Column::AppointmentId, self.appointment_id.map(Expr::val)),
+        ];
+        let mut all = Cond::all();
+        for (column, value) in equal {
+            all = all.add_option(value.map(|value| Expr::col(column).eq(value)));
         }
-        if let Some(outcome) = self.but {
-            all = all.add(Expr::col("outcome").ne(outcome));
-        }
-        if let Some(since) = self.since_ms {
-            all = all.add(Expr::col("decided_ms").gte(since));
-        }
-        if let Some(until) = self.until_ms {
-            all = all.add(Expr::col("decided_ms").lt(until));
-        }
-        if let Some((decided_ms, id)) = &self.before {
+        let before = self.before.as_ref().map(|(decided_ms, id)| {
             // The first half is what the index is used for.
-            all = all.add(Expr::col("decided_ms").lte(*decided_ms));
-            let older = Expr::col("decided_ms").lt(*decided_ms);
-            all = all.add(older.or(Expr::col("event_id").lt(id)));
-        }
-        all
+            Column::DecidedMs
+                .lte(*decided_ms)
+                .and(Column::DecidedMs.lt(*decided_ms).or(Column::EventId.lt(id.as_str())))
+        });
+        all.add_option(self.but.map(|outcome| Column::Outcome.ne(outcome)))
+            .add_option(self.since_ms.map(|since| Column::DecidedMs.gte(since)))
+            .add_option(self.until_ms.map(|until| Column::DecidedMs.lt(until)))
+            .add_option(before)
     }
 }
 
@@ -107,10 +117,13 @@ pub async fn recorded_events(
     filter: &EventFilter,
     limit: u64,
 ) -> Result<Vec<RecordedEvent>, StoreError> {
-    let mut query = Query::select();
-    query.columns(COLUMNS).from(TABLE).cond_where(filter.condition());
-    query.order_by("decided_ms", Order::Desc).order_by("event_id", Order::Desc).limit(limit);
-    database.connection().query_all(&query).await?.iter().map(read).collect()
+    let events = Entity::find()
+        .filter(filter.condition())
+        .order_by_desc(Column::DecidedMs)
+        .order_by_desc(Column::EventId)
+        .limit(limit)
+        .all(database.connection());
+    Ok(events.await?.into_iter().map(RecordedEvent::from).collect())
 }
 
 /// One event by its id.
@@ -118,9 +131,8 @@ pub async fn recorded_events(
 /// # Errors
 /// [`StoreError`]
 pub async fn recorded_event(database: &Database, id: &str) -> Result<Option<RecordedEvent>, StoreError> {
-    let mut query = Query::select();
-    query.columns(COLUMNS).from(TABLE).and_where(Expr::col("event_id").eq(id));
-    database.connection().query_one(&query).await?.as_ref().map(read).transpose()
+    let event = Entity::find().filter(Column::EventId.eq(id)).one(database.connection());
+    Ok(event.await?.map(RecordedEvent::from))
 }
 
 /// The ids of the dead letters of this event, newest first.
@@ -128,43 +140,14 @@ pub async fn recorded_event(database: &Database, id: &str) -> Result<Option<Reco
 /// # Errors
 /// [`StoreError`]
 pub async fn letters_of_event(database: &Database, event: &RecordedEvent) -> Result<Vec<i64>, StoreError> {
-    let mut query = Query::select();
-    query.column("id").from(names::DEAD_LETTERS).and_where(Expr::col("event_id").eq(&event.id));
+    let mut letters = dead_letter::Entity::find()
+        .select_only()
+        .column(dead_letter::Column::Id)
+        .filter(dead_letter::Column::EventId.eq(event.id.as_str()));
     // For which there is an index.
     if let Some(booking) = &event.booking_ref {
-        query.and_where(Expr::col("booking_ref").eq(booking));
+        letters = letters.filter(dead_letter::Column::BookingRef.eq(booking.as_str()));
     }
-    query.order_by("id", Order::Desc).limit(100);
-    let rows = database.connection().query_all(&query).await?;
-    rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    let letters = letters.order_by_desc(dead_letter::Column::Id).limit(100).into_tuple();
+    Ok(letters.all(database.connection()).await?)
 }
-
-fn read(row: &QueryResult) -> Result<RecordedEvent, StoreError> {
-    Ok(RecordedEvent {
-        id: row.try_get("", "event_id")?,
-        event_type: row.try_get("", "event_type")?,
-        shape: row.try_get("", "shape")?,
-        publisher: row.try_get("", "publisher")?,
-        booking_ref: row.try_get("", "booking_ref")?,
-        company_id: row.try_get("", "company_id")?,
-        appointment_id: row.try_get("", "appointment_id")?,
-        outcome: row.try_get("", "outcome")?,
-        reason: row.try_get("", "reason")?,
-        received_ms: row.try_get::<DbId>("", "received_ms")?.0,
-        decided_ms: row.try_get::<DbId>("", "decided_ms")?.0,
-    })
-}
-
-const COLUMNS: [&str; 11] = [
-    "event_id",
-    "event_type",
-    "shape",
-    "publisher",
-    "booking_ref",
-    "company_id",
-    "appointment_id",
-    "outcome",
-    "reason",
-    "received_ms",
-    "decided_ms",
-];

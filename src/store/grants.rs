@@ -4,7 +4,7 @@
 
 use migration::gateway::Columns;
 use migration::names::{self, ADOPTED, BOOKKEEPING, JOURNAL, TABLES};
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement};
 use serde::Serialize;
 
 use super::{Database, Role, StoreError};
@@ -85,8 +85,8 @@ async fn place(database: &Database) -> Result<Place, StoreError> {
                  WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}') AS journals"
             );
             if let Some(row) = ask(&sql).await?.first() {
-                place.database = row.try_get("", "name")?;
-                place.has_journal = row.try_get::<i64>("", "journals")? > 0;
+                let here = MySqlPlace::from_query_result(row, "")?;
+                (place.database, place.has_journal) = (here.name, here.journals > 0);
             }
         }
         DbBackend::Postgres => {
@@ -97,10 +97,9 @@ async fn place(database: &Database) -> Result<Place, StoreError> {
                  to_regclass('{JOURNAL}') IS NOT NULL AS has_journal"
             );
             if let Some(row) = ask(&sql).await?.first() {
-                place.has_journal = row.try_get("", "has_journal")?;
-                place.database = row.try_get("", "name")?;
-                place.schema = row.try_get("", "schema")?;
-                place.owner = row.try_get("", "owner")?;
+                let here = PostgresPlace::from_query_result(row, "")?;
+                (place.database, place.has_journal) = (here.name, here.has_journal);
+                (place.schema, place.owner) = (here.schema, here.owner);
             }
             let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
             let sql = format!(
@@ -109,12 +108,28 @@ async fn place(database: &Database) -> Result<Place, StoreError> {
                  WHERE s.relkind = 'S' AND pg_table_is_visible(t.oid) AND t.relname IN ({tables})"
             );
             for row in ask(&sql).await? {
-                place.sequences.push(row.try_get("", "name")?);
+                place.sequences.push(row.try_get_by_index(0)?);
             }
         }
         _ => {}
     }
     Ok(place)
+}
+
+/// Where MySQL has us.
+#[derive(FromQueryResult)]
+struct MySqlPlace {
+    name: String,
+    journals: i64,
+}
+
+/// Where PostgreSQL has us.
+#[derive(FromQueryResult)]
+struct PostgresPlace {
+    name: String,
+    schema: Option<String>,
+    owner: Option<String>,
+    has_journal: bool,
 }
 
 /// The statements for a gateway as [`migration::baseline()`] makes it, in a database of this name.
@@ -222,7 +237,7 @@ impl Place {
     }
 
     /// `table (a, b)`, of those columns that are there.
-    fn columns(&self, table: &str, lists: &[&[(&str, &str, bool)]]) -> String {
+    fn granted_columns(&self, table: &str, lists: &[&[(&str, &str, bool)]]) -> String {
         let all = lists.iter().flat_map(|list| list.iter());
         let here = all.filter(|(of, column, baseline)| *of == table && self.has(table, column, *baseline));
         here.map(|(_, column, _)| *column).collect::<Vec<_>>().join(", ")
@@ -279,7 +294,7 @@ impl Statements<'_> {
     fn inspect(&mut self) -> Vec<&'static str> {
         self.on_schema("USAGE");
         for table in ["companies", "users", "staff", "appointments"] {
-            let columns = self.place.columns(table, &[&READ, &LOOKED_AT]);
+            let columns = self.place.granted_columns(table, &[&READ, &LOOKED_AT]);
             if !columns.is_empty() {
                 self.on_table(&format!("SELECT ({columns})"), table);
             }
@@ -361,10 +376,10 @@ impl Statements<'_> {
     fn run(&mut self, observes: bool) -> Vec<&'static str> {
         self.on_schema("USAGE");
         for table in ["companies", "staff"] {
-            let columns = self.place.columns(table, &[&READ]);
+            let columns = self.place.granted_columns(table, &[&READ]);
             self.on_table(&format!("SELECT ({columns})"), table);
         }
-        let mut read = self.place.columns("appointments", &[&READ]);
+        let mut read = self.place.granted_columns("appointments", &[&READ]);
         if !self.place.has("appointments", "calcom_host_id", true) {
             read.push_str(", calcom_host_id");
         }

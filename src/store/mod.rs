@@ -34,16 +34,17 @@ mod inbox;
 mod repairs;
 pub mod inspection;
 mod report;
-mod pace;
-mod standing;
+mod throughput;
+mod backlog;
 mod workers;
 mod imports;
 mod hand_overs;
 mod grants;
 mod roles;
 mod rights;
-mod fitness;
+mod server_checks;
 
+pub use backlog::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use clock::MappingClocks;
 pub use commit::commit;
 pub use connection::Database;
@@ -61,7 +62,6 @@ pub use decisions::{
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EventFilter, RecordedEvent, letters_of_event, recorded_event, recorded_events};
 pub use find::Lookup;
-pub use fitness::{LackingIndex, Room, clock_ahead, lacking_indexes, room};
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use grants::{Account, Grants, grants, grants_for};
 pub use hand_overs::{
@@ -77,14 +77,13 @@ pub use inbox::{
 pub use inspection::{Inspection, Kind, Level, Verdict, inspect, inspect_setup};
 pub use load::{Batch, load, load_waiting, observe, waiting};
 pub use observed::observed;
-pub use pace::{ages_since, decided_last, outcomes_since};
 pub use probe::probe;
+pub use read_only::{Remembered, directory_for, directory_of, load_read_only, remembered};
 pub use repairs::{
     ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
     Waiting, begin_repair, free_appointments, lock_host, lock_hosts, mark_items, repair, repair_item_counts,
     repair_items, repairs, set_repair_state, start_undoing, still_there, waiting_of,
 };
-pub use read_only::{Remembered, directory_for, directory_of, load_read_only, remembered};
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayRow,
     ReplayState, ReplayTerms, Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease,
@@ -95,6 +94,7 @@ pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, re
 pub use retention::{purge_events, purge_payloads};
 pub use rights::missing_rights;
 pub use roles::Role;
-pub use standing::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
+pub use server_checks::{LackingIndex, Room, clock_ahead, lacking_indexes, room};
+pub use throughput::{ages_since, decided_last, outcomes_since};
 pub use values::{DbId, Document, Moment, bind_staff, null_staff};
 pub use workers::{Work, Worker, WorkerRow, purge_workers, remove_worker, tell_worker, workers};

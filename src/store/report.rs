@@ -1,17 +1,21 @@
 //! What was decided in a period, for comparing it with what the appointments have: read page by page,
 //! without locks.
 
-use migration::names;
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{
-    Alias, Asterisk, Expr, ExprTrait as _, Func, Order, Query, SelectStatement, TableRef,
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Func, IntoCondition as _};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbBackend, DerivePartialModel, EntityTrait as _, JoinType,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, RelationTrait as _,
 };
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
-use super::{DbId, GatewaySchema, StoreError, rows};
+use super::entity::{appointment, assignment, dead_letter, mapping_audit};
+use super::{GatewaySchema, StoreError, rows};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
 use crate::matching::{AuditAction, Confidence, Outcome};
+
+/// The name of the day among the columns of [`new_mappings`].
+const DAY: &str = "day";
 
 /// From when until when, in ms since 1970 (until is exclusive), and of which company (`None`: all).
 #[derive(Clone, Copy, Debug)]
@@ -63,44 +67,65 @@ pub async fn decided(
     after: (i64, i64),
     limit: u64,
 ) -> Result<Vec<Decided>, StoreError> {
-    let at = || Expr::col(("d", "decided_ms"));
-    let behind = at().gt(after.0).or(at().eq(after.0).and(Expr::col(("d", "appointment_id")).gt(after.1)));
-    let mut select = Query::select();
-    for column in [
-        "appointment_id",
-        "company_id",
-        "host_id",
-        "found_staff_id",
-        "staff_id",
-        "strategy",
-        "confidence",
-        "outcome",
-        "reason",
-        "observed",
-        "decided_ms",
-    ] {
-        select.column(("d", column));
-    }
-    select
-        .expr_as(Expr::col(("a", "staff_id")), Alias::new("staff_now"))
-        .from_as(names::ASSIGNMENTS, "d")
-        .inner_join(
-            TableRef::Table("appointments".into(), Some("a".into())),
-            // One that has moved to another company is no longer what was decided on.
-            Expr::col(("a", "id"))
-                .equals(("d", "appointment_id"))
-                .and(Expr::col(("a", "company_id")).equals(("d", "company_id"))),
-        )
-        .and_where(at().gte(Ord::max(after.0, period.since_ms)))
-        .and_where(at().lt(period.until_ms))
-        .and_where(behind)
-        .order_by(("d", "decided_ms"), Order::Asc)
-        .order_by(("d", "appointment_id"), Order::Asc)
+    use assignment::Column::{AppointmentId, CompanyId, DecidedMs};
+    let behind = DecidedMs.gt(after.0).or(DecidedMs.eq(after.0).and(AppointmentId.gt(after.1)));
+    let appointment = assignment::Relation::Appointment.def().on_condition(|assignment, appointment| {
+        // One that has moved to another company is no longer what was decided on.
+        Expr::col((appointment, appointment::Column::CompanyId))
+            .equals((assignment, CompanyId))
+            .into_condition()
+    });
+    let mut decided = assignment::Entity::find()
+        .join(JoinType::InnerJoin, appointment)
+        .filter(DecidedMs.gte(Ord::max(after.0, period.since_ms)))
+        .filter(DecidedMs.lt(period.until_ms))
+        .filter(behind)
+        .order_by_asc(DecidedMs)
+        .order_by_asc(AppointmentId)
         .limit(limit);
     if let Some(company) = period.company {
-        select.and_where(Expr::col(("d", "company_id")).eq(company.0));
+        decided = decided.filter(CompanyId.eq(company));
     }
-    db.query_all(&select).await?.iter().map(read).collect()
+    let decided = decided.into_partial_model::<DecidedColumns>().all(db).await?;
+    Ok(decided.into_iter().map(Decided::from).collect())
+}
+
+/// The columns of a [`Decided`].
+#[derive(DerivePartialModel)]
+#[sea_orm(entity = "assignment::Entity")]
+struct DecidedColumns {
+    appointment_id: AppointmentId,
+    company_id: CompanyId,
+    host_id: Option<HostId>,
+    found_staff_id: Option<StaffId>,
+    staff_id: Option<StaffId>,
+    #[sea_orm(from_expr = "appointment::Column::StaffId.into_expr()")]
+    staff_now: Option<StaffId>,
+    strategy: Option<String>,
+    confidence: Option<Confidence>,
+    outcome: String,
+    reason: Option<String>,
+    observed: Option<String>,
+    decided_ms: i64,
+}
+
+impl From<DecidedColumns> for Decided {
+    fn from(row: DecidedColumns) -> Self {
+        Self {
+            appointment: row.appointment_id,
+            company: row.company_id,
+            host: row.host_id,
+            found: row.found_staff_id,
+            ours: row.staff_id,
+            now: row.staff_now,
+            strategy: row.strategy,
+            confidence: row.confidence,
+            outcome: row.outcome.parse().ok(),
+            review: row.reason,
+            observed: row.observed.is_some(),
+            decided_ms: row.decided_ms,
+        }
+    }
 }
 
 /// The same, each with the newest event that named a host; those without one left out, and those whose
@@ -117,25 +142,6 @@ pub async fn recorded(
     Ok(kept.filter_map(|it| Some((it.appointment, it.newest_event()?))).collect())
 }
 
-fn read(row: &QueryResult) -> Result<Decided, StoreError> {
-    let id = |column: &str| row.try_get::<Option<DbId>>("", column).map(|id| id.map(|id| id.0));
-    let text = |column: &str| row.try_get::<Option<String>>("", column);
-    Ok(Decided {
-        appointment: row.try_get("", "appointment_id")?,
-        company: row.try_get("", "company_id")?,
-        host: id("host_id")?.and_then(HostId::new),
-        found: row.try_get("", "found_staff_id")?,
-        ours: row.try_get("", "staff_id")?,
-        now: row.try_get("", "staff_now")?,
-        strategy: text("strategy")?,
-        confidence: id("confidence")?.and_then(|score| u8::try_from(score).ok()).map(Confidence),
-        outcome: text("outcome")?.and_then(|outcome| outcome.parse().ok()),
-        review: text("reason")?,
-        observed: text("observed")?.is_some(),
-        decided_ms: row.try_get::<DbId>("", "decided_ms")?.0,
-    })
-}
-
 /// New mappings by day (as the audit trail has it) and action: `auto_matched` by matching, `created` by
 /// a person. `first_day`, `last_day`: as `2026-03-01`, both inclusive.
 ///
@@ -148,28 +154,26 @@ pub async fn new_mappings(
     first_day: &str,
     last_day: &str,
 ) -> Result<Vec<(String, AuditAction, i64)>, StoreError> {
+    use mapping_audit::Column;
     let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
-    let day = || Func::cust("SUBSTR").arg(Expr::col("changed_at").cast_as(text)).arg(1).arg(10);
-    let mut select = Query::select();
-    select
-        .expr_as(day(), Alias::new("day"))
-        .column("action")
-        .expr_as(Expr::col(Asterisk).count(), Alias::new("mappings"))
-        .from(names::AUDITS)
-        .and_where(
-            Expr::col("action")
-                .is_in([AuditAction::AutoMatched, AuditAction::Created].map(AuditAction::as_str)),
-        )
-        .and_where(Expr::expr(day()).gte(first_day))
-        .and_where(Expr::expr(day()).lte(last_day))
-        .group_by_columns(["day", "action"]);
-    of_company(&mut select, company);
-    let mut new = Vec::new();
-    for row in db.query_all(&select).await? {
-        let Ok(action) = row.try_get::<String>("", "action")?.parse() else { continue };
-        new.push((row.try_get("", "day")?, action, row.try_get::<DbId>("", "mappings")?.0));
+    let day = || Func::cust("SUBSTR").arg(Expr::col(Column::ChangedAt).cast_as(text)).arg(1).arg(10);
+    let made = [AuditAction::AutoMatched, AuditAction::Created].map(AuditAction::as_str);
+    let mut select = mapping_audit::Entity::find()
+        .select_only()
+        .column_as(Expr::expr(day()), DAY)
+        .column(Column::Action)
+        .column_as(Expr::col(Asterisk).count(), "mappings")
+        .filter(Column::Action.is_in(made))
+        .filter(Expr::expr(day()).gte(first_day))
+        .filter(Expr::expr(day()).lte(last_day))
+        .group_by(Expr::col(DAY))
+        .group_by(Column::Action);
+    if let Some(company) = company {
+        select = select.filter(Column::CompanyId.eq(company));
     }
-    Ok(new)
+    let rows: Vec<(String, String, i64)> = select.into_tuple().all(db).await?;
+    let known = rows.into_iter().filter_map(|(day, action, count)| Some((day, action.parse().ok()?, count)));
+    Ok(known.collect())
 }
 
 /// How many dead letters failed last in the period, by reason.
@@ -180,21 +184,16 @@ pub async fn dead_letter_reasons(
     db: &impl ConnectionTrait,
     period: Period,
 ) -> Result<BTreeMap<String, i64>, StoreError> {
-    let mut select = Query::select();
-    select
-        .column("reason")
-        .expr_as(Expr::col(Asterisk).count(), Alias::new("letters"))
-        .from(names::DEAD_LETTERS)
-        .and_where(Expr::col("last_failed_ms").gte(period.since_ms))
-        .and_where(Expr::col("last_failed_ms").lt(period.until_ms))
-        .group_by_col("reason");
-    of_company(&mut select, period.company);
-    let rows = db.query_all(&select).await?;
-    rows.iter().map(|row| Ok((row.try_get("", "reason")?, row.try_get::<DbId>("", "letters")?.0))).collect()
-}
-
-fn of_company(select: &mut SelectStatement, company: Option<CompanyId>) {
-    if let Some(company) = company {
-        select.and_where(Expr::col("company_id").eq(company.0));
+    use dead_letter::Column;
+    let mut select = dead_letter::Entity::find()
+        .select_only()
+        .column(Column::Reason)
+        .column_as(Expr::col(Asterisk).count(), "letters")
+        .filter(Column::LastFailedMs.gte(period.since_ms))
+        .filter(Column::LastFailedMs.lt(period.until_ms))
+        .group_by(Column::Reason);
+    if let Some(company) = period.company {
+        select = select.filter(Column::CompanyId.eq(company));
     }
+    Ok(select.into_tuple::<(String, i64)>().all(db).await?.into_iter().collect())
 }

@@ -59,7 +59,7 @@ pub async fn missing_rights(database: &Database, mode: Mode) -> Result<Vec<Strin
         let values = [right.table.as_str().into(), column.into(), right.privilege.as_str().into()];
         let query = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
         let row = database.connection().query_one_raw(query).await?;
-        if !row.map_or(Ok(true), |row| row.try_get::<bool>("", "may"))? {
+        if !row.map_or(Ok(true), |row| row.try_get_by_index::<bool>(0))? {
             missing.push(right.words());
         }
     }

@@ -1,37 +1,24 @@
-//! The workers that run, as they tell of themselves. Times are the database's: a worker and whoever looks
-//! may have clocks that differ.
+//! The workers that run, by their heartbeats. Times are the database's: a worker and whoever reads may have
+//! clocks that differ.
 
-use migration::names;
 use std::time::Duration;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, SimpleExpr};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query, SimpleExpr};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _,
+};
 use uuid::Uuid;
 
 use super::clock::now_in_ms;
+use super::entity::worker::{Column, Entity, Model};
 use super::{Database, DbId, StoreError};
 
-const TABLE: &str = names::WORKERS;
-
-const COLUMNS: [&str; 14] = [
-    "id",
-    "host",
-    "pid",
-    "role",
-    "version",
-    "revision",
-    "mode",
-    "pipelines",
-    "started_ms",
-    "seen_ms",
-    "settled_ms",
-    "finished",
-    "retried",
-    "failed",
-];
+/// The name of the database's clock beside a worker's columns.
+const NOW_MS: &str = "now_ms";
 
 /// Rows that are read at most: far more than there are workers.
-const MOST: u64 = 500;
+const MAX_ROWS: u64 = 500;
 
 /// What does not change while a worker runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,28 +81,31 @@ pub async fn tell_worker(
     let ago = |age: Duration| now().sub(ms(age));
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let cut = |text: &str, most| text.chars().take(most).collect::<String>();
-    let mut insert = Query::insert();
-    insert.into_table(TABLE).columns(COLUMNS);
     let settled = work.settled.map_or_else(|| SimpleExpr::from(Option::<i64>::None), ago);
-    insert.values_panic([
-        worker.id.to_string().into(),
-        cut(&worker.host, 255).into(),
-        i64::from(worker.pid).into(),
-        worker.role.as_str().into(),
-        cut(&worker.version, 64).into(),
-        worker.revision.as_deref().map(|revision| cut(revision, 64)).into(),
-        worker.mode.as_str().into(),
-        i32::try_from(worker.pipelines).unwrap_or(i32::MAX).into(),
-        ago(up),
-        now(),
-        settled,
-        count(work.finished).into(),
-        count(work.retried).into(),
-        count(work.failed).into(),
-    ]);
-    let mut conflict = OnConflict::column("id");
-    conflict.update_columns(["seen_ms", "settled_ms", "finished", "retried", "failed"]);
-    insert.on_conflict(conflict.to_owned());
+    let row: [(Column, SimpleExpr); 14] = [
+        (Column::Id, worker.id.to_string().into()),
+        (Column::Host, cut(&worker.host, 255).into()),
+        (Column::Pid, i64::from(worker.pid).into()),
+        (Column::Role, worker.role.as_str().into()),
+        (Column::Version, cut(&worker.version, 64).into()),
+        (Column::Revision, worker.revision.as_deref().map(|revision| cut(revision, 64)).into()),
+        (Column::Mode, worker.mode.as_str().into()),
+        (Column::Pipelines, i32::try_from(worker.pipelines).unwrap_or(i32::MAX).into()),
+        (Column::StartedMs, ago(up)),
+        (Column::SeenMs, now()),
+        (Column::SettledMs, settled),
+        (Column::Finished, count(work.finished).into()),
+        (Column::Retried, count(work.retried).into()),
+        (Column::Failed, count(work.failed).into()),
+    ];
+    let (columns, values): (Vec<Column>, Vec<SimpleExpr>) = row.into_iter().unzip();
+    let progress = [Column::SeenMs, Column::SettledMs, Column::Finished, Column::Retried, Column::Failed];
+    let mut insert = Query::insert();
+    insert
+        .into_table(Entity)
+        .columns(columns)
+        .values_panic(values)
+        .on_conflict(OnConflict::column(Column::Id).update_columns(progress).to_owned());
     database.connection().execute(&insert).await?;
     Ok(())
 }
@@ -125,9 +115,7 @@ pub async fn tell_worker(
 /// # Errors
 /// [`StoreError`]
 pub async fn remove_worker(db: &impl ConnectionTrait, id: Uuid) -> Result<(), StoreError> {
-    let mut delete = Query::delete();
-    delete.from_table(TABLE).and_where(Expr::col("id").eq(id.to_string()));
-    db.execute(&delete).await?;
+    Entity::delete_many().filter(Column::Id.eq(id.to_string())).exec(db).await?;
     Ok(())
 }
 
@@ -136,15 +124,18 @@ pub async fn remove_worker(db: &impl ConnectionTrait, id: Uuid) -> Result<(), St
 /// # Errors
 /// [`StoreError`]
 pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> {
-    let mut select = Query::select();
-    select
-        .columns(COLUMNS)
-        .expr_as(Expr::cust(now_in_ms(database.backend())), "now_ms")
-        .from(TABLE)
-        .order_by("seen_ms", Order::Desc)
-        .order_by("id", Order::Asc)
-        .limit(MOST);
-    database.connection().query_all(&select).await?.iter().map(read).collect()
+    let select = Entity::find()
+        .column_as(Expr::cust(now_in_ms(database.backend())), NOW_MS)
+        .order_by_desc(Column::SeenMs)
+        .order_by_asc(Column::Id)
+        .limit(MAX_ROWS)
+        .into_query();
+    let rows = database.connection().query_all(&select).await?;
+    let read = rows.iter().map(|row| {
+        let now_ms = row.try_get::<DbId>("", NOW_MS)?.0;
+        Ok(WorkerRow::at(now_ms, Model::from_query_result(row, "")?))
+    });
+    read.collect()
 }
 
 /// Removes the rows of workers that have told nothing of themselves for so long. Gives how many.
@@ -152,42 +143,37 @@ pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> 
 /// # Errors
 /// [`StoreError`]
 pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64, StoreError> {
-    let mut delete = Query::delete();
     let before = Expr::cust(now_in_ms(database.backend())).sub(ms(silent));
-    delete.from_table(TABLE).and_where(Expr::col("seen_ms").lt(before));
-    let purge = async { Ok(database.connection().execute(&delete).await?) };
-    Ok(database.in_time(purge).await?.rows_affected())
+    let delete = Entity::delete_many().filter(Expr::col(Column::SeenMs).lt(before));
+    let purge = async { Ok(delete.exec(database.connection()).await?) };
+    Ok(database.in_time(purge).await?.rows_affected)
 }
 
-fn read(row: &QueryResult) -> Result<WorkerRow, StoreError> {
-    let number = |column: &str| row.try_get::<Option<DbId>>("", column).map(|n| n.map_or(0, |n| n.0));
-    let count = |column: &str| number(column).map(|n| u64::try_from(n).unwrap_or(0));
-    let small = |column: &str| number(column).map(|n| u32::try_from(n).unwrap_or(0));
-    let now_ms = number("now_ms")?;
-    let ago = |column: &str| {
-        number(column).map(|at| Duration::from_millis(u64::try_from(now_ms - at).unwrap_or(0)))
-    };
-    let settled = row.try_get::<Option<DbId>>("", "settled_ms")?.is_some();
-    Ok(WorkerRow {
-        worker: Worker {
-            id: Uuid::parse_str(&row.try_get::<String>("", "id")?).unwrap_or_default(),
-            host: row.try_get("", "host")?,
-            pid: small("pid")?,
-            role: row.try_get("", "role")?,
-            version: row.try_get("", "version")?,
-            revision: row.try_get("", "revision")?,
-            mode: row.try_get("", "mode")?,
-            pipelines: small("pipelines")?,
-        },
-        work: Work {
-            finished: count("finished")?,
-            retried: count("retried")?,
-            failed: count("failed")?,
-            settled: if settled { Some(ago("settled_ms")?) } else { None },
-        },
-        started: ago("started_ms")?,
-        seen: ago("seen_ms")?,
-    })
+impl WorkerRow {
+    fn at(now_ms: i64, row: Model) -> Self {
+        let ago = |at: i64| Duration::from_millis(u64::try_from(now_ms - at).unwrap_or(0));
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        Self {
+            worker: Worker {
+                id: Uuid::parse_str(&row.id).unwrap_or_default(),
+                host: row.host,
+                pid: u32::try_from(row.pid).unwrap_or(0),
+                role: row.role,
+                version: row.version,
+                revision: row.revision,
+                mode: row.mode,
+                pipelines: u32::try_from(row.pipelines).unwrap_or(0),
+            },
+            work: Work {
+                finished: count(row.finished),
+                retried: count(row.retried),
+                failed: count(row.failed),
+                settled: row.settled_ms.map(ago),
+            },
+            started: ago(row.started_ms),
+            seen: ago(row.seen_ms),
+        }
+    }
 }
 
 fn ms(age: Duration) -> i64 {

@@ -34,7 +34,7 @@ pub(super) enum Counted {
 pub(super) async fn count(database: &Database, sql: &str) -> Result<Counted, StoreError> {
     match first(database, sql).await {
         Ok(row) => {
-            let n = row.map(|row| row.try_get::<Option<DbId>>("", "n")).transpose()?.flatten();
+            let n = row.map(|row| row.try_get_by_index::<Option<DbId>>(0)).transpose()?.flatten();
             Ok(Counted::Number(n.map_or(0, |n| n.0)))
         }
         Err(StoreError::Conflict(_)) => Ok(Counted::TooSlow),
@@ -51,7 +51,7 @@ struct Question {
 }
 
 /// Counts.
-pub(super) async fn look(database: &Database, columns: &Columns) -> Result<Vec<Count>, StoreError> {
+pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Vec<Count>, StoreError> {
     let mut counts = Vec::new();
     for Question { name, sql, meaning, remedy } in questions(columns) {
         let (count, not_counted) = match count(database, &sql).await? {

@@ -6,7 +6,7 @@ use migration::names;
 use serde::Serialize;
 
 use super::super::version;
-use super::{Inspection, Looked, Table};
+use super::{Basis, Inspection, Table};
 
 /// What it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -102,11 +102,11 @@ fn note(kind: Kind, what: impl Into<String>, remedy: impl Into<String>) -> Findi
 }
 
 /// Problems first.
-pub(super) fn judge(found: &Inspection, looked: &Looked) -> Vec<Finding> {
+pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
     let mut findings = Vec::new();
     server(found, &mut findings);
-    gateway(found, looked, &mut findings);
-    migrating(found, looked, &mut findings);
+    gateway(found, basis, &mut findings);
+    migrating(found, basis, &mut findings);
     writers(found, &mut findings);
     time(found, &mut findings);
     for count in &found.data {
@@ -135,8 +135,8 @@ fn age(found: &Inspection) -> Option<Finding> {
     Some(problem(Kind::ServerAge, why, "upgrade the database server before hostmatch is to work on it"))
 }
 
-fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
-    let problems = looked.columns.problems();
+fn gateway(found: &Inspection, basis: &Basis, findings: &mut Vec<Finding>) {
+    let problems = basis.columns.problems();
     if !problems.is_empty() {
         findings.push(problem(
             Kind::GatewayTables,
@@ -145,7 +145,7 @@ fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
              --role inspect)? For a new installation without a gateway: hostmatch migrate baseline",
         ));
     }
-    if let Some(why) = &looked.unusable {
+    if let Some(why) = &basis.unusable {
         let remedy =
             "see docs/configuration.md for gateway.timezone; a column of another type has to be changed";
         findings.push(problem(Kind::Unusable, why.clone(), remedy));
@@ -162,7 +162,7 @@ fn gateway(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
             ));
         }
     }
-    findings.extend(collations(&looked.columns, found.migration.examination.adoptions.is_empty()));
+    findings.extend(collations(&basis.columns, found.migration.examination.adoptions.is_empty()));
 }
 
 /// Columns that refer to staff have to be of the very type of `staff.id`. Adoption sees to ours.
@@ -195,8 +195,8 @@ fn collations(columns: &Columns, with_ours: bool) -> Vec<Finding> {
         .collect()
 }
 
-fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
-    for what in &looked.drift {
+fn migrating(found: &Inspection, basis: &Basis, findings: &mut Vec<Finding>) {
+    for what in &basis.drift {
         findings.push(problem(
             Kind::Halfway,
             format!("a migration is recorded as applied, and its work is not there: {what}"),
@@ -206,7 +206,7 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
              hostmatch_migrations, and run hostmatch migrate up",
         ));
     }
-    if let Some(why) = &looked.unexamined {
+    if let Some(why) = &basis.unexamined {
         let kind = if matches!(why, MigrateError::Newer { .. }) { Kind::Newer } else { Kind::Obstacle };
         findings.push(problem(
             kind,
@@ -218,7 +218,7 @@ fn migrating(found: &Inspection, looked: &Looked, findings: &mut Vec<Finding>) {
         findings.push(problem(Kind::Sequence, one.to_string(), "hostmatch migrate up sets it"));
     }
     // What the gateway's tables lack has been told already.
-    let told = looked.columns.problems();
+    let told = basis.columns.problems();
     for one in found.migration.examination.obstacles.iter().filter(|one| !told.contains(&one.what)) {
         findings.push(Finding {
             rows: one.rows.clone(),

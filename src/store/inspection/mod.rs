@@ -1,4 +1,4 @@
-//! What stands in the gateway's database, for whoever thinks about letting hostmatch in: looked at
+//! What stands in the gateway's database, for whoever thinks about letting hostmatch in: basis at
 //! without changing anything, on any state of it, with no more than the right to read.
 //!
 //! Facts are gathered first (`server`, `tables`, `uses`, `data`), then judged (`findings`). Of the
@@ -55,8 +55,8 @@ pub struct Migration {
     pub rights_missing: Vec<String>,
 }
 
-/// What the judging looks at beside the facts themselves.
-struct Looked {
+/// What the findings follow from beside the facts themselves.
+struct Basis {
     columns: Columns,
     /// Why the schema or the time zone cannot be used.
     unusable: Option<String>,
@@ -65,13 +65,13 @@ struct Looked {
     unexamined: Option<MigrateError>,
 }
 
-/// Looks at everything. `database` should come from [`Database::connect_to_look`], whose server
+/// Inspects everything. `database` should come from [`Database::connect_to_look`], whose server
 /// refuses to write.
 ///
 /// # Errors
 /// [`StoreError`], when the database cannot be read at all. What is wrong with it is no error here.
 pub async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Inspection, StoreError> {
-    look(database, config, true).await
+    inspect_with(database, config, true).await
 }
 
 /// The same without counting what the gateway's rows hold in store, which takes its time.
@@ -79,39 +79,43 @@ pub async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Insp
 /// # Errors
 /// As [`inspect`].
 pub async fn inspect_setup(database: &Database, config: &GatewayConfig) -> Result<Inspection, StoreError> {
-    look(database, config, false).await
+    inspect_with(database, config, false).await
 }
 
-async fn look(database: &Database, config: &GatewayConfig, counts: bool) -> Result<Inspection, StoreError> {
+async fn inspect_with(
+    database: &Database,
+    config: &GatewayConfig,
+    counts: bool,
+) -> Result<Inspection, StoreError> {
     let connection = database.connection();
     let columns = Columns::read(connection).await?;
-    let server = server::look(database, config).await?;
-    let tables = tables::look(database, &columns).await?;
-    let (uses, unusable) = match uses::look(database, &columns, config).await {
+    let server = server::inspect(database, config).await?;
+    let tables = tables::inspect(database, &columns).await?;
+    let (uses, unusable) = match uses::inspect(database, &columns, config).await {
         Ok(uses) => (uses, None),
         Err(StoreError::Schema(why)) => (None, Some(why)),
         Err(other) => return Err(other),
     };
-    let data = if counts { data::look(database, &columns).await? } else { Vec::new() };
+    let data = if counts { data::inspect(database, &columns).await? } else { Vec::new() };
     let (drift, unknown) = told(migration::drift(connection).await)?;
     let (examination, refusal) = told(migration::examine(connection).await)?;
     let migration = match examination {
         Some(examination) => Migration::of(database, examination).await?,
         None => Migration::default(),
     };
-    let looked =
-        Looked { columns, unusable, drift: drift.unwrap_or_default(), unexamined: unknown.or(refusal) };
+    let basis =
+        Basis { columns, unusable, drift: drift.unwrap_or_default(), unexamined: unknown.or(refusal) };
     let mut inspection = Inspection {
         verdict: Verdict::Ready,
         findings: Vec::new(),
-        missing: uses::missing(&looked.columns),
+        missing: uses::missing(&basis.columns),
         server,
         tables,
         uses,
         data,
         migration,
     };
-    inspection.findings = findings::judge(&inspection, &looked);
+    inspection.findings = findings::judge(&inspection, &basis);
     inspection.verdict = Verdict::of(&inspection.findings);
     Ok(inspection)
 }

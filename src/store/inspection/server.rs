@@ -1,6 +1,6 @@
 //! The server: what it is, and how it is set up for others. Our own sessions set what they need.
 
-use sea_orm::DbBackend;
+use sea_orm::{DbBackend, FromQueryResult};
 use serde::Serialize;
 
 use super::super::{Database, DbId, StoreError, clock};
@@ -38,8 +38,33 @@ pub struct Server {
     pub read_only: Option<String>,
 }
 
-/// Looks.
-pub(super) async fn look(database: &Database, config: &GatewayConfig) -> Result<Server, StoreError> {
+/// What MySQL and MariaDB say of themselves.
+#[derive(FromQueryResult)]
+struct MySql {
+    version: String,
+    db: String,
+    who: String,
+    charset: Option<String>,
+    coll: Option<String>,
+    mode: String,
+    zone: String,
+    seconds: Option<DbId>,
+}
+
+/// What PostgreSQL says of itself.
+#[derive(FromQueryResult)]
+struct Postgres {
+    version: String,
+    db: String,
+    who: String,
+    charset: Option<String>,
+    coll: Option<String>,
+    isolation: Option<String>,
+    seconds: DbId,
+}
+
+/// Reads what the server says of itself.
+pub(super) async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Server, StoreError> {
     let mut server = match database.backend() {
         DbBackend::MySql => mysql(database).await?,
         DbBackend::Postgres => postgres(database).await?,
@@ -61,23 +86,22 @@ async fn mysql(database: &Database) -> Result<Server, StoreError> {
                CAST(TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), \
                CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone)) AS SIGNED) AS seconds";
     let Some(row) = first(database, sql).await? else { return Err(nothing()) };
-    let version: String = row.try_get("", "version")?;
-    let mode: String = row.try_get("", "mode")?;
+    let MySql { version, db, who, charset, coll, mode, zone, seconds } = MySql::from_query_result(&row, "")?;
     // Two names for one variable: each server knows one of them, newer ones both.
     let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')";
     let isolation = all(database, sql).await?.first().map(|row| row.try_get_by_index(1)).transpose()?;
     Ok(Server {
         product: if version.contains("MariaDB") { "MariaDB" } else { "MySQL" },
         version,
-        database: row.try_get("", "db")?,
-        user: Some(row.try_get("", "who")?),
-        charset: row.try_get("", "charset")?,
-        collation: row.try_get("", "coll")?,
+        database: db,
+        user: Some(who),
+        charset,
+        collation: coll,
         strict: Some(mode.contains("STRICT_")),
         sql_mode: Some(mode),
         isolation,
-        time_zone: row.try_get("", "zone")?,
-        utc_offset: row.try_get::<Option<DbId>>("", "seconds")?.map(|seconds| offset(seconds.0)),
+        time_zone: zone,
+        utc_offset: seconds.map(|seconds| offset(seconds.0)),
         gateway_timezone: String::new(),
         read_only: None,
     })
@@ -95,18 +119,19 @@ async fn postgres(database: &Database) -> Result<Server, StoreError> {
          FROM pg_database d WHERE d.datname = current_database()"
     );
     let Some(row) = first(database, sql).await? else { return Err(nothing()) };
+    let row = Postgres::from_query_result(&row, "")?;
     Ok(Server {
         product: "PostgreSQL",
-        version: row.try_get("", "version")?,
-        database: row.try_get("", "db")?,
-        user: Some(row.try_get("", "who")?),
-        charset: row.try_get("", "charset")?,
-        collation: row.try_get("", "coll")?,
+        version: row.version,
+        database: row.db,
+        user: Some(row.who),
+        charset: row.charset,
+        collation: row.coll,
         sql_mode: None,
         strict: None,
-        isolation: row.try_get("", "isolation")?,
+        isolation: row.isolation,
         time_zone: zone,
-        utc_offset: Some(offset(row.try_get::<DbId>("", "seconds")?.0)),
+        utc_offset: Some(offset(row.seconds.0)),
         gateway_timezone: String::new(),
         read_only: None,
     })
@@ -118,8 +143,8 @@ async fn sqlite(database: &Database) -> Result<Server, StoreError> {
     let Some(row) = first(database, sql).await? else { return Err(nothing()) };
     Ok(Server {
         product: "SQLite",
-        version: row.try_get("", "version")?,
-        database: row.try_get("", "db")?,
+        version: row.try_get_by_index(0)?,
+        database: row.try_get_by_index(1)?,
         user: None,
         charset: None,
         collation: None,

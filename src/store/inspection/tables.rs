@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use migration::gateway::{Column, Columns, GATEWAY_TABLES};
 use migration::{Granted, TABLES};
-use sea_orm::{DbBackend, QueryResult};
+use sea_orm::{DbBackend, FromQueryResult, QueryResult};
 use serde::Serialize;
 
 use super::super::{Database, DbId, StoreError};
@@ -101,8 +101,18 @@ const KNOWN: [(&str, &str, &str); 19] = [
     ("appointments", "updated_at", "written: when"),
 ];
 
-/// Looks at all of them.
-pub(super) async fn look(database: &Database, columns: &Columns) -> Result<Vec<Table>, StoreError> {
+/// What a catalogue says of a table.
+#[derive(FromQueryResult)]
+struct Listed {
+    name: String,
+    engine: Option<String>,
+    coll: Option<String>,
+    estimate: DbId,
+    indexes: Option<DbId>,
+}
+
+/// Reads what there is to know of all of them.
+pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Vec<Table>, StoreError> {
     let names = quoted(GATEWAY_TABLES.into_iter().chain(TABLES));
     let sql = match database.backend() {
         DbBackend::MySql => MYSQL,
@@ -118,20 +128,20 @@ pub(super) async fn look(database: &Database, columns: &Columns) -> Result<Vec<T
     let indexes = indexes(database, &names).await?;
     let mut tables = Vec::new();
     for row in rows {
-        let name: String = row.try_get("", "name")?;
-        let estimate = row.try_get::<DbId>("", "estimate")?.0;
+        let Listed { name, engine, coll: collation, estimate, indexes: keys } =
+            Listed::from_query_result(&row, "")?;
         // MySQL shows triggers to whoever might change them.
         let sees_triggers = granted.as_ref().is_none_or(|granted| granted.any(&["TRIGGER"], &name));
         let here = triggers.extract_if(.., |(table, _)| *table == name).map(|(_, trigger)| trigger);
         let here: Vec<Trigger> = here.collect();
         tables.push(Table {
             of: if TABLES.contains(&name.as_str()) { "hostmatch" } else { "gateway" },
-            rows: rows_of(database, &name, estimate).await?,
-            engine: row.try_get("", "engine")?,
-            collation: row.try_get("", "coll")?,
+            rows: rows_of(database, &name, estimate.0).await?,
+            engine,
+            collation,
             keys: match database.backend() {
                 DbBackend::MySql => Some(indexes.get(&name).copied().unwrap_or(0)),
-                _ => row.try_get::<Option<DbId>>("", "indexes")?.map(|n| n.0),
+                _ => keys.map(|keys| keys.0),
             },
             key_limit: (database.backend() == DbBackend::MySql).then_some(MYSQL_KEYS),
             triggers: sees_triggers.then_some(here),
@@ -181,7 +191,7 @@ async fn indexes(database: &Database, names: &str) -> Result<HashMap<String, i64
         return Ok(HashMap::new());
     }
     let rows = all(database, MYSQL_INDEXES.replace("{names}", names)).await?;
-    let pair = |row: &QueryResult| Ok((row.try_get("", "name")?, row.try_get::<DbId>("", "indexes")?.0));
+    let pair = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index::<DbId>(1)?.0));
     rows.iter().map(pair).collect()
 }
 
@@ -195,8 +205,19 @@ async fn triggers(database: &Database, names: &str) -> Result<Vec<(String, Trigg
     rows.iter().map(|row| trigger(row, database.backend())).collect()
 }
 
+/// What a catalogue says of a trigger.
+#[derive(FromQueryResult)]
+struct ListedTrigger {
+    tab: String,
+    name: String,
+    event: String,
+    timing: String,
+    writer: DbId,
+}
+
 fn trigger(row: &QueryResult, backend: DbBackend) -> Result<(String, Trigger), StoreError> {
-    let (mut event, mut timing): (String, String) = (row.try_get("", "event")?, row.try_get("", "timing")?);
+    let ListedTrigger { tab, name, mut event, mut timing, writer } =
+        ListedTrigger::from_query_result(row, "")?;
     if backend == DbBackend::Sqlite {
         // There it is the statement that made it; the first of these words tell.
         let words: Vec<String> = event.split_whitespace().map(str::to_ascii_uppercase).collect();
@@ -204,9 +225,8 @@ fn trigger(row: &QueryResult, backend: DbBackend) -> Result<(String, Trigger), S
         timing = of(&["BEFORE", "AFTER", "INSTEAD"]).unwrap_or_else(|| "BEFORE".into());
         event = of(&["INSERT", "UPDATE", "DELETE"]).unwrap_or_default();
     }
-    let writer = row.try_get::<DbId>("", "writer")?.0 == 1;
-    let rights = if writer { "writer" } else { "definer" };
-    Ok((row.try_get("", "tab")?, Trigger { name: row.try_get("", "name")?, event, timing, rights }))
+    let rights = if writer.0 == 1 { "writer" } else { "definer" };
+    Ok((tab, Trigger { name, event, timing, rights }))
 }
 
 // One catalogue table at a time, each with a constant name to look for: a subquery of one in the other

@@ -65,8 +65,8 @@ pub struct Missing {
     pub loss: String,
 }
 
-/// Looks. None while something required is missing.
-pub(super) async fn look(
+/// What will be used; none while something required is missing.
+pub(super) async fn inspect(
     database: &Database,
     columns: &Columns,
     config: &GatewayConfig,
@@ -120,7 +120,7 @@ async fn updated_at(
         }
     };
     let row = first(database, format!("SELECT CAST({expression} AS {text}) AS now")).await?;
-    let now = row.map(|row| row.try_get("", "now")).transpose()?.unwrap_or_default();
+    let now = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
     let sql = format!(
         "SELECT {minutes} AS n FROM \
          (SELECT updated_at FROM appointments ORDER BY id DESC LIMIT {NEWEST}) AS newest"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use migration::gateway::{Columns, KeyKind};
 use migration::{TABLES, indexes};
-use sea_orm::{ConnectionTrait as _, DbBackend, QueryResult, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, QueryResult, Statement};
 
 use super::clock::now_in_ms;
 use super::{Database, DbId, StoreError};
@@ -110,9 +110,9 @@ pub async fn lacking_indexes(database: &Database) -> Result<Vec<LackingIndex>, S
         _ => SQLITE,
     };
     let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for row in all(database, sql.replace("{names}", &names)).await? {
-        let key = (row.try_get("", "tab")?, row.try_get("", "name")?);
-        found.entry(key).or_default().push(row.try_get("", "col")?);
+    let statement = Statement::from_string(backend, sql.replace("{names}", &names));
+    for one in IndexColumn::find_by_statement(statement).all(database.connection()).await? {
+        found.entry((one.tab, one.name)).or_default().push(one.col);
     }
     let is_there = |table: &str, wanted: &[String]| {
         found.iter().any(|((of, _), columns)| of == table && columns.starts_with(wanted))
@@ -147,6 +147,14 @@ pub async fn lacking_indexes(database: &Database) -> Result<Vec<LackingIndex>, S
     Ok(lacking)
 }
 
+/// One column of an index, in its place.
+#[derive(FromQueryResult)]
+struct IndexColumn {
+    tab: String,
+    name: String,
+    col: String,
+}
+
 const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(index_name AS CHAR) AS name, \
      CAST(COALESCE(column_name, '') AS CHAR) AS col FROM information_schema.statistics \
      WHERE table_schema = DATABASE() AND table_name IN ({names}) ORDER BY table_name, index_name, seq_in_index";
@@ -168,5 +176,5 @@ async fn all(database: &Database, sql: String) -> Result<Vec<QueryResult>, Store
 
 async fn number(database: &Database, sql: &str) -> Result<Option<i64>, StoreError> {
     let rows = all(database, sql.to_owned()).await?;
-    rows.first().map(|row| Ok(row.try_get::<DbId>("", "n")?.0)).transpose()
+    rows.first().map(|row| Ok(row.try_get_by_index::<DbId>(0)?.0)).transpose()
 }
