@@ -1,16 +1,12 @@
 //! Columns are named by their entities, nowhere by a text: a text that is misspelled, or left behind when a
 //! column is renamed, is found by no compiler.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::tidy::{Source, files};
 
 /// Where a table's columns are described.
 const DESCRIBED_IN: [&str; 2] = ["src/store/entity", "src/queue/embedded/entity.rs"];
-
-/// Files that still name columns by texts. To be emptied, never to be added to.
-const NOT_YET: &[&str] = &["src/cli/soak/salon.rs"];
 
 /// Calls whose first argument names a column or a table.
 const NAMING: [&str; 20] = [
@@ -101,23 +97,16 @@ fn names_by_text(source: &Source) -> Vec<String> {
 
 #[test]
 fn columns_are_named_by_their_entities() {
-    let open: BTreeSet<&str> = NOT_YET.iter().copied().collect();
     let mut wrong = Vec::new();
     for source in files(&["src"], "rs") {
-        let name = source.path.to_str().unwrap();
         if DESCRIBED_IN.iter().any(|place| source.path.starts_with(Path::new(place))) {
             continue;
         }
-        let found = names_by_text(&source);
-        match (open.contains(name), found.first()) {
-            (false, Some(first)) => wrong.push(format!("{name}: {} by text, as {first}", found.len())),
-            (true, None) => wrong.push(format!("{name} is done: take it off the list NOT_YET")),
-            _ => {}
-        }
+        wrong.extend(
+            names_by_text(&source).first().map(|first| format!("{}: {first}", source.path.display())),
+        );
     }
-    let lost = open.iter().filter(|name| !Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists());
-    wrong.extend(lost.map(|name| format!("{name} is not there: take it off the list NOT_YET")));
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "columns are named by texts:\n{}", wrong.join("\n"));
 }
 
 #[test]

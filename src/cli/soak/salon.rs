@@ -1,13 +1,13 @@
 //! The salon of a soak: one company, its staff and its appointments; and counting what became of
 //! its events.
 
-use migration::names;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{ColumnTrait as _, EntityTrait, PaginatorTrait as _, QueryFilter as _, Set};
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::store::{Database, DbId, StoreError};
+use crate::event::{AppointmentId, CompanyId, StaffId};
+use crate::store::entity::{OpaqueId, appointment, company, event, staff};
+use crate::store::{Database, StoreError};
 
 /// The name of the company: how a soak knows a database of its own.
 const NAME: &str = "hostmatch soak";
@@ -33,13 +33,13 @@ pub(super) fn address(n: u64) -> String {
 /// When the database is somebody's: it holds a company that no soak has made.
 pub(super) async fn open(database: &Database) -> Result<(), Failure> {
     let connection = database.connection();
-    let all = Query::select().expr(Expr::cust("COUNT(*)")).from("companies").to_owned();
-    if connection.query_one(&all).await.is_err() {
+    if company::Entity::find().count(connection).await.is_err() {
         migration::baseline(connection).await?;
     }
     migration::up(connection).await?;
-    let ours = all.clone().and_where(Expr::col("name").eq(NAME)).to_owned();
-    let (all, ours) = (count(database, &all).await?, count(database, &ours).await?);
+    let ours = company::Entity::find().filter(company::Column::Name.eq(NAME));
+    let ours = ours.count(connection).await.map_err(StoreError::from)?;
+    let all = company::Entity::find().count(connection).await.map_err(StoreError::from)?;
     if all > ours {
         let text = "the configured database holds companies: a soak fills its database with invented bookings, \
                     so give it one of its own";
@@ -48,43 +48,34 @@ pub(super) async fn open(database: &Database) -> Result<(), Failure> {
     if ours > 0 {
         return Ok(());
     }
-    let run = async |insert: &sea_orm::sea_query::InsertStatement| {
-        connection.execute(insert).await.map(drop).map_err(StoreError::from)
-    };
-    run(Query::insert()
-        .into_table("companies")
-        .columns(["id", "name"])
-        .values_panic([1.into(), NAME.into()]))
-    .await?;
-    let mut staff = Query::insert();
-    staff.into_table("staff").columns(["id", "company_id", "first_name", "last_name", "email"]);
-    for n in 1..=STAFF {
-        let last = format!("Nr{n}");
-        staff.values_panic([n.into(), 1.into(), "Staff".into(), last.into(), address(n).into()]);
-    }
-    run(&staff).await?;
-    let mut appointments = Query::insert();
-    appointments.into_table("appointments").columns(["id", "company_id", "calcom_v2_booking_id"]);
-    for n in 1..=APPOINTMENTS {
-        appointments.values_panic([n.into(), 1.into(), reference(n).into()]);
-    }
-    run(&appointments).await?;
+    let id = CompanyId(1);
+    let salon = company::ActiveModel { id: Set(id), name: Set(Some(NAME.to_owned())) };
+    company::Entity::insert(salon).exec_without_returning(connection).await.map_err(StoreError::from)?;
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let people = (1..=STAFF).map(|n| staff::ActiveModel {
+        id: Set(StaffId::Integer(number(n))),
+        company_id: Set(Some(id)),
+        first_name: Set(Some("Staff".to_owned())),
+        last_name: Set(Some(format!("Nr{n}"))),
+        email: Set(Some(address(n))),
+        ..Default::default()
+    });
+    staff::Entity::insert_many(people).exec_without_returning(connection).await.map_err(StoreError::from)?;
+    let bookings = (1..=APPOINTMENTS).map(|n| appointment::ActiveModel {
+        id: Set(AppointmentId(number(n))),
+        company_id: Set(Some(id)),
+        calcom_v2_booking_id: Set(Some(OpaqueId::Text(reference(n)))),
+        ..Default::default()
+    });
+    appointment::Entity::insert_many(bookings)
+        .exec_without_returning(connection)
+        .await
+        .map_err(StoreError::from)?;
     Ok(())
 }
 
 /// How many events of this run have an outcome.
 pub(super) async fn decided(database: &Database, run: &str) -> Result<u64, Failure> {
-    let mut select = Query::select();
-    select.expr(Expr::cust("COUNT(*)")).from(names::EVENTS);
-    select.and_where(Expr::col("event_id").like(format!("{run}-%")));
-    count(database, &select).await
-}
-
-async fn count(database: &Database, select: &sea_orm::sea_query::SelectStatement) -> Result<u64, Failure> {
-    let statement: Statement = database.backend().build(select);
-    let counted = async {
-        let row = database.connection().query_one_raw(statement).await?;
-        Ok(row.map(|row| row.try_get_by_index::<DbId>(0)).transpose()?.map_or(0, |count| count.0))
-    };
-    Ok(u64::try_from(database.in_time(counted).await?).unwrap_or_default())
+    let events = event::Entity::find().filter(event::Column::EventId.starts_with(format!("{run}-")));
+    Ok(database.in_time(async { Ok(events.count(database.connection()).await?) }).await?)
 }
