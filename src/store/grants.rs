@@ -85,8 +85,8 @@ async fn place(database: &Database) -> Result<Place, StoreError> {
                  WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}') AS journals"
             );
             if let Some(row) = ask(&sql).await?.first() {
-                let here = MySqlPlace::from_query_result(row, "")?;
-                (place.database, place.has_journal) = (here.name, here.journals > 0);
+                place.database = row.try_get_by_index(0)?;
+                place.has_journal = row.try_get_by_index::<i64>(1)? > 0;
             }
         }
         DbBackend::Postgres => {
@@ -114,13 +114,6 @@ async fn place(database: &Database) -> Result<Place, StoreError> {
         _ => {}
     }
     Ok(place)
-}
-
-/// Where MySQL has us.
-#[derive(FromQueryResult)]
-struct MySqlPlace {
-    name: String,
-    journals: i64,
 }
 
 /// Where PostgreSQL has us.
