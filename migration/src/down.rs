@@ -58,7 +58,7 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
     }
 }
 
-/// The names of the migrations that [`down`] would take back here, the first made first.
+/// The names of the migrations that [`down()`] would take back here, the first made first.
 ///
 /// # Errors
 /// [`MigrateError::Newer`] and [`MigrateError::Database`].
@@ -153,7 +153,7 @@ async fn in_the_way(
     Ok(obstacles)
 }
 
-/// The rows that were too much for a statement of [`down`]: written since they were asked for.
+/// The rows that were too much for a statement of [`down()`]: written since they were asked for.
 async fn misfits(
     connection: &DatabaseConnection,
     steps: Option<u32>,
@@ -169,7 +169,7 @@ async fn misfits(
 const MISFIT: &str =
     "give these rows a value that fits, or delete them; then run hostmatch migrate down again";
 
-/// What [`down`] is going to run.
+/// What [`down()`] is going to run.
 async fn statements(
     connection: &DatabaseConnection,
     last: &[String],

@@ -1,12 +1,12 @@
 //! The tables of hostmatch, and what they need of the gateway's.
 //!
-//! [`up`] and [`down`] make and remove our tables and the one column `appointments.calcom_host_id`
+//! [`up()`] and [`down()`] make and remove our tables and the one column `appointments.calcom_host_id`
 //! in the gateway's database, on MariaDB/MySQL, PostgreSQL and SQLite. The gateway's own tables
 //! are never created, altered beyond that column, or dropped; [`baseline()`] is the explicit
 //! exception, for demos, tests and new installations, and refuses where any of them exists.
 //!
 //! What of ours the gateway's own migrations made already is refused, or adopted: [`adopt()`] brings it
-//! to our shape and keeps every row, and [`down`] gives back what was found.
+//! to our shape and keeps every row, and [`down()`] gives back what was found.
 //!
 //! Bookkeeping is in `hostmatch_migrations`, so that it never meets Laravel's `migrations`.
 

@@ -25,10 +25,10 @@ pub(crate) struct Plan {
     problems: Vec<String>,
 }
 
-/// The statements that [`up`](crate::up) would run here, bookkeeping included, in order.
+/// The statements that [`up`](crate::up()) would run here, bookkeeping included, in order.
 ///
 /// # Errors
-/// As [`up`](crate::up).
+/// As [`up`](crate::up()).
 pub async fn sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     Ok(allowed(connection, false).await?.examination.statements)
 }
@@ -36,12 +36,12 @@ pub async fn sql(connection: &DatabaseConnection) -> Result<Vec<String>, Migrate
 /// The statements that [`adopt`](crate::adopt()) would run here.
 ///
 /// # Errors
-/// As [`up`](crate::up).
+/// As [`up`](crate::up()).
 pub async fn adopting_sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     Ok(allowed(connection, true).await?.examination.statements)
 }
 
-/// What [`up`](crate::up) would find and do. Changes nothing, and is no error where `up` would refuse. What the
+/// What [`up`](crate::up()) would find and do. Changes nothing, and is no error where `up` would refuse. What the
 /// gateway's own tables lack is not in it: see [`Columns::problems`].
 ///
 /// # Errors

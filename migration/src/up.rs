@@ -28,7 +28,7 @@ pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateE
 /// The same, and adopts what of our tables the gateway's own migrations made.
 ///
 /// # Errors
-/// As [`up`].
+/// As [`up()`].
 pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     retry_while_busy(async || go_up(connection, true).await).await
 }
