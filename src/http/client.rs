@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::http::Response;
 use axum::http::header::ACCEPT;
 use bytes::{Bytes, BytesMut};
+use percent_encoding::percent_decode_str;
 use reqwest::{Method, Request, RequestBuilder, Url};
 
 /// The largest answer that is taken, unless it is set.
@@ -37,15 +38,15 @@ pub enum ClientError {
 #[derive(Clone)]
 pub struct Client {
     client: reqwest::Client,
-    /// With user and password: reqwest makes them a header of each request.
-    url: Url,
-    /// Without them, and without a slash at the end.
+    /// Without user and password, and without a slash at the end.
     base: String,
+    /// User and password, as they are.
+    login: Option<(String, String)>,
     timeout: Duration,
     max_answer: usize,
 }
 
-/// The URL and whatever else may hold a password are left out.
+/// The password is left out.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
@@ -66,9 +67,12 @@ impl Client {
             .ok_or_else(|| ClientError::Unusable("is no URL such as https://host:port".to_owned()))?;
         url.set_query(None);
         url.set_fragment(None);
-        let mut shown = url.clone();
-        set_login(&mut shown, "", None);
-        let base = shown.as_str().trim_end_matches('/').to_owned();
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let has_login = !url.username().is_empty() || url.password().is_some();
+        let login = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+        // That fails for URLs without a host only, and those of HTTP have one.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        let base = url.as_str().trim_end_matches('/').to_owned();
         // reqwest wants a provider of TLS even for plain HTTP. Fails only when there is one already.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder()
@@ -80,15 +84,13 @@ impl Client {
             let cause = innermost(&error.without_url());
             ClientError::Unusable(format!("the system's certificates cannot be read: {cause}"))
         })?;
-        Ok(Self { client, url, base, timeout, max_answer: MAX_ANSWER })
+        Ok(Self { client, base, login: has_login.then_some(login), timeout, max_answer: MAX_ANSWER })
     }
 
     /// Sends this user and password along, unless the URL has a user of its own.
     #[must_use]
     pub fn with_login(mut self, user: &str, password: &str) -> Self {
-        if self.url.username().is_empty() && self.url.password().is_none() {
-            set_login(&mut self.url, user, Some(password));
-        }
+        self.login.get_or_insert_with(|| (user.to_owned(), password.to_owned()));
         self
     }
 
@@ -105,7 +107,11 @@ impl Client {
 
     /// A request to this path, which begins with a slash; to be given to [`Client::send`].
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.url.as_str().trim_end_matches('/')))
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        match &self.login {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None => request,
+        }
     }
 
     /// What stands at this path, as JSON if there is a choice.
@@ -162,12 +168,6 @@ impl Client {
             ClientError::Broken(text)
         }
     }
-}
-
-/// Sets both. That fails for URLs without a host only, and those of HTTP have one.
-fn set_login(url: &mut Url, user: &str, password: Option<&str>) {
-    let _ = url.set_username(user);
-    let _ = url.set_password(password);
 }
 
 fn innermost(error: &reqwest::Error) -> String {

@@ -130,11 +130,15 @@ struct CollectorClient {
 #[async_trait::async_trait]
 impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (client, request) = (self.client.clone(), reqwest::Request::try_from(request)?);
-        let sent = self.runtime.spawn(async move { client.execute(request).await }).await?;
+        let client = self.client.clone();
+        let sent = async {
+            let request = reqwest::Request::try_from(request)?;
+            Ok(self.runtime.spawn(async move { client.execute(request).await }).await??)
+        };
+        let sent: Result<_, HttpError> = sent.await;
         // The exporter says no more than that it did not work.
         *self.stats.cause() = sent.as_ref().err().map(ToString::to_string);
-        Ok(sent?)
+        sent
     }
 }
 
