@@ -64,11 +64,11 @@ pub struct RecordedEvent {
 impl From<Model> for RecordedEvent {
     fn from(row: Model) -> Self {
         Self {
-            id: row.event_id.to_string(),
+            id: row.event_id,
             event_type: row.event_type,
             shape: row.shape,
             publisher: row.publisher,
-            booking_ref: row.booking_ref.map(|booking| booking.to_string()),
+            booking_ref: row.booking_ref,
             company_id: row.company_id.map(|id| id.0),
             appointment_id: row.appointment_id.map(|id| id.0),
             outcome: row.outcome,

@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder a
 
 use super::entity::{assignment, event};
 use super::{Database, StoreError};
-use crate::event::{AppointmentId, EventId};
+use crate::event::AppointmentId;
 
 /// Rows in one step.
 const STEP: u64 = 500;
@@ -56,7 +56,7 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
             .filter(Column::DecidedMs.lt(before_ms))
             .order_by_asc(Column::DecidedMs)
             .limit(STEP)
-            .into_tuple::<EventId>()
+            .into_tuple::<String>()
             .all(database.connection());
         let ids = database.in_time(async { Ok(ids.await?) }).await?;
         if ids.is_empty() {

@@ -27,7 +27,7 @@ impl<'r> RowReader<'r> {
         self.next += 1;
         self.row.try_get_by_index(index).or_else(|error| match self.row.column_names().get(index) {
             // The same error, by the name under which people know the column.
-            Some(name) => self.row.try_get("", name),
+            Some(name) => Err(self.row.try_get::<T>("", name).err().unwrap_or(error)),
             None => Err(error),
         })
     }

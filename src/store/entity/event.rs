@@ -2,15 +2,15 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::event::{AppointmentId, BookingRef, CompanyId, EventId};
+use crate::event::{AppointmentId, CompanyId};
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "hostmatch_events")]
 pub struct Model {
-    /// The event.
+    /// The event, as it stands there: a record is shown as it was written.
     #[sea_orm(primary_key, auto_increment = false)]
-    pub event_id: EventId,
+    pub event_id: String,
     /// What it says has happened.
     pub event_type: String,
     /// In which shape it came.
@@ -18,7 +18,7 @@ pub struct Model {
     /// Who published it.
     pub publisher: Option<String>,
     /// The booking's reference.
-    pub booking_ref: Option<BookingRef>,
+    pub booking_ref: Option<String>,
     /// The appointment's company.
     pub company_id: Option<CompanyId>,
     /// The appointment.

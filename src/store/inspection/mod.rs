@@ -1,4 +1,4 @@
-//! What stands in the gateway's database, for whoever thinks about letting hostmatch in: basis at
+//! What stands in the gateway's database, for whoever thinks about letting hostmatch in: read
 //! without changing anything, on any state of it, with no more than the right to read.
 //!
 //! Facts are gathered first (`server`, `tables`, `uses`, `data`), then judged (`findings`). Of the
