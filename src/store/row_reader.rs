@@ -25,10 +25,10 @@ impl<'r> RowReader<'r> {
     pub(super) fn next<T: TryGetable>(&mut self) -> Result<T, DbErr> {
         let index = self.next;
         self.next += 1;
-        self.row.try_get_by_index(index).or_else(|error| match self.row.column_names().get(index) {
+        self.row.try_get_by_index(index).map_err(|error| {
             // The same error, by the name under which people know the column.
-            Some(name) => Err(self.row.try_get::<T>("", name).err().unwrap_or(error)),
-            None => Err(error),
+            let names = self.row.column_names();
+            names.get(index).and_then(|name| self.row.try_get::<T>("", name).err()).unwrap_or(error)
         })
     }
 }
