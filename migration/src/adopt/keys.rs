@@ -1,5 +1,5 @@
 //! Keys and checks of a table that somebody else made which would keep our rows out, or whose names
-//! we need ourselves. ExistingTable before the first statement: MySQL could not take back what came before.
+//! we need ourselves. Found before the first statement: MySQL could not take back what came before.
 
 use super::existing::{ExistingIndex, ExistingTable};
 use super::mappings;

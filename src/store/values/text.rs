@@ -8,7 +8,7 @@ use crate::store::{
 /// What makes these types columns of text: each has its text (`AsRef<str>`) and is read from it (`FromStr`).
 ///
 /// A text that the type does not know is an error when it is read. Where a newer program, or a gateway, may
-/// have written another one, the type has a variant for that (`Other(String)`).
+/// have written another one, the column is a `Stored<T>`, which keeps it.
 macro_rules! text_columns {
     ($($name:ty),+ $(,)?) => {$(
         impl From<$name> for sea_orm::Value {
