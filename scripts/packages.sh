@@ -22,11 +22,12 @@ update_package_lists() {
     apt_updated=yes
 }
 
+# Installs packages, and fails where another would have to go for it.
 install() { # packages
     has_apt || fail "please install: $* (there is no apt-get here, or no way to become root)"
     note "installing $*"
     update_package_lists
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-remove "$@" >/dev/null
 }
 
 # Installs a server for its programs alone. Its service is neither started, not even for the moment before
