@@ -10,10 +10,12 @@
 //! | 2 | [`event`], [`telemetry`] | pure: what is a booking event? · logs, metrics, traces |
 //! | 3 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
 //! | 4 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
-//! | 5 | [`people`] | what people decide: mappings, the inbox, repairs |
-//! | 6 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
-//! | 7 | [`replay`], [`doctor`] | dead letters on their way back · is the installation set up right? |
-//! | 8 | [`cli`] | names everything; only `main.rs` names it |
+//! | 5 | [`people`], [`decide`] | what people decide · the heart: what becomes of a delivery |
+//! | 6 | [`app`] | the use cases, one a file |
+//! | 7 | [`install`] | is the installation set up right? |
+//! | 8 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
+//! | 9 | [`replay`], [`doctor`] | dead letters on their way back · is the installation set up right? |
+//! | 10 | [`cli`] | names everything; only `main.rs` names it |
 
 pub mod config;
 pub mod runtime;
@@ -30,6 +32,11 @@ pub mod store;
 pub mod queue;
 
 pub mod people;
+pub mod decide;
+
+pub mod app;
+
+pub mod install;
 
 pub mod worker;
 pub mod edge;

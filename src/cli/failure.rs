@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::output::Output;
+use crate::app::{AppError, ErrorCode};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
 use crate::people::{InboxError, Refusal, RepairError};
@@ -61,6 +62,21 @@ impl Failure {
 impl Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.message.fmt(f)
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        let exit = match error.code() {
+            ErrorCode::Invalid => Exit::Usage,
+            ErrorCode::NotFound => Exit::NotFound,
+            ErrorCode::NotAllowed => Exit::NotAllowed,
+            ErrorCode::ConfigInvalid => Exit::ConfigInvalid,
+            ErrorCode::BrokerUnreachable => Exit::BrokerUnreachable,
+            ErrorCode::DatabaseUnreachable => Exit::DatabaseUnreachable,
+            ErrorCode::Failed => Exit::Failed,
+        };
+        Self::new(exit, error)
     }
 }
 

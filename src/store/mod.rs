@@ -43,6 +43,7 @@ mod grants;
 mod roles;
 mod rights;
 mod server_checks;
+mod scope;
 
 pub use backlog::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use clock::MappingClocks;
@@ -94,6 +95,7 @@ pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, re
 pub use retention::{purge_events, purge_payloads};
 pub use rights::missing_rights;
 pub use roles::Role;
+pub use scope::Scope;
 pub use server_checks::{LackingIndex, Room, clock_ahead, lacking_indexes, room};
 pub use throughput::{ages_since, decided_last, outcomes_since};
 pub use values::{DbId, Document, Moment, bind_staff, null_staff};

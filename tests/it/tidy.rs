@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// The layers, from the bottom up, as `src/lib.rs` and `docs/architecture.md` describe them.
 /// Modules of one layer do not know each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 11] = [
     &["config", "runtime"],
     &["http"],
     &["event", "telemetry"],
     &["matching", "contract"],
     &["store", "queue"],
-    &["people"],
+    &["people", "decide"],
+    &["app"],
+    &["install"],
     &["worker", "edge"],
     &["replay", "doctor"],
     &["cli"],

@@ -1,0 +1,96 @@
+//! What every use case works with.
+
+use std::sync::Arc;
+
+use sea_orm::DatabaseConnection;
+use tokio::sync::OnceCell;
+
+use super::AppError;
+use crate::config::Config;
+use crate::people::Author;
+use crate::queue::Queue;
+use crate::store::{Database, GatewaySchema, Scope, StoreError};
+
+/// Whether a use case writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It reads: let in where nobody may write, and not waiting for a server that is away.
+    ReadOnly,
+    /// It writes.
+    Write,
+}
+
+/// The gateway's database, the queue, and for whom.
+pub struct AppContext {
+    /// The gateway's database.
+    pub database: Database,
+    /// What its tables look like.
+    pub schema: GatewaySchema,
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// Who asks, for the record.
+    pub author: Author,
+    /// The companies that the caller may see.
+    pub scope: Scope,
+    queue: OnceCell<Queue>,
+}
+
+impl AppContext {
+    /// Connects to the database and reads what its tables look like.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or its tables are not as they must be.
+    pub async fn open(
+        config: &Arc<Config>,
+        access: Access,
+        author: Author,
+        scope: Scope,
+    ) -> Result<Self, AppError> {
+        let database = match access {
+            Access::ReadOnly => Database::connect_to_look(&config.database).await?,
+            Access::Write => Database::connect(&config.database).await?,
+        };
+        match database.in_time(GatewaySchema::read(&database, &config.gateway)).await {
+            Ok(schema) => {
+                let (config, queue) = (config.clone(), OnceCell::new());
+                Ok(Self { database, schema, config, author, scope, queue })
+            }
+            Err(error) => {
+                database.close().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The database's connections.
+    pub fn connection(&self) -> &DatabaseConnection {
+        self.database.connection()
+    }
+
+    /// Waits for what is asked of the database, for as long as `database` in the configuration says.
+    ///
+    /// # Errors
+    /// What the work gives, or that it took too long.
+    pub async fn with_deadline<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.database.in_time(work).await
+    }
+
+    /// The queue, connected when it is asked for first.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn queue(&self) -> Result<&Queue, AppError> {
+        Ok(self.queue.get_or_try_init(|| Queue::open(&self.config.queue)).await?)
+    }
+
+    /// Closes the connections in good order.
+    pub async fn close(&self) {
+        if let Some(queue) = self.queue.get() {
+            queue.close().await;
+        }
+        self.database.close().await;
+    }
+}

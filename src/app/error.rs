@@ -1,0 +1,116 @@
+//! Why a use case could not be done: a code for programs, and what it was about in words.
+
+use super::NextAction;
+use crate::people::{InboxError, Refusal, RepairError};
+use crate::queue::{PublishError, QueueError};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Why a use case could not be done. Its text says what failed and on what, with no personal data; it names no
+/// command: [`AppError::next`] says what may be done.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The database's error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The queue's.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// Something could not be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A decision about a host cannot be carried out.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Something cannot be done with a host of the inbox.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// A repair cannot be made, gone on with or taken back.
+    #[error(transparent)]
+    Repair(#[from] RepairError),
+    /// There is no such thing in what the caller may see. `what`: `mapping 7`.
+    #[error("there is no {what}")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+    },
+    /// It is not allowed as things are; the text says why.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// What was asked for makes no sense; the text says why.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// What kind of failure it is: a front end makes its exit code or status of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ErrorCode {
+    /// Asked for wrongly.
+    Invalid,
+    /// Not there.
+    NotFound,
+    /// Not allowed as things are.
+    NotAllowed,
+    /// The configuration is wrong.
+    ConfigInvalid,
+    /// The broker, or the queue's file, cannot be reached.
+    BrokerUnreachable,
+    /// The database cannot be reached.
+    DatabaseUnreachable,
+    /// Anything else.
+    Failed,
+}
+
+impl AppError {
+    /// What kind of failure it is.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Store(error) => of_store(error),
+            Self::Queue(QueueError::Url(_)) => ErrorCode::ConfigInvalid,
+            Self::Queue(QueueError::Unavailable(_) | QueueError::File { .. })
+            | Self::Publish(PublishError::Unavailable(_) | PublishError::Timeout) => {
+                ErrorCode::BrokerUnreachable
+            }
+            Self::Queue(QueueError::Closed) | Self::Publish(_) => ErrorCode::Failed,
+            Self::Refused(
+                Refusal::NoCompany(_)
+                | Refusal::NoStaff(_)
+                | Refusal::Foreign { .. }
+                | Refusal::UnknownHost(..)
+                | Refusal::NoMapping(..),
+            ) => ErrorCode::NotFound,
+            Self::Refused(_) => ErrorCode::NotAllowed,
+            Self::Inbox(error) => match error {
+                InboxError::Store(error) => of_store(error),
+                InboxError::Absent(..) | InboxError::NoSuggestion(_) | InboxError::NotSuggested { .. } => {
+                    ErrorCode::NotFound
+                }
+                InboxError::Resolved(_) => ErrorCode::NotAllowed,
+                InboxError::SeveralSuggestions { .. } | InboxError::Over => ErrorCode::Invalid,
+            },
+            Self::Repair(error) => match error {
+                RepairError::Store(error) => of_store(error),
+                RepairError::Unknown(_) => ErrorCode::NotFound,
+                RepairError::NotMapped(_) | RepairError::Ended { .. } => ErrorCode::NotAllowed,
+            },
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::NotAllowed(_) => ErrorCode::NotAllowed,
+            Self::Invalid(_) => ErrorCode::Invalid,
+        }
+    }
+
+    /// What the caller may do about it, where there is one thing to do.
+    pub fn next(&self) -> Option<NextAction> {
+        None
+    }
+}
+
+fn of_store(error: &StoreError) -> ErrorCode {
+    match error.kind() {
+        StoreErrorKind::Unavailable => ErrorCode::DatabaseUnreachable,
+        StoreErrorKind::Conflict
+        | StoreErrorKind::Rejected
+        | StoreErrorKind::Behind
+        | StoreErrorKind::Schema => ErrorCode::Failed,
+    }
+}
