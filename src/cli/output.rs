@@ -6,10 +6,9 @@ use std::io::{IsTerminal as _, Write as _};
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::failure::Failure;
+pub(super) use crate::runtime::clock::rfc3339 as moment;
 
 /// What results look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -44,14 +43,6 @@ fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().map(|c| if commands(c) { escape(c) } else { c.to_string() }).collect())
-}
-
-/// A moment, given in ms since 1970, for people: UTC, to the second.
-pub(super) fn moment(ms: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000))
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_else(|| format!("{ms} ms"))
 }
 
 /// Writes `value` to stdout as one JSON document.
@@ -159,11 +150,5 @@ mod tests {
     fn what_a_terminal_would_obey_is_shown_instead() {
         assert_eq!(visible("Zoë\n\u{1b}[2J\u{9b}\u{202e}"), "Zoë\n\\u{1b}[2J\\u{9b}\\u{202e}");
         assert_eq!(visible("plain"), "plain");
-    }
-
-    #[test]
-    fn moments_are_written_in_utc() {
-        assert_eq!(moment(1_759_738_443_120), "2025-10-06T08:14:03Z");
-        assert_eq!(moment(i64::MAX), format!("{} ms", i64::MAX));
     }
 }
