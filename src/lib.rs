@@ -14,7 +14,7 @@
 //! | 6 | [`app`] | the use cases, one a file |
 //! | 7 | [`install`] | is the installation set up right? |
 //! | 8 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
-//! | 9 | [`replay`], [`doctor`] | dead letters on their way back · is the installation set up right? |
+//! | 9 | [`replay`] | dead letters on their way back |
 //! | 10 | [`cli`] | names everything; only `main.rs` names it |
 
 pub mod config;
@@ -42,6 +42,5 @@ pub mod worker;
 pub mod edge;
 
 pub mod replay;
-pub mod doctor;
 
 pub mod cli;

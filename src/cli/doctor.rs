@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
-use crate::doctor::{self, Area, Code, Finding, Level, Patient, Report};
+use crate::install::doctor::{self, Area, Code, Finding, Level, Patient, Report};
 
 /// Is this installation set up right? Configuration, files, database, broker and topology
 ///

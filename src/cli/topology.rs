@@ -8,8 +8,9 @@ use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use crate::config::QueueConfig;
+use crate::install::topology::{self, Change, Comparison, Difference, Look, LookError, Management, Object};
+use crate::queue::Part;
 use crate::queue::topology::{EVERYTHING, Topology};
-use crate::queue::{self, Change, Comparison, Difference, Look, LookError, Management, Object, Part};
 
 /// The exchange and the queues on RabbitMQ: what hostmatch wants, and what the broker has
 ///
@@ -54,13 +55,13 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match &args.command {
         Command::Show => show(global.output, &topology),
         Command::Export { vhost } => {
-            let vhost = vhost.clone().map_or_else(|| queue::vhost(&config), Ok)?;
-            output::json(&queue::definitions(&topology, &vhost))?;
+            let vhost = vhost.clone().map_or_else(|| topology::vhost(&config), Ok)?;
+            output::json(&topology::definitions(&topology, &vhost))?;
             Ok(Exit::Done)
         }
         Command::Diff => {
             let comparison =
-                looking(&config, async |look, management| Ok(queue::compare(look, management).await?));
+                looking(&config, async |look, management| Ok(topology::compare(look, management).await?));
             differences(global.output, &comparison.await?, None)
         }
         Command::Apply => {
@@ -99,9 +100,9 @@ struct Applied {
 }
 
 async fn apply(look: &Look, management: Option<&Management>) -> Result<(Comparison, Applied), Failure> {
-    let before = queue::compare(look, management).await?;
+    let before = topology::compare(look, management).await?;
     let problems = look.make().await?;
-    let after = queue::compare(look, management).await?;
+    let after = topology::compare(look, management).await?;
     let is_left = |one: &&Difference| !after.differences.iter().any(|left| left.object == one.object);
     let missing = before.differences.iter().filter(|one| one.change == Change::Missing);
     let made = missing.filter(is_left).cloned().collect();

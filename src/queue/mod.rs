@@ -13,15 +13,12 @@ mod copies;
 mod batch;
 mod consumer;
 pub mod metrics;
-mod amqp;
+pub(crate) mod amqp;
 mod embedded;
 
 use crate::config::QueueConfig;
 
-pub use amqp::{
-    Change, Comparison, Difference, FoundQueue, Here, Look, LookError, Management, ManagementError, Node,
-    Object, Overview, Right, Rules, Seen, Server, Unseen, Written, compare, definitions, topology, vhost,
-};
+pub use amqp::topology;
 pub use batch::{Batch, ClosedBy, Settled};
 pub use consumer::{Consumer, ConsumerHealth, Gathered};
 pub use copies::identity;

@@ -29,7 +29,7 @@ pub(super) async fn now_for(
 }
 
 /// The SQL expression for the database's clock, in ms since 1970.
-pub(super) fn now_in_ms(backend: DbBackend) -> &'static str {
+pub(crate) fn now_in_ms(backend: DbBackend) -> &'static str {
     match backend {
         DbBackend::MySql => "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)",
         DbBackend::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)",
@@ -146,7 +146,7 @@ async fn postgres(database: &Database, zone: &Zone) -> Result<String, StoreError
 /// The zone in which other sessions of this database run. Our own tells nothing: the driver has
 /// set it to UTC, as the session's default too. A database's own setting can be read; the
 /// server's cannot, but initdb gives its log the same zone, and that can.
-pub(super) async fn postgres_zone(database: &Database) -> Result<String, StoreError> {
+pub(crate) async fn postgres_zone(database: &Database) -> Result<String, StoreError> {
     let sql = "SELECT COALESCE((SELECT split_part(setting, '=', 2) \
                FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
                WHERE s.setrole = 0 AND lower(split_part(setting, '=', 1)) = 'timezone' \

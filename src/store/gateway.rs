@@ -93,7 +93,7 @@ impl GatewaySchema {
     ///
     /// # Errors
     /// As for [`GatewaySchema::read`], of what [`Columns::problems`] does not tell.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         database: &Database,
         columns: &Columns,
         config: &GatewayConfig,

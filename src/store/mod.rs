@@ -32,21 +32,17 @@ mod replays;
 mod decisions;
 mod inbox;
 mod repairs;
-pub mod inspection;
 mod report;
 mod throughput;
 mod backlog;
 mod workers;
 mod imports;
 mod hand_overs;
-mod grants;
-mod roles;
-mod rights;
-mod server_checks;
 mod scope;
 
 pub use backlog::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use clock::MappingClocks;
+pub(crate) use clock::{now_in_ms, postgres_zone};
 pub use commit::commit;
 pub use connection::Database;
 pub use dead_letters::{
@@ -64,7 +60,6 @@ pub use error::{StoreError, StoreErrorKind};
 pub use events::{EventFilter, RecordedEvent, letters_of_event, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
-pub use grants::{Account, Grants, grants, grants_for};
 pub use hand_overs::{
     Given, HandOverRow, Held, hand_over, held_at_unknown_times, held_by, insert_hand_over,
     note_hand_over_undone,
@@ -75,7 +70,6 @@ pub use inbox::{
     HostAct, HostAction, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host,
     inbox_entries, last_host_acts, reopen_host,
 };
-pub use inspection::{Inspection, Kind, Level, Verdict, inspect, inspect_setup};
 pub use load::{Batch, load, load_waiting, observe, waiting};
 pub use observed::observed;
 pub use probe::probe;
@@ -93,10 +87,8 @@ pub use replays::{
 };
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};
-pub use rights::missing_rights;
-pub use roles::Role;
 pub use scope::Scope;
-pub use server_checks::{LackingIndex, Room, clock_ahead, lacking_indexes, room};
 pub use throughput::{ages_since, decided_last, outcomes_since};
 pub use values::{DbId, Document, Moment, bind_staff, null_staff};
+pub(crate) use version::too_old;
 pub use workers::{Work, Worker, WorkerRow, purge_workers, remove_worker, tell_worker, workers};

@@ -26,7 +26,7 @@ pub(super) async fn check(database: &Database) -> Result<(), StoreError> {
 }
 
 /// Why a MariaDB or MySQL server of this version cannot be used; none when it can.
-pub(super) fn too_old(version: &str) -> Option<String> {
+pub(crate) fn too_old(version: &str) -> Option<String> {
     let mut numbers =
         version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     let found = (numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0));

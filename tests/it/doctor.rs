@@ -9,7 +9,7 @@ mod edges;
 use std::process::Output;
 use std::time::Duration;
 
-use hostmatch::doctor::Code;
+use hostmatch::install::doctor::Code;
 use serde_json::Value;
 
 use crate::program::{json, stderr, stdout};

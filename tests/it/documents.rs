@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use hostmatch::config::{Overrides, load_from};
-use hostmatch::doctor::{Area, Code};
 use hostmatch::event::{EVENT_TYPES, EventKind, Shape};
+use hostmatch::install::doctor::{Area, Code};
 use hostmatch::matching::{AuditAction, InboxState, MappingSource, Observed, Outcome, Reason, Review};
 use hostmatch::store::{
     HostAction, InboxKind, ItemState, LetterState, RepairScope, RepairState, ReplayItemState, ReplayState,

@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 11] = [
     &["app"],
     &["install"],
     &["worker", "edge"],
-    &["replay", "doctor"],
+    &["replay"],
     &["cli"],
 ];
 

@@ -1,14 +1,14 @@
 //! `hostmatch gateway grants`: the statements with which an administrator lets hostmatch in.
 
-use clap::ValueEnum;
 use serde_json::json;
 
+use crate::cli::choices::one_of;
 use crate::cli::engine::Engine;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::global::Global;
 use crate::cli::output::{self, Output};
-use crate::store::{self, Account, Database, Grants};
+use crate::install::privileges::{Account, Role, grants, grants_for};
 
 /// The GRANT statements with the least rights to inspect, to migrate and to run
 ///
@@ -28,21 +28,13 @@ pub(super) struct Args {
     /// MySQL and MariaDB: the host from which that user connects
     #[arg(long, value_name = "HOST", default_value = "%")]
     host: String,
-    /// What the user is to do [default: one after the other]
-    #[arg(long)]
+    /// What the user is to do [default: the first three, one after the other]
+    ///
+    /// inspect: look around before and after migrating. migrate: make and take back our tables. run: decide on
+    /// events, and look at what became of them. observe: decide on events and write nothing of the gateway's
+    /// (worker.mode = "observe").
+    #[arg(long, value_parser = one_of::<Role>())]
     role: Option<Role>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Role {
-    /// Look around before and after migrating
-    Inspect,
-    /// Make and take back our tables
-    Migrate,
-    /// Decide on events, and look at what became of them
-    Run,
-    /// Decide on events and write nothing of the gateway's (worker.mode = "observe")
-    Observe,
 }
 
 /// Runs the command.
@@ -50,60 +42,24 @@ enum Role {
 /// # Errors
 /// When the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let roles = match args.role {
-        Some(Role::Inspect) => vec![store::Role::Inspect],
-        Some(Role::Migrate) => vec![store::Role::Migrate],
-        Some(Role::Run) => vec![store::Role::Run],
-        Some(Role::Observe) => vec![store::Role::Observe],
-        None => store::Role::ALL.to_vec(),
+    let account = Account { user: args.user.clone(), host: args.host.clone(), role: args.role };
+    let all = match args.engine {
+        Some(engine) => grants_for(engine.into(), &args.database, &account),
+        None => grants(&global.start(&[])?.config.database, &account).await?,
     };
-    let account = |role: store::Role| Account {
-        user: args.user.clone().unwrap_or_else(|| role.usual_user().to_owned()),
-        host: args.host.clone(),
-    };
-    let mut all = Vec::new();
-    if let Some(engine) = args.engine {
-        let grants = |role| store::grants_for(engine.into(), &args.database, &account(role), role);
-        all.extend(roles.into_iter().map(grants));
-    } else {
-        let config = global.start(&[])?.config;
-        let database = Database::connect_to_look(&config.database).await?;
-        for role in roles {
-            match database.in_time(store::grants(&database, &account(role), role)).await {
-                Ok(grants) => all.push(grants),
-                Err(error) => {
-                    database.close().await;
-                    return Err(error.into());
-                }
-            }
-        }
-        database.close().await;
+    if global.output == Output::Json {
+        output::json(&json!({ "grants": all }))?;
+        return Ok(Exit::Done);
     }
-    match global.output {
-        Output::Json => output::json(&json!({ "grants": all }))?,
-        Output::Table => {
-            for grants in &all {
-                show(grants)?;
-            }
+    // As a script: what is no statement is a comment, and holds no name of anybody's choosing.
+    for grants in &all {
+        output::line(&format!("-- to {}", <&str>::from(grants.role)))?;
+        for note in &grants.notes {
+            output::line(&format!("-- {note}"))?;
+        }
+        for statement in &grants.statements {
+            output::line(&format!("{statement};"))?;
         }
     }
     Ok(Exit::Done)
-}
-
-/// As a script: what is no statement is a comment, and holds no name of anybody's choosing.
-fn show(grants: &Grants) -> Result<(), Failure> {
-    let purpose = match grants.role {
-        store::Role::Inspect => "to inspect",
-        store::Role::Migrate => "to migrate",
-        store::Role::Run => "to run",
-        store::Role::Observe => "to observe",
-    };
-    output::line(&format!("-- {purpose}"))?;
-    for note in &grants.notes {
-        output::line(&format!("-- {note}"))?;
-    }
-    for statement in &grants.statements {
-        output::line(&format!("{statement};"))?;
-    }
-    Ok(())
 }

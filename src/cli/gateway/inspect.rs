@@ -5,7 +5,8 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::global::Global;
 use crate::cli::output::{self, Output};
-use crate::store::{Database, Verdict, inspect};
+use crate::install::inspection::{Verdict, inspect};
+use crate::store::Database;
 
 /// Runs the command.
 ///

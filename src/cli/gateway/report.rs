@@ -2,7 +2,7 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::store::{Inspection, Level, Verdict};
+use crate::install::inspection::{Inspection, Level, Verdict};
 
 /// As many rows of one finding are shown; the JSON has all of them.
 const KEYS_SHOWN: usize = 20;

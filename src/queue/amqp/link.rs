@@ -212,7 +212,7 @@ async fn connect(role: Role, settings: &Settings) -> Result<Connection, Problem>
 }
 
 /// A connection under a name that says what it is for. Nothing is declared on it.
-pub(super) async fn open(purpose: &str, settings: &Settings) -> lapin::Result<Connection> {
+pub(crate) async fn open(purpose: &str, settings: &Settings) -> lapin::Result<Connection> {
     let name = format!("hostmatch {purpose} ({})", std::process::id());
     let properties = ConnectionProperties::default()
         .with_connection_name(name.into_bytes().into())

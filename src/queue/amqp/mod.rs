@@ -16,11 +16,6 @@ mod prefetch;
 mod subscription;
 mod hold;
 mod consumer;
-mod looking;
-mod handshake;
-mod management;
-mod comparison;
-mod definitions;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,30 +31,27 @@ use self::topology::Topology;
 use super::{BatchLimits, Depth, Level, Part, QueueError, Source};
 use crate::config::{self, QueueConfig};
 
-pub use self::comparison::{Change, Comparison, Difference, FoundQueue, Object, Rules, Unseen, compare};
 pub(super) use self::consumer::AmqpConsumer;
-pub use self::definitions::{definitions, vhost};
-pub use self::handshake::Server;
 pub(super) use self::hold::AmqpHold;
-pub use self::looking::{Here, Look, LookError, Right, Seen, Written};
-pub use self::management::{Management, ManagementError, Node, Overview};
+pub(crate) use self::link::open;
+pub(crate) use self::problem::{Problem, code};
 pub(super) use self::publisher::AmqpPublisher;
 
 /// The longest that [`Amqp::close`] takes.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What every part needs to know. No `Debug`: the address holds a password.
-struct Settings {
-    address: AMQPUri,
-    topology: Topology,
+pub(crate) struct Settings {
+    pub(crate) address: AMQPUri,
+    pub(crate) topology: Topology,
     mode: config::Topology,
     prefetch: u16,
     confirm_timeout: Duration,
-    connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
 }
 
 impl Settings {
-    fn of(config: &QueueConfig) -> Result<Self, QueueError> {
+    pub(crate) fn of(config: &QueueConfig) -> Result<Self, QueueError> {
         Ok(Self {
             address: address::parse(config.url.expose())?,
             topology: Topology::new(config)?,
@@ -123,7 +115,7 @@ impl Amqp {
     pub(super) async fn levels(&self) -> Result<Vec<Level>, QueueError> {
         let settings = self.settings();
         let deadline = Instant::now() + settings.connect_timeout;
-        let unavailable = |problem: problem::Problem| QueueError::Unavailable(problem.text);
+        let unavailable = |problem: Problem| QueueError::Unavailable(problem.text);
         let link = self.keeper().up(deadline).await.map_err(unavailable)?;
         let Topology { work, dead, waits, .. } = &settings.topology;
         let queues = [(Part::Work, work), (Part::Dead, dead)].into_iter();
@@ -153,7 +145,7 @@ impl Amqp {
         };
         match timeout(settings.connect_timeout, counted).await {
             Ok(Ok(levels)) => Ok(levels),
-            Ok(Err(error)) => Err(unavailable(problem::Problem::of(&error, settings))),
+            Ok(Err(error)) => Err(unavailable(Problem::of(&error, settings))),
             Err(_) => Err(QueueError::Unavailable("no answer in time".to_owned())),
         }
     }

@@ -6,15 +6,15 @@ use super::Settings;
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// What failed and what to do next.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Somebody has to change something: trying again soon is of no use.
-    pub(super) configuration: bool,
+    pub(crate) configuration: bool,
 }
 
 /// The AMQP reply code of an error, when the broker sent one.
-pub(super) fn code(error: &lapin::Error) -> Option<u16> {
+pub(crate) fn code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
         _ => None,
@@ -27,7 +27,7 @@ impl Problem {
         Self { text: text.into(), configuration: false }
     }
 
-    pub(super) fn of(error: &lapin::Error, settings: &Settings) -> Self {
+    pub(crate) fn of(error: &lapin::Error, settings: &Settings) -> Self {
         let address = &settings.address;
         let said = match error.kind() {
             ErrorKind::ProtocolError(error) => error.get_message().to_string(),

@@ -109,14 +109,14 @@ impl Topology {
         long_enough.or(self.waits.last()).map_or(&self.work, |(_, name)| name)
     }
 
-    pub(super) async fn make_exchange(&self, channel: &Channel) -> lapin::Result<()> {
+    pub(crate) async fn make_exchange(&self, channel: &Channel) -> lapin::Result<()> {
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         let exchange = self.exchange.as_str().into();
         channel.exchange_declare(exchange, ExchangeKind::Topic, durable, FieldTable::default()).await
     }
 
     /// Binds the work queue to the exchange, so that it gets every event.
-    pub(super) async fn bind(&self, channel: &Channel) -> lapin::Result<()> {
+    pub(crate) async fn bind(&self, channel: &Channel) -> lapin::Result<()> {
         let (work, exchange) = (self.work.as_str().into(), self.exchange.as_str().into());
         let options = QueueBindOptions::default();
         channel.queue_bind(work, exchange, EVERYTHING.into(), options, FieldTable::default()).await
@@ -153,12 +153,12 @@ impl QueueSpec {
     }
 
     /// Declares it.
-    pub(super) async fn make(&self, channel: &Channel) -> lapin::Result<()> {
+    pub(crate) async fn make(&self, channel: &Channel) -> lapin::Result<()> {
         let name = self.name.as_str().into();
         channel.queue_declare(name, QueueDeclareOptions::durable(), self.table()).await.map(drop)
     }
 
-    pub(super) fn table(&self) -> FieldTable {
+    pub(crate) fn table(&self) -> FieldTable {
         let mut table = FieldTable::default();
         for (name, value) in &self.arguments {
             let value = match value {

@@ -12,11 +12,11 @@ mod findings;
 
 use migration::gateway::Columns;
 use migration::{Examination, MigrateError};
-use sea_orm::{ConnectionTrait as _, QueryResult, Statement};
 use serde::Serialize;
 
-use super::{Database, StoreError};
+use super::{all, first, quoted};
 use crate::config::GatewayConfig;
+use crate::store::{Database, StoreError};
 
 pub use data::Count;
 pub use findings::{Finding, Kind, Level, Verdict};
@@ -141,20 +141,4 @@ impl Migration {
             migration::missing_rights(database.connection(), &examination.statements).await?;
         Ok(Self { examination, rights_missing })
     }
-}
-
-/// All rows of a query without values.
-async fn all(database: &Database, sql: impl Into<String>) -> Result<Vec<QueryResult>, StoreError> {
-    let query = Statement::from_string(database.backend(), sql.into());
-    Ok(database.connection().query_all_raw(query).await?)
-}
-
-/// The first row.
-async fn first(database: &Database, sql: impl Into<String>) -> Result<Option<QueryResult>, StoreError> {
-    Ok(all(database, sql).await?.into_iter().next())
-}
-
-/// Names from our own lists, for an `IN (…)`.
-fn quoted(names: impl IntoIterator<Item = &'static str>) -> String {
-    names.into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }

@@ -4,8 +4,8 @@ use migration::gateway::{Columns, KeyKind};
 use sea_orm::DbBackend;
 use serde::Serialize;
 
-use super::super::{Database, DbId, StoreError};
 use super::first;
+use crate::store::{Database, DbId, StoreError};
 
 /// A count.
 #[derive(Clone, Debug, Serialize)]

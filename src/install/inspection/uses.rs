@@ -4,10 +4,10 @@ use migration::gateway::Columns;
 use sea_orm::DbBackend;
 use serde::Serialize;
 
-use super::super::{Database, GatewaySchema, KeyType, NameColumns, StoreError};
 use super::data::{Counted, count};
 use super::first;
 use crate::config::GatewayConfig;
+use crate::store::{Database, GatewaySchema, KeyType, NameColumns, StoreError};
 
 /// What will be used.
 #[derive(Clone, Debug, Serialize)]

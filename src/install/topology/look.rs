@@ -17,12 +17,11 @@ use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::handshake::{self, Server};
-use super::problem::{Problem, code};
-use super::topology::{QueueSpec, Topology};
-use super::{Settings, link};
+use super::greeting::{self, Server};
 use crate::config::QueueConfig;
 use crate::queue::QueueError;
+use crate::queue::amqp::{Problem, Settings, code, open};
+use crate::queue::topology::{QueueSpec, Topology};
 
 /// How often a publish that may be held up is looked after.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -119,7 +118,7 @@ impl Look {
     pub async fn at(config: &QueueConfig) -> Result<Self, LookError> {
         let settings = Settings::of(config)
             .map_err(|error: QueueError| LookError { text: error.to_string(), refused: true })?;
-        match timeout(settings.connect_timeout, link::open("look", &settings)).await {
+        match timeout(settings.connect_timeout, open("look", &settings)).await {
             Ok(Ok(connection)) => Ok(Self { settings, connection }),
             Ok(Err(error)) => Err(refusal(Problem::of(&error, &settings))),
             Err(_) => Err(LookError { text: no_answer(&settings), refused: false }),
@@ -154,7 +153,7 @@ impl Look {
 
     /// What the broker says it is.
     pub async fn server(&self) -> Option<Server> {
-        handshake::ask(self.settings.address.clone(), self.settings.connect_timeout).await
+        greeting::ask(self.settings.address.clone(), self.settings.connect_timeout).await
     }
 
     /// The exchange that publishers write to.

@@ -3,15 +3,24 @@
 //! AMQP tells whether a thing is there and the first argument that differs; the management API
 //! tells all arguments, the bindings and the policies. What neither tells is `unseen`.
 
+mod look;
+mod greeting;
+mod management;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::looking::{Here, Look, LookError, Seen};
-use super::management::{Management, ManagementError, QueueInfo};
-use super::topology::{EVERYTHING, QueueSpec};
-use crate::queue::Part;
+use self::look::{Here, Seen};
+use self::management::QueueInfo;
+use crate::config::QueueConfig;
+use crate::queue::amqp::Settings;
+use crate::queue::topology::{EVERYTHING, QueueSpec, Topology};
+use crate::queue::{Part, QueueError};
+
+pub use self::look::{Look, LookError, Right, Written};
+pub use self::management::{Management, ManagementError};
 
 /// A part of the topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -124,6 +133,36 @@ pub struct Comparison {
     pub uncompared: bool,
     /// Why the management API tells nothing, if it was asked.
     pub silent: Option<ManagementError>,
+}
+
+/// The virtual host that `queue.url` names.
+///
+/// # Errors
+/// [`QueueError::Url`]
+pub fn vhost(config: &QueueConfig) -> Result<String, QueueError> {
+    Ok(Settings::of(config)?.address.vhost)
+}
+
+/// Exchange, queues and binding in this virtual host, as RabbitMQ's definitions; nothing else, so that
+/// importing them changes nothing else.
+pub fn definitions(topology: &Topology, vhost: &str) -> Value {
+    let queues = topology.queues.iter().map(|queue| {
+        json!({
+            "name": queue.name, "vhost": vhost, "durable": true, "auto_delete": false,
+            "arguments": queue.arguments,
+        })
+    });
+    json!({
+        "exchanges": [{
+            "name": topology.exchange, "vhost": vhost, "type": "topic", "durable": true,
+            "auto_delete": false, "internal": false, "arguments": {},
+        }],
+        "queues": queues.collect::<Vec<_>>(),
+        "bindings": [{
+            "source": topology.exchange, "vhost": vhost, "destination": topology.work,
+            "destination_type": "queue", "routing_key": EVERYTHING, "arguments": {},
+        }],
+    })
 }
 
 /// Compares. `management`: where it is configured.

@@ -3,9 +3,9 @@
 use sea_orm::{DbBackend, FromQueryResult};
 use serde::Serialize;
 
-use super::super::{Database, DbId, StoreError, clock};
 use super::{all, first};
 use crate::config::GatewayConfig;
+use crate::store::{Database, DbId, StoreError, postgres_zone};
 
 /// The server, and how it is set up.
 #[derive(Clone, Debug, Serialize)]
@@ -108,7 +108,7 @@ async fn mysql(database: &Database) -> Result<Server, StoreError> {
 }
 
 async fn postgres(database: &Database) -> Result<Server, StoreError> {
-    let zone = clock::postgres_zone(database).await?;
+    let zone = postgres_zone(database).await?;
     let sql = format!(
         "SELECT current_setting('server_version') AS version, current_database()::text AS db, \
          current_user::text AS who, pg_encoding_to_char(d.encoding)::text AS charset, d.datcollate::text AS coll, \

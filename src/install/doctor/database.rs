@@ -1,10 +1,10 @@
 //! The gateway's database: reachable, migrated, usable, and quick.
 
 use crate::config::{Config, Mode};
-use crate::store::{
-    self, Database, GatewaySchema, Inspection, Kind, StoreError, clock_ahead, inspect_setup, lacking_indexes,
-    missing_rights, room,
-};
+use crate::install::inspection::{Inspection, Kind, inspect_setup};
+use crate::install::privileges::missing_rights;
+use crate::install::server_checks::{clock_ahead, lacking_indexes, room};
+use crate::store::{self, Database, GatewaySchema, StoreError};
 
 use super::Report;
 use super::code::Code;

@@ -5,8 +5,8 @@ use migration::gateway::Columns;
 use migration::names;
 use serde::Serialize;
 
-use super::super::version;
 use super::{Basis, Inspection, Table};
+use crate::store::too_old;
 
 /// What it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -131,7 +131,7 @@ fn server(found: &Inspection, findings: &mut Vec<Finding>) {
 
 fn age(found: &Inspection) -> Option<Finding> {
     let is_mysql = matches!(found.server.product, "MariaDB" | "MySQL");
-    let why = version::too_old(&found.server.version).filter(|_| is_mysql)?;
+    let why = too_old(&found.server.version).filter(|_| is_mysql)?;
     Some(problem(Kind::ServerAge, why, "upgrade the database server before hostmatch is to work on it"))
 }
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::Report;
 use super::code::Code;
 use crate::config::Config;
-use crate::queue::{Comparison, FoundQueue, Part, Rules};
+use crate::install::topology::{Comparison, FoundQueue, Rules};
+use crate::queue::Part;
 
 /// Judges what was found.
 pub(super) fn judge(found: &Comparison, config: &Config, report: &mut Report) {

@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::Settings;
 use crate::config::QueueConfig;
 use crate::http::client::Client;
 use crate::queue::QueueError;
+use crate::queue::amqp::Settings;
 
 /// Why something could not be learned. Holds no password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

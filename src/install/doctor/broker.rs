@@ -2,10 +2,10 @@
 //! the embedded queue.
 
 use crate::config::{Config, Topology};
-use crate::queue::{
-    Change, Comparison, Look, LookError, Management, ManagementError, Object, Part, Queue, Right, Written,
-    compare,
+use crate::install::topology::{
+    Change, Comparison, Look, LookError, Management, ManagementError, Object, Right, Written, compare,
 };
+use crate::queue::{Part, Queue};
 
 use super::code::Code;
 use super::{Report, Role, places, rules};

@@ -7,9 +7,10 @@ use migration::{Granted, TABLES};
 use sea_orm::{DbBackend, FromQueryResult, QueryResult};
 use serde::Serialize;
 
-use super::super::{Database, DbId, StoreError};
 use super::data::{Counted, count};
 use super::{all, quoted};
+use crate::install::columns::{KNOWN, Known};
+use crate::store::{Database, DbId, StoreError};
 
 /// Rows are counted up to here; for more, the engine is asked for its estimate.
 const MOST_COUNTED: i64 = 100_000;
@@ -78,29 +79,6 @@ pub struct ColumnFacts {
     pub used_for: Option<&'static str>,
 }
 
-/// The columns of the gateway's that matter, and what for.
-const KNOWN: [(&str, &str, &str); 19] = [
-    ("companies", "id", "the tenant"),
-    ("users", "id", "who changed a mapping"),
-    ("staff", "id", "who is assigned"),
-    ("staff", "company_id", "the tenant: nobody is matched across companies"),
-    ("staff", "name", "matching by name"),
-    ("staff", "first_name", "matching by name"),
-    ("staff", "last_name", "matching by name"),
-    ("staff", "email", "matching by e-mail"),
-    ("staff", "is_active", "who may be assigned"),
-    ("staff", "active", "who may be assigned, without is_active"),
-    ("staff", "deleted_at", "who may be assigned"),
-    ("appointments", "id", "what is assigned"),
-    ("appointments", "company_id", "the tenant"),
-    ("appointments", "staff_id", "read and written: who it is with"),
-    ("appointments", "calcom_v2_booking_id", "finding the booking"),
-    ("appointments", "calcom_v2_booking_uid", "finding the booking"),
-    ("appointments", "calcom_booking_id", "finding the booking"),
-    ("appointments", "calcom_host_id", "read and written: which Cal.com host it is with"),
-    ("appointments", "updated_at", "written: when"),
-];
-
 /// What a catalogue says of a table.
 #[derive(FromQueryResult)]
 struct Listed {
@@ -157,7 +135,8 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
 }
 
 fn facts(column: &Column) -> Option<ColumnFacts> {
-    let known = KNOWN.iter().find(|(table, name, _)| *table == column.table && *name == column.name);
+    let is_it = |known: &&Known| known.0 == column.table && known.1 == column.name && !known.2.is_empty();
+    let known = KNOWN.iter().find(is_it);
     if known.is_none() && !TABLES.contains(&column.table.as_str()) {
         return None;
     }
@@ -166,7 +145,7 @@ fn facts(column: &Column) -> Option<ColumnFacts> {
         full_type: column.full_type.clone(),
         collation: column.collation.clone(),
         nullable: column.nullable,
-        used_for: known.map(|(_, _, what_for)| *what_for),
+        used_for: known.map(|known| known.2),
     })
 }
 

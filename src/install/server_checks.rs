@@ -5,41 +5,41 @@ use std::collections::BTreeMap;
 
 use migration::gateway::{Columns, KeyKind};
 use migration::{TABLES, indexes};
-use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, QueryResult, Statement};
+use sea_orm::{DbBackend, FromQueryResult};
 
-use super::clock::now_in_ms;
-use super::{Database, DbId, StoreError};
+use super::{all, first, quoted};
 use crate::runtime::clock::now_ms;
+use crate::store::{Database, DbId, StoreError, now_in_ms};
 
 /// How much room a server has for connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub(super) struct Room {
     /// How many it takes.
-    pub connections: i64,
+    pub(super) connections: i64,
     /// How many there are now, ours included.
-    pub connected: i64,
+    pub(super) connected: i64,
     /// MySQL and MariaDB: how many more prepared statements it keeps.
-    pub statements: Option<i64>,
+    pub(super) statements: Option<i64>,
 }
 
 /// An index that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LackingIndex {
+pub(super) struct LackingIndex {
     /// On this table.
-    pub table: String,
+    pub(super) table: String,
     /// That begins with these columns.
-    pub columns: String,
+    pub(super) columns: String,
     /// It is a table of ours.
-    pub ours: bool,
+    pub(super) ours: bool,
     /// What makes it.
-    pub statement: String,
+    pub(super) statement: String,
 }
 
 /// How many ms the database's clock is ahead of ours; behind is negative. None on SQLite, which has ours.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn clock_ahead(database: &Database) -> Result<Option<i64>, StoreError> {
+pub(super) async fn clock_ahead(database: &Database) -> Result<Option<i64>, StoreError> {
     let backend = database.backend();
     if backend == DbBackend::Sqlite {
         return Ok(None);
@@ -60,7 +60,7 @@ pub async fn clock_ahead(database: &Database) -> Result<Option<i64>, StoreError>
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn room(database: &Database) -> Result<Option<Room>, StoreError> {
+pub(super) async fn room(database: &Database) -> Result<Option<Room>, StoreError> {
     let backend = database.backend();
     if backend == DbBackend::Postgres {
         let limits = "SELECT current_setting('max_connections')::bigint \
@@ -82,7 +82,7 @@ pub async fn room(database: &Database) -> Result<Option<Room>, StoreError> {
     let (connections, most) = (number(database, sql).await?, number(database, prepared).await?);
     let mut now: BTreeMap<String, i64> = BTreeMap::new();
     let sql = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Prepared_stmt_count')";
-    for row in all(database, sql.to_owned()).await? {
+    for row in all(database, sql).await? {
         let (name, value): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         now.insert(name, value.parse().unwrap_or_default());
     }
@@ -99,19 +99,18 @@ pub async fn room(database: &Database) -> Result<Option<Room>, StoreError> {
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn lacking_indexes(database: &Database) -> Result<Vec<LackingIndex>, StoreError> {
+pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<LackingIndex>, StoreError> {
     let backend = database.backend();
     let columns = Columns::read(database.connection()).await?;
-    let names = ["appointments", "staff"].into_iter().chain(TABLES);
-    let names = names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let names = quoted(["appointments", "staff"].into_iter().chain(TABLES));
     let sql = match backend {
         DbBackend::MySql => MYSQL,
         DbBackend::Postgres => POSTGRES,
         _ => SQLITE,
     };
     let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    let statement = Statement::from_string(backend, sql.replace("{names}", &names));
-    for one in IndexColumn::find_by_statement(statement).all(database.connection()).await? {
+    for row in all(database, sql.replace("{names}", &names)).await? {
+        let one = IndexColumn::from_query_result(&row, "")?;
         found.entry((one.tab, one.name)).or_default().push(one.col);
     }
     let is_there = |table: &str, wanted: &[String]| {
@@ -169,12 +168,6 @@ const SQLITE: &str = "SELECT m.name AS tab, l.name AS name, COALESCE(c.name, '')
      FROM sqlite_master m, pragma_index_list(m.name) l, pragma_index_info(l.name) c \
      WHERE m.type = 'table' AND m.name IN ({names}) ORDER BY 1, 2, c.seqno";
 
-async fn all(database: &Database, sql: String) -> Result<Vec<QueryResult>, StoreError> {
-    let query = Statement::from_string(database.backend(), sql);
-    Ok(database.connection().query_all_raw(query).await?)
-}
-
 async fn number(database: &Database, sql: &str) -> Result<Option<i64>, StoreError> {
-    let rows = all(database, sql.to_owned()).await?;
-    rows.first().map(|row| Ok(row.try_get_by_index::<DbId>(0)?.0)).transpose()
+    first(database, sql).await?.map(|row| Ok(row.try_get_by_index::<DbId>(0)?.0)).transpose()
 }
