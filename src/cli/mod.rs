@@ -15,7 +15,6 @@ mod global;
 mod serve;
 mod demo;
 mod doctor;
-mod soak;
 mod config;
 mod migrate;
 mod items;
@@ -64,7 +63,6 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
-    Soak(soak::Args),
     Serve(serve::Args),
     Migrate(migrate::Args),
     Publish(publish::Args),
@@ -114,7 +112,6 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     let global = cli.global;
     match cli.command {
         Command::Demo(args) => demo::run(&global, &args).await,
-        Command::Soak(args) => soak::run(&global, &args).await,
         Command::Serve(args) => serve::run(&global, &args).await,
         Command::Migrate(args) => migrate::run(&global, &args).await,
         Command::Publish(args) => publish::run(&global, &args).await,

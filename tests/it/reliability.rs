@@ -17,6 +17,7 @@ mod edge_line;
 mod floods;
 mod proxies;
 mod servers;
+mod soaking;
 
 /// Waits until everything is done, ends the worker, and counts: everything was done, once.
 async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {

@@ -31,7 +31,7 @@ use self::directory::Directory;
 use self::play::Stage;
 use self::progress::Progress;
 use self::report::Report;
-pub(super) use self::servers::Servers;
+use self::servers::Servers;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;

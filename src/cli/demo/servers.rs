@@ -1,4 +1,4 @@
-//! Edge and worker in this process, for the demo and for a soak.
+//! Edge and worker in this process.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::store::{Database, GatewaySchema};
 use crate::worker::{Tally, Worker};
 
 /// Both, running. They end with [`Servers::stop`], or when this is dropped.
-pub(in crate::cli) struct Servers {
+pub(super) struct Servers {
     tasks: JoinSet<Result<(), Failure>>,
     stop: Shutdown,
-    pub(in crate::cli) queue: Queue,
+    pub(super) queue: Queue,
     /// What the worker has counted.
-    pub(in crate::cli) tally: Tally,
+    pub(super) tally: Tally,
 }
 
 impl Servers {
@@ -27,7 +27,7 @@ impl Servers {
     ///
     /// # Errors
     /// When the queue's file or the database cannot be used.
-    pub(in crate::cli) async fn start(
+    pub(super) async fn start(
         config: &Arc<Config>,
         database: &Database,
         listener: TcpListener,
@@ -45,7 +45,7 @@ impl Servers {
     }
 
     /// Waits until one of them ends by itself, which none should, and gives its reason.
-    pub(in crate::cli) async fn failed(&mut self) -> Failure {
+    pub(super) async fn failed(&mut self) -> Failure {
         let early = "edge or worker ended early; run it again with -v to see why";
         match self.tasks.join_next().await {
             Some(Ok(Err(failure))) => failure,
@@ -54,7 +54,7 @@ impl Servers {
     }
 
     /// Stops them; what is in hand is finished first.
-    pub(in crate::cli) async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
         self.queue.close().await;

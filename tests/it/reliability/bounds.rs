@@ -1,4 +1,4 @@
-//! How much memory a worker takes, whatever waits and however large it is; and the soak.
+//! How much memory a worker takes, whatever waits and however large it is.
 
 use std::time::{Duration, Instant};
 
@@ -143,55 +143,4 @@ async fn with_waiting(backend: Backend, waiting: u64) -> usize {
     });
     assert_eq!(there, waiting, "{depth:?}");
     peak
-}
-
-fn assert_soaked(mut soak: Process, code: Option<i32>) {
-    let report = soak.report();
-    assert_eq!(code, Some(0), "{report} {}", soak.stderr());
-    assert_eq!((&report["ok"], &report["lost"]), (&json!(true), &json!(0)), "{report}");
-    assert_eq!(report["decided"], report["events"], "{report}");
-    assert!(report["events"].as_u64().unwrap() > 20, "{report}");
-    assert!(report["accepted"].as_u64() > report["events"].as_u64(), "some came twice: {report}");
-    assert_eq!(report["quantities"].as_array().unwrap().len(), 5, "{report}");
-    assert!(!soak.is_running());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_on_nothing_installed() {
-    let stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
-    let mut command = stack.command(&["soak", "--minutes", "0.15", "--output", "json"]);
-    command.env("TMPDIR", stack.home());
-    let mut soak = stack.launch(command);
-    let code = soak.ends_within(Duration::from_secs(180)).await.code();
-    assert_soaked(soak, code);
-    let left = stack.home().read_dir().unwrap();
-    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(!left.iter().any(|name| name.starts_with("hostmatch-soak")), "{left:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_on_mariadb_and_rabbitmq() {
-    let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
-    let arguments = ["soak", "--configured", "--minutes", "0.15", "--output", "json"];
-    let mut soak = stack.start(&arguments);
-    let code = soak.ends_within(Duration::from_secs(180)).await.code();
-    assert_soaked(soak, code);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_whose_events_are_refused_ends_at_once() {
-    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
-    stack.set("edge.body_limit", "10");
-    let mut soak = stack.start(&["soak", "--minutes", "30"]);
-    assert_eq!(soak.end().await.code(), Some(1), "{}", soak.stderr());
-    assert!(soak.stderr().contains("refused an event with 413"), "{}", soak.stderr());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_leaves_somebody_elses_database_alone() {
-    let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
-    stack.world.company(1).await;
-    let mut soak = stack.start(&["soak", "--configured", "--minutes", "0.1"]);
-    assert_eq!(soak.end().await.code(), Some(6), "{}", soak.stderr());
-    assert_eq!(stack.world.count("appointments").await, 0);
 }

@@ -2,6 +2,7 @@
 //! processes on them.
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -114,6 +115,11 @@ impl Stack {
         let mut command = command(arguments);
         command.envs(self.environment.iter().cloned()).current_dir(self.home());
         command
+    }
+
+    /// The environment of its processes, for what reads the configuration in this one.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        self.environment.iter().map(|(name, value)| (name.into(), value.into()))
     }
 
     /// Starts the program.

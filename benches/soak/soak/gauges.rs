@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use hostmatch::queue::Queue;
+use hostmatch::runtime::shutdown::Shutdown;
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
-
-use crate::queue::Queue;
-use crate::runtime::shutdown::Shutdown;
 
 /// Samples at most; few enough to be of no weight themselves.
 const SAMPLES: u32 = 200;
@@ -16,10 +16,21 @@ const KIB: u64 = 1024;
 /// One quantity over time.
 #[derive(Clone, Debug)]
 pub(super) struct Gauge {
-    pub(super) name: &'static str,
+    name: &'static str,
     /// It may grow by so much for reasons of its own (buffers, connections that idle).
     slack: u64,
     values: Vec<u64>,
+}
+
+/// What one quantity came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Measured {
+    pub(super) name: &'static str,
+    pub(super) first: Option<u64>,
+    pub(super) last: Option<u64>,
+    pub(super) peak: Option<u64>,
+    pub(super) bound: Option<u64>,
+    pub(super) grew: bool,
 }
 
 impl Gauge {
@@ -27,28 +38,28 @@ impl Gauge {
         Self { name, slack, values: Vec::new() }
     }
 
-    pub(super) fn first(&self) -> Option<u64> {
-        self.values.first().copied()
-    }
-
-    pub(super) fn last(&self) -> Option<u64> {
-        self.values.last().copied()
-    }
-
-    pub(super) fn peak(&self) -> Option<u64> {
-        self.values.iter().max().copied()
+    /// What it came to.
+    pub(super) fn measured(&self) -> Measured {
+        Measured {
+            name: self.name,
+            first: self.values.first().copied(),
+            last: self.values.last().copied(),
+            peak: self.values.iter().max().copied(),
+            bound: self.bound(),
+            grew: self.grew(),
+        }
     }
 
     /// What its last quarter may come to: what its second quarter came to, when everything had
     /// been used once, a quarter more, and the slack.
-    pub(super) fn bound(&self) -> Option<u64> {
+    fn bound(&self) -> Option<u64> {
         let quarter = self.values.len() / 4;
         let usual = median(self.values.get(quarter..quarter * 2)?)?;
         Some(usual + usual / 4 + self.slack)
     }
 
     /// Whether it did not keep its bound.
-    pub(super) fn grew(&self) -> bool {
+    fn grew(&self) -> bool {
         let end = self.values.get(self.values.len() - self.values.len() / 4..).and_then(median);
         matches!((end, self.bound()), (Some(end), Some(bound)) if end > bound)
     }
@@ -91,13 +102,8 @@ impl Gauges {
         }
     }
 
-    /// Measures once more, when everything is done.
-    pub(super) async fn last(&mut self) {
-        self.take().await;
-    }
-
-    /// Where the system does not tell something, nothing is noted.
-    async fn take(&mut self) {
+    /// Measures once. Where the system does not tell something, nothing is noted.
+    pub(super) async fn take(&mut self) {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let of = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -116,14 +122,11 @@ impl Gauges {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn gauge(values: impl IntoIterator<Item = u64>) -> Gauge {
-        Gauge { values: values.into_iter().collect(), ..Gauge::new("some", 10) }
-    }
-
     #[test]
     fn what_goes_up_and_stays_there_has_grown_and_a_peak_has_not() {
+        fn gauge(values: impl IntoIterator<Item = u64>) -> super::Gauge {
+            super::Gauge { values: values.into_iter().collect(), ..super::Gauge::new("some", 10) }
+        }
         assert!(!gauge([]).grew() && !gauge([1]).grew());
         assert!(!gauge((0..100).map(|n| if n < 20 { n } else { 200 })).grew(), "it warmed up");
         assert!(!gauge((0..100).map(|n| if n == 90 { 9_000 } else { 200 })).grew(), "a peak");

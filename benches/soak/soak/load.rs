@@ -5,25 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use hostmatch::http::client::{Client, ClientError};
+use hostmatch::runtime::shutdown::Shutdown;
+use hostmatch::worker::Tally;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Result;
 use super::salon::{APPOINTMENTS, STAFF, address, reference};
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::http::client::{Client, ClientError};
-use crate::runtime::shutdown::Shutdown;
-use crate::worker::Tally;
 
 /// Requests at the same time.
 const POSTERS: u64 = 8;
 /// Events that may be accepted and not yet decided: what is measured is to be no backlog.
-const AHEAD: u64 = 1_000;
+const MAX_UNDECIDED: u64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(5);
 /// After an answer that says not now.
-const LATER: Duration = Duration::from_millis(200);
-const PATIENCE: Duration = Duration::from_secs(30);
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Every so many events one comes twice.
 const REPEAT: u64 = 10;
 
@@ -70,14 +69,12 @@ impl Load {
     ///
     /// # Errors
     /// When the edge cannot be reached, or refuses.
-    pub(super) async fn run(&self, over: &Shutdown) -> Result<(), Failure> {
-        let failed = |error: ClientError| {
-            Failure::new(Exit::Failed, format!("posting to the soak's own edge failed: {error}"))
-        };
-        let client = Client::new(&self.url, PATIENCE).map_err(failed)?;
+    pub(super) async fn run(&self, over: &Shutdown) -> Result<()> {
+        let failed = |error: ClientError| format!("posting to the soak's own edge failed: {error}");
+        let client = Client::new(&self.url, REQUEST_TIMEOUT).map_err(failed)?;
         let posters = (0..POSTERS).map(|_| async {
             while !over.is_cancelled() {
-                if self.accepted().saturating_sub(self.tally.finished()) >= AHEAD {
+                if self.accepted().saturating_sub(self.tally.finished()) >= MAX_UNDECIDED {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -91,10 +88,9 @@ impl Load {
                         self.accepted.fetch_add(1, Ordering::SeqCst);
                         self.different.fetch_add(1 - again, Ordering::SeqCst);
                     } else if status.is_client_error() && status.as_u16() != 429 {
-                        let text = format!("the soak's own edge refused an event with {status}");
-                        return Err(Failure::new(Exit::Failed, text));
+                        return Err(format!("the soak's own edge refused an event with {status}").into());
                     } else {
-                        tokio::time::sleep(LATER).await;
+                        tokio::time::sleep(BUSY_PAUSE).await;
                     }
                 }
             }

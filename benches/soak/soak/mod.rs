@@ -1,0 +1,122 @@
+//! One soak: it makes a salon (`salon`), starts edge and worker on it, posts mixed bookings without pause
+//! (`load`), measures the process meanwhile (`gauges`), and counts what was lost (`report`). The tests run it,
+//! too.
+
+mod gauges;
+mod load;
+mod report;
+mod salon;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hostmatch::config::{Config, Secret};
+use hostmatch::edge;
+use hostmatch::queue::Queue;
+use hostmatch::runtime::shutdown::Shutdown;
+use hostmatch::store::{Database, GatewaySchema};
+use hostmatch::worker::Worker;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::gauges::Gauges;
+use self::load::Load;
+use self::report::Report;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How long what was accepted may take to be decided, once nothing more is posted.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Puts the database and the queue into a directory that is removed when it is dropped.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn in_files(config: &mut Config) -> Result<TempDir> {
+    let directory = tempfile::Builder::new().prefix("hostmatch-soak-").tempdir()?;
+    let url = |file: &str| Secret::new(format!("sqlite://{}", directory.path().join(file).display()));
+    config.database.url = url("salon.db");
+    config.queue.url = url("queue.db");
+    config.queue.retry_delays = [200, 500].map(Duration::from_millis).to_vec();
+    Ok(directory)
+}
+
+/// Posts events for so long, and waits until they are decided. `stop` ends it early.
+///
+/// # Errors
+/// When something cannot be started, an event is refused, or the database or the queue is somebody's.
+pub(crate) async fn run(mut config: Config, length: Duration, stop: &Shutdown) -> Result<Report> {
+    // Whoever reaches this port is on this machine; and it is another at each run.
+    config.edge.listen = "127.0.0.1:0".to_owned();
+    config.edge.allow_unsigned = true;
+    // A spool may hold what somebody has posted in earnest: it is not for a soak to forward that.
+    config.edge.spool = PathBuf::new();
+    let config = Arc::new(config);
+    let database = Database::connect(&config.database).await?;
+    let soaked = with_database(&config, &database, length, stop).await;
+    database.close().await;
+    soaked
+}
+
+async fn with_database(
+    config: &Arc<Config>,
+    database: &Database,
+    length: Duration,
+    stop: &Shutdown,
+) -> Result<Report> {
+    salon::open(database).await?;
+    let queue = Queue::open(&config.queue).await?;
+    let depth = queue.depth().await?;
+    if depth.ready + depth.waiting + depth.dead > 0 {
+        queue.close().await;
+        return Err(
+            "there are messages in the configured queue; use a queue.prefix of its own for a soak".into()
+        );
+    }
+    let listener = TcpListener::bind(&config.edge.listen).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let schema = GatewaySchema::read(database, &config.gateway).await?;
+    let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone());
+    let load = Load::new(url, worker.tally());
+    let mut gauges = Gauges::new(queue.clone());
+    let (ended, mut servers) = (Shutdown::new(), JoinSet::new());
+    let (edge, publisher, until) = (config.clone(), queue.publisher(), ended.clone());
+    servers
+        .spawn(async move { Result::Ok(edge::serve(&edge.edge, publisher, listener, None, until).await?) });
+    let until = ended.clone();
+    servers.spawn(async move { Result::Ok(worker.run(until, false).await?) });
+
+    let began = Instant::now();
+    let soak = async {
+        let over = stop.child_token();
+        let measure = async {
+            gauges.watch(began, length, stop).await;
+            over.cancel();
+            Ok(())
+        };
+        // Whichever fails first ends the other.
+        tokio::try_join!(load.run(&over), measure)?;
+        let until = Instant::now() + DRAIN_TIMEOUT;
+        while Instant::now() < until && salon::decided(database, load.run_id()).await? < load.different() {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        gauges.take().await;
+        Result::Ok(())
+    };
+    let soaked = tokio::select! {
+        soaked = soak => soaked,
+        Some(early) = servers.join_next() => {
+            early.map_err(Into::into).flatten().and(Err("edge or worker ended early; see why with --verbose".into()))
+        }
+    };
+    let took = began.elapsed();
+    ended.cancel();
+    while servers.join_next().await.is_some() {}
+    queue.close().await;
+    soaked?;
+    Ok(Report::new(gauges.all, &load, salon::decided(database, load.run_id()).await?, took))
+}

@@ -1,0 +1,61 @@
+//! `cargo bench --bench soak`, for some seconds.
+
+#[path = "../../../benches/soak/soak/mod.rs"]
+mod soak;
+
+use std::time::Duration;
+
+use hostmatch::config::{self, Config, Overrides};
+use hostmatch::runtime::shutdown::Shutdown;
+
+use crate::support::{Backend, GatewayShape, Stack};
+
+const LENGTH: Duration = Duration::from_secs(9);
+
+fn config(stack: &Stack) -> Config {
+    config::load_from(None, stack.variables(), &Overrides::default()).unwrap().config
+}
+
+async fn assert_soaked(config: Config) {
+    // Fails only when there is one already.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    let report = soak::run(config, LENGTH, &Shutdown::new()).await.unwrap();
+    // In a process that other tests share, as `cargo test` has it, what grew may be theirs.
+    assert!(std::env::var_os("NEXTEST").is_none() || report.problem().is_none(), "{report}");
+    assert_eq!(report.decided, report.events, "{report}");
+    assert!(report.events > 20 && report.accepted > report.events, "some came twice: {report}");
+    assert_eq!(report.quantities.len(), 5, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_on_nothing_installed() {
+    let stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let mut config = config(&stack);
+    let files = soak::in_files(&mut config).unwrap();
+    assert_soaked(config).await;
+    assert!(files.path().join("salon.db").exists());
+    files.close().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_on_mariadb_and_rabbitmq() {
+    let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    assert_soaked(config(&stack)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_whose_events_are_refused_ends_at_once() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    stack.set("edge.body_limit", "10");
+    let refused = soak::run(config(&stack), Duration::from_secs(1800), &Shutdown::new()).await.unwrap_err();
+    assert!(refused.to_string().contains("refused an event with 413"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_leaves_somebody_elses_database_alone() {
+    let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    stack.world.company(1).await;
+    let refused = soak::run(config(&stack), LENGTH, &Shutdown::new()).await.unwrap_err();
+    assert!(refused.to_string().contains("holds companies"), "{refused}");
+    assert_eq!(stack.world.count("appointments").await, 0);
+}
