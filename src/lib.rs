@@ -10,7 +10,7 @@
 //! | 2 | [`event`], [`telemetry`] | pure: what is a booking event? · logs, metrics, traces |
 //! | 3 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
 //! | 4 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
-//! | 5 | [`people`], [`decide`] | what people decide · the heart: what becomes of a delivery |
+//! | 5 | [`decide`] | the heart: what becomes of a delivery |
 //! | 6 | [`app`] | the use cases, one a file |
 //! | 7 | [`install`] | is the installation set up right? |
 //! | 8 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
@@ -31,7 +31,6 @@ pub mod contract;
 pub mod store;
 pub mod queue;
 
-pub mod people;
 pub mod decide;
 
 pub mod app;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use sea_orm::DatabaseConnection;
 use tokio::sync::OnceCell;
 
-use super::AppError;
+use super::{AppError, Author};
 use crate::config::Config;
-use crate::people::Author;
 use crate::queue::Queue;
 use crate::store::{Database, GatewaySchema, Scope, StoreError};
 

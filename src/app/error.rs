@@ -1,7 +1,6 @@
 //! Why a use case could not be done: a code for programs, and what it was about in words.
 
-use super::NextAction;
-use crate::people::{InboxError, Refusal, RepairError};
+use super::{InboxError, NextAction, Refusal, RepairError};
 use crate::queue::{PublishError, QueueError};
 use crate::store::{StoreError, StoreErrorKind};
 

@@ -4,11 +4,29 @@
 //! or an [`AppError`]. It knows no command line, no stdout and no HTTP: what may be done next is a
 //! [`NextAction`], which each front end words in its own way. The context's scope stands in the WHERE clause of
 //! each query.
+//!
+//! A [`Decision`] about a host is ruled on by pure code (`ruling.rs`) over facts that were read under
+//! the host's lock, the one that workers take too. So of two that decide on one host at once the second
+//! sees what the first did; with [`Decision::seen`] it is refused then, since it was about another state.
+//! Each change of a mapping's row leaves one audit row, and can be taken back by another decision.
 
+mod carry_out;
 mod context;
+mod decision;
 mod error;
+mod hand_over;
+mod inbox;
 mod next_action;
+mod offer;
+mod repair;
+mod ruling;
 
+pub use carry_out::{Act, Answers, decide, decide_now, predict};
 pub use context::{Access, AppContext};
+pub use decision::{Author, Before, Command, Decided, Decision, Effect, Refusal};
 pub use error::{AppError, ErrorCode};
+pub use hand_over::{HandOver, HandOverError, Handed, TakenBack, take_back};
+pub use inbox::{InboxError, accepted, ignore, inbox_entry, reopen};
 pub use next_action::NextAction;
+pub use offer::{Counts, Offer, RepairError, Tally};
+pub use repair::Repairer;

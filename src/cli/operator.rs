@@ -4,8 +4,8 @@ use strum::VariantArray as _;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::app::Author;
 use crate::matching::{Actor, ActorKind};
-use crate::people::Author;
 
 /// The person, as `cli:user@host`.
 pub(super) fn who() -> Actor {

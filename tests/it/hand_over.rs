@@ -3,9 +3,9 @@
 use std::process::Output;
 use std::time::Duration;
 
+use hostmatch::app::{Command, Decision, HandOver, HandOverError, decide, take_back};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::HostKey;
-use hostmatch::people::{Decision, HandOver, HandOverError, Wish, decide, take_back};
 use hostmatch::store::{StoreError, lock_host};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
 use serde_json::{Value, json};
@@ -157,7 +157,7 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
     let (handed, ()) = tokio::join!(over.carry_out(db, &schema, &act), async {
         let waits = async || world.has_waiting().await.then_some(());
         eventually("the hand-over waits for the host", Duration::from_secs(30), waits).await;
-        let decision = Decision::new(company, HostId(11), Wish::Set(carla));
+        let decision = Decision::new(company, HostId(11), Command::Set(carla));
         decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
         person.commit().await.unwrap();
     });

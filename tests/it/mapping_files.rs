@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
+use hostmatch::app::{Command, Decision, decide};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::HostKey;
-use hostmatch::people::{Decision, Wish, decide};
 use hostmatch::store::lock_host;
 use serde_json::{Value, json};
 
@@ -170,8 +170,8 @@ async fn what_a_person_decides_while_a_file_is_imported_is_not_overwritten() {
     let mut importing = Process::start(command, home.path(), "import");
     let waits = async || world.has_waiting().await.then_some(());
     eventually("it has looked, and waits for the host", Duration::from_secs(60), waits).await;
-    let wish = Wish::Set(staff_of(&world, 2));
-    let decision = Decision { may_be_new: true, ..Decision::new(key.company, key.host, wish) };
+    let command = Command::Set(staff_of(&world, 2));
+    let decision = Decision { may_be_new: true, ..Decision::new(key.company, key.host, command) };
     decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
     person.commit().await.unwrap();
     assert_eq!(importing.end().await.code(), Some(5), "{}", importing.stderr());

@@ -9,8 +9,8 @@ mod repairs;
 mod tenants;
 pub(crate) mod rights;
 
+use hostmatch::app::{Act, Author, Command, Decided, Decision, Refusal, decide_now};
 use hostmatch::event::{CompanyId, HostId, StaffId};
-use hostmatch::people::{Act, Author, Decided, Decision, Refusal, Wish, decide_now};
 
 use crate::support::World;
 
@@ -28,8 +28,8 @@ pub(crate) fn staff_of(world: &World, n: u32) -> StaffId {
 }
 
 /// Anna decides about a host of company 1.
-pub(crate) async fn decides(world: &World, host: i64, wish: Wish) -> Result<Decided, Refusal> {
-    let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), wish) };
+pub(crate) async fn decides(world: &World, host: i64, command: Command) -> Result<Decided, Refusal> {
+    let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), command) };
     decides_on(world, decision).await
 }
 

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 11] = [
     &["event", "telemetry"],
     &["matching", "contract"],
     &["store", "queue"],
-    &["people", "decide"],
+    &["decide"],
     &["app"],
     &["install"],
     &["worker", "edge"],

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::lines::{Line, Lines};
 use super::sheet::{Form, Writer};
+use crate::app::{Act, Command, Decision, Effect, decide_now, predict};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::operator::Acting;
@@ -17,7 +18,6 @@ use crate::cli::{gateway, items};
 use crate::config::Config;
 use crate::event::CompanyId;
 use crate::matching::HostKey;
-use crate::people::{Act, Decision, Did, Wish, decide_now, rehearse};
 use crate::runtime::clock::now_ms;
 use crate::store::{Database, GatewaySchema, NewImport, StoreError, begin_import, facts, note_import};
 
@@ -77,10 +77,10 @@ impl Counts {
             let count = match fate {
                 Fate::Skipped => &mut counts.skipped,
                 Fate::Failed(_) => &mut counts.failed,
-                Fate::Did(Did::Made | Did::SwitchedOn) => &mut counts.made,
-                Fate::Did(Did::Replaced | Did::SwitchedOff | Did::Reverted) => &mut counts.replaced,
-                Fate::Did(Did::Confirmed) => &mut counts.confirmed,
-                Fate::Did(Did::Unchanged) => &mut counts.unchanged,
+                Fate::Did(Effect::Made | Effect::SwitchedOn) => &mut counts.made,
+                Fate::Did(Effect::Replaced | Effect::SwitchedOff | Effect::Reverted) => &mut counts.replaced,
+                Fate::Did(Effect::Confirmed) => &mut counts.confirmed,
+                Fate::Did(Effect::Unchanged) => &mut counts.unchanged,
             };
             *count += 1;
         }
@@ -105,7 +105,7 @@ impl Counts {
 enum Fate {
     Skipped,
     Failed(String),
-    Did(Did),
+    Did(Effect),
 }
 
 /// Runs the command.
@@ -184,16 +184,16 @@ impl Import<'_> {
         database: &Database,
         schema: &GatewaySchema,
     ) -> Result<(Option<i64>, Vec<Fate>, Exit), Failure> {
-        let (foreseen, news) = self.foresee(database, schema).await?;
-        let counts = Counts::of(&foreseen);
+        let (predicted, news) = self.foresee(database, schema).await?;
+        let counts = Counts::of(&predicted);
         if self.args.dry_run || counts.changed() == 0 {
-            return Ok((None, foreseen, Exit::Done));
+            return Ok((None, predicted, Exit::Done));
         }
         if !self.args.yes {
             let question = format!("{}: {}. Import?", self.name, counts.told());
             match output::confirm(&question)? {
                 Some(true) => {}
-                Some(false) => return Ok((None, foreseen, Exit::NeedsConfirmation)),
+                Some(false) => return Ok((None, predicted, Exit::NeedsConfirmation)),
                 None => {
                     let text = format!("{question} Say so with --yes, or look first with --dry-run");
                     return Err(Failure::new(Exit::NeedsConfirmation, text));
@@ -204,7 +204,7 @@ impl Import<'_> {
             act: self.act.id,
             company: self.args.company.map(CompanyId),
             file: self.args.file.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned()),
-            lines: foreseen.len(),
+            lines: predicted.len(),
             failed: counts.failed,
             made_by: self.act.author.as_str().to_owned(),
             why: self.args.reason.clone(),
@@ -212,7 +212,7 @@ impl Import<'_> {
         };
         let begin = database.transact(async |tx| begin_import(tx, &new).await);
         let id = database.in_time(begin).await?;
-        let fates = self.import(database, schema, id, foreseen, &news).await?;
+        let fates = self.import(database, schema, id, predicted, &news).await?;
         Ok((Some(id), fates, Exit::Done))
     }
 
@@ -238,7 +238,7 @@ impl Import<'_> {
         let given = self.lines.lines.iter().map(|line| match line {
             Line::Skipped => Fate::Skipped,
             Line::Bad(why) => Fate::Failed(why.clone()),
-            Line::Wish(_) => Fate::Did(Did::Unchanged),
+            Line::Wish(_) => Fate::Did(Effect::Unchanged),
         });
         let mut fates: Vec<Fate> = given.collect();
         let (wishes, mut all) = (self.wishes(), Vec::new());
@@ -248,12 +248,12 @@ impl Import<'_> {
                 let db = database.connection();
                 let news = news(db, schema, part).await?;
                 let decisions: Vec<Decision> = news.iter().map(|(_, decision)| decision.clone()).collect();
-                Ok((rehearse(db, schema, &decisions).await?, news))
+                Ok((predict(db, schema, &decisions).await?, news))
             };
             let (answers, news) = database.in_time(look).await?;
             for ((number, decision), answer) in news.into_iter().zip(answers) {
                 fates[number] = fate(answer);
-                if !matches!(fates[number], Fate::Failed(_) | Fate::Did(Did::Unchanged)) {
+                if !matches!(fates[number], Fate::Failed(_) | Fate::Did(Effect::Unchanged)) {
                     all.push((number, decision));
                 }
             }
@@ -283,7 +283,7 @@ impl Import<'_> {
                 let fate = fate(answer);
                 match fate {
                     Fate::Failed(_) => failed += 1,
-                    Fate::Did(Did::Unchanged) | Fate::Skipped => {}
+                    Fate::Did(Effect::Unchanged) | Fate::Skipped => {}
                     Fate::Did(_) => changed += 1,
                 }
                 fates[*number] = fate;
@@ -352,7 +352,7 @@ async fn news(
     let keys: BTreeSet<HostKey> = part.iter().map(|(_, decision)| decision.key).collect();
     let facts = facts(db, schema, &keys).await?;
     let is_so = |decision: &Decision| {
-        let Wish::Set(staff) = &decision.wish else { return false };
+        let Command::Set(staff) = &decision.command else { return false };
         let mappings = facts.get(&decision.key).map_or(&[][..], |facts| &facts.mappings);
         let mut active =
             mappings.iter().filter(|it| it.state.is_active && it.company() == Some(decision.key.company));
@@ -365,9 +365,9 @@ async fn news(
     Ok(news.map(|(number, it)| (*number, Decision { seen: seen(it), ..it.clone() })).collect())
 }
 
-fn fate(answer: Result<crate::people::Decided, crate::people::Refusal>) -> Fate {
+fn fate(answer: Result<crate::app::Decided, crate::app::Refusal>) -> Fate {
     match answer {
-        Ok(decided) => Fate::Did(decided.did),
+        Ok(decided) => Fate::Did(decided.effect),
         Err(refusal) => Fate::Failed(refusal.to_string()),
     }
 }

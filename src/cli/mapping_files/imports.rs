@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::app::{Act, Command, Decision, decide_now};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::operator::Acting;
 use crate::cli::output::{self, Output};
 use crate::event::CompanyId;
-use crate::people::{Act, Decision, Wish, decide_now};
 use crate::runtime::clock::now_ms;
 use crate::store::{self, Change, Database, GatewaySchema, ImportRow, changes_of_act, note_import_undone};
 
@@ -168,7 +168,7 @@ pub(super) async fn undo(
 }
 
 fn decision(change: &Change, args: &Undo, import: &ImportRow) -> Decision {
-    let mut decision = Decision::new(change.key.company, change.key.host, Wish::Revert(change.clone()));
+    let mut decision = Decision::new(change.key.company, change.key.host, Command::Revert(change.clone()));
     decision.reason = args.reason.clone().or_else(|| Some(format!("import {} is taken back", import.id)));
     decision
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::sheet::{Row, Sheet};
 use super::{COLUMNS, MORE};
+use crate::app::{Command, Decision};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::HostKey;
-use crate::people::{Decision, Wish};
 use crate::store::Snapshot;
 
 /// What becomes of one line.
@@ -50,14 +50,14 @@ impl Lines {
 }
 
 fn line(sheet: &Sheet, row: &Row, company: Option<CompanyId>, known_only: bool) -> Line {
-    match wish(sheet, row, company) {
+    match command(sheet, row, company) {
         Ok(None) => Line::Skipped,
         Ok(Some(decision)) => Line::Wish(Box::new(Decision { may_be_new: !known_only, ..decision })),
         Err(why) => Line::Bad(why),
     }
 }
 
-fn wish(sheet: &Sheet, row: &Row, company: Option<CompanyId>) -> Result<Option<Decision>, String> {
+fn command(sheet: &Sheet, row: &Row, company: Option<CompanyId>) -> Result<Option<Decision>, String> {
     if let Some(why) = sheet.misfit(row) {
         return Err(why);
     }
@@ -82,7 +82,7 @@ fn wish(sheet: &Sheet, row: &Row, company: Option<CompanyId>) -> Result<Option<D
     };
     let Some(staff) = cell("staff_id").filter(|_| is_active) else { return Ok(None) };
     let staff = staff.parse().map_or_else(|_| StaffId::Text(staff.to_owned()), StaffId::Integer);
-    let mut decision = Decision::new(company, host, Wish::Set(staff));
+    let mut decision = Decision::new(company, host, Command::Set(staff));
     decision.reason = cell("reason").map(str::to_owned);
     let text = |column| cell(column).map(str::to_owned);
     let (name, email) = (text("calcom_name"), text("calcom_email"));
@@ -104,7 +104,7 @@ fn refuse_repeats(rows: &[Row], lines: &mut [Line]) {
         };
         let (here, there) = (rows[index].line, rows[earlier].line);
         let Line::Wish(other) = &lines[earlier] else { continue };
-        if other.wish == decision.wish {
+        if other.command == decision.command {
             bad.push((index, format!("says the same as line {there}")));
         } else {
             let host = decision.key.host;

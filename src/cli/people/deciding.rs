@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use super::Desk;
 use super::repairing::{self, Repairing, Told};
 use super::told::{Names, waiting};
+use crate::app::{Act, Before, Counts, Decided, Decision, Effect, Refusal, Repairer, decide_now, predict};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::operator::Acting;
 use crate::cli::output::{self, Output};
 use crate::event::StaffId;
 use crate::matching::HostKey;
-use crate::people::{Act, Before, Counts, Decided, Decision, Did, Refusal, Repairer, decide_now, rehearse};
 use crate::store::{HostFacts, facts};
 
 /// How a decision is made
@@ -51,9 +51,9 @@ pub(super) async fn carry_out(
     let now = host_facts(desk, key).await?;
     // Whoever decides here has seen this, and means it.
     let decision = Decision { seen: Some(now.last_audit), reason: manner.reason.clone(), ..decision };
-    let foreseen = rehearse(desk.database.connection(), &desk.schema, std::slice::from_ref(&decision));
-    let foreseen = desk.database.in_time(foreseen).await?.remove(0)?;
-    confirmed(desk, &foreseen, manner).await?;
+    let predicted = predict(desk.database.connection(), &desk.schema, std::slice::from_ref(&decision));
+    let predicted = desk.database.in_time(predicted).await?.remove(0)?;
+    confirmed(desk, &predicted, manner).await?;
     tracing::debug!(host = key.host.0, "decided on what was seen");
     let act = Act::new(author.clone());
     let decided = decide_now(&desk.database, &desk.schema, &act, &[decision]).await?.remove(0);
@@ -96,19 +96,19 @@ fn in_force(facts: &HostFacts) -> String {
 }
 
 /// Who replaces what somebody decided is asked.
-async fn confirmed(desk: &Desk, foreseen: &Decided, manner: &Manner) -> Result<(), Failure> {
-    if foreseen.did != Did::Replaced || manner.yes {
+async fn confirmed(desk: &Desk, predicted: &Decided, manner: &Manner) -> Result<(), Failure> {
+    if predicted.effect != Effect::Replaced || manner.yes {
         return Ok(());
     }
-    let staff = foreseen.before.iter().map(|before| before.staff.clone()).chain(foreseen.staff.clone());
+    let staff = predicted.before.iter().map(|before| before.staff.clone()).chain(predicted.staff.clone());
     let names = Names::of(desk, staff).await?;
-    let is_now: Vec<String> = foreseen
+    let is_now: Vec<String> = predicted
         .before
         .iter()
         .map(|it| format!("{}, by {} ({})", names.told(&it.staff), it.source, it.confidence.0))
         .collect();
-    let to = foreseen.staff.as_ref().map(|staff| names.told(staff)).unwrap_or_default();
-    let text = format!("host {} is mapped to {}", foreseen.key.host, is_now.join(" and to "));
+    let to = predicted.staff.as_ref().map(|staff| names.told(staff)).unwrap_or_default();
+    let text = format!("host {} is mapped to {}", predicted.key.host, is_now.join(" and to "));
     match output::confirm(&format!("{text}. Replace by {to}?"))? {
         Some(true) => Ok(()),
         _ => Err(Failure::new(
@@ -117,8 +117,8 @@ async fn confirmed(desk: &Desk, foreseen: &Decided, manner: &Manner) -> Result<(
             format!(
                 "nothing was changed: host {} is mapped already (mapping {}); to replace that needs a \
                  confirmation, on a terminal or with --yes",
-                foreseen.key.host,
-                foreseen.before.iter().map(|it| it.mapping.to_string()).collect::<Vec<_>>().join(", ")
+                predicted.key.host,
+                predicted.before.iter().map(|it| it.mapping.to_string()).collect::<Vec<_>>().join(", ")
             ),
         )),
     }
@@ -158,7 +158,7 @@ async fn tell(
 }
 
 fn document(decided: &Decided, names: &Names, counts: Counts, repair: Option<&Told>) -> Value {
-    let Decided { key, did, mapping, staff, before, audits } = decided;
+    let Decided { key, effect, mapping, staff, before, audits } = decided;
     let before: Vec<Value> = before
         .iter()
         .map(|Before { mapping, staff, source, confidence }| {
@@ -169,7 +169,7 @@ fn document(decided: &Decided, names: &Names, counts: Counts, repair: Option<&To
         })
         .collect();
     json!({
-        "did": did, "company": key.company, "host": key.host, "mapping": mapping, "staff": staff,
+        "did": effect, "company": key.company, "host": key.host, "mapping": mapping, "staff": staff,
         "staff_name": staff.as_ref().and_then(|staff| names.name(staff)), "before": before,
         "audits": audits, "waiting": repairing::counted(counts), "repair": repair,
     })
@@ -181,17 +181,17 @@ fn sentence(decided: &Decided, names: &Names) -> String {
     let mapping = decided.mapping.map(|id| format!("mapping {id}")).unwrap_or_default();
     let before: Vec<String> = decided.before.iter().map(|before| names.told(&before.staff)).collect();
     let before = before.join(" and ");
-    match decided.did {
-        Did::Made => format!("Host {host} is {who} from now on ({mapping})."),
-        Did::Replaced => format!("Host {host} is {who} from now on ({mapping}), and no longer {before}."),
-        Did::Confirmed => {
+    match decided.effect {
+        Effect::Made => format!("Host {host} is {who} from now on ({mapping})."),
+        Effect::Replaced => format!("Host {host} is {who} from now on ({mapping}), and no longer {before}."),
+        Effect::Confirmed => {
             format!("Host {host} is {who}, as a match had found: now a person says so ({mapping}).")
         }
-        Did::SwitchedOff => format!("Switched off: host {host} is no longer {who} ({mapping})."),
-        Did::SwitchedOn => format!("Switched on: host {host} is {who} again ({mapping})."),
-        Did::Reverted if who.is_empty() => format!("Taken back: host {host} is nobody's again."),
-        Did::Reverted => format!("Taken back: host {host} is {who} again ({mapping})."),
-        Did::Unchanged if who.is_empty() => format!("Nothing to do: host {host} is nobody's already."),
-        Did::Unchanged => format!("Nothing to do: that is so already (host {host}, {who}, {mapping})."),
+        Effect::SwitchedOff => format!("Switched off: host {host} is no longer {who} ({mapping})."),
+        Effect::SwitchedOn => format!("Switched on: host {host} is {who} again ({mapping})."),
+        Effect::Reverted if who.is_empty() => format!("Taken back: host {host} is nobody's again."),
+        Effect::Reverted => format!("Taken back: host {host} is {who} again ({mapping})."),
+        Effect::Unchanged if who.is_empty() => format!("Nothing to do: host {host} is nobody's already."),
+        Effect::Unchanged => format!("Nothing to do: that is so already (host {host}, {who}, {mapping})."),
     }
 }

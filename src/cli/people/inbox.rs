@@ -10,6 +10,7 @@ use super::inbox_rows::{self, Line};
 use super::named::{self, OneHost};
 use super::told::Names;
 use super::{mapping_rows, trail};
+use crate::app::{self, Command as HostCommand, Decision, Repairer};
 use crate::cli::choices::one_of;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -19,7 +20,6 @@ use crate::cli::operator::Acting;
 use crate::cli::output::{self, Output};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{HostKey, InboxState};
-use crate::people::{self, Decision, Repairer, Wish};
 use crate::runtime::clock::now_ms;
 use crate::store::{
     AuditFilter, HostAct, InboxFilter, InboxKind, MappingFilter, audits, host_acts, inbox_entries,
@@ -179,7 +179,7 @@ async fn list(desk: &Desk, args: &ListArgs) -> Result<Exit, Failure> {
 }
 
 async fn show(desk: &Desk, key: HostKey) -> Result<Exit, Failure> {
-    let entry = people::inbox_entry(&desk.database, key).await?;
+    let entry = app::inbox_entry(&desk.database, key).await?;
     let db = desk.database.connection();
     let names = Names::of(desk, Line::suggested(&entry)).await?;
     let acts = desk.database.in_time(host_acts(db, key)).await?;
@@ -230,27 +230,27 @@ fn act(HostAct { action, act, .. }: &HostAct) -> serde_json::Value {
 }
 
 async fn accept(desk: &Desk, args: &AcceptArgs) -> Result<Exit, Failure> {
-    let entry = people::inbox_entry(&desk.database, args.host.key()).await?;
-    let chosen = people::accepted(&entry, args.staff.as_ref())?;
+    let entry = app::inbox_entry(&desk.database, args.host.key()).await?;
+    let chosen = app::accepted(&entry, args.staff.as_ref())?;
     let mut manner = args.manner.clone();
     manner
         .reason
         .get_or_insert_with(|| format!("suggestion accepted: {} ({})", chosen.strategy, chosen.confidence.0));
-    let decision = Decision::new(args.host.company, args.host.host, Wish::Set(chosen.staff.clone()));
+    let decision = Decision::new(args.host.company, args.host.host, HostCommand::Set(chosen.staff.clone()));
     carry_out(desk, decision, &manner, Some(&args.along)).await
 }
 
 async fn assign(desk: &Desk, args: &AssignArgs) -> Result<Exit, Failure> {
     // Of a host that is not in the inbox, `mappings set` decides.
-    people::inbox_entry(&desk.database, args.host.key()).await?;
-    let decision = Decision::new(args.host.company, args.host.host, Wish::Set(args.staff.clone()));
+    app::inbox_entry(&desk.database, args.host.key()).await?;
+    let decision = Decision::new(args.host.company, args.host.host, HostCommand::Set(args.staff.clone()));
     carry_out(desk, decision, &args.manner, Some(&args.along)).await
 }
 
 async fn ignore(desk: &Desk, args: &IgnoreArgs) -> Result<Exit, Failure> {
     let author = args.acting.author()?;
     let key = args.host.key();
-    people::ignore(&desk.database, &desk.schema, key, &author, (&args.reason, args.until)).await?;
+    app::ignore(&desk.database, &desk.schema, key, &author, (&args.reason, args.until)).await?;
     let until = args.until.map(output::moment);
     match desk.output {
         Output::Json => output::json(&json!({
@@ -268,7 +268,7 @@ async fn reopen(desk: &Desk, args: &ReopenArgs) -> Result<Exit, Failure> {
     let author = args.acting.author()?;
     let key = args.host.key();
     let why = args.reason.as_deref();
-    let is_new = people::reopen(&desk.database, &desk.schema, key, &author, why).await?;
+    let is_new = app::reopen(&desk.database, &desk.schema, key, &author, why).await?;
     let did = if is_new { "reopened" } else { "unchanged" };
     match desk.output {
         Output::Json => output::json(&json!({ "did": did, "company": key.company, "host": key.host }))?,

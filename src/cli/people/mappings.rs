@@ -8,6 +8,7 @@ use super::deciding::{Along, Manner, carry_out};
 use super::mapping_rows::{self, Line};
 use super::named::{self, OneHost};
 use super::trail;
+use crate::app::{Command as HostCommand, Decision, Refusal, Repairer};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::global::Global;
@@ -15,7 +16,6 @@ use crate::cli::mapping_files;
 use crate::cli::moments::moment;
 use crate::cli::output::{self, Output};
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::people::{Decision, Refusal, Repairer, Wish};
 use crate::store::{
     AuditFilter, Compare, MappingFilter, MappingKey, audits, change_of, find_mapping, list_mappings,
 };
@@ -157,12 +157,12 @@ pub(in crate::cli) async fn run(global: &Global, args: &Args) -> Result<Exit, Fa
         Command::Set(args) => {
             let decision = Decision {
                 may_be_new: args.unseen,
-                ..Decision::new(args.host.company, args.host.host, Wish::Set(args.staff.clone()))
+                ..Decision::new(args.host.company, args.host.host, HostCommand::Set(args.staff.clone()))
             };
             carry_out(&desk, decision, &args.manner, Some(&args.along)).await
         }
-        Command::Deactivate(args) => switch(&desk, args, Wish::SwitchOff).await,
-        Command::Reactivate(args) => switch(&desk, args, Wish::SwitchOn).await,
+        Command::Deactivate(args) => switch(&desk, args, HostCommand::SwitchOff).await,
+        Command::Reactivate(args) => switch(&desk, args, HostCommand::SwitchOn).await,
         Command::Revert(args) => revert(&desk, args).await,
         Command::Files(_) => Ok(Exit::Usage),
     };
@@ -260,9 +260,13 @@ async fn history(desk: &Desk, args: &HistoryArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn switch(desk: &Desk, args: &Switch, wish: impl FnOnce(i64) -> Wish) -> Result<Exit, Failure> {
+async fn switch(
+    desk: &Desk,
+    args: &Switch,
+    command: impl FnOnce(i64) -> HostCommand,
+) -> Result<Exit, Failure> {
     let MappingKey { key, .. } = found(desk, &args.one).await?;
-    let decision = Decision::new(key.company, key.host, wish(args.one.mapping));
+    let decision = Decision::new(key.company, key.host, command(args.one.mapping));
     carry_out(desk, decision, &args.manner, None).await
 }
 
@@ -278,7 +282,7 @@ async fn revert(desk: &Desk, args: &RevertArgs) -> Result<Exit, Failure> {
     let mut manner = args.manner.clone();
     let why = manner.reason.map(|why| format!(": {why}")).unwrap_or_default();
     manner.reason = Some(format!("reverts audit {}{why}", args.audit));
-    let decision = Decision::new(change.key.company, change.key.host, Wish::Revert(change));
+    let decision = Decision::new(change.key.company, change.key.host, HostCommand::Revert(change));
     carry_out(desk, decision, &manner, None).await
 }
 

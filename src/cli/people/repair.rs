@@ -7,6 +7,7 @@ use super::Desk;
 use super::named::{self, OneHost};
 use super::repairing::{self, Told};
 use super::told::{Names, waiting};
+use crate::app::{RepairError, Repairer};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::global::Global;
@@ -14,7 +15,6 @@ use crate::cli::operator::Acting;
 use crate::cli::output::{self, Output};
 use crate::event::{CompanyId, HostId};
 use crate::matching::HostKey;
-use crate::people::{RepairError, Repairer};
 use crate::store::{
     RepairFilter, RepairItem, RepairRow, RepairScope, Waiting, repair, repair_items, repairs,
 };
@@ -170,7 +170,7 @@ async fn preview(desk: &Desk, host: OneHost) -> Result<Exit, Failure> {
             output::table(&[], rows)?;
         }
     }
-    if offer.staff.is_some() && offer.counts() != crate::people::Counts::default() {
+    if offer.staff.is_some() && offer.counts() != crate::app::Counts::default() {
         let scope = if offer.future.is_empty() { "all" } else { "future (or all)" };
         output::line(&format!(
             "Assign them with: hostmatch repair apply --company {} --host {} --scope {scope}",

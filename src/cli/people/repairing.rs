@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::told::{Names, waiting};
+use crate::app::{Author, Counts, Repairer, Tally};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{HostKey, Stored};
-use crate::people::{Author, Counts, Repairer, Tally};
 use crate::store::{RepairRow, RepairScope, RepairState};
 
 /// What is put right along with a decision.

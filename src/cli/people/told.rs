@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Desk;
+use crate::app::Counts;
 use crate::cli::failure::Failure;
 use crate::event::StaffId;
 use crate::matching::{Evidence, Suggestion};
-use crate::people::Counts;
 use crate::store::{StaffFact, staff_facts};
 
 /// The names of members of staff.

@@ -10,8 +10,8 @@ use super::global::Global;
 use super::operator::Acting;
 use super::output::{self, Output};
 use super::{gateway, moments};
+use crate::app::{Act, HandOver, HandOverError, Handed, take_back};
 use crate::event::{CompanyId, StaffId};
-use crate::people::{Act, HandOver, HandOverError, Handed, take_back};
 use crate::runtime::clock::now_ms;
 
 /// Members of staff: hand over from one to another

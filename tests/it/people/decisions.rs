@@ -1,7 +1,7 @@
 //! Rulings on decisions about mappings, on every engine.
 
+use hostmatch::app::{Command, Decision, Effect, Refusal};
 use hostmatch::event::{CompanyId, HostId, StaffId};
-use hostmatch::people::{Decision, Did, Refusal, Wish};
 use hostmatch::store::{AuditFilter, audits, change_of, changes_of_act};
 
 use super::{anna, decides, decides_on, staff_of};
@@ -41,16 +41,16 @@ async fn people_map_replace_switch_and_take_back(backend: Backend) {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
     let world = salon(backend, shape).await;
     let (on, off) = (active(true, backend), active(false, backend));
-    let set = async |n: u32| decides(&world, 7, Wish::Set(staff_of(&world, n))).await.unwrap();
+    let set = async |n: u32| decides(&world, 7, Command::Set(staff_of(&world, n))).await.unwrap();
     let rows = async || world.rows("calcom_host_mappings", &MAPPINGS).await;
 
     let made = set(12).await;
-    assert_eq!((made.did, made.audits.len(), &made.before), (Did::Made, 1, &vec![]));
+    assert_eq!((made.effect, made.audits.len(), &made.before), (Effect::Made, 1, &vec![]));
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}")]);
-    assert_eq!(set(12).await.did, Did::Unchanged);
+    assert_eq!(set(12).await.effect, Effect::Unchanged);
 
     let replaced = set(13).await;
-    assert_eq!((replaced.did, replaced.audits.len()), (Did::Replaced, 2));
+    assert_eq!((replaced.effect, replaced.audits.len()), (Effect::Replaced, 2));
     assert_eq!(Some(replaced.before[0].mapping), made.mapping);
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
 
@@ -61,43 +61,43 @@ async fn people_map_replace_switch_and_take_back(backend: Backend) {
         assert_eq!(change_of(db, &schema, *audit, None).await.unwrap().unwrap().rows.len(), 2);
     }
     let change = change_of(db, &schema, replaced.audits[0], None).await.unwrap().unwrap();
-    let reverted = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
-    assert_eq!((reverted.did, reverted.mapping), (Did::Reverted, made.mapping));
+    let reverted = decides(&world, 7, Command::Revert(change.clone())).await.unwrap();
+    assert_eq!((reverted.effect, reverted.mapping), (Effect::Reverted, made.mapping));
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}"), format!("1|7|13|admin|100|{off}")]);
-    let again = decides(&world, 7, Wish::Revert(change.clone())).await.unwrap();
-    assert_eq!((again.did, again.audits.len()), (Did::Unchanged, 0), "it is as it was before already");
+    let again = decides(&world, 7, Command::Revert(change.clone())).await.unwrap();
+    assert_eq!((again.effect, again.audits.len()), (Effect::Unchanged, 0), "it is as it was before already");
     // And the revert itself.
     let back = change_of(db, &schema, reverted.audits[0], None).await.unwrap().unwrap();
-    assert_eq!(decides(&world, 7, Wish::Revert(back)).await.unwrap().did, Did::Reverted);
+    assert_eq!(decides(&world, 7, Command::Revert(back)).await.unwrap().effect, Effect::Reverted);
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
     let mapping = replaced.mapping.unwrap();
-    assert_eq!(decides(&world, 7, Wish::SwitchOff(mapping)).await.unwrap().did, Did::SwitchedOff);
-    assert_eq!(decides(&world, 7, Wish::SwitchOff(mapping)).await.unwrap().did, Did::Unchanged);
+    assert_eq!(decides(&world, 7, Command::SwitchOff(mapping)).await.unwrap().effect, Effect::SwitchedOff);
+    assert_eq!(decides(&world, 7, Command::SwitchOff(mapping)).await.unwrap().effect, Effect::Unchanged);
     // What a person switched off no match brings back.
     assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "needs_review");
-    assert_eq!(decides(&world, 7, Wish::SwitchOn(mapping)).await.unwrap().did, Did::SwitchedOn);
+    assert_eq!(decides(&world, 7, Command::SwitchOn(mapping)).await.unwrap().effect, Effect::SwitchedOn);
     assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "assigned");
-    let taken = decides(&world, 7, Wish::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
+    let taken = decides(&world, 7, Command::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
     assert!(matches!(taken, Refusal::Taken { .. }), "{taken}");
 
     // What was decided anew stands, though it says what was there before; what was taken back does not.
     let mut changes = Vec::new();
     for n in [12, 13, 12, 13] {
-        let audits = decides(&world, 9, Wish::Set(staff_of(&world, n))).await.unwrap().audits;
+        let audits = decides(&world, 9, Command::Set(staff_of(&world, n))).await.unwrap().audits;
         changes.push(change_of(db, &schema, audits[0], None).await.unwrap().unwrap());
     }
-    let anew = decides(&world, 9, Wish::Revert(changes[1].clone())).await.unwrap_err();
+    let anew = decides(&world, 9, Command::Revert(changes[1].clone())).await.unwrap_err();
     let newest = changes[3].rows.iter().map(|row| row.id).max();
     assert!(matches!(anew, Refusal::ChangedSince { by, .. } if by == newest), "{anew}");
     for change in changes.into_iter().rev() {
-        assert_eq!(decides(&world, 9, Wish::Revert(change)).await.unwrap().did, Did::Reverted);
+        assert_eq!(decides(&world, 9, Command::Revert(change)).await.unwrap().effect, Effect::Reverted);
     }
     assert!(!rows().await.iter().any(|row| row.starts_with("1|9|") && row.ends_with(on)), "{backend:?}");
 
     // What a match made a person confirms.
     assert_eq!(world.one(event("e2", "B12", 1, host(8, "A", "anna@salon.example"))).await, "assigned");
-    let confirmed = decides(&world, 8, Wish::Set(staff_of(&world, 11))).await.unwrap();
-    assert_eq!((confirmed.did, confirmed.before[0].source.as_ref()), (Did::Confirmed, "auto_email"));
+    let confirmed = decides(&world, 8, Command::Set(staff_of(&world, 11))).await.unwrap();
+    assert_eq!((confirmed.effect, confirmed.before[0].source.as_ref()), (Effect::Confirmed, "auto_email"));
     assert!(rows().await.contains(&format!("1|8|11|admin|100|{on}")));
     let audits = world.rows("calcom_host_mapping_audits", &AUDITS).await;
     for audit in [
@@ -121,22 +121,22 @@ async fn bad_decisions_are_refused_with_a_reason_and_leave_nothing(backend: Back
             world.staff_id(12)
         ))
         .await;
-    let set = async |n: u32| decides(&world, 7, Wish::Set(staff_of(&world, n))).await.unwrap_err();
+    let set = async |n: u32| decides(&world, 7, Command::Set(staff_of(&world, n))).await.unwrap_err();
     assert!(matches!(set(21).await, Refusal::Foreign { .. }));
     assert!(matches!(set(13).await, Refusal::Inactive(_)));
     assert!(matches!(set(12).await, Refusal::Deleted(_)));
     assert!(matches!(set(99).await, Refusal::NoStaff(_)));
     for odd in [StaffId::Integer(11), StaffId::Text("x'--".into())] {
-        assert!(matches!(decides(&world, 7, Wish::Set(odd)).await, Err(Refusal::NoStaff(_))));
+        assert!(matches!(decides(&world, 7, Command::Set(odd)).await, Err(Refusal::NoStaff(_))));
     }
-    let unseen = Decision::new(CompanyId(1), HostId(7), Wish::Set(staff_of(&world, 11)));
+    let unseen = Decision::new(CompanyId(1), HostId(7), Command::Set(staff_of(&world, 11)));
     assert_eq!(decides_on(&world, unseen.clone()).await, Err(Refusal::UnknownHost(CompanyId(1), HostId(7))));
-    let nowhere = Decision::new(CompanyId(9), HostId(7), Wish::Set(staff_of(&world, 11)));
+    let nowhere = Decision::new(CompanyId(9), HostId(7), Command::Set(staff_of(&world, 11)));
     assert_eq!(decides_on(&world, nowhere).await, Err(Refusal::NoCompany(CompanyId(9))));
     assert_eq!(world.count("calcom_host_mapping_audits").await, 0);
 
-    let made = decides(&world, 7, Wish::Set(staff_of(&world, 11))).await.unwrap();
-    let foreign = Decision::new(CompanyId(2), HostId(7), Wish::SwitchOff(made.mapping.unwrap()));
+    let made = decides(&world, 7, Command::Set(staff_of(&world, 11))).await.unwrap();
+    let foreign = Decision::new(CompanyId(2), HostId(7), Command::SwitchOff(made.mapping.unwrap()));
     assert!(matches!(decides_on(&world, foreign).await, Err(Refusal::NoMapping(..))));
     let late = Decision { seen: Some(0), ..unseen };
     assert_eq!(decides_on(&world, late).await, Err(Refusal::ChangedMeanwhile(HostId(7))));
@@ -149,27 +149,29 @@ async fn an_act_of_many_is_written_once_and_found_again(backend: Backend) {
     let schema = world.test.schema().await;
     let many: Vec<Decision> = (1..=600)
         .map(|n| {
-            let wish = Wish::Set(staff_of(
+            let command = Command::Set(staff_of(
                 &world,
                 if n % 100 == 0 { 99 } else { 11 + u32::try_from(n % 3).unwrap() },
             ));
-            Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(n), wish) }
+            Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(n), command) }
         })
         .collect();
     let act = anna();
-    let answers = hostmatch::people::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
+    let answers = hostmatch::app::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
     assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 6);
     assert_eq!(world.count("calcom_host_mappings").await, 594);
-    let again = hostmatch::people::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
-    assert!(again.iter().flatten().all(|decided| decided.did == Did::Unchanged));
+    let again = hostmatch::app::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
+    assert!(again.iter().flatten().all(|decided| decided.effect == Effect::Unchanged));
     let changes = changes_of_act(world.test.db.connection(), &schema, act.id).await.unwrap();
     assert_eq!(changes.len(), 594);
     let back: Vec<Decision> = changes
         .into_iter()
-        .map(|change| Decision::new(change.key.company, change.key.host, Wish::Revert(change)))
+        .map(|change| Decision::new(change.key.company, change.key.host, Command::Revert(change)))
         .collect();
-    let back = hostmatch::people::decide_now(&world.test.db, &schema, &anna(), &back).await.unwrap();
-    assert!(back.iter().all(|answer| answer.as_ref().is_ok_and(|decided| decided.did == Did::Reverted)));
+    let back = hostmatch::app::decide_now(&world.test.db, &schema, &anna(), &back).await.unwrap();
+    assert!(
+        back.iter().all(|answer| answer.as_ref().is_ok_and(|decided| decided.effect == Effect::Reverted))
+    );
     assert_eq!(world.count("calcom_host_mappings WHERE is_active").await, 0);
 }
 
@@ -186,16 +188,16 @@ async fn mappings_without_a_company_are_decided_on_and_restored_as_they_were(bac
         world.rows(of, &["company_id", "staff_id", "mapping_source", "is_active"]).await
     };
     assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}");
-    let foreign = Decision::new(CompanyId(901), HostId(5102), Wish::Set(staff_of(&world, 904)));
+    let foreign = Decision::new(CompanyId(901), HostId(5102), Command::Set(staff_of(&world, 904)));
     assert!(matches!(decides_on(&world, foreign).await, Err(Refusal::Foreign { .. })));
-    let set = Decision::new(CompanyId(902), HostId(5102), Wish::Set(staff_of(&world, 904)));
+    let set = Decision::new(CompanyId(902), HostId(5102), Command::Set(staff_of(&world, 904)));
     let confirmed = decides_on(&world, set).await.unwrap();
-    assert_eq!(confirmed.did, Did::Confirmed, "{backend:?}");
+    assert_eq!(confirmed.effect, Effect::Confirmed, "{backend:?}");
     assert_eq!(row().await, [format!("902|904|admin|{on}")], "{backend:?}");
     let db = world.test.db.connection();
     let change = change_of(db, &schema, confirmed.audits[0], Some(CompanyId(902))).await.unwrap().unwrap();
-    let back = Decision::new(CompanyId(902), HostId(5102), Wish::Revert(change));
-    assert_eq!(decides_on(&world, back).await.unwrap().did, Did::Reverted);
+    let back = Decision::new(CompanyId(902), HostId(5102), Command::Revert(change));
+    assert_eq!(decides_on(&world, back).await.unwrap().effect, Effect::Reverted);
     assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}: as the gateway wrote it");
     // The gateway's own audit rows are listed, and are nothing that could be taken back.
     let all = audits(db, &schema, &AuditFilter::default(), 100).await.unwrap();

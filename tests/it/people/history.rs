@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use hostmatch::app::{Command, Decision, Effect, decide_now};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::{Confidence, Stored};
-use hostmatch::people::{Decision, Did, Wish, decide_now};
 use hostmatch::store::{
     AuditFilter, AuditRow, GatewaySchema, MappingFilter, MappingState, audits, change_of, list_mappings,
 };
@@ -88,15 +88,15 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Deed) -> O
     let all = table(world, schema).await;
     let nth = |n: usize| all.keys().nth(n % all.len().max(1)).copied();
     let host_of = |id: i64| all[&id]["calcom_host_id"].as_i64().unwrap();
-    let (host, wish) = match deed {
-        Deed::Set(host, staff) => (*host, Wish::Set(staff_of(world, *staff))),
-        Deed::SwitchOff(n) => nth(*n).map(|id| (host_of(id), Wish::SwitchOff(id)))?,
-        Deed::SwitchOn(n) => nth(*n).map(|id| (host_of(id), Wish::SwitchOn(id)))?,
+    let (host, command) = match deed {
+        Deed::Set(host, staff) => (*host, Command::Set(staff_of(world, *staff))),
+        Deed::SwitchOff(n) => nth(*n).map(|id| (host_of(id), Command::SwitchOff(id)))?,
+        Deed::SwitchOn(n) => nth(*n).map(|id| (host_of(id), Command::SwitchOn(id)))?,
         Deed::Revert(n) => {
             let trail = trail(world, schema).await;
             let row = trail.get(n % trail.len().max(1))?;
             let change = change_of(world.test.db.connection(), schema, row.id, None).await.unwrap()?;
-            (change.key.host.0, Wish::Revert(change))
+            (change.key.host.0, Command::Revert(change))
         }
         Deed::Batch(batch) => {
             let told = |kind: u8| match kind {
@@ -122,11 +122,11 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Deed) -> O
             return None;
         }
     };
-    let taken_back = if let Wish::Revert(change) = &wish { Some(change.rows.clone()) } else { None };
-    let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), wish) };
+    let taken_back = if let Command::Revert(change) = &command { Some(change.rows.clone()) } else { None };
+    let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), command) };
     let done = decide_now(&world.test.db, schema, &anna(), &[decision]).await.unwrap().remove(0);
     let decided = done.ok()?;
-    if decided.did == Did::Unchanged {
+    if decided.effect == Effect::Unchanged {
         assert!(decided.audits.is_empty());
     }
     taken_back

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use hostmatch::app::{Command, Decision, decide_now};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::HostKey;
-use hostmatch::people::{Decision, Wish, decide_now};
 use hostmatch::store;
 use sea_orm::DatabaseTransaction;
 
@@ -65,7 +65,7 @@ async fn a_person_and_workers_at_once_leave_one_mapping_and_no_half_state(backen
     for id in 101..113_u32 {
         let boris = Decision {
             may_be_new: true,
-            ..Decision::new(CompanyId(1), HostId(id.into()), Wish::Set(staff_of(&world, 12)))
+            ..Decision::new(CompanyId(1), HostId(id.into()), Command::Set(staff_of(&world, 12)))
         };
         let (act, decisions) = (anna(), [boris]);
         let person = decide_now(&world.test.db, &schema, &act, &decisions);

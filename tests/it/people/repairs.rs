@@ -1,9 +1,9 @@
 //! Repairs: what waited is assigned, and only that; what was done can be taken back; what people did
 //! themselves survives both.
 
+use hostmatch::app::{Author, Command, Repairer};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::HostKey;
-use hostmatch::people::{Author, Repairer, Wish};
 use hostmatch::store::{RepairScope, RepairState};
 use sea_orm::ConnectionTrait as _;
 
@@ -103,7 +103,7 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) 
     world.send(&[event("e4", "B11", 64, boris())]).await;
     assert_eq!((state().await.as_str(), open()), ("open", 1), "{backend:?}: an hour later it is");
     // One that is mapped needs nobody, and so there is nothing to ignore.
-    decides(&world, 7, Wish::Set(staff_of(&world, 12))).await.unwrap();
+    decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     assert_eq!((state().await.as_str(), open()), ("resolved", 0), "{backend:?}");
     asked(&world, 6, &ignore);
 }
@@ -112,7 +112,7 @@ on_engines!(what_is_locked_is_told_and_gone_on_with: mariadb, postgres);
 async fn what_is_locked_is_told_and_gone_on_with(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
-    decides(&world, 7, Wish::Set(staff_of(&world, 12))).await.unwrap();
+    decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     let gateway = world.test.db.begin().await.unwrap();
     gateway.execute_unprepared("SELECT id FROM appointments WHERE id = 11 FOR UPDATE").await.unwrap();
     let apply = ["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"];
@@ -140,10 +140,10 @@ async fn a_repair_stops_when_the_host_is_somebody_elses_and_leaves_what_is_gone(
     let repairer = Repairer::new(&world.test.db, &schema);
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
     assert!(repairer.begin(KEY, RepairScope::All, &author, None).await.is_err(), "nobody is mapped");
-    decides(&world, 7, Wish::Set(staff_of(&world, 12))).await.unwrap();
+    decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     assert_eq!(repairer.begin(KEY, RepairScope::Future, &author, None).await.unwrap(), None);
     let stopped = repairer.begin(KEY, RepairScope::All, &author, None).await.unwrap().unwrap();
-    decides(&world, 7, Wish::Set(staff_of(&world, 13))).await.unwrap();
+    decides(&world, 7, Command::Set(staff_of(&world, 13))).await.unwrap();
     assert_eq!(repairer.apply(stopped, |_| {}).await.unwrap().state, RepairState::Stopped);
     assert_eq!(world.assigned(11).await, "-/7", "{backend:?}");
 
@@ -168,7 +168,7 @@ async fn a_large_repair_is_gone_on_with_after_a_kill(backend: Backend) {
     let sent: Vec<_> =
         (1000..1000 + MANY).map(|id| event(&format!("m{id}"), &format!("M{id}"), 1, boris())).collect();
     world.send(&sent).await;
-    decides(&world, 7, Wish::Set(staff_of(&world, 12))).await.unwrap();
+    decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     let before = appointments(&world).await;
     let assigned = async || world.count("appointments WHERE staff_id IS NOT NULL").await;
     let killed = |arguments: &[&str]| {

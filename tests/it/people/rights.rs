@@ -1,8 +1,8 @@
 //! Every statement of what people do, for the test that takes rights away one by one.
 
+use hostmatch::app::{Author, Command, Decision, Repairer, decide_now, ignore, reopen};
 use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::matching::HostKey;
-use hostmatch::people::{Author, Decision, Repairer, Wish, decide_now, ignore, reopen};
 use hostmatch::store::{
     AuditFilter, Database, GatewaySchema, HandOverRow, InboxFilter, MappingFilter, NewImport, RepairFilter,
     RepairScope, StoreError, audits, begin_import, change_of, hand_over, host_acts, imports, inbox_entries,
@@ -29,12 +29,12 @@ pub(crate) async fn every_statement(
     let [from, to] = staff.clone();
     let mut last = 0;
     for one in staff {
-        let decision = Decision::new(key.company, key.host, Wish::Set(one));
+        let decision = Decision::new(key.company, key.host, Command::Set(one));
         let decided = decide_now(database, schema, &anna(), &[decision]).await?.remove(0);
         last = decided.map_err(|error| lost(&error))?.audits[0];
     }
     let change = change_of(database.connection(), schema, last, None).await?.unwrap();
-    let revert = Decision::new(key.company, key.host, Wish::Revert(change));
+    let revert = Decision::new(key.company, key.host, Command::Revert(change));
     decide_now(database, schema, &anna(), &[revert]).await?.remove(0).map_err(|error| lost(&error))?;
     let repairer = Repairer::new(database, schema);
     let begun = repairer.begin(key, RepairScope::All, &author, None).await.map_err(|error| lost(&error))?;

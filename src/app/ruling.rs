@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::decision::{Before, Decision, Did, Refusal, Wish};
+use super::decision::{Before, Command, Decision, Effect, Refusal};
 use crate::event::{CompanyId, StaffId};
 use crate::matching::{AuditAction, Confidence, MappingSource};
 use crate::store::{
@@ -15,7 +15,7 @@ const CERTAIN: Confidence = Confidence(100);
 /// What a decision changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ruling {
-    pub(super) did: Did,
+    pub(super) effect: Effect,
     /// What changes, rows that are switched off first.
     pub(super) rows: Vec<RowChange>,
     /// The mapping that it is about; none before it is made.
@@ -38,11 +38,11 @@ pub(super) fn rule(
         return Err(Refusal::ChangedMeanwhile(facts.key.host));
     }
     let host = Host::of(facts);
-    match &decision.wish {
-        Wish::Set(id) => host.set(decision, staff.get(id).ok_or_else(|| Refusal::NoStaff(id.clone()))?),
-        Wish::SwitchOff(id) => host.switch_off(*id),
-        Wish::SwitchOn(id) => host.switch_on(*id),
-        Wish::Revert(change) => host.revert(change, since),
+    match &decision.command {
+        Command::Set(id) => host.set(decision, staff.get(id).ok_or_else(|| Refusal::NoStaff(id.clone()))?),
+        Command::SwitchOff(id) => host.switch_off(*id),
+        Command::SwitchOn(id) => host.switch_on(*id),
+        Command::Revert(change) => host.revert(change, since),
     }
 }
 
@@ -79,7 +79,7 @@ impl<'a> Host<'a> {
 
     fn unchanged(&self, row: Option<&MappingRow>) -> Ruling {
         Ruling {
-            did: Did::Unchanged,
+            effect: Effect::Unchanged,
             rows: Vec::new(),
             mapping: row.map(|row| row.id),
             staff: row.map(|row| row.staff.id.clone()),
@@ -100,12 +100,12 @@ impl<'a> Host<'a> {
         if let Some(row) = in_force.filter(|row| row.state.is_by_person() && others.is_empty()) {
             return Ok(self.unchanged(Some(row)));
         }
-        let did = match (others.is_empty(), in_force) {
-            (false, _) => Did::Replaced,
-            (true, Some(_)) => Did::Confirmed,
-            (true, None) => Did::Made,
+        let effect = match (others.is_empty(), in_force) {
+            (false, _) => Effect::Replaced,
+            (true, Some(_)) => Effect::Confirmed,
+            (true, None) => Effect::Made,
         };
-        let (source, action) = if did == Did::Made {
+        let (source, action) = if effect == Effect::Made {
             (MappingSource::Manual, AuditAction::Created)
         } else {
             (MappingSource::Admin, AuditAction::ManualOverride)
@@ -129,7 +129,7 @@ impl<'a> Host<'a> {
             },
         });
         let (mapping, staff) = (mine.map(|row| row.id), Some(staff.id.clone()));
-        Ok(Ruling { did, rows, mapping, staff, before: self.before(), needs_person: false })
+        Ok(Ruling { effect, rows, mapping, staff, before: self.before(), needs_person: false })
     }
 
     /// What was seen of the host last: by its newest mapping, else by its bookings.
@@ -167,7 +167,7 @@ impl<'a> Host<'a> {
             return Ok(self.unchanged(Some(row)));
         }
         Ok(Ruling {
-            did: Did::SwitchedOff,
+            effect: Effect::SwitchedOff,
             rows: vec![switched(row, false, AuditAction::Deleted)],
             mapping: Some(id),
             staff: Some(row.staff.id.clone()),
@@ -184,7 +184,7 @@ impl<'a> Host<'a> {
         valid(&row.staff, self.company())?;
         self.is_free_for(&[id])?;
         Ok(Ruling {
-            did: Did::SwitchedOn,
+            effect: Effect::SwitchedOn,
             rows: vec![switched(row, true, AuditAction::Created)],
             mapping: Some(id),
             staff: Some(row.staff.id.clone()),
@@ -264,7 +264,7 @@ impl<'a> Host<'a> {
         }
         rows.sort_by_key(|change| change.to.is_active);
         Ok(Ruling {
-            did: Did::Reverted,
+            effect: Effect::Reverted,
             mapping: in_force.map(|row| row.id),
             staff: in_force.map(|row| row.staff.id.clone()),
             before: self.before(),

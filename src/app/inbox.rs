@@ -2,7 +2,7 @@
 
 use sea_orm::DatabaseTransaction;
 
-use super::decide::{again, fitting};
+use super::carry_out::{again, fitting};
 use super::decision::Author;
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{HostKey, InboxState, Suggestion};

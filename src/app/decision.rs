@@ -32,7 +32,7 @@ impl Author {
 
 /// What is wanted for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Command {
     /// It is this member of staff, whoever it was before.
     Set(StaffId),
     /// This mapping no longer counts, and no match brings it back.
@@ -49,7 +49,7 @@ pub struct Decision {
     /// Company and host.
     pub key: HostKey,
     /// What is wanted.
-    pub wish: Wish,
+    pub command: Command,
     /// Why, in the person's words.
     pub reason: Option<String>,
     /// The host's newest audit row when the person looked (`HostFacts::last_audit`): if there is
@@ -63,16 +63,16 @@ pub struct Decision {
 
 impl Decision {
     /// A decision about this host.
-    pub fn new(company: CompanyId, host: HostId, wish: Wish) -> Self {
+    pub fn new(company: CompanyId, host: HostId, command: Command) -> Self {
         let key = HostKey::new(company, host);
-        Self { key, wish, reason: None, seen: None, may_be_new: false, snapshot: None }
+        Self { key, command, reason: None, seen: None, may_be_new: false, snapshot: None }
     }
 }
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Did {
+pub enum Effect {
     /// The host had no mapping, and has one now (`manual`).
     Made,
     /// It was somebody else, and is this member of staff now (`admin`).
@@ -108,7 +108,7 @@ pub struct Decided {
     /// Company and host.
     pub key: HostKey,
     /// What was done.
-    pub did: Did,
+    pub effect: Effect,
     /// The mapping that it is about; of a revert the one in force now, if there is one. None before it
     /// is made.
     pub mapping: Option<i64>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use uuid::Uuid;
 
-use super::decision::{Author, Decided, Decision, Refusal, Wish};
+use super::decision::{Author, Command, Decided, Decision, Refusal};
 use super::ruling::{Ruling, rule};
 use crate::event::{CompanyId, StaffId};
 use crate::matching::HostKey;
@@ -67,7 +67,7 @@ pub async fn decide(
                 number,
                 rows: ruling.rows.clone(),
                 needs_person: ruling.needs_person,
-                is_revert: matches!(decision.wish, Wish::Revert(_)),
+                is_revert: matches!(decision.command, Command::Revert(_)),
                 reason: decision.reason.as_deref().map(fitting),
             })
         })
@@ -77,7 +77,7 @@ pub async fn decide(
     let decided = |(decision, ruling): (&Decision, Result<Ruling, Refusal>)| {
         let ruling = ruling?;
         let made = if ruling.rows.is_empty() { Vec::new() } else { written.next().unwrap_or_default() };
-        let mut decided = foreseen(decision, ruling);
+        let mut decided = predicted(decision, ruling);
         // Of rows that are changed together the one that is made comes last.
         decided.mapping = decided
             .mapping
@@ -92,14 +92,14 @@ pub async fn decide(
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn rehearse(
+pub async fn predict(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     decisions: &[Decision],
 ) -> Result<Answers, StoreError> {
     let rulings = rulings(tx, schema, decisions).await?;
-    let foreseen = decisions.iter().zip(rulings).map(|(decision, ruling)| Ok(foreseen(decision, ruling?)));
-    Ok(foreseen.collect())
+    let predicted = decisions.iter().zip(rulings).map(|(decision, ruling)| Ok(predicted(decision, ruling?)));
+    Ok(predicted.collect())
 }
 
 /// [`decide`] in a transaction of its own, which gives way to the gateway and is tried again.
@@ -151,14 +151,16 @@ async fn rulings(
     let facts = store::facts(tx, schema, &keys).await?;
     let named: BTreeSet<StaffId> = decisions
         .iter()
-        .filter_map(|decision| if let Wish::Set(staff) = &decision.wish { Some(staff.clone()) } else { None })
+        .filter_map(
+            |decision| if let Command::Set(staff) = &decision.command { Some(staff.clone()) } else { None },
+        )
         .collect();
     let staff: BTreeMap<StaffId, StaffFact> = store::staff_facts(tx, schema, &named).await?;
     let asked: BTreeSet<CompanyId> = keys.iter().map(|key| key.company).collect();
     let companies = store::companies(tx, &asked).await?;
-    let taken_back = decisions.iter().filter_map(|decision| match &decision.wish {
-        Wish::Revert(change) => Some(&change.rows),
-        Wish::Set(_) | Wish::SwitchOff(_) | Wish::SwitchOn(_) => None,
+    let taken_back = decisions.iter().filter_map(|decision| match &decision.command {
+        Command::Revert(change) => Some(&change.rows),
+        Command::Set(_) | Command::SwitchOff(_) | Command::SwitchOn(_) => None,
     });
     let since = store::audits_since(tx, schema, taken_back.flatten()).await?;
     let mut decided = BTreeSet::new();
@@ -175,9 +177,9 @@ async fn rulings(
     Ok(decisions.iter().map(rule).collect())
 }
 
-fn foreseen(decision: &Decision, ruling: Ruling) -> Decided {
-    let Ruling { did, mapping, staff, before, .. } = ruling;
-    Decided { key: decision.key, did, mapping, staff, before, audits: Vec::new() }
+fn predicted(decision: &Decision, ruling: Ruling) -> Decided {
+    let Ruling { effect, mapping, staff, before, .. } = ruling;
+    Decided { key: decision.key, effect, mapping, staff, before, audits: Vec::new() }
 }
 
 /// A text as the column holds it.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::decide::{Act, again, decide, rehearse};
-use super::decision::{Decision, Refusal, Wish};
+use super::carry_out::{Act, again, decide, predict};
+use super::decision::{Command, Decision, Refusal};
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evidence, HostKey, Outcome};
 use crate::runtime::clock::now_ms;
@@ -98,7 +98,7 @@ impl HandOver {
     pub async fn preview(&self, db: &impl ConnectionTrait, schema: &GatewaySchema) -> Answer<Handed> {
         self.check(db, schema).await?;
         let decisions = self.decisions(db, schema).await?;
-        for answer in rehearse(db, schema, &decisions).await? {
+        for answer in predict(db, schema, &decisions).await? {
             answer?;
         }
         Ok(self.found(db, schema, &decisions).await?)
@@ -153,7 +153,7 @@ impl HandOver {
         let decision = |host| Decision {
             reason: self.reason.clone().or_else(|| Some(format!("handed over from staff {}", self.from))),
             may_be_new: true,
-            ..Decision::new(self.company, host, Wish::Set(self.to.clone()))
+            ..Decision::new(self.company, host, Command::Set(self.to.clone()))
         };
         Ok(hosts.into_iter().map(decision).collect())
     }
@@ -287,7 +287,7 @@ async fn give_back(
     let decisions: Vec<Decision> = changes
         .into_iter()
         .map(|change| {
-            let mut decision = Decision::new(change.key.company, change.key.host, Wish::Revert(change));
+            let mut decision = Decision::new(change.key.company, change.key.host, Command::Revert(change));
             let usual = || format!("hand-over {} is taken back", row.id);
             decision.reason = Some(reason.map_or_else(usual, str::to_owned));
             decision

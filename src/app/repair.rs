@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::decide::{again, fitting};
+use super::carry_out::{again, fitting};
 use super::decision::Author;
 use super::offer::{Offer, RepairError, Tally};
 use crate::config::{Mode, Overwrite};
