@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
+use crate::decide::{DeliveryResult, DryRun, Prediction, Processor, revived};
 use crate::queue::identity;
 use crate::runtime::clock::now_ms;
 use crate::store::{
     Database, DeadLetterFilter, DeadLetterRow, FAILED, LetterState, NewItem, NewReplay, StoreError,
     dead_letter_ids, dead_letters_of, insert_replay,
 };
-use crate::worker::{Answer, Foretold, Processor, Rehearsal, revived};
 
 /// Letters looked at together; each may be as large as a message can be.
 const TOGETHER: usize = 50;
@@ -42,11 +42,11 @@ pub async fn plan(
     let open = DeadLetterFilter { state: Some(LetterState::Open), ..filter.clone() };
     let ids = database.in_time(dead_letter_ids(database, &open)).await?;
     let left_out = left_out(database, filter, &ids).await?;
-    let mut rehearsal = processor.rehearsal();
+    let mut dry_run = processor.dry_run();
     let mut items = Vec::new();
     for some in ids.chunks(TOGETHER) {
         let letters = database.in_time(dead_letters_of(database, some)).await?;
-        items.extend(foretold(&mut rehearsal, letters).await?);
+        items.extend(foretold(&mut dry_run, letters).await?);
         watch(items.len(), ids.len());
     }
     if items.is_empty() {
@@ -92,15 +92,17 @@ async fn left_out(
     Ok(left_out)
 }
 
-async fn foretold(
-    rehearsal: &mut Rehearsal<'_>,
-    letters: Vec<DeadLetterRow>,
-) -> Result<Vec<NewItem>, StoreError> {
+async fn foretold(dry_run: &mut DryRun<'_>, letters: Vec<DeadLetterRow>) -> Result<Vec<NewItem>, StoreError> {
     let messages: Vec<_> =
         letters.iter().map(|row| (revived(&row.letter), row.letter.first_seen_ms)).collect();
     let digests: Vec<String> = messages.iter().map(|(message, _)| identity(message).to_string()).collect();
-    let foretold = rehearsal.of(messages).await?;
-    Ok(letters.iter().zip(digests).zip(foretold).map(|((row, digest), one)| item(row, digest, one)).collect())
+    let prediction = dry_run.predict(messages).await?;
+    Ok(letters
+        .iter()
+        .zip(digests)
+        .zip(prediction)
+        .map(|((row, digest), one)| item(row, digest, one))
+        .collect())
 }
 
 /// In place of an appointment that is not there yet: letters of one booking go one after the other
@@ -112,19 +114,21 @@ fn lane_of(row: &DeadLetterRow) -> Option<i64> {
     Some(-1 - i64::try_from(hash.finish() >> 1).unwrap_or_default())
 }
 
-fn item(row: &DeadLetterRow, digest: String, foretold: Foretold) -> NewItem {
-    let (predicted, reason) = match &foretold.answer {
-        Answer::Done(outcome) => (outcome.as_str(), None),
-        Answer::Again(reason, _) | Answer::Dead(reason, _) => (FAILED, Some(reason.to_string())),
-        Answer::PutOff => (FAILED, None),
+fn item(row: &DeadLetterRow, digest: String, prediction: Prediction) -> NewItem {
+    let (predicted, reason) = match &prediction.result {
+        DeliveryResult::Done(outcome) => (outcome.as_str(), None),
+        DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _) => {
+            (FAILED, Some(reason.to_string()))
+        }
+        DeliveryResult::Deferred => (FAILED, None),
     };
     NewItem {
         letter: row.id,
         seen_ms: row.letter.last_failed_ms,
         digest,
-        lane: foretold.appointment.map(|id| id.0).or_else(|| lane_of(row)),
+        lane: prediction.appointment.map(|id| id.0).or_else(|| lane_of(row)),
         predicted: predicted.to_owned(),
         predicted_reason: reason,
-        strategy: foretold.strategy,
+        strategy: prediction.strategy,
     }
 }

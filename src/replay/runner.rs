@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::control::{find, refusal, stuck};
 use super::picker::{Picker, Standing};
 use super::rate::Rate;
+use crate::decide::revived;
 use crate::queue::{Message, PublishError, Publisher, header};
 use crate::runtime::backoff::Delays;
 use crate::runtime::clock::now_ms;
@@ -18,7 +19,6 @@ use crate::store::{
     StoreErrorKind, Turn, begin_replay, claim, dead_letters_of, hold_lease, in_flight, pending, refuse, sent,
     set_state, standings, unsent,
 };
-use crate::worker::revived;
 
 /// How long a process may be silent before another may go on.
 const LEASE: Duration = Duration::from_secs(15);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::processor::Processor;
 use crate::config::Config;
+use crate::decide::Processor;
 use crate::http::health::{Finding, State};
 use crate::queue::ConsumerHealth;
 use crate::runtime::shutdown::Shutdown;

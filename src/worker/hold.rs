@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::processor::Processor;
+use crate::decide::Processor;
 use crate::queue::QueueError;
 use crate::runtime::backoff::Delays;
 use crate::runtime::shutdown::Shutdown;

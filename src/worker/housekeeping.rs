@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::presence::FORGOTTEN_AFTER;
-use super::processor::Processor;
+use super::heartbeat::FORGOTTEN_AFTER;
 use crate::config::RetentionConfig;
+use crate::decide::Processor;
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{purge_closed_letters, purge_events, purge_payloads, purge_replays, purge_workers};

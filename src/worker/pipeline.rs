@@ -3,15 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::Answer;
 use super::health::Part;
 use super::hold::{self, Hold};
-use super::metrics::Named;
-use super::processor::Processor;
-use super::slot::Slot;
-use super::stage::Stage;
 use super::tally::Tally;
-use super::traced::BatchTrace;
+use crate::decide::{BatchTrace, DeliveryResult, InFlight, Named, Processor, Stage};
 use crate::queue::{Batch, ClosedBy, Consumer, Delivery, Disposition, Gathered, QueueError, Settled};
 use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
@@ -57,9 +52,9 @@ impl Pipeline {
     async fn handle(&self, batch: Batch, trace: &BatchTrace) -> Result<bool, QueueError> {
         crash_points::point("received");
         let (mut hold, meters) = (Hold::new(self.hold), &self.processor.meters);
-        let mut slots = self.processor.read(batch.deliveries());
-        trace.read(&slots);
-        while let Err(away) = self.processor.decide_all(&mut slots, trace).await {
+        let mut flights = self.processor.read(batch.deliveries());
+        trace.read(&flights);
+        while let Err(away) = self.processor.decide_all(&mut flights, trace).await {
             meters.database(false);
             if !hold.wait(&away, &self.shutdown).await {
                 let release = vec![Disposition::Release; batch.deliveries().len()];
@@ -68,10 +63,10 @@ impl Pipeline {
             }
         }
         meters.database(true);
-        trace.tell(&slots);
+        trace.tell(&flights);
         let now_ms = now_ms();
-        let named: Vec<Named> = slots.iter().map(|slot| slot.named).collect();
-        let answers: Vec<_> = slots.into_iter().map(Slot::finish).collect();
+        let named: Vec<Named> = flights.iter().map(|flight| flight.named).collect();
+        let answers: Vec<_> = flights.into_iter().map(InFlight::finish).collect();
         let schedule = self.processor.schedule();
         let mut dispositions: Vec<Disposition> = batch
             .deliveries()
@@ -79,7 +74,7 @@ impl Pipeline {
             .zip(&answers)
             .map(|(delivery, (kind, answer))| answer.disposition(delivery, kind.as_deref(), schedule, now_ms))
             .collect();
-        let answers: Vec<Answer> = answers.into_iter().map(|(_, answer)| answer).collect();
+        let answers: Vec<DeliveryResult> = answers.into_iter().map(|(_, answer)| answer).collect();
         for (index, (delivery, answer)) in batch.deliveries().iter().zip(&answers).enumerate() {
             let _within = trace.message(index).enter();
             log(delivery, answer, &dispositions[index]);
@@ -97,8 +92,8 @@ impl Pipeline {
 }
 
 /// One line for an event that was not decided: what it was, and what becomes of it.
-fn log(delivery: &Delivery, answer: &Answer, disposition: &Disposition) {
-    let (Answer::Again(reason, why) | Answer::Dead(reason, why)) = answer else { return };
+fn log(delivery: &Delivery, answer: &DeliveryResult, disposition: &Disposition) {
+    let (DeliveryResult::Retry(reason, why) | DeliveryResult::Dead(reason, why)) = answer else { return };
     let (reason, attempt) = (reason.as_str(), delivery.attempt + 1);
     let event_id = delivery.message.message_id.as_deref().and_then(shown_id);
     match disposition {

@@ -8,14 +8,10 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::answer::{Attempt, history};
 use super::health::Part;
 use super::hold::{self, Hold};
-use super::letters::{KeptProperties, replayed};
-use super::processor::Processor;
-use super::reading;
 use super::tally::Tally;
-use super::traced;
+use crate::decide::{Attempt, KeptProperties, Processor, history, read as read_event, recording, replayed};
 use crate::event::{Decoded, Hints, TYPE_HEADER};
 use crate::matching::Reason;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
@@ -43,7 +39,7 @@ impl Recorder {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.tally.batch_begins();
             self.part.begins();
-            let span = traced::recording(self.consumer.destination(), batch.deliveries());
+            let span = recording(self.consumer.destination(), batch.deliveries());
             let recorded = hold::unless_closed(span.within(self.handle(batch)).await);
             drop(span);
             self.part.ends();
@@ -170,7 +166,7 @@ struct Read {
 
 fn read(delivery: &Delivery) -> Read {
     // What made the program fail while reading must not do so again here.
-    match reading::read(delivery) {
+    match read_event(delivery) {
         Some(Ok(Decoded::Event(event))) => {
             let first = event.bookings.first();
             let host = first.and_then(|booking| booking.host.as_ref()).and_then(|(host, _)| host.id);

@@ -8,14 +8,14 @@ use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 
 use super::health::{Part, WorkerHealth};
+use super::heartbeat::Heartbeat;
 use super::housekeeping;
 use super::pipeline::Pipeline;
-use super::presence::Presence;
-use super::processor::Processor;
 use super::recorder::Recorder;
 use super::sampler::Sampler;
 use super::tally::Tally;
 use crate::config::Config;
+use crate::decide::Processor;
 use crate::queue::{BatchLimits, Consumer, Queue, QueueError, Source};
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{Database, GatewaySchema};
@@ -126,9 +126,9 @@ impl Worker {
             worker.health.watch(&worker.processor, patience, &until).await;
             Ok(())
         });
-        let presence =
-            Arc::new(Presence::new(self.role, &self.config, self.processor.clone(), self.tally.clone()));
-        let (told, until) = (presence.clone(), stop.clone());
+        let heartbeat =
+            Arc::new(Heartbeat::new(self.role, &self.config, self.processor.clone(), self.tally.clone()));
+        let (told, until) = (heartbeat.clone(), stop.clone());
         tasks.spawn(async move {
             // That is for people: not even a defect in it stops the work.
             if AssertUnwindSafe(told.run(&until)).catch_unwind().await.is_err() {
@@ -160,7 +160,7 @@ impl Worker {
             });
         }
         let ended = self.wait(tasks, stop).await;
-        presence.leave().await;
+        heartbeat.leave().await;
         ended
     }
 

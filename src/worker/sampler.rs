@@ -12,8 +12,7 @@ use metrics::Gauge;
 use strum::VariantArray as _;
 use tokio::time::MissedTickBehavior;
 
-use super::metrics::Meters;
-use super::processor::Processor;
+use crate::decide::{Meters, Processor};
 use crate::queue::{Level, Part, Queue, QueueError};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::answer::Answer;
+use crate::decide::DeliveryResult;
 use crate::matching::DEAD_LETTER;
 use crate::queue::{Disposition, Settled};
 
@@ -51,14 +51,19 @@ impl Tally {
     }
 
     /// Counts a settled batch: what is gone by its outcome.
-    pub(super) fn settled(&self, answers: &[Answer], dispositions: &[Disposition], settled: &Settled) {
+    pub(super) fn settled(
+        &self,
+        answers: &[DeliveryResult],
+        dispositions: &[Disposition],
+        settled: &Settled,
+    ) {
         if !settled.gone.is_empty() {
             *self.0.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         for place in &settled.gone {
             match (&answers[*place], &dispositions[*place]) {
-                (Answer::Done(outcome), _) => self.add(outcome.as_str(), 1),
-                (Answer::PutOff, _) => self.add("put_off", 1),
+                (DeliveryResult::Done(outcome), _) => self.add(outcome.as_str(), 1),
+                (DeliveryResult::Deferred, _) => self.add("put_off", 1),
                 (_, Disposition::Retry { .. }) => self.add("retry", 1),
                 _ => self.add(DEAD_LETTER, 1),
             }

@@ -1,7 +1,7 @@
 //! A worker that only observes decides and records everything and writes nothing of the gateway's; and
 //! from observing to assigning nothing is forgotten, and nobody's decision overwritten.
 
-use hostmatch::worker::Processor;
+use hostmatch::decide::Processor;
 use serde_json::{Value, json};
 
 use crate::privileges::{gateway, run};

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use hostmatch::config::{GatewayConfig, Mode};
+use hostmatch::decide::Processor;
 use hostmatch::store::{
     Database, DeadLetterFilter, GatewaySchema, NewDeadLetter, dead_letter_summaries, insert_dead_letters,
     probe, purge_events, purge_payloads,
 };
-use hostmatch::worker::Processor;
 use serde_json::json;
 
 use crate::program::{command, json, stderr, stdout};

@@ -1,6 +1,6 @@
 //! PostgreSQL's sequences behind ids that were imported: nothing is lost by it, and `migrate up` sets them.
 
-use hostmatch::worker::Answer;
+use hostmatch::decide::DeliveryResult;
 
 use crate::support::adopted::{Variant, rows, tables};
 use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
@@ -47,7 +47,7 @@ async fn what_a_lagging_sequence_keeps_out_is_retried_and_told() {
         [(true, false, "calcom_host_mappings"), (false, true, "calcom_host_mapping_audits")]
     {
         let world = imported(Backend::Postgres, mappings, audits).await;
-        let Answer::Again(reason, error) = world.send(&[new_host()]).await.remove(0) else {
+        let DeliveryResult::Retry(reason, error) = world.send(&[new_host()]).await.remove(0) else {
             panic!("{table}: it was taken");
         };
         assert_eq!(reason.as_str(), "refused");

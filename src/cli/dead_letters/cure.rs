@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::cli::failure::Failure;
 use crate::config::Config;
+use crate::decide::{DeliveryResult, Processor, revived};
 use crate::matching::Outcome;
 use crate::store::{Database, DeadLetterRow, FAILED, GatewaySchema, LetterState};
-use crate::worker::{Answer, Processor, revived};
 
 /// What would cure it.
 #[derive(Debug, Serialize)]
@@ -40,11 +40,13 @@ impl Cure {
         }
         let processor = Processor::new(database.clone(), schema, config);
         let message = (revived(&row.letter), row.letter.first_seen_ms);
-        let Some(foretold) = processor.rehearsal().of(vec![message]).await?.pop() else { return Ok(None) };
+        let Some(prediction) = processor.dry_run().predict(vec![message]).await?.pop() else {
+            return Ok(None);
+        };
         let replay = format!("hostmatch deadletters replay --ids {id} --reason '…'");
         let payload = format!("hostmatch deadletters show {id} --reveal --output json | jq .payload.value");
-        Ok(Some(match foretold.answer {
-            Answer::Done(outcome @ (Outcome::NeedsReview | Outcome::Unmatched)) => {
+        Ok(Some(match prediction.result {
+            DeliveryResult::Done(outcome @ (Outcome::NeedsReview | Outcome::Unmatched)) => {
                 let mut commands = vec![format!("{payload} | hostmatch match explain --booking -")];
                 if let (Some(company), Some(host)) = (row.letter.company_id, row.letter.host_id) {
                     let set = "hostmatch mappings set --unseen";
@@ -53,16 +55,16 @@ impl Cure {
                 commands.push(replay);
                 Self { foretold: outcome.as_str(), reason: None, commands }
             }
-            Answer::Done(outcome) => {
+            DeliveryResult::Done(outcome) => {
                 Self { foretold: outcome.as_str(), reason: None, commands: vec![replay] }
             }
-            Answer::Again(reason, _) | Answer::Dead(reason, _) => Self {
+            DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _) => Self {
                 foretold: FAILED,
                 reason: Some(reason.as_str()),
                 // When the cause is gone, for everything that it had befallen.
                 commands: vec![format!("hostmatch deadletters plan --group {}", row.letter.fingerprint)],
             },
-            Answer::PutOff => return Ok(None),
+            DeliveryResult::Deferred => return Ok(None),
         }))
     }
 }

@@ -9,9 +9,9 @@ use crate::cli::failure::Failure;
 use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
 use crate::config::Config;
+use crate::decide::Processor;
 use crate::replay::{Frozen, Report, plan};
 use crate::store::{Database, DeadLetterFilter, GatewaySchema, replay, shares};
-use crate::worker::Processor;
 
 /// Freeze a set of open dead letters, and say what would become of each; changes nothing else
 ///

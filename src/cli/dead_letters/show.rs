@@ -13,13 +13,13 @@ use crate::cli::masked::masked_header;
 use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
 use crate::config::Config;
+use crate::decide::{Attempt, KeptProperties};
 use crate::matching::Reason;
 use crate::queue::header;
 use crate::runtime::clock::now_ms;
 use crate::store::{
     Act, Database, DeadLetterRow, GatewaySchema, NewAct, NewDeadLetter, acts, dead_letter, record_taken,
 };
-use crate::worker::{Attempt, KeptProperties};
 
 /// One dead letter: its attempts, how it came, its payload with personal data masked, its cure
 #[derive(Debug, clap::Args)]

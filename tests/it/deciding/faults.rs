@@ -1,6 +1,6 @@
 //! Poison, a database that refuses, and settings: what one event must not cost the others.
 
-use hostmatch::worker::Answer;
+use hostmatch::decide::DeliveryResult;
 
 use crate::support::{Backend, GatewayShape, World, event, host};
 
@@ -44,10 +44,10 @@ async fn one_poison_among_good_events_dies_alone(backend: Backend) {
     let answers = world.send(&events).await;
     for (n, answer) in (1..).zip(&answers) {
         match (n, answer) {
-            (13, Answer::Again(reason, _)) => assert_eq!(reason.as_str(), "refused"),
+            (13, DeliveryResult::Retry(reason, _)) => assert_eq!(reason.as_str(), "refused"),
             (13, other) => panic!("{other:?}"),
             (_, answer) => {
-                assert_eq!(*answer, Answer::Done(hostmatch::matching::Outcome::Assigned), "{n}")
+                assert_eq!(*answer, DeliveryResult::Done(hostmatch::matching::Outcome::Assigned), "{n}")
             }
         }
     }

@@ -8,10 +8,10 @@
 
 use std::sync::Arc;
 
+use hostmatch::decide::DeliveryResult;
 use hostmatch::event::{BookingEvent, Decoded, Envelope, decode};
 use hostmatch::matching::{ChangeSet, Item, Plan, Policy, Resolver};
 use hostmatch::store::{self, Lookup};
-use hostmatch::worker::Answer;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
@@ -236,7 +236,8 @@ fn several_workers_at_once_come_to_the_same_assignments(backend: Backend) {
                         let mut left = batch.to_vec();
                         while !left.is_empty() {
                             let answers = decide(&world.processor, &left).await;
-                            let is_put_off = |(_, answer): &(Value, Answer)| *answer == Answer::PutOff;
+                            let is_put_off =
+                                |(_, answer): &(Value, DeliveryResult)| *answer == DeliveryResult::Deferred;
                             left = left
                                 .into_iter()
                                 .zip(answers)

@@ -5,8 +5,8 @@
 //! would carry out PostgreSQL's SELECTs, which but for the locks are its own.
 
 use hostmatch::config::DatabaseConfig;
+use hostmatch::decide::Processor;
 use hostmatch::store::{Database, open_dead_letters, open_inbox, together, unassigned};
-use hostmatch::worker::Processor;
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hostmatch::config::{self, Config, Overrides};
+use hostmatch::decide::{DeliveryResult, Processor};
 use hostmatch::queue::{Delivery, Message};
-use hostmatch::worker::{Answer, Processor};
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// Decides these events as one batch.
-    pub(crate) async fn send(&self, events: &[Value]) -> Vec<Answer> {
+    pub(crate) async fn send(&self, events: &[Value]) -> Vec<DeliveryResult> {
         decide(&self.processor, events).await
     }
 
@@ -97,10 +97,10 @@ impl World {
     /// Decides one event and gives the name of its outcome, or of its reason.
     pub(crate) async fn one(&self, event: Value) -> String {
         match self.send(&[event]).await.remove(0) {
-            Answer::Done(outcome) => outcome.to_string(),
-            Answer::Again(reason, _) => format!("again: {reason}"),
-            Answer::PutOff => "put off".to_owned(),
-            Answer::Dead(reason, _) => format!("dead: {reason}"),
+            DeliveryResult::Done(outcome) => outcome.to_string(),
+            DeliveryResult::Retry(reason, _) => format!("again: {reason}"),
+            DeliveryResult::Deferred => "put off".to_owned(),
+            DeliveryResult::Dead(reason, _) => format!("dead: {reason}"),
         }
     }
 
@@ -223,7 +223,7 @@ pub(crate) fn settings_of(settings: &[(&str, &str)]) -> Config {
     config::load(None, &flags).unwrap().config
 }
 
-pub(crate) async fn decide(processor: &Processor, events: &[Value]) -> Vec<Answer> {
+pub(crate) async fn decide(processor: &Processor, events: &[Value]) -> Vec<DeliveryResult> {
     let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
     processor.process(&deliveries).await.unwrap().into_iter().map(|(_, answer)| answer).collect()
 }

@@ -153,7 +153,7 @@ pub(super) const DB_UP: Series = Series::new(
 );
 
 /// What a worker counts as it works. What it looks at from time to time is in `sampler.rs`.
-pub(in crate::worker) const SERIES: [Series; 21] = [
+pub const SERIES: [Series; 21] = [
     RECEIVED, PROCESSED, AGE, BATCH, BATCHES, STAGE, MATCHES, CONFIDENCE, MISSING, CREATED, CHANGED, RETRIES,
     DEAD, PUT_OFF, REPLAYS, THRESHOLD, IN_FLIGHT, PIPELINES, LAST, OLDEST, DB_UP,
 ];

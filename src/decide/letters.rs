@@ -27,7 +27,7 @@ pub struct KeptProperties {
 }
 
 impl KeptProperties {
-    pub(super) fn of(message: &Message) -> Self {
+    pub(crate) fn of(message: &Message) -> Self {
         Self {
             headers: message.headers.clone(),
             message_type: message.message_type.clone(),
@@ -81,7 +81,7 @@ pub fn revived(letter: &NewDeadLetter) -> Message {
 
 /// The dead letter that a delivery says it is a copy of. Only what the delivery itself shows counts:
 /// whoever forges the headers has another message.
-pub(super) fn replayed(delivery: &Delivery) -> Option<Replayed> {
+pub(crate) fn replayed(delivery: &Delivery) -> Option<Replayed> {
     let number = |name| delivery.message.headers.get(name)?.parse().ok();
     Some(Replayed {
         replay: number(header::REPLAY)?,

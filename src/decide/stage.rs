@@ -6,22 +6,22 @@ use super::metrics::Meters;
 use crate::telemetry::traces::Span;
 
 /// A stage that has begun. Dropped before its end, because something failed, it is not counted.
-pub(super) struct Stage<'m> {
+pub(crate) struct Stage<'m> {
     meters: &'m Meters,
     name: &'static str,
     begun: Instant,
     /// The same by the clock of the world.
-    pub(super) begun_at: SystemTime,
+    pub(crate) begun_at: SystemTime,
     _step: Span,
 }
 
 impl<'m> Stage<'m> {
-    pub(super) fn begin(meters: &'m Meters, name: &'static str) -> Self {
+    pub(crate) fn begin(meters: &'m Meters, name: &'static str) -> Self {
         Self { meters, name, begun: Instant::now(), begun_at: SystemTime::now(), _step: Span::step(name) }
     }
 
     /// It is over.
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         self.meters.stage(self.name, self.begun.elapsed());
     }
 }

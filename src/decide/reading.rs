@@ -6,7 +6,7 @@ use crate::event::{self, Decoded, Envelope, Malformed};
 use crate::queue::Delivery;
 
 /// What a delivery says; `None` when reading it made the program fail.
-pub(super) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
+pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
     let message = &delivery.message;
     let envelope = Envelope {
         headers: &message.headers,

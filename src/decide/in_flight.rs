@@ -1,6 +1,6 @@
 //! One delivery on its way through deciding: what was read of it, and its answer.
 
-use super::answer::Answer;
+use super::delivery_result::DeliveryResult;
 use super::letters::replayed;
 use super::metrics::Named;
 use super::reading;
@@ -16,36 +16,39 @@ const BOOKINGS: usize = 500;
 enum Work {
     Event(Box<BookingEvent>),
     Ignored(Ignored),
-    Answered(Answer),
+    Answered(DeliveryResult),
 }
 
 /// One delivery on its way through.
-pub(super) struct Slot {
+pub(crate) struct InFlight {
     work: Work,
     /// As it is counted.
-    pub(super) named: Named,
+    pub(crate) named: Named,
     /// It is the copy of a dead letter.
-    pub(super) replayed: Option<Replayed>,
+    pub(crate) replayed: Option<Replayed>,
     publisher: Option<String>,
     received_ms: i64,
     /// It is not the first attempt.
     tried_before: bool,
     /// Its appointment will not be waited for any longer, and that is fine (`calcom.unknown_booking`).
     may_be_unknown: bool,
-    pub(super) answer: Option<Answer>,
+    pub(crate) answer: Option<DeliveryResult>,
 }
 
-impl Slot {
+impl InFlight {
     /// Reads a delivery. `ends_unknown`: an appointment that is not there yet will not be waited for any
     /// longer, and for Cal.com's own webhooks that is fine.
-    pub(super) fn of(delivery: &Delivery, ends_unknown: bool) -> Self {
+    pub(crate) fn of(delivery: &Delivery, ends_unknown: bool) -> Self {
         let read = reading::read(delivery);
         let named = Named::of(delivery, read.as_ref());
         let work = match read {
             Some(Ok(Decoded::Event(event))) => Work::Event(event),
             Some(Ok(Decoded::Ignored(ignored))) => Work::Ignored(ignored),
             Some(Err(malformed)) => Work::Answered(unreadable(&malformed)),
-            None => Work::Answered(Answer::Dead(Reason::Poison, "reading it made the program fail".into())),
+            None => Work::Answered(DeliveryResult::Dead(
+                Reason::Poison,
+                "reading it made the program fail".into(),
+            )),
         };
         let calcom = matches!(&work, Work::Event(event) if event.content == Shape::Calcom);
         Self {
@@ -61,7 +64,7 @@ impl Slot {
     }
 
     /// An event that was decided before.
-    pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
+    pub(crate) fn again(event: BookingEvent, decided_ms: i64) -> Self {
         Self {
             work: Work::Event(Box::new(event)),
             named: Named::default(),
@@ -75,7 +78,7 @@ impl Slot {
     }
 
     /// What the plan says about it.
-    pub(super) fn answer_by(&self, plan: &mut Plan<'_>, targets: &[Target]) -> Answer {
+    pub(crate) fn answer_by(&self, plan: &mut Plan<'_>, targets: &[Target]) -> DeliveryResult {
         let publisher = self.publisher.as_deref();
         match &self.work {
             Work::Event(event) => {
@@ -84,18 +87,18 @@ impl Slot {
             }
             Work::Ignored(ignored) => {
                 plan.ignored(ignored, publisher, self.received_ms);
-                Answer::Done(Outcome::Ignored)
+                DeliveryResult::Done(Outcome::Ignored)
             }
             Work::Answered(answer) => answer.clone(),
         }
     }
 
     /// The answer that it had as soon as it was read.
-    pub(super) fn answered(&self) -> Option<Answer> {
+    pub(crate) fn answered(&self) -> Option<DeliveryResult> {
         if let Work::Answered(answer) = &self.work { Some(answer.clone()) } else { None }
     }
 
-    pub(super) fn lookup(&self) -> Option<Lookup<'_>> {
+    pub(crate) fn lookup(&self) -> Option<Lookup<'_>> {
         match &self.work {
             Work::Event(event) => Some(Lookup { event, tried_before: self.tried_before }),
             Work::Ignored(_) | Work::Answered(_) => None,
@@ -103,12 +106,12 @@ impl Slot {
     }
 
     /// The id of an event for which there is nothing to do.
-    pub(super) fn ignored(&self) -> Option<&EventId> {
+    pub(crate) fn ignored(&self) -> Option<&EventId> {
         if let Work::Ignored(ignored) = &self.work { Some(&ignored.id) } else { None }
     }
 
     /// Its event's id and type, where it could be read.
-    pub(super) fn event(&self) -> Option<(&EventId, &str)> {
+    pub(crate) fn event(&self) -> Option<(&EventId, &str)> {
         match &self.work {
             Work::Event(event) => Some((&event.id, &event.event_type)),
             Work::Ignored(ignored) => Some((&ignored.id, &ignored.event_type)),
@@ -116,21 +119,21 @@ impl Slot {
         }
     }
 
-    pub(super) fn finish(self) -> (Option<String>, Answer) {
+    pub(crate) fn finish(self) -> (Option<String>, DeliveryResult) {
         match (self.work, self.answer) {
             (Work::Answered(answer), _) => (None, answer),
             (Work::Event(event), Some(answer)) => (Some(event.event_type), answer),
             (Work::Ignored(ignored), Some(answer)) => (Some(ignored.event_type), answer),
-            (_, None) => (None, Answer::undecided()),
+            (_, None) => (None, DeliveryResult::undecided()),
         }
     }
 }
 
 /// What is to be decided, in parts of at most [`BOOKINGS`] bookings.
-pub(super) fn transactions(slots: &[Slot]) -> Vec<Vec<usize>> {
+pub(crate) fn transactions(flights: &[InFlight]) -> Vec<Vec<usize>> {
     let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
-    for (index, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.answer.is_none()) {
-        let size = match &slot.work {
+    for (index, flight) in flights.iter().enumerate().filter(|(_, flight)| flight.answer.is_none()) {
+        let size = match &flight.work {
             Work::Event(event) => event.bookings.len(),
             Work::Ignored(_) => 1,
             Work::Answered(_) => continue,
@@ -148,17 +151,17 @@ pub(super) fn transactions(slots: &[Slot]) -> Vec<Vec<usize>> {
     parts
 }
 
-fn answer(verdict: Verdict) -> Answer {
+fn answer(verdict: Verdict) -> DeliveryResult {
     match verdict {
-        Verdict::Decided(outcome, _) => Answer::Done(outcome),
+        Verdict::Decided(outcome, _) => DeliveryResult::Done(outcome),
         Verdict::NotYet => {
             let why = "no appointment has this booking (yet)";
-            Answer::Again(Reason::AppointmentNotFound, why.into())
+            DeliveryResult::Retry(Reason::AppointmentNotFound, why.into())
         }
-        Verdict::Refused(reason, why) => Answer::Dead(reason, why),
+        Verdict::Refused(reason, why) => DeliveryResult::Dead(reason, why),
     }
 }
 
-fn unreadable(malformed: &Malformed) -> Answer {
-    Answer::Dead(malformed.kind.into(), malformed.to_string())
+fn unreadable(malformed: &Malformed) -> DeliveryResult {
+    DeliveryResult::Dead(malformed.kind.into(), malformed.to_string())
 }

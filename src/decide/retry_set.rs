@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The parts that are to be done, in this order.
 #[derive(Debug)]
-pub(super) struct Parts<T> {
+pub(crate) struct RetrySet<T> {
     parts: VecDeque<Part<T>>,
     delays: Delays,
     until: Option<Instant>,
@@ -35,13 +35,13 @@ pub(super) struct Parts<T> {
 
 /// What is done in one transaction.
 #[derive(Debug)]
-pub(super) struct Part<T> {
-    pub(super) items: Vec<T>,
+pub(crate) struct Part<T> {
+    pub(crate) items: Vec<T>,
     tries: u32,
 }
 
-impl<T> Parts<T> {
-    pub(super) fn new(parts: impl IntoIterator<Item = Vec<T>>) -> Self {
+impl<T> RetrySet<T> {
+    pub(crate) fn new(parts: impl IntoIterator<Item = Vec<T>>) -> Self {
         Self {
             parts: parts.into_iter().map(|items| Part { items, tries: 0 }).collect(),
             delays: Delays::new(FIRST, MOST),
@@ -51,7 +51,7 @@ impl<T> Parts<T> {
     }
 
     /// The next part; a moment later, if it was in somebody's way before.
-    pub(super) async fn next(&mut self) -> Option<Part<T>> {
+    pub(crate) async fn next(&mut self) -> Option<Part<T>> {
         let part = self.parts.pop_front()?;
         if part.tries > 0 && !self.is_too_late() {
             tokio::time::sleep(self.delays.next()).await;
@@ -60,14 +60,14 @@ impl<T> Parts<T> {
     }
 
     /// Somebody fails in this part: each half is tried for itself, the first one first.
-    pub(super) fn halve(&mut self, mut part: Part<T>) {
+    pub(crate) fn halve(&mut self, mut part: Part<T>) {
         let second = part.items.split_off(part.items.len() / 2);
         self.parts.push_front(Part { items: second, tries: 0 });
         self.parts.push_front(Part { items: part.items, tries: 0 });
     }
 
     /// The transaction met somebody's lock, and it is not known whose item that concerns.
-    pub(super) fn collided(&mut self, part: Part<T>) {
+    pub(crate) fn conflicted(&mut self, part: Part<T>) {
         if part.items.len() > 1 && part.tries + 1 >= TRIES && !self.is_too_late() {
             self.halve(part);
         } else {
@@ -76,7 +76,7 @@ impl<T> Parts<T> {
     }
 
     /// The rows of all that is left in this part were locked; the rest of it is done.
-    pub(super) fn left_over(&mut self, part: Part<T>) {
+    pub(crate) fn requeue(&mut self, part: Part<T>) {
         if !part.items.is_empty() {
             self.again(part);
         }
@@ -96,12 +96,12 @@ impl<T> Parts<T> {
     }
 
     /// A part was done: the next one in the way waits but a moment again.
-    pub(super) fn went_well(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.delays.reset();
     }
 
     /// What was in somebody's way to the end.
-    pub(super) fn put_off(self) -> Vec<T> {
+    pub(crate) fn put_off(self) -> Vec<T> {
         self.put_off
     }
 }
@@ -112,14 +112,14 @@ mod tests {
 
     /// Tries everything against locks on some numbers, and gives what was done and what put off.
     async fn run(numbers: std::ops::Range<u32>, locked: &[u32]) -> (Vec<u32>, Vec<u32>) {
-        let mut parts = Parts::new([numbers.collect::<Vec<_>>()]);
+        let mut parts = RetrySet::new([numbers.collect::<Vec<_>>()]);
         let mut done = Vec::new();
         while let Some(part) = parts.next().await {
             if part.items.iter().any(|n| locked.contains(n)) {
-                parts.collided(part);
+                parts.conflicted(part);
             } else {
                 done.extend(part.items);
-                parts.went_well();
+                parts.succeeded();
             }
         }
         (done, parts.put_off())

@@ -13,12 +13,12 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use sea_orm::DatabaseTransaction;
 
-use super::answer::Answer;
+use super::delivery_result::DeliveryResult;
+use super::in_flight::{InFlight, transactions};
 use super::metrics::Meters;
-use super::parts::Parts;
-use super::slot::{Slot, transactions};
+use super::retry_set::RetrySet;
 use super::stage::Stage;
-use super::traced::BatchTrace;
+use super::trace::BatchTrace;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
 use crate::event::EventId;
 use crate::matching::{ChangeSet, Noted, Plan, Policy, Reason, Resolver};
@@ -31,17 +31,17 @@ use crate::store::{self, Database, GatewaySchema, Hosts, Lookup, StoreError, Sto
 #[derive(Debug)]
 pub struct Processor {
     database: Database,
-    pub(super) schema: GatewaySchema,
-    pub(super) resolver: Resolver,
-    pub(super) mode: Mode,
+    pub(crate) schema: GatewaySchema,
+    pub(crate) resolver: Resolver,
+    pub(crate) mode: Mode,
     overwrite: Overwrite,
     unknown_booking: UnknownBooking,
-    pub(super) redecide_limit: u32,
+    pub(crate) redecide_limit: u32,
     schedule: Vec<Duration>,
-    pub(super) more_waiting: AtomicBool,
+    pub(crate) more_waiting: AtomicBool,
     /// The database could not be used when something was decided, or asked about, last.
-    pub(super) held: AtomicBool,
-    pub(super) meters: Arc<Meters>,
+    pub(crate) held: AtomicBool,
+    pub(crate) meters: Arc<Meters>,
 }
 
 impl Processor {
@@ -81,47 +81,51 @@ impl Processor {
     pub async fn process(
         &self,
         deliveries: &[Delivery],
-    ) -> Result<Vec<(Option<String>, Answer)>, StoreError> {
-        let mut slots = self.read(deliveries);
-        self.decide_all(&mut slots, &BatchTrace::default()).await?;
-        Ok(slots.into_iter().map(Slot::finish).collect())
+    ) -> Result<Vec<(Option<String>, DeliveryResult)>, StoreError> {
+        let mut flights = self.read(deliveries);
+        self.decide_all(&mut flights, &BatchTrace::default()).await?;
+        Ok(flights.into_iter().map(InFlight::finish).collect())
     }
 
     /// Reads a batch.
-    pub(super) fn read(&self, deliveries: &[Delivery]) -> Vec<Slot> {
+    pub(crate) fn read(&self, deliveries: &[Delivery]) -> Vec<InFlight> {
         let stage = Stage::begin(&self.meters, "decode");
-        let slots: Vec<Slot> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
+        let flights: Vec<InFlight> = deliveries.iter().map(|delivery| self.decode(delivery)).collect();
         crash_points::point("decoded");
         stage.end();
-        self.meters.received(slots.iter().map(|slot| slot.named));
-        slots
+        self.meters.received(flights.iter().map(|flight| flight.named));
+        flights
     }
 
     /// Answers all of these that have no answer yet, in as many transactions as it takes. When it fails,
     /// those that were decided before keep their answers.
-    pub(super) async fn decide_all(&self, slots: &mut [Slot], trace: &BatchTrace) -> Result<(), StoreError> {
-        let mut parts = Parts::new(transactions(slots));
+    pub(crate) async fn decide_all(
+        &self,
+        flights: &mut [InFlight],
+        trace: &BatchTrace,
+    ) -> Result<(), StoreError> {
+        let mut parts = RetrySet::new(transactions(flights));
         while let Some(mut part) = parts.next().await {
-            match self.decide(slots, &part.items, trace).await {
+            match self.decide(flights, &part.items, trace).await {
                 Ok(answers) => {
                     self.held.store(false, Ordering::Relaxed);
-                    parts.went_well();
+                    parts.succeeded();
                     for (index, answer) in part.items.iter().zip(answers) {
-                        slots[*index].answer = answer;
+                        flights[*index].answer = answer;
                     }
-                    part.items.retain(|index| slots[*index].answer.is_none());
-                    parts.left_over(part);
+                    part.items.retain(|index| flights[*index].answer.is_none());
+                    parts.requeue(part);
                 }
                 Err(Failure::Held(error)) => {
                     self.held.store(true, Ordering::Relaxed);
                     return Err(error);
                 }
-                Err(Failure::InTheWay) => parts.collided(part),
+                Err(Failure::InTheWay) => parts.conflicted(part),
                 Err(Failure::Culprit(_)) if part.items.len() > 1 => parts.halve(part),
                 Err(Failure::Culprit(answer)) => {
                     // Of it alone: halving has failed with it several times before.
                     self.meters.failed();
-                    slots[part.items[0]].answer = Some(answer);
+                    flights[part.items[0]].answer = Some(answer);
                 }
             }
         }
@@ -135,28 +139,28 @@ impl Processor {
             );
         }
         for index in put_off {
-            slots[index].answer = Some(Answer::PutOff);
+            flights[index].answer = Some(DeliveryResult::Deferred);
         }
         Ok(())
     }
 
-    pub(super) fn decode(&self, delivery: &Delivery) -> Slot {
+    pub(crate) fn decode(&self, delivery: &Delivery) -> InFlight {
         let is_last = delivery.attempt as usize >= self.schedule.len();
-        Slot::of(delivery, is_last && self.unknown_booking == UnknownBooking::Ignore)
+        InFlight::of(delivery, is_last && self.unknown_booking == UnknownBooking::Ignore)
     }
 
-    /// Decides these slots in one transaction. None: a row that it is about is locked.
+    /// Decides these flights in one transaction. None: a row that it is about is locked.
     async fn decide(
         &self,
-        slots: &[Slot],
+        flights: &[InFlight],
         part: &[usize],
         trace: &BatchTrace,
-    ) -> Result<Vec<Option<Answer>>, Failure> {
-        let attempt = Box::pin(self.database.in_time(self.transact(slots, part, trace)));
+    ) -> Result<Vec<Option<DeliveryResult>>, Failure> {
+        let attempt = Box::pin(self.database.in_time(self.transact(flights, part, trace)));
         let error = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
-            Err(_) => return Err(Failure::Culprit(Answer::poison())),
+            Err(_) => return Err(Failure::Culprit(DeliveryResult::poison())),
         };
         match error.kind() {
             StoreErrorKind::Unavailable | StoreErrorKind::Behind | StoreErrorKind::Schema => {
@@ -172,18 +176,18 @@ impl Processor {
                     return Err(Failure::Held(error));
                 }
                 tracing::warn!(%error, events = part.len(), "the database did not take a transaction");
-                Err(Failure::Culprit(Answer::Again(Reason::Refused, error.to_string())))
+                Err(Failure::Culprit(DeliveryResult::Retry(Reason::Refused, error.to_string())))
             }
         }
     }
 
     async fn transact(
         &self,
-        slots: &[Slot],
+        flights: &[InFlight],
         part: &[usize],
         trace: &BatchTrace,
-    ) -> Result<Vec<Option<Answer>>, StoreError> {
-        let work = |hosts| self.database.transact(async move |tx| self.work(tx, slots, part, hosts).await);
+    ) -> Result<Vec<Option<DeliveryResult>>, StoreError> {
+        let work = |hosts| self.database.transact(async move |tx| self.work(tx, flights, part, hosts).await);
         let Worked { answers, more_waiting, noted, changes, commit } = match work(Hosts::Shared).await {
             Err(StoreError::SharedHost) => work(Hosts::Alone).await?,
             done => done?,
@@ -201,14 +205,14 @@ impl Processor {
     async fn work(
         &self,
         tx: &DatabaseTransaction,
-        slots: &[Slot],
+        flights: &[InFlight],
         part: &[usize],
         hosts: Hosts,
     ) -> Result<Worked<'_>, StoreError> {
         let load = Stage::begin(&self.meters, "load");
-        let works = || part.iter().map(|index| &slots[*index]);
-        let events: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
-        let others: Vec<&EventId> = works().filter_map(Slot::ignored).collect();
+        let works = || part.iter().map(|index| &flights[*index]);
+        let events: Vec<Lookup<'_>> = works().filter_map(InFlight::lookup).collect();
+        let others: Vec<&EventId> = works().filter_map(InFlight::ignored).collect();
 
         let (schema, resolver, limit) = (&self.schema, &self.resolver, self.redecide_limit);
         let mut batch = match self.mode {
@@ -222,21 +226,21 @@ impl Processor {
         let policy = self.policy(now_ms());
         let mut plan = Plan::new(std::mem::take(&mut batch.loaded), &self.resolver, policy);
         let mut targets = batch.targets.iter().zip(complete);
-        let answers = works().map(|slot| {
-            let targets = match slot.lookup() {
+        let answers = works().map(|flight| {
+            let targets = match flight.lookup() {
                 Some(_) => targets.next().filter(|(_, is_complete)| *is_complete)?.0.as_slice(),
                 None => &[],
             };
-            Some(slot.answer_by(&mut plan, targets))
+            Some(flight.answer_by(&mut plan, targets))
         });
-        let answers: Vec<Option<Answer>> = answers.collect();
+        let answers: Vec<Option<DeliveryResult>> = answers.collect();
         let noted = plan.noted();
         let changes = plan.finish();
         batch.allows(&changes)?;
         planning.end();
         let commit = Stage::begin(&self.meters, "commit");
-        for (slot, answer) in works().zip(&answers) {
-            if let (Some(copy), Some(Answer::Done(outcome))) = (&slot.replayed, answer) {
+        for (flight, answer) in works().zip(&answers) {
+            if let (Some(copy), Some(DeliveryResult::Done(outcome))) = (&flight.replayed, answer) {
                 store::end_decided(tx, copy, *outcome, policy.now_ms).await?;
             }
         }
@@ -245,18 +249,18 @@ impl Processor {
         Ok(Worked { answers, more_waiting: batch.more_waiting, noted, changes, commit })
     }
 
-    pub(super) fn observes(&self) -> bool {
+    pub(crate) fn observes(&self) -> bool {
         self.mode == Mode::Observe
     }
 
-    pub(super) fn policy(&self, now_ms: i64) -> Policy {
+    pub(crate) fn policy(&self, now_ms: i64) -> Policy {
         Policy { mode: self.mode, overwrite: self.overwrite, now_ms }
     }
 }
 
 /// What one transaction did.
 struct Worked<'m> {
-    answers: Vec<Option<Answer>>,
+    answers: Vec<Option<DeliveryResult>>,
     more_waiting: bool,
     noted: Noted,
     changes: ChangeSet,
@@ -270,5 +274,5 @@ enum Failure {
     /// Somebody else has locked what it needs.
     InTheWay,
     /// One of the part is the culprit; if it is alone, this is its answer.
-    Culprit(Answer),
+    Culprit(DeliveryResult),
 }

@@ -3,9 +3,9 @@
 //!
 //! So nothing is forgotten, and what somebody else has decided meanwhile is kept, as always.
 
+use super::in_flight::InFlight;
 use super::processor::Processor;
-use super::slot::Slot;
-use super::traced::BatchTrace;
+use super::trace::BatchTrace;
 use crate::event::AppointmentId;
 use crate::store::{self, StoreError};
 
@@ -28,12 +28,14 @@ impl Processor {
             let some = self.database().in_time(look).await?;
             let Some(last) = some.last().map(|assignment| assignment.appointment) else { break };
             after = last;
-            let mut slots: Vec<Slot> = some
+            let mut flights: Vec<InFlight> = some
                 .iter()
-                .filter_map(|assignment| Some(Slot::again(assignment.newest_event()?, assignment.decided_ms)))
+                .filter_map(|assignment| {
+                    Some(InFlight::again(assignment.newest_event()?, assignment.decided_ms))
+                })
                 .collect();
-            self.decide_all(&mut slots, &BatchTrace::default()).await?;
-            decided += slots.len();
+            self.decide_all(&mut flights, &BatchTrace::default()).await?;
+            decided += flights.len();
         }
         if decided > 0 {
             tracing::info!(appointments = decided, "what was only observed before was decided again");

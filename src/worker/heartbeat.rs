@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
-use super::processor::Processor;
 use super::tally::Tally;
 use crate::config::Config;
+use crate::decide::Processor;
 use crate::matching::DEAD_LETTER;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{self, StoreError, Work};
@@ -25,14 +25,14 @@ const LEAVING: Duration = Duration::from_secs(2);
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// What this process tells.
-pub(super) struct Presence {
+pub(super) struct Heartbeat {
     me: store::Worker,
     since: Instant,
     processor: Arc<Processor>,
     tally: Tally,
 }
 
-impl Presence {
+impl Heartbeat {
     /// Of this process, which serves `role` from now on.
     pub(super) fn new(role: &str, config: &Config, processor: Arc<Processor>, tally: Tally) -> Self {
         let me = store::Worker {

@@ -11,13 +11,13 @@ use crate::queue::{Delivery, Disposition, header};
 
 /// What came of one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum DeliveryResult {
     /// Decided and committed: acknowledge.
     Done(Outcome),
     /// Try again by the schedule; when it is exhausted, dead-letter.
-    Again(Reason, String),
+    Retry(Reason, String),
     /// Somebody else kept its rows locked: try again after the first delay, and count nothing.
-    PutOff,
+    Deferred,
     /// Dead-letter at once: it will never be better.
     Dead(Reason, String),
 }
@@ -38,14 +38,14 @@ pub struct Attempt {
 /// Failed attempts kept with a message; older ones are dropped.
 const HISTORY: usize = 32;
 
-impl Answer {
-    pub(super) fn poison() -> Self {
+impl DeliveryResult {
+    pub(crate) fn poison() -> Self {
         let why = "deciding it made the program fail; see the log of the worker";
         Self::Dead(Reason::Poison, why.to_owned())
     }
 
-    pub(super) fn undecided() -> Self {
-        Self::Again(Reason::Refused, "it was not decided".to_owned())
+    pub(crate) fn undecided() -> Self {
+        Self::Retry(Reason::Refused, "it was not decided".to_owned())
     }
 
     /// What is to become of the delivery. `schedule`: the delays between attempts.
@@ -63,13 +63,13 @@ impl Answer {
         }
         let (reason, error) = match (self, schedule.first()) {
             (Self::Done(_), _) => return Disposition::Ack,
-            (Self::PutOff, Some(after)) => {
+            (Self::Deferred, Some(after)) => {
                 return Disposition::Retry { after: *after, counts: false, headers };
             }
-            (Self::PutOff, None) => return Disposition::Release,
-            (Self::Again(reason, error) | Self::Dead(reason, error), _) => (*reason, error),
+            (Self::Deferred, None) => return Disposition::Release,
+            (Self::Retry(reason, error) | Self::Dead(reason, error), _) => (*reason, error),
         };
-        let delay = schedule.get(delivery.attempt as usize).filter(|_| matches!(self, Self::Again(..)));
+        let delay = schedule.get(delivery.attempt as usize).filter(|_| matches!(self, Self::Retry(..)));
         let mut history = history(delivery);
         history.push(Attempt {
             at_ms: now_ms,
@@ -91,7 +91,7 @@ impl Answer {
 }
 
 /// The failed attempts that travelled with a delivery.
-pub(super) fn history(delivery: &Delivery) -> Vec<Attempt> {
+pub(crate) fn history(delivery: &Delivery) -> Vec<Attempt> {
     let text = delivery.message.headers.get(header::HISTORY);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn retries_follow_the_schedule_and_end_as_a_dead_letter_with_its_history() {
         let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
-        let again = Answer::Again(Reason::AppointmentNotFound, "no appointment yet".into());
+        let again = DeliveryResult::Retry(Reason::AppointmentNotFound, "no appointment yet".into());
         let mut current = delivery(0);
         for (attempt, after) in schedule.iter().enumerate() {
             let Disposition::Retry { after: got, counts: true, headers } =
@@ -131,11 +131,11 @@ mod tests {
 
     #[test]
     fn what_can_never_be_better_is_dead_lettered_at_once() {
-        let dead = Answer::Dead(Reason::Malformed, "not JSON".into());
+        let dead = DeliveryResult::Dead(Reason::Malformed, "not JSON".into());
         let schedule = [Duration::from_secs(5)];
         assert!(matches!(dead.disposition(&delivery(0), None, &schedule, 0), Disposition::DeadLetter { .. }));
         assert_eq!(
-            Answer::Done(Outcome::Stale).disposition(&delivery(9), None, &schedule, 0),
+            DeliveryResult::Done(Outcome::Stale).disposition(&delivery(9), None, &schedule, 0),
             Disposition::Ack
         );
     }
@@ -144,7 +144,7 @@ mod tests {
     fn giving_way_counts_as_nothing_however_often() {
         let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
         let Disposition::Retry { after, counts, headers } =
-            Answer::PutOff.disposition(&delivery(9), Some("appointment.created"), &schedule, 0)
+            DeliveryResult::Deferred.disposition(&delivery(9), Some("appointment.created"), &schedule, 0)
         else {
             panic!("it comes back")
         };

@@ -8,9 +8,9 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use sea_orm::DatabaseTransaction;
 
-use super::answer::Answer;
+use super::delivery_result::DeliveryResult;
+use super::in_flight::{InFlight, transactions};
 use super::processor::Processor;
-use super::slot::{Slot, transactions};
 use crate::event::AppointmentId;
 use crate::matching::{Loaded, Outcome, Plan, Target};
 use crate::queue::{Delivery, Message};
@@ -19,9 +19,9 @@ use crate::store::{Lookup, StoreError, load_read_only};
 
 /// What would become of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Foretold {
-    /// The answer in the end, when every attempt has been made: never [`Answer::PutOff`].
-    pub answer: Answer,
+pub struct Prediction {
+    /// The answer in the end, when every attempt has been made: never [`DeliveryResult::Deferred`].
+    pub result: DeliveryResult,
     /// The appointment that it is about, or the first of them.
     pub appointment: Option<AppointmentId>,
     /// The strategy that would find somebody.
@@ -30,25 +30,25 @@ pub struct Foretold {
 
 /// Deciding without deciding. What came before is carried along in here.
 #[derive(Debug)]
-pub struct Rehearsal<'p> {
+pub struct DryRun<'p> {
     processor: &'p Processor,
     state: Loaded,
 }
 
 impl Processor {
-    /// Begins a rehearsal, in which nothing has happened yet.
-    pub fn rehearsal(&self) -> Rehearsal<'_> {
-        Rehearsal { processor: self, state: Loaded::default() }
+    /// Begins a dry run, in which nothing has happened yet.
+    pub fn dry_run(&self) -> DryRun<'_> {
+        DryRun { processor: self, state: Loaded::default() }
     }
 }
 
-impl Rehearsal<'_> {
+impl DryRun<'_> {
     /// What would become of these messages, each with the moment of its first receipt, in this order
     /// and after all that were asked about before.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn of(&mut self, messages: Vec<(Message, i64)>) -> Result<Vec<Foretold>, StoreError> {
+    pub async fn predict(&mut self, messages: Vec<(Message, i64)>) -> Result<Vec<Prediction>, StoreError> {
         let processor = self.processor;
         // The last attempt tells what becomes of it in the end.
         let attempt = u32::try_from(processor.schedule().len()).unwrap_or(u32::MAX);
@@ -58,46 +58,50 @@ impl Rehearsal<'_> {
             first_seen_ms,
             redelivered: false,
         });
-        let slots: Vec<Slot> = deliveries.map(|delivery| processor.decode(&delivery)).collect();
-        let mut foretold: Vec<Option<Foretold>> =
-            slots.iter().map(|slot| slot.answered().map(Foretold::only)).collect();
-        for part in transactions(&slots) {
-            let answers = match self.part(&slots, &part).await? {
+        let flights: Vec<InFlight> = deliveries.map(|delivery| processor.decode(&delivery)).collect();
+        let mut prediction: Vec<Option<Prediction>> =
+            flights.iter().map(|flight| flight.answered().map(Prediction::only)).collect();
+        for part in transactions(&flights) {
+            let answers = match self.part(&flights, &part).await? {
                 Some(answers) => answers,
                 // It made the program fail: one by one, to find out which.
                 None => {
                     let mut answers = Vec::new();
                     for index in &part {
-                        let alone = self.part(&slots, &[*index]).await?.and_then(|mut alone| alone.pop());
-                        answers.push(alone.unwrap_or_else(|| Foretold::only(Answer::poison())));
+                        let alone = self.part(&flights, &[*index]).await?.and_then(|mut alone| alone.pop());
+                        answers.push(alone.unwrap_or_else(|| Prediction::only(DeliveryResult::poison())));
                     }
                     answers
                 }
             };
             for (index, answer) in part.iter().zip(answers) {
-                foretold[*index] = Some(answer);
+                prediction[*index] = Some(answer);
             }
         }
-        let undecided = || Foretold::only(Answer::undecided());
-        Ok(foretold.into_iter().map(|one| one.unwrap_or_else(undecided)).collect())
+        let undecided = || Prediction::only(DeliveryResult::undecided());
+        Ok(prediction.into_iter().map(|one| one.unwrap_or_else(undecided)).collect())
     }
 
     /// None: planning it made the program fail, and what was carried along is forgotten.
-    async fn part(&mut self, slots: &[Slot], part: &[usize]) -> Result<Option<Vec<Foretold>>, StoreError> {
+    async fn part(
+        &mut self,
+        flights: &[InFlight],
+        part: &[usize],
+    ) -> Result<Option<Vec<Prediction>>, StoreError> {
         let database = self.processor.database();
         let state = std::mem::take(&mut self.state);
         let planning = async {
             let tx = database.begin_reading().await?;
-            let planned = self.processor.foretell(&tx, slots, part, state).await;
+            let planned = self.processor.foretell(&tx, flights, part, state).await;
             tx.rollback().await?;
             planned
         };
         let Ok(planned) = AssertUnwindSafe(Box::pin(database.in_time(planning))).catch_unwind().await else {
             return Ok(None);
         };
-        let (foretold, state) = planned?;
+        let (prediction, state) = planned?;
         self.state = state;
-        Ok(Some(foretold))
+        Ok(Some(prediction))
     }
 }
 
@@ -105,32 +109,33 @@ impl Processor {
     async fn foretell(
         &self,
         tx: &DatabaseTransaction,
-        slots: &[Slot],
+        flights: &[InFlight],
         part: &[usize],
         mut state: Loaded,
-    ) -> Result<(Vec<Foretold>, Loaded), StoreError> {
-        let works = || part.iter().map(|index| &slots[*index]);
-        let lookups: Vec<Lookup<'_>> = works().filter_map(Slot::lookup).collect();
+    ) -> Result<(Vec<Prediction>, Loaded), StoreError> {
+        let works = || part.iter().map(|index| &flights[*index]);
+        let lookups: Vec<Lookup<'_>> = works().filter_map(InFlight::lookup).collect();
         let batch = load_read_only(tx, &self.schema, &self.resolver, &lookups, self.redecide_limit).await?;
         state.absorb(batch.loaded);
         let mut plan = Plan::new(state, &self.resolver, self.policy(now_ms()));
         let mut targets = batch.targets.iter();
-        let foretold = works()
-            .map(|slot| {
-                let targets = slot.lookup().and_then(|_| targets.next()).map_or(&[][..], Vec::as_slice);
-                let answer = slot.answer_by(&mut plan, targets);
+        let prediction = works()
+            .map(|flight| {
+                let targets = flight.lookup().and_then(|_| targets.next()).map_or(&[][..], Vec::as_slice);
+                let answer = flight.answer_by(&mut plan, targets);
                 let appointment = targets.iter().find_map(Target::found);
-                let assigned = matches!(answer, Answer::Done(Outcome::Assigned | Outcome::WouldAssign));
+                let assigned =
+                    matches!(answer, DeliveryResult::Done(Outcome::Assigned | Outcome::WouldAssign));
                 let strategy = appointment.filter(|_| assigned).and_then(|id| plan.strategy_of(id));
-                Foretold { answer, appointment, strategy }
+                Prediction { result: answer, appointment, strategy }
             })
             .collect();
-        Ok((foretold, plan.into_state()))
+        Ok((prediction, plan.into_state()))
     }
 }
 
-impl Foretold {
-    fn only(answer: Answer) -> Self {
-        Self { answer, appointment: None, strategy: None }
+impl Prediction {
+    fn only(result: DeliveryResult) -> Self {
+        Self { result, appointment: None, strategy: None }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use sea_orm::DatabaseTransaction;
 
-use super::parts::Parts;
 use super::processor::Processor;
+use super::retry_set::RetrySet;
 use crate::event::AppointmentId;
 use crate::matching::{HostKey, Plan};
 use crate::runtime::clock::now_ms;
@@ -48,18 +48,18 @@ impl Processor {
         let look = store::waiting(self.database().connection(), &self.schema, limit.saturating_mul(AHEAD));
         let found = self.database().in_time(look).await?;
         let size = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut parts = Parts::new(found.chunks(size).map(<[_]>::to_vec));
+        let mut parts = RetrySet::new(found.chunks(size).map(<[_]>::to_vec));
         let mut decided = 0;
         while let Some(mut part) = parts.next().await {
             let work = async |tx: &DatabaseTransaction| self.redecide(tx, &part.items).await;
             match self.database().in_time(self.database().transact(work)).await {
                 Ok((some, locked)) => {
-                    parts.went_well();
+                    parts.succeeded();
                     decided += some;
                     part.items.retain(|(id, _)| locked.contains(id));
-                    parts.left_over(part);
+                    parts.requeue(part);
                 }
-                Err(error) if error.kind() == StoreErrorKind::Conflict => parts.collided(part),
+                Err(error) if error.kind() == StoreErrorKind::Conflict => parts.conflicted(part),
                 Err(error) => return Err(error),
             }
         }

@@ -14,18 +14,18 @@ use self::series::{
     AGE, BATCH, BATCHES, CHANGED, CONFIDENCE, CREATED, DB_UP, DEAD, IN_FLIGHT, LAST, MATCHES, MISSING,
     OLDEST, OTHER, PIPELINES, PROCESSED, PUT_OFF, RECEIVED, REPLAYS, RETRIES, STAGE, THRESHOLD, UNKNOWN,
 };
-use super::answer::Answer;
+use super::delivery_result::DeliveryResult;
 use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
 use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingChange, Noted, Reason};
 use crate::queue::{Batch, Delivery, Disposition, Settled, header};
 use crate::runtime::clock::now_ms;
 use crate::telemetry::metrics::{Family, at_each_look};
 
-pub(super) use self::series::SERIES;
+pub use self::series::SERIES;
 
 /// What a delivery is called where it is counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::worker) struct Named {
+pub(crate) struct Named {
     kind: &'static str,
     format: &'static str,
     published_ms: i64,
@@ -34,7 +34,7 @@ pub(in crate::worker) struct Named {
 
 impl Named {
     /// By what could be read of it; `None`: nothing.
-    pub(in crate::worker) fn of(delivery: &Delivery, read: Option<&Result<Decoded, Malformed>>) -> Self {
+    pub(crate) fn of(delivery: &Delivery, read: Option<&Result<Decoded, Malformed>>) -> Self {
         let (kind, shape) = match read {
             Some(Ok(Decoded::Event(event))) => (Some(event.event_type.as_str()), Some(event.shape)),
             Some(Ok(Decoded::Ignored(ignored))) => (Some(ignored.event_type.as_str()), Some(ignored.shape)),
@@ -57,14 +57,14 @@ impl Named {
 }
 
 /// An event's type as it is counted.
-pub(in crate::worker) fn kind_of(event_type: Option<&str>) -> &'static str {
+pub(crate) fn kind_of(event_type: Option<&str>) -> &'static str {
     let known = EVENT_TYPES.iter().find(|known| Some(known.name) == event_type);
     known.map_or(UNKNOWN, |known| known.name)
 }
 
 /// The handles of a worker's series, made once; all pipelines share them.
 #[derive(Debug)]
-pub(in crate::worker) struct Meters {
+pub(crate) struct Meters {
     received: Family<Counter, 2>,
     processed: Family<Counter, 2>,
     age: Family<Histogram, 1>,
@@ -95,7 +95,7 @@ struct Hand {
 }
 
 impl Meters {
-    pub(in crate::worker) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             received: RECEIVED.counters(),
             processed: PROCESSED.counters(),
@@ -120,7 +120,7 @@ impl Meters {
     }
 
     /// A worker begins: what does not change while it runs, and what is looked at when it is asked for.
-    pub(in crate::worker) fn begins(self: &Arc<Self>, auto_accept: u8, pipelines: u16) {
+    pub(crate) fn begins(self: &Arc<Self>, auto_accept: u8, pipelines: u16) {
         THRESHOLD.gauges().set([], f64::from(auto_accept) / 100.0);
         PIPELINES.gauges().set([], f64::from(pipelines));
         let (meters, oldest) = (Arc::downgrade(self), OLDEST.gauges());
@@ -132,17 +132,17 @@ impl Meters {
     }
 
     /// A stage has taken so long.
-    pub(in crate::worker) fn stage(&self, stage: &'static str, took: Duration) {
+    pub(crate) fn stage(&self, stage: &'static str, took: Duration) {
         self.stage.record([stage], took.as_secs_f64());
     }
 
     /// Deliveries were read.
-    pub(in crate::worker) fn received(&self, named: impl Iterator<Item = Named>) {
+    pub(crate) fn received(&self, named: impl Iterator<Item = Named>) {
         named.for_each(|Named { kind, format, .. }| self.received.count([kind, format]));
     }
 
     /// A transaction was committed: what its plan met, and what it wrote.
-    pub(in crate::worker) fn committed(&self, noted: &Noted, changes: &ChangeSet) {
+    pub(crate) fn committed(&self, noted: &Noted, changes: &ChangeSet) {
         for one in &noted.looked {
             let strategy = one.strategy.unwrap_or("none");
             self.matches.count([strategy, one.found.as_str()]);
@@ -163,17 +163,17 @@ impl Meters {
     }
 
     /// A host could not be looked for, or what was found not be written, through a fault.
-    pub(in crate::worker) fn failed(&self) {
+    pub(crate) fn failed(&self) {
         self.matches.count(["none", "error"]);
     }
 
     /// Whether the database could be used just now.
-    pub(in crate::worker) fn database(&self, is_up: bool) {
+    pub(crate) fn database(&self, is_up: bool) {
         self.db_up.set([], f64::from(u8::from(is_up)));
     }
 
     /// A pipeline has taken a batch.
-    pub(in crate::worker) fn takes(&self, pipeline: usize, batch: &Batch) {
+    pub(crate) fn takes(&self, pipeline: usize, batch: &Batch) {
         let deliveries = batch.deliveries();
         self.batches.count([batch.closed_by().as_str()]);
         self.batch.record([], size(deliveries.len()));
@@ -187,7 +187,7 @@ impl Meters {
     }
 
     /// A pipeline has no longer so many deliveries in hand. `is_all`: nothing waited behind them.
-    pub(in crate::worker) fn leaves(&self, pipeline: usize, count: usize, is_all: bool) {
+    pub(crate) fn leaves(&self, pipeline: usize, count: usize, is_all: bool) {
         if let Some(gauge) = self.in_flight.of([]) {
             gauge.decrement(size(count));
         }
@@ -198,7 +198,7 @@ impl Meters {
     }
 
     /// Nothing waits in the queue: what the pipelines had last tells nothing any more.
-    pub(in crate::worker) fn nothing_waits(&self) {
+    pub(crate) fn nothing_waits(&self) {
         self.hands().retain(|_, hand| hand.is_busy);
     }
 
@@ -213,10 +213,10 @@ impl Meters {
     }
 
     /// A batch was settled: counts those that are gone. `decided_ms`: when the last of it was committed.
-    pub(in crate::worker) fn settled(
+    pub(crate) fn settled(
         &self,
         named: &[Named],
-        answers: &[Answer],
+        answers: &[DeliveryResult],
         dispositions: &[Disposition],
         settled: &Settled,
         decided_ms: i64,
@@ -225,21 +225,21 @@ impl Meters {
         for place in settled.gone.iter().copied() {
             let Named { kind, published_ms, is_replay, .. } = named[place];
             let end = match (&answers[place], &dispositions[place]) {
-                (Answer::PutOff, _) => {
+                (DeliveryResult::Deferred, _) => {
                     self.put_off.count([]);
                     continue;
                 }
-                (Answer::Again(reason, _), Disposition::Retry { .. }) => {
+                (DeliveryResult::Retry(reason, _), Disposition::Retry { .. }) => {
                     self.retries.count([reason.as_str()]);
                     continue;
                 }
-                (Answer::Done(outcome), _) => {
+                (DeliveryResult::Done(outcome), _) => {
                     if !is_replay {
                         self.age.record([kind], seconds(decided_ms - published_ms));
                     }
                     outcome.as_str()
                 }
-                (Answer::Again(reason, _) | Answer::Dead(reason, _), _) => {
+                (DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _), _) => {
                     self.dead.count([reason.as_str()]);
                     DEAD_LETTER
                 }
@@ -256,7 +256,7 @@ impl Meters {
     }
 
     /// The broker itself made a dead letter of a delivery, for this reason.
-    pub(in crate::worker) fn buried(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
+    pub(crate) fn buried(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
         self.dead.count([reason.parse().map_or(OTHER, Reason::as_str)]);
         self.processed.count([kind_of(event_type), DEAD_LETTER]);
         if is_replay {

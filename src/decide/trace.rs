@@ -6,9 +6,9 @@
 
 use std::time::SystemTime;
 
-use super::answer::Answer;
+use super::delivery_result::DeliveryResult;
+use super::in_flight::InFlight;
 use super::metrics::kind_of;
-use super::slot::Slot;
 use crate::event::carried_context;
 use crate::matching::{DEAD_LETTER, Outcome};
 use crate::queue::{Delivery, Disposition, header};
@@ -22,7 +22,7 @@ static NOTHING: Span = Span::NONE;
 
 /// The spans of a batch that is decided. By default there are none.
 #[derive(Debug, Default)]
-pub(super) struct BatchTrace {
+pub(crate) struct BatchTrace {
     batch: Span,
     /// One for each delivery, in order; empty when traces are off.
     messages: Vec<Span>,
@@ -30,7 +30,7 @@ pub(super) struct BatchTrace {
 
 impl BatchTrace {
     /// Begins the spans of these deliveries.
-    pub(super) fn begin(from: Destination<'_>, deliveries: &[Delivery]) -> Self {
+    pub(crate) fn begin(from: Destination<'_>, deliveries: &[Delivery]) -> Self {
         if !traces::are_on() {
             return Self::default();
         }
@@ -50,19 +50,19 @@ impl BatchTrace {
     }
 
     /// Runs `work` within the batch's span.
-    pub(super) fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+    pub(crate) fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         self.batch.within(work)
     }
 
     /// The span of the delivery at this place.
-    pub(super) fn message(&self, index: usize) -> &Span {
+    pub(crate) fn message(&self, index: usize) -> &Span {
         self.messages.get(index).unwrap_or(&NOTHING)
     }
 
     /// The deliveries were read: what each of them is.
-    pub(super) fn read(&self, slots: &[Slot]) {
-        for (span, slot) in self.messages.iter().zip(slots).filter(|(span, _)| span.is_kept()) {
-            let Some((id, event_type)) = slot.event() else { continue };
+    pub(crate) fn read(&self, flights: &[InFlight]) {
+        for (span, flight) in self.messages.iter().zip(flights).filter(|(span, _)| span.is_kept()) {
+            let Some((id, event_type)) = flight.event() else { continue };
             if let Some(id) = shown_id(&id.to_string()) {
                 span.set("hostmatch.event.id", id.to_owned());
             }
@@ -71,9 +71,11 @@ impl BatchTrace {
     }
 
     /// One line for each event that was decided, within its own trace.
-    pub(super) fn tell(&self, slots: &[Slot]) {
-        for (index, slot) in slots.iter().enumerate() {
-            if let (Some((id, event_type)), Some(Answer::Done(outcome))) = (slot.event(), &slot.answer) {
+    pub(crate) fn tell(&self, flights: &[InFlight]) {
+        for (index, flight) in flights.iter().enumerate() {
+            if let (Some((id, event_type)), Some(DeliveryResult::Done(outcome))) =
+                (flight.event(), &flight.answer)
+            {
                 let _within = self.message(index).enter();
                 tracing::debug!(
                     event_id = shown_id(&id.to_string()),
@@ -86,13 +88,13 @@ impl BatchTrace {
     }
 
     /// What was decided about these deliveries is committed, in a write that began then.
-    pub(super) fn committed(&self, part: &[usize], answers: &[Option<Answer>], begun: SystemTime) {
+    pub(crate) fn committed(&self, part: &[usize], answers: &[Option<DeliveryResult>], begun: SystemTime) {
         if self.messages.is_empty() {
             return;
         }
         let now = SystemTime::now();
         for (index, answer) in part.iter().zip(answers) {
-            if let Some(Answer::Done(outcome)) = answer {
+            if let Some(DeliveryResult::Done(outcome)) = answer {
                 let span = self.message(*index);
                 span.add_step("commit", begun, now);
                 decided(span, *outcome);
@@ -101,19 +103,21 @@ impl BatchTrace {
     }
 
     /// What becomes of a delivery that was not decided; and its copy carries its trace along.
-    pub(super) fn answered(
+    pub(crate) fn answered(
         &self,
         index: usize,
         delivery: &Delivery,
-        answer: &Answer,
+        answer: &DeliveryResult,
         next: &mut Disposition,
     ) {
         let span = self.message(index);
         let (outcome, reason) = match (answer, &*next) {
-            (Answer::Done(outcome), _) => return decided(span, *outcome),
-            (Answer::PutOff, _) => ("put_off", None),
-            (Answer::Again(reason, _), Disposition::Retry { .. }) => ("retry", Some(*reason)),
-            (Answer::Again(reason, _) | Answer::Dead(reason, _), _) => (DEAD_LETTER, Some(*reason)),
+            (DeliveryResult::Done(outcome), _) => return decided(span, *outcome),
+            (DeliveryResult::Deferred, _) => ("put_off", None),
+            (DeliveryResult::Retry(reason, _), Disposition::Retry { .. }) => ("retry", Some(*reason)),
+            (DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _), _) => {
+                (DEAD_LETTER, Some(*reason))
+            }
         };
         span.set("hostmatch.outcome", outcome);
         if let Some(reason) = reason {
@@ -129,7 +133,7 @@ impl BatchTrace {
 }
 
 /// The span of recording these dead letters.
-pub(super) fn recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span {
+pub(crate) fn recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span {
     if !traces::are_on() {
         return Span::NONE;
     }
