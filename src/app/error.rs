@@ -26,6 +26,9 @@ pub enum AppError {
     /// A repair cannot be made, gone on with or taken back.
     #[error(transparent)]
     Repair(#[from] RepairError),
+    /// What was asked for cannot be written where it is to go.
+    #[error("writing the result: {0}")]
+    Write(#[from] std::io::Error),
     /// There is no such thing in what the caller may see. `what`: `mapping 7`.
     #[error("there is no {what}")]
     NotFound {
@@ -60,6 +63,12 @@ pub enum ErrorCode {
     Failed,
 }
 
+impl From<csv::Error> for AppError {
+    fn from(error: csv::Error) -> Self {
+        Self::Write(error.into())
+    }
+}
+
 impl AppError {
     /// What kind of failure it is.
     pub fn code(&self) -> ErrorCode {
@@ -70,7 +79,7 @@ impl AppError {
             | Self::Publish(PublishError::Unavailable(_) | PublishError::Timeout) => {
                 ErrorCode::BrokerUnreachable
             }
-            Self::Queue(QueueError::Closed) | Self::Publish(_) => ErrorCode::Failed,
+            Self::Queue(QueueError::Closed) | Self::Publish(_) | Self::Write(_) => ErrorCode::Failed,
             Self::Refused(
                 Refusal::NoCompany(_)
                 | Refusal::NoStaff(_)

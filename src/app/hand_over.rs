@@ -5,20 +5,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::prelude::TextUuid;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Set};
+use serde::Serialize;
 
 use super::carry_out::{Act, again, decide, predict};
 use super::decision::{Command, Decision, Refusal};
+use super::mapping_files::HostLeft;
+use super::{AppContext, AppError};
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evidence, HostKey, Outcome};
 use crate::runtime::clock::now_ms;
+use crate::store::entity::hand_over::{ActiveModel, Model};
 use crate::store::{
-    self, Database, GatewaySchema, Given, HandOverRow, Held, MappingFilter, Prior, StoreError,
-    changes_of_act, list_mappings, staff_facts,
+    self, GatewaySchema, Given, Held, MappingFilter, Prior, StoreError, changes_of_act, list_mappings,
+    staff_facts,
 };
 
 /// Mappings of one member of staff, at most.
-const MOST: u64 = 10_000;
+const MAX_MAPPINGS: u64 = 10_000;
 
 /// What is to go from whom to whom.
 #[derive(Clone, Debug)]
@@ -35,103 +40,89 @@ pub struct HandOver {
     pub reason: Option<String>,
 }
 
-/// What a hand-over comes to.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Handed {
+/// What a hand-over comes to. `docs/commands.md` describes its JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HandOverView {
     /// Its number; none of one that was only looked at.
-    pub id: Option<i64>,
+    pub hand_over: Option<i64>,
     /// The hosts.
     pub hosts: Vec<HostId>,
     /// The appointments that are handed over.
     pub appointments: Vec<Held>,
     /// Those that somebody else gave to the one who leaves: they stay.
-    pub theirs: Vec<Held>,
+    pub left: Vec<Held>,
     /// Appointments of the one who leaves of which nobody knows when they are: they stay.
     pub undated: i64,
 }
 
-/// What came of taking one back.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TakenBack {
+/// What came of taking one back. `docs/commands.md` describes its JSON.
+#[derive(Debug, Default, Serialize)]
+pub struct UndoneHandOver {
+    /// Its number.
+    pub hand_over: i64,
     /// The hosts that are as they were.
     pub hosts: Vec<HostId>,
     /// The appointments that are.
     pub appointments: Vec<AppointmentId>,
     /// Hosts that were changed again since, and why they stay.
-    pub hosts_left: Vec<(HostId, Refusal)>,
+    pub hosts_left: Vec<HostLeft>,
     /// Appointments that were.
     pub appointments_left: Vec<AppointmentId>,
 }
 
-/// Why nothing is handed over, or taken back.
-#[derive(Debug, thiserror::Error)]
-pub enum HandOverError {
-    /// The database's error.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Both are the same.
-    #[error("staff {0} cannot take over from themselves")]
-    Same(StaffId),
-    /// One of the two is nobody there, or may not take over.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// There is none with this number.
-    #[error("company {company} has no hand-over {id}")]
-    Unknown {
-        /// Its number.
-        id: i64,
-        /// The company.
-        company: CompanyId,
-    },
-    /// It was taken back before.
-    #[error("hand-over {0} was taken back before")]
-    Undone(i64),
+/// What would be handed over now. Writes nothing and locks nothing.
+///
+/// # Errors
+/// [`AppError`]
+pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
+    let (db, schema) = (context.connection(), &context.schema);
+    order.check(context).await?;
+    let decisions = order.decisions(db, schema).await?;
+    for answer in predict(db, schema, &decisions).await? {
+        answer.map_err(not_allowed)?;
+    }
+    Ok(order.found(db, schema, &decisions).await?)
 }
 
-type Answer<T> = Result<T, HandOverError>;
+/// Hands over, all of it or nothing.
+///
+/// # Errors
+/// [`AppError`]; nothing was done then.
+pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
+    preview_hand_over(context, order).await?;
+    let act = Act::new(context.author.clone());
+    let work = async |tx: &DatabaseTransaction| order.hand_over(tx, &context.schema, &act).await;
+    Ok(again(&context.database, work).await?)
+}
+
+/// Whoever is nobody here, or may not take over, stands in the way of the whole.
+fn not_allowed(refusal: Refusal) -> AppError {
+    AppError::NotAllowed(refusal.to_string())
+}
 
 impl HandOver {
-    /// What would be handed over now. Writes nothing and locks nothing.
-    ///
-    /// # Errors
-    /// [`HandOverError`]
-    pub async fn preview(&self, db: &impl ConnectionTrait, schema: &GatewaySchema) -> Answer<Handed> {
-        self.check(db, schema).await?;
-        let decisions = self.decisions(db, schema).await?;
-        for answer in predict(db, schema, &decisions).await? {
-            answer?;
-        }
-        Ok(self.found(db, schema, &decisions).await?)
-    }
-
-    /// Hands over, all of it or nothing.
-    ///
-    /// # Errors
-    /// [`HandOverError`]; nothing was done then.
-    pub async fn carry_out(&self, database: &Database, schema: &GatewaySchema, act: &Act) -> Answer<Handed> {
-        self.preview(database.connection(), schema).await?;
-        let work = async |tx: &DatabaseTransaction| self.hand_over(tx, schema, act).await;
-        Ok(again(database, work).await?)
-    }
-
-    async fn check(&self, db: &impl ConnectionTrait, schema: &GatewaySchema) -> Answer<()> {
+    async fn check(&self, context: &AppContext) -> Result<(), AppError> {
         let both = BTreeSet::from([self.from.clone(), self.to.clone()]);
-        let facts = staff_facts(db, schema, &both).await?;
-        let of = |staff: &StaffId| facts.get(staff).ok_or_else(|| Refusal::NoStaff(staff.clone()));
-        let (from, to) = (of(&self.from)?, of(&self.to)?);
-        if from.id == to.id {
-            return Err(HandOverError::Same(self.from.clone()));
-        }
-        for (staff, fact) in [(&self.from, from), (&self.to, to)] {
-            if fact.company != Some(self.company) {
-                return Err(Refusal::Foreign { staff: staff.clone(), company: self.company }.into());
+        let facts = staff_facts(context.connection(), &context.schema, &both).await?;
+        for staff in [&self.from, &self.to] {
+            let fact = facts.get(staff).ok_or_else(|| not_allowed(Refusal::NoStaff(staff.clone())))?;
+            if fact.company != Some(self.company) || !context.scope.contains(self.company) {
+                let (staff, company) = (staff.clone(), self.company);
+                return Err(not_allowed(Refusal::Foreign { staff, company }));
             }
         }
+        let (from, to) = (&facts[&self.from], &facts[&self.to]);
+        if from.id == to.id {
+            return Err(AppError::NotAllowed(format!(
+                "staff {} cannot take over from themselves",
+                self.from
+            )));
+        }
         if to.is_deleted {
-            return Err(Refusal::Deleted(self.to.clone()).into());
+            return Err(not_allowed(Refusal::Deleted(self.to.clone())));
         }
         if !to.is_active {
-            return Err(Refusal::Inactive(self.to.clone()).into());
+            return Err(not_allowed(Refusal::Inactive(self.to.clone())));
         }
         Ok(())
     }
@@ -148,7 +139,7 @@ impl HandOver {
             is_active: Some(true),
             ..MappingFilter::default()
         };
-        let mappings = list_mappings(db, schema, &filter, MOST).await?;
+        let mappings = list_mappings(db, schema, &filter, MAX_MAPPINGS).await?;
         let hosts: BTreeSet<HostId> = mappings.iter().map(|entry| entry.row.host).collect();
         let decision = |host| Decision {
             reason: self.reason.clone().or_else(|| Some(format!("handed over from staff {}", self.from))),
@@ -163,14 +154,14 @@ impl HandOver {
         db: &impl ConnectionTrait,
         schema: &GatewaySchema,
         decisions: &[Decision],
-    ) -> Result<Handed, StoreError> {
+    ) -> Result<HandOverView, StoreError> {
         let held = store::held_by(db, schema, self.company, &self.from, self.from_ms).await?;
-        let (appointments, theirs) = held.into_iter().partition(|held| held.is_ours);
-        Ok(Handed {
-            id: None,
+        let (appointments, left) = held.into_iter().partition(|held| held.is_ours);
+        Ok(HandOverView {
+            hand_over: None,
             hosts: decisions.iter().map(|decision| decision.key.host).collect(),
             appointments,
-            theirs,
+            left,
             undated: store::held_at_unknown_times(db, schema, self.company, &self.from).await?,
         })
     }
@@ -180,15 +171,15 @@ impl HandOver {
         tx: &DatabaseTransaction,
         schema: &GatewaySchema,
         act: &Act,
-    ) -> Result<Handed, StoreError> {
+    ) -> Result<HandOverView, StoreError> {
         let decisions = self.decisions(tx, schema).await?;
         store::lock_hosts(tx, schema, &decisions.iter().map(|decision| decision.key).collect()).await?;
         // What somebody has decided until the locks were there stands.
         if self.decisions(tx, schema).await? != decisions {
             return Err(StoreError::Conflict(format!("hosts of staff {} were changed meanwhile", self.from)));
         }
-        let mut handed = self.found(tx, schema, &decisions).await?;
-        let ids: BTreeSet<AppointmentId> = handed.appointments.iter().map(|held| held.appointment).collect();
+        let mut view = self.found(tx, schema, &decisions).await?;
+        let ids: BTreeSet<AppointmentId> = view.appointments.iter().map(|held| held.appointment).collect();
         // Before anything that waits for nobody: then MariaDB rolls back who skips a locked row.
         let free = store::free_appointments(tx, schema, &ids).await?;
         // It was all right a moment ago: when it is not, it is looked at once more.
@@ -212,21 +203,20 @@ impl HandOver {
             changes.assignments.push(self.assigned(row, now_ms));
         }
         store::commit(tx, schema, &changes).await?;
-        let row = HandOverRow {
-            id: 0,
-            act: act.id,
-            company: self.company,
-            from: self.from.clone(),
-            to: self.to.clone(),
-            from_ms: self.from_ms,
-            given,
-            made_by: act.author.as_str().to_owned(),
-            why: self.reason.clone(),
-            at_ms: now_ms,
-            undone_ms: None,
+        let row = ActiveModel {
+            token: Set(TextUuid(act.id)),
+            company_id: Set(self.company),
+            from_staff_id: Set(schema.staff_key.key(&self.from)?),
+            to_staff_id: Set(schema.staff_key.key(&self.to)?),
+            from_ms: Set(self.from_ms),
+            appointments: Set(serde_json::to_string(&given).unwrap_or_else(|_| "[]".to_owned())),
+            made_by: Set(act.author.as_str().to_owned()),
+            why: Set(self.reason.clone()),
+            at_ms: Set(now_ms),
+            ..Default::default()
         };
-        handed.id = Some(store::insert_hand_over(tx, schema, &row).await?);
-        Ok(handed)
+        view.hand_over = Some(store::insert_hand_over(tx, row).await?);
+        Ok(view)
     }
 
     fn assigned(&self, row: &Assignment, now_ms: i64) -> Assignment {
@@ -249,21 +239,21 @@ impl HandOver {
 /// Takes a hand-over back: each host and each appointment that nobody else has touched since.
 ///
 /// # Errors
-/// [`HandOverError`]; nothing was done then.
-pub async fn take_back(
-    database: &Database,
-    schema: &GatewaySchema,
-    act: &Act,
-    (id, company): (i64, CompanyId),
+/// [`AppError`]; nothing was done then.
+pub async fn undo_hand_over(
+    context: &AppContext,
+    id: i64,
     reason: Option<&str>,
-) -> Answer<TakenBack> {
-    let found = database.in_time(store::hand_over(database.connection(), id, company)).await?;
-    let row = found.ok_or(HandOverError::Unknown { id, company })?;
+) -> Result<UndoneHandOver, AppError> {
+    let row = context.with_deadline(store::hand_over(context.connection(), &context.scope, id)).await?;
+    let row = row.ok_or_else(|| AppError::NotFound { what: format!("hand-over {id}") })?;
+    let was_undone = || AppError::NotAllowed(format!("hand-over {id} was taken back before"));
     if row.undone_ms.is_some() {
-        return Err(HandOverError::Undone(id));
+        return Err(was_undone());
     }
-    let work = async |tx: &DatabaseTransaction| give_back(tx, schema, act, &row, reason).await;
-    again(database, work).await?.ok_or(HandOverError::Undone(id))
+    let act = Act::new(context.author.clone());
+    let work = async |tx: &DatabaseTransaction| give_back(tx, &context.schema, &act, &row, reason).await;
+    again(&context.database, work).await?.ok_or_else(was_undone)
 }
 
 /// None: it was taken back meanwhile.
@@ -271,19 +261,20 @@ async fn give_back(
     tx: &DatabaseTransaction,
     schema: &GatewaySchema,
     act: &Act,
-    row: &HandOverRow,
+    row: &Model,
     reason: Option<&str>,
-) -> Result<Option<TakenBack>, StoreError> {
-    let changes = changes_of_act(tx, schema, row.act).await?;
+) -> Result<Option<UndoneHandOver>, StoreError> {
+    let changes = changes_of_act(tx, schema, row.token.0).await?;
     let keys: BTreeSet<HostKey> = changes.iter().map(|change| change.key).collect();
     store::lock_hosts(tx, schema, &keys).await?;
     if !store::note_hand_over_undone(tx, row.id, act.author.as_str(), reason, now_ms()).await? {
         return Ok(None);
     }
-    let given: BTreeMap<AppointmentId, &Given> = row.given.iter().map(|it| (it.appointment, it)).collect();
+    let given: BTreeMap<AppointmentId, Given> =
+        store::given_by(row)?.into_iter().map(|it| (it.appointment, it)).collect();
     let ids: BTreeSet<AppointmentId> = given.keys().copied().collect();
     let free = store::free_appointments(tx, schema, &ids).await?;
-    let mut back = TakenBack::default();
+    let mut back = UndoneHandOver { hand_over: row.id, ..UndoneHandOver::default() };
     let decisions: Vec<Decision> = changes
         .into_iter()
         .map(|change| {
@@ -296,7 +287,9 @@ async fn give_back(
     for (decision, answer) in decisions.iter().zip(decide(tx, schema, act, &decisions).await?) {
         match answer {
             Ok(_) => back.hosts.push(decision.key.host),
-            Err(refusal) => back.hosts_left.push((decision.key.host, refusal)),
+            Err(refusal) => {
+                back.hosts_left.push(HostLeft { host: decision.key.host, why: refusal.to_string() });
+            }
         }
     }
     let missing: BTreeSet<AppointmentId> = ids.iter().copied().filter(|id| !free.contains_key(id)).collect();
@@ -306,15 +299,15 @@ async fn give_back(
     back.appointments_left.extend(missing);
     let mut changes = ChangeSet::default();
     for (id, appointment) in &free {
-        let has = |staff: &Option<StaffId>| staff.as_ref() == Some(&row.to);
+        let has = |staff: &Option<StaffId>| staff.as_ref() == Some(&row.to_staff_id);
         let ours = appointment.assignment.as_ref();
         let ours = ours.filter(|it| has(&appointment.staff) && has(&it.staff) && it.decided_ms == row.at_ms);
         let restored = ours.and_then(|now| given.get(id)?.prior.restore(now));
-        let Some(restored) = restored.filter(|_| appointment.company == row.company) else {
+        let Some(restored) = restored.filter(|_| appointment.company == row.company_id) else {
             back.appointments_left.push(*id);
             continue;
         };
-        let (staff, host_id) = (Some(row.from.clone()), appointment.host_id);
+        let (staff, host_id) = (Some(row.from_staff_id.clone()), appointment.host_id);
         changes.appointments.push(AppointmentWrite { id: *id, staff: staff.clone(), host_id });
         changes.assignments.push(Assignment { staff, ..restored });
         back.appointments.push(*id);

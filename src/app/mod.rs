@@ -16,17 +16,25 @@ mod decision;
 mod error;
 mod hand_over;
 mod inbox;
+pub mod mapping_files;
 mod next_action;
 mod offer;
 mod repair;
+pub(crate) mod report;
 mod ruling;
+pub(crate) mod status;
 
 pub use carry_out::{Act, Answers, decide, decide_now, predict};
 pub use context::{Access, AppContext};
 pub use decision::{Author, Before, Command, Decided, Decision, Effect, Refusal};
 pub use error::{AppError, ErrorCode};
-pub use hand_over::{HandOver, HandOverError, Handed, TakenBack, take_back};
+pub use hand_over::{HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over};
 pub use inbox::{InboxError, accepted, ignore, inbox_entry, reopen};
 pub use next_action::NextAction;
 pub use offer::{Counts, Offer, RepairError, Tally};
 pub use repair::Repairer;
+
+pub use crate::store::{Period, Scope, WorkerRow};
+
+/// Told how much of how much is done, again and again while a use case works.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);

@@ -67,6 +67,9 @@ impl Display for Failure {
 
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
+        if let AppError::Write(error) = error {
+            return error.into();
+        }
         let exit = match error.code() {
             ErrorCode::Invalid => Exit::Usage,
             ErrorCode::NotFound => Exit::NotFound,

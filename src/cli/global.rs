@@ -1,11 +1,15 @@
 //! Flags that every command has, and how they become a configuration.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::operator::Acting;
 use super::output::Output;
+use crate::app::{Access, AppContext, Scope};
 use crate::config::{self, ConfigError, Effective, LogConfig, Overrides};
+use crate::event::CompanyId;
 use crate::telemetry;
 
 /// Flags of every command.
@@ -46,6 +50,22 @@ impl Global {
             tracing::warn!(problem = warning, "a setting may be a mistake");
         }
         Ok(effective)
+    }
+
+    /// What a use case works with: the configuration in force, the gateway's database, who asks, and, if one is
+    /// given, the only company that it may see.
+    ///
+    /// # Errors
+    /// As for [`Global::start`], and when the database cannot be reached.
+    pub(super) async fn open(
+        &self,
+        access: Access,
+        acting: &Acting,
+        company: Option<i64>,
+    ) -> Result<AppContext, Failure> {
+        let author = acting.author()?;
+        let config = Arc::new(self.start(&[])?.config);
+        Ok(AppContext::open(&config, access, author, Scope::of(company.map(CompanyId))).await?)
     }
 
     /// The configuration in force, without setting up logging.

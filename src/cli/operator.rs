@@ -16,7 +16,7 @@ pub(super) fn who() -> Actor {
 }
 
 /// Who decides
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Acting {
     /// Who decides, for the record (who is logged in here, unless given)
     #[arg(long, value_name = "NAME")]

@@ -7,6 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::exit::Exit;
 use super::failure::Failure;
 pub(super) use crate::runtime::clock::rfc3339 as moment;
 
@@ -118,6 +119,16 @@ pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// A progress bar as a use case tells how far it is; to be cleared when that has ended.
+pub(super) fn progress_of(what: &'static str) -> (ProgressBar, impl Fn(usize, usize) + Sync) {
+    let bar = progress(0, what);
+    let shown = bar.clone();
+    (bar, move |done, of| {
+        shown.set_length(of as u64);
+        shown.set_position(done as u64);
+    })
+}
+
 /// Asks a yes-or-no question on the terminal. `None` when there is none to ask on.
 ///
 /// # Errors
@@ -125,6 +136,18 @@ pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
 pub(super) fn confirm(question: &str) -> Result<Option<bool>, Failure> {
     let answer = ask(&format!("{question} [y/N]"))?;
     Ok(answer.map(|answer| matches!(answer.as_str(), "y" | "yes")))
+}
+
+/// Whether `yes` was given, or is the answer to a question on the terminal.
+///
+/// # Errors
+/// [`Exit::NeedsConfirmation`] with the question and what else can be done (`or`), when there is nobody to ask.
+pub(super) fn confirmed(yes: bool, question: &str, or: &str) -> Result<bool, Failure> {
+    if yes {
+        return Ok(true);
+    }
+    confirm(question)?
+        .ok_or_else(|| Failure::new(Exit::NeedsConfirmation, format!("{question} Say so with --yes{or}")))
 }
 
 /// Asks a question on the terminal, and gives the answer in small letters. `None` when there is none to

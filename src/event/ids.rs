@@ -77,6 +77,13 @@ impl StaffId {
     }
 }
 
+/// A key as somebody wrote it.
+impl From<&str> for StaffId {
+    fn from(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Text(text.to_owned()), Self::Integer)
+    }
+}
+
 impl Ord for StaffId {
     /// Integers by number, before texts.
     fn cmp(&self, other: &Self) -> Ordering {

@@ -72,6 +72,22 @@ impl Outcome {
         matches!(self, Self::NeedsReview | Self::Unmatched)
     }
 
+    /// Whether the booking has the member of staff that was found.
+    pub fn is_assigned(self) -> bool {
+        matches!(self, Self::Assigned | Self::Unchanged)
+    }
+
+    /// Whether nobody was found who could be taken without a person.
+    pub fn found_nobody(self) -> bool {
+        matches!(self, Self::NeedsReview | Self::Unmatched | Self::NoHost)
+    }
+
+    /// Whether the event was to give a booking its staff. Where somebody else had decided, or a newer event, or
+    /// nothing was to be done, it was not.
+    pub fn is_to_assign(self) -> bool {
+        self.is_assigned() || self.found_nobody() || self == Self::WouldAssign
+    }
+
     /// Those that wait.
     pub fn waiting() -> impl Iterator<Item = Self> {
         Self::VARIANTS.iter().copied().filter(|outcome| outcome.waits())

@@ -1,26 +1,27 @@
 //! Whose appointments go to whom when a member of staff leaves, and the record of it.
 
-use sea_orm::prelude::TextUuid;
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DerivePartialModel, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
+    ColumnTrait as _, ConnectionTrait, DerivePartialModel, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
 };
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::entity::hand_over::{ActiveModel, Column, Entity, Model};
 use super::entity::{appointment, assignment};
-use super::{GatewaySchema, Prior, StoreError};
+use super::{GatewaySchema, Prior, Scope, StoreError};
 use crate::event::{AppointmentId, CompanyId, StaffId};
+use crate::runtime::clock::as_rfc3339;
 
 /// An appointment that a member of staff has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
     /// Which.
     pub appointment: AppointmentId,
     /// When it starts, ms since 1970.
+    #[serde(rename = "starts", serialize_with = "as_rfc3339")]
     pub starts_ms: i64,
     /// We gave it to them; else somebody else did.
+    #[serde(skip)]
     pub is_ours: bool,
 }
 
@@ -33,53 +34,14 @@ pub struct Given {
     pub prior: Prior,
 }
 
-/// A hand-over.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HandOverRow {
-    /// Its number; 0 of one that is to be noted.
-    pub id: i64,
-    /// The act of its decisions about mappings.
-    pub act: Uuid,
-    /// The company.
-    pub company: CompanyId,
-    /// From whom.
-    pub from: StaffId,
-    /// To whom.
-    pub to: StaffId,
-    /// Appointments that start then or later, ms since 1970.
-    pub from_ms: i64,
-    /// The appointments.
-    pub given: Vec<Given>,
-    /// Who did it.
-    pub made_by: String,
-    /// Why.
-    pub why: Option<String>,
-    /// When, ms since 1970.
-    pub at_ms: i64,
-    /// When it was taken back, ms since 1970.
-    pub undone_ms: Option<i64>,
-}
-
-impl TryFrom<Model> for HandOverRow {
-    type Error = StoreError;
-
-    fn try_from(row: Model) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: row.id,
-            act: row.token.0,
-            company: row.company_id,
-            from: row.from_staff_id,
-            to: row.to_staff_id,
-            from_ms: row.from_ms,
-            given: serde_json::from_str(&row.appointments).map_err(|error| {
-                StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))
-            })?,
-            made_by: row.made_by,
-            why: row.why,
-            at_ms: row.at_ms,
-            undone_ms: row.undone_ms,
-        })
-    }
+/// The appointments that were handed over.
+///
+/// # Errors
+/// When the column holds something else.
+pub fn given_by(row: &Model) -> Result<Vec<Given>, StoreError> {
+    serde_json::from_str(&row.appointments).map_err(|error| {
+        StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))
+    })
 }
 
 #[derive(DerivePartialModel)]
@@ -153,37 +115,20 @@ pub async fn held_at_unknown_times(
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn insert_hand_over(
-    tx: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    row: &HandOverRow,
-) -> Result<i64, StoreError> {
-    let row = ActiveModel {
-        token: Set(TextUuid(row.act)),
-        company_id: Set(row.company),
-        from_staff_id: Set(schema.staff_key.key(&row.from)?),
-        to_staff_id: Set(schema.staff_key.key(&row.to)?),
-        from_ms: Set(row.from_ms),
-        appointments: Set(serde_json::to_string(&row.given).unwrap_or_else(|_| "[]".to_owned())),
-        made_by: Set(row.made_by.clone()),
-        why: Set(row.why.clone()),
-        at_ms: Set(row.at_ms),
-        ..Default::default()
-    };
+pub async fn insert_hand_over(tx: &impl ConnectionTrait, row: ActiveModel) -> Result<i64, StoreError> {
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
-/// The hand-over of this company with this number.
+/// The hand-over with this number, if it is of these companies.
 ///
 /// # Errors
 /// [`StoreError`]
 pub async fn hand_over(
     db: &impl ConnectionTrait,
+    scope: &Scope,
     id: i64,
-    company: CompanyId,
-) -> Result<Option<HandOverRow>, StoreError> {
-    let row = Entity::find().filter(Column::Id.eq(id)).filter(Column::CompanyId.eq(company)).one(db).await?;
-    row.map(HandOverRow::try_from).transpose()
+) -> Result<Option<Model>, StoreError> {
+    Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }
 
 /// Notes that a hand-over was taken back. False: it was, before.
@@ -203,11 +148,6 @@ pub async fn note_hand_over_undone(
         undone_ms: Set(Some(at_ms)),
         ..Default::default()
     };
-    let updated = Entity::update_many()
-        .set(undone)
-        .filter(Column::Id.eq(id))
-        .filter(Column::UndoneMs.is_null())
-        .exec(tx)
-        .await?;
-    Ok(updated.rows_affected > 0)
+    let is_open = Column::Id.eq(id).and(Column::UndoneMs.is_null());
+    Ok(Entity::update_many().set(undone).filter(is_open).exec(tx).await?.rows_affected > 0)
 }

@@ -61,11 +61,10 @@ pub use events::{EventFilter, RecordedEvent, letters_of_event, recorded_event, r
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use hand_overs::{
-    Given, HandOverRow, Held, hand_over, held_at_unknown_times, held_by, insert_hand_over,
-    note_hand_over_undone,
+    Given, Held, given_by, hand_over, held_at_unknown_times, held_by, insert_hand_over, note_hand_over_undone,
 };
 pub use hosts::Hosts;
-pub use imports::{ImportRow, NewImport, begin_import, import, imports, note_import, note_import_undone};
+pub use imports::{begin_import, import, imports, note_import, note_import_undone};
 pub use inbox::{
     HostAct, HostAction, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host,
     inbox_entries, last_host_acts, reopen_host,

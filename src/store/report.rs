@@ -3,58 +3,72 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Func, IntoCondition as _};
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Func};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, DerivePartialModel, EntityTrait as _, JoinType,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, RelationTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
 use super::entity::{appointment, assignment, dead_letter, mapping_audit};
-use super::{GatewaySchema, StoreError, rows};
+use super::{GatewaySchema, Scope, StoreError, rows};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
 use crate::matching::{AuditAction, Confidence, Outcome};
 
 /// The name of the day among the columns of [`new_mappings`].
 const DAY: &str = "day";
 
-/// From when until when, in ms since 1970 (until is exclusive), and of which company (`None`: all).
+/// From when until when, in ms since 1970 (until is exclusive).
 #[derive(Clone, Copy, Debug)]
 pub struct Period {
     /// From here on.
     pub since_ms: i64,
     /// Before this.
     pub until_ms: i64,
-    /// Only of this one.
-    pub company: Option<CompanyId>,
 }
 
 /// The last decision on one appointment, and what that has now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "assignment::Entity")]
 pub struct Decided {
     /// Which.
+    #[sea_orm(from_col = "appointment_id")]
     pub appointment: AppointmentId,
     /// Its company.
+    #[sea_orm(from_col = "company_id")]
     pub company: CompanyId,
     /// Its newest host, if that has an id.
+    #[sea_orm(from_col = "host_id")]
     pub host: Option<HostId>,
     /// Whom the decision found.
+    #[sea_orm(from_col = "found_staff_id")]
     pub found: Option<StaffId>,
     /// Whom we assigned last.
+    #[sea_orm(from_col = "staff_id")]
     pub ours: Option<StaffId>,
     /// `appointments.staff_id` now.
+    #[sea_orm(from_expr = "appointment::Column::StaffId.into_expr()")]
     pub now: Option<StaffId>,
     /// The strategy that found somebody.
     pub strategy: Option<String>,
     /// Its confidence.
     pub confidence: Option<Confidence>,
-    /// What was decided; `None`: a name that this program does not know.
-    pub outcome: Option<Outcome>,
+    /// What was decided, as the column has it.
+    #[sea_orm(from_col = "outcome")]
+    outcome_word: String,
     /// What kept the machine from deciding.
+    #[sea_orm(from_col = "reason")]
     pub review: Option<String>,
-    /// It was only observed.
-    pub observed: bool,
+    /// It was only observed, and this is still to be written.
+    pub observed: Option<String>,
     /// When, ms since 1970.
     pub decided_ms: i64,
+}
+
+impl Decided {
+    /// What was decided; `None`: a name that this program does not know.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome_word.parse().ok()
+    }
 }
 
 /// Up to `limit` decisions of the period behind `after` (time and appointment), oldest first.
@@ -63,69 +77,22 @@ pub struct Decided {
 /// [`StoreError`]
 pub async fn decided(
     db: &impl ConnectionTrait,
+    scope: &Scope,
     period: Period,
     after: (i64, i64),
     limit: u64,
 ) -> Result<Vec<Decided>, StoreError> {
     use assignment::Column::{AppointmentId, CompanyId, DecidedMs};
-    let behind = DecidedMs.gt(after.0).or(DecidedMs.eq(after.0).and(AppointmentId.gt(after.1)));
-    let appointment = assignment::Relation::Appointment.def().on_condition(|assignment, appointment| {
-        // One that has moved to another company is no longer what was decided on.
-        Expr::col((appointment, appointment::Column::CompanyId))
-            .equals((assignment, CompanyId))
-            .into_condition()
-    });
-    let mut decided = assignment::Entity::find()
-        .join(JoinType::InnerJoin, appointment)
+    let decided = assignment::Entity::find()
+        .join(JoinType::InnerJoin, assignment::appointment_in_company())
+        .filter(scope.condition(CompanyId))
         .filter(DecidedMs.gte(Ord::max(after.0, period.since_ms)))
         .filter(DecidedMs.lt(period.until_ms))
-        .filter(behind)
+        .filter(DecidedMs.gt(after.0).or(DecidedMs.eq(after.0).and(AppointmentId.gt(after.1))))
         .order_by_asc(DecidedMs)
         .order_by_asc(AppointmentId)
         .limit(limit);
-    if let Some(company) = period.company {
-        decided = decided.filter(CompanyId.eq(company));
-    }
-    let decided = decided.into_partial_model::<DecidedColumns>().all(db).await?;
-    Ok(decided.into_iter().map(Decided::from).collect())
-}
-
-/// The columns of a [`Decided`].
-#[derive(DerivePartialModel)]
-#[sea_orm(entity = "assignment::Entity")]
-struct DecidedColumns {
-    appointment_id: AppointmentId,
-    company_id: CompanyId,
-    host_id: Option<HostId>,
-    found_staff_id: Option<StaffId>,
-    staff_id: Option<StaffId>,
-    #[sea_orm(from_expr = "appointment::Column::StaffId.into_expr()")]
-    staff_now: Option<StaffId>,
-    strategy: Option<String>,
-    confidence: Option<Confidence>,
-    outcome: String,
-    reason: Option<String>,
-    observed: Option<String>,
-    decided_ms: i64,
-}
-
-impl From<DecidedColumns> for Decided {
-    fn from(row: DecidedColumns) -> Self {
-        Self {
-            appointment: row.appointment_id,
-            company: row.company_id,
-            host: row.host_id,
-            found: row.found_staff_id,
-            ours: row.staff_id,
-            now: row.staff_now,
-            strategy: row.strategy,
-            confidence: row.confidence,
-            outcome: row.outcome.parse().ok(),
-            review: row.reason,
-            observed: row.observed.is_some(),
-            decided_ms: row.decided_ms,
-        }
-    }
+    Ok(decided.into_partial_model().all(db).await?)
 }
 
 /// The same, each with the newest event that named a host; those without one left out, and those whose
@@ -150,7 +117,7 @@ pub async fn recorded(
 pub async fn new_mappings(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    company: Option<CompanyId>,
+    scope: &Scope,
     first_day: &str,
     last_day: &str,
 ) -> Result<Vec<(String, AuditAction, i64)>, StoreError> {
@@ -158,19 +125,17 @@ pub async fn new_mappings(
     let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
     let day = || Func::cust("SUBSTR").arg(Expr::col(Column::ChangedAt).cast_as(text)).arg(1).arg(10);
     let made = [AuditAction::AutoMatched, AuditAction::Created].map(AuditAction::as_str);
-    let mut select = mapping_audit::Entity::find()
+    let select = mapping_audit::Entity::find()
         .select_only()
         .column_as(Expr::expr(day()), DAY)
         .column(Column::Action)
         .column_as(Expr::col(Asterisk).count(), "mappings")
+        .filter(scope.condition(Column::CompanyId))
         .filter(Column::Action.is_in(made))
         .filter(Expr::expr(day()).gte(first_day))
         .filter(Expr::expr(day()).lte(last_day))
         .group_by(Expr::col(DAY))
         .group_by(Column::Action);
-    if let Some(company) = company {
-        select = select.filter(Column::CompanyId.eq(company));
-    }
     let rows: Vec<(String, String, i64)> = select.into_tuple().all(db).await?;
     let known = rows.into_iter().filter_map(|(day, action, count)| Some((day, action.parse().ok()?, count)));
     Ok(known.collect())
@@ -182,18 +147,17 @@ pub async fn new_mappings(
 /// [`StoreError`]
 pub async fn dead_letter_reasons(
     db: &impl ConnectionTrait,
+    scope: &Scope,
     period: Period,
 ) -> Result<BTreeMap<String, i64>, StoreError> {
     use dead_letter::Column;
-    let mut select = dead_letter::Entity::find()
+    let select = dead_letter::Entity::find()
         .select_only()
         .column(Column::Reason)
         .column_as(Expr::col(Asterisk).count(), "letters")
+        .filter(scope.condition(Column::CompanyId))
         .filter(Column::LastFailedMs.gte(period.since_ms))
         .filter(Column::LastFailedMs.lt(period.until_ms))
         .group_by(Column::Reason);
-    if let Some(company) = period.company {
-        select = select.filter(Column::CompanyId.eq(company));
-    }
     Ok(select.into_tuple::<(String, i64)>().all(db).await?.into_iter().collect())
 }

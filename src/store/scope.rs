@@ -21,6 +21,14 @@ impl Scope {
         company.map_or(Self::All, |company| Self::Companies(vec![company]))
     }
 
+    /// The one company that it is.
+    pub fn only(&self) -> Option<CompanyId> {
+        match self {
+            Self::Companies(companies) if companies.len() == 1 => companies.first().copied(),
+            Self::All | Self::Companies(_) => None,
+        }
+    }
+
     /// Whether rows of this company are in it.
     pub fn contains(&self, company: CompanyId) -> bool {
         match self {

@@ -11,8 +11,7 @@ use sea_orm::{
 use strum::VariantArray as _;
 
 use super::entity::event::{Column, Entity};
-use super::{DbId, StoreError};
-use crate::event::CompanyId;
+use super::{DbId, Scope, StoreError};
 use crate::matching::{DEAD_LETTER, Outcome};
 
 /// How many events were decided last at each of these moments (ms since 1970) or later, by outcome
@@ -22,7 +21,7 @@ use crate::matching::{DEAD_LETTER, Outcome};
 /// [`StoreError`]
 pub async fn outcomes_since<const N: usize>(
     db: &impl ConnectionTrait,
-    company: Option<CompanyId>,
+    scope: &Scope,
     since_ms: [i64; N],
 ) -> Result<BTreeMap<String, [i64; N]>, StoreError> {
     let alias = |number: usize| format!("n{number}");
@@ -33,13 +32,11 @@ pub async fn outcomes_since<const N: usize>(
         // All of them: for the index that has the outcome first, and nothing else to be read.
         .filter(Column::Outcome.is_in(all))
         .filter(Column::DecidedMs.gte(since_ms.into_iter().min().unwrap_or(i64::MAX)))
+        .filter(scope.condition(Column::CompanyId))
         .group_by(Column::Outcome);
     for (number, since_ms) in since_ms.iter().enumerate() {
         let counted = CaseStatement::new().case(Column::DecidedMs.gte(*since_ms), 1);
         select = select.column_as(Expr::expr(counted).count(), alias(number));
-    }
-    if let Some(company) = company {
-        select = select.filter(Column::CompanyId.eq(company));
     }
     let mut counts = BTreeMap::new();
     for row in db.query_all(&select.into_query()).await? {
@@ -60,20 +57,18 @@ pub async fn outcomes_since<const N: usize>(
 /// [`StoreError`]
 pub async fn ages_since(
     db: &impl ConnectionTrait,
-    company: Option<CompanyId>,
+    scope: &Scope,
     since_ms: i64,
     most: u64,
 ) -> Result<Vec<i64>, StoreError> {
-    let mut select = Entity::find()
+    let select = Entity::find()
         .select_only()
         .columns([Column::DecidedMs, Column::ReceivedMs])
+        .filter(scope.condition(Column::CompanyId))
         .filter(Column::DecidedMs.gte(since_ms))
         .filter(Column::Outcome.ne(DEAD_LETTER))
         .order_by_desc(Column::DecidedMs)
         .limit(most);
-    if let Some(company) = company {
-        select = select.filter(Column::CompanyId.eq(company));
-    }
     let rows: Vec<(i64, i64)> = select.into_tuple().all(db).await?;
     Ok(rows.into_iter().map(|(decided_ms, received_ms)| Ord::max(decided_ms - received_ms, 0)).collect())
 }

@@ -8,6 +8,7 @@ use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::clock::now_in_ms;
@@ -20,10 +21,14 @@ const NOW_MS: &str = "now_ms";
 /// Rows that are read at most: far more than there are workers.
 const MAX_ROWS: u64 = 500;
 
+/// Workers tell of themselves every 10 s; whoever has missed four of them is gone.
+const GONE_AFTER_SECONDS: u64 = 45;
+
 /// What does not change while a worker runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Worker {
     /// Its own, new for each process.
+    #[serde(skip)]
     pub id: Uuid,
     /// The name of the machine.
     pub host: String,
@@ -42,7 +47,7 @@ pub struct Worker {
 }
 
 /// What it has done since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Work {
     /// Deliveries that left it for good.
     pub finished: u64,
@@ -50,21 +55,25 @@ pub struct Work {
     pub retried: u64,
     /// Of those that left, the ones that became dead letters.
     pub failed: u64,
-    /// How long ago the last batch was settled.
-    pub settled: Option<Duration>,
+    /// How many seconds ago the last batch was settled.
+    pub settled_seconds: Option<u64>,
 }
 
-/// A worker in the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A worker in the table. `docs/commands.md` describes its JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WorkerRow {
     /// Who.
+    #[serde(flatten)]
     pub worker: Worker,
+    /// It has told nothing of itself for some time, and did not deregister.
+    pub gone: bool,
+    /// How many seconds ago it started.
+    pub up_seconds: u64,
+    /// How many seconds ago it told of itself.
+    pub seen_seconds: u64,
     /// What it had done when it was last seen.
+    #[serde(flatten)]
     pub work: Work,
-    /// How long ago it started.
-    pub started: Duration,
-    /// How long ago it told of itself.
-    pub seen: Duration,
 }
 
 /// Tells that this worker, which started `up` ago, is there: one row, made or brought up to date.
@@ -78,10 +87,10 @@ pub async fn tell_worker(
     work: Work,
 ) -> Result<(), StoreError> {
     let now = || Expr::cust(now_in_ms(database.backend()));
-    let ago = |age: Duration| now().sub(ms(age));
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let ago = |seconds: u64| now().sub(count(seconds).saturating_mul(1000));
     let cut = |text: &str, most| text.chars().take(most).collect::<String>();
-    let settled = work.settled.map_or_else(|| SimpleExpr::from(Option::<i64>::None), ago);
+    let settled = work.settled_seconds.map_or_else(|| SimpleExpr::from(Option::<i64>::None), ago);
     let row: [(Column, SimpleExpr); 14] = [
         (Column::Id, worker.id.to_string().into()),
         (Column::Host, cut(&worker.host, 255).into()),
@@ -91,7 +100,7 @@ pub async fn tell_worker(
         (Column::Revision, worker.revision.as_deref().map(|revision| cut(revision, 64)).into()),
         (Column::Mode, worker.mode.as_str().into()),
         (Column::Pipelines, i32::try_from(worker.pipelines).unwrap_or(i32::MAX).into()),
-        (Column::StartedMs, ago(up)),
+        (Column::StartedMs, ago(up.as_secs())),
         (Column::SeenMs, now()),
         (Column::SettledMs, settled),
         (Column::Finished, count(work.finished).into()),
@@ -143,7 +152,8 @@ pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> 
 /// # Errors
 /// [`StoreError`]
 pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64, StoreError> {
-    let before = Expr::cust(now_in_ms(database.backend())).sub(ms(silent));
+    let before =
+        Expr::cust(now_in_ms(database.backend())).sub(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));
     let delete = Entity::delete_many().filter(Expr::col(Column::SeenMs).lt(before));
     let purge = async { Ok(delete.exec(database.connection()).await?) };
     Ok(database.in_time(purge).await?.rows_affected)
@@ -151,8 +161,9 @@ pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64,
 
 impl WorkerRow {
     fn at(now_ms: i64, row: Model) -> Self {
-        let ago = |at: i64| Duration::from_millis(u64::try_from(now_ms - at).unwrap_or(0));
+        let ago = |at: i64| u64::try_from(now_ms - at).unwrap_or(0) / 1000;
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        let seen_seconds = ago(row.seen_ms);
         Self {
             worker: Worker {
                 id: Uuid::parse_str(&row.id).unwrap_or_default(),
@@ -164,18 +175,15 @@ impl WorkerRow {
                 mode: row.mode,
                 pipelines: u32::try_from(row.pipelines).unwrap_or(0),
             },
+            gone: seen_seconds > GONE_AFTER_SECONDS,
+            up_seconds: ago(row.started_ms),
+            seen_seconds,
             work: Work {
                 finished: count(row.finished),
                 retried: count(row.retried),
                 failed: count(row.failed),
-                settled: row.settled_ms.map(ago),
+                settled_seconds: row.settled_ms.map(ago),
             },
-            started: ago(row.started_ms),
-            seen: ago(row.seen_ms),
         }
     }
-}
-
-fn ms(age: Duration) -> i64 {
-    i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
 }

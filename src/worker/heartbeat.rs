@@ -87,7 +87,7 @@ impl Heartbeat {
             finished: self.tally.finished(),
             retried: count("retry"),
             failed: count(DEAD_LETTER),
-            settled: self.tally.settled_ago(),
+            settled_seconds: self.tally.settled_ago().map(|ago| ago.as_secs()),
         };
         let database = self.processor.database();
         database.in_time(store::tell_worker(database, &self.me, self.since.elapsed(), work)).await

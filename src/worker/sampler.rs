@@ -17,7 +17,7 @@ use crate::queue::{Level, Part, Queue, QueueError};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{
-    InboxKind, StoreError, StoreErrorKind, Unassigned, Waits, open_dead_letters, open_inbox, together,
+    InboxKind, Scope, StoreError, StoreErrorKind, Unassigned, Waits, open_dead_letters, open_inbox, together,
     unassigned,
 };
 use crate::telemetry::metrics::{Family, Kind, Series, Values, at_each_look};
@@ -147,9 +147,9 @@ impl Sampler {
         let db = database.connection();
         let looks = async {
             Ok(Standing {
-                letters: together(open_dead_letters(db, None).await?.values()).count,
-                inbox: open_inbox(db, None, now_ms).await?,
-                unassigned: unassigned(db, None, now_ms).await?,
+                letters: together(open_dead_letters(db, &Scope::All).await?.values()).count,
+                inbox: open_inbox(db, &Scope::All, now_ms).await?,
+                unassigned: unassigned(db, &Scope::All, now_ms).await?,
             })
         };
         database.in_time(looks).await

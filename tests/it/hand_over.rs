@@ -3,14 +3,14 @@
 use std::process::Output;
 use std::time::Duration;
 
-use hostmatch::app::{Command, Decision, HandOver, HandOverError, decide, take_back};
+use hostmatch::app::{AppError, Command, Decision, HandOver, decide, hand_over, undo_hand_over};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::HostKey;
 use hostmatch::store::{StoreError, lock_host};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
 use serde_json::{Value, json};
 
-use crate::people::{anna, staff_of};
+use crate::people::{anna, context_of, staff_of};
 use crate::program::{command, json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, World, event, eventually, host};
 
@@ -122,8 +122,8 @@ async fn at_work(world: &World) -> DatabaseTransaction {
     tx
 }
 
-fn gave_way(error: &HandOverError) -> bool {
-    matches!(error, HandOverError::Store(StoreError::Conflict(_)))
+fn gave_way(error: &AppError) -> bool {
+    matches!(error, AppError::Store(StoreError::Conflict(_)))
 }
 
 /// On the server on which skipping a locked row and waiting for nobody do not go together.
@@ -138,11 +138,12 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
     world.one(event("e-1", "Bk-1", 1, host(11, "Mara", "mara@salon.example"))).await;
     world.run("UPDATE hostmatch_assignments SET starts_ms = 1").await;
     let (db, schema, company) = (&world.test.db, world.test.schema().await, CompanyId(15));
+    let context = context_of(&world, company).await;
     let [from, to, carla] = [1, 2, 3].map(|n| staff_of(&world, n));
     let over = HandOver { company, from, to, from_ms: 0, reason: None };
 
     let gateway = at_work(&world).await;
-    let refused = over.carry_out(db, &schema, &anna()).await.unwrap_err();
+    let refused = hand_over(&context, &over).await.unwrap_err();
     assert!(gave_way(&refused), "{refused}");
     gateway.rollback().await.unwrap();
     assert_eq!(
@@ -153,8 +154,7 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
 
     let person = db.begin().await.unwrap();
     lock_host(&person, &schema, HostKey::new(company, HostId(11))).await.unwrap();
-    let act = anna();
-    let (handed, ()) = tokio::join!(over.carry_out(db, &schema, &act), async {
+    let (handed, ()) = tokio::join!(hand_over(&context, &over), async {
         let waits = async || world.has_waiting().await.then_some(());
         eventually("the hand-over waits for the host", Duration::from_secs(30), waits).await;
         let decision = Decision::new(company, HostId(11), Command::Set(carla));
@@ -165,11 +165,12 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
     assert_eq!((handed.hosts.len(), handed.appointments.len()), (0, 1));
     assert_eq!((all(&world).await, hosts(&world).await), (vec!["2/11".into()], vec!["11|3|admin".into()]));
 
-    let number = (handed.id.unwrap(), company);
+    let number = handed.hand_over.unwrap();
     let gateway = at_work(&world).await;
-    let refused = take_back(db, &schema, &anna(), number, None).await.unwrap_err();
+    let refused = undo_hand_over(&context, number, None).await.unwrap_err();
     assert!(gave_way(&refused), "{refused}");
     gateway.rollback().await.unwrap();
-    take_back(db, &schema, &anna(), number, None).await.unwrap();
+    undo_hand_over(&context, number, None).await.unwrap();
     assert_eq!((all(&world).await, hosts(&world).await), (vec!["1/11".into()], vec!["11|3|admin".into()]));
+    context.close().await;
 }

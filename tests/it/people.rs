@@ -9,14 +9,23 @@ mod repairs;
 mod tenants;
 pub(crate) mod rights;
 
-use hostmatch::app::{Act, Author, Command, Decided, Decision, Refusal, decide_now};
+use hostmatch::app::{
+    Access, Act, AppContext, Author, Command, Decided, Decision, Refusal, Scope, decide_now,
+};
 use hostmatch::event::{CompanyId, HostId, StaffId};
 
-use crate::support::World;
+use crate::support::{World, settings_of};
 
 /// Anna, as every audit row of hers names her.
 pub(crate) fn anna() -> Act {
     Act::new(Author::new("cli:anna@office").unwrap())
+}
+
+/// What use cases work with, for Anna and this company.
+pub(crate) async fn context_of(world: &World, company: CompanyId) -> AppContext {
+    let config = std::sync::Arc::new(settings_of(&[("database.url", &world.test.url)]));
+    let scope = Scope::of(Some(company));
+    AppContext::open(&config, Access::Write, anna().author, scope).await.unwrap()
 }
 
 /// The id of member of staff `n`, as this gateway has it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hostmatch::config::DatabaseConfig;
 use hostmatch::event::CompanyId;
 use hostmatch::store::{
-    Database, InboxKind, StoreError, Unassigned, Waits, Work, Worker, WorkerRow, ages_since, decided_last,
+    Database, InboxKind, Scope, StoreError, Unassigned, Waits, Work, Worker, ages_since, decided_last,
     open_dead_letters, open_inbox, outcomes_since, purge_workers, remove_worker, tell_worker, together,
     unassigned, workers,
 };
@@ -73,7 +73,9 @@ async fn bookings_without_staff_are_counted_by_when_they_start(backend: Backend)
     world.somebody_sets(6, Some(1)).await;
 
     let db = world.test.db.connection();
-    let ask = async |company: Option<i64>| unassigned(db, company.map(CompanyId), NOW_MS).await.unwrap();
+    let ask = async |company: Option<i64>| {
+        unassigned(db, &Scope::of(company.map(CompanyId)), NOW_MS).await.unwrap()
+    };
     let next_ms = Some(NOW_MS + 23 * HOUR_MS);
     // Appointments 2, 4, 5 and 11; then 8; then 9.
     assert_eq!(ask(Some(15)).await, Unassigned { day: 4, week: 5, all: 6, next_ms }, "{backend:?}");
@@ -105,7 +107,7 @@ async fn what_needs_a_person_is_counted_by_what_is_the_matter(backend: Backend) 
     }
     let db = world.test.db.connection();
     let waits = |count, oldest_ms: i64| Waits { count, oldest_ms: (count > 0).then_some(oldest_ms) };
-    let found = open_inbox(db, Some(CompanyId(15)), NOW_MS).await.unwrap();
+    let found = open_inbox(db, &Scope::of(Some(CompanyId(15))), NOW_MS).await.unwrap();
     let expected = BTreeMap::from([
         (InboxKind::Suggestion, waits(1, 1_513)),
         (InboxKind::Ambiguous, waits(0, 0)),
@@ -114,11 +116,11 @@ async fn what_needs_a_person_is_counted_by_what_is_the_matter(backend: Backend) 
     ]);
     assert_eq!(found, expected, "{backend:?}");
     assert_eq!(together(found.values()), waits(3, 7));
-    let found = open_inbox(db, None, 6).await.unwrap();
+    let found = open_inbox(db, &Scope::All, 6).await.unwrap();
     assert_eq!(found[&InboxKind::Unknown], waits(2, 1_514), "{backend:?}");
     assert_eq!(found[&InboxKind::Conflict], waits(0, 0), "not yet: {backend:?}");
     world.run("UPDATE hostmatch_inbox SET state = 'resolved'").await;
-    assert_eq!(together(open_inbox(db, None, NOW_MS).await.unwrap().values()), Waits::default());
+    assert_eq!(together(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()), Waits::default());
 }
 
 on_engines!(dead_letters_are_counted_by_reason_while_they_are_open);
@@ -138,9 +140,9 @@ async fn dead_letters_are_counted_by_reason_while_they_are_open(backend: Backend
     let db = world.test.db.connection();
     let waits =
         |reason: &str, count, oldest_ms| (reason.to_owned(), Waits { count, oldest_ms: Some(oldest_ms) });
-    let all = open_dead_letters(db, None).await.unwrap();
+    let all = open_dead_letters(db, &Scope::All).await.unwrap();
     assert_eq!(all, BTreeMap::from([waits("malformed", 3, 3), waits("poison", 1, 9)]), "{backend:?}");
-    let one = open_dead_letters(db, Some(CompanyId(15))).await.unwrap();
+    let one = open_dead_letters(db, &Scope::of(Some(CompanyId(15)))).await.unwrap();
     assert_eq!(one, BTreeMap::from([waits("malformed", 2, 4)]), "{backend:?}");
 }
 
@@ -157,29 +159,27 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
         pipelines: 2,
     };
     tell_worker(database, &me, Duration::from_secs(1), Work::default()).await?;
-    let settled = Some(Duration::from_secs(2));
-    let work = Work { finished: 3, retried: 2, failed: 1, settled };
+    let work = Work { finished: 3, retried: 2, failed: 1, settled_seconds: Some(2) };
     tell_worker(database, &me, Duration::from_secs(5), work).await?;
     let told = workers(database).await?;
     let mine = told.iter().find(|row| row.worker == me).expect("it has told of itself");
-    let WorkerRow { work: counted, seen, started, .. } = mine.clone();
-    let settled = counted.settled;
-    assert_eq!(Work { settled: None, ..counted }, Work { settled: None, ..work });
-    let near = |age: Duration, seconds: u64| age.as_secs().abs_diff(seconds) <= 1;
-    assert!(near(seen, 0) && near(started, 1) && settled.is_some_and(|ago| near(ago, 2)), "{mine:?}");
+    assert_eq!(Work { settled_seconds: None, ..mine.work }, Work { settled_seconds: None, ..work });
+    let near = |age: u64, seconds: u64| age.abs_diff(seconds) <= 1;
+    assert!(near(mine.seen_seconds, 0) && near(mine.up_seconds, 1) && !mine.gone, "{mine:?}");
+    assert!(mine.work.settled_seconds.is_some_and(|ago| near(ago, 2)), "{mine:?}");
     assert_eq!(purge_workers(database, Duration::from_secs(3600)).await?, 0);
     remove_worker(database.connection(), me.id).await?;
-    look(database, None).await
+    look(database, &Scope::All).await
 }
 
 /// Everything that a screen of `hostmatch status` reads of the database.
-async fn look(database: &Database, company: Option<CompanyId>) -> Result<(), StoreError> {
+async fn look(database: &Database, scope: &Scope) -> Result<(), StoreError> {
     let db = database.connection();
-    unassigned(db, company, NOW_MS).await?;
-    open_inbox(db, company, NOW_MS).await?;
-    open_dead_letters(db, company).await?;
-    outcomes_since(db, company, [NOW_MS - HOUR_MS, NOW_MS]).await?;
-    ages_since(db, company, NOW_MS - HOUR_MS, 100).await?;
+    unassigned(db, scope, NOW_MS).await?;
+    open_inbox(db, scope, NOW_MS).await?;
+    open_dead_letters(db, scope).await?;
+    outcomes_since(db, scope, [NOW_MS - HOUR_MS, NOW_MS]).await?;
+    ages_since(db, scope, NOW_MS - HOUR_MS, 100).await?;
     decided_last(db).await?;
     workers(database).await?;
     Ok(())
@@ -207,12 +207,12 @@ async fn what_is_read_does_not_grow_with_what_is_over(backend: Backend) {
     database.close().await;
     let one = DatabaseConfig { max_connections: 1, ..config(&world.test.url) };
     let database = Database::connect_to_look(&one).await.unwrap();
-    for company in [None, Some(CompanyId(2))] {
+    for scope in [Scope::All, Scope::of(Some(CompanyId(2)))] {
         // The sessions are set up and the statements prepared: that reads, too.
-        look(&database, company).await.unwrap();
+        look(&database, &scope).await.unwrap();
         let before = rows_read(&database).await;
         let again = rows_read(&database).await;
-        look(&database, company).await.unwrap();
+        look(&database, &scope).await.unwrap();
         let read = rows_read(&database).await - again - (again - before);
         assert!(read < i64::from(OTHERS) / 4, "{backend:?}: {read} rows, {:#?}", by_table(&database).await);
     }

@@ -78,9 +78,9 @@ impl Counts {
         self.bookings += 1;
         let recorded = was.found.clone().or_else(|| {
             // An earlier version did not note whom it found, only whom it assigned.
-            was.ours.clone().filter(|_| was.outcome == Some(Outcome::Assigned))
+            was.ours.clone().filter(|_| was.outcome() == Some(Outcome::Assigned))
         });
-        let review = was.review.is_some() || was.outcome == Some(Outcome::NeedsReview);
+        let review = was.review.is_some() || was.outcome() == Some(Outcome::NeedsReview);
         self.recorded.add(recorded.is_some(), review);
         let review = matches!(is.resolution, Resolution::NeedsReview { .. });
         let matched = is.matched();

@@ -16,7 +16,9 @@ use super::{gateway, moments};
 use crate::event::{CompanyId, StaffId};
 use crate::matching::{HostKey, Resolver, Simulation};
 use crate::runtime::clock::now_ms;
-use crate::store::{Database, Decided, GatewaySchema, Period, StoreError, decided, directory_of, recorded};
+use crate::store::{
+    Database, Decided, GatewaySchema, Period, Scope, StoreError, decided, directory_of, recorded,
+};
 use counts::{ByStrategy, Counts, Difference, People, Tally};
 
 /// Bookings read at once.
@@ -80,13 +82,10 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let order = if args.order.is_empty() { usual } else { args.order.clone() };
     let mut simulation = Simulation::new(auto_accept, &order)
         .map_err(|why| Failure::new(Exit::Usage, format!("--order: {why}")))?;
-    let period = Period {
-        since_ms: args.since,
-        until_ms: args.until.unwrap_or_else(now_ms),
-        company: args.company.map(CompanyId),
-    };
+    let period = Period { since_ms: args.since, until_ms: args.until.unwrap_or_else(now_ms) };
     let (database, schema) = gateway::open(&config).await?;
-    let counted = count((&database, &schema), period, &mut simulation, args.differences).await;
+    let scope = Scope::of(args.company.map(CompanyId));
+    let counted = count((&database, &schema, &scope), period, &mut simulation, args.differences).await;
     database.close().await;
     let counts = counted?;
     let report = Report {
@@ -114,7 +113,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 }
 
 async fn count(
-    (database, schema): (&Database, &GatewaySchema),
+    (database, schema, scope): (&Database, &GatewaySchema, &Scope),
     period: Period,
     simulation: &mut Simulation,
     most: usize,
@@ -123,7 +122,7 @@ async fn count(
     let mut counts = Counts::default();
     let mut after = (i64::MIN, i64::MIN);
     loop {
-        let page = database.in_time(decided(db, period, after, PAGE)).await?;
+        let page = database.in_time(decided(db, scope, period, after, PAGE)).await?;
         let Some(last) = page.last() else { return Ok(counts) };
         after = (last.decided_ms, last.appointment.0);
         let events = database.in_time(recorded(db, &page)).await?;

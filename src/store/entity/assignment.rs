@@ -1,6 +1,7 @@
 //! `hostmatch_assignments`: what was decided for each appointment.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{ExprTrait as _, IntoCondition as _};
 
 use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, HostId, StaffId};
 use crate::matching::Confidence;
@@ -84,6 +85,15 @@ impl Related<super::mapping::Entity> for Entity {
     fn to() -> RelationDef {
         Relation::Mapping.def()
     }
+}
+
+/// The appointment, while it is in the company of the assignment: one that has moved to another is no longer what
+/// was decided on.
+pub fn appointment_in_company() -> RelationDef {
+    Relation::Appointment.def().on_condition(|assignment, appointment| {
+        let company = Expr::col((appointment, super::appointment::Column::CompanyId));
+        company.equals((assignment, Column::CompanyId)).into_condition()
+    })
 }
 
 impl ActiveModelBehavior for ActiveModel {}

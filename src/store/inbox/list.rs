@@ -5,8 +5,8 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ConnectionTrait, DeriveIden, FromQueryResult as _, Iterable as _, QueryResult};
 
-use super::{InboxEntry, InboxFilter, InboxKind, MAPPING};
-use crate::matching::{InboxState, Outcome, Review};
+use super::{InboxEntry, InboxFilter, InboxKind};
+use crate::matching::{InboxState, Outcome};
 use crate::store::entity::inbox::{Column, Entity, Model};
 use crate::store::entity::{appointment, assignment};
 use crate::store::row_reader::selected;
@@ -111,16 +111,7 @@ fn condition(filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
             InboxState::Ignored => state(wanted).and(over().not()),
             InboxState::Resolved => state(wanted),
         }));
-    let kind = |review| col(Column::Kind).eq(rows::kind(review));
-    let by_mapping = || col(Column::Suggestions).like(format!("%\"field\":\"{MAPPING}\"%"));
-    all.add_option(filter.kind.map(|wanted| match wanted {
-        InboxKind::Suggestion => kind(Some(Review::BelowThreshold)),
-        InboxKind::Unknown => kind(None),
-        InboxKind::Ambiguous => kind(Some(Review::Ambiguous)).and(by_mapping().not()),
-        InboxKind::Conflict => {
-            kind(Some(Review::SwitchedOff)).or(kind(Some(Review::Ambiguous)).and(by_mapping()))
-        }
-    }))
+    all.add_option(filter.kind.map(|wanted| wanted.condition(table)))
 }
 
 fn entry(row: &QueryResult) -> Result<InboxEntry, StoreError> {

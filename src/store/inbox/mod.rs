@@ -3,8 +3,11 @@
 mod list;
 mod acts;
 
+use sea_orm::sea_query::{Expr, ExprTrait as _, IntoIden};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
+use super::entity::inbox::Column;
+use super::rows;
 use crate::event::{CompanyId, HostId};
 use crate::matching::{InboxRow, Review, words};
 
@@ -43,8 +46,25 @@ impl InboxKind {
     }
 }
 
+impl InboxKind {
+    /// What a row of the inbox must meet for this to be the matter. `table`: how the statement calls it.
+    pub(super) fn condition(self, table: impl IntoIden + Copy) -> Expr {
+        let kind = |review| Expr::col((table, Column::Kind)).eq(rows::kind(review));
+        let by_mapping =
+            || Expr::col((table, Column::Suggestions)).like(format!("%\"field\":\"{MAPPING}\"%"));
+        match self {
+            Self::Suggestion => kind(Some(Review::BelowThreshold)),
+            Self::Unknown => kind(None),
+            Self::Ambiguous => kind(Some(Review::Ambiguous)).and(by_mapping().not()),
+            Self::Conflict => {
+                kind(Some(Review::SwitchedOff)).or(kind(Some(Review::Ambiguous)).and(by_mapping()))
+            }
+        }
+    }
+}
+
 /// The field of evidence that stands for a mapping.
-pub(super) const MAPPING: &str = "mapping";
+const MAPPING: &str = "mapping";
 
 /// Which hosts; what is given must all be true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use hostmatch::config::DatabaseConfig;
 use hostmatch::decide::Processor;
-use hostmatch::store::{Database, open_dead_letters, open_inbox, together, unassigned};
+use hostmatch::store::{Database, Scope, open_dead_letters, open_inbox, together, unassigned};
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 
@@ -147,9 +147,9 @@ async fn counted(database: &Database) {
     const NOW_MS: i64 = 1_000_000;
     let db = database.connection();
     let count = || async {
-        let letters = together(open_dead_letters(db, None).await.unwrap().values()).count;
-        let hosts = together(open_inbox(db, None, NOW_MS).await.unwrap().values()).count;
-        (letters, hosts, unassigned(db, None, NOW_MS).await.unwrap().all)
+        let letters = together(open_dead_letters(db, &Scope::All).await.unwrap().values()).count;
+        let hosts = together(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()).count;
+        (letters, hosts, unassigned(db, &Scope::All, NOW_MS).await.unwrap().all)
     };
     count().await;
     let before = rows_read(database).await;

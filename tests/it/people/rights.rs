@@ -4,10 +4,12 @@ use hostmatch::app::{Author, Command, Decision, Repairer, decide_now, ignore, re
 use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::matching::HostKey;
 use hostmatch::store::{
-    AuditFilter, Database, GatewaySchema, HandOverRow, InboxFilter, MappingFilter, NewImport, RepairFilter,
-    RepairScope, StoreError, audits, begin_import, change_of, hand_over, host_acts, imports, inbox_entries,
+    AuditFilter, Database, GatewaySchema, InboxFilter, MappingFilter, RepairFilter, RepairScope, Scope,
+    StoreError, audits, begin_import, change_of, entity, hand_over, host_acts, imports, inbox_entries,
     insert_hand_over, list_mappings, note_hand_over_undone, note_import, note_import_undone, repairs,
 };
+use sea_orm::Set;
+use sea_orm::prelude::TextUuid;
 use uuid::Uuid;
 
 use super::anna;
@@ -55,36 +57,35 @@ async fn imports_and_hand_overs(
 ) -> Result<(), StoreError> {
     let (company, by, why) = (CompanyId(15), "cli:anna@office", Some("test"));
     let tx = database.begin().await?;
-    let new = NewImport {
-        act: Uuid::new_v4(),
-        company: Some(company),
-        file: "hosts.csv".into(),
-        lines: 1,
-        failed: 0,
-        made_by: by.into(),
-        why: why.map(str::to_owned),
-        at_ms: 1,
+    let new = entity::import::ActiveModel {
+        token: Set(TextUuid(Uuid::new_v4())),
+        company_id: Set(Some(company)),
+        file: Set("hosts.csv".into()),
+        line_count: Set(1),
+        changed: Set(0),
+        failed: Set(0),
+        made_by: Set(by.into()),
+        at_ms: Set(1),
+        ..Default::default()
     };
-    let import = begin_import(&tx, &new).await?;
+    let import = begin_import(&tx, new).await?;
     note_import(&tx, import, 1, 0, Some(2)).await?;
     note_import_undone(&tx, import, by, why, 3).await?;
-    imports(&tx, Some(company), 1).await?;
-    let row = HandOverRow {
-        id: 0,
-        act: Uuid::new_v4(),
-        company,
-        from,
-        to,
-        from_ms: 1,
-        given: Vec::new(),
-        made_by: by.into(),
-        why: why.map(str::to_owned),
-        at_ms: 1,
-        undone_ms: None,
+    imports(&tx, &Scope::of(Some(company)), 1).await?;
+    let row = entity::hand_over::ActiveModel {
+        token: Set(TextUuid(Uuid::new_v4())),
+        company_id: Set(company),
+        from_staff_id: Set(schema.staff_key.key(&from)?),
+        to_staff_id: Set(schema.staff_key.key(&to)?),
+        from_ms: Set(1),
+        appointments: Set("[]".into()),
+        made_by: Set(by.into()),
+        at_ms: Set(1),
+        ..Default::default()
     };
-    let handed_over = insert_hand_over(&tx, schema, &row).await?;
+    let handed_over = insert_hand_over(&tx, row).await?;
     note_hand_over_undone(&tx, handed_over, by, why, 2).await?;
-    hand_over(&tx, handed_over, company).await?;
+    hand_over(&tx, &Scope::of(Some(company)), handed_over).await?;
     tx.commit().await?;
     Ok(())
 }

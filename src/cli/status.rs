@@ -1,43 +1,145 @@
-//! The screen: 80 columns, and no more lines than there are.
+//! `hostmatch status`: is it assigning, how fast, what waits, and for whom? One screen, of 80 columns and no
+//! more lines than there are.
 
-use super::seen::{Events, Seen, Waiting, Window, Worker};
-use super::verdict::{Assigning, State, running, span};
-use crate::runtime::clock::now_ms;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use console::Term;
+use serde_json::json;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::output::{self, Output};
+use crate::app::status::{
+    Assigning, Events, Problem, State, StatusReader, StatusView, Waiting, Window, running, span,
+};
+use crate::app::{Scope, WorkerRow};
+use crate::event::CompanyId;
+use crate::matching::Outcome;
+use crate::runtime::clock::rfc3339;
+use crate::runtime::shutdown;
+
+/// Lines of a screen where nobody tells how many there are.
+const DEFAULT_LINES: usize = 24;
 
 const WIDTH: usize = 80;
 
 /// Lines of reasons, beside the one that says that there are more.
-const REASONS: usize = 4;
+const REASON_LINES: usize = 4;
 
-/// Rows of events: what they are called, and of which outcomes.
-const ROWS: [(&str, &[&str]); 7] = [
-    ("assigned", &["assigned", "unchanged"]),
-    ("would be assigned", &["would_assign"]),
-    ("need a person", &["needs_review"]),
-    ("nobody found", &["unmatched"]),
-    ("no host named", &["no_host"]),
-    ("dead letters", &["dead_letter"]),
-    ("nothing to assign", &["kept", "stale", "recorded", "ignored"]),
+/// Rows of events: what they are called, and which are counted.
+const ROWS: [(&str, fn(&Window) -> i64); 7] = [
+    ("assigned", |window| window.count(Outcome::is_assigned)),
+    ("would be assigned", |window| window.count(|outcome| outcome == Outcome::WouldAssign)),
+    ("need a person", |window| window.count(|outcome| outcome == Outcome::NeedsReview)),
+    ("nobody found", |window| window.count(|outcome| outcome == Outcome::Unmatched)),
+    ("no host named", |window| window.count(|outcome| outcome == Outcome::NoHost)),
+    ("dead letters", Window::dead_letters),
+    ("nothing to assign", |window| window.count(|outcome| !outcome.is_to_assign())),
 ];
 
+/// Is it assigning, how fast, what waits, and for whom: one screen of text
+///
+/// Reads only, and shows what it can when the database or the broker is away.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Look again every so many seconds, until interrupted
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    watch: Option<u16>,
+    /// Events, bookings, hosts and dead letters only of this company
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the configuration makes no sense, or stdout cannot be written.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    // What is written to a terminal beside the screen would be in it: what is wrong is shown there anyway.
+    let config = if global.is_verbose() { global.start(&[])? } else { global.load(&[])? }.config;
+    let mut reader = StatusReader::new(&config, Scope::of(args.company.map(CompanyId)));
+    let Some(seconds) = args.watch else {
+        let view = reader.read().await;
+        reader.close().await;
+        match global.output {
+            Output::Json => output::json(&json!({ "status": view }))?,
+            Output::Table => show(&view)?,
+        }
+        return Ok(exit(&view));
+    };
+    let stop = shutdown::on_signals()?;
+    let term = Term::stdout();
+    let screen = std::io::stdout().is_terminal().then_some(&term);
+    let every = Duration::from_secs(u64::from(seconds));
+    loop {
+        let view = tokio::select! {
+            view = reader.read() => view,
+            () = stop.cancelled() => break,
+        };
+        match global.output {
+            Output::Json => output::json_line(&json!({ "status": view }))?,
+            Output::Table => {
+                if let Some(term) = screen {
+                    term.clear_screen()?;
+                }
+                show(&view)?;
+                if screen.is_none() {
+                    output::line("")?;
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    reader.close().await;
+    Ok(Exit::Interrupted)
+}
+
+/// As much as there is room for; the last line of a terminal is left to its cursor.
+fn show(view: &StatusView) -> Result<(), Failure> {
+    let rows = Term::stdout().size_checked().map(|(rows, _)| usize::from(rows).saturating_sub(1));
+    output::line(&text(view, rows.unwrap_or(DEFAULT_LINES)))
+}
+
+fn exit(view: &StatusView) -> Exit {
+    let away = |problem: &Problem| problem.is_away;
+    if view.database_problem.as_ref().is_some_and(away) {
+        Exit::DatabaseUnreachable
+    } else if view.queue_problem.as_ref().is_some_and(away) {
+        Exit::BrokerUnreachable
+    } else if view.reasons.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Findings
+    }
+}
+
 /// All of it in at most so many lines, but at least what matters.
-pub(super) fn text(seen: &Seen, most: usize) -> String {
-    let mut lines = head(seen);
-    lines.extend(seen.events.as_ref().map(events).unwrap_or_default());
-    lines.extend(details(seen));
-    if let Some(workers) = &seen.workers {
+pub(super) fn text(view: &StatusView, most: usize) -> String {
+    let mut lines = head(view);
+    lines.extend(view.events.as_ref().map(events).unwrap_or_default());
+    lines.extend(details(view));
+    if let Some(workers) = &view.workers {
         let room = most.saturating_sub(lines.len());
         lines.extend(table(workers, room));
     }
     lines.iter().map(|line| cut(line)).collect::<Vec<_>>().join("\n")
 }
 
-fn head(seen: &Seen) -> Vec<String> {
-    let company = seen.company.map_or_else(String::new, |company| format!(", company {company}"));
+fn head(view: &StatusView) -> Vec<String> {
+    let company = view.company.map_or_else(String::new, |company| format!(", company {company}"));
     let title = format!("hostmatch status{company}");
-    let mut lines =
-        vec![format!("{title}{:>width$}", seen.at, width = WIDTH.saturating_sub(title.chars().count()))];
-    let word = match (seen.state, seen.assigning) {
+    let mut lines = vec![format!(
+        "{title}{:>width$}",
+        rfc3339(view.at),
+        width = WIDTH.saturating_sub(title.chars().count())
+    )];
+    let word = match (view.state, view.assigning) {
         (State::NotWorking, _) => "NOT WORKING",
         (State::Attention, Assigning::Observing) => "ATTENTION: it observes, and writes nothing; and",
         (State::Attention, Assigning::Yes) => "ATTENTION: bookings are assigned, and",
@@ -46,8 +148,8 @@ fn head(seen: &Seen) -> Vec<String> {
         (State::Ok, _) => "OK: bookings are assigned",
     };
     lines.push(word.to_owned());
-    let mut told = seen.reasons.iter().peekable();
-    let mut room = REASONS;
+    let mut told = view.reasons.iter().peekable();
+    let mut room = REASON_LINES;
     while let Some(reason) = told.next_if(|reason| wrapped(&reason.message).len() <= room) {
         let wrapped = wrapped(&reason.message);
         room -= wrapped.len();
@@ -61,7 +163,7 @@ fn head(seen: &Seen) -> Vec<String> {
 }
 
 fn events(events: &Events) -> Vec<String> {
-    let windows = events.windows();
+    let windows = [&events.last_minute, &events.last_15_minutes, &events.last_hour, &events.last_day];
     let row = |name: &str, cell: &dyn Fn(&Window) -> String| {
         let cells: String = windows.iter().map(|window| format!("{:>11}", cell(window))).collect();
         format!("{name:<20}{cells}")
@@ -70,9 +172,9 @@ fn events(events: &Events) -> Vec<String> {
     let mut lines = vec![format!("{:<20}{heads}", "EVENTS DECIDED IN")];
     // A row of nothing says nothing, but for those that are good news.
     let always = ["assigned", "need a person", "nobody found", "dead letters"];
-    for (name, outcomes) in ROWS {
-        if always.contains(&name) || windows.iter().any(|window| window.of(outcomes) > 0) {
-            lines.push(row(&format!("  {name}"), &|window| window.of(outcomes).to_string()));
+    for (name, count) in ROWS {
+        if always.contains(&name) || windows.iter().any(|window| count(window) > 0) {
+            lines.push(row(&format!("  {name}"), &|window| count(window).to_string()));
         }
     }
     let share =
@@ -81,16 +183,16 @@ fn events(events: &Events) -> Vec<String> {
     lines
 }
 
-fn details(seen: &Seen) -> Vec<String> {
-    let now_ms = now_ms();
+fn details(view: &StatusView) -> Vec<String> {
+    let now_ms = view.at;
     let mut lines = Vec::new();
     let mut told = |name: &str, text: String| lines.push(format!("{name:<13}{text}"));
-    if let Some(age) = &seen.age {
+    if let Some(age) = &view.age {
         let [p50, p95, max] = [age.p50_ms, age.p95_ms, age.max_ms].map(short);
         let text = format!("p50 {p50}, p95 {p95}, max {max}, of {} events in 15 min", age.events);
         told("AGE", text);
     }
-    if let Some(queue) = &seen.queue {
+    if let Some(queue) = &view.queue {
         let known =
             |what: &str, count: Option<u64>| count.map_or_else(String::new, |it| format!("{it} {what}"));
         let parts = [
@@ -102,7 +204,7 @@ fn details(seen: &Seen) -> Vec<String> {
         ];
         told("QUEUE", parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "));
     }
-    if let Some(spool) = &seen.spool {
+    if let Some(spool) = &view.spool {
         let oldest = if spool.messages > 0 {
             format!(
                 ", the oldest {} old",
@@ -118,15 +220,15 @@ fn details(seen: &Seen) -> Vec<String> {
             format!("{} events{oldest}{aside}, {} KiB", spool.messages, spool.bytes.div_ceil(1024)),
         );
     }
-    if let Some(bookings) = &seen.unassigned {
+    if let Some(bookings) = &view.unassigned {
         let next = bookings.next_ms.map_or_else(String::new, |ms| format!(", next in {}", span(ms - now_ms)));
-        let (day, week, all) = (bookings.within_24_hours, bookings.within_7_days, bookings.all);
+        let (day, week, all) = (bookings.day, bookings.week, bookings.all);
         told("NO STAFF", format!("{day} start within 24 h, {week} within 7 d, {all} in all{next}"));
     }
-    if let Some(inbox) = &seen.inbox {
+    if let Some(inbox) = &view.inbox {
         told("INBOX", waiting(inbox, now_ms));
     }
-    if let Some(letters) = &seen.dead_letters {
+    if let Some(letters) = &view.dead_letters {
         told("DEAD LETTERS", waiting(letters, now_ms));
     }
     lines
@@ -136,7 +238,7 @@ fn waiting(waiting: &Waiting, now_ms: i64) -> String {
     let mut reasons: Vec<(&String, &i64)> =
         waiting.by_reason.iter().filter(|(_, count)| **count > 0).collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let oldest = waiting.oldest_ms.map_or_else(String::new, |ms| format!(", oldest {}", span(now_ms - ms)));
+    let oldest = waiting.oldest.map_or_else(String::new, |ms| format!(", oldest {}", span(now_ms - ms)));
     let mut told: Vec<String> =
         reasons.iter().take(3).map(|(reason, count)| format!("{count} {reason}")).collect();
     if reasons.len() > told.len() {
@@ -147,13 +249,13 @@ fn waiting(waiting: &Waiting, now_ms: i64) -> String {
 }
 
 /// What there is room for: those that are gone first, then those that were not seen for longest.
-fn table(workers: &[Worker], room: usize) -> Vec<String> {
+fn table(workers: &[WorkerRow], room: usize) -> Vec<String> {
     let count = running(workers).count();
     let gone = workers.len() - count;
-    let mut versions: Vec<&str> = running(workers).map(|worker| worker.version.as_str()).collect();
+    let mut versions: Vec<&str> = running(workers).map(|worker| worker.worker.version.as_str()).collect();
     versions.sort_unstable();
     versions.dedup();
-    let observing = running(workers).filter(|worker| worker.mode == "observe").count();
+    let observing = running(workers).filter(|worker| worker.worker.mode == "observe").count();
     let mut summary = format!("{count} running");
     for (what, count) in [("gone", gone), ("of them only observing", observing)] {
         if count > 0 {
@@ -175,20 +277,21 @@ fn table(workers: &[Worker], room: usize) -> Vec<String> {
         format!("  {name:<25} {version:<9} {mode:<8}{up:>10}{seen:>8}{done:>9}{failed:>7}")
     };
     lines.push(cells(["HOST:PID", "VERSION", "MODE", "UP", "SEEN", "DONE", "DEAD"]));
-    let mut sorted: Vec<&Worker> = workers.iter().collect();
+    let mut sorted: Vec<&WorkerRow> = workers.iter().collect();
     sorted.sort_by_key(|worker| std::cmp::Reverse((worker.gone, worker.seen_seconds)));
     let shown = if sorted.len() > room { room - 1 } else { room };
     let seconds = |seconds: u64| span(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000));
-    for worker in sorted.iter().take(shown) {
-        let mode = if worker.gone { "gone" } else { &worker.mode };
+    for row in sorted.iter().take(shown) {
+        let (worker, work) = (&row.worker, &row.work);
+        let mode = if row.gone { "gone" } else { &worker.mode };
         lines.push(cells([
             &format!("{}:{}", worker.host, worker.pid),
             &worker.version,
             mode,
-            &seconds(worker.up_seconds.saturating_sub(if worker.gone { worker.seen_seconds } else { 0 })),
-            &seconds(worker.seen_seconds),
-            &worker.finished.to_string(),
-            &worker.failed.to_string(),
+            &seconds(row.up_seconds.saturating_sub(if row.gone { row.seen_seconds } else { 0 })),
+            &seconds(row.seen_seconds),
+            &work.finished.to_string(),
+            &work.failed.to_string(),
         ]));
     }
     if sorted.len() > shown {

@@ -1,28 +1,18 @@
 //! `hostmatch report`: what was decided, how it agrees with what the appointments have, and how well
 //! matching does.
 
-mod counts;
-
-use std::collections::BTreeMap;
-
-use serde::Serialize;
 use serde_json::json;
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
+use super::moments;
+use super::operator::Acting;
 use super::output::{self, Output};
-use super::{gateway, moments};
-use crate::event::CompanyId;
-use crate::matching::AuditAction;
-use crate::runtime::clock::now_ms;
-use crate::store::{Period, StoreError, dead_letter_reasons, decided, new_mappings};
-use counts::{ByStrategy, Comparison, Counts, Difference};
-
-pub(super) use counts::percent;
-
-/// Decisions read at once.
-const PAGE: u64 = 2000;
+use crate::app::report::{Appointments, Comparison, ReportView, report};
+use crate::app::{Access, Period};
+use crate::matching::Confidence;
+use crate::runtime::clock::{now_ms, rfc3339};
 
 /// What was decided, how it agrees with what the appointments have now, and how well matching does
 ///
@@ -44,80 +34,15 @@ pub(super) struct Args {
     differences: usize,
 }
 
-/// What the report says. `docs/commands.md` describes it.
-#[derive(Serialize)]
-struct Report {
-    since: String,
-    until: String,
-    company: Option<i64>,
-    appointments: Appointments,
-    comparison: Comparison,
-    strategies: Vec<ByStrategy>,
-    mappings: Mappings,
-    failed: Failed,
-    differences: Vec<Difference>,
-}
-
-#[derive(Serialize)]
-struct Appointments {
-    decided: u64,
-    observed: u64,
-    with_staff: u64,
-    with_staff_percent: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct Mappings {
-    per_day: Vec<Day>,
-    would_make: usize,
-}
-
-#[derive(Default, Serialize)]
-struct Day {
-    day: String,
-    by_matching: i64,
-    by_people: i64,
-}
-
-#[derive(Serialize)]
-struct Failed {
-    appointments: u64,
-    percent: Option<f64>,
-    reasons: BTreeMap<String, u64>,
-    dead_letters: BTreeMap<String, i64>,
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// When the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let config = global.start(&[])?.config;
-    let (database, schema) = gateway::open(&config).await?;
-    let period = Period {
-        since_ms: args.since,
-        until_ms: args.until.unwrap_or_else(now_ms),
-        company: args.company.map(CompanyId),
-    };
-    let made = async {
-        let db = database.connection();
-        let mut counts = Counts::default();
-        let mut after = (i64::MIN, i64::MIN);
-        loop {
-            let page = database.in_time(decided(db, period, after, PAGE)).await?;
-            let Some(last) = page.last() else { break };
-            after = (last.decided_ms, last.appointment.0);
-            page.into_iter().for_each(|one| counts.add(one, args.differences));
-        }
-        let days = [period.since_ms, period.until_ms].map(|ms| output::moment(ms).chars().take(10).collect());
-        let [first, last]: [String; 2] = days;
-        let mappings = new_mappings(db, &schema, period.company, &first, &last);
-        let mappings = database.in_time(mappings).await?;
-        let letters = database.in_time(dead_letter_reasons(db, period)).await?;
-        Ok::<_, StoreError>(report(args, period, counts, mappings, letters))
-    };
-    let made = made.await;
-    database.close().await;
+    let context = global.open(Access::ReadOnly, &Acting::default(), args.company).await?;
+    let period = Period { since_ms: args.since, until_ms: args.until.unwrap_or_else(now_ms) };
+    let made = report(&context, period, args.differences).await;
+    context.close().await;
     let report = made?;
     match global.output {
         Output::Json => output::json(&json!({ "report": report }))?,
@@ -126,47 +51,14 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn report(
-    args: &Args,
-    period: Period,
-    counts: Counts,
-    mappings: Vec<(String, AuditAction, i64)>,
-    letters: BTreeMap<String, i64>,
-) -> Report {
-    let mut days: BTreeMap<String, Day> = BTreeMap::new();
-    for (day, action, count) in mappings {
-        let row = days.entry(day.clone()).or_insert_with(|| Day { day, ..Day::default() });
-        let made = if action == AuditAction::Created { &mut row.by_people } else { &mut row.by_matching };
-        *made += count;
-    }
-    let failed: u64 = counts.failed.values().sum();
-    Report {
-        since: output::moment(period.since_ms),
-        until: output::moment(period.until_ms),
-        company: args.company,
-        appointments: Appointments {
-            decided: counts.decided,
-            observed: counts.observed,
-            with_staff: counts.with_staff,
-            with_staff_percent: percent(counts.with_staff, counts.decided),
-        },
-        strategies: counts.by_strategy(),
-        comparison: counts.comparison.judged(),
-        mappings: Mappings { per_day: days.into_values().collect(), would_make: counts.would_make.len() },
-        failed: Failed {
-            appointments: failed,
-            percent: percent(failed, counts.decided),
-            reasons: counts.failed,
-            dead_letters: letters,
-        },
-        differences: counts.differences,
-    }
-}
-
-fn show(report: &Report) -> Result<(), Failure> {
+fn show(report: &ReportView) -> Result<(), Failure> {
     let Appointments { decided, observed, with_staff, with_staff_percent } = report.appointments;
     let told = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value} %"));
-    output::line(&format!("Decided from {} to {}: {decided} appointments", report.since, report.until))?;
+    output::line(&format!(
+        "Decided from {} to {}: {decided} appointments",
+        rfc3339(report.since),
+        rfc3339(report.until)
+    ))?;
     if observed > 0 {
         output::line(&format!("Only observed, not written: {observed}"))?;
     }
@@ -176,8 +68,8 @@ fn show(report: &Report) -> Result<(), Failure> {
     output::line(&format!("Failed matches: {} ({share}; target below 10 %)", failed.appointments))?;
     output::line("")?;
     let head = ["FOUND BY", "CONF", "DECISIONS", "SAME", "BY OTHERS", "DIFFERENT", "ONLY WE", "AGREEMENT"];
-    let line = |name: &str, confidence: Option<u8>, decisions: u64, it: &Comparison| {
-        let confidence = confidence.map_or_else(|| "-".to_owned(), |it| it.to_string());
+    let line = |name: &str, confidence: Option<Confidence>, decisions: u64, it: &Comparison| {
+        let confidence = confidence.map_or_else(|| "-".to_owned(), |it| it.0.to_string());
         let counts = [decisions, it.same, it.same_by_others, it.different, it.only_we];
         let mut cells = vec![name.to_owned(), confidence];
         cells.extend(counts.iter().map(ToString::to_string));

@@ -7,7 +7,7 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 /// The longest cell that is taken for one, in characters. Longer ones come from a quotation mark that
 /// is opened and never closed.
-const MOST: usize = 2000;
+const MAX_CELL_CHARS: usize = 2000;
 
 /// What a file holds.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Sheet {
 
     /// What is wrong with the form of this row.
     pub(super) fn misfit(&self, row: &Row) -> Option<String> {
-        if row.cells.iter().any(|cell| cell.chars().count() > MOST) {
+        if row.cells.iter().any(|cell| cell.chars().count() > MAX_CELL_CHARS) {
             return Some("a cell is far too long: is a quotation mark opened and not closed?".into());
         }
         let (found, wanted) = (row.cells.len(), self.columns.len());
@@ -145,7 +145,7 @@ fn delimiter(text: &str, known: &[&str]) -> u8 {
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Form {
+pub struct Form {
     /// What stands between cells.
     pub(super) delimiter: u8,
     /// With a byte order mark, so that spreadsheets take it for UTF-8.
@@ -154,9 +154,9 @@ pub(super) struct Form {
 
 impl Form {
     /// For programs.
-    pub(super) const PLAIN: Self = Self { delimiter: b',', is_marked: false };
+    pub const PLAIN: Self = Self { delimiter: b',', is_marked: false };
     /// For a spreadsheet in a country whose decimals have a comma.
-    pub(super) const EXCEL: Self = Self { delimiter: b';', is_marked: true };
+    pub const EXCEL: Self = Self { delimiter: b';', is_marked: true };
 }
 
 /// Writes rows of CSV in UTF-8.

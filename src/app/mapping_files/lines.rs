@@ -3,61 +3,47 @@
 use std::collections::BTreeMap;
 
 use super::sheet::{Row, Sheet};
-use super::{COLUMNS, MORE};
+use super::{COLUMNS, MORE_COLUMNS};
 use crate::app::{Command, Decision};
-use crate::event::{CompanyId, HostId, StaffId};
+use crate::event::{CompanyId, HostId};
 use crate::matching::HostKey;
-use crate::store::Snapshot;
+use crate::store::{Scope, Snapshot};
 
-/// What becomes of one line.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Line {
-    /// Nobody is filled in, or the mapping is switched off: there is nothing to import.
-    Skipped,
-    /// It cannot be imported.
-    Bad(String),
-    /// It asks for this.
-    Wish(Box<Decision>),
-}
+/// What there is of one line: nothing, when nobody is filled in or the mapping is switched off; or why it cannot be
+/// imported.
+pub(super) type LineResult<T> = Result<Option<T>, String>;
 
 /// A file and what each of its rows asks for.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub struct ImportFile {
     pub(super) sheet: Sheet,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<LineResult<Decision>>,
 }
 
-impl Lines {
-    /// Reads a file. `company`: the only one that is imported, and that of rows that name none.
+impl ImportFile {
+    /// Reads a file. `scope`: the companies that are imported; if it is one, rows that name none are of that.
+    /// `known_only`: hosts that no booking has named yet are refused.
     ///
     /// # Errors
     /// What is wrong with the whole file.
-    pub(super) fn read(bytes: &[u8], company: Option<CompanyId>, known_only: bool) -> Result<Self, String> {
-        let known: Vec<&str> = COLUMNS.into_iter().chain(MORE).collect();
+    pub fn read(bytes: &[u8], scope: &Scope, known_only: bool) -> Result<Self, String> {
+        let known = [&COLUMNS[..], &MORE_COLUMNS].concat();
         let mut required = vec!["calcom_host_id", "staff_id"];
-        if company.is_none() {
+        if scope.only().is_none() {
             required.push("company_id");
         }
-        let sheet = Sheet::read(bytes, &known, &required).map_err(|why| match company {
-            None if why.contains("no column company_id") => format!("{why}; or say which with --company N"),
-            _ => why,
-        })?;
-        let mut lines: Vec<Line> =
-            sheet.rows.iter().map(|row| line(&sheet, row, company, known_only)).collect();
+        let sheet = Sheet::read(bytes, &known, &required)?;
+        let decision = |row| {
+            let decision = decision(&sheet, row, scope)?;
+            Ok(decision.map(|it| Decision { may_be_new: !known_only, ..it }))
+        };
+        let mut lines = sheet.rows.iter().map(decision).collect::<Vec<_>>();
         refuse_repeats(&sheet.rows, &mut lines);
         Ok(Self { sheet, lines })
     }
 }
 
-fn line(sheet: &Sheet, row: &Row, company: Option<CompanyId>, known_only: bool) -> Line {
-    match command(sheet, row, company) {
-        Ok(None) => Line::Skipped,
-        Ok(Some(decision)) => Line::Wish(Box::new(Decision { may_be_new: !known_only, ..decision })),
-        Err(why) => Line::Bad(why),
-    }
-}
-
-fn command(sheet: &Sheet, row: &Row, company: Option<CompanyId>) -> Result<Option<Decision>, String> {
+fn decision(sheet: &Sheet, row: &Row, scope: &Scope) -> LineResult<Decision> {
     if let Some(why) = sheet.misfit(row) {
         return Err(why);
     }
@@ -65,14 +51,17 @@ fn command(sheet: &Sheet, row: &Row, company: Option<CompanyId>) -> Result<Optio
     let number = |column: &str| {
         cell(column).map(|text| text.parse::<i64>().map_err(|_| format!("{column} is no number"))).transpose()
     };
-    let named = number("company_id")?.map(CompanyId);
-    let company = match (named, company) {
-        (Some(named), Some(company)) if named != company => {
-            return Err(format!("is of company {named}, and only {company} is imported"));
+    let company =
+        number("company_id")?.map(CompanyId).or_else(|| scope.only()).ok_or("company_id is empty")?;
+    match scope.only() {
+        Some(only) if only != company => {
+            return Err(format!("is of company {company}, and only {only} is imported"));
         }
-        (Some(company), _) | (None, Some(company)) => company,
-        (None, None) => return Err("company_id is empty".into()),
-    };
+        _ if !scope.contains(company) => {
+            return Err(format!("is of company {company}, which is not imported"));
+        }
+        _ => {}
+    }
     let host = number("calcom_host_id")?.ok_or("calcom_host_id is empty")?;
     let host = HostId::new(host).ok_or("calcom_host_id is no id of a Cal.com user")?;
     let is_active = match cell("is_active").unwrap_or("true").to_lowercase().as_str() {
@@ -81,10 +70,9 @@ fn command(sheet: &Sheet, row: &Row, company: Option<CompanyId>) -> Result<Optio
         _ => return Err("is_active is neither true nor false".into()),
     };
     let Some(staff) = cell("staff_id").filter(|_| is_active) else { return Ok(None) };
-    let staff = staff.parse().map_or_else(|_| StaffId::Text(staff.to_owned()), StaffId::Integer);
-    let mut decision = Decision::new(company, host, Command::Set(staff));
-    decision.reason = cell("reason").map(str::to_owned);
+    let mut decision = Decision::new(company, host, Command::Set(staff.into()));
     let text = |column| cell(column).map(str::to_owned);
+    decision.reason = text("reason");
     let (name, email) = (text("calcom_name"), text("calcom_email"));
     if name.is_some() || email.is_some() {
         decision.snapshot = Some(Snapshot { name, email, ..Snapshot::default() });
@@ -93,17 +81,17 @@ fn command(sheet: &Sheet, row: &Row, company: Option<CompanyId>) -> Result<Optio
 }
 
 /// One host twice: the same again is one too many; of two that differ neither is taken.
-fn refuse_repeats(rows: &[Row], lines: &mut [Line]) {
+fn refuse_repeats(rows: &[Row], lines: &mut [LineResult<Decision>]) {
     let mut first: BTreeMap<HostKey, usize> = BTreeMap::new();
     let mut bad: Vec<(usize, String)> = Vec::new();
     for (index, line) in lines.iter().enumerate() {
-        let Line::Wish(decision) = line else { continue };
+        let Ok(Some(decision)) = line else { continue };
         let Some(earlier) = first.get(&decision.key).copied() else {
             first.insert(decision.key, index);
             continue;
         };
         let (here, there) = (rows[index].line, rows[earlier].line);
-        let Line::Wish(other) = &lines[earlier] else { continue };
+        let Ok(Some(other)) = &lines[earlier] else { continue };
         if other.command == decision.command {
             bad.push((index, format!("says the same as line {there}")));
         } else {
@@ -113,7 +101,7 @@ fn refuse_repeats(rows: &[Row], lines: &mut [Line]) {
         }
     }
     for (index, why) in bad {
-        lines[index] = Line::Bad(why);
+        lines[index] = Err(why);
     }
 }
 
@@ -125,14 +113,14 @@ mod tests {
     fn each_line_is_told_by_itself() {
         let text = "company_id;calcom_host_id;staff_id;is_active;reason\n15;7;31;;moved\n15;8;;;\n15;x;31;;\n\
                     16;9;31;;\n;9;31;;\n15;10;31;false;\n15;11;1;;\n15;11;1;;\n15;12;1;;\n15;12;2;;\n15;13;1;maybe;\n";
-        let read = Lines::read(text.as_bytes(), Some(CompanyId(15)), false).unwrap();
+        let read = ImportFile::read(text.as_bytes(), &Scope::of(Some(CompanyId(15))), false).unwrap();
         let told: Vec<String> = read
             .lines
             .iter()
             .map(|line| match line {
-                Line::Skipped => "skipped".to_owned(),
-                Line::Bad(why) => why.clone(),
-                Line::Wish(decision) => format!("{} {:?}", decision.key.host, decision.reason),
+                Ok(None) => "skipped".to_owned(),
+                Err(why) => why.clone(),
+                Ok(Some(decision)) => format!("{} {:?}", decision.key.host, decision.reason),
             })
             .collect();
         assert_eq!(
@@ -151,7 +139,7 @@ mod tests {
                 "is_active is neither true nor false",
             ]
         );
-        let without = Lines::read(b"calcom_host_id,staff_id\n7,1\n", None, false).unwrap_err();
-        assert!(without.contains("company_id") && without.contains("--company"), "{without}");
+        let without = ImportFile::read(b"calcom_host_id,staff_id\n7,1\n", &Scope::All, false).unwrap_err();
+        assert!(without.contains("no column company_id"), "{without}");
     }
 }

@@ -2,12 +2,15 @@
 
 use serde::Serialize;
 
-use super::seen::{Seen, Worker};
+use super::StatusView;
+use crate::matching::Outcome;
+use crate::runtime::clock::rfc3339;
+use crate::store::WorkerRow;
 
 /// How it is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum State {
+pub(crate) enum State {
     /// Nothing to do.
     Ok,
     /// It works, and somebody should look.
@@ -19,7 +22,7 @@ pub(super) enum State {
 /// Whether bookings get their staff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Assigning {
+pub(crate) enum Assigning {
     Yes,
     /// Workers decide and record, and write nothing (`worker.mode`).
     Observing,
@@ -30,10 +33,10 @@ pub(super) enum Assigning {
 
 /// One reason why it is not `ok`.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Reason {
-    pub(super) state: State,
-    pub(super) code: &'static str,
-    pub(super) message: String,
+pub(crate) struct Reason {
+    pub(crate) state: State,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
 /// The roadmap's targets: at least so many percent assigned, at most so many not, at most so many errors.
@@ -57,18 +60,18 @@ const NEGLECTED_MS: i64 = 7 * 24 * 3_600_000;
 /// A worker that is gone for longer is no news.
 const NEWS_SECONDS: u64 = 3600;
 
-/// The same, with what follows from it.
-pub(super) fn given(seen: Seen, now_ms: i64) -> Seen {
+/// Says of what was read what follows from it.
+pub(super) fn judge(view: &mut StatusView) {
     let mut reasons = Reasons::default();
-    reachable(&seen, &mut reasons);
-    workers(&seen, &mut reasons);
-    flow(&seen, now_ms, &mut reasons);
-    shares(&seen, &mut reasons);
-    people(&seen, now_ms, &mut reasons);
-    let mut reasons = reasons.0;
-    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
-    let state = reasons.first().map_or(State::Ok, |reason| reason.state);
-    Seen { state, assigning: assigning(&seen, state), reasons, ..seen }
+    reachable(view, &mut reasons);
+    workers(view, &mut reasons);
+    flow(view, &mut reasons);
+    shares(view, &mut reasons);
+    people(view, &mut reasons);
+    view.reasons = reasons.0;
+    view.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
+    view.state = view.reasons.first().map_or(State::Ok, |reason| reason.state);
+    view.assigning = assigning(view);
 }
 
 #[derive(Default)]
@@ -79,17 +82,17 @@ impl Reasons {
         self.0.push(Reason { state: State::NotWorking, code, message });
     }
 
-    fn look(&mut self, code: &'static str, message: String) {
+    fn attention(&mut self, code: &'static str, message: String) {
         self.0.push(Reason { state: State::Attention, code, message });
     }
 }
 
-fn assigning(seen: &Seen, state: State) -> Assigning {
-    let Some(workers) = &seen.workers else { return Assigning::Unknown };
-    if state == State::NotWorking {
+fn assigning(view: &StatusView) -> Assigning {
+    let Some(workers) = &view.workers else { return Assigning::Unknown };
+    if view.state == State::NotWorking {
         return Assigning::No;
     }
-    let observing = running(workers).filter(|worker| worker.mode == "observe").count();
+    let observing = running(workers).filter(|worker| worker.worker.mode == "observe").count();
     match running(workers).count() {
         // Somebody takes events who does not show himself.
         0 => Assigning::Unknown,
@@ -98,16 +101,16 @@ fn assigning(seen: &Seen, state: State) -> Assigning {
     }
 }
 
-pub(super) fn running(workers: &[Worker]) -> impl Iterator<Item = &Worker> {
+pub(crate) fn running(workers: &[WorkerRow]) -> impl Iterator<Item = &WorkerRow> {
     workers.iter().filter(|worker| !worker.gone)
 }
 
-fn reachable(seen: &Seen, reasons: &mut Reasons) {
-    match &seen.database {
+fn reachable(view: &StatusView, reasons: &mut Reasons) {
+    match &view.database_problem {
         Some(problem) if problem.is_away => {
             reasons.fatal("database_unreachable", problem.message.clone());
         }
-        Some(problem) => reasons.look(
+        Some(problem) => reasons.attention(
             "database_refuses",
             format!(
                 "not everything can be read: {}; run `hostmatch migrate status` and `hostmatch gateway grants`",
@@ -116,14 +119,14 @@ fn reachable(seen: &Seen, reasons: &mut Reasons) {
         ),
         None => {}
     }
-    if let Some(problem) = &seen.queue_trouble {
+    if let Some(problem) = &view.queue_problem {
         reasons.fatal("queue_unreachable", problem.message.clone());
     }
 }
 
-fn workers(seen: &Seen, reasons: &mut Reasons) {
-    let consumers = seen.queue.as_ref().and_then(|queue| queue.consumers);
-    let Some(workers) = &seen.workers else {
+fn workers(view: &StatusView, reasons: &mut Reasons) {
+    let consumers = view.queue.as_ref().and_then(|queue| queue.consumers);
+    let Some(workers) = &view.workers else {
         if consumers == Some(0) {
             reasons.fatal("no_consumer", "nobody takes events from the queue: start a worker".to_owned());
         }
@@ -134,7 +137,7 @@ fn workers(seen: &Seen, reasons: &mut Reasons) {
         (0, None | Some(0)) => {
             reasons.fatal("no_worker", "no worker runs: start `hostmatch serve worker`".to_owned());
         }
-        (0, Some(consumers)) => reasons.look(
+        (0, Some(consumers)) => reasons.attention(
             "unseen_workers",
             format!(
                 "{consumers} consumers take events and do not show themselves: workers of an older version, or \
@@ -147,9 +150,9 @@ fn workers(seen: &Seen, reasons: &mut Reasons) {
         ),
         _ => {}
     }
-    let observing = running(workers).filter(|worker| worker.mode == "observe").count();
+    let observing = running(workers).filter(|worker| worker.worker.mode == "observe").count();
     if observing > 0 && observing < count {
-        reasons.look(
+        reasons.attention(
             "mixed_modes",
             format!("{observing} of {count} workers only observe (worker.mode), the others assign"),
         );
@@ -157,46 +160,45 @@ fn workers(seen: &Seen, reasons: &mut Reasons) {
     let lost = workers.iter().filter(|worker| worker.gone && worker.seen_seconds < NEWS_SECONDS).count();
     if lost > 0 {
         let verb = if lost == 1 { "worker has" } else { "workers have" };
-        reasons.look("workers_gone", format!("{lost} {verb} ended within the hour without taking leave"));
+        reasons
+            .attention("workers_gone", format!("{lost} {verb} ended within the hour without taking leave"));
     }
 }
 
-fn flow(seen: &Seen, now_ms: i64, reasons: &mut Reasons) {
-    if let (Some(queue), Some(events)) = (&seen.queue, &seen.events) {
-        let silent_ms = now_ms - events.last_decided_ms.unwrap_or(0);
+fn flow(view: &StatusView, reasons: &mut Reasons) {
+    if let (Some(queue), Some(events)) = (&view.queue, &view.events) {
+        let silent_ms = view.at - events.last_decided.unwrap_or(0);
         if queue.ready > 0 && silent_ms > STALLED_MS {
-            let since = match &events.last_decided {
-                Some(last) => format!("since {last}"),
-                None => "at all".to_owned(),
-            };
+            let since =
+                events.last_decided.map_or("at all".to_owned(), |ms| format!("since {}", rfc3339(ms)));
             reasons
                 .fatal("stalled", format!("{} events wait, and none has been decided {since}", queue.ready));
         }
     }
-    if let Some(age) = seen.age.as_ref().filter(|age| age.p95_ms > SLOW_MS) {
+    if let Some(age) = view.age.as_ref().filter(|age| age.p95_ms > SLOW_MS) {
         let late = span(age.p95_ms);
-        reasons.look("slow", format!("events are decided late: 5 % of them after more than {late}"));
+        reasons.attention("slow", format!("events are decided late: 5 % of them after more than {late}"));
     }
-    if let Some(spool) = seen.spool.as_ref().filter(|spool| spool.messages + spool.set_aside > 0) {
+    if let Some(spool) = view.spool.as_ref().filter(|spool| spool.messages + spool.set_aside > 0) {
         let count = spool.messages + spool.set_aside;
-        reasons.look("spooled", format!("{count} events wait in the spool of the edge on this machine"));
+        reasons.attention("spooled", format!("{count} events wait in the spool of the edge on this machine"));
     }
 }
 
-fn shares(seen: &Seen, reasons: &mut Reasons) {
-    let Some(events) = &seen.events else { return };
+fn shares(view: &StatusView, reasons: &mut Reasons) {
+    let Some(events) = &view.events else { return };
     let day = &events.last_day;
     if let Some(percent) = day.assigned_percent.filter(|it| *it < ASSIGNED_PERCENT)
-        && day.to_assign() - day.of(&["would_assign"]) >= ENOUGH
+        && day.to_assign() - day.count(|outcome| outcome == Outcome::WouldAssign) >= ENOUGH
     {
         let text =
             format!("only {percent} % of the events of a day led to staff (target {ASSIGNED_PERCENT} %)");
-        reasons.look("assigned_low", text);
+        reasons.attention("assigned_low", text);
     }
     let hour = &events.last_hour;
-    let unmatched = hour.of(&["needs_review", "unmatched", "no_host"]);
+    let unmatched = hour.count(Outcome::found_nobody);
     if hour.to_assign() >= ENOUGH_IN_AN_HOUR && over(unmatched, hour.to_assign(), UNMATCHED_PERCENT) {
-        reasons.look(
+        reasons.attention(
             "unmatched_high",
             format!(
                 "of {} events within the hour {unmatched} found nobody (limit {UNMATCHED_PERCENT} %)",
@@ -205,9 +207,9 @@ fn shares(seen: &Seen, reasons: &mut Reasons) {
         );
     }
     let quarter = &events.last_15_minutes;
-    let failed = quarter.of(&["dead_letter"]);
+    let failed = quarter.dead_letters();
     if quarter.decided >= ENOUGH_IN_AN_HOUR && over(failed, quarter.decided, ERROR_PERCENT) {
-        reasons.look(
+        reasons.attention(
             "errors_high",
             format!(
                 "of {} events within 15 min {failed} became dead letters (limit {ERROR_PERCENT} %)",
@@ -221,25 +223,24 @@ fn over(part: i64, whole: i64, percent: u64) -> bool {
     part.unsigned_abs() * 100 > whole.unsigned_abs() * percent
 }
 
-fn people(seen: &Seen, now_ms: i64, reasons: &mut Reasons) {
-    if let Some(bookings) = seen.unassigned.as_ref().filter(|it| it.within_24_hours > 0) {
+fn people(view: &StatusView, reasons: &mut Reasons) {
+    if let Some(bookings) = view.unassigned.as_ref().filter(|it| it.day > 0) {
         let first =
-            bookings.next_ms.map_or_else(String::new, |ms| format!(", the first in {}", span(ms - now_ms)));
-        let (count, verb) = plural(bookings.within_24_hours, "booking", "starts", "start");
-        reasons.look("unassigned_soon", format!("{count} without staff {verb} within 24 h{first}"));
+            bookings.next_ms.map_or_else(String::new, |ms| format!(", the first in {}", span(ms - view.at)));
+        let (count, verb) = plural(bookings.day, "booking", "starts", "start");
+        reasons.attention("unassigned_soon", format!("{count} without staff {verb} within 24 h{first}"));
     }
-    if let Some(letters) = seen.dead_letters.as_ref().filter(|it| it.open > 0) {
+    if let Some(letters) = view.dead_letters.as_ref().filter(|it| it.open > 0) {
         let (count, verb) = plural(letters.open, "dead letter", "is", "are");
-        let oldest = letters
-            .oldest_ms
-            .map_or_else(String::new, |ms| format!(", the oldest for {}", span(now_ms - ms)));
-        reasons.look("dead_letters_open", format!("{count} {verb} open{oldest}"));
+        let oldest =
+            letters.oldest.map_or_else(String::new, |ms| format!(", the oldest for {}", span(view.at - ms)));
+        reasons.attention("dead_letters_open", format!("{count} {verb} open{oldest}"));
     }
-    if let Some(oldest_ms) = seen.inbox.as_ref().and_then(|inbox| inbox.oldest_ms)
-        && now_ms - oldest_ms > NEGLECTED_MS
+    if let Some(oldest_ms) = view.inbox.as_ref().and_then(|inbox| inbox.oldest)
+        && view.at - oldest_ms > NEGLECTED_MS
     {
-        let text = format!("a host in the inbox has waited for {}", span(now_ms - oldest_ms));
-        reasons.look("inbox_neglected", text);
+        let text = format!("a host in the inbox has waited for {}", span(view.at - oldest_ms));
+        reasons.attention("inbox_neglected", text);
     }
 }
 
@@ -249,7 +250,7 @@ fn plural(count: i64, what: &str, one: &'static str, more: &'static str) -> (Str
 }
 
 /// A time for people: `45 s`, `12 min`, `2 h 10 min`, `3 d`.
-pub(super) fn span(ms: i64) -> String {
+pub(crate) fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {

@@ -1,0 +1,246 @@
+//! Importing: every line is looked at first, then they are imported in parts, each part a transaction.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use sea_orm::Set;
+use sea_orm::prelude::TextUuid;
+use serde::Serialize;
+
+use super::DECISION_CHUNK;
+use super::lines::{ImportFile, LineResult};
+use super::sheet::{Form, Writer};
+use crate::app::{
+    Act, Answers, AppContext, AppError, Command, Decided, Decision, Effect, Progress, Refusal, decide_now,
+    predict,
+};
+use crate::matching::HostKey;
+use crate::runtime::clock::now_ms;
+use crate::store::entity::import::ActiveModel;
+use crate::store::{MappingRow, StoreError, begin_import, facts, note_import};
+
+/// Errors in a view; [`Import::write_failed`] writes all of them.
+const MAX_SHOWN_ERRORS: usize = 20;
+
+/// A file, what becomes of each of its lines, and what is still to be decided.
+pub struct Import {
+    file: ImportFile,
+    results: Vec<LineResult<Effect>>,
+    /// Decisions that change something, each with the number of its line and with what was seen of its host:
+    /// what somebody else decides until it is imported is not overwritten.
+    changes: Vec<(usize, Decision)>,
+    id: Option<i64>,
+}
+
+/// What became, or would become, of a file. `docs/commands.md` describes its JSON.
+#[derive(Debug, Default, Serialize)]
+pub struct ImportView {
+    /// The import's number; none: nothing was imported.
+    pub import: Option<i64>,
+    /// Lines of the file.
+    pub lines: usize,
+    /// In which encoding the file was read.
+    pub encoding: &'static str,
+    /// What stands between its cells.
+    pub delimiter: char,
+    /// New mappings.
+    pub made: usize,
+    /// Hosts that are somebody else now.
+    pub replaced: usize,
+    /// Mappings that a match had made, and a person says now.
+    pub confirmed: usize,
+    /// Lines that say what is so already.
+    pub unchanged: usize,
+    /// Lines in which nobody is filled in.
+    pub skipped: usize,
+    /// Lines that cannot be imported.
+    pub failed: usize,
+    /// The first of those.
+    pub errors: Vec<LineError>,
+}
+
+/// A line that cannot be imported.
+#[derive(Debug, Serialize)]
+pub struct LineError {
+    /// Its number in the file.
+    pub line: u64,
+    /// Why.
+    pub error: String,
+}
+
+impl ImportView {
+    /// Lines by which a mapping is made or changed.
+    pub fn changed(&self) -> usize {
+        self.made + self.replaced + self.confirmed
+    }
+}
+
+impl Import {
+    /// What became of it so far, or would become of it.
+    pub fn view(&self) -> ImportView {
+        let sheet = &self.file.sheet;
+        let mut view = ImportView {
+            import: self.id,
+            lines: self.results.len(),
+            encoding: sheet.encoding,
+            delimiter: char::from(sheet.delimiter),
+            ..ImportView::default()
+        };
+        for (row, result) in sheet.rows.iter().zip(&self.results) {
+            let count = match result {
+                Ok(None) => &mut view.skipped,
+                Ok(Some(Effect::Made | Effect::SwitchedOn)) => &mut view.made,
+                Ok(Some(Effect::Replaced | Effect::SwitchedOff | Effect::Reverted)) => &mut view.replaced,
+                Ok(Some(Effect::Confirmed)) => &mut view.confirmed,
+                Ok(Some(Effect::Unchanged)) => &mut view.unchanged,
+                Err(why) => {
+                    if view.errors.len() < MAX_SHOWN_ERRORS {
+                        view.errors.push(LineError { line: row.line, error: why.clone() });
+                    }
+                    &mut view.failed
+                }
+            };
+            *count += 1;
+        }
+        view
+    }
+
+    /// Writes the lines that cannot be imported: the same columns, and why; in UTF-8, with the file's own
+    /// delimiter.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write_failed(&self, out: impl Write) -> Result<(), AppError> {
+        let sheet = &self.file.sheet;
+        let of_file = sheet.columns.iter().map(String::as_str).filter(|it| *it != "error");
+        let columns: Vec<&str> = of_file.chain(["error"]).collect();
+        let form = Form { delimiter: sheet.delimiter, is_marked: true };
+        let mut writer = Writer::new(out, form, &columns)?;
+        for (row, result) in sheet.rows.iter().zip(&self.results) {
+            let Err(why) = result else { continue };
+            let cells = columns.iter().map(|column| match *column {
+                "error" => why.as_str(),
+                column => sheet.cell(row, column).unwrap_or_default(),
+            });
+            writer.row(&cells.collect::<Vec<_>>())?;
+        }
+        Ok(writer.end()?)
+    }
+}
+
+/// What would become of each line. `reason`: of lines that give none.
+///
+/// # Errors
+/// [`AppError`]
+pub async fn preview_import(
+    context: &AppContext,
+    file: ImportFile,
+    reason: Option<&str>,
+    progress: Progress<'_>,
+) -> Result<Import, AppError> {
+    let (mut results, mut asked) = (Vec::new(), Vec::new());
+    for (number, line) in file.lines.iter().enumerate() {
+        let decision = line.as_ref().map(Option::as_ref).map_err(String::clone);
+        results.push(decision.map(|decision| decision.map(|_| Effect::Unchanged)));
+        if let Ok(Some(decision)) = line {
+            let reason = decision.reason.clone().or_else(|| reason.map(str::to_owned));
+            asked.push((number, Decision { reason, ..decision.clone() }));
+        }
+    }
+    let (mut changes, mut done) = (Vec::new(), 0);
+    for part in asked.chunks(DECISION_CHUNK) {
+        let predict = async {
+            let (numbers, decisions): (Vec<usize>, Vec<Decision>) =
+                differing(context, part).await?.into_iter().unzip();
+            let answers = predict(context.connection(), &context.schema, &decisions).await?;
+            Ok::<(Vec<_>, Vec<_>, Answers), StoreError>((numbers, decisions, answers))
+        };
+        let (numbers, decisions, answers) = context.with_deadline(predict).await?;
+        for ((number, decision), answer) in numbers.into_iter().zip(decisions).zip(answers) {
+            results[number] = result(answer);
+            if is_change(&results[number]) {
+                changes.push((number, decision));
+            }
+        }
+        done += part.len();
+        progress(done, asked.len());
+    }
+    Ok(Import { file, results, changes, id: None })
+}
+
+/// Imports what [`preview_import`] found, in parts, each of them a transaction. An import that is interrupted
+/// is gone on with by importing the file again: what is so already is left alone.
+///
+/// # Errors
+/// [`AppError`]; a part may be imported then.
+pub async fn import(
+    context: &AppContext,
+    mut import: Import,
+    file_name: &str,
+    reason: Option<&str>,
+    progress: Progress<'_>,
+) -> Result<Import, AppError> {
+    let mut act = Act::new(context.author.clone());
+    let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    let mut failed = import.view().failed;
+    let row = ActiveModel {
+        token: Set(TextUuid(act.id)),
+        company_id: Set(context.scope.only()),
+        file: Set(file_name.chars().take(255).collect()),
+        line_count: Set(count(import.results.len())),
+        changed: Set(0),
+        failed: Set(count(failed)),
+        made_by: Set(context.author.as_str().to_owned()),
+        why: Set(reason.map(str::to_owned)),
+        at_ms: Set(now_ms()),
+        ..Default::default()
+    };
+    let db = context.connection();
+    let id = context.with_deadline(begin_import(db, row)).await?;
+    import.id = Some(id);
+    let (changes, mut changed) = (std::mem::take(&mut import.changes), 0);
+    for part in changes.chunks(DECISION_CHUNK) {
+        let decisions: Vec<Decision> = part.iter().map(|(_, decision)| decision.clone()).collect();
+        let answers = decide_now(&context.database, &context.schema, &act, &decisions).await?;
+        act.first += u32::try_from(part.len()).unwrap_or(u32::MAX);
+        for ((number, _), answer) in part.iter().zip(answers) {
+            let result = result(answer);
+            failed += usize::from(result.is_err());
+            changed += usize::from(is_change(&result));
+            import.results[*number] = result;
+        }
+        context.with_deadline(note_import(db, id, count(changed), count(failed), None)).await?;
+        tracing::info!(import = id, lines = act.first, of = changes.len(), "importing");
+        progress(act.first as usize, changes.len());
+    }
+    context.with_deadline(note_import(db, id, count(changed), count(failed), Some(now_ms()))).await?;
+    Ok(import)
+}
+
+/// Those that ask for something else than what is in force: a file that was exported confirms nothing.
+async fn differing(
+    context: &AppContext,
+    part: &[(usize, Decision)],
+) -> Result<Vec<(usize, Decision)>, StoreError> {
+    let keys: BTreeSet<HostKey> = part.iter().map(|(_, decision)| decision.key).collect();
+    let facts = facts(context.connection(), &context.schema, &keys).await?;
+    let is_so = |Decision { key, command, .. }: &Decision| {
+        let Command::Set(staff) = command else { return false };
+        let mappings = facts.get(key).map_or(&[][..], |facts| &facts.mappings);
+        let mut active = mappings.iter().filter(|it| it.state.is_active && it.company() == Some(key.company));
+        let counts = |it: &MappingRow| it.staff.is_valid_in(key.company);
+        active.next().is_some_and(|it| it.staff.id.to_string() == staff.to_string() && counts(it))
+            && active.next().is_none()
+    };
+    let seen = |decision: &Decision| facts.get(&decision.key).map(|facts| facts.last_audit);
+    let differing = part.iter().filter(|(_, decision)| !is_so(decision));
+    Ok(differing.map(|(number, it)| (*number, Decision { seen: seen(it), ..it.clone() })).collect())
+}
+
+fn result(answer: Result<Decided, Refusal>) -> LineResult<Effect> {
+    answer.map(|decided| Some(decided.effect)).map_err(|refusal| refusal.to_string())
+}
+
+fn is_change(result: &LineResult<Effect>) -> bool {
+    !matches!(result, Err(_) | Ok(None | Some(Effect::Unchanged)))
+}

@@ -1,0 +1,259 @@
+//! What was decided, how it agrees with what the appointments have, and how well matching does.
+//! `docs/commands.md` describes the JSON: its keys are a contract.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{AppContext, AppError};
+use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
+use crate::matching::{AuditAction, Confidence, HostKey, Outcome};
+use crate::runtime::clock::{as_rfc3339, rfc3339};
+use crate::store::{Decided, Period, dead_letter_reasons, decided, new_mappings};
+
+/// Decisions read at once.
+const PAGE_ROWS: u64 = 2000;
+
+/// What the report says.
+#[derive(Serialize)]
+pub(crate) struct ReportView {
+    #[serde(serialize_with = "as_rfc3339")]
+    pub(crate) since: i64,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub(crate) until: i64,
+    pub(crate) company: Option<CompanyId>,
+    pub(crate) appointments: Appointments,
+    pub(crate) comparison: Comparison,
+    /// By strategy and confidence, the surest first.
+    pub(crate) strategies: Vec<ByStrategy>,
+    pub(crate) mappings: Mappings,
+    pub(crate) failed: Failed,
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// How many were decided, and have somebody.
+#[derive(Default, Serialize)]
+pub(crate) struct Appointments {
+    pub(crate) decided: u64,
+    pub(crate) observed: u64,
+    pub(crate) with_staff: u64,
+    pub(crate) with_staff_percent: Option<f64>,
+}
+
+/// How many decisions agree with the appointments as they are now, and how.
+#[derive(Default, Serialize)]
+pub(crate) struct Comparison {
+    pub(crate) same: u64,
+    /// Of those, the ones that somebody else decided: what agreement can be judged by.
+    pub(crate) same_by_others: u64,
+    pub(crate) different: u64,
+    pub(crate) only_we: u64,
+    pub(crate) only_they: u64,
+    pub(crate) neither: u64,
+    pub(crate) not_compared: u64,
+    /// Of the decisions that somebody else took too, how many are the same.
+    pub(crate) agreement_percent: Option<f64>,
+}
+
+/// One strategy at one confidence.
+#[derive(Serialize)]
+pub(crate) struct ByStrategy {
+    pub(crate) strategy: String,
+    pub(crate) confidence: Option<Confidence>,
+    pub(crate) appointments: u64,
+    pub(crate) comparison: Comparison,
+}
+
+/// Mappings that were made, and those that assigning would make.
+#[derive(Default, Serialize)]
+pub(crate) struct Mappings {
+    pub(crate) per_day: Vec<Day>,
+    pub(crate) would_make: usize,
+}
+
+/// New mappings of a day.
+#[derive(Default, Serialize)]
+pub(crate) struct Day {
+    pub(crate) day: String,
+    pub(crate) by_matching: i64,
+    pub(crate) by_people: i64,
+}
+
+/// Appointments for which nobody was found, and why.
+#[derive(Default, Serialize)]
+pub(crate) struct Failed {
+    pub(crate) appointments: u64,
+    pub(crate) percent: Option<f64>,
+    pub(crate) reasons: BTreeMap<String, u64>,
+    pub(crate) dead_letters: BTreeMap<String, i64>,
+}
+
+/// A decision with which the appointment disagrees.
+#[derive(Serialize)]
+pub(crate) struct Difference {
+    pub(crate) appointment: AppointmentId,
+    pub(crate) company: CompanyId,
+    pub(crate) host: Option<HostId>,
+    agreement: Agreement,
+    pub(crate) found: Option<StaffId>,
+    pub(crate) has: Option<StaffId>,
+    pub(crate) strategy: Option<String>,
+    confidence: Option<Confidence>,
+}
+
+/// How a decision and the appointment as it is now agree.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Agreement {
+    Same,
+    Different,
+    OnlyWe,
+    OnlyThey,
+    Neither,
+    /// A decision of an earlier version, which did not note whom it found.
+    NotCompared,
+}
+
+/// Reports on a period; with the first `max_differences` appointments that have somebody else than was found, or
+/// nobody. What it keeps meanwhile follows the number of hosts, not of bookings.
+///
+/// # Errors
+/// [`AppError`]
+pub(crate) async fn report(
+    context: &AppContext,
+    period: Period,
+    max_differences: usize,
+) -> Result<ReportView, AppError> {
+    let (db, scope) = (context.connection(), &context.scope);
+    let mut report = ReportView {
+        since: period.since_ms,
+        until: period.until_ms,
+        company: scope.only(),
+        appointments: Appointments::default(),
+        comparison: Comparison::default(),
+        strategies: Vec::new(),
+        mappings: Mappings::default(),
+        failed: Failed::default(),
+        differences: Vec::new(),
+    };
+    let (mut would_make, mut after) = (BTreeSet::new(), (i64::MIN, i64::MIN));
+    loop {
+        let page = context.with_deadline(decided(db, scope, period, after, PAGE_ROWS)).await?;
+        let Some(last) = page.last() else { break };
+        after = (last.decided_ms, last.appointment.0);
+        for one in page {
+            would_make.extend(report.count(one, max_differences));
+        }
+    }
+    let [first_day, last_day] = [period.since_ms, period.until_ms].map(rfc3339);
+    let days = [&first_day, &last_day].map(|day| day.get(..10).unwrap_or(day));
+    let made = new_mappings(db, &context.schema, scope, days[0], days[1]);
+    let mut per_day: BTreeMap<String, Day> = BTreeMap::new();
+    for (day, action, count) in context.with_deadline(made).await? {
+        let row = per_day.entry(day.clone()).or_insert_with(|| Day { day, ..Day::default() });
+        let made = if action == AuditAction::Created { &mut row.by_people } else { &mut row.by_matching };
+        *made += count;
+    }
+    report.mappings = Mappings { per_day: per_day.into_values().collect(), would_make: would_make.len() };
+    report.failed.dead_letters = context.with_deadline(dead_letter_reasons(db, scope, period)).await?;
+    report.judge();
+    Ok(report)
+}
+
+impl ReportView {
+    /// Counts one decision. Gives the host for which assigning would make a mapping.
+    fn count(&mut self, one: Decided, max_differences: usize) -> Option<HostKey> {
+        let outcome = one.outcome().filter(|it| !matches!(it, Outcome::Recorded | Outcome::Ignored))?;
+        let observed = one.observed.is_some();
+        self.appointments.decided += 1;
+        self.appointments.observed += u64::from(observed);
+        self.appointments.with_staff += u64::from(one.now.is_some());
+        let agreement = agreement(&one, outcome);
+        let by_others = one.now.is_some() && one.now != one.ours;
+        self.comparison.add(agreement, by_others);
+        if outcome.found_nobody() {
+            let reason = one.review.unwrap_or_else(|| outcome.to_string());
+            *self.failed.reasons.entry(reason).or_default() += 1;
+            self.failed.appointments += 1;
+        }
+        let is_found = one.found.is_some() || agreement == Agreement::NotCompared;
+        let strategy = one.strategy.filter(|_| is_found);
+        let confidence = one.confidence.filter(|_| is_found);
+        if let Some(strategy) = &strategy {
+            let row = self.by_strategy(strategy, confidence);
+            row.appointments += 1;
+            row.comparison.add(agreement, by_others);
+        }
+        let is_match = observed && matches!(strategy.as_deref(), Some("email" | "name"));
+        let would_make = one.host.filter(|_| is_match).map(|host| HostKey::new(one.company, host));
+        let disagrees = matches!(agreement, Agreement::Different | Agreement::OnlyWe | Agreement::OnlyThey);
+        if disagrees && self.differences.len() < max_differences {
+            self.differences.push(Difference {
+                appointment: one.appointment,
+                company: one.company,
+                host: one.host,
+                agreement,
+                found: one.found,
+                has: one.now,
+                strategy,
+                confidence,
+            });
+        }
+        would_make
+    }
+
+    fn by_strategy(&mut self, strategy: &str, confidence: Option<Confidence>) -> &mut ByStrategy {
+        let is_it = |it: &ByStrategy| it.strategy == strategy && it.confidence == confidence;
+        let place = self.strategies.iter().position(is_it).unwrap_or_else(|| {
+            let (strategy, comparison) = (strategy.to_owned(), Comparison::default());
+            self.strategies.push(ByStrategy { strategy, confidence, appointments: 0, comparison });
+            self.strategies.len() - 1
+        });
+        &mut self.strategies[place]
+    }
+
+    /// Sorts the strategies, and tells the shares.
+    fn judge(&mut self) {
+        self.strategies.sort_by(|a, b| b.confidence.cmp(&a.confidence).then(a.strategy.cmp(&b.strategy)));
+        let of_strategies = self.strategies.iter_mut().map(|it| &mut it.comparison);
+        for it in of_strategies.chain([&mut self.comparison]) {
+            it.agreement_percent = percent(it.same_by_others, it.same_by_others + it.different);
+        }
+        let appointments = &mut self.appointments;
+        appointments.with_staff_percent = percent(appointments.with_staff, appointments.decided);
+        self.failed.percent = percent(self.failed.appointments, appointments.decided);
+    }
+}
+
+impl Comparison {
+    fn add(&mut self, agreement: Agreement, by_others: bool) {
+        let count = match agreement {
+            Agreement::Same => &mut self.same,
+            Agreement::Different => &mut self.different,
+            Agreement::OnlyWe => &mut self.only_we,
+            Agreement::OnlyThey => &mut self.only_they,
+            Agreement::Neither => &mut self.neither,
+            Agreement::NotCompared => &mut self.not_compared,
+        };
+        *count += 1;
+        self.same_by_others += u64::from(agreement == Agreement::Same && by_others);
+    }
+}
+
+fn agreement(one: &Decided, outcome: Outcome) -> Agreement {
+    let found = one.found.as_ref().or(one.ours.as_ref().filter(|_| outcome == Outcome::Assigned));
+    match (found, &one.now) {
+        (Some(found), Some(now)) if found == now => Agreement::Same,
+        (Some(_), Some(_)) => Agreement::Different,
+        (Some(_), None) => Agreement::OnlyWe,
+        (None, _) if one.strategy.is_some() && !outcome.waits() => Agreement::NotCompared,
+        (None, Some(_)) => Agreement::OnlyThey,
+        (None, None) => Agreement::Neither,
+    }
+}
+
+/// Of a hundred, to one decimal; none of nothing.
+pub(super) fn percent(part: u64, whole: u64) -> Option<f64> {
+    let tenths = (part * 1000 + whole / 2).checked_div(whole)?;
+    u32::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)
+}

@@ -1,0 +1,167 @@
+//! Is it assigning, how fast, what waits, and for whom? `docs/commands.md` describes the JSON: its keys are a
+//! contract.
+
+mod judge;
+mod read;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub(crate) use judge::{Assigning, State, running, span};
+pub(crate) use read::StatusReader;
+
+use super::report::percent;
+use crate::event::CompanyId;
+use crate::matching::{DEAD_LETTER, Outcome};
+use crate::runtime::clock::as_rfc3339;
+use crate::store::{Unassigned, Waits, WorkerRow, together};
+use judge::Reason;
+
+/// Everything. A part that could not be read is null.
+#[derive(Serialize)]
+pub(crate) struct StatusView {
+    #[serde(serialize_with = "as_rfc3339")]
+    pub(crate) at: i64,
+    pub(crate) company: Option<CompanyId>,
+    pub(crate) state: State,
+    pub(crate) assigning: Assigning,
+    pub(crate) reasons: Vec<Reason>,
+    /// What keeps the database from being read.
+    pub(crate) database_problem: Option<Problem>,
+    pub(crate) queue_problem: Option<Problem>,
+    pub(crate) events: Option<Events>,
+    pub(crate) age: Option<Ages>,
+    pub(crate) queue: Option<Depth>,
+    pub(crate) unassigned: Option<Unassigned>,
+    pub(crate) inbox: Option<Waiting>,
+    pub(crate) dead_letters: Option<Waiting>,
+    pub(crate) spool: Option<Spooled>,
+    pub(crate) workers: Option<Vec<WorkerRow>>,
+}
+
+/// Why something could not be read.
+#[derive(Serialize)]
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    /// It cannot be reached. Else it is there and something else is wrong.
+    pub(crate) is_away: bool,
+}
+
+/// Decided events in the last minute, quarter of an hour, hour and day.
+#[derive(Serialize)]
+pub(crate) struct Events {
+    pub(crate) last_minute: Window,
+    pub(crate) last_15_minutes: Window,
+    pub(crate) last_hour: Window,
+    pub(crate) last_day: Window,
+    /// When an event was decided last, of whatever company.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub(crate) last_decided: Option<i64>,
+}
+
+/// Events that were decided within some time.
+#[derive(Serialize)]
+pub(crate) struct Window {
+    pub(crate) decided: i64,
+    /// Of the events that were to give a booking its staff, those after which it had it. Dead letters and
+    /// what needs a person count as not assigned.
+    pub(crate) assigned_percent: Option<f64>,
+    pub(crate) outcomes: BTreeMap<String, i64>,
+}
+
+impl Window {
+    fn of(mut outcomes: BTreeMap<String, i64>) -> Self {
+        outcomes.retain(|_, count| *count > 0);
+        let mut window = Self { decided: outcomes.values().sum(), assigned_percent: None, outcomes };
+        let [assigned, all] = [window.count(Outcome::is_assigned), window.to_assign()];
+        window.assigned_percent = percent(assigned.unsigned_abs(), all.unsigned_abs());
+        window
+    }
+
+    /// Those with such an outcome.
+    pub(crate) fn count(&self, is_such: impl Fn(Outcome) -> bool) -> i64 {
+        let such = self.outcomes.iter().filter(|(outcome, _)| outcome.parse().is_ok_and(&is_such));
+        such.map(|(_, count)| count).sum()
+    }
+
+    /// Those that became dead letters.
+    pub(crate) fn dead_letters(&self) -> i64 {
+        self.outcomes.get(DEAD_LETTER).copied().unwrap_or(0)
+    }
+
+    /// Those that were to give a booking its staff.
+    fn to_assign(&self) -> i64 {
+        self.count(Outcome::is_to_assign) + self.dead_letters()
+    }
+}
+
+/// How old events were when they were decided.
+#[derive(Serialize)]
+pub(crate) struct Ages {
+    pub(crate) events: usize,
+    pub(crate) p50_ms: i64,
+    pub(crate) p95_ms: i64,
+    pub(crate) max_ms: i64,
+}
+
+impl Ages {
+    /// Of all these; none of nothing.
+    fn of(mut ages: Vec<i64>) -> Option<Self> {
+        ages.sort_unstable();
+        let max_ms = *ages.last()?;
+        // The smallest that so many percent do not exceed.
+        let rank = |percent: usize| ages[(ages.len() * percent).div_ceil(100).max(1) - 1];
+        Some(Self { events: ages.len(), p50_ms: rank(50), p95_ms: rank(95), max_ms })
+    }
+}
+
+/// How many messages are where.
+#[derive(Default, Serialize)]
+pub(crate) struct Depth {
+    pub(crate) ready: u64,
+    pub(crate) waiting: u64,
+    pub(crate) dead: u64,
+    pub(crate) in_hand: Option<u64>,
+    pub(crate) consumers: Option<u64>,
+}
+
+/// What waits for a person.
+#[derive(Serialize)]
+pub(crate) struct Waiting {
+    pub(crate) open: i64,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub(crate) oldest: Option<i64>,
+    pub(crate) by_reason: BTreeMap<String, i64>,
+}
+
+impl Waiting {
+    fn of<K: ToString>(waits: BTreeMap<K, Waits>) -> Self {
+        let Waits { count: open, oldest_ms: oldest } = together(waits.values());
+        let by_reason = waits.into_iter().map(|(reason, one)| (reason.to_string(), one.count)).collect();
+        Self { open, oldest, by_reason }
+    }
+}
+
+/// What the edge on this machine has in its spool.
+#[derive(Serialize)]
+pub(crate) struct Spooled {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) oldest_seconds: u64,
+    pub(crate) set_aside: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ages;
+
+    #[test]
+    fn percentiles_are_values_that_occurred() {
+        assert!(Ages::of(Vec::new()).is_none());
+        let told = |ages: Vec<i64>| Ages::of(ages).map(|it| (it.p50_ms, it.p95_ms, it.max_ms));
+        assert_eq!(told(vec![7]), Some((7, 7, 7)));
+        assert_eq!(told((1..=100).rev().collect()), Some((50, 95, 100)));
+        assert_eq!(told(vec![4, 1, 3, 2]), Some((2, 4, 4)));
+    }
+}

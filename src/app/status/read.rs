@@ -1,0 +1,238 @@
+//! Reading the database and the queue at once, each as far as it can be reached, and never for long.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sea_orm::ConnectionTrait;
+use tokio::time::timeout;
+
+use super::judge::{self, Assigning, State};
+use super::{Ages, Depth, Events, Problem, Spooled, StatusView, Waiting, Window};
+use crate::config::{Config, DatabaseConfig, QueueConfig, Topology};
+use crate::queue::{Part, Queue, QueueError, Spool};
+use crate::runtime::clock::now_ms;
+use crate::store::{
+    self, Database, Scope, StoreError, StoreErrorKind, ages_since, decided_last, open_dead_letters,
+    open_inbox, outcomes_since, unassigned,
+};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// How long a server that is away is waited for.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Ages are of so many events at most.
+const MAX_AGES: u64 = 2_000;
+
+/// Counting a day takes longer than the rest: while it is read again and again, this is done so often.
+const DAY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Reads the status, once or again and again. It needs no [`super::super::AppContext`]: it works while database and
+/// queue are away.
+pub(crate) struct StatusReader {
+    database: DatabaseConfig,
+    queue: QueueConfig,
+    spool: PathBuf,
+    scope: Scope,
+    connected: Option<Database>,
+    opened: Option<Queue>,
+    day: Option<Day>,
+}
+
+/// What was decided in the 24 hours before a moment, by outcome.
+struct Day {
+    counted: Instant,
+    until_ms: i64,
+    outcomes: BTreeMap<String, i64>,
+}
+
+impl StatusReader {
+    /// Connects to nothing yet.
+    pub(crate) fn new(config: &Config, scope: Scope) -> Self {
+        let mut database = config.database.clone();
+        database.acquire_timeout = database.acquire_timeout.min(CONNECT_TIMEOUT);
+        // Who only reads makes nothing.
+        let mut queue = QueueConfig { topology: Topology::Verify, ..config.queue.clone() };
+        queue.connect_timeout = queue.connect_timeout.min(CONNECT_TIMEOUT);
+        let spool = config.edge.spool.clone();
+        Self { database, queue, spool, scope, connected: None, opened: None, day: None }
+    }
+
+    /// Reads all there is, and says what follows from it.
+    pub(crate) async fn read(&mut self) -> StatusView {
+        let mut view = StatusView {
+            at: now_ms(),
+            company: self.scope.only(),
+            state: State::Ok,
+            assigning: Assigning::Unknown,
+            reasons: Vec::new(),
+            database_problem: None,
+            queue_problem: None,
+            events: None,
+            age: None,
+            queue: None,
+            unassigned: None,
+            inbox: None,
+            dead_letters: None,
+            spool: None,
+            workers: None,
+        };
+        let spool = self.spool.clone();
+        // On the heap: together they are large.
+        let levels = Box::pin(levels(&mut self.opened, &self.queue));
+        let rows = rows(&mut self.connected, &self.database, &self.scope, &mut self.day, &mut view);
+        let (levels, rows, spool) = tokio::join!(levels, Box::pin(rows), Box::pin(spooled(&spool)));
+        view.spool = spool;
+        match levels {
+            Ok(depth) => view.queue = Some(depth),
+            Err(error) => {
+                let is_away = matches!(error, QueueError::Unavailable(_) | QueueError::File { .. });
+                view.queue_problem = Some(Problem { message: error.to_string(), is_away });
+            }
+        }
+        if let Err(error) = rows {
+            let is_away = error.kind() == StoreErrorKind::Unavailable;
+            view.database_problem = Some(Problem { message: error.to_string(), is_away });
+        }
+        judge::judge(&mut view);
+        view
+    }
+
+    /// Closes the connections in good order.
+    pub(crate) async fn close(self) {
+        if let Some(database) = self.connected {
+            database.close().await;
+        }
+        if let Some(queue) = self.opened {
+            queue.close().await;
+        }
+    }
+}
+
+async fn levels(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<Depth, QueueError> {
+    let queue = match opened {
+        Some(queue) => queue,
+        None => {
+            exists(config)?;
+            opened.insert(Queue::open(config).await?)
+        }
+    };
+    let mut depth = Depth::default();
+    for level in queue.levels().await? {
+        match level.part {
+            Part::Work => {
+                depth.ready += level.ready;
+                depth.consumers = level.consumers;
+            }
+            Part::Retry => depth.waiting += level.ready,
+            Part::Dead => depth.dead += level.ready,
+        }
+        depth.in_hand = level.unacked.map(|more| depth.in_hand.unwrap_or(0) + more).or(depth.in_hand);
+    }
+    Ok(depth)
+}
+
+/// A queue's file that is not there is not made by who only reads.
+fn exists(config: &QueueConfig) -> Result<(), QueueError> {
+    let Some(path) = config.url.expose().strip_prefix("sqlite://") else { return Ok(()) };
+    let path = path.split('?').next().unwrap_or_default().to_owned();
+    if Path::new(&path).exists() {
+        return Ok(());
+    }
+    let problem = "it is not there (yet): nothing has been published, or queue.url names another".to_owned();
+    Err(QueueError::File { path, problem })
+}
+
+/// Of an edge on this machine, if it has one.
+async fn spooled(path: &Path) -> Option<Spooled> {
+    if path.as_os_str().is_empty() || !path.exists() {
+        return None;
+    }
+    match timeout(CONNECT_TIMEOUT, Spool::look(path)).await {
+        Ok(Ok(level)) => Some(Spooled {
+            messages: level.messages,
+            bytes: level.bytes,
+            oldest_seconds: level.age().as_secs(),
+            set_aside: level.set_aside,
+        }),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the spool cannot be looked at");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Reads what is in the database. A part that it refuses is left out, and said in the end; while it is away,
+/// nothing is shown.
+async fn rows(
+    connected: &mut Option<Database>,
+    config: &DatabaseConfig,
+    scope: &Scope,
+    day: &mut Option<Day>,
+    view: &mut StatusView,
+) -> Result<(), StoreError> {
+    let database = match connected {
+        Some(database) => database,
+        None => connected.insert(Database::connect_to_look(config).await?),
+    };
+    let (db, at) = (database.connection(), view.at);
+    let mut refused = None;
+    let events = database.in_time(events(db, scope, at, day)).await;
+    view.events = allowed(events, &mut refused)?;
+    let ages = database.in_time(ages_since(db, scope, at - 15 * MINUTE_MS, MAX_AGES)).await;
+    view.age = allowed(ages, &mut refused)?.and_then(Ages::of);
+    view.unassigned = allowed(database.in_time(unassigned(db, scope, at)).await, &mut refused)?;
+    let inbox = database.in_time(open_inbox(db, scope, at)).await;
+    view.inbox = allowed(inbox, &mut refused)?.map(Waiting::of);
+    let letters = database.in_time(open_dead_letters(db, scope)).await;
+    view.dead_letters = allowed(letters, &mut refused)?.map(Waiting::of);
+    view.workers = allowed(database.in_time(store::workers(database)).await, &mut refused)?;
+    refused.map_or(Ok(()), Err)
+}
+
+/// A table that is not there, or may not be read, leaves the rest to be shown; a server that is away does not.
+fn allowed<T>(
+    asked: Result<T, StoreError>,
+    refused: &mut Option<StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error @ StoreError::Unavailable { .. }) => Err(error),
+        Err(error) => {
+            refused.get_or_insert(error);
+            Ok(None)
+        }
+    }
+}
+
+async fn events(
+    db: &impl ConnectionTrait,
+    scope: &Scope,
+    now_ms: i64,
+    day: &mut Option<Day>,
+) -> Result<Events, StoreError> {
+    if day.as_ref().is_none_or(|day| day.counted.elapsed() >= DAY_INTERVAL) {
+        let counts = outcomes_since(db, scope, [now_ms - 24 * 60 * MINUTE_MS, now_ms]).await?;
+        let outcomes = counts.into_iter().map(|(outcome, [all, later])| (outcome, all - later)).collect();
+        *day = Some(Day { counted: Instant::now(), until_ms: now_ms, outcomes });
+    }
+    let until_ms = day.as_ref().map_or(now_ms, |day| day.until_ms);
+    let ago = |minutes: i64| now_ms - minutes * MINUTE_MS;
+    let counts = outcomes_since(db, scope, [ago(1), ago(15), ago(60), until_ms]).await?;
+    let within = |place: usize| {
+        counts.iter().map(|(outcome, counts)| (outcome.clone(), counts[place])).collect::<BTreeMap<_, _>>()
+    };
+    let mut last_day = day.as_ref().map(|day| day.outcomes.clone()).unwrap_or_default();
+    for (outcome, count) in within(3) {
+        *last_day.entry(outcome).or_default() += count;
+    }
+    Ok(Events {
+        last_minute: Window::of(within(0)),
+        last_15_minutes: Window::of(within(1)),
+        last_hour: Window::of(within(2)),
+        last_day: Window::of(last_day),
+        last_decided: decided_last(db).await?,
+    })
+}

@@ -1,0 +1,291 @@
+//! `hostmatch mappings export|template|import|imports|import-undo`: mappings as files that a
+//! spreadsheet reads and writes.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::items;
+use super::operator::Acting;
+use super::output::{self, Output};
+use crate::app::mapping_files::{self, Form, ImportFile, ImportView};
+use crate::app::{Access, AppContext, Scope};
+use crate::event::CompanyId;
+use crate::runtime::clock::rfc3339;
+
+/// The commands about files.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Export(Export),
+    Template(Template),
+    Import(Import),
+    Imports(Imports),
+    ImportUndo(Undo),
+}
+
+/// Mappings as CSV, which `mappings import` reads
+///
+/// On stdout, in UTF-8. No cell can become a formula in a spreadsheet. Holds names and addresses.
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// Only of this company
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
+    /// Those that are switched off, too
+    #[arg(long)]
+    inactive: bool,
+    /// For a German Excel: semicolons, and a mark that it is UTF-8
+    #[arg(long)]
+    excel: bool,
+}
+
+/// The hosts that need a person as CSV, to be filled in and imported
+///
+/// The column staff_id is empty, or with --suggestions filled in where there is just one suggestion.
+#[derive(Debug, clap::Args)]
+pub(super) struct Template {
+    /// Only of this company
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
+    /// Fill in whom hostmatch suggests, where that is one person
+    #[arg(long)]
+    suggestions: bool,
+    /// For a German Excel: semicolons, and a mark that it is UTF-8
+    #[arg(long)]
+    excel: bool,
+}
+
+/// Import mappings from a CSV file, such as `mappings export` or `mappings template` writes
+///
+/// Delimiter and encoding are told by the file itself. Every line is looked at first; those that cannot
+/// be imported are left out and told, and go to --failed FILE, which can be imported again, corrected or
+/// not. What is so already is left alone. An import can be taken back (`mappings import-undo`); one
+/// that was interrupted is gone on with by importing the file again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// The file; - is standard input
+    file: PathBuf,
+    /// Only say what would become of each line
+    #[arg(long)]
+    dry_run: bool,
+    /// The company of lines that name none; lines of another one are refused
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
+    /// Write lines that cannot be imported, and why, to this new file
+    #[arg(long, value_name = "FILE")]
+    failed: Option<PathBuf>,
+    /// Refuse hosts that no booking has named yet
+    #[arg(long)]
+    known_hosts: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    acting: Acting,
+}
+
+/// What was imported, newest first
+#[derive(Debug, clap::Args)]
+pub(super) struct Imports {
+    /// Only those that were of this company (import --company)
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: u64,
+}
+
+/// Take an import back: every mapping is as it was before, unless it was changed again since
+#[derive(Debug, clap::Args)]
+pub(super) struct Undo {
+    /// Its number (see `mappings imports`)
+    id: i64,
+    /// Only if it was of this company (import --company)
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    acting: Acting,
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// When the database cannot be reached, or a file cannot be read or written.
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    let (access, acting, company) = match command {
+        Command::Export(args) => (Access::ReadOnly, &Acting::default(), args.company),
+        Command::Template(args) => (Access::ReadOnly, &Acting::default(), args.company),
+        Command::Imports(args) => (Access::ReadOnly, &Acting::default(), args.company),
+        Command::ImportUndo(args) => (Access::Write, &args.acting, args.company),
+        Command::Import(args) => return import(global, args).await,
+    };
+    let context = global.open(access, acting, company).await?;
+    let form = |excel| if excel { Form::EXCEL } else { Form::PLAIN };
+    let mut out = BufWriter::new(std::io::stdout());
+    let done = match command {
+        Command::Export(args) => {
+            let done = mapping_files::export(&context, args.inactive, form(args.excel), &mut out).await;
+            done.map(|()| Exit::Done).map_err(Failure::from)
+        }
+        Command::Template(args) => {
+            let done = mapping_files::template(&context, args.suggestions, form(args.excel), &mut out).await;
+            done.map(|()| Exit::Done).map_err(Failure::from)
+        }
+        Command::Imports(args) => imports(&context, global.output, args.limit).await,
+        Command::ImportUndo(args) => undo(&context, global.output, args).await,
+        Command::Import(_) => Ok(Exit::Usage),
+    };
+    context.close().await;
+    out.flush()?;
+    done
+}
+
+async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
+    // What the file says comes first: it needs no database.
+    let scope = Scope::of(args.company.map(CompanyId));
+    let file = ImportFile::read(&items::read(&args.file)?, &scope, args.known_hosts).map_err(|why| {
+        let or = if why.contains("no column company_id") { "; or say which with --company N" } else { "" };
+        Failure::new(Exit::Failed, format!("{} {why}{or}; nothing was imported", args.file.display()))
+    })?;
+    let failed = args.failed.as_ref().map(|path| {
+        File::options().write(true).create_new(true).open(path).map_err(|error| {
+            let text = format!("{} cannot be made: {error}; name a new file with --failed", path.display());
+            Failure::new(Exit::Failed, text)
+        })
+    });
+    let failed = failed.transpose()?;
+    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
+    let context = global.open(access, &args.acting, args.company).await?;
+    let done = import_file(&context, args, file, failed.as_ref()).await;
+    context.close().await;
+    // Nothing failed: there is nothing for it to say.
+    if let (Some(path), Ok((ImportView { failed: 0, .. }, _)) | Err(_)) = (&args.failed, &done) {
+        let _empty = std::fs::remove_file(path);
+    }
+    let (view, exit) = done?;
+    show_import(global.output, args, &view)?;
+    Ok(if exit == Exit::Done && view.failed > 0 { Exit::Partial } else { exit })
+}
+
+async fn import_file(
+    context: &AppContext,
+    args: &Import,
+    file: ImportFile,
+    failed: Option<&File>,
+) -> Result<(ImportView, Exit), Failure> {
+    let reason = args.reason.as_deref();
+    let (bar, progress) = output::progress_of("looking");
+    let mut import = mapping_files::preview_import(context, file, reason, &progress).await?;
+    bar.finish_and_clear();
+    let view = import.view();
+    let mut exit = Exit::Done;
+    if !args.dry_run && view.changed() > 0 {
+        let question = format!("{}: {}. Import?", args.file.display(), sentence(&view));
+        if output::confirmed(args.yes, &question, ", or look first with --dry-run")? {
+            let (bar, progress) = output::progress_of("importing");
+            let name = args.file.file_name().unwrap_or_default().to_string_lossy();
+            import = mapping_files::import(context, import, &name, reason, &progress).await?;
+            bar.finish_and_clear();
+        } else {
+            exit = Exit::NeedsConfirmation;
+        }
+    }
+    let view = import.view();
+    if let Some(file) = failed.filter(|_| view.failed > 0) {
+        import.write_failed(BufWriter::new(file))?;
+    }
+    Ok((view, exit))
+}
+
+fn sentence(view: &ImportView) -> String {
+    let ImportView { made, replaced, confirmed, unchanged, skipped, failed, .. } = view;
+    format!(
+        "{made} made, {replaced} replaced, {confirmed} confirmed, {unchanged} so already, {skipped} without a \
+         member of staff, {failed} failed"
+    )
+}
+
+fn show_import(output: Output, args: &Import, view: &ImportView) -> Result<(), Failure> {
+    let file = args.failed.as_ref().filter(|_| view.failed > 0).map(|path| path.display().to_string());
+    if output == Output::Json {
+        let mut document = json!(view);
+        document["dry_run"] = args.dry_run.into();
+        document["failed_lines"] = file.into();
+        return output::json(&document);
+    }
+    let would = if view.import.is_none() { "Not imported. It would be: " } else { "" };
+    output::line(&format!("{would}{}", sentence(view)))?;
+    for error in &view.errors {
+        output::line(&format!("line {}: {}", error.line, error.error))?;
+    }
+    if view.failed > view.errors.len() {
+        output::line(&format!("and {} more", view.failed - view.errors.len()))?;
+    }
+    match file {
+        Some(file) => output::line(&format!("The failed lines are in {file}"))?,
+        None if view.failed > 0 => output::line("All of them, to be corrected: with --failed FILE")?,
+        None => {}
+    }
+    if let Some(id) = view.import {
+        output::line(&format!("To take it back: hostmatch mappings import-undo {id}"))?;
+    }
+    Ok(())
+}
+
+async fn imports(context: &AppContext, output: Output, limit: u64) -> Result<Exit, Failure> {
+    let imports = mapping_files::imports(context, limit).await?;
+    match output {
+        Output::Json => output::json(&json!({ "imports": imports }))?,
+        Output::Table => {
+            let rows = imports.into_iter().map(|it| {
+                let state = match (it.undone_ms, it.ended_ms) {
+                    (Some(undone_ms), _) => format!("taken back {}", rfc3339(undone_ms)),
+                    (None, Some(_)) => "done".to_owned(),
+                    (None, None) => "interrupted".to_owned(),
+                };
+                let [lines, changed, failed] =
+                    [it.line_count, it.changed, it.failed].map(|it| it.to_string());
+                [it.id.to_string(), rfc3339(it.at_ms), it.made_by, it.file, lines, changed, failed, state]
+            });
+            output::table(&["ID", "AT", "BY", "FILE", "LINES", "CHANGED", "FAILED", "STATE"], rows)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit, Failure> {
+    let undo = mapping_files::preview_undo(context, args.id).await?;
+    let (changes, file) = (undo.changes.len(), &undo.import.file);
+    let question = format!("Take back {changes} changes of import {} ({file})?", args.id);
+    if !output::confirmed(args.yes, &question, "")? {
+        return Ok(Exit::NeedsConfirmation);
+    }
+    let (bar, progress) = output::progress_of("taking back");
+    let undone = mapping_files::undo_import(context, undo, args.reason.as_deref(), &progress).await?;
+    bar.finish_and_clear();
+    match output {
+        Output::Json => output::json(&json!(undone))?,
+        Output::Table => {
+            output::line(&format!("{} taken back, {} left", undone.taken_back, undone.left.len()))?;
+            for left in &undone.left {
+                output::line(&format!("host {}: {}", left.host, left.why))?;
+            }
+        }
+    }
+    Ok(if undone.left.is_empty() { Exit::Done } else { Exit::Partial })
+}
