@@ -120,7 +120,8 @@ async fn with_waiting(backend: Backend, waiting: u64) -> usize {
         let (stack, event) = (&stack, &event);
         async move { stack.publish(&(first..first + 250).map(event).collect::<Vec<_>>()).await }
     });
-    futures_util::stream::iter(chunks).buffer_unordered(16).collect::<()>().await;
+    let sent: Vec<u64> = futures_util::stream::iter(chunks).buffer_unordered(16).collect().await;
+    let sent: u64 = sent.into_iter().sum();
     let mut worker = stack.worker().await;
     let part = i64::try_from(waiting / 2).unwrap().min(3_000);
     eventually("a part is done", Duration::from_secs(180), async || {
@@ -138,9 +139,9 @@ async fn with_waiting(backend: Backend, waiting: u64) -> usize {
         attempted: usize::try_from(waiting).unwrap(),
         accepted: usize::try_from(waiting).unwrap(),
         lost: usize::try_from(waiting.saturating_sub(there)).unwrap(),
-        duplicated: Some(usize::try_from(there.saturating_sub(waiting)).unwrap()),
+        duplicated: Some(usize::try_from(there.saturating_sub(sent)).unwrap()),
         duration: began.elapsed(),
     });
-    assert_eq!(there, waiting, "{depth:?}");
+    assert!((waiting..=sent).contains(&there), "{there} of {waiting} events, {sent} messages: {depth:?}");
     peak
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -205,15 +206,19 @@ impl Stack {
     }
 
     /// Publishes these events as the edge would; again, while the broker does not take them.
-    pub(crate) async fn publish(&self, events: &[Value]) {
+    /// Gives how many messages were sent for them: what is not confirmed in time is sent again.
+    pub(crate) async fn publish(&self, events: &[Value]) -> u64 {
         let publisher = self.queue.publisher();
+        let sent = AtomicU64::new(0);
         for chunk in events.chunks(250) {
             let messages: Vec<Message> = chunk.iter().map(message).collect();
             eventually("the queue takes events", PATIENCE, async || {
+                sent.fetch_add(messages.len() as u64, Ordering::Relaxed);
                 publisher.publish(messages.clone()).await.ok()
             })
             .await;
         }
+        sent.into_inner()
     }
 
     /// Events of which there is an outcome.
