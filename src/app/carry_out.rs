@@ -79,10 +79,9 @@ pub async fn decide(
         let made = if ruling.rows.is_empty() { Vec::new() } else { written.next().unwrap_or_default() };
         let mut decided = predicted(decision, ruling);
         // Of rows that are changed together the one that is made comes last.
-        decided.mapping = decided
-            .mapping
-            .or_else(|| made.last().filter(|_| decided.staff.is_some()).map(|row| row.mapping));
-        decided.audits = made.iter().map(|row| row.audit).collect();
+        let last = made.last().filter(|_| decided.staff.is_some()).map(|(mapping, _)| *mapping);
+        decided.mapping = decided.mapping.or(last);
+        decided.audits = made.into_iter().map(|(_, audit)| audit).collect();
         Ok(decided)
     };
     Ok(decisions.iter().zip(rulings).map(decided).collect())
@@ -179,7 +178,8 @@ async fn rulings(
 
 fn predicted(decision: &Decision, ruling: Ruling) -> Decided {
     let Ruling { effect, mapping, staff, before, .. } = ruling;
-    Decided { key: decision.key, effect, mapping, staff, before, audits: Vec::new() }
+    let (staff, staff_name) = staff.map(|staff| (staff.id, staff.name)).unzip();
+    Decided { effect, key: decision.key, mapping, staff, staff_name, before, audits: Vec::new() }
 }
 
 /// A text as the column holds it.

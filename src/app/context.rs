@@ -1,5 +1,6 @@
 //! What every use case works with.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use sea_orm::DatabaseConnection;
@@ -50,15 +51,23 @@ impl AppContext {
             Access::Write => Database::connect(&config.database).await?,
         };
         match database.in_time(GatewaySchema::read(&database, &config.gateway)).await {
-            Ok(schema) => {
-                let (config, queue) = (config.clone(), OnceCell::new());
-                Ok(Self { database, schema, config, author, scope, queue })
-            }
+            Ok(schema) => Ok(Self::of(database, schema, config.clone(), author, scope)),
             Err(error) => {
                 database.close().await;
                 Err(error.into())
             }
         }
+    }
+
+    /// With a database that is open.
+    pub fn of(
+        database: Database,
+        schema: GatewaySchema,
+        config: Arc<Config>,
+        author: Author,
+        scope: Scope,
+    ) -> Self {
+        Self { database, schema, config, author, scope, queue: OnceCell::new() }
     }
 
     /// The database's connections.
@@ -75,6 +84,12 @@ impl AppContext {
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.database.in_time(work).await
+    }
+
+    /// What there is not in what the caller may see.
+    pub(super) fn absent(&self, what: impl Display) -> AppError {
+        let of = self.scope.only().map(|company| format!(" of company {company}")).unwrap_or_default();
+        AppError::NotFound { what: format!("{what}{of}") }
     }
 
     /// The queue, connected when it is asked for first.

@@ -1,8 +1,8 @@
 //! A decision about a host, and what becomes of it.
 
-use crate::event::{CompanyId, HostId, StaffId};
+use crate::event::{CompanyId, Host, HostId, StaffId};
 use crate::matching::{Actor, Confidence, HostKey, MappingSource, Stored};
-use crate::store::{Change, Snapshot};
+use crate::store::{Change, RepairState};
 
 /// Who decides: any [`Actor`] but a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Decision {
     /// A host that no booking has named yet may be mapped. Else it is taken for a mistyped one.
     pub may_be_new: bool,
     /// What a new mapping says of the host, in place of what was seen of it.
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<Host>,
 }
 
 impl Decision {
@@ -96,6 +96,8 @@ pub struct Before {
     pub mapping: i64,
     /// The member of staff.
     pub staff: StaffId,
+    /// Their name.
+    pub staff_name: String,
     /// How it came to be.
     pub source: Stored<MappingSource>,
     /// `confidence_score`
@@ -103,24 +105,28 @@ pub struct Before {
 }
 
 /// What became of a decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Decided {
-    /// Company and host.
-    pub key: HostKey,
     /// What was done.
+    #[serde(rename = "did")]
     pub effect: Effect,
+    /// Company and host.
+    #[serde(flatten)]
+    pub key: HostKey,
     /// The mapping that it is about; of a revert the one in force now, if there is one. None before it
     /// is made.
     pub mapping: Option<i64>,
     /// Its member of staff.
     pub staff: Option<StaffId>,
+    /// Their name.
+    pub staff_name: Option<String>,
     /// What was in force before.
     pub before: Vec<Before>,
     /// The audit rows that were written, in their order.
     pub audits: Vec<i64>,
 }
 
-/// Why a decision cannot be carried out. Nothing was written for it.
+/// Why something that a person decides cannot be carried out. Nothing was written for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// There is no such company.
@@ -176,4 +182,42 @@ pub enum Refusal {
     /// Two decisions about one host were made at once.
     #[error("host {0} is decided on twice here")]
     Twice(HostId),
+    /// It has never needed a person.
+    #[error("host {} of company {} is not in the inbox", .0.host, .0.company)]
+    NotInInbox(HostKey),
+    /// It needs nobody any more.
+    #[error("host {0} needs nobody any more: it has a mapping")]
+    Resolved(HostId),
+    /// Nobody is suggested.
+    #[error("nobody is suggested for host {}", .0.host)]
+    NoSuggestion(HostKey),
+    /// More than one is suggested.
+    #[error("several are suggested for host {}", .0.host)]
+    SeveralSuggestions(HostKey, Vec<StaffId>),
+    /// Somebody else is suggested.
+    #[error("staff {staff} is not suggested for host {} (but {})", key.host, listed(.suggested))]
+    NotSuggested {
+        /// The host.
+        key: HostKey,
+        /// Who was named.
+        staff: StaffId,
+        /// Who is suggested.
+        suggested: Vec<StaffId>,
+    },
+    /// Nobody is mapped, so that nothing can be put right.
+    #[error("host {} has no mapping that counts", .0.host)]
+    NotMapped(HostKey),
+    /// The repair has ended.
+    #[error("repair {id} is {state}: there is nothing to go on with")]
+    Ended {
+        /// The repair.
+        id: i64,
+        /// Where it stands.
+        state: Stored<RepairState>,
+    },
+}
+
+/// Ids of members of staff, in words.
+fn listed(staff: &[StaffId]) -> String {
+    staff.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,6 @@
 //! Why a use case could not be done: a code for programs, and what it was about in words.
 
-use super::{InboxError, NextAction, Refusal, RepairError};
+use super::{NextAction, Refusal};
 use crate::queue::{PublishError, QueueError};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -17,15 +17,9 @@ pub enum AppError {
     /// Something could not be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// A decision about a host cannot be carried out.
+    /// What a person decides cannot be carried out.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Something cannot be done with a host of the inbox.
-    #[error(transparent)]
-    Inbox(#[from] InboxError),
-    /// A repair cannot be made, gone on with or taken back.
-    #[error(transparent)]
-    Repair(#[from] RepairError),
     /// What was asked for cannot be written where it is to go.
     #[error("writing the result: {0}")]
     Write(#[from] std::io::Error),
@@ -85,22 +79,13 @@ impl AppError {
                 | Refusal::NoStaff(_)
                 | Refusal::Foreign { .. }
                 | Refusal::UnknownHost(..)
-                | Refusal::NoMapping(..),
+                | Refusal::NoMapping(..)
+                | Refusal::NotInInbox(_)
+                | Refusal::NoSuggestion(_)
+                | Refusal::NotSuggested { .. },
             ) => ErrorCode::NotFound,
+            Self::Refused(Refusal::SeveralSuggestions(..)) => ErrorCode::Invalid,
             Self::Refused(_) => ErrorCode::NotAllowed,
-            Self::Inbox(error) => match error {
-                InboxError::Store(error) => of_store(error),
-                InboxError::Absent(..) | InboxError::NoSuggestion(_) | InboxError::NotSuggested { .. } => {
-                    ErrorCode::NotFound
-                }
-                InboxError::Resolved(_) => ErrorCode::NotAllowed,
-                InboxError::SeveralSuggestions { .. } | InboxError::Over => ErrorCode::Invalid,
-            },
-            Self::Repair(error) => match error {
-                RepairError::Store(error) => of_store(error),
-                RepairError::Unknown(_) => ErrorCode::NotFound,
-                RepairError::NotMapped(_) | RepairError::Ended { .. } => ErrorCode::NotAllowed,
-            },
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::NotAllowed(_) => ErrorCode::NotAllowed,
             Self::Invalid(_) => ErrorCode::Invalid,
@@ -109,7 +94,15 @@ impl AppError {
 
     /// What the caller may do about it, where there is one thing to do.
     pub fn next(&self) -> Option<NextAction> {
-        None
+        match self {
+            Self::Refused(
+                Refusal::NoSuggestion(key) | Refusal::NotSuggested { key, .. } | Refusal::NotMapped(key),
+            ) => Some(NextAction::AssignHost(*key)),
+            Self::Refused(Refusal::SeveralSuggestions(key, staff)) => {
+                Some(NextAction::ChooseSuggestion(*key, staff.clone()))
+            }
+            _ => None,
+        }
     }
 }
 

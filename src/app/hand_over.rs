@@ -18,7 +18,7 @@ use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evide
 use crate::runtime::clock::now_ms;
 use crate::store::entity::hand_over::{ActiveModel, Model};
 use crate::store::{
-    self, GatewaySchema, Given, Held, MappingFilter, Prior, StoreError, changes_of_act, list_mappings,
+    self, GatewaySchema, Given, Held, MappingFilter, Prior, Scope, StoreError, changes_of_act, list_mappings,
     staff_facts,
 };
 
@@ -134,13 +134,13 @@ impl HandOver {
         schema: &GatewaySchema,
     ) -> Result<Vec<Decision>, StoreError> {
         let filter = MappingFilter {
-            company: Some(self.company),
             staff: Some(self.from.clone()),
             is_active: Some(true),
             ..MappingFilter::default()
         };
-        let mappings = list_mappings(db, schema, &filter, MAX_MAPPINGS).await?;
-        let hosts: BTreeSet<HostId> = mappings.iter().map(|entry| entry.row.host).collect();
+        let scope = Scope::of(Some(self.company));
+        let mappings = list_mappings(db, schema, &scope, &filter, MAX_MAPPINGS).await?;
+        let hosts: BTreeSet<HostId> = mappings.iter().map(|row| row.host).collect();
         let decision = |host| Decision {
             reason: self.reason.clone().or_else(|| Some(format!("handed over from staff {}", self.from))),
             may_be_new: true,

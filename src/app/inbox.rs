@@ -1,159 +1,341 @@
-//! The inbox: taking a suggestion, ignoring a host, opening it again.
+//! The inbox: hosts that need a person, and what a person does with them beside saying who they are.
 
 use sea_orm::DatabaseTransaction;
+use serde::Serialize;
 
 use super::carry_out::{again, fitting};
-use super::decision::Author;
-use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::{HostKey, InboxState, Suggestion};
-use crate::runtime::clock::now_ms;
-use crate::store::{self, Database, GatewaySchema, InboxEntry, InboxFilter, NewHostAct, StoreError};
+use super::mappings::{self, MappingView};
+use super::names::{Names, names, page};
+use super::repair::{self, Counts};
+use super::{AppContext, AppError, Command, Decision, NextAction, Refusal, audit};
+use crate::event::StaffId;
+use crate::matching::{Actor, Confidence, Evidence, HostKey, InboxState, Review, Suggestion};
+use crate::runtime::clock::{as_rfc3339, now_ms};
+use crate::store::{
+    self, AuditFilter, AuditRow, Bookings, HostAct, HostAction, InboxEntry, InboxFilter, InboxKind,
+    MappingFilter, Scope,
+};
 
-/// Why something cannot be done with a host of the inbox.
-#[derive(Debug, thiserror::Error)]
-pub enum InboxError {
-    /// The database's error.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It has never needed a person.
-    #[error("host {1} of company {0} is not in the inbox")]
-    Absent(CompanyId, HostId),
-    /// It has a mapping.
-    #[error("host {0} needs nobody any more: it has a mapping")]
-    Resolved(HostId),
-    /// Nobody is suggested.
-    #[error("nobody is suggested for host {0}: say who it is (hostmatch inbox assign … --staff ID)")]
-    NoSuggestion(HostId),
-    /// More than one is suggested.
-    #[error("several are suggested for host {host}: say which with --staff ({})", names(.staff))]
-    SeveralSuggestions {
-        /// The host.
-        host: HostId,
-        /// They.
-        staff: Vec<StaffId>,
-    },
-    /// Somebody else is suggested.
-    #[error("staff {staff} is not suggested for host {host} (but {}): to choose anybody, use hostmatch inbox assign", names(.suggested))]
-    NotSuggested {
-        /// The host.
-        host: HostId,
-        /// Who was named.
-        staff: StaffId,
-        /// Who is suggested.
-        suggested: Vec<StaffId>,
-    },
-    /// An end in the past.
-    #[error("--until lies in the past")]
-    Over,
+/// A host that needs a person, as it is shown. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Clone, Debug, Serialize)]
+pub struct InboxView {
+    /// Company and host.
+    #[serde(flatten)]
+    pub key: HostKey,
+    /// The host's name.
+    pub name: Option<String>,
+    /// The host's e-mail address.
+    pub email: Option<String>,
+    /// What is the matter.
+    pub kind: InboxKind,
+    /// The same in words.
+    pub what: &'static str,
+    /// Whether somebody still has to do something.
+    pub state: InboxState,
+    /// Who ignored it.
+    pub ignored_by: Option<Actor>,
+    /// Why.
+    pub ignored_reason: Option<String>,
+    /// Until when, ms since 1970; none: until it is reopened.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub ignored_until: Option<i64>,
+    /// What waits for it.
+    #[serde(flatten)]
+    pub bookings: Bookings,
+    /// The hour in which it was seen first, ms since 1970.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub first_seen: i64,
+    /// The hour in which it was seen last, ms since 1970.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub last_seen: i64,
+    /// Who it may be.
+    pub suggestions: Vec<SuggestionView>,
 }
 
-fn names(staff: &[StaffId]) -> String {
-    staff.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// A suggestion as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct SuggestionView {
+    /// Who.
+    pub staff: StaffId,
+    /// Their name.
+    pub staff_name: Option<String>,
+    /// The strategy that found them.
+    pub strategy: String,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// Why, in words.
+    pub because: String,
 }
 
-/// One host of the inbox.
-///
-/// # Errors
-/// [`InboxError::Absent`]
-pub async fn inbox_entry(database: &Database, key: HostKey) -> Result<InboxEntry, InboxError> {
-    let filter = InboxFilter { company: Some(key.company), host: Some(key.host), ..InboxFilter::default() };
-    let entries = store::inbox_entries(database.connection(), &filter, now_ms(), 0, 1);
-    database.in_time(entries).await?.pop().ok_or(InboxError::Absent(key.company, key.host))
-}
-
-/// The suggestion that a person accepts: the one there is, or the one named.
-///
-/// # Errors
-/// [`InboxError`]
-pub fn accepted<'a>(entry: &'a InboxEntry, staff: Option<&StaffId>) -> Result<&'a Suggestion, InboxError> {
-    let host = entry.row.key.host;
-    if entry.row.state == InboxState::Resolved {
-        return Err(InboxError::Resolved(host));
+impl SuggestionView {
+    fn of(one: Suggestion, names: &Names) -> Self {
+        let staff_name = names.name(&one.staff);
+        let because = because(&one.evidence);
+        Self { staff: one.staff, staff_name, strategy: one.strategy, confidence: one.confidence, because }
     }
-    let suggested = || entry.row.suggestions.iter().map(|one| one.staff.clone()).collect();
-    match (entry.row.suggestions.as_slice(), staff) {
-        ([], _) => Err(InboxError::NoSuggestion(host)),
-        ([one], None) => Ok(one),
-        (_, None) => Err(InboxError::SeveralSuggestions { host, staff: suggested() }),
-        (all, Some(staff)) => {
-            let is_named = |one: &&Suggestion| one.staff.to_string().eq_ignore_ascii_case(&staff.to_string());
-            let found = all.iter().find(is_named);
-            found.ok_or_else(|| InboxError::NotSuggested {
-                host,
-                staff: staff.clone(),
-                suggested: suggested(),
-            })
+}
+
+fn because(Evidence { field, value }: &Evidence) -> String {
+    match field.as_str() {
+        "email" => format!("has the same e-mail address, {value}"),
+        "name" => format!("has the same name, {value}"),
+        "mapping" => format!("is who this host is mapped to ({value})"),
+        other => format!("has the same {other}, {value}"),
+    }
+}
+
+impl InboxView {
+    /// `last`: what was done with the host last, beside mapping it.
+    fn of(entry: InboxEntry, last: Option<&HostAct>, names: &Names) -> Self {
+        let InboxEntry { row, kind, ignored_until_ms, bookings } = entry;
+        let is_ignored = row.state == InboxState::Ignored;
+        let ignored = last.filter(|last| is_ignored && last.action.known() == Some(HostAction::Ignore));
+        Self {
+            key: row.key,
+            name: row.host.name,
+            email: row.host.email,
+            kind,
+            what: what(row.review, kind),
+            state: row.state,
+            ignored_by: ignored.map(|last| last.by.clone()),
+            ignored_reason: ignored.and_then(|last| last.why.clone()),
+            ignored_until: ignored_until_ms,
+            bookings,
+            first_seen: row.first_seen_ms,
+            last_seen: row.last_seen_ms,
+            suggestions: row.suggestions.into_iter().map(|one| SuggestionView::of(one, names)).collect(),
         }
     }
+
+    /// What decides it.
+    pub fn next(&self) -> Option<NextAction> {
+        match (self.state, self.suggestions.as_slice()) {
+            (InboxState::Resolved, _) => None,
+            (_, []) => Some(NextAction::AssignHost(self.key)),
+            (_, [_]) => Some(NextAction::AcceptSuggestion(self.key)),
+            (_, all) => {
+                let staff = all.iter().map(|one| one.staff.clone()).collect();
+                Some(NextAction::ChooseSuggestion(self.key, staff))
+            }
+        }
+    }
+}
+
+fn what(review: Option<Review>, kind: InboxKind) -> &'static str {
+    match (review, kind) {
+        (None, _) => "nobody was found",
+        (Some(Review::BelowThreshold), _) => "somebody fits, but not surely enough",
+        (Some(Review::SwitchedOff), _) => "it fits somebody from whom a person has taken this host",
+        (Some(Review::Ambiguous), InboxKind::Conflict) => "several mappings are in force and disagree",
+        (Some(Review::Ambiguous), _) => "several people fit, and nothing tells them apart",
+    }
+}
+
+/// A page of the inbox.
+#[derive(Debug, Serialize)]
+pub struct InboxList {
+    /// Those with the soonest booking first.
+    pub hosts: Vec<InboxView>,
+    /// How many to skip for the next page, when there is one.
+    pub next_skip: Option<u64>,
+}
+
+/// Hosts that need a person, those with the soonest booking first.
+///
+/// # Errors
+/// [`AppError::Store`]
+pub async fn list(
+    context: &AppContext,
+    filter: &InboxFilter,
+    (skip, limit): (u64, u64),
+) -> Result<InboxList, AppError> {
+    let db = context.connection();
+    let entries = store::inbox_entries(db, &context.scope, filter, (skip, limit + 1));
+    let (entries, more) = page(context.with_deadline(entries).await?, limit);
+    let names = names(context, entries.iter().flat_map(suggested)).await?;
+    let keys = entries.iter().map(|entry| entry.row.key).collect();
+    let last = context.with_deadline(store::last_host_acts(db, &keys)).await?;
+    let view = |entry: InboxEntry| {
+        let last = last.get(&entry.row.key);
+        InboxView::of(entry, last, &names)
+    };
+    let hosts = entries.into_iter().map(view).collect();
+    Ok(InboxList { hosts, next_skip: more.then(|| skip + limit) })
+}
+
+fn suggested(entry: &InboxEntry) -> impl Iterator<Item = StaffId> + '_ {
+    entry.row.suggestions.iter().map(|one| one.staff.clone())
+}
+
+/// A host of the inbox with all there is to know before somebody decides.
+#[derive(Debug, Serialize)]
+pub struct InboxDetails {
+    /// The host.
+    pub host: InboxView,
+    /// The appointments that wait for it.
+    pub waiting: Counts,
+    /// Its mappings, newest first.
+    pub mappings: Vec<MappingView>,
+    /// Their newest changes.
+    pub history: Vec<AuditRow>,
+    /// What was done with it beside mapping it, oldest first.
+    pub acts: Vec<HostAct>,
+}
+
+/// One host: what is the matter, who is suggested and why, what waits, what was done with it.
+///
+/// # Errors
+/// [`Refusal::NotInInbox`], or the database's error.
+pub async fn show(context: &AppContext, key: HostKey) -> Result<InboxDetails, AppError> {
+    let entry = entry(context, key).await?;
+    let names = names(context, suggested(&entry)).await?;
+    let acts = context.with_deadline(store::host_acts(context.connection(), key)).await?;
+    let host = InboxView::of(entry, acts.last(), &names);
+    let waiting = repair::preview(context, key).await?.counts();
+    let filter = MappingFilter { host: Some(key.host), ..MappingFilter::default() };
+    let mappings = mappings::read(context, &filter, 50).await?;
+    let filter = AuditFilter { host: Some(key.host), ..AuditFilter::default() };
+    let history = audit::read(context, &filter, 20).await?;
+    Ok(InboxDetails { host, waiting, mappings, history, acts })
+}
+
+async fn entry(context: &AppContext, key: HostKey) -> Result<InboxEntry, AppError> {
+    let found = context.with_deadline(find(context.connection(), key)).await?;
+    Ok(found.filter(|_| context.scope.contains(key.company)).ok_or(Refusal::NotInInbox(key))?)
+}
+
+async fn find(
+    db: &impl sea_orm::ConnectionTrait,
+    key: HostKey,
+) -> Result<Option<InboxEntry>, store::StoreError> {
+    let filter = InboxFilter { host: Some(key.host), ..InboxFilter::default() };
+    Ok(store::inbox_entries(db, &Scope::of(Some(key.company)), &filter, (0, 1)).await?.pop())
+}
+
+/// The decision that accepts a suggestion for a host: the one there is, or the one named.
+///
+/// # Errors
+/// [`Refusal`] when there is no such suggestion, or the database's error.
+pub async fn accepting(
+    context: &AppContext,
+    key: HostKey,
+    staff: Option<&StaffId>,
+) -> Result<Decision, AppError> {
+    let chosen = suggestion(context, key, staff).await?;
+    let reason = format!("suggestion accepted: {} ({})", chosen.strategy, chosen.confidence.0);
+    let decision = Decision::new(key.company, key.host, Command::Set(chosen.staff));
+    Ok(Decision { reason: Some(reason), ..decision })
+}
+
+async fn suggestion(
+    context: &AppContext,
+    key: HostKey,
+    staff: Option<&StaffId>,
+) -> Result<Suggestion, AppError> {
+    let row = entry(context, key).await?.row;
+    if row.state == InboxState::Resolved {
+        return Err(Refusal::Resolved(key.host).into());
+    }
+    let suggested = || row.suggestions.iter().map(|one| one.staff.clone()).collect();
+    let refusal = match (row.suggestions.as_slice(), staff) {
+        ([], _) => Refusal::NoSuggestion(key),
+        ([one], None) => return Ok(one.clone()),
+        (_, None) => Refusal::SeveralSuggestions(key, suggested()),
+        (all, Some(staff)) => {
+            let is_named = |one: &&Suggestion| one.staff.to_string().eq_ignore_ascii_case(&staff.to_string());
+            match all.iter().find(is_named) {
+                Some(one) => return Ok(one.clone()),
+                None => Refusal::NotSuggested { key, staff: staff.clone(), suggested: suggested() },
+            }
+        }
+    };
+    Err(refusal.into())
+}
+
+/// The decision that says who a host of the inbox is. (One that is not in it `Command::Set` alone maps.)
+///
+/// # Errors
+/// [`Refusal::NotInInbox`], or the database's error.
+pub async fn assigning(context: &AppContext, key: HostKey, staff: &StaffId) -> Result<Decision, AppError> {
+    entry(context, key).await?;
+    Ok(Decision::new(key.company, key.host, Command::Set(staff.clone())))
+}
+
+/// A host that nobody has to look at.
+#[derive(Debug, Serialize)]
+pub struct IgnoredView {
+    did: &'static str,
+    #[serde(flatten)]
+    key: HostKey,
+    /// Until when, ms since 1970; none: until it is reopened.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub until: Option<i64>,
+    reason: String,
 }
 
 /// Ignores a host until a moment (ms since 1970), or until it is reopened. Workers go on noting what
 /// they see of it, and nobody is asked.
 ///
 /// # Errors
-/// [`InboxError`]
+/// When it is not in the inbox, or is mapped, or the moment is over; or the database's error.
 pub async fn ignore(
-    database: &Database,
-    schema: &GatewaySchema,
+    context: &AppContext,
     key: HostKey,
-    author: &Author,
-    (why, until_ms): (&str, Option<i64>),
-) -> Result<(), InboxError> {
-    if until_ms.is_some_and(|until| until <= now_ms()) {
-        return Err(InboxError::Over);
+    why: &str,
+    until: Option<i64>,
+) -> Result<IgnoredView, AppError> {
+    if until.is_some_and(|until| until <= now_ms()) {
+        return Err(AppError::Invalid(
+            "the time until which it is to be ignored lies in the past".to_owned(),
+        ));
     }
-    let act = NewHostAct {
-        key,
-        made_by: author.as_str().to_owned(),
-        at_ms: now_ms(),
-        why: Some(fitting(why)),
-        until_ms,
-    };
-    on_host(database, schema, key, async |tx: &DatabaseTransaction| store::ignore_host(tx, &act).await).await
+    act(context, key, (HostAction::Ignore, until), Some(why)).await?;
+    Ok(IgnoredView { did: "ignored", key, until, reason: why.to_owned() })
 }
 
-/// Opens an ignored host again. False: it is open already.
+/// A host that is open again, or was so already.
+#[derive(Debug, Serialize)]
+pub struct ReopenedView {
+    did: &'static str,
+    #[serde(flatten)]
+    key: HostKey,
+    /// It was not open.
+    #[serde(skip)]
+    pub is_new: bool,
+}
+
+/// Opens an ignored host again.
 ///
 /// # Errors
-/// [`InboxError`]
-pub async fn reopen(
-    database: &Database,
-    schema: &GatewaySchema,
-    key: HostKey,
-    author: &Author,
-    why: Option<&str>,
-) -> Result<bool, InboxError> {
-    if inbox_entry(database, key).await?.row.state == InboxState::Open {
-        return Ok(false);
+/// When it is not in the inbox, or is mapped; or the database's error.
+pub async fn reopen(context: &AppContext, key: HostKey, why: Option<&str>) -> Result<ReopenedView, AppError> {
+    let is_new = entry(context, key).await?.row.state != InboxState::Open;
+    if is_new {
+        act(context, key, (HostAction::Reopen, None), why).await?;
     }
-    let act = NewHostAct {
-        key,
-        made_by: author.as_str().to_owned(),
-        at_ms: now_ms(),
-        why: why.map(fitting),
-        until_ms: None,
-    };
-    on_host(database, schema, key, async |tx: &DatabaseTransaction| store::reopen_host(tx, &act).await)
-        .await?;
-    Ok(true)
+    Ok(ReopenedView { did: if is_new { "reopened" } else { "unchanged" }, key, is_new })
 }
 
 /// Does something with a host that still needs a person, under its lock: workers write its row too.
-async fn on_host(
-    database: &Database,
-    schema: &GatewaySchema,
+async fn act(
+    context: &AppContext,
     key: HostKey,
-    work: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
-) -> Result<(), InboxError> {
-    let done = again(database, async |tx: &DatabaseTransaction| {
-        store::lock_host(tx, schema, key).await?;
-        let filter =
-            InboxFilter { company: Some(key.company), host: Some(key.host), ..InboxFilter::default() };
-        match store::inbox_entries(tx, &filter, now_ms(), 0, 1).await?.pop().map(|entry| entry.row.state) {
-            None => Ok(Some(InboxError::Absent(key.company, key.host))),
-            Some(InboxState::Resolved) => Ok(Some(InboxError::Resolved(key.host))),
-            Some(InboxState::Open | InboxState::Ignored) => work(tx).await.map(|()| None),
+    action: (HostAction, Option<i64>),
+    why: Option<&str>,
+) -> Result<(), AppError> {
+    entry(context, key).await?;
+    let state = again(&context.database, async |tx: &DatabaseTransaction| {
+        store::lock_host(tx, &context.schema, key).await?;
+        let state = find(tx, key).await?.map(|entry| entry.row.state);
+        if matches!(state, Some(InboxState::Open | InboxState::Ignored)) {
+            let by = (context.author.actor(), why.map(fitting));
+            store::act_on_host(tx, key, action, by).await?;
         }
+        Ok(state)
     });
-    done.await?.map_or(Ok(()), Err)
+    match state.await? {
+        None => Err(Refusal::NotInInbox(key).into()),
+        Some(InboxState::Resolved) => Err(Refusal::Resolved(key.host).into()),
+        Some(InboxState::Open | InboxState::Ignored) => Ok(()),
+    }
 }

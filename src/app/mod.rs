@@ -10,16 +10,19 @@
 //! sees what the first did; with [`Decision::seen`] it is refused then, since it was about another state.
 //! Each change of a mapping's row leaves one audit row, and can be taken back by another decision.
 
+pub mod audit;
 mod carry_out;
 mod context;
 mod decision;
+pub mod decisions;
 mod error;
 mod hand_over;
-mod inbox;
+pub mod inbox;
 pub mod mapping_files;
+pub mod mappings;
+mod names;
 mod next_action;
-mod offer;
-mod repair;
+pub mod repair;
 pub(crate) mod report;
 mod ruling;
 pub(crate) mod status;
@@ -29,12 +32,12 @@ pub use context::{Access, AppContext};
 pub use decision::{Author, Before, Command, Decided, Decision, Effect, Refusal};
 pub use error::{AppError, ErrorCode};
 pub use hand_over::{HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over};
-pub use inbox::{InboxError, accepted, ignore, inbox_entry, reopen};
 pub use next_action::NextAction;
-pub use offer::{Counts, Offer, RepairError, Tally};
-pub use repair::Repairer;
 
-pub use crate::store::{Period, Scope, WorkerRow};
+pub use crate::store::{
+    AuditFilter, AuditRow, Compare, HostAct, InboxFilter, InboxKind, MappingFilter, Period, RepairFilter,
+    RepairRow, RepairScope, RepairState, Scope, Waiting, WorkerRow,
+};
 
 /// Told how much of how much is done, again and again while a use case works.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::decision::{Before, Command, Decision, Effect, Refusal};
-use crate::event::{CompanyId, StaffId};
-use crate::matching::{AuditAction, Confidence, MappingSource};
-use crate::store::{
-    AuditRow, Change, HostFacts, MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact,
-};
+use crate::event::{self, CompanyId, StaffId};
+use crate::matching::{AuditAction, Confidence, MappingSource, mapped_host};
+use crate::store::{AuditRow, Change, HostFacts, MappingRow, MappingState, RowChange, RowTarget, StaffFact};
 
 /// How sure a person is.
 const CERTAIN: Confidence = Confidence(100);
@@ -20,7 +18,7 @@ pub(super) struct Ruling {
     pub(super) rows: Vec<RowChange>,
     /// The mapping that it is about; none before it is made.
     pub(super) mapping: Option<i64>,
-    pub(super) staff: Option<StaffId>,
+    pub(super) staff: Option<StaffFact>,
     pub(super) before: Vec<Before>,
     /// Nobody is mapped afterwards.
     pub(super) needs_person: bool,
@@ -71,6 +69,7 @@ impl<'a> Host<'a> {
             .map(|row| Before {
                 mapping: row.id,
                 staff: row.staff.id.clone(),
+                staff_name: row.staff.name.clone(),
                 source: row.state.source.clone(),
                 confidence: row.state.confidence,
             })
@@ -82,7 +81,7 @@ impl<'a> Host<'a> {
             effect: Effect::Unchanged,
             rows: Vec::new(),
             mapping: row.map(|row| row.id),
-            staff: row.map(|row| row.staff.id.clone()),
+            staff: row.map(|row| row.staff.clone()),
             before: self.before(),
             needs_person: self.active().next().is_none(),
         }
@@ -121,39 +120,32 @@ impl<'a> Host<'a> {
         rows.push(match mine {
             Some(row) => change(row, to, action),
             None => RowChange {
-                row: RowTarget::New(self.snapshot(decision)),
+                row: RowTarget::New(Box::new(self.snapshot(decision))),
                 staff: staff.id.clone(),
                 from: None,
                 to,
                 action,
             },
         });
-        let (mapping, staff) = (mine.map(|row| row.id), Some(staff.id.clone()));
+        let (mapping, staff) = (mine.map(|row| row.id), Some(staff.clone()));
         Ok(Ruling { effect, rows, mapping, staff, before: self.before(), needs_person: false })
     }
 
-    /// What was seen of the host last: by its newest mapping, else by its bookings.
-    fn snapshot(&self, decision: &Decision) -> Snapshot {
+    /// What was seen of the host last: by its bookings, else by its newest mapping.
+    fn snapshot(&self, decision: &Decision) -> event::Host {
+        let booked = || Some(self.facts.inbox.as_ref()?.host.clone());
         let mapped = || {
             let row = self.own.iter().max_by_key(|row| row.id)?;
-            let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-            Some(Snapshot {
-                name: text(&row.name),
-                email: text(&row.email),
+            Some(event::Host {
+                name: Some(row.name.clone()),
+                email: Some(row.email.clone()),
                 username: row.username.clone(),
                 time_zone: row.time_zone.clone(),
+                ..event::Host::default()
             })
         };
-        let booked = || {
-            let host = &self.facts.inbox.as_ref()?.host;
-            Some(Snapshot {
-                name: host.name.clone(),
-                email: host.email.clone(),
-                username: host.username.clone(),
-                time_zone: host.time_zone.clone(),
-            })
-        };
-        decision.snapshot.clone().or_else(booked).or_else(mapped).unwrap_or_default()
+        let host = decision.snapshot.clone().or_else(booked).or_else(mapped).unwrap_or_default();
+        mapped_host(&host).0
     }
 
     fn own_row(&self, id: i64) -> Result<&'a MappingRow, Refusal> {
@@ -170,7 +162,7 @@ impl<'a> Host<'a> {
             effect: Effect::SwitchedOff,
             rows: vec![switched(row, false, AuditAction::Deleted)],
             mapping: Some(id),
-            staff: Some(row.staff.id.clone()),
+            staff: Some(row.staff.clone()),
             before: self.before(),
             needs_person: !self.active().any(|other| other.id != id),
         })
@@ -187,7 +179,7 @@ impl<'a> Host<'a> {
             effect: Effect::SwitchedOn,
             rows: vec![switched(row, true, AuditAction::Created)],
             mapping: Some(id),
-            staff: Some(row.staff.id.clone()),
+            staff: Some(row.staff.clone()),
             before: self.before(),
             needs_person: false,
         })
@@ -266,7 +258,7 @@ impl<'a> Host<'a> {
         Ok(Ruling {
             effect: Effect::Reverted,
             mapping: in_force.map(|row| row.id),
-            staff: in_force.map(|row| row.staff.id.clone()),
+            staff: in_force.map(|row| row.staff.clone()),
             before: self.before(),
             needs_person: in_force.is_none(),
             rows,

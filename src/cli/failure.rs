@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::output::Output;
-use crate::app::{AppError, ErrorCode};
-use crate::app::{InboxError, Refusal, RepairError};
+use crate::app::{AppError, ErrorCode, NextAction};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
+use crate::matching::HostKey;
 use crate::queue::{PublishError, QueueError};
 use crate::replay::ReplayError;
 use crate::store::{StoreError, StoreErrorKind};
@@ -79,7 +79,22 @@ impl From<AppError> for Failure {
             ErrorCode::DatabaseUnreachable => Exit::DatabaseUnreachable,
             ErrorCode::Failed => Exit::Failed,
         };
-        Self::new(exit, error)
+        match error.next().map(|next| command(&next)) {
+            Some(next) => Self::new(exit, format!("{error}: {next}")),
+            None => Self::new(exit, error),
+        }
+    }
+}
+
+/// What may be done next, as the command for it.
+pub(super) fn command(next: &NextAction) -> String {
+    let inbox = |verb: &str, HostKey { company, host }: &HostKey| {
+        format!("hostmatch inbox {verb} --company {company} --host {host}")
+    };
+    match next {
+        NextAction::AcceptSuggestion(key) => inbox("accept", key),
+        NextAction::ChooseSuggestion(key, _) => inbox("accept", key) + " --staff ID",
+        NextAction::AssignHost(key) => inbox("assign", key) + " --staff ID",
     }
 }
 
@@ -155,51 +170,6 @@ impl From<ReplayError> for Failure {
             error @ ReplayError::Unknown(_) => Self::new(Exit::NotFound, error),
             error @ ReplayError::Refused(_) => Self::new(Exit::NotAllowed, error),
         }
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        let exit = match refusal {
-            Refusal::NoCompany(_)
-            | Refusal::NoStaff(_)
-            | Refusal::Foreign { .. }
-            | Refusal::UnknownHost(..)
-            | Refusal::NoMapping(..) => Exit::NotFound,
-            Refusal::Inactive(_)
-            | Refusal::Deleted(_)
-            | Refusal::Taken { .. }
-            | Refusal::ChangedMeanwhile(_)
-            | Refusal::ChangedSince { .. }
-            | Refusal::NotRevertible(_)
-            | Refusal::Twice(_) => Exit::NotAllowed,
-        };
-        Self::new(exit, refusal)
-    }
-}
-
-impl From<InboxError> for Failure {
-    fn from(error: InboxError) -> Self {
-        let exit = match error {
-            InboxError::Store(error) => return error.into(),
-            InboxError::Absent(..) | InboxError::NoSuggestion(_) | InboxError::NotSuggested { .. } => {
-                Exit::NotFound
-            }
-            InboxError::Resolved(_) => Exit::NotAllowed,
-            InboxError::SeveralSuggestions { .. } | InboxError::Over => Exit::Usage,
-        };
-        Self::new(exit, error)
-    }
-}
-
-impl From<RepairError> for Failure {
-    fn from(error: RepairError) -> Self {
-        let exit = match error {
-            RepairError::Store(error) => return error.into(),
-            RepairError::Unknown(_) => Exit::NotFound,
-            RepairError::NotMapped(_) | RepairError::Ended { .. } => Exit::NotAllowed,
-        };
-        Self::new(exit, error)
     }
 }
 

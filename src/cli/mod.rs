@@ -34,7 +34,12 @@ mod events;
 mod token;
 mod topology;
 mod dead_letters;
-mod people;
+mod ids;
+mod decision;
+mod inbox;
+mod mappings;
+mod repair;
+mod audit;
 mod completions;
 mod version;
 
@@ -76,10 +81,10 @@ enum Command {
     Healthcheck(healthcheck::Args),
     Staff(staff::Args),
     Gateway(gateway::Args),
-    Inbox(people::inbox::Args),
-    Mappings(people::mappings::Args),
-    Repair(people::repair::Args),
-    Audit(people::audit::Args),
+    Inbox(inbox::Args),
+    Mappings(mappings::Args),
+    Repair(repair::Args),
+    Audit(audit::Args),
     Deadletters(dead_letters::Args),
     Doctor(doctor::Args),
     Topology(topology::Args),
@@ -122,10 +127,10 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(&global, &args).await,
         Command::Healthcheck(args) => healthcheck::run(&global, &args).await,
         Command::Status(args) => Box::pin(status::run(&global, &args)).await,
-        Command::Inbox(args) => Box::pin(people::inbox::run(&global, &args)).await,
-        Command::Mappings(args) => Box::pin(people::mappings::run(&global, &args)).await,
-        Command::Repair(args) => Box::pin(people::repair::run(&global, &args)).await,
-        Command::Audit(args) => people::audit::run(&global, &args).await,
+        Command::Inbox(args) => Box::pin(inbox::run(&global, &args)).await,
+        Command::Mappings(args) => Box::pin(mappings::run(&global, &args)).await,
+        Command::Repair(args) => Box::pin(repair::run(&global, &args)).await,
+        Command::Audit(args) => audit::run(&global, &args).await,
         Command::Validate(args) => validate::run(&global, &args),
         Command::Events(args) => events::run(&global, &args).await,
         Command::Token(args) => token::run(&global, &args),

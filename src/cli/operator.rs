@@ -4,7 +4,9 @@ use strum::VariantArray as _;
 
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::app::Author;
+use super::global::Global;
+use crate::app::{Access, AppContext, Author};
+use crate::event::CompanyId;
 use crate::matching::{Actor, ActorKind};
 
 /// The person, as `cli:user@host`.
@@ -13,6 +15,24 @@ pub(super) fn who() -> Actor {
     let user = whoami::username().unwrap_or_else(|_| unknown());
     let host = whoami::hostname().unwrap_or_else(|_| unknown());
     Actor::command_line(&user, &host)
+}
+
+/// Opens what the use cases of a command work with, does the work, and closes it.
+///
+/// # Errors
+/// When the database cannot be reached or nobody can have such a name, and what the work gives.
+pub(super) async fn with_context<T>(
+    global: &Global,
+    acting: Option<&Acting>,
+    company: Option<CompanyId>,
+    work: impl AsyncFnOnce(&AppContext) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let access = if acting.is_some() { Access::Write } else { Access::ReadOnly };
+    let acting = acting.cloned().unwrap_or_default();
+    let context = global.open(access, &acting, company.map(|company| company.0)).await?;
+    let done = work(&context).await;
+    context.close().await;
+    done
 }
 
 /// Who decides

@@ -111,6 +111,19 @@ where
     table
 }
 
+/// Says how to see older rows, where there are some.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(super) fn older(next_before: Option<i64>) -> Result<(), Failure> {
+    next_before.map_or(Ok(()), |next| line(&format!("There are older ones: --before {next}")))
+}
+
+/// A cell for what may be missing.
+pub(super) fn dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
 /// A progress bar on stderr for `steps` steps; hidden where stderr is no terminal.
 pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64).with_message(what);

@@ -112,7 +112,7 @@ pub struct Audit {
     /// The fields after.
     pub new_values: Value,
     /// Why, in words.
-    pub reason: String,
+    pub reason: Option<String>,
 }
 
 /// The new values of one appointment of the gateway. `updated_at` is set by the database's clock.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde::Serialize;
 use unicode_normalization::UnicodeNormalization;
 
 use super::changes::MappingRef;
@@ -12,7 +13,7 @@ use crate::event::{CompanyId, HostId, StaffId, normal_email};
 
 /// A host within a company: the key of mappings, inbox rows and locks. Ordered by company and then by
 /// host: the order in which locks are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct HostKey {
     /// The tenant.
     pub company: CompanyId,

@@ -46,10 +46,10 @@ impl Plan<'_> {
                     action: AuditAction::Updated,
                     old_values: Some(json!({ "is_active": true })),
                     new_values: json!({ "is_active": false }),
-                    reason: format!(
+                    reason: Some(format!(
                         "Superseded: staff {} is inactive, deleted, or in another company; host matched to staff {}",
                         old.staff, candidate.staff
-                    ),
+                    )),
                 };
                 self.changes.mappings.push(MappingChange::Supersede { row, audit });
             }
@@ -63,7 +63,7 @@ impl Plan<'_> {
             action: AuditAction::AutoMatched,
             old_values: None,
             new_values: Value::Null,
-            reason,
+            reason: Some(reason),
         };
         let mappings = self.state.directory.mappings_mut(key);
         let row = if let Some(known) = mappings.iter_mut().find(|mapping| mapping.staff == candidate.staff) {
@@ -97,8 +97,14 @@ impl Plan<'_> {
                 staff_is_valid: true,
                 switched_off_by_person: false,
             });
-            let (snapshot, mut metadata) = fitting(host, self.now_ms());
-            metadata["change_key"] = json!(audit.change_key);
+            let (snapshot, cut) = mapped_host(host);
+            let mut metadata = json!({
+                "auto_created_at_ms": self.now_ms(), "original_host_data": host, "change_key": audit.change_key,
+            });
+            // What was cut stands there as it was.
+            if !cut.is_empty() {
+                metadata["cut"] = json!(cut);
+            }
             audit.new_values = json!({
                 "staff_id": candidate.staff, "company_id": key.company, "calcom_host_id": key.host,
                 "calcom_name": snapshot.name, "calcom_email": snapshot.email,
@@ -127,9 +133,9 @@ fn change_key(key: HostKey, staff: &StaffId, action: AuditAction, last_audit: i6
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
-/// The host cut to the columns, absent values as `''` where the column must not be null; and the
-/// metadata, which says what was cut and keeps the original.
-fn fitting(host: &Host, now_ms: i64) -> (Host, Value) {
+/// The host cut to the columns of a mapping, absent values as `''` where the column must not be null; and the
+/// columns that were too short.
+pub fn mapped_host(host: &Host) -> (Host, Vec<&'static str>) {
     let mut cut = Vec::new();
     let mut fit = |index: usize, text: &Option<String>| {
         let (column, most) = COLUMNS[index];
@@ -150,9 +156,5 @@ fn fitting(host: &Host, now_ms: i64) -> (Host, Value) {
         username: fit(2, &host.username),
         time_zone: fit(3, &host.time_zone),
     };
-    let mut metadata = json!({ "auto_created_at_ms": now_ms, "original_host_data": host });
-    if !cut.is_empty() {
-        metadata["cut"] = json!(cut);
-    }
-    (snapshot, metadata)
+    (snapshot, cut)
 }

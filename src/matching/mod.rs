@@ -31,6 +31,7 @@ pub use changes::{
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use guard::Holder;
+pub use learn::mapped_host;
 pub use noted::{Found, Looked, Noted, STRATEGIES};
 pub use outcome::{DEAD_LETTER, Outcome, Reason};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};

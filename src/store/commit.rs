@@ -18,7 +18,7 @@ use crate::matching::{
 };
 
 /// The rows of mappings that were to be made by this batch.
-type Rows = BTreeMap<HostKey, Made>;
+pub(super) type Rows = BTreeMap<HostKey, Made>;
 
 /// Writes everything.
 ///
@@ -85,7 +85,7 @@ async fn mappings(
     };
     let audits: Vec<&Audit> = changes.iter().filter(is_real).map(MappingChange::audit).collect();
     for audits in chunk_rows(&audits) {
-        insert_audits(tx, schema, audits, &made).await?;
+        insert_audits(tx, schema, audits, &made, &Actor::WORKER).await?;
     }
     Ok(made)
 }
@@ -108,6 +108,21 @@ async fn insert_mappings(
     schema: &GatewaySchema,
     changes: &[&MappingChange],
 ) -> Result<(), StoreError> {
+    let synced = Expr::cust(schema.mapping_clocks.last_synced_at.clone());
+    let mut insert = mapping_rows(schema, changes, synced)?;
+    // Two workers that met the same new host leave one mapping: the database's constraints decide.
+    insert.on_conflict(OnConflict::new().do_nothing_on([mapping::Column::Id]).to_owned());
+    let made = tx.execute(&insert).await?;
+    taken_ids::are_mappings_there(tx, schema.backend, changes, made.rows_affected()).await
+}
+
+/// The rows of the mappings among these changes that are to be made. `synced`: when the host was last compared
+/// with Cal.com.
+pub(super) fn mapping_rows(
+    schema: &GatewaySchema,
+    changes: &[&MappingChange],
+    synced: Expr,
+) -> Result<InsertStatement, DbErr> {
     use mapping::Column;
     let clocks = &schema.mapping_clocks;
     let row = |change: &&MappingChange| {
@@ -130,31 +145,27 @@ async fn insert_mappings(
             (Column::ConfidenceScore, (*confidence).into()),
             (Column::IsActive, true.into()),
             (Column::Metadata, metadata.clone().into()),
-            (Column::LastSyncedAt, Expr::cust(clocks.last_synced_at.clone())),
+            (Column::LastSyncedAt, synced.clone()),
             (Column::CreatedAt, Expr::cust(clocks.created_at.clone())),
             (Column::UpdatedAt, Expr::cust(clocks.updated_at.clone())),
         ]))
     };
-    let rows = changes.iter().filter_map(row).collect::<Result<Vec<_>, DbErr>>()?;
-    let mut insert = insert::<mapping::Entity, 14>(rows);
-    // Two workers that met the same new host leave one mapping: the database's constraints decide.
-    insert.on_conflict(OnConflict::new().do_nothing_on([Column::Id]).to_owned());
-    let made = tx.execute(&insert).await?;
-    taken_ids::are_mappings_there(tx, schema.backend, changes, made.rows_affected()).await
+    Ok(insert::<mapping::Entity, 14>(changes.iter().filter_map(row).collect::<Result<Vec<_>, DbErr>>()?))
 }
 
-fn row_of(mapping: MappingRef, made: &Rows) -> Option<i64> {
+pub(super) fn row_of(mapping: MappingRef, made: &Rows) -> Option<i64> {
     match mapping {
         MappingRef::Row(row) => Some(row),
         MappingRef::New(key) => made.get(&key).map(|made| made.row),
     }
 }
 
-async fn insert_audits(
+pub(super) async fn insert_audits(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     audits: &[&Audit],
     made: &Rows,
+    actor: &Actor,
 ) -> Result<(), StoreError> {
     use mapping_audit::Column;
     let row = |audit: &&Audit| {
@@ -166,9 +177,9 @@ async fn insert_audits(
             (Column::Action, audit.action.as_str().into()),
             (Column::OldValues, audit.old_values.clone().into()),
             (Column::NewValues, audit.new_values.clone().into()),
-            (Column::Actor, Actor::WORKER.as_str().into()),
+            (Column::Actor, actor.as_str().into()),
             (Column::ChangedAt, Expr::cust(schema.mapping_clocks.changed_at.clone())),
-            (Column::Reason, audit.reason.as_str().into()),
+            (Column::Reason, audit.reason.as_deref().into()),
             (Column::ChangeKey, audit.change_key.to_string().into()),
         ])
     };

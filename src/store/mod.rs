@@ -51,10 +51,11 @@ pub use dead_letters::{
     discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
 };
 pub use decisions::{
-    AuditFilter, AuditRow, Change, HostChange, HostFacts, Made, MappingEntry, MappingFilter, MappingKey,
-    MappingRow, MappingState, RowChange, RowTarget, Snapshot, StaffFact, audit, audits, audits_since,
-    begin_deciding, change_of, changes_of_act, companies, facts, find_mapping, list_mappings, staff_facts,
-    write_changes,
+    AuditFilter, AuditRow, Change, HostFacts, MappingFilter, MappingRow, MappingState, StaffFact, audits,
+    change_of, changes_of_act, facts, list_mappings,
+};
+pub(crate) use decisions::{
+    HostChange, RowChange, RowTarget, audits_since, begin_deciding, companies, staff_facts, write_changes,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EventFilter, RecordedEvent, letters_of_event, recorded_event, recorded_events};
@@ -66,17 +67,20 @@ pub use hand_overs::{
 pub use hosts::Hosts;
 pub use imports::{begin_import, import, imports, note_import, note_import_undone};
 pub use inbox::{
-    HostAct, HostAction, InboxEntry, InboxFilter, InboxKind, NewHostAct, host_acts, ignore_host,
-    inbox_entries, last_host_acts, reopen_host,
+    Bookings, HostAct, HostAction, InboxEntry, InboxFilter, InboxKind, host_acts, inbox_entries,
 };
+pub(crate) use inbox::{act_on_host, last_host_acts};
 pub use load::{Batch, load, load_waiting, observe, waiting};
 pub use observed::observed;
 pub use probe::probe;
 pub use read_only::{Remembered, directory_for, directory_of, load_read_only, remembered};
 pub use repairs::{
-    ItemState, Mark, NewRepair, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
-    Waiting, begin_repair, free_appointments, lock_host, lock_hosts, mark_items, repair, repair_item_counts,
-    repair_items, repairs, set_repair_state, start_undoing, still_there, waiting_of,
+    ItemState, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState, Tally, Waiting,
+    lock_host, repairs,
+};
+pub(crate) use repairs::{
+    begin_repair, free_appointments, lock_hosts, mark_items, repair, repair_items, set_repair_state,
+    start_undoing, still_there, tally, waiting_of,
 };
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayRow,

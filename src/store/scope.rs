@@ -39,11 +39,14 @@ impl Scope {
 
     /// What the column that holds a row's company must meet.
     pub fn condition(&self, column: impl ColumnTrait) -> Condition {
+        self.condition_of(Expr::col(column.as_column_ref()))
+    }
+
+    /// What an expression that gives a row's company must meet.
+    pub fn condition_of(&self, company: Expr) -> Condition {
         match self {
             Self::All => Condition::all(),
-            Self::Companies(companies) => {
-                Condition::all().add(Expr::col(column.as_column_ref()).is_in(companies.iter().copied()))
-            }
+            Self::Companies(companies) => Condition::all().add(company.is_in(companies.iter().copied())),
         }
     }
 }

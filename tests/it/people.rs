@@ -9,10 +9,13 @@ mod repairs;
 mod tenants;
 pub(crate) mod rights;
 
+use std::sync::Arc;
+
 use hostmatch::app::{
     Access, Act, AppContext, Author, Command, Decided, Decision, Refusal, Scope, decide_now,
 };
 use hostmatch::event::{CompanyId, HostId, StaffId};
+use hostmatch::store::{Database, GatewaySchema};
 
 use crate::support::{World, settings_of};
 
@@ -23,9 +26,15 @@ pub(crate) fn anna() -> Act {
 
 /// What use cases work with, for Anna and this company.
 pub(crate) async fn context_of(world: &World, company: CompanyId) -> AppContext {
-    let config = std::sync::Arc::new(settings_of(&[("database.url", &world.test.url)]));
+    let config = Arc::new(settings_of(&[("database.url", &world.test.url)]));
     let scope = Scope::of(Some(company));
     AppContext::open(&config, Access::Write, anna().author, scope).await.unwrap()
+}
+
+/// The same for all companies, on connections that are there.
+pub(crate) fn context_on(database: &Database, schema: &GatewaySchema) -> AppContext {
+    let config = Arc::new(settings_of(&[]));
+    AppContext::of(database.clone(), schema.clone(), config, anna().author, Scope::All)
 }
 
 /// The id of member of staff `n`, as this gateway has it.

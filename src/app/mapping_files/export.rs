@@ -6,7 +6,6 @@ use super::sheet::{Form, Writer};
 use super::{COLUMNS, MORE_COLUMNS};
 use crate::app::{AppContext, AppError};
 use crate::matching::InboxState;
-use crate::runtime::clock::now_ms;
 use crate::store::{InboxFilter, MappingFilter, inbox_entries, list_mappings};
 
 const PAGE_ROWS: u64 = 1000;
@@ -21,18 +20,15 @@ pub async fn export(
     form: Form,
     out: impl Write,
 ) -> Result<(), AppError> {
-    let mut filter = MappingFilter {
-        company: context.scope.only(),
-        is_active: (!with_inactive).then_some(true),
-        ..MappingFilter::default()
-    };
+    let is_active = (!with_inactive).then_some(true);
+    let mut filter = MappingFilter { is_active, ..MappingFilter::default() };
     let mut sheet = Writer::new(out, form, &COLUMNS)?;
     loop {
-        let page = list_mappings(context.connection(), &context.schema, &filter, PAGE_ROWS);
+        let page = list_mappings(context.connection(), &context.schema, &context.scope, &filter, PAGE_ROWS);
         let page = context.with_deadline(page).await?;
         let Some(last) = page.last() else { return Ok(sheet.end()?) };
-        filter.before = Some(last.row.id);
-        for row in page.iter().map(|entry| &entry.row) {
+        filter.before = Some(last.id);
+        for row in &page {
             sheet.row(&[
                 row.company().map(|company| company.to_string()).unwrap_or_default(),
                 row.host.to_string(),
@@ -60,13 +56,12 @@ pub async fn template(
     form: Form,
     out: impl Write,
 ) -> Result<(), AppError> {
-    let company = context.scope.only();
-    let filter = InboxFilter { company, state: Some(InboxState::Open), ..InboxFilter::default() };
+    let filter = InboxFilter { state: Some(InboxState::Open), ..InboxFilter::default() };
     let columns = [&COLUMNS[..6], &COLUMNS[9..], &MORE_COLUMNS[..2]].concat();
     let mut sheet = Writer::new(out, form, &columns)?;
-    let (now_ms, mut skip) = (now_ms(), 0);
+    let mut skip = 0;
     loop {
-        let page = inbox_entries(context.connection(), &filter, now_ms, skip, PAGE_ROWS);
+        let page = inbox_entries(context.connection(), &context.scope, &filter, (skip, PAGE_ROWS));
         let page = context.with_deadline(page).await?;
         if page.is_empty() {
             return Ok(sheet.end()?);
@@ -86,7 +81,7 @@ pub async fn template(
                 String::new(),
                 String::new(),
                 described.collect::<Vec<_>>().join(" or "),
-                entry.waiting.to_string(),
+                entry.bookings.waiting.to_string(),
             ])?;
         }
     }

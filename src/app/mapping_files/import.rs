@@ -227,7 +227,7 @@ async fn differing(
     let is_so = |Decision { key, command, .. }: &Decision| {
         let Command::Set(staff) = command else { return false };
         let mappings = facts.get(key).map_or(&[][..], |facts| &facts.mappings);
-        let mut active = mappings.iter().filter(|it| it.state.is_active && it.company() == Some(key.company));
+        let mut active = mappings.iter().filter(|it| it.is_active_in(key.company));
         let counts = |it: &MappingRow| it.staff.is_valid_in(key.company);
         active.next().is_some_and(|it| it.staff.id.to_string() == staff.to_string() && counts(it))
             && active.next().is_none()

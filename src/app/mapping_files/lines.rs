@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::sheet::{Row, Sheet};
 use super::{COLUMNS, MORE_COLUMNS};
 use crate::app::{Command, Decision};
-use crate::event::{CompanyId, HostId};
+use crate::event::{CompanyId, Host, HostId};
 use crate::matching::HostKey;
-use crate::store::{Scope, Snapshot};
+use crate::store::Scope;
 
 /// What there is of one line: nothing, when nobody is filled in or the mapping is switched off; or why it cannot be
 /// imported.
@@ -75,7 +75,7 @@ fn decision(sheet: &Sheet, row: &Row, scope: &Scope) -> LineResult<Decision> {
     decision.reason = text("reason");
     let (name, email) = (text("calcom_name"), text("calcom_email"));
     if name.is_some() || email.is_some() {
-        decision.snapshot = Some(Snapshot { name, email, ..Snapshot::default() });
+        decision.snapshot = Some(Host { name, email, ..Host::default() });
     }
     Ok(Some(decision))
 }

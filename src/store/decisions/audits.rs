@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, LikeExpr, Order, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, DbBackend, IdenStatic as _};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, LikeExpr, Order, Query, SelectStatement};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, DbBackend, IdenStatic as _};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -12,18 +13,17 @@ use super::moments::{ahead, in_ms};
 use super::write::{REVERT, change_key};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Actor, AuditAction, HostKey, Stored};
+use crate::runtime::clock::as_rfc3339;
 use crate::store::entity::mapping_audit::{Column, Entity};
 use crate::store::row_reader::selected;
 use crate::store::statement::pad_in_list;
-use crate::store::{DbId, Document, GatewaySchema, StoreError};
+use crate::store::{DbId, Document, GatewaySchema, Scope, StoreError};
 
 /// Which audit rows; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// These rows' mappings.
+    /// Of this mapping.
     pub mapping: Option<i64>,
-    /// Of this company.
-    pub company: Option<CompanyId>,
     /// Of this Cal.com user.
     pub host: Option<HostId>,
     /// Of this member of staff.
@@ -40,11 +40,15 @@ pub struct AuditFilter {
     pub before: Option<i64>,
 }
 
-/// A row of `calcom_host_mapping_audits`. A gateway's own rows may lack some of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A row of `calcom_host_mapping_audits`, as it is shown: `docs/commands.md` describes its JSON. A gateway's own
+/// rows may lack some of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuditRow {
     /// The row's id, growing.
     pub id: i64,
+    /// When, ms since 1970.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub at: i64,
     /// The mapping; none when its row was deleted.
     pub mapping: Option<i64>,
     /// The company.
@@ -55,17 +59,16 @@ pub struct AuditRow {
     pub staff: Option<StaffId>,
     /// What was done.
     pub action: Stored<AuditAction>,
-    /// The fields before.
-    pub old: Option<Map<String, Value>>,
-    /// The fields after.
-    pub new: Option<Map<String, Value>>,
     /// Who.
     pub actor: Option<Actor>,
     /// Why.
     pub reason: Option<String>,
-    /// When, ms since 1970.
-    pub at_ms: i64,
+    /// The fields before.
+    pub old: Option<Map<String, Value>>,
+    /// The fields after.
+    pub new: Option<Map<String, Value>>,
     /// Its name.
+    #[serde(skip)]
     change_key: Option<Uuid>,
 }
 
@@ -103,32 +106,33 @@ pub struct Change {
 pub async fn audits(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
+    scope: &Scope,
     filter: &AuditFilter,
     limit: u64,
 ) -> Result<Vec<AuditRow>, StoreError> {
     let ahead = ahead(db, schema).await?;
-    let mut select = select(schema);
+    let at = || changed_at(schema.backend);
+    let mut wanted = scope
+        .condition(Column::CompanyId)
+        .add_option(filter.mapping.map(|id| Column::MappingId.eq(id)))
+        .add_option(filter.host.map(|id| Column::CalcomHostId.eq(id)))
+        .add_option(filter.before.map(|before| Column::Id.lt(before)))
+        .add_option(filter.action.as_deref().map(|action| Expr::col(Column::Action).eq(action)))
+        .add_option(filter.since_ms.map(|ms| at().gte(ms.saturating_add(ahead))))
+        .add_option(filter.until_ms.map(|ms| at().lt(ms.saturating_add(ahead))));
     if let Some(staff) = &filter.staff {
         // An id that cannot be anybody's has changed nothing.
         let Ok(staff) = schema.staff_key.key(staff) else { return Ok(Vec::new()) };
-        select.and_where(Expr::col(Column::StaffId).eq(staff));
+        wanted = wanted.add(Expr::col(Column::StaffId).eq(staff));
     }
-    select.and_where_option(filter.mapping.map(|id| Expr::col(Column::MappingId).eq(id)));
-    select.and_where_option(filter.company.map(|id| Expr::col(Column::CompanyId).eq(id)));
-    select.and_where_option(filter.host.map(|id| Expr::col(Column::CalcomHostId).eq(id)));
-    select.and_where_option(filter.before.map(|before| Expr::col(Column::Id).lt(before)));
-    let action = filter.action.as_deref();
-    select.and_where_option(action.map(|action| Expr::col(Column::Action).eq(action)));
     if let Some(actor) = &filter.actor {
         let column = Expr::col(Column::Actor);
-        select.and_where(match actor.strip_suffix('*') {
+        wanted = wanted.add(match actor.strip_suffix('*') {
             Some(start) => column.like(LikeExpr::new(format!("{}%", literal(start))).escape('!')),
             None => column.eq(actor.as_str()),
         });
     }
-    let at = || changed_at(schema.backend);
-    select.and_where_option(filter.since_ms.map(|ms| at().gte(ms.saturating_add(ahead))));
-    select.and_where_option(filter.until_ms.map(|ms| at().lt(ms.saturating_add(ahead))));
+    let mut select = select(schema, wanted);
     select.order_by(Column::Id, Order::Desc).limit(limit);
     read(db, &select, ahead).await
 }
@@ -138,36 +142,19 @@ fn literal(text: &str) -> String {
     text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
-/// One audit row.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn audit(
-    db: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    id: i64,
-) -> Result<Option<AuditRow>, StoreError> {
-    let ahead = ahead(db, schema).await?;
-    let mut select = select(schema);
-    select.and_where(Expr::col(Column::Id).eq(id));
-    Ok(read(db, &select, ahead).await?.pop())
-}
-
-/// The change that an audit row belongs to, with all of its rows. `None`: there is no such row (of this
-/// company, if one is given), or it does not say which host it is about.
+/// The change that an audit row belongs to, with all of its rows. `None`: there is no such row, or it does not
+/// say which host it is about.
 ///
 /// # Errors
 /// [`StoreError`]
 pub async fn change_of(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
+    scope: &Scope,
     id: i64,
-    company: Option<CompanyId>,
 ) -> Result<Option<Change>, StoreError> {
-    let Some(row) = audit(db, schema, id).await? else { return Ok(None) };
-    if company.is_some() && row.company != company {
-        return Ok(None);
-    }
+    let wanted = scope.condition(Column::CompanyId).add(Column::Id.eq(id));
+    let Some(row) = all(db, schema, wanted).await?.pop() else { return Ok(None) };
     let Some(key) = row.host_key() else { return Ok(None) };
     let rows = match row.decision() {
         None => vec![row],
@@ -203,10 +190,7 @@ pub async fn changes_of_act(
 }
 
 /// The audit rows of the same mappings that are newer than the oldest of these, oldest first.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn audits_since(
+pub(crate) async fn audits_since(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     rows: impl IntoIterator<Item = &AuditRow>,
@@ -214,13 +198,8 @@ pub async fn audits_since(
     let (ids, mappings): (Vec<i64>, BTreeSet<Option<i64>>) =
         rows.into_iter().map(|row| (row.id, row.mapping)).unzip();
     let Some(oldest) = ids.into_iter().min() else { return Ok(Vec::new()) };
-    let ahead = ahead(db, schema).await?;
-    let mut select = select(schema);
-    select
-        .and_where(Expr::col(Column::MappingId).is_in(pad_in_list(mappings.into_iter().flatten())))
-        .and_where(Expr::col(Column::Id).gt(oldest))
-        .order_by(Column::Id, Order::Asc);
-    read(db, &select, ahead).await
+    let of_them = Column::MappingId.is_in(pad_in_list(mappings.into_iter().flatten()));
+    all(db, schema, Cond::all().add(of_them).add(Column::Id.gt(oldest))).await
 }
 
 async fn in_range(
@@ -228,11 +207,9 @@ async fn in_range(
     schema: &GatewaySchema,
     range: RangeInclusive<Uuid>,
 ) -> Result<Vec<AuditRow>, StoreError> {
-    let ahead = ahead(db, schema).await?;
-    let mut select = select(schema);
     let [first, last] = [range.start(), range.end()].map(|key| key_value(schema.backend, &key.to_string()));
-    select.and_where(Expr::col(Column::ChangeKey).between(first, last)).order_by(Column::Id, Order::Asc);
-    let mut rows = read(db, &select, ahead).await?;
+    let wanted = Cond::all().add(Expr::col(Column::ChangeKey).between(first, last));
+    let mut rows = all(db, schema, wanted).await?;
     rows.retain(|row| row.change_key.is_some_and(|key| range.contains(&key)));
     Ok(rows)
 }
@@ -282,11 +259,23 @@ fn changed_at(backend: DbBackend) -> Expr {
     Expr::cust(in_ms(backend, Column::ChangedAt.as_str()))
 }
 
-fn select(schema: &GatewaySchema) -> SelectStatement {
+fn select(schema: &GatewaySchema, wanted: Cond) -> SelectStatement {
     let mut select = Query::select();
     Row::select(&mut select, schema);
-    select.from(Entity);
+    select.from(Entity).cond_where(wanted);
     select
+}
+
+/// All of these rows, oldest first.
+async fn all(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    wanted: Cond,
+) -> Result<Vec<AuditRow>, StoreError> {
+    let ahead = ahead(db, schema).await?;
+    let mut select = select(schema, wanted);
+    select.order_by(Column::Id, Order::Asc);
+    read(db, &select, ahead).await
 }
 
 async fn read(
@@ -307,16 +296,16 @@ fn audit_row(row: Row, ahead: i64) -> AuditRow {
     };
     AuditRow {
         id: row.id.0,
+        at: row.at_ms.map_or(0, |ms| ms.saturating_sub(ahead)),
         mapping: row.mapping.map(|id| id.0),
         company: row.company,
         host: row.host,
         staff: row.staff,
         action: row.action.unwrap_or_else(|| Stored::read("")),
-        old: fields(row.old),
-        new: fields(row.new),
         actor: row.actor,
         reason: row.reason,
-        at_ms: row.at_ms.map_or(0, |ms| ms.saturating_sub(ahead)),
+        old: fields(row.old),
+        new: fields(row.new),
         change_key: row.change_key.and_then(|key| Uuid::parse_str(key.trim_end()).ok()),
     }
 }

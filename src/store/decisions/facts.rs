@@ -23,10 +23,7 @@ const HOSTS_CHUNK: usize = 256;
 
 /// Locks these hosts for the rest of the transaction, waiting for whoever has them: workers that
 /// decide on one of them, and other people. From then on it waits for nobody.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn begin_deciding(
+pub(crate) async fn begin_deciding(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
@@ -91,42 +88,8 @@ async fn booked(
     Ok(hosts.into_iter().map(|(company, host)| HostKey::new(company, host)).collect())
 }
 
-/// Where a mapping belongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MappingKey {
-    /// Company and host.
-    pub key: HostKey,
-    /// The row.
-    pub row: MappingRow,
-}
-
-/// The mapping with this id; with a `company`, only if it is that one's.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn find_mapping(
-    db: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    id: i64,
-    company: Option<CompanyId>,
-) -> Result<Option<MappingKey>, StoreError> {
-    let mut select = select_mappings(schema);
-    select.and_where(Expr::col((M, Column::Id)).eq(id));
-    let Some(row) = db.query_one(&select).await? else { return Ok(None) };
-    let mut rows = vec![read_mapping(&row)?];
-    add_last_audits(db, &mut rows).await?;
-    let Some(row) = rows.pop() else { return Ok(None) };
-    let Some(owner) = row.company().filter(|owner| company.is_none_or(|company| company == *owner)) else {
-        return Ok(None);
-    };
-    Ok(Some(MappingKey { key: HostKey::new(owner, row.host), row }))
-}
-
 /// Those of these companies that are there.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn companies(
+pub(crate) async fn companies(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<CompanyId>,
 ) -> Result<BTreeSet<CompanyId>, StoreError> {
@@ -183,6 +146,7 @@ pub(super) fn read_mapping(result: &QueryResult) -> Result<MappingRow, StoreErro
             confidence: row.confidence.unwrap_or(Confidence(100)),
         },
         last_audit: 0,
+        last_used_ms: None,
     })
 }
 

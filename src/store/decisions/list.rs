@@ -5,18 +5,18 @@ use sea_orm::{ConnectionTrait, IdenStatic as _, QueryResult};
 
 use super::MappingRow;
 use super::facts::{add_last_audits, read_mapping, select_mappings};
-use crate::event::{CompanyId, HostId, StaffId};
+use crate::event::{HostId, StaffId};
 use crate::store::entity::assignment;
 use crate::store::entity::mapping::{Column, Entity};
 use crate::store::mappings::M;
 use crate::store::row_reader::named;
-use crate::store::{Compare, GatewaySchema, StoreError, mappings};
+use crate::store::{Compare, GatewaySchema, Scope, StoreError, mappings};
 
 /// Which mappings; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingFilter {
-    /// Of this company.
-    pub company: Option<CompanyId>,
+    /// With this id.
+    pub id: Option<i64>,
     /// Of this Cal.com user.
     pub host: Option<HostId>,
     /// Of this member of staff.
@@ -37,17 +37,6 @@ pub struct MappingFilter {
     pub before: Option<i64>,
 }
 
-/// A mapping in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MappingEntry {
-    /// The row.
-    pub row: MappingRow,
-    /// Its member of staff is active, not deleted, and in its company.
-    pub staff_is_valid: bool,
-    /// When a booking of its host was decided last, ms since 1970.
-    pub last_used_ms: Option<i64>,
-}
-
 /// Mappings, newest first, at most `limit`.
 ///
 /// # Errors
@@ -55,9 +44,10 @@ pub struct MappingEntry {
 pub async fn list_mappings(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
+    scope: &Scope,
     filter: &MappingFilter,
     limit: u64,
-) -> Result<Vec<MappingEntry>, StoreError> {
+) -> Result<Vec<MappingRow>, StoreError> {
     let mut select = select_mappings(schema);
     let mut used = bookings();
     used.expr(Expr::col((A, assignment::Column::DecidedMs)).max());
@@ -69,7 +59,8 @@ pub async fn list_mappings(
         let Ok(staff) = schema.staff_key.key(staff) else { return Ok(Vec::new()) };
         select.and_where(col(Column::StaffId).eq(staff));
     }
-    select.and_where_option(filter.company.map(|id| mappings::company().eq(id)));
+    select.cond_where(scope.condition_of(mappings::company()));
+    select.and_where_option(filter.id.map(|id| col(Column::Id).eq(id)));
     select.and_where_option(filter.host.map(|host| col(Column::CalcomHostId).eq(host)));
     let source = filter.source.as_deref();
     select.and_where_option(source.map(|source| col(Column::MappingSource).eq(source)));
@@ -93,14 +84,14 @@ pub async fn list_mappings(
         select.and_where(Expr::exists(used).not());
     }
     select.order_by((M, Column::Id), Order::Desc).limit(limit);
-    let mut entries: Vec<MappingEntry> =
-        db.query_all(&select).await?.iter().map(entry).collect::<Result<_, StoreError>>()?;
-    let mut rows: Vec<MappingRow> = entries.iter().map(|entry| entry.row.clone()).collect();
+    let read = |row: &QueryResult| {
+        let last_used_ms = row.try_get("", assignment::Column::DecidedMs.as_str())?;
+        Ok(MappingRow { last_used_ms, ..read_mapping(row)? })
+    };
+    let mut rows: Vec<MappingRow> =
+        db.query_all(&select).await?.iter().map(read).collect::<Result<_, StoreError>>()?;
     add_last_audits(db, &mut rows).await?;
-    for (entry, row) in entries.iter_mut().zip(rows) {
-        entry.row = row;
-    }
-    Ok(entries)
+    Ok(rows)
 }
 
 /// An assignment, in a statement about mappings.
@@ -132,11 +123,4 @@ fn another() -> Cond {
         .and_where(is_in_company)
         .and_where(is_same(Column::CalcomHostId).or(is_same(Column::StaffId)));
     Cond::all().add(Expr::exists(other))
-}
-
-fn entry(row: &QueryResult) -> Result<MappingEntry, StoreError> {
-    let last_used_ms = row.try_get("", assignment::Column::DecidedMs.as_str())?;
-    let row = read_mapping(row)?;
-    let staff_is_valid = row.company().is_some_and(|company| row.staff.is_valid_in(company));
-    Ok(MappingEntry { row, staff_is_valid, last_used_ms })
 }

@@ -13,14 +13,17 @@ mod list;
 
 use serde_json::{Map, Value, json};
 
-use crate::event::{CompanyId, HostId, StaffId};
+use crate::event::{CompanyId, Host, HostId, StaffId};
 use crate::matching::{AuditAction, Confidence, HostKey, InboxRow, MappingSource, Stored};
 
-pub use audits::{AuditFilter, AuditRow, Change, audit, audits, audits_since, change_of, changes_of_act};
-pub use facts::{MappingKey, begin_deciding, companies, facts, find_mapping};
-pub use list::{MappingEntry, MappingFilter, list_mappings};
-pub use staff::{StaffFact, staff_facts};
-pub use write::{Made, write_changes};
+pub(crate) use audits::audits_since;
+pub use audits::{AuditFilter, AuditRow, Change, audits, change_of, changes_of_act};
+pub use facts::facts;
+pub(crate) use facts::{begin_deciding, companies};
+pub use list::{MappingFilter, list_mappings};
+pub use staff::StaffFact;
+pub(crate) use staff::staff_facts;
+pub(crate) use write::write_changes;
 
 /// What may change about a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,12 +105,24 @@ pub struct MappingRow {
     pub state: MappingState,
     /// Its newest audit row, 0 without one.
     pub last_audit: i64,
+    /// When a booking of its host was decided last, ms since 1970; only lists say it.
+    pub last_used_ms: Option<i64>,
 }
 
 impl MappingRow {
     /// The company for which it counts: its own, or that of its member of staff.
     pub fn company(&self) -> Option<CompanyId> {
         self.state.company.or(self.staff.company)
+    }
+
+    /// It is in force for this company, whether or not its member of staff counts.
+    pub fn is_active_in(&self, company: CompanyId) -> bool {
+        self.state.is_active && self.company() == Some(company)
+    }
+
+    /// Its member of staff is active, not deleted, and in its company.
+    pub fn has_valid_staff(&self) -> bool {
+        self.company().is_some_and(|company| self.staff.is_valid_in(company))
     }
 }
 
@@ -129,55 +144,40 @@ pub struct HostFacts {
 
 /// A change of one row, with what its audit row says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowChange {
+pub(crate) struct RowChange {
     /// The row, or what one is made of.
-    pub row: RowTarget,
-    /// The member of staff.
-    pub staff: StaffId,
+    pub(crate) row: RowTarget,
+    pub(crate) staff: StaffId,
     /// Before; none of a row that is made.
-    pub from: Option<MappingState>,
+    pub(crate) from: Option<MappingState>,
     /// After.
-    pub to: MappingState,
-    /// What happens.
-    pub action: AuditAction,
+    pub(crate) to: MappingState,
+    pub(crate) action: AuditAction,
 }
 
 /// What is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RowTarget {
+pub(crate) enum RowTarget {
     /// `calcom_host_mappings.id`
     Row(i64),
-    /// A new row with this snapshot of the host.
-    New(Snapshot),
-}
-
-/// A host as it was seen last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// `calcom_name`
-    pub name: Option<String>,
-    /// `calcom_email`
-    pub email: Option<String>,
-    /// `calcom_username`
-    pub username: Option<String>,
-    /// `calcom_timezone`
-    pub time_zone: Option<String>,
+    /// A new row with this host, cut to its columns.
+    New(Box<Host>),
 }
 
 /// All that one decision changes: either all of it is written, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostChange {
+pub(crate) struct HostChange {
     /// Company and host.
-    pub key: HostKey,
+    pub(crate) key: HostKey,
     /// Its number within the act, from 0: it names the audit rows, so that the same act written twice
     /// leaves them once.
-    pub number: u32,
+    pub(crate) number: u32,
     /// The rows, those that are switched off first.
-    pub rows: Vec<RowChange>,
+    pub(crate) rows: Vec<RowChange>,
     /// Whether the host still needs a person.
-    pub needs_person: bool,
+    pub(crate) needs_person: bool,
     /// It takes another change back.
-    pub is_revert: bool,
+    pub(crate) is_revert: bool,
     /// Why, in the person's words.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }

@@ -35,10 +35,7 @@ impl StaffFact {
 
 /// The members of staff with these ids, by the id that was asked for. An id that cannot be anybody's
 /// here (a text where ids are numbers) is nobody's.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn staff_facts(
+pub(crate) async fn staff_facts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     ids: &BTreeSet<StaffId>,
@@ -56,12 +53,11 @@ pub async fn staff_facts(
         let found: Vec<StaffFact> =
             tx.query_all(&select).await?.iter().map(read_staff).collect::<Result<_, _>>()?;
         for id in some {
-            let (exact, text) = (id.to_string(), id.to_string());
+            let text = id.to_string();
             // The database may compare without case: it is asked for the very one first.
-            let fact = found.iter().find(|one| one.id.to_string() == exact);
-            let fact =
-                fact.or_else(|| found.iter().find(|one| one.id.to_string().eq_ignore_ascii_case(&text)));
-            if let Some(fact) = fact {
+            let exact = found.iter().find(|one| one.id.to_string() == text);
+            let alike = || found.iter().find(|one| one.id.to_string().eq_ignore_ascii_case(&text));
+            if let Some(fact) = exact.or_else(alike) {
                 facts.insert((*id).clone(), fact.clone());
             }
         }

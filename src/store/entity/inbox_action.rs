@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::event::{CompanyId, HostId};
-use crate::matching::Stored;
+use crate::matching::{Actor, Stored};
 use crate::store::HostAction;
 
 /// A row.
@@ -20,7 +20,7 @@ pub struct Model {
     /// What was done.
     pub action: Stored<HostAction>,
     /// Who did it.
-    pub made_by: String,
+    pub made_by: Actor,
     /// When, in ms since 1970.
     pub at_ms: i64,
     /// Why.

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::Stored;
+use crate::matching::{Actor, Stored};
 use crate::store::{RepairScope, RepairState};
 
 /// A row.
@@ -28,7 +28,7 @@ pub struct Model {
     /// How many appointments.
     pub total: i32,
     /// Who made it.
-    pub made_by: String,
+    pub made_by: Actor,
     /// Why.
     pub why: Option<String>,
     /// When it began, in ms since 1970.
@@ -36,7 +36,7 @@ pub struct Model {
     /// When it ended, in ms since 1970.
     pub ended_ms: Option<i64>,
     /// Who took it back.
-    pub undone_by: Option<String>,
+    pub undone_by: Option<Actor>,
     /// Why that was.
     pub undone_why: Option<String>,
     /// When that was, in ms since 1970.

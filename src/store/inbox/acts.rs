@@ -3,29 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::Query;
-use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, Set};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DerivePartialModel, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, Set,
+};
+use serde::Serialize;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
-use crate::matching::{HostKey, InboxState, Stored, words};
+use crate::event::{CompanyId, HostId};
+use crate::matching::{Actor, HostKey, InboxState, Stored, words};
+use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::StoreError;
 use crate::store::entity::inbox;
-use crate::store::entity::inbox_action::{ActiveModel, Column, Entity, Model};
+use crate::store::entity::inbox_action::{ActiveModel, Column, Entity};
 use crate::store::statement::any_host;
-
-/// What somebody does with a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewHostAct {
-    /// Company and host.
-    pub key: HostKey,
-    /// Who, such as `cli:anna@office-3`.
-    pub made_by: String,
-    /// When, ms since 1970.
-    pub at_ms: i64,
-    /// Why, in words of theirs.
-    pub why: Option<String>,
-    /// Until when it is ignored, ms since 1970.
-    pub until_ms: Option<i64>,
-}
 
 words!(HostAction);
 
@@ -39,71 +30,61 @@ pub enum HostAction {
     Reopen,
 }
 
-/// What somebody did with a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What somebody did with a host, as it is kept and shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
 pub struct HostAct {
-    /// The row's id, growing.
-    pub id: i64,
+    #[sea_orm(from_col = "company_id")]
+    #[serde(skip)]
+    company: CompanyId,
+    #[sea_orm(from_col = "host_id")]
+    #[serde(skip)]
+    host: HostId,
+    /// When, ms since 1970.
+    #[sea_orm(from_col = "at_ms")]
+    #[serde(serialize_with = "as_rfc3339")]
+    pub at: i64,
     /// What.
     pub action: Stored<HostAction>,
-    /// What was done.
-    pub act: NewHostAct,
+    /// Who, such as `cli:anna@office-3`.
+    #[sea_orm(from_col = "made_by")]
+    pub by: Actor,
+    /// Why, in words of theirs.
+    pub why: Option<String>,
+    /// Until when it is ignored, ms since 1970.
+    #[sea_orm(from_col = "until_ms")]
+    #[serde(serialize_with = "as_rfc3339")]
+    pub until: Option<i64>,
 }
 
-impl From<Model> for HostAct {
-    fn from(row: Model) -> Self {
-        Self {
-            id: row.id,
-            action: row.action,
-            act: NewHostAct {
-                key: HostKey::new(row.company_id, row.host_id),
-                made_by: row.made_by,
-                at_ms: row.at_ms,
-                why: row.why,
-                until_ms: row.until_ms,
-            },
-        }
-    }
-}
-
-/// Ignores a host, until a moment or until it is reopened. The host is to be locked.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn ignore_host(tx: &impl ConnectionTrait, act: &NewHostAct) -> Result<(), StoreError> {
-    set(tx, act, InboxState::Ignored, HostAction::Ignore).await
-}
-
-/// Opens a host again. The host is to be locked.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn reopen_host(tx: &impl ConnectionTrait, act: &NewHostAct) -> Result<(), StoreError> {
-    set(tx, act, InboxState::Open, HostAction::Reopen).await
-}
-
-async fn set(
+/// Ignores a host, until a moment or until it is reopened; or opens it again. The host is to be locked.
+pub(crate) async fn act_on_host(
     tx: &impl ConnectionTrait,
-    act: &NewHostAct,
-    state: InboxState,
-    action: HostAction,
+    key: HostKey,
+    (action, until_ms): (HostAction, Option<i64>),
+    (made_by, why): (&Actor, Option<String>),
 ) -> Result<(), StoreError> {
+    let state = match action {
+        HostAction::Ignore => InboxState::Ignored,
+        HostAction::Reopen => InboxState::Open,
+    };
+    let now_ms = now_ms();
     let changed = inbox::ActiveModel {
         state: Set(state.as_str().to_owned()),
-        state_changed_ms: Set(act.at_ms),
-        ignored_until_ms: Set(act.until_ms),
+        state_changed_ms: Set(now_ms),
+        ignored_until_ms: Set(until_ms),
         ..Default::default()
     };
-    let host = any_host(inbox::Column::CompanyId, inbox::Column::HostId, [act.key]);
+    let host = any_host(inbox::Column::CompanyId, inbox::Column::HostId, [key]);
     inbox::Entity::update_many().set(changed).filter(host).exec(tx).await?;
     let row = ActiveModel {
-        company_id: Set(act.key.company),
-        host_id: Set(act.key.host),
+        company_id: Set(key.company),
+        host_id: Set(key.host),
         action: Set(action.into()),
-        made_by: Set(act.made_by.clone()),
-        at_ms: Set(act.at_ms),
-        why: Set(act.why.clone()),
-        until_ms: Set(act.until_ms),
+        made_by: Set(made_by.clone()),
+        at_ms: Set(now_ms),
+        why: Set(why),
+        until_ms: Set(until_ms),
         ..Default::default()
     };
     Entity::insert(row).exec_without_returning(tx).await?;
@@ -116,15 +97,11 @@ async fn set(
 /// [`StoreError`]
 pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<HostAct>, StoreError> {
     let host = any_host(Column::CompanyId, Column::HostId, [key]);
-    let rows = Entity::find().filter(host).order_by_asc(Column::Id).all(db).await?;
-    Ok(rows.into_iter().map(HostAct::from).collect())
+    Ok(Entity::find().filter(host).order_by_asc(Column::Id).into_partial_model().all(db).await?)
 }
 
 /// What was done with each of these hosts last.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn last_host_acts(
+pub(crate) async fn last_host_acts(
     db: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
 ) -> Result<BTreeMap<HostKey, HostAct>, StoreError> {
@@ -137,8 +114,9 @@ pub async fn last_host_acts(
             .from(Entity)
             .cond_where(any_host(Column::CompanyId, Column::HostId, some.iter().copied()))
             .group_by_columns([Column::CompanyId, Column::HostId]);
-        let rows = Entity::find().filter(Column::Id.in_subquery(newest)).all(db).await?;
-        last.extend(rows.into_iter().map(HostAct::from).map(|act| (act.act.key, act)));
+        let acts = Entity::find().filter(Column::Id.in_subquery(newest)).into_partial_model::<HostAct>();
+        let acts = acts.all(db).await?.into_iter();
+        last.extend(acts.map(|act| (HostKey::new(act.company, act.host), act)));
     }
     Ok(last)
 }

@@ -1,36 +1,42 @@
 //! Pages of hosts that need a person, with what waits for them.
 
 use sea_orm::sea_query::{
-    CaseStatement, Cond, Expr, ExprTrait as _, JoinType, NullOrdering, Order, Query, SelectStatement,
+    CaseStatement, Cond, Expr, ExprTrait as _, Func, JoinType, NullOrdering, Order, Query, SelectStatement,
 };
-use sea_orm::{ConnectionTrait, DeriveIden, FromQueryResult as _, Iterable as _, QueryResult};
+use sea_orm::{ConnectionTrait, DeriveIden, FromQueryResult, Iterable as _, QueryResult};
+use serde::Serialize;
 
 use super::{InboxEntry, InboxFilter, InboxKind};
 use crate::matching::{InboxState, Outcome};
+use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::entity::inbox::{Column, Entity, Model};
 use crate::store::entity::{appointment, assignment};
-use crate::store::row_reader::selected;
-use crate::store::{StoreError, rows};
+use crate::store::{Scope, StoreError, rows};
 
 /// The bookings of a host, counted, in the statement for a page.
 const W: &str = "w";
+
+/// The bookings of a host, counted, as they are read and shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromQueryResult)]
+pub struct Bookings {
+    /// How many appointments wait for it.
+    pub waiting: i64,
+    /// How many appointments it has been named for.
+    pub bookings: i64,
+    /// When the next one starts, ms since 1970.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub next_booking: Option<i64>,
+    /// When the last one that has begun did, ms since 1970.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub last_booking: Option<i64>,
+}
 
 #[derive(Clone, Copy, DeriveIden)]
 enum Counted {
     Waiting,
     Bookings,
-    LastBookingMs,
-    NextBookingMs,
-}
-
-selected! {
-    /// What waits for a host; a host that no booking names has none of it.
-    struct Counts of () {
-        waiting: Option<i64> = Expr::col((W, Counted::Waiting)),
-        bookings: Option<i64> = Expr::col((W, Counted::Bookings)),
-        last_booking_ms: Option<i64> = Expr::col((W, Counted::LastBookingMs)),
-        next_booking_ms: Option<i64> = Expr::col((W, Counted::NextBookingMs)),
-    }
+    NextBooking,
+    LastBooking,
 }
 
 /// Hosts, those with the soonest booking first, then those seen last; at most `limit`, after the first
@@ -40,23 +46,27 @@ selected! {
 /// [`StoreError`]
 pub async fn inbox_entries(
     db: &impl ConnectionTrait,
+    scope: &Scope,
     filter: &InboxFilter,
-    now_ms: i64,
-    skip: u64,
-    limit: u64,
+    (skip, limit): (u64, u64),
 ) -> Result<Vec<InboxEntry>, StoreError> {
     let u = "u";
     let same_host = Expr::col((W, Column::CompanyId))
         .equals((u, Column::CompanyId))
         .and(Expr::col((W, Column::HostId)).equals((u, Column::HostId)));
+    let now_ms = now_ms();
+    // A host that no booking names has none.
+    let count = |counted| Func::coalesce([Expr::col((W, counted)), Expr::val(0_i64)]);
     let mut select = Query::select();
-    Counts::select(&mut select);
     select
+        .expr_as(count(Counted::Waiting), Counted::Waiting)
+        .expr_as(count(Counted::Bookings), Counted::Bookings)
+        .columns([(W, Counted::NextBooking), (W, Counted::LastBooking)])
         .columns(Column::iter().map(|column| (u, column)))
         .from_as(Entity, u)
-        .join_subquery(JoinType::LeftJoin, bookings(filter, now_ms), W, same_host)
-        .cond_where(condition(filter, u, now_ms))
-        .order_by_with_nulls((W, Counted::NextBookingMs), Order::Asc, NullOrdering::Last)
+        .join_subquery(JoinType::LeftJoin, bookings(scope, filter, now_ms), W, same_host)
+        .cond_where(condition(scope, filter, u, now_ms))
+        .order_by_with_nulls((W, Counted::NextBooking), Order::Asc, NullOrdering::Last)
         .order_by((u, Column::LastSeenMs), Order::Desc)
         .order_by((u, Column::CompanyId), Order::Asc)
         .order_by((u, Column::HostId), Order::Asc)
@@ -66,7 +76,7 @@ pub async fn inbox_entries(
 }
 
 /// The bookings of each host that is asked for.
-fn bookings(filter: &InboxFilter, now_ms: i64) -> SelectStatement {
+fn bookings(scope: &Scope, filter: &InboxFilter, now_ms: i64) -> SelectStatement {
     let (v, a, ap) = ("v", "a", "ap");
     let column = |column: assignment::Column| Expr::col((a, column));
     let starts = || column(assignment::Column::StartsMs);
@@ -88,23 +98,23 @@ fn bookings(filter: &InboxFilter, now_ms: i64) -> SelectStatement {
         .columns(host)
         .expr_as(Expr::expr(CaseStatement::new().case(waits, 1)).count(), Counted::Waiting)
         .expr_as(column(assignment::Column::AppointmentId).count(), Counted::Bookings)
-        .expr_as(starts_if(starts().lt(now_ms)).max(), Counted::LastBookingMs)
-        .expr_as(starts_if(starts().gte(now_ms)).min(), Counted::NextBookingMs)
+        .expr_as(starts_if(starts().lt(now_ms)).max(), Counted::LastBooking)
+        .expr_as(starts_if(starts().gte(now_ms)).min(), Counted::NextBooking)
         .from_as(Entity, v)
         .join_as(JoinType::InnerJoin, assignment::Entity, a, of_host)
         .join_as(JoinType::InnerJoin, appointment::Entity, ap, appointment)
-        .cond_where(condition(filter, v, now_ms))
+        .cond_where(condition(scope, filter, v, now_ms))
         .group_by_columns(host);
     select
 }
 
-fn condition(filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
+fn condition(scope: &Scope, filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
     let col = |column: Column| Expr::col((table, column));
     let state = |state: InboxState| col(Column::State).eq(state.as_str());
     // One whose time is over is open, although the row says otherwise until somebody writes it.
     let over = || col(Column::IgnoredUntilMs).is_not_null().and(col(Column::IgnoredUntilMs).lte(now_ms));
     let all = Cond::all()
-        .add_option(filter.company.map(|company| col(Column::CompanyId).eq(company)))
+        .add(scope.condition_of(col(Column::CompanyId)))
         .add_option(filter.host.map(|host| col(Column::HostId).eq(host)))
         .add_option(filter.state.map(|wanted| match wanted {
             InboxState::Open => state(wanted).or(state(InboxState::Ignored).and(over())),
@@ -115,7 +125,7 @@ fn condition(filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
 }
 
 fn entry(row: &QueryResult) -> Result<InboxEntry, StoreError> {
-    let counts = Counts::read(row)?;
+    let bookings = Bookings::from_query_result(row, "")?;
     let row = Model::from_query_result(row, "")?;
     let ignored_until_ms = row.ignored_until_ms;
     let host = rows::inbox_row(row);
@@ -123,9 +133,6 @@ fn entry(row: &QueryResult) -> Result<InboxEntry, StoreError> {
         kind: InboxKind::of(&host),
         ignored_until_ms: ignored_until_ms.filter(|_| host.state == InboxState::Ignored),
         row: host,
-        waiting: counts.waiting.unwrap_or(0),
-        bookings: counts.bookings.unwrap_or(0),
-        last_booking_ms: counts.last_booking_ms,
-        next_booking_ms: counts.next_booking_ms,
+        bookings,
     })
 }

@@ -8,11 +8,12 @@ use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::entity::inbox::Column;
 use super::rows;
-use crate::event::{CompanyId, HostId};
-use crate::matching::{InboxRow, Review, words};
+use crate::event::HostId;
+use crate::matching::{InboxRow, InboxState, Review, words};
 
-pub use acts::{HostAct, HostAction, NewHostAct, host_acts, ignore_host, last_host_acts, reopen_host};
-pub use list::inbox_entries;
+pub use acts::{HostAct, HostAction, host_acts};
+pub(crate) use acts::{act_on_host, last_host_acts};
+pub use list::{Bookings, inbox_entries};
 
 words!(InboxKind);
 
@@ -69,12 +70,10 @@ const MAPPING: &str = "mapping";
 /// Which hosts; what is given must all be true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InboxFilter {
-    /// Of this company.
-    pub company: Option<CompanyId>,
     /// This Cal.com user.
     pub host: Option<HostId>,
     /// `open`, `ignored`, `resolved`; none: any.
-    pub state: Option<crate::matching::InboxState>,
+    pub state: Option<InboxState>,
     /// With this the matter.
     pub kind: Option<InboxKind>,
 }
@@ -88,12 +87,6 @@ pub struct InboxEntry {
     pub kind: InboxKind,
     /// Until when it is ignored, ms since 1970; none: until it is reopened.
     pub ignored_until_ms: Option<i64>,
-    /// How many appointments wait for it.
-    pub waiting: i64,
-    /// How many appointments it has been named for.
-    pub bookings: i64,
-    /// When the last one that has begun did, ms since 1970.
-    pub last_booking_ms: Option<i64>,
-    /// When the next one starts, ms since 1970.
-    pub next_booking_ms: Option<i64>,
+    /// What waits for it.
+    pub bookings: Bookings,
 }

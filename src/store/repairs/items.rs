@@ -10,57 +10,36 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{ItemState, NewRepair, Prior, RepairItem, RepairState, Waiting};
-use crate::event::AppointmentId;
-use crate::matching::{Appointment, HostKey, Stored};
+use super::{ItemState, RepairItem, RepairScope, RepairState, Waiting};
+use crate::event::{AppointmentId, StaffId};
+use crate::matching::{Actor, Appointment, HostKey, Stored};
+use crate::runtime::clock::now_ms;
 use crate::store::entity::repair_item::{self, Column, Entity};
 use crate::store::entity::{appointment, repair};
 use crate::store::load::{self, Purpose};
 use crate::store::statement::{chunk_rows, pad_in_list};
 use crate::store::{GatewaySchema, Hosts, StoreError, hosts};
 
-/// What has become of one appointment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mark {
-    /// Which.
-    pub appointment: AppointmentId,
-    /// Where it stands now.
-    pub state: ItemState,
-    /// Why it was left or kept.
-    pub reason: Option<&'static str>,
-    /// What our row said before.
-    pub prior: Option<Prior>,
-    /// When it was assigned, ms since 1970.
-    pub decided_ms: Option<i64>,
-}
-
-impl Mark {
-    fn prior_json(&self) -> Option<String> {
-        self.prior.as_ref().and_then(|prior| serde_json::to_string(prior).ok())
-    }
-}
-
-/// Freezes a repair of these appointments. Gives its id.
-///
-/// # Errors
-/// [`StoreError`]; then the transaction is to be rolled back.
-pub async fn begin_repair(
+/// Freezes a repair of these appointments. Gives its id. After an error the transaction is to be rolled back.
+pub(crate) async fn begin_repair(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    repair: &NewRepair,
+    key: HostKey,
+    (staff, scope): (&StaffId, RepairScope),
     waiting: &[Waiting],
+    (made_by, why): (&Actor, Option<String>),
 ) -> Result<i64, StoreError> {
     let row = repair::ActiveModel {
         token: Set(TextUuid(Uuid::new_v4())),
-        company_id: Set(repair.key.company),
-        host_id: Set(repair.key.host),
-        staff_id: Set(schema.staff_key.key(&repair.staff)?),
-        scope: Set(repair.scope.into()),
+        company_id: Set(key.company),
+        host_id: Set(key.host),
+        staff_id: Set(schema.staff_key.key(staff)?),
+        scope: Set(scope.into()),
         state: Set(RepairState::Running.into()),
         total: Set(i32::try_from(waiting.len()).unwrap_or(i32::MAX)),
-        made_by: Set(repair.made_by.clone()),
-        why: Set(repair.why.clone()),
-        created_ms: Set(repair.created_ms),
+        made_by: Set(made_by.clone()),
+        why: Set(why),
+        created_ms: Set(now_ms()),
         ..Default::default()
     };
     let id = repair::Entity::insert(row).exec(tx).await?.last_insert_id;
@@ -68,7 +47,7 @@ pub async fn begin_repair(
         let items = some.iter().map(|one| repair_item::ActiveModel {
             repair_id: Set(id),
             appointment_id: Set(one.appointment),
-            starts_ms: Set(one.starts_ms),
+            starts_ms: Set(one.starts),
             state: Set(ItemState::Pending.into()),
             ..Default::default()
         });
@@ -90,10 +69,7 @@ pub async fn lock_host(
 }
 
 /// The same with several hosts.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn lock_hosts(
+pub(crate) async fn lock_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
@@ -103,33 +79,25 @@ pub async fn lock_hosts(
 }
 
 /// The appointments of a repair behind `after`, in order, at most `limit`; with a `state`, only those in it.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn repair_items(
+pub(crate) async fn repair_items(
     db: &impl ConnectionTrait,
     repair: i64,
     state: Option<ItemState>,
     after: i64,
     limit: u64,
 ) -> Result<Vec<RepairItem>, StoreError> {
-    let rows = Entity::find()
+    let items = Entity::find()
         .filter(Column::RepairId.eq(repair))
         .apply_if(state.map(Stored::from), |all, state| all.filter(Column::State.eq(state)))
         .filter(Column::AppointmentId.gt(after))
         .order_by_asc(Column::AppointmentId)
-        .limit(limit)
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(RepairItem::from).collect())
+        .limit(limit);
+    Ok(items.into_partial_model().all(db).await?)
 }
 
 /// Reads these appointments with our own rows and locks them; those that somebody else has locked are
 /// not among them. From then on the transaction waits for nobody.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn free_appointments(
+pub(crate) async fn free_appointments(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     ids: &BTreeSet<AppointmentId>,
@@ -138,10 +106,7 @@ pub async fn free_appointments(
 }
 
 /// Those of these appointments that are there and belong to somebody, locked or not.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn still_there(
+pub(crate) async fn still_there(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<AppointmentId>,
 ) -> Result<BTreeSet<AppointmentId>, StoreError> {
@@ -157,64 +122,58 @@ pub async fn still_there(
     Ok(there.into_iter().collect())
 }
 
-/// Notes what has become of these appointments, in the transaction that does it.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn mark_items(tx: &impl ConnectionTrait, repair: i64, marks: &[Mark]) -> Result<(), StoreError> {
-    for some in chunk_rows(marks) {
-        let case = |value: fn(&Mark) -> Value| -> Expr {
-            let cases = some.iter().fold(CaseStatement::new(), |cases, mark| {
-                cases.case(Column::AppointmentId.eq(mark.appointment), Expr::val(value(mark)))
+/// Notes where these appointments stand now, in the transaction that does it.
+pub(crate) async fn mark_items(
+    tx: &impl ConnectionTrait,
+    repair: i64,
+    items: &[RepairItem],
+) -> Result<(), StoreError> {
+    for some in chunk_rows(items) {
+        let case = |value: fn(&RepairItem) -> Value| -> Expr {
+            let cases = some.iter().fold(CaseStatement::new(), |cases, item| {
+                cases.case(Column::AppointmentId.eq(item.appointment), Expr::val(value(item)))
             });
             cases.into()
         };
         Entity::update_many()
-            .col_expr(Column::State, case(|mark| mark.state.as_str().into()))
-            .col_expr(Column::Reason, case(|mark| mark.reason.into()))
-            .col_expr(Column::Prior, case(|mark| mark.prior_json().into()))
-            .col_expr(Column::DecidedMs, case(|mark| mark.decided_ms.into()))
+            .col_expr(Column::State, case(|item| item.state.clone().into()))
+            .col_expr(Column::Reason, case(|item| item.reason.clone().into()))
+            .col_expr(Column::Prior, case(|item| item.prior.clone().into()))
+            .col_expr(Column::DecidedMs, case(|item| item.decided_ms.into()))
             .filter(Column::RepairId.eq(repair))
-            .filter(Column::AppointmentId.is_in(some.iter().map(|mark| mark.appointment)))
+            .filter(Column::AppointmentId.is_in(some.iter().map(|item| item.appointment)))
             .exec(tx)
             .await?;
     }
     Ok(())
 }
 
-/// Leaves a repair in another state. False: it was not in one of the states `from`.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn set_repair_state(
+/// Leaves a repair in another state. False: it was not in the state `from`.
+pub(crate) async fn set_repair_state(
     tx: &impl ConnectionTrait,
     repair: i64,
-    from: &[RepairState],
+    from: RepairState,
     to: RepairState,
-    now_ms: i64,
 ) -> Result<bool, StoreError> {
     let mut row = repair::ActiveModel { state: Set(to.into()), ..Default::default() };
     match to {
-        RepairState::Done | RepairState::Stopped => row.ended_ms = Set(Some(now_ms)),
-        RepairState::Undone => row.undone_ms = Set(Some(now_ms)),
+        RepairState::Done | RepairState::Stopped => row.ended_ms = Set(Some(now_ms())),
+        RepairState::Undone => row.undone_ms = Set(Some(now_ms())),
         RepairState::Running | RepairState::Undoing => {}
     }
-    update_repair(tx, repair, from, row).await
+    update_repair(tx, repair, &[from], row).await
 }
 
 /// Begins to take a repair back; what it had not assigned yet is left. False: it was taken back before.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn start_undoing(
+pub(crate) async fn start_undoing(
     tx: &impl ConnectionTrait,
     repair: i64,
-    undone_by: &str,
+    undone_by: &Actor,
     why: Option<&str>,
 ) -> Result<bool, StoreError> {
     let row = repair::ActiveModel {
         state: Set(RepairState::Undoing.into()),
-        undone_by: Set(Some(undone_by.to_owned())),
+        undone_by: Set(Some(undone_by.clone())),
         undone_why: Set(why.map(str::to_owned)),
         ..Default::default()
     };

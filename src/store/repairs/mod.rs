@@ -8,19 +8,24 @@
 mod items;
 mod read;
 
+use sea_orm::DerivePartialModel;
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
+use super::entity::{repair, repair_item};
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{
-    Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review, Stored, words,
+    Actor, Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review, Stored, words,
 };
+use crate::runtime::clock::as_rfc3339;
 
-pub use items::{
-    Mark, begin_repair, free_appointments, lock_host, lock_hosts, mark_items, repair_items, set_repair_state,
-    start_undoing, still_there,
+pub use items::lock_host;
+pub(crate) use items::{
+    begin_repair, free_appointments, lock_hosts, mark_items, repair_items, set_repair_state, start_undoing,
+    still_there,
 };
-pub use read::{RepairFilter, Waiting, repair, repair_item_counts, repairs, waiting_of};
+pub use read::{RepairFilter, Tally, Waiting, repairs};
+pub(crate) use read::{repair, tally, waiting_of};
 
 words!(RepairScope, RepairState, ItemState);
 
@@ -54,13 +59,6 @@ pub enum RepairState {
     Undone,
 }
 
-impl RepairState {
-    /// One that this build does not know is none that it can go on with.
-    fn of(stored: &Stored<Self>) -> Self {
-        stored.known().unwrap_or(Self::Stopped)
-    }
-}
-
 /// Where one appointment of a repair stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,88 +77,91 @@ pub enum ItemState {
     Kept,
 }
 
-impl ItemState {
-    /// One that this build does not know is none that it can give back.
-    fn of(stored: &Stored<Self>) -> Self {
-        stored.known().unwrap_or(Self::Left)
-    }
-}
-
-/// A repair to be begun.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewRepair {
-    /// Company and host.
-    pub key: HostKey,
-    /// Who gets the appointments.
-    pub staff: StaffId,
-    /// Which appointments.
-    pub scope: RepairScope,
-    /// Who, such as `cli:anna@office-3`.
-    pub made_by: String,
-    /// Why, in words of theirs.
-    pub why: Option<String>,
-    /// When, ms since 1970.
-    pub created_ms: i64,
-}
-
-/// A repair.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A repair, as it is kept and shown: `docs/commands.md` describes its JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
+#[sea_orm(entity = "repair::Entity")]
 pub struct RepairRow {
     /// The row's id, growing.
     pub id: i64,
-    /// Company and host.
-    pub key: HostKey,
+    /// The company.
+    #[sea_orm(from_col = "company_id")]
+    pub company: CompanyId,
+    /// The Cal.com user.
+    #[sea_orm(from_col = "host_id")]
+    pub host: HostId,
     /// Who gets the appointments.
+    #[sea_orm(from_col = "staff_id")]
     pub staff: StaffId,
+    /// Their name; not read with the row.
+    #[sea_orm(skip)]
+    pub staff_name: Option<String>,
     /// Which appointments.
     pub scope: Stored<RepairScope>,
     /// Where it stands.
-    pub state: RepairState,
+    pub state: Stored<RepairState>,
     /// How many appointments.
-    pub total: i64,
-    /// Who.
-    pub made_by: String,
+    #[sea_orm(from_col = "total")]
+    pub appointments: i32,
+    /// How many of them stand where; not read with the row.
+    #[sea_orm(skip)]
+    pub counts: Tally,
+    /// Who began it.
+    pub made_by: Actor,
     /// Why.
     pub why: Option<String>,
     /// When it was begun, ms since 1970.
-    pub created_ms: i64,
+    #[sea_orm(from_col = "created_ms")]
+    #[serde(serialize_with = "as_rfc3339")]
+    pub created: i64,
     /// When each had its result, ms since 1970.
-    pub ended_ms: Option<i64>,
+    #[sea_orm(from_col = "ended_ms")]
+    #[serde(serialize_with = "as_rfc3339")]
+    pub ended: Option<i64>,
     /// Who took it back.
-    pub undone_by: Option<String>,
+    pub undone_by: Option<Actor>,
     /// Why.
     pub undone_why: Option<String>,
     /// When, ms since 1970.
-    pub undone_ms: Option<i64>,
+    #[sea_orm(from_col = "undone_ms")]
+    #[serde(serialize_with = "as_rfc3339")]
+    pub undone: Option<i64>,
 }
 
 impl RepairRow {
-    /// The company.
-    pub fn company(&self) -> CompanyId {
-        self.key.company
-    }
-
-    /// The Cal.com user.
-    pub fn host(&self) -> HostId {
-        self.key.host
+    /// Company and host.
+    pub fn key(&self) -> HostKey {
+        HostKey::new(self.company, self.host)
     }
 }
 
-/// One appointment of a repair.
-#[derive(Clone, Debug, PartialEq)]
+/// One appointment of a repair, as it is kept and shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
+#[sea_orm(entity = "repair_item::Entity")]
 pub struct RepairItem {
     /// Which.
+    #[sea_orm(from_col = "appointment_id")]
     pub appointment: AppointmentId,
     /// When it starts, ms since 1970.
-    pub starts_ms: Option<i64>,
+    #[sea_orm(from_col = "starts_ms")]
+    #[serde(serialize_with = "as_rfc3339")]
+    pub starts: Option<i64>,
     /// Where it stands.
-    pub state: ItemState,
+    pub state: Stored<ItemState>,
     /// Why it was left or kept: a code.
     pub reason: Option<String>,
-    /// What our row said before.
-    pub prior: Option<Prior>,
+    /// What our row said before: a [`Prior`] as JSON.
+    #[serde(skip)]
+    pub prior: Option<String>,
     /// When it was assigned, ms since 1970.
+    #[serde(skip)]
     pub decided_ms: Option<i64>,
+}
+
+impl RepairItem {
+    /// It stands there from now on, for this reason.
+    pub(crate) fn becomes(&mut self, state: ItemState, reason: Option<&str>) {
+        (self.state, self.reason) = (state.into(), reason.map(str::to_owned));
+    }
 }
 
 /// What our row of an appointment said before it was assigned: all that assigning changes.

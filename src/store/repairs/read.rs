@@ -6,22 +6,27 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
 
-use super::{ItemState, RepairItem, RepairRow, RepairState};
-use crate::event::{AppointmentId, CompanyId, HostId};
+use serde::Serialize;
+
+use super::{ItemState, RepairRow};
+use crate::event::{AppointmentId, HostId};
 use crate::matching::{HostKey, Outcome, Stored};
-use crate::store::StoreError;
-use crate::store::entity::repair::{Column, Entity, Model};
+use crate::runtime::clock::as_rfc3339;
+use crate::store::entity::repair::{Column, Entity};
 use crate::store::entity::{appointment, assignment, repair_item};
+use crate::store::{Scope, StoreError};
 
 /// An appointment that waits for its host to become known.
-#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "assignment::Entity")]
 pub struct Waiting {
     /// Which.
     #[sea_orm(from_col = "appointment_id")]
     pub appointment: AppointmentId,
     /// When it starts, ms since 1970, where that is known.
-    pub starts_ms: Option<i64>,
+    #[sea_orm(from_col = "starts_ms")]
+    #[serde(serialize_with = "as_rfc3339")]
+    pub starts: Option<i64>,
     /// The booking's reference.
     #[sea_orm(from_col = "booking_ref")]
     pub booking: Option<String>,
@@ -29,10 +34,7 @@ pub struct Waiting {
 
 /// The appointments that wait for this host: its newest event names it, nobody was found, and nobody
 /// has assigned them since. Counted from what was decided, never from a counter.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<Waiting>, StoreError> {
+pub(crate) async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<Waiting>, StoreError> {
     use assignment::Column;
     let is_in_company = appointment::Column::CompanyId.into_expr().eq(Column::CompanyId.into_expr());
     let waiting = assignment::Entity::find()
@@ -50,8 +52,6 @@ pub async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<W
 /// Which repairs; what is given must all be true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RepairFilter {
-    /// Of this company.
-    pub company: Option<CompanyId>,
     /// Of this Cal.com user.
     pub host: Option<HostId>,
     /// Only older ones than this.
@@ -64,45 +64,46 @@ pub struct RepairFilter {
 /// [`StoreError`]
 pub async fn repairs(
     db: &impl ConnectionTrait,
+    scope: &Scope,
     filter: &RepairFilter,
     limit: u64,
 ) -> Result<Vec<RepairRow>, StoreError> {
     let rows = Entity::find()
-        .apply_if(filter.company, |all, company| all.filter(Column::CompanyId.eq(company)))
+        .filter(scope.condition(Column::CompanyId))
         .apply_if(filter.host, |all, host| all.filter(Column::HostId.eq(host)))
         .apply_if(filter.before, |all, before| all.filter(Column::Id.lt(before)))
         .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(RepairRow::from).collect())
+        .limit(limit);
+    Ok(rows.into_partial_model().all(db).await?)
 }
 
-/// The repair with this id; with a `company`, only if it is that one's.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn repair(
+/// The repair with this id.
+pub(crate) async fn repair(
     db: &impl ConnectionTrait,
+    scope: &Scope,
     id: i64,
-    company: Option<CompanyId>,
 ) -> Result<Option<RepairRow>, StoreError> {
-    let row = Entity::find()
-        .filter(Column::Id.eq(id))
-        .apply_if(company, |all, company| all.filter(Column::CompanyId.eq(company)))
-        .one(db)
-        .await?;
-    Ok(row.map(RepairRow::from))
+    let row = Entity::find_by_id(id).filter(scope.condition(Column::CompanyId));
+    Ok(row.into_partial_model().one(db).await?)
 }
 
-/// How many appointments of a repair are in each state.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn repair_item_counts(
-    db: &impl ConnectionTrait,
-    repair: i64,
-) -> Result<Vec<(ItemState, i64)>, StoreError> {
+/// How many appointments of a repair stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Still to be assigned: somebody else has locked them, or it was interrupted.
+    pub pending: i64,
+    /// Assigned.
+    pub done: i64,
+    /// They did not wait any more.
+    pub left: i64,
+    /// Given back.
+    pub undone: i64,
+    /// Not given back: somebody else has touched them since.
+    pub kept: i64,
+}
+
+/// How many appointments of a repair stand where.
+pub(crate) async fn tally(db: &impl ConnectionTrait, repair: i64) -> Result<Tally, StoreError> {
     use repair_item::Column;
     let counts: Vec<(Stored<ItemState>, i64)> = repair_item::Entity::find()
         .select_only()
@@ -113,38 +114,16 @@ pub async fn repair_item_counts(
         .into_tuple()
         .all(db)
         .await?;
-    Ok(counts.into_iter().map(|(state, count)| (ItemState::of(&state), count)).collect())
-}
-
-impl From<Model> for RepairRow {
-    fn from(row: Model) -> Self {
-        Self {
-            id: row.id,
-            key: HostKey::new(row.company_id, row.host_id),
-            staff: row.staff_id,
-            scope: row.scope,
-            state: RepairState::of(&row.state),
-            total: row.total.into(),
-            made_by: row.made_by,
-            why: row.why,
-            created_ms: row.created_ms,
-            ended_ms: row.ended_ms,
-            undone_by: row.undone_by,
-            undone_why: row.undone_why,
-            undone_ms: row.undone_ms,
-        }
+    let mut tally = Tally::default();
+    for (state, count) in counts {
+        // One that this build does not know is none that it can give back.
+        *match state.known().unwrap_or(ItemState::Left) {
+            ItemState::Pending => &mut tally.pending,
+            ItemState::Done => &mut tally.done,
+            ItemState::Left => &mut tally.left,
+            ItemState::Undone => &mut tally.undone,
+            ItemState::Kept => &mut tally.kept,
+        } += count;
     }
-}
-
-impl From<repair_item::Model> for RepairItem {
-    fn from(row: repair_item::Model) -> Self {
-        Self {
-            appointment: row.appointment_id,
-            starts_ms: row.starts_ms,
-            state: ItemState::of(&row.state),
-            reason: row.reason,
-            prior: row.prior.and_then(|prior| serde_json::from_str(&prior).ok()),
-            decided_ms: row.decided_ms,
-        }
-    }
+    Ok(tally)
 }

@@ -155,7 +155,7 @@ fn insert(host: i64) -> MappingChange {
             action: AuditAction::AutoMatched,
             old_values: None,
             new_values: json!({}),
-            reason: "a test".into(),
+            reason: Some("a test".into()),
         },
     }
 }

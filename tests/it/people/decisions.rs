@@ -2,7 +2,7 @@
 
 use hostmatch::app::{Command, Decision, Effect, Refusal};
 use hostmatch::event::{CompanyId, HostId, StaffId};
-use hostmatch::store::{AuditFilter, audits, change_of, changes_of_act};
+use hostmatch::store::{AuditFilter, Scope, audits, change_of, changes_of_act};
 
 use super::{anna, decides, decides_on, staff_of};
 use crate::support::adopted::{Variant, gateway_goes_on};
@@ -58,16 +58,16 @@ async fn people_map_replace_switch_and_take_back(backend: Backend) {
     let schema = world.test.schema().await;
     let db = world.test.db.connection();
     for audit in &replaced.audits {
-        assert_eq!(change_of(db, &schema, *audit, None).await.unwrap().unwrap().rows.len(), 2);
+        assert_eq!(change_of(db, &schema, &Scope::All, *audit).await.unwrap().unwrap().rows.len(), 2);
     }
-    let change = change_of(db, &schema, replaced.audits[0], None).await.unwrap().unwrap();
+    let change = change_of(db, &schema, &Scope::All, replaced.audits[0]).await.unwrap().unwrap();
     let reverted = decides(&world, 7, Command::Revert(change.clone())).await.unwrap();
     assert_eq!((reverted.effect, reverted.mapping), (Effect::Reverted, made.mapping));
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}"), format!("1|7|13|admin|100|{off}")]);
     let again = decides(&world, 7, Command::Revert(change.clone())).await.unwrap();
     assert_eq!((again.effect, again.audits.len()), (Effect::Unchanged, 0), "it is as it was before already");
     // And the revert itself.
-    let back = change_of(db, &schema, reverted.audits[0], None).await.unwrap().unwrap();
+    let back = change_of(db, &schema, &Scope::All, reverted.audits[0]).await.unwrap().unwrap();
     assert_eq!(decides(&world, 7, Command::Revert(back)).await.unwrap().effect, Effect::Reverted);
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
     let mapping = replaced.mapping.unwrap();
@@ -84,7 +84,7 @@ async fn people_map_replace_switch_and_take_back(backend: Backend) {
     let mut changes = Vec::new();
     for n in [12, 13, 12, 13] {
         let audits = decides(&world, 9, Command::Set(staff_of(&world, n))).await.unwrap().audits;
-        changes.push(change_of(db, &schema, audits[0], None).await.unwrap().unwrap());
+        changes.push(change_of(db, &schema, &Scope::All, audits[0]).await.unwrap().unwrap());
     }
     let anew = decides(&world, 9, Command::Revert(changes[1].clone())).await.unwrap_err();
     let newest = changes[3].rows.iter().map(|row| row.id).max();
@@ -195,15 +195,16 @@ async fn mappings_without_a_company_are_decided_on_and_restored_as_they_were(bac
     assert_eq!(confirmed.effect, Effect::Confirmed, "{backend:?}");
     assert_eq!(row().await, [format!("902|904|admin|{on}")], "{backend:?}");
     let db = world.test.db.connection();
-    let change = change_of(db, &schema, confirmed.audits[0], Some(CompanyId(902))).await.unwrap().unwrap();
+    let change =
+        change_of(db, &schema, &Scope::of(Some(CompanyId(902))), confirmed.audits[0]).await.unwrap().unwrap();
     let back = Decision::new(CompanyId(902), HostId(5102), Command::Revert(change));
     assert_eq!(decides_on(&world, back).await.unwrap().effect, Effect::Reverted);
     assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}: as the gateway wrote it");
     // The gateway's own audit rows are listed, and are nothing that could be taken back.
-    let all = audits(db, &schema, &AuditFilter::default(), 100).await.unwrap();
+    let all = audits(db, &schema, &Scope::All, &AuditFilter::default(), 100).await.unwrap();
     let theirs = all.iter().find(|row| row.company.is_none()).unwrap();
-    assert_eq!(change_of(db, &schema, theirs.id, None).await.unwrap(), None);
-    let age = hostmatch::store::audit(db, &schema, all[0].id).await.unwrap().unwrap().at_ms;
+    assert_eq!(change_of(db, &schema, &Scope::All, theirs.id).await.unwrap(), None);
+    let age = all[0].at;
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     assert!((now - age).abs() < 120_000, "{backend:?}: {} ms ago", now - age);
 }

@@ -7,7 +7,8 @@ use hostmatch::app::{Command, Decision, Effect, decide_now};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::{Confidence, Stored};
 use hostmatch::store::{
-    AuditFilter, AuditRow, GatewaySchema, MappingFilter, MappingState, audits, change_of, list_mappings,
+    AuditFilter, AuditRow, GatewaySchema, MappingFilter, MappingState, Scope, audits, change_of,
+    list_mappings,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -49,9 +50,10 @@ type Table = BTreeMap<i64, Map<String, Value>>;
 
 /// The table as it is.
 async fn table(world: &World, schema: &GatewaySchema) -> Table {
-    let all = list_mappings(world.test.db.connection(), schema, &MappingFilter::default(), 10_000).await;
-    let row = |entry: hostmatch::store::MappingEntry| {
-        let row = entry.row;
+    let all =
+        list_mappings(world.test.db.connection(), schema, &Scope::All, &MappingFilter::default(), 10_000)
+            .await;
+    let row = |row: hostmatch::store::MappingRow| {
         let mut fields = row.state.fields();
         let snapshot = json!({
             "staff_id": row.staff.id, "calcom_host_id": row.host, "calcom_name": row.name,
@@ -77,7 +79,7 @@ fn replayed(trail: &[AuditRow]) -> Table {
 }
 
 async fn trail(world: &World, schema: &GatewaySchema) -> Vec<AuditRow> {
-    let rows = audits(world.test.db.connection(), schema, &AuditFilter::default(), 10_000).await;
+    let rows = audits(world.test.db.connection(), schema, &Scope::All, &AuditFilter::default(), 10_000).await;
     let mut rows = rows.unwrap();
     rows.reverse();
     rows
@@ -95,7 +97,7 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Deed) -> O
         Deed::Revert(n) => {
             let trail = trail(world, schema).await;
             let row = trail.get(n % trail.len().max(1))?;
-            let change = change_of(world.test.db.connection(), schema, row.id, None).await.unwrap()?;
+            let change = change_of(world.test.db.connection(), schema, &Scope::All, row.id).await.unwrap()?;
             (change.key.host.0, Command::Revert(change))
         }
         Deed::Batch(batch) => {

@@ -1,14 +1,14 @@
 //! Repairs: what waited is assigned, and only that; what was done can be taken back; what people did
 //! themselves survives both.
 
-use hostmatch::app::{Author, Command, Repairer};
+use hostmatch::app::{Command, repair};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::HostKey;
-use hostmatch::store::{RepairScope, RepairState};
+use hostmatch::store::{RepairRow, RepairScope, RepairState};
 use sea_orm::ConnectionTrait as _;
 
 use super::decisions::salon;
-use super::{asked, decides, staff_of};
+use super::{asked, context_on, decides, staff_of};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
 const KEY: HostKey = HostKey::new(CompanyId(1), HostId(7));
@@ -135,26 +135,24 @@ async fn what_is_locked_is_told_and_gone_on_with(backend: Backend) {
 on_engines!(a_repair_stops_when_the_host_is_somebody_elses_and_leaves_what_is_gone);
 async fn a_repair_stops_when_the_host_is_somebody_elses_and_leaves_what_is_gone(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
-    let schema = world.test.schema().await;
-    let author = Author::new("cli:anna@office").unwrap();
-    let repairer = Repairer::new(&world.test.db, &schema);
+    let context = context_on(&world.test.db, &world.test.schema().await);
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
-    assert!(repairer.begin(KEY, RepairScope::All, &author, None).await.is_err(), "nobody is mapped");
+    assert!(repair::begin(&context, KEY, RepairScope::All, None).await.is_err(), "nobody is mapped");
     decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
-    assert_eq!(repairer.begin(KEY, RepairScope::Future, &author, None).await.unwrap(), None);
-    let stopped = repairer.begin(KEY, RepairScope::All, &author, None).await.unwrap().unwrap();
+    assert_eq!(repair::begin(&context, KEY, RepairScope::Future, None).await.unwrap(), None);
+    let stopped = repair::begin(&context, KEY, RepairScope::All, None).await.unwrap().unwrap();
     decides(&world, 7, Command::Set(staff_of(&world, 13))).await.unwrap();
-    assert_eq!(repairer.apply(stopped, |_| {}).await.unwrap().state, RepairState::Stopped);
+    let state = |row: &RepairRow| row.state.known().unwrap();
+    assert_eq!(state(&repair::apply(&context, stopped, |_| {}).await.unwrap()), RepairState::Stopped);
     assert_eq!(world.assigned(11).await, "-/7", "{backend:?}");
 
-    let repair = repairer.begin(KEY, RepairScope::All, &author, None).await.unwrap().unwrap();
+    let id = repair::begin(&context, KEY, RepairScope::All, None).await.unwrap().unwrap();
     world.run("DELETE FROM appointments WHERE id = 11").await;
-    assert_eq!(repairer.apply(repair, |_| {}).await.unwrap().state, RepairState::Done);
-    let tally = repairer.tally(repair).await.unwrap();
-    assert_eq!((tally.done, tally.left), (1, 1), "{backend:?}");
+    let done = repair::apply(&context, id, |_| {}).await.unwrap();
+    assert_eq!((state(&done), done.counts.done, done.counts.left), (RepairState::Done, 1, 1), "{backend:?}");
     world.run("DELETE FROM appointments WHERE id = 12").await;
-    assert_eq!(repairer.undo(repair, &author, None, |_| {}).await.unwrap().state, RepairState::Undone);
-    assert_eq!(repairer.tally(repair).await.unwrap().kept, 1, "{backend:?}");
+    let undone = repair::undo(&context, id, None, |_| {}).await.unwrap();
+    assert_eq!((state(&undone), undone.counts.kept), (RepairState::Undone, 1), "{backend:?}");
 }
 
 #[cfg(feature = "crash-points")]

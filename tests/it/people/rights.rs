@@ -1,6 +1,6 @@
 //! Every statement of what people do, for the test that takes rights away one by one.
 
-use hostmatch::app::{Author, Command, Decision, Repairer, decide_now, ignore, reopen};
+use hostmatch::app::{Command, Decision, decide_now, inbox, repair};
 use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::matching::HostKey;
 use hostmatch::store::{
@@ -12,7 +12,7 @@ use sea_orm::Set;
 use sea_orm::prelude::TextUuid;
 use uuid::Uuid;
 
-use super::anna;
+use super::{anna, context_on};
 
 /// What people do with this host of company 15, for which an appointment waits.
 pub(crate) async fn every_statement(
@@ -22,11 +22,11 @@ pub(crate) async fn every_statement(
     staff: [StaffId; 2],
 ) -> Result<(), StoreError> {
     let key = HostKey::new(CompanyId(15), HostId(host.into()));
-    let author = Author::new("cli:anna@office").unwrap();
+    let context = context_on(database, schema);
     let lost = |error: &dyn std::fmt::Display| StoreError::Rejected(error.to_string());
-    ignore(database, schema, key, &author, ("test", None)).await.map_err(|error| lost(&error))?;
-    reopen(database, schema, key, &author, None).await.map_err(|error| lost(&error))?;
-    inbox_entries(database.connection(), &InboxFilter::default(), 1, 0, 1).await?;
+    inbox::ignore(&context, key, "test", None).await.map_err(|error| lost(&error))?;
+    inbox::reopen(&context, key, None).await.map_err(|error| lost(&error))?;
+    inbox_entries(database.connection(), &Scope::All, &InboxFilter::default(), (0, 1)).await?;
     host_acts(database.connection(), key).await?;
     let [from, to] = staff.clone();
     let mut last = 0;
@@ -35,17 +35,16 @@ pub(crate) async fn every_statement(
         let decided = decide_now(database, schema, &anna(), &[decision]).await?.remove(0);
         last = decided.map_err(|error| lost(&error))?.audits[0];
     }
-    let change = change_of(database.connection(), schema, last, None).await?.unwrap();
+    let change = change_of(database.connection(), schema, &Scope::All, last).await?.unwrap();
     let revert = Decision::new(key.company, key.host, Command::Revert(change));
     decide_now(database, schema, &anna(), &[revert]).await?.remove(0).map_err(|error| lost(&error))?;
-    let repairer = Repairer::new(database, schema);
-    let begun = repairer.begin(key, RepairScope::All, &author, None).await.map_err(|error| lost(&error))?;
+    let begun = repair::begin(&context, key, RepairScope::All, None).await.map_err(|error| lost(&error))?;
     let repair = begun.ok_or_else(|| lost(&"nothing waits"))?;
-    repairer.apply(repair, |_| {}).await.map_err(|error| lost(&error))?;
-    repairer.undo(repair, &author, None, |_| {}).await.map_err(|error| lost(&error))?;
-    repairs(database.connection(), &RepairFilter::default(), 1).await?;
-    list_mappings(database.connection(), schema, &MappingFilter::default(), 1).await?;
-    audits(database.connection(), schema, &AuditFilter::default(), 1).await?;
+    repair::apply(&context, repair, |_| {}).await.map_err(|error| lost(&error))?;
+    repair::undo(&context, repair, None, |_| {}).await.map_err(|error| lost(&error))?;
+    repairs(database.connection(), &Scope::All, &RepairFilter::default(), 1).await?;
+    list_mappings(database.connection(), schema, &Scope::All, &MappingFilter::default(), 1).await?;
+    audits(database.connection(), schema, &Scope::All, &AuditFilter::default(), 1).await?;
     imports_and_hand_overs(database, schema, [from, to]).await
 }
 

@@ -1,4 +1,4 @@
-//! Companies, hosts and members of staff on the command line.
+//! Arguments that several commands have: companies, hosts, members of staff, pages.
 
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::HostKey;
@@ -19,6 +19,33 @@ impl OneHost {
     pub(super) fn key(self) -> HostKey {
         HostKey::new(self.company, self.host)
     }
+}
+
+/// Whose
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct OnlyOf {
+    /// Only if it is this company's
+    #[arg(long, value_name = "N", value_parser = company)]
+    pub(super) company: Option<CompanyId>,
+}
+
+/// Of which company
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct OfCompany {
+    /// Of this company
+    #[arg(long, value_name = "N", value_parser = company)]
+    pub(super) company: Option<CompanyId>,
+}
+
+/// How much of a list
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct PageArgs {
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(super) limit: u64,
+    /// Only older ones than this: the last id of the page before
+    #[arg(long, value_name = "ID")]
+    pub(super) before: Option<i64>,
 }
 
 /// An id of a company.

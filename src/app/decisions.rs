@@ -1,0 +1,71 @@
+//! One decision of a person's: what it would come to, and carrying it out.
+
+use serde::Serialize;
+
+use super::repair::{self, Counts};
+use super::{Act, AppContext, AppError, Decided, Decision, Refusal, decide_now, predict};
+use crate::matching::HostKey;
+use crate::store::{HostFacts, RepairRow, facts};
+
+/// What came of a decision. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub struct DecisionView {
+    /// What was decided.
+    #[serde(flatten)]
+    pub decided: Decided,
+    /// The appointments that waited for the host then.
+    pub waiting: Counts,
+    /// What was repaired along with it.
+    pub repair: Option<RepairRow>,
+}
+
+/// What a decision would come to now; and the decision as it is to be carried out after that was seen: it is
+/// refused when somebody else decides on the host in between.
+///
+/// # Errors
+/// [`AppError::Refused`], or the database's error.
+pub async fn preview(context: &AppContext, decision: Decision) -> Result<(Decision, Decided), AppError> {
+    let key = decision.key;
+    if !context.scope.contains(key.company) {
+        return Err(Refusal::NoCompany(key.company).into());
+    }
+    let decision = Decision { seen: Some(host_facts(context, key).await?.last_audit), ..decision };
+    let predicted = predict(context.connection(), &context.schema, std::slice::from_ref(&decision));
+    let predicted = context.with_deadline(predicted).await?.remove(0)?;
+    Ok((decision, predicted))
+}
+
+/// Carries a decision out that was previewed.
+///
+/// # Errors
+/// [`AppError::Refused`], or the database's error; nothing was done then.
+pub async fn carry_out(context: &AppContext, decision: Decision) -> Result<DecisionView, AppError> {
+    let key = decision.key;
+    let act = Act::new(context.author.clone());
+    let decided = decide_now(&context.database, &context.schema, &act, &[decision]).await?.remove(0);
+    let decided = match decided {
+        Err(refusal @ Refusal::ChangedMeanwhile(_)) => {
+            let in_force = in_force(&host_facts(context, key).await?);
+            return Err(AppError::NotAllowed(format!("{refusal}; {in_force}")));
+        }
+        decided => decided?,
+    };
+    let waiting = repair::preview(context, key).await?.counts();
+    Ok(DecisionView { decided, waiting, repair: None })
+}
+
+async fn host_facts(context: &AppContext, key: HostKey) -> Result<HostFacts, AppError> {
+    let keys = [key].into();
+    let mut found = context.with_deadline(facts(context.connection(), &context.schema, &keys)).await?;
+    Ok(found.remove(&key).ok_or(Refusal::UnknownHost(key.company, key.host))?)
+}
+
+/// What is in force for a host, in words.
+fn in_force(facts: &HostFacts) -> String {
+    match facts.mappings.iter().find(|row| row.is_active_in(facts.key.company)) {
+        None => "it has no mapping in force now".to_owned(),
+        Some(row) => {
+            format!("it is mapped to staff {} now (mapping {}, {})", row.staff.id, row.id, row.state.source)
+        }
+    }
+}

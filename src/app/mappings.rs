@@ -1,0 +1,167 @@
+//! Mappings: which host is which member of staff, who said so, and saying otherwise.
+
+use serde::Serialize;
+
+use super::names::page;
+use super::repair::{self, Counts};
+use super::{AppContext, AppError, Command, Decision, audit};
+use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{HostKey, MappingSource, Stored};
+use crate::runtime::clock::as_rfc3339;
+use crate::store::{AuditFilter, AuditRow, MappingFilter, MappingRow, change_of, list_mappings};
+
+/// A mapping as it is shown. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Clone, Debug, Serialize)]
+pub struct MappingView {
+    /// Its id.
+    pub id: i64,
+    /// The company for which it counts.
+    pub company: Option<CompanyId>,
+    /// The Cal.com user.
+    pub host: HostId,
+    /// Their name, as it was seen last.
+    pub host_name: Option<String>,
+    /// Their e-mail address, likewise.
+    pub host_email: Option<String>,
+    /// The member of staff.
+    pub staff: StaffId,
+    /// Their name.
+    pub staff_name: String,
+    /// How the mapping came to be.
+    pub source: Stored<MappingSource>,
+    /// How sure that is.
+    pub confidence: u8,
+    /// It is switched on.
+    pub active: bool,
+    /// The member of staff is active, not deleted, and in this company.
+    pub staff_valid: bool,
+    /// When a booking of its host was decided last, ms since 1970.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub last_used: Option<i64>,
+    /// Its newest audit row.
+    pub last_audit: Option<i64>,
+}
+
+impl From<MappingRow> for MappingView {
+    fn from(row: MappingRow) -> Self {
+        let text = |text: String| Some(text).filter(|text| !text.is_empty());
+        Self {
+            id: row.id,
+            company: row.company(),
+            host: row.host,
+            staff_valid: row.has_valid_staff(),
+            host_name: text(row.name),
+            host_email: text(row.email),
+            staff: row.staff.id,
+            staff_name: row.staff.name,
+            source: row.state.source,
+            confidence: row.state.confidence.0,
+            active: row.state.is_active,
+            last_used: row.last_used_ms,
+            last_audit: Some(row.last_audit).filter(|id| *id > 0),
+        }
+    }
+}
+
+/// A page of mappings.
+#[derive(Debug, Serialize)]
+pub struct MappingList {
+    /// Newest first.
+    pub mappings: Vec<MappingView>,
+    /// The last of them, when there are older ones.
+    pub next_before: Option<i64>,
+}
+
+/// Mappings, newest first.
+///
+/// # Errors
+/// [`AppError::Store`]
+pub async fn list(context: &AppContext, filter: &MappingFilter, limit: u64) -> Result<MappingList, AppError> {
+    let (mappings, more) = page(read(context, filter, limit + 1).await?, limit);
+    let next_before = mappings.last().map(|row| row.id).filter(|_| more);
+    Ok(MappingList { mappings, next_before })
+}
+
+pub(super) async fn read(
+    context: &AppContext,
+    filter: &MappingFilter,
+    limit: u64,
+) -> Result<Vec<MappingView>, AppError> {
+    let rows = list_mappings(context.connection(), &context.schema, &context.scope, filter, limit);
+    Ok(context.with_deadline(rows).await?.into_iter().map(MappingView::from).collect())
+}
+
+/// A mapping, and the host that it is about.
+async fn one(context: &AppContext, id: i64) -> Result<(HostKey, MappingView), AppError> {
+    let filter = MappingFilter { id: Some(id), ..MappingFilter::default() };
+    let found = read(context, &filter, 1).await?.pop();
+    let keyed = found.and_then(|mapping| Some((HostKey::new(mapping.company?, mapping.host), mapping)));
+    keyed.ok_or_else(|| context.absent(format_args!("mapping {id}")))
+}
+
+/// A mapping with what is around it.
+#[derive(Debug, Serialize)]
+pub struct MappingDetails {
+    /// The mapping.
+    pub mapping: MappingView,
+    /// The appointments that wait for its host.
+    pub waiting: Counts,
+    /// Its newest changes.
+    pub history: Vec<AuditRow>,
+}
+
+/// One mapping, with what waits for its host and who changed it.
+///
+/// # Errors
+/// When there is no such mapping, or the database's error.
+pub async fn show(context: &AppContext, id: i64) -> Result<MappingDetails, AppError> {
+    let (key, mapping) = one(context, id).await?;
+    let waiting = repair::preview(context, key).await?.counts();
+    Ok(MappingDetails { mapping, waiting, history: changes(context, id, 20).await? })
+}
+
+/// The changes of a mapping.
+#[derive(Debug, Serialize)]
+pub struct MappingHistory {
+    /// Newest first.
+    pub history: Vec<AuditRow>,
+}
+
+/// Who changed a mapping, from what to what, and why; newest first.
+///
+/// # Errors
+/// When there is no such mapping, or the database's error.
+pub async fn history(context: &AppContext, id: i64, limit: u64) -> Result<MappingHistory, AppError> {
+    one(context, id).await?;
+    Ok(MappingHistory { history: changes(context, id, limit).await? })
+}
+
+async fn changes(context: &AppContext, mapping: i64, limit: u64) -> Result<Vec<AuditRow>, AppError> {
+    audit::read(context, &AuditFilter { mapping: Some(mapping), ..AuditFilter::default() }, limit).await
+}
+
+/// The decision that switches a mapping off or on.
+///
+/// # Errors
+/// When there is no such mapping, or the database's error.
+pub async fn switching(
+    context: &AppContext,
+    id: i64,
+    command: fn(i64) -> Command,
+) -> Result<Decision, AppError> {
+    let (key, _) = one(context, id).await?;
+    Ok(Decision::new(key.company, key.host, command(id)))
+}
+
+/// The decision that takes back the change to which this audit row belongs.
+///
+/// # Errors
+/// When there is no such change, or the database's error.
+pub async fn reverting(context: &AppContext, audit: i64, why: Option<&str>) -> Result<Decision, AppError> {
+    let change = change_of(context.connection(), &context.schema, &context.scope, audit);
+    let change = context.with_deadline(change).await?;
+    let change = change.ok_or_else(|| context.absent(format_args!("change {audit}")))?;
+    let decision = Decision::new(change.key.company, change.key.host, Command::Revert(change));
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    Ok(Decision { reason: Some(format!("reverts audit {audit}{why}")), ..decision })
+}

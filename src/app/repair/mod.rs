@@ -1,0 +1,255 @@
+//! Putting the past right: the appointments that waited for a host get their member of staff now that a
+//! person has said who it is; and are given back, while nobody else has touched them.
+//!
+//! They are decided by the very plan by which a worker decides appointments again, so that its guards
+//! hold here too: only who still waits is touched, never what a person assigned. Each part is one
+//! transaction: the host's lock first, then those appointments that nobody else has locked, waiting for
+//! none. What was done is noted with it; so a repair can be gone on with by anybody at any time.
+
+mod parts;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde::Serialize;
+
+use super::carry_out::{again, fitting};
+use super::names::{names, page};
+use super::{AppContext, AppError, Refusal};
+use crate::event::{Host, StaffId};
+use crate::matching::{Directory, HostKey, Resolution, Resolver};
+use crate::runtime::clock::now_ms;
+use crate::store::{
+    self, GatewaySchema, ItemState, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
+    StoreError, Waiting,
+};
+
+/// What could be put right for a host. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepairPreview {
+    /// Company and host.
+    #[serde(flatten)]
+    pub key: HostKey,
+    /// Who would get the appointments; none while the host has no mapping that counts.
+    pub staff: Option<StaffId>,
+    /// Their name.
+    pub staff_name: Option<String>,
+    /// Appointments that have not begun.
+    pub future: Vec<Waiting>,
+    /// Those that have.
+    pub past: Vec<Waiting>,
+    /// Those of which it is not known.
+    pub unknown: Vec<Waiting>,
+}
+
+/// How many of each there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Not begun.
+    pub future: usize,
+    /// Begun, or over.
+    pub past: usize,
+    /// Not known.
+    pub unknown: usize,
+}
+
+impl Counts {
+    /// How many of them a repair would assign.
+    pub fn of(self, scope: RepairScope) -> usize {
+        match scope {
+            RepairScope::Future => self.future,
+            RepairScope::All => self.future + self.past + self.unknown,
+        }
+    }
+}
+
+impl RepairPreview {
+    /// How many of each there are.
+    pub fn counts(&self) -> Counts {
+        Counts { future: self.future.len(), past: self.past.len(), unknown: self.unknown.len() }
+    }
+}
+
+/// What could be put right for this host now.
+///
+/// # Errors
+/// [`AppError::Store`]
+pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
+    let found = context.with_deadline(found(context.connection(), &context.schema, key)).await?;
+    let staff_name = match &found.staff {
+        Some(staff) => names(context, [staff.clone()]).await?.name(staff),
+        None => None,
+    };
+    Ok(RepairPreview { staff_name, ..found })
+}
+
+async fn found(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    key: HostKey,
+) -> Result<RepairPreview, StoreError> {
+    let directory = store::directory_for(db, schema, key.company, Some(key.host)).await?;
+    let (staff, [future, past, unknown]) = (mapped(key, &directory), [(); 3].map(|()| Vec::new()));
+    let mut found = RepairPreview { key, staff, staff_name: None, future, past, unknown };
+    let now_ms = now_ms();
+    for it in store::waiting_of(db, key).await? {
+        match it.starts {
+            Some(ms) if ms >= now_ms => found.future.push(it),
+            Some(_) => found.past.push(it),
+            None => found.unknown.push(it),
+        }
+    }
+    Ok(found)
+}
+
+/// Mappings alone are asked: the threshold for new matches is of no consequence.
+fn resolver() -> Resolver {
+    Resolver::new(100)
+}
+
+/// The member of staff that the host's mapping names, if it counts.
+fn mapped(key: HostKey, directory: &Directory) -> Option<StaffId> {
+    let mut mappings = Directory::default();
+    directory.mappings(key).iter().for_each(|mapping| mappings.add_mapping(mapping.clone()));
+    let host = Host { id: Some(key.host), ..Host::default() };
+    match resolver().resolve(&host, key.company, &mappings) {
+        Resolution::Matched { candidate, .. } => Some(candidate.staff),
+        _ => None,
+    }
+}
+
+/// Freezes a repair of the appointments that wait now, and gives its number. `None`: there are none.
+///
+/// # Errors
+/// [`Refusal::NotMapped`], or the database's error.
+pub async fn begin(
+    context: &AppContext,
+    key: HostKey,
+    scope: RepairScope,
+    why: Option<&str>,
+) -> Result<Option<i64>, AppError> {
+    let begun = again(&context.database, async |tx: &DatabaseTransaction| {
+        store::lock_host(tx, &context.schema, key).await?;
+        let found = found(tx, &context.schema, key).await?;
+        let Some(staff) = &found.staff else { return Ok(None) };
+        let mut waiting = found.future;
+        if scope == RepairScope::All {
+            waiting.extend(found.past);
+            waiting.extend(found.unknown);
+        }
+        if waiting.is_empty() {
+            return Ok(Some(None));
+        }
+        waiting.sort_by_key(|it| it.appointment);
+        let by = (context.author.actor(), why.map(fitting));
+        Ok(Some(Some(store::begin_repair(tx, &context.schema, key, (staff, scope), &waiting, by).await?)))
+    });
+    Ok(begun.await?.ok_or(Refusal::NotMapped(key))?)
+}
+
+/// Assigns the appointments of a repair that are still to be assigned, in parts. `progress` is called with how
+/// many were done. What is locked is tried again for a while, and then stays pending.
+///
+/// # Errors
+/// When there is no such repair, or it has ended, or the database's error; what was done before is done, and
+/// noted.
+pub async fn apply(
+    context: &AppContext,
+    id: i64,
+    progress: impl FnMut(usize),
+) -> Result<RepairRow, AppError> {
+    let repair = row(context, id).await?;
+    if repair.state.known() != Some(RepairState::Running) {
+        return Err(Refusal::Ended { id, state: repair.state }.into());
+    }
+    parts::in_parts(context, &repair, ItemState::Pending, progress).await?;
+    one(context, id).await
+}
+
+/// Gives the appointments of a repair back that nobody else has touched since, in parts.
+///
+/// # Errors
+/// When there is no such repair, or it was taken back, or the database's error; what was done before is done,
+/// and noted.
+pub async fn undo(
+    context: &AppContext,
+    id: i64,
+    why: Option<&str>,
+    progress: impl FnMut(usize),
+) -> Result<RepairRow, AppError> {
+    let repair = row(context, id).await?;
+    let why = why.map(fitting);
+    let begun = again(&context.database, async |tx: &DatabaseTransaction| {
+        // Behind whoever assigns a part of it at the moment.
+        store::lock_host(tx, &context.schema, repair.key()).await?;
+        store::start_undoing(tx, id, context.author.actor(), why.as_deref()).await
+    });
+    if !begun.await? && row(context, id).await?.state.known() != Some(RepairState::Undoing) {
+        return Err(Refusal::Ended { id, state: repair.state }.into());
+    }
+    parts::in_parts(context, &repair, ItemState::Done, progress).await?;
+    one(context, id).await
+}
+
+async fn row(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
+    let found = store::repair(context.connection(), &context.scope, id);
+    context.with_deadline(found).await?.ok_or_else(|| context.absent(format_args!("repair {id}")))
+}
+
+/// One repair, with what it has come to.
+///
+/// # Errors
+/// When there is no such repair, or the database's error.
+pub async fn one(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
+    Ok(with_counts(context, vec![row(context, id).await?]).await?.remove(0))
+}
+
+async fn with_counts(context: &AppContext, mut rows: Vec<RepairRow>) -> Result<Vec<RepairRow>, AppError> {
+    let names = names(context, rows.iter().map(|row| row.staff.clone())).await?;
+    for row in &mut rows {
+        row.counts = context.with_deadline(store::tally(context.connection(), row.id)).await?;
+        row.staff_name = names.name(&row.staff);
+    }
+    Ok(rows)
+}
+
+/// Repairs. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub struct RepairList {
+    /// Newest first.
+    pub repairs: Vec<RepairRow>,
+    /// The last of them, when there are older ones.
+    pub next_before: Option<i64>,
+}
+
+/// Repairs, newest first.
+///
+/// # Errors
+/// [`AppError::Store`]
+pub async fn list(context: &AppContext, filter: &RepairFilter, limit: u64) -> Result<RepairList, AppError> {
+    let rows = store::repairs(context.connection(), &context.scope, filter, limit + 1);
+    let (rows, more) = page(context.with_deadline(rows).await?, limit);
+    let next_before = rows.last().map(|row| row.id).filter(|_| more);
+    Ok(RepairList { repairs: with_counts(context, rows).await?, next_before })
+}
+
+/// A repair with its appointments. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub struct RepairDetails {
+    /// The repair.
+    pub repair: RepairRow,
+    /// Its appointments.
+    pub items: Vec<RepairItem>,
+}
+
+/// A repair with those of its appointments that are behind `after`.
+///
+/// # Errors
+/// When there is no such repair, or the database's error.
+pub async fn show(
+    context: &AppContext,
+    id: i64,
+    (after, limit): (i64, u64),
+) -> Result<RepairDetails, AppError> {
+    let repair = one(context, id).await?;
+    let items = store::repair_items(context.connection(), id, None, after, limit);
+    Ok(RepairDetails { repair, items: context.with_deadline(items).await? })
+}

@@ -1,0 +1,195 @@
+//! A repair, part after part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sea_orm::DatabaseTransaction;
+
+use super::super::AppContext;
+use super::super::carry_out::again;
+use super::{mapped, resolver};
+use crate::config::{Mode, Overwrite};
+use crate::event::AppointmentId;
+use crate::matching::{Appointment, AppointmentWrite, ChangeSet, HostKey, Plan, Policy};
+use crate::runtime::backoff::Delays;
+use crate::runtime::clock::now_ms;
+use crate::runtime::crash_points;
+use crate::store::{self, GatewaySchema, ItemState, Prior, RepairItem, RepairRow, RepairState, StoreError};
+
+/// Appointments in one transaction.
+const PART: u64 = 250;
+
+/// How often what is locked is tried again before it is left for another time.
+const ROUNDS: u32 = 6;
+
+/// Does part after part of a repair, with the items that are in state `from`; those that had locked rows again,
+/// from the beginning, for some rounds.
+pub(super) async fn in_parts(
+    context: &AppContext,
+    repair: &RepairRow,
+    from: ItemState,
+    mut progress: impl FnMut(usize),
+) -> Result<(), StoreError> {
+    let mut delays = Delays::new(Duration::from_millis(50), Duration::from_millis(500));
+    let mut seen = 0;
+    for round in 0..ROUNDS {
+        let (mut after, mut is_locked) = (0, false);
+        loop {
+            let done = again(&context.database, async |tx: &DatabaseTransaction| {
+                part(tx, &context.schema, repair, (from, after)).await
+            });
+            let done = done.await?;
+            crash_points::point("repair_part");
+            let Some(part) = done else { break };
+            (after, is_locked) = (part.last, is_locked || part.is_locked);
+            if round == 0 {
+                seen += part.size;
+                progress(seen);
+            }
+        }
+        if !is_locked {
+            return Ok(());
+        }
+        tokio::time::sleep(delays.next()).await;
+    }
+    Ok(())
+}
+
+/// What became of one part.
+struct Part {
+    /// The last appointment that was asked for.
+    last: i64,
+    /// Somebody else has locked some of them.
+    is_locked: bool,
+    size: usize,
+}
+
+/// None: there is nothing more to do.
+async fn part(
+    tx: &DatabaseTransaction,
+    schema: &GatewaySchema,
+    repair: &RepairRow,
+    (from, after): (ItemState, i64),
+) -> Result<Option<Part>, StoreError> {
+    store::lock_host(tx, schema, repair.key()).await?;
+    let mut items = store::repair_items(tx, repair.id, Some(from), after, PART).await?;
+    let is_undo = from == ItemState::Done;
+    let Some(last) = items.last().map(|item| item.appointment.0) else {
+        if store::repair_items(tx, repair.id, Some(from), 0, 1).await?.is_empty() {
+            let (running, ended) = match is_undo {
+                true => (RepairState::Undoing, RepairState::Undone),
+                false => (RepairState::Running, RepairState::Done),
+            };
+            store::set_repair_state(tx, repair.id, running, ended).await?;
+        }
+        return Ok(None);
+    };
+    let decided = match is_undo {
+        true => Some(give_back(tx, schema, repair, &mut items).await?),
+        false => assign(tx, schema, repair, &mut items).await?,
+    };
+    let Some((read, changes)) = decided else { return Ok(None) };
+    // What was not read is locked by somebody else, or not there any more.
+    let missing: BTreeSet<AppointmentId> =
+        items.iter().map(|item| item.appointment).filter(|id| !read.contains(id)).collect();
+    let there = store::still_there(tx, &missing).await?;
+    let gone = if is_undo { ItemState::Kept } else { ItemState::Left };
+    for item in items.iter_mut().filter(|item| missing.contains(&item.appointment)) {
+        if !there.contains(&item.appointment) {
+            item.becomes(gone, Some("gone"));
+        }
+    }
+    let part = Part { last, is_locked: !there.is_empty(), size: items.len() };
+    items.retain(|item| item.state.known() != Some(from));
+    store::mark_items(tx, repair.id, &items).await?;
+    store::commit(tx, schema, &changes).await?;
+    Ok(Some(part))
+}
+
+/// The appointments that could be read, and what changes of them.
+type Changed = (BTreeSet<AppointmentId>, ChangeSet);
+
+/// None: the host is somebody else's by now.
+async fn assign(
+    tx: &DatabaseTransaction,
+    schema: &GatewaySchema,
+    repair: &RepairRow,
+    items: &mut [RepairItem],
+) -> Result<Option<Changed>, StoreError> {
+    let key = repair.key();
+    let waiting: Vec<(AppointmentId, HostKey)> = items.iter().map(|item| (item.appointment, key)).collect();
+    let mut loaded = store::load_waiting(tx, schema, &waiting).await?;
+    if mapped(key, &loaded.directory).as_ref() != Some(&repair.staff) {
+        store::set_repair_state(tx, repair.id, RepairState::Running, RepairState::Stopped).await?;
+        return Ok(None);
+    }
+    let read = loaded.appointments.keys().copied().collect();
+    for item in items.iter_mut() {
+        let Some(appointment) = loaded.appointments.get(&item.appointment) else { continue };
+        if let Some(reason) = waits_no_more(appointment, key) {
+            item.becomes(ItemState::Left, Some(reason));
+            loaded.appointments.remove(&item.appointment);
+        } else {
+            let prior = appointment.assignment.as_ref().map(Prior::of);
+            item.prior = prior.and_then(|prior| serde_json::to_string(&prior).ok());
+        }
+    }
+    let policy = Policy { mode: Mode::Assign, overwrite: Overwrite::Ours, now_ms: now_ms() };
+    let resolver = resolver();
+    let mut plan = Plan::new(loaded, &resolver, policy);
+    plan.redecide_waiting();
+    let changes = plan.finish();
+    let decided: BTreeMap<AppointmentId, i64> =
+        changes.assignments.iter().map(|row| (row.appointment, row.decided_ms)).collect();
+    for item in items.iter_mut() {
+        if let Some(decided_ms) = decided.get(&item.appointment) {
+            item.becomes(ItemState::Done, None);
+            item.decided_ms = Some(*decided_ms);
+        }
+    }
+    Ok(Some((read, changes)))
+}
+
+/// Why an appointment does not wait for this host any more, if it does not.
+fn waits_no_more(appointment: &Appointment, key: HostKey) -> Option<&'static str> {
+    match &appointment.assignment {
+        _ if appointment.company != key.company => Some("other_company"),
+        _ if appointment.staff.is_some() => Some("assigned_meanwhile"),
+        Some(row) if row.waits_for() == Some(key) => None,
+        _ => Some("waits_no_more"),
+    }
+}
+
+async fn give_back(
+    tx: &DatabaseTransaction,
+    schema: &GatewaySchema,
+    repair: &RepairRow,
+    items: &mut [RepairItem],
+) -> Result<Changed, StoreError> {
+    let ids = items.iter().map(|item| item.appointment).collect();
+    let appointments = store::free_appointments(tx, schema, &ids).await?;
+    let mut changes = ChangeSet::default();
+    for item in items.iter_mut() {
+        let Some(appointment) = appointments.get(&item.appointment) else { continue };
+        let staff = Some(&repair.staff);
+        let row = appointment.assignment.as_ref().filter(|_| appointment.staff.as_ref() == staff);
+        let Some(row) = row else {
+            item.becomes(ItemState::Kept, Some("assigned_meanwhile"));
+            continue;
+        };
+        if row.staff.as_ref() != staff || Some(row.decided_ms) != item.decided_ms {
+            item.becomes(ItemState::Kept, Some("decided_meanwhile"));
+            continue;
+        }
+        let prior = item.prior.as_deref().and_then(|prior| serde_json::from_str::<Prior>(prior).ok());
+        let Some(before) = prior.and_then(|prior| prior.restore(row)) else {
+            item.becomes(ItemState::Kept, Some("newer_event"));
+            continue;
+        };
+        let (id, host_id) = (item.appointment, appointment.host_id);
+        changes.appointments.push(AppointmentWrite { id, staff: None, host_id });
+        changes.assignments.push(before);
+        item.becomes(ItemState::Undone, None);
+    }
+    Ok((appointments.into_keys().collect(), changes))
+}

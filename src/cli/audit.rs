@@ -1,0 +1,193 @@
+//! `hostmatch audit`: who changed which mapping, when and why.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::ids::{self, OfCompany, PageArgs};
+use super::moments::moment;
+use super::operator::with_context;
+use super::output::{self, Output, dash};
+use super::rows;
+use crate::app::{self, AppContext, AuditFilter, AuditRow};
+use crate::event::{HostId, StaffId};
+use crate::runtime::clock::rfc3339;
+
+/// Rows read at a time.
+const PAGE: u64 = 1000;
+
+/// The audit trail: who changed which mapping, when and why
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Changes, newest first
+    List(ListArgs),
+    /// All changes, one a line, newest first: to stdout
+    Export(ExportArgs),
+}
+
+/// Which changes; what is given must all be true
+#[derive(Debug, clap::Args)]
+struct Filter {
+    /// Of this mapping
+    #[arg(long, value_name = "ID")]
+    mapping: Option<i64>,
+    #[command(flatten)]
+    of: OfCompany,
+    /// Of this Cal.com user
+    #[arg(long, value_name = "ID", value_parser = ids::host)]
+    host: Option<HostId>,
+    /// Of this member of staff
+    #[arg(long, value_name = "ID", value_parser = ids::staff)]
+    staff: Option<StaffId>,
+    /// By this one, such as worker, or 'cli:*' for all whose name begins so
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// With this action: created, updated, deleted, auto_matched, manual_override
+    #[arg(long, value_name = "NAME")]
+    action: Option<String>,
+    /// At this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<i64>,
+    /// Before this moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<i64>,
+}
+
+impl Filter {
+    fn chosen(&self, before: Option<i64>) -> AuditFilter {
+        AuditFilter {
+            mapping: self.mapping,
+            host: self.host,
+            staff: self.staff.clone(),
+            actor: self.actor.clone(),
+            action: self.action.clone(),
+            since_ms: self.since,
+            until_ms: self.until,
+            before,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// What it looks like
+    #[arg(long, value_enum, default_value = "ndjson")]
+    format: Format,
+}
+
+/// What an export looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// One JSON object a line
+    Ndjson,
+    /// Comma-separated, with a head
+    Csv,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let filter = match &args.command {
+        Command::List(args) => &args.filter,
+        Command::Export(args) => &args.filter,
+    };
+    let work = async |context: &AppContext| match &args.command {
+        Command::List(args) => list(context, global.output, args).await,
+        Command::Export(args) => export(context, args).await,
+    };
+    with_context(global, None, filter.of.company, work).await
+}
+
+async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
+    let filter = args.filter.chosen(args.page.before);
+    let page = app::audit::list(context, &filter, args.page.limit).await?;
+    match output {
+        Output::Json => output::json(&page)?,
+        Output::Table if page.audits.is_empty() => output::line("No changes.")?,
+        Output::Table => {
+            table(&page.audits)?;
+            output::older(page.next_before)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn export(context: &AppContext, args: &ExportArgs) -> Result<Exit, Failure> {
+    let (mut before, mut first) = (None, true);
+    loop {
+        let page = app::audit::list(context, &args.filter.chosen(before), PAGE).await?;
+        match args.format {
+            Format::Ndjson => rows::ndjson(&page.audits)?,
+            Format::Csv => rows::csv(&page.audits, first)?,
+        }
+        (before, first) = (page.next_before, false);
+        if before.is_none() {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+/// What is shown of a mapping that was made: the rest is what was seen of the host.
+const MADE: [&str; 4] = ["staff_id", "mapping_source", "confidence_score", "is_active"];
+
+/// `is_active true → false`, for each field; of a row that was made only what it says of the mapping.
+fn changes(row: &AuditRow) -> String {
+    let Some(new) = &row.new else { return "-".to_owned() };
+    let shown = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let changes = new.iter().filter_map(|(name, after)| match &row.old {
+        Some(old) => {
+            let before = old.get(name);
+            (before != Some(after)).then(|| format!("{name} {} → {}", shown(before), shown(Some(after))))
+        }
+        None => MADE.contains(&name.as_str()).then(|| format!("{name} {}", shown(Some(after)))),
+    });
+    changes.collect::<Vec<_>>().join(", ")
+}
+
+/// Writes a table of audit rows.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(super) fn table(rows: &[AuditRow]) -> Result<(), Failure> {
+    let head = ["AUDIT", "AT", "COMPANY", "HOST", "STAFF", "ACTION", "BY", "CHANGED", "WHY"];
+    output::table(
+        &head,
+        rows.iter().map(|row| {
+            [
+                row.id.to_string(),
+                rfc3339(row.at),
+                dash(row.company),
+                dash(row.host),
+                dash(row.staff.as_ref()),
+                row.action.to_string(),
+                dash(row.actor.as_ref()),
+                changes(row),
+                dash(row.reason.as_deref()).replace('\n', " "),
+            ]
+        }),
+    )
+}

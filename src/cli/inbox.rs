@@ -1,0 +1,288 @@
+//! `hostmatch inbox`: hosts that need a person, and what a person does with them.
+
+use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+use serde::Serialize;
+use strum::VariantArray as _;
+
+use super::choices::one_of;
+use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
+use super::exit::Exit;
+use super::failure::{Failure, command};
+use super::global::Global;
+use super::ids::{self, OfCompany, OneHost};
+use super::moments::coming;
+use super::operator::{Acting, with_context};
+use super::output::{self, Output, dash};
+use super::{audit, mappings};
+use crate::app::inbox::{self, InboxDetails, InboxView};
+use crate::app::{AppContext, InboxFilter, InboxKind};
+use crate::event::{HostId, StaffId};
+use crate::matching::{HostKey, InboxState};
+use crate::runtime::clock::rfc3339;
+
+/// The states, and all of them.
+fn states() -> PossibleValuesParser {
+    PossibleValuesParser::new(InboxState::VARIANTS.iter().copied().map(InboxState::as_str).chain(["any"]))
+}
+
+/// The inbox: hosts that need a person
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(ListArgs),
+    /// One host: what is the matter, who is suggested and why, what waits, what was done with it
+    Show(OneHost),
+    Accept(AcceptArgs),
+    Assign(AssignArgs),
+    Ignore(IgnoreArgs),
+    Reopen(ReopenArgs),
+}
+
+/// Hosts that need a person, those with the soonest booking first
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    of: OfCompany,
+    /// This Cal.com user
+    #[arg(long, value_name = "ID", value_parser = ids::host)]
+    host: Option<HostId>,
+    /// With this the matter
+    #[arg(long, value_name = "KIND", value_parser = one_of::<InboxKind>())]
+    kind: Option<InboxKind>,
+    /// In this state
+    #[arg(long, value_name = "STATE", default_value = "open", value_parser = states())]
+    state: String,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    limit: u64,
+    /// Without the first so many
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    skip: u64,
+}
+
+/// Take the suggestion: the host is that member of staff from now on
+#[derive(Debug, clap::Args)]
+struct AcceptArgs {
+    #[command(flatten)]
+    host: OneHost,
+    /// Which suggestion, where there are several
+    #[arg(long, value_name = "ID", value_parser = ids::staff)]
+    staff: Option<StaffId>,
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    repair: RepairArgs,
+}
+
+/// Say who the host is, suggested or not
+#[derive(Debug, clap::Args)]
+struct AssignArgs {
+    #[command(flatten)]
+    host: OneHost,
+    /// The member of staff
+    #[arg(long, value_name = "ID", value_parser = ids::staff)]
+    staff: StaffId,
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    repair: RepairArgs,
+}
+
+/// Nobody has to look at this host, until a day or until it is reopened
+#[derive(Debug, clap::Args)]
+struct IgnoreArgs {
+    #[command(flatten)]
+    host: OneHost,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Until then, when it is open again: 14d, or 2026-03-01, or 2026-03-01T08:00:00Z [default: until it is reopened]
+    #[arg(long, value_name = "TIME", value_parser = coming)]
+    until: Option<i64>,
+    #[command(flatten)]
+    acting: Acting,
+}
+
+/// Open an ignored host again
+#[derive(Debug, clap::Args)]
+struct ReopenArgs {
+    #[command(flatten)]
+    host: OneHost,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    acting: Acting,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When it is refused, there is no such host, or the database cannot be reached.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let (acting, company) = match &args.command {
+        Command::List(args) => (None, args.of.company),
+        Command::Show(host) => (None, Some(host.company)),
+        Command::Accept(args) => (Some(&args.common.acting), Some(args.host.company)),
+        Command::Assign(args) => (Some(&args.common.acting), Some(args.host.company)),
+        Command::Ignore(args) => (Some(&args.acting), Some(args.host.company)),
+        Command::Reopen(args) => (Some(&args.acting), Some(args.host.company)),
+    };
+    let output = global.output;
+    let work = async |context: &AppContext| match &args.command {
+        Command::List(args) => list(context, output, args).await,
+        Command::Show(host) => show(context, output, host.key()).await,
+        Command::Accept(AcceptArgs { host, staff, common, repair }) => {
+            let decision = inbox::accepting(context, host.key(), staff.as_ref()).await?;
+            carry_out(context, output, common.give_reason(decision), common, Some(repair)).await
+        }
+        Command::Assign(AssignArgs { host, staff, common, repair }) => {
+            let decision = inbox::assigning(context, host.key(), staff).await?;
+            carry_out(context, output, common.give_reason(decision), common, Some(repair)).await
+        }
+        Command::Ignore(args) => ignore(context, output, args).await,
+        Command::Reopen(args) => reopen(context, output, args).await,
+    };
+    with_context(global, acting, company, work).await
+}
+
+async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
+    let filter = InboxFilter { host: args.host, state: args.state.parse().ok(), kind: args.kind };
+    let page = inbox::list(context, &filter, (args.skip, args.limit)).await?;
+    match output {
+        Output::Json => output::json(&page)?,
+        Output::Table if page.hosts.is_empty() => output::line("Nobody needs to decide anything here.")?,
+        Output::Table => {
+            table(&page.hosts)?;
+            if let Some(next) = page.next_skip {
+                output::line(&format!("There are more: --skip {next}"))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A host, and the command that decides it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    details: InboxDetails,
+    next: Option<String>,
+}
+
+async fn show(context: &AppContext, output: Output, key: HostKey) -> Result<Exit, Failure> {
+    let details = inbox::show(context, key).await?;
+    let next = details.host.next().map(|next| command(&next));
+    if output == Output::Json {
+        output::json(&Shown { details, next })?;
+        return Ok(Exit::Done);
+    }
+    let host = &details.host;
+    output::line(&format!("Host {} of company {} ({})", key.host, key.company, host.state))?;
+    output::table(&[], lines(host))?;
+    if let Some(waiting) = waiting(details.waiting) {
+        output::line(&waiting)?;
+    }
+    if !details.mappings.is_empty() {
+        mappings::table(&details.mappings)?;
+    }
+    if !details.history.is_empty() {
+        audit::table(&details.history)?;
+    }
+    for act in &details.acts {
+        let why = act.why.as_deref().unwrap_or("-");
+        output::line(&format!("{}  {} by {}: {why}", rfc3339(act.at), act.action, act.by))?;
+    }
+    if let Some(next) = next {
+        output::line(&format!("What to do: {next}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn ignore(context: &AppContext, output: Output, args: &IgnoreArgs) -> Result<Exit, Failure> {
+    let view = inbox::ignore(context, args.host.key(), &args.reason, args.until).await?;
+    match output {
+        Output::Json => output::json(&view)?,
+        Output::Table => {
+            let until = view.until.map_or_else(|| "it is reopened".to_owned(), rfc3339);
+            output::line(&format!("Host {} is ignored until {until}.", args.host.host))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn reopen(context: &AppContext, output: Output, args: &ReopenArgs) -> Result<Exit, Failure> {
+    let view = inbox::reopen(context, args.host.key(), args.reason.as_deref()).await?;
+    let host = args.host.host;
+    match output {
+        Output::Json => output::json(&view)?,
+        Output::Table if view.is_new => output::line(&format!("Host {host} is open again."))?,
+        Output::Table => output::line(&format!("Nothing to do: host {host} is open already."))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// What there is to say about a host, line by line.
+fn lines(host: &InboxView) -> Vec<[String; 2]> {
+    let bookings = &host.bookings;
+    let mut rows = vec![
+        ("name", dash(host.name.as_deref())),
+        ("address", dash(host.email.as_deref())),
+        ("what is the matter", host.what.to_owned()),
+        ("waiting", format!("{} of {} appointments", bookings.waiting, bookings.bookings)),
+        ("next booking", dash(bookings.next_booking.map(rfc3339))),
+        ("last booking", dash(bookings.last_booking.map(rfc3339))),
+        ("seen", format!("{} to {}", rfc3339(host.first_seen), rfc3339(host.last_seen))),
+    ];
+    for one in &host.suggestions {
+        let name = one.staff_name.as_deref().unwrap_or_default();
+        rows.push((
+            "suggested",
+            format!("staff {} {name}: {} ({})", one.staff, one.because, one.confidence.0),
+        ));
+    }
+    if host.state == InboxState::Ignored {
+        let until = dash(host.ignored_until.map(rfc3339));
+        let why = dash(host.ignored_reason.as_deref());
+        let by = dash(host.ignored_by.as_ref());
+        rows.push(("ignored", format!("by {by}, until {until}: {why}")));
+    }
+    rows.into_iter().map(|(name, value)| [format!("  {name}"), value]).collect()
+}
+
+fn table(hosts: &[InboxView]) -> Result<(), Failure> {
+    let head = ["COMPANY", "HOST", "NAME", "KIND", "WAITING", "NEXT BOOKING", "LAST BOOKING", "SUGGESTED"];
+    output::table(
+        &head,
+        hosts.iter().map(|host| {
+            let suggested: Vec<String> = host
+                .suggestions
+                .iter()
+                .map(|one| {
+                    let name = one.staff_name.as_deref().unwrap_or_default();
+                    format!("staff {} {name} ({})", one.staff, one.confidence.0)
+                })
+                .collect();
+            let kind = match host.state {
+                InboxState::Open => host.kind.to_string(),
+                other => format!("{}, {}", host.kind, other),
+            };
+            [
+                host.key.company.to_string(),
+                host.key.host.to_string(),
+                dash(host.name.as_deref()),
+                kind,
+                host.bookings.waiting.to_string(),
+                dash(host.bookings.next_booking.map(rfc3339)),
+                dash(host.bookings.last_booking.map(rfc3339)),
+                dash((!suggested.is_empty()).then(|| suggested.join(", "))),
+            ]
+        }),
+    )
+}

@@ -1,0 +1,300 @@
+//! `hostmatch repair`: the appointments that waited for a host that is known by now.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::choices::one_of;
+use super::decision::{CommonArgs, waiting, who};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::ids::{self, OfCompany, OneHost, OnlyOf, PageArgs};
+use super::operator::with_context;
+use super::output::{self, Output, dash};
+use crate::app::repair;
+use crate::app::{AppContext, RepairFilter, RepairRow, RepairScope, RepairState};
+use crate::event::{CompanyId, HostId};
+use crate::matching::HostKey;
+use crate::runtime::clock::rfc3339;
+
+/// Repair: what waited for a host gets its member of staff
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Which appointments would be assigned, future and past apart; changes nothing
+    Preview(OneHost),
+    Apply(ApplyArgs),
+    Undo(UndoArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+}
+
+/// Assign the appointments that wait for a host, or go on with a repair that was interrupted
+#[derive(Debug, clap::Args)]
+struct ApplyArgs {
+    /// The repair to go on with
+    #[arg(conflicts_with_all = ["host", "scope"], required_unless_present = "host")]
+    repair: Option<i64>,
+    /// The company of the host; with a repair: only if it is this company's
+    #[arg(long, value_name = "N", value_parser = ids::company)]
+    company: Option<CompanyId>,
+    /// The id of the Cal.com user
+    #[arg(long, value_name = "ID", value_parser = ids::host, requires = "company")]
+    host: Option<HostId>,
+    /// Which of them
+    #[arg(long, default_value = "future", value_parser = one_of::<RepairScope>())]
+    scope: RepairScope,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Give the appointments of a repair back that nobody else has touched since
+#[derive(Debug, clap::Args)]
+struct UndoArgs {
+    /// The repair
+    repair: i64,
+    #[command(flatten)]
+    only: OnlyOf,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Repairs, newest first
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    of: OfCompany,
+    /// Of this Cal.com user
+    #[arg(long, value_name = "ID", value_parser = ids::host)]
+    host: Option<HostId>,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+/// One repair, with its appointments
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    /// The repair
+    repair: i64,
+    #[command(flatten)]
+    only: OnlyOf,
+    /// At most so many appointments
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    limit: u64,
+    /// Only appointments behind this one
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    after: i64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When it is refused, there is no such repair, or the database cannot be reached.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let (acting, company) = match &args.command {
+        Command::Preview(host) => (None, Some(host.company)),
+        Command::Apply(args) => (Some(&args.common.acting), args.company),
+        Command::Undo(args) => (Some(&args.common.acting), args.only.company),
+        Command::List(args) => (None, args.of.company),
+        Command::Show(args) => (None, args.only.company),
+    };
+    let output = global.output;
+    let work = async |context: &AppContext| match &args.command {
+        Command::Preview(host) => preview(context, output, host.key()).await,
+        Command::Apply(args) => apply(context, output, args).await,
+        Command::Undo(args) => undo(context, output, args).await,
+        Command::List(args) => list(context, output, args).await,
+        Command::Show(args) => show(context, output, args).await,
+    };
+    with_context(global, acting, company, work).await
+}
+
+async fn preview(context: &AppContext, output: Output, key: HostKey) -> Result<Exit, Failure> {
+    let preview = repair::preview(context, key).await?;
+    if output == Output::Json {
+        output::json(&preview)?;
+        return Ok(Exit::Done);
+    }
+    let HostKey { company, host } = key;
+    let staff = preview.staff.as_ref().map(|staff| who(staff, preview.staff_name.as_deref()));
+    let staff_text = staff.as_deref().unwrap_or("nobody yet");
+    let waiting = waiting(preview.counts());
+    let waiting_text = waiting.as_deref().unwrap_or("no appointment waits");
+    output::line(&format!("Host {host} of company {company} is {staff_text}; {waiting_text}"))?;
+    let parts = [("future", &preview.future), ("past", &preview.past), ("start unknown", &preview.unknown)];
+    for (what, some) in parts.into_iter().filter(|(_, some)| !some.is_empty()) {
+        let rows = some.iter().map(|one| {
+            [
+                format!("  {what}"),
+                format!("appointment {}", one.appointment),
+                dash(one.starts.map(rfc3339)),
+                dash(one.booking.as_deref()),
+            ]
+        });
+        output::table(&[], rows)?;
+    }
+    if staff.is_some() && waiting.is_some() {
+        let scope = if preview.future.is_empty() { "all" } else { "future (or all)" };
+        output::line(&format!(
+            "Assign them with: hostmatch repair apply --company {company} --host {host} --scope {scope}"
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result<Exit, Failure> {
+    if let Some(id) = args.repair {
+        let repair = repair::one(context, id).await?;
+        return render(output, Some(go_on(context, &repair).await?));
+    }
+    let (Some(company), Some(host)) = (args.company, args.host) else {
+        return Err(Failure::new(Exit::Usage, "give the number of a repair, or --company N --host ID"));
+    };
+    let (key, scope) = (HostKey::new(company, host), args.scope);
+    let preview = repair::preview(context, key).await?;
+    let chosen = preview.counts().of(scope);
+    if let Some(staff) = preview.staff.as_ref().filter(|_| chosen > 0) {
+        let staff = who(staff, preview.staff_name.as_deref());
+        let question = format!("assign {chosen} appointments ({scope}) to {staff}?");
+        confirm(&args.common, &question, "assigned")?;
+    }
+    render(output, begin(context, key, scope, args.common.reason.as_deref()).await?)
+}
+
+async fn undo(context: &AppContext, output: Output, args: &UndoArgs) -> Result<Exit, Failure> {
+    let repair = repair::one(context, args.repair).await?;
+    let question = format!("give up to {} appointments of repair {} back?", repair.appointments, repair.id);
+    confirm(&args.common, &question, "given back")?;
+    let bar = output::progress(usize::try_from(repair.counts.done).unwrap_or_default(), "giving back");
+    let why = args.common.reason.as_deref();
+    let undone = repair::undo(context, repair.id, why, |seen| bar.set_position(seen as u64)).await;
+    bar.finish_and_clear();
+    render(output, Some(undone?))
+}
+
+fn confirm(common: &CommonArgs, question: &str, done: &str) -> Result<(), Failure> {
+    if common.yes || output::confirm(question)? == Some(true) {
+        return Ok(());
+    }
+    let text = format!("nothing was {done}: it needs a confirmation, on a terminal or with --yes");
+    Err(Failure::new(Exit::NeedsConfirmation, text))
+}
+
+/// Begins a repair and carries it out. None: no appointment waits.
+///
+/// # Errors
+/// When the host has no mapping that counts, or the database cannot be reached.
+pub(super) async fn begin(
+    context: &AppContext,
+    key: HostKey,
+    scope: RepairScope,
+    why: Option<&str>,
+) -> Result<Option<RepairRow>, Failure> {
+    let Some(id) = repair::begin(context, key, scope, why).await? else { return Ok(None) };
+    Ok(Some(go_on(context, &repair::one(context, id).await?).await?))
+}
+
+/// Carries a repair out, or goes on with it, with progress on stderr.
+async fn go_on(context: &AppContext, begun: &RepairRow) -> Result<RepairRow, Failure> {
+    let bar = output::progress(usize::try_from(begun.counts.pending).unwrap_or_default(), "assigning");
+    let done = repair::apply(context, begun.id, |seen| bar.set_position(seen as u64)).await;
+    bar.finish_and_clear();
+    Ok(done?)
+}
+
+#[derive(Serialize)]
+struct Shown {
+    repair: Option<RepairRow>,
+}
+
+fn render(output: Output, repair: Option<RepairRow>) -> Result<Exit, Failure> {
+    let exit = repair.as_ref().map_or(Exit::Done, exit);
+    match (output, &repair) {
+        (Output::Json, _) => output::json(&Shown { repair })?,
+        (Output::Table, None) => output::line("No appointment waits for this.")?,
+        (Output::Table, Some(repair)) => lines(repair).iter().try_for_each(|line| output::line(line))?,
+    }
+    Ok(exit)
+}
+
+async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
+    let filter = RepairFilter { host: args.host, before: args.page.before };
+    let page = repair::list(context, &filter, args.page.limit).await?;
+    match output {
+        Output::Json => output::json(&page)?,
+        Output::Table if page.repairs.is_empty() => output::line("No repairs.")?,
+        Output::Table => {
+            page.repairs.iter().flat_map(lines).try_for_each(|line| output::line(&line))?;
+            output::older(page.next_before)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn show(context: &AppContext, output: Output, args: &ShowArgs) -> Result<Exit, Failure> {
+    let details = repair::show(context, args.repair, (args.after, args.limit)).await?;
+    if output == Output::Json {
+        output::json(&details)?;
+        return Ok(Exit::Done);
+    }
+    lines(&details.repair).iter().try_for_each(|line| output::line(line))?;
+    let rows = details.items.iter().map(|item| {
+        [
+            format!("  appointment {}", item.appointment),
+            dash(item.starts.map(rfc3339)),
+            item.state.to_string(),
+            dash(item.reason.as_deref()),
+        ]
+    });
+    output::table(&[], rows)?;
+    Ok(Exit::Done)
+}
+
+/// What came of a repair, in words, and what to do next.
+pub(super) fn lines(repair: &RepairRow) -> Vec<String> {
+    let RepairRow { id, company, counts, staff, .. } = repair;
+    let name = repair.staff_name.as_deref().unwrap_or_default();
+    let title = format!(
+        "Repair {id} ({}): {} appointments for staff {staff} {name}",
+        repair.state, repair.appointments
+    );
+    let mut lines = vec![title.trim_end().to_owned()];
+    for (count, what) in [
+        (counts.done, "assigned"),
+        (counts.left, "left: they did not wait any more"),
+        (counts.undone, "given back"),
+        (counts.kept, "kept: somebody else has touched them since"),
+        (counts.pending, "still to be assigned"),
+    ] {
+        if count > 0 {
+            lines.push(format!("  {count} {what}"));
+        }
+    }
+    let go_on = "Somebody else has locked some, or it was interrupted; go on with: hostmatch repair";
+    match repair.state.known() {
+        Some(RepairState::Running) if counts.pending > 0 => lines.push(format!("{go_on} apply {id}")),
+        Some(RepairState::Undoing) => lines.push(format!("{go_on} undo {id}")),
+        Some(RepairState::Stopped) => {
+            lines.push("The host is somebody else's by now: the rest was left.".to_owned());
+        }
+        Some(RepairState::Running | RepairState::Done) if counts.done > 0 => {
+            lines.push(format!("Take it back with: hostmatch repair undo {id} --company {company}"));
+        }
+        _ => {}
+    }
+    lines
+}
+
+/// Whether everything of a repair was done.
+pub(super) fn exit(repair: &RepairRow) -> Exit {
+    match repair.state.known() {
+        Some(RepairState::Done) => Exit::Done,
+        Some(RepairState::Undone) if repair.counts.kept == 0 => Exit::Done,
+        _ => Exit::Partial,
+    }
+}
