@@ -14,8 +14,7 @@
 //! | 6 | [`app`] | the use cases, one a file |
 //! | 7 | [`install`] | is the installation set up right? |
 //! | 8 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
-//! | 9 | [`replay`] | dead letters on their way back |
-//! | 10 | [`cli`] | names everything; only `main.rs` names it |
+//! | 9 | [`cli`] | names everything; only `main.rs` names it |
 
 pub mod config;
 pub mod runtime;
@@ -39,7 +38,5 @@ pub mod install;
 
 pub mod worker;
 pub mod edge;
-
-pub mod replay;
 
 pub mod cli;

@@ -1,6 +1,9 @@
 //! The dead letters, and the ways of looking at them.
 
-use hostmatch::store::{Compare, Database, DeadLetterFilter, LetterState, dead_letter_summaries, groups};
+use hostmatch::event::CompanyId;
+use hostmatch::store::{
+    Compare, Database, DeadLetterFilter, LetterState, Scope, dead_letter_summaries, groups,
+};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 use crate::Result;
@@ -37,6 +40,7 @@ pub(crate) fn letter(engine: Engine, n: u64) -> String {
 /// One way of looking.
 pub(crate) struct Look {
     pub(crate) name: &'static str,
+    company: Option<i64>,
     filter: DeadLetterFilter,
     is_grouped: bool,
     /// The same filter in SQL, to ask for its plan.
@@ -49,8 +53,22 @@ pub(crate) struct Look {
 pub(crate) fn looks() -> Vec<Look> {
     let open = || DeadLetterFilter { state: Some(LetterState::Open), ..DeadLetterFilter::default() };
     let text = |text: &str| Some(text.to_owned());
-    let list = |name, filter, condition| Look { name, filter, is_grouped: false, condition, finds: true };
-    let group = |name, filter, condition| Look { name, filter, is_grouped: true, condition, finds: true };
+    let list = |name, filter, condition| Look {
+        name,
+        company: None,
+        filter,
+        is_grouped: false,
+        condition,
+        finds: true,
+    };
+    let group = |name, filter, condition| Look {
+        name,
+        company: None,
+        filter,
+        is_grouped: true,
+        condition,
+        finds: true,
+    };
     vec![
         list("list", open(), "state = 'open'"),
         list(
@@ -63,11 +81,7 @@ pub(crate) fn looks() -> Vec<Look> {
             DeadLetterFilter { reason: text("wrong_tenant"), ..open() },
             "state = 'open' AND reason = 'wrong_tenant'",
         ),
-        list(
-            "list --company",
-            DeadLetterFilter { company_id: Some(7), ..open() },
-            "state = 'open' AND company_id = 7",
-        ),
+        Look { company: Some(7), ..list("list --company", open(), "state = 'open' AND company_id = 7") },
         list(
             "list --host",
             DeadLetterFilter { host_id: Some(500), ..open() },
@@ -112,11 +126,7 @@ pub(crate) fn looks() -> Vec<Look> {
             )
         },
         group("groups", open(), "state = 'open'"),
-        group(
-            "groups --company",
-            DeadLetterFilter { company_id: Some(7), ..open() },
-            "state = 'open' AND company_id = 7",
-        ),
+        Look { company: Some(7), ..group("groups --company", open(), "state = 'open' AND company_id = 7") },
         group(
             "groups --text",
             DeadLetterFilter { text: text("gateway has none"), ..open() },
@@ -131,10 +141,11 @@ impl Look {
     /// # Errors
     /// When the database cannot be read.
     pub(crate) async fn carry_out(&self, database: &Database) -> Result<usize> {
+        let scope = Scope::of(self.company.map(CompanyId));
         Ok(if self.is_grouped {
-            groups(database, &self.filter, 0, PAGE).await?.len()
+            groups(database, &scope, &self.filter, 0, PAGE).await?.len()
         } else {
-            dead_letter_summaries(database, &self.filter, PAGE).await?.len()
+            dead_letter_summaries(database, &scope, &self.filter, PAGE).await?.len()
         })
     }
 

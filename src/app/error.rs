@@ -23,6 +23,17 @@ pub enum AppError {
     /// What was asked for cannot be written where it is to go.
     #[error("writing the result: {0}")]
     Write(#[from] std::io::Error),
+    /// A plan or replay cannot be begun or gone on with as it stands; the text says why.
+    #[error("{why}")]
+    Replay {
+        /// Why.
+        why: String,
+        /// What can be done.
+        next: Option<NextAction>,
+    },
+    /// What was handed over cannot be read; the text says where.
+    #[error("{0}")]
+    Unreadable(String),
     /// There is no such thing in what the caller may see. `what`: `mapping 7`.
     #[error("there is no {what}")]
     NotFound {
@@ -86,8 +97,9 @@ impl AppError {
             ) => ErrorCode::NotFound,
             Self::Refused(Refusal::SeveralSuggestions(..)) => ErrorCode::Invalid,
             Self::Refused(_) => ErrorCode::NotAllowed,
+            Self::Unreadable(_) => ErrorCode::Failed,
             Self::NotFound { .. } => ErrorCode::NotFound,
-            Self::NotAllowed(_) => ErrorCode::NotAllowed,
+            Self::NotAllowed(_) | Self::Replay { .. } => ErrorCode::NotAllowed,
             Self::Invalid(_) => ErrorCode::Invalid,
         }
     }
@@ -101,6 +113,7 @@ impl AppError {
             Self::Refused(Refusal::SeveralSuggestions(key, staff)) => {
                 Some(NextAction::ChooseSuggestion(*key, staff.clone()))
             }
+            Self::Replay { next, .. } => next.clone(),
             _ => None,
         }
     }

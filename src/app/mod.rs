@@ -26,6 +26,11 @@ pub mod repair;
 pub(crate) mod report;
 mod ruling;
 pub(crate) mod status;
+pub(crate) mod redaction;
+pub(crate) mod bookings;
+pub(crate) mod dead_letters;
+pub(crate) mod replay;
+pub(crate) mod publish;
 
 pub use carry_out::{Act, Answers, decide, decide_now, predict};
 pub use context::{Access, AppContext};

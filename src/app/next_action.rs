@@ -12,4 +12,24 @@ pub enum NextAction {
     ChooseSuggestion(HostKey, Vec<StaffId>),
     /// Say who this host is.
     AssignHost(HostKey),
+    /// Say who this host is, of whom no booking was decided yet.
+    MapUnseenHost(HostKey),
+    /// Make a plan of dead letters.
+    MakePlan,
+    /// Begin this plan.
+    BeginPlan(i64),
+    /// Go on with this replay.
+    ResumeReplay(i64),
+    /// Plan the dead letters of this group, when their cause is gone.
+    PlanGroup(String),
+    /// See this dead letter.
+    ShowLetter(i64),
+    /// Open this discarded dead letter again.
+    RestoreLetter(i64),
+    /// Replay this dead letter.
+    ReplayLetter(i64),
+    /// See how the booking of this dead letter is matched.
+    ExplainLetter(i64),
+    /// See how the booking with this reference is matched.
+    ExplainBooking(String),
 }

@@ -6,13 +6,12 @@ use std::io::Write as _;
 use serde_json::json;
 
 use super::exit::Exit;
+use super::next_action::command;
 use super::output::Output;
-use crate::app::{AppError, ErrorCode, NextAction};
+use crate::app::{AppError, ErrorCode};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
-use crate::matching::HostKey;
 use crate::queue::{PublishError, QueueError};
-use crate::replay::ReplayError;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::telemetry::TelemetryError;
 use crate::worker::WorkerError;
@@ -34,6 +33,13 @@ impl Failure {
     pub(super) fn with(mut self, sentence: &str) -> Self {
         self.message = format!("{}; {sentence}", self.message);
         self
+    }
+
+    /// Of a use case; where there is no such thing, with the command that shows what there is.
+    pub(super) fn with_list(error: AppError, list: &str) -> Self {
+        let is_missing = error.code() == ErrorCode::NotFound;
+        let failure = Self::from(error);
+        if is_missing { failure.with(&format!("`{list}` shows all")) } else { failure }
     }
 
     /// Writes the failure to stderr and gives the exit code.
@@ -83,18 +89,6 @@ impl From<AppError> for Failure {
             Some(next) => Self::new(exit, format!("{error}: {next}")),
             None => Self::new(exit, error),
         }
-    }
-}
-
-/// What may be done next, as the command for it.
-pub(super) fn command(next: &NextAction) -> String {
-    let inbox = |verb: &str, HostKey { company, host }: &HostKey| {
-        format!("hostmatch inbox {verb} --company {company} --host {host}")
-    };
-    match next {
-        NextAction::AcceptSuggestion(key) => inbox("accept", key),
-        NextAction::ChooseSuggestion(key, _) => inbox("accept", key) + " --staff ID",
-        NextAction::AssignHost(key) => inbox("assign", key) + " --staff ID",
     }
 }
 
@@ -160,16 +154,6 @@ impl From<StoreError> for Failure {
             | StoreErrorKind::Schema => Exit::Failed,
         };
         Self::new(exit, error)
-    }
-}
-
-impl From<ReplayError> for Failure {
-    fn from(error: ReplayError) -> Self {
-        match error {
-            ReplayError::Store(error) => error.into(),
-            error @ ReplayError::Unknown(_) => Self::new(Exit::NotFound, error),
-            error @ ReplayError::Refused(_) => Self::new(Exit::NotAllowed, error),
-        }
     }
 }
 

@@ -18,7 +18,7 @@ mod doctor;
 mod config;
 mod migrate;
 mod items;
-mod masked;
+mod next_action;
 mod report;
 mod simulate;
 mod status;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::{Delivery, Message, header, identity};
-use crate::store::{NewDeadLetter, Replayed};
+use crate::store::{DeadLetter, Replayed};
 
 /// What a dead letter keeps of its message beside routing key and body: headers and AMQP properties.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl KeptProperties {
     }
 
     /// What stands in a dead letter's `headers`.
-    pub fn read(letter: &NewDeadLetter) -> Self {
+    pub fn read(letter: &DeadLetter) -> Self {
         serde_json::from_str(&letter.headers).unwrap_or_default()
     }
 }
@@ -58,7 +58,7 @@ const OF_ONE_LIFE: [&str; 8] = [
 
 /// The message of a dead letter as it was, about to be handled as if for the first time: its attempts
 /// begin at zero, its history is kept, and it was first received when it was.
-pub fn revived(letter: &NewDeadLetter) -> Message {
+pub fn revived(letter: &DeadLetter) -> Message {
     let kept = KeptProperties::read(letter);
     let mut headers = kept.headers;
     headers.retain(|name, _| !OF_ONE_LIFE.contains(&name.as_str()));

@@ -33,7 +33,7 @@ pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use guard::Holder;
 pub use learn::mapped_host;
 pub use noted::{Found, Looked, Noted, STRATEGIES};
-pub use outcome::{DEAD_LETTER, Outcome, Reason};
+pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolver, Review, Step, Suggestion};
 pub use simulation::{Simulated, Simulation};

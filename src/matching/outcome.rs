@@ -9,6 +9,11 @@ use crate::event::MalformedKind;
 /// The outcome of an event that became a dead letter, as it is recorded: nothing was decided on it.
 pub const DEAD_LETTER: &str = "dead_letter";
 
+/// Every outcome that an event is recorded with: what can be decided, and [`DEAD_LETTER`].
+pub fn recorded_outcomes() -> impl Iterator<Item = &'static str> {
+    Outcome::VARIANTS.iter().copied().map(Outcome::as_str).chain([DEAD_LETTER])
+}
+
 words!(Outcome, Reason);
 
 /// What was decided on a booking, from what matters most to what matters least: an event about several

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 /// Gives each list its words under the name that everything here has for a text: strum's own is either
@@ -138,6 +138,12 @@ impl<T: AsRef<str>> fmt::Display for Stored<T> {
 impl<T: AsRef<str>> Serialize for Stored<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_ref())
+    }
+}
+
+impl<'de, T: FromStr> Deserialize<'de> for Stored<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|word| Self::read(&word))
     }
 }
 

@@ -46,9 +46,10 @@ pub(crate) use clock::{now_in_ms, postgres_zone};
 pub use commit::commit;
 pub use connection::Database;
 pub use dead_letters::{
-    Act, Acted, Compare, DeadLetterFilter, DeadLetterRow, DeadLetterSummary, Group, LetterState, NewAct,
-    NewDeadLetter, acts, dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of,
-    discard, groups, insert_dead_letters, note, purge_closed_letters, record_taken, restore,
+    Act, Acted, Compare, DeadLetter, DeadLetterFilter, DeadLetterSummary, Group, LeftOut, LetterAction,
+    LetterOfEvent, LetterState, NewAct, NewDeadLetter, act_on_letters, acts, dead_letter, dead_letter_ids,
+    dead_letter_summaries, dead_letters, dead_letters_of, groups, insert_dead_letters, letters_of_event,
+    note, purge_closed_letters, purge_replays,
 };
 pub use decisions::{
     AuditFilter, AuditRow, Change, HostFacts, MappingFilter, MappingRow, MappingState, StaffFact, audits,
@@ -58,7 +59,7 @@ pub(crate) use decisions::{
     HostChange, RowChange, RowTarget, audits_since, begin_deciding, companies, staff_facts, write_changes,
 };
 pub use error::{StoreError, StoreErrorKind};
-pub use events::{EventFilter, RecordedEvent, letters_of_event, recorded_event, recorded_events};
+pub use events::{EventFilter, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
 pub use hand_overs::{
@@ -83,10 +84,10 @@ pub(crate) use repairs::{
     start_undoing, still_there, tally, waiting_of,
 };
 pub use replays::{
-    Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayRow,
-    ReplayState, ReplayTerms, Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease,
-    in_flight, insert_replay, items, on_the_way_since, pending, purge_replays, refuse, replay, replays, sent,
-    set_state, shares, standings, unsent,
+    Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayState,
+    ReplayTerms, Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease,
+    insert_replay, item_counts, on_the_way_since, refuse, replay, replay_items, replays, sent, set_state,
+    shares,
 };
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};

@@ -3,16 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use super::entity::event::{Column, Entity};
+use super::{DbId, Scope, StoreError};
+use crate::matching::{DEAD_LETTER, recorded_outcomes};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, IdenStatic as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _, QueryTrait as _,
 };
-use strum::VariantArray as _;
-
-use super::entity::event::{Column, Entity};
-use super::{DbId, Scope, StoreError};
-use crate::matching::{DEAD_LETTER, Outcome};
 
 /// How many events were decided last at each of these moments (ms since 1970) or later, by outcome
 /// ([`DEAD_LETTER`] among them); only outcomes of which there are any.
@@ -25,12 +23,11 @@ pub async fn outcomes_since<const N: usize>(
     since_ms: [i64; N],
 ) -> Result<BTreeMap<String, [i64; N]>, StoreError> {
     let alias = |number: usize| format!("n{number}");
-    let all = Outcome::VARIANTS.iter().copied().map(Outcome::as_str).chain([DEAD_LETTER]);
     let mut select = Entity::find()
         .select_only()
         .column(Column::Outcome)
         // All of them: for the index that has the outcome first, and nothing else to be read.
-        .filter(Column::Outcome.is_in(all))
+        .filter(Column::Outcome.is_in(recorded_outcomes()))
         .filter(Column::DecidedMs.gte(since_ms.into_iter().min().unwrap_or(i64::MAX)))
         .filter(scope.condition(Column::CompanyId))
         .group_by(Column::Outcome);

@@ -18,7 +18,7 @@ use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError,
 use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 use crate::runtime::shutdown::Shutdown;
-use crate::store::{NewDeadLetter, StoreError, StoreErrorKind, insert_dead_letters};
+use crate::store::{DeadLetter, LetterState, NewDeadLetter, StoreError, StoreErrorKind, insert_dead_letters};
 
 /// What of a body is kept that the database refuses to take whole.
 const REFUSED_BODY: usize = 64 * 1024;
@@ -59,7 +59,7 @@ impl Recorder {
             batch.deliveries().iter().map(|delivery| letter(delivery, now_ms)).collect();
         let both = batch.deliveries().iter().zip(&letters);
         let by_broker: Vec<bool> =
-            both.map(|(delivery, letter)| !is_by_worker(&history(delivery), &letter.reason)).collect();
+            both.map(|(delivery, letter)| !is_by_worker(&history(delivery), &letter.letter.reason)).collect();
         let mut hold = Hold::new(self.hold);
         let recorded = loop {
             match self.record(&letters).await {
@@ -75,6 +75,7 @@ impl Recorder {
         for letter in settled.gone.into_iter().filter(|place| by_broker[*place]).map(|place| &letters[place])
         {
             let is_replay = letter.replayed.is_some();
+            let letter = &letter.letter;
             self.processor.meters.buried(letter.event_type.as_deref(), &letter.reason, is_replay);
         }
         self.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
@@ -95,15 +96,16 @@ impl Recorder {
         for letter in letters {
             new += match insert(std::slice::from_ref(letter)).await {
                 Err(error) if error.kind() == StoreErrorKind::Rejected => {
-                    tracing::error!(dead_id = letter.dead_id, %error, "a dead letter is recorded with a part of its body");
+                    tracing::error!(dead_id = letter.letter.dead_id, %error, "a dead letter is recorded with a part of its body");
                     let mut short = letter.clone();
-                    short.body.truncate(REFUSED_BODY);
-                    (short.headers, short.history) = ("{}".to_owned(), "[]".to_owned());
-                    short.error = format!(
+                    let kept = &mut short.letter;
+                    kept.error = format!(
                         "{} (the database refused the whole of it, {} bytes: {error})",
-                        letter.error,
-                        letter.body.len()
+                        kept.error,
+                        kept.body.len()
                     );
+                    kept.body.truncate(REFUSED_BODY);
+                    (kept.headers, kept.history) = ("{}".to_owned(), "[]".to_owned());
                     insert(std::slice::from_ref(&short)).await?
                 }
                 result => result?,
@@ -122,14 +124,16 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     let history = history(delivery);
     let by_worker = is_by_worker(&history, &reason);
     let attempts = delivery.attempt.saturating_add(u32::from(!by_worker));
-    NewDeadLetter {
+    let kept = DeadLetter {
+        id: 0,
+        state: LetterState::Open.into(),
+        replays: 0,
+        closed_ms: None,
         dead_id: text(header::DEAD_ID).unwrap_or_else(|| digest(&[&message.body, reason.as_bytes()])),
-        publisher: text(header::PUBLISHER),
         event_id: hints.id.map(|id| id.to_string()),
         event_type: text(TYPE_HEADER).or(hints.event_type).map(|name| name.chars().take(64).collect()),
-        shape,
         booking_ref: hints.booking.map(|booking| booking.to_string()),
-        company_id: hints.company.map(|company| company.0),
+        company_id: hints.company,
         host_id,
         starts_ms,
         fingerprint: digest(&[
@@ -146,8 +150,8 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
         body: message.body.to_vec(),
         first_seen_ms: delivery.first_seen_ms,
         recorded_ms: now_ms,
-        replayed: replayed(delivery),
-    }
+    };
+    NewDeadLetter { letter: kept, shape, publisher: text(header::PUBLISHER), replayed: replayed(delivery) }
 }
 
 /// Whether a worker gave it up: it notes and counts an attempt first, which the broker does not.

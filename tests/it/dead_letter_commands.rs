@@ -2,8 +2,10 @@
 
 use std::process::Output;
 
+use hostmatch::event::CompanyId;
 use hostmatch::store::{
-    DeadLetterFilter, NewDeadLetter, dead_letter_summaries, dead_letters, insert_dead_letters,
+    DeadLetter, DeadLetterFilter, LetterState, NewDeadLetter, Scope, dead_letter_summaries, dead_letters,
+    insert_dead_letters,
 };
 use serde_json::{Value, json};
 
@@ -18,26 +20,32 @@ fn letter(number: u32, reason: &str, body: &[u8]) -> NewDeadLetter {
         "type": null, "message_id": "m-1", "content_type": "application/json", "timestamp_ms": 1_759_738_443_000_i64,
     });
     NewDeadLetter {
-        dead_id: format!("dead-{number}"),
-        event_id: Some(format!("ev-{number}")),
-        event_type: Some("appointment.created".into()),
+        letter: DeadLetter {
+            id: 0,
+            state: LetterState::Open.into(),
+            replays: 0,
+            closed_ms: None,
+            dead_id: format!("dead-{number}"),
+            event_id: Some(format!("ev-{number}")),
+            event_type: Some("appointment.created".into()),
+            booking_ref: Some(format!("Bk-{number}")),
+            company_id: Some(CompanyId(i64::from(number % 2) + 15)),
+            host_id: None,
+            starts_ms: None,
+            reason: reason.into(),
+            error: "it failed\u{1b}[2J".into(),
+            fingerprint: "f".into(),
+            attempts: 2,
+            history: json!([failed(1_759_738_444_000), failed(1_759_738_449_000)]).to_string(),
+            routing_key: "appointment.created".into(),
+            headers: headers.to_string(),
+            body: body.to_vec(),
+            first_seen_ms: 1_759_738_443_120,
+            last_failed_ms: 1_759_738_449_000,
+            recorded_ms: 1_759_738_449_500,
+        },
         shape: Some("native".into()),
         publisher: None,
-        booking_ref: Some(format!("Bk-{number}")),
-        company_id: Some(i64::from(number % 2) + 15),
-        host_id: None,
-        starts_ms: None,
-        reason: reason.into(),
-        error: "it failed\u{1b}[2J".into(),
-        fingerprint: "f".into(),
-        attempts: 2,
-        history: json!([failed(1_759_738_444_000), failed(1_759_738_449_000)]).to_string(),
-        routing_key: "appointment.created".into(),
-        headers: headers.to_string(),
-        body: body.to_vec(),
-        first_seen_ms: 1_759_738_443_120,
-        last_failed_ms: 1_759_738_449_000,
-        recorded_ms: 1_759_738_449_500,
         replayed: None,
     }
 }
@@ -168,7 +176,7 @@ async fn a_letter_of_the_workers_counts_its_attempts_and_names_its_cause() {
 #[tokio::test]
 async fn bytes_of_any_kind_reach_no_terminal_as_they_are() {
     let mut by_broker = letter(2, "appointment_not_found", b"\xff\x1b]0;owned\x07");
-    (by_broker.reason, by_broker.attempts) = ("delivery_limit".into(), 3);
+    (by_broker.letter.reason, by_broker.letter.attempts) = ("delivery_limit".into(), 3);
     let no_json = "{\"name\": \"Jane Roe\u{9b}31m\u{202e}".as_bytes();
     let test = recorded(&[letter(1, "malformed", no_json), by_broker]).await;
     for id in ["1", "2"] {
@@ -200,25 +208,22 @@ async fn summaries_are_the_list_without_what_is_large_on_every_engine(backend: B
     insert_dead_letters(&test.db, &letters).await.unwrap();
     let poison = DeadLetterFilter { reason: Some("poison".into()), ..DeadLetterFilter::default() };
     for filter in [DeadLetterFilter::default(), poison] {
-        let whole = dead_letters(&test.db, &filter, 10).await.unwrap();
-        let lean = dead_letter_summaries(&test.db, &filter, 10).await.unwrap();
+        let whole = dead_letters(&test.db, &Scope::All, &filter, 10).await.unwrap();
+        let lean = dead_letter_summaries(&test.db, &Scope::All, &filter, 10).await.unwrap();
         assert_eq!(lean.len(), whole.len(), "{test:?}");
         for (lean, whole) in lean.iter().zip(&whole) {
             assert_eq!((lean.id, &lean.state), (whole.id, &whole.state));
-            assert_eq!((&lean.reason, &lean.error), (&whole.letter.reason, &whole.letter.error));
+            assert_eq!((&lean.reason, &lean.error), (&whole.reason, &whole.error));
+            assert_eq!((&lean.event_id, &lean.event_type), (&whole.event_id, &whole.event_type));
             assert_eq!(
-                (&lean.event_id, &lean.event_type),
-                (&whole.letter.event_id, &whole.letter.event_type)
+                (&lean.booking_ref, lean.company_id.map(CompanyId)),
+                (&whole.booking_ref, whole.company_id)
             );
-            assert_eq!(
-                (&lean.booking_ref, lean.company_id),
-                (&whole.letter.booking_ref, whole.letter.company_id)
-            );
-            assert_eq!(
-                (lean.attempts, lean.last_failed_ms),
-                (whole.letter.attempts, whole.letter.last_failed_ms)
-            );
+            assert_eq!((lean.attempts, lean.last_failed_ms), (whole.attempts, whole.last_failed_ms));
         }
     }
-    assert_eq!(dead_letter_summaries(&test.db, &DeadLetterFilter::default(), 2).await.unwrap().len(), 2);
+    assert_eq!(
+        dead_letter_summaries(&test.db, &Scope::All, &DeadLetterFilter::default(), 2).await.unwrap().len(),
+        2
+    );
 }

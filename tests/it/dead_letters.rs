@@ -1,8 +1,10 @@
 //! Recording dead letters, once, and finding them again.
 
+use hostmatch::event::CompanyId;
 use hostmatch::store::{
-    Beginning, DeadLetterFilter, LetterState, NewAct, NewDeadLetter, NewItem, NewReplay, ReplayTerms,
-    Replayed, begin_replay, claim, dead_letter, dead_letters, insert_dead_letters, insert_replay,
+    Beginning, DeadLetter, DeadLetterFilter, LetterAction, LetterState, NewAct, NewDeadLetter, NewItem,
+    NewReplay, ReplayTerms, Replayed, Scope, begin_replay, claim, dead_letter, dead_letters,
+    insert_dead_letters, insert_replay,
 };
 
 use crate::support::{Backend, GatewayShape, TestDatabase};
@@ -11,12 +13,8 @@ on_engines!(one_that_dies_again_shows_its_newest_attempt_and_is_open_again);
 async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let first = letter("a", Some("ev-1"), "appointment_not_found");
-    let again = NewDeadLetter {
-        reason: "tenant_mismatch".into(),
-        attempts: 1,
-        last_failed_ms: first.last_failed_ms + 1,
-        ..first.clone()
-    };
+    let mut again = failed_at(&first, first.letter.last_failed_ms + 1);
+    (again.letter.reason, again.letter.attempts) = ("tenant_mismatch".into(), 1);
     assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 1);
     test.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded'"]).await;
     assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 0);
@@ -24,8 +22,8 @@ async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again(backend:
     assert_eq!(insert_dead_letters(&test.db, &[again]).await.unwrap(), 0);
     // An older one that comes late changes nothing.
     assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
-    let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
-    let shown = (all[0].state.as_ref(), all[0].letter.reason.as_str(), all[0].letter.attempts);
+    let all = dead_letters(&test.db, &Scope::All, &DeadLetterFilter::default(), 10).await.unwrap();
+    let shown = (all[0].state.as_ref(), all[0].reason.as_str(), all[0].attempts);
     assert_eq!((all.len(), shown), (1, ("open", "tenant_mismatch", 1)), "{test:?}");
 }
 
@@ -41,7 +39,7 @@ async fn on_the_way(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
         expires_ms: i64::MAX,
         items: vec![NewItem {
             letter: id,
-            seen_ms: first.last_failed_ms,
+            seen_ms: first.letter.last_failed_ms,
             digest: "d".into(),
             lane: None,
             predicted: "assigned".into(),
@@ -50,10 +48,10 @@ async fn on_the_way(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
         }],
     };
     let replay = insert_replay(&test.db, &plan).await.unwrap();
-    let act = NewAct { action: "replay", made_by: "cli:me@here".into(), at_ms: 1, ..NewAct::default() };
+    let act = NewAct { at_ms: 1, ..NewAct::new(LetterAction::Replay, "cli:me@here") };
     let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: false };
     assert!(begin_replay(&test.db, replay, ("l", 9), &Beginning::First(terms), &act).await.unwrap());
-    assert_eq!(claim(&test.db, replay, "l", &[(id, first.last_failed_ms)], 1).await.unwrap(), [id]);
+    assert_eq!(claim(&test.db, replay, "l", &[(id, first.letter.last_failed_ms)], 1).await.unwrap(), [id]);
     (first, Replayed { replay, letter: id, digest: "d".into() })
 }
 
@@ -61,7 +59,7 @@ on_engines!(a_copy_that_fails_ends_its_replay_whatever_comes_with_it);
 async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let (first, tag) = on_the_way(&test).await;
-    let other = NewDeadLetter { last_failed_ms: first.last_failed_ms + 1, ..first.clone() };
+    let other = failed_at(&first, first.letter.last_failed_ms + 1);
     // Somebody else's copy of the same message dies: this one is still on the way.
     insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
     assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["replaying"], "{backend:?}");
@@ -93,42 +91,54 @@ async fn what_was_closed_after_an_attempt_is_not_opened_by_it(backend: Backend) 
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let first = letter("a", Some("ev-1"), "appointment_not_found");
     insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
-    let closed = first.last_failed_ms + 10;
+    let closed = first.letter.last_failed_ms + 10;
     for state in ["resolved", "skipped", "discarded"] {
         let close = format!(
             "UPDATE hostmatch_dead_letters SET state = '{state}', closed_ms = {closed}, last_failed_ms = 1"
         );
         test.run(&[close]).await;
         for (at, wanted) in [(closed - 1, state), (closed + 1, "open")] {
-            let late = NewDeadLetter { last_failed_ms: at, ..first.clone() };
+            let late = failed_at(&first, at);
             insert_dead_letters(&test.db, &[late]).await.unwrap();
             assert_eq!(test.column("state", "hostmatch_dead_letters").await, [wanted], "{backend:?}");
         }
     }
 }
 
+/// The same letter, having failed then.
+fn failed_at(letter: &NewDeadLetter, last_failed_ms: i64) -> NewDeadLetter {
+    let failed = DeadLetter { last_failed_ms, ..letter.letter.clone() };
+    NewDeadLetter { letter: failed, ..letter.clone() }
+}
+
 fn letter(dead_id: &str, event_id: Option<&str>, reason: &str) -> NewDeadLetter {
     NewDeadLetter {
-        dead_id: dead_id.into(),
-        event_id: event_id.map(str::to_owned),
-        event_type: Some("booking.created".into()),
+        letter: DeadLetter {
+            id: 0,
+            state: LetterState::Open.into(),
+            replays: 0,
+            closed_ms: None,
+            dead_id: dead_id.into(),
+            event_id: event_id.map(str::to_owned),
+            event_type: Some("booking.created".into()),
+            booking_ref: Some("Bk-aaa".into()),
+            company_id: Some(CompanyId(7)),
+            host_id: None,
+            starts_ms: None,
+            reason: reason.into(),
+            error: "no appointment yet\0".into(),
+            fingerprint: format!("{reason}:x"),
+            attempts: 6,
+            history: "[]".into(),
+            routing_key: "booking.created".into(),
+            headers: "{}".into(),
+            body: b"\x00\xff{not json".to_vec(),
+            first_seen_ms: 1_760_000_000_000,
+            last_failed_ms: 1_760_000_100_000,
+            recorded_ms: 1_760_000_100_005,
+        },
         shape: Some("native".into()),
         publisher: Some("gateway".into()),
-        booking_ref: Some("Bk-aaa".into()),
-        company_id: Some(7),
-        host_id: None,
-        starts_ms: None,
-        reason: reason.into(),
-        error: "no appointment yet\0".into(),
-        fingerprint: format!("{reason}:x"),
-        attempts: 6,
-        history: "[]".into(),
-        routing_key: "booking.created".into(),
-        headers: "{}".into(),
-        body: b"\x00\xff{not json".to_vec(),
-        first_seen_ms: 1_760_000_000_000,
-        last_failed_ms: 1_760_000_100_000,
-        recorded_ms: 1_760_000_100_005,
         replayed: None,
     }
 }
@@ -137,8 +147,8 @@ on_engines!(dead_letters_are_recorded_once_and_listed);
 async fn dead_letters_are_recorded_once_and_listed(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let mut long = letter("c", Some("ev-3"), "malformed");
-    long.event_type = Some("ä".repeat(300));
-    long.company_id = None;
+    long.letter.event_type = Some("ä".repeat(300));
+    long.letter.company_id = None;
     let letters = [letter("b", Some("ev-2"), "appointment_not_found"), letter("a", None, "malformed"), long];
     test.run(&[
         "INSERT INTO hostmatch_events (event_id, event_type, shape, outcome, received_ms, decided_ms) \
@@ -148,23 +158,23 @@ async fn dead_letters_are_recorded_once_and_listed(backend: Backend) {
     assert_eq!(insert_dead_letters(&test.db, &letters).await.unwrap(), 3, "{test:?}");
     assert_eq!(insert_dead_letters(&test.db, &letters).await.unwrap(), 0, "{test:?}");
 
-    let all = dead_letters(&test.db, &DeadLetterFilter::default(), 10).await.unwrap();
-    let ids: Vec<_> = all.iter().map(|row| row.letter.dead_id.as_str()).collect();
+    let all = dead_letters(&test.db, &Scope::All, &DeadLetterFilter::default(), 10).await.unwrap();
+    let ids: Vec<_> = all.iter().map(|row| row.dead_id.as_str()).collect();
     assert_eq!(ids, ["c", "b", "a"], "newest first");
-    assert_eq!(all[0].letter.event_type.as_ref().map(|text| text.chars().count()), Some(64));
-    let row = dead_letter(&test.db, all[1].id).await.unwrap().unwrap();
+    assert_eq!(all[0].event_type.as_ref().map(|text| text.chars().count()), Some(64));
+    let row = dead_letter(&test.db, &Scope::All, all[1].id).await.unwrap().unwrap();
     assert_eq!(row, all[1]);
-    assert_eq!((row.state.as_ref(), row.letter.body), ("open", letters[0].body.clone()));
-    assert_eq!(row.letter.error, "no appointment yet\u{fffd}");
-    assert!(dead_letter(&test.db, all[0].id + 1).await.unwrap().is_none());
+    assert_eq!((row.state.as_ref(), row.body), ("open", letters[0].letter.body.clone()));
+    assert_eq!(row.error, "no appointment yet\u{fffd}");
+    assert!(dead_letter(&test.db, &Scope::All, all[0].id + 1).await.unwrap().is_none());
 
     let one = DeadLetterFilter { reason: Some("malformed".into()), ..DeadLetterFilter::default() };
-    assert_eq!(dead_letters(&test.db, &one, 10).await.unwrap().len(), 2);
-    let page = DeadLetterFilter { before_id: Some(all[0].id), company_id: Some(7), ..one };
-    let page = dead_letters(&test.db, &page, 10).await.unwrap();
+    assert_eq!(dead_letters(&test.db, &Scope::All, &one, 10).await.unwrap().len(), 2);
+    let page = DeadLetterFilter { before_id: Some(all[0].id), ..one };
+    let page = dead_letters(&test.db, &Scope::of(Some(CompanyId(7))), &page, 10).await.unwrap();
     assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [all[2].id]);
     let closed = DeadLetterFilter { state: Some(LetterState::Resolved), ..DeadLetterFilter::default() };
-    assert!(dead_letters(&test.db, &closed, 10).await.unwrap().is_empty());
+    assert!(dead_letters(&test.db, &Scope::All, &closed, 10).await.unwrap().is_empty());
 
     // What was decided on an event before its dead letter arrived stays.
     let events = "SELECT outcome FROM hostmatch_events ORDER BY event_id";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hostmatch::config::{GatewayConfig, Mode};
 use hostmatch::decide::Processor;
 use hostmatch::store::{
-    Database, DeadLetterFilter, GatewaySchema, NewDeadLetter, dead_letter_summaries, insert_dead_letters,
-    probe, purge_events, purge_payloads,
+    Database, DeadLetter, DeadLetterFilter, GatewaySchema, LetterState, NewDeadLetter, Scope,
+    dead_letter_summaries, insert_dead_letters, probe, purge_events, purge_payloads,
 };
 use serde_json::json;
 
@@ -229,9 +229,10 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
             world.staff_active(2 * n, false).await;
         }
         insert_dead_letters(&database, &[letter(n)]).await?;
-        let again = NewDeadLetter { last_failed_ms: letter(n).last_failed_ms + 1, ..letter(n) };
+        let mut again = letter(n);
+        again.letter.last_failed_ms += 1;
         insert_dead_letters(&database, &[again]).await?;
-        dead_letter_summaries(&database, &DeadLetterFilter::default(), 1).await?;
+        dead_letter_summaries(&database, &Scope::All, &DeadLetterFilter::default(), 1).await?;
         every_statement(&database).await?;
         // The first was switched off above.
         world.staff_active(2 * n, true).await;
@@ -261,26 +262,32 @@ fn delivery(event: &serde_json::Value) -> hostmatch::queue::Delivery {
 
 fn letter(n: u32) -> NewDeadLetter {
     NewDeadLetter {
-        dead_id: format!("dead-{n}"),
-        event_id: Some(format!("dead-event-{n}")),
-        event_type: None,
+        letter: DeadLetter {
+            id: 0,
+            state: LetterState::Open.into(),
+            replays: 0,
+            closed_ms: None,
+            dead_id: format!("dead-{n}"),
+            event_id: Some(format!("dead-event-{n}")),
+            event_type: None,
+            booking_ref: None,
+            company_id: Some(hostmatch::event::CompanyId(15)),
+            host_id: None,
+            starts_ms: None,
+            reason: "malformed".into(),
+            error: "no".into(),
+            fingerprint: "f".into(),
+            attempts: 1,
+            history: "[]".into(),
+            routing_key: "x".into(),
+            headers: "{}".into(),
+            body: b"x".to_vec(),
+            first_seen_ms: 1,
+            last_failed_ms: 1,
+            recorded_ms: 1,
+        },
         shape: None,
         publisher: None,
-        booking_ref: None,
-        company_id: Some(15),
-        host_id: None,
-        starts_ms: None,
-        reason: "malformed".into(),
-        error: "no".into(),
-        fingerprint: "f".into(),
-        attempts: 1,
-        history: "[]".into(),
-        routing_key: "x".into(),
-        headers: "{}".into(),
-        body: b"x".to_vec(),
-        first_seen_ms: 1,
-        last_failed_ms: 1,
-        recorded_ms: 1,
         replayed: None,
     }
 }

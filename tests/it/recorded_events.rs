@@ -3,7 +3,8 @@
 use std::process::Output;
 use std::time::Duration;
 
-use hostmatch::store::{NewDeadLetter, insert_dead_letters};
+use hostmatch::event::CompanyId;
+use hostmatch::store::{DeadLetter, LetterState, NewDeadLetter, insert_dead_letters};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -17,26 +18,32 @@ async fn recorded(backend: Backend) -> TestDatabase {
     for n in 1..=6 {
         let rejected = n == 1 || n == 4;
         let letter = NewDeadLetter {
-            dead_id: format!("dead-{n}"),
-            event_id: Some(format!("Ev-{n}")),
-            event_type: Some("appointment.created".into()),
+            letter: DeadLetter {
+                id: 0,
+                state: LetterState::Open.into(),
+                replays: 0,
+                closed_ms: None,
+                dead_id: format!("dead-{n}"),
+                event_id: Some(format!("Ev-{n}")),
+                event_type: Some("appointment.created".into()),
+                booking_ref: Some(format!("bk'{n}")),
+                company_id: Some(CompanyId(16 - n % 2)),
+                host_id: None,
+                starts_ms: None,
+                reason: "appointment_not_found".into(),
+                error: "no appointment has this booking".into(),
+                fingerprint: "aaaa".into(),
+                attempts: 6,
+                history: "[]".into(),
+                routing_key: "k".into(),
+                headers: "{}".into(),
+                body: vec![0],
+                first_seen_ms: 1_772_323_200_000,
+                last_failed_ms: at(n),
+                recorded_ms: at(n),
+            },
             shape: Some("native".into()),
             publisher: Some("salon app".into()),
-            booking_ref: Some(format!("bk'{n}")),
-            company_id: Some(16 - n % 2),
-            host_id: None,
-            starts_ms: None,
-            reason: "appointment_not_found".into(),
-            error: "no appointment has this booking".into(),
-            fingerprint: "aaaa".into(),
-            attempts: 6,
-            history: "[]".into(),
-            routing_key: "k".into(),
-            headers: "{}".into(),
-            body: vec![0],
-            first_seen_ms: 1_772_323_200_000,
-            last_failed_ms: at(n),
-            recorded_ms: at(n),
             replayed: None,
         };
         if rejected {

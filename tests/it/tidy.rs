@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, from the bottom up, as `src/lib.rs` and `docs/architecture.md` describe them.
 /// Modules of one layer do not know each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 10] = [
     &["config", "runtime"],
     &["http"],
     &["event", "telemetry"],
@@ -15,7 +15,6 @@ const LAYERS: [&[&str]; 11] = [
     &["app"],
     &["install"],
     &["worker", "edge"],
-    &["replay"],
     &["cli"],
 ];
 

@@ -1,23 +1,22 @@
-//! `deadletters discard|restore|note`: what a person decides, with the reason, for the record.
+//! `deadletters discard|restore|note|export|import`: what a person decides, for the record, and moving letters.
 
-use serde_json::json;
+use std::io::{BufReader, Cursor};
+use std::path::{Path, PathBuf};
 
 use super::filter::Choosing;
-use super::told;
+use super::left_out;
+use crate::app::AppContext;
+use crate::app::dead_letters::{self, LetterAction, done_to};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::operator::who;
+use crate::cli::items;
 use crate::cli::output::{self, Output};
-use crate::runtime::clock::now_ms;
-use crate::store::{
-    Acted, Database, DeadLetterFilter, LetterState, NewAct, dead_letter_ids, discard, groups, note, restore,
-};
 
 /// Which letters, and why
 #[derive(Debug, clap::Args)]
-pub(super) struct Deed {
+pub(super) struct Change {
     #[command(flatten)]
-    which: Choosing,
+    pub(super) which: Choosing,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -35,104 +34,80 @@ pub(super) struct Note {
     text: String,
 }
 
-/// What is done with letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
-    Discard,
-    Restore,
+/// Write dead letters to stdout, one JSON object a line, whole: personal data included
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    #[command(flatten)]
+    pub(super) which: Choosing,
+}
+
+/// Record the dead letters of an export here, as open ones
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// The file; - is standard input
+    file: PathBuf,
 }
 
 /// Runs `discard` and `restore`.
-///
-/// # Errors
-/// When nothing was chosen, it is not confirmed, or the database cannot be reached.
 pub(super) async fn run(
     output: Output,
-    what: What,
-    args: &Deed,
-    database: &Database,
+    action: LetterAction,
+    args: &Change,
+    context: &AppContext,
 ) -> Result<Exit, Failure> {
-    let (action, done_to, from) = match what {
-        What::Discard => ("discard", "discarded", LetterState::Open),
-        What::Restore => ("restore", "restored", LetterState::Discarded),
-    };
     let filter = args.which.chosen()?;
-    let chosen = DeadLetterFilter { state: Some(from), ..filter.clone() };
-    let mut ids = database.in_time(dead_letter_ids(database, &chosen)).await?;
-    // Those that were named are answered for, whatever they are.
-    ids.extend(filter.ids.iter().filter(|id| !ids.contains(id)).copied().collect::<Vec<_>>());
-    ids.sort_unstable();
-    ids.dedup();
-    if ids.is_empty() {
-        return Err(Failure::new(Exit::NotFound, format!("no {from} dead letter is chosen by this")));
-    }
-    if !args.yes && output::confirm(&format!("{action} {} dead letters?", ids.len()))? != Some(true) {
+    let ids = dead_letters::preview(context, action, &filter).await?;
+    let question = format!("{} {} dead letters?", action.as_str(), ids.len());
+    if !args.yes && output::confirm(&question)? != Some(true) {
+        let done_to = done_to(action);
         let text = format!("nothing was {done_to}: it needs a confirmation, on a terminal or with --yes");
         return Err(Failure::new(Exit::NeedsConfirmation, text));
     }
-    let act = NewAct {
-        action,
-        made_by: who().to_string(),
-        at_ms: now_ms(),
-        why: Some(args.reason.clone()),
-        chosen: serde_json::to_string(&filter).ok(),
-        ..NewAct::default()
-    };
-    let acted = match what {
-        What::Discard => discard(database, &ids, &act).await?,
-        What::Restore => restore(database, &ids, &act).await?,
-    };
-    let Acted { done, refused } = acted;
+    let view = dead_letters::change_state(context, action, &filter, &ids, &args.reason).await?;
+    let done: usize = view.done.values().map(Vec::len).sum();
     match output {
-        Output::Json => {
-            let refused: Vec<_> = refused.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
-            output::json(&json!({ done_to: done, "refused": refused }))?;
-        }
+        Output::Json => output::json(&view)?,
         Output::Table => {
-            output::line(&format!("{} {done_to}", done.len()))?;
-            told::left_out(&refused)?;
+            output::line(&format!("{done} {}", done_to(action)))?;
+            left_out(&view.refused)?;
         }
     }
-    Ok(match (done.is_empty(), refused.is_empty()) {
+    Ok(match (done, view.refused.is_empty()) {
         (_, true) => Exit::Done,
-        (true, false) => Exit::NotFound,
-        (false, false) => Exit::Partial,
+        (0, false) => Exit::NotFound,
+        (_, false) => Exit::Partial,
     })
 }
 
 /// Runs `note`.
-///
-/// # Errors
-/// When there is no such group, or several, or the database cannot be reached.
-pub(super) async fn run_note(output: Output, args: &Note, database: &Database) -> Result<Exit, Failure> {
-    let filter = DeadLetterFilter { fingerprint: Some(args.group.clone()), ..DeadLetterFilter::default() };
-    let mut found: Vec<String> = database
-        .in_time(groups(database, &filter, 0, 10))
-        .await?
-        .into_iter()
-        .map(|group| group.fingerprint)
-        .collect();
-    found.dedup();
-    let group = match found.as_slice() {
-        [] => return Err(Failure::new(Exit::NotFound, format!("there is no group {}", args.group))),
-        [group] => group.clone(),
-        several => {
-            let text = format!("several groups begin so: {}", several.join(", "));
-            return Err(Failure::new(Exit::Usage, text));
-        }
-    };
-    let act = NewAct {
-        action: "note",
-        made_by: who().to_string(),
-        at_ms: now_ms(),
-        why: Some(args.text.clone()),
-        fingerprint: Some(group.clone()),
-        ..NewAct::default()
-    };
-    database.in_time(note(database, &act)).await?;
+pub(super) async fn note(output: Output, args: &Note, context: &AppContext) -> Result<Exit, Failure> {
+    let note = dead_letters::note(context, &args.group, &args.text).await?;
     match output {
-        Output::Json => output::json(&json!({ "group": group, "note": args.text }))?,
-        Output::Table => output::line(&format!("Noted on group {group}"))?,
+        Output::Json => output::json(&note)?,
+        Output::Table => output::line(&format!("Noted on group {}", note.group))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs `export`.
+pub(super) async fn export(args: &Export, context: &AppContext) -> Result<Exit, Failure> {
+    let letters = dead_letters::export(context, &args.which.chosen()?, output::json_line).await?;
+    Ok(if letters == 0 { Exit::NotFound } else { Exit::Done })
+}
+
+/// Runs `import`.
+pub(super) async fn import(output: Output, args: &Import, context: &AppContext) -> Result<Exit, Failure> {
+    let name = args.file.display().to_string();
+    let view = if args.file == Path::new("-") {
+        dead_letters::import(context, Cursor::new(items::read(&args.file)?), &name).await?
+    } else {
+        dead_letters::import(context, BufReader::new(items::open(&args.file)?), &name).await?
+    };
+    match output {
+        Output::Json => output::json(&view)?,
+        Output::Table => {
+            output::line(&format!("{} imported, {} were known here", view.imported, view.known))?
+        }
     }
     Ok(Exit::Done)
 }

@@ -2,12 +2,12 @@
 
 use strum::VariantArray as _;
 
+use crate::app::dead_letters::{Compare, DeadLetterFilter, LetterState};
 use crate::cli::choices::one_of;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::moments::moment;
 use crate::matching::Reason;
-use crate::store::{Compare, DeadLetterFilter, LetterState};
 
 /// Which dead letters; what is given must all be true.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(super) struct Filter {
     code: Option<String>,
     /// Of this company
     #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    pub(super) company: Option<i64>,
     /// Of this event type, such as appointment.created
     #[arg(long, value_name = "TYPE")]
     event: Option<String>,
@@ -53,7 +53,6 @@ impl Filter {
         DeadLetterFilter {
             ids: self.ids.clone(),
             reason: self.code.clone(),
-            company_id: self.company,
             state: None,
             event_type: self.event.clone(),
             booking_ref: self.booking.clone(),
@@ -72,7 +71,7 @@ impl Filter {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Looking {
     #[command(flatten)]
-    filter: Filter,
+    pub(super) filter: Filter,
     /// The same as --code (commands that change something have --reason for why they do)
     #[arg(long, value_name = "CODE", conflicts_with = "code", value_parser = code)]
     reason: Option<String>,
@@ -92,7 +91,7 @@ impl Looking {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Choosing {
     #[command(flatten)]
-    filter: Filter,
+    pub(super) filter: Filter,
     /// All of them
     #[arg(long)]
     all: bool,
@@ -104,22 +103,22 @@ impl Choosing {
     /// # Errors
     /// [`Exit::Usage`] when nothing was.
     pub(super) fn chosen(&self) -> Result<DeadLetterFilter, Failure> {
-        let chosen = self.filter.chosen();
-        match (chosen.is_empty(), self.all) {
-            (true, false) => {
+        let names_some = !self.filter.chosen().is_empty() || self.filter.company.is_some();
+        match (names_some, self.all) {
+            (false, false) => {
                 let text = "say which dead letters: --ids, --group, --code, another filter, or --all";
                 Err(Failure::new(Exit::Usage, text))
             }
-            (false, true) => {
+            (true, true) => {
                 Err(Failure::new(Exit::Usage, "--all is every dead letter: leave it out, or the filters"))
             }
-            _ => Ok(chosen),
+            _ => Ok(self.filter.chosen()),
         }
     }
 
     /// Whether nothing was said at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.filter.chosen().is_empty() && !self.all
+        self.filter.chosen().is_empty() && self.filter.company.is_none() && !self.all
     }
 }
 

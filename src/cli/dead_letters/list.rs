@@ -1,14 +1,12 @@
-//! `deadletters list`: page by page, newest first.
-
-use serde::Serialize;
-use serde_json::json;
+//! `deadletters list|groups`: page by page, newest first; and those of one cause together, the place to begin.
 
 use super::filter::Looking;
+use crate::app::AppContext;
+use crate::app::dead_letters::{self, DeadLetterFilter, DeadLetterSummary, Group, LettersView};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::output::{self, Output};
+use crate::cli::output::{self, Output, dash};
 use crate::cli::rows::{self, Format};
-use crate::store::{Database, DeadLetterFilter, DeadLetterSummary, dead_letter_summaries};
 
 /// Rows read at a time.
 const PAGE: u64 = 1000;
@@ -18,9 +16,9 @@ const USUAL: u64 = 50;
 
 /// Dead letters, newest first
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct List {
     #[command(flatten)]
-    filter: Looking,
+    pub(super) filter: Looking,
     /// At most this many [default: 50; with ndjson and csv all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -32,85 +30,55 @@ pub(super) struct Args {
     format: Option<Format>,
 }
 
-/// One line of the list. `docs/commands.md` describes it: its JSON is a contract.
-#[derive(Serialize)]
-pub(super) struct Line {
-    id: i64,
-    state: String,
-    reason: String,
-    error: String,
-    event_id: Option<String>,
-    event_type: Option<String>,
-    booking: Option<String>,
-    company: Option<i64>,
-    host: Option<i64>,
-    starts: Option<String>,
-    attempts: i32,
-    replays: i32,
-    group: String,
-    first_seen: String,
-    last_failed: String,
-}
-
-impl From<DeadLetterSummary> for Line {
-    fn from(row: DeadLetterSummary) -> Self {
-        Self {
-            id: row.id,
-            state: row.state.to_string(),
-            reason: row.reason,
-            error: row.error,
-            event_id: row.event_id,
-            event_type: row.event_type,
-            booking: row.booking_ref,
-            company: row.company_id,
-            host: row.host_id,
-            starts: row.starts_ms.map(output::moment),
-            attempts: row.attempts,
-            replays: row.replays,
-            group: row.fingerprint,
-            first_seen: output::moment(row.first_seen_ms),
-            last_failed: output::moment(row.last_failed_ms),
-        }
-    }
-}
-
-/// Runs the command.
+/// Dead letters by their cause, the largest group first
 ///
-/// # Errors
-/// When the database cannot be reached.
-pub(super) async fn run(output: Output, args: &Args, database: &Database) -> Result<Exit, Failure> {
+/// Only open ones, unless --state says otherwise.
+#[derive(Debug, clap::Args)]
+pub(super) struct Groups {
+    #[command(flatten)]
+    pub(super) filter: Looking,
+    /// At most this many groups
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// Leave out so many, the largest
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    skip: u64,
+    /// What the list looks like [default: as --output]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+/// Runs `list`.
+pub(super) async fn run(output: Output, args: &List, context: &AppContext) -> Result<Exit, Failure> {
     let format = Format::of(args.format, output);
     let limit = args.limit.unwrap_or(if format.is_endless() { u64::MAX } else { USUAL });
     let mut filter = DeadLetterFilter { before_id: args.before, ..args.filter.chosen() };
-    let (mut lines, mut shown, mut more) = (Vec::new(), 0, true);
-    while more && shown < limit {
-        let page = PAGE.min(limit - shown);
-        // One more than wanted tells whether there are more.
-        let rows = dead_letter_summaries(database, &filter, page + 1);
-        let mut rows = database.in_time(rows).await?;
-        more = rows.len() as u64 > page;
-        rows.truncate(usize::try_from(page).unwrap_or(usize::MAX));
-        filter.before_id = rows.last().map(|row| row.id).or(filter.before_id);
-        let some: Vec<Line> = rows.into_iter().map(Line::from).collect();
+    let mut all = LettersView { dead_letters: Vec::new(), next_before: None };
+    let mut shown = 0;
+    loop {
+        let page = dead_letters::list(context, &filter, PAGE.min(limit - shown)).await?;
         match format {
-            Format::Ndjson => rows::ndjson(&some)?,
-            Format::Csv => rows::csv(&some, shown == 0)?,
+            Format::Ndjson => rows::ndjson(&page.dead_letters)?,
+            Format::Csv => rows::csv(&page.dead_letters, shown == 0)?,
             Format::Table | Format::Json => {}
         }
-        shown += some.len() as u64;
+        shown += page.dead_letters.len() as u64;
+        (filter.before_id, all.next_before) = (page.next_before, page.next_before);
         if !format.is_endless() {
-            lines.extend(some);
+            all.dead_letters.extend(page.dead_letters);
+        }
+        if all.next_before.is_none() || shown >= limit {
+            break;
         }
     }
-    let next = filter.before_id.filter(|_| more);
     match format {
-        Format::Json => output::json(&json!({ "dead_letters": lines, "next_before": next }))?,
-        Format::Table if lines.is_empty() => output::line("No dead letters.")?,
+        Format::Json => output::json(&all)?,
+        Format::Table if all.dead_letters.is_empty() => output::line("No dead letters.")?,
         Format::Table => {
             let head =
                 ["ID", "STATE", "REASON", "EVENT", "BOOKING", "COMPANY", "ATTEMPTS", "LAST FAILED", "ERROR"];
-            output::table(&head, lines.into_iter().map(cells))?;
-            if let Some(next) = next {
+            output::table(&head, all.dead_letters.into_iter().map(letter_cells))?;
+            if let Some(next) = all.next_before {
                 output::line(&format!("There are older ones: --before {next}"))?;
             }
         }
@@ -119,23 +87,53 @@ pub(super) async fn run(output: Output, args: &Args, database: &Database) -> Res
     Ok(Exit::Done)
 }
 
-fn cells(line: Line) -> [String; 9] {
-    let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+fn letter_cells(letter: DeadLetterSummary) -> [String; 9] {
     [
-        line.id.to_string(),
-        line.state,
-        line.reason,
-        dash(line.event_type),
-        dash(line.booking),
-        dash(line.company.map(|id| id.to_string())),
-        line.attempts.to_string(),
-        line.last_failed,
-        shortened(&line.error),
+        letter.id.to_string(),
+        letter.state.to_string(),
+        letter.reason,
+        dash(letter.event_type),
+        dash(letter.booking_ref),
+        dash(letter.company_id),
+        letter.attempts.to_string(),
+        output::moment(letter.last_failed_ms),
+        shortened(&letter.error),
+    ]
+}
+
+/// Runs `groups`.
+pub(super) async fn groups(output: Output, args: &Groups, context: &AppContext) -> Result<Exit, Failure> {
+    let view = dead_letters::groups(context, &args.filter.chosen(), args.skip, args.limit).await?;
+    match Format::of(args.format, output) {
+        Format::Json => output::json(&view)?,
+        Format::Ndjson => rows::ndjson(&view.groups)?,
+        Format::Csv => rows::csv(&view.groups, true)?,
+        Format::Table if view.groups.is_empty() => output::line("No dead letters.")?,
+        Format::Table => {
+            let head =
+                ["GROUP", "LETTERS", "REASON", "COMPANIES", "FIRST", "LAST", "NEXT START", "ERROR", "NOTE"];
+            output::table(&head, view.groups.into_iter().map(group_cells))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn group_cells(group: Group) -> [String; 9] {
+    [
+        group.fingerprint.chars().take(8).collect(),
+        group.count.to_string(),
+        group.reason,
+        group.companies.to_string(),
+        output::moment(group.first_seen_ms),
+        output::moment(group.last_failed_ms),
+        dash(group.earliest_start_ms.map(output::moment)),
+        shortened(&group.error),
+        dash(group.note.as_deref().map(shortened)),
     ]
 }
 
 /// An error in one cell; `show` has all of it.
-pub(super) fn shortened(text: &str) -> String {
+fn shortened(text: &str) -> String {
     const MOST: usize = 60;
     let text = text.replace('\n', " ");
     if text.chars().count() <= MOST {

@@ -1,25 +1,21 @@
 //! `hostmatch deadletters`: what could not be decided, why, and how it is decided after all.
 
 mod filter;
-mod groups;
 mod list;
-mod payload;
-mod cure;
 mod show;
-mod told;
-mod plan;
+mod acts;
 mod replay;
 mod replays;
-mod acts;
-mod transfer;
 
 use clap::Subcommand;
 
 use super::exit::Exit;
 use super::failure::Failure;
-use super::gateway;
 use super::global::Global;
-use acts::What;
+use super::operator::Acting;
+use crate::app::Access;
+use crate::app::dead_letters::{LeftOut, LetterAction};
+use crate::cli::output;
 
 /// Dead letters: see them, understand them, replay them
 #[derive(Debug, clap::Args)]
@@ -30,33 +26,45 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Groups(groups::Args),
-    List(list::Args),
+    Groups(list::Groups),
+    List(list::List),
     Show(show::Args),
-    Plan(plan::Args),
-    Replay(replay::Args),
+    Plan(replay::Plan),
+    Replay(replay::Replay),
     Replays(replays::Args),
     /// Put open dead letters away; they can be restored until retention.dead_letters is over
-    Discard(acts::Deed),
+    Discard(acts::Change),
     /// Open discarded dead letters again
-    Restore(acts::Deed),
+    Restore(acts::Change),
     Note(acts::Note),
-    Export(transfer::Export),
-    Import(transfer::Import),
+    Export(acts::Export),
+    Import(acts::Import),
 }
 
 impl Command {
-    /// It writes nothing, and is let in where nobody may write.
-    fn only_looks(&self) -> bool {
-        match self {
+    /// What only reads is let in where nobody may write.
+    fn access(&self) -> Access {
+        let only_reads = match self {
             Self::Groups(_) | Self::List(_) => true,
             // That personal data is taken out is recorded.
             Self::Show(args) => !args.reveal,
-            Self::Replays(args) => {
-                matches!(args.command, replays::Command::List { .. } | replays::Command::Show { .. })
-            }
+            Self::Replays(args) => args.command.only_reads(),
             _ => false,
-        }
+        };
+        if only_reads { Access::ReadOnly } else { Access::Write }
+    }
+
+    fn company(&self) -> Option<i64> {
+        let filter = match self {
+            Self::Groups(args) => &args.filter.filter,
+            Self::List(args) => &args.filter.filter,
+            Self::Plan(args) => &args.which.filter,
+            Self::Replay(args) => &args.which.filter,
+            Self::Discard(args) | Self::Restore(args) => &args.which.filter,
+            Self::Export(args) => &args.which.filter,
+            Self::Show(_) | Self::Replays(_) | Self::Note(_) | Self::Import(_) => return None,
+        };
+        filter.company
     }
 }
 
@@ -65,25 +73,27 @@ impl Command {
 /// # Errors
 /// When the database cannot be reached, or there is no such dead letter.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let config = global.start(&[])?.config;
-    let (database, schema) = match args.command.only_looks() {
-        true => gateway::open(&config).await?,
-        false => gateway::open_to_write(&config).await?,
-    };
+    let command = &args.command;
+    let context = global.open(command.access(), &Acting::default(), command.company()).await?;
     let output = global.output;
-    let done = match &args.command {
-        Command::Groups(args) => groups::run(output, args, &database).await,
-        Command::List(args) => list::run(output, args, &database).await,
-        Command::Show(args) => Box::pin(show::run(output, args, &config, (&database, schema))).await,
-        Command::Plan(args) => Box::pin(plan::run(output, args, &config, (&database, schema))).await,
-        Command::Replay(args) => Box::pin(replay::run(output, args, &config, (&database, schema))).await,
-        Command::Replays(args) => Box::pin(replays::run(output, args, &config, &database)).await,
-        Command::Discard(args) => acts::run(output, What::Discard, args, &database).await,
-        Command::Restore(args) => acts::run(output, What::Restore, args, &database).await,
-        Command::Note(args) => acts::run_note(output, args, &database).await,
-        Command::Export(args) => transfer::export(args, &database).await,
-        Command::Import(args) => transfer::import(output, args, &database).await,
+    let done = match command {
+        Command::Groups(args) => list::groups(output, args, &context).await,
+        Command::List(args) => list::run(output, args, &context).await,
+        Command::Show(args) => Box::pin(show::run(output, args, &context)).await,
+        Command::Plan(args) => Box::pin(replay::plan(output, args, &context)).await,
+        Command::Replay(args) => Box::pin(replay::run(output, args, &context)).await,
+        Command::Replays(args) => Box::pin(replays::run(output, args, &context)).await,
+        Command::Discard(args) => acts::run(output, LetterAction::Discard, args, &context).await,
+        Command::Restore(args) => acts::run(output, LetterAction::Restore, args, &context).await,
+        Command::Note(args) => acts::note(output, args, &context).await,
+        Command::Export(args) => acts::export(args, &context).await,
+        Command::Import(args) => acts::import(output, args, &context).await,
     };
-    database.close().await;
+    context.close().await;
     done
+}
+
+/// Says on which letters something could not be done.
+fn left_out(letters: &[LeftOut]) -> Result<(), Failure> {
+    letters.iter().try_for_each(|one| output::line(&format!("  not {}: {}", one.id, one.why)))
 }

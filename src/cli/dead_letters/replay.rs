@@ -1,18 +1,28 @@
-//! `deadletters replay`: carry out a plan, and compare.
+//! `deadletters plan|replay`: freeze a set of dead letters and say what replaying them would do; carry it out, and
+//! compare.
 
-use serde_json::json;
+use std::collections::BTreeMap;
 
 use super::filter::Choosing;
-use super::{plan, told};
+use super::left_out;
+use crate::app::AppContext;
+use crate::app::replay::{
+    self, Beginning, Ended, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayTerms, Report,
+};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::operator::who;
 use crate::cli::output::{self, Output};
-use crate::config::Config;
-use crate::queue::Queue;
-use crate::replay::{Ended, Progress, Rate, Report, Runner, Start, stuck};
 use crate::runtime::shutdown;
-use crate::store::{Database, FAILED, GatewaySchema, LOST, REFUSED, shares};
+
+/// Freeze a set of open dead letters, and say what would become of each; changes nothing else
+///
+/// The same decisions are made as by a worker, in transactions that only read. `replay --plan`
+/// carries it out; letters that arrive later are not in it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub(super) which: Choosing,
+}
 
 /// Replay dead letters: those of a plan, or those that a filter chooses, which are planned first
 ///
@@ -20,12 +30,12 @@ use crate::store::{Database, FAILED, GatewaySchema, LOST, REFUSED, shares};
 /// outcome. Ctrl-C detaches: what is on the way is finished by the worker, the rest waits for
 /// `replays resume`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct Replay {
     /// Carry out this plan
     #[arg(long, value_name = "ID")]
     plan: Option<i64>,
     #[command(flatten)]
-    which: Choosing,
+    pub(super) which: Choosing,
     /// How fast: letters a second, minute or hour
     #[arg(long, value_name = "N/s|m|h", default_value = "20/s")]
     rate: Rate,
@@ -51,49 +61,86 @@ fn percent(text: &str) -> Result<i32, String> {
     number.filter(|number| (0..=100).contains(number)).ok_or_else(|| "write 0% to 100%".to_owned())
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When nothing was chosen, the plan cannot be begun, or database or queue cannot be reached.
-pub(super) async fn run(
-    output: Output,
-    args: &Args,
-    config: &Config,
-    (database, schema): (&Database, GatewaySchema),
-) -> Result<Exit, Failure> {
-    let (id, left_out) = match (args.plan, args.which.is_empty()) {
-        (Some(_), false) => {
+/// Runs `plan`.
+pub(super) async fn plan(output: Output, args: &Plan, context: &AppContext) -> Result<Exit, Failure> {
+    let view = freeze(&args.which, context).await?;
+    let (Some(id), Some(report)) = (view.plan, &view.report) else { return nothing(output, &view) };
+    match output {
+        Output::Json => output::json(&view)?,
+        Output::Table => {
+            let letters = report.letters;
+            output::line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
+            foretold(report)?;
+            left_out(&view.left_out)?;
+            let expires = view.expires.as_deref().unwrap_or_default();
+            output::line(&format!("Begin it until {expires}: hostmatch deadletters replay --plan {id}"))?;
+        }
+    }
+    Ok(if view.left_out.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+/// Makes the plan, with a bar.
+async fn freeze(which: &Choosing, context: &AppContext) -> Result<PlanView, Failure> {
+    let filter = which.chosen()?;
+    let bar = output::progress(0, "planning");
+    let watch = |done: usize, all: usize| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let view = replay::plan(context, &filter, watch).await;
+    bar.finish_and_clear();
+    Ok(view?)
+}
+
+/// Says that there was nothing to plan.
+fn nothing(output: Output, view: &PlanView) -> Result<Exit, Failure> {
+    match output {
+        Output::Json => output::json(view)?,
+        Output::Table => {
+            left_out(&view.left_out)?;
+            output::line("No open dead letter is chosen by this: there is nothing to plan.")?;
+        }
+    }
+    Ok(Exit::NotFound)
+}
+
+/// Runs `replay`.
+pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> Result<Exit, Failure> {
+    let (id, report, is_whole) = match args.plan {
+        Some(_) if !args.which.is_empty() => {
             let text = "a plan has its letters: give --plan, or filters, not both";
             return Err(Failure::new(Exit::Usage, text));
         }
-        (Some(id), true) => (id, Vec::new()),
-        (None, _) => {
-            let frozen = plan::freeze(&args.which.chosen()?, config, (database, schema)).await?;
-            let Some(id) = frozen.replay else { return plan::nothing(output, &frozen) };
-            (id, frozen.left_out)
+        Some(id) => {
+            let report = replay::predicted(context, id).await;
+            (id, report.map_err(|error| Failure::with_list(error, super::replays::LIST))?, true)
+        }
+        None => {
+            let view = freeze(&args.which, context).await?;
+            let (Some(id), Some(report)) = (view.plan, &view.report) else { return nothing(output, &view) };
+            if output == Output::Table {
+                left_out(&view.left_out)?;
+            }
+            (id, report.clone(), view.left_out.is_empty())
         }
     };
-    let report = Report::of(&database.in_time(shares(database, id)).await?);
-    if output == Output::Table {
-        told::left_out(&left_out)?;
-    }
     if !args.yes && report.letters > 0 {
-        confirm(args, id, &report, config)?;
+        confirm(args, id, &report, context)?;
     }
-    let start = Start::Begin {
-        rate: args.rate,
+    let terms = ReplayTerms {
+        rate: args.rate.to_string(),
         canary: args.canary,
         stop_percent: args.stop_on_failure,
         skip_failing: args.skip_failing,
-        why: args.reason.clone(),
     };
-    let exit = carry_out(output, id, start, config, database).await?;
-    Ok(if exit == Exit::Done && !left_out.is_empty() { Exit::Partial } else { exit })
+    let exit = carry_out(output, id, &Beginning::First(terms), args.reason.clone(), context).await?;
+    Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
 }
 
-fn confirm(args: &Args, id: i64, report: &Report, config: &Config) -> Result<(), Failure> {
+fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Result<(), Failure> {
     let failing = report.foretold.get(FAILED).copied().unwrap_or_default();
     let letters = report.letters - if args.skip_failing { failing } else { 0 };
+    let config = &context.config;
     let target = (config.database.url.shown_as_url(), config.queue.url.shown_as_url());
     let warning = if !args.skip_failing && failing * 100 > i64::from(args.stop_on_failure) * report.letters {
         format!(
@@ -118,73 +165,104 @@ fn confirm(args: &Args, id: i64, report: &Report, config: &Config) -> Result<(),
     }
 }
 
-/// Carries a plan out, or goes on with a replay, with a bar; then says what became of it.
-///
-/// # Errors
-/// When it cannot be begun, or database or queue cannot be reached.
+/// Carries a plan out, or goes on with a replay, with a bar; then says what became of it, and how it ended.
 pub(super) async fn carry_out(
     output: Output,
     id: i64,
-    start: Start,
-    config: &Config,
-    database: &Database,
+    beginning: &Beginning,
+    why: Option<String>,
+    context: &AppContext,
 ) -> Result<Exit, Failure> {
     let stop = shutdown::on_signals()?;
-    let queue = Queue::open(&config.queue).await?;
-    // Tells a broker that is away before anything is begun.
-    if let Err(error) = queue.depth().await {
-        queue.close().await;
-        return Err(error.into());
-    }
-    let total = Report::of(&database.in_time(shares(database, id)).await?).letters;
-    let bar = output::progress(usize::try_from(total).unwrap_or_default(), "replaying");
-    let watch = |progress: Progress| {
+    let bar = output::progress(0, "replaying");
+    let watch = |letters: i64, progress: Progress| {
+        bar.set_length(u64::try_from(letters).unwrap_or_default());
         bar.set_position(u64::try_from(progress.ended).unwrap_or_default());
         let Progress { failed, on_the_way, .. } = progress;
-        bar.set_message(if progress.still {
-            format!("replaying: waiting for {on_the_way}; {}", stuck(id))
+        bar.set_message(if progress.is_stuck {
+            format!("replaying: waiting for {on_the_way}; {}", super::replays::stuck(id))
         } else if progress.all_sent {
             format!("replaying: {failed} failed again, waiting for {on_the_way}")
         } else {
             format!("replaying: {failed} failed again, {on_the_way} on the way")
         });
     };
-    let runner = Runner::new(database.clone(), queue.publisher(), id, who().as_str());
-    let ended = runner.run(start, &stop, watch).await;
+    let end = replay::carry_out(context, id, (beginning, why), &stop, watch).await;
     bar.finish_and_clear();
-    queue.close().await;
-    tell(output, id, &ended?, database).await
-}
-
-/// What became of a replay, and how it ended.
-async fn tell(output: Output, id: i64, ended: &Ended, database: &Database) -> Result<Exit, Failure> {
-    let report = Report::of(&database.in_time(shares(database, id)).await?);
+    let mut end = end.map_err(|error| Failure::with_list(error, super::replays::LIST))?;
     let resume = format!("go on with: hostmatch deadletters replays resume {id}");
-    let (name, said, exit) = match ended {
-        Ended::Done if [FAILED, REFUSED, LOST].iter().any(|result| report.became(result) > 0) => {
-            ("done", "is done; some failed again or were refused".to_owned(), Exit::Partial)
+    let went_wrong = [FAILED, REFUSED, LOST].iter().any(|result| end.report.became(result) > 0);
+    let (said, exit) = match &end.ended {
+        Ended::Done if went_wrong => ("is done; some failed again or were refused".to_owned(), Exit::Partial),
+        Ended::Done => ("is done".to_owned(), Exit::Done),
+        Ended::Stopped(because) => (format!("was stopped: {because}; the rest is as it was"), Exit::Partial),
+        Ended::Paused => (format!("was paused; {resume}"), Exit::Partial),
+        Ended::Cancelled => ("was cancelled; the rest is as it was".to_owned(), Exit::Partial),
+        Ended::Detached => {
+            let text = "is left here; what is on the way is finished by the worker";
+            (format!("{text}; {resume}"), Exit::Interrupted)
         }
-        Ended::Done => ("done", "is done".to_owned(), Exit::Done),
-        Ended::Stopped(because) => {
-            ("stopped", format!("was stopped: {because}; the rest is as it was"), Exit::Partial)
-        }
-        Ended::Paused => ("paused", format!("was paused; {resume}"), Exit::Partial),
-        Ended::Cancelled => ("cancelled", "was cancelled; the rest is as it was".to_owned(), Exit::Partial),
-        Ended::Detached => (
-            "detached",
-            format!("is left here; what is on the way is finished by the worker; {resume}"),
-            Exit::Interrupted,
-        ),
-        Ended::Lost => ("lost", "is carried on by another process now".to_owned(), Exit::Partial),
+        Ended::Lost => ("is carried on by another process now".to_owned(), Exit::Partial),
     };
+    end.said = said;
     match output {
-        Output::Json => {
-            output::json(&json!({ "replay": id, "ended": name, "said": said, "report": report }))?
-        }
+        Output::Json => output::json(&end)?,
         Output::Table => {
-            output::line(&format!("Replay {id} {said}"))?;
-            told::became(&report)?;
+            output::line(&format!("Replay {id} {}", end.said))?;
+            became(&end.report)?;
         }
     }
     Ok(exit)
+}
+
+/// What was foretold, for people.
+pub(super) fn foretold(report: &Report) -> Result<(), Failure> {
+    let more = |outcome: &str| match outcome {
+        "assigned" => counts(&report.strategies),
+        FAILED => counts(&report.failures_foretold),
+        "stale" => "a newer event has been decided".to_owned(),
+        "unchanged" => "has that person already".to_owned(),
+        "kept" => "somebody else decided".to_owned(),
+        _ => String::new(),
+    };
+    let rows = report.foretold.iter().map(|(outcome, count)| {
+        let name = if outcome == FAILED { "would fail again" } else { outcome };
+        [format!("  {name}"), count.to_string(), more(outcome)]
+    });
+    output::table(&[], rows)
+}
+
+/// What became of it, for people.
+pub(super) fn became(report: &Report) -> Result<(), Failure> {
+    let rows = report.results.iter().map(|(result, count)| {
+        let name = match result.as_str() {
+            FAILED => "failed again",
+            REFUSED => "refused: not what had been planned any more",
+            LEFT => "left as they were",
+            LOST => "given up: nothing came back",
+            other => other,
+        };
+        [format!("  {name}"), count.to_string()]
+    });
+    output::table(&[], rows)?;
+    for (what, count) in [("on the way", report.on_the_way), ("not sent", report.pending)] {
+        if count > 0 {
+            output::line(&format!("  {what}: {count}"))?;
+        }
+    }
+    if let Some(percent) = report.as_planned_percent {
+        output::line(&format!("As planned: {percent} % ({})", report.as_planned))?;
+    }
+    if !report.differences.is_empty() {
+        output::line("Not as planned:")?;
+        let rows = report.differences.iter();
+        let rows =
+            rows.map(|one| [format!("  {}", one.letters), format!("{} → {}", one.foretold, one.became)]);
+        output::table(&[], rows)?;
+    }
+    Ok(())
+}
+
+fn counts(counts: &BTreeMap<String, i64>) -> String {
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }

@@ -1,24 +1,18 @@
 //! `deadletters replays`: plans and replays, and what is to become of them.
 
 use clap::Subcommand;
-use serde::Serialize;
 use serde_json::json;
 
-use super::replay::carry_out;
-use super::told;
+use super::replay::{became, carry_out, foretold};
+use crate::app::AppContext;
+use crate::app::dead_letters::Act;
+use crate::app::replay::{self, Beginning, ReplayDetails, ReplaysView};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::operator::who;
-use crate::cli::output::{self, Output};
-use crate::config::Config;
-use crate::replay::{ReplayError, Report, Start, cancel, cancel_and_give_up, pause, stuck};
-use crate::runtime::clock::now_ms;
-use crate::store::{
-    Act, Database, ItemRow, ReplayRow, ReplayState, acts, items, on_the_way_since, replay, replays, shares,
-};
+use crate::cli::output::{self, Output, dash};
 
-/// On the way for so long, letters may have been lost.
-const STILL_MS: i64 = 60_000;
+/// The command that shows what there is.
+pub(super) const LIST: &str = "hostmatch deadletters replays list";
 
 /// Plans and replays: list, show, pause, resume, cancel
 #[derive(Debug, clap::Args)]
@@ -68,116 +62,58 @@ pub(super) enum Command {
     },
 }
 
-/// One plan or replay. `docs/commands.md` describes it: its JSON is a contract.
-#[derive(Serialize)]
-struct Line {
-    id: i64,
-    state: &'static str,
-    letters: i32,
-    made_by: String,
-    why: Option<String>,
-    chosen: serde_json::Value,
-    rate: Option<String>,
-    canary: Option<i32>,
-    stop_on_failure: Option<i32>,
-    ended_because: Option<String>,
-    created: String,
-    expires: String,
-    started: Option<String>,
-    ended: Option<String>,
-}
-
-impl From<ReplayRow> for Line {
-    fn from(row: ReplayRow) -> Self {
-        Self {
-            state: state(&row),
-            id: row.id,
-            letters: row.total,
-            made_by: row.made_by,
-            why: row.why,
-            chosen: serde_json::from_str(&row.chosen).unwrap_or_default(),
-            rate: row.rate,
-            canary: row.canary,
-            stop_on_failure: row.stop_percent,
-            ended_because: row.ended_because,
-            created: output::moment(row.created_ms),
-            expires: output::moment(row.expires_ms),
-            started: row.started_ms.map(output::moment),
-            ended: row.ended_ms.map(output::moment),
-        }
-    }
-}
-
-/// A plan can expire, and whoever runs a replay can die, without anybody noting it.
-fn state(row: &ReplayRow) -> &'static str {
-    let now_ms = now_ms();
-    match row.state {
-        ReplayState::Planned if row.expires_ms <= now_ms => "expired",
-        ReplayState::Running if row.lease_until_ms.is_none_or(|until| until <= now_ms) => "interrupted",
-        state => state.as_str(),
+impl Command {
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self, Self::List { .. } | Self::Show { .. })
     }
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// When there is no such replay, it is not in a state for this, or the database cannot be reached.
-pub(super) async fn run(
-    output: Output,
-    args: &Args,
-    config: &Config,
-    database: &Database,
-) -> Result<Exit, Failure> {
-    match &args.command {
+pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Result<Exit, Failure> {
+    let done = match &args.command {
         Command::List { limit, before } => {
-            let rows = database.in_time(replays(database, *before, *limit)).await?;
-            list(output, rows.into_iter().map(Line::from).collect())
-        }
-        Command::Show { id, items, result } => {
-            show(output, *id, (*items || result.is_some(), result.as_deref()), database).await
-        }
-        Command::Pause { id } => {
-            pause(database, *id, who().as_str()).await?;
-            done(output, *id, "paused; what is on the way is finished by the worker")
+            return list(output, replay::list(context, *before, *limit).await?);
         }
         Command::Resume { id, resend } => {
-            carry_out(output, *id, Start::Resume { resend: *resend }, config, database).await
+            let beginning = Beginning::Again { resend: *resend };
+            return carry_out(output, *id, &beginning, None, context).await;
+        }
+        Command::Show { id, items, result } => {
+            let shown = replay::show(context, *id, *items, result.as_deref()).await;
+            let shown = shown.map_err(|error| Failure::with_list(error, LIST))?;
+            return show(output, *id, &shown);
+        }
+        Command::Pause { id } => {
+            let done = replay::pause(context, *id).await;
+            done.map(|()| (*id, "paused; what is on the way is finished by the worker".to_owned()))
         }
         Command::Cancel { id, give_up: true } => {
-            let letters = cancel_and_give_up(database, *id, who().as_str()).await?;
-            done(output, *id, &format!("ended; {letters} on the way were given up and are open again"))
+            let done = replay::cancel_and_give_up(context, *id).await;
+            let said = |letters| format!("ended; {letters} on the way were given up and are open again");
+            done.map(|letters| (*id, said(letters)))
         }
         Command::Cancel { id, give_up: false } => {
-            cancel(database, *id, who().as_str()).await?;
-            done(output, *id, "cancelled; what is on the way is finished by the worker")
+            let done = replay::cancel(context, *id).await;
+            done.map(|()| (*id, "cancelled; what is on the way is finished by the worker".to_owned()))
         }
-    }
-}
-
-fn done(output: Output, id: i64, what: &str) -> Result<Exit, Failure> {
+    };
+    let (id, said) = done.map_err(|error| Failure::with_list(error, LIST))?;
     match output {
-        Output::Json => output::json(&json!({ "replay": id, "said": what }))?,
-        Output::Table => output::line(&format!("Replay {id} is {what}"))?,
+        Output::Json => output::json(&json!({ "replay": id, "said": said }))?,
+        Output::Table => output::line(&format!("Replay {id} is {said}"))?,
     }
     Ok(Exit::Done)
 }
 
-fn list(output: Output, lines: Vec<Line>) -> Result<Exit, Failure> {
+fn list(output: Output, view: ReplaysView) -> Result<Exit, Failure> {
     match output {
-        Output::Json => output::json(&json!({ "replays": lines }))?,
-        Output::Table if lines.is_empty() => output::line("No plans and no replays.")?,
+        Output::Json => output::json(&view)?,
+        Output::Table if view.replays.is_empty() => output::line("No plans and no replays.")?,
         Output::Table => {
-            let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-            let rows = lines.into_iter().map(|line| {
-                [
-                    line.id.to_string(),
-                    line.state.to_owned(),
-                    line.letters.to_string(),
-                    line.created,
-                    dash(line.ended),
-                    line.made_by,
-                    dash(line.why),
-                ]
+            let rows = view.replays.into_iter().map(|one| {
+                let letters = one.letters.to_string();
+                let (ended, why) = (dash(one.ended), dash(one.why));
+                [one.id.to_string(), one.state, letters, one.created, ended, one.made_by, why]
             });
             output::table(&["ID", "STATE", "LETTERS", "PLANNED", "ENDED", "BY", "WHY"], rows)?;
         }
@@ -185,99 +121,56 @@ fn list(output: Output, lines: Vec<Line>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn show(
-    output: Output,
-    id: i64,
-    (with_items, result): (bool, Option<&str>),
-    database: &Database,
-) -> Result<Exit, Failure> {
-    let Some(row) = database.in_time(replay(database, id)).await? else {
-        return Err(ReplayError::Unknown(id).into());
-    };
-    let report = Report::of(&database.in_time(shares(database, id)).await?);
-    let acts = database.in_time(acts(database, None, Some(id))).await?;
-    let letters = if with_items { all_items(id, result, database).await? } else { Vec::new() };
-    let line = Line::from(row);
-    let since = database.in_time(on_the_way_since(database, id)).await?;
+fn show(output: Output, id: i64, shown: &ReplayDetails) -> Result<Exit, Failure> {
     if output == Output::Json {
-        output::json(&json!({
-            "replay": line, "report": report, "acts": acts.iter().map(act).collect::<Vec<_>>(),
-            "on_the_way_since": since.map(output::moment),
-            "items": with_items.then(|| letters.iter().map(item).collect::<Vec<_>>()),
-        }))?;
+        output::json(shown)?;
         return Ok(Exit::Done);
     }
-    output::line(&format!("Replay {id}  ({}), {} dead letters", line.state, line.letters))?;
-    if let Some(because) = &line.ended_because {
+    let ReplayDetails { replay, report, .. } = shown;
+    output::line(&format!("Replay {id}  ({}), {} dead letters", replay.state, replay.letters))?;
+    if let Some(because) = &replay.ended_because {
         output::line(&format!("Because: {because}"))?;
     }
     output::line("Foretold:")?;
-    told::foretold(&report)?;
+    foretold(report)?;
     if !report.results.is_empty() || report.on_the_way > 0 {
         output::line("Became:")?;
-        told::became(&report)?;
+        became(report)?;
     }
-    if let Some(since) = since.filter(|since| now_ms() - since > STILL_MS) {
+    if let Some(since) = shown.on_the_way_since_ms.filter(|_| shown.is_stuck()) {
         output::line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
     }
     output::line("Who:")?;
-    output::table(&[], acts.iter().map(act_cells))?;
-    if with_items {
-        let cells = |item: &ItemRow| {
-            let with = |what: &str, why: &Option<String>| {
-                why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what} ({why})"))
-            };
-            let result = item.result.as_deref().unwrap_or(item.state.as_ref());
-            [
-                item.letter.to_string(),
-                with(&item.predicted, &item.predicted_reason),
-                with(result, &item.result_reason),
-            ]
+    output::table(&[], shown.acts.iter().map(act_cells))?;
+    if let Some(items) = &shown.items {
+        let with = |what: &str, why: &Option<String>| {
+            why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what} ({why})"))
         };
-        output::table(&["LETTER", "FORETOLD", "BECAME"], letters.iter().map(cells))?;
+        let rows = items.iter().map(|item| {
+            let result = item.result.as_deref().unwrap_or(item.state.as_ref());
+            let predicted = with(&item.predicted, &item.predicted_reason);
+            [item.letter.to_string(), predicted, with(result, &item.result_reason)]
+        });
+        output::table(&["LETTER", "FORETOLD", "BECAME"], rows)?;
     }
     Ok(Exit::Done)
 }
 
-async fn all_items(id: i64, result: Option<&str>, database: &Database) -> Result<Vec<ItemRow>, Failure> {
-    const PAGE: u64 = 1000;
-    let mut all: Vec<ItemRow> = Vec::new();
-    loop {
-        let after = all.last().map_or(0, |item| item.letter);
-        let some = database.in_time(items(database, id, result, after, PAGE)).await?;
-        let is_last = (some.len() as u64) < PAGE;
-        all.extend(some);
-        if is_last {
-            return Ok(all);
-        }
-    }
-}
-
-fn item(item: &ItemRow) -> serde_json::Value {
-    json!({
-        "letter": item.letter, "state": item.state,
-        "foretold": item.predicted, "foretold_reason": item.predicted_reason,
-        "result": item.result, "result_reason": item.result_reason,
-    })
-}
-
-/// What somebody did, as JSON.
-pub(super) fn act(act: &Act) -> serde_json::Value {
-    json!({
-        "at": output::moment(act.at_ms), "action": act.action, "by": act.made_by, "why": act.why,
-        "replay": act.replay, "letters": act.letters,
-    })
+/// What can be done about letters that do not come back.
+pub(super) fn stuck(id: i64) -> String {
+    format!(
+        "nothing has come back for a while. Is a worker running, or is the retry schedule long? If the copies \
+         are lost: `hostmatch deadletters replays resume {id} --resend` sends them once more, `hostmatch \
+         deadletters replays cancel {id} --give-up` opens their letters again"
+    )
 }
 
 /// What somebody did, for a table.
 pub(super) fn act_cells(act: &Act) -> [String; 4] {
-    let what = match act.replay {
-        Some(replay) => format!("{} (replay {replay})", act.action),
-        None => act.action.clone(),
-    };
+    let replay = act.replay.map(|replay| format!(" (replay {replay})")).unwrap_or_default();
     [
         format!("  {}", output::moment(act.at_ms)),
-        what,
+        format!("{}{replay}", act.action),
         act.made_by.clone(),
         act.why.clone().unwrap_or_default(),
     ]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::salon::{CLARA, JONAS, MIRA, SALON, TOM};
 use super::shapes::{Person, booking, native, webhook};
+use crate::matching::DEAD_LETTER;
 
 /// Where an event is posted, and with which proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +185,7 @@ fn in_trouble() -> Vec<Posting> {
             "Cal.com: signed, but cut off halfway",
             Route::Calcom,
             cut_off,
-            Expected::new("dead_letter").because("malformed"),
+            Expected::new(DEAD_LETTER).because("malformed"),
         ),
         late,
         posting(
@@ -199,7 +200,7 @@ fn in_trouble() -> Vec<Posting> {
             "gateway: another company's appointment",
             Route::Events,
             native("appointment.created", "demo-131", Some(SALON), &neighbours).to_string(),
-            Expected::new("dead_letter").because("tenant_mismatch"),
+            Expected::new(DEAD_LETTER).because("tenant_mismatch"),
         ),
     ]
 }

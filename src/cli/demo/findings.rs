@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement};
 
 use crate::cli::failure::Failure;
 use crate::matching::{Evidence, Suggestion};
-use crate::store::{Database, DeadLetterFilter, DeadLetterRow, StoreError, dead_letters};
+use crate::store::{Database, DeadLetter, DeadLetterFilter, Scope, StoreError, dead_letters};
 
 /// What was decided on one event, and how its appointment stands now.
 #[derive(Debug, FromQueryResult)]
@@ -107,7 +107,7 @@ pub(super) struct Findings {
     /// Hosts that need a person.
     pub(super) inbox: Vec<Waiting>,
     /// Oldest first.
-    pub(super) dead_letters: Vec<DeadLetterRow>,
+    pub(super) dead_letters: Vec<DeadLetter>,
     /// Full names by id.
     pub(super) staff: BTreeMap<i64, String>,
 }
@@ -125,7 +125,7 @@ pub(super) async fn read(
         decided
             .extend(rows::<Decided>(database, DECIDED, Some(event)).await?.pop().map(|d| (event.into(), d)));
     }
-    let mut letters = dead_letters(database, &DeadLetterFilter::default(), 100).await?;
+    let mut letters = dead_letters(database, &Scope::All, &DeadLetterFilter::default(), 100).await?;
     letters.reverse();
     let names = "SELECT id, first_name || ' ' || last_name AS name FROM staff";
     let staff = rows::<Staff>(database, names, None).await?;

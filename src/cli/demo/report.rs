@@ -50,8 +50,8 @@ impl Report<'_> {
         });
         let letters = findings.dead_letters.iter().map(|row| {
             json!({
-                "id": row.id, "booking": row.letter.booking_ref, "reason": row.letter.reason,
-                "error": row.letter.error, "attempts": row.letter.attempts,
+                "id": row.id, "booking": row.booking_ref, "reason": row.reason,
+                "error": row.error, "attempts": row.attempts,
             })
         });
         output::json(&json!({
@@ -104,9 +104,9 @@ impl Report<'_> {
 
         section("Dead letters: kept with their bytes until a person deals with them")?;
         let rows = findings.dead_letters.iter().map(|row| {
-            let booking = row.letter.booking_ref.clone().unwrap_or_else(|| "-".to_owned());
-            let (reason, error) = (row.letter.reason.clone(), row.letter.error.clone());
-            [row.id.to_string(), booking, reason, row.letter.attempts.to_string(), error]
+            let booking = row.booking_ref.clone().unwrap_or_else(|| "-".to_owned());
+            let (reason, error) = (row.reason.clone(), row.error.clone());
+            [row.id.to_string(), booking, reason, row.attempts.to_string(), error]
         });
         table(&["ID", "BOOKING", "REASON", "ATTEMPTS", "ERROR"], rows)?;
 

@@ -6,7 +6,7 @@ use super::bookings::Expected;
 use super::findings::{Decided, Findings};
 use super::play::Played;
 use crate::event::StaffId;
-use crate::matching::Suggestion;
+use crate::matching::{DEAD_LETTER, Suggestion};
 
 /// What one booking became.
 #[derive(Debug, Serialize)]
@@ -63,7 +63,7 @@ fn why(played: &Played, decided: &Decided, findings: &Findings, auto_accept: u8)
         ("unmatched", _) => "nobody in this company has the host's address or name".to_owned(),
         ("no_host", _) => "the booking does not say with whom it is".to_owned(),
         ("stale", _) => "a newer event had been decided; it stands".to_owned(),
-        ("dead_letter", _) => letter(&played.event_id, findings),
+        (DEAD_LETTER, _) => letter(&played.event_id, findings),
         (_, reason) => reason.unwrap_or_default().to_owned(),
     }
 }
@@ -89,7 +89,7 @@ fn how(strategy: &str, confidence: i64) -> String {
 }
 
 fn letter(event_id: &str, findings: &Findings) -> String {
-    let mut letters = findings.dead_letters.iter().map(|row| &row.letter);
+    let mut letters = findings.dead_letters.iter();
     let letter = letters.find(|letter| letter.event_id.as_deref() == Some(event_id));
     letter.map_or_else(|| "not recorded".to_owned(), |letter| letter.error.clone())
 }

@@ -46,18 +46,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 /// # Errors
 /// When the database cannot be reached, or its tables are not as they must be.
 pub(super) async fn open(config: &Config) -> Result<(Database, GatewaySchema), Failure> {
-    with_schema(Database::connect_to_look(&config.database).await?, config).await
-}
-
-/// The same, to write.
-///
-/// # Errors
-/// As [`open`].
-pub(super) async fn open_to_write(config: &Config) -> Result<(Database, GatewaySchema), Failure> {
-    with_schema(Database::connect(&config.database).await?, config).await
-}
-
-async fn with_schema(database: Database, config: &Config) -> Result<(Database, GatewaySchema), Failure> {
+    let database = Database::connect_to_look(&config.database).await?;
     match database.in_time(GatewaySchema::read(&database, &config.gateway)).await {
         Ok(schema) => Ok((database, schema)),
         Err(error) => {

@@ -3,7 +3,7 @@
 use strum::VariantArray as _;
 
 use crate::event::{EVENT_TYPES, HostMissing};
-use crate::matching::{DEAD_LETTER, Found, MappingSource, Outcome, Reason, STRATEGIES};
+use crate::matching::{Found, MappingSource, Reason, STRATEGIES, recorded_outcomes};
 use crate::queue::ClosedBy;
 use crate::telemetry::metrics::{Kind, Series, Values};
 
@@ -27,8 +27,7 @@ const ACTIONS: [&str; 2] = ["reactivated", "superseded"];
 
 const TYPE: (&str, Values) =
     ("type", Values::Closed(|| EVENT_TYPES.iter().map(|known| known.name).chain([UNKNOWN]).collect()));
-const ENDS: Values =
-    Values::Closed(|| Outcome::VARIANTS.iter().copied().map(Outcome::as_str).chain([DEAD_LETTER]).collect());
+const ENDS: Values = Values::Closed(|| recorded_outcomes().collect());
 const REASON: (&str, Values) = (
     "reason",
     Values::Closed(|| Reason::VARIANTS.iter().copied().map(Reason::as_str).chain([OTHER]).collect()),

@@ -5,23 +5,70 @@ use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DerivePartialModel, EntityTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Set,
 };
+use serde::Serialize;
+use strum::{AsRefStr, Display, EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 use super::LetterState;
+use crate::matching::Stored;
+use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::entity::dead_letter_action::{ActiveModel, Column, Entity};
 use crate::store::entity::{dead_letter, dead_letter_action_letter as act_letter, replay_item};
 use crate::store::replays::lock_letters;
 use crate::store::statement::chunk_rows;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, Scope, StoreError};
 
 /// Letters in one step.
 const STEP: usize = 1_000;
 
+/// What a person can do with dead letters, plans and replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum LetterAction {
+    /// Freeze a plan.
+    Plan,
+    /// Carry it out.
+    Replay,
+    /// Go on with a replay.
+    Resume,
+    /// Go on, and send once more what is on the way.
+    Resend,
+    /// Send nothing more.
+    Pause,
+    /// End a replay, or throw a plan away.
+    Cancel,
+    /// Take what is on the way for lost.
+    GiveUp,
+    /// Put open letters away.
+    Discard,
+    /// Open discarded letters again.
+    Restore,
+    /// Write something on a group.
+    Note,
+    /// See a letter with its personal data.
+    Reveal,
+    /// Take letters out, whole.
+    Export,
+    /// Record letters of another installation.
+    Import,
+}
+
+impl LetterAction {
+    /// From which state to which it brings a letter, if it does.
+    pub fn change(self) -> Option<(LetterState, LetterState)> {
+        match self {
+            Self::Discard => Some((LetterState::Open, LetterState::Discarded)),
+            Self::Restore => Some((LetterState::Discarded, LetterState::Open)),
+            _ => None,
+        }
+    }
+}
+
 /// What somebody does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAct {
-    /// `plan`, `replay`, `discard`, `restore`, `note`, …
-    pub action: &'static str,
+    /// What.
+    pub action: LetterAction,
     /// Who, such as `cli:anna@office-3`.
     pub made_by: String,
     /// When, in ms since 1970 (UTC).
@@ -38,25 +85,35 @@ pub struct NewAct {
     pub letters: usize,
 }
 
-/// What somebody did.
-#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+impl NewAct {
+    /// Something that somebody does now.
+    pub fn new(action: LetterAction, made_by: &str) -> Self {
+        let (made_by, at_ms) = (made_by.to_owned(), now_ms());
+        let (why, chosen, replay, fingerprint) = (None, None, None, None);
+        Self { action, made_by, at_ms, why, chosen, replay, fingerprint, letters: 0 }
+    }
+}
+
+/// What somebody did. `docs/commands.md` describes its JSON, which is a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub struct Act {
-    /// The row's id, growing.
-    pub id: i64,
-    /// What.
-    pub action: String,
-    /// Who.
-    pub made_by: String,
-    /// When, in ms since 1970 (UTC).
-    pub at_ms: i64,
-    /// Why.
-    pub why: Option<String>,
-    /// The plan or replay that it concerns.
+    #[serde(rename = "at", serialize_with = "as_rfc3339")]
+    pub(crate) at_ms: i64,
+    pub(crate) action: Stored<LetterAction>,
+    #[serde(rename = "by")]
+    pub(crate) made_by: String,
+    pub(crate) why: Option<String>,
     #[sea_orm(from_col = "replay_id")]
-    pub replay: Option<i64>,
-    /// How many letters it concerns.
-    pub letters: i32,
+    pub(crate) replay: Option<i64>,
+    pub(crate) letters: i32,
+}
+
+/// A letter on which something could not be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    pub(crate) id: i64,
+    pub(crate) why: String,
 }
 
 /// What became of each letter.
@@ -64,50 +121,20 @@ pub struct Act {
 pub struct Acted {
     /// It was done on these.
     pub done: Vec<i64>,
-    /// It could not be done on these, and why.
-    pub refused: Vec<(i64, String)>,
+    /// It could not be done on these.
+    pub refused: Vec<LeftOut>,
 }
 
-/// Puts open letters away, step by step: there may be very many.
+/// Does something on letters, step by step: there may be very many. [`LetterAction::Discard`] puts open
+/// ones away, [`LetterAction::Restore`] opens discarded ones again; anything else is recorded only.
 ///
 /// # Errors
 /// [`StoreError`]; what was done before is done, and recorded.
-pub async fn discard(database: &Database, ids: &[i64], act: &NewAct) -> Result<Acted, StoreError> {
-    let change = Change { from: LetterState::Open, to: LetterState::Discarded, closed_ms: Some(act.at_ms) };
-    on_letters(database, ids, act, Some(change)).await
-}
-
-/// Opens discarded letters again, step by step.
-///
-/// # Errors
-/// [`StoreError`]; what was done before is done, and recorded.
-pub async fn restore(database: &Database, ids: &[i64], act: &NewAct) -> Result<Acted, StoreError> {
-    let change = Change { from: LetterState::Discarded, to: LetterState::Open, closed_ms: None };
-    on_letters(database, ids, act, Some(change)).await
-}
-
-/// Records that somebody takes what these letters hold, personal data included.
-///
-/// # Errors
-/// [`StoreError`]; then they are not to be given.
-pub async fn record_taken(database: &Database, ids: &[i64], act: &NewAct) -> Result<(), StoreError> {
-    on_letters(database, ids, act, None).await.map(drop)
-}
-
-/// From one state of a letter to another.
-#[derive(Clone, Copy, Debug)]
-struct Change {
-    from: LetterState,
-    to: LetterState,
-    closed_ms: Option<i64>,
-}
-
-/// One act on letters, changed or not, each step in a transaction of its own.
-async fn on_letters(
+pub async fn act_on_letters(
     database: &Database,
+    scope: &Scope,
     ids: &[i64],
     act: &NewAct,
-    change: Option<Change>,
 ) -> Result<Acted, StoreError> {
     let (mut all, mut number) = (Acted::default(), None);
     for some in ids.chunks(STEP) {
@@ -118,10 +145,7 @@ async fn on_letters(
             };
             let mut acted = Acted::default();
             for ids in chunk_rows(some) {
-                match change {
-                    Some(change) => change_state(tx, ids, change, &mut acted).await?,
-                    None => acted.done.extend(ids),
-                }
+                change_state(tx, scope, ids, act, &mut acted).await?;
             }
             for ids in chunk_rows(&acted.done) {
                 let of_act =
@@ -140,18 +164,25 @@ async fn on_letters(
 
 async fn change_state(
     tx: &impl ConnectionTrait,
+    scope: &Scope,
     ids: &[i64],
-    Change { from, to, closed_ms }: Change,
+    act: &NewAct,
     acted: &mut Acted,
 ) -> Result<(), StoreError> {
-    let states = lock_letters(tx, ids).await?;
+    let Some((from, to)) = act.action.change() else { return Ok(acted.done.extend(ids)) };
+    let closed_ms = (to == LetterState::Discarded).then_some(act.at_ms);
+    let states = lock_letters(tx, scope, ids).await?;
     let mut chosen = Vec::new();
     for id in ids {
-        match states.get(id).map(|letter| &letter.state) {
-            Some(state) if state.known() == Some(from) => chosen.push(*id),
-            Some(state) => acted.refused.push((*id, format!("it is {state}, not {from}"))),
-            None => acted.refused.push((*id, "there is no such dead letter".to_owned())),
-        }
+        let why = match states.get(id).map(|(state, _)| state) {
+            Some(state) if state.known() == Some(from) => {
+                chosen.push(*id);
+                continue;
+            }
+            Some(state) => format!("it is {state}, not {from}"),
+            None => "there is no such dead letter".to_owned(),
+        };
+        acted.refused.push(LeftOut { id: *id, why });
     }
     let changed =
         dead_letter::ActiveModel { state: Set(to.into()), closed_ms: Set(closed_ms), ..Default::default() };
@@ -178,7 +209,7 @@ pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct
     let fit = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
     let row = ActiveModel {
         token: Set(Uuid::new_v4().to_string()),
-        action: Set(act.action.to_owned()),
+        action: Set(act.action.into()),
         made_by: Set(fit(&act.made_by, 255)),
         at_ms: Set(act.at_ms),
         why: Set(act.why.as_deref().map(|why| fit(why, 8_000))),

@@ -1,34 +1,36 @@
 //! Dead letters: the table in which they are kept, listed and read, and what operators do
 //! with them.
 
-mod filter;
-mod record;
-mod list;
-mod groups;
 mod acts;
+mod find;
 mod purge;
+mod record;
 
 use sea_orm::DerivePartialModel;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::replays::Replayed;
 use crate::matching::{Stored, words};
+use crate::runtime::clock::as_rfc3339;
 
+pub use super::entity::dead_letter::Model as DeadLetter;
 pub(super) use acts::record_act;
-pub use acts::{Act, Acted, NewAct, acts, discard, note, record_taken, restore};
-pub use filter::{Compare, DeadLetterFilter};
-pub use groups::{Group, groups};
-pub use list::{dead_letter, dead_letter_ids, dead_letter_summaries, dead_letters, dead_letters_of};
-pub use purge::purge_closed_letters;
+pub use acts::{Act, Acted, LeftOut, LetterAction, NewAct, act_on_letters, acts, note};
+pub use find::{
+    Compare, DeadLetterFilter, Group, LetterOfEvent, dead_letter, dead_letter_ids, dead_letter_summaries,
+    dead_letters, dead_letters_of, groups, letters_of_event,
+};
+pub use purge::{purge_closed_letters, purge_replays};
 pub use record::insert_dead_letters;
 
-words!(LetterState);
+words!(LetterState, LetterAction);
 
 /// Where a dead letter stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
-#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum LetterState {
     /// It waits for a person.
@@ -44,105 +46,58 @@ pub enum LetterState {
 }
 
 /// A dead letter to be recorded.
-#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
-#[sea_orm(entity = "super::entity::dead_letter::Entity")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDeadLetter {
-    /// Its own id, by which recording it twice makes one row.
-    pub dead_id: String,
-    /// The event's id, where it could be read.
-    pub event_id: Option<String>,
-    /// The event's type.
-    pub event_type: Option<String>,
+    /// What is kept of it. Its number, its state, and what comes of it later do not count.
+    pub letter: DeadLetter,
     /// The shape that it came in, as far as it could be told.
-    #[sea_orm(skip)]
     pub shape: Option<String>,
     /// Who published it, as far as is known.
-    #[sea_orm(skip)]
     pub publisher: Option<String>,
-    /// The booking's reference.
-    pub booking_ref: Option<String>,
-    /// The tenant.
-    pub company_id: Option<i64>,
-    /// The Cal.com user that the booking is with.
-    pub host_id: Option<i64>,
-    /// When the booked meeting starts, in ms since 1970 (UTC).
-    pub starts_ms: Option<i64>,
-    /// The reason code.
-    pub reason: String,
-    /// What went wrong, in words without personal data.
-    pub error: String,
-    /// What groups dead letters of one cause.
-    pub fingerprint: String,
-    /// Attempts, the last one included.
-    pub attempts: i32,
-    /// What went wrong on earlier attempts: a JSON array of {at_ms, reason, error}.
-    pub history: String,
-    /// The routing key under which it was published.
-    pub routing_key: String,
-    /// All text headers and AMQP properties: a JSON object.
-    pub headers: String,
-    /// The original bytes.
-    pub body: Vec<u8>,
-    /// When it was first received, in ms since 1970 (UTC).
-    pub first_seen_ms: i64,
-    /// When it failed last, in ms since 1970 (UTC).
-    pub last_failed_ms: i64,
-    /// When it is recorded, in ms since 1970 (UTC).
-    pub recorded_ms: i64,
     /// It is the copy of a replay that failed again. (Not kept here, but with the replay.)
-    #[sea_orm(skip)]
     pub replayed: Option<Replayed>,
 }
 
-/// A dead letter as it stands in the table.
-#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
-#[sea_orm(entity = "super::entity::dead_letter::Entity")]
-pub struct DeadLetterRow {
-    /// The row's id, growing.
-    pub id: i64,
-    /// Where it stands.
-    pub state: Stored<LetterState>,
-    /// How often it was replayed.
-    pub replays: i32,
-    /// Since when it has been resolved, skipped or discarded, in ms since 1970 (UTC).
-    pub closed_ms: Option<i64>,
-    /// What was recorded. (`shape` and `publisher` are not kept.)
-    #[sea_orm(nested)]
-    pub letter: NewDeadLetter,
-}
-
-/// A dead letter in a list: without its body, headers and history, which may be large.
-#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+/// A dead letter in a list: without its body, headers and history, which may be large. `docs/commands.md`
+/// describes its JSON, which is a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "super::entity::dead_letter::Entity")]
 pub struct DeadLetterSummary {
     /// The row's id, growing.
     pub id: i64,
     /// Where it stands.
     pub state: Stored<LetterState>,
-    /// How often it was replayed.
-    pub replays: i32,
-    /// What groups dead letters of one cause.
-    pub fingerprint: String,
+    /// The reason code.
+    pub reason: String,
+    /// What went wrong, in words without personal data.
+    pub error: String,
     /// The event's id, where it could be read.
     pub event_id: Option<String>,
     /// The event's type.
     pub event_type: Option<String>,
     /// The booking's reference.
+    #[serde(rename = "booking")]
     pub booking_ref: Option<String>,
     /// The tenant.
+    #[serde(rename = "company")]
     pub company_id: Option<i64>,
     /// The Cal.com user that the booking is with.
+    #[serde(rename = "host")]
     pub host_id: Option<i64>,
     /// When the booked meeting starts, in ms since 1970 (UTC).
+    #[serde(rename = "starts", serialize_with = "as_rfc3339")]
     pub starts_ms: Option<i64>,
-    /// The reason code.
-    pub reason: String,
-    /// What went wrong, in words without personal data.
-    pub error: String,
     /// Attempts, the last one included.
     pub attempts: i32,
+    /// How often it was replayed.
+    pub replays: i32,
+    /// What groups dead letters of one cause.
+    #[serde(rename = "group")]
+    pub fingerprint: String,
     /// When it was first received, in ms since 1970 (UTC).
+    #[serde(rename = "first_seen", serialize_with = "as_rfc3339")]
     pub first_seen_ms: i64,
     /// When it failed last, in ms since 1970 (UTC).
+    #[serde(rename = "last_failed", serialize_with = "as_rfc3339")]
     pub last_failed_ms: i64,
 }

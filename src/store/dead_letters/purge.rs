@@ -1,39 +1,134 @@
-//! Forgetting: what was resolved, skipped or discarded long ago. What is open stays for ever.
+//! Forgetting letters, plans, replays and acts of long ago. A letter that is open stays for ever.
 
-use sea_orm::sea_query::Cond;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Query, SelectStatement};
+use sea_orm::{ColumnTrait as _, EntityTrait, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
 
-use super::LetterState;
-use crate::store::entity::dead_letter::{Column, Entity};
+use super::{LetterAction, LetterState};
+use crate::store::entity::{
+    dead_letter as letter, dead_letter_action as act, dead_letter_action_letter as act_letter, replay,
+    replay_item as item,
+};
+use crate::store::replays::ReplayState;
 use crate::store::{Database, StoreError};
 
 /// Rows in one step.
 const STEP: u64 = 200;
 
-const CLOSED: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded];
+/// The states of letters that are not closed.
+const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
 
 /// Deletes dead letters that were closed before `before_ms`. Gives how many.
 ///
 /// # Errors
 /// [`StoreError`]; what was deleted before is deleted.
 pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
-    let closed = Cond::all().add(Column::ClosedMs.lt(before_ms)).add(Column::State.is_in(CLOSED));
-    let db = database.connection();
+    let closed = letter::Column::ClosedMs.lt(before_ms).and(letter::Column::State.is_not_in(OPEN));
     let mut purged = 0;
     loop {
-        let oldest = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .filter(closed.clone())
-            .order_by_asc(Column::ClosedMs)
-            .limit(STEP)
-            .into_tuple::<i64>();
-        let ids = database.in_time(async { Ok(oldest.all(db).await?) }).await?;
-        if ids.is_empty() {
-            return Ok(purged);
-        }
+        let oldest = letter::Entity::find().filter(closed.clone()).order_by_asc(letter::Column::ClosedMs);
+        let Some(ids) = first_ids(database, oldest, letter::Column::Id).await? else { return Ok(purged) };
         // One may have been opened again meanwhile.
-        let delete = Entity::delete_many().filter(Column::Id.is_in(ids)).filter(closed.clone());
-        purged += database.in_time(async { Ok(delete.exec(db).await?) }).await?.rows_affected;
+        let these = letter::Column::Id.is_in(ids).and(closed.clone());
+        purged += delete::<letter::Entity>(database, these).await?;
     }
+}
+
+/// Deletes plans and replays that were made before `before_ms`, with their letters, and what operators
+/// did before then. Kept are: a replay that is running or paused; one of which a letter is on the way,
+/// or was and is open; what was done on an open letter, or with a replay that is kept. Gives the
+/// number of replays.
+///
+/// # Errors
+/// [`StoreError`]; what was deleted before is deleted.
+pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
+    let mut purged = 0;
+    loop {
+        // Its letters first: a replay that still has some is found again.
+        let old = replay::Entity::find()
+            .filter(replay::Column::CreatedMs.lt(before_ms))
+            .filter(replay::Column::State.is_not_in(ReplayState::LIVE))
+            .filter(Expr::exists(items_that_matter()).not());
+        let Some(replays) = first_ids(database, old, replay::Column::Id).await? else { break };
+        purged += replays.len() as u64;
+        for replay in &replays {
+            delete_items(database, *replay).await?;
+        }
+        delete::<replay::Entity>(database, replay::Column::Id.is_in(replays)).await?;
+    }
+    loop {
+        let mut replay = Query::select();
+        replay
+            .expr(Expr::val(1))
+            .from(replay::Entity)
+            .and_where(replay::Column::Id.into_expr().eq(act::Column::ReplayId.into_expr()));
+        let old = act::Entity::find()
+            .filter(act::Column::AtMs.lt(before_ms))
+            // Notes belong to their group, for as long as it has letters.
+            .filter(act::Column::Action.ne(LetterAction::Note))
+            .filter(Expr::exists(replay).not())
+            .filter(Expr::exists(open_letters_of_acts()).not());
+        let Some(acts) = first_ids(database, old, act::Column::Id).await? else { break };
+        delete::<act_letter::Entity>(database, act_letter::Column::ActionId.is_in(acts.iter().copied()))
+            .await?;
+        delete::<act::Entity>(database, act::Column::Id.is_in(acts)).await?;
+    }
+    Ok(purged)
+}
+
+/// Of a replay in the statement around it: letters on the way, and open ones that were.
+fn items_that_matter() -> SelectStatement {
+    let mut open = Query::select();
+    open.expr(Expr::val(1))
+        .from(letter::Entity)
+        .and_where(letter::Column::Id.into_expr().eq(item::Column::LetterId.into_expr()))
+        .and_where(letter::Column::State.is_in(OPEN));
+    let was_sent = Cond::all().add(item::Column::SentMs.is_not_null()).add(Expr::exists(open));
+    let mut select = Query::select();
+    select
+        .expr(Expr::val(1))
+        .from(item::Entity)
+        .and_where(item::Column::ReplayId.into_expr().eq(replay::Column::Id.into_expr()))
+        .cond_where(Cond::any().add(item::Column::Outstanding.is_not_null()).add(was_sent));
+    select
+}
+
+/// Of an act in the statement around it: the letters that it was done on and that are open.
+fn open_letters_of_acts() -> SelectStatement {
+    let same_letter = letter::Column::Id.into_expr().eq(act_letter::Column::LetterId.into_expr());
+    let mut select = Query::select();
+    select
+        .expr(Expr::val(1))
+        .from(act_letter::Entity)
+        .inner_join(letter::Entity, same_letter)
+        .and_where(act_letter::Column::ActionId.into_expr().eq(act::Column::Id.into_expr()))
+        .and_where(letter::Column::State.is_in(OPEN));
+    select
+}
+
+/// Deletes the letters of a replay step by step: there may be very many.
+async fn delete_items(database: &Database, replay: i64) -> Result<(), StoreError> {
+    let of_replay = item::Column::ReplayId.eq(replay);
+    loop {
+        let items = item::Entity::find().filter(of_replay.clone());
+        let Some(letters) = first_ids(database, items, item::Column::LetterId).await? else { return Ok(()) };
+        let these = of_replay.clone().and(item::Column::LetterId.is_in(letters));
+        delete::<item::Entity>(database, these).await?;
+    }
+}
+
+/// The first of these in the order of this column; none: there are none.
+async fn first_ids<E: EntityTrait>(
+    database: &Database,
+    rows: Select<E>,
+    column: E::Column,
+) -> Result<Option<Vec<i64>>, StoreError> {
+    let first = rows.select_only().column(column).order_by_asc(column).limit(STEP).into_tuple();
+    let ids: Vec<i64> = database.in_time(async { Ok(first.all(database.connection()).await?) }).await?;
+    Ok(Some(ids).filter(|ids| !ids.is_empty()))
+}
+
+async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64, StoreError> {
+    let delete = E::delete_many().filter(these);
+    let deleted = database.in_time(async { Ok(delete.exec(database.connection()).await?) }).await?;
+    Ok(deleted.rows_affected)
 }

@@ -1,13 +1,12 @@
 //! Recording: one row for each dead letter, however often it is recorded.
 
-use sea_orm::sea_query::{Cond, Expr, OnConflict, Query};
+use sea_orm::sea_query::{Cond, Expr, OnConflict};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QuerySelect as _, Set, UpdateMany,
 };
 
-use super::{LetterState, NewDeadLetter};
-use crate::event::CompanyId;
+use super::{DeadLetter, LetterState, NewDeadLetter};
 use crate::matching::DEAD_LETTER;
 use crate::runtime::crash_points;
 use crate::store::entity::dead_letter::{ActiveModel, Column, Entity};
@@ -26,7 +25,7 @@ pub async fn insert_dead_letters(
 ) -> Result<usize, StoreError> {
     // In key order, so that two recorders do not wait for each other in a circle.
     let mut letters: Vec<&NewDeadLetter> = letters.iter().collect();
-    letters.sort_by(|a, b| a.dead_id.cmp(&b.dead_id));
+    letters.sort_by(|a, b| a.letter.dead_id.cmp(&b.letter.dead_id));
 
     let transaction = database.begin().await?;
     let mut new = 0;
@@ -35,16 +34,16 @@ pub async fn insert_dead_letters(
         if has_failed_again(&transaction, letter).await? {
             continue;
         }
-        if is_recorded(&transaction, &letter.dead_id).await? {
-            newer_attempt(letter).exec(&transaction).await?;
+        if is_recorded(&transaction, &letter.letter.dead_id).await? {
+            newer_attempt(&letter.letter).exec(&transaction).await?;
         } else {
-            insert(&transaction, letter).await?;
+            insert(&transaction, &letter.letter).await?;
             new += 1;
         }
     }
-    letters.sort_by(|a, b| a.event_id.cmp(&b.event_id));
+    letters.sort_by(|a, b| a.letter.event_id.cmp(&b.letter.event_id));
     for letter in letters {
-        if let Some(event_id) = &letter.event_id {
+        if let Some(event_id) = &letter.letter.event_id {
             record_event(&transaction, event_id, letter).await?;
         }
     }
@@ -66,6 +65,7 @@ async fn has_failed_again(
     letter: &NewDeadLetter,
 ) -> Result<bool, StoreError> {
     let Some(copy) = &letter.replayed else { return Ok(false) };
+    let letter = &letter.letter;
     let reason = Some(letter.reason.as_str());
     if !end_replayed(transaction, copy, FAILED, reason, letter.recorded_ms).await? {
         return Ok(false);
@@ -78,7 +78,7 @@ async fn has_failed_again(
 
 /// The same message has died again: sent once more, or copied twice in a crash. A letter whose copy
 /// is on the way stays so; one that was closed after this attempt stays closed.
-fn newer_attempt(letter: &NewDeadLetter) -> UpdateMany<Entity> {
+fn newer_attempt(letter: &DeadLetter) -> UpdateMany<Entity> {
     let (replaying, open) = (LetterState::Replaying, LetterState::Open);
     let state = Expr::case(Column::State.eq(replaying), replaying).finally(open);
     let not_closed_since =
@@ -92,7 +92,7 @@ fn newer_attempt(letter: &NewDeadLetter) -> UpdateMany<Entity> {
 }
 
 /// What of a letter this attempt changes.
-fn attempt(letter: &NewDeadLetter) -> ActiveModel {
+fn attempt(letter: &DeadLetter) -> ActiveModel {
     ActiveModel {
         reason: Set(fit(&letter.reason, 64)),
         error: Set(fit(&letter.error, MAX_ERROR)),
@@ -105,14 +105,14 @@ fn attempt(letter: &NewDeadLetter) -> ActiveModel {
     }
 }
 
-async fn insert(transaction: &DatabaseTransaction, letter: &NewDeadLetter) -> Result<(), DbErr> {
+async fn insert(transaction: &DatabaseTransaction, letter: &DeadLetter) -> Result<(), DbErr> {
     let text = |value: &Option<String>, length| value.as_deref().map(|value| fit(value, length));
     let row = ActiveModel {
         dead_id: Set(fit(&letter.dead_id, 64)),
         event_id: Set(text(&letter.event_id, 255)),
         event_type: Set(text(&letter.event_type, 64)),
         booking_ref: Set(text(&letter.booking_ref, 255)),
-        company_id: Set(letter.company_id.map(CompanyId)),
+        company_id: Set(letter.company_id),
         host_id: Set(letter.host_id),
         starts_ms: Set(letter.starts_ms),
         routing_key: Set(fit(&letter.routing_key, 255)),
@@ -134,40 +134,28 @@ async fn record_event(
     event_id: &str,
     letter: &NewDeadLetter,
 ) -> Result<(), StoreError> {
-    let (event_id, reason) = (fit(event_id, 255), fit(&letter.reason, 64));
+    let NewDeadLetter { letter, shape, publisher, .. } = letter;
+    let (event_id, reason) = (fit(event_id, 255), Some(fit(&letter.reason, 64)));
+    let text = |text: &Option<String>, length| text.as_deref().map(|text| fit(text, length));
+    let row = event::Model {
+        event_id: event_id.clone(),
+        event_type: text(&letter.event_type, 64).unwrap_or_else(|| "unknown".to_owned()),
+        shape: text(shape, 16).unwrap_or_else(|| "unknown".to_owned()),
+        publisher: text(publisher, 64),
+        booking_ref: text(&letter.booking_ref, 255),
+        company_id: letter.company_id,
+        appointment_id: None,
+        outcome: DEAD_LETTER.to_owned(),
+        reason: reason.clone(),
+        received_ms: letter.first_seen_ms,
+        decided_ms: letter.last_failed_ms,
+    };
     let key = event::Column::EventId;
-    // Not as an `ActiveModel`, in which these would be checked: they are what the letter says.
-    let mut insertion = Query::insert();
-    insertion
-        .into_table(event::Entity)
-        .columns([
-            event::Column::EventId,
-            event::Column::EventType,
-            event::Column::Shape,
-            event::Column::Publisher,
-            event::Column::BookingRef,
-            event::Column::CompanyId,
-            event::Column::Outcome,
-            event::Column::Reason,
-            event::Column::ReceivedMs,
-            event::Column::DecidedMs,
-        ])
-        .values_panic([
-            event_id.as_str().into(),
-            fit(letter.event_type.as_deref().unwrap_or("unknown"), 64).into(),
-            fit(letter.shape.as_deref().unwrap_or("unknown"), 16).into(),
-            letter.publisher.as_deref().map(|text| fit(text, 64)).into(),
-            letter.booking_ref.as_deref().map(|text| fit(text, 255)).into(),
-            letter.company_id.into(),
-            DEAD_LETTER.into(),
-            reason.as_str().into(),
-            letter.first_seen_ms.into(),
-            letter.last_failed_ms.into(),
-        ])
-        .on_conflict(OnConflict::column(key).do_nothing_on([key]).to_owned());
-    transaction.execute(&insertion).await?;
+    let known = OnConflict::column(key).do_nothing_on([key]).to_owned();
+    let insert = event::Entity::insert(row.into_active_model()).on_conflict(known);
+    insert.exec_without_returning(transaction).await?;
     let newest = event::ActiveModel {
-        reason: Set(Some(reason)),
+        reason: Set(reason),
         decided_ms: Set(letter.last_failed_ms),
         ..Default::default()
     };

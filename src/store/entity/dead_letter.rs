@@ -1,17 +1,21 @@
 //! `hostmatch_dead_letters`: deliveries that were given up, with everything that is needed to replay them.
 
 use sea_orm::entity::prelude::*;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::CompanyId;
 use crate::matching::Stored;
 use crate::store::LetterState;
 
-/// A row.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+/// A row. Its JSON is a line of an export: `docs/commands.md` describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "hostmatch_dead_letters")]
+#[serde(deny_unknown_fields)]
 pub struct Model {
     /// Its number.
     #[sea_orm(primary_key)]
+    #[serde(skip)]
     pub id: i64,
     /// Names the delivery, so that recording it twice leaves one row.
     pub dead_id: String,
@@ -20,10 +24,13 @@ pub struct Model {
     /// What it says has happened.
     pub event_type: Option<String>,
     /// The booking's reference.
+    #[serde(rename = "booking")]
     pub booking_ref: Option<String>,
     /// The company.
+    #[serde(rename = "company")]
     pub company_id: Option<CompanyId>,
     /// The host, as the event has it.
+    #[serde(rename = "host")]
     pub host_id: Option<i64>,
     /// When the booking starts, in ms since 1970.
     pub starts_ms: Option<i64>,
@@ -32,6 +39,7 @@ pub struct Model {
     /// The error's text.
     pub error: String,
     /// Letters with the same one have the same cause.
+    #[serde(rename = "group")]
     pub fingerprint: String,
     /// How often it was tried.
     pub attempts: i32,
@@ -40,8 +48,10 @@ pub struct Model {
     /// Under which key it was published.
     pub routing_key: String,
     /// Its headers, as JSON.
+    #[serde(rename = "properties")]
     pub headers: String,
     /// Its body.
+    #[serde(serialize_with = "as_hex", deserialize_with = "from_hex")]
     pub body: Vec<u8>,
     /// When it first came, in ms since 1970.
     pub first_seen_ms: i64,
@@ -52,8 +62,10 @@ pub struct Model {
     /// What has become of it.
     pub state: Stored<LetterState>,
     /// How often it was replayed.
+    #[serde(skip)]
     pub replays: i32,
     /// Since when it is closed, in ms since 1970.
+    #[serde(skip)]
     pub closed_ms: Option<i64>,
 }
 
@@ -62,3 +74,12 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Bytes may be anything.
+fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(bytes))
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    hex::decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
+}

@@ -2,6 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::matching::Stored;
+use crate::store::LetterAction;
+
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "hostmatch_dead_letter_actions")]
@@ -12,7 +15,7 @@ pub struct Model {
     /// Names the act, so that doing it twice leaves one row.
     pub token: String,
     /// What was done.
-    pub action: String,
+    pub action: Stored<LetterAction>,
     /// Who did it.
     pub made_by: String,
     /// When, in ms since 1970.

@@ -4,43 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DerivePartialModel, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
 };
 
+use super::end::ended;
 use super::{REFUSED, ReplayItemState, ReplayState};
 use crate::matching::Stored;
 use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
 use crate::store::entity::{dead_letter, replay};
-use crate::store::{Database, LetterState, StoreError};
+use crate::store::{Database, LetterState, Scope, StoreError};
 
-/// A letter as it is now.
-#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
-#[sea_orm(entity = "dead_letter::Entity")]
-pub(in crate::store) struct LockedLetter {
-    id: i64,
-    /// Where it stands.
-    pub(in crate::store) state: Stored<LetterState>,
-    /// When it failed last.
-    pub(in crate::store) last_failed_ms: i64,
-}
-
-/// These letters as they are, locked until the transaction ends.
+/// Where these letters stand, and when each failed last, locked until the transaction ends.
 ///
 /// # Errors
 /// [`StoreError`]
 pub(in crate::store) async fn lock_letters(
     tx: &impl ConnectionTrait,
+    scope: &Scope,
     ids: &[i64],
-) -> Result<BTreeMap<i64, LockedLetter>, StoreError> {
-    let letters: Vec<LockedLetter> = dead_letter::Entity::find()
+) -> Result<BTreeMap<i64, (Stored<LetterState>, i64)>, StoreError> {
+    let letters: Vec<(i64, Stored<LetterState>, i64)> = dead_letter::Entity::find()
+        .select_only()
+        .columns([dead_letter::Column::Id, dead_letter::Column::State, dead_letter::Column::LastFailedMs])
         .filter(dead_letter::Column::Id.is_in(ids.iter().copied()))
+        .filter(scope.condition(dead_letter::Column::CompanyId))
         .order_by_asc(dead_letter::Column::Id)
         .lock_exclusive()
-        .into_partial_model()
+        .into_tuple()
         .all(tx)
         .await?;
-    Ok(letters.into_iter().map(|letter| (letter.id, letter)).collect())
+    Ok(letters.into_iter().map(|(id, state, last_failed_ms)| (id, (state, last_failed_ms))).collect())
 }
 
 /// Takes these pending letters of a replay on their way, as far as they are still what was planned,
@@ -61,13 +55,13 @@ pub async fn claim(
         if !is_held(tx, replay, lease).await? {
             return Ok(Vec::new());
         }
-        let letters: Vec<i64> = ids.iter().map(|(id, _)| *id).collect();
-        let standing = lock_letters(tx, &letters).await?;
-        let still_pending = still_pending(tx, replay, &letters).await?;
+        let all: Vec<i64> = ids.iter().map(|(id, _)| *id).collect();
+        let letters = lock_letters(tx, &Scope::All, &all).await?;
+        let still_pending = still_pending(tx, replay, &all).await?;
         let outstanding: Vec<i64> = Entity::find()
             .select_only()
             .column(Column::LetterId)
-            .filter(Column::Outstanding.is_in(letters))
+            .filter(Column::Outstanding.is_in(all))
             .into_tuple()
             .all(tx)
             .await?;
@@ -75,19 +69,13 @@ pub async fn claim(
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         // The others were left alone by somebody who cancelled the replay a moment ago.
         for (id, seen_ms) in ids.iter().filter(|(id, _)| still_pending.contains(id)) {
-            let refused = match standing.get(id) {
-                None => Some("gone"),
-                Some(_) if outstanding.contains(id) => Some("being_replayed"),
-                Some(letter) if letter.state.known() == Some(LetterState::Replaying) => {
-                    Some("being_replayed")
-                }
-                Some(letter) if letter.state.known() != Some(LetterState::Open) => Some("not_open"),
-                Some(letter) if letter.last_failed_ms != *seen_ms => Some("changed"),
-                Some(_) => None,
-            };
-            match refused {
-                Some(code) => left.push((*id, code)),
-                None => taken.push(*id),
+            match letters.get(id).map(|(state, last_failed_ms)| (state.known(), *last_failed_ms)) {
+                None => left.push((*id, "gone")),
+                Some(_) if outstanding.contains(id) => left.push((*id, "being_replayed")),
+                Some((Some(LetterState::Replaying), _)) => left.push((*id, "being_replayed")),
+                Some((state, _)) if state != Some(LetterState::Open) => left.push((*id, "not_open")),
+                Some((_, last_failed_ms)) if last_failed_ms != *seen_ms => left.push((*id, "changed")),
+                Some(_) => taken.push(*id),
             }
         }
         dead_letter::Entity::update_many()
@@ -109,15 +97,8 @@ pub async fn claim(
             .exec(tx)
             .await?;
         for (id, code) in &left {
-            let refused = ActiveModel {
-                state: Set(ReplayItemState::Ended.into()),
-                result: Set(Some(REFUSED.to_owned())),
-                result_reason: Set(Some((*code).to_owned())),
-                ended_ms: Set(Some(now_ms)),
-                ..Default::default()
-            };
             let item = Entity::update_many()
-                .set(refused)
+                .set(ended(REFUSED, Some(code), now_ms))
                 .filter(Column::ReplayId.eq(replay))
                 .filter(Column::LetterId.eq(*id));
             item.exec(tx).await?;
@@ -171,13 +152,4 @@ pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<(), S
         .exec(database.connection())
         .await?;
     Ok(())
-}
-
-/// The letters that were claimed, and perhaps never published: whoever claimed them has died.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn unsent(database: &Database, replay: i64) -> Result<Vec<i64>, StoreError> {
-    let claimed = super::read::items_in(database, replay, &[ReplayItemState::Claimed]).await?;
-    Ok(claimed.into_iter().map(|item| item.letter).collect())
 }

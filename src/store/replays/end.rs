@@ -38,7 +38,6 @@ pub(in crate::store) async fn end_replayed(
     reason: Option<&str>,
     now_ms: i64,
 ) -> Result<bool, StoreError> {
-    let reason = reason.map(|code| code.chars().take(64).collect());
     let update = Entity::update_many()
         .set(ended(result, reason, now_ms))
         .filter(Column::ReplayId.eq(copy.replay))
@@ -49,12 +48,12 @@ pub(in crate::store) async fn end_replayed(
 }
 
 /// A letter that is not on the way any more.
-fn ended(result: &str, reason: Option<String>, now_ms: i64) -> ActiveModel {
+pub(super) fn ended(result: &str, reason: Option<&str>, now_ms: i64) -> ActiveModel {
     ActiveModel {
         state: Set(ReplayItemState::Ended.into()),
         outstanding: Set(None),
         result: Set(Some(result.to_owned())),
-        result_reason: Set(reason),
+        result_reason: Set(reason.map(|code| code.chars().take(64).collect())),
         ended_ms: Set(Some(now_ms)),
         ..Default::default()
     }
@@ -138,7 +137,7 @@ async fn take_back(
     let ids: Vec<i64> = on_the_way.into_tuple().all(tx).await?;
     for ids in chunk_rows(&ids) {
         Entity::update_many()
-            .set(ended(result, reason.map(str::to_owned), now_ms))
+            .set(ended(result, reason, now_ms))
             .filter(Column::ReplayId.eq(replay))
             .filter(Column::LetterId.is_in(ids.iter().copied()))
             .exec(tx)

@@ -1,5 +1,5 @@
-//! Whose a replay is: one process works on it, for as long as it renews its lease; others say by
-//! its state what it is to do.
+//! A replay from its plan to its end, and whose it is: one process works on it, for as long as it renews
+//! its lease; others say by its state what it is to do.
 
 use sea_orm::sea_query::Cond;
 use sea_orm::{
@@ -7,11 +7,94 @@ use sea_orm::{
     UpdateMany,
 };
 
+use uuid::Uuid;
+
+use super::end::ended;
 use super::{FAILED, LEFT, ReplayItemState, ReplayState};
-use crate::store::dead_letters::{NewAct, record_act};
+use crate::store::dead_letters::{LetterAction, NewAct, record_act};
 use crate::store::entity::replay::{ActiveModel, Column, Entity};
 use crate::store::entity::replay_item;
+use crate::store::statement::chunk_rows;
 use crate::store::{Database, StoreError};
+
+/// A plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewReplay {
+    /// How the letters were chosen, as JSON.
+    pub chosen: String,
+    /// Who, such as `cli:anna@office-3`.
+    pub made_by: String,
+    /// When, in ms since 1970 (UTC).
+    pub created_ms: i64,
+    /// Until when it may be begun, in ms since 1970 (UTC).
+    pub expires_ms: i64,
+    /// The letters, each once.
+    pub items: Vec<NewItem>,
+}
+
+/// One letter of a plan, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewItem {
+    /// The letter.
+    pub letter: i64,
+    /// When it failed last: a later failure makes it another one than was planned.
+    pub seen_ms: i64,
+    /// What tells its message from others.
+    pub digest: String,
+    /// The appointment: two letters of one appointment are not on the way at the same time.
+    pub lane: Option<i64>,
+    /// The outcome predicted, or [`FAILED`](super::FAILED).
+    pub predicted: String,
+    /// The reason code, where it would fail.
+    pub predicted_reason: Option<String>,
+    /// The strategy that would find somebody.
+    pub strategy: Option<String>,
+}
+
+/// Freezes a plan. Gives its id.
+///
+/// # Errors
+/// [`StoreError`]; nothing is kept then.
+pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64, StoreError> {
+    let work = async |tx: &DatabaseTransaction| {
+        let row = ActiveModel {
+            token: Set(Uuid::new_v4().to_string()),
+            state: Set(ReplayState::Planned.into()),
+            chosen: Set(plan.chosen.clone()),
+            made_by: Set(plan.made_by.chars().take(255).collect()),
+            total: Set(i32::try_from(plan.items.len()).unwrap_or(i32::MAX)),
+            created_ms: Set(plan.created_ms),
+            expires_ms: Set(plan.expires_ms),
+            ..Default::default()
+        };
+        let id = Entity::insert(row).exec(tx).await?.last_insert_id;
+        for items in chunk_rows(&plan.items) {
+            let rows = items.iter().map(|one| replay_item::ActiveModel {
+                replay_id: Set(id),
+                letter_id: Set(one.letter),
+                digest: Set(one.digest.clone()),
+                seen_ms: Set(one.seen_ms),
+                lane: Set(one.lane),
+                state: Set(ReplayItemState::Pending.into()),
+                predicted: Set(one.predicted.clone()),
+                predicted_reason: Set(one.predicted_reason.clone()),
+                strategy: Set(one.strategy.clone()),
+                ..Default::default()
+            });
+            replay_item::Entity::insert_many(rows).exec_without_returning(tx).await?;
+        }
+        let act = NewAct {
+            at_ms: plan.created_ms,
+            chosen: Some(plan.chosen.clone()),
+            replay: Some(id),
+            letters: plan.items.len(),
+            ..NewAct::new(LetterAction::Plan, &plan.made_by)
+        };
+        record_act(tx, &act).await?;
+        Ok(id)
+    };
+    database.transact(work).await
+}
 
 /// How a replay goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,15 +272,9 @@ async fn leave_pending(
     only_failing: bool,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let left = replay_item::ActiveModel {
-        state: Set(ReplayItemState::Ended.into()),
-        result: Set(Some(LEFT.to_owned())),
-        ended_ms: Set(Some(now_ms)),
-        ..Default::default()
-    };
     let failing = only_failing.then(|| replay_item::Column::Predicted.eq(FAILED));
     replay_item::Entity::update_many()
-        .set(left)
+        .set(ended(LEFT, None, now_ms))
         .filter(replay_item::Column::ReplayId.eq(replay))
         .filter(replay_item::Column::State.eq(ReplayItemState::Pending))
         .filter(Cond::all().add_option(failing))

@@ -4,28 +4,23 @@
 //! `sent` until the worker has committed its effect or the recorder has recorded it again: then it
 //! has `ended`, with a result. `outstanding` is unique: no letter is on the way twice.
 
-mod plan;
+mod lease;
 mod claim;
 mod end;
-mod lease;
 mod read;
-mod purge;
 
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use crate::matching::words;
 
 pub(super) use claim::lock_letters;
-pub use claim::{claim, sent, unsent};
+pub use claim::{claim, sent};
 pub(super) use end::end_replayed;
 pub use end::{Replayed, end_decided, give_up, refuse};
-pub use lease::{Beginning, ReplayTerms, Turn, begin_replay, hold_lease, set_state};
-pub use plan::{NewItem, NewReplay, insert_replay};
-pub use purge::purge_replays;
-pub use read::{
-    ItemRow, ReplayRow, Shares, in_flight, items, on_the_way_since, pending, replay, replays, shares,
-    standings,
+pub use lease::{
+    Beginning, NewItem, NewReplay, ReplayTerms, Turn, begin_replay, hold_lease, insert_replay, set_state,
 };
+pub use read::{ItemRow, Shares, item_counts, on_the_way_since, replay, replay_items, replays, shares};
 
 words!(ReplayState, ReplayItemState);
 
@@ -49,7 +44,7 @@ pub enum ReplayState {
 
 impl ReplayState {
     /// A process works on it, or is to.
-    const LIVE: [Self; 2] = [Self::Running, Self::Paused];
+    pub(in crate::store) const LIVE: [Self; 2] = [Self::Running, Self::Paused];
 }
 
 /// Where one letter of a replay stands.
@@ -68,7 +63,7 @@ pub enum ReplayItemState {
 
 impl ReplayItemState {
     /// Its copy is in the queue, or perhaps.
-    const ON_THE_WAY: [Self; 2] = [Self::Claimed, Self::Sent];
+    pub const ON_THE_WAY: [Self; 2] = [Self::Claimed, Self::Sent];
 }
 
 /// The result of a letter whose copy became a dead letter again, and the prediction of it.

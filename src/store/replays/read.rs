@@ -3,126 +3,59 @@
 use sea_orm::sea_query::Cond;
 use sea_orm::{
     ColumnTrait as _, DerivePartialModel, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select,
+    QuerySelect as _, QueryTrait as _, Select,
 };
+use serde::Serialize;
 
-use super::{ReplayItemState, ReplayState};
+use super::ReplayItemState;
 use crate::matching::Stored;
-use crate::store::entity::replay;
 use crate::store::entity::replay_item::{Column, Entity};
-use crate::store::{Database, StoreError};
+use crate::store::entity::{dead_letter, replay};
+use crate::store::{Database, Scope, StoreError};
 
-/// A plan or replay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplayRow {
-    /// Its id, growing.
-    pub id: i64,
-    /// Where it stands.
-    pub state: ReplayState,
-    /// How its letters were chosen, as JSON.
-    pub chosen: String,
-    /// Who planned it.
-    pub made_by: String,
-    /// Why it was begun.
-    pub why: Option<String>,
-    /// Its letters.
-    pub total: i32,
-    /// How fast, such as `20/s`; none before it was begun, as with the next two.
-    pub rate: Option<String>,
-    /// So many letters first.
-    pub canary: Option<i32>,
-    /// It stops when more than so many in a hundred have failed.
-    pub stop_percent: Option<i32>,
-    /// Why it ended before the end.
-    pub ended_because: Option<String>,
-    /// Which process has it.
-    pub lease: Option<String>,
-    /// Until when a process has it, in ms since 1970 (UTC).
-    pub lease_until_ms: Option<i64>,
-    /// When it was planned, in ms since 1970 (UTC).
-    pub created_ms: i64,
-    /// Until when it can be begun, in ms since 1970 (UTC).
-    pub expires_ms: i64,
-    /// When it was begun, in ms since 1970 (UTC).
-    pub started_ms: Option<i64>,
-    /// When it ended, in ms since 1970 (UTC).
-    pub ended_ms: Option<i64>,
-}
-
-/// One letter of a replay.
-#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+/// One letter of a replay. `docs/commands.md` describes its JSON, which is a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub struct ItemRow {
-    /// The letter.
     #[sea_orm(from_col = "letter_id")]
-    pub letter: i64,
-    /// When it had failed last when it was planned.
-    pub seen_ms: i64,
-    /// Its appointment, as far as it was known.
-    pub lane: Option<i64>,
-    /// Where it stands.
-    pub state: Stored<ReplayItemState>,
-    /// The outcome predicted, or `failed`.
-    pub predicted: String,
-    /// The reason code predicted.
-    pub predicted_reason: Option<String>,
-    /// The outcome, or `failed`, `refused`, `left`, `lost`.
-    pub result: Option<String>,
-    /// The reason code of a failure, or why it was refused.
-    pub result_reason: Option<String>,
+    pub(crate) letter: i64,
+    #[serde(skip)]
+    pub(crate) seen_ms: i64,
+    #[serde(skip)]
+    pub(crate) lane: Option<i64>,
+    pub(crate) state: Stored<ReplayItemState>,
+    #[serde(rename = "foretold")]
+    pub(crate) predicted: String,
+    #[serde(rename = "foretold_reason")]
+    pub(crate) predicted_reason: Option<String>,
+    pub(crate) result: Option<String>,
+    pub(crate) result_reason: Option<String>,
 }
 
 /// How many letters of a replay have all of this in common.
 #[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub struct Shares {
-    /// Where it stands.
-    pub state: Stored<ReplayItemState>,
-    /// The outcome predicted, or `failed`.
-    pub predicted: String,
-    /// The reason code predicted.
-    pub predicted_reason: Option<String>,
-    /// The strategy predicted.
-    pub strategy: Option<String>,
-    /// The outcome, or `failed`, `refused`, `left`, `lost`.
-    pub result: Option<String>,
-    /// The reason code of a failure, or why it was refused.
-    pub result_reason: Option<String>,
-    /// So many.
+    pub(crate) state: Stored<ReplayItemState>,
+    pub(crate) predicted: String,
+    pub(crate) predicted_reason: Option<String>,
+    pub(crate) strategy: Option<String>,
+    pub(crate) result: Option<String>,
+    pub(crate) result_reason: Option<String>,
     #[sea_orm(from_expr = "Column::LetterId.count()")]
-    pub count: i64,
-}
-
-impl From<replay::Model> for ReplayRow {
-    fn from(row: replay::Model) -> Self {
-        Self {
-            id: row.id,
-            // One that this build does not know is none that it can go on with.
-            state: row.state.known().unwrap_or(ReplayState::Stopped),
-            chosen: row.chosen,
-            made_by: row.made_by,
-            why: row.why,
-            total: row.total,
-            rate: row.rate,
-            canary: row.canary,
-            stop_percent: row.stop_percent,
-            ended_because: row.ended_because,
-            lease: row.lease,
-            lease_until_ms: row.lease_until_ms,
-            created_ms: row.created_ms,
-            expires_ms: row.expires_ms,
-            started_ms: row.started_ms,
-            ended_ms: row.ended_ms,
-        }
-    }
+    pub(crate) count: i64,
 }
 
 /// One plan or replay.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn replay(database: &Database, id: i64) -> Result<Option<ReplayRow>, StoreError> {
-    Ok(replay::Entity::find_by_id(id).one(database.connection()).await?.map(ReplayRow::from))
+pub async fn replay(
+    database: &Database,
+    scope: &Scope,
+    id: i64,
+) -> Result<Option<replay::Model>, StoreError> {
+    Ok(replay::Entity::find_by_id(id).filter(within(scope)).one(database.connection()).await?)
 }
 
 /// Plans and replays, newest first, at most `limit` of those older than `before`.
@@ -131,64 +64,52 @@ pub async fn replay(database: &Database, id: i64) -> Result<Option<ReplayRow>, S
 /// [`StoreError`]
 pub async fn replays(
     database: &Database,
+    scope: &Scope,
     before: Option<i64>,
     limit: u64,
-) -> Result<Vec<ReplayRow>, StoreError> {
-    let rows = replay::Entity::find()
-        .filter(Cond::all().add_option(before.map(|before| replay::Column::Id.lt(before))))
+) -> Result<Vec<replay::Model>, StoreError> {
+    let replays = replay::Entity::find()
+        .filter(within(scope).add_option(before.map(|before| replay::Column::Id.lt(before))))
         .order_by_desc(replay::Column::Id)
-        .limit(limit)
-        .all(database.connection())
-        .await?;
-    Ok(rows.into_iter().map(ReplayRow::from).collect())
+        .limit(limit);
+    Ok(replays.all(database.connection()).await?)
 }
 
-/// The letters of a replay behind `after`, in order, at most `limit`; only with this result, if one
-/// is given.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn items(
-    database: &Database,
-    replay: i64,
-    result: Option<&str>,
-    after: i64,
-    limit: u64,
-) -> Result<Vec<ItemRow>, StoreError> {
-    let items = of_replay(replay)
-        .filter(Column::LetterId.gt(after))
-        .filter(Cond::all().add_option(result.map(|result| Column::Result.eq(result))))
-        .order_by_asc(Column::LetterId)
-        .limit(limit);
-    Ok(items.into_partial_model().all(database.connection()).await?)
+/// The replays that are within this scope with every letter that there is.
+fn within(scope: &Scope) -> Cond {
+    if *scope == Scope::All {
+        return Cond::all();
+    }
+    let ours = scope.condition(dead_letter::Column::CompanyId);
+    let others = dead_letter::Entity::find()
+        .select_only()
+        .column(dead_letter::Column::Id)
+        .filter(Cond::any().add(ours.not()).add(dead_letter::Column::CompanyId.is_null()));
+    let with_others = Entity::find()
+        .select_only()
+        .column(Column::ReplayId)
+        .filter(Column::LetterId.in_subquery(others.into_query()));
+    Cond::all().add(replay::Column::Id.not_in_subquery(with_others.into_query()))
 }
 
 fn of_replay(replay: i64) -> Select<Entity> {
     Entity::find().filter(Column::ReplayId.eq(replay))
 }
 
-/// The letters that are still to be taken, in their order.
+/// The letters of a replay that are in one of these states, in their order; only with this result, if one
+/// is given.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn pending(database: &Database, replay: i64) -> Result<Vec<ItemRow>, StoreError> {
-    items_in(database, replay, &[ReplayItemState::Pending]).await
-}
-
-/// The letters that are on their way.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn in_flight(database: &Database, replay: i64) -> Result<Vec<ItemRow>, StoreError> {
-    items_in(database, replay, &ReplayItemState::ON_THE_WAY).await
-}
-
-pub(super) async fn items_in(
+pub async fn replay_items(
     database: &Database,
     replay: i64,
     states: &[ReplayItemState],
+    result: Option<&str>,
 ) -> Result<Vec<ItemRow>, StoreError> {
-    let items = of_replay(replay).filter(Column::State.is_in(states.iter().copied()));
+    let items = of_replay(replay)
+        .filter(Column::State.is_in(states.iter().copied()))
+        .filter(Cond::all().add_option(result.map(|result| Column::Result.eq(result))));
     Ok(items.order_by_asc(Column::LetterId).into_partial_model().all(database.connection()).await?)
 }
 
@@ -208,7 +129,7 @@ pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn standings(
+pub async fn item_counts(
     database: &Database,
     replay: i64,
 ) -> Result<Vec<(Stored<ReplayItemState>, Option<String>, i64)>, StoreError> {

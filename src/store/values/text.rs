@@ -2,7 +2,7 @@
 
 use crate::matching::{Actor, AuditAction, MappingSource, Stored};
 use crate::store::{
-    HostAction, ItemState, LetterState, RepairScope, RepairState, ReplayItemState, ReplayState,
+    HostAction, ItemState, LetterAction, LetterState, RepairScope, RepairState, ReplayItemState, ReplayState,
 };
 
 /// What makes these types columns of text: each has its text (`AsRef<str>`) and is read from it (`FromStr`).
@@ -60,4 +60,4 @@ macro_rules! text_columns {
 text_columns!(Actor, Stored<AuditAction>, Stored<MappingSource>);
 text_columns!(Stored<HostAction>, Stored<RepairScope>, Stored<RepairState>, Stored<ItemState>);
 text_columns!(LetterState, Stored<LetterState>, ReplayState, Stored<ReplayState>);
-text_columns!(ReplayItemState, Stored<ReplayItemState>);
+text_columns!(ReplayItemState, Stored<ReplayItemState>, LetterAction, Stored<LetterAction>);

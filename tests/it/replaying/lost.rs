@@ -6,7 +6,8 @@ use std::time::Duration;
 use hostmatch::queue::{BatchLimits, Disposition, Gathered, Source};
 use hostmatch::runtime::shutdown::Shutdown;
 use hostmatch::store::{
-    Beginning, NewAct, ReplayState, ReplayTerms, Turn, begin_replay, claim, hold_lease, set_state,
+    Beginning, LetterAction, NewAct, ReplayState, ReplayTerms, Turn, begin_replay, claim, hold_lease,
+    set_state,
 };
 use serde_json::json;
 
@@ -119,7 +120,7 @@ async fn who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays
     appears(&stack, 1).await;
     let (id, _) = plan(&stack, &["--all"]);
     let (id, db) = (id.parse::<i64>().unwrap(), &stack.world.test.db);
-    let act = NewAct { action: "test", made_by: "cli:me@here".into(), at_ms: 10, ..NewAct::default() };
+    let act = NewAct { at_ms: 10, ..NewAct::new(LetterAction::Pause, "cli:me@here") };
     let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
     assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
     // It is in the transaction that begins it: whoever goes on leaves them out too.

@@ -1,23 +1,26 @@
 //! Every statement that replaying makes, for the test that takes rights away one by one.
 
 use hostmatch::store::{
-    Beginning, Database, DeadLetterFilter, NewAct, NewItem, NewReplay, ReplayState, ReplayTerms, StoreError,
-    Turn, acts, begin_replay, claim, dead_letter_ids, dead_letters_of, discard, give_up, groups,
-    insert_replay, purge_closed_letters, purge_replays, refuse, restore, sent, set_state,
+    Beginning, Database, DeadLetterFilter, LetterAction, NewAct, NewItem, NewReplay, ReplayState,
+    ReplayTerms, Scope, StoreError, Turn, act_on_letters, acts, begin_replay, claim, dead_letter_ids,
+    dead_letters_of, give_up, groups, insert_replay, purge_closed_letters, purge_replays, refuse, sent,
+    set_state,
 };
 use sea_orm::ConnectionTrait as _;
 
 /// What replaying does to the database, with the newest letter.
 pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
-    let act = NewAct { action: "test", made_by: "cli:somebody@here".into(), at_ms: 1, ..NewAct::default() };
+    let act = NewAct { at_ms: 1, ..NewAct::new(LetterAction::Pause, "cli:somebody@here") };
     // The newest: what is older may have been left half done, without the right to go on.
-    let ids = dead_letter_ids(database, &DeadLetterFilter::default()).await?;
+    let ids = dead_letter_ids(database, &Scope::All, &DeadLetterFilter::default()).await?;
     let ids = &ids[ids.len() - 1..];
-    discard(database, ids, &act).await?;
+    act_on_letters(database, &Scope::All, ids, &NewAct { action: LetterAction::Discard, ..act.clone() })
+        .await?;
     acts(database, Some((ids[0], "f")), None).await?;
-    restore(database, ids, &act).await?;
-    groups(database, &DeadLetterFilter::default(), 0, 1).await?;
-    let seen_ms = dead_letters_of(database, ids).await?[0].letter.last_failed_ms;
+    act_on_letters(database, &Scope::All, ids, &NewAct { action: LetterAction::Restore, ..act.clone() })
+        .await?;
+    groups(database, &Scope::All, &DeadLetterFilter::default(), 0, 1).await?;
+    let seen_ms = dead_letters_of(database, &Scope::All, ids).await?[0].last_failed_ms;
     let item = NewItem {
         letter: ids[0],
         seen_ms,
@@ -48,7 +51,8 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     give_up(database, id, &act).await?;
     purge_replays(database, i64::MAX).await?;
     database.connection().execute_unprepared("UPDATE hostmatch_dead_letters SET state = 'open'").await?;
-    discard(database, ids, &act).await?;
+    act_on_letters(database, &Scope::All, ids, &NewAct { action: LetterAction::Discard, ..act.clone() })
+        .await?;
     purge_closed_letters(database, i64::MAX).await?;
     Ok(())
 }

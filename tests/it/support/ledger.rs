@@ -140,12 +140,18 @@ impl Ledger {
 
     /// How many dead letters each event has.
     async fn dead(&self, world: &World) -> BTreeMap<String, usize> {
-        let letters = hostmatch::store::dead_letters(&world.test.db, &Default::default(), 1_000_000).await;
+        let letters = hostmatch::store::dead_letters(
+            &world.test.db,
+            &hostmatch::store::Scope::All,
+            &Default::default(),
+            1_000_000,
+        )
+        .await;
         let mut dead = BTreeMap::new();
         for row in letters.unwrap() {
             // An event without an id of its own has one made of it; it is known here by its text.
-            let own = row.letter.event_id.filter(|id| self.sent.contains_key(id));
-            *dead.entry(own.unwrap_or_else(|| identity_of(&row.letter.body))).or_default() += 1;
+            let own = row.event_id.filter(|id| self.sent.contains_key(id));
+            *dead.entry(own.unwrap_or_else(|| identity_of(&row.body))).or_default() += 1;
         }
         dead
     }

@@ -50,12 +50,18 @@ async fn without_a_collector_there_is_nothing_and_contexts_travel_all_the_same()
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
     post(&base, RETELL, &headers, &with_mara(1)).await;
     let letter = crate::support::eventually("it is dead", Duration::from_secs(60), async || {
-        let letters = hostmatch::store::dead_letters(&stack.world.test.db, &Default::default(), 9).await;
+        let letters = hostmatch::store::dead_letters(
+            &stack.world.test.db,
+            &hostmatch::store::Scope::All,
+            &Default::default(),
+            9,
+        )
+        .await;
         letters.unwrap().pop()
     })
     .await;
-    assert!(letter.letter.headers.contains(&traceparent("01")), "{}", letter.letter.headers);
-    assert!(letter.letter.headers.contains("vendor=a1"), "{}", letter.letter.headers);
+    assert!(letter.headers.contains(&traceparent("01")), "{}", letter.headers);
+    assert!(letter.headers.contains("vendor=a1"), "{}", letter.headers);
     assert_eq!(all.stop().await, Some(0));
     assert_eq!(collector.requests(), 0);
     assert!(!all.stderr().contains("trace_id"), "{}", all.stderr());

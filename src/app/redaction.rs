@@ -1,66 +1,88 @@
 //! A message without personal data: every text and number is masked, except what is known to be
 //! none by its key and by its look. What is not known is masked: senders add fields over time.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// What stands in place of what is not shown.
-pub(super) const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// Keys of ids, types, states and times.
-const PLAIN: [&str; 40] = [
-    "id",
-    "uid",
-    "event",
-    "event_id",
-    "event_type",
-    "triggerEvent",
-    "type",
-    "status",
-    "success",
-    "schema_version",
-    "specversion",
-    "appointment_id",
-    "company_id",
-    "branch_id",
-    "service_id",
-    "call_id",
-    "bookingId",
-    "bookingUid",
-    "eventTypeId",
-    "userId",
-    "organizerId",
-    "seatUid",
-    "rescheduledFromUid",
-    "rescheduledToUid",
-    "rescheduleUid",
-    "recurringBookingUid",
-    "timeZone",
-    "created_at",
-    "createdAt",
-    "updatedAt",
-    "occurred_at",
-    "pushedAt",
-    "time",
-    "timestamp",
-    "start",
-    "startTime",
-    "end",
-    "endTime",
-    "duration",
-    "length",
-];
+const PLAIN: &str = "id uid event event_id event_type triggerEvent type status success schema_version specversion \
+    appointment_id company_id branch_id service_id call_id bookingId bookingUid eventTypeId userId \
+    organizerId seatUid rescheduledFromUid rescheduledToUid rescheduleUid recurringBookingUid \
+    timeZone created_at createdAt updatedAt occurred_at pushedAt time timestamp start startTime end \
+    endTime duration length";
+
+/// Keys that a form's field may have, and nothing that a person entered.
+const FORM: &str = "name email phone phoneNumber location notes guests title label value id";
 
 /// What people fill in, or programs freely: nothing in it is known, its keys neither.
 const FREE: [&str; 6] =
     ["responses", "bookingFieldsResponses", "userFieldsResponses", "customInputs", "metadata", "attendees"];
 
-/// The same with everything masked that may be personal.
-pub(super) fn masked(value: &Value) -> Value {
-    mask(value, Within::Unknown)
+/// Most bytes of a body that are shown when it is no JSON.
+pub(crate) const MAX_SHOWN: usize = 4096;
+
+/// The body of a message, in a form that is safe to look at, whatever it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct PayloadView {
+    /// Its size.
+    pub(crate) bytes: usize,
+    /// Whether it is shown as it is, personal data included.
+    pub(crate) revealed: bool,
+    /// What it holds.
+    #[serde(flatten)]
+    pub(crate) content: Content,
+}
+
+/// What the bytes are. Of what is no JSON nothing can be masked: it is shown revealed or not at all.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Content {
+    /// JSON.
+    Json {
+        /// It, masked unless revealed.
+        value: Value,
+    },
+    /// UTF-8 that is no JSON.
+    Text {
+        /// Its beginning.
+        text: Option<String>,
+    },
+    /// Anything.
+    Binary {
+        /// Its beginning, in hex.
+        hex: Option<String>,
+    },
+}
+
+impl PayloadView {
+    /// Of these bytes.
+    pub(crate) fn of(body: &[u8], revealed: bool) -> Self {
+        let content = match (serde_json::from_slice::<Value>(body), std::str::from_utf8(body)) {
+            (Ok(value), _) if revealed => Content::Json { value },
+            (Ok(value), _) => Content::Json { value: mask(&value, Within::Unknown) },
+            (Err(_), Ok(text)) => {
+                let end = text.floor_char_boundary(MAX_SHOWN);
+                Content::Text { text: revealed.then(|| text[..end].to_owned()) }
+            }
+            (Err(_), Err(_)) => {
+                let end = body.len().min(MAX_SHOWN);
+                Content::Binary { hex: revealed.then(|| hex::encode(&body[..end])) }
+            }
+        };
+        Self { bytes: body.len(), revealed, content }
+    }
+}
+
+/// A name that a sender chose, if it looks like one.
+pub(crate) fn masked_name(name: &str) -> String {
+    if looks_plain(name) { name.to_owned() } else { MASK.to_owned() }
 }
 
 /// A header as it may be shown.
-pub(super) fn masked_header(name: &str, value: &str) -> String {
+pub(crate) fn masked_header(name: &str, value: &str) -> String {
     let known = name.starts_with("x-hostmatch-") || matches!(name, "traceparent" | "tracestate");
     if known { value.to_owned() } else { MASK.to_owned() }
 }
@@ -93,11 +115,11 @@ fn members(object: &Map<String, Value>, within: Within) -> Map<String, Value> {
         let inside = match key.as_str() {
             _ if within == Within::Free => Within::Free,
             key if FREE.contains(&key) => Within::Free,
-            key if PLAIN.contains(&key) => Within::Plain,
+            key if is_in(key, PLAIN) => Within::Plain,
             _ => Within::Unknown,
         };
         // A key may be an address, too. Numbered, so that each keeps its member.
-        let hidden = within == Within::Free && !is_slug(key) || !looks_plain(key);
+        let hidden = within == Within::Free && !is_in(key, FORM) && !is_in(key, PLAIN) || !looks_plain(key);
         let key = if hidden { format!("{MASK}{}", number + 1) } else { key.clone() };
         shown.insert(key, mask(value, inside));
     }
@@ -105,27 +127,14 @@ fn members(object: &Map<String, Value>, within: Within) -> Map<String, Value> {
 }
 
 /// Ids, types and times have no blanks and no `@`, and are short.
-pub(super) fn looks_plain(text: &str) -> bool {
+fn looks_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:+/".contains(c);
     text.len() <= 64 && text.chars().all(plain)
 }
 
-/// The name of a form's field, and nothing that a person entered.
-fn is_slug(key: &str) -> bool {
-    matches!(
-        key,
-        "name"
-            | "email"
-            | "phone"
-            | "phoneNumber"
-            | "location"
-            | "notes"
-            | "guests"
-            | "title"
-            | "label"
-            | "value"
-            | "id"
-    ) || PLAIN.contains(&key)
+/// Whether it is one of these words.
+fn is_in(key: &str, words: &str) -> bool {
+    words.split(' ').any(|word| word == key)
 }
 
 #[cfg(test)]
@@ -157,13 +166,28 @@ mod tests {
                 "type": "***",
             }
         });
-        let mut shown = masked(&event);
+        let mut shown = mask(&event, Within::Unknown);
         let booking = shown["calcom_booking"].as_object_mut().unwrap();
         let responses = booking.remove("responses").unwrap().to_string();
         assert!(!responses.contains("allerg") && !responses.contains("AB12") && !responses.contains("jane"));
         booking.retain(|key, _| !key.starts_with(MASK));
         assert_eq!(shown, expected);
-        assert!(!masked(&event).to_string().contains("jane@"));
+        assert!(!mask(&event, Within::Unknown).to_string().contains("jane@"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_shown_only_when_asked_for() {
+        let text = b"{\"name\": \"Jane Roe\",";
+        assert!(!format!("{:?}", PayloadView::of(text, false)).contains("Jane"));
+        assert!(format!("{:?}", PayloadView::of(text, true)).contains("Jane"));
+        let bytes = [&b"\xff\x00Jane"[..], &[b'x'; 5000]].concat();
+        let hex = |revealed| match PayloadView::of(&bytes, revealed).content {
+            Content::Binary { hex } => hex,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(hex(false), None);
+        let shown = hex(true).unwrap();
+        assert!(shown.starts_with("ff004a61") && shown.len() == 2 * MAX_SHOWN, "{shown}");
     }
 
     #[test]

@@ -1,32 +1,131 @@
-//! How one message was read, without what is personal in it.
+//! `hostmatch validate FILE|-`: how a message is read, whatever its shape, without what is personal in it, and what
+//! is wrong with it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::json;
 
-use super::envelope::Outside;
-use crate::cli::failure::Failure;
-use crate::cli::items::Place;
-use crate::cli::masked::{MASK, looks_plain};
-use crate::cli::output;
-use crate::event::{Booking, BookingEvent, Decoded, EventKind, Malformed, Shape, decode};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::items::{self, Place};
+use super::output::{self, Output};
+use crate::app::redaction::{MASK, masked_name};
+use crate::contract::CONTENT_TYPES;
+use crate::event::{
+    Booking, BookingEvent, BookingRef, Decoded, Envelope, EventKind, Malformed, Shape, decode,
+};
 use crate::matching::Reason;
+use crate::runtime::clock::now_ms;
+
+/// Check messages of any shape: how each is read, and what is wrong with it
+///
+/// A JSON object, an array of them, or one a line. Nothing is sent anywhere, and no database is
+/// looked at. The exit code is 0 when all can be read, 10 when one cannot.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The file; - is standard input
+    file: PathBuf,
+    #[command(flatten)]
+    outside: Outside,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    global.start(&[])?;
+    let input = items::read(&args.file)?;
+    // What is no JSON at all is a message as well, and a wrong one.
+    let items = items::split(&input).unwrap_or_else(|_| vec![(Place::Whole, &input[..])]);
+    let readings: Vec<Reading> =
+        items.into_iter().map(|(place, body)| Reading::of(place, body, &args.outside)).collect();
+    match global.output {
+        Output::Json => output::json(&json!({ "messages": readings }))?,
+        Output::Table => readings.iter().try_for_each(Reading::print)?,
+    }
+    let is_wrong =
+        readings.is_empty() || readings.iter().any(|reading| reading.verdict == Verdict::Malformed);
+    Ok(if is_wrong { Exit::Findings } else { Exit::Done })
+}
+
+/// What travels outside the body.
+#[derive(Debug, clap::Args)]
+struct Outside {
+    /// A header, such as ce-type=appointment.created (repeatable)
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
+    headers: Vec<(String, String)>,
+    /// The routing key
+    #[arg(long, value_name = "KEY", default_value = "")]
+    routing_key: String,
+    /// The content type. What a message is, its bytes decide; but the edge takes some only
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// The AMQP property type
+    #[arg(long, value_name = "TYPE")]
+    message_type: Option<String>,
+    /// The AMQP property message_id
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// The AMQP property correlation_id
+    #[arg(long, value_name = "ID")]
+    correlation_id: Option<String>,
+    /// The AMQP property timestamp, in seconds since 1970
+    #[arg(long, value_name = "SECONDS")]
+    timestamp: Option<i64>,
+}
+
+impl Outside {
+    /// Whether `POST /v1/events` does not take this content type.
+    fn is_refused_by_the_edge(&self) -> bool {
+        self.content_type.as_ref().is_some_and(|given| {
+            let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            !CONTENT_TYPES.contains(&given.as_str())
+        })
+    }
+
+    /// What `with` makes of this body within it, as if it came now.
+    fn around<T>(&self, body: &[u8], with: impl FnOnce(&Envelope<'_>) -> T) -> T {
+        let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
+        with(&Envelope {
+            headers: &headers,
+            routing_key: &self.routing_key,
+            message_type: self.message_type.as_deref(),
+            message_id: self.message_id.as_deref(),
+            correlation_id: self.correlation_id.as_deref(),
+            timestamp_ms: self.timestamp.map(|seconds| seconds.saturating_mul(1000)),
+            ..Envelope::new(body, now_ms())
+        })
+    }
+}
+
+// The value may be anything, and is not repeated.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| "write NAME=VALUE".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
 
 /// What a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+enum Verdict {
     /// An event to act on.
     Valid,
     /// Nothing to act on.
     Ignored,
     /// It cannot be read.
+    #[default]
     Malformed,
 }
 
 /// How a message was read. `docs/commands.md` describes it: its JSON is a contract.
-#[derive(Debug, Serialize)]
-pub(super) struct Reading {
+#[derive(Debug, Default, Serialize)]
+struct Reading {
     place: String,
-    pub(super) verdict: Verdict,
+    verdict: Verdict,
     shape: Option<&'static str>,
     #[serde(rename = "type")]
     event_type: Option<String>,
@@ -80,26 +179,14 @@ struct Note {
 }
 
 impl Reading {
-    pub(super) fn of(place: Place, body: &[u8], outside: &Outside) -> Self {
-        let empty = Self {
-            place: place.to_string(),
-            verdict: Verdict::Malformed,
-            shape: None,
-            event_type: None,
-            id: None,
-            company: None,
-            appointment: None,
-            may_assign: None,
-            bookings: Vec::new(),
-            problem: None,
-            notes: Vec::new(),
-        };
+    fn of(place: Place, body: &[u8], outside: &Outside) -> Self {
+        let empty = Self { place: place.to_string(), ..Self::default() };
         match outside.around(body, decode) {
             Ok(Decoded::Event(event)) => empty.event(&event, outside),
             Ok(Decoded::Ignored(ignored)) => Self {
                 verdict: Verdict::Ignored,
                 shape: Some(ignored.shape.as_str()),
-                event_type: Some(plain(&ignored.event_type)),
+                event_type: Some(masked_name(&ignored.event_type)),
                 id: Some(ignored.id.to_string()),
                 ..empty
             },
@@ -116,7 +203,7 @@ impl Reading {
         Self {
             verdict: Verdict::Valid,
             shape: Some(event.shape.as_str()),
-            event_type: Some(plain(&event.event_type)),
+            event_type: Some(masked_name(&event.event_type)),
             id: Some(event.id.to_string()),
             company: event.company.map(|id| id.0),
             appointment: event.appointment.map(|id| id.0),
@@ -130,7 +217,7 @@ impl Reading {
     fn malformed(self, malformed: Malformed) -> Self {
         let hints = *malformed.hints;
         Self {
-            event_type: hints.event_type.as_deref().map(plain),
+            event_type: hints.event_type.as_deref().map(masked_name),
             id: hints.id.map(|id| id.to_string()),
             company: hints.company.map(|id| id.0),
             shape: hints.shape.map(Shape::as_str),
@@ -144,7 +231,7 @@ impl Reading {
     }
 
     /// For people.
-    pub(super) fn print(&self) -> Result<(), Failure> {
+    fn print(&self) -> Result<(), Failure> {
         let place = if self.place == "-" { String::new() } else { format!("{}: ", self.place) };
         let shape = self.shape.map(|shape| format!(" ({shape})")).unwrap_or_default();
         let head = match self.verdict {
@@ -169,7 +256,7 @@ impl Reading {
         add("company", self.company.map(|id| id.to_string()));
         add("appointment", self.appointment.map(|id| id.to_string()));
         for booking in &self.bookings {
-            booking.tell(&mut add);
+            booking.describe(&mut add);
         }
         for note in &self.notes {
             let of = note.booking.map(|number| format!("booking {}: ", number + 1)).unwrap_or_default();
@@ -181,7 +268,7 @@ impl Reading {
 
 impl OneBooking {
     fn of(booking: &Booking) -> Self {
-        let text = |reference: &Option<crate::event::BookingRef>| reference.as_ref().map(ToString::to_string);
+        let text = |reference: &Option<BookingRef>| reference.as_ref().map(ToString::to_string);
         Self {
             uid: text(&booking.uid),
             id: text(&booking.id),
@@ -200,7 +287,7 @@ impl OneBooking {
         }
     }
 
-    fn tell(&self, add: &mut impl FnMut(&str, Option<String>)) {
+    fn describe(&self, add: &mut impl FnMut(&str, Option<String>)) {
         let uid = self.uid.as_deref().unwrap_or("-");
         let id = self.id.as_deref().map(|id| format!(", id {id}")).unwrap_or_default();
         let replaces = self.replaces.as_deref().map(|it| format!(", replaces {it}")).unwrap_or_default();
@@ -221,10 +308,6 @@ impl OneBooking {
         );
         add("  host", Some(host));
     }
-}
-
-fn plain(name: &str) -> String {
-    if looks_plain(name) { name.to_owned() } else { MASK.to_owned() }
 }
 
 /// What counts as absent, and may have been meant.

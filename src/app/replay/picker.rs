@@ -2,24 +2,64 @@
 //! appointment at a time, so that they are decided in the order of the plan.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::rate::Rate;
 use crate::matching::Stored;
 use crate::store::{FAILED, ItemRow, LEFT, LOST, REFUSED, ReplayItemState};
 
 /// Most letters on the way at once: what is on the way can no longer be stopped.
-const ON_THE_WAY: usize = 1000;
+const MAX_ON_THE_WAY: usize = 1000;
 
 /// Letters claimed and published together.
-const TOGETHER: usize = 100;
+const CLAIM_CHUNK: usize = 100;
 
 /// With fewer results than these a share of failures says nothing.
-const FEWEST: i64 = 5;
+const MIN_RESULTS: i64 = 5;
+
+/// So many letters in a second, a minute or an hour; written `20/s`, `100/m`, `500/h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    letters: u32,
+    per: char,
+}
+
+impl Rate {
+    /// Letters in this time, with their fraction.
+    pub(crate) fn within(self, time: Duration) -> f64 {
+        let seconds = match self.per {
+            's' => 1.0,
+            'm' => 60.0,
+            _ => 3600.0,
+        };
+        f64::from(self.letters) * time.as_secs_f64() / seconds
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.letters, self.per)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no rate; write 20/s, 100/m or 500/h");
+        let (letters, per) = text.split_once('/').ok_or_else(wrong)?;
+        let letters = letters.parse().ok().filter(|letters| *letters > 0).ok_or_else(wrong)?;
+        match per {
+            "s" | "m" | "h" => Ok(Self { letters, per: per.chars().next().unwrap_or('h') }),
+            _ => Err(wrong()),
+        }
+    }
+}
 
 /// How many of a replay's letters are where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct ItemCounts {
     /// On the way.
     pub(super) flying: i64,
     /// Ended.
@@ -30,11 +70,11 @@ pub(super) struct Standing {
     pub(super) failed: i64,
 }
 
-impl Standing {
+impl ItemCounts {
     /// From how many letters are in which state, with which result.
-    pub(super) fn of(standings: &[(Stored<ReplayItemState>, Option<String>, i64)]) -> Self {
+    pub(super) fn of(item_counts: &[(Stored<ReplayItemState>, Option<String>, i64)]) -> Self {
         let mut all = Self::default();
-        for (state, result, count) in standings {
+        for (state, result, count) in item_counts {
             let Some(result) = result.as_deref() else {
                 all.flying += if state.known() == Some(ReplayItemState::Pending) { 0 } else { *count };
                 continue;
@@ -73,21 +113,21 @@ impl Picker {
     }
 
     /// Why the replay is to stop, if it is.
-    pub(super) fn stop(&self, standing: Standing) -> Option<String> {
-        let Standing { finished, failed, .. } = standing;
-        let enough = if self.canary > 0 { self.canary } else { FEWEST };
+    pub(super) fn stop(&self, counts: ItemCounts) -> Option<String> {
+        let ItemCounts { finished, failed, .. } = counts;
+        let enough = if self.canary > 0 { self.canary } else { MIN_RESULTS };
         let too_many = finished >= enough && failed * 100 > self.stop_percent * finished;
         too_many.then(|| format!("{failed} of {finished} failed again: more than {} %", self.stop_percent))
     }
 
     /// The next letters to be sent now, after this time.
-    pub(super) fn next(&mut self, passed: Duration, standing: Standing, busy: &[ItemRow]) -> Vec<ItemRow> {
+    pub(super) fn next(&mut self, passed: Duration, counts: ItemCounts, busy: &[ItemRow]) -> Vec<ItemRow> {
         // A second's worth may be made up for, not more.
         let most = self.rate.within(Duration::from_secs(1)).max(1.0);
         self.credit = (self.credit + self.rate.within(passed)).min(most);
-        let mut room = ON_THE_WAY.saturating_sub(busy.len()).min(TOGETHER);
-        if standing.finished < self.canary {
-            room = room.min(usize::try_from(self.canary - standing.finished - standing.flying).unwrap_or(0));
+        let mut room = MAX_ON_THE_WAY.saturating_sub(busy.len()).min(CLAIM_CHUNK);
+        if counts.finished < self.canary {
+            room = room.min(usize::try_from(self.canary - counts.finished - counts.flying).unwrap_or(0));
         }
         let mut lanes: BTreeSet<i64> = busy.iter().filter_map(|item| item.lane).collect();
         let mut next = Vec::new();
@@ -151,24 +191,24 @@ mod tests {
             one("ended", Some(REFUSED)),
             one("ended", Some(LEFT)),
         ];
-        assert_eq!(Standing::of(&all), Standing { flying: 2, ended: 5, finished: 2, failed: 1 });
+        assert_eq!(ItemCounts::of(&all), ItemCounts { flying: 2, ended: 5, finished: 2, failed: 1 });
     }
 
     #[test]
     fn it_keeps_to_the_rate_and_makes_up_for_one_second_only() {
         let mut picker = picker((1..=100).map(|id| item(id, None)).collect(), 0);
-        assert_eq!(picker.next(Duration::ZERO, Standing::default(), &[]).len(), 1);
-        assert_eq!(picker.next(SECOND / 2, Standing::default(), &[]).len(), 5);
-        assert_eq!(picker.next(SECOND * 60, Standing::default(), &[]).len(), 10);
+        assert_eq!(picker.next(Duration::ZERO, ItemCounts::default(), &[]).len(), 1);
+        assert_eq!(picker.next(SECOND / 2, ItemCounts::default(), &[]).len(), 5);
+        assert_eq!(picker.next(SECOND * 60, ItemCounts::default(), &[]).len(), 10);
     }
 
     #[test]
     fn canaries_go_first_and_the_rest_waits_for_them() {
         let mut picker = picker((1..=20).map(|id| item(id, None)).collect(), 3);
-        assert_eq!(ids(&picker.next(SECOND, Standing::default(), &[])), [1, 2, 3]);
-        let flying = Standing { flying: 2, finished: 1, ..Standing::default() };
+        assert_eq!(ids(&picker.next(SECOND, ItemCounts::default(), &[])), [1, 2, 3]);
+        let flying = ItemCounts { flying: 2, finished: 1, ..ItemCounts::default() };
         assert!(picker.next(SECOND, flying, &[]).is_empty());
-        let back = Standing { finished: 3, ..Standing::default() };
+        let back = ItemCounts { finished: 3, ..ItemCounts::default() };
         assert_eq!(picker.next(SECOND, back, &[]).len(), 10);
     }
 
@@ -178,20 +218,33 @@ mod tests {
             vec![item(1, Some(7)), item(2, Some(7)), item(3, Some(8)), item(4, None), item(5, None)],
             0,
         );
-        let first = picker.next(SECOND, Standing::default(), &[]);
+        let first = picker.next(SECOND, ItemCounts::default(), &[]);
         assert_eq!(ids(&first), [1, 3, 4, 5]);
-        assert!(picker.next(SECOND, Standing::default(), &first).is_empty());
-        assert_eq!(ids(&picker.next(SECOND, Standing::default(), &[])), [2]);
+        assert!(picker.next(SECOND, ItemCounts::default(), &first).is_empty());
+        assert_eq!(ids(&picker.next(SECOND, ItemCounts::default(), &[])), [2]);
         assert!(picker.is_empty());
     }
 
     #[test]
     fn it_stops_when_too_many_fail_and_not_before_there_are_enough() {
         let picker = picker(Vec::new(), 5);
-        let stop = |finished, failed| picker.stop(Standing { finished, failed, ..Standing::default() });
+        let stop = |finished, failed| picker.stop(ItemCounts { finished, failed, ..ItemCounts::default() });
         assert_eq!(stop(4, 4), None);
         assert!(stop(5, 1).unwrap().contains("1 of 5"));
         assert_eq!(stop(10, 1), None);
         assert!(stop(19, 2).is_some());
+    }
+
+    #[test]
+    fn rates_are_read_as_they_are_written() {
+        for text in ["20/s", "100/m", "1/h"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+        for text in ["", "20", "0/s", "-1/s", "20/d", "20/sec", "x/s"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+        let a_minute = Duration::from_secs(60);
+        assert_eq!("20/s".parse::<Rate>().unwrap().within(a_minute), 1200.0);
+        assert_eq!("6/m".parse::<Rate>().unwrap().within(Duration::from_secs(5)), 0.5);
     }
 }

@@ -4,47 +4,53 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::store::{FAILED, LEFT, ReplayItemState, Shares};
+use crate::app::AppContext;
+use crate::store::{FAILED, LEFT, ReplayItemState, Shares, StoreError, shares};
 
 /// How a plan or replay stands. Counts are of letters; `docs/commands.md` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// All of them.
-    pub letters: i64,
+    pub(crate) letters: i64,
     /// By the outcome foretold; `failed` is one.
-    pub foretold: BTreeMap<String, i64>,
+    pub(crate) foretold: BTreeMap<String, i64>,
     /// Of those foretold as `assigned`, by the strategy.
-    pub strategies: BTreeMap<String, i64>,
+    pub(crate) strategies: BTreeMap<String, i64>,
     /// Of those foretold as `failed`, by reason code.
-    pub failures_foretold: BTreeMap<String, i64>,
+    pub(crate) failures_foretold: BTreeMap<String, i64>,
     /// Not sent yet.
-    pub pending: i64,
+    pub(crate) pending: i64,
     /// On the way.
-    pub on_the_way: i64,
+    pub(crate) on_the_way: i64,
     /// By what became of them; `failed`, `refused`, `left` and `lost` are among them.
-    pub results: BTreeMap<String, i64>,
+    pub(crate) results: BTreeMap<String, i64>,
     /// Of those with a result (other than `left`), as foretold.
-    pub as_planned: i64,
+    pub(crate) as_planned: i64,
     /// The same in percent, cut to a tenth; none without results.
-    pub as_planned_percent: Option<f64>,
+    pub(crate) as_planned_percent: Option<f64>,
     /// What became other than foretold.
-    pub differences: Vec<Difference>,
+    pub(crate) differences: Vec<Difference>,
 }
 
 /// Letters of which something became other than what had been foretold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The outcome foretold, with the reason code of a failure.
-    pub foretold: String,
+    pub(crate) foretold: String,
     /// The result, with its reason code.
-    pub became: String,
+    pub(crate) became: String,
     /// How many.
-    pub letters: i64,
+    pub(crate) letters: i64,
 }
 
 impl Report {
+    /// How this plan or replay stands.
+    pub(super) async fn read(context: &AppContext, replay: i64) -> Result<Self, StoreError> {
+        Ok(Self::of(&context.with_deadline(shares(&context.database, replay)).await?))
+    }
+
     /// From how the letters are shared out.
-    pub fn of(shares: &[Shares]) -> Self {
+    fn of(shares: &[Shares]) -> Self {
         let mut report = Self::default();
         let add = |map: &mut BTreeMap<String, i64>, key: &str, count| {
             *map.entry(key.to_owned()).or_default() += count;
@@ -92,7 +98,7 @@ impl Report {
     }
 
     /// How many have this result.
-    pub fn became(&self, result: &str) -> i64 {
+    pub(crate) fn became(&self, result: &str) -> i64 {
         self.results.get(result).copied().unwrap_or_default()
     }
 }
@@ -129,8 +135,8 @@ mod tests {
         ]);
         assert_eq!((report.letters, report.pending, report.as_planned), (1015, 5, 998));
         assert_eq!(report.as_planned_percent, Some(99.8));
-        let told: Vec<_> =
+        let differences: Vec<_> =
             report.differences.iter().map(|one| format!("{} → {}", one.foretold, one.became)).collect();
-        assert_eq!(told, ["assigned → refused (changed)", "failed (malformed) → failed (no_company)"]);
+        assert_eq!(differences, ["assigned → refused (changed)", "failed (malformed) → failed (no_company)"]);
     }
 }

@@ -1,0 +1,244 @@
+//! The record of events: is my message arriving, and how was it read?
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::redaction::{MASK, masked_name};
+use super::{AppContext, AppError, ErrorCode, NextAction};
+use crate::matching::{DEAD_LETTER, Outcome, Reason};
+use crate::runtime::clock::rfc3339;
+use crate::runtime::shutdown::Shutdown;
+pub(crate) use crate::store::EventFilter;
+use crate::store::entity::event::Model;
+use crate::store::{LetterOfEvent, letters_of_event, recorded_event, recorded_events};
+
+/// How often to look for new events.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// An event is written when its transaction ends, and bears the time at which it was decided. So far
+/// back it is looked for.
+const BACK_MS: i64 = 15_000;
+
+/// Rows read at a time.
+const PAGE: u64 = 500;
+
+/// One event. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct EventView {
+    pub(crate) id: String,
+    #[serde(rename = "type")]
+    pub(crate) event_type: String,
+    pub(crate) shape: String,
+    pub(crate) publisher: Option<String>,
+    pub(crate) booking: Option<String>,
+    pub(crate) company: Option<i64>,
+    pub(crate) appointment: Option<i64>,
+    pub(crate) outcome: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) received: String,
+    pub(crate) decided: String,
+    pub(crate) rejected: bool,
+}
+
+impl From<Model> for EventView {
+    fn from(row: Model) -> Self {
+        Self {
+            id: row.event_id,
+            // A sender may call a type, and itself, whatever they like.
+            event_type: masked_name(&row.event_type),
+            shape: row.shape,
+            publisher: row.publisher.map(|name| if name.contains('@') { MASK.to_owned() } else { name }),
+            booking: row.booking_ref,
+            company: row.company_id.map(|id| id.0),
+            appointment: row.appointment_id.map(|id| id.0),
+            rejected: row.outcome == DEAD_LETTER,
+            outcome: row.outcome,
+            reason: row.reason,
+            received: rfc3339(row.received_ms),
+            decided: rfc3339(row.decided_ms),
+        }
+    }
+}
+
+/// The last events, each list newest first.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct EventsView {
+    /// Those that became dead letters; none behind the first page, and where one outcome is asked for.
+    pub(crate) rejected: Vec<EventView>,
+    /// There are more rejected ones.
+    pub(crate) more_rejected: bool,
+    /// The others.
+    pub(crate) events: Vec<EventView>,
+    /// Where the next page begins; none on the last one.
+    pub(crate) next_before: Option<String>,
+}
+
+/// The last events: those that were rejected, then the others, at most `limit` of either.
+pub(crate) async fn list(
+    context: &AppContext,
+    filter: EventFilter,
+    limit: u64,
+) -> Result<EventsView, AppError> {
+    let mut view = EventsView::default();
+    if filter.outcome.is_none() {
+        if filter.before.is_none() {
+            let filter = EventFilter { outcome: Some(DEAD_LETTER.to_owned()), ..filter.clone() };
+            let next;
+            (view.rejected, next) = page(context, &filter, limit).await?;
+            view.more_rejected = next.is_some();
+        }
+        let filter = EventFilter { but: Some(DEAD_LETTER), ..filter };
+        (view.events, view.next_before) = page(context, &filter, limit).await?;
+    } else {
+        (view.events, view.next_before) = page(context, &filter, limit).await?;
+    }
+    Ok(view)
+}
+
+/// Events, and where those behind them begin.
+async fn page(
+    context: &AppContext,
+    filter: &EventFilter,
+    limit: u64,
+) -> Result<(Vec<EventView>, Option<String>), AppError> {
+    // One more than wanted tells whether there are more.
+    let mut rows = read(context, filter, limit + 1).await?;
+    let more = rows.len() as u64 > limit;
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = rows.last().filter(|_| more).map(|row| format!("{}:{}", row.decided_ms, row.event_id));
+    Ok((rows.into_iter().map(EventView::from).collect(), next))
+}
+
+async fn read(context: &AppContext, filter: &EventFilter, limit: u64) -> Result<Vec<Model>, AppError> {
+    let events = recorded_events(&context.database, &context.scope, filter, limit);
+    Ok(context.with_deadline(events).await?)
+}
+
+/// An event with what came of it. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventDetails {
+    /// The event.
+    #[serde(flatten)]
+    pub(crate) event: EventView,
+    /// What the outcome, or the reason, means.
+    pub(crate) meaning: Option<&'static str>,
+    /// Its dead letters, newest first.
+    pub(crate) dead_letters: Vec<LetterOfEvent>,
+    /// Where to look next.
+    #[serde(skip)]
+    pub(crate) next: Vec<NextAction>,
+    /// The same as commands, by whoever shows it.
+    #[serde(rename = "next")]
+    pub(crate) commands: Vec<String>,
+}
+
+/// One event by its id.
+///
+/// # Errors
+/// [`AppError`]; also when there is none.
+pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails, AppError> {
+    let found = context.with_deadline(recorded_event(&context.database, &context.scope, id)).await?;
+    let row = found.ok_or_else(|| AppError::NotFound { what: "event with this id".to_owned() })?;
+    let dead_letters = letters_of_event(&context.database, &context.scope, &row);
+    let dead_letters = context.with_deadline(dead_letters).await?;
+    let reason = row.reason.as_deref().and_then(|reason| reason.parse().ok()).map(Reason::meaning);
+    let meaning = row.outcome.parse().ok().map(Outcome::meaning).or(reason);
+    let explain = row.appointment_id.and(row.booking_ref.clone()).map(NextAction::ExplainBooking);
+    let next = dead_letters.iter().map(|letter| NextAction::ShowLetter(letter.id)).chain(explain).collect();
+    Ok(EventDetails { event: row.into(), meaning, dead_letters, next, commands: Vec::new() })
+}
+
+/// The last `lines` events, oldest first, and then each one as it is decided, until `stop`: `show` is given each.
+/// A database that is away is waited for.
+///
+/// # Errors
+/// [`AppError`] when the database cannot be reached at the start, or refuses; or that of `show`.
+pub(crate) async fn tail<E: From<AppError>>(
+    context: &AppContext,
+    filter: EventFilter,
+    lines: u64,
+    stop: &Shutdown,
+    mut show: impl FnMut(EventView) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut tail = Tail { context, filter, shown: HashMap::new(), newest_ms: 0 };
+    let mut rows = tail.past(lines).await?;
+    let mut is_away = false;
+    loop {
+        rows.drain(..).try_for_each(|row| show(row.into()))?;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+        }
+        match tail.fresh().await {
+            Ok(new) => (rows, is_away) = (new, false),
+            Err(error) if error.code() == ErrorCode::DatabaseUnreachable => {
+                if !is_away {
+                    tracing::warn!(%error, "waiting for the database");
+                }
+                is_away = true;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+struct Tail<'a> {
+    context: &'a AppContext,
+    filter: EventFilter,
+    /// What was shown of those that may be found again: when it was decided, and how.
+    shown: HashMap<String, (i64, String)>,
+    newest_ms: i64,
+}
+
+impl Tail<'_> {
+    /// The last ones, oldest first; what is older counts as shown.
+    async fn past(&mut self, lines: u64) -> Result<Vec<Model>, AppError> {
+        // One at least: what is fresh is told by the newest, and without it all would be.
+        let mut past = read(self.context, &self.filter, lines.max(1)).await?;
+        self.newest_ms = past.first().map_or(0, |row| row.decided_ms);
+        past.truncate(usize::try_from(lines).unwrap_or(usize::MAX));
+        past.reverse();
+        let oldest = past.first().filter(|_| past.len() as u64 == lines).map(place);
+        let known: HashSet<String> = past.iter().map(|row| row.event_id.clone()).collect();
+        // What came between the two queries.
+        let late = |row: &Model| {
+            !known.contains(&row.event_id) && oldest.as_ref().is_none_or(|oldest| place(row) > *oldest)
+        };
+        let found = self.fresh().await?;
+        if lines > 0 {
+            past.extend(found.into_iter().filter(late));
+        }
+        Ok(past)
+    }
+
+    /// Those that have not been shown, oldest first.
+    async fn fresh(&mut self) -> Result<Vec<Model>, AppError> {
+        let from = self.newest_ms.saturating_sub(BACK_MS);
+        let mut filter = EventFilter { since_ms: Some(from), ..self.filter.clone() };
+        let mut new = Vec::new();
+        loop {
+            let rows = read(self.context, &filter, PAGE).await?;
+            filter.before = rows.last().filter(|_| rows.len() as u64 == PAGE).map(place);
+            new.extend(rows);
+            if filter.before.is_none() {
+                break;
+            }
+        }
+        new.retain(|row| {
+            let now = (row.decided_ms, row.outcome.clone());
+            self.shown.insert(row.event_id.clone(), now.clone()) != Some(now)
+        });
+        new.reverse();
+        self.newest_ms = new.iter().map(|row| row.decided_ms).fold(self.newest_ms, i64::max);
+        let from = self.newest_ms.saturating_sub(BACK_MS);
+        self.shown.retain(|_, (decided_ms, _)| *decided_ms >= from);
+        Ok(new)
+    }
+}
+
+/// Its place in the order of the list.
+fn place(row: &Model) -> (i64, String) {
+    (row.decided_ms, row.event_id.clone())
+}

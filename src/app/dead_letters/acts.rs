@@ -1,0 +1,103 @@
+//! What a person decides about dead letters, with the reason, for the record.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::app::{AppContext, AppError};
+use crate::store::{
+    Acted, DeadLetterFilter, LeftOut, LetterAction, LetterState, NewAct, act_on_letters, dead_letter_ids,
+    groups, note as record,
+};
+
+/// What became of the letters.
+#[derive(Debug, Serialize)]
+pub(crate) struct ActedView {
+    /// Those on which it was done, under what was done to them.
+    #[serde(flatten)]
+    pub(crate) done: BTreeMap<&'static str, Vec<i64>>,
+    /// Those on which it could not be done.
+    pub(crate) refused: Vec<LeftOut>,
+}
+
+/// What is done to a letter by this.
+pub(crate) fn done_to(action: LetterAction) -> &'static str {
+    if action == LetterAction::Restore { "restored" } else { "discarded" }
+}
+
+/// The letters that would be discarded or restored. Those that were named are among them whatever they are, so that
+/// each is answered for.
+///
+/// # Errors
+/// [`AppError`]; also when there are none.
+pub(crate) async fn preview(
+    context: &AppContext,
+    action: LetterAction,
+    filter: &DeadLetterFilter,
+) -> Result<Vec<i64>, AppError> {
+    let from = action.change().map(|(from, _)| from);
+    let chosen = DeadLetterFilter { state: from, ..filter.clone() };
+    let ids = dead_letter_ids(&context.database, &context.scope, &chosen);
+    let mut ids = context.with_deadline(ids).await?;
+    ids.extend(&filter.ids);
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        let state = from.map_or("", LetterState::as_str);
+        return Err(AppError::NotFound { what: format!("{state} dead letter that is chosen by this") });
+    }
+    Ok(ids)
+}
+
+/// Discards these letters, or restores them.
+///
+/// # Errors
+/// [`AppError`]; what was done before is done, and recorded.
+pub(crate) async fn change_state(
+    context: &AppContext,
+    action: LetterAction,
+    filter: &DeadLetterFilter,
+    ids: &[i64],
+    why: &str,
+) -> Result<ActedView, AppError> {
+    let act = NewAct {
+        why: Some(why.to_owned()),
+        chosen: Some(filter.for_the_record(&context.scope)),
+        ..NewAct::new(action, context.author.as_str())
+    };
+    let Acted { done, refused } = act_on_letters(&context.database, &context.scope, ids, &act).await?;
+    Ok(ActedView { done: [(done_to(action), done)].into(), refused })
+}
+
+/// A note on a group.
+#[derive(Debug, Serialize)]
+pub(crate) struct NoteView {
+    pub(crate) group: String,
+    pub(crate) note: String,
+}
+
+/// Writes a note on the group whose fingerprint begins so.
+///
+/// # Errors
+/// [`AppError`]; also when there is no such group, or several.
+pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Result<NoteView, AppError> {
+    let filter = DeadLetterFilter { fingerprint: Some(group.to_owned()), ..DeadLetterFilter::default() };
+    let found = groups(&context.database, &context.scope, &filter, 0, 10);
+    let found = context.with_deadline(found).await?;
+    let mut found: Vec<String> = found.into_iter().map(|group| group.fingerprint).collect();
+    found.dedup();
+    let group = match found.as_slice() {
+        [] => return Err(AppError::NotFound { what: format!("group {group}") }),
+        [group] => group.clone(),
+        several => {
+            return Err(AppError::Invalid(format!("several groups begin so: {}", several.join(", "))));
+        }
+    };
+    let act = NewAct {
+        why: Some(note.to_owned()),
+        fingerprint: Some(group.clone()),
+        ..NewAct::new(LetterAction::Note, context.author.as_str())
+    };
+    context.with_deadline(record(&context.database, &act)).await?;
+    Ok(NoteView { group, note: note.to_owned() })
+}

@@ -1,0 +1,60 @@
+//! Dead letters: lists and groups of them, one of them, what people do with them.
+
+mod acts;
+mod show;
+mod transfer;
+
+use serde::Serialize;
+
+pub(crate) use acts::{change_state, done_to, note, preview};
+pub(crate) use show::{LetterView, show};
+pub(crate) use transfer::{export, import};
+
+use super::{AppContext, AppError};
+pub(crate) use crate::store::{
+    Act, Compare, DeadLetterFilter, DeadLetterSummary, Group, LeftOut, LetterAction, LetterState,
+};
+use crate::store::{dead_letter_summaries, groups as groups_of};
+
+/// A page of dead letters, newest first.
+#[derive(Debug, Serialize)]
+pub(crate) struct LettersView {
+    /// They.
+    pub(crate) dead_letters: Vec<DeadLetterSummary>,
+    /// Behind which the next page begins; none on the last one.
+    pub(crate) next_before: Option<i64>,
+}
+
+/// Dead letters, newest first, at most `limit`.
+pub(crate) async fn list(
+    context: &AppContext,
+    filter: &DeadLetterFilter,
+    limit: u64,
+) -> Result<LettersView, AppError> {
+    // One more than wanted tells whether there are more.
+    let rows = dead_letter_summaries(&context.database, &context.scope, filter, limit + 1);
+    let mut dead_letters = context.with_deadline(rows).await?;
+    let more = dead_letters.len() as u64 > limit;
+    dead_letters.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next_before = dead_letters.last().map(|row| row.id).filter(|_| more);
+    Ok(LettersView { dead_letters, next_before })
+}
+
+/// Dead letters by their cause.
+#[derive(Debug, Serialize)]
+pub(crate) struct GroupsView {
+    pub(crate) groups: Vec<Group>,
+}
+
+/// Dead letters of one cause together, at most `limit` groups from the `skip`th on. Only open letters, unless
+/// the filter names a state.
+pub(crate) async fn groups(
+    context: &AppContext,
+    filter: &DeadLetterFilter,
+    skip: u64,
+    limit: u64,
+) -> Result<GroupsView, AppError> {
+    let filter = DeadLetterFilter { state: filter.state.or(Some(LetterState::Open)), ..filter.clone() };
+    let groups = groups_of(&context.database, &context.scope, &filter, skip, limit);
+    Ok(GroupsView { groups: context.with_deadline(groups).await? })
+}

@@ -1,0 +1,195 @@
+//! One dead letter: its attempts, how it came, its payload, and what would cure it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::app::redaction::{PayloadView, masked_header};
+use crate::app::{AppContext, AppError, NextAction};
+use crate::decide::{Attempt, DeliveryResult, KeptProperties, Processor, revived};
+use crate::event::HostId;
+use crate::matching::{HostKey, Outcome, Reason};
+use crate::queue::header;
+use crate::runtime::clock::rfc3339;
+use crate::store::{
+    Act, DeadLetter, FAILED, LetterAction, LetterState, NewAct, act_on_letters, acts, dead_letter,
+};
+
+/// A dead letter. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct LetterView {
+    pub(crate) id: i64,
+    pub(crate) dead_id: String,
+    pub(crate) state: String,
+    pub(crate) reason: String,
+    pub(crate) error: String,
+    pub(crate) remedy: Option<&'static str>,
+    pub(crate) event_id: Option<String>,
+    pub(crate) event_type: Option<String>,
+    pub(crate) booking: Option<String>,
+    pub(crate) company: Option<i64>,
+    pub(crate) host: Option<i64>,
+    pub(crate) starts: Option<String>,
+    pub(crate) attempts: i32,
+    pub(crate) replays: i32,
+    pub(crate) fingerprint: String,
+    pub(crate) timeline: Vec<Moment>,
+    pub(crate) acts: Vec<Act>,
+    pub(crate) cure: Option<Cure>,
+    pub(crate) path: String,
+    pub(crate) routing_key: String,
+    pub(crate) properties: BTreeMap<&'static str, String>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) payload: PayloadView,
+}
+
+/// Something that happened.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Moment {
+    pub(crate) at: String,
+    pub(crate) what: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) worker: Option<String>,
+}
+
+/// What would cure it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cure {
+    /// What would become of it, were it replayed now; `failed` is one.
+    pub(crate) foretold: &'static str,
+    /// Why it would fail again.
+    pub(crate) reason: Option<&'static str>,
+    /// What to do, in this order.
+    #[serde(skip)]
+    pub(crate) next: Vec<NextAction>,
+    /// The same as commands, by whoever shows it.
+    pub(crate) commands: Vec<String>,
+}
+
+/// One dead letter. That it is revealed, personal data included, is recorded first.
+///
+/// # Errors
+/// [`AppError`]; also when there is none.
+pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<LetterView, AppError> {
+    let database = &context.database;
+    let found = context.with_deadline(dead_letter(database, &context.scope, id)).await?;
+    let letter = found.ok_or_else(|| AppError::NotFound { what: format!("dead letter {id}") })?;
+    if reveal {
+        let act = NewAct::new(LetterAction::Reveal, context.author.as_str());
+        act_on_letters(database, &context.scope, &[id], &act).await?;
+    }
+    let acts = context.with_deadline(acts(database, Some((id, &letter.fingerprint)), None)).await?;
+    let cure = cure(context, &letter).await?;
+    let kept = KeptProperties::read(&letter);
+    let properties = [
+        ("type", kept.message_type),
+        ("message_id", kept.message_id),
+        ("correlation_id", kept.correlation_id),
+        ("content_type", kept.content_type),
+        ("timestamp", kept.timestamp_ms.map(rfc3339)),
+    ];
+    // Shown as timeline, reason and error.
+    let elsewhere = [header::HISTORY, header::REASON, header::ERROR, header::DEAD_ID];
+    let headers = kept.headers.into_iter().filter(|(name, _)| !elsewhere.contains(&name.as_str()));
+    Ok(LetterView {
+        id,
+        state: letter.state.to_string(),
+        remedy: letter.reason.parse().ok().map(Reason::remedy),
+        starts: letter.starts_ms.map(rfc3339),
+        replays: letter.replays,
+        timeline: timeline(&letter),
+        acts,
+        cure,
+        path: path(&letter),
+        properties: properties.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+        headers: headers
+            .map(|(name, value)| {
+                let value = if reveal { value } else { masked_header(&name, &value) };
+                (name, value)
+            })
+            .collect(),
+        payload: PayloadView::of(&letter.body, reveal),
+        dead_id: letter.dead_id,
+        reason: letter.reason,
+        error: letter.error,
+        event_id: letter.event_id,
+        event_type: letter.event_type,
+        booking: letter.booking_ref,
+        company: letter.company_id.map(|id| id.0),
+        host: letter.host_id,
+        attempts: letter.attempts,
+        fingerprint: letter.fingerprint,
+        routing_key: letter.routing_key,
+    })
+}
+
+/// Of an open letter: by doing everything that a replay would, and writing nothing.
+async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>, AppError> {
+    let id = letter.id;
+    let cure = |foretold, reason, next| Ok(Some(Cure { foretold, reason, next, commands: Vec::new() }));
+    match letter.state.known() {
+        Some(LetterState::Open) => {}
+        Some(state @ LetterState::Discarded) => {
+            return cure(state.as_str(), None, vec![NextAction::RestoreLetter(id)]);
+        }
+        _ => return Ok(None),
+    }
+    let processor = Processor::new(context.database.clone(), context.schema.clone(), &context.config);
+    let message = (revived(letter), letter.first_seen_ms);
+    match processor.dry_run().predict(vec![message]).await?.pop().map(|prediction| prediction.result) {
+        Some(DeliveryResult::Done(outcome @ (Outcome::NeedsReview | Outcome::Unmatched))) => {
+            let host = letter.company_id.zip(letter.host_id);
+            let key = |(company, host)| HostKey { company, host: HostId(host) };
+            let assign = host.map(key).map(NextAction::MapUnseenHost);
+            let next = [Some(NextAction::ExplainLetter(id)), assign, Some(NextAction::ReplayLetter(id))];
+            cure(outcome.as_str(), None, next.into_iter().flatten().collect())
+        }
+        Some(DeliveryResult::Done(outcome)) => {
+            cure(outcome.as_str(), None, vec![NextAction::ReplayLetter(id)])
+        }
+        Some(DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _)) => {
+            // When the cause is gone, for everything that it had befallen.
+            let next = vec![NextAction::PlanGroup(letter.fingerprint.clone())];
+            cure(FAILED, Some(reason.as_str()), next)
+        }
+        Some(DeliveryResult::Deferred) | None => Ok(None),
+    }
+}
+
+/// The way that it went, in words.
+fn path(letter: &DeadLetter) -> String {
+    let sender =
+        if letter.routing_key.is_empty() { "sent without a routing key" } else { &letter.routing_key };
+    let times = |count: i32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut path = vec![sender.to_owned(), "work queue".to_owned()];
+    if letter.replays > 0 {
+        path.push(times(letter.replays, "replay"));
+    }
+    path.extend([times(letter.attempts, "attempt"), "dead letters".to_owned()]);
+    path.join(" → ")
+}
+
+/// Received, every failed attempt that is known, recorded. Only the newest attempts travel along.
+fn timeline(letter: &DeadLetter) -> Vec<Moment> {
+    let happened = |ms, what: String| (ms, Moment { at: rfc3339(ms), what, ..Moment::default() });
+    let history: Vec<Attempt> = serde_json::from_str(&letter.history).unwrap_or_default();
+    let mut timeline = vec![happened(letter.first_seen_ms, "first received".to_owned())];
+    let by_broker = history.last().is_none_or(|last| last.reason != letter.reason);
+    let known = i32::try_from(history.len()).unwrap_or(i32::MAX);
+    let unknown = letter.attempts.saturating_sub(known).saturating_sub(i32::from(by_broker)).max(0);
+    for (number, attempt) in (unknown + 1..).zip(history) {
+        let (ms, moment) = happened(attempt.at_ms, format!("attempt {number} failed"));
+        let (reason, error, worker) = (Some(attempt.reason), Some(attempt.error), Some(attempt.worker));
+        timeline.push((ms, Moment { reason, error, worker, ..moment }));
+    }
+    if by_broker {
+        let (ms, moment) = happened(letter.last_failed_ms, "given up by the broker".to_owned());
+        let (reason, error) = (Some(letter.reason.clone()), Some(letter.error.clone()));
+        timeline.push((ms, Moment { reason, error, ..moment }));
+    }
+    timeline.push(happened(letter.recorded_ms, "recorded as a dead letter".to_owned()));
+    // One that was replayed has failed after it was recorded.
+    timeline.sort_by_key(|(ms, _)| *ms);
+    timeline.into_iter().map(|(_, moment)| moment).collect()
+}

@@ -1,0 +1,135 @@
+//! Publishing events by hand: each is checked as the worker will read it, and published with a confirm. No
+//! database is needed.
+
+use serde::Serialize;
+
+use super::AppError;
+use crate::config::Config;
+use crate::event::{Decoded, Envelope, decode};
+use crate::queue::{Queue, header};
+use crate::runtime::clock::now_ms;
+use crate::runtime::shutdown::Shutdown;
+use crate::telemetry::traces::{self, Parent, Span, SpanKind};
+
+pub(crate) use crate::queue::Message;
+
+/// Messages per confirmed publish: enough to be quick, few enough for a bar that moves.
+const PUBLISH_CHUNK: usize = 200;
+
+/// What was found out about one event. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct EventCheck {
+    pub(crate) place: String,
+    pub(crate) status: EventStatus,
+    pub(crate) event_type: Option<String>,
+    pub(crate) event_id: Option<String>,
+    pub(crate) bookings: Vec<String>,
+    pub(crate) pointer: Option<String>,
+    pub(crate) problem: Option<String>,
+}
+
+/// What an event is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EventStatus {
+    /// An event to act on.
+    #[default]
+    Valid,
+    /// Nothing to act on.
+    Ignored,
+    /// It cannot be read.
+    Invalid,
+}
+
+/// Reads one event as the worker will, and makes the message of it, unless it is invalid.
+pub(crate) fn check(place: String, body: &[u8]) -> (EventCheck, Option<Message>) {
+    let now_ms = now_ms();
+    let mut message = Message {
+        body: body.to_vec().into(),
+        headers: [
+            (header::FIRST_SEEN.to_owned(), now_ms.to_string()),
+            (header::PUBLISHER.to_owned(), "hostmatch publish".to_owned()),
+        ]
+        .into(),
+        content_type: Some("application/json".to_owned()),
+        timestamp_ms: Some(now_ms),
+        ..Message::default()
+    };
+    let envelope = Envelope {
+        headers: &message.headers,
+        timestamp_ms: message.timestamp_ms,
+        ..Envelope::new(body, now_ms)
+    };
+    let mut check = EventCheck { place, ..EventCheck::default() };
+    match decode(&envelope) {
+        Ok(Decoded::Event(event)) => {
+            let references = event.bookings.iter().filter_map(|booking| booking.reference());
+            check.bookings = references.map(ToString::to_string).collect();
+            check.event_id = Some(event.id.to_string());
+            check.event_type = Some(event.event_type);
+        }
+        Ok(Decoded::Ignored(ignored)) => {
+            check.status = EventStatus::Ignored;
+            check.event_id = Some(ignored.id.to_string());
+            check.event_type = Some(ignored.event_type);
+        }
+        Err(malformed) => {
+            check.status = EventStatus::Invalid;
+            check.pointer = Some(malformed.pointer);
+            check.problem = Some(malformed.message);
+            return (check, None);
+        }
+    }
+    // The type as routing key, for whoever else listens to the exchange. AMQP takes 255 bytes.
+    message.routing_key = check.event_type.clone().filter(|key| key.len() <= 255).unwrap_or_default();
+    (check, Some(message))
+}
+
+/// Publishes in order, until `stop`; `watch` is told how many are surely published.
+pub(crate) async fn publish(
+    config: &Config,
+    messages: &[Message],
+    stop: &Shutdown,
+    mut watch: impl FnMut(usize),
+) -> Result<(), AppError> {
+    let queue = Queue::open(&config.queue).await?;
+    // Tells a broker that is away before the first message is sent.
+    queue.depth().await?;
+    let publisher = queue.publisher();
+    let (mut published, mut result) = (0, Ok(()));
+    for chunk in messages.chunks(PUBLISH_CHUNK) {
+        if stop.is_cancelled() {
+            break;
+        }
+        let mut chunk = chunk.to_vec();
+        // Each event begins a trace of its own.
+        let spans: Vec<Span> =
+            chunk.iter_mut().map(|message| traced(message, publisher.destination())).collect();
+        let count = chunk.len();
+        result = publisher.publish(chunk).await;
+        if result.is_err() {
+            spans.iter().for_each(|span| span.failed("not_confirmed"));
+            break;
+        }
+        published += count;
+        watch(published);
+    }
+    queue.close().await;
+    Ok(result?)
+}
+
+/// The span of publishing one event, whose context it carries from now on.
+fn traced(message: &mut Message, (system, destination): (&'static str, &str)) -> Span {
+    if !traces::are_on() {
+        return Span::NONE;
+    }
+    let span = Span::begin(Parent::None, SpanKind::Producer, format!("publish {destination}"), []);
+    span.set("messaging.system", system);
+    span.set("messaging.destination.name", destination.to_owned());
+    span.set("messaging.operation.name", "publish");
+    span.set("messaging.operation.type", "send");
+    if let Some(origin) = span.origin() {
+        origin.write(&mut message.headers);
+    }
+    span
+}

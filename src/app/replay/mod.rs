@@ -1,0 +1,229 @@
+//! Replaying dead letters: freeze a plan (`plan.rs`) that predicts what would become of each letter, carry it
+//! out (`runner.rs`) at a given rate, and compare (`report.rs`). Here: what people see of plans and replays,
+//! and what they say about them meanwhile.
+//!
+//! A replay ends in outcomes, not in "sent": the worker ends each letter in the transaction of its effect, the
+//! recorder in the one that records it again. Here copies are published, and results are read. Whoever
+//! replays holds a lease, so that one process does, and another may go on when it has died.
+
+mod plan;
+mod picker;
+mod runner;
+mod report;
+
+use serde::Serialize;
+use serde_json::Value;
+use strum::VariantArray as _;
+
+pub(crate) use picker::Rate;
+pub(crate) use plan::{PlanView, plan, predicted};
+pub(crate) use report::Report;
+pub(crate) use runner::{Ended, Progress, carry_out};
+
+use super::{AppContext, AppError, NextAction};
+use crate::matching::Stored;
+use crate::runtime::clock::{as_rfc3339, now_ms, rfc3339};
+use crate::store::entity::replay::Model;
+use crate::store::{
+    Act, ItemRow, LetterAction, NewAct, ReplayItemState, ReplayState, Turn, acts, give_up, on_the_way_since,
+    replay, replay_items, replays, set_state,
+};
+pub(crate) use crate::store::{Beginning, FAILED, LEFT, LOST, REFUSED, ReplayTerms};
+
+/// On the way for so long, letters may have been lost.
+const STUCK_AFTER_MS: i64 = 60_000;
+
+/// Plans and replays, newest first.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplaysView {
+    pub(crate) replays: Vec<ReplayView>,
+}
+
+/// One plan or replay. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplayView {
+    pub(crate) id: i64,
+    pub(crate) state: String,
+    pub(crate) letters: i32,
+    pub(crate) made_by: String,
+    pub(crate) why: Option<String>,
+    pub(crate) chosen: Value,
+    pub(crate) rate: Option<String>,
+    pub(crate) canary: Option<i32>,
+    pub(crate) stop_on_failure: Option<i32>,
+    pub(crate) ended_because: Option<String>,
+    pub(crate) created: String,
+    pub(crate) expires: String,
+    pub(crate) started: Option<String>,
+    pub(crate) ended: Option<String>,
+}
+
+impl From<Model> for ReplayView {
+    fn from(row: Model) -> Self {
+        Self {
+            state: state(&row),
+            id: row.id,
+            letters: row.total,
+            made_by: row.made_by,
+            why: row.why,
+            chosen: serde_json::from_str(&row.chosen).unwrap_or_default(),
+            rate: row.rate,
+            canary: row.canary,
+            stop_on_failure: row.stop_percent,
+            ended_because: row.ended_because,
+            created: rfc3339(row.created_ms),
+            expires: rfc3339(row.expires_ms),
+            started: row.started_ms.map(rfc3339),
+            ended: row.ended_ms.map(rfc3339),
+        }
+    }
+}
+
+/// A plan can expire, and whoever runs a replay can die, without anybody noting it.
+fn state(row: &Model) -> String {
+    let now_ms = now_ms();
+    match &row.state {
+        Stored::Known(ReplayState::Planned) if row.expires_ms <= now_ms => "expired".to_owned(),
+        Stored::Known(ReplayState::Running) if row.lease_until_ms.is_none_or(|until| until <= now_ms) => {
+            "interrupted".to_owned()
+        }
+        state => state.to_string(),
+    }
+}
+
+/// One plan or replay with all that is known of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplayDetails {
+    /// It.
+    pub(crate) replay: ReplayView,
+    /// What was predicted, and what became of it.
+    pub(crate) report: Report,
+    /// Who did what with it.
+    pub(crate) acts: Vec<Act>,
+    /// Since when the first of the letters on the way is on it, in ms since 1970.
+    #[serde(rename = "on_the_way_since", serialize_with = "as_rfc3339")]
+    pub(crate) on_the_way_since_ms: Option<i64>,
+    /// Its letters, if they were asked for.
+    pub(crate) items: Option<Vec<ItemRow>>,
+}
+
+impl ReplayDetails {
+    /// Whether letters are on the way for so long that they may be lost.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.on_the_way_since_ms.is_some_and(|since| now_ms() - since > STUCK_AFTER_MS)
+    }
+}
+
+/// Plans and replays, at most `limit` of those older than `before`.
+pub(crate) async fn list(
+    context: &AppContext,
+    before: Option<i64>,
+    limit: u64,
+) -> Result<ReplaysView, AppError> {
+    let rows = replays(&context.database, &context.scope, before, limit);
+    let rows = context.with_deadline(rows).await?;
+    Ok(ReplaysView { replays: rows.into_iter().map(ReplayView::from).collect() })
+}
+
+/// One plan or replay; with its letters, or those with this result, if they are asked for.
+pub(crate) async fn show(
+    context: &AppContext,
+    id: i64,
+    with_items: bool,
+    result: Option<&str>,
+) -> Result<ReplayDetails, AppError> {
+    let database = &context.database;
+    let row = find(context, id).await?;
+    let any = ReplayItemState::VARIANTS;
+    let items = match with_items || result.is_some() {
+        true => Some(context.with_deadline(replay_items(database, id, any, result)).await?),
+        false => None,
+    };
+    Ok(ReplayDetails {
+        replay: row.into(),
+        report: Report::read(context, id).await?,
+        acts: context.with_deadline(acts(database, None, Some(id))).await?,
+        on_the_way_since_ms: context.with_deadline(on_the_way_since(database, id)).await?,
+        items,
+    })
+}
+
+/// Pauses a replay: what is on the way is finished, nothing more is sent until it is resumed.
+pub(crate) async fn pause(context: &AppContext, id: i64) -> Result<(), AppError> {
+    turn(context, id, LetterAction::Pause, &[ReplayState::Running], ReplayState::Paused).await
+}
+
+/// Ends a replay, or throws a plan away: what is on the way is finished, the rest stays as it is.
+pub(crate) async fn cancel(context: &AppContext, id: i64) -> Result<(), AppError> {
+    let from = [ReplayState::Planned, ReplayState::Running, ReplayState::Paused];
+    turn(context, id, LetterAction::Cancel, &from, ReplayState::Cancelled).await
+}
+
+/// Ends a replay, if it has not ended, and gives up what is on the way: those letters are open again.
+/// Gives how many.
+pub(crate) async fn cancel_and_give_up(context: &AppContext, id: i64) -> Result<usize, AppError> {
+    let refused = match cancel(context, id).await {
+        Err(AppError::NotAllowed(text)) => Some(text),
+        ended => ended.map(|()| None)?,
+    };
+    let act = NewAct { replay: Some(id), ..NewAct::new(LetterAction::GiveUp, context.author.as_str()) };
+    match (context.with_deadline(give_up(&context.database, id, &act)).await?, refused) {
+        (0, Some(text)) => Err(AppError::NotAllowed(format!("{text}, and nothing is on the way"))),
+        (letters, _) => Ok(letters),
+    }
+}
+
+async fn turn(
+    context: &AppContext,
+    id: i64,
+    action: LetterAction,
+    from: &[ReplayState],
+    to: ReplayState,
+) -> Result<(), AppError> {
+    let row = find(context, id).await?;
+    let act = act_on(&row, action, context);
+    let turn = Turn { from, to, because: None, lease: None, act: Some(&act), now_ms: act.at_ms };
+    if set_state(&context.database, id, turn).await? {
+        return Ok(());
+    }
+    let state = find(context, id).await?.state;
+    Err(AppError::NotAllowed(format!("replay {id} is {state}: there is nothing to {action}")))
+}
+
+/// The plan or replay with this id.
+async fn find(context: &AppContext, id: i64) -> Result<Model, AppError> {
+    let found = context.with_deadline(replay(&context.database, &context.scope, id)).await?;
+    found.ok_or_else(|| AppError::NotFound { what: format!("plan or replay {id}") })
+}
+
+/// What somebody does now with a replay.
+fn act_on(row: &Model, action: LetterAction, context: &AppContext) -> NewAct {
+    NewAct {
+        replay: Some(row.id),
+        letters: usize::try_from(row.total).unwrap_or_default(),
+        ..NewAct::new(action, context.author.as_str())
+    }
+}
+
+/// Why a replay cannot be begun or resumed, and what to do.
+fn refusal(row: &Model, beginning: &Beginning, now_ms: i64) -> AppError {
+    let id = row.id;
+    let (why, next) = match (&row.state, beginning) {
+        (Stored::Known(ReplayState::Planned), Beginning::First(_)) => {
+            (format!("plan {id} has expired"), Some(NextAction::MakePlan))
+        }
+        (Stored::Known(ReplayState::Planned), Beginning::Again { .. }) => {
+            (format!("{id} is only a plan"), Some(NextAction::BeginPlan(id)))
+        }
+        (Stored::Known(ReplayState::Running), _) if row.lease_until_ms.is_some_and(|it| it > now_ms) => {
+            let seconds = (row.lease_until_ms.unwrap_or(now_ms) - now_ms) / 1000 + 1;
+            let text = "a process works on replay";
+            (format!("{text} {id}; if it has died, resume it in {seconds} s"), None)
+        }
+        (Stored::Known(ReplayState::Running | ReplayState::Paused), Beginning::First(_)) => {
+            (format!("replay {id} was begun"), Some(NextAction::ResumeReplay(id)))
+        }
+        (state, _) => (format!("replay {id} is {state}"), Some(NextAction::MakePlan)),
+    };
+    AppError::Replay { why, next }
+}

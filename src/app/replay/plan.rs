@@ -1,0 +1,138 @@
+//! Freezing a plan: exactly these letters, each with what would become of it now.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use serde::Serialize;
+
+use super::{Report, find};
+use crate::app::{AppContext, AppError};
+use crate::decide::{DeliveryResult, DryRun, Prediction, Processor, revived};
+use crate::queue::identity;
+use crate::runtime::clock::{now_ms, rfc3339};
+use crate::store::{
+    DeadLetter, DeadLetterFilter, FAILED, LeftOut, LetterState, NewItem, NewReplay, StoreError,
+    dead_letter_ids, dead_letters_of, insert_replay,
+};
+
+/// Letters read together; each may be as large as a message can be.
+const READ_CHUNK: usize = 50;
+
+/// A plan that was made.
+#[derive(Debug, Serialize)]
+pub(crate) struct PlanView {
+    pub(crate) plan: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<String>,
+    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) report: Option<Report>,
+}
+
+/// Freezes the open letters that this filter chooses, and what deciding them now would do: it is
+/// done in transactions that only read. `watch` is told how many of how many are done.
+///
+/// # Errors
+/// [`AppError`]; there is no plan then.
+pub(crate) async fn plan(
+    context: &AppContext,
+    filter: &DeadLetterFilter,
+    mut watch: impl FnMut(usize, usize),
+) -> Result<PlanView, AppError> {
+    let (database, scope) = (&context.database, &context.scope);
+    let open = DeadLetterFilter { state: Some(LetterState::Open), ..filter.clone() };
+    let ids = context.with_deadline(dead_letter_ids(database, scope, &open)).await?;
+    let left_out = left_out(context, filter, &ids).await?;
+    let processor = Processor::new(database.clone(), context.schema.clone(), &context.config);
+    let mut dry_run = processor.dry_run();
+    let mut items = Vec::new();
+    for some in ids.chunks(READ_CHUNK) {
+        let letters = context.with_deadline(dead_letters_of(database, scope, some)).await?;
+        items.extend(predictions(&mut dry_run, letters).await?);
+        watch(items.len(), ids.len());
+    }
+    if items.is_empty() {
+        return Ok(PlanView { plan: None, expires: None, left_out, report: None });
+    }
+    let (created_ms, valid) = (now_ms(), context.config.replay.plan_valid);
+    let plan = NewReplay {
+        chosen: filter.for_the_record(scope),
+        made_by: context.author.as_str().to_owned(),
+        created_ms,
+        expires_ms: created_ms.saturating_add(i64::try_from(valid.as_millis()).unwrap_or(i64::MAX)),
+        items,
+    };
+    let id = insert_replay(database, &plan).await?;
+    let (expires, report) = (Some(rfc3339(plan.expires_ms)), Some(Report::read(context, id).await?));
+    Ok(PlanView { plan: Some(id), expires, left_out, report })
+}
+
+/// What a plan predicts.
+///
+/// # Errors
+/// [`AppError`]; also when there is no such plan.
+pub(crate) async fn predicted(context: &AppContext, id: i64) -> Result<Report, AppError> {
+    find(context, id).await?;
+    Ok(Report::read(context, id).await?)
+}
+
+/// Of the letters that were asked for by their ids, those that are not open.
+async fn left_out(
+    context: &AppContext,
+    filter: &DeadLetterFilter,
+    chosen: &[i64],
+) -> Result<Vec<LeftOut>, StoreError> {
+    let asked = filter.ids.iter().copied().filter(|id| chosen.binary_search(id).is_err());
+    let asked: Vec<i64> = asked.collect::<BTreeSet<_>>().into_iter().collect();
+    let mut left_out = Vec::new();
+    for some in asked.chunks(READ_CHUNK) {
+        let there = dead_letters_of(&context.database, &context.scope, some);
+        let there = context.with_deadline(there).await?;
+        left_out.extend(some.iter().map(|id| {
+            let letter = there.iter().find(|letter| letter.id == *id);
+            let why = match letter.map(|letter| (letter.state.known(), letter)) {
+                None => "there is no such dead letter".to_owned(),
+                Some((Some(LetterState::Replaying), _)) => "it is already being replayed".to_owned(),
+                Some((Some(LetterState::Open), _)) => "it is not what the filter asks for".to_owned(),
+                Some((_, letter)) => format!("it is {}", letter.state),
+            };
+            LeftOut { id: *id, why }
+        }));
+    }
+    Ok(left_out)
+}
+
+async fn predictions(dry_run: &mut DryRun<'_>, letters: Vec<DeadLetter>) -> Result<Vec<NewItem>, StoreError> {
+    let messages: Vec<_> = letters.iter().map(|row| (revived(row), row.first_seen_ms)).collect();
+    let digests: Vec<String> = messages.iter().map(|(message, _)| identity(message).to_string()).collect();
+    let predictions = dry_run.predict(messages).await?;
+    let items = letters.iter().zip(digests).zip(predictions);
+    Ok(items.map(|((row, digest), prediction)| item(row, digest, prediction)).collect())
+}
+
+/// In place of an appointment that is not there yet: letters of one booking go one after the other
+/// all the same. Never an appointment's id.
+fn lane_of(row: &DeadLetter) -> Option<i64> {
+    let booking = row.booking_ref.as_ref()?;
+    let mut hash = DefaultHasher::new();
+    (row.company_id, booking).hash(&mut hash);
+    Some(-1 - i64::try_from(hash.finish() >> 1).unwrap_or_default())
+}
+
+fn item(row: &DeadLetter, digest: String, prediction: Prediction) -> NewItem {
+    let (predicted, reason) = match &prediction.result {
+        DeliveryResult::Done(outcome) => (outcome.as_str(), None),
+        DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _) => {
+            (FAILED, Some(reason.to_string()))
+        }
+        DeliveryResult::Deferred => (FAILED, None),
+    };
+    NewItem {
+        letter: row.id,
+        seen_ms: row.last_failed_ms,
+        digest,
+        lane: prediction.appointment.map(|id| id.0).or_else(|| lane_of(row)),
+        predicted: predicted.to_owned(),
+        predicted_reason: reason,
+        strategy: prediction.strategy,
+    }
+}

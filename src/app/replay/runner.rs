@@ -1,0 +1,346 @@
+//! Carrying out a plan: claim, publish confirmed, read what came of it, until nothing is left.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::picker::{ItemCounts, Picker};
+use super::{Report, act_on, find, refusal};
+use crate::app::{AppContext, AppError};
+use crate::decide::revived;
+use crate::queue::{Message, PublishError, Publisher, header};
+use crate::runtime::backoff::Delays;
+use crate::runtime::clock::now_ms;
+use crate::runtime::crash_points;
+use crate::runtime::shutdown::Shutdown;
+use crate::store::entity::replay::Model;
+use crate::store::{
+    Beginning, DeadLetter, LetterAction, NewAct, ReplayItemState, ReplayState, Scope, StoreErrorKind, Turn,
+    begin_replay, claim, dead_letters_of, hold_lease, item_counts, refuse, replay_items, sent, set_state,
+};
+
+/// How long a process may be silent before another may go on.
+const LEASE: Duration = Duration::from_secs(15);
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+
+/// How often results are read while letters are sent or come back, and while nothing happens.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const IDLE_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long to wait at most before a failed step is tried again.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// After so long without a result somebody may want to know what to do about it.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+/// Letters published together; each may be as large as a message can be.
+const PUBLISH_CHUNK: usize = 50;
+
+/// The longest header that a person fills, in bytes.
+const MAX_HEADER: usize = 1024;
+
+/// How a replay ended, here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Ended {
+    /// Every letter has its result.
+    Done,
+    /// Too many failed; the rest was left as it is.
+    Stopped(String),
+    /// Somebody paused it.
+    Paused,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// This process was asked to stop; the replay can be resumed.
+    Detached,
+    /// Another process has it now.
+    Lost,
+}
+
+/// What became of a replay. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplayEnd {
+    pub(crate) replay: i64,
+    pub(crate) ended: Ended,
+    pub(crate) said: String,
+    pub(crate) report: Report,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Letters that have a result, or will have none.
+    pub(crate) ended: i64,
+    /// Of these, failed again.
+    pub(crate) failed: i64,
+    /// Letters on the way.
+    pub(crate) on_the_way: i64,
+    /// Nothing more is to be sent: only results are awaited.
+    pub(crate) all_sent: bool,
+    /// Letters are on the way, and for a while nothing has come back.
+    pub(crate) is_stuck: bool,
+}
+
+/// Carries out a plan or replay, to its end or until somebody says otherwise. `watch` is told how many letters
+/// there are, and how far it is.
+///
+/// # Errors
+/// [`AppError`]; what is on the way then is finished by the worker all the same.
+pub(crate) async fn carry_out(
+    context: &AppContext,
+    replay: i64,
+    (beginning, why): (&Beginning, Option<String>),
+    shutdown: &Shutdown,
+    mut watch: impl FnMut(i64, Progress),
+) -> Result<ReplayEnd, AppError> {
+    let queue = context.queue().await?;
+    // Tells a broker that is away before anything is begun.
+    queue.depth().await?;
+    let runner = Runner { context, publisher: queue.publisher(), replay, lease: Uuid::new_v4().to_string() };
+    let letters = Report::read(context, replay).await?.letters;
+    let ended = runner.run((beginning, why), shutdown, |progress| watch(letters, progress)).await?;
+    let report = Report::read(context, replay).await?;
+    Ok(ReplayEnd { replay, ended, said: String::new(), report })
+}
+
+struct Runner<'a> {
+    context: &'a AppContext,
+    publisher: Publisher,
+    replay: i64,
+    lease: String,
+}
+
+impl Runner<'_> {
+    async fn run(
+        &self,
+        (beginning, why): (&Beginning, Option<String>),
+        shutdown: &Shutdown,
+        mut watch: impl FnMut(Progress),
+    ) -> Result<Ended, AppError> {
+        let row = self.begin(beginning, why).await?;
+        let mut delays = Delays::new(POLL_INTERVAL, MAX_BACKOFF);
+        loop {
+            match self.go_on(&row, shutdown, &mut watch).await {
+                // Nothing is lost by waiting: what was claimed is published when it is back.
+                Err(AppError::Store(error))
+                    if matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict) =>
+                {
+                    tracing::warn!(%error, "the replay waits for the database");
+                    tokio::select! {
+                        () = tokio::time::sleep(delays.next()) => {}
+                        () = shutdown.cancelled() => return Ok(Ended::Detached),
+                    }
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn begin(&self, beginning: &Beginning, why: Option<String>) -> Result<Model, AppError> {
+        let row = find(self.context, self.replay).await?;
+        let action = match beginning {
+            Beginning::First(_) => LetterAction::Replay,
+            Beginning::Again { resend: true } => LetterAction::Resend,
+            Beginning::Again { resend: false } => LetterAction::Resume,
+        };
+        let act = NewAct { why, ..act_on(&row, action, self.context) };
+        let lease = (self.lease.as_str(), act.at_ms + millis(LEASE));
+        let is_begun = begin_replay(&self.context.database, self.replay, lease, beginning, &act).await?;
+        let row = find(self.context, self.replay).await?;
+        if is_begun { Ok(row) } else { Err(refusal(&row, beginning, act.at_ms)) }
+    }
+
+    async fn go_on(
+        &self,
+        row: &Model,
+        shutdown: &Shutdown,
+        watch: &mut impl FnMut(Progress),
+    ) -> Result<Ended, AppError> {
+        let (context, database) = (self.context, &self.context.database);
+        let items = |states: &'static [ReplayItemState]| replay_items(database, self.replay, states, None);
+        let rate = row.rate.as_deref().unwrap_or("20/s").parse().map_err(AppError::NotAllowed)?;
+        let (canary, stop_percent) = (row.canary.unwrap_or_default(), row.stop_percent.unwrap_or(100));
+        let waiting = context.with_deadline(items(&[ReplayItemState::Pending])).await?;
+        let mut picker = Picker::new(waiting, canary, stop_percent, rate);
+        let mut idle = Delays::new(POLL_INTERVAL, IDLE_POLL_INTERVAL);
+        let (mut renewed, mut gathered): (Option<Instant>, Option<Instant>) = (None, None);
+        let (mut picked, mut moved) = (Instant::now(), (ItemCounts::default(), Instant::now()));
+        let mut is_stuck = false;
+        loop {
+            if shutdown.is_cancelled() {
+                return self.detach().await;
+            }
+            if renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY) {
+                self.renew().await?;
+                renewed = Some(Instant::now());
+            }
+            let now = find(context, self.replay).await?;
+            match now.state.known() {
+                Some(ReplayState::Running) if now.lease.as_deref() == Some(&self.lease) => {}
+                Some(ReplayState::Paused) => return Ok(Ended::Paused),
+                Some(ReplayState::Cancelled) => return Ok(Ended::Cancelled),
+                _ => return Ok(Ended::Lost),
+            }
+            // Whoever had it before may have died between claiming and publishing. Nothing that this
+            // process has claimed is unsent here.
+            if gathered.is_none_or(|at| at.elapsed() >= LEASE) {
+                let claimed = context.with_deadline(items(&[ReplayItemState::Claimed])).await?;
+                let claimed: Vec<i64> = claimed.into_iter().map(|item| item.letter).collect();
+                if !self.publish(row, &claimed, shutdown).await? {
+                    return self.detach().await;
+                }
+                gathered = Some(Instant::now());
+            }
+            let counts = context.with_deadline(item_counts(database, self.replay)).await?;
+            let counts = ItemCounts::of(&counts);
+            let flying = context.with_deadline(items(&ReplayItemState::ON_THE_WAY)).await?;
+            if counts != moved.0 {
+                moved = (counts, Instant::now());
+                idle.reset();
+            }
+            let was_stuck = is_stuck;
+            is_stuck = !flying.is_empty() && moved.1.elapsed() >= STUCK_AFTER;
+            if is_stuck && !was_stuck {
+                tracing::warn!(
+                    replay = self.replay,
+                    letters = counts.flying,
+                    "nothing of a replay has come back for a while: is a worker running, or is the retry schedule long?"
+                );
+            }
+            let ItemCounts { ended, failed, flying: on_the_way, .. } = counts;
+            watch(Progress { ended, failed, on_the_way, all_sent: picker.is_empty(), is_stuck });
+            if picker.is_empty() && flying.is_empty() {
+                let is_ours = self.end(ReplayState::Done, None).await?;
+                return Ok(if is_ours { Ended::Done } else { Ended::Lost });
+            }
+            if let Some(because) = picker.stop(counts).filter(|_| !picker.is_empty()) {
+                let is_ours = self.end(ReplayState::Stopped, Some(&because)).await?;
+                return Ok(if is_ours { Ended::Stopped(because) } else { Ended::Lost });
+            }
+            let next = picker.next(picked.elapsed(), counts, &flying);
+            picked = Instant::now();
+            for some in next.chunks(PUBLISH_CHUNK) {
+                let some: Vec<(i64, i64)> = some.iter().map(|item| (item.letter, item.seen_ms)).collect();
+                let claimed = claim(database, self.replay, &self.lease, &some, now_ms());
+                let claimed = context.with_deadline(claimed).await?;
+                crash_points::point("replay_claimed");
+                if !self.publish(row, &claimed, shutdown).await? {
+                    return self.detach().await;
+                }
+            }
+            let pause = if next.is_empty() { idle.next() } else { POLL_INTERVAL };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// Publishes copies of these letters, which are claimed, as often as it takes. False: asked to
+    /// stop first; they are published when the replay is resumed.
+    async fn publish(&self, row: &Model, ids: &[i64], shutdown: &Shutdown) -> Result<bool, AppError> {
+        let (context, database) = (self.context, &self.context.database);
+        let refuse = async |letter, why| {
+            context.with_deadline(refuse(database, self.replay, letter, why, now_ms())).await
+        };
+        for ids in ids.chunks(PUBLISH_CHUNK) {
+            let letters = context.with_deadline(dead_letters_of(database, &Scope::All, ids)).await?;
+            for gone in ids.iter().filter(|id| letters.iter().all(|letter| letter.id != **id)) {
+                refuse(*gone, "gone").await?;
+            }
+            let copies: Vec<Message> = letters.iter().map(|letter| self.copy(row, letter)).collect();
+            let put = self.put(copies.clone(), shutdown).await?;
+            if put == Put::Stopped {
+                return Ok(false);
+            }
+            if put == Put::Unfit {
+                // One by one, so that one letter costs the others nothing.
+                for (letter, copy) in letters.iter().zip(copies) {
+                    match self.put(vec![copy], shutdown).await? {
+                        Put::Sent => {}
+                        Put::Unfit => refuse(letter.id, "unfit").await?,
+                        Put::Stopped => return Ok(false),
+                    }
+                }
+            }
+            crash_points::point("replay_published");
+            context.with_deadline(sent(database, self.replay, ids)).await?;
+            crash_points::point("replay_sent");
+        }
+        Ok(true)
+    }
+
+    /// Puts copies into the work queue together, as often as it takes.
+    async fn put(&self, copies: Vec<Message>, shutdown: &Shutdown) -> Result<Put, AppError> {
+        let mut delays = Delays::new(POLL_INTERVAL, MAX_BACKOFF);
+        loop {
+            match self.publisher.publish_to_work(copies.clone()).await {
+                Ok(()) => return Ok(Put::Sent),
+                Err(error @ PublishError::Unfit(_)) => {
+                    if copies.len() == 1 {
+                        tracing::warn!(%error, "no queue takes this letter");
+                    }
+                    return Ok(Put::Unfit);
+                }
+                Err(error) => tracing::warn!(%error, "the replay waits for the queue"),
+            }
+            self.renew().await?;
+            tokio::select! {
+                () = tokio::time::sleep(delays.next()) => {}
+                () = shutdown.cancelled() => return Ok(Put::Stopped),
+            }
+        }
+    }
+
+    /// Renews the lease. Whether it was lost, the replay's row tells.
+    async fn renew(&self) -> Result<(), AppError> {
+        let (now_ms, lease) = (now_ms(), self.lease.as_str());
+        hold_lease(&self.context.database, self.replay, (lease, now_ms + millis(LEASE)), now_ms).await?;
+        Ok(())
+    }
+
+    fn copy(&self, row: &Model, letter: &DeadLetter) -> Message {
+        let mut message = revived(letter);
+        let words = |text: &str| text[..text.floor_char_boundary(MAX_HEADER)].replace('\0', " ");
+        message.headers.extend([
+            (header::REPLAY.to_owned(), self.replay.to_string()),
+            (header::REPLAY_LETTER.to_owned(), letter.id.to_string()),
+            (header::REPLAY_COUNT.to_owned(), letter.replays.to_string()),
+            (header::REPLAY_BY.to_owned(), words(self.context.author.as_str())),
+        ]);
+        if let Some(why) = &row.why {
+            message.headers.insert(header::REPLAY_REASON.to_owned(), words(why));
+        }
+        message
+    }
+
+    async fn detach(&self) -> Result<Ended, AppError> {
+        self.end(ReplayState::Paused, None).await?;
+        Ok(Ended::Detached)
+    }
+
+    /// False: another process has it, or somebody has paused or cancelled it.
+    async fn end(&self, to: ReplayState, because: Option<&str>) -> Result<bool, AppError> {
+        let lease = Some(self.lease.as_str());
+        let turn = Turn { from: &[ReplayState::Running], to, because, lease, act: None, now_ms: now_ms() };
+        Ok(set_state(&self.context.database, self.replay, turn).await?)
+    }
+}
+
+/// What became of some copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Put {
+    /// They are surely in the queue.
+    Sent,
+    /// No queue takes one of them.
+    Unfit,
+    /// Asked to stop first.
+    Stopped,
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,258 @@
+//! `hostmatch events`: is my message arriving, and how was it read?
+
+use clap::Subcommand;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::global::Global;
+use super::moments::moment;
+use super::next_action::command;
+use super::operator::Acting;
+use super::output::{self, Output, dash};
+use crate::app::bookings::{self, EventDetails, EventFilter, EventView};
+use crate::app::{Access, AppContext, ErrorCode};
+use crate::event::Shape;
+use crate::matching::{DEAD_LETTER, recorded_outcomes};
+use crate::runtime::shutdown;
+
+/// The last events: how each was read, and what became of it
+///
+/// What the edge refused never became an event: its log has a line for each request.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The last events: first those that were rejected, then the others, each newest first
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        time: Time,
+        /// At most this many of either
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        limit: u64,
+        /// The next page, without those that come first: what next_before of the page before says
+        #[arg(long, value_name = "CURSOR", value_parser = cursor)]
+        before: Option<(i64, String)>,
+    },
+    /// The last events, and then each one as it is decided, until it is interrupted
+    Tail {
+        #[command(flatten)]
+        filter: Filter,
+        /// How many of the past
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+        lines: u64,
+    },
+    /// One event: how it was read, what became of it, and where to look next
+    Show {
+        /// The event's id
+        id: String,
+        /// Only if it is of this company
+        #[arg(long, value_name = "N")]
+        company: Option<i64>,
+    },
+}
+
+/// Which events; what is given must all be true.
+#[derive(Clone, Debug, clap::Args)]
+struct Filter {
+    /// Of this company
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
+    /// With this outcome, such as assigned; dead_letter: rejected
+    #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
+    outcome: Option<String>,
+    /// Of this type, such as appointment.created
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// In this shape, such as native
+    #[arg(long, value_name = "SHAPE", value_parser = shape)]
+    shape: Option<String>,
+    /// From this publisher
+    #[arg(long, value_name = "NAME")]
+    publisher: Option<String>,
+    /// About the booking with exactly this reference
+    #[arg(long, value_name = "REF")]
+    booking: Option<String>,
+    /// About this appointment
+    #[arg(long, value_name = "ID")]
+    appointment: Option<i64>,
+}
+
+/// When they were decided.
+#[derive(Clone, Debug, clap::Args)]
+struct Time {
+    /// Decided at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<i64>,
+    /// Decided before this moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<i64>,
+}
+
+impl Filter {
+    /// What was asked for.
+    fn chosen(&self, time: Option<&Time>) -> EventFilter {
+        EventFilter {
+            outcome: self.outcome.clone(),
+            but: None,
+            event_type: self.event_type.clone(),
+            shape: self.shape.clone(),
+            publisher: self.publisher.clone(),
+            booking_ref: self.booking.clone(),
+            appointment_id: self.appointment,
+            since_ms: time.and_then(|time| time.since),
+            until_ms: time.and_then(|time| time.until),
+            before: None,
+        }
+    }
+}
+
+fn outcome(text: &str) -> Result<String, String> {
+    one_of(text, &recorded_outcomes().collect::<Vec<_>>())
+}
+
+/// `unknown`: it could not be read.
+fn shape(text: &str) -> Result<String, String> {
+    let all: Vec<&str> = Shape::ALL.map(Shape::as_str).into_iter().chain(["unknown"]).collect();
+    one_of(text, &all)
+}
+
+fn one_of(text: &str, all: &[&str]) -> Result<String, String> {
+    if all.contains(&text) { Ok(text.to_owned()) } else { Err(format!("there are {}", all.join(", "))) }
+}
+
+fn cursor(text: &str) -> Result<(i64, String), String> {
+    text.split_once(':')
+        .and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())))
+        .ok_or_else(|| "this is no next_before of a page".to_owned())
+}
+
+/// Runs the command. It only reads.
+///
+/// # Errors
+/// When the database cannot be reached, or there is no such event.
+pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let company = match &args.command {
+        Command::List { filter, .. } | Command::Tail { filter, .. } => filter.company,
+        Command::Show { company, .. } => *company,
+    };
+    let context = global.open(Access::ReadOnly, &Acting::default(), company).await?;
+    let output = global.output;
+    let done = match &args.command {
+        Command::List { filter, time, limit, before } => {
+            let filter = EventFilter { before: before.clone(), ..filter.chosen(Some(time)) };
+            list(output, filter, *limit, &context).await
+        }
+        Command::Tail { filter, lines } => tail(output, filter.chosen(None), *lines, &context).await,
+        Command::Show { id, .. } => show(output, id, &context).await,
+    };
+    context.close().await;
+    done.map(|()| Exit::Done)
+}
+
+/// The head of a table of events.
+const HEAD: [&str; 9] =
+    ["DECIDED", "OUTCOME", "REASON", "TYPE", "SHAPE", "PUBLISHER", "BOOKING", "COMPANY", "ID"];
+
+/// A row of the table.
+fn cells(event: EventView) -> [String; 9] {
+    [
+        event.decided,
+        event.outcome,
+        dash(event.reason),
+        event.event_type,
+        event.shape,
+        dash(event.publisher),
+        dash(event.booking),
+        dash(event.company),
+        event.id,
+    ]
+}
+
+async fn list(output: Output, filter: EventFilter, limit: u64, context: &AppContext) -> Result<(), Failure> {
+    let view = bookings::list(context, filter, limit).await?;
+    if output == Output::Json {
+        return output::json(&view);
+    }
+    if view.rejected.is_empty() && view.events.is_empty() {
+        return output::line(
+            "No events. What the edge refused is in its log, what waits for its appointment in the queue.",
+        );
+    }
+    output::table(&HEAD, view.rejected.into_iter().chain(view.events).map(cells))?;
+    if view.more_rejected {
+        output::line(&format!("There are more rejected ones: --outcome {DEAD_LETTER}"))?;
+    }
+    match view.next_before {
+        Some(next) => output::line(&format!("There are older ones: --before '{next}'")),
+        None => Ok(()),
+    }
+}
+
+/// One line for each, written as soon as it is known; the head of the table before the first one.
+async fn tail(output: Output, filter: EventFilter, lines: u64, context: &AppContext) -> Result<(), Failure> {
+    let stop = shutdown::on_signals()?;
+    let mut is_first = true;
+    let show = |event: EventView| {
+        if output == Output::Json {
+            return output::json_line(&event);
+        }
+        if std::mem::take(&mut is_first) {
+            output::line(&HEAD.join("  "))?;
+        }
+        output::line(&cells(event).join("  "))
+    };
+    bookings::tail(context, filter, lines, &stop, show).await
+}
+
+async fn show(output: Output, id: &str, context: &AppContext) -> Result<(), Failure> {
+    let mut shown = bookings::show(context, id).await.map_err(|error| match error.code() {
+        ErrorCode::NotFound => Failure::new(
+            Exit::NotFound,
+            format!(
+                "{error}: it was refused (the edge's log has every request), it waits for its appointment, or \
+                 retention.events is over; `hostmatch events list` shows the last ones"
+            ),
+        ),
+        _ => error.into(),
+    })?;
+    shown.commands = shown.next.iter().map(command).collect();
+    match output {
+        Output::Json => output::json(&shown),
+        Output::Table => table(shown),
+    }
+}
+
+fn table(shown: EventDetails) -> Result<(), Failure> {
+    let EventDetails { event, meaning, dead_letters, commands, .. } = shown;
+    let why = event.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    output::line(&format!("Event {}", event.id))?;
+    let rows = [
+        ("outcome", format!("{}{why}", event.outcome)),
+        ("which means", dash(meaning)),
+        ("type", event.event_type),
+        ("shape", event.shape),
+        ("publisher", dash(event.publisher)),
+        ("booking", dash(event.booking)),
+        ("company", dash(event.company)),
+        ("appointment", dash(event.appointment)),
+        ("received", event.received),
+        ("decided", event.decided),
+    ];
+    output::table(&[], rows.map(|(name, value)| [format!("  {name}"), value]))?;
+    for letter in &dead_letters {
+        output::line(&format!(
+            "\nDead letter {} ({}): {}: {}",
+            letter.id, letter.state, letter.reason, letter.error
+        ))?;
+    }
+    if !commands.is_empty() {
+        output::line("\nMore:")?;
+    }
+    commands.iter().try_for_each(|command| output::line(&format!("  {command}")))
+}

@@ -1,0 +1,32 @@
+//! What may be done next, as a command.
+
+use crate::app::NextAction;
+use crate::matching::HostKey;
+
+/// The command that does it.
+pub(super) fn command(next: &NextAction) -> String {
+    let of = |what: &str, HostKey { company, host }: &HostKey| {
+        format!("hostmatch {what} --company {company} --host {host}")
+    };
+    let letters = |what: String| format!("hostmatch deadletters {what}");
+    match next {
+        NextAction::AcceptSuggestion(key) => of("inbox accept", key),
+        NextAction::ChooseSuggestion(key, _) => of("inbox accept", key) + " --staff ID",
+        NextAction::AssignHost(key) => of("inbox assign", key) + " --staff ID",
+        NextAction::MapUnseenHost(key) => of("mappings set --unseen", key) + " --staff ID",
+        NextAction::MakePlan => letters("plan".to_owned()),
+        NextAction::BeginPlan(id) => letters(format!("replay --plan {id}")),
+        NextAction::ResumeReplay(id) => letters(format!("replays resume {id}")),
+        NextAction::PlanGroup(fingerprint) => letters(format!("plan --group {fingerprint}")),
+        NextAction::ShowLetter(id) => letters(format!("show {id}")),
+        NextAction::RestoreLetter(id) => letters(format!("restore --ids {id} --reason '…'")),
+        NextAction::ReplayLetter(id) => letters(format!("replay --ids {id} --reason '…'")),
+        NextAction::ExplainLetter(id) => {
+            let show = letters(format!("show {id} --reveal --output json | jq .payload.value"));
+            show + " | hostmatch match explain --booking -"
+        }
+        NextAction::ExplainBooking(uid) => {
+            format!("hostmatch match explain --uid '{}'", uid.replace('\'', "'\\''"))
+        }
+    }
+}

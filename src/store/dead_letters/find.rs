@@ -1,0 +1,355 @@
+//! Finding dead letters: every way of asking for them, combined; pages, one, groups of one cause.
+
+use std::collections::BTreeMap;
+
+use sea_orm::sea_query::{BinOper, Cond, Expr, ExprTrait as _, Func, Order, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait as _, DerivePartialModel, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{DeadLetter, DeadLetterSummary, LetterAction, LetterState};
+use crate::matching::Stored;
+use crate::runtime::clock::as_rfc3339;
+use crate::store::entity::dead_letter::{Column, Entity};
+use crate::store::entity::dead_letter_action::{Column as Acts, Entity as Act};
+use crate::store::entity::event;
+use crate::store::{Database, Scope, StoreError};
+
+/// Which dead letters; an empty filter means all. What is given must all be true.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeadLetterFilter {
+    /// These ones; empty is any.
+    pub ids: Vec<i64>,
+    /// Of this reason code.
+    pub reason: Option<String>,
+    /// In this state.
+    pub state: Option<LetterState>,
+    /// Of this event type.
+    pub event_type: Option<String>,
+    /// About the booking with exactly this reference.
+    pub booking_ref: Option<String>,
+    /// With this Cal.com user.
+    pub host_id: Option<i64>,
+    /// Failed last at this moment or later, in ms since 1970 (UTC).
+    pub since_ms: Option<i64>,
+    /// Failed last before this moment, in ms since 1970 (UTC).
+    pub until_ms: Option<i64>,
+    /// With so many attempts.
+    pub attempts: Option<(Compare, i32)>,
+    /// Of the group whose fingerprint begins so.
+    pub fingerprint: Option<String>,
+    /// With this text in the error, the event's id or the booking's reference, whatever its case.
+    pub text: Option<String>,
+    /// Only older rows than this: the last id of the page before.
+    #[serde(skip)]
+    pub before_id: Option<i64>,
+}
+
+/// How a number is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compare {
+    /// Exactly so many.
+    Exactly,
+    /// So many or more.
+    AtLeast,
+    /// So many or fewer.
+    AtMost,
+}
+
+impl DeadLetterFilter {
+    /// Whether it names anything at all, beside a state.
+    pub fn is_empty(&self) -> bool {
+        Self { state: None, before_id: None, ..self.clone() } == Self::default()
+    }
+
+    /// Its JSON for the record, with the companies whose letters were asked for.
+    pub fn for_the_record(&self, scope: &Scope) -> String {
+        let mut asked = serde_json::to_value(self).unwrap_or_default();
+        if let Some(asked) = asked.as_object_mut() {
+            asked.retain(|_, value: &mut Value| match value {
+                Value::Null => false,
+                Value::Array(all) => !all.is_empty(),
+                _ => true,
+            });
+            match scope {
+                Scope::All => None,
+                Scope::Companies(companies) => match companies.as_slice() {
+                    [one] => asked.insert("company_id".to_owned(), one.0.into()),
+                    several => asked.insert("company_ids".to_owned(), json!(several)),
+                },
+            };
+        }
+        asked.to_string()
+    }
+
+    fn condition(&self, scope: &Scope) -> Cond {
+        let attempts = |(compare, count): (Compare, i32)| match compare {
+            Compare::Exactly => Column::Attempts.eq(count),
+            Compare::AtLeast => Column::Attempts.gte(count),
+            Compare::AtMost => Column::Attempts.lte(count),
+        };
+        // Not LIKE, for which PostgreSQL and SQLite do not use this index.
+        let begins_with = |prefix: &String| {
+            let behind = behind(prefix).map(|behind| Column::Fingerprint.lt(behind));
+            Cond::all().add(Column::Fingerprint.gte(prefix)).add_option(behind)
+        };
+        scope
+            .condition(Column::CompanyId)
+            .add_option(self.reason.as_ref().map(|reason| Column::Reason.eq(reason)))
+            .add_option(self.state.map(|state| Column::State.eq(state)))
+            .add_option(self.event_type.as_ref().map(|event_type| Column::EventType.eq(event_type)))
+            .add_option(self.booking_ref.as_ref().map(|booking| Column::BookingRef.eq(booking)))
+            .add_option(self.host_id.map(|host| Column::HostId.eq(host)))
+            .add_option((!self.ids.is_empty()).then(|| Column::Id.is_in(self.ids.iter().copied())))
+            .add_option(self.since_ms.map(|since| Column::LastFailedMs.gte(since)))
+            .add_option(self.until_ms.map(|until| Column::LastFailedMs.lt(until)))
+            .add_option(self.attempts.map(attempts))
+            .add_option(self.fingerprint.as_ref().map(begins_with))
+            .add_option(self.text.as_deref().map(contains))
+            .add_option(self.before_id.map(|before| Column::Id.lt(before)))
+    }
+}
+
+/// With this text in one of the texts, whatever its case. The engine lowers both sides, in its own way:
+/// SQLite only what is ASCII.
+fn contains(text: &str) -> Cond {
+    let pattern = Func::lower(Expr::val(format!("%{}%", escaped(text))));
+    let like = |column: Column| {
+        Expr::expr(Func::lower(Expr::col(column))).binary(
+            BinOper::Like,
+            Expr::expr(pattern.clone()).binary(BinOper::Escape, Expr::Constant('!'.into())),
+        )
+    };
+    let columns = [Column::Error, Column::EventId, Column::BookingRef];
+    columns.into_iter().fold(Cond::any(), |any, column| any.add(like(column)))
+}
+
+/// The first text behind all those that begin with this one, compared by their bytes.
+fn behind(prefix: &str) -> Option<String> {
+    let mut chars: Vec<char> = prefix.chars().collect();
+    while let Some(last) = chars.pop() {
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
+}
+
+/// With what LIKE would take for a wildcard escaped.
+fn escaped(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
+
+/// Lists dead letters, newest first, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn dead_letters(
+    database: &Database,
+    scope: &Scope,
+    filter: &DeadLetterFilter,
+    limit: u64,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    Ok(newest_first(filter.condition(scope), limit).all(database.connection()).await?)
+}
+
+/// The same list without what may be large: for tables, and for many.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn dead_letter_summaries(
+    database: &Database,
+    scope: &Scope,
+    filter: &DeadLetterFilter,
+    limit: u64,
+) -> Result<Vec<DeadLetterSummary>, StoreError> {
+    let letters = newest_first(filter.condition(scope), limit).into_partial_model();
+    Ok(letters.all(database.connection()).await?)
+}
+
+/// A dead letter, told with its event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
+pub struct LetterOfEvent {
+    pub(crate) id: i64,
+    pub(crate) state: Stored<LetterState>,
+    pub(crate) reason: String,
+    pub(crate) error: String,
+}
+
+/// The dead letters of this event, newest first, at most a hundred.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn letters_of_event(
+    database: &Database,
+    scope: &Scope,
+    event: &event::Model,
+) -> Result<Vec<LetterOfEvent>, StoreError> {
+    // For the booking there is an index.
+    let these = scope
+        .condition(Column::CompanyId)
+        .add(Column::EventId.eq(event.event_id.as_str()))
+        .add_option(event.booking_ref.as_ref().map(|booking| Column::BookingRef.eq(booking)));
+    Ok(newest_first(these, 100).into_partial_model().all(database.connection()).await?)
+}
+
+fn newest_first(these: Cond, limit: u64) -> Select<Entity> {
+    Entity::find().filter(these).order_by_desc(Column::Id).limit(limit)
+}
+
+/// The ids of all of these, oldest first.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn dead_letter_ids(
+    database: &Database,
+    scope: &Scope,
+    filter: &DeadLetterFilter,
+) -> Result<Vec<i64>, StoreError> {
+    let ids = Entity::find().select_only().column(Column::Id).filter(filter.condition(scope));
+    Ok(ids.order_by_asc(Column::Id).into_tuple().all(database.connection()).await?)
+}
+
+/// Those of these ids that are there, in the order of the ids.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn dead_letters_of(
+    database: &Database,
+    scope: &Scope,
+    ids: &[i64],
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let these = scope.condition(Column::CompanyId).add(Column::Id.is_in(ids.iter().copied()));
+    Ok(Entity::find().filter(these).order_by_asc(Column::Id).all(database.connection()).await?)
+}
+
+/// One dead letter by its id.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn dead_letter(
+    database: &Database,
+    scope: &Scope,
+    id: i64,
+) -> Result<Option<DeadLetter>, StoreError> {
+    Ok(dead_letters_of(database, scope, &[id]).await?.pop())
+}
+
+/// Dead letters with one fingerprint. `docs/commands.md` describes its JSON, which is a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, FromQueryResult)]
+pub struct Group {
+    /// The fingerprint.
+    #[serde(rename = "group")]
+    pub fingerprint: String,
+    /// Their reason code.
+    pub reason: String,
+    /// How many.
+    #[serde(rename = "letters")]
+    pub count: i64,
+    /// Of how many tenants.
+    pub companies: i64,
+    /// When the first of them was received, in ms since 1970 (UTC).
+    #[serde(rename = "first_seen", serialize_with = "as_rfc3339")]
+    pub first_seen_ms: i64,
+    /// When the last of them failed, in ms since 1970 (UTC).
+    #[serde(rename = "last_failed", serialize_with = "as_rfc3339")]
+    pub last_failed_ms: i64,
+    /// When the earliest of their meetings starts, in ms since 1970 (UTC).
+    #[serde(rename = "earliest_start", serialize_with = "as_rfc3339")]
+    pub earliest_start_ms: Option<i64>,
+    /// The newest of them.
+    #[serde(skip)]
+    pub newest: i64,
+    /// What went wrong with that one.
+    #[sea_orm(skip)]
+    pub error: String,
+    /// The newest note on it.
+    #[sea_orm(skip)]
+    pub note: Option<String>,
+}
+
+/// The groups among these, the largest first, at most `limit` of them from the `skip`th on.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn groups(
+    database: &Database,
+    scope: &Scope,
+    filter: &DeadLetterFilter,
+    skip: u64,
+    limit: u64,
+) -> Result<Vec<Group>, StoreError> {
+    let letters = Expr::col(Column::Fingerprint).count();
+    let mut query = Query::select();
+    query
+        .columns([Column::Fingerprint, Column::Reason])
+        .expr_as(letters.clone(), "count")
+        .expr_as(Func::count_distinct(Expr::col(Column::CompanyId)), "companies")
+        .expr_as(Expr::col(Column::FirstSeenMs).min(), "first_seen_ms")
+        .expr_as(Expr::col(Column::LastFailedMs).max(), "last_failed_ms")
+        .expr_as(Expr::col(Column::StartsMs).min(), "earliest_start_ms")
+        .expr_as(Expr::col(Column::Id).max(), "newest")
+        .group_by_columns([Column::Fingerprint, Column::Reason])
+        .order_by_expr(letters, Order::Desc)
+        .order_by(Column::Fingerprint, Order::Asc)
+        .order_by(Column::Reason, Order::Asc)
+        .limit(limit)
+        .offset(skip);
+    if filter.text.is_none() {
+        query.from(Entity).cond_where(filter.condition(scope));
+    } else {
+        query.from_subquery(found(scope, filter), "found");
+    }
+    let db = database.connection();
+    let mut groups = Group::find_by_statement(database.backend().build(&query)).all(db).await?;
+    let errors: Vec<(i64, String)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Error])
+        .filter(Column::Id.is_in(groups.iter().map(|group| group.newest)))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut errors: BTreeMap<i64, String> = errors.into_iter().collect();
+    let notes: Vec<(String, Option<String>)> = Act::find()
+        .select_only()
+        .columns([Acts::Fingerprint, Acts::Why])
+        .filter(Acts::Fingerprint.is_in(groups.iter().map(|group| group.fingerprint.as_str())))
+        .filter(Acts::Action.eq(LetterAction::Note))
+        .order_by_asc(Acts::Id)
+        .into_tuple()
+        .all(db)
+        .await?;
+    // Of several notes the last one stays.
+    let notes: BTreeMap<String, Option<String>> = notes.into_iter().collect();
+    for group in &mut groups {
+        group.error = errors.remove(&group.newest).unwrap_or_default();
+        group.note = notes.get(&group.fingerprint).cloned().flatten();
+    }
+    Ok(groups)
+}
+
+/// What was found by its text, apart. Together MariaDB would sort where the rows are, and visit each a
+/// second time for what it groups, all over the disk; the limit keeps it from making it one.
+fn found(scope: &Scope, filter: &DeadLetterFilter) -> SelectStatement {
+    let mut query = Query::select();
+    query
+        .columns([
+            Column::Id,
+            Column::Fingerprint,
+            Column::Reason,
+            Column::CompanyId,
+            Column::FirstSeenMs,
+            Column::LastFailedMs,
+            Column::StartsMs,
+        ])
+        .from(Entity)
+        .cond_where(filter.condition(scope))
+        .limit(i64::MAX.unsigned_abs());
+    query
+}
