@@ -56,27 +56,32 @@ fn table(name: &'static str, backend: DbBackend) -> Definition {
         DbBackend::MySql => typed("id", "BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"),
         _ => counting_key("id"),
     };
-    let table = Definition::folding(name).column(key);
+    let table = Definition::new(name).folding().column(key);
+    let of_company = |table: Definition| {
+        let table = table.column(refers("company_id").not_null());
+        table.foreign_key("company_id", "companies", ForeignKeyAction::Cascade)
+    };
     let table = match name {
         "companies" => table.column(string_len("name", 255)),
         "users" => table
             .column(refers("company_id").null())
             .column(string_len("name", 255))
             .column(string_len("email", 255)),
-        "branches" => table.column(refers("company_id").not_null()).column(string_len("name", 255)),
-        "services" => table
-            .column(refers("company_id").not_null())
-            .column(string_len("name", 255))
-            .column(integer_null("duration_minutes")),
-        "staff" => table
-            .column(refers("company_id").not_null())
+        "branches" => of_company(table).column(string_len("name", 255)),
+        "services" => {
+            of_company(table).column(string_len("name", 255)).column(integer_null("duration_minutes"))
+        }
+        "staff" => of_company(table)
             .column(string_len("first_name", 255))
             .column(string_len("last_name", 255))
             .column(string_len_null("email", 255))
-            .column(boolean("is_active").default(true)),
-        "calls" => table.column(refers("company_id").null()).column(string_len_null("retell_call_id", 255)),
-        _ => table
-            .column(refers("company_id").not_null())
+            .column(boolean("is_active").default(true))
+            .index("company_email_index", &["company_id", "email"]),
+        "calls" => table
+            .column(refers("company_id").null())
+            .column(string_len_null("retell_call_id", 255))
+            .unique("retell_call_id_unique", &["retell_call_id"]),
+        _ => of_company(table)
             .column(refers("branch_id").null())
             .column(refers("service_id").null())
             .column(refers("staff_id").null())
@@ -84,25 +89,14 @@ fn table(name: &'static str, backend: DbBackend) -> Definition {
             .column(string_len_null("calcom_v2_booking_id", 255))
             .column(local("starts_at").null())
             .column(local("ends_at").null())
-            .column(string_len("status", 32).default("scheduled")),
-    };
-    // What Laravel's `timestamp()` makes.
-    let moment =
-        |name| typed(name, if backend == DbBackend::Postgres { "TIMESTAMP(0)" } else { "TIMESTAMP" });
-    let table = ["created_at", "updated_at"]
-        .into_iter()
-        .fold(table, |table, name| table.column(moment(name).null().default(Expr::current_timestamp())));
-    match name {
-        "branches" | "services" => table.foreign_key("company_id", "companies", ForeignKeyAction::Cascade),
-        "staff" => table
-            .foreign_key("company_id", "companies", ForeignKeyAction::Cascade)
-            .index("company_email_index", &["company_id", "email"]),
-        "calls" => table.unique("retell_call_id_unique", &["retell_call_id"]),
-        "appointments" => table
-            .foreign_key("company_id", "companies", ForeignKeyAction::Cascade)
+            .column(string_len("status", 32).default("scheduled"))
             .foreign_key("staff_id", "staff", ForeignKeyAction::SetNull)
             .index("calcom_v2_booking_id_index", &["calcom_v2_booking_id"])
             .index("company_starts_index", &["company_id", "starts_at"]),
-        _ => table,
-    }
+    };
+    // What Laravel's `timestamp()` makes.
+    let moment = if backend == DbBackend::Postgres { "TIMESTAMP(0)" } else { "TIMESTAMP" };
+    ["created_at", "updated_at"].into_iter().fold(table, |table, name| {
+        table.column(typed(name, moment).null().default(Expr::current_timestamp()))
+    })
 }

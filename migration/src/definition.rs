@@ -3,7 +3,7 @@
 //! On MySQL, where DDL cannot be rolled back, all of it is one statement. Types that only one engine has, and
 //! those of the gateway's keys, are text ([`typed`], [`Dialect`](crate::dialect::Dialect)).
 
-use sea_orm_migration::schema::big_pk_auto;
+use sea_orm_migration::schema::{big_integer_null, big_pk_auto, string_len, string_len_null, text_null};
 use sea_orm_migration::sea_orm::DbBackend;
 use sea_orm_migration::sea_orm::sea_query::{
     Alias, ColumnDef, ConditionalStatement as _, Expr, ForeignKey, ForeignKeyAction, Index,
@@ -12,12 +12,15 @@ use sea_orm_migration::sea_orm::sea_query::{
 
 use crate::op::Op;
 
+/// Names of columns.
+type Names = &'static [&'static str];
+
 /// A table being described.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
     name: &'static str,
     table: TableCreateStatement,
-    indexes: Vec<(&'static str, &'static [&'static str], IndexCreateStatement)>,
+    indexes: Vec<(&'static str, Names, IndexCreateStatement)>,
     /// How MySQL compares its texts.
     collation: &'static str,
 }
@@ -30,13 +33,25 @@ impl Definition {
     }
 
     /// On MySQL, texts are compared as the gateway's are.
-    pub(crate) fn folding(name: &'static str) -> Self {
-        Self { collation: "utf8mb4_unicode_ci", ..Self::new(name) }
+    pub(crate) fn folding(self) -> Self {
+        Self { collation: "utf8mb4_unicode_ci", ..self }
     }
 
     pub(crate) fn column(mut self, column: impl IntoColumnDef) -> Self {
         self.table.col(column);
         self
+    }
+
+    /// What names an act, once.
+    pub(crate) fn token(self) -> Self {
+        self.column(string_len("token", 36)).unique("unique_token", &["token"])
+    }
+
+    /// Who took an act back, why and when.
+    pub(crate) fn undone(self) -> Self {
+        self.column(string_len_null("undone_by", 255))
+            .column(text_null("undone_why"))
+            .column(big_integer_null("undone_ms"))
     }
 
     pub(crate) fn primary_key(mut self, columns: &[&'static str]) -> Self {
@@ -59,39 +74,24 @@ impl Definition {
         self
     }
 
-    pub(crate) fn index(self, name: &'static str, columns: &'static [&'static str]) -> Self {
+    pub(crate) fn index(self, name: &'static str, columns: Names) -> Self {
         self.with(name, columns, Index::create())
     }
 
     /// An index of the rows that meet a condition; MySQL has none.
-    pub(crate) fn index_where(
-        self,
-        name: &'static str,
-        columns: &'static [&'static str],
-        condition: &'static str,
-    ) -> Self {
+    pub(crate) fn index_where(self, name: &'static str, columns: Names, condition: &'static str) -> Self {
         self.with(name, columns, Index::create().and_where(Expr::cust(condition)).take())
     }
 
-    pub(crate) fn unique(self, name: &'static str, columns: &'static [&'static str]) -> Self {
+    pub(crate) fn unique(self, name: &'static str, columns: Names) -> Self {
         self.with(name, columns, Index::create().unique().take())
     }
 
-    pub(crate) fn unique_where(
-        self,
-        name: &'static str,
-        columns: &'static [&'static str],
-        condition: &'static str,
-    ) -> Self {
+    pub(crate) fn unique_where(self, name: &'static str, columns: Names, condition: &'static str) -> Self {
         self.with(name, columns, Index::create().unique().and_where(Expr::cust(condition)).take())
     }
 
-    fn with(
-        mut self,
-        name: &'static str,
-        columns: &'static [&'static str],
-        mut index: IndexCreateStatement,
-    ) -> Self {
+    fn with(mut self, name: &'static str, columns: Names, mut index: IndexCreateStatement) -> Self {
         columns.iter().for_each(|column| _ = index.col(*column));
         self.indexes.push((name, columns, index));
         self
@@ -103,10 +103,7 @@ impl Definition {
     }
 
     /// Its indexes beside the primary key: their names on this engine, and their columns.
-    pub(crate) fn indexes(
-        &self,
-        backend: DbBackend,
-    ) -> impl Iterator<Item = (String, &'static [&'static str])> {
+    pub(crate) fn indexes(&self, backend: DbBackend) -> impl Iterator<Item = (String, Names)> {
         self.indexes.iter().map(move |(name, columns, _)| (self.index_name(backend, name), *columns))
     }
 

@@ -53,6 +53,18 @@ impl Dialect {
         }
     }
 
+    /// A column's definition, with the types that are this engine's or the gateway's in their places.
+    pub(crate) fn filled(&self, definition: &str) -> String {
+        let types = [
+            ("{company}", self.company.as_str()),
+            ("{staff}", &self.staff),
+            ("{moment}", self.moment()),
+            ("{now}", self.fine_moment_now()),
+            ("{json}", self.json()),
+        ];
+        types.iter().fold(definition.to_owned(), |text, (place, kind)| text.replace(place, kind))
+    }
+
     /// A text that is compared and ordered by its bytes.
     pub(crate) fn exact(&self, length: u8) -> String {
         let collation = if self.backend == DbBackend::Postgres { " COLLATE \"C\"" } else { "" };

@@ -216,7 +216,7 @@ async fn undo(session: &Session, chosen: &[String], journal: Vec<Entry>) -> Resu
             session.run(undo).await?;
         }
         if mysql || entry.keep {
-            journal::forget(&session.tx, entry.seq).await?;
+            journal::forget(session, entry.seq).await?;
         }
     }
     if mysql || entries.iter().any(|entry| entry.keep) {
@@ -255,9 +255,9 @@ async fn begin(
     }
     for entry in entries.iter().filter(|entry| entry.state != State::Undoing) {
         if never(entry) {
-            journal::forget(&session.tx, entry.seq).await?;
+            journal::forget(session, entry.seq).await?;
         } else {
-            journal::mark(&session.tx, entry.seq, State::Undoing).await?;
+            journal::mark(session, entry.seq, State::Undoing).await?;
         }
     }
     if mysql && !plain.is_empty() {

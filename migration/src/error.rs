@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sea_orm_migration::sea_orm::sqlx::error::DatabaseError;
 use sea_orm_migration::sea_orm::sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
 use sea_orm_migration::sea_orm::{DbErr, RuntimeErr};
 
@@ -128,44 +127,33 @@ impl MigrateError {
 
 /// It gave up waiting for somebody's lock.
 fn is_busy(error: &DbErr) -> bool {
-    let Some(error) = of_database(error) else { return false };
-    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return [1205, 1213].contains(&error.number());
-    }
-    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-        return ["55P03", "40P01"].contains(&error.code());
-    }
     // SQLite's: busy, locked; with what says more in the higher bytes.
-    let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
-    [5, 6].contains(&(code & 0xff))
+    let is_locked = |code: &str| code.parse::<u32>().is_ok_and(|code| [5, 6].contains(&(code & 0xff)));
+    is_one_of(error, &[1205, 1213], &["55P03", "40P01"], is_locked)
 }
 
 /// A value does not fit into the shape that its column was to get.
 pub(crate) fn is_misfit(error: &DbErr) -> bool {
-    let Some(error) = of_database(error) else { return false };
-    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return [1265, 1406].contains(&error.number());
-    }
-    error
-        .try_downcast_ref::<PgDatabaseError>()
-        .is_some_and(|error| ["22001", "22P02", "23514"].contains(&error.code()))
+    is_one_of(error, &[1265, 1406], &["22001", "22P02", "23514"], |_| false)
 }
 
 /// The user may not do that, or not see it.
 pub(crate) fn is_denied(error: &DbErr) -> bool {
-    let Some(error) = of_database(error) else { return false };
-    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return [1142, 1143].contains(&error.number());
-    }
-    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| error.code() == "42501")
+    is_one_of(error, &[1142, 1143], &["42501"], |_| false)
 }
 
-/// What the server itself said, if it did.
-fn of_database(error: &DbErr) -> Option<&dyn DatabaseError> {
-    match error {
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
-            error.as_database_error()
-        }
-        _ => None,
+/// Whether the server itself said one of these.
+fn is_one_of(error: &DbErr, mysql: &[u16], postgres: &[&str], sqlite: impl Fn(&str) -> bool) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    let Some(error) = error.as_database_error() else { return false };
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return mysql.contains(&error.number());
     }
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return postgres.contains(&error.code());
+    }
+    error.code().is_some_and(|code| sqlite(&code))
 }

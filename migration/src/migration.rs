@@ -8,27 +8,22 @@ use crate::op::Op;
 /// A migration: what it makes, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Migration {
-    /// Its name in the bookkeeping; never changed once released.
+    /// Its name in the bookkeeping; never changed once released. That of a table ends with the table's.
     pub(crate) name: &'static str,
-    table: &'static str,
     change: Change,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Change {
     /// A table of ours with its indexes.
-    Table(fn(&Dialect) -> Definition),
+    Table(fn(Definition, &Dialect) -> Definition),
     /// A column of a table that is there, and what goes with it.
-    Column(&'static str, fn(&Dialect) -> Vec<Op>),
+    Column(&'static str, &'static str, fn(&Dialect) -> Vec<Op>),
 }
 
 impl Migration {
-    pub(crate) const fn table(
-        name: &'static str,
-        table: &'static str,
-        define: fn(&Dialect) -> Definition,
-    ) -> Self {
-        Self { name, table, change: Change::Table(define) }
+    pub(crate) const fn table(name: &'static str, define: fn(Definition, &Dialect) -> Definition) -> Self {
+        Self { name, change: Change::Table(define) }
     }
 
     pub(crate) const fn column(
@@ -37,26 +32,29 @@ impl Migration {
         column: &'static str,
         ops: fn(&Dialect) -> Vec<Op>,
     ) -> Self {
-        Self { name, table, change: Change::Column(column, ops) }
+        Self { name, change: Change::Column(table, column, ops) }
     }
 
     /// The table that it makes, or that gets its column.
     pub(crate) fn table_of(&self) -> &'static str {
-        self.table
+        match self.change {
+            Change::Table(_) => self.name.split_once('_').map_or(self.name, |(_, table)| table),
+            Change::Column(table, ..) => table,
+        }
     }
 
     /// The column, if it only adds that.
     pub(crate) fn column_made(&self) -> Option<&'static str> {
         match self.change {
             Change::Table(_) => None,
-            Change::Column(column, _) => Some(column),
+            Change::Column(_, column, _) => Some(column),
         }
     }
 
     /// The whole table, if it makes one.
     pub(crate) fn definition(&self, dialect: &Dialect) -> Option<Definition> {
         match self.change {
-            Change::Table(define) => Some(define(dialect)),
+            Change::Table(define) => Some(define(Definition::new(self.table_of()), dialect)),
             Change::Column(..) => None,
         }
     }
@@ -64,16 +62,16 @@ impl Migration {
     /// The changes, in order. Taken back in the opposite one.
     pub(crate) fn ops(&self, dialect: &Dialect) -> Vec<Op> {
         match self.change {
-            Change::Table(define) => define(dialect).ops(dialect.backend),
-            Change::Column(_, ops) => ops(dialect),
+            Change::Table(define) => define(Definition::new(self.table_of()), dialect).ops(dialect.backend),
+            Change::Column(_, _, ops) => ops(dialect),
         }
     }
 
     /// What it makes, as people write it.
     pub(crate) fn made(&self) -> String {
         match self.column_made() {
-            None => self.table.to_owned(),
-            Some(column) => format!("{}.{column}", self.table),
+            None => self.table_of().to_owned(),
+            Some(column) => format!("{}.{column}", self.table_of()),
         }
     }
 }

@@ -7,9 +7,9 @@ use sea_orm_migration::sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait as _,
 };
 
-use crate::drift::drift;
 use crate::error::MigrateError;
 use crate::gateway::GATEWAY_TABLES;
+use crate::made::drift;
 use crate::names::JOURNAL;
 use crate::show_grants::Granted;
 
@@ -157,41 +157,33 @@ async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Re
     let mut missing = BTreeSet::new();
     for Need { privilege, table } in needs {
         // Owner is who is a member of the owning role. What is not there yet will be ours.
-        let (lacks, sql) = match *privilege {
-            "CREATE" => (
-                "CREATE on the schema".to_owned(),
-                "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), false) AS may",
-            ),
+        let (lacks, may) = match *privilege {
+            "CREATE" => ("CREATE on the schema".to_owned(), String::new()),
             "ALTER" | "INDEX" | "DROP" => (
                 format!("to be the owner of {table}, or a member of the role that is"),
-                "SELECT COALESCE((SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c \
-                 WHERE c.oid = to_regclass($1)), true) AS may",
+                "pg_has_role(c.relowner, 'USAGE')".to_owned(),
             ),
             "REFERENCES" => (
                 format!("REFERENCES on {table}"),
-                "SELECT COALESCE((SELECT has_column_privilege(c.oid, a.attnum, 'REFERENCES') FROM pg_class c \
-                 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'id' \
-                 WHERE c.oid = to_regclass($1)), true) AS may",
+                "(SELECT has_column_privilege(c.oid, a.attnum, 'REFERENCES') FROM pg_attribute a \
+                 WHERE a.attrelid = c.oid AND a.attname = 'id')"
+                    .to_owned(),
             ),
-            _ => (
-                format!("{privilege} on {table}"),
-                "SELECT COALESCE((SELECT has_any_column_privilege(c.oid, $2) OR has_table_privilege(c.oid, $2) \
-                 FROM pg_class c WHERE c.oid = to_regclass($1)), true) AS may",
+            "DELETE" => (format!("DELETE on {table}"), "has_table_privilege(c.oid, 'DELETE')".to_owned()),
+            one => (
+                format!("{one} on {table}"),
+                format!("has_any_column_privilege(c.oid, '{one}') OR has_table_privilege(c.oid, '{one}')"),
             ),
         };
-        let mut values: Vec<sea_orm_migration::sea_orm::Value> = Vec::new();
-        if sql.contains("$1") {
-            values.push(table.as_str().into());
-        }
-        let sql = match *privilege {
-            "DELETE" => sql.replace("has_any_column_privilege(c.oid, $2) OR ", ""),
-            _ => sql.to_owned(),
+        let sql = match may.as_str() {
+            "" => {
+                "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), false) AS may".to_owned()
+            }
+            may => format!(
+                "SELECT COALESCE((SELECT {may} FROM pg_class c WHERE c.oid = to_regclass('{table}')), true) AS may"
+            ),
         };
-        if sql.contains("$2") {
-            values.push((*privilege).into());
-        }
-        let query = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-        let row = connection.query_one_raw(query).await?;
+        let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
         if !row.map_or(Ok(false), |row| row.try_get::<bool>("", "may"))? {
             missing.insert(lacks);
         }

@@ -17,7 +17,7 @@ use crate::tables::{MIGRATIONS, is_before_baseline};
 pub(crate) const CONTRACTS: &str = "_contract_";
 
 /// One migration, and whether this database has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
     /// Its name.
     pub name: String,

@@ -157,12 +157,12 @@ async fn by_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
             {
                 session.run(make).await?;
             }
-            journal::mark(&session.tx, entry.seq, State::Made).await?;
+            journal::mark(session, entry.seq, State::Made).await?;
         }
         if entries.get(i + 1).is_none_or(|next| next.migration != entry.migration) {
             session.begin_rows().await?;
             session.run(&note(session.backend, &entry.migration)).await?;
-            journal::finished(&session.tx, &entry.migration).await?;
+            journal::finished(session, &entry.migration).await?;
             session.commit_rows().await?;
         }
     }

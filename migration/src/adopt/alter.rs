@@ -4,6 +4,8 @@
 use sea_orm_migration::sea_orm::DbBackend;
 
 use super::existing::{ExistingColumn, ExistingTable};
+use super::obstacles::Kind;
+use crate::dialect::Dialect;
 use crate::op::{Op, Probe};
 
 /// Changes of one table.
@@ -37,6 +39,31 @@ impl<'a> Alter<'a> {
     pub(super) fn add(&mut self, name: &str, definition: &str) {
         let probe = Probe::on(self.backend).column(&self.found.table, name);
         self.part(format!("ADD COLUMN {name} {definition}"), format!("DROP COLUMN {name}"), probe);
+    }
+
+    /// Those of these columns that are missing; says so.
+    pub(super) fn add_missing(&mut self, columns: &[(&str, Kind, Option<&str>)], d: &Dialect) -> Vec<String> {
+        let missing = columns.iter().filter_map(|(name, _, definition)| Some((*name, (*definition)?)));
+        let missing: Vec<_> = missing.filter(|(name, _)| !self.found.has(name)).collect();
+        missing
+            .into_iter()
+            .map(|(name, definition)| {
+                self.add(name, &d.filled(definition));
+                format!("{name} is missing: it is added")
+            })
+            .collect()
+    }
+
+    /// Those of these plain indexes that are missing; says so.
+    pub(super) fn index_missing(&mut self, indexes: &[(&str, &[&str], bool)]) -> Vec<String> {
+        let missing = indexes.iter().filter(|(_, columns, _)| !self.found.has_index(columns));
+        missing
+            .map(|(name, columns, _)| {
+                let columns = columns.join(", ");
+                self.index(false, name, &columns, "");
+                format!("there is no index on ({columns}): {name} is added")
+            })
+            .collect()
     }
 
     /// An index that is missing.
@@ -79,17 +106,8 @@ impl<'a> Alter<'a> {
         );
     }
 
-    /// Another type for a column; the rest of its definition stays.
-    pub(super) fn retype(&mut self, column: &ExistingColumn, new: &str) {
-        self.retype_to(column, new, column.nullable);
-    }
-
-    /// The same, and it may be NULL from now on.
-    pub(super) fn retype_nullable(&mut self, column: &ExistingColumn, new: &str) {
-        self.retype_to(column, new, true);
-    }
-
-    fn retype_to(&mut self, column: &ExistingColumn, new: &str, nullable: bool) {
+    /// Another type for a column, and whether it may be NULL; the rest of its definition stays.
+    pub(super) fn retype(&mut self, column: &ExistingColumn, new: &str, nullable: bool) {
         let name = &column.name;
         if self.mysql() {
             let rest = column.definition[type_length(&column.definition)..].trim_start();
@@ -129,7 +147,7 @@ impl<'a> Alter<'a> {
     pub(super) fn text(&mut self, name: &str, wanted: u32) -> Option<String> {
         let column = self.found.column(name)?;
         if column.is_enum {
-            self.retype(column, &format!("varchar({wanted})"));
+            self.retype(column, &format!("varchar({wanted})"), column.nullable);
             return Some(format!("{name} is an enumeration: it becomes VARCHAR({wanted})"));
         }
         let checks = self.found.checks.iter().filter(|check| check.columns == [name]);
@@ -141,7 +159,7 @@ impl<'a> Alter<'a> {
             said = Some(format!("{name} is checked to be one of a list: the check {check_name} goes"));
         }
         let Some(width) = width(&column.definition).filter(|width| *width < wanted) else { return said };
-        self.retype(column, &format!("varchar({wanted})"));
+        self.retype(column, &format!("varchar({wanted})"), column.nullable);
         said.or(Some(format!("{name} holds {width} characters: it becomes VARCHAR({wanted})")))
     }
 
@@ -149,7 +167,7 @@ impl<'a> Alter<'a> {
     pub(super) fn unlimited(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name)?;
         let width = width(&column.definition)?;
-        self.retype(column, "text");
+        self.retype(column, "text", column.nullable);
         Some(format!("{name} holds {width} characters: it becomes TEXT"))
     }
 

@@ -1,8 +1,9 @@
 //! `calcom_host_mapping_audits` as somebody else made it.
 
 use super::alter::{Alter, keep_times};
-use super::existing::ExistingTable;
-use super::{copy, mappings, misfits};
+use super::existing::{ExistingTable, copy_of};
+use super::obstacles::AUDITS;
+use super::{keys, mappings, misfits};
 use crate::dialect::Dialect;
 use crate::gateway::{Column, Columns};
 use crate::names;
@@ -16,7 +17,7 @@ const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
 /// The changes that it needs, and how it differs.
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
-    let mut ops = vec![copy::table(found, d, &["mapping_id"])];
+    let mut ops = vec![found.keep(d, &["mapping_id"])];
     ops.extend(misfits::ops(found, d, &["action", "actor", "reason"], |_| goes(found)));
     let right = found.foreign_keys_of("mapping_id").any(|key| sets_null(&key.definition));
     for key in found.foreign_keys_of("mapping_id").filter(|key| !sets_null(&key.definition)) {
@@ -31,31 +32,12 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     }
 
     let mut alter = Alter::new(found, d.backend);
-    let json = format!("{} NULL", d.json());
-    let staff = format!("{} NULL", d.staff);
-    for (name, definition) in [
-        ("company_id", "BIGINT NULL"),
-        ("calcom_host_id", "INT NULL"),
-        ("staff_id", &staff),
-        ("old_values", &json),
-        ("new_values", &json),
-        ("changed_by", "BIGINT NULL"),
-        // What the gateway inserts does not say.
-        ("actor", "VARCHAR(255) NOT NULL DEFAULT 'gateway'"),
-        ("changed_at", d.fine_moment_now()),
-        ("reason", "TEXT NULL"),
-        ("change_key", "CHAR(36) NULL"),
-    ] {
-        if !found.has(name) {
-            alter.add(name, definition);
-            said.push(format!("{name} is missing: it is added"));
-        }
-    }
+    said.extend(alter.add_missing(AUDITS, d));
     let mapping = found.column("mapping_id");
     let is = columns.get(TABLE, "mapping_id").map(Column::reference_type).unwrap_or_default();
     match mapping.filter(|_| found.foreign_keys_of("mapping_id").next().is_none() && is != d.mapping) {
         Some(column) => {
-            alter.retype_nullable(column, &d.mapping);
+            alter.retype(column, &d.mapping, true);
             said.push(format!("mapping_id is {is} and refers to nothing: it becomes {}", d.mapping));
         }
         None => said.extend(alter.nullable("mapping_id")),
@@ -67,16 +49,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     if !found.has_unique(&["change_key"]) {
         alter.index(true, "unique_change_key", "change_key", "");
     }
-    for (name, columns) in [
-        ("idx_mapping", "mapping_id"),
-        ("idx_changed_at", "changed_at"),
-        ("idx_company_host", "company_id, calcom_host_id"),
-    ] {
-        if !found.has_index(&columns.split(", ").collect::<Vec<_>>()) {
-            alter.index(false, name, columns, "");
-            said.push(format!("there is no index on ({columns}): {name} is added"));
-        }
-    }
+    said.extend(alter.index_missing(&keys::AUDITS[1..]));
     ops.extend(alter.ops());
     ops.extend(fill(found, d).map(Op::rows));
     if !right {
@@ -124,13 +97,13 @@ fn fill(found: &ExistingTable, d: &Dialect) -> Option<String> {
 
 /// A condition on the rows that go when it is given back.
 fn goes(found: &ExistingTable) -> String {
-    let copy = copy::name(TABLE);
+    let copy = copy_of(TABLE);
     format!("id NOT IN (SELECT id FROM {copy}) AND {}", ours(Some(found)).replace("a.", ""))
 }
 
 /// Takes our rows out again; in the order of making.
 fn give_back(found: &ExistingTable) -> impl Iterator<Item = Op> {
-    let copy = copy::name(TABLE);
+    let copy = copy_of(TABLE);
     let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {}", goes(found))];
     let cascades =
         found.foreign_keys_of("mapping_id").any(|key| key.definition.contains("ON DELETE CASCADE"));

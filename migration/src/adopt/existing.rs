@@ -1,7 +1,11 @@
 //! A table of ours that somebody else made, as the engine itself writes it: so that what adoption
 //! changes can be given back word for word.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
+
+use crate::dialect::Dialect;
+use crate::names::ADOPTED;
+use crate::op::Op;
 
 /// A table, its parts as they can stand in DDL.
 #[derive(Clone, Debug, Default)]
@@ -16,15 +20,17 @@ pub(crate) struct ExistingTable {
     pub(crate) stray_checks: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub(crate) struct ExistingColumn {
     pub(crate) name: String,
     /// What follows the name; on PostgreSQL the type alone.
     pub(crate) definition: String,
     pub(crate) nullable: bool,
     /// An INSERT may leave it out: a default, a counter, a computed value.
+    #[sea_orm(from_alias = "counts")]
     pub(crate) fills_itself: bool,
     /// PostgreSQL's default.
+    #[sea_orm(from_alias = "fallback")]
     pub(crate) default: Option<String>,
     /// ENUM, or PostgreSQL's own enumerated type.
     pub(crate) is_enum: bool,
@@ -105,6 +111,16 @@ impl ExistingTable {
         self.foreign_keys.iter().filter(move |key| key.column == column)
     }
 
+    /// Keeps the rows as they were, until `down`: their ids, and of these columns those that are there. So it is
+    /// known which were there before, and what of them this program may have changed since.
+    pub(crate) fn keep(&self, d: &Dialect, columns: &[&str]) -> Op {
+        let (table, copy) = (&self.table, copy_of(&self.table));
+        let kept = std::iter::once("id").chain(columns.iter().copied().filter(|column| self.has(column)));
+        let kept = kept.collect::<Vec<_>>().join(", ");
+        let key = if d.is_mysql() { " (PRIMARY KEY (id)) ENGINE=InnoDB" } else { "" };
+        Op::table(d.backend, &copy, format!("CREATE TABLE {copy}{key} AS SELECT {kept} FROM {table}"))
+    }
+
     /// The answer of MySQL's SHOW CREATE TABLE: one part a line.
     pub(crate) fn parse(table: &str, text: &str) -> Self {
         let mut found = Self { table: table.to_owned(), ..Self::default() };
@@ -162,17 +178,9 @@ impl ExistingTable {
             connection.query_all_raw(query)
         };
         for row in rows(POSTGRES_COLUMNS).await? {
-            let nullable: bool = row.try_get("", "nullable")?;
-            let default: Option<String> = row.try_get("", "fallback")?;
-            let counts: bool = row.try_get("", "counts")?;
-            found.columns.push(ExistingColumn {
-                name: row.try_get("", "name")?,
-                definition: row.try_get("", "definition")?,
-                nullable,
-                fills_itself: nullable || counts || default.is_some(),
-                default,
-                is_enum: row.try_get("", "is_enum")?,
-            });
+            let mut column = ExistingColumn::from_query_result(&row, "")?;
+            column.fills_itself |= column.nullable || column.default.is_some();
+            found.columns.push(column);
         }
         let list = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
         for row in rows(POSTGRES_INDEXES).await? {
@@ -195,6 +203,11 @@ impl ExistingTable {
         }
         Ok(found)
     }
+}
+
+/// Where the rows of an adopted table are kept.
+pub(crate) fn copy_of(table: &str) -> String {
+    format!("{ADOPTED}{table}")
 }
 
 fn index(name: &str, unique: bool, columns: &str) -> ExistingIndex {

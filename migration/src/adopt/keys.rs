@@ -6,7 +6,7 @@ use super::mappings;
 use crate::examination::Obstacle;
 
 /// The indexes that adoption adds where they are missing: name, columns, unique.
-const MAPPINGS: [(&str, &[&str], bool); 6] = [
+pub(super) const MAPPINGS: [(&str, &[&str], bool); 6] = [
     ("idx_staff", &["staff_id"], false),
     ("idx_email", &["calcom_email"], false),
     ("idx_active", &["is_active", "calcom_host_id"], false),
@@ -15,7 +15,7 @@ const MAPPINGS: [(&str, &[&str], bool); 6] = [
     ("one_active_mapping", &["active_host_id", "company_id"], true),
 ];
 
-const AUDITS: [(&str, &[&str], bool); 4] = [
+pub(super) const AUDITS: [(&str, &[&str], bool); 4] = [
     ("unique_change_key", &["change_key"], true),
     ("idx_mapping", &["mapping_id"], false),
     ("idx_changed_at", &["changed_at"], false),

@@ -1,8 +1,9 @@
 //! `calcom_host_mappings` as somebody else made it.
 
 use super::alter::{Alter, keep_times};
-use super::existing::ExistingTable;
-use super::{copy, misfits};
+use super::existing::{ExistingTable, copy_of};
+use super::obstacles::MAPPINGS;
+use super::{keys, misfits};
 use crate::dialect::Dialect;
 use crate::gateway::{Column, Columns};
 use crate::names;
@@ -23,29 +24,10 @@ const TEXTS: [(&str, u32); 5] = [
 /// The changes that it needs, and how it differs.
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
-    let mut ops = vec![copy::table(found, d, &CHANGED)];
+    let mut ops = vec![found.keep(d, &CHANGED)];
 
     let mut alter = Alter::new(found, d.backend);
-    let json = format!("{} NULL", d.json());
-    let moment = format!("{} NULL", d.moment());
-    let stamp = format!("{moment} DEFAULT CURRENT_TIMESTAMP");
-    // NULL for what the gateway inserts: it does not know the column.
-    let company = format!("{} NULL", d.company);
-    for (name, definition) in [
-        ("company_id", company.as_str()),
-        ("calcom_username", "VARCHAR(255) NULL"),
-        ("calcom_timezone", "VARCHAR(50) NULL"),
-        ("confidence_score", "SMALLINT NOT NULL DEFAULT 100"),
-        ("last_synced_at", &moment),
-        ("metadata", &json),
-        ("created_at", &stamp),
-        ("updated_at", &stamp),
-    ] {
-        if !found.has(name) {
-            alter.add(name, definition);
-            said.push(format!("{name} is missing: it is added"));
-        }
-    }
+    said.extend(alter.add_missing(MAPPINGS, d));
     for (name, wanted) in TEXTS {
         said.extend(alter.text(name, wanted));
     }
@@ -54,20 +36,11 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
         let Some(there) = found.column(column) else { continue };
         let is = columns.get(TABLE, column).map(Column::reference_type).unwrap_or_default();
         if found.foreign_keys_of(column).next().is_none() && is != *refers_to {
-            alter.retype(there, refers_to);
+            alter.retype(there, refers_to, there.nullable);
             said.push(format!("{column} is {is} and refers to nothing: it becomes {refers_to}"));
         }
     }
-    for (name, columns) in [
-        ("idx_staff", "staff_id"),
-        ("idx_email", "calcom_email"),
-        ("idx_active", "is_active, calcom_host_id"),
-    ] {
-        if !found.has_index(&columns.split(", ").collect::<Vec<_>>()) {
-            alter.index(false, name, columns, "");
-            said.push(format!("there is no index on ({columns}): {name} is added"));
-        }
-    }
+    said.extend(alter.index_missing(&keys::MAPPINGS[..3]));
     if !found.has_unique(&["calcom_host_id", "staff_id"]) {
         alter.index(true, "unique_host_staff", "calcom_host_id, staff_id", "");
         said.push("(calcom_host_id, staff_id) is not kept unique: unique_host_staff is added".into());
@@ -131,7 +104,7 @@ fn one_active(alter: &mut Alter<'_>, found: &ExistingTable, d: &Dialect, said: &
 }
 
 fn fill_company(found: &ExistingTable, d: &Dialect) -> Op {
-    let (copy, keep) = (copy::name(TABLE), keep_times(found, "m."));
+    let (copy, keep) = (copy_of(TABLE), keep_times(found, "m."));
     let (make, undo) = if d.is_mysql() {
         (
             format!(
@@ -169,7 +142,7 @@ fn made(ours: &str) -> String {
     format!(
         "id NOT IN (SELECT id FROM {}) AND id IN ({} AND a.old_values IS NULL \
          AND a.action IN ('auto_matched', 'created', 'manual_override'))",
-        copy::name(TABLE),
+        copy_of(TABLE),
         told(ours)
     )
 }
@@ -178,7 +151,7 @@ fn made(ours: &str) -> String {
 pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
     let made = made(ours);
     misfits::ops(found, d, &TEXTS.map(|(name, _)| name), |name| {
-        let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy::name(TABLE), told(ours));
+        let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy_of(TABLE), told(ours));
         if CHANGED.contains(&name) { format!("{made} OR {given_back}") } else { made.clone() }
     })
 }
@@ -223,7 +196,7 @@ pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 
 
 /// Sets columns of the mappings `m` that were there before, as `c`; no time moves along.
 fn update(found: &ExistingTable, d: &Dialect, set: &[(&str, String)], join: &str, which: &str) -> String {
-    let copy = copy::name(TABLE);
+    let copy = copy_of(TABLE);
     if !d.is_mysql() {
         let set: Vec<String> = set.iter().map(|(column, value)| format!("{column} = {value}")).collect();
         return format!(

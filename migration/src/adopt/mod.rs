@@ -3,13 +3,11 @@
 
 mod alter;
 mod audits;
-mod copy;
 mod existing;
 mod keys;
 mod mappings;
 mod misfits;
 mod obstacles;
-mod raced;
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
@@ -20,9 +18,9 @@ use crate::gateway::Columns;
 use crate::migration::{Migration, Planned};
 use crate::op::Op;
 use crate::tables::{AUDITS, CALCOM_HOST_ID, MAPPINGS, calcom_host_id_index};
-use existing::ExistingTable;
+use existing::{ExistingTable, copy_of};
 
-pub(crate) use raced::in_the_way;
+pub(crate) use obstacles::in_the_way;
 
 /// The migrations whose work may have been done by somebody else.
 const ADOPTABLE: [&str; 3] = [MAPPINGS.name, AUDITS.name, CALCOM_HOST_ID.name];
@@ -161,7 +159,7 @@ async fn find<C: ConnectionTrait>(
     let kept: Vec<String> = names
         .iter()
         .filter(|name| [mappings::TABLE, audits::TABLE].contains(&name.as_str()))
-        .map(|name| copy::name(name))
+        .map(|name| copy_of(name))
         .collect();
     names.extend(kept);
     for (name, relation) in relations(connection, &names).await? {

@@ -14,7 +14,7 @@ const SHOWN: usize = 100;
 
 /// What a column has to be, to be adopted.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Integer,
     /// At least 32 bits: a Cal.com id.
     HostId,
@@ -60,52 +60,57 @@ impl Kind {
     }
 }
 
-/// Columns that this program writes; the flag says which cannot be added.
-type Shape = &'static [(&'static str, Kind, bool)];
+/// Columns that this program writes: what each has to be, and as what it is added where it is missing; without
+/// that it has to be there.
+type Shape = &'static [(&'static str, Kind, Option<&'static str>)];
 
-const MAPPINGS: Shape = &[
-    ("id", Kind::Integer, true),
-    ("company_id", Kind::Integer, false),
-    ("staff_id", Kind::Staff, true),
-    ("calcom_host_id", Kind::HostId, true),
-    ("calcom_name", Kind::Text, true),
-    ("calcom_email", Kind::Text, true),
-    ("calcom_username", Kind::Text, false),
-    ("calcom_timezone", Kind::Text, false),
-    ("mapping_source", Kind::Text, true),
-    ("confidence_score", Kind::Integer, false),
-    ("last_synced_at", Kind::Moment, false),
-    ("is_active", Kind::Flag, true),
-    ("metadata", Kind::Json, false),
-    ("created_at", Kind::Moment, false),
-    ("updated_at", Kind::Moment, false),
-    ("active_host_id", Kind::Integer, false),
+pub(super) const MAPPINGS: Shape = &[
+    ("id", Kind::Integer, None),
+    // NULL for what the gateway inserts: it does not know the column.
+    ("company_id", Kind::Integer, Some("{company} NULL")),
+    ("staff_id", Kind::Staff, None),
+    ("calcom_host_id", Kind::HostId, None),
+    ("calcom_name", Kind::Text, None),
+    ("calcom_email", Kind::Text, None),
+    ("calcom_username", Kind::Text, Some("VARCHAR(255) NULL")),
+    ("calcom_timezone", Kind::Text, Some("VARCHAR(50) NULL")),
+    ("mapping_source", Kind::Text, None),
+    ("confidence_score", Kind::Integer, Some("SMALLINT NOT NULL DEFAULT 100")),
+    ("is_active", Kind::Flag, None),
+    ("last_synced_at", Kind::Moment, Some("{moment} NULL")),
+    ("metadata", Kind::Json, Some("{json} NULL")),
+    ("created_at", Kind::Moment, Some("{moment} NULL DEFAULT CURRENT_TIMESTAMP")),
+    ("updated_at", Kind::Moment, Some("{moment} NULL DEFAULT CURRENT_TIMESTAMP")),
 ];
 
-const AUDITS: Shape = &[
-    ("id", Kind::Integer, true),
-    ("mapping_id", Kind::Integer, true),
-    ("company_id", Kind::Integer, false),
-    ("calcom_host_id", Kind::HostId, false),
-    ("staff_id", Kind::Staff, false),
-    ("action", Kind::Text, true),
-    ("old_values", Kind::Json, false),
-    ("new_values", Kind::Json, false),
-    ("changed_by", Kind::Any, false),
-    ("actor", Kind::Text, false),
-    ("changed_at", Kind::Moment, false),
-    ("reason", Kind::Text, false),
-    ("change_key", Kind::Text, false),
+pub(super) const AUDITS: Shape = &[
+    ("id", Kind::Integer, None),
+    ("mapping_id", Kind::Integer, None),
+    ("action", Kind::Text, None),
+    ("company_id", Kind::Integer, Some("BIGINT NULL")),
+    ("calcom_host_id", Kind::HostId, Some("INT NULL")),
+    ("staff_id", Kind::Staff, Some("{staff} NULL")),
+    ("old_values", Kind::Json, Some("{json} NULL")),
+    ("new_values", Kind::Json, Some("{json} NULL")),
+    ("changed_by", Kind::Any, Some("BIGINT NULL")),
+    // What the gateway inserts does not say.
+    ("actor", Kind::Text, Some("VARCHAR(255) NOT NULL DEFAULT 'gateway'")),
+    ("changed_at", Kind::Moment, Some("{now}")),
+    ("reason", Kind::Text, Some("TEXT NULL")),
+    ("change_key", Kind::Text, Some("CHAR(36) NULL")),
 ];
+
+/// Computed where it is missing.
+const ACTIVE: (&str, Kind, Option<&str>) = ("active_host_id", Kind::Integer, Some(""));
 
 /// Columns of the wrong meaning; nothing can be said of the rows of such a table.
 pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Vec<Obstacle> {
     let table = &found.table;
     let shape = if table == mappings::TABLE { MAPPINGS } else { AUDITS };
     let mut wrong = Vec::new();
-    for (name, kind, required) in shape {
+    for (name, kind, added) in shape.iter().chain([&ACTIVE]) {
         match columns.get(table, name) {
-            None if *required => wrong.push(format!("it has no column {name}")),
+            None if added.is_none() => wrong.push(format!("it has no column {name}")),
             None => {}
             Some(column) => {
                 let is_enum = found.column(name).is_some_and(|column| column.is_enum);
@@ -245,6 +250,23 @@ pub(super) async fn of_audits<C: ConnectionTrait>(
         "delete these audits, or move them into a table of another name",
     );
     ask(connection, vec![orphans]).await
+}
+
+/// What has come to stand in the way since that was looked for: rows that our constraints cannot take, in tables
+/// that may be half adopted. The gateway goes on writing meanwhile.
+pub(crate) async fn in_the_way<C: ConnectionTrait>(connection: &C) -> Result<Vec<Obstacle>, DbErr> {
+    let columns = Columns::read(connection).await?;
+    let d = Dialect::of(&columns);
+    let has_mappings = columns.has_table(mappings::TABLE);
+    let mut obstacles = Vec::new();
+    if has_mappings {
+        let found = ExistingTable::read(connection, mappings::TABLE).await?;
+        obstacles.extend(of_mappings(connection, &found, &columns, &d).await?);
+    }
+    if columns.has_table(audits::TABLE) {
+        obstacles.extend(of_audits(connection, has_mappings, &d).await?);
+    }
+    Ok(obstacles)
 }
 
 async fn ask<C: ConnectionTrait>(

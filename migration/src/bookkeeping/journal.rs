@@ -6,13 +6,14 @@
 //! On every engine the statements of an adoption stay here until `down`: they alone know the shape
 //! that was found.
 
-use sea_orm_migration::sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query};
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Order, Statement};
+use sea_orm_migration::sea_orm::sea_query::{Alias, Query};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use crate::catalog::relations;
 use crate::migration::Planned;
 use crate::names::JOURNAL;
 use crate::op::Op;
+use crate::session::Session;
 use crate::tables::place;
 
 // Not "undo" and the like, which are reserved words somewhere.
@@ -101,10 +102,10 @@ pub(crate) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Vec<Entry
     if relations(connection, &[JOURNAL]).await?.is_empty() {
         return Ok(Vec::new());
     }
-    let mut select = Query::select();
-    select.columns(COLUMNS.map(Alias::new)).from(Alias::new(JOURNAL)).order_by(Alias::new("seq"), Order::Asc);
+    let select = format!("SELECT {} FROM {JOURNAL} ORDER BY seq", COLUMNS.join(", "));
+    let select = Statement::from_string(connection.get_database_backend(), select);
     let mut entries = Vec::new();
-    for row in connection.query_all(&select).await? {
+    for row in connection.query_all_raw(select).await? {
         let state: String = row.try_get("", "state")?;
         let op = Op {
             make: row.try_get("", "to_make")?,
@@ -127,28 +128,16 @@ pub(crate) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Vec<Entry
 }
 
 /// Notes where an entry stands now.
-pub(crate) async fn mark<C: ConnectionTrait>(connection: &C, seq: i64, state: State) -> Result<(), DbErr> {
-    let mut update = Query::update();
-    update
-        .table(Alias::new(JOURNAL))
-        .value(Alias::new("state"), state.name())
-        .and_where(Expr::col(Alias::new("seq")).eq(seq));
-    connection.execute(&update).await.map(drop)
+pub(crate) async fn mark(session: &Session, seq: i64, state: State) -> Result<(), DbErr> {
+    session.run(&format!("UPDATE {JOURNAL} SET state = '{}' WHERE seq = {seq}", state.name())).await
 }
 
 /// Forgets an entry.
-pub(crate) async fn forget<C: ConnectionTrait>(connection: &C, seq: i64) -> Result<(), DbErr> {
-    let mut delete = Query::delete();
-    delete.from_table(Alias::new(JOURNAL)).and_where(Expr::col(Alias::new("seq")).eq(seq));
-    connection.execute(&delete).await.map(drop)
+pub(crate) async fn forget(session: &Session, seq: i64) -> Result<(), DbErr> {
+    session.run(&format!("DELETE FROM {JOURNAL} WHERE seq = {seq}")).await
 }
 
 /// Forgets what a migration that is made needs no more.
-pub(crate) async fn finished<C: ConnectionTrait>(connection: &C, migration: &str) -> Result<(), DbErr> {
-    let mut delete = Query::delete();
-    delete
-        .from_table(Alias::new(JOURNAL))
-        .and_where(Expr::col(Alias::new("migration")).eq(migration))
-        .and_where(Expr::col(Alias::new("is_kept")).eq(false));
-    connection.execute(&delete).await.map(drop)
+pub(crate) async fn finished(session: &Session, migration: &str) -> Result<(), DbErr> {
+    session.run(&format!("DELETE FROM {JOURNAL} WHERE migration = '{migration}' AND NOT is_kept")).await
 }

@@ -1,23 +1,20 @@
-//! What was decided for each appointment: the last assignment, the newest event with a host, and
-//! what is needed to decide again. Times in `_ms` are ms since 1970 (UTC), compared exactly.
+//! What was decided and what people did about it. Times in `_ms` are ms since 1970 (UTC), compared exactly.
 
 use sea_orm_migration::schema::{
-    big_integer, big_integer_null, boolean, integer_null, small_integer_null, string_len, string_len_null,
+    big_integer, big_integer_null, boolean, integer, integer_null, small_integer_null, string_len,
+    string_len_null, text_null,
 };
 use sea_orm_migration::sea_orm::sea_query::ForeignKeyAction;
 
-use crate::definition::{Definition, typed};
+use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
-use crate::migration::Migration;
-use crate::names;
-
-pub(super) const MIGRATION: Migration =
-    Migration::table("m1004_hostmatch_assignments", names::ASSIGNMENTS, define);
 
 const OBSERVED: &[&str] = &["observed", "appointment_id"];
 
-fn define(d: &Dialect) -> Definition {
-    let table = Definition::new(names::ASSIGNMENTS)
+/// What was decided for each appointment: the last assignment, the newest event with a host, and
+/// what is needed to decide again. Times in `_ms` are ms since 1970 (UTC), compared exactly.
+pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
+    let table = table
         .column(typed("appointment_id", &d.appointment).not_null())
         .column(big_integer("company_id"))
         .column(typed("staff_id", &d.staff).null())
@@ -52,4 +49,162 @@ fn define(d: &Dialect) -> Definition {
     } else {
         table.index_where("idx_observed", OBSERVED, "observed IS NOT NULL")
     }
+}
+
+/// The hosts that need a person: one row per company and host.
+pub(super) fn inbox(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(big_integer("company_id"))
+        .column(integer("host_id"))
+        .column(string_len_null("name", 255))
+        .column(string_len_null("email", 255))
+        .column(string_len_null("username", 255))
+        .column(string_len_null("time_zone", 64))
+        // The event from which the snapshot above was taken.
+        .column(typed("event_id", &d.exact(255)).null())
+        .column(big_integer_null("event_time_ms"))
+        .column(boolean("event_stamped").default(false))
+        .column(big_integer("first_seen_ms"))
+        .column(big_integer("last_seen_ms"))
+        .column(string_len("kind", 32))
+        .column(typed("suggestions", d.long_text()).not_null())
+        .column(string_len("state", 16).default("open"))
+        .column(big_integer("state_changed_ms"))
+        // After that it is open again. NULL: a person reopens it.
+        .column(big_integer_null("ignored_until_ms"))
+        .primary_key(&["company_id", "host_id"])
+        .index("idx_state", &["state", "last_seen_ms"])
+}
+
+/// What people did with hosts that need a person, beside mapping them: who, when, why.
+pub(super) fn inbox_actions(table: Definition, _: &Dialect) -> Definition {
+    table
+        .column(counting_key("id"))
+        .column(big_integer("company_id"))
+        .column(integer("host_id"))
+        .column(string_len("action", 16))
+        .column(string_len("made_by", 255))
+        .column(big_integer("at_ms"))
+        .column(text_null("why"))
+        .column(big_integer_null("until_ms"))
+        .index("idx_host", &["company_id", "host_id", "id"])
+}
+
+/// Rows that exist to be locked: a worker holds a host's row while it decides on a host without a
+/// valid mapping, so that two workers do not decide on the same one at once.
+pub(super) fn host_locks(table: Definition, _: &Dialect) -> Definition {
+    table.column(big_integer("company_id")).column(integer("host_id")).primary_key(&["company_id", "host_id"])
+}
+
+/// One slim row per event: what came, and what became of it. Kept for `retention.events`.
+pub(super) fn events(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(typed("event_id", &d.exact(255)).not_null())
+        .column(string_len("event_type", 64))
+        .column(string_len("shape", 16))
+        .column(string_len_null("publisher", 64))
+        .column(typed("booking_ref", &d.exact(255)).null())
+        .column(big_integer_null("company_id"))
+        .column(big_integer_null("appointment_id"))
+        .column(string_len("outcome", 32))
+        .column(string_len_null("reason", 64))
+        .column(big_integer("received_ms"))
+        .column(big_integer("decided_ms"))
+        .primary_key(&["event_id"])
+        .index("idx_decided", &["decided_ms"])
+        .index("idx_outcome", &["outcome", "decided_ms"])
+        .index("idx_booking", &["booking_ref"])
+}
+
+/// A repair: after a person's decision, the waiting appointments of a host get their member of staff,
+/// and may be given back. One row for each.
+pub(super) fn repairs(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(counting_key("id"))
+        .token()
+        .column(big_integer("company_id"))
+        .column(integer("host_id"))
+        .column(typed("staff_id", &d.staff).not_null())
+        .column(string_len("scope", 16))
+        .column(string_len("state", 16))
+        .column(integer("total"))
+        .column(string_len("made_by", 255))
+        .column(text_null("why"))
+        .column(big_integer("created_ms"))
+        .column(big_integer_null("ended_ms"))
+        .undone()
+        .index("idx_host", &["company_id", "host_id", "id"])
+}
+
+/// The appointments of a repair, frozen: what became of each, and what there was before.
+pub(super) fn repair_items(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(big_integer("repair_id"))
+        .column(big_integer("appointment_id"))
+        .column(big_integer_null("starts_ms"))
+        .column(string_len("state", 16))
+        .column(string_len_null("reason", 64))
+        .column(typed("prior", d.long_text()).null())
+        .column(big_integer_null("decided_ms"))
+        .primary_key(&["repair_id", "appointment_id"])
+        .index("idx_state", &["repair_id", "state", "appointment_id"])
+        .index("idx_appointment", &["appointment_id"])
+}
+
+/// Imports of mappings: who, when, from which file, and what came of it. `token` names the act by which
+/// the audit rows of an import are found.
+pub(super) fn imports(table: Definition, _: &Dialect) -> Definition {
+    table
+        .column(counting_key("id"))
+        .token()
+        .column(big_integer_null("company_id"))
+        .column(string_len("file", 255))
+        .column(integer("line_count"))
+        .column(integer("changed"))
+        .column(integer("failed"))
+        .column(string_len("made_by", 255))
+        .column(text_null("why"))
+        .column(big_integer("at_ms"))
+        .column(big_integer_null("ended_ms"))
+        .undone()
+}
+
+/// Hand-overs: whose hosts and bookings went to whom, and which appointments that were. `token` names
+/// the act by which the audit rows of the mappings are found.
+pub(super) fn hand_overs(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(counting_key("id"))
+        .token()
+        .column(big_integer("company_id"))
+        .column(typed("from_staff_id", &d.staff).not_null())
+        .column(typed("to_staff_id", &d.staff).not_null())
+        .column(big_integer("from_ms"))
+        .column(typed("appointments", d.long_text()).not_null())
+        .column(string_len("made_by", 255))
+        .column(text_null("why"))
+        .column(big_integer("at_ms"))
+        .undone()
+        .index("idx_company", &["company_id", "id"])
+}
+
+/// The workers that run: one row per process, which it brings up to date every few seconds and removes when
+/// it stops. Times are the database's own, so that the clocks of the machines do not matter.
+pub(super) fn workers(table: Definition, _: &Dialect) -> Definition {
+    table
+        .column(string_len("id", 36))
+        .column(string_len("host", 255))
+        .column(big_integer("pid"))
+        .column(string_len("role", 16))
+        .column(string_len("version", 64))
+        .column(string_len_null("revision", 64))
+        .column(string_len("mode", 16))
+        .column(integer("pipelines"))
+        .column(big_integer("started_ms"))
+        .column(big_integer("seen_ms"))
+        .column(big_integer_null("settled_ms"))
+        .column(big_integer("finished"))
+        .column(big_integer("retried"))
+        .column(big_integer("failed"))
+        .primary_key(&["id"])
+        .index("idx_seen", &["seen_ms"])
 }

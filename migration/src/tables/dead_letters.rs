@@ -1,18 +1,16 @@
-//! Deliveries that could not be carried out, with their original bytes: open until a person
-//! replays or discards them.
+//! Dead letters, what operators did with them, and their replays.
 
-use sea_orm_migration::schema::{big_integer, big_integer_null, integer, string_len, string_len_null, text};
+use sea_orm_migration::schema::{
+    big_integer, big_integer_null, integer, integer_null, string_len, string_len_null, text, text_null,
+};
 
 use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
-use crate::migration::Migration;
-use crate::names;
 
-pub(super) const MIGRATION: Migration =
-    Migration::table("m1009_hostmatch_dead_letters", names::DEAD_LETTERS, define);
-
-fn define(d: &Dialect) -> Definition {
-    Definition::new(names::DEAD_LETTERS)
+/// Deliveries that could not be carried out, with their original bytes: open until a person
+/// replays or discards them.
+pub(super) fn dead_letters(table: Definition, d: &Dialect) -> Definition {
+    table
         .column(counting_key("id"))
         .column(string_len("dead_id", 64))
         .column(typed("event_id", &d.exact(255)).null())
@@ -62,4 +60,81 @@ fn define(d: &Dialect) -> Definition {
                 "id",
             ],
         )
+}
+
+/// What operators did with dead letters: who, when, why, on what.
+pub(super) fn dead_letter_actions(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(counting_key("id"))
+        .token()
+        .column(string_len("action", 16))
+        .column(string_len("made_by", 255))
+        .column(big_integer("at_ms"))
+        .column(text_null("why"))
+        .column(typed("chosen", d.long_text()).null())
+        .column(big_integer_null("replay_id"))
+        .column(string_len_null("fingerprint", 64))
+        .column(integer("letters"))
+        .index("idx_at", &["at_ms"])
+        .index("idx_fingerprint", &["fingerprint", "id"])
+        .index("idx_replay", &["replay_id"])
+}
+
+/// The dead letters that an operator's act was done on. (Those of a replay are its items.)
+pub(super) fn dead_letter_action_letters(table: Definition, _: &Dialect) -> Definition {
+    table
+        .column(big_integer("action_id"))
+        .column(big_integer("letter_id"))
+        .primary_key(&["action_id", "letter_id"])
+        .index("idx_letter", &["letter_id"])
+}
+
+/// A plan to replay dead letters, and its replay: one row. `lease_until_ms` is in the future while
+/// a process works on it.
+pub(super) fn replays(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(counting_key("id"))
+        .token()
+        .column(string_len("state", 16))
+        .column(typed("chosen", d.long_text()).not_null())
+        .column(string_len("made_by", 255))
+        .column(text_null("why"))
+        .column(integer("total"))
+        .column(string_len_null("rate", 16))
+        .column(integer_null("canary"))
+        .column(integer_null("stop_percent"))
+        .column(text_null("ended_because"))
+        .column(string_len_null("lease", 36))
+        .column(big_integer_null("lease_until_ms"))
+        .column(big_integer("created_ms"))
+        .column(big_integer("expires_ms"))
+        .column(big_integer_null("started_ms"))
+        .column(big_integer_null("ended_ms"))
+        .index("idx_state", &["state", "id"])
+        .index("idx_created", &["created_ms"])
+}
+
+/// The dead letters of a plan, frozen: what each was then, what was foretold, what became of it.
+/// `outstanding` is the letter's id while its copy is on the way, and unique: a letter is on the
+/// way once.
+pub(super) fn replay_items(table: Definition, _: &Dialect) -> Definition {
+    table
+        .column(big_integer("replay_id"))
+        .column(big_integer("letter_id"))
+        .column(string_len("digest", 64))
+        .column(big_integer("seen_ms"))
+        .column(big_integer_null("lane"))
+        .column(string_len("state", 16))
+        .column(string_len("predicted", 32))
+        .column(string_len_null("predicted_reason", 64))
+        .column(string_len_null("strategy", 32))
+        .column(string_len_null("result", 32))
+        .column(string_len_null("result_reason", 64))
+        .column(big_integer_null("outstanding"))
+        .column(big_integer_null("sent_ms"))
+        .column(big_integer_null("ended_ms"))
+        .primary_key(&["replay_id", "letter_id"])
+        .unique("unique_outstanding", &["outstanding"])
+        .index("idx_state", &["replay_id", "state", "result", "letter_id"])
+        .index("idx_letter", &["letter_id"])
 }

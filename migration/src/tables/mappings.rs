@@ -1,18 +1,21 @@
-//! "In this company, this Cal.com host is this member of staff."
+//! The tables and the column that are agreed with the gateway: mappings, their audits, and which Cal.com host an
+//! appointment is with.
 
-use sea_orm_migration::schema::{boolean, integer, small_integer, string_len, string_len_null};
+use sea_orm_migration::schema::{
+    big_integer_null, boolean, char_len_null, integer, integer_null, small_integer, string_len,
+    string_len_null, text_null,
+};
 use sea_orm_migration::sea_orm::sea_query::{Expr, ForeignKeyAction};
 
 use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
-use crate::migration::Migration;
 use crate::names;
+use crate::op::{Op, Probe};
 
-pub(crate) const MIGRATION: Migration =
-    Migration::table("m1001_calcom_host_mappings", names::MAPPINGS, define);
-
-fn define(d: &Dialect) -> Definition {
-    let table = Definition::folding(names::MAPPINGS)
+/// "In this company, this Cal.com host is this member of staff."
+pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
+    let table = table
+        .folding()
         .column(counting_key("id"))
         .column(typed("company_id", &d.company).not_null())
         .column(typed("staff_id", &d.staff).not_null())
@@ -43,4 +46,62 @@ fn define(d: &Dialect) -> Definition {
     } else {
         table.unique_where("one_active_mapping", &["company_id", "calcom_host_id"], "is_active")
     }
+}
+
+/// Every real change of a mapping. The rows outlive the mapping, and carry copies of its ids.
+pub(super) fn audits(table: Definition, d: &Dialect) -> Definition {
+    let changed_by = d.user.as_deref().unwrap_or("BIGINT");
+    let table = table
+        .folding()
+        .column(counting_key("id"))
+        .column(typed("mapping_id", &d.mapping).null())
+        .column(big_integer_null("company_id"))
+        .column(integer_null("calcom_host_id"))
+        .column(typed("staff_id", &d.staff).null())
+        .column(string_len("action", 32))
+        .column(typed("old_values", d.json()).null())
+        .column(typed("new_values", d.json()).null())
+        .column(typed("changed_by", changed_by).null())
+        .column(string_len("actor", 255))
+        .column(typed("changed_at", d.fine_moment_now()))
+        .column(text_null("reason"))
+        .column(char_len_null("change_key", 36))
+        .foreign_key("mapping_id", names::MAPPINGS, ForeignKeyAction::SetNull)
+        .unique("unique_change_key", &["change_key"])
+        .index("idx_mapping", &["mapping_id"])
+        .index("idx_changed_at", &["changed_at"])
+        .index("idx_company_host", &["company_id", "calcom_host_id"]);
+    if d.user.is_some() { table.foreign_key("changed_by", "users", ForeignKeyAction::SetNull) } else { table }
+}
+
+pub(super) const TABLE: &str = "appointments";
+pub(super) const COLUMN: &str = "calcom_host_id";
+
+/// The one column that the gateway's own table gets: which Cal.com host a booking is with.
+///
+/// Two statements: a server that can add a column without touching the rows, or make an index while
+/// others write, does so by itself, but not when both are asked for at once.
+pub(super) fn calcom_host_id(d: &Dialect) -> Vec<Op> {
+    let place = if d.is_mysql() { " AFTER calcom_v2_booking_id" } else { "" };
+    let column = Op {
+        make: Some(format!("ALTER TABLE {TABLE} ADD COLUMN {COLUMN} INT NULL{place}")),
+        undo: Some(format!("ALTER TABLE {TABLE} DROP COLUMN {COLUMN}")),
+        probe: Probe::on(d.backend).column(TABLE, COLUMN),
+    };
+    std::iter::once(column).chain(calcom_host_id_index(d)).collect()
+}
+
+/// The index on the column. Nothing in this program looks appointments up by their host; it is for
+/// the gateway and for people, and is left out where the table can take no more.
+pub(crate) fn calcom_host_id_index(d: &Dialect) -> Option<Op> {
+    let (name, drop) = if d.is_mysql() {
+        ("idx_calcom_host", format!("DROP INDEX idx_calcom_host ON {TABLE}"))
+    } else {
+        ("appointments_idx_calcom_host", "DROP INDEX appointments_idx_calcom_host".to_owned())
+    };
+    d.room_for_index.then(|| Op {
+        make: Some(format!("CREATE INDEX {name} ON {TABLE} ({COLUMN})")),
+        undo: Some(drop),
+        probe: Probe::on(d.backend).index(TABLE, name),
+    })
 }

@@ -1,50 +1,39 @@
 //! The migrations, one per table, in the order in which they run.
 
 mod mappings;
-mod audits;
-mod calcom_host_id;
 mod assignments;
-mod inbox;
-mod inbox_actions;
-mod host_locks;
-mod events;
 mod dead_letters;
-mod dead_letter_actions;
-mod dead_letter_action_letters;
-mod replays;
-mod replay_items;
-mod repairs;
-mod repair_items;
-mod imports;
-mod hand_overs;
-mod workers;
 
 use crate::migration::Migration;
+use mappings::{COLUMN, TABLE};
 
-pub(crate) use audits::MIGRATION as AUDITS;
-pub(crate) use calcom_host_id::{MIGRATION as CALCOM_HOST_ID, index as calcom_host_id_index};
-pub(crate) use mappings::MIGRATION as MAPPINGS;
+pub(crate) use mappings::calcom_host_id_index;
+
+pub(crate) const MAPPINGS: Migration = Migration::table("m1001_calcom_host_mappings", mappings::mappings);
+pub(crate) const AUDITS: Migration = Migration::table("m1002_calcom_host_mapping_audits", mappings::audits);
+pub(crate) const CALCOM_HOST_ID: Migration =
+    Migration::column("m1003_appointments_calcom_host_id", TABLE, COLUMN, mappings::calcom_host_id);
 
 /// All of them. New ones go to the end.
 pub(crate) const MIGRATIONS: [Migration; 18] = [
     MAPPINGS,
     AUDITS,
     CALCOM_HOST_ID,
-    assignments::MIGRATION,
-    inbox::MIGRATION,
-    inbox_actions::MIGRATION,
-    host_locks::MIGRATION,
-    events::MIGRATION,
-    dead_letters::MIGRATION,
-    dead_letter_actions::MIGRATION,
-    dead_letter_action_letters::MIGRATION,
-    replays::MIGRATION,
-    replay_items::MIGRATION,
-    repairs::MIGRATION,
-    repair_items::MIGRATION,
-    imports::MIGRATION,
-    hand_overs::MIGRATION,
-    workers::MIGRATION,
+    Migration::table("m1004_hostmatch_assignments", assignments::assignments),
+    Migration::table("m1005_hostmatch_inbox", assignments::inbox),
+    Migration::table("m1006_hostmatch_inbox_actions", assignments::inbox_actions),
+    Migration::table("m1007_hostmatch_host_locks", assignments::host_locks),
+    Migration::table("m1008_hostmatch_events", assignments::events),
+    Migration::table("m1009_hostmatch_dead_letters", dead_letters::dead_letters),
+    Migration::table("m1010_hostmatch_dead_letter_actions", dead_letters::dead_letter_actions),
+    Migration::table("m1011_hostmatch_dead_letter_action_letters", dead_letters::dead_letter_action_letters),
+    Migration::table("m1012_hostmatch_replays", dead_letters::replays),
+    Migration::table("m1013_hostmatch_replay_items", dead_letters::replay_items),
+    Migration::table("m1014_hostmatch_repairs", assignments::repairs),
+    Migration::table("m1015_hostmatch_repair_items", assignments::repair_items),
+    Migration::table("m1016_hostmatch_imports", assignments::imports),
+    Migration::table("m1017_hostmatch_hand_overs", assignments::hand_overs),
+    Migration::table("m1018_hostmatch_workers", assignments::workers),
 ];
 
 /// Where a migration stands among all; those that are not known come last.
