@@ -1,13 +1,13 @@
 //! `hostmatch doctor`: what is not as it should be, on what, and what to do about it.
 
-use clap::ValueEnum;
 use serde_json::json;
 
+use super::choices::one_of;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
-use crate::install::doctor::{self, Area, Code, Finding, Level, Patient, Report};
+use crate::install::doctor::{self, Area, Code, Finding, Level, Report, Role, Target};
 
 /// Is this installation set up right? Configuration, files, database, broker and topology
 ///
@@ -15,8 +15,8 @@ use crate::install::doctor::{self, Area, Code, Finding, Level, Patient, Report};
 /// configuration is refused. docs/doctor.md lists every code with its remedy.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What runs here with this configuration
-    #[arg(long, value_enum, default_value_t)]
+    /// What runs here with this configuration: an edge (which never opens the database), a worker, or both
+    #[arg(long, value_parser = one_of::<Role>(), default_value = "all")]
     role: Role,
     /// Ask this edge as well, which runs somewhere else
     #[arg(long, value_name = "URL")]
@@ -29,20 +29,8 @@ pub(super) struct Args {
     all: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Role {
-    /// An edge, which never opens the database
-    Edge,
-    /// A worker
-    Worker,
-    /// Both
-    #[default]
-    All,
-}
-
 fn code(text: &str) -> Result<Code, String> {
-    let known = Code::ALL.iter().find(|code| code.as_str() == text);
-    known.copied().ok_or_else(|| "there is no such code; docs/doctor.md lists them".to_owned())
+    text.parse().map_err(|_| "there is no such code; docs/doctor.md lists them".to_owned())
 }
 
 /// Runs the command.
@@ -50,31 +38,23 @@ fn code(text: &str) -> Result<Code, String> {
 /// # Errors
 /// When the command line is wrong, or stdout cannot be written. What is found is none.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let report = match global.examined()? {
+    let (report, refused) = match global.examined()? {
         Ok(effective) => {
-            let role = match args.role {
-                Role::Edge => doctor::Role::Edge,
-                Role::Worker => doctor::Role::Worker,
-                Role::All => doctor::Role::All,
-            };
-            let patient = Patient { role, edge: args.edge.clone(), accepted: args.accept.clone() };
-            Box::pin(doctor::examine(&effective, &patient)).await
+            let target = Target { role: args.role, edge: args.edge.clone(), accepted: args.accept.clone() };
+            (Box::pin(doctor::examine(&effective, &target)).await, false)
         }
-        Err(error) => {
-            let report = doctor::refused(&error);
-            tell(global.output, args.all, &report)?;
-            return Ok(Exit::ConfigInvalid);
-        }
+        Err(error) => (doctor::refused(&error), true),
     };
-    tell(global.output, args.all, &report)?;
+    show(global.output, args.all, &report)?;
     Ok(match report.worst() {
+        _ if refused => Exit::ConfigInvalid,
         Some(Level::Error) => Exit::Failed,
         Some(Level::Warning) => Exit::Findings,
         None => Exit::Done,
     })
 }
 
-fn tell(output: Output, all: bool, report: &Report) -> Result<(), Failure> {
+fn show(output: Output, all: bool, report: &Report) -> Result<(), Failure> {
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     if output == Output::Json {
         return output::json(&json!({

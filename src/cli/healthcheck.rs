@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
 use crate::config::Config;
-use crate::http::client::{Client, ClientError};
+use crate::install::health::{self, Health};
 
 /// How long an answer may take: less than the usual limit of who runs this.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -41,24 +39,6 @@ enum Role {
     Worker,
 }
 
-/// What came of asking. `docs/commands.md` describes it.
-#[derive(Debug, Serialize)]
-struct Asked {
-    url: String,
-    well: bool,
-    status: String,
-    reasons: Vec<String>,
-    #[serde(skip)]
-    answered: bool,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    status: String,
-    #[serde(default)]
-    reasons: Vec<String>,
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -71,9 +51,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     };
     let mut asked = Vec::new();
     for base in bases {
-        let client = Client::new(&base, TIMEOUT)
-            .map_err(|error| Failure::new(Exit::Failed, format!("what --url says {error}")))?;
-        asked.push(ask(&client, path).await);
+        let health = health::ask(&base, path, TIMEOUT).await;
+        asked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("what --url says {error}")))?);
     }
     // Of two addresses one may belong to a role that does not run here.
     if asked.iter().any(|one| one.answered) {
@@ -83,11 +62,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match global.output {
         Output::Json => output::json(&serde_json::json!({ "well": well, "asked": asked }))?,
         Output::Table => {
-            let told = asked.iter().map(|one| {
-                let reasons = one.reasons.join("; ");
-                if reasons.is_empty() { one.status.clone() } else { format!("{}: {reasons}", one.status) }
-            });
-            output::line(&told.collect::<Vec<_>>().join("; "))?;
+            output::line(&asked.iter().map(Health::words).collect::<Vec<_>>().join("; "))?;
         }
     }
     Ok(if well { Exit::Done } else { Exit::Failed })
@@ -123,30 +98,4 @@ fn reachable(key: &str, address: &str) -> Result<String, Failure> {
         host => host,
     };
     Ok(format!("http://{host}:{port}"))
-}
-
-async fn ask(client: &Client, path: &str) -> Asked {
-    let url = format!("{}{path}", client.base());
-    match client.get(path).await {
-        Ok(answer) => {
-            let told: Option<Answer> = serde_json::from_slice(answer.body()).ok();
-            let well = answer.status().is_success() && told.is_some();
-            let (status, reasons) = match told {
-                Some(told) => (told.status, told.reasons),
-                None => (format!("no health route: {}", answer.status().as_u16()), Vec::new()),
-            };
-            Asked { url, well, status, reasons, answered: true }
-        }
-        Err(error) => {
-            // Somebody who listens and says nothing is of this machine, and not well.
-            let answered = !matches!(error, ClientError::Unconnected(_));
-            let why = match error {
-                ClientError::Unconnected(_) => "nobody listens there".to_owned(),
-                ClientError::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
-                other => other.to_string(),
-            };
-            let reasons = vec![format!("{url}: {why}")];
-            Asked { url, well: false, status: "unreachable".to_owned(), reasons, answered }
-        }
-    }
 }

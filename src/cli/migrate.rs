@@ -182,11 +182,7 @@ fn names(output: Output, what: &str, names: &[impl AsRef<str>]) -> Result<Exit, 
 
 fn status(output: Output, all: &[migration::Status]) -> Result<Exit, Failure> {
     match output {
-        Output::Json => {
-            let all =
-                all.iter().map(|one| json!({ "name": one.name, "applied": one.applied, "known": one.known }));
-            output::json(&all.collect::<Vec<_>>())?;
-        }
+        Output::Json => output::json(&serde_json::to_value(all)?)?,
         Output::Table => {
             let state = |one: &migration::Status| match (one.applied, one.known) {
                 (false, _) => "pending",

@@ -7,10 +7,10 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
-use crate::config::QueueConfig;
-use crate::install::topology::{self, Change, Comparison, Difference, Look, LookError, Management, Object};
-use crate::queue::Part;
-use crate::queue::topology::{EVERYTHING, Topology};
+use crate::install::topology::{
+    self, Applied, Change, Comparison, EVERYTHING, LookError, Object, Part, Topology,
+};
+use crate::queue::QueueError;
 
 /// The exchange and the queues on RabbitMQ: what hostmatch wants, and what the broker has
 ///
@@ -59,14 +59,10 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             output::json(&topology::definitions(&topology, &vhost))?;
             Ok(Exit::Done)
         }
-        Command::Diff => {
-            let comparison =
-                looking(&config, async |look, management| Ok(topology::compare(look, management).await?));
-            differences(global.output, &comparison.await?, None)
-        }
-        Command::Apply => {
-            let (comparison, applied) = looking(&config, apply).await?;
-            differences(global.output, &comparison, Some(&applied))
+        Command::Diff | Command::Apply => {
+            let makes = matches!(args.command, Command::Apply);
+            let (comparison, applied) = topology::diff(&config, makes).await?;
+            differences(global.output, &comparison, applied.as_ref())
         }
     }
 }
@@ -79,39 +75,6 @@ fn embedded(output: Output) -> Result<Exit, Failure> {
         Output::Table => output::line(text)?,
     }
     Ok(Exit::Done)
-}
-
-/// Does something over a connection that only looks.
-async fn looking<T>(
-    config: &QueueConfig,
-    work: impl AsyncFnOnce(&Look, Option<&Management>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let management = Management::of(config)?;
-    let look = Look::at(config).await?;
-    let done = work(&look, management.as_ref()).await;
-    look.close().await;
-    done
-}
-
-/// What was made, and what could not be.
-struct Applied {
-    made: Vec<Difference>,
-    problems: Vec<String>,
-}
-
-async fn apply(look: &Look, management: Option<&Management>) -> Result<(Comparison, Applied), Failure> {
-    let before = topology::compare(look, management).await?;
-    let problems = look.make().await?;
-    let after = topology::compare(look, management).await?;
-    let is_left = |one: &&Difference| !after.differences.iter().any(|left| left.object == one.object);
-    let missing = before.differences.iter().filter(|one| one.change == Change::Missing);
-    let made = missing.filter(is_left).cloned().collect();
-    // What differs was refused, and is told with the differences.
-    let told = |text: &String| {
-        !after.differences.iter().any(|one| text.contains(&format!("{:?}", name(&one.object))))
-    };
-    let problems = problems.into_iter().filter(told).collect();
-    Ok((after, Applied { made, problems }))
 }
 
 fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
@@ -153,67 +116,67 @@ fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
 
 fn differences(output: Output, found: &Comparison, applied: Option<&Applied>) -> Result<Exit, Failure> {
     match output {
-        Output::Json => {
-            let mut document = json!({
-                "equal": found.is_equal(), "differences": found.differences, "not_compared": found.unseen,
-            });
-            if let (Some(applied), Some(object)) = (applied, document.as_object_mut()) {
-                let made: Vec<&Object> = applied.made.iter().map(|one| &one.object).collect();
-                object.insert("made".to_owned(), serde_json::to_value(made)?);
-                object.insert("problems".to_owned(), json!(applied.problems));
-            }
-            output::json(&document)?;
-        }
-        Output::Table => told(found, applied)?,
+        Output::Json => output::json(&document(found, applied)?)?,
+        Output::Table => describe(found, applied)?,
     }
-    let problems = applied.is_some_and(|applied| !applied.problems.is_empty());
-    Ok(match (problems, found.is_equal()) {
-        (true, _) => Exit::Failed,
-        (false, true) => Exit::Done,
-        (false, false) => Exit::Findings,
+    Ok(match applied {
+        Some(applied) if !applied.problems.is_empty() => Exit::Failed,
+        _ if found.findings.is_empty() => Exit::Done,
+        _ => Exit::Findings,
     })
 }
 
-fn told(found: &Comparison, applied: Option<&Applied>) -> Result<(), Failure> {
-    for one in applied.map_or(&[][..], |applied| &applied.made) {
-        output::line(&format!("made {}", described(&one.object)))?;
+fn document(found: &Comparison, applied: Option<&Applied>) -> Result<Value, Failure> {
+    let mut differences = Vec::new();
+    for one in &found.findings {
+        let mut difference = serde_json::to_value(&one.difference)?;
+        difference["remedy"] = one.remedy.as_str().into();
+        differences.push(difference);
     }
-    for problem in applied.map_or(&[][..], |applied| &applied.problems) {
-        output::line(&format!("not made: {problem}"))?;
+    let not_compared = found.not_checked.iter().map(|one| json!({ "what": one.what, "why": one.why }));
+    let mut document = json!({
+        "equal": differences.is_empty(), "differences": differences,
+        "not_compared": not_compared.collect::<Vec<_>>(),
+    });
+    if let Some(applied) = applied {
+        document["made"] = serde_json::to_value(&applied.made)?;
+        document["problems"] = json!(applied.problems);
     }
-    for one in &found.differences {
-        let what = match &one.change {
+    Ok(document)
+}
+
+fn describe(found: &Comparison, applied: Option<&Applied>) -> Result<(), Failure> {
+    if let Some(Applied { made, problems }) = applied {
+        for object in made {
+            output::line(&format!("made {}", described(object)))?;
+        }
+        for problem in problems {
+            output::line(&format!("not made: {problem}"))?;
+        }
+    }
+    for (one, difference) in found.findings.iter().zip(found.differences()) {
+        let what = match &difference.change {
             Change::Missing => "is not there".to_owned(),
             Change::Argument { argument, wanted, found } => {
                 format!("has {argument} {}, wanted is {}", plain(found), plain(wanted))
             }
             Change::Other { said } => format!("differs: {said}"),
         };
-        output::line(&format!("{} {what}\n  what to do: {}", described(&one.object), one.remedy))?;
+        let object = described(&difference.object);
+        output::line(&format!("{object} {what}\n  what to do: {}", one.remedy))?;
     }
-    for one in &found.unseen {
+    for one in &found.not_checked {
         output::line(&format!("not compared: {}: {}", one.what, one.why))?;
     }
-    if found.is_equal() {
-        let all = found.unseen.is_empty();
-        output::line(if all {
-            "The broker has what is wanted."
-        } else {
-            "What could be compared is as wanted."
-        })?;
-    }
-    Ok(())
-}
-
-fn name(object: &Object) -> &str {
-    match object {
-        Object::Exchange { name } | Object::Queue { name } => name,
-        Object::Binding { destination, .. } => destination,
+    match (found.findings.is_empty(), found.not_checked.is_empty()) {
+        (true, true) => output::line("The broker has what is wanted."),
+        (true, false) => output::line("What could be compared is as wanted."),
+        (false, _) => Ok(()),
     }
 }
 
 /// A part of the topology, in words.
-pub(super) fn described(object: &Object) -> String {
+fn described(object: &Object) -> String {
     match object {
         Object::Exchange { name } => format!("exchange {name}"),
         Object::Queue { name } => format!("queue {name}"),
@@ -234,6 +197,9 @@ fn plain(value: &Value) -> String {
 
 impl From<LookError> for Failure {
     fn from(error: LookError) -> Self {
-        Self::new(Exit::BrokerUnreachable, format!("the broker cannot be used: {error}"))
+        match error {
+            LookError::Config(error) => error.into(),
+            error => QueueError::Unavailable(error.to_string()).into(),
+        }
     }
 }

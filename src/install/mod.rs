@@ -3,11 +3,13 @@
 //!
 //! It changes nothing, but for [`Look::make`](topology::Look::make).
 
-pub mod inspection;
-pub mod privileges;
+pub(crate) mod health;
+pub(crate) mod inspection;
+pub(crate) mod privileges;
 mod columns;
+mod finding;
 mod server_checks;
-pub mod topology;
+pub(crate) mod topology;
 pub mod doctor;
 
 use sea_orm::{ConnectionTrait as _, QueryResult, Statement};

@@ -7,39 +7,18 @@ use migration::gateway::{Columns, KeyKind};
 use migration::{TABLES, indexes};
 use sea_orm::{DbBackend, FromQueryResult};
 
+use super::finding::{Code, Finding};
 use super::{all, first, quoted};
 use crate::runtime::clock::now_ms;
 use crate::store::{Database, DbId, StoreError, now_in_ms};
 
-/// How much room a server has for connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
-    /// How many it takes.
-    pub(super) connections: i64,
-    /// How many there are now, ours included.
-    pub(super) connected: i64,
-    /// MySQL and MariaDB: how many more prepared statements it keeps.
-    pub(super) statements: Option<i64>,
-}
+/// Clocks that are so many ms apart are not kept.
+const SKEW_MS: i64 = 2_000;
+/// Prepared statements that a connection may keep on the server.
+const STATEMENTS: i64 = 256;
 
-/// An index that is not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LackingIndex {
-    /// On this table.
-    pub(super) table: String,
-    /// That begins with these columns.
-    pub(super) columns: String,
-    /// It is a table of ours.
-    pub(super) ours: bool,
-    /// What makes it.
-    pub(super) statement: String,
-}
-
-/// How many ms the database's clock is ahead of ours; behind is negative. None on SQLite, which has ours.
-///
-/// # Errors
-/// [`StoreError`]
-pub(super) async fn clock_ahead(database: &Database) -> Result<Option<i64>, StoreError> {
+/// Whether the database's clock is ahead of ours or behind. SQLite has ours.
+pub(super) async fn clock(database: &Database) -> Result<Option<Finding>, StoreError> {
     let backend = database.backend();
     if backend == DbBackend::Sqlite {
         return Ok(None);
@@ -48,58 +27,58 @@ pub(super) async fn clock_ahead(database: &Database) -> Result<Option<i64>, Stor
     // The first question may wait for a connection; the second one measures.
     number(database, &sql).await?;
     let before = now_ms();
-    let theirs = number(database, &sql).await?;
+    let Some(theirs) = number(database, &sql).await? else { return Ok(None) };
     let after = now_ms();
-    Ok(theirs.map(|theirs| {
-        // Somewhere between the two it was read: within that time nothing can be said.
-        if theirs > after { theirs - after } else { (theirs - before).min(0) }
-    }))
+    // Somewhere between the two it was read: within that time nothing can be said.
+    let ahead = if theirs > after { theirs - after } else { (theirs - before).min(0) };
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
+    let what = format!("its clock is {}.{} s {way} ours", ahead.abs() / 1000, ahead.abs() % 1000 / 100);
+    Ok((ahead.abs() > SKEW_MS).then(|| Finding::new(Code::ClockSkew, "the database's clock", what)))
 }
 
-/// How much room there is; none on SQLite.
-///
-/// # Errors
-/// [`StoreError`]
-pub(super) async fn room(database: &Database) -> Result<Option<Room>, StoreError> {
-    let backend = database.backend();
-    if backend == DbBackend::Postgres {
-        let limits = "SELECT current_setting('max_connections')::bigint \
-                      - current_setting('superuser_reserved_connections')::bigint AS n";
-        let used = "SELECT count(*) AS n FROM pg_stat_activity WHERE backend_type = 'client backend' \
-                    OR backend_type IS NULL";
-        let (connections, connected) = (number(database, limits).await?, number(database, used).await?);
-        return Ok(connections.zip(connected).map(|(connections, connected)| Room {
-            connections,
-            connected,
-            statements: None,
-        }));
+/// Whether there is room on the server for so many connections and what they keep there.
+pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding>, StoreError> {
+    let (most, connected, statements) = match database.backend() {
+        DbBackend::Postgres => {
+            let limit = "SELECT current_setting('max_connections')::bigint \
+                         - current_setting('superuser_reserved_connections')::bigint AS n";
+            let used = "SELECT count(*) AS n FROM pg_stat_activity WHERE backend_type = 'client backend' \
+                        OR backend_type IS NULL";
+            (number(database, limit).await?, number(database, used).await?, None)
+        }
+        DbBackend::MySql => {
+            let most = number(database, "SELECT CAST(@@max_connections AS SIGNED) AS n").await?;
+            let kept = number(database, "SELECT CAST(@@max_prepared_stmt_count AS SIGNED) AS n").await?;
+            let sql =
+                "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Prepared_stmt_count')";
+            let mut now: BTreeMap<String, i64> = BTreeMap::new();
+            for row in all(database, sql).await? {
+                let (name, value): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+                now.insert(name, value.parse().unwrap_or_default());
+            }
+            let of = |name: &str| now.get(name).copied().unwrap_or_default();
+            (most, Some(of("Threads_connected")), kept.map(|kept| kept - of("Prepared_stmt_count")))
+        }
+        _ => return Ok(Vec::new()),
+    };
+    let subject = format!("database.max_connections = {wanted}");
+    let mut findings = Vec::new();
+    if let Some((most, connected)) = most.zip(connected)
+        && most - connected < wanted
+    {
+        let what = format!("{} of the server's {most} connections are left", most - connected);
+        findings.push(Finding::new(Code::ConnectionsScarce, &subject, what));
     }
-    if backend != DbBackend::MySql {
-        return Ok(None);
+    if let Some(statements) = statements.filter(|statements| *statements < wanted * STATEMENTS) {
+        let what = format!("the server keeps {statements} more prepared statements");
+        findings.push(Finding::new(Code::StatementsScarce, subject, what));
     }
-    let sql = "SELECT CAST(@@max_connections AS SIGNED) AS n";
-    let prepared = "SELECT CAST(@@max_prepared_stmt_count AS SIGNED) AS n";
-    let (connections, most) = (number(database, sql).await?, number(database, prepared).await?);
-    let mut now: BTreeMap<String, i64> = BTreeMap::new();
-    let sql = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Prepared_stmt_count')";
-    for row in all(database, sql).await? {
-        let (name, value): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        now.insert(name, value.parse().unwrap_or_default());
-    }
-    let of = |name: &str| now.get(name).copied().unwrap_or_default();
-    Ok(connections.map(|connections| Room {
-        connections,
-        connected: of("Threads_connected"),
-        statements: most.map(|most| most - of("Prepared_stmt_count")),
-    }))
+    Ok(findings)
 }
 
 /// The indexes that are missing: of the gateway's tables those by which bookings and staff are looked
 /// up, of ours those that the migrations made.
-///
-/// # Errors
-/// [`StoreError`]
-pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<LackingIndex>, StoreError> {
+pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>, StoreError> {
     let backend = database.backend();
     let columns = Columns::read(database.connection()).await?;
     let names = quoted(["appointments", "staff"].into_iter().chain(TABLES));
@@ -113,37 +92,36 @@ pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<LackingIn
         let one = IndexColumn::from_query_result(&row, "")?;
         found.entry((one.tab, one.name)).or_default().push(one.col);
     }
-    let is_there = |table: &str, wanted: &[String]| {
-        found.iter().any(|((of, _), columns)| of == table && columns.starts_with(wanted))
-    };
-    let mut lacking = Vec::new();
     let gateway = [
         ("appointments", "calcom_v2_booking_id"),
         ("appointments", "calcom_v2_booking_uid"),
         ("appointments", "calcom_booking_id"),
         ("staff", "company_id"),
     ];
-    for (table, column) in gateway {
+    let used = gateway.into_iter().filter(|(table, column)| {
         let kind = columns.get(table, column).and_then(|column| column.key_kind(backend));
-        let is_used = matches!(kind, Some(KeyKind::Integer | KeyKind::Text));
-        if is_used && !is_there(table, &[column.to_owned()]) {
-            let statement = format!("CREATE INDEX {table}_{column}_index ON {table} ({column})");
-            lacking.push(LackingIndex {
-                table: table.into(),
-                columns: column.into(),
-                ours: false,
-                statement,
-            });
-        }
-    }
-    for one in indexes(backend).into_iter().filter(|one| columns.has_table(&one.table)) {
-        if !is_there(&one.table, &one.columns) {
-            let list = one.columns.join(", ");
-            let statement = format!("CREATE INDEX {} ON {} ({list})", one.name, one.table);
-            lacking.push(LackingIndex { table: one.table, columns: list, ours: true, statement });
-        }
-    }
-    Ok(lacking)
+        matches!(kind, Some(KeyKind::Integer | KeyKind::Text))
+    });
+    let used = used.map(|(table, column)| {
+        (
+            table.to_owned(),
+            format!("{table}_{column}_index"),
+            vec![column.to_owned()],
+            "in a migration of the gateway",
+        )
+    });
+    let ours = indexes(backend).into_iter().filter(|one| columns.has_table(&one.table));
+    let ours = ours.map(|one| (one.table, one.name, one.columns, "as the owner of the table"));
+    let lacking = used.chain(ours).filter(|(table, _, wanted, _)| {
+        !found.iter().any(|((of, _), columns)| of == table && columns.starts_with(wanted))
+    });
+    let findings = lacking.map(|(table, name, columns, how)| {
+        let columns = columns.join(", ");
+        let what = format!("there is no index that begins with {columns}");
+        let remedy = format!("CREATE INDEX {name} ON {table} ({columns}), {how}");
+        Finding::new(Code::IndexMissing, table, what).remedy(remedy)
+    });
+    Ok(findings.collect())
 }
 
 /// One column of an index, in its place.
@@ -152,6 +130,10 @@ struct IndexColumn {
     tab: String,
     name: String,
     col: String,
+}
+
+async fn number(database: &Database, sql: &str) -> Result<Option<i64>, StoreError> {
+    first(database, sql).await?.map(|row| Ok(row.try_get_by_index::<DbId>(0)?.0)).transpose()
 }
 
 const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(index_name AS CHAR) AS name, \
@@ -167,7 +149,3 @@ const POSTGRES: &str = "SELECT t.relname::text AS tab, i.indexrelid::text AS nam
 const SQLITE: &str = "SELECT m.name AS tab, l.name AS name, COALESCE(c.name, '') AS col \
      FROM sqlite_master m, pragma_index_list(m.name) l, pragma_index_info(l.name) c \
      WHERE m.type = 'table' AND m.name IN ({names}) ORDER BY 1, 2, c.seqno";
-
-async fn number(database: &Database, sql: &str) -> Result<Option<i64>, StoreError> {
-    first(database, sql).await?.map(|row| Ok(row.try_get_by_index::<DbId>(0)?.0)).transpose()
-}

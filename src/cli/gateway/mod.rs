@@ -1,7 +1,6 @@
 //! `hostmatch gateway`: what stands in the gateway's database, and which rights hostmatch needs
 //! there; and opening it, for all commands that look into it and end.
 
-mod inspect;
 mod report;
 mod grants;
 
@@ -10,7 +9,9 @@ use clap::Subcommand;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
+use super::output::{self, Output};
 use crate::config::Config;
+use crate::install::inspection::{Verdict, inspect};
 use crate::store::{Database, GatewaySchema};
 
 /// Look at the gateway's database before letting hostmatch in
@@ -36,7 +37,14 @@ enum Command {
 /// When the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match &args.command {
-        Command::Inspect => inspect::run(global).await,
+        Command::Inspect => {
+            let inspection = inspect(&global.start(&[])?.config).await?;
+            match global.output {
+                Output::Json => output::json(&inspection)?,
+                Output::Table => report::show(&inspection)?,
+            }
+            Ok(if inspection.verdict == Verdict::Ready { Exit::Done } else { Exit::Findings })
+        }
         Command::Grants(args) => grants::run(global, args).await,
     }
 }

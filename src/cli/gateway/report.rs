@@ -30,8 +30,8 @@ fn verdict(found: &Inspection) -> Result<(), Failure> {
     })?;
     for finding in &found.findings {
         let level = match finding.level {
-            Level::Problem => "problem",
-            Level::Note => "note",
+            Level::Error => "problem",
+            Level::Warning => "note",
         };
         output::line(&format!("\n  {level}: {}", finding.what))?;
         if !finding.rows.is_empty() {
@@ -45,6 +45,12 @@ fn verdict(found: &Inspection) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A heading, and names with what they are.
+fn pairs(text: &str, rows: impl IntoIterator<Item = (String, String)>) -> Result<(), Failure> {
+    heading(text)?;
+    output::table(&[], rows.into_iter().map(|(name, value)| [format!("  {name}"), value]))
+}
+
 fn dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
@@ -56,25 +62,20 @@ fn server(found: &Inspection) -> Result<(), Failure> {
         format!("{strict}; {}", dash(server.sql_mode.as_deref()))
     });
     let offset = dash(server.utc_offset.as_deref());
+    let characters = server.charset.as_ref().map(|it| format!("{it}, {}", dash(server.collation.as_deref())));
+    let writes = server.read_only.as_ref().map_or("yes".into(), |why| format!("no: {why}"));
     let rows = [
         ("server", Some(format!("{} {}", server.product, server.version))),
         ("database", Some(server.database.clone())),
         ("user", server.user.clone()),
-        (
-            "characters",
-            server.charset.as_ref().map(|it| format!("{it}, {}", dash(server.collation.as_deref()))),
-        ),
+        ("characters", characters),
         ("SQL mode", mode),
         ("isolation", server.isolation.clone()),
         ("time zone", Some(format!("{}, now UTC{offset}", server.time_zone))),
         ("gateway.timezone", Some(server.gateway_timezone.clone())),
-        ("takes writes", Some(server.read_only.as_ref().map_or("yes".into(), |why| format!("no: {why}")))),
+        ("takes writes", Some(writes)),
     ];
-    heading("Server")?;
-    output::table(
-        &[],
-        rows.into_iter().filter_map(|(name, value)| value.map(|value| [format!("  {name}"), value])),
-    )
+    pairs("Server", rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))))
 }
 
 fn tables(found: &Inspection) -> Result<(), Failure> {
@@ -98,9 +99,8 @@ fn tables(found: &Inspection) -> Result<(), Failure> {
                 one.collect::<Vec<_>>().join(", ")
             }
         };
-        let name = format!("  {}", table.name);
         [
-            name,
+            format!("  {}", table.name),
             table.of.to_owned(),
             rows,
             dash(table.engine.as_deref()),
@@ -127,24 +127,18 @@ fn columns(found: &Inspection) -> Result<(), Failure> {
         })
     });
     output::table(&["  COLUMN", "TYPE", "COLLATION", "NULL", "FOR"], rows)?;
-    let missing: Vec<[String; 2]> = found
-        .missing
-        .iter()
-        .map(|one| {
-            let required = if one.required { "required: " } else { "" };
-            [format!("  {}", one.what), format!("{required}{}", one.loss)]
-        })
-        .collect();
-    if !missing.is_empty() {
-        heading("Not there")?;
-        output::table(&[], missing)?;
+    if found.missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let missing = found.missing.iter().map(|one| {
+        let required = if one.required { "required: " } else { "" };
+        (one.what.clone(), format!("{required}{}", one.loss))
+    });
+    pairs("Not there", missing)
 }
 
 fn uses(found: &Inspection) -> Result<(), Failure> {
     let Some(uses) = &found.uses else { return Ok(()) };
-    heading("What hostmatch will use")?;
     let active = match (uses.staff_active, uses.staff_deleted) {
         (Some(flag), Some(_)) => format!("{flag}, and not deleted (deleted_at)"),
         (Some(flag), None) => flag.to_owned(),
@@ -160,31 +154,27 @@ fn uses(found: &Inspection) -> Result<(), Failure> {
         Some(at) if at.local => format!("{} as the gateway's local time, now {}", at.full_type, at.now),
         Some(at) => format!("{}, now {} (UTC)", at.full_type, at.now),
     };
-    output::table(
-        &[],
-        [
-            ("staff are", format!("{} ids", uses.staff_id)),
-            ("their names", uses.staff_name.join(" and ")),
-            ("their e-mail", dash(uses.staff_email)),
-            ("who is active", active),
-            ("bookings", references.collect::<Vec<_>>().join(", then ")),
-            ("updated_at", updated_at),
-        ]
-        .map(|(name, value)| [format!("  {name}"), value]),
-    )
+    let rows = [
+        ("staff are", format!("{} ids", uses.staff_id)),
+        ("their names", uses.staff_name.join(" and ")),
+        ("their e-mail", dash(uses.staff_email)),
+        ("who is active", active),
+        ("bookings", references.collect::<Vec<_>>().join(", then ")),
+        ("updated_at", updated_at),
+    ];
+    pairs("What hostmatch will use", rows.map(|(name, value)| (name.to_owned(), value)))
 }
 
 fn data(found: &Inspection) -> Result<(), Failure> {
     if found.data.is_empty() {
         return Ok(());
     }
-    heading("Rows, counted")?;
     let rows = found.data.iter().map(|count| {
         let n = count.count.map_or_else(|| "?".to_owned(), |n| n.to_string());
         let why = count.not_counted.map(|why| format!(" (not counted: {why})")).unwrap_or_default();
-        [format!("  {n:>7}"), format!("{}{why}", count.meaning)]
+        (format!("{n:>7}"), format!("{}{why}", count.meaning))
     });
-    output::table(&[], rows)
+    pairs("Rows, counted", rows)
 }
 
 fn migrating(found: &Inspection) -> Result<(), Failure> {

@@ -1,32 +1,25 @@
 //! The broker: reachable, new enough, willing, and with the topology that we want. Or the file of
 //! the embedded queue.
 
+use std::time::Duration;
+
+use super::{Code, Report, Role, places};
 use crate::config::{Config, Topology};
 use crate::install::topology::{
-    Change, Comparison, Look, LookError, Management, ManagementError, Object, Right, Written, compare,
+    Comparison, FoundQueue, Look, LookError, Management, ManagementError, Part, Written, compare,
 };
-use crate::queue::{Part, Queue};
-
-use super::code::Code;
-use super::{Report, Role, places, rules};
+use crate::queue::Queue;
 
 /// The oldest RabbitMQ on which the topology can be made.
 const OLDEST: (u32, u32) = (3, 10);
 /// Channels beside those of the pipelines.
 const CHANNELS: u16 = 8;
-/// What only the management API tells.
-const BY_MANAGEMENT: [Code; 9] = [
-    Code::BindingMissing,
-    Code::AlternateExchange,
-    Code::PolicyExpiresMessages,
-    Code::PolicyBoundsQueue,
-    Code::PolicyDeletesQueue,
-    Code::PolicyRedirects,
-    Code::PolicyDeliveryLimit,
-    Code::ConsumerTimeoutShort,
-    Code::BrokerAlarm,
-];
 const NO_API: &str = "AMQP does not tell; set queue.management_url";
+
+/// What only the management API tells, beside alarms.
+fn by_management() -> &'static [Code] {
+    Code::BindingMissing.to(Code::ConsumerTimeoutShort)
+}
 
 /// Looks.
 pub(super) async fn look(config: &Config, role: Role, report: &mut Report) {
@@ -39,18 +32,19 @@ pub(super) async fn look(config: &Config, role: Role, report: &mut Report) {
         None
     });
     if management.is_none() {
-        report.not_checked(&BY_MANAGEMENT, NO_API);
+        report.not_checked(by_management(), NO_API);
+        report.not_checked(&[Code::BrokerAlarm], NO_API);
     }
     let subject = config.queue.url.shown_as_url();
     report.looked(&[Code::BrokerUnreachable]);
     let look = match Look::at(&config.queue).await {
         Ok(look) => look,
-        Err(LookError { text, refused: true }) => return report.found(Code::BrokerRefused, subject, text),
-        Err(error) => return report.found(Code::BrokerUnreachable, subject, error.text),
+        Err(LookError::Unreachable(text)) => return report.found(Code::BrokerUnreachable, subject, text),
+        Err(error) => return report.found(Code::BrokerRefused, subject, error.to_string()),
     };
     report.looked(&[Code::BrokerRefused]);
-    if let Err(error) = through(&look, management.as_ref(), config, role, report).await {
-        report.found(Code::BrokerUnreachable, subject, error.text);
+    if let Err(error) = examine(&look, management.as_ref(), config, role, report).await {
+        report.found(Code::BrokerUnreachable, subject, error.to_string());
     }
     look.close().await;
 }
@@ -73,63 +67,66 @@ async fn file(config: &Config, report: &mut Report) {
     }
 }
 
-async fn through(
+async fn examine(
     look: &Look,
     management: Option<&Management>,
     config: &Config,
     role: Role,
     report: &mut Report,
 ) -> Result<(), LookError> {
-    version(look, report).await;
-    limits(look, config, report);
-    let comparison = compare(look, management).await?;
-    topology(&comparison, management, config, report);
-    rules::judge(&comparison, config, report);
-    let has = |part: Part| comparison.queues.iter().find(|queue| queue.part == part);
-    traffic(&comparison, report);
-    if let Some(api) = management.filter(|_| comparison.silent.is_none()) {
-        alarms(api, report).await;
+    server(look, config, report).await;
+    let found = compare(look, management).await?;
+    report.looked(Code::ExchangeMissing.to(Code::QueueDiffers));
+    report.findings.extend(found.findings.iter().cloned());
+    judge(&found, config, report);
+    if let Some(api) = management {
+        match &found.silent {
+            None => {
+                report.looked(by_management());
+                alarms(api, report).await;
+            }
+            Some(error) => {
+                report.found(Code::ManagementUnusable, api.base(), error.to_string());
+                report.not_checked(by_management(), &error.to_string());
+                report.not_checked(&[Code::BrokerAlarm], &error.to_string());
+            }
+        }
     }
     // Last: a broker that takes no messages answers nothing more on this connection.
     let mut lacking = Vec::new();
-    if config.queue.topology == Topology::Declare && comparison.uncompared {
+    if look.declares() && found.uncompared {
         lacking.push("configure on its exchange and queues".to_owned());
     }
     if role.has_worker() {
-        for queue in [Part::Work, Part::Dead].into_iter().filter_map(has) {
-            if look.read(&queue.name).await? == Right::Denied {
+        for queue in found.queues.iter().filter(|queue| queue.part != Part::Retry) {
+            if look.may_not_read(&queue.name).await? {
                 lacking.push(format!("read on {}", queue.name));
             }
         }
     }
+    report.not_checked.extend(found.not_checked);
     writes(look, config, role, &mut lacking, report).await?;
     if !lacking.is_empty() {
-        let what = format!("it lacks {}", lacking.join("; "));
-        report.found_with(
-            Code::BrokerRightMissing,
-            format!("user {}", look.user()),
-            what,
-            grant(look, config, role),
-        );
+        let (user, what) = (format!("user {}", look.user()), format!("it lacks {}", lacking.join("; ")));
+        report.found_with(Code::BrokerRightMissing, user, what, grant(look, config, role));
     }
     report.looked(&[Code::BrokerRightMissing]);
     Ok(())
 }
 
-async fn version(look: &Look, report: &mut Report) {
-    let Some(server) = look.server().await else {
-        return report.not_checked(&[Code::BrokerTooOld], "it does not say what it is");
-    };
-    report.looked(&[Code::BrokerTooOld]);
-    report.fact(format!("{} {}", server.product, server.version));
-    let is_old = server.numbers().is_some_and(|version| version < OLDEST);
-    if server.product != "RabbitMQ" || is_old {
-        let what = format!("it is {} {}", server.product, server.version);
-        report.found(Code::BrokerTooOld, look.place(), what);
+async fn server(look: &Look, config: &Config, report: &mut Report) {
+    match look.server().await {
+        None => report.not_checked(&[Code::BrokerTooOld], "it does not say what it is"),
+        Some(server) => {
+            report.looked(&[Code::BrokerTooOld]);
+            let name = format!("{} {}", server.product, server.version);
+            let is_old = server.numbers().is_some_and(|version| version < OLDEST);
+            if server.product != "RabbitMQ" || is_old {
+                report.found(Code::BrokerTooOld, look.place(), format!("it is {name}"));
+            }
+            report.facts.push(name);
+        }
     }
-}
-
-fn limits(look: &Look, config: &Config, report: &mut Report) {
     report.looked(&[Code::ChannelsFew]);
     let (most, wanted) = (look.channels(), config.worker.pipelines + CHANNELS);
     // 0 is without a limit.
@@ -139,81 +136,93 @@ fn limits(look: &Look, config: &Config, report: &mut Report) {
     }
 }
 
-fn topology(found: &Comparison, management: Option<&Management>, config: &Config, report: &mut Report) {
-    if let (Some(api), Some(error)) = (management, &found.silent) {
-        report.found(Code::ManagementUnusable, api.base(), error.to_string());
-        report.not_checked(&BY_MANAGEMENT, &error.to_string());
-    } else if management.is_some() {
-        report.looked(&BY_MANAGEMENT[..BY_MANAGEMENT.len() - 1]);
+/// Who consumes, and what policies, and arguments that an administrator added, make of our queues.
+fn judge(found: &Comparison, config: &Config, report: &mut Report) {
+    if let Some(to) = &found.alternate {
+        let subject = format!("{}.events", config.queue.prefix);
+        report.found(Code::AlternateExchange, subject, format!("what no queue takes goes to {to}"));
     }
-    report.looked(&[Code::ExchangeMissing, Code::ExchangeDiffers, Code::QueueMissing, Code::QueueDiffers]);
-    for one in &found.unseen {
-        let code = match one.what.as_str() {
-            what if what.starts_with("the exchange") => Code::ExchangeMissing,
-            what if what.starts_with("the queue") => Code::QueueMissing,
-            _ => continue,
-        };
-        report.not_checked(&[code], &one.why);
-    }
-    for one in &found.differences {
-        let is_missing = one.change == Change::Missing;
-        let (code, subject) = match &one.object {
-            Object::Exchange { name } if is_missing => (Code::ExchangeMissing, name.clone()),
-            Object::Exchange { name } => (Code::ExchangeDiffers, name.clone()),
-            Object::Queue { name } if is_missing => (Code::QueueMissing, name.clone()),
-            Object::Queue { name } => (Code::QueueDiffers, name.clone()),
-            Object::Binding { source, destination, .. } => {
-                (Code::BindingMissing, format!("{source} -> {destination}"))
+    report.looked(Code::NoConsumers.to(Code::DeadLettersStuck));
+    for queue in &found.queues {
+        if let Some((ready, 0)) = queue.counts {
+            match queue.part {
+                Part::Work => {
+                    let what = format!("it has no consumer, and {ready} messages");
+                    report.found(Code::NoConsumers, &queue.name, what);
+                }
+                Part::Dead if ready > 0 => {
+                    report.found(Code::DeadLettersStuck, &queue.name, format!("it has {ready} messages"));
+                }
+                Part::Dead | Part::Retry => {}
             }
-        };
-        let what = match &one.change {
-            Change::Missing if config.queue.topology == Topology::Declare => {
-                "it is not there (queue.topology = \"declare\": hostmatch makes it when it starts)".to_owned()
-            }
-            Change::Missing => "it is not there".to_owned(),
-            Change::Argument { argument, wanted, found } => {
-                format!("its {argument} is {found}, and {wanted} is wanted")
-            }
-            Change::Other { said } => said.clone(),
-        };
-        report.found_with(code, subject, what, &one.remedy);
+        }
+        rules(queue, config, report);
     }
 }
 
-fn traffic(found: &Comparison, report: &mut Report) {
-    report.looked(&[Code::NoConsumers, Code::DeadLettersStuck]);
-    for queue in found.queues.iter().filter(|queue| queue.consumers == Some(0)) {
-        let ready = queue.messages.unwrap_or_default();
-        match queue.part {
-            Part::Work => {
-                report.found(
-                    Code::NoConsumers,
-                    &queue.name,
-                    format!("it has no consumer, and {ready} messages"),
-                );
-            }
-            Part::Dead if ready > 0 => {
-                report.found(Code::DeadLettersStuck, &queue.name, format!("it has {ready} messages"));
-            }
-            Part::Dead | Part::Retry => {}
+fn rules(queue: &FoundQueue, config: &Config, report: &mut Report) {
+    let (by_policy, by_argument) = (&queue.info["effective_policy_definition"], &queue.info["arguments"]);
+    let policy = |rule: &str| by_policy[rule].as_i64();
+    let argument = |rule: &str| by_argument[format!("x-{rule}").as_str()].as_i64();
+    let named = [("policy", "policy"), ("operator policy", "operator_policy")];
+    let named = named.into_iter().filter_map(|(kind, key)| {
+        let name = queue.info[key].as_str().filter(|name| !name.is_empty())?;
+        Some(format!("{kind} {name}"))
+    });
+    let named = named.collect::<Vec<_>>().join(" and ");
+    let by = if named.is_empty() { named } else { format!(" ({named})") };
+    let mut found = |code, what: String| report.found(code, format!("{}{by}", queue.name), what);
+    let is_retry = queue.part == Part::Retry;
+    // A wait queue has a time of its own; what is shorter counts.
+    let wait = argument("message-ttl");
+    if let Some(ttl) = policy("message-ttl").filter(|ttl| !is_retry || wait.is_none_or(|wait| *ttl < wait)) {
+        found(Code::PolicyExpiresMessages, format!("message-ttl is {ttl} ms"));
+    }
+    for bound in ["max-length", "max-length-bytes"] {
+        if let Some(most) = policy(bound) {
+            found(Code::PolicyBoundsQueue, format!("{bound} is {most}"));
         }
+    }
+    if let Some(ms) = policy("expires") {
+        found(Code::PolicyDeletesQueue, format!("expires is {ms} ms"));
+    }
+    // An argument of ours goes before a policy; the dead letters' queue has none.
+    let has_own = !by_argument["x-dead-letter-exchange"].is_null();
+    if let Some(exchange) = by_policy["dead-letter-exchange"].as_str().filter(|_| !has_own) {
+        found(Code::PolicyRedirects, format!("dead-letter-exchange is {exchange:?}"));
+    }
+    let limit = argument("delivery-limit").unwrap_or(i64::MAX);
+    if let Some(lower) = policy("delivery-limit").filter(|lower| *lower < limit) {
+        found(Code::PolicyDeliveryLimit, format!("delivery-limit is {lower}"));
+    }
+    let timeouts = [policy("consumer-timeout"), argument("consumer-timeout")];
+    let shortest = timeouts.into_iter().flatten().min().filter(|_| !is_retry);
+    let hold = config.worker.hold;
+    if let Some(ms) = shortest.and_then(|ms| u64::try_from(ms).ok())
+        && Duration::from_millis(ms) < hold * 2
+    {
+        let what = format!("its consumer timeout is {ms} ms, and worker.hold is {} ms", hold.as_millis());
+        found(Code::ConsumerTimeoutShort, what);
     }
 }
 
 async fn alarms(api: &Management, report: &mut Report) {
-    let nodes = match api.nodes().await {
-        Ok(nodes) => nodes,
-        Err(error @ ManagementError::Refused(_)) => {
-            report.found(Code::ManagementUnusable, api.base(), error.to_string());
+    let nodes = match api.get(&["nodes"]).await {
+        Ok(nodes) => nodes.unwrap_or_default(),
+        Err(error) => {
+            if matches!(error, ManagementError::Refused(_)) {
+                report.found(Code::ManagementUnusable, api.base(), error.to_string());
+            }
             return report.not_checked(&[Code::BrokerAlarm], &error.to_string());
         }
-        Err(error) => return report.not_checked(&[Code::BrokerAlarm], &error.to_string()),
     };
     report.looked(&[Code::BrokerAlarm]);
-    for node in nodes {
-        let short = [("memory", node.mem_alarm), ("disk", node.disk_free_alarm)];
-        for (of, _) in short.into_iter().filter(|(_, alarm)| *alarm) {
-            report.found(Code::BrokerAlarm, &node.name, format!("it is short of {of}: nobody can publish"));
+    for node in nodes.as_array().into_iter().flatten() {
+        for (of, alarm) in [("memory", "mem_alarm"), ("disk", "disk_free_alarm")] {
+            if node[alarm] == true {
+                let name = node["name"].as_str().unwrap_or_default();
+                report.found(Code::BrokerAlarm, name, format!("it is short of {of}: nobody can publish"));
+            }
         }
     }
 }
@@ -233,7 +242,7 @@ async fn writes(
             // That has been told.
             Written::Missing => continue,
             Written::Denied => lacking.push(format!("write on {name}")),
-            Written::TooLarge { said } => {
+            Written::TooLarge(said) => {
                 let subject = format!("edge.body_limit = {} bytes", config.edge.body_limit);
                 report.found(Code::MessageSizeSmall, subject, said);
             }
@@ -256,19 +265,20 @@ async fn writes(
 /// The command that gives what the role needs.
 fn grant(look: &Look, config: &Config, role: Role) -> String {
     let prefix = config.queue.prefix.replace('.', "\\.");
-    let configure =
-        if config.queue.topology == Topology::Declare { format!("^{prefix}\\.") } else { "^$".to_owned() };
-    let declares = config.queue.topology == Topology::Declare;
-    let write = match role {
-        _ if declares => format!("^({prefix}\\..*|amq\\.default)$"),
-        Role::Edge => format!("^{prefix}\\.events$"),
-        Role::Worker => "^amq\\.default$".to_owned(),
-        Role::All => format!("^({prefix}\\.events|amq\\.default)$"),
-    };
-    let read = match role {
-        _ if declares => format!("^{prefix}\\."),
-        Role::Edge => "^$".to_owned(),
-        Role::Worker | Role::All => format!("^{prefix}\\.(bookings|dead)$"),
+    let (configure, write, read) = match (config.queue.topology, role) {
+        (Topology::Declare, _) => {
+            let all = format!("^{prefix}\\.");
+            (all.clone(), format!("^({prefix}\\..*|amq\\.default)$"), all)
+        }
+        (Topology::Verify, Role::Edge) => ("^$".to_owned(), format!("^{prefix}\\.events$"), "^$".to_owned()),
+        (Topology::Verify, Role::Worker | Role::All) => {
+            let events = if role.has_edge() {
+                format!("({prefix}\\.events|amq\\.default)")
+            } else {
+                "amq\\.default".to_owned()
+            };
+            ("^$".to_owned(), format!("^{events}$"), format!("^{prefix}\\.(bookings|dead)$"))
+        }
     };
     format!(
         "rabbitmqctl set_permissions -p '{}' '{}' '{configure}' '{write}' '{read}'",

@@ -1,34 +1,12 @@
 //! The gateway's database: reachable, migrated, usable, and quick.
 
 use crate::config::{Config, Mode};
-use crate::install::inspection::{Inspection, Kind, inspect_setup};
+use crate::install::inspection::{Inspection, inspect_at};
 use crate::install::privileges::missing_rights;
-use crate::install::server_checks::{clock_ahead, lacking_indexes, room};
+use crate::install::server_checks::{clock, lacking_indexes, room};
 use crate::store::{self, Database, GatewaySchema, StoreError};
 
-use super::Report;
-use super::code::Code;
-
-/// Clocks that are so many ms apart are not kept.
-const SKEW_MS: i64 = 2_000;
-/// Prepared statements that a connection may keep on the server.
-const STATEMENTS: i64 = 256;
-const SETUP: [Code; 14] = [
-    Code::DatabaseTooOld,
-    Code::DatabaseReadOnly,
-    Code::GatewayTablesMissing,
-    Code::GatewayUnusable,
-    Code::TimezoneUnknown,
-    Code::TimezoneWrong,
-    Code::EngineUnsafe,
-    Code::StaffKeyDiffers,
-    Code::StaffEmailHidden,
-    Code::MigrationsPending,
-    Code::MigrationsNewer,
-    Code::SequenceLags,
-    Code::MigrationsHalfway,
-    Code::MigrationsBlocked,
-];
+use super::{Area, Code, Level, Report};
 
 /// Looks.
 pub(super) async fn look(config: &Config, report: &mut Report) {
@@ -42,16 +20,16 @@ pub(super) async fn look(config: &Config, report: &mut Report) {
         unreachable(config, &error, report);
     }
     database.close().await;
-    if !report.findings.iter().any(|finding| finding.level == super::Level::Error) {
+    if !report.findings.iter().any(|finding| finding.level == Level::Error) {
         does(config, report).await;
     }
 }
 
 async fn at(database: &Database, config: &Config, report: &mut Report) -> Result<(), StoreError> {
-    let found = database.in_time(inspect_setup(database, &config.gateway)).await?;
-    report.looked(&SETUP);
+    let found = database.in_time(inspect_at(database, &config.gateway, false)).await?;
+    report.looked(Code::DatabaseTooOld.to(Code::SequenceLags));
     let server = &found.server;
-    report.fact(format!("{} {}, time zone {}", server.product, server.version, server.time_zone));
+    report.facts.push(format!("{} {}, time zone {}", server.product, server.version, server.time_zone));
     setup(&found, report);
     // What is granted on tables that are not there yet says nothing.
     let is_migrated = found.migration.examination.pending.is_empty();
@@ -73,37 +51,13 @@ async fn at(database: &Database, config: &Config, report: &mut Report) -> Result
             remedy,
         );
     }
-    for one in database.in_time(lacking_indexes(database)).await? {
-        let remedy = if one.ours {
-            format!("{}, as the owner of the table", one.statement)
-        } else {
-            format!("{}, in a migration of the gateway", one.statement)
-        };
-        let what = format!("there is no index that begins with {}", one.columns);
-        report.found_with(Code::IndexMissing, one.table, what, remedy);
-    }
+    report.findings.extend(database.in_time(lacking_indexes(database)).await?);
     report.looked(&[Code::IndexMissing]);
-    if let Some(ahead) = database.in_time(clock_ahead(database)).await?
-        && ahead.abs() > SKEW_MS
-    {
-        let way = if ahead > 0 { "ahead of" } else { "behind" };
-        let what = format!("its clock is {}.{} s {way} ours", ahead.abs() / 1000, ahead.abs() % 1000 / 100);
-        report.found(Code::ClockSkew, "the database's clock", what);
-    }
+    report.findings.extend(database.in_time(clock(database)).await?);
     report.looked(&[Code::ClockSkew]);
-    if let Some(room) = database.in_time(room(database)).await? {
-        let wanted = i64::from(config.database.max_connections);
-        let left = room.connections - room.connected;
-        if left < wanted {
-            let what = format!("{left} of the server's {} connections are left", room.connections);
-            report.found(Code::ConnectionsScarce, format!("database.max_connections = {wanted}"), what);
-        }
-        if let Some(statements) = room.statements.filter(|statements| *statements < wanted * STATEMENTS) {
-            let what = format!("the server keeps {statements} more prepared statements");
-            report.found(Code::StatementsScarce, format!("database.max_connections = {wanted}"), what);
-        }
-    }
-    report.looked(&[Code::ConnectionsScarce, Code::StatementsScarce]);
+    let connections = i64::from(config.database.max_connections);
+    report.findings.extend(database.in_time(room(database, connections)).await?);
+    report.looked(Code::ConnectionsScarce.to(Code::StatementsScarce));
     Ok(())
 }
 
@@ -115,29 +69,7 @@ fn unreachable(config: &Config, error: &StoreError, report: &mut Report) {
 /// gateway's rows hold in store is left to that command.
 fn setup(found: &Inspection, report: &mut Report) {
     let subject = &found.server.database;
-    for one in &found.findings {
-        let code = match one.kind {
-            Kind::ServerAge => Code::DatabaseTooOld,
-            Kind::ReadOnly => Code::DatabaseReadOnly,
-            Kind::GatewayTables => Code::GatewayTablesMissing,
-            Kind::Unusable if one.what.contains("gateway.timezone") => Code::TimezoneUnknown,
-            Kind::Unusable => Code::GatewayUnusable,
-            Kind::Engine => Code::EngineUnsafe,
-            Kind::Collation => Code::StaffKeyDiffers,
-            Kind::Halfway => Code::MigrationsHalfway,
-            Kind::Newer => Code::MigrationsNewer,
-            Kind::Obstacle => Code::MigrationsBlocked,
-            Kind::Sequence => Code::SequenceLags,
-            Kind::Clock => Code::TimezoneWrong,
-            Kind::Adoption | Kind::Migrating | Kind::Trigger | Kind::Rows => continue,
-        };
-        match code {
-            Code::MigrationsNewer | Code::TimezoneUnknown => {
-                report.found(code, subject, &one.what);
-            }
-            _ => report.found_with(code, subject, &one.what, &one.remedy),
-        }
-    }
+    report.findings.extend(found.findings.iter().filter(|one| one.area == Area::Database).cloned());
     let pending = &found.migration.examination.pending;
     if !pending.is_empty() {
         let adopts = !found.migration.examination.adoptions.is_empty();

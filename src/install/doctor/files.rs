@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access, statvfs};
 use time::OffsetDateTime;
 
-use super::code::Code;
 use super::places::{file, has_password};
-use super::{Report, Role};
+use super::{Code, Report, Role};
 use crate::config::{Config, Effective};
 use crate::http::tokens::read_line;
 
@@ -22,16 +21,10 @@ const ENOUGH: u64 = 1 << 30;
 
 /// Looks.
 pub(super) fn look(effective: &Effective, role: Role, report: &mut Report) {
-    report.looked(&[
-        Code::SecretReadable,
-        Code::FileWritable,
-        Code::FolderUnwritable,
-        Code::DiskFull,
-        Code::DiskNearlyFull,
-    ]);
+    report.looked(Code::SecretReadable.to(Code::DiskNearlyFull));
     let config = &effective.config;
     for (key, path, is_secret) in read(effective) {
-        modes(key, &path, is_secret, report);
+        modes(&key, &path, is_secret, report);
     }
     if role.has_edge() {
         tokens(config, report);
@@ -42,22 +35,17 @@ pub(super) fn look(effective: &Effective, role: Role, report: &mut Report) {
     }
 }
 
-/// The files that are read, and whether there are secrets in them.
-fn read(effective: &Effective) -> Vec<(&'static str, PathBuf, bool)> {
+/// The files that are read, by their keys, and whether there are secrets in them.
+fn read(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
     let config = &effective.config;
-    let twins = [
-        ("database.url_file", &config.database.url_file, true),
-        ("queue.url_file", &config.queue.url_file, true),
-        ("queue.management_url_file", &config.queue.management_url_file, true),
-        ("edge.calcom_secrets_file", &config.edge.calcom_secrets_file, true),
-        ("edge.retell_api_keys_file", &config.edge.retell_api_keys_file, true),
-        ("edge.gateway_secrets_file", &config.edge.gateway_secrets_file, true),
-        ("traces.headers_file", &config.traces.headers_file, true),
-        // It has only the hashes.
-        ("edge.tokens_file", &config.edge.tokens_file, false),
-    ];
-    let given = twins.into_iter().filter(|(_, path, _)| !path.as_os_str().is_empty());
-    let mut files: Vec<_> = given.map(|(key, path, secret)| (key, path.clone(), secret)).collect();
+    let mut files = Vec::new();
+    for one in effective.shown().unwrap_or_default() {
+        if let Some(path) = one.value.as_str().filter(|path| !path.is_empty() && one.key.ends_with("_file")) {
+            // The tokens' has only their hashes.
+            let is_secret = one.key != "edge.tokens_file";
+            files.push((one.key.clone(), PathBuf::from(path), is_secret));
+        }
+    }
     if let Some(path) = &effective.file {
         let origin = format!("file {}", path.display());
         let from_it = |key: &str| effective.origins.iter().any(|(of, from)| of == key && *from == origin);
@@ -69,7 +57,7 @@ fn read(effective: &Effective) -> Vec<(&'static str, PathBuf, bool)> {
         let lists = ["edge.calcom_secrets", "edge.retell_api_keys", "edge.gateway_secrets", "traces.headers"];
         let is_secret = urls.iter().any(|(key, url)| from_it(key) && has_password(url.expose()))
             || lists.iter().any(|key| from_it(key));
-        files.push(("--config", path.clone(), is_secret));
+        files.push(("--config".to_owned(), path.clone(), is_secret));
     }
     files
 }
@@ -91,7 +79,6 @@ fn modes(key: &str, path: &Path, is_secret: bool, report: &mut Report) {
 }
 
 fn tokens(config: &Config, report: &mut Report) {
-    report.looked(&[Code::FileUnreadable, Code::TokenLineLeftOut, Code::TokensExpired]);
     let path = &config.edge.tokens_file;
     if path.as_os_str().is_empty() {
         return;

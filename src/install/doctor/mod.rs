@@ -5,25 +5,25 @@
 //! of the broker is nothing that a queue gets to see. What cannot be known is told as not checked,
 //! with the reason, and never as being right.
 
-mod code;
 mod report;
 mod places;
 mod configuration;
 mod files;
 mod database;
 mod broker;
-mod rules;
 mod edge;
 
 use std::collections::BTreeSet;
 
+use super::finding::Only;
 use crate::config::{ConfigError, Effective};
 
-pub use code::{Area, Code, Level};
-pub use report::{Finding, NotChecked, Report};
+pub use super::finding::{Area, Code, Finding, Level, NotChecked};
+pub use report::Report;
 
 /// What runs here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// An edge.
     Edge,
@@ -45,7 +45,7 @@ impl Role {
 
 /// What is to be examined.
 #[derive(Clone, Debug)]
-pub struct Patient {
+pub struct Target {
     /// What runs here.
     pub role: Role,
     /// The address of an edge that runs somewhere else, such as `https://hooks.example`.
@@ -55,95 +55,64 @@ pub struct Patient {
 }
 
 /// Examines an installation with this configuration.
-pub async fn examine(effective: &Effective, patient: &Patient) -> Report {
+pub async fn examine(effective: &Effective, target: &Target) -> Report {
     let config = &effective.config;
-    let role = patient.role;
+    let role = target.role;
     let mut report = Report::default();
     configuration::look(effective, role, &mut report);
     files::look(effective, role, &mut report);
-    let databases = async {
-        let mut report = Report::default();
+    let [mut of_database, mut of_broker, mut of_edge] = <[Report; 3]>::default();
+    let database = async {
         if role.has_worker() {
-            database::look(config, &mut report).await;
+            database::look(config, &mut of_database).await;
         }
-        report
     };
-    let brokers = async {
-        let mut report = Report::default();
-        broker::look(config, role, &mut report).await;
-        report
-    };
-    let edges = async {
-        let mut report = Report::default();
-        if let Some(url) = &patient.edge {
-            edge::look(url, &mut report).await;
+    let edge = async {
+        if let Some(url) = &target.edge {
+            edge::look(url, &mut of_edge).await;
         }
-        report
     };
     // On the heap: together they are large.
-    let (databases, brokers, edges) = tokio::join!(Box::pin(databases), Box::pin(brokers), edges);
-    report.add(databases);
-    report.add(brokers);
-    report.add(edges);
-    report.finish(&scope(config.queue.is_embedded(), patient), &patient.accepted)
+    let broker = Box::pin(broker::look(config, role, &mut of_broker));
+    tokio::join!(Box::pin(database), broker, edge);
+    for part in [of_database, of_broker, of_edge] {
+        report.add(part);
+    }
+    report.finish(&scope(config.queue.is_embedded(), target), &target.accepted)
 }
 
 /// The report on a configuration that is refused.
 pub fn refused(error: &ConfigError) -> Report {
     let mut report = Report::default();
     for problem in &error.0 {
-        let subject = if problem.key.is_empty() { &problem.origin } else { &problem.key };
-        let remedy = if problem.key.is_empty() {
-            format!("correct {}; hostmatch config validate checks again", problem.origin)
-        } else {
-            format!("correct {} in {}; hostmatch config validate checks again", problem.key, problem.origin)
+        let (subject, place) = match problem.key.as_str() {
+            "" => (&problem.origin, problem.origin.to_string()),
+            key => (&problem.key, format!("{key} in {}", problem.origin)),
         };
+        let remedy = format!("correct {place}; hostmatch config validate checks again");
         report.found_with(Code::ConfigInvalid, subject.clone(), problem.message.clone(), remedy);
     }
     report.finish(&BTreeSet::from([Code::ConfigInvalid]), &[])
 }
 
-/// Of an edge alone, or of a worker alone, these say nothing.
-const WORKER: [Code; 7] = [
-    Code::HoldTooLong,
-    Code::ShutdownTooShort,
-    Code::PrefetchTooSmall,
-    Code::PoolTooSmall,
-    Code::RetentionTooShort,
-    Code::OverwriteAlways,
-    Code::ThresholdLow,
-];
-const EDGE: [Code; 7] = [
-    Code::EdgeUnsigned,
-    Code::EdgeRefusesAll,
-    Code::SecretWeak,
-    Code::SpoolOff,
-    Code::FileUnreadable,
-    Code::TokenLineLeftOut,
-    Code::TokensExpired,
-];
-const ONLY_BROKER: [Code; 4] =
-    [Code::BrokerUnencrypted, Code::BrokerGuest, Code::PrefetchTooSmall, Code::SpoolOff];
-
 /// The codes that say something about such an installation.
-fn scope(is_embedded: bool, patient: &Patient) -> BTreeSet<Code> {
+fn scope(is_embedded: bool, target: &Target) -> BTreeSet<Code> {
+    let (edge, worker) = (target.role.has_edge(), target.role.has_worker());
     let is_meant = |code: &Code| {
-        let (edge, worker) = (patient.role.has_edge(), patient.role.has_worker());
-        let by_role = match code.area() {
+        let in_area = match code.area() {
             Area::Database => worker,
-            Area::Edge => patient.edge.is_some(),
-            _ => {
-                (worker || !WORKER.contains(code) && *code != Code::DatabaseUnencrypted)
-                    && (edge || !EDGE.contains(code))
-            }
+            Area::Edge => target.edge.is_some(),
+            Area::Broker => (*code == Code::QueueFileUnusable) == is_embedded,
+            Area::Topology => !is_embedded,
+            Area::Configuration | Area::Files => true,
+            Area::Gateway => false,
         };
-        let by_queue = match (code.area(), is_embedded) {
-            (Area::Broker, _) => (*code == Code::QueueFileUnusable) == is_embedded,
-            (Area::Topology, embedded) => !embedded,
-            (_, true) => !ONLY_BROKER.contains(code),
-            (_, false) => true,
-        };
-        by_role && by_queue
+        in_area
+            && code.only().iter().all(|only| match only {
+                Only::Edge => edge,
+                Only::Worker => worker,
+                Only::Rabbit => !is_embedded,
+            })
     };
     Code::ALL.iter().copied().filter(is_meant).collect()
 }

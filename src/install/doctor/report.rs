@@ -4,36 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::code::{Area, Code, Level};
-
-/// One thing that is not as it should be. Holds no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Which of the closed list.
-    pub code: Code,
-    /// How much it matters.
-    pub level: Level,
-    /// Where it belongs.
-    pub area: Area,
-    /// On what: a key, a file, a queue, a table.
-    pub subject: String,
-    /// What was found.
-    pub what: String,
-    /// The command or key that mends it.
-    pub remedy: String,
-}
-
-/// Something that was not looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotChecked {
-    /// Which of the closed list.
-    pub code: Code,
-    /// Why not.
-    pub why: String,
-}
+use crate::install::finding::{Area, Code, Finding, Level, NotChecked};
 
 /// What was found. Each code that belongs to this installation is found, passed, or not checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// What is not as it should be: errors first.
     pub findings: Vec<Finding>,
@@ -52,9 +26,14 @@ pub struct Report {
 impl Report {
     /// Notes a finding with the remedy that its code has in general.
     pub(super) fn found(&mut self, code: Code, subject: impl Into<String>, what: impl Into<String>) {
-        // There the backquotes are Markdown's.
-        let remedy = code.remedy().replace('`', "");
-        self.found_with(code, subject, what, remedy);
+        self.findings.push(Finding::new(code, subject, what));
+    }
+
+    /// Notes a finding if it is one.
+    pub(super) fn check(&mut self, is_found: bool, code: Code, subject: &str, what: impl Into<String>) {
+        if is_found {
+            self.found(code, subject, what);
+        }
     }
 
     /// Notes a finding with a remedy of its own.
@@ -65,14 +44,7 @@ impl Report {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.findings.push(Finding {
-            code,
-            level: code.level(),
-            area: code.area(),
-            subject: subject.into(),
-            what: what.into(),
-            remedy: remedy.into(),
-        });
+        self.findings.push(Finding::new(code, subject, what).remedy(remedy));
     }
 
     /// Notes that these were looked for: what is not found of them is as it should be.
@@ -82,12 +54,8 @@ impl Report {
 
     /// Notes that these could not be looked for.
     pub(super) fn not_checked(&mut self, codes: &[Code], why: &str) {
-        self.not_checked.extend(codes.iter().map(|code| NotChecked { code: *code, why: why.to_owned() }));
-    }
-
-    /// Notes what is looked at.
-    pub(super) fn fact(&mut self, fact: impl Into<String>) {
-        self.facts.push(fact.into());
+        let of = |code: &Code| NotChecked { code: *code, what: String::new(), why: why.to_owned() };
+        self.not_checked.extend(codes.iter().map(of));
     }
 
     /// Takes over what another part has noted.
@@ -98,8 +66,9 @@ impl Report {
         self.looked.extend(other.looked);
     }
 
-    /// Accounts for every code in `scope`, and sets aside what is `accepted`.
+    /// Accounts for every code in `scope`, and for no other, and sets aside what is `accepted`.
     pub(super) fn finish(mut self, scope: &BTreeSet<Code>, accepted: &[Code]) -> Self {
+        self.findings.retain(|finding| scope.contains(&finding.code));
         self.findings.sort_by_key(|finding| (finding.level, finding.code));
         let found: BTreeSet<Code> = self.findings.iter().map(|finding| finding.code).collect();
         self.not_checked.retain(|one| !found.contains(&one.code));
@@ -115,9 +84,10 @@ impl Report {
             let why = first.map_or("an earlier check did not get so far".to_owned(), |finding| {
                 format!("{} stands in the way", finding.code.as_str())
             });
-            self.not_checked.push(NotChecked { code: *code, why });
+            self.not_checked.push(NotChecked { code: *code, what: String::new(), why });
         }
         self.not_checked.sort_by_key(|one| one.code);
+        self.not_checked.dedup_by_key(|one| one.code);
         let (accepted, left) = self.findings.into_iter().partition(|one| accepted.contains(&one.code));
         Self { findings: left, accepted, ..self }
     }

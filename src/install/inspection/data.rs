@@ -7,19 +7,17 @@ use serde::Serialize;
 use super::first;
 use crate::store::{Database, DbId, StoreError};
 
-/// A count.
 #[derive(Clone, Debug, Serialize)]
-pub struct Count {
+pub(crate) struct Count {
     /// Its name, stable.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How many; none where that could not be counted.
-    pub count: Option<i64>,
+    pub(crate) count: Option<i64>,
     /// Why it could not.
-    pub not_counted: Option<&'static str>,
-    /// Of what.
-    pub meaning: &'static str,
+    pub(crate) not_counted: Option<&'static str>,
+    pub(crate) meaning: &'static str,
     /// What follows when there are any, and what to do; none when nothing has to be done.
-    pub remedy: Option<&'static str>,
+    pub(crate) remedy: Option<&'static str>,
 }
 
 /// What became of counting.

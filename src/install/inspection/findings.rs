@@ -1,17 +1,18 @@
 //! From facts to what a person has to put right, or to know.
 
 use migration::MigrateError;
-use migration::gateway::Columns;
+use migration::gateway::{Column, Columns};
 use migration::names;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::{Basis, Inspection, Table};
+use super::{Basis, Inspection};
+use crate::install::finding::{Code, Finding, Level};
 use crate::store::too_old;
 
 /// What it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing stands in the way.
     Ready,
     /// Nothing stands in the way, and there is something to know.
@@ -20,281 +21,232 @@ pub enum Verdict {
     NotReady,
 }
 
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// It has to be put right first.
-    Problem,
-    /// To be known.
-    Note,
-}
-
-/// What a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The server is too old.
-    ServerAge,
-    /// It takes no writes.
-    ReadOnly,
-    /// Tables or columns of the gateway's are not there.
-    GatewayTables,
-    /// A column's type, or the time zone, cannot be used.
-    Unusable,
-    /// A table's engine has no transactions.
-    Engine,
-    /// A column that refers to staff has another type or collation.
-    Collation,
-    /// A migration is recorded, and its work is not there.
-    Halfway,
-    /// A newer version has migrated the database so that this one stops there.
-    Newer,
-    /// Something stands in the way of migrating.
-    Obstacle,
-    /// A sequence lags behind the ids that are there.
-    Sequence,
-    /// Tables of ours that somebody else made.
-    Adoption,
-    /// How migrating is different here.
-    Migrating,
-    /// Triggers.
-    Trigger,
-    /// The newest appointments are ahead of the clock.
-    Clock,
-    /// What the gateway's rows hold in store.
-    Rows,
-}
-
-/// One thing to put right or to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What it is about.
-    pub kind: Kind,
-    /// How much it matters.
-    pub level: Level,
-    /// What was found.
-    pub what: String,
-    /// The keys of the rows that are meant; empty where it is not about rows.
-    pub rows: Vec<String>,
-    /// What to do about it.
-    pub remedy: String,
-}
-
 impl Verdict {
     pub(super) fn of(findings: &[Finding]) -> Self {
-        if findings.iter().any(|finding| finding.level == Level::Problem) {
-            Self::NotReady
-        } else if findings.is_empty() {
-            Self::Ready
-        } else {
-            Self::ReadyWithNotes
+        match findings {
+            [] => Self::Ready,
+            all if all.iter().any(|finding| finding.level == Level::Error) => Self::NotReady,
+            _ => Self::ReadyWithNotes,
         }
     }
 }
 
-fn problem(kind: Kind, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { kind, level: Level::Problem, what: what.into(), rows: Vec::new(), remedy: remedy.into() }
+/// A finding, as `hostmatch gateway inspect` tells it.
+#[derive(Serialize)]
+struct Told<'a> {
+    kind: &'static str,
+    level: &'static str,
+    what: &'a str,
+    rows: &'a [String],
+    remedy: &'a str,
 }
 
-fn note(kind: Kind, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { level: Level::Note, ..problem(kind, what, remedy) }
+pub(super) fn told<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(findings.iter().map(|Finding { code, level, what, rows, remedy, .. }| Told {
+        kind: match code {
+            Code::DatabaseTooOld => "server_age",
+            Code::DatabaseReadOnly => "read_only",
+            Code::GatewayTablesMissing => "gateway_tables",
+            Code::GatewayUnusable | Code::TimezoneUnknown => "unusable",
+            Code::EngineUnsafe => "engine",
+            Code::StaffKeyDiffers => "collation",
+            Code::MigrationsHalfway => "halfway",
+            Code::MigrationsNewer => "newer",
+            Code::MigrationsBlocked => "obstacle",
+            Code::SequenceLags => "sequence",
+            Code::TimezoneWrong => "clock",
+            other => other.as_str(),
+        },
+        level: if *level == Level::Error { "problem" } else { "note" },
+        what,
+        rows,
+        remedy,
+    }))
 }
 
 /// Problems first.
 pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    server(found, &mut findings);
-    gateway(found, basis, &mut findings);
-    migrating(found, basis, &mut findings);
-    writers(found, &mut findings);
-    time(found, &mut findings);
+    let mut judge = Judge { found, basis, findings: Vec::new() };
+    judge.server();
+    judge.gateway();
+    judge.migrating();
+    judge.writers();
+    judge.time();
     for count in &found.data {
         if let (Some(n @ 1..), Some(remedy)) = (count.count, count.remedy) {
-            findings.push(note(Kind::Rows, format!("{n} {}", count.meaning), remedy));
+            judge.add(Code::Rows, format!("{n} {}", count.meaning)).remedy = remedy.to_owned();
         }
     }
-    findings.sort_by_key(|finding| finding.level == Level::Note);
-    findings
-}
-
-fn server(found: &Inspection, findings: &mut Vec<Finding>) {
-    findings.extend(age(found));
-    if let Some(why) = &found.server.read_only {
-        findings.push(problem(
-            Kind::ReadOnly,
-            format!("the server takes no writes: {why}"),
-            "let database.url lead to the primary; for looking this one will do",
-        ));
-    }
-}
-
-fn age(found: &Inspection) -> Option<Finding> {
-    let is_mysql = matches!(found.server.product, "MariaDB" | "MySQL");
-    let why = too_old(&found.server.version).filter(|_| is_mysql)?;
-    Some(problem(Kind::ServerAge, why, "upgrade the database server before hostmatch is to work on it"))
-}
-
-fn gateway(found: &Inspection, basis: &Basis, findings: &mut Vec<Finding>) {
-    let problems = basis.columns.problems();
-    if !problems.is_empty() {
-        findings.push(problem(
-            Kind::GatewayTables,
-            format!("the gateway's tables are not as hostmatch needs them: {}", problems.join("; ")),
-            "is database.url the gateway's database, and may this user read the tables (hostmatch gateway grants \
-             --role inspect)? For a new installation without a gateway: hostmatch migrate baseline",
-        ));
-    }
-    if let Some(why) = &basis.unusable {
-        let remedy =
-            "see docs/configuration.md for gateway.timezone; a column of another type has to be changed";
-        findings.push(problem(Kind::Unusable, why.clone(), remedy));
-    }
-    for table in found.tables.iter().filter(|table| table.of == "gateway") {
-        if let Some(engine) = table.engine.as_ref().filter(|engine| *engine != "InnoDB") {
-            findings.push(problem(
-                Kind::Engine,
-                format!(
-                    "the table {} has the engine {engine}, without transactions and foreign keys",
-                    table.name
-                ),
-                format!("ALTER TABLE {} ENGINE=InnoDB, at a quiet hour", table.name),
-            ));
-        }
-    }
-    findings.extend(collations(&basis.columns, found.migration.examination.adoptions.is_empty()));
-}
-
-/// Columns that refer to staff have to be of the very type of `staff.id`. Adoption sees to ours.
-fn collations(columns: &Columns, with_ours: bool) -> Vec<Finding> {
-    let Some(key) = columns.get("staff", "id") else { return Vec::new() };
-    let tables = ["appointments", names::MAPPINGS, names::AUDITS, names::ASSIGNMENTS];
-    let tables = if with_ours { &tables[..] } else { &tables[..1] };
-    let other = tables.iter().filter_map(|table| columns.get(table, "staff_id")).filter(|column| {
-        column.collation != key.collation
-            || column.key_kind(columns.backend()) != key.key_kind(columns.backend())
-    });
-    other
-        .map(|column| {
-            let shown = |column: &migration::gateway::Column| {
-                let collation = column.collation.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-                format!("{}{collation}", column.full_type)
-            };
-            note(
-                Kind::Collation,
-                format!(
-                    "{}.staff_id is {}, and staff.id is {}: no foreign key can stand between them, and comparing \
-                     them may be refused",
-                    column.table,
-                    shown(column),
-                    shown(key)
-                ),
-                "give the column the type and the collation of staff.id",
-            )
-        })
-        .collect()
-}
-
-fn migrating(found: &Inspection, basis: &Basis, findings: &mut Vec<Finding>) {
-    for what in &basis.drift {
-        findings.push(problem(
-            Kind::Halfway,
-            format!("a migration is recorded as applied, and its work is not there: {what}"),
-            "may this user see it? MariaDB and MySQL hide a table to which nothing is granted: hostmatch gateway \
-             grants prints what is to be granted. Only when an administrator does not see it either: put it back \
-             from a backup; or, to have it made anew and empty, drop what is left of it, delete the row from \
-             hostmatch_migrations, and run hostmatch migrate up",
-        ));
-    }
-    if let Some(why) = &basis.unexamined {
-        let kind = if matches!(why, MigrateError::Newer { .. }) { Kind::Newer } else { Kind::Obstacle };
-        findings.push(problem(
-            kind,
-            why.to_string(),
-            "see docs/moving-in.md, and print the grants again once it is migrated",
-        ));
-    }
-    for one in &found.migration.examination.lagging {
-        findings.push(problem(Kind::Sequence, one.to_string(), "hostmatch migrate up sets it"));
-    }
-    // What the gateway's tables lack has been told already.
-    let told = basis.columns.problems();
-    for one in found.migration.examination.obstacles.iter().filter(|one| !told.contains(&one.what)) {
-        findings.push(Finding {
-            rows: one.rows.clone(),
-            ..problem(Kind::Obstacle, one.what.clone(), one.remedy.clone())
-        });
-    }
-    for one in &found.migration.examination.adoptions {
-        let how = match one.differences.len() {
-            0 => "as ours".to_owned(),
-            _ => format!("differing from ours: {}", one.differences.join("; ")),
-        };
-        findings.push(note(
-            Kind::Adoption,
-            format!("{} is there already, made by somebody else, {how}", one.what),
-            "hostmatch migrate up --adopt brings it to our shape and keeps every row",
-        ));
-    }
-    for what in &found.migration.examination.notes {
-        findings.push(note(Kind::Migrating, what.clone(), "nothing has to be done"));
-    }
-    let full = |table: &&Table| {
-        table.name == "appointments" && table.keys >= table.key_limit && table.keys.is_some()
-    };
-    let told = found.migration.examination.notes.iter().any(|what| what.contains("64"));
-    if found.tables.iter().any(|table| full(&table) && table.key_limit.is_some()) && !told {
-        findings.push(note(
-            Kind::Migrating,
-            "appointments has as many indexes as MySQL allows (64), so that appointments.calcom_host_id cannot \
-             get one",
-            "nothing has to be done: hostmatch looks hosts up in its own table; or drop an index that nobody uses",
-        ));
-    }
-}
-
-/// Who else is about when `appointments` is written to.
-fn writers(found: &Inspection, findings: &mut Vec<Finding>) {
-    let Some(table) = found.tables.iter().find(|table| table.name == "appointments") else { return };
-    let Some(triggers) = &table.triggers else {
-        findings.push(note(
-            Kind::Trigger,
-            "this user may not see the triggers of appointments",
-            "GRANT TRIGGER on it for the time of looking, or ask somebody who may",
-        ));
-        return;
-    };
-    for trigger in triggers.iter().filter(|trigger| trigger.event.contains("UPDATE")) {
-        let remedy = match trigger.rights {
-            "writer" => {
-                "it runs with the rights of hostmatch's user: make its function SECURITY DEFINER, or grant that \
-                 user what it needs; see that it is quick, and right for a change of staff_id by a program"
-            }
-            _ => "see that it is quick, and right for a change of staff_id by a program",
-        };
-        let (name, timing) = (&trigger.name, &trigger.timing);
-        let what = format!("the trigger {name} runs {timing} every UPDATE of appointments, ours too");
-        findings.push(note(Kind::Trigger, what, remedy));
-    }
+    judge.findings.sort_by_key(|finding| finding.level);
+    judge.findings
 }
 
 /// Beyond this the newest appointments cannot be clocks that differ a little.
 const AHEAD: i64 = 5;
 
-fn time(found: &Inspection, findings: &mut Vec<Finding>) {
-    let Some(updated_at) = found.uses.as_ref().and_then(|uses| uses.updated_at.as_ref()) else { return };
-    if let Some(minutes) = updated_at.ahead_minutes.filter(|minutes| *minutes > AHEAD) {
-        findings.push(note(
-            Kind::Clock,
-            format!(
-                "the newest appointments.updated_at is {minutes} minutes ahead of what hostmatch would write now \
-                 ({})",
-                updated_at.now
-            ),
-            format!(
+struct Judge<'a> {
+    found: &'a Inspection,
+    basis: &'a Basis,
+    findings: Vec<Finding>,
+}
+
+impl Judge<'_> {
+    /// With the remedy that its code has in general, unless that is replaced.
+    fn add(&mut self, code: Code, what: impl Into<String>) -> &mut Finding {
+        self.findings.push(Finding::new(code, &self.found.server.database, what));
+        let last = self.findings.len() - 1;
+        &mut self.findings[last]
+    }
+
+    fn server(&mut self) {
+        let server = &self.found.server;
+        let is_mysql = matches!(server.product.as_str(), "MariaDB" | "MySQL");
+        if let Some(why) = too_old(&server.version).filter(|_| is_mysql) {
+            self.add(Code::DatabaseTooOld, why);
+        }
+        if let Some(why) = &server.read_only {
+            self.add(Code::DatabaseReadOnly, format!("the server takes no writes: {why}")).remedy =
+                "let database.url lead to the primary; for looking this one will do".into();
+        }
+    }
+
+    fn gateway(&mut self) {
+        let problems = self.basis.columns.problems().join("; ");
+        if !problems.is_empty() {
+            let what = format!("the gateway's tables are not as hostmatch needs them: {problems}");
+            self.add(Code::GatewayTablesMissing, what).remedy =
+                "is database.url the gateway's database, and may this user read the tables (hostmatch gateway grants \
+                 --role inspect)? For a new installation without a gateway: hostmatch migrate baseline"
+                    .into();
+        }
+        if let Some(why) = &self.basis.unusable {
+            let is_zone = why.contains("gateway.timezone");
+            self.add(if is_zone { Code::TimezoneUnknown } else { Code::GatewayUnusable }, why);
+        }
+        for table in self.found.tables.iter().filter(|table| table.of == "gateway") {
+            if let Some(engine) = table.engine.as_ref().filter(|engine| *engine != "InnoDB") {
+                let name = &table.name;
+                let what = format!(
+                    "the table {name} has the engine {engine}, without transactions and foreign keys"
+                );
+                self.add(Code::EngineUnsafe, what).remedy =
+                    format!("ALTER TABLE {name} ENGINE=InnoDB, at a quiet hour");
+            }
+        }
+        self.collations(&self.basis.columns);
+    }
+
+    /// Columns that refer to staff have to be of the very type of `staff.id`. Adoption sees to ours.
+    fn collations(&mut self, columns: &Columns) {
+        let Some(key) = columns.get("staff", "id") else { return };
+        let tables = ["appointments", names::MAPPINGS, names::AUDITS, names::ASSIGNMENTS];
+        let with_ours = self.found.migration.examination.adoptions.is_empty();
+        let shape = |column: &Column| (column.collation.clone(), column.key_kind(columns.backend()));
+        let shown = |column: &Column| {
+            let collation = column.collation.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+            format!("{}{collation}", column.full_type)
+        };
+        for table in &tables[..if with_ours { 4 } else { 1 }] {
+            let column = columns.get(table, "staff_id").filter(|column| shape(column) != shape(key));
+            if let Some(column) = column {
+                let what = format!(
+                    "{table}.staff_id is {}, and staff.id is {}: no foreign key can stand between them, and comparing \
+                     them may be refused",
+                    shown(column),
+                    shown(key)
+                );
+                self.add(Code::StaffKeyDiffers, what);
+            }
+        }
+    }
+
+    fn migrating(&mut self) {
+        let examination = &self.found.migration.examination;
+        for what in &self.basis.drift {
+            let what = format!("a migration is recorded as applied, and its work is not there: {what}");
+            self.add(Code::MigrationsHalfway, what).remedy =
+                "may this user see it? MariaDB and MySQL hide a table to which nothing is granted: hostmatch gateway \
+                 grants prints what is to be granted. Only when an administrator does not see it either: put it back \
+                 from a backup; or, to have it made anew and empty, drop what is left of it, delete the row from \
+                 hostmatch_migrations, and run hostmatch migrate up"
+                    .into();
+        }
+        match &self.basis.unexamined {
+            Some(why @ MigrateError::Newer { .. }) => _ = self.add(Code::MigrationsNewer, why.to_string()),
+            Some(why) => {
+                self.add(Code::MigrationsBlocked, why.to_string()).remedy =
+                    "see docs/moving-in.md, and print the grants again once it is migrated".into();
+            }
+            None => {}
+        }
+        for one in &examination.lagging {
+            self.add(Code::SequenceLags, one.to_string());
+        }
+        // What the gateway's tables lack has been told already.
+        let told = self.basis.columns.problems();
+        for one in examination.obstacles.iter().filter(|one| !told.contains(&one.what)) {
+            let finding = self.add(Code::MigrationsBlocked, &one.what);
+            finding.rows.clone_from(&one.rows);
+            finding.remedy.clone_from(&one.remedy);
+        }
+        for one in &examination.adoptions {
+            let how = match one.differences.len() {
+                0 => "as ours".to_owned(),
+                _ => format!("differing from ours: {}", one.differences.join("; ")),
+            };
+            self.add(Code::Adoption, format!("{} is there already, made by somebody else, {how}", one.what));
+        }
+        for what in &examination.notes {
+            self.add(Code::Migrating, what);
+        }
+        let is_full = self.found.tables.iter().any(|table| {
+            table.name == "appointments"
+                && table.keys >= table.key_limit
+                && table.keys.and(table.key_limit).is_some()
+        });
+        if is_full && !examination.notes.iter().any(|what| what.contains("64")) {
+            let what = "appointments has as many indexes as MySQL allows (64), so that appointments.calcom_host_id \
+                        cannot get one";
+            self.add(Code::Migrating, what).remedy =
+                "nothing has to be done: hostmatch looks hosts up in its own \
+                                                      table; or drop an index that nobody uses"
+                    .into();
+        }
+    }
+
+    /// Who else is about when `appointments` is written to.
+    fn writers(&mut self) {
+        let Some(table) = self.found.tables.iter().find(|table| table.name == "appointments") else { return };
+        let Some(triggers) = &table.triggers else {
+            self.add(Code::Trigger, "this user may not see the triggers of appointments").remedy =
+                "GRANT TRIGGER on it for the time of looking, or ask somebody who may".into();
+            return;
+        };
+        for trigger in triggers.iter().filter(|trigger| trigger.event.contains("UPDATE")) {
+            let (name, timing) = (&trigger.name, &trigger.timing);
+            let what = format!("the trigger {name} runs {timing} every UPDATE of appointments, ours too");
+            let finding = self.add(Code::Trigger, what);
+            if trigger.rights == "writer" {
+                finding.remedy = format!(
+                    "it runs with the rights of hostmatch's user: make its function SECURITY DEFINER, or grant that \
+                     user what it needs; {}",
+                    finding.remedy
+                );
+            }
+        }
+    }
+
+    fn time(&mut self) {
+        let Some(at) = self.found.uses.as_ref().and_then(|uses| uses.updated_at.as_ref()) else { return };
+        if let Some(minutes) = at.ahead_minutes.filter(|minutes| *minutes > AHEAD) {
+            let what = format!(
+                "the newest appointments.updated_at is {minutes} minutes ahead of what hostmatch would write now ({})",
+                at.now
+            );
+            self.add(Code::TimezoneWrong, what).remedy = format!(
                 "gateway.timezone is {:?}: set it to the zone in which the gateway writes",
-                found.server.gateway_timezone
-            ),
-        ));
+                self.found.server.gateway_timezone
+            );
+        }
     }
 }

@@ -15,44 +15,46 @@ use migration::{Examination, MigrateError};
 use serde::Serialize;
 
 use super::{all, first, quoted};
-use crate::config::GatewayConfig;
+use crate::config::{Config, GatewayConfig};
 use crate::store::{Database, StoreError};
 
-pub use data::Count;
-pub use findings::{Finding, Kind, Level, Verdict};
-pub use server::Server;
-pub use tables::{ColumnFacts, Rows, Table, Trigger};
-pub use uses::{Missing, Uses};
+pub(crate) use super::finding::{Finding, Level};
+pub(crate) use data::Count;
+pub(crate) use findings::Verdict;
+pub(crate) use server::Server;
+use tables::Table;
+pub(crate) use uses::{Missing, Uses};
 
 /// Everything that was found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     /// What it comes to.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// What a person has to put right or to know, each with what to do.
-    pub findings: Vec<Finding>,
+    #[serde(serialize_with = "findings::told")]
+    pub(crate) findings: Vec<Finding>,
     /// The server, and how it is set up.
-    pub server: Server,
+    pub(crate) server: Server,
     /// The tables of the gateway's that we know, and ours.
-    pub tables: Vec<Table>,
+    pub(crate) tables: Vec<Table>,
     /// What of them we will use; none while something is missing that cannot be done without.
-    pub uses: Option<Uses>,
+    pub(crate) uses: Option<Uses>,
     /// Columns that are not there, and what is lost thereby.
-    pub missing: Vec<Missing>,
+    pub(crate) missing: Vec<Missing>,
     /// Counts that tell what matching will meet with.
-    pub data: Vec<Count>,
+    pub(crate) data: Vec<Count>,
     /// What `hostmatch migrate up` would do.
-    pub migration: Migration,
+    pub(crate) migration: Migration,
 }
 
 /// What `hostmatch migrate up` would do.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Migration {
+pub(crate) struct Migration {
     /// What it would find and run.
     #[serde(flatten)]
-    pub examination: Examination,
+    pub(crate) examination: Examination,
     /// What the connected user lacks to run the statements.
-    pub rights_missing: Vec<String>,
+    pub(crate) rights_missing: Vec<String>,
 }
 
 /// What the findings follow from beside the facts themselves.
@@ -65,24 +67,19 @@ struct Basis {
     unexamined: Option<MigrateError>,
 }
 
-/// Inspects everything. `database` should come from [`Database::connect_to_look`], whose server
-/// refuses to write.
+/// Inspects everything, over sessions that cannot write.
 ///
 /// # Errors
 /// [`StoreError`], when the database cannot be read at all. What is wrong with it is no error here.
-pub async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Inspection, StoreError> {
-    inspect_with(database, config, true).await
+pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
+    let database = Database::connect_to_look(&config.database).await?;
+    let inspected = database.in_time(inspect_at(&database, &config.gateway, true)).await;
+    database.close().await;
+    inspected
 }
 
-/// The same without counting what the gateway's rows hold in store, which takes its time.
-///
-/// # Errors
-/// As [`inspect`].
-pub async fn inspect_setup(database: &Database, config: &GatewayConfig) -> Result<Inspection, StoreError> {
-    inspect_with(database, config, false).await
-}
-
-async fn inspect_with(
+/// The same over these sessions. `counts`: also what the gateway's rows hold in store, which takes its time.
+pub(super) async fn inspect_at(
     database: &Database,
     config: &GatewayConfig,
     counts: bool,

@@ -19,74 +19,68 @@ const MOST_COUNTED: i64 = 100_000;
 const MYSQL_KEYS: i64 = 64;
 
 /// A table that is there.
-#[derive(Clone, Debug, Serialize)]
-pub struct Table {
-    /// Its name.
-    pub name: String,
+#[derive(Clone, Debug, Serialize, FromQueryResult)]
+pub(crate) struct Table {
+    pub(crate) name: String,
     /// `gateway` or `hostmatch`.
-    pub of: &'static str,
+    #[sea_orm(skip)]
+    pub(crate) of: &'static str,
     /// How many rows; none when this user may not read them.
-    pub rows: Option<Rows>,
+    #[sea_orm(skip)]
+    pub(crate) rows: Option<Rows>,
     /// MySQL's storage engine.
-    pub engine: Option<String>,
+    pub(crate) engine: Option<String>,
     /// MySQL's default collation of the table.
-    pub collation: Option<String>,
+    #[sea_orm(from_alias = "coll")]
+    pub(crate) collation: Option<String>,
     /// Indexes, the primary key included.
-    pub keys: Option<i64>,
+    #[sea_orm(from_alias = "indexes")]
+    pub(crate) keys: Option<i64>,
     /// How many it may have; none without a limit.
-    pub key_limit: Option<i64>,
+    #[sea_orm(skip)]
+    pub(crate) key_limit: Option<i64>,
     /// What else happens when it is written to; none when this user may not see that.
-    pub triggers: Option<Vec<Trigger>>,
+    #[sea_orm(skip)]
+    pub(crate) triggers: Option<Vec<Trigger>>,
     /// The columns that we use or look at; of our own tables, all.
-    pub columns: Vec<ColumnFacts>,
+    #[sea_orm(skip)]
+    pub(crate) columns: Vec<ColumnFacts>,
+    #[serde(skip)]
+    estimate: i64,
 }
 
-/// A number of rows.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Rows {
-    /// How many.
-    pub count: i64,
+pub(crate) struct Rows {
+    pub(crate) count: i64,
     /// Counted; else the engine's estimate.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
-/// A trigger.
-#[derive(Clone, Debug, Serialize)]
-pub struct Trigger {
-    /// Its name.
-    pub name: String,
+#[derive(Clone, Debug, Serialize, FromQueryResult)]
+pub(crate) struct Trigger {
+    #[serde(skip)]
+    #[sea_orm(from_alias = "tab")]
+    table: String,
+    pub(crate) name: String,
     /// `INSERT`, `UPDATE`, `DELETE`, or several.
-    pub event: String,
+    pub(crate) event: String,
     /// `BEFORE` or `AFTER`.
-    pub timing: String,
+    pub(crate) timing: String,
     /// With whose rights it runs: `definer`, or `writer`: whoever writes to the table.
-    pub rights: &'static str,
+    pub(crate) rights: String,
 }
 
-/// A column.
 #[derive(Clone, Debug, Serialize)]
-pub struct ColumnFacts {
-    /// Its name.
-    pub name: String,
+pub(crate) struct ColumnFacts {
+    pub(crate) name: String,
     /// Its type, in the engine's words.
     #[serde(rename = "type")]
-    pub full_type: String,
+    pub(crate) full_type: String,
     /// Its collation, of text.
-    pub collation: Option<String>,
+    pub(crate) collation: Option<String>,
     /// It may be NULL.
-    pub nullable: bool,
-    /// What for; none of our own.
-    pub used_for: Option<&'static str>,
-}
-
-/// What a catalogue says of a table.
-#[derive(FromQueryResult)]
-struct Listed {
-    name: String,
-    engine: Option<String>,
-    coll: Option<String>,
-    estimate: DbId,
-    indexes: Option<DbId>,
+    pub(crate) nullable: bool,
+    pub(crate) used_for: Option<&'static str>,
 }
 
 /// Reads what there is to know of all of them.
@@ -106,26 +100,20 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
     let indexes = indexes(database, &names).await?;
     let mut tables = Vec::new();
     for row in rows {
-        let Listed { name, engine, coll: collation, estimate, indexes: keys } =
-            Listed::from_query_result(&row, "")?;
+        let mut table = Table::from_query_result(&row, "")?;
+        let name = &table.name;
+        table.of = if TABLES.contains(&name.as_str()) { "hostmatch" } else { "gateway" };
+        table.rows = rows_of(database, name, table.estimate).await?;
+        if database.backend() == DbBackend::MySql {
+            table.keys = Some(indexes.get(name).copied().unwrap_or(0));
+            table.key_limit = Some(MYSQL_KEYS);
+        }
+        table.columns = columns.in_table(name).filter_map(facts).collect();
         // MySQL shows triggers to whoever might change them.
-        let sees_triggers = granted.as_ref().is_none_or(|granted| granted.any(&["TRIGGER"], &name));
-        let here = triggers.extract_if(.., |(table, _)| *table == name).map(|(_, trigger)| trigger);
-        let here: Vec<Trigger> = here.collect();
-        tables.push(Table {
-            of: if TABLES.contains(&name.as_str()) { "hostmatch" } else { "gateway" },
-            rows: rows_of(database, &name, estimate.0).await?,
-            engine,
-            collation,
-            keys: match database.backend() {
-                DbBackend::MySql => Some(indexes.get(&name).copied().unwrap_or(0)),
-                _ => keys.map(|keys| keys.0),
-            },
-            key_limit: (database.backend() == DbBackend::MySql).then_some(MYSQL_KEYS),
-            triggers: sees_triggers.then_some(here),
-            columns: columns.in_table(&name).filter_map(facts).collect(),
-            name,
-        });
+        let sees_triggers = granted.as_ref().is_none_or(|granted| granted.any(&["TRIGGER"], name));
+        let here = triggers.extract_if(.., |trigger| trigger.table == *name).collect();
+        table.triggers = sees_triggers.then_some(here);
+        tables.push(table);
     }
     let place = |table: &Table| {
         GATEWAY_TABLES.iter().chain(TABLES.iter()).position(|name| *name == table.name).unwrap_or_default()
@@ -174,38 +162,25 @@ async fn indexes(database: &Database, names: &str) -> Result<HashMap<String, i64
     rows.iter().map(pair).collect()
 }
 
-async fn triggers(database: &Database, names: &str) -> Result<Vec<(String, Trigger)>, StoreError> {
+async fn triggers(database: &Database, names: &str) -> Result<Vec<Trigger>, StoreError> {
     let sql = match database.backend() {
         DbBackend::MySql => MYSQL_TRIGGERS,
         DbBackend::Postgres => POSTGRES_TRIGGERS,
         _ => SQLITE_TRIGGERS,
     };
-    let rows = all(database, sql.replace("{names}", names)).await?;
-    rows.iter().map(|row| trigger(row, database.backend())).collect()
-}
-
-/// What a catalogue says of a trigger.
-#[derive(FromQueryResult)]
-struct ListedTrigger {
-    tab: String,
-    name: String,
-    event: String,
-    timing: String,
-    writer: DbId,
-}
-
-fn trigger(row: &QueryResult, backend: DbBackend) -> Result<(String, Trigger), StoreError> {
-    let ListedTrigger { tab, name, mut event, mut timing, writer } =
-        ListedTrigger::from_query_result(row, "")?;
-    if backend == DbBackend::Sqlite {
-        // There it is the statement that made it; the first of these words tell.
-        let words: Vec<String> = event.split_whitespace().map(str::to_ascii_uppercase).collect();
-        let of = |kinds: &[&str]| words.iter().find(|word| kinds.contains(&word.as_str())).cloned();
-        timing = of(&["BEFORE", "AFTER", "INSTEAD"]).unwrap_or_else(|| "BEFORE".into());
-        event = of(&["INSERT", "UPDATE", "DELETE"]).unwrap_or_default();
+    let mut triggers = Vec::new();
+    for row in all(database, sql.replace("{names}", names)).await? {
+        let mut trigger = Trigger::from_query_result(&row, "")?;
+        if database.backend() == DbBackend::Sqlite {
+            // There it is the statement that made it; the first of these words tell.
+            let words: Vec<String> = trigger.event.split_whitespace().map(str::to_ascii_uppercase).collect();
+            let of = |kinds: &[&str]| words.iter().find(|word| kinds.contains(&word.as_str())).cloned();
+            trigger.timing = of(&["BEFORE", "AFTER", "INSTEAD"]).unwrap_or_else(|| "BEFORE".into());
+            trigger.event = of(&["INSERT", "UPDATE", "DELETE"]).unwrap_or_default();
+        }
+        triggers.push(trigger);
     }
-    let rights = if writer.0 == 1 { "writer" } else { "definer" };
-    Ok((tab, Trigger { name, event, timing, rights }))
+    Ok(triggers)
 }
 
 // One catalogue table at a time, each with a constant name to look for: a subquery of one in the other
@@ -230,16 +205,16 @@ const SQLITE: &str = "SELECT m.name AS name, NULL AS engine, NULL AS coll, 0 AS 
 
 const MYSQL_TRIGGERS: &str = "SELECT CAST(event_object_table AS CHAR) AS tab, \
      CAST(trigger_name AS CHAR) AS name, CAST(event_manipulation AS CHAR) AS event, \
-     CAST(action_timing AS CHAR) AS timing, 0 AS writer FROM information_schema.triggers \
+     CAST(action_timing AS CHAR) AS timing, 'definer' AS rights FROM information_schema.triggers \
      WHERE event_object_schema = DATABASE() AND event_object_table IN ({names}) ORDER BY 1, 2";
 
 const POSTGRES_TRIGGERS: &str = "SELECT c.relname::text AS tab, t.tgname::text AS name, \
      concat_ws(' or ', CASE WHEN t.tgtype & 4 <> 0 THEN 'INSERT' END, CASE WHEN t.tgtype & 16 <> 0 THEN 'UPDATE' END, \
      CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' END, CASE WHEN t.tgtype & 32 <> 0 THEN 'TRUNCATE' END) AS event, \
      CASE WHEN t.tgtype & 2 <> 0 THEN 'BEFORE' ELSE 'AFTER' END AS timing, \
-     CASE WHEN p.prosecdef THEN 0 ELSE 1 END AS writer \
+     CASE WHEN p.prosecdef THEN 'definer' ELSE 'writer' END AS rights \
      FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid \
      WHERE NOT t.tgisinternal AND pg_table_is_visible(c.oid) AND c.relname IN ({names}) ORDER BY 1, 2";
 
 const SQLITE_TRIGGERS: &str = "SELECT tbl_name AS tab, name, substr(sql, instr(sql, name) + length(name)) AS event, \
-     '' AS timing, 0 AS writer FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ({names}) ORDER BY 1, 2";
+     '' AS timing, 'definer' AS rights FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ({names}) ORDER BY 1, 2";

@@ -11,58 +11,55 @@ use crate::store::{Database, GatewaySchema, KeyType, NameColumns, StoreError};
 
 /// What will be used.
 #[derive(Clone, Debug, Serialize)]
-pub struct Uses {
+pub(crate) struct Uses {
     /// What `staff.id` is: `integer`, `text` or `uuid`.
-    pub staff_id: &'static str,
+    pub(crate) staff_id: &'static str,
     /// Where the name of a member of staff stands.
-    pub staff_name: Vec<&'static str>,
+    pub(crate) staff_name: Vec<&'static str>,
     /// `email`, if it is there.
-    pub staff_email: Option<&'static str>,
+    pub(crate) staff_email: Option<&'static str>,
     /// The flag that says who is active.
-    pub staff_active: Option<&'static str>,
+    pub(crate) staff_active: Option<&'static str>,
     /// `deleted_at`, if it is there.
-    pub staff_deleted: Option<&'static str>,
+    pub(crate) staff_deleted: Option<&'static str>,
     /// The columns in which a booking's reference is looked for, in this order.
-    pub booking_references: Vec<Reference>,
+    pub(crate) booking_references: Vec<Reference>,
     /// How `appointments.updated_at` is written; none without it.
-    pub updated_at: Option<UpdatedAt>,
+    pub(crate) updated_at: Option<UpdatedAt>,
 }
 
 /// A column with references of bookings.
 #[derive(Clone, Debug, Serialize)]
-pub struct Reference {
-    /// Its name.
-    pub column: &'static str,
+pub(crate) struct Reference {
+    pub(crate) column: &'static str,
     /// It holds numbers only.
-    pub numeric: bool,
+    pub(crate) numeric: bool,
 }
 
 /// How the present is written into `appointments.updated_at`.
 #[derive(Clone, Debug, Serialize)]
-pub struct UpdatedAt {
+pub(crate) struct UpdatedAt {
     /// The column's type.
     #[serde(rename = "type")]
-    pub full_type: String,
+    pub(crate) full_type: String,
     /// The column holds the gateway's local time: `gateway.timezone` matters.
-    pub local: bool,
-    /// In SQL.
-    pub expression: String,
+    pub(crate) local: bool,
+    pub(crate) expression: String,
     /// What it gives now, as it would stand there.
-    pub now: String,
+    pub(crate) now: String,
     /// How many minutes the newest appointments are ahead of that; above 0 something is wrong with
     /// the zone. None where that cannot be told.
-    pub ahead_minutes: Option<i64>,
+    pub(crate) ahead_minutes: Option<i64>,
 }
 
 /// A column that is not there.
 #[derive(Clone, Debug, Serialize)]
-pub struct Missing {
-    /// Which.
-    pub what: String,
+pub(crate) struct Missing {
+    pub(crate) what: String,
     /// Nothing works without it.
-    pub required: bool,
+    pub(crate) required: bool,
     /// What is lost.
-    pub loss: String,
+    pub(crate) loss: String,
 }
 
 /// What will be used; none while something required is missing.

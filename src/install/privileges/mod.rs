@@ -22,7 +22,7 @@ use crate::store::{Database, StoreError};
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
-pub enum Role {
+pub(crate) enum Role {
     /// `hostmatch gateway inspect`, before and after migrating.
     Inspect,
     /// `hostmatch migrate up` and `down`.
@@ -35,24 +35,23 @@ pub enum Role {
 
 /// Whose rights are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// The user that gets them; none: `hostmatch`, `hostmatch_migrate`, …
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// MySQL: from where it connects; `%` is anywhere.
-    pub host: String,
+    pub(crate) host: String,
     /// For what; none: one after the other what every installation needs.
-    pub role: Option<Role>,
+    pub(crate) role: Option<Role>,
 }
 
 /// The statements for one role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Grants {
-    /// Which.
-    pub role: Role,
+pub(crate) struct Grants {
+    pub(crate) role: Role,
     /// To be run by an administrator, in this order.
-    pub statements: Vec<String>,
+    pub(crate) statements: Vec<String>,
     /// What else there is to know.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// A privilege on a table, or on these columns of it.
@@ -84,10 +83,7 @@ struct Here {
 }
 
 /// The statements for this database, as its tables are here.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn grants(config: &DatabaseConfig, account: &Account) -> Result<Vec<Grants>, StoreError> {
+pub(crate) async fn grants(config: &DatabaseConfig, account: &Account) -> Result<Vec<Grants>, StoreError> {
     let database = Database::connect_to_look(config).await?;
     let place = database.in_time(Place::read(&database)).await;
     database.close().await;
@@ -95,15 +91,12 @@ pub async fn grants(config: &DatabaseConfig, account: &Account) -> Result<Vec<Gr
 }
 
 /// The statements for a gateway as [`migration::baseline()`] makes it, in a database of this name.
-pub fn grants_for(backend: DbBackend, database: &str, account: &Account) -> Vec<Grants> {
+pub(crate) fn grants_for(backend: DbBackend, database: &str, account: &Account) -> Vec<Grants> {
     Place { database: database.to_owned(), ..Place::new(backend, None) }.all(account)
 }
 
 /// What the connected user lacks to decide in this mode, a line each; empty if nothing. SQLite has no users.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn missing_rights(database: &Database, mode: Mode) -> Result<Vec<String>, StoreError> {
+pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Vec<String>, StoreError> {
     let connection = database.connection();
     let granted = match database.backend() {
         DbBackend::MySql => Some(Granted::read(connection).await?),

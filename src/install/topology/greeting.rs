@@ -20,16 +20,16 @@ const START: [u8; 6] = [0, 10, 0, 10, 0, 9];
 
 /// A broker, as it names itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Server {
+pub(crate) struct Server {
     /// Such as `RabbitMQ`.
-    pub product: String,
+    pub(crate) product: String,
     /// Such as `3.10.8`.
-    pub version: String,
+    pub(crate) version: String,
 }
 
 impl Server {
     /// Major and minor version; none where they cannot be read.
-    pub fn numbers(&self) -> Option<(u32, u32)> {
+    pub(crate) fn numbers(&self) -> Option<(u32, u32)> {
         let mut numbers = self.version.split('.').map(str::parse::<u32>);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }

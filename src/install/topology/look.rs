@@ -18,84 +18,59 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::greeting::{self, Server};
-use crate::config::QueueConfig;
+use crate::config::{self, QueueConfig};
 use crate::queue::QueueError;
 use crate::queue::amqp::{Problem, Settings, code, open};
 use crate::queue::topology::{QueueSpec, Topology};
 
 /// How often a publish that may be held up is looked after.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the broker may take to say that it takes no messages, after it has had one.
 const BLOCK_NOTICE: Duration = Duration::from_millis(500);
 
-/// Why a broker cannot be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct LookError {
-    /// What failed, and what to do next.
-    pub text: String,
-    /// The broker is there, and does not let us in.
-    pub refused: bool,
+/// Why a broker cannot be looked at: what failed, and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LookError {
+    /// Its address is none.
+    #[error(transparent)]
+    Config(#[from] QueueError),
+    /// It is there, and does not let us in.
+    #[error("{0}")]
+    Refused(String),
+    /// It is away, or does not answer in time.
+    #[error("{0}")]
+    Unreachable(String),
 }
 
 /// What stands under a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Nothing.
+pub(super) enum Seen {
     Missing,
     /// We may not even look.
     Hidden,
-    /// Something.
     Here(Here),
 }
 
-impl Seen {
-    /// Whether it is known to be what we want, or not to be.
-    pub(super) fn is_compared(&self) -> bool {
-        match self {
-            Self::Missing => true,
-            Self::Hidden => false,
-            Self::Here(here) => here.compared,
-        }
-    }
-}
-
 /// Something that is there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Here {
-    /// Of a queue: messages that are ready.
-    pub messages: u32,
-    /// Of a queue: consumers.
-    pub consumers: u32,
+#[derive(Default)]
+pub(super) struct Here {
+    /// Of a queue: messages that are ready, and consumers.
+    pub(super) messages: u32,
+    pub(super) consumers: u32,
     /// It is not what we want: what the broker says of the first difference.
-    pub differs: Option<String>,
+    pub(super) differs: Option<String>,
     /// Whether it was compared with what we want; without the right to configure it cannot be.
-    pub compared: bool,
-}
-
-/// Whether our user may do something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
-    /// It may.
-    Granted,
-    /// It may not.
-    Denied,
-    /// That could not be found out.
-    Unknown,
+    pub(super) compared: bool,
 }
 
 /// What became of a publish that had to be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
+pub(crate) enum Written {
     /// One like it with right properties would be taken.
     Allowed,
     /// Our user has no right to write there.
     Denied,
-    /// The broker takes no messages of this size.
-    TooLarge {
-        /// What it says of it: both sizes.
-        said: String,
-    },
+    /// The broker takes no messages of this size: what it says of it, with both sizes.
+    TooLarge(String),
     /// There is no such exchange.
     Missing,
     /// The broker takes no messages now: it is short of memory or disk.
@@ -105,110 +80,88 @@ pub enum Written {
 }
 
 /// A connection that only looks.
-pub struct Look {
+pub(crate) struct Look {
     settings: Settings,
     connection: Connection,
 }
 
 impl Look {
     /// Connects once, without waiting for a broker that is away.
-    ///
-    /// # Errors
-    /// [`LookError`]
-    pub async fn at(config: &QueueConfig) -> Result<Self, LookError> {
-        let settings = Settings::of(config)
-            .map_err(|error: QueueError| LookError { text: error.to_string(), refused: true })?;
-        match timeout(settings.connect_timeout, open("look", &settings)).await {
-            Ok(Ok(connection)) => Ok(Self { settings, connection }),
-            Ok(Err(error)) => Err(refusal(Problem::of(&error, &settings))),
-            Err(_) => Err(LookError { text: no_answer(&settings), refused: false }),
-        }
+    pub(crate) async fn at(config: &QueueConfig) -> Result<Self, LookError> {
+        let settings = Settings::of(config)?;
+        let connection = with_deadline(&settings, open("look", &settings)).await?;
+        let connection = connection.map_err(|error| refusal(&error, &settings))?;
+        Ok(Self { settings, connection })
     }
 
     /// What is wanted.
-    pub fn topology(&self) -> &Topology {
+    pub(crate) fn topology(&self) -> &Topology {
         &self.settings.topology
     }
 
-    /// Host and port.
-    pub fn place(&self) -> String {
+    /// Whether hostmatch makes what is missing by itself.
+    pub(crate) fn declares(&self) -> bool {
+        self.settings.mode == config::Topology::Declare
+    }
+
+    pub(crate) fn place(&self) -> String {
         let authority = &self.settings.address.authority;
         format!("{}:{}", authority.host, authority.port)
     }
 
-    /// The virtual host.
-    pub fn vhost(&self) -> &str {
+    pub(crate) fn vhost(&self) -> &str {
         &self.settings.address.vhost
     }
 
-    /// Our user's name.
-    pub fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         &self.settings.address.authority.userinfo.username
     }
 
     /// How many channels the broker lets one connection have.
-    pub fn channels(&self) -> u16 {
+    pub(crate) fn channels(&self) -> u16 {
         self.connection.configuration().channel_max()
     }
 
     /// What the broker says it is.
-    pub async fn server(&self) -> Option<Server> {
+    pub(crate) async fn server(&self) -> Option<Server> {
         greeting::ask(self.settings.address.clone(), self.settings.connect_timeout).await
     }
 
     /// The exchange that publishers write to.
-    ///
-    /// # Errors
-    /// [`LookError`]
-    pub async fn exchange(&self) -> Result<Seen, LookError> {
-        let name = &self.settings.topology.exchange;
-        let declare = async |options: ExchangeDeclareOptions| {
-            let channel = self.connection.create_channel().await?;
-            channel
-                .exchange_declare(name.as_str().into(), ExchangeKind::Topic, options, FieldTable::default())
-                .await
+    pub(super) async fn exchange(&self) -> Result<Seen, LookError> {
+        let name = self.settings.topology.exchange.as_str();
+        let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let found = async {
+            let table = FieldTable::default();
+            let channel = self.channel().await?;
+            channel.exchange_declare(name.into(), ExchangeKind::Topic, passive, table).await?;
+            Ok(Here::default())
         };
-        let looks = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        match self.seen(declare(looks)).await? {
-            Err(absent) => Ok(absent),
-            Ok(()) => self.compared(Here::default(), declare(durable)).await,
-        }
+        let again = async { self.settings.topology.make_exchange(&self.channel().await?).await };
+        self.seen(found, again).await
     }
 
-    /// A queue.
-    ///
-    /// # Errors
-    /// [`LookError`]
-    pub async fn queue(&self, spec: &QueueSpec) -> Result<Seen, LookError> {
-        let declare = async |options: QueueDeclareOptions, arguments: FieldTable| {
-            let channel = self.connection.create_channel().await?;
-            channel.queue_declare(spec.name.as_str().into(), options, arguments).await
+    pub(super) async fn queue(&self, spec: &QueueSpec) -> Result<Seen, LookError> {
+        let found = async {
+            let passive = QueueDeclareOptions::durable().passive();
+            let channel = self.channel().await?;
+            let queue =
+                channel.queue_declare(spec.name.as_str().into(), passive, FieldTable::default()).await?;
+            let (messages, consumers) = (queue.message_count(), queue.consumer_count());
+            Ok(Here { messages, consumers, ..Here::default() })
         };
-        let durable = QueueDeclareOptions::durable();
-        match self.seen(declare(durable.passive(), FieldTable::default())).await? {
-            Err(absent) => Ok(absent),
-            Ok(queue) => {
-                let (messages, consumers) = (queue.message_count(), queue.consumer_count());
-                let here = Here { messages, consumers, ..Here::default() };
-                // What is there already is declared once more: that changes nothing, and the broker compares.
-                let again = async { declare(durable, spec.table()).await.map(drop) };
-                self.compared(here, again).await
-            }
-        }
+        let again = async { spec.make(&self.channel().await?).await };
+        self.seen(found, again).await
     }
 
     /// Whether our user may write to this exchange (`""` is the default one) a message of so many
     /// bytes, and whether the broker takes messages at all now. No queue gets it.
-    ///
-    /// # Errors
-    /// [`LookError`]
-    pub async fn write(&self, exchange: &str, bytes: usize) -> Result<Written, LookError> {
+    pub(crate) async fn write(&self, exchange: &str, bytes: usize) -> Result<Written, LookError> {
         let nobody = Uuid::new_v4().simple().to_string();
         let refused = BasicProperties::default().with_expiration("never".into()).with_user_id("-".into());
         let body = vec![0; bytes];
         let publish = async {
-            let channel = self.connection.create_channel().await?;
+            let channel = self.channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let options = BasicPublishOptions::default();
             let sent = channel.basic_publish(exchange.into(), nobody.into(), options, &body, refused).await?;
@@ -217,7 +170,7 @@ impl Look {
         let mut publish = Box::pin(publish);
         let until = Instant::now() + self.settings.connect_timeout;
         let answer = loop {
-            match timeout(GLANCE, &mut publish).await {
+            match timeout(POLL_INTERVAL, &mut publish).await {
                 Ok(answer) => break Some(answer),
                 Err(_) if self.connection.status().blocked() || Instant::now() >= until => break None,
                 Err(_) => {}
@@ -225,9 +178,9 @@ impl Look {
         };
         // A blocked connection may have let the first one through.
         let notice = Instant::now() + BLOCK_NOTICE;
-        let mut open = Box::pin(self.connection.create_channel());
+        let mut open = Box::pin(self.channel());
         while !self.connection.status().blocked() && Instant::now() < notice {
-            if timeout(GLANCE, &mut open).await.is_ok() {
+            if timeout(POLL_INTERVAL, &mut open).await.is_ok() {
                 break;
             }
         }
@@ -240,20 +193,17 @@ impl Look {
             Some(Err(error)) => match code(&error) {
                 Some(403) => Ok(Written::Denied),
                 Some(404) => Ok(Written::Missing),
-                Some(406) if said(&error).contains("size") => Ok(Written::TooLarge { said: said(&error) }),
+                Some(406) if said(&error).contains("size") => Ok(Written::TooLarge(said(&error))),
                 Some(406) => Ok(Written::Allowed),
-                _ => Err(refusal(Problem::of(&error, &self.settings))),
+                _ => Err(refusal(&error, &self.settings)),
             },
         }
     }
 
-    /// Whether our user may consume from this queue. Nothing is taken from it.
-    ///
-    /// # Errors
-    /// [`LookError`]
-    pub async fn read(&self, queue: &str) -> Result<Right, LookError> {
+    /// Whether our user is refused to consume from this queue. Nothing is taken from it.
+    pub(crate) async fn may_not_read(&self, queue: &str) -> Result<bool, LookError> {
         let asked = async {
-            let channel = self.connection.create_channel().await?;
+            let channel = self.channel().await?;
             channel.basic_qos(1, BasicQosOptions::default()).await?;
             let mut refused = FieldTable::default();
             refused.insert("x-priority".into(), AMQPValue::LongString("none".into()));
@@ -263,13 +213,12 @@ impl Look {
             // A broker that understood it after all: gone again, and nothing was acknowledged.
             channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await
         };
-        match self.in_time(asked).await? {
-            Ok(()) => Ok(Right::Granted),
+        match with_deadline(&self.settings, asked).await? {
+            Ok(()) => Ok(false),
             Err(error) => match code(&error) {
-                Some(403) => Ok(Right::Denied),
-                Some(406) => Ok(Right::Granted),
-                Some(404) => Ok(Right::Unknown),
-                _ => Err(refusal(Problem::of(&error, &self.settings))),
+                Some(403) => Ok(true),
+                Some(404 | 406) => Ok(false),
+                _ => Err(refusal(&error, &self.settings)),
             },
         }
     }
@@ -279,24 +228,20 @@ impl Look {
     ///
     /// # Errors
     /// [`LookError`], when the broker is gone meanwhile.
-    pub async fn make(&self) -> Result<Vec<String>, LookError> {
-        let topology = &self.settings.topology;
-        let mut problems = Vec::new();
-        let mut note = |made: lapin::Result<()>| {
-            if let Err(error) = made {
-                problems.push(Problem::of(&error, &self.settings).text);
-            }
-        };
-        note(self.in_time(async { topology.make_exchange(&self.channel().await?).await }).await?);
+    pub(crate) async fn make(&self) -> Result<Vec<String>, LookError> {
+        let (settings, topology) = (&self.settings, &self.settings.topology);
+        let mut made = Vec::new();
+        let exchange = async { topology.make_exchange(&self.channel().await?).await };
+        made.push(with_deadline(settings, exchange).await?);
         for queue in &topology.queues {
-            note(self.in_time(async { queue.make(&self.channel().await?).await }).await?);
+            made.push(with_deadline(settings, async { queue.make(&self.channel().await?).await }).await?);
         }
-        note(self.in_time(async { topology.bind(&self.channel().await?).await }).await?);
-        Ok(problems)
+        made.push(with_deadline(settings, async { topology.bind(&self.channel().await?).await }).await?);
+        Ok(made.into_iter().filter_map(Result::err).map(|error| Problem::of(&error, settings).text).collect())
     }
 
-    /// Takes leave.
-    pub async fn close(self) {
+    /// Closes the connection.
+    pub(crate) async fn close(self) {
         // A blocked broker does not answer; nothing is lost with the connection.
         let _gone = timeout(Duration::from_secs(2), self.connection.close(200, "bye".into())).await;
     }
@@ -305,54 +250,49 @@ impl Look {
         self.connection.create_channel().await
     }
 
-    /// What a look came to, or what is the case instead.
-    async fn seen<T>(
+    /// What there is. It is then declared once more, as we want it: that changes nothing, and the broker compares.
+    async fn seen(
         &self,
-        look: impl Future<Output = lapin::Result<T>>,
-    ) -> Result<Result<T, Seen>, LookError> {
-        match self.in_time(look).await? {
-            Ok(seen) => Ok(Ok(seen)),
-            Err(error) => match code(&error) {
-                Some(404) => Ok(Err(Seen::Missing)),
-                Some(403) => Ok(Err(Seen::Hidden)),
-                // It is exclusive to another connection.
-                Some(405) => {
-                    let differs = Some(said(&error));
-                    Ok(Err(Seen::Here(Here { differs, compared: true, ..Here::default() })))
-                }
-                _ => Err(refusal(Problem::of(&error, &self.settings))),
-            },
-        }
-    }
-
-    async fn compared(
-        &self,
-        here: Here,
+        found: impl Future<Output = lapin::Result<Here>>,
         again: impl Future<Output = lapin::Result<()>>,
     ) -> Result<Seen, LookError> {
-        match self.in_time(again).await? {
+        let differs = |error: &lapin::Error, here| {
+            Seen::Here(Here { differs: Some(said(error)), compared: true, ..here })
+        };
+        let here = match with_deadline(&self.settings, found).await? {
+            Ok(here) => here,
+            Err(error) => match code(&error) {
+                Some(404) => return Ok(Seen::Missing),
+                Some(403) => return Ok(Seen::Hidden),
+                // It is exclusive to another connection.
+                Some(405) => return Ok(differs(&error, Here::default())),
+                _ => return Err(refusal(&error, &self.settings)),
+            },
+        };
+        match with_deadline(&self.settings, again).await? {
             Ok(()) => Ok(Seen::Here(Here { compared: true, ..here })),
             Err(error) => match code(&error) {
                 Some(403) => Ok(Seen::Here(here)),
-                Some(406) => Ok(Seen::Here(Here { differs: Some(said(&error)), compared: true, ..here })),
-                _ => Err(refusal(Problem::of(&error, &self.settings))),
+                Some(406) => Ok(differs(&error, here)),
+                _ => Err(refusal(&error, &self.settings)),
             },
         }
     }
-
-    async fn in_time<T>(&self, asked: impl Future<Output = T>) -> Result<T, LookError> {
-        let limit = self.settings.connect_timeout;
-        timeout(limit, asked).await.map_err(|_| LookError { text: no_answer(&self.settings), refused: false })
-    }
 }
 
-fn refusal(problem: Problem) -> LookError {
-    LookError { text: problem.text, refused: problem.configuration }
+async fn with_deadline<T>(settings: &Settings, asked: impl Future<Output = T>) -> Result<T, LookError> {
+    timeout(settings.connect_timeout, asked).await.map_err(|_| {
+        let authority = &settings.address.authority;
+        LookError::Unreachable(format!(
+            "{}:{} did not answer within queue.connect_timeout",
+            authority.host, authority.port
+        ))
+    })
 }
 
-fn no_answer(settings: &Settings) -> String {
-    let authority = &settings.address.authority;
-    format!("{}:{} did not answer within queue.connect_timeout", authority.host, authority.port)
+fn refusal(error: &lapin::Error, settings: &Settings) -> LookError {
+    let Problem { text, configuration } = Problem::of(error, settings);
+    if configuration { LookError::Refused(text) } else { LookError::Unreachable(text) }
 }
 
 /// The broker's own words.

@@ -44,7 +44,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Settings {
     pub(crate) address: AMQPUri,
     pub(crate) topology: Topology,
-    mode: config::Topology,
+    pub(crate) mode: config::Topology,
     prefetch: u16,
     confirm_timeout: Duration,
     pub(crate) connect_timeout: Duration,

@@ -1,0 +1,356 @@
+//! What AMQP and the management API tell of a broker's topology, against what is wanted.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::look::{Here, Look, LookError, Seen};
+use super::management::{Management, ManagementError};
+use super::{EVERYTHING, Part};
+use crate::install::finding::{Code, Finding, NotChecked};
+use crate::queue::topology::QueueSpec;
+
+/// A part of the topology.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "object")]
+pub(crate) enum Object {
+    /// The exchange that publishers write to.
+    Exchange {
+        name: String,
+    },
+    Queue {
+        name: String,
+    },
+    /// A binding of the exchange.
+    Binding {
+        source: String,
+        destination: String,
+        routing_key: &'static str,
+    },
+}
+
+/// How something differs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub(crate) enum Change {
+    /// It is not there.
+    Missing,
+    /// An argument (or a property) is another.
+    Argument {
+        argument: String,
+        /// What is wanted; null: none.
+        wanted: Value,
+        /// What is there; null: none.
+        found: Value,
+    },
+    /// It differs in a way that only the broker can say.
+    Other { said: String },
+}
+
+/// What is wanted and what is there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Difference {
+    #[serde(flatten)]
+    pub(crate) object: Object,
+    #[serde(flatten)]
+    pub(crate) change: Change,
+}
+
+/// A queue of ours that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FoundQueue {
+    pub(crate) name: String,
+    /// What it is for.
+    pub(crate) part: Part,
+    /// Messages that are ready, and consumers; none where it may not be looked at.
+    pub(crate) counts: Option<(u32, u32)>,
+    /// What the management API says of it; null where it does not tell.
+    pub(crate) info: Value,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Comparison {
+    /// What is not as it is wanted, each with its [`Difference`].
+    pub(crate) findings: Vec<Finding>,
+    /// What could not be looked at.
+    pub(crate) not_checked: Vec<NotChecked>,
+    /// The queues that are there.
+    pub(crate) queues: Vec<FoundQueue>,
+    /// Where the exchange sends what no queue takes; none: back to the publisher.
+    pub(crate) alternate: Option<String>,
+    /// Something is there that the broker did not compare with ours: our user may not configure it.
+    pub(crate) uncompared: bool,
+    /// Why the management API tells nothing, if it was asked.
+    pub(crate) silent: Option<ManagementError>,
+}
+
+/// Compares. `management`: where it is configured.
+///
+/// # Errors
+/// [`LookError`], when the broker cannot be asked at all.
+pub(crate) async fn compare(look: &Look, management: Option<&Management>) -> Result<Comparison, LookError> {
+    let mut comparing = Comparing { look, management, found: Comparison::default() };
+    comparing.ask(&["overview"]).await;
+    if comparing.found.silent.is_some() {
+        comparing.management = None;
+    }
+    comparing.exchange().await?;
+    for spec in &look.topology().queues {
+        comparing.queue(spec).await?;
+    }
+    comparing.binding().await;
+    Ok(comparing.found)
+}
+
+impl Comparison {
+    /// What differs.
+    pub(crate) fn differences(&self) -> impl Iterator<Item = &Difference> {
+        self.findings.iter().filter_map(|one| one.difference.as_ref())
+    }
+}
+
+impl Object {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Exchange { name } | Self::Queue { name } => name,
+            Self::Binding { destination, .. } => destination,
+        }
+    }
+}
+
+struct Comparing<'a> {
+    look: &'a Look,
+    management: Option<&'a Management>,
+    found: Comparison,
+}
+
+const ALTERNATE: &str = "alternate-exchange";
+
+impl Comparing<'_> {
+    /// What the API tells; what it does not tell is noted once.
+    async fn ask(&mut self, path: &[&str]) -> Value {
+        let Some(api) = self.management else { return Value::Null };
+        let answer = api.get(path).await.map_err(|error| self.found.silent.get_or_insert(error));
+        answer.ok().flatten().unwrap_or_default()
+    }
+
+    async fn exchange(&mut self) -> Result<(), LookError> {
+        let (name, vhost) = (&self.look.topology().exchange, self.look.vhost());
+        let object = Object::Exchange { name: name.clone() };
+        let seen = self.look.exchange().await?;
+        let info = self.ask(&["exchanges", vhost, name]).await;
+        let remedy = format!(
+            "an exchange cannot be changed: stop whoever publishes, rabbitmqadmin delete exchange name={name}, and \
+             hostmatch topology apply. Or choose another queue.prefix"
+        );
+        let Some(here) = self.here(seen, &object, !info.is_null()) else { return Ok(()) };
+        if info.is_null() {
+            if let Some(said) = &here.differs {
+                self.differs(&object, change(said), &remedy);
+            }
+            return Ok(());
+        }
+        for (argument, wanted) in
+            [("type", "topic".into()), ("durable", true.into()), ("internal", false.into())]
+        {
+            self.argument(&object, argument, wanted, &info[argument], &remedy);
+        }
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        self.found.alternate = text(&info["arguments"][ALTERNATE]);
+        if let Some(policy) = info["policy"].as_str() {
+            let policy = self.ask(&["policies", vhost, policy]).await;
+            self.found.alternate = self.found.alternate.take().or(text(&policy["definition"][ALTERNATE]));
+        }
+        Ok(())
+    }
+
+    async fn queue(&mut self, spec: &QueueSpec) -> Result<(), LookError> {
+        let vhost = self.look.vhost();
+        let object = Object::Queue { name: spec.name.clone() };
+        let seen = self.look.queue(spec).await?;
+        let info = self.ask(&["queues", vhost, &spec.name]).await;
+        let is_hidden = matches!(seen, Seen::Hidden);
+        if matches!(seen, Seen::Missing) {
+            self.here(seen, &object, false);
+            return Ok(());
+        }
+        let here = self.here(seen, &object, !info.is_null()).unwrap_or_default();
+        let first = match here.messages {
+            0 => "stop whoever publishes and consumes, and see that it is empty (rabbitmqctl list_queues name messages)"
+                .to_owned(),
+            n => format!("{n} messages are in it: let the workers finish them, stop them and whoever publishes"),
+        };
+        let remedy = format!(
+            "arguments stay as they were when the queue was made. {first}; then rabbitmqctl delete_queue --vhost \
+             '{vhost}' '{}', and hostmatch topology apply. Or choose another queue.prefix",
+            spec.name
+        );
+        let before = self.found.findings.len();
+        if !info.is_null() {
+            self.arguments(&object, spec, &info, &here, &remedy);
+        }
+        if let Some(said) = here.differs.as_ref().filter(|_| self.found.findings.len() == before) {
+            self.differs(&object, change(said), &remedy);
+        }
+        let counts = (!is_hidden).then_some((here.messages, here.consumers));
+        self.found.queues.push(FoundQueue { name: spec.name.clone(), part: spec.part, counts, info });
+        Ok(())
+    }
+
+    /// What we want must be there. What is there beside it is a difference, unless the broker, when
+    /// asked for ours, said that this is the same queue.
+    fn arguments(&mut self, object: &Object, spec: &QueueSpec, info: &Value, here: &Here, remedy: &str) {
+        let found = &info["arguments"];
+        for (name, wanted) in &spec.arguments {
+            let found = &found[*name];
+            let remedy = if *name == "x-delivery-limit" && found.is_number() && spec.part == Part::Work {
+                format!("set queue.delivery_limit = {found}, if that is meant; or {remedy}")
+            } else {
+                remedy.to_owned()
+            };
+            self.argument(object, name, wanted.into(), found, &remedy);
+        }
+        let is_same = here.compared && here.differs.is_none();
+        let harmless =
+            ["x-queue-leader-locator", "x-quorum-initial-group-size", "x-quorum-target-group-size"];
+        for (name, found) in found.as_object().into_iter().flatten().filter(|_| !is_same) {
+            if !spec.arguments.contains_key(name.as_str()) && !harmless.contains(&name.as_str()) {
+                self.argument(object, name, Value::Null, found, remedy);
+            }
+        }
+    }
+
+    async fn binding(&mut self) {
+        let (source, destination) = (&self.look.topology().exchange, &self.look.topology().work);
+        let has_work = self.found.queues.iter().any(|queue| queue.part == Part::Work);
+        // Without one of its ends it is not there either, and that has been told.
+        if !has_work || self.found.findings.iter().any(|one| one.code == Code::ExchangeMissing) {
+            return;
+        }
+        let path = ["bindings", self.look.vhost(), "e", source, "q", destination];
+        let bindings = if self.found.silent.is_none() { self.ask(&path).await } else { Value::Null };
+        if self.management.is_none() || self.found.silent.is_some() {
+            let why = match &self.found.silent {
+                Some(error) => error.to_string(),
+                None => "AMQP does not tell them; set queue.management_url".to_owned(),
+            };
+            self.found.not_checked.push(NotChecked {
+                code: Code::BindingMissing,
+                what: "bindings and policies".to_owned(),
+                why,
+            });
+            return;
+        }
+        let mut all = bindings.as_array().into_iter().flatten();
+        if !all.any(|binding| binding["routing_key"] == EVERYTHING) {
+            let (source, destination) = (source.clone(), destination.clone());
+            self.missing(&Object::Binding { source, destination, routing_key: EVERYTHING });
+        }
+    }
+
+    /// What is there and may be looked at; else that is noted, where the API does not tell instead.
+    fn here(&mut self, seen: Seen, object: &Object, told: bool) -> Option<Here> {
+        match seen {
+            Seen::Missing => {
+                self.missing(object);
+                return None;
+            }
+            Seen::Here(here) => {
+                self.found.uncompared |= !here.compared;
+                return Some(here);
+            }
+            Seen::Hidden => self.found.uncompared = true,
+        }
+        if told {
+            return Some(Here::default());
+        }
+        let (code, kind) = match object {
+            Object::Exchange { .. } => (Code::ExchangeMissing, "exchange"),
+            _ => (Code::QueueMissing, "queue"),
+        };
+        self.found.not_checked.push(NotChecked {
+            code,
+            what: format!("the {kind} {}", object.name()),
+            why:
+                "this user may not look at it (from RabbitMQ 4.3 on that needs the right to configure); set \
+                  queue.management_url"
+                    .to_owned(),
+        });
+        None
+    }
+
+    fn missing(&mut self, object: &Object) {
+        let remedy = "hostmatch topology apply, as a user with the right to configure it";
+        self.differs(object, Change::Missing, remedy);
+    }
+
+    fn argument(&mut self, object: &Object, argument: &str, wanted: Value, found: &Value, remedy: &str) {
+        if wanted != *found {
+            let (argument, found) = (argument.to_owned(), found.clone());
+            self.differs(object, Change::Argument { argument, wanted, found }, remedy);
+        }
+    }
+
+    fn differs(&mut self, object: &Object, change: Change, remedy: &str) {
+        let is_missing = change == Change::Missing;
+        let (code, subject) = match object {
+            Object::Exchange { name } if is_missing => (Code::ExchangeMissing, name.clone()),
+            Object::Exchange { name } => (Code::ExchangeDiffers, name.clone()),
+            Object::Queue { name } if is_missing => (Code::QueueMissing, name.clone()),
+            Object::Queue { name } => (Code::QueueDiffers, name.clone()),
+            Object::Binding { source, destination, .. } => {
+                (Code::BindingMissing, format!("{source} -> {destination}"))
+            }
+        };
+        let what = match &change {
+            Change::Missing if self.look.declares() => {
+                "it is not there (queue.topology = \"declare\": hostmatch makes it when it starts)".to_owned()
+            }
+            Change::Missing => "it is not there".to_owned(),
+            Change::Argument { argument, wanted, found } => {
+                format!("its {argument} is {found}, and {wanted} is wanted")
+            }
+            Change::Other { said } => said.clone(),
+        };
+        let difference = Some(Difference { object: object.clone(), change });
+        let finding = Finding::new(code, subject, what).remedy(remedy);
+        self.found.findings.push(Finding { difference, ..finding });
+    }
+}
+
+/// `inequivalent arg 'x' for queue 'q' in vhost '/': received the value '50' of type 'long' but current
+/// is the value '20' of type 'long'`; either value may be `none`.
+fn change(said: &str) -> Change {
+    let other = || Change::Other { said: said.to_owned() };
+    let Some((head, values)) = said.split_once(": received ") else { return other() };
+    let Some(argument) = head.split('\'').nth(1).filter(|_| head.contains("inequivalent arg")) else {
+        return other();
+    };
+    let Some((wanted, found)) = values.split_once(" but current is ") else { return other() };
+    let value = |text: &str| {
+        let quoted = text.split('\'').nth(1);
+        quoted.map_or(Value::Null, |text| text.parse::<i64>().map_or_else(|_| text.into(), Value::from))
+    };
+    Change::Argument { argument: argument.to_owned(), wanted: value(wanted), found: value(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_words_of_a_difference_are_read() {
+        let said = "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'salon.bookings' in vhost \
+                    '/': received the value '50' of type 'signedint' but current is the value '20' of type 'long'";
+        let expected = |wanted: Value, found: Value, argument: &str| Change::Argument {
+            argument: argument.to_owned(),
+            wanted,
+            found,
+        };
+        assert_eq!(change(said), expected(50.into(), 20.into(), "x-delivery-limit"));
+        let said = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received the \
+                    value 'quorum' of type 'longstr' but current is none";
+        assert_eq!(change(said), expected("quorum".into(), Value::Null, "x-queue-type"));
+        assert_eq!(change("RESOURCE_LOCKED"), Change::Other { said: "RESOURCE_LOCKED".to_owned() });
+    }
+}
