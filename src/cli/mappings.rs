@@ -135,7 +135,7 @@ struct RevertArgs {
 /// When it is refused, there is no such mapping, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     if let Command::Files(command) = &args.command {
-        return mapping_files::run(global, command).await;
+        return Box::pin(mapping_files::run(global, command)).await;
     }
     let (acting, company) = args.command.for_whom();
     let work = async |context: &AppContext| run_in(context, global.output, &args.command).await;

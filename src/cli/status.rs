@@ -28,8 +28,10 @@ const WIDTH: usize = 80;
 /// Lines of reasons, beside the one that says that there are more.
 const REASON_LINES: usize = 4;
 
-/// Rows of events: what they are called, and which are counted.
-const ROWS: [(&str, fn(&Window) -> i64); 7] = [
+/// What a row of events is called, and which it counts.
+type Row = (&'static str, fn(&Window) -> i64);
+
+const ROWS: [Row; 7] = [
     ("assigned", |window| window.count(Outcome::is_assigned)),
     ("would be assigned", |window| window.count(|outcome| outcome == Outcome::WouldAssign)),
     ("need a person", |window| window.count(|outcome| outcome == Outcome::NeedsReview)),

@@ -169,7 +169,10 @@ async fn change_state(
     act: &NewAct,
     acted: &mut Acted,
 ) -> Result<(), StoreError> {
-    let Some((from, to)) = act.action.change() else { return Ok(acted.done.extend(ids)) };
+    let Some((from, to)) = act.action.change() else {
+        acted.done.extend(ids);
+        return Ok(());
+    };
     let closed_ms = (to == LetterState::Discarded).then_some(act.at_ms);
     let states = lock_letters(tx, scope, ids).await?;
     let mut chosen = Vec::new();
