@@ -69,6 +69,8 @@ pub(super) async fn happens(backend: Backend, format: &str) -> String {
     run.posts().await;
     run.past_the_edge().await;
     run.until("hostmatch_dead_letters", 6).await;
+    // It is replayed at the end, and was tried twice.
+    run.until("hostmatch_dead_letters WHERE event_id = 'e-8'", 1).await;
     run.an_outage().await;
     run.a_refused_transaction().await;
     run.operators().await;
@@ -255,7 +257,7 @@ impl Run {
             self.logs().contains("the database did not take a transaction").then_some(())
         })
         .await;
-        self.until("hostmatch_dead_letters", 7).await;
+        self.until("hostmatch_dead_letters WHERE event_id IN ('e-13', 'e-14')", 1).await;
         self.stack.world.run(allow).await;
     }
 
@@ -301,7 +303,7 @@ impl Run {
             (0, vec!["deadletters", "list"]),
             (0, vec!["deadletters", "show", "1", "--reveal"]),
             (0, vec!["deadletters", "export", "--all"]),
-            (0, vec!["deadletters", "discard", "--ids", "1", "--yes", "--reason", "because of Wanda"]),
+            (0, with(&["deadletters", "discard", "--code", "tenant_mismatch", "--yes"], &because[..2])),
             (0, vec!["gateway", "grants"]),
             (0, vec!["config", "show"]),
             (0, vec!["token", "list"]),
@@ -330,13 +332,10 @@ impl Run {
             "--reason",
             "because of Wanda",
         ];
-        let output = self.stack.command(&[&replay[..], &["--rate", "100/s"]].concat()).output().unwrap();
-        assert!(matches!(output.status.code(), Some(0 | 5)), "{output:?}");
-        self.said.borrow_mut().push_str(std::str::from_utf8(&output.stderr).unwrap());
-        // On a loaded machine the replay may end before the worker has decided.
-        let what = format!("the replayed booking has its person: {output:?}");
-        let assigned = async || (self.stack.world.assigned(30).await == "1/2000001").then_some(());
-        eventually(&what, Duration::from_secs(30), assigned).await;
+        // Most of them fail again, and some other is decided. It ends when the effect of each is committed.
+        let flags = ["--rate", "100/s", "--stop-on-failure", "100%"];
+        self.command(5, &[&replay[..], &flags].concat());
+        assert_eq!(self.stack.world.assigned(30).await, "1/2000001");
     }
 
     /// Wrong passwords, in both URLs.
