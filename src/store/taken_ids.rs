@@ -7,12 +7,14 @@
 
 use std::collections::HashSet;
 
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityName as _, EntityTrait as _, FromQueryResult,
-    PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Statement,
+    QueryFilter as _, QuerySelect as _, Statement,
 };
 
 use super::StoreError;
+use super::decisions::key_value;
 use super::entity::{mapping, mapping_audit};
 use super::statement::pad_in_list;
 use crate::event::{CompanyId, HostId, StaffId};
@@ -72,11 +74,15 @@ pub(super) async fn are_audits_there(
     if backend != DbBackend::Postgres || made == audits.len() as u64 {
         return Ok(());
     }
+    use mapping_audit::Column;
     let keys: HashSet<String> = audits.iter().map(|audit| audit.change_key.to_string()).collect();
-    let all = pad_in_list(keys.iter().cloned());
-    let there =
-        mapping_audit::Entity::find().filter(mapping_audit::Column::ChangeKey.is_in(all)).count(tx).await?;
-    if there == keys.len() as u64 { Ok(()) } else { Err(taken(tx, mapping_audit::Column::Id).await?) }
+    let all = pad_in_list(keys.iter().map(|key| key_value(backend, key)));
+    let there = mapping_audit::Entity::find()
+        .select_only()
+        .expr(Column::ChangeKey.count())
+        .filter(Expr::col(Column::ChangeKey).is_in(all));
+    let there: Option<i64> = there.into_tuple().one(tx).await?;
+    if there == i64::try_from(keys.len()).ok() { Ok(()) } else { Err(taken(tx, Column::Id).await?) }
 }
 
 #[derive(FromQueryResult)]

@@ -249,7 +249,7 @@ impl AuditRow {
 }
 
 /// A value to compare `change_key` with: it is a CHAR, and as a text PostgreSQL would use no index of it.
-pub(super) fn key_value(backend: DbBackend, key: &str) -> Expr {
+pub(in crate::store) fn key_value(backend: DbBackend, key: &str) -> Expr {
     let value = Expr::val(key);
     if backend == DbBackend::Postgres { value.cast_as("bpchar") } else { value }
 }

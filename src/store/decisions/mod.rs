@@ -17,6 +17,7 @@ use crate::event::{CompanyId, Host, HostId, StaffId};
 use crate::matching::{AuditAction, Confidence, HostKey, InboxRow, MappingSource, Stored};
 
 pub(crate) use audits::audits_since;
+pub(super) use audits::key_value;
 pub use audits::{AuditFilter, AuditRow, Change, audits, change_of, changes_of_act};
 pub use facts::facts;
 pub(crate) use facts::{begin_deciding, companies};
