@@ -1,4 +1,5 @@
-//! Deletes what was kept for its time, in small steps that lock few rows.
+//! Deletes what was kept for its time, in small steps that lock few rows. It ends when a step removes nothing: what
+//! something else keeps is not to be tried for ever.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
@@ -32,13 +33,16 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
         if ids.is_empty() {
             return Ok(purged);
         }
-        purged += ids.len() as u64;
         let update = assignment::Entity::update_many()
             .col_expr(Column::Payload, Expr::val(Option::<String>::None))
             .filter(Column::AppointmentId.is_in(ids))
             .filter(Column::DecidedMs.lt(before_ms))
+            .filter(Column::Payload.is_not_null())
             .exec(database.connection());
-        database.in_time(async { Ok(update.await?) }).await?;
+        match database.in_time(async { Ok(update.await?) }).await?.rows_affected {
+            0 => return Ok(purged),
+            some => purged += some,
+        }
     }
 }
 
@@ -62,11 +66,13 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
         if ids.is_empty() {
             return Ok(purged);
         }
-        purged += ids.len() as u64;
         let delete = event::Entity::delete_many()
             .filter(Column::EventId.is_in(ids))
             .filter(Column::DecidedMs.lt(before_ms))
             .exec(database.connection());
-        database.in_time(async { Ok(delete.await?) }).await?;
+        match database.in_time(async { Ok(delete.await?) }).await?.rows_affected {
+            0 => return Ok(purged),
+            some => purged += some,
+        }
     }
 }

@@ -29,7 +29,10 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
         let Some(ids) = first_ids(database, oldest, letter::Column::Id).await? else { return Ok(purged) };
         // One may have been opened again meanwhile.
         let these = letter::Column::Id.is_in(ids).and(closed.clone());
-        purged += delete::<letter::Entity>(database, these).await?;
+        match delete::<letter::Entity>(database, these).await? {
+            0 => return Ok(purged),
+            some => purged += some,
+        }
     }
 }
 
@@ -49,11 +52,13 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, S
             .filter(replay::Column::State.is_not_in(ReplayState::LIVE))
             .filter(Expr::exists(items_that_matter()).not());
         let Some(replays) = first_ids(database, old, replay::Column::Id).await? else { break };
-        purged += replays.len() as u64;
         for replay in &replays {
             delete_items(database, *replay).await?;
         }
-        delete::<replay::Entity>(database, replay::Column::Id.is_in(replays)).await?;
+        match delete::<replay::Entity>(database, replay::Column::Id.is_in(replays)).await? {
+            0 => break,
+            some => purged += some,
+        }
     }
     loop {
         let mut replay = Query::select();
@@ -70,7 +75,9 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, S
         let Some(acts) = first_ids(database, old, act::Column::Id).await? else { break };
         delete::<act_letter::Entity>(database, act_letter::Column::ActionId.is_in(acts.iter().copied()))
             .await?;
-        delete::<act::Entity>(database, act::Column::Id.is_in(acts)).await?;
+        if delete::<act::Entity>(database, act::Column::Id.is_in(acts)).await? == 0 {
+            break;
+        }
     }
     Ok(purged)
 }
@@ -112,7 +119,9 @@ async fn delete_items(database: &Database, replay: i64) -> Result<(), StoreError
         let items = item::Entity::find().filter(of_replay.clone());
         let Some(letters) = first_ids(database, items, item::Column::LetterId).await? else { return Ok(()) };
         let these = of_replay.clone().and(item::Column::LetterId.is_in(letters));
-        delete::<item::Entity>(database, these).await?;
+        if delete::<item::Entity>(database, these).await? == 0 {
+            return Ok(());
+        }
     }
 }
 
