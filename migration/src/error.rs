@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm_migration::sea_orm::sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
 use sea_orm_migration::sea_orm::{DbErr, RuntimeErr};
 
-use crate::examination::Examination;
+use crate::examination::{Examination, Lagging};
 use crate::names::BOOKKEEPING;
 
 /// How long a statement waits for somebody's lock.
@@ -57,6 +57,20 @@ pub enum MigrateError {
         .0.join("; ")
     )]
     Rights(Vec<String>),
+    /// The migrations are made; sequences that lag behind could not be set, for they are somebody else's.
+    #[error(
+        "{}; the database user may not set what lags behind: {}. Have somebody who may run this, and run the same \
+         command again:\n{}",
+        if made.is_empty() { "nothing was changed".to_owned() } else { format!("applied: {}", made.join(", ")) },
+        in_words(lagging, "; ", Lagging::to_string),
+        in_words(lagging, "\n", |one| one.reset() + ";")
+    )]
+    Sequences {
+        /// What this run has made.
+        made: Vec<String>,
+        /// What is left as it was.
+        lagging: Vec<Lagging>,
+    },
     /// The bookkeeping says more than there is. Nothing was changed.
     #[error(
         "nothing was changed: {BOOKKEEPING} says that migrations are applied whose work is not there: {}. \
@@ -116,6 +130,10 @@ fn first_and_last(names: &[String]) -> String {
         [one] => one.clone(),
         [first, .., last] => format!("{first} to {last}"),
     }
+}
+
+fn in_words(lagging: &[Lagging], between: &str, words: impl Fn(&Lagging) -> String) -> String {
+    lagging.iter().map(words).collect::<Vec<_>>().join(between)
 }
 
 /// Sorts an error of the database.

@@ -40,8 +40,12 @@ pub async fn lagging<C: ConnectionTrait>(connection: &C) -> Result<Vec<Lagging>,
     Ok(lagging)
 }
 
-/// Sets these sequences to the newest ids.
-pub(crate) async fn reset(connection: &DatabaseConnection, lagging: &[Lagging]) -> Result<(), MigrateError> {
+/// Sets these sequences to the newest ids, after a run that has `made` these migrations.
+pub(crate) async fn reset(
+    connection: &DatabaseConnection,
+    lagging: &[Lagging],
+    made: &[String],
+) -> Result<(), MigrateError> {
     if lagging.is_empty() {
         return Ok(());
     }
@@ -49,7 +53,7 @@ pub(crate) async fn reset(connection: &DatabaseConnection, lagging: &[Lagging]) 
     let session = Session::open(connection).await.map_err(failed)?;
     for one in lagging {
         session.run(&one.reset()).await.map_err(|source| match is_denied(&source) {
-            true => MigrateError::Rights(vec![format!("UPDATE on the sequence {}", one.sequence)]),
+            true => MigrateError::Sequences { made: made.to_vec(), lagging: lagging.to_vec() },
             false => failed(source),
         })?;
     }

@@ -20,7 +20,7 @@ use crate::status::{applied, journal_of};
 /// left unfinished is finished first. A sequence of ours that lags behind the ids of its table is set.
 ///
 /// # Errors
-/// [`MigrateError`]; everything but `Database` and `Busy` is found before anything is changed.
+/// [`MigrateError`]; everything but `Database`, `Busy` and `Sequences` is found before anything is changed.
 pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     retry_while_busy(async || go_up(connection, false).await).await
 }
@@ -57,9 +57,10 @@ async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<Strin
         named(connection, adopt, done).await?;
     }
     clear(connection).await?;
-    sequences::reset(connection, &plan.examination.lagging).await?;
     let after = applied(connection).await?;
-    Ok(after.into_iter().filter(|name| !before.contains(name)).collect())
+    let made: Vec<String> = after.into_iter().filter(|name| !before.contains(name)).collect();
+    sequences::reset(connection, &plan.examination.lagging, &made).await?;
+    Ok(made)
 }
 
 /// What stands in the way now instead of what the server said, where that is the reason.

@@ -217,6 +217,7 @@ impl From<MigrateError> for Failure {
             | MigrateError::NotEmpty(_)
             | MigrateError::ReadOnly(_)
             | MigrateError::Rights(_)
+            | MigrateError::Sequences { .. }
             | MigrateError::BeforeBaseline(_)
             | MigrateError::Newer { .. }
             | MigrateError::Interrupted => Self::new(Exit::NotAllowed, error),

@@ -2,8 +2,9 @@
 
 use hostmatch::decide::DeliveryResult;
 
+use crate::privileges::run;
 use crate::support::adopted::{Variant, rows, tables};
-use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
+use crate::support::{Backend, GatewayShape, TestDatabase, User, World, event, host};
 
 /// A salon, with mappings and audits that came with their ids, as from a copy of another database.
 async fn imported(backend: Backend, mappings: bool, audits: bool) -> World {
@@ -65,6 +66,35 @@ async fn what_a_lagging_sequence_keeps_out_is_retried_and_told() {
                     ON m.id = a.mapping_id WHERE m.calcom_host_id = 1420";
         assert_eq!(world.test.number(told).await, 1, "{table}");
     }
+}
+
+/// The migration is made, and nobody is told that nothing was changed.
+#[tokio::test]
+async fn who_may_not_set_a_sequence_is_told_what_was_done_and_what_was_not() {
+    let user = User::new(Backend::Postgres).await;
+    let world = imported(Backend::Postgres, false, true).await;
+    let last = migration::down(world.test.db.connection(), Some(1)).await.unwrap().remove(0);
+    for right in [
+        "USAGE, CREATE ON SCHEMA public",
+        "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public",
+        "SELECT ON ALL SEQUENCES IN SCHEMA public",
+    ] {
+        world.run(&format!("GRANT {right} TO {}", user.quoted())).await;
+    }
+    let up = || run(&world.test, &user, &["migrate", "up"]);
+    let (code, text) = up();
+    assert_eq!(code, Some(6), "{text}");
+    assert!(text.contains(&format!("applied: {last}")) && !text.contains("nothing was changed"), "{text}");
+    assert!(text.contains("the sequence calcom_host_mapping_audits_id_seq is at "), "{text}");
+    assert_eq!(world.count("hostmatch_workers").await, 0);
+    let (code, text) = up();
+    assert_eq!(code, Some(6), "{text}");
+    assert!(text.contains("nothing was changed"), "{text}");
+    // What it says, done, mends it.
+    world.run(text.lines().find(|line| line.starts_with("DO $$")).unwrap()).await;
+    assert_eq!(up().0, Some(0));
+    assert_eq!(lagging(&world.test).await, Vec::<String>::new());
+    drop(world);
 }
 
 on_engines!(the_other_engines_count_on_from_the_rows: sqlite, mariadb);
