@@ -89,6 +89,19 @@ async fn a_missing_index_is_found_with_the_statement_that_makes_it(backend: Back
     assert_eq!(look(&test).await.code, Some(0), "{backend:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sequence_that_lags_is_found_until_migrating_has_set_it() {
+    let test = migrated(Backend::Postgres).await;
+    test.run(&["INSERT INTO calcom_host_mapping_audits (id, action, actor) VALUES (40, 'created', 'cli:x')"])
+        .await;
+    let report = look(&test).await;
+    report.finds("sequence_lags", "", "hostmatch migrate up").only(&["sequence_lags"]);
+    let what = report.finding("sequence_lags")["what"].as_str().unwrap();
+    assert!(what.contains("calcom_host_mapping_audits_id_seq is at 0"), "{what}");
+    migration::up(test.db.connection()).await.unwrap();
+    assert_eq!(look(&test).await.code, Some(0));
+}
+
 on_engines!(a_user_with_just_the_rights_to_run_has_enough_and_without_one_it_is_named: mariadb, postgres);
 async fn a_user_with_just_the_rights_to_run_has_enough_and_without_one_it_is_named(backend: Backend) {
     let (owner, user) = (User::new(backend).await, User::new(backend).await);
