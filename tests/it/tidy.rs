@@ -219,6 +219,19 @@ fn no_code_in_the_documentation_looks_tested() {
 }
 
 #[test]
+fn other_servers_are_asked_by_one_client() {
+    let mut makers = BTreeSet::new();
+    for source in files(&["src"], "rs") {
+        let code: String = source.code().collect::<Vec<_>>().join("\n");
+        let mut named = code.split("reqwest::").skip(1).flat_map(first_names);
+        if named.any(|name| ["Client", "ClientBuilder", "blocking", "get"].contains(&name.as_str())) {
+            makers.insert(source.name().to_string());
+        }
+    }
+    assert_eq!(makers, BTreeSet::from(["src/http/client.rs".to_owned()]));
+}
+
+#[test]
 fn what_a_stored_word_means_is_said_in_one_place() {
     // Who is a machine (`Actor::is_machine`), and what a match made (`MappingSource`), is not to be
     // asked of a word anew.

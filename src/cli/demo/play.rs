@@ -23,6 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Of an answer that cannot be understood, so many characters are shown.
+const MOST_SHOWN: usize = 200;
+
 /// A booking that was posted and has been decided.
 #[derive(Debug)]
 pub(super) struct Played {
@@ -92,17 +95,12 @@ impl Stage<'_> {
         };
         let request = request.body(posting.body.clone());
         let answer = client.send(request).await.map_err(|error| failed(&error))?;
-        let status = answer.status();
-        let answer: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let id = answer.get("id").or_else(|| answer.pointer("/events/0/id")).and_then(Value::as_str);
-        match id {
-            Some(id) if status.is_success() => Ok((status.as_u16(), id.to_owned())),
-            _ => {
-                let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
-                let text = format!("the edge answered {status} to booking {}: {detail}", posting.booking);
-                Err(Failure::new(Exit::Failed, text))
-            }
-        }
+        let (status, body) = (answer.status(), answer.body());
+        let id = id_in(status.is_success(), body).map_err(|said| {
+            let text = format!("the edge answered {status} to booking {}: {said}", posting.booking);
+            Failure::new(Exit::Failed, text)
+        })?;
+        Ok((status.as_u16(), id))
     }
 
     /// The signature with which Cal.com sends these bytes.
@@ -111,6 +109,19 @@ impl Stage<'_> {
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot sign a webhook: {error}")))?;
         mac.update(body.as_bytes());
         Ok(hex::encode(mac.finalize().into_bytes()))
+    }
+}
+
+/// The event's id in an answer; else why there is none, or what came back instead.
+fn id_in(is_success: bool, body: &[u8]) -> Result<String, String> {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let id = answer.get("id").or_else(|| answer.pointer("/events/0/id")).and_then(Value::as_str);
+    let detail = answer.get("detail").and_then(Value::as_str);
+    match (id, detail) {
+        (Some(id), _) if is_success => Ok(id.to_owned()),
+        (_, Some(detail)) => Err(detail.to_owned()),
+        _ if body.is_empty() => Err("nothing".to_owned()),
+        _ => Err(String::from_utf8_lossy(body).chars().take(MOST_SHOWN).collect()),
     }
 }
 
@@ -137,4 +148,20 @@ async fn until<T>(
 
 fn failed(error: &ClientError) -> Failure {
     Failure::new(Exit::Failed, format!("posting to the demo's own edge failed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_SHOWN, id_in};
+
+    #[test]
+    fn an_answer_without_an_id_is_shown_as_it_came() {
+        let refused = |said: &str| Err(said.to_owned());
+        assert_eq!(id_in(true, br#"{"events": [{"id": "e-1"}]}"#), Ok("e-1".to_owned()));
+        assert_eq!(id_in(false, br#"{"id": "e-1", "detail": "too large"}"#), refused("too large"));
+        assert_eq!(id_in(true, br#"{"ok": true}"#), refused(r#"{"ok": true}"#));
+        assert_eq!(id_in(false, b"<h1>Bad Gateway</h1>"), refused("<h1>Bad Gateway</h1>"));
+        assert_eq!(id_in(false, &[b'x'; 2 * MOST_SHOWN]), refused(&"x".repeat(MOST_SHOWN)));
+        assert_eq!(id_in(false, b""), refused("nothing"));
+    }
 }
