@@ -36,7 +36,7 @@ pub struct Decided {
     /// Its company.
     #[sea_orm(from_col = "company_id")]
     pub company: CompanyId,
-    /// Its newest host, if that has an id.
+    /// Its newest host, if that has an id that can be one of Cal.com's.
     #[sea_orm(from_col = "host_id")]
     pub host: Option<HostId>,
     /// Whom the decision found.
@@ -92,7 +92,11 @@ pub async fn decided(
         .order_by_asc(DecidedMs)
         .order_by_asc(AppointmentId)
         .limit(limit);
-    Ok(decided.into_partial_model().all(db).await?)
+    let mut decided: Vec<Decided> = decided.into_partial_model().all(db).await?;
+    for one in &mut decided {
+        one.host = one.host.and_then(|host| HostId::new(host.0));
+    }
+    Ok(decided)
 }
 
 /// The same, each with the newest event that named a host; those without one left out, and those whose

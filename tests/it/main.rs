@@ -47,6 +47,7 @@ mod migrations;
 mod moving_in;
 mod neighbours;
 mod observing;
+mod odd_rows;
 mod operating;
 mod people;
 mod privileges;

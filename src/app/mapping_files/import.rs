@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use sea_orm::Set;
-use sea_orm::prelude::TextUuid;
 use serde::Serialize;
 
 use super::DECISION_CHUNK;
@@ -184,7 +183,7 @@ pub async fn import(
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let mut failed = import.view().failed;
     let row = ActiveModel {
-        token: Set(TextUuid(act.id)),
+        token: Set(act.id.to_string()),
         company_id: Set(context.scope.only()),
         file: Set(file_name.chars().take(255).collect()),
         line_count: Set(count(import.results.len())),

@@ -53,7 +53,10 @@ pub struct HostLeft {
 pub async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, AppError> {
     let import = context.with_deadline(store::import(context.connection(), &context.scope, id)).await?;
     let import = import.ok_or_else(|| AppError::NotFound { what: format!("import {id}") })?;
-    let changes = changes_of_act(context.connection(), &context.schema, import.token.0);
+    let act = import.token.parse().map_err(|_| AppError::NotFound {
+        what: format!("record of what import {id} changed: its token is no UUID"),
+    })?;
+    let changes = changes_of_act(context.connection(), &context.schema, act);
     Ok(UndoImport { changes: context.with_deadline(changes).await?, import })
 }
 

@@ -14,7 +14,7 @@ pub struct Model {
     pub id: i64,
     /// Names the act of its decisions.
     #[serde(skip)]
-    pub token: TextUuid,
+    pub token: String,
     /// The one company of which it is, if it was said.
     #[serde(rename = "company")]
     pub company_id: Option<CompanyId>,

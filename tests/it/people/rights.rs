@@ -57,7 +57,7 @@ async fn imports_and_hand_overs(
     let (company, by, why) = (CompanyId(15), "cli:anna@office", Some("test"));
     let tx = database.begin().await?;
     let new = entity::import::ActiveModel {
-        token: Set(TextUuid(Uuid::new_v4())),
+        token: Set(Uuid::new_v4().to_string()),
         company_id: Set(Some(company)),
         file: Set("hosts.csv".into()),
         line_count: Set(1),
