@@ -5,7 +5,7 @@ macro_rules! tables {
     ($($name:ident $table:literal $what:literal)*) => {
         $(#[doc = $what] pub const $name: &str = $table;)*
 
-        /// All of them, beside the bookkeeping of the migrations, in the order in which they are made.
+        /// All of them, beside the bookkeeping of the migrations; their order means nothing.
         pub const TABLES: [&str; 17] = [$($name),*];
     };
 }
