@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::carry_out::{Act, again, decide, predict};
 use super::decision::{Command, Decision, Refusal};
-use super::mapping_files::HostLeft;
 use super::{AppContext, AppError};
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evidence, HostKey, Outcome};
@@ -68,6 +67,15 @@ pub struct UndoneHandOver {
     pub hosts_left: Vec<HostLeft>,
     /// Appointments that were.
     pub appointments_left: Vec<AppointmentId>,
+}
+
+/// A host that stays as it is.
+#[derive(Debug, Serialize)]
+pub struct HostLeft {
+    /// Which.
+    pub host: HostId,
+    /// Why.
+    pub why: String,
 }
 
 /// What would be handed over now. Writes nothing and locks nothing.

@@ -18,7 +18,7 @@ pub mod decisions;
 mod error;
 mod hand_over;
 pub mod inbox;
-pub mod mapping_files;
+pub(crate) mod mapping_files;
 pub mod mappings;
 mod names;
 mod next_action;
@@ -36,7 +36,9 @@ pub use carry_out::{Act, Answers, decide, decide_now, predict};
 pub use context::{Access, AppContext};
 pub use decision::{Author, Before, Command, Decided, Decision, Effect, Refusal};
 pub use error::{AppError, ErrorCode};
-pub use hand_over::{HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over};
+pub use hand_over::{
+    HandOver, HandOverView, HostLeft, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
+};
 pub use next_action::NextAction;
 
 pub use crate::store::{

@@ -15,7 +15,7 @@ use crate::store::{Decided, Period, dead_letter_reasons, decided, new_mappings};
 const PAGE_ROWS: u64 = 2000;
 
 /// What the report says.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct ReportView {
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) since: i64,
@@ -125,17 +125,8 @@ pub(crate) async fn report(
     max_differences: usize,
 ) -> Result<ReportView, AppError> {
     let (db, scope) = (context.connection(), &context.scope);
-    let mut report = ReportView {
-        since: period.since_ms,
-        until: period.until_ms,
-        company: scope.only(),
-        appointments: Appointments::default(),
-        comparison: Comparison::default(),
-        strategies: Vec::new(),
-        mappings: Mappings::default(),
-        failed: Failed::default(),
-        differences: Vec::new(),
-    };
+    let Period { since_ms: since, until_ms: until } = period;
+    let mut report = ReportView { since, until, company: scope.only(), ..ReportView::default() };
     let (mut would_make, mut after) = (BTreeSet::new(), (i64::MIN, i64::MIN));
     loop {
         let page = context.with_deadline(decided(db, scope, period, after, PAGE_ROWS)).await?;
@@ -145,7 +136,7 @@ pub(crate) async fn report(
             would_make.extend(report.count(one, max_differences));
         }
     }
-    let [first_day, last_day] = [period.since_ms, period.until_ms].map(rfc3339);
+    let [first_day, last_day] = [since, until].map(rfc3339);
     let days = [&first_day, &last_day].map(|day| day.get(..10).unwrap_or(day));
     let made = new_mappings(db, &context.schema, scope, days[0], days[1]);
     let mut per_day: BTreeMap<String, Day> = BTreeMap::new();

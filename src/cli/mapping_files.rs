@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::decision::CommonArgs;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
@@ -34,15 +35,28 @@ pub(super) enum Command {
 /// On stdout, in UTF-8. No cell can become a formula in a spreadsheet. Holds names and addresses.
 #[derive(Debug, clap::Args)]
 pub(super) struct Export {
-    /// Only of this company
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[command(flatten)]
+    csv: Csv,
     /// Those that are switched off, too
     #[arg(long)]
     inactive: bool,
+}
+
+/// What is written, and how
+#[derive(Debug, clap::Args)]
+struct Csv {
+    /// Only of this company
+    #[arg(long, value_name = "N")]
+    company: Option<i64>,
     /// For a German Excel: semicolons, and a mark that it is UTF-8
     #[arg(long)]
     excel: bool,
+}
+
+impl Csv {
+    fn form(&self) -> Form {
+        if self.excel { Form::EXCEL } else { Form::PLAIN }
+    }
 }
 
 /// The hosts that need a person as CSV, to be filled in and imported
@@ -50,15 +64,11 @@ pub(super) struct Export {
 /// The column staff_id is empty, or with --suggestions filled in where there is just one suggestion.
 #[derive(Debug, clap::Args)]
 pub(super) struct Template {
-    /// Only of this company
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[command(flatten)]
+    csv: Csv,
     /// Fill in whom hostmatch suggests, where that is one person
     #[arg(long)]
     suggestions: bool,
-    /// For a German Excel: semicolons, and a mark that it is UTF-8
-    #[arg(long)]
-    excel: bool,
 }
 
 /// Import mappings from a CSV file, such as `mappings export` or `mappings template` writes
@@ -83,14 +93,8 @@ pub(super) struct Import {
     /// Refuse hosts that no booking has named yet
     #[arg(long)]
     known_hosts: bool,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
-    acting: Acting,
+    common: CommonArgs,
 }
 
 /// What was imported, newest first
@@ -112,14 +116,8 @@ pub(super) struct Undo {
     /// Only if it was of this company (import --company)
     #[arg(long, value_name = "N")]
     company: Option<i64>,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
-    acting: Acting,
+    common: CommonArgs,
 }
 
 /// Runs one of them.
@@ -128,22 +126,22 @@ pub(super) struct Undo {
 /// When the database cannot be reached, or a file cannot be read or written.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let (access, acting, company) = match command {
-        Command::Export(args) => (Access::ReadOnly, &Acting::default(), args.company),
-        Command::Template(args) => (Access::ReadOnly, &Acting::default(), args.company),
+        Command::Export(Export { csv, .. }) | Command::Template(Template { csv, .. }) => {
+            (Access::ReadOnly, &Acting::default(), csv.company)
+        }
         Command::Imports(args) => (Access::ReadOnly, &Acting::default(), args.company),
-        Command::ImportUndo(args) => (Access::Write, &args.acting, args.company),
+        Command::ImportUndo(args) => (Access::Write, &args.common.acting, args.company),
         Command::Import(args) => return import(global, args).await,
     };
     let context = global.open(access, acting, company).await?;
-    let form = |excel| if excel { Form::EXCEL } else { Form::PLAIN };
     let mut out = BufWriter::new(std::io::stdout());
     let done = match command {
         Command::Export(args) => {
-            let done = mapping_files::export(&context, args.inactive, form(args.excel), &mut out).await;
+            let done = mapping_files::export(&context, args.inactive, args.csv.form(), &mut out).await;
             done.map(|()| Exit::Done).map_err(Failure::from)
         }
         Command::Template(args) => {
-            let done = mapping_files::template(&context, args.suggestions, form(args.excel), &mut out).await;
+            let done = mapping_files::template(&context, args.suggestions, args.csv.form(), &mut out).await;
             done.map(|()| Exit::Done).map_err(Failure::from)
         }
         Command::Imports(args) => imports(&context, global.output, args.limit).await,
@@ -170,7 +168,7 @@ async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
     });
     let failed = failed.transpose()?;
     let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
-    let context = global.open(access, &args.acting, args.company).await?;
+    let context = global.open(access, &args.common.acting, args.company).await?;
     let done = import_file(&context, args, file, failed.as_ref()).await;
     context.close().await;
     // Nothing failed: there is nothing for it to say.
@@ -188,7 +186,7 @@ async fn import_file(
     file: ImportFile,
     failed: Option<&File>,
 ) -> Result<(ImportView, Exit), Failure> {
-    let reason = args.reason.as_deref();
+    let reason = args.common.reason.as_deref();
     let (bar, progress) = output::progress_of("looking");
     let mut import = mapping_files::preview_import(context, file, reason, &progress).await?;
     bar.finish_and_clear();
@@ -196,7 +194,7 @@ async fn import_file(
     let mut exit = Exit::Done;
     if !args.dry_run && view.changed() > 0 {
         let question = format!("{}: {}. Import?", args.file.display(), sentence(&view));
-        if output::confirmed(args.yes, &question, ", or look first with --dry-run")? {
+        if output::confirmed(args.common.yes, &question, ", or look first with --dry-run")? {
             let (bar, progress) = output::progress_of("importing");
             let name = args.file.file_name().unwrap_or_default().to_string_lossy();
             import = mapping_files::import(context, import, &name, reason, &progress).await?;
@@ -272,11 +270,11 @@ async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit,
     let undo = mapping_files::preview_undo(context, args.id).await?;
     let (changes, file) = (undo.changes.len(), &undo.import.file);
     let question = format!("Take back {changes} changes of import {} ({file})?", args.id);
-    if !output::confirmed(args.yes, &question, "")? {
+    if !output::confirmed(args.common.yes, &question, "")? {
         return Ok(Exit::NeedsConfirmation);
     }
     let (bar, progress) = output::progress_of("taking back");
-    let undone = mapping_files::undo_import(context, undo, args.reason.as_deref(), &progress).await?;
+    let undone = mapping_files::undo_import(context, undo, args.common.reason.as_deref(), &progress).await?;
     bar.finish_and_clear();
     match output {
         Output::Json => output::json(&json!(undone))?,

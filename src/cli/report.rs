@@ -53,7 +53,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 
 fn show(report: &ReportView) -> Result<(), Failure> {
     let Appointments { decided, observed, with_staff, with_staff_percent } = report.appointments;
-    let told = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value} %"));
+    let share_of = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value} %"));
     output::line(&format!(
         "Decided from {} to {}: {decided} appointments",
         rfc3339(report.since),
@@ -62,9 +62,9 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     if observed > 0 {
         output::line(&format!("Only observed, not written: {observed}"))?;
     }
-    output::line(&format!("With staff now: {with_staff} ({}; target 90 %)", told(with_staff_percent)))?;
+    output::line(&format!("With staff now: {with_staff} ({}; target 90 %)", share_of(with_staff_percent)))?;
     let failed = &report.failed;
-    let share = told(failed.percent);
+    let share = share_of(failed.percent);
     output::line(&format!("Failed matches: {} ({share}; target below 10 %)", failed.appointments))?;
     output::line("")?;
     let head = ["FOUND BY", "CONF", "DECISIONS", "SAME", "BY OTHERS", "DIFFERENT", "ONLY WE", "AGREEMENT"];
@@ -73,7 +73,7 @@ fn show(report: &ReportView) -> Result<(), Failure> {
         let counts = [decisions, it.same, it.same_by_others, it.different, it.only_we];
         let mut cells = vec![name.to_owned(), confidence];
         cells.extend(counts.iter().map(ToString::to_string));
-        cells.push(told(it.agreement_percent));
+        cells.push(share_of(it.agreement_percent));
         cells
     };
     let rows = report.strategies.iter();

@@ -4,11 +4,11 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::decision::CommonArgs;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use super::moments;
-use super::operator::Acting;
 use super::output::{self, Output};
 use crate::app::{
     Access, AppContext, HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
@@ -50,14 +50,8 @@ struct Over {
     /// Only say what would be handed over
     #[arg(long)]
     dry_run: bool,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
-    acting: Acting,
+    common: CommonArgs,
 }
 
 /// Take a hand-over back: whatever nobody else has touched since
@@ -68,14 +62,8 @@ struct Undo {
     /// Its company
     #[arg(long, value_name = "N")]
     company: i64,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
-    acting: Acting,
+    common: CommonArgs,
 }
 
 /// Runs the command.
@@ -84,21 +72,21 @@ struct Undo {
 /// When the database cannot be reached, or nothing can be handed over.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let (access, acting, company) = match &args.command {
-        Command::HandOver(over) if over.dry_run => (Access::ReadOnly, &over.acting, over.company),
-        Command::HandOver(over) => (Access::Write, &over.acting, over.company),
+        Command::HandOver(over) if over.dry_run => (Access::ReadOnly, &over.common.acting, over.company),
+        Command::HandOver(over) => (Access::Write, &over.common.acting, over.company),
         Command::HandOverUndo(undo) => {
             let question = format!("Take hand-over {} back?", undo.id);
-            if !output::confirmed(undo.yes, &question, "")? {
+            if !output::confirmed(undo.common.yes, &question, "")? {
                 return Ok(Exit::NeedsConfirmation);
             }
-            (Access::Write, &undo.acting, undo.company)
+            (Access::Write, &undo.common.acting, undo.company)
         }
     };
     let context = global.open(access, acting, Some(company)).await?;
     let done = match &args.command {
         Command::HandOver(over) => carry_out(&context, global.output, over).await,
         Command::HandOverUndo(undo) => {
-            let undone = undo_hand_over(&context, undo.id, undo.reason.as_deref()).await;
+            let undone = undo_hand_over(&context, undo.id, undo.common.reason.as_deref()).await;
             undone.map_err(Failure::from).and_then(|undone| show_undone(global.output, &undone))
         }
     };
@@ -112,7 +100,7 @@ async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<
         from: args.from.as_str().into(),
         to: args.to.as_str().into(),
         from_ms: args.from_date.unwrap_or_else(now_ms),
-        reason: args.reason.clone(),
+        reason: args.common.reason.clone(),
     };
     let mut view = preview_hand_over(context, &order).await?;
     if !args.dry_run {
@@ -121,7 +109,7 @@ async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<
         let question = format!(
             "Hand over {hosts} hosts and {appointments} appointments from staff {from} to staff {to}?"
         );
-        if !output::confirmed(args.yes, &question, ", or look first with --dry-run")? {
+        if !output::confirmed(args.common.yes, &question, ", or look first with --dry-run")? {
             return Ok(Exit::NeedsConfirmation);
         }
         view = hand_over(context, &order).await?;

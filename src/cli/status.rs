@@ -150,14 +150,14 @@ fn head(view: &StatusView) -> Vec<String> {
         (State::Ok, _) => "OK: bookings are assigned",
     };
     lines.push(word.to_owned());
-    let mut told = view.reasons.iter().peekable();
+    let mut reasons = view.reasons.iter().peekable();
     let mut room = REASON_LINES;
-    while let Some(reason) = told.next_if(|reason| wrapped(&reason.message).len() <= room) {
+    while let Some(reason) = reasons.next_if(|reason| wrapped(&reason.message).len() <= room) {
         let wrapped = wrapped(&reason.message);
         room -= wrapped.len();
         lines.extend(wrapped);
     }
-    let left = told.count();
+    let left = reasons.count();
     if left > 0 {
         lines.push(format!("* … and {left} more (--output json)"));
     }
@@ -188,11 +188,11 @@ fn events(events: &Events) -> Vec<String> {
 fn details(view: &StatusView) -> Vec<String> {
     let now_ms = view.at;
     let mut lines = Vec::new();
-    let mut told = |name: &str, text: String| lines.push(format!("{name:<13}{text}"));
+    let mut add = |name: &str, text: String| lines.push(format!("{name:<13}{text}"));
     if let Some(age) = &view.age {
         let [p50, p95, max] = [age.p50_ms, age.p95_ms, age.max_ms].map(short);
         let text = format!("p50 {p50}, p95 {p95}, max {max}, of {} events in 15 min", age.events);
-        told("AGE", text);
+        add("AGE", text);
     }
     if let Some(queue) = &view.queue {
         let known =
@@ -204,7 +204,7 @@ fn details(view: &StatusView) -> Vec<String> {
             if queue.dead > 0 { format!("{} dead", queue.dead) } else { String::new() },
             known("consumers", queue.consumers),
         ];
-        told("QUEUE", parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "));
+        add("QUEUE", parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "));
     }
     if let Some(spool) = &view.spool {
         let oldest = if spool.messages > 0 {
@@ -217,21 +217,18 @@ fn details(view: &StatusView) -> Vec<String> {
         };
         let aside =
             if spool.set_aside > 0 { format!(", {} set aside", spool.set_aside) } else { String::new() };
-        told(
-            "SPOOL",
-            format!("{} events{oldest}{aside}, {} KiB", spool.messages, spool.bytes.div_ceil(1024)),
-        );
+        add("SPOOL", format!("{} events{oldest}{aside}, {} KiB", spool.messages, spool.bytes.div_ceil(1024)));
     }
     if let Some(bookings) = &view.unassigned {
         let next = bookings.next_ms.map_or_else(String::new, |ms| format!(", next in {}", span(ms - now_ms)));
         let (day, week, all) = (bookings.day, bookings.week, bookings.all);
-        told("NO STAFF", format!("{day} start within 24 h, {week} within 7 d, {all} in all{next}"));
+        add("NO STAFF", format!("{day} start within 24 h, {week} within 7 d, {all} in all{next}"));
     }
     if let Some(inbox) = &view.inbox {
-        told("INBOX", waiting(inbox, now_ms));
+        add("INBOX", waiting(inbox, now_ms));
     }
     if let Some(letters) = &view.dead_letters {
-        told("DEAD LETTERS", waiting(letters, now_ms));
+        add("DEAD LETTERS", waiting(letters, now_ms));
     }
     lines
 }
@@ -241,12 +238,12 @@ fn waiting(waiting: &Waiting, now_ms: i64) -> String {
         waiting.by_reason.iter().filter(|(_, count)| **count > 0).collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let oldest = waiting.oldest.map_or_else(String::new, |ms| format!(", oldest {}", span(now_ms - ms)));
-    let mut told: Vec<String> =
+    let mut listed: Vec<String> =
         reasons.iter().take(3).map(|(reason, count)| format!("{count} {reason}")).collect();
-    if reasons.len() > told.len() {
-        told.push("…".to_owned());
+    if reasons.len() > listed.len() {
+        listed.push("…".to_owned());
     }
-    let list = if told.is_empty() { String::new() } else { format!(": {}", told.join(", ")) };
+    let list = if listed.is_empty() { String::new() } else { format!(": {}", listed.join(", ")) };
     format!("{} open{oldest}{list}", waiting.open)
 }
 

@@ -14,7 +14,7 @@ const PAGE_ROWS: u64 = 1000;
 ///
 /// # Errors
 /// [`AppError`]
-pub async fn export(
+pub(crate) async fn export(
     context: &AppContext,
     with_inactive: bool,
     form: Form,
@@ -50,7 +50,7 @@ pub async fn export(
 ///
 /// # Errors
 /// [`AppError`]
-pub async fn template(
+pub(crate) async fn template(
     context: &AppContext,
     with_suggestions: bool,
     form: Form,

@@ -22,7 +22,7 @@ use crate::store::{MappingRow, StoreError, begin_import, facts, note_import};
 const MAX_SHOWN_ERRORS: usize = 20;
 
 /// A file, what becomes of each of its lines, and what is still to be decided.
-pub struct Import {
+pub(crate) struct Import {
     file: ImportFile,
     results: Vec<LineResult<Effect>>,
     /// Decisions that change something, each with the number of its line and with what was seen of its host:
@@ -33,50 +33,41 @@ pub struct Import {
 
 /// What became, or would become, of a file. `docs/commands.md` describes its JSON.
 #[derive(Debug, Default, Serialize)]
-pub struct ImportView {
+pub(crate) struct ImportView {
     /// The import's number; none: nothing was imported.
-    pub import: Option<i64>,
-    /// Lines of the file.
-    pub lines: usize,
-    /// In which encoding the file was read.
-    pub encoding: &'static str,
-    /// What stands between its cells.
-    pub delimiter: char,
-    /// New mappings.
-    pub made: usize,
-    /// Hosts that are somebody else now.
-    pub replaced: usize,
+    pub(crate) import: Option<i64>,
+    pub(crate) lines: usize,
+    pub(crate) encoding: &'static str,
+    pub(crate) delimiter: char,
+    pub(crate) made: usize,
+    pub(crate) replaced: usize,
     /// Mappings that a match had made, and a person says now.
-    pub confirmed: usize,
-    /// Lines that say what is so already.
-    pub unchanged: usize,
+    pub(crate) confirmed: usize,
+    pub(crate) unchanged: usize,
     /// Lines in which nobody is filled in.
-    pub skipped: usize,
+    pub(crate) skipped: usize,
     /// Lines that cannot be imported.
-    pub failed: usize,
-    /// The first of those.
-    pub errors: Vec<LineError>,
+    pub(crate) failed: usize,
+    pub(crate) errors: Vec<LineError>,
 }
 
 /// A line that cannot be imported.
 #[derive(Debug, Serialize)]
-pub struct LineError {
-    /// Its number in the file.
-    pub line: u64,
-    /// Why.
-    pub error: String,
+pub(crate) struct LineError {
+    pub(crate) line: u64,
+    pub(crate) error: String,
 }
 
 impl ImportView {
     /// Lines by which a mapping is made or changed.
-    pub fn changed(&self) -> usize {
+    pub(crate) fn changed(&self) -> usize {
         self.made + self.replaced + self.confirmed
     }
 }
 
 impl Import {
     /// What became of it so far, or would become of it.
-    pub fn view(&self) -> ImportView {
+    pub(crate) fn view(&self) -> ImportView {
         let sheet = &self.file.sheet;
         let mut view = ImportView {
             import: self.id,
@@ -109,7 +100,7 @@ impl Import {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn write_failed(&self, out: impl Write) -> Result<(), AppError> {
+    pub(crate) fn write_failed(&self, out: impl Write) -> Result<(), AppError> {
         let sheet = &self.file.sheet;
         let of_file = sheet.columns.iter().map(String::as_str).filter(|it| *it != "error");
         let columns: Vec<&str> = of_file.chain(["error"]).collect();
@@ -131,7 +122,7 @@ impl Import {
 ///
 /// # Errors
 /// [`AppError`]
-pub async fn preview_import(
+pub(crate) async fn preview_import(
     context: &AppContext,
     file: ImportFile,
     reason: Option<&str>,
@@ -172,7 +163,7 @@ pub async fn preview_import(
 ///
 /// # Errors
 /// [`AppError`]; a part may be imported then.
-pub async fn import(
+pub(crate) async fn import(
     context: &AppContext,
     mut import: Import,
     file_name: &str,

@@ -15,7 +15,7 @@ pub(super) type LineResult<T> = Result<Option<T>, String>;
 
 /// A file and what each of its rows asks for.
 #[derive(Debug)]
-pub struct ImportFile {
+pub(crate) struct ImportFile {
     pub(super) sheet: Sheet,
     pub(super) lines: Vec<LineResult<Decision>>,
 }
@@ -26,7 +26,7 @@ impl ImportFile {
     ///
     /// # Errors
     /// What is wrong with the whole file.
-    pub fn read(bytes: &[u8], scope: &Scope, known_only: bool) -> Result<Self, String> {
+    pub(crate) fn read(bytes: &[u8], scope: &Scope, known_only: bool) -> Result<Self, String> {
         let known = [&COLUMNS[..], &MORE_COLUMNS].concat();
         let mut required = vec!["calcom_host_id", "staff_id"];
         if scope.only().is_none() {
@@ -114,7 +114,7 @@ mod tests {
         let text = "company_id;calcom_host_id;staff_id;is_active;reason\n15;7;31;;moved\n15;8;;;\n15;x;31;;\n\
                     16;9;31;;\n;9;31;;\n15;10;31;false;\n15;11;1;;\n15;11;1;;\n15;12;1;;\n15;12;2;;\n15;13;1;maybe;\n";
         let read = ImportFile::read(text.as_bytes(), &Scope::of(Some(CompanyId(15))), false).unwrap();
-        let told: Vec<String> = read
+        let described: Vec<String> = read
             .lines
             .iter()
             .map(|line| match line {
@@ -124,7 +124,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            told,
+            described,
             [
                 "7 Some(\"moved\")",
                 "skipped",

@@ -6,11 +6,11 @@ mod lines;
 mod sheet;
 mod undo;
 
-pub use export::{export, template};
-pub use import::{Import, ImportView, LineError, import, preview_import};
-pub use lines::ImportFile;
-pub use sheet::Form;
-pub use undo::{HostLeft, UndoImport, UndoneImport, imports, preview_undo, undo_import};
+pub(crate) use export::{export, template};
+pub(crate) use import::{ImportView, import, preview_import};
+pub(crate) use lines::ImportFile;
+pub(crate) use sheet::Form;
+pub(crate) use undo::{imports, preview_undo, undo_import};
 
 /// What a line of a file is about. A file needs the host and the member of staff of each line, and the
 /// company, where that is not said besides.

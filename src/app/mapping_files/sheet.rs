@@ -145,7 +145,7 @@ fn delimiter(text: &str, known: &[&str]) -> u8 {
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Form {
+pub(crate) struct Form {
     /// What stands between cells.
     pub(super) delimiter: u8,
     /// With a byte order mark, so that spreadsheets take it for UTF-8.
@@ -154,9 +154,9 @@ pub struct Form {
 
 impl Form {
     /// For programs.
-    pub const PLAIN: Self = Self { delimiter: b',', is_marked: false };
+    pub(crate) const PLAIN: Self = Self { delimiter: b',', is_marked: false };
     /// For a spreadsheet in a country whose decimals have a comma.
-    pub const EXCEL: Self = Self { delimiter: b';', is_marked: true };
+    pub(crate) const EXCEL: Self = Self { delimiter: b';', is_marked: true };
 }
 
 /// Writes rows of CSV in UTF-8.

@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use super::DECISION_CHUNK;
-use crate::app::{Act, AppContext, AppError, Command, Decision, Progress, decide_now};
-use crate::event::HostId;
+use crate::app::{Act, AppContext, AppError, Command, Decision, HostLeft, Progress, decide_now};
 use crate::runtime::clock::now_ms;
 use crate::store::entity::import::Model;
 use crate::store::{self, Change, changes_of_act};
@@ -13,44 +12,30 @@ use crate::store::{self, Change, changes_of_act};
 ///
 /// # Errors
 /// [`AppError`]
-pub async fn imports(context: &AppContext, limit: u64) -> Result<Vec<Model>, AppError> {
+pub(crate) async fn imports(context: &AppContext, limit: u64) -> Result<Vec<Model>, AppError> {
     let rows = store::imports(context.connection(), &context.scope, limit);
     Ok(context.with_deadline(rows).await?)
 }
 
 /// An import that may be taken back.
-pub struct UndoImport {
-    /// The import.
-    pub import: Model,
-    /// What it changed.
-    pub changes: Vec<Change>,
+pub(crate) struct UndoImport {
+    pub(crate) import: Model,
+    pub(crate) changes: Vec<Change>,
 }
 
 /// What came of taking an import back.
 #[derive(Debug, Serialize)]
-pub struct UndoneImport {
-    /// Its number.
-    pub import: i64,
-    /// Changes that were taken back.
-    pub taken_back: usize,
-    /// Those that were not.
-    pub left: Vec<HostLeft>,
-}
-
-/// A host that stays as it is.
-#[derive(Debug, Serialize)]
-pub struct HostLeft {
-    /// Which.
-    pub host: HostId,
-    /// Why.
-    pub why: String,
+pub(crate) struct UndoneImport {
+    pub(crate) import: i64,
+    pub(crate) taken_back: usize,
+    pub(crate) left: Vec<HostLeft>,
 }
 
 /// What would be taken back.
 ///
 /// # Errors
 /// [`AppError`]
-pub async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, AppError> {
+pub(crate) async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, AppError> {
     let import = context.with_deadline(store::import(context.connection(), &context.scope, id)).await?;
     let import = import.ok_or_else(|| AppError::NotFound { what: format!("import {id}") })?;
     let act = import.token.parse().map_err(|_| AppError::NotFound {
@@ -64,7 +49,7 @@ pub async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, A
 ///
 /// # Errors
 /// [`AppError`]; a part may be taken back then.
-pub async fn undo_import(
+pub(crate) async fn undo_import(
     context: &AppContext,
     undo: UndoImport,
     reason: Option<&str>,

@@ -8,10 +8,11 @@ use crate::runtime::clock::rfc3339;
 use crate::store::WorkerRow;
 
 /// How it is, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// Nothing to do.
+    #[default]
     Ok,
     /// It works, and somebody should look.
     Attention,
@@ -20,7 +21,7 @@ pub(crate) enum State {
 }
 
 /// Whether bookings get their staff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Assigning {
     Yes,
@@ -28,6 +29,7 @@ pub(crate) enum Assigning {
     Observing,
     No,
     /// What would tell cannot be looked at.
+    #[default]
     Unknown,
 }
 

@@ -19,7 +19,7 @@ use crate::store::{Unassigned, Waits, WorkerRow, together};
 use judge::Reason;
 
 /// Everything. A part that could not be read is null.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct StatusView {
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) at: i64,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sea_orm::ConnectionTrait;
 use tokio::time::timeout;
 
-use super::judge::{self, Assigning, State};
+use super::judge;
 use super::{Ages, Depth, Events, Problem, Spooled, StatusView, Waiting, Window};
 use crate::config::{Config, DatabaseConfig, QueueConfig, Topology};
 use crate::queue::{Part, Queue, QueueError, Spool};
@@ -28,7 +28,7 @@ const MAX_AGES: u64 = 2_000;
 /// Counting a day takes longer than the rest: while it is read again and again, this is done so often.
 const DAY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Reads the status, once or again and again. It needs no [`super::super::AppContext`]: it works while database and
+/// Reads the status, once or again and again. It needs no [`crate::app::AppContext`]: it works while database and
 /// queue are away.
 pub(crate) struct StatusReader {
     database: DatabaseConfig,
@@ -61,23 +61,8 @@ impl StatusReader {
 
     /// Reads all there is, and says what follows from it.
     pub(crate) async fn read(&mut self) -> StatusView {
-        let mut view = StatusView {
-            at: now_ms(),
-            company: self.scope.only(),
-            state: State::Ok,
-            assigning: Assigning::Unknown,
-            reasons: Vec::new(),
-            database_problem: None,
-            queue_problem: None,
-            events: None,
-            age: None,
-            queue: None,
-            unassigned: None,
-            inbox: None,
-            dead_letters: None,
-            spool: None,
-            workers: None,
-        };
+        let company = self.scope.only();
+        let mut view = StatusView { at: now_ms(), company, ..StatusView::default() };
         let spool = self.spool.clone();
         // On the heap: together they are large.
         let levels = Box::pin(levels(&mut self.opened, &self.queue));

@@ -29,11 +29,10 @@ impl Route {
 }
 
 /// What a booking is to become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected<'a> {
     /// The outcome by name; `dead_letter` is one here.
     pub(super) outcome: &'a str,
-    /// The code that says more, where there is one.
     pub(super) reason: Option<&'a str>,
     /// Who has the appointment in the end.
     pub(super) staff: Option<&'a str>,
@@ -46,17 +45,13 @@ pub(super) struct Expected<'a> {
 /// One booking of the demo.
 #[derive(Debug)]
 pub(super) struct Posting {
-    /// Its reference.
     pub(super) booking: &'static str,
     /// What is posted, in a few words.
     pub(super) what: &'static str,
-    /// Where.
     pub(super) route: Route,
-    /// The bytes.
     pub(super) body: String,
     /// Its appointment is made only after it could not be found once.
     pub(super) appointment_is_late: bool,
-    /// What it is to become.
     pub(super) expected: Expected<'static>,
 }
 
@@ -79,25 +74,50 @@ pub(super) const UNSURE: Person = JONAS_AT_HOME;
 /// The same person, whom an address makes certain.
 pub(super) const CERTAIN: Person = JONAS_WEBER;
 
-impl Expected<'static> {
-    const fn new(outcome: &'static str) -> Self {
-        Self { outcome, reason: None, staff: None, found_by: None, retried: false }
-    }
-
-    const fn because(self, reason: &'static str) -> Self {
-        Self { reason: Some(reason), ..self }
-    }
-
-    const fn assigned(staff: &'static str, strategy: &'static str) -> Self {
-        Self { staff: Some(staff), found_by: Some((strategy, 95)), ..Self::new("assigned") }
-    }
+const fn became(outcome: &'static str, reason: Option<&'static str>) -> Expected<'static> {
+    Expected { outcome, reason, staff: None, found_by: None, retried: false }
 }
 
-/// All of them.
+const fn has(staff: &'static str, strategy: &'static str, outcome: &'static str) -> Expected<'static> {
+    Expected { staff: Some(staff), found_by: Some((strategy, 95)), ..became(outcome, None) }
+}
+
+/// All of them: first those that are decided at once, then those on which something goes wrong on the way.
 pub(super) fn all() -> Vec<Posting> {
-    let mut all = decided();
-    all.extend(in_trouble());
-    all
+    const CLARA: Expected<'static> = has("Clara Sommer", "email", "assigned");
+    let without_hosts = json!({ "status": "success", "data": booking("ABC128", None, 5) });
+    let mut cut_off = calcom("ABC129", "Cal.com: signed, but cut off halfway", CLARA_AT_HOME);
+    cut_off.body.truncate(cut_off.body.len() / 2);
+    let late = Posting {
+        appointment_is_late: true,
+        ..calcom("ABC130", "Cal.com: sooner than its appointment", MIRA_AYDIN)
+    };
+    let older = booking("ABC123", Some(MIRA_AYDIN), 60);
+    let known = booking("ABC123", Some(CLARA_SOMMER), 10);
+    let neighbours = booking("ABC131", Some(TOM_BERGER), 5);
+    vec![
+        gateway("ABC123", "gateway: a host with her work address", ("created", "demo-123"), &known)
+            .becomes(CLARA)
+            .by(Route::Retell),
+        calcom("ABC124", "Cal.com: the same host, private address", CLARA_AT_HOME).becomes(has(
+            "Clara Sommer",
+            "existing",
+            "assigned",
+        )),
+        calcom("ABC125", "Cal.com: a host known by name only", JONAS_AT_HOME)
+            .becomes(became("needs_review", Some("below_threshold"))),
+        calcom("ABC126", "Cal.com: a name that two of the staff have", ANNA_KOCH)
+            .becomes(became("needs_review", Some("ambiguous"))),
+        calcom("ABC127", "Cal.com: a host whom nobody knows", SOFIA_LIND).becomes(became("unmatched", None)),
+        gateway("ABC128", "gateway: a booking without hosts", ("created", "demo-128"), &without_hosts)
+            .becomes(became("no_host", None)),
+        cut_off.becomes(became(DEAD_LETTER, Some("malformed"))),
+        late.becomes(Expected { retried: true, ..has("Mira Aydin", "email", "assigned") }),
+        gateway("ABC123", "gateway: an hour old, with another host", ("updated", "demo-123-old"), &older)
+            .becomes(has("Clara Sommer", "email", "stale")),
+        gateway("ABC131", "gateway: another company's appointment", ("created", "demo-131"), &neighbours)
+            .becomes(became(DEAD_LETTER, Some("tenant_mismatch"))),
+    ]
 }
 
 /// The event that is left for the reader: a host of whom only the name was known shows the work
@@ -106,111 +126,33 @@ pub(super) fn next() -> Value {
     native("appointment.created", "demo-next", Some(SALON), &booking("ABC132", Some(JONAS_WEBER), 1))
 }
 
-/// Those that are decided at once.
-fn decided() -> Vec<Posting> {
-    let created = |reference, host| webhook("BOOKING_CREATED", reference, host).to_string();
-    let answer = json!({ "status": "success", "data": booking("ABC128", None, 5) });
-    vec![
-        posting(
-            "ABC123",
-            "gateway: a host with her work address",
-            Route::Retell,
-            native(
-                "appointment.created",
-                "demo-123",
-                Some(SALON),
-                &booking("ABC123", Some(CLARA_SOMMER), 10),
-            )
-            .to_string(),
-            Expected::assigned("Clara Sommer", "email"),
-        ),
-        posting(
-            "ABC124",
-            "Cal.com: the same host, private address",
-            Route::Calcom,
-            created("ABC124", CLARA_AT_HOME),
-            Expected::assigned("Clara Sommer", "existing"),
-        ),
-        posting(
-            "ABC125",
-            "Cal.com: a host known by name only",
-            Route::Calcom,
-            created("ABC125", JONAS_AT_HOME),
-            Expected::new("needs_review").because("below_threshold"),
-        ),
-        posting(
-            "ABC126",
-            "Cal.com: a name that two of the staff have",
-            Route::Calcom,
-            created("ABC126", ANNA_KOCH),
-            Expected::new("needs_review").because("ambiguous"),
-        ),
-        posting(
-            "ABC127",
-            "Cal.com: a host whom nobody knows",
-            Route::Calcom,
-            created("ABC127", SOFIA_LIND),
-            Expected::new("unmatched"),
-        ),
-        posting(
-            "ABC128",
-            "gateway: a booking without hosts",
-            Route::Events,
-            native("appointment.created", "demo-128", Some(SALON), &answer).to_string(),
-            Expected::new("no_host"),
-        ),
-    ]
-}
-
-/// Those on which something goes wrong on the way.
-fn in_trouble() -> Vec<Posting> {
-    let mut cut_off = webhook("BOOKING_CREATED", "ABC129", CLARA_AT_HOME).to_string();
-    cut_off.truncate(cut_off.len() / 2);
-    let late = Posting {
-        appointment_is_late: true,
-        ..posting(
-            "ABC130",
-            "Cal.com: sooner than its appointment",
-            Route::Calcom,
-            webhook("BOOKING_CREATED", "ABC130", MIRA_AYDIN).to_string(),
-            Expected { retried: true, ..Expected::assigned("Mira Aydin", "email") },
-        )
-    };
-    let older = booking("ABC123", Some(MIRA_AYDIN), 60);
-    let stale = Expected { outcome: "stale", ..Expected::assigned("Clara Sommer", "email") };
-    let neighbours = booking("ABC131", Some(TOM_BERGER), 5);
-    vec![
-        posting(
-            "ABC129",
-            "Cal.com: signed, but cut off halfway",
-            Route::Calcom,
-            cut_off,
-            Expected::new(DEAD_LETTER).because("malformed"),
-        ),
-        late,
-        posting(
-            "ABC123",
-            "gateway: an hour old, with another host",
-            Route::Events,
-            native("appointment.updated", "demo-123-old", Some(SALON), &older).to_string(),
-            stale,
-        ),
-        posting(
-            "ABC131",
-            "gateway: another company's appointment",
-            Route::Events,
-            native("appointment.created", "demo-131", Some(SALON), &neighbours).to_string(),
-            Expected::new(DEAD_LETTER).because("tenant_mismatch"),
-        ),
-    ]
-}
-
-fn posting(
+/// The gateway's own event, to the route for programs. `event`: its type and its id.
+fn gateway(
     booking: &'static str,
     what: &'static str,
-    route: Route,
-    body: String,
-    expected: Expected<'static>,
+    (event, id): (&str, &str),
+    document: &Value,
 ) -> Posting {
+    let event = native(&format!("appointment.{event}"), id, Some(SALON), document);
+    posting(booking, what, Route::Events, &event)
+}
+
+/// Cal.com's webhook about a new booking.
+fn calcom(booking: &'static str, what: &'static str, organizer: Person) -> Posting {
+    posting(booking, what, Route::Calcom, &webhook("BOOKING_CREATED", booking, organizer))
+}
+
+fn posting(booking: &'static str, what: &'static str, route: Route, event: &Value) -> Posting {
+    let (body, expected) = (event.to_string(), Expected::default());
     Posting { booking, what, route, body, appointment_is_late: false, expected }
+}
+
+impl Posting {
+    fn becomes(self, expected: Expected<'static>) -> Self {
+        Self { expected, ..self }
+    }
+
+    fn by(self, route: Route) -> Self {
+        Self { route, ..self }
+    }
 }

@@ -12,28 +12,26 @@ use crate::cli::failure::Failure;
 pub(super) const MARK: &str = "# Made by `hostmatch demo`, and made anew by its next run.";
 
 /// The configuration with which other commands work on the demo's files. It marks the directory.
-const CONFIGURATION: &str = "hostmatch.toml";
-const SALON: &str = "salon.db";
-const QUEUE: &str = "queue.db";
-const TOKEN: &str = "token";
-const TOKENS: &str = "tokens";
-const NEXT_BOOKING: &str = "next-booking.json";
+pub(super) const CONFIGURATION: &str = "hostmatch.toml";
+pub(super) const SALON: &str = "salon.db";
+pub(super) const QUEUE: &str = "queue.db";
+/// The gateway's bearer token, and the hash by which the edge knows it.
+pub(super) const TOKEN: &str = "token";
+pub(super) const TOKENS: &str = "tokens";
+/// The event that is left for the reader to publish.
+pub(super) const NEXT_BOOKING: &str = "next-booking.json";
 
-/// Whom a file may be read by.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum For {
-    /// Only by whoever runs the demo: it holds a secret.
-    Owner,
-    /// As the system has it for new files.
-    Everybody,
-}
+/// Of a file that holds a secret: only whoever runs the demo may read it.
+pub(super) const OWNER_ONLY: u32 = 0o600;
+/// Of other files: as the system has it for new ones.
+pub(super) const USUAL: u32 = 0o666;
 
 /// A directory that is this demo's alone until it is dropped.
 #[derive(Debug)]
 pub(super) struct Directory {
     /// As it was given: it stands so in the commands that are shown.
-    shown: PathBuf,
-    full: PathBuf,
+    pub(super) shown: PathBuf,
+    pub(super) full: PathBuf,
     /// The configuration file, open and locked against a second demo.
     configuration: File,
 }
@@ -58,7 +56,7 @@ impl Directory {
         std::fs::create_dir_all(&full).map_err(|error| unusable(path, &error))?;
         let file = full.join(CONFIGURATION);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600).create_new(!known);
+        options.read(true).write(true).mode(OWNER_ONLY).create_new(!known);
         let configuration = options.open(&file).map_err(|error| unusable(&file, &error))?;
         lock(path, &configuration)?;
         let mut directory = Self { shown: path.to_owned(), full, configuration };
@@ -100,37 +98,20 @@ impl Directory {
         let written = file
             .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(0o600)))
+            .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(OWNER_ONLY)))
             .and_then(|()| file.write_all(text.as_bytes()));
         written.map_err(|error| unusable(&self.full.join(CONFIGURATION), &error))
     }
 
     /// Writes one of the demo's other files.
-    fn write(&self, path: &Path, text: &str, readers: For) -> Result<(), Failure> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        if let For::Owner = readers {
-            options.mode(0o600);
-        }
-        let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(|error| unusable(path, &error))
-    }
-
-    /// Writes a bearer token, and the hash by which the edge knows it.
-    ///
-    /// # Errors
-    /// When they cannot be written.
-    pub(super) fn write_token(&self, token: &str, hash: &str) -> Result<(), Failure> {
-        self.write(&self.full.join(TOKEN), &format!("{token}\n"), For::Owner)?;
-        self.write(&self.tokens(), &format!("{hash}  the demo's gateway\n"), For::Everybody)
-    }
-
-    /// Writes the event that is left for the reader to publish.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn write_next_booking(&self, event: &str) -> Result<(), Failure> {
-        self.write(&self.full.join(NEXT_BOOKING), event, For::Everybody)
+    pub(super) fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), Failure> {
+        let path = self.full.join(name);
+        let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| unusable(&path, &error))
     }
 
     /// Everything that a demo makes, the configuration aside.
@@ -145,41 +126,6 @@ impl Directory {
             }
         }
         Ok(())
-    }
-
-    /// The directory as it was given.
-    pub(super) fn shown(&self) -> &Path {
-        &self.shown
-    }
-
-    /// The configuration file, as commands name it.
-    pub(super) fn configuration(&self) -> PathBuf {
-        self.shown.join(CONFIGURATION)
-    }
-
-    /// The token's file, as commands name it.
-    pub(super) fn token(&self) -> PathBuf {
-        self.shown.join(TOKEN)
-    }
-
-    /// The reader's event, as commands name it.
-    pub(super) fn next_booking(&self) -> PathBuf {
-        self.shown.join(NEXT_BOOKING)
-    }
-
-    /// The hashes of the tokens, absolute.
-    pub(super) fn tokens(&self) -> PathBuf {
-        self.full.join(TOKENS)
-    }
-
-    /// The URL of the salon's database.
-    pub(super) fn salon_url(&self) -> String {
-        format!("sqlite://{}", self.full.join(SALON).display())
-    }
-
-    /// The URL of the queue.
-    pub(super) fn queue_url(&self) -> String {
-        format!("sqlite://{}", self.full.join(QUEUE).display())
     }
 }
 

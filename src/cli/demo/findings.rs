@@ -2,91 +2,68 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement};
+use sea_orm::{DbBackend, FromQueryResult, Statement};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::failure::Failure;
-use crate::matching::{Evidence, Suggestion};
-use crate::store::{Database, DeadLetter, DeadLetterFilter, Scope, StoreError, dead_letters};
+use crate::store::{Database, StoreError};
 
 /// What was decided on one event, and how its appointment stands now.
 #[derive(Debug, FromQueryResult)]
 pub(super) struct Decided {
-    /// By name.
+    event_id: String,
     pub(super) outcome: String,
     /// The code that says more.
     pub(super) reason: Option<String>,
     /// Who has the appointment.
-    pub(super) staff_id: Option<i64>,
-    /// The strategy of the appointment's last decision.
+    pub(super) staff: Option<String>,
+    /// The strategy of the appointment's last decision, how sure it was, and what spoke for it.
     pub(super) strategy: Option<String>,
-    /// Its confidence.
     pub(super) confidence: Option<i64>,
-    /// What spoke for it, as JSON.
-    evidence: Option<String>,
-    /// Whom a person may accept for the host, as JSON.
-    suggestions: Option<String>,
-}
-
-impl Decided {
-    /// What spoke for the decision.
-    pub(super) fn evidence(&self) -> Option<Evidence> {
-        self.evidence.as_deref().and_then(|text| serde_json::from_str(text).ok())
-    }
-
+    pub(super) evidence: Option<Value>,
     /// Whom a person may accept for the host.
-    pub(super) fn suggestions(&self) -> Vec<Suggestion> {
-        suggestions(self.suggestions.as_deref())
-    }
+    pub(super) suggestions: Option<Value>,
+    /// Why it is a dead letter.
+    pub(super) error: Option<String>,
 }
 
 const DECIDED: &str = "
-    SELECT e.outcome, e.reason, p.staff_id, a.strategy, a.confidence, a.evidence, h.suggestions
+    SELECT e.event_id, e.outcome, e.reason, s.first_name || ' ' || s.last_name AS staff,
+        a.strategy, a.confidence, a.evidence, h.suggestions, d.error
     FROM hostmatch_events e
     LEFT JOIN appointments p ON p.id = e.appointment_id
+    LEFT JOIN staff s ON s.id = p.staff_id
     LEFT JOIN hostmatch_assignments a ON a.appointment_id = p.id
     LEFT JOIN hostmatch_inbox h ON h.company_id = a.company_id AND h.host_id = a.host_id
-    WHERE e.event_id = ?";
+    LEFT JOIN hostmatch_dead_letters d ON d.event_id = e.event_id";
 
 /// One change of a mapping.
-#[derive(Debug, FromQueryResult)]
+#[derive(Debug, FromQueryResult, Serialize)]
 pub(super) struct Audit {
-    /// Who made it.
     pub(super) actor: String,
-    /// What was done.
     pub(super) action: String,
-    /// The mapping.
     pub(super) mapping_id: i64,
-    /// Its host.
-    pub(super) calcom_host_id: i64,
-    /// Its member of staff.
-    pub(super) staff_id: i64,
-    /// Why.
+    pub(super) host_id: i64,
+    pub(super) staff: String,
     pub(super) reason: String,
 }
 
 const AUDITS: &str = "
-    SELECT actor, action, mapping_id, calcom_host_id, staff_id, reason
-    FROM calcom_host_mapping_audits ORDER BY id";
+    SELECT a.actor, a.action, a.mapping_id, a.calcom_host_id AS host_id,
+        s.first_name || ' ' || s.last_name AS staff, a.reason
+    FROM calcom_host_mapping_audits a JOIN staff s ON s.id = a.staff_id ORDER BY a.id";
 
 /// One host that needs a person.
-#[derive(Debug, FromQueryResult)]
+#[derive(Debug, FromQueryResult, Serialize)]
 pub(super) struct Waiting {
-    /// The host.
     pub(super) host_id: i64,
-    /// Its name.
     pub(super) name: Option<String>,
-    /// What is the matter.
     pub(super) kind: String,
+    /// Whom a person may accept.
+    pub(super) suggestions: Value,
     /// Appointments that wait for it.
     pub(super) appointments: i64,
-    suggestions: Option<String>,
-}
-
-impl Waiting {
-    /// Whom a person may accept.
-    pub(super) fn suggestions(&self) -> Vec<Suggestion> {
-        suggestions(self.suggestions.as_deref())
-    }
 }
 
 const INBOX: &str = "
@@ -97,54 +74,18 @@ const INBOX: &str = "
     WHERE h.state = 'open'
     GROUP BY h.company_id, h.host_id ORDER BY h.host_id";
 
-/// Everything.
-#[derive(Debug)]
-pub(super) struct Findings {
-    /// By event id.
-    pub(super) decided: BTreeMap<String, Decided>,
-    /// In the order in which they were made.
-    pub(super) audits: Vec<Audit>,
-    /// Hosts that need a person.
-    pub(super) inbox: Vec<Waiting>,
-    /// Oldest first.
-    pub(super) dead_letters: Vec<DeadLetter>,
-    /// Full names by id.
-    pub(super) staff: BTreeMap<i64, String>,
+/// One dead letter.
+#[derive(Debug, FromQueryResult, Serialize)]
+pub(super) struct DeadLetter {
+    pub(super) id: i64,
+    pub(super) booking: Option<String>,
+    pub(super) reason: String,
+    pub(super) error: String,
+    pub(super) attempts: i64,
 }
 
-/// Reads everything that these events left behind.
-///
-/// # Errors
-/// When the database cannot be read.
-pub(super) async fn read(
-    database: &Database,
-    events: impl Iterator<Item = &str>,
-) -> Result<Findings, Failure> {
-    let mut decided = BTreeMap::new();
-    for event in events {
-        decided
-            .extend(rows::<Decided>(database, DECIDED, Some(event)).await?.pop().map(|d| (event.into(), d)));
-    }
-    let mut letters = dead_letters(database, &Scope::All, &DeadLetterFilter::default(), 100).await?;
-    letters.reverse();
-    let names = "SELECT id, first_name || ' ' || last_name AS name FROM staff";
-    let staff = rows::<Staff>(database, names, None).await?;
-    Ok(Findings {
-        decided,
-        audits: rows(database, AUDITS, None).await?,
-        inbox: rows(database, INBOX, None).await?,
-        dead_letters: letters,
-        staff: staff.into_iter().map(|one| (one.id, one.name)).collect(),
-    })
-}
-
-/// The outcome of an event, once there is one.
-///
-/// # Errors
-/// When the database cannot be read.
-pub(super) async fn outcome(database: &Database, event: &str) -> Result<Option<String>, Failure> {
-    Ok(rows::<Decided>(database, DECIDED, Some(event)).await?.pop().map(|decided| decided.outcome))
-}
+const DEAD_LETTERS: &str = "
+    SELECT id, booking_ref AS booking, reason, error, attempts FROM hostmatch_dead_letters ORDER BY id";
 
 #[derive(FromQueryResult)]
 struct Staff {
@@ -152,17 +93,63 @@ struct Staff {
     name: String,
 }
 
-async fn rows<T: FromQueryResult>(
-    database: &Database,
-    sql: &str,
-    event: Option<&str>,
-) -> Result<Vec<T>, Failure> {
-    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, event.map(Into::into));
-    let rows = database.connection().query_all_raw(statement).await.map_err(StoreError::from)?;
-    let rows: Result<Vec<T>, _> = rows.iter().map(|row| T::from_query_result(row, "")).collect();
-    Ok(rows.map_err(StoreError::from)?)
+const STAFF: &str = "SELECT id, first_name || ' ' || last_name AS name FROM staff";
+
+/// Everything.
+#[derive(Debug, Serialize)]
+pub(super) struct Findings {
+    /// By event id.
+    #[serde(skip)]
+    pub(super) decided: BTreeMap<String, Decided>,
+    /// In the order in which they were made.
+    pub(super) audits: Vec<Audit>,
+    pub(super) inbox: Vec<Waiting>,
+    /// Oldest first.
+    pub(super) dead_letters: Vec<DeadLetter>,
+    /// Full names by id.
+    #[serde(skip)]
+    staff: BTreeMap<i64, String>,
 }
 
-fn suggestions(text: Option<&str>) -> Vec<Suggestion> {
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+impl Findings {
+    /// Reads everything that the demo left behind.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) async fn read(database: &Database) -> Result<Self, Failure> {
+        let decided: Vec<Decided> = rows(database, DECIDED).await?;
+        let staff: Vec<Staff> = rows(database, STAFF).await?;
+        Ok(Self {
+            decided: decided.into_iter().map(|one| (one.event_id.clone(), one)).collect(),
+            audits: rows(database, AUDITS).await?,
+            inbox: rows(database, INBOX).await?,
+            dead_letters: rows(database, DEAD_LETTERS).await?,
+            staff: staff.into_iter().map(|one| (one.id, one.name)).collect(),
+        })
+    }
+
+    /// Who is suggested; people of one name with their ids.
+    pub(super) fn names(&self, suggestions: &Value) -> String {
+        let ids = suggestions.as_array().into_iter().flatten().filter_map(|one| one["staff"].as_i64());
+        let people: Vec<_> = ids.filter_map(|id| Some((id, self.staff.get(&id)?))).collect();
+        let shown = people.iter().map(|(id, name)| {
+            let namesakes = people.iter().filter(|(_, other)| other == name).count();
+            if namesakes > 1 { format!("{name} (#{id})") } else { (*name).clone() }
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The outcome of an event, once there is one.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn outcome(database: &Database, event: &str) -> Result<Option<String>, Failure> {
+    let decided: Vec<Decided> = rows(database, DECIDED).await?;
+    Ok(decided.into_iter().find(|one| one.event_id == event).map(|one| one.outcome))
+}
+
+async fn rows<T: FromQueryResult>(database: &Database, sql: &str) -> Result<Vec<T>, Failure> {
+    let statement = Statement::from_string(DbBackend::Sqlite, sql);
+    Ok(T::find_by_statement(statement).all(database.connection()).await.map_err(StoreError::from)?)
 }

@@ -27,7 +27,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use self::directory::Directory;
+use self::directory::{CONFIGURATION, Directory, NEXT_BOOKING, USUAL};
+use self::findings::Findings;
 use self::play::Stage;
 use self::progress::Progress;
 use self::report::Report;
@@ -41,7 +42,7 @@ use crate::runtime::shutdown;
 use crate::worker::Tally;
 
 /// How often the worker's counts are looked at while the servers are left running.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Watch bookings find their staff: a salon, its webhooks, and what became of each
 ///
@@ -81,9 +82,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let address = listener.local_addr()?.to_string();
     let mut directory = Directory::claim(&args.dir)?;
     let secrets = settings::write(&mut directory, &address)?;
-    directory.write_next_booking(&serde_json::to_string_pretty(&bookings::next())?)?;
+    directory.write(NEXT_BOOKING, &serde_json::to_string_pretty(&bookings::next())?, USUAL)?;
     // What goes wrong in the demo goes wrong on purpose, and stands in its report.
-    let config = Arc::new(global.start_alone(&directory.configuration(), "error")?.config);
+    let config = Arc::new(global.start_alone(&directory.shown.join(CONFIGURATION), "error")?.config);
     let stop = shutdown::on_signals()?;
 
     let database = salon::open(&config).await?;
@@ -100,7 +101,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Ok(Exit::Done) if args.keep => tokio::select! {
             () = stop.cancelled() => Ok(Exit::Done),
             failure = servers.failed() => Err(failure),
-            told = tell(&tally) => told,
+            ended = watch(&tally) => ended,
         },
         ended => ended,
     };
@@ -118,27 +119,29 @@ async fn show(
     stage: &Stage<'_>,
 ) -> Result<Exit, Failure> {
     let note = |text: &str| writeln!(std::io::stderr().lock(), "{text}");
-    note(&format!("A salon in {}, its edge on {}", directory.shown().display(), stage.url))?;
+    note(&format!("A salon in {}, its edge on {}", directory.shown.display(), stage.url))?;
     let postings = bookings::all();
     let progress = Progress::new(postings.len(), global.is_verbose());
     let played = stage.play(postings, &progress).await?;
     progress.finish();
 
-    let findings = findings::read(stage.database, played.iter().map(|one| one.event_id.as_str())).await?;
-    let bookings = verdict::became(&played, &findings, config.matching.auto_accept);
+    let findings = Findings::read(stage.database).await?;
+    let became = |one| verdict::became(one, &findings, config.matching.auto_accept);
+    let bookings: Vec<_> = played.iter().map(became).collect();
     let differences = verdict::differences(&played, &bookings, &findings);
-    let url = args.keep.then_some(stage.url);
-    let next = next::commands(directory, url, findings.dead_letters.last().map(|row| row.id));
+    let listening = args.keep.then_some(stage.url);
     let report = Report {
-        directory,
-        url,
-        bookings: &bookings,
-        findings: &findings,
-        differences: &differences,
-        next: &next,
+        ok: differences.is_empty(),
+        differences,
+        directory: &directory.shown,
+        configuration: directory.shown.join(CONFIGURATION),
+        listening,
+        bookings,
+        next: next::commands(directory, listening, findings.dead_letters.last().map(|row| row.id)),
+        findings,
     };
     match global.output {
-        Output::Json => report.json()?,
+        Output::Json => output::json(&json!(report))?,
         Output::Table => report.tables()?,
     }
     for name in settings::in_environment() {
@@ -146,8 +149,8 @@ async fn show(
             "note: {name} is set, and wins over the demo's file in these commands; unset it first"
         ))?;
     }
-    if !differences.is_empty() {
-        let text = format!("the demo went another way than it should: {}", differences.join("; "));
+    if !report.ok {
+        let text = format!("the demo went another way than it should: {}", report.differences.join("; "));
         return Err(Failure::new(Exit::Failed, text));
     }
     if args.keep {
@@ -158,9 +161,9 @@ async fn show(
 
 /// Says what becomes of what is posted while the servers are left running. Never completes, as
 /// long as there is somebody to tell.
-async fn tell(tally: &Tally) -> Result<Exit, Failure> {
+async fn watch(tally: &Tally) -> Result<Exit, Failure> {
     let mut known = tally.counts();
-    let mut every = tokio::time::interval(LOOK_EVERY);
+    let mut every = tokio::time::interval(POLL_INTERVAL);
     loop {
         every.tick().await;
         let counts = tally.counts();

@@ -1,11 +1,9 @@
 //! What to type next: commands that work on the demo's files as they stand.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::bookings::{CERTAIN, UNSURE};
-use super::directory::Directory;
+use super::directory::{CONFIGURATION, Directory, NEXT_BOOKING, TOKEN};
 use super::salon::SALON;
 
 /// The widest line of a command, in columns.
@@ -23,7 +21,8 @@ pub(super) struct Next {
 /// of one to look at.
 pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Option<i64>) -> Vec<Next> {
     let program = std::env::args().next().unwrap_or_else(|| "hostmatch".to_owned());
-    let configuration = text(&directory.configuration());
+    let in_directory = |name: &str| directory.shown.join(name).display().to_string();
+    let configuration = in_directory(CONFIGURATION);
     let hostmatch = |why, words: &[&str]| {
         let all =
             [program.as_str(), "--config", configuration.as_str()].into_iter().chain(words.iter().copied());
@@ -32,7 +31,7 @@ pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Op
     let (company, host) = (SALON.to_string(), UNSURE.id.to_string());
     let explain = ["match", "explain", "--company", &company, "--host", &host, "--name", UNSURE.name];
     let with_address: Vec<&str> = explain.into_iter().chain(["--email", CERTAIN.email]).collect();
-    let next_booking = text(&directory.next_booking());
+    let next_booking = in_directory(NEXT_BOOKING);
     let letter = dead_letter.map(|id| id.to_string());
 
     let mut all = vec![
@@ -45,19 +44,18 @@ pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Op
     all.extend(letter.map(|id| {
         hostmatch("one of them with its original bytes", &["deadletters", "show", &id, "--reveal"])
     }));
+    let why = "one more booking of that host, with the work address: it settles ABC125 too";
     match url {
         Some(url) => {
-            let token = text(&directory.token());
+            let token = in_directory(TOKEN);
             let command = format!(
                 "curl --json {} -H \"Authorization: Bearer $(cat {})\" {url}/v1/events",
                 quoted(&format!("@{next_booking}")),
                 quoted(&token),
             );
-            let why = "one more booking of that host, with the work address: it settles ABC125 too";
             all.push(Next { why, command });
         }
         None => {
-            let why = "one more booking of that host, with the work address: it settles ABC125 too";
             all.push(hostmatch(why, &["publish", &next_booking]));
             all.push(hostmatch("and a worker to decide both", &["serve", "worker", "--until-empty"]));
         }
@@ -65,7 +63,7 @@ pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Op
     all.push(hostmatch("what was set for this demo, and what has its default", &["config", "show"]));
     all.push(hostmatch("our tables in the salon's database", &["migrate", "status"]));
     if url.is_none() {
-        let shown = text(directory.shown());
+        let shown = directory.shown.display().to_string();
         let words = [program.as_str(), "demo", "--dir", &shown];
         let demo = |why, flag| {
             let all: Vec<String> = words.into_iter().chain([flag]).map(quoted).collect();
@@ -111,10 +109,6 @@ fn words(command: &str) -> Vec<&str> {
     }
     all.push(&command[start..]);
     all
-}
-
-fn text(path: &Path) -> String {
-    path.display().to_string()
 }
 
 /// A word as a shell takes it for one.

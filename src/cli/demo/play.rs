@@ -21,7 +21,7 @@ use crate::worker::Tally;
 /// How long one booking may take, on the slowest machine, before something is wrong.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Of an answer that cannot be understood, so many characters are shown.
 const MOST_SHOWN: usize = 200;
@@ -29,9 +29,7 @@ const MOST_SHOWN: usize = 200;
 /// A booking that was posted and has been decided.
 #[derive(Debug)]
 pub(super) struct Played {
-    /// What was posted.
     pub(super) posting: Posting,
-    /// The edge's answer.
     pub(super) status: u16,
     /// The event's id, from that answer.
     pub(super) event_id: String,
@@ -43,11 +41,8 @@ pub(super) struct Played {
 pub(super) struct Stage<'a> {
     /// `http://` and the edge's address.
     pub(super) url: &'a str,
-    /// How posts are proven.
     pub(super) secrets: &'a Secrets,
-    /// The salon.
     pub(super) database: &'a Database,
-    /// What the worker counts.
     pub(super) tally: &'a Tally,
 }
 
@@ -142,7 +137,7 @@ async fn until<T>(
             );
             return Err(Failure::new(Exit::Failed, text));
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -1,10 +1,10 @@
 //! The demo's configuration: a file that other commands work with too, and the secrets in it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::directory::{Directory, MARK};
+use super::directory::{Directory, MARK, OWNER_ONLY, QUEUE, SALON, TOKEN, TOKENS, USUAL};
 use crate::cli::failure::Failure;
 
 /// The secrets of one demo, made for it.
@@ -23,15 +23,19 @@ pub(super) struct Secrets {
 pub(super) fn write(directory: &mut Directory, listen: &str) -> Result<Secrets, Failure> {
     let secret = || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let secrets = Secrets { calcom: secret(), token: secret() };
-    directory.write_token(&secrets.token, &hex::encode(Sha256::digest(secrets.token.as_bytes())))?;
+    let hash = hex::encode(Sha256::digest(secrets.token.as_bytes()));
+    directory.write(TOKEN, &format!("{}\n", secrets.token), OWNER_ONLY)?;
+    directory.write(TOKENS, &format!("{hash}  the demo's gateway\n"), USUAL)?;
     directory.configure(&text(directory, listen, &secrets.calcom))?;
     Ok(secrets)
 }
 
 fn text(directory: &Directory, listen: &str, calcom: &str) -> String {
-    let (salon, queue) = (quoted(directory.salon_url()), quoted(directory.queue_url()));
-    let tokens = quoted(directory.tokens().display().to_string());
-    let (listen, calcom) = (quoted(listen), quoted(calcom));
+    let path = |name| directory.full.join(name).display().to_string();
+    // Texts in quotes: what JSON escapes, TOML reads in the same way.
+    let [salon, queue] = [SALON, QUEUE].map(|name| json!(format!("sqlite://{}", path(name))));
+    let tokens = json!(path(TOKENS));
+    let (listen, calcom) = (json!(listen), json!(calcom));
     format!(
         "{MARK}
 # What is not set here has its default: hostmatch config show
@@ -51,11 +55,6 @@ calcom_secrets = [{calcom}]
 tokens_file = {tokens}
 "
     )
-}
-
-/// A text in quotes. What JSON escapes, TOML reads in the same way.
-fn quoted(text: impl Into<String>) -> Value {
-    json!(text.into())
 }
 
 /// The variables of this process's environment that set a key of the configuration, and so win

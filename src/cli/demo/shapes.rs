@@ -7,13 +7,10 @@ use time::{Duration, OffsetDateTime};
 /// A Cal.com user, as a booking shows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Person {
-    /// The Cal.com user id.
     pub(super) id: i64,
-    /// The full name.
     pub(super) name: &'static str,
     /// The address, which need not be the one that the salon knows.
     pub(super) email: &'static str,
-    /// The handle.
     pub(super) username: &'static str,
 }
 

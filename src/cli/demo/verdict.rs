@@ -1,12 +1,12 @@
 //! What each booking became, why, and whether that is what it should have become.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::bookings::Expected;
 use super::findings::{Decided, Findings};
 use super::play::Played;
-use crate::event::StaffId;
-use crate::matching::{DEAD_LETTER, Suggestion};
+use crate::matching::Outcome;
 
 /// What one booking became.
 #[derive(Debug, Serialize)]
@@ -25,15 +25,9 @@ pub(super) struct Became {
     pub(super) why: String,
 }
 
-/// What the bookings became, in their order. `auto_accept`: from which confidence on a match is
-/// taken, for the texts.
-pub(super) fn became(played: &[Played], findings: &Findings, auto_accept: u8) -> Vec<Became> {
-    played.iter().map(|one| became_one(one, findings, auto_accept)).collect()
-}
-
-fn became_one(played: &Played, findings: &Findings, auto_accept: u8) -> Became {
+/// What a booking became. `auto_accept`: from which confidence on a match is taken, for the texts.
+pub(super) fn became(played: &Played, findings: &Findings, auto_accept: u8) -> Became {
     let decided = findings.decided.get(&played.event_id);
-    let text = |value: fn(&Decided) -> &Option<String>| decided.and_then(|decided| value(decided).clone());
     Became {
         booking: played.posting.booking,
         posted: played.posting.what,
@@ -41,9 +35,9 @@ fn became_one(played: &Played, findings: &Findings, auto_accept: u8) -> Became {
         status: played.status,
         event_id: played.event_id.clone(),
         outcome: decided.map_or("undecided", |decided| &decided.outcome).to_owned(),
-        reason: text(|decided| &decided.reason),
-        staff: decided.and_then(|decided| findings.staff.get(&decided.staff_id?).cloned()),
-        strategy: text(|decided| &decided.strategy),
+        reason: decided.and_then(|decided| decided.reason.clone()),
+        staff: decided.and_then(|decided| decided.staff.clone()),
+        strategy: decided.and_then(|decided| decided.strategy.clone()),
         confidence: decided.and_then(|decided| decided.confidence),
         retries: played.retries,
         why: decided.map(|decided| why(played, decided, findings, auto_accept)).unwrap_or_default(),
@@ -51,61 +45,43 @@ fn became_one(played: &Played, findings: &Findings, auto_accept: u8) -> Became {
 }
 
 fn why(played: &Played, decided: &Decided, findings: &Findings, auto_accept: u8) -> String {
-    let people = decided.suggestions();
-    let names = names(&people, findings);
-    let best = people.first().map_or_else(String::new, |one| how(&one.strategy, one.confidence.0.into()));
-    match (decided.outcome.as_str(), decided.reason.as_deref()) {
-        ("assigned" | "unchanged", _) => assigned(played, decided),
-        ("needs_review", Some("ambiguous")) => {
-            format!("{best} fits {} people: {names}", people.len())
+    let people = decided.suggestions.clone().unwrap_or_default();
+    let names = findings.names(&people);
+    let best = how(people[0]["strategy"].as_str(), people[0]["confidence"].as_i64());
+    let Ok(outcome) = decided.outcome.parse() else {
+        return decided.error.clone().unwrap_or_else(|| "not recorded".to_owned());
+    };
+    match (outcome, decided.reason.as_deref()) {
+        (Outcome::Assigned | Outcome::Unchanged, _) => assigned(played, decided),
+        (Outcome::NeedsReview, Some("ambiguous")) => {
+            format!("{best} fits {} people: {names}", people.as_array().map_or(0, Vec::len))
         }
-        ("needs_review", _) => format!("{best} is below {auto_accept}, so it only suggests {names}"),
-        ("unmatched", _) => "nobody in this company has the host's address or name".to_owned(),
-        ("no_host", _) => "the booking does not say with whom it is".to_owned(),
-        ("stale", _) => "a newer event had been decided; it stands".to_owned(),
-        (DEAD_LETTER, _) => letter(&played.event_id, findings),
+        (Outcome::NeedsReview, _) => format!("{best} is below {auto_accept}, so it only suggests {names}"),
+        (Outcome::Unmatched, _) => "nobody in this company has the host's address or name".to_owned(),
+        (Outcome::NoHost, _) => "the booking does not say with whom it is".to_owned(),
+        (Outcome::Stale, _) => "a newer event had been decided; it stands".to_owned(),
         (_, reason) => reason.unwrap_or_default().to_owned(),
     }
 }
 
 fn assigned(played: &Played, decided: &Decided) -> String {
-    let (strategy, confidence) = (decided.strategy.as_deref().unwrap_or("?"), decided.confidence);
-    let how = how(strategy, confidence.unwrap_or_default());
-    let evidence = match decided.evidence() {
-        Some(evidence) if evidence.field == "mapping" => format!("mapped before ({})", evidence.value),
-        Some(evidence) => format!("both have {}", evidence.value),
-        None => "no evidence recorded".to_owned(),
+    let evidence = decided.evidence.clone().unwrap_or_default();
+    let value = evidence["value"].as_str().unwrap_or_default();
+    let evidence = match &evidence["field"] {
+        Value::String(field) if field == "mapping" => format!("mapped before ({value})"),
+        Value::String(_) => format!("both have {value}"),
+        _ => "no evidence recorded".to_owned(),
     };
     let attempts = match played.retries {
         0 => String::new(),
         n => format!("; at attempt {}", n + 1),
     };
-    format!("{how}: {evidence}{attempts}")
+    format!("{}: {evidence}{attempts}", how(decided.strategy.as_deref(), decided.confidence))
 }
 
-fn how(strategy: &str, confidence: i64) -> String {
-    let strategy = if strategy == "email" { "e-mail" } else { strategy };
-    format!("{strategy} ({confidence})")
-}
-
-fn letter(event_id: &str, findings: &Findings) -> String {
-    let mut letters = findings.dead_letters.iter();
-    let letter = letters.find(|letter| letter.event_id.as_deref() == Some(event_id));
-    letter.map_or_else(|| "not recorded".to_owned(), |letter| letter.error.clone())
-}
-
-/// Who is suggested; people of one name with their ids.
-pub(super) fn names(people: &[Suggestion], findings: &Findings) -> String {
-    let name = |one: &Suggestion| match &one.staff {
-        StaffId::Integer(id) => findings.staff.get(id).cloned().unwrap_or_default(),
-        other => other.to_string(),
-    };
-    let all: Vec<String> = people.iter().map(name).collect();
-    let shown = people.iter().zip(&all).map(|(one, name)| {
-        let namesakes = all.iter().filter(|other| *other == name).count();
-        if namesakes > 1 { format!("{name} (#{})", one.staff) } else { name.clone() }
-    });
-    shown.collect::<Vec<_>>().join(", ")
+fn how(strategy: Option<&str>, confidence: Option<i64>) -> String {
+    let strategy = strategy.map_or("?", |strategy| if strategy == "email" { "e-mail" } else { strategy });
+    format!("{strategy} ({})", confidence.unwrap_or_default())
 }
 
 /// Where the demo went another way than it should, in words; nothing when all is well.

@@ -5,7 +5,7 @@
 use std::fmt::Formatter;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 macro_rules! keys {
     ($($key:literal,)+) => {
@@ -68,15 +68,17 @@ keys! {
 /// Where `serde_json` fails to read it as a [`Value`].
 pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Pruned.deserialize(&mut deserializer)?;
+    let value = Pruned::<true>.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
-/// A value, kept.
-struct Pruned;
+/// A value, kept; or looked through and not kept. Unlike serde's `IgnoredAny` the latter is as strict as the
+/// former: halves of surrogate pairs, numbers out of range and nesting without an end are refused.
+#[derive(Clone, Copy)]
+struct Pruned<const KEEP: bool>;
 
-impl<'de> DeserializeSeed<'de> for Pruned {
+impl<'de, const KEEP: bool> DeserializeSeed<'de> for Pruned<KEEP> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -84,7 +86,7 @@ impl<'de> DeserializeSeed<'de> for Pruned {
     }
 }
 
-impl<'de> Visitor<'de> for Pruned {
+impl<'de, const KEEP: bool> Visitor<'de> for Pruned<KEEP> {
     type Value = Value;
 
     fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
@@ -96,39 +98,41 @@ impl<'de> Visitor<'de> for Pruned {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+        Ok(value.into())
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+        Ok(value.into())
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+        Ok(value.into())
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+        Ok(value.into())
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+        Ok(if KEEP { value.into() } else { Value::Null })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut kept = Vec::new();
-        while let Some(item) = items.next_element_seed(Self)? {
-            kept.push(item);
+        while let Some(item) = items.next_element_seed(self)? {
+            if KEEP {
+                kept.push(item);
+            }
         }
         Ok(Value::Array(kept))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut kept = Map::new();
-        while let Some(key) = map.next_key_seed(Key)? {
+        while let Some(key) = map.next_key_seed(Key::<KEEP>)? {
             match key {
-                Some(key) => _ = kept.insert(key.to_owned(), map.next_value_seed(Self)?),
-                None => map.next_value_seed(Checked)?,
+                Some(key) => _ = kept.insert(key.to_owned(), map.next_value_seed(self)?),
+                None => _ = map.next_value_seed(Pruned::<false>)?,
             }
         }
         Ok(Value::Object(kept))
@@ -136,9 +140,9 @@ impl<'de> Visitor<'de> for Pruned {
 }
 
 /// A key, if it is one that is read.
-struct Key;
+struct Key<const KEEP: bool>;
 
-impl<'de> DeserializeSeed<'de> for Key {
+impl<'de, const KEEP: bool> DeserializeSeed<'de> for Key<KEEP> {
     type Value = Option<&'static str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -146,7 +150,7 @@ impl<'de> DeserializeSeed<'de> for Key {
     }
 }
 
-impl Visitor<'_> for Key {
+impl<const KEEP: bool> Visitor<'_> for Key<KEEP> {
     type Value = Option<&'static str>;
 
     fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
@@ -154,63 +158,7 @@ impl Visitor<'_> for Key {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(read(key))
-    }
-}
-
-/// A value, looked through and not kept. Unlike serde's `IgnoredAny` it is as strict as what is kept:
-/// halves of surrogate pairs, numbers out of range and nesting without an end are refused.
-struct Checked;
-
-impl<'de> DeserializeSeed<'de> for Checked {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Checked {
-    type Value = ();
-
-    fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str("any valid JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key_seed(Self)?.is_some() {
-            map.next_value_seed(Self)?;
-        }
-        Ok(())
+        Ok(if KEEP { read(key) } else { None })
     }
 }
 
