@@ -8,18 +8,17 @@ use crate::store::{AuditFilter, AuditRow, audits};
 
 /// A page of the audit trail.
 #[derive(Debug, Serialize)]
-pub struct AuditList {
-    /// Newest first.
-    pub audits: Vec<AuditRow>,
-    /// The last of them, when there are older ones.
-    pub next_before: Option<i64>,
+pub(crate) struct AuditList {
+    pub(crate) audits: Vec<AuditRow>,
+    pub(crate) next_before: Option<i64>,
 }
 
 /// Changes of mappings, newest first.
-///
-/// # Errors
-/// [`AppError::Store`]
-pub async fn list(context: &AppContext, filter: &AuditFilter, limit: u64) -> Result<AuditList, AppError> {
+pub(crate) async fn list(
+    context: &AppContext,
+    filter: &AuditFilter,
+    limit: u64,
+) -> Result<AuditList, AppError> {
     let (audits, more) = page(read(context, filter, limit + 1).await?, limit);
     let next_before = audits.last().map(|row| row.id).filter(|_| more);
     Ok(AuditList { audits, next_before })

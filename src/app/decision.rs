@@ -195,26 +195,14 @@ pub enum Refusal {
     #[error("several are suggested for host {}", .0.host)]
     SeveralSuggestions(HostKey, Vec<StaffId>),
     /// Somebody else is suggested.
-    #[error("staff {staff} is not suggested for host {} (but {})", key.host, listed(.suggested))]
-    NotSuggested {
-        /// The host.
-        key: HostKey,
-        /// Who was named.
-        staff: StaffId,
-        /// Who is suggested.
-        suggested: Vec<StaffId>,
-    },
+    #[error("staff {1} is not suggested for host {host} (but {})", listed(.2), host = .0.host)]
+    NotSuggested(HostKey, StaffId, Vec<StaffId>),
     /// Nobody is mapped, so that nothing can be put right.
     #[error("host {} has no mapping that counts", .0.host)]
     NotMapped(HostKey),
     /// The repair has ended.
-    #[error("repair {id} is {state}: there is nothing to go on with")]
-    Ended {
-        /// The repair.
-        id: i64,
-        /// Where it stands.
-        state: Stored<RepairState>,
-    },
+    #[error("repair {0} is {1}: there is nothing to go on with")]
+    Ended(i64, Stored<RepairState>),
 }
 
 /// Ids of members of staff, in words.

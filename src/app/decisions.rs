@@ -9,22 +9,19 @@ use crate::store::{HostFacts, RepairRow, facts};
 
 /// What came of a decision. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
-pub struct DecisionView {
-    /// What was decided.
+pub(crate) struct DecisionView {
     #[serde(flatten)]
-    pub decided: Decided,
-    /// The appointments that waited for the host then.
-    pub waiting: Counts,
-    /// What was repaired along with it.
-    pub repair: Option<RepairRow>,
+    pub(crate) decided: Decided,
+    pub(crate) waiting: Counts,
+    pub(crate) repair: Option<RepairRow>,
 }
 
 /// What a decision would come to now; and the decision as it is to be carried out after that was seen: it is
 /// refused when somebody else decides on the host in between.
-///
-/// # Errors
-/// [`AppError::Refused`], or the database's error.
-pub async fn preview(context: &AppContext, decision: Decision) -> Result<(Decision, Decided), AppError> {
+pub(crate) async fn preview(
+    context: &AppContext,
+    decision: Decision,
+) -> Result<(Decision, Decided), AppError> {
     let key = decision.key;
     if !context.scope.contains(key.company) {
         return Err(Refusal::NoCompany(key.company).into());
@@ -36,10 +33,7 @@ pub async fn preview(context: &AppContext, decision: Decision) -> Result<(Decisi
 }
 
 /// Carries a decision out that was previewed.
-///
-/// # Errors
-/// [`AppError::Refused`], or the database's error; nothing was done then.
-pub async fn carry_out(context: &AppContext, decision: Decision) -> Result<DecisionView, AppError> {
+pub(crate) async fn carry_out(context: &AppContext, decision: Decision) -> Result<DecisionView, AppError> {
     let key = decision.key;
     let act = Act::new(context.author.clone());
     let decided = decide_now(&context.database, &context.schema, &act, &[decision]).await?.remove(0);

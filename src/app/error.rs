@@ -93,7 +93,7 @@ impl AppError {
                 | Refusal::NoMapping(..)
                 | Refusal::NotInInbox(_)
                 | Refusal::NoSuggestion(_)
-                | Refusal::NotSuggested { .. },
+                | Refusal::NotSuggested(..),
             ) => ErrorCode::NotFound,
             Self::Refused(Refusal::SeveralSuggestions(..)) => ErrorCode::Invalid,
             Self::Refused(_) => ErrorCode::NotAllowed,
@@ -108,7 +108,7 @@ impl AppError {
     pub fn next(&self) -> Option<NextAction> {
         match self {
             Self::Refused(
-                Refusal::NoSuggestion(key) | Refusal::NotSuggested { key, .. } | Refusal::NotMapped(key),
+                Refusal::NoSuggestion(key) | Refusal::NotSuggested(key, ..) | Refusal::NotMapped(key),
             ) => Some(NextAction::AssignHost(*key)),
             Self::Refused(Refusal::SeveralSuggestions(key, staff)) => {
                 Some(NextAction::ChooseSuggestion(*key, staff.clone()))

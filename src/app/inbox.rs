@@ -18,53 +18,38 @@ use crate::store::{
 
 /// A host that needs a person, as it is shown. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
-pub struct InboxView {
-    /// Company and host.
+pub(crate) struct InboxView {
     #[serde(flatten)]
-    pub key: HostKey,
-    /// The host's name.
-    pub name: Option<String>,
-    /// The host's e-mail address.
-    pub email: Option<String>,
-    /// What is the matter.
-    pub kind: InboxKind,
-    /// The same in words.
-    pub what: &'static str,
-    /// Whether somebody still has to do something.
-    pub state: InboxState,
-    /// Who ignored it.
-    pub ignored_by: Option<Actor>,
-    /// Why.
-    pub ignored_reason: Option<String>,
+    pub(crate) key: HostKey,
+    pub(crate) name: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) kind: InboxKind,
+    pub(crate) what: &'static str,
+    pub(crate) state: InboxState,
+    pub(crate) ignored_by: Option<Actor>,
+    pub(crate) ignored_reason: Option<String>,
     /// Until when, ms since 1970; none: until it is reopened.
     #[serde(serialize_with = "as_rfc3339")]
-    pub ignored_until: Option<i64>,
-    /// What waits for it.
+    pub(crate) ignored_until: Option<i64>,
     #[serde(flatten)]
-    pub bookings: Bookings,
+    pub(crate) bookings: Bookings,
     /// The hour in which it was seen first, ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
-    pub first_seen: i64,
+    pub(crate) first_seen: i64,
     /// The hour in which it was seen last, ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
-    pub last_seen: i64,
-    /// Who it may be.
-    pub suggestions: Vec<SuggestionView>,
+    pub(crate) last_seen: i64,
+    pub(crate) suggestions: Vec<SuggestionView>,
 }
 
 /// A suggestion as it is shown.
 #[derive(Clone, Debug, Serialize)]
-pub struct SuggestionView {
-    /// Who.
-    pub staff: StaffId,
-    /// Their name.
-    pub staff_name: Option<String>,
-    /// The strategy that found them.
-    pub strategy: String,
-    /// How sure that is.
-    pub confidence: Confidence,
-    /// Why, in words.
-    pub because: String,
+pub(crate) struct SuggestionView {
+    pub(crate) staff: StaffId,
+    pub(crate) staff_name: Option<String>,
+    pub(crate) strategy: String,
+    pub(crate) confidence: Confidence,
+    pub(crate) because: String,
 }
 
 impl SuggestionView {
@@ -108,7 +93,7 @@ impl InboxView {
     }
 
     /// What decides it.
-    pub fn next(&self) -> Option<NextAction> {
+    pub(crate) fn next(&self) -> Option<NextAction> {
         match (self.state, self.suggestions.as_slice()) {
             (InboxState::Resolved, _) => None,
             (_, []) => Some(NextAction::AssignHost(self.key)),
@@ -133,18 +118,13 @@ fn what(review: Option<Review>, kind: InboxKind) -> &'static str {
 
 /// A page of the inbox.
 #[derive(Debug, Serialize)]
-pub struct InboxList {
-    /// Those with the soonest booking first.
-    pub hosts: Vec<InboxView>,
-    /// How many to skip for the next page, when there is one.
-    pub next_skip: Option<u64>,
+pub(crate) struct InboxList {
+    pub(crate) hosts: Vec<InboxView>,
+    pub(crate) next_skip: Option<u64>,
 }
 
 /// Hosts that need a person, those with the soonest booking first.
-///
-/// # Errors
-/// [`AppError::Store`]
-pub async fn list(
+pub(crate) async fn list(
     context: &AppContext,
     filter: &InboxFilter,
     (skip, limit): (u64, u64),
@@ -169,24 +149,16 @@ fn suggested(entry: &InboxEntry) -> impl Iterator<Item = StaffId> + '_ {
 
 /// A host of the inbox with all there is to know before somebody decides.
 #[derive(Debug, Serialize)]
-pub struct InboxDetails {
-    /// The host.
-    pub host: InboxView,
-    /// The appointments that wait for it.
-    pub waiting: Counts,
-    /// Its mappings, newest first.
-    pub mappings: Vec<MappingView>,
-    /// Their newest changes.
-    pub history: Vec<AuditRow>,
-    /// What was done with it beside mapping it, oldest first.
-    pub acts: Vec<HostAct>,
+pub(crate) struct InboxDetails {
+    pub(crate) host: InboxView,
+    pub(crate) waiting: Counts,
+    pub(crate) mappings: Vec<MappingView>,
+    pub(crate) history: Vec<AuditRow>,
+    pub(crate) acts: Vec<HostAct>,
 }
 
 /// One host: what is the matter, who is suggested and why, what waits, what was done with it.
-///
-/// # Errors
-/// [`Refusal::NotInInbox`], or the database's error.
-pub async fn show(context: &AppContext, key: HostKey) -> Result<InboxDetails, AppError> {
+pub(crate) async fn show(context: &AppContext, key: HostKey) -> Result<InboxDetails, AppError> {
     let entry = entry(context, key).await?;
     let names = names(context, suggested(&entry)).await?;
     let acts = context.with_deadline(store::host_acts(context.connection(), key)).await?;
@@ -213,10 +185,7 @@ async fn find(
 }
 
 /// The decision that accepts a suggestion for a host: the one there is, or the one named.
-///
-/// # Errors
-/// [`Refusal`] when there is no such suggestion, or the database's error.
-pub async fn accepting(
+pub(crate) async fn accepting(
     context: &AppContext,
     key: HostKey,
     staff: Option<&StaffId>,
@@ -245,7 +214,7 @@ async fn suggestion(
             let is_named = |one: &&Suggestion| one.staff.to_string().eq_ignore_ascii_case(&staff.to_string());
             match all.iter().find(is_named) {
                 Some(one) => return Ok(one.clone()),
-                None => Refusal::NotSuggested { key, staff: staff.clone(), suggested: suggested() },
+                None => Refusal::NotSuggested(key, staff.clone(), suggested()),
             }
         }
     };
@@ -253,10 +222,11 @@ async fn suggestion(
 }
 
 /// The decision that says who a host of the inbox is. (One that is not in it `Command::Set` alone maps.)
-///
-/// # Errors
-/// [`Refusal::NotInInbox`], or the database's error.
-pub async fn assigning(context: &AppContext, key: HostKey, staff: &StaffId) -> Result<Decision, AppError> {
+pub(crate) async fn assigning(
+    context: &AppContext,
+    key: HostKey,
+    staff: &StaffId,
+) -> Result<Decision, AppError> {
     entry(context, key).await?;
     Ok(Decision::new(key.company, key.host, Command::Set(staff.clone())))
 }
@@ -325,7 +295,7 @@ async fn act(
 ) -> Result<(), AppError> {
     entry(context, key).await?;
     let state = again(&context.database, async |tx: &DatabaseTransaction| {
-        store::lock_host(tx, &context.schema, key).await?;
+        store::lock_hosts(tx, &context.schema, &[key].into()).await?;
         let state = find(tx, key).await?.map(|entry| entry.row.state);
         if matches!(state, Some(InboxState::Open | InboxState::Ignored)) {
             let by = (context.author.actor(), why.map(fitting));

@@ -12,34 +12,22 @@ use crate::store::{AuditFilter, AuditRow, MappingFilter, MappingRow, change_of, 
 
 /// A mapping as it is shown. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
-pub struct MappingView {
-    /// Its id.
-    pub id: i64,
-    /// The company for which it counts.
-    pub company: Option<CompanyId>,
-    /// The Cal.com user.
-    pub host: HostId,
-    /// Their name, as it was seen last.
-    pub host_name: Option<String>,
-    /// Their e-mail address, likewise.
-    pub host_email: Option<String>,
-    /// The member of staff.
-    pub staff: StaffId,
-    /// Their name.
-    pub staff_name: String,
-    /// How the mapping came to be.
-    pub source: Stored<MappingSource>,
-    /// How sure that is.
-    pub confidence: u8,
-    /// It is switched on.
-    pub active: bool,
-    /// The member of staff is active, not deleted, and in this company.
-    pub staff_valid: bool,
+pub(crate) struct MappingView {
+    pub(crate) id: i64,
+    pub(crate) company: Option<CompanyId>,
+    pub(crate) host: HostId,
+    pub(crate) host_name: Option<String>,
+    pub(crate) host_email: Option<String>,
+    pub(crate) staff: StaffId,
+    pub(crate) staff_name: String,
+    pub(crate) source: Stored<MappingSource>,
+    pub(crate) confidence: u8,
+    pub(crate) active: bool,
+    pub(crate) staff_valid: bool,
     /// When a booking of its host was decided last, ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
-    pub last_used: Option<i64>,
-    /// Its newest audit row.
-    pub last_audit: Option<i64>,
+    pub(crate) last_used: Option<i64>,
+    pub(crate) last_audit: Option<i64>,
 }
 
 impl From<MappingRow> for MappingView {
@@ -65,18 +53,17 @@ impl From<MappingRow> for MappingView {
 
 /// A page of mappings.
 #[derive(Debug, Serialize)]
-pub struct MappingList {
-    /// Newest first.
-    pub mappings: Vec<MappingView>,
-    /// The last of them, when there are older ones.
-    pub next_before: Option<i64>,
+pub(crate) struct MappingList {
+    pub(crate) mappings: Vec<MappingView>,
+    pub(crate) next_before: Option<i64>,
 }
 
 /// Mappings, newest first.
-///
-/// # Errors
-/// [`AppError::Store`]
-pub async fn list(context: &AppContext, filter: &MappingFilter, limit: u64) -> Result<MappingList, AppError> {
+pub(crate) async fn list(
+    context: &AppContext,
+    filter: &MappingFilter,
+    limit: u64,
+) -> Result<MappingList, AppError> {
     let (mappings, more) = page(read(context, filter, limit + 1).await?, limit);
     let next_before = mappings.last().map(|row| row.id).filter(|_| more);
     Ok(MappingList { mappings, next_before })
@@ -101,20 +88,14 @@ async fn one(context: &AppContext, id: i64) -> Result<(HostKey, MappingView), Ap
 
 /// A mapping with what is around it.
 #[derive(Debug, Serialize)]
-pub struct MappingDetails {
-    /// The mapping.
-    pub mapping: MappingView,
-    /// The appointments that wait for its host.
-    pub waiting: Counts,
-    /// Its newest changes.
-    pub history: Vec<AuditRow>,
+pub(crate) struct MappingDetails {
+    pub(crate) mapping: MappingView,
+    pub(crate) waiting: Counts,
+    pub(crate) history: Vec<AuditRow>,
 }
 
 /// One mapping, with what waits for its host and who changed it.
-///
-/// # Errors
-/// When there is no such mapping, or the database's error.
-pub async fn show(context: &AppContext, id: i64) -> Result<MappingDetails, AppError> {
+pub(crate) async fn show(context: &AppContext, id: i64) -> Result<MappingDetails, AppError> {
     let (key, mapping) = one(context, id).await?;
     let waiting = repair::preview(context, key).await?.counts();
     Ok(MappingDetails { mapping, waiting, history: changes(context, id, 20).await? })
@@ -122,16 +103,12 @@ pub async fn show(context: &AppContext, id: i64) -> Result<MappingDetails, AppEr
 
 /// The changes of a mapping.
 #[derive(Debug, Serialize)]
-pub struct MappingHistory {
-    /// Newest first.
-    pub history: Vec<AuditRow>,
+pub(crate) struct MappingHistory {
+    pub(crate) history: Vec<AuditRow>,
 }
 
 /// Who changed a mapping, from what to what, and why; newest first.
-///
-/// # Errors
-/// When there is no such mapping, or the database's error.
-pub async fn history(context: &AppContext, id: i64, limit: u64) -> Result<MappingHistory, AppError> {
+pub(crate) async fn history(context: &AppContext, id: i64, limit: u64) -> Result<MappingHistory, AppError> {
     one(context, id).await?;
     Ok(MappingHistory { history: changes(context, id, limit).await? })
 }
@@ -141,10 +118,7 @@ async fn changes(context: &AppContext, mapping: i64, limit: u64) -> Result<Vec<A
 }
 
 /// The decision that switches a mapping off or on.
-///
-/// # Errors
-/// When there is no such mapping, or the database's error.
-pub async fn switching(
+pub(crate) async fn switching(
     context: &AppContext,
     id: i64,
     command: fn(i64) -> Command,
@@ -154,10 +128,11 @@ pub async fn switching(
 }
 
 /// The decision that takes back the change to which this audit row belongs.
-///
-/// # Errors
-/// When there is no such change, or the database's error.
-pub async fn reverting(context: &AppContext, audit: i64, why: Option<&str>) -> Result<Decision, AppError> {
+pub(crate) async fn reverting(
+    context: &AppContext,
+    audit: i64,
+    why: Option<&str>,
+) -> Result<Decision, AppError> {
     let change = change_of(context.connection(), &context.schema, &context.scope, audit);
     let change = context.with_deadline(change).await?;
     let change = change.ok_or_else(|| context.absent(format_args!("change {audit}")))?;

@@ -10,16 +10,16 @@
 //! sees what the first did; with [`Decision::seen`] it is refused then, since it was about another state.
 //! Each change of a mapping's row leaves one audit row, and can be taken back by another decision.
 
-pub mod audit;
+pub(crate) mod audit;
 mod carry_out;
 mod context;
 mod decision;
-pub mod decisions;
+pub(crate) mod decisions;
 mod error;
 mod hand_over;
 pub mod inbox;
-pub(crate) mod mapping_files;
-pub mod mappings;
+pub mod mapping_files;
+pub(crate) mod mappings;
 mod names;
 mod next_action;
 pub mod repair;

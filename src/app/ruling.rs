@@ -38,8 +38,8 @@ pub(super) fn rule(
     let host = Host::of(facts);
     match &decision.command {
         Command::Set(id) => host.set(decision, staff.get(id).ok_or_else(|| Refusal::NoStaff(id.clone()))?),
-        Command::SwitchOff(id) => host.switch_off(*id),
-        Command::SwitchOn(id) => host.switch_on(*id),
+        Command::SwitchOff(id) => host.switch(*id, false),
+        Command::SwitchOn(id) => host.switch(*id, true),
         Command::Revert(change) => host.revert(change, since),
     }
 }
@@ -76,15 +76,20 @@ impl<'a> Host<'a> {
             .collect()
     }
 
-    fn unchanged(&self, row: Option<&MappingRow>) -> Ruling {
-        Ruling {
-            effect: Effect::Unchanged,
-            rows: Vec::new(),
-            mapping: row.map(|row| row.id),
-            staff: row.map(|row| row.staff.clone()),
-            before: self.before(),
-            needs_person: self.active().next().is_none(),
-        }
+    /// A ruling about this mapping, with these rows changed.
+    fn ruled(
+        &self,
+        effect: Effect,
+        rows: Vec<RowChange>,
+        about: Option<&MappingRow>,
+        needs_person: bool,
+    ) -> Ruling {
+        let (mapping, staff) = about.map(|row| (row.id, row.staff.clone())).unzip();
+        Ruling { effect, rows, mapping, staff, before: self.before(), needs_person }
+    }
+
+    fn unchanged(&self, about: Option<&MappingRow>) -> Ruling {
+        self.ruled(Effect::Unchanged, Vec::new(), about, self.active().next().is_none())
     }
 
     fn set(&self, decision: &Decision, staff: &StaffFact) -> Result<Ruling, Refusal> {
@@ -148,53 +153,30 @@ impl<'a> Host<'a> {
         mapped_host(&host).0
     }
 
-    fn own_row(&self, id: i64) -> Result<&'a MappingRow, Refusal> {
+    fn switch(&self, id: i64, on: bool) -> Result<Ruling, Refusal> {
         let row = self.own.iter().copied().find(|row| row.id == id);
-        row.ok_or(Refusal::NoMapping(self.company(), id))
-    }
-
-    fn switch_off(&self, id: i64) -> Result<Ruling, Refusal> {
-        let row = self.own_row(id)?;
-        if !row.state.is_active {
+        let row = row.ok_or(Refusal::NoMapping(self.company(), id))?;
+        if row.state.is_active == on {
             return Ok(self.unchanged(Some(row)));
         }
-        Ok(Ruling {
-            effect: Effect::SwitchedOff,
-            rows: vec![switched(row, false, AuditAction::Deleted)],
-            mapping: Some(id),
-            staff: Some(row.staff.clone()),
-            before: self.before(),
-            needs_person: !self.active().any(|other| other.id != id),
-        })
+        let other = self.active().find(|other| other.id != id);
+        if on {
+            valid(&row.staff, self.company())?;
+            if let Some(other) = other {
+                return Err(self.taken(other));
+            }
+        }
+        let (effect, action) = match on {
+            true => (Effect::SwitchedOn, AuditAction::Created),
+            false => (Effect::SwitchedOff, AuditAction::Deleted),
+        };
+        Ok(self.ruled(effect, vec![switched(row, on, action)], Some(row), !on && other.is_none()))
     }
 
-    fn switch_on(&self, id: i64) -> Result<Ruling, Refusal> {
-        let row = self.own_row(id)?;
-        if row.state.is_active {
-            return Ok(self.unchanged(Some(row)));
-        }
-        valid(&row.staff, self.company())?;
-        self.is_free_for(&[id])?;
-        Ok(Ruling {
-            effect: Effect::SwitchedOn,
-            rows: vec![switched(row, true, AuditAction::Created)],
-            mapping: Some(id),
-            staff: Some(row.staff.clone()),
-            before: self.before(),
-            needs_person: false,
-        })
-    }
-
-    /// No mapping but these is in force.
-    fn is_free_for(&self, ids: &[i64]) -> Result<(), Refusal> {
-        match self.active().find(|row| !ids.contains(&row.id)) {
-            None => Ok(()),
-            Some(row) => Err(Refusal::Taken {
-                host: self.facts.key.host,
-                mapping: row.id,
-                staff: row.staff.id.clone(),
-            }),
-        }
+    /// This other mapping is in force.
+    fn taken(&self, other: &MappingRow) -> Refusal {
+        let (host, staff) = (self.facts.key.host, other.staff.id.clone());
+        Refusal::Taken { host, mapping: other.id, staff }
     }
 
     fn revert(&self, taken_back: &Change, since: &[AuditRow]) -> Result<Ruling, Refusal> {
@@ -217,13 +199,13 @@ impl<'a> Host<'a> {
                 [.., newest] => return Err(Refusal::ChangedSince { mapping, by: Some(newest.id) }),
             }
             let new = audit.new.as_ref().ok_or(Refusal::NotRevertible(audit.id))?;
-            let after = state.clone().with(new).ok_or(Refusal::NotRevertible(audit.id))?;
+            let after = state.with(new).ok_or(Refusal::NotRevertible(audit.id))?;
             if after != *state {
                 // The gateway itself wrote past the audit trail.
                 return Err(Refusal::ChangedSince { mapping, by: None });
             }
             let to = match &audit.old {
-                Some(old) => state.clone().with(old).ok_or(Refusal::NotRevertible(audit.id))?,
+                Some(old) => state.with(old).ok_or(Refusal::NotRevertible(audit.id))?,
                 // It was made by this: rows are never deleted.
                 None => MappingState { is_active: false, ..state.clone() },
             };
@@ -247,22 +229,14 @@ impl<'a> Host<'a> {
         if active.len() > 1
             && let Some((row, _)) = active.iter().find(|(row, _)| !touched(row.id))
         {
-            let (host, staff) = (self.facts.key.host, row.staff.id.clone());
-            return Err(Refusal::Taken { host, mapping: row.id, staff });
+            return Err(self.taken(row));
         }
         let in_force = active.first().map(|(row, _)| *row);
         if rows.is_empty() {
             return Ok(self.unchanged(in_force));
         }
         rows.sort_by_key(|change| change.to.is_active);
-        Ok(Ruling {
-            effect: Effect::Reverted,
-            mapping: in_force.map(|row| row.id),
-            staff: in_force.map(|row| row.staff.clone()),
-            before: self.before(),
-            needs_person: in_force.is_none(),
-            rows,
-        })
+        Ok(self.ruled(Effect::Reverted, rows, in_force, in_force.is_none()))
     }
 }
 

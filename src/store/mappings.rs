@@ -53,7 +53,8 @@ pub(super) async fn all(
     let rows = tx.query_all(&select(schema, keys)).await?;
     let found: Vec<Mapping> =
         rows.iter().filter_map(|row| read(row).transpose()).collect::<Result<_, _>>()?;
-    let audits = last_audits(tx, &found).await?;
+    let rows = found.iter().filter_map(|it| if let MappingRef::Row(id) = it.row { Some(id) } else { None });
+    let audits = last_audits(tx, rows.collect()).await?;
     let mut mappings = Vec::new();
     for mut mapping in found {
         if let MappingRef::Row(id) = mapping.row {
@@ -242,14 +243,10 @@ pub(super) async fn last_audits_of(
 
 /// The newest audit row of each of these mappings: its id, and whether the machine switched the
 /// mapping off with it.
-async fn last_audits(
+pub(super) async fn last_audits(
     tx: &impl ConnectionTrait,
-    mappings: &[Mapping],
+    rows: Vec<i64>,
 ) -> Result<HashMap<i64, (i64, bool)>, StoreError> {
-    let rows: Vec<i64> = mappings
-        .iter()
-        .filter_map(|m| if let MappingRef::Row(id) = m.row { Some(id) } else { None })
-        .collect();
     if rows.is_empty() {
         return Ok(HashMap::new());
     }

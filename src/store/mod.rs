@@ -77,11 +77,11 @@ pub use probe::probe;
 pub use read_only::{Remembered, directory_for, directory_of, load_read_only, remembered};
 pub use repairs::{
     ItemState, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState, Tally, Waiting,
-    lock_host, repairs,
+    lock_hosts, repairs,
 };
 pub(crate) use repairs::{
-    begin_repair, free_appointments, lock_hosts, mark_items, repair, repair_items, set_repair_state,
-    start_undoing, still_there, tally, waiting_of,
+    begin_repair, free_appointments, mark_items, repair, repair_items, set_repair_state, start_undoing,
+    still_there, tally, waiting_of,
 };
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayState,

@@ -38,18 +38,22 @@ pub(super) fn named(expr: Expr, column: impl IntoIden) -> SelectExpr {
     SelectExpr { expr, alias: Some(column.into_iden()), window: None }
 }
 
-/// A struct of what is selected: each field with its type and the expression or column that it is read from.
-/// `of (schema)` hands the [`GatewaySchema`](super::GatewaySchema) to these expressions.
+/// A struct of what is selected: each field with its type and the expression or column that it is read from, and,
+/// behind `=>`, what becomes of a cell that is of another type. `of (schema)` hands the
+/// [`GatewaySchema`](super::GatewaySchema) to these expressions.
 macro_rules! selected {
     (
         $(#[$doc:meta])*
-        struct $name:ident of ($($schema:ident)?) {
-            $($field:ident: $type:ty = $expr:expr),+ $(,)?
+        $vis:vis struct $name:ident of ($($schema:ident)?) {
+            $(
+                $(#[$field_doc:meta])*
+                $field_vis:vis $field:ident: $type:ty = $expr:expr $(=> $convert:expr)?
+            ),+ $(,)?
         }
     ) => {
         $(#[$doc])*
-        struct $name {
-            $($field: $type),+
+        $vis struct $name {
+            $($(#[$field_doc])* $field_vis $field: $type),+
         }
 
         impl $name {
@@ -64,7 +68,7 @@ macro_rules! selected {
             /// Reads a row of what was selected.
             fn read(row: &sea_orm::QueryResult) -> Result<Self, sea_orm::DbErr> {
                 let mut cells = $crate::store::row_reader::RowReader::of(row);
-                Ok(Self { $($field: cells.next()?),+ })
+                Ok(Self { $($field: { let cell = cells.next()?; $(let cell = $convert(cell);)? cell }),+ })
             }
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hostmatch::app::{AppError, Command, Decision, HandOver, decide, hand_over, undo_hand_over};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::HostKey;
-use hostmatch::store::{StoreError, lock_host};
+use hostmatch::store::{StoreError, lock_hosts};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
 use serde_json::{Value, json};
 
@@ -153,7 +153,7 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
     assert_eq!(world.count("hostmatch_hand_overs").await, 0);
 
     let person = db.begin().await.unwrap();
-    lock_host(&person, &schema, HostKey::new(company, HostId(11))).await.unwrap();
+    lock_hosts(&person, &schema, &[HostKey::new(company, HostId(11))].into()).await.unwrap();
     let (handed, ()) = tokio::join!(hand_over(&context, &over), async {
         let waits = async || world.has_waiting().await.then_some(());
         eventually("the hand-over waits for the host", Duration::from_secs(30), waits).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hostmatch::app::{Command, Decision, decide};
 use hostmatch::event::{CompanyId, HostId};
 use hostmatch::matching::HostKey;
-use hostmatch::store::lock_host;
+use hostmatch::store::lock_hosts;
 use serde_json::{Value, json};
 
 use crate::people::{anna, staff_of};
@@ -164,7 +164,7 @@ async fn what_a_person_decides_while_a_file_is_imported_is_not_overwritten() {
     let file = written(&home, "hosts.csv", text);
     let key = HostKey::new(CompanyId(15), HostId(7));
     let person = world.test.db.begin().await.unwrap();
-    lock_host(&person, &schema, key).await.unwrap();
+    lock_hosts(&person, &schema, &[key].into()).await.unwrap();
     let mut command = command(&["mappings", "import", file.to_str().unwrap(), "--yes"]);
     command.env("HOSTMATCH_DATABASE__URL", &world.test.url);
     let mut importing = Process::start(command, home.path(), "import");

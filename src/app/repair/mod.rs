@@ -24,36 +24,31 @@ use crate::store::{
 
 /// What could be put right for a host. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RepairPreview {
-    /// Company and host.
+pub(crate) struct RepairPreview {
     #[serde(flatten)]
-    pub key: HostKey,
+    pub(crate) key: HostKey,
     /// Who would get the appointments; none while the host has no mapping that counts.
-    pub staff: Option<StaffId>,
-    /// Their name.
-    pub staff_name: Option<String>,
-    /// Appointments that have not begun.
-    pub future: Vec<Waiting>,
-    /// Those that have.
-    pub past: Vec<Waiting>,
-    /// Those of which it is not known.
-    pub unknown: Vec<Waiting>,
+    pub(crate) staff: Option<StaffId>,
+    pub(crate) staff_name: Option<String>,
+    pub(crate) future: Vec<Waiting>,
+    pub(crate) past: Vec<Waiting>,
+    pub(crate) unknown: Vec<Waiting>,
 }
 
 /// How many of each there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Not begun.
-    pub future: usize,
+    pub(crate) future: usize,
     /// Begun, or over.
-    pub past: usize,
+    pub(crate) past: usize,
     /// Not known.
-    pub unknown: usize,
+    pub(crate) unknown: usize,
 }
 
 impl Counts {
     /// How many of them a repair would assign.
-    pub fn of(self, scope: RepairScope) -> usize {
+    pub(crate) fn of(self, scope: RepairScope) -> usize {
         match scope {
             RepairScope::Future => self.future,
             RepairScope::All => self.future + self.past + self.unknown,
@@ -63,16 +58,13 @@ impl Counts {
 
 impl RepairPreview {
     /// How many of each there are.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         Counts { future: self.future.len(), past: self.past.len(), unknown: self.unknown.len() }
     }
 }
 
 /// What could be put right for this host now.
-///
-/// # Errors
-/// [`AppError::Store`]
-pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
+pub(crate) async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
     let found = context.with_deadline(found(context.connection(), &context.schema, key)).await?;
     let staff_name = match &found.staff {
         Some(staff) => names(context, [staff.clone()]).await?.name(staff),
@@ -127,7 +119,7 @@ pub async fn begin(
     why: Option<&str>,
 ) -> Result<Option<i64>, AppError> {
     let begun = again(&context.database, async |tx: &DatabaseTransaction| {
-        store::lock_host(tx, &context.schema, key).await?;
+        store::lock_hosts(tx, &context.schema, &[key].into()).await?;
         let found = found(tx, &context.schema, key).await?;
         let Some(staff) = &found.staff else { return Ok(None) };
         let mut waiting = found.future;
@@ -158,7 +150,7 @@ pub async fn apply(
 ) -> Result<RepairRow, AppError> {
     let repair = row(context, id).await?;
     if repair.state.known() != Some(RepairState::Running) {
-        return Err(Refusal::Ended { id, state: repair.state }.into());
+        return Err(Refusal::Ended(id, repair.state).into());
     }
     parts::in_parts(context, &repair, ItemState::Pending, progress).await?;
     one(context, id).await
@@ -179,11 +171,11 @@ pub async fn undo(
     let why = why.map(fitting);
     let begun = again(&context.database, async |tx: &DatabaseTransaction| {
         // Behind whoever assigns a part of it at the moment.
-        store::lock_host(tx, &context.schema, repair.key()).await?;
+        store::lock_hosts(tx, &context.schema, &[repair.key()].into()).await?;
         store::start_undoing(tx, id, context.author.actor(), why.as_deref()).await
     });
     if !begun.await? && row(context, id).await?.state.known() != Some(RepairState::Undoing) {
-        return Err(Refusal::Ended { id, state: repair.state }.into());
+        return Err(Refusal::Ended(id, repair.state).into());
     }
     parts::in_parts(context, &repair, ItemState::Done, progress).await?;
     one(context, id).await
@@ -195,10 +187,7 @@ async fn row(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
 }
 
 /// One repair, with what it has come to.
-///
-/// # Errors
-/// When there is no such repair, or the database's error.
-pub async fn one(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
+pub(crate) async fn one(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
     Ok(with_counts(context, vec![row(context, id).await?]).await?.remove(0))
 }
 
@@ -213,18 +202,17 @@ async fn with_counts(context: &AppContext, mut rows: Vec<RepairRow>) -> Result<V
 
 /// Repairs. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
-pub struct RepairList {
-    /// Newest first.
-    pub repairs: Vec<RepairRow>,
-    /// The last of them, when there are older ones.
-    pub next_before: Option<i64>,
+pub(crate) struct RepairList {
+    pub(crate) repairs: Vec<RepairRow>,
+    pub(crate) next_before: Option<i64>,
 }
 
 /// Repairs, newest first.
-///
-/// # Errors
-/// [`AppError::Store`]
-pub async fn list(context: &AppContext, filter: &RepairFilter, limit: u64) -> Result<RepairList, AppError> {
+pub(crate) async fn list(
+    context: &AppContext,
+    filter: &RepairFilter,
+    limit: u64,
+) -> Result<RepairList, AppError> {
     let rows = store::repairs(context.connection(), &context.scope, filter, limit + 1);
     let (rows, more) = page(context.with_deadline(rows).await?, limit);
     let next_before = rows.last().map(|row| row.id).filter(|_| more);
@@ -233,18 +221,13 @@ pub async fn list(context: &AppContext, filter: &RepairFilter, limit: u64) -> Re
 
 /// A repair with its appointments. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
-pub struct RepairDetails {
-    /// The repair.
-    pub repair: RepairRow,
-    /// Its appointments.
-    pub items: Vec<RepairItem>,
+pub(crate) struct RepairDetails {
+    pub(crate) repair: RepairRow,
+    pub(crate) items: Vec<RepairItem>,
 }
 
 /// A repair with those of its appointments that are behind `after`.
-///
-/// # Errors
-/// When there is no such repair, or the database's error.
-pub async fn show(
+pub(crate) async fn show(
     context: &AppContext,
     id: i64,
     (after, limit): (i64, u64),

@@ -71,7 +71,7 @@ async fn part(
     repair: &RepairRow,
     (from, after): (ItemState, i64),
 ) -> Result<Option<Part>, StoreError> {
-    store::lock_host(tx, schema, repair.key()).await?;
+    store::lock_hosts(tx, schema, &[repair.key()].into()).await?;
     let mut items = store::repair_items(tx, repair.id, Some(from), after, PART).await?;
     let is_undo = from == ItemState::Done;
     let Some(last) = items.last().map(|item| item.appointment.0) else {

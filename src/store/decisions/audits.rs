@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, LikeExpr, Order, Query, SelectStatement};
-use sea_orm::{ColumnTrait as _, ConnectionTrait, DbBackend, IdenStatic as _};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, DbBackend, IdenStatic as _, QueryResult};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -40,53 +40,47 @@ pub struct AuditFilter {
     pub before: Option<i64>,
 }
 
-/// A row of `calcom_host_mapping_audits`, as it is shown: `docs/commands.md` describes its JSON. A gateway's own
-/// rows may lack some of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct AuditRow {
-    /// The row's id, growing.
-    pub id: i64,
-    /// When, ms since 1970.
-    #[serde(serialize_with = "as_rfc3339")]
-    pub at: i64,
-    /// The mapping; none when its row was deleted.
-    pub mapping: Option<i64>,
-    /// The company.
-    pub company: Option<CompanyId>,
-    /// The Cal.com user.
-    pub host: Option<HostId>,
-    /// The member of staff.
-    pub staff: Option<StaffId>,
-    /// What was done.
-    pub action: Stored<AuditAction>,
-    /// Who.
-    pub actor: Option<Actor>,
-    /// Why.
-    pub reason: Option<String>,
-    /// The fields before.
-    pub old: Option<Map<String, Value>>,
-    /// The fields after.
-    pub new: Option<Map<String, Value>>,
-    /// Its name.
-    #[serde(skip)]
-    change_key: Option<Uuid>,
+selected! {
+    /// A row of `calcom_host_mapping_audits`, as it is shown: `docs/commands.md` describes its JSON. A gateway's
+    /// own rows may lack some of it.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct AuditRow of (schema) {
+        /// The row's id, growing.
+        pub id: i64 = Expr::col(Column::Id) => |id: DbId| id.0,
+        /// When, ms since 1970.
+        #[serde(serialize_with = "as_rfc3339")]
+        pub at: i64 = changed_at(schema.backend) => |ms: Option<i64>| ms.unwrap_or(0),
+        /// The mapping; none when its row was deleted.
+        pub mapping: Option<i64> = Expr::col(Column::MappingId) => |id: Option<DbId>| id.map(|id| id.0),
+        /// The company.
+        pub company: Option<CompanyId> = Expr::col(Column::CompanyId),
+        /// The Cal.com user.
+        pub host: Option<HostId> = Expr::col(Column::CalcomHostId),
+        /// The member of staff.
+        pub staff: Option<StaffId> = Expr::col(Column::StaffId),
+        /// What was done.
+        pub action: Stored<AuditAction> = Expr::col(Column::Action)
+            => |action: Option<Stored<AuditAction>>| action.unwrap_or_else(|| Stored::read("")),
+        /// Who.
+        pub actor: Option<Actor> = Expr::col(Column::Actor),
+        /// Why.
+        pub reason: Option<String> = Expr::col(Column::Reason),
+        /// The fields before.
+        pub old: Option<Map<String, Value>> = Expr::col(Column::OldValues) => fields,
+        /// The fields after.
+        pub new: Option<Map<String, Value>> = Expr::col(Column::NewValues) => fields,
+        #[serde(skip)]
+        change_key: Option<Uuid> = Expr::col(Column::ChangeKey)
+            => |key: Option<String>| Uuid::parse_str(key?.trim_end()).ok(),
+    }
 }
 
-selected! {
-    /// A row as it is read. A gateway's own rows may hold NULL where ours do not.
-    struct Row of (schema) {
-        id: DbId = Expr::col(Column::Id),
-        mapping: Option<DbId> = Expr::col(Column::MappingId),
-        company: Option<CompanyId> = Expr::col(Column::CompanyId),
-        host: Option<HostId> = Expr::col(Column::CalcomHostId),
-        staff: Option<StaffId> = Expr::col(Column::StaffId),
-        action: Option<Stored<AuditAction>> = Expr::col(Column::Action),
-        old: Option<Document> = Expr::col(Column::OldValues),
-        new: Option<Document> = Expr::col(Column::NewValues),
-        actor: Option<Actor> = Expr::col(Column::Actor),
-        reason: Option<String> = Expr::col(Column::Reason),
-        at_ms: Option<i64> = changed_at(schema.backend),
-        change_key: Option<String> = Expr::col(Column::ChangeKey),
+/// The fields of an audit row. A gateway may have written JSON within JSON.
+fn fields(document: Option<Document>) -> Option<Map<String, Value>> {
+    match document?.0 {
+        Value::Object(fields) => Some(fields),
+        Value::String(inner) => serde_json::from_str(&inner).ok(),
+        _ => None,
     }
 }
 
@@ -261,7 +255,7 @@ fn changed_at(backend: DbBackend) -> Expr {
 
 fn select(schema: &GatewaySchema, wanted: Cond) -> SelectStatement {
     let mut select = Query::select();
-    Row::select(&mut select, schema);
+    AuditRow::select(&mut select, schema);
     select.from(Entity).cond_where(wanted);
     select
 }
@@ -283,29 +277,11 @@ async fn read(
     select: &SelectStatement,
     ahead: i64,
 ) -> Result<Vec<AuditRow>, StoreError> {
-    let rows = db.query_all(select).await?;
-    rows.iter().map(|row| Ok(audit_row(Row::read(row)?, ahead))).collect()
-}
-
-fn audit_row(row: Row, ahead: i64) -> AuditRow {
-    // A gateway may have written JSON within JSON.
-    let fields = |document: Option<Document>| match document?.0 {
-        Value::Object(fields) => Some(fields),
-        Value::String(inner) => serde_json::from_str(&inner).ok(),
-        _ => None,
+    let read = |row: &QueryResult| {
+        let row = AuditRow::read(row)?;
+        // One that says no time has none.
+        let at = if row.at == 0 { 0 } else { row.at.saturating_sub(ahead) };
+        Ok(AuditRow { at, ..row })
     };
-    AuditRow {
-        id: row.id.0,
-        at: row.at_ms.map_or(0, |ms| ms.saturating_sub(ahead)),
-        mapping: row.mapping.map(|id| id.0),
-        company: row.company,
-        host: row.host,
-        staff: row.staff,
-        action: row.action.unwrap_or_else(|| Stored::read("")),
-        actor: row.actor,
-        reason: row.reason,
-        old: fields(row.old),
-        new: fields(row.new),
-        change_key: row.change_key.and_then(|key| Uuid::parse_str(key.trim_end()).ok()),
-    }
+    db.query_all(select).await?.iter().map(read).collect()
 }

@@ -12,7 +12,7 @@ use super::{HostFacts, MappingRow, MappingState};
 use crate::event::{CompanyId, HostId};
 use crate::matching::{Confidence, HostKey, MappingSource, Stored};
 use crate::store::entity::mapping::{Column, Entity};
-use crate::store::entity::{assignment, company, mapping_audit};
+use crate::store::entity::{assignment, company};
 use crate::store::mappings::M;
 use crate::store::row_reader::selected;
 use crate::store::statement::{any_host, pad_in_list, set_nowait};
@@ -154,22 +154,9 @@ pub(super) async fn add_last_audits(
     tx: &impl ConnectionTrait,
     rows: &mut [MappingRow],
 ) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    use mapping_audit::Column;
-    let newest: Vec<(DbId, DbId)> = mapping_audit::Entity::find()
-        .select_only()
-        .column(Column::MappingId)
-        .expr(Column::Id.max())
-        .filter(Column::MappingId.is_in(pad_in_list(rows.iter().map(|row| row.id))))
-        .group_by(Column::MappingId)
-        .into_tuple()
-        .all(tx)
-        .await?;
-    let newest: HashMap<DbId, DbId> = newest.into_iter().collect();
+    let newest = mappings::last_audits(tx, rows.iter().map(|row| row.id).collect()).await?;
     for row in rows {
-        row.last_audit = newest.get(&DbId(row.id)).map_or(0, |id| id.0);
+        row.last_audit = newest.get(&row.id).map_or(0, |(id, _)| *id);
     }
     Ok(())
 }

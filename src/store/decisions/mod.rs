@@ -11,6 +11,7 @@ mod audits;
 mod moments;
 mod list;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::event::{CompanyId, Host, HostId, StaffId};
@@ -26,57 +27,46 @@ pub use staff::StaffFact;
 pub(crate) use staff::staff_facts;
 pub(crate) use write::write_changes;
 
-/// What may change about a mapping.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What may change about a mapping, as columns and as fields of an audit row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MappingState {
-    /// `company_id`; none in a row that a gateway wrote without one.
+    /// None in a row that a gateway wrote without one.
+    #[serde(rename = "company_id")]
     pub company: Option<CompanyId>,
-    /// `is_active`
+    /// It is switched on.
     pub is_active: bool,
-    /// `mapping_source`
+    /// How it came to be.
+    #[serde(rename = "mapping_source", deserialize_with = "stored")]
     pub source: Stored<MappingSource>,
-    /// `confidence_score`
+    /// How sure that is.
+    #[serde(rename = "confidence_score")]
     pub confidence: Confidence,
+}
+
+fn stored<'de, D: Deserializer<'de>>(word: D) -> Result<Stored<MappingSource>, D::Error> {
+    String::deserialize(word).map(|word| Stored::read(&word))
 }
 
 impl MappingState {
     /// As the fields of an audit row.
     pub fn fields(&self) -> Map<String, Value> {
-        let Self { company, is_active, source, confidence } = self;
-        let fields = json!({
-            "company_id": company, "is_active": is_active, "mapping_source": source,
-            "confidence_score": confidence,
-        });
-        if let Value::Object(fields) = fields { fields } else { Map::new() }
+        if let Value::Object(fields) = json!(self) { fields } else { Map::new() }
     }
 
     /// The fields in which the other one differs: before and after.
-    pub fn difference(&self, after: &Self) -> (Map<String, Value>, Map<String, Value>) {
-        let (before, after) = (self.fields(), after.fields());
-        let differs = |name: &String, value: &Value| before.get(name) != Some(value);
-        let new: Map<_, _> = after
-            .iter()
-            .filter(|(name, value)| differs(name, value))
-            .map(|(n, v)| (n.clone(), v.clone()))
-            .collect();
-        let old = before.into_iter().filter(|(name, _)| new.contains_key(name)).collect();
+    pub(crate) fn difference(&self, after: &Self) -> (Map<String, Value>, Map<String, Value>) {
+        let (mut old, mut new) = (self.fields(), after.fields());
+        new.retain(|name, value| old.get(name) != Some(value));
+        old.retain(|name, _| new.contains_key(name));
         (old, new)
     }
 
     /// With the fields of an audit row in place of its own; of others nothing is kept here. `None`: a
     /// value is not what it must be.
-    pub fn with(mut self, fields: &Map<String, Value>) -> Option<Self> {
-        for (name, value) in fields {
-            match name.as_str() {
-                "company_id" if value.is_null() => self.company = None,
-                "company_id" => self.company = Some(CompanyId(value.as_i64()?)),
-                "is_active" => self.is_active = value.as_bool()?,
-                "mapping_source" => self.source = Stored::read(value.as_str()?),
-                "confidence_score" => self.confidence = Confidence(u8::try_from(value.as_u64()?).ok()?),
-                _ => {}
-            }
-        }
-        Some(self)
+    pub(crate) fn with(&self, fields: &Map<String, Value>) -> Option<Self> {
+        let mut all = self.fields();
+        all.extend(fields.clone());
+        serde_json::from_value(all.into()).ok()
     }
 
     /// Whether a person made the mapping, or a match did.

@@ -43,18 +43,16 @@ pub struct HostAct {
     /// When, ms since 1970.
     #[sea_orm(from_col = "at_ms")]
     #[serde(serialize_with = "as_rfc3339")]
-    pub at: i64,
-    /// What.
-    pub action: Stored<HostAction>,
+    pub(crate) at: i64,
+    pub(crate) action: Stored<HostAction>,
     /// Who, such as `cli:anna@office-3`.
     #[sea_orm(from_col = "made_by")]
-    pub by: Actor,
-    /// Why, in words of theirs.
-    pub why: Option<String>,
+    pub(crate) by: Actor,
+    pub(crate) why: Option<String>,
     /// Until when it is ignored, ms since 1970.
     #[sea_orm(from_col = "until_ms")]
     #[serde(serialize_with = "as_rfc3339")]
-    pub until: Option<i64>,
+    pub(crate) until: Option<i64>,
 }
 
 /// Ignores a host, until a moment or until it is reopened; or opens it again. The host is to be locked.

@@ -19,16 +19,14 @@ const W: &str = "w";
 /// The bookings of a host, counted, as they are read and shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromQueryResult)]
 pub struct Bookings {
-    /// How many appointments wait for it.
-    pub waiting: i64,
-    /// How many appointments it has been named for.
-    pub bookings: i64,
+    pub(crate) waiting: i64,
+    pub(crate) bookings: i64,
     /// When the next one starts, ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
-    pub next_booking: Option<i64>,
+    pub(crate) next_booking: Option<i64>,
     /// When the last one that has begun did, ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
-    pub last_booking: Option<i64>,
+    pub(crate) last_booking: Option<i64>,
 }
 
 #[derive(Clone, Copy, DeriveIden)]

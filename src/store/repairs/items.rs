@@ -56,20 +56,11 @@ pub(crate) async fn begin_repair(
     Ok(id)
 }
 
-/// Locks the host of a repair for the rest of the transaction, waiting for whoever has it.
+/// Locks these hosts for the rest of the transaction, waiting for whoever has them.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn lock_host(
-    tx: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    key: HostKey,
-) -> Result<(), StoreError> {
-    lock_hosts(tx, schema, &BTreeSet::from([key])).await
-}
-
-/// The same with several hosts.
-pub(crate) async fn lock_hosts(
+pub async fn lock_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,

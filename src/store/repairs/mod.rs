@@ -19,10 +19,9 @@ use crate::matching::{
 };
 use crate::runtime::clock::as_rfc3339;
 
-pub use items::lock_host;
+pub use items::lock_hosts;
 pub(crate) use items::{
-    begin_repair, free_appointments, lock_hosts, mark_items, repair_items, set_repair_state, start_undoing,
-    still_there,
+    begin_repair, free_appointments, mark_items, repair_items, set_repair_state, start_undoing, still_there,
 };
 pub use read::{RepairFilter, Tally, Waiting, repairs};
 pub(crate) use read::{repair, tally, waiting_of};
@@ -138,23 +137,20 @@ impl RepairRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "repair_item::Entity")]
 pub struct RepairItem {
-    /// Which.
     #[sea_orm(from_col = "appointment_id")]
-    pub appointment: AppointmentId,
+    pub(crate) appointment: AppointmentId,
     /// When it starts, ms since 1970.
     #[sea_orm(from_col = "starts_ms")]
     #[serde(serialize_with = "as_rfc3339")]
-    pub starts: Option<i64>,
-    /// Where it stands.
-    pub state: Stored<ItemState>,
-    /// Why it was left or kept: a code.
-    pub reason: Option<String>,
+    pub(crate) starts: Option<i64>,
+    pub(crate) state: Stored<ItemState>,
+    pub(crate) reason: Option<String>,
     /// What our row said before: a [`Prior`] as JSON.
     #[serde(skip)]
-    pub prior: Option<String>,
+    pub(crate) prior: Option<String>,
     /// When it was assigned, ms since 1970.
     #[serde(skip)]
-    pub decided_ms: Option<i64>,
+    pub(crate) decided_ms: Option<i64>,
 }
 
 impl RepairItem {

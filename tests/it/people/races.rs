@@ -16,7 +16,7 @@ use crate::support::{Backend, GatewayShape, Process, World, event, eventually, h
 /// Somebody who has the host, until the transaction ends.
 async fn holding(world: &World, host: i64) -> DatabaseTransaction {
     let tx = world.test.db.begin().await.unwrap();
-    store::lock_host(&tx, &world.test.schema().await, HostKey::new(CompanyId(1), HostId(host)))
+    store::lock_hosts(&tx, &world.test.schema().await, &[HostKey::new(CompanyId(1), HostId(host))].into())
         .await
         .unwrap();
     tx
