@@ -40,6 +40,14 @@ pub enum AppError {
         /// What was asked for.
         what: String,
     },
+    /// What is needed for it is not there; the text says what.
+    #[error("{text}")]
+    Absent {
+        /// What is not there.
+        text: String,
+        /// What may be done instead.
+        next: Option<NextAction>,
+    },
     /// It is not allowed as things are; the text says why.
     #[error("{0}")]
     NotAllowed(String),
@@ -98,7 +106,7 @@ impl AppError {
             Self::Refused(Refusal::SeveralSuggestions(..)) => ErrorCode::Invalid,
             Self::Refused(_) => ErrorCode::NotAllowed,
             Self::Unreadable(_) => ErrorCode::Failed,
-            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::NotFound { .. } | Self::Absent { .. } => ErrorCode::NotFound,
             Self::NotAllowed(_) | Self::Replay { .. } => ErrorCode::NotAllowed,
             Self::Invalid(_) => ErrorCode::Invalid,
         }
@@ -107,6 +115,7 @@ impl AppError {
     /// What the caller may do about it, where there is one thing to do.
     pub fn next(&self) -> Option<NextAction> {
         match self {
+            Self::Absent { next, .. } => next.clone(),
             Self::Refused(
                 Refusal::NoSuggestion(key) | Refusal::NotSuggested(key, ..) | Refusal::NotMapped(key),
             ) => Some(NextAction::AssignHost(*key)),

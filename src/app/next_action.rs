@@ -32,4 +32,8 @@ pub enum NextAction {
     ExplainLetter(i64),
     /// See how the booking with this reference is matched.
     ExplainBooking(String),
+    /// Give the booking itself.
+    GiveBooking,
+    /// Give the booking itself, and its company.
+    GiveBookingOfCompany,
 }

@@ -1,148 +1,282 @@
-//! One delivery on its way through deciding: what was read of it, and its answer.
+//! One delivery from receipt to settlement: what came, what was read of it, what was decided, and what becomes
+//! of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, SystemTime};
 
 use super::delivery_result::DeliveryResult;
 use super::letters::replayed;
-use super::metrics::Named;
-use super::reading;
-use crate::event::{BookingEvent, Decoded, EventId, Ignored, Malformed, Shape};
-use crate::matching::{Item, Outcome, Plan, Reason, Target, Verdict};
-use crate::queue::{Delivery, header};
+use super::metrics::{Named, kind_of};
+use super::trace;
+use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, Ignored, Malformed, Shape};
+use crate::matching::{DEAD_LETTER, Item, Outcome, Plan, Reason, Target, Verdict};
+use crate::queue::{Delivery, Disposition, header};
 use crate::store::{Lookup, Replayed};
+use crate::telemetry::shown_id;
+use crate::telemetry::traces::Span;
 
 /// Bookings decided in one transaction: bounds what is locked, and every list of values.
-const BOOKINGS: usize = 500;
+const MAX_BOOKINGS: usize = 500;
 
-/// A delivery after decoding: something to decide, or an answer already.
-enum Work {
+/// What was read of a delivery.
+enum Content {
+    /// It has not been read yet, or cannot be.
+    Nothing,
     Event(Box<BookingEvent>),
     Ignored(Ignored),
-    Answered(DeliveryResult),
 }
 
-/// One delivery on its way through.
+/// One delivery on its way.
 pub(crate) struct InFlight {
-    work: Work,
+    pub(crate) delivery: Delivery,
+    /// Its span, where traces are on.
+    pub(super) span: Span,
+    content: Content,
     /// As it is counted.
     pub(crate) named: Named,
     /// It is the copy of a dead letter.
-    pub(crate) replayed: Option<Replayed>,
-    publisher: Option<String>,
-    received_ms: i64,
-    /// It is not the first attempt.
-    tried_before: bool,
+    pub(super) replayed: Option<Replayed>,
     /// Its appointment will not be waited for any longer, and that is fine (`calcom.unknown_booking`).
     may_be_unknown: bool,
-    pub(crate) answer: Option<DeliveryResult>,
+    /// What each of its bookings means, as it was loaded last.
+    pub(super) targets: Vec<Target>,
+    /// An appointment that it is about was not read: somebody else has locked it.
+    pub(super) is_locked: bool,
+    /// A code that says more of what was planned.
+    pub(super) code: Option<&'static str>,
+    /// The strategy that would find somebody, in a dry run.
+    pub(super) strategy: Option<String>,
+    /// What a transaction has made of it that is not committed yet.
+    pub(super) planned: Option<DeliveryResult>,
+    /// What came of it: only what is committed, or needs no commit.
+    pub(super) result: Option<DeliveryResult>,
+    /// More appointments wait for a host that became known by it.
+    pub(crate) more_waiting: bool,
+    /// What is to become of it; given back as long as nothing came of it.
+    pub(crate) disposition: Disposition,
+}
+
+/// How a delivery leaves.
+pub(crate) enum Ending {
+    Decided(Outcome),
+    Deferred,
+    Retried(Reason),
+    DeadLettered(Reason),
+}
+
+/// What a delivery says; `None` when reading it made the program fail: no bytes can end it.
+pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
+    let message = &delivery.message;
+    let envelope = Envelope {
+        headers: &message.headers,
+        routing_key: &message.routing_key,
+        message_type: message.message_type.as_deref(),
+        message_id: message.message_id.as_deref(),
+        correlation_id: message.correlation_id.as_deref(),
+        timestamp_ms: message.timestamp_ms,
+        ..Envelope::new(&message.body, delivery.first_seen_ms)
+    };
+    catch_unwind(AssertUnwindSafe(|| event::decode(&envelope))).ok()
 }
 
 impl InFlight {
-    /// Reads a delivery. `ends_unknown`: an appointment that is not there yet will not be waited for any
-    /// longer, and for Cal.com's own webhooks that is fine.
-    pub(crate) fn of(delivery: &Delivery, ends_unknown: bool) -> Self {
-        let read = reading::read(delivery);
-        let named = Named::of(delivery, read.as_ref());
-        let work = match read {
-            Some(Ok(Decoded::Event(event))) => Work::Event(event),
-            Some(Ok(Decoded::Ignored(ignored))) => Work::Ignored(ignored),
-            Some(Err(malformed)) => Work::Answered(unreadable(&malformed)),
-            None => Work::Answered(DeliveryResult::Dead(
-                Reason::Poison,
-                "reading it made the program fail".into(),
-            )),
-        };
-        let calcom = matches!(&work, Work::Event(event) if event.content == Shape::Calcom);
+    /// A delivery that was received.
+    pub(crate) fn new(delivery: Delivery) -> Self {
         Self {
-            work,
-            named,
-            replayed: replayed(delivery),
-            publisher: delivery.message.headers.get(header::PUBLISHER).cloned(),
-            received_ms: delivery.first_seen_ms,
-            tried_before: delivery.attempt > 0,
-            may_be_unknown: calcom && ends_unknown,
-            answer: None,
+            delivery,
+            span: Span::NONE,
+            content: Content::Nothing,
+            named: Named::default(),
+            replayed: None,
+            may_be_unknown: false,
+            targets: Vec::new(),
+            is_locked: false,
+            code: None,
+            strategy: None,
+            planned: None,
+            result: None,
+            more_waiting: false,
+            disposition: Disposition::Release,
         }
     }
 
     /// An event that was decided before.
-    pub(crate) fn again(event: BookingEvent, decided_ms: i64) -> Self {
-        Self {
-            work: Work::Event(Box::new(event)),
-            named: Named::default(),
-            replayed: None,
-            publisher: None,
-            received_ms: decided_ms,
-            tried_before: true,
-            may_be_unknown: false,
-            answer: None,
+    pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
+        let delivery = Delivery { attempt: 1, first_seen_ms: decided_ms, ..Delivery::default() };
+        Self { content: Content::Event(Box::new(event)), ..Self::new(delivery) }
+    }
+
+    /// Reads it. `ends_unknown`: an appointment that is not there yet will not be waited for any longer, and
+    /// for Cal.com's own webhooks that is fine.
+    pub(super) fn read(&mut self, ends_unknown: bool) {
+        let read = read(&self.delivery);
+        self.named = Named::of(&self.delivery, read.as_ref());
+        self.replayed = replayed(&self.delivery);
+        match read {
+            Some(Ok(Decoded::Event(event))) => {
+                self.may_be_unknown = ends_unknown && event.content == Shape::Calcom;
+                self.content = Content::Event(event);
+            }
+            Some(Ok(Decoded::Ignored(ignored))) => self.content = Content::Ignored(ignored),
+            Some(Err(malformed)) => {
+                self.result = Some(DeliveryResult::Dead(malformed.kind.into(), malformed.to_string()));
+            }
+            None => {
+                let why = "reading it made the program fail";
+                self.result = Some(DeliveryResult::Dead(Reason::Poison, why.to_owned()));
+            }
+        }
+        if let Some((id, event_type)) = self.event().filter(|_| self.span.is_kept()) {
+            if let Some(id) = shown_id(&id.to_string()) {
+                self.span.set("hostmatch.event.id", id.to_owned());
+            }
+            self.span.set("hostmatch.event.type", kind_of(Some(event_type)));
         }
     }
 
-    /// What the plan says about it.
-    pub(crate) fn answer_by(&self, plan: &mut Plan<'_>, targets: &[Target]) -> DeliveryResult {
-        let publisher = self.publisher.as_deref();
-        match &self.work {
-            Work::Event(event) => {
-                let Self { received_ms, may_be_unknown, .. } = *self;
-                answer(plan.event(&Item { event, targets, publisher, received_ms, may_be_unknown }))
+    /// What the plan says about it; only planned, until the transaction is committed.
+    pub(super) fn plan(&mut self, plan: &mut Plan<'_>) {
+        let publisher = self.delivery.message.headers.get(header::PUBLISHER).map(String::as_str);
+        let received_ms = self.delivery.first_seen_ms;
+        self.planned = match &self.content {
+            Content::Event(_) if self.is_locked => None,
+            Content::Event(event) => {
+                let Self { targets, may_be_unknown, .. } = &*self;
+                let may_be_unknown = *may_be_unknown;
+                let verdict = plan.event(&Item { event, targets, publisher, received_ms, may_be_unknown });
+                if let Verdict::Decided(_, code) = verdict {
+                    self.code = code;
+                }
+                Some(verdict.into())
             }
-            Work::Ignored(ignored) => {
-                plan.ignored(ignored, publisher, self.received_ms);
-                DeliveryResult::Done(Outcome::Ignored)
+            Content::Ignored(ignored) => {
+                plan.ignored(ignored, publisher, received_ms);
+                Some(DeliveryResult::Done(Outcome::Ignored))
             }
-            Work::Answered(answer) => answer.clone(),
+            Content::Nothing => self.result.clone(),
+        };
+    }
+
+    /// What was planned is committed, in a write that began then.
+    pub(super) fn committed(&mut self, begun: SystemTime, more_waiting: bool) {
+        self.result = self.planned.take();
+        self.more_waiting |= more_waiting;
+        if let (Some(DeliveryResult::Done(outcome)), true) = (&self.result, self.span.is_kept()) {
+            self.span.add_step("commit", begun, SystemTime::now());
+            self.span.set("hostmatch.outcome", outcome.as_str());
+            self.span.end();
         }
     }
 
-    /// The answer that it had as soon as it was read.
-    pub(crate) fn answered(&self) -> Option<DeliveryResult> {
-        if let Work::Answered(answer) = &self.work { Some(answer.clone()) } else { None }
-    }
-
-    pub(crate) fn lookup(&self) -> Option<Lookup<'_>> {
-        match &self.work {
-            Work::Event(event) => Some(Lookup { event, tried_before: self.tried_before }),
-            Work::Ignored(_) | Work::Answered(_) => None,
+    /// What is to be looked up for it.
+    pub(super) fn lookup(&self) -> Option<Lookup<'_>> {
+        match &self.content {
+            Content::Event(event) => Some(Lookup { event, tried_before: self.delivery.attempt > 0 }),
+            Content::Ignored(_) | Content::Nothing => None,
         }
     }
 
     /// The id of an event for which there is nothing to do.
-    pub(crate) fn ignored(&self) -> Option<&EventId> {
-        if let Work::Ignored(ignored) = &self.work { Some(&ignored.id) } else { None }
+    pub(super) fn ignored(&self) -> Option<&EventId> {
+        if let Content::Ignored(ignored) = &self.content { Some(&ignored.id) } else { None }
     }
 
     /// Its event's id and type, where it could be read.
-    pub(crate) fn event(&self) -> Option<(&EventId, &str)> {
-        match &self.work {
-            Work::Event(event) => Some((&event.id, &event.event_type)),
-            Work::Ignored(ignored) => Some((&ignored.id, &ignored.event_type)),
-            Work::Answered(_) => None,
+    fn event(&self) -> Option<(&EventId, &str)> {
+        match &self.content {
+            Content::Event(event) => Some((&event.id, &event.event_type)),
+            Content::Ignored(ignored) => Some((&ignored.id, &ignored.event_type)),
+            Content::Nothing => None,
         }
     }
 
-    pub(crate) fn finish(self) -> (Option<String>, DeliveryResult) {
-        match (self.work, self.answer) {
-            (Work::Answered(answer), _) => (None, answer),
-            (Work::Event(event), Some(answer)) => (Some(event.event_type), answer),
-            (Work::Ignored(ignored), Some(answer)) => (Some(ignored.event_type), answer),
-            (_, None) => (None, DeliveryResult::undecided()),
+    /// What came of it.
+    pub(super) fn into_result(self) -> DeliveryResult {
+        self.result.unwrap_or_else(DeliveryResult::undecided)
+    }
+
+    /// Says what is to become of it, and tells it: in the log, in its trace. `schedule`: the delays between
+    /// attempts.
+    pub(crate) fn finish(&mut self, schedule: &[Duration], now_ms: i64) {
+        if self.result.is_none() {
+            self.result = Some(DeliveryResult::undecided());
+        }
+        let Some(result) = &self.result else { return };
+        let event_type = self.event().map(|(_, event_type)| event_type);
+        self.disposition = result.disposition(&self.delivery, event_type, schedule, now_ms);
+        let _within = self.span.enter();
+        if let (Some((id, event_type)), DeliveryResult::Done(outcome)) = (self.event(), result) {
+            tracing::debug!(
+                event_id = shown_id(&id.to_string()),
+                event_type = kind_of(Some(event_type)),
+                outcome = outcome.as_str(),
+                "an event was decided"
+            );
+        }
+        if let DeliveryResult::Retry(reason, why) | DeliveryResult::Dead(reason, why) = result {
+            self.log(reason.as_str(), why);
+        }
+        let (outcome, reason) = match self.ending() {
+            Ending::Decided(outcome) => (outcome.as_str(), None),
+            Ending::Deferred => ("put_off", None),
+            Ending::Retried(reason) => ("retry", Some(reason)),
+            Ending::DeadLettered(reason) => (DEAD_LETTER, Some(reason)),
+        };
+        self.span.set("hostmatch.outcome", outcome);
+        if let Some(reason) = reason {
+            self.span.failed(reason.as_str());
+        }
+        // Its copy carries its trace along.
+        if let (Disposition::Retry { headers, .. } | Disposition::DeadLetter { headers }, true) =
+            (&mut self.disposition, self.span.is_kept())
+            && trace::origin(&self.delivery).is_none()
+            && let Some(own) = self.span.origin()
+        {
+            own.write(headers);
+        }
+        self.span.end();
+    }
+
+    /// One line for an event that was not decided: what it was, and what becomes of it.
+    fn log(&self, reason: &str, why: &str) {
+        let attempt = self.delivery.attempt + 1;
+        let event_id = self.delivery.message.message_id.as_deref().and_then(shown_id);
+        match &self.disposition {
+            Disposition::Retry { after, .. } => {
+                tracing::info!(event_id, reason, attempt, ?after, error = %why, "an event is tried again later");
+            }
+            _ => tracing::warn!(event_id, reason, attempt, error = %why, "an event became a dead letter"),
+        }
+    }
+
+    /// How it leaves, once it is finished.
+    pub(crate) fn ending(&self) -> Ending {
+        match (&self.result, &self.disposition) {
+            (Some(DeliveryResult::Done(outcome)), _) => Ending::Decided(*outcome),
+            (Some(DeliveryResult::Deferred), _) => Ending::Deferred,
+            (Some(DeliveryResult::Retry(reason, _)), Disposition::Retry { .. }) => Ending::Retried(*reason),
+            (Some(DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _)), _) => {
+                Ending::DeadLettered(*reason)
+            }
+            (None, _) => Ending::Retried(Reason::Refused),
         }
     }
 }
 
-/// What is to be decided, in parts of at most [`BOOKINGS`] bookings.
-pub(crate) fn transactions(flights: &[InFlight]) -> Vec<Vec<usize>> {
+/// What is to be decided, in transactions of at most [`MAX_BOOKINGS`] bookings.
+pub(super) fn transactions(flights: &mut [InFlight]) -> Vec<Vec<&mut InFlight>> {
     let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
-    for (index, flight) in flights.iter().enumerate().filter(|(_, flight)| flight.answer.is_none()) {
-        let size = match &flight.work {
-            Work::Event(event) => event.bookings.len(),
-            Work::Ignored(_) => 1,
-            Work::Answered(_) => continue,
+    for flight in flights.iter_mut().filter(|flight| flight.result.is_none()) {
+        let size = match &flight.content {
+            Content::Event(event) => event.bookings.len(),
+            Content::Ignored(_) => 1,
+            Content::Nothing => continue,
         };
-        if bookings + size > BOOKINGS && !part.is_empty() {
+        if bookings + size > MAX_BOOKINGS && !part.is_empty() {
             parts.push(std::mem::take(&mut part));
             bookings = 0;
         }
-        part.push(index);
+        part.push(flight);
         bookings += size;
     }
     if !part.is_empty() {
@@ -151,17 +285,15 @@ pub(crate) fn transactions(flights: &[InFlight]) -> Vec<Vec<usize>> {
     parts
 }
 
-fn answer(verdict: Verdict) -> DeliveryResult {
-    match verdict {
-        Verdict::Decided(outcome, _) => DeliveryResult::Done(outcome),
-        Verdict::NotYet => {
-            let why = "no appointment has this booking (yet)";
-            DeliveryResult::Retry(Reason::AppointmentNotFound, why.into())
+impl From<Verdict> for DeliveryResult {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Decided(outcome, _) => Self::Done(outcome),
+            Verdict::NotYet => {
+                let why = "no appointment has this booking (yet)";
+                Self::Retry(Reason::AppointmentNotFound, why.to_owned())
+            }
+            Verdict::Refused(reason, why) => Self::Dead(reason, why),
         }
-        Verdict::Refused(reason, why) => DeliveryResult::Dead(reason, why),
     }
-}
-
-fn unreadable(malformed: &Malformed) -> DeliveryResult {
-    DeliveryResult::Dead(malformed.kind.into(), malformed.to_string())
 }

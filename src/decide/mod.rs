@@ -5,29 +5,26 @@
 //! transaction; a [`RetrySet`](retry_set) holds what is tried again, because somebody else has locked what it
 //! needs. A [`DryRun`] says what deciding would do.
 
+mod again;
 mod delivery_result;
 mod dry_run;
 mod in_flight;
 mod letters;
+mod matching;
 mod metrics;
 mod processor;
-mod reading;
 mod retry_set;
-mod stage;
-mod switch;
 mod trace;
-mod waiting;
 
+pub use again::{redecide_waiting, write_observed};
 pub use delivery_result::{Attempt, DeliveryResult};
-pub use dry_run::{DryRun, Prediction};
+pub use dry_run::{DryRun, EventPrediction, Prediction};
 pub use letters::{KeptProperties, revived};
 pub use metrics::SERIES;
 pub use processor::Processor;
 
 pub(crate) use delivery_result::history;
-pub(crate) use in_flight::InFlight;
+pub(crate) use in_flight::{Ending, InFlight, read};
 pub(crate) use letters::replayed;
-pub(crate) use metrics::{Meters, Named};
-pub(crate) use reading::read;
-pub(crate) use stage::Stage;
-pub(crate) use trace::{BatchTrace, recording};
+pub(crate) use metrics::{Meters, Stage};
+pub(crate) use trace::{begin as begin_trace, recording};

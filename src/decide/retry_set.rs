@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::runtime::backoff::Delays;
 
-const FIRST: Duration = Duration::from_millis(2);
-const MOST: Duration = Duration::from_millis(60);
+const FIRST_DELAY: Duration = Duration::from_millis(2);
+const MAX_DELAY: Duration = Duration::from_millis(60);
 
 /// A part is tried so often before it is halved.
 const TRIES: u32 = 3;
@@ -22,7 +22,7 @@ const TRIES: u32 = 3;
 const TRIES_ALONE: u32 = 10;
 
 /// Nothing is tried again when a batch has met others' locks for so long: they are everywhere.
-const PATIENCE: Duration = Duration::from_secs(3);
+const CONFLICTS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The parts that are to be done, in this order.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct RetrySet<T> {
     parts: VecDeque<Part<T>>,
     delays: Delays,
     until: Option<Instant>,
-    put_off: Vec<T>,
+    deferred: Vec<T>,
 }
 
 /// What is done in one transaction.
@@ -44,9 +44,9 @@ impl<T> RetrySet<T> {
     pub(crate) fn new(parts: impl IntoIterator<Item = Vec<T>>) -> Self {
         Self {
             parts: parts.into_iter().map(|items| Part { items, tries: 0 }).collect(),
-            delays: Delays::new(FIRST, MOST),
+            delays: Delays::new(FIRST_DELAY, MAX_DELAY),
             until: None,
-            put_off: Vec::new(),
+            deferred: Vec::new(),
         }
     }
 
@@ -71,20 +71,20 @@ impl<T> RetrySet<T> {
         if part.items.len() > 1 && part.tries + 1 >= TRIES && !self.is_too_late() {
             self.halve(part);
         } else {
-            self.again(part);
+            self.retry(part);
         }
     }
 
     /// The rows of all that is left in this part were locked; the rest of it is done.
     pub(crate) fn requeue(&mut self, part: Part<T>) {
         if !part.items.is_empty() {
-            self.again(part);
+            self.retry(part);
         }
     }
 
-    fn again(&mut self, part: Part<T>) {
+    fn retry(&mut self, part: Part<T>) {
         if part.tries + 1 >= TRIES_ALONE || self.is_too_late() {
-            self.put_off.extend(part.items);
+            self.deferred.extend(part.items);
         } else {
             self.parts.push_back(Part { tries: part.tries + 1, ..part });
         }
@@ -92,7 +92,7 @@ impl<T> RetrySet<T> {
 
     fn is_too_late(&mut self) -> bool {
         let now = Instant::now();
-        now >= *self.until.get_or_insert(now + PATIENCE)
+        now >= *self.until.get_or_insert(now + CONFLICTS_TIMEOUT)
     }
 
     /// A part was done: the next one in the way waits but a moment again.
@@ -101,8 +101,8 @@ impl<T> RetrySet<T> {
     }
 
     /// What was in somebody's way to the end.
-    pub(crate) fn put_off(self) -> Vec<T> {
-        self.put_off
+    pub(crate) fn deferred(self) -> Vec<T> {
+        self.deferred
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
                 parts.succeeded();
             }
         }
-        (done, parts.put_off())
+        (done, parts.deferred())
     }
 
     #[tokio::test]

@@ -30,7 +30,9 @@ impl Plan<'_> {
         bearing: HostBearing,
     ) -> Verdict {
         let key = host.id.map(|id| HostKey::new(company, id));
-        let mut resolution = self.resolver.resolve(host, company, &self.state.directory);
+        let known = key.and_then(|key| self.resolved.get(key, host));
+        let mut resolution =
+            known.unwrap_or_else(|| self.resolver.resolve(host, company, &self.state.directory));
         self.noted.look(&resolution);
         self.noted.missing.extend(booking.host_missing);
         let mut learned = None;
@@ -40,6 +42,7 @@ impl Plan<'_> {
                     if self.observes() {
                         self.close_inbox(key);
                     } else {
+                        self.resolved.forget(key);
                         candidate.origin = Origin::Mapping(self.learn(key, candidate, source, host));
                     }
                     learned = Some(key);

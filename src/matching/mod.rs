@@ -35,7 +35,7 @@ pub use learn::mapped_host;
 pub use noted::{Found, Looked, Noted, STRATEGIES};
 pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
-pub use resolver::{Resolution, Resolver, Review, Step, Suggestion};
+pub use resolver::{Resolution, Resolved, Resolver, Review, Step, Suggestion};
 pub use simulation::{Simulated, Simulation};
 pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Rejected, Strategy};
 pub(crate) use values::words;

@@ -10,7 +10,7 @@ use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostBear
 use super::directory::{Directory, HostKey};
 use super::noted::Noted;
 use super::outcome::{DEAD_LETTER, Outcome, Reason};
-use super::resolver::Resolver;
+use super::resolver::{Resolved, Resolver};
 use crate::config::{Mode, Overwrite};
 use crate::event::{AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Ignored, StaffId};
 
@@ -118,6 +118,7 @@ pub struct Policy {
 pub struct Plan<'r> {
     pub(super) resolver: &'r Resolver,
     pub(super) policy: Policy,
+    pub(super) resolved: Resolved,
     pub(super) state: Loaded,
     /// `staff_id` and `calcom_host_id` as they were, of the appointments that were changed.
     pub(super) before: BTreeMap<AppointmentId, (Option<StaffId>, Option<i64>)>,
@@ -135,6 +136,7 @@ impl<'r> Plan<'r> {
         let mut plan = Self {
             resolver,
             policy,
+            resolved: Resolved::default(),
             state,
             before: BTreeMap::new(),
             waiting: HashMap::new(),
@@ -152,6 +154,17 @@ impl<'r> Plan<'r> {
             }
         }
         plan
+    }
+
+    /// With the answers to who some hosts are, which were found on the same directory.
+    #[must_use]
+    pub fn knowing(self, resolved: Resolved) -> Self {
+        Self { resolved, ..self }
+    }
+
+    /// The appointments, as they are by now.
+    pub fn appointments(&self) -> &BTreeMap<AppointmentId, Appointment> {
+        &self.state.appointments
     }
 
     pub(super) fn observes(&self) -> bool {

@@ -1,5 +1,7 @@
 //! The chain: asks the strategies in order of priority and takes the first acceptable proposal.
 
+use std::collections::{BTreeSet, HashMap};
+
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
@@ -46,6 +48,13 @@ pub enum Review {
     SwitchedOff,
 }
 
+impl Resolution {
+    /// Whether somebody was found.
+    pub fn is_match(&self) -> bool {
+        matches!(self, Self::Matched { .. })
+    }
+}
+
 /// A member of staff that a person may accept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suggestion {
@@ -84,6 +93,35 @@ impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let chain: Vec<_> = self.chain.iter().map(|strategy| strategy.name()).collect();
         f.debug_struct("Resolver").field("chain", &chain).field("auto_accept", &self.auto_accept).finish()
+    }
+}
+
+/// Who some hosts are, each asked about once: what is locked follows from it, and then the plan uses it.
+#[derive(Debug, Default)]
+pub struct Resolved(HashMap<HostKey, Vec<(Host, Resolution)>>);
+
+impl Resolved {
+    /// Asks about this host, unless the same was asked already, or the host is matched.
+    pub fn resolve(&mut self, resolver: &Resolver, key: HostKey, host: &Host, directory: &Directory) {
+        let known = self.0.entry(key).or_default();
+        if !known.iter().any(|(one, found)| one == host || found.is_match()) {
+            known.push((host.clone(), resolver.resolve(host, key.company, directory)));
+        }
+    }
+
+    /// The hosts for whom somebody was found.
+    pub fn matched(&self) -> BTreeSet<HostKey> {
+        let hosts = self.0.iter().filter(|(_, known)| known.iter().any(|(_, found)| found.is_match()));
+        hosts.map(|(key, _)| *key).collect()
+    }
+
+    pub(super) fn get(&self, key: HostKey, host: &Host) -> Option<Resolution> {
+        self.0.get(&key)?.iter().find(|(one, _)| one == host).map(|(_, found)| found.clone())
+    }
+
+    /// Its mappings have changed: it has to be asked about again.
+    pub(super) fn forget(&mut self, key: HostKey) {
+        self.0.remove(&key);
     }
 }
 

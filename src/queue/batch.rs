@@ -79,6 +79,11 @@ impl Batch {
         &self.deliveries
     }
 
+    /// Takes the deliveries out, for who keeps more with each of them; [`Batch::settle_taken`] settles them then.
+    pub fn take(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.deliveries)
+    }
+
     /// Does what the dispositions say, one for each delivery, in order.
     ///
     /// Copies (retries, dead letters) are published and confirmed first; only then are their
@@ -90,11 +95,20 @@ impl Batch {
     ///
     /// # Errors
     /// When the local file cannot be written; nothing is settled then and all of it comes again.
-    pub async fn settle(self, mut dispositions: Vec<Disposition>) -> Result<Settled, QueueError> {
-        dispositions.resize(self.deliveries.len(), Disposition::Release);
+    pub async fn settle(mut self, mut dispositions: Vec<Disposition>) -> Result<Settled, QueueError> {
+        let deliveries = self.take();
+        dispositions.resize(deliveries.len(), Disposition::Release);
+        self.settle_taken(&deliveries.iter().zip(&dispositions).collect::<Vec<_>>()).await
+    }
+
+    /// The same for the deliveries that were taken out: all of them, in their order.
+    ///
+    /// # Errors
+    /// As [`Batch::settle`].
+    pub async fn settle_taken(self, ends: &[(&Delivery, &Disposition)]) -> Result<Settled, QueueError> {
         match self.hold {
-            Hold::Amqp(hold) => Ok(hold.settle(&self.deliveries, &dispositions).await),
-            Hold::Embedded(hold) => hold.settle(&self.deliveries, &dispositions).await,
+            Hold::Amqp(hold) => Ok(hold.settle(ends).await),
+            Hold::Embedded(hold) => hold.settle(ends).await,
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct Message {
 }
 
 /// One message in somebody's hand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Delivery {
     /// The message.
     pub message: Message,

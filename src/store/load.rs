@@ -4,7 +4,8 @@
 //! First come the lock rows of hosts without a valid mapping, by key: they are ours, and waited for.
 //! Only such hosts are locked, so that known hosts never make workers wait for each other; under
 //! that lock mappings are read again, and the appointments that wait for the host can neither appear
-//! nor vanish. Those are locked along only when the host is about to be mapped.
+//! nor vanish. Those are locked along only when the host is about to be mapped: the caller says so between the
+//! two steps, for no strategy runs here.
 //!
 //! How they are locked: see [`super::hosts`].
 //!
@@ -25,10 +26,10 @@ use super::mappings::M;
 use super::row_reader::selected;
 use super::statement::{any_host, lock_free_ones, pad_in_list, set_nowait};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
-use crate::event::{AppointmentId, BookingEvent, CompanyId, EventId, EventKind, HostId, StaffId};
-use crate::matching::{
-    Appointment, ChangeSet, Directory, HostKey, Loaded, MappingSource, Outcome, Resolution, Resolver, Target,
+use crate::event::{
+    AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Host, HostId, StaffId,
 };
+use crate::matching::{Appointment, ChangeSet, HostKey, Loaded, MappingSource, Outcome, Target};
 
 /// What was read for a batch.
 #[derive(Debug)]
@@ -37,18 +38,30 @@ pub struct Batch {
     pub loaded: Loaded,
     /// For each event, the appointment that each of its bookings means.
     pub targets: Vec<Vec<Target>>,
-    /// More appointments wait for one of these hosts than were read: the rest has to follow.
+    /// What was locked of it.
+    pub locked: Locked,
+    purpose: Purpose,
+    found: Found,
+    /// Hosts without a valid mapping.
+    unmapped: BTreeSet<HostKey>,
+    appointments: BTreeSet<AppointmentId>,
+}
+
+/// What a transaction has locked.
+#[derive(Clone, Copy, Debug)]
+pub struct Locked {
+    /// More appointments wait for one of the hosts than were read: the rest has to follow.
     pub more_waiting: bool,
     /// How the hosts without a valid mapping were locked.
     hosts: Hosts,
 }
 
-impl Batch {
+impl Locked {
     /// Whether these changes may be committed under the locks that were taken.
     ///
     /// # Errors
     /// [`StoreError::SharedHost`]: the same has to be loaded and planned again with [`Hosts::Alone`].
-    pub fn allows(&self, changes: &ChangeSet) -> Result<(), StoreError> {
+    pub fn allow(&self, changes: &ChangeSet) -> Result<(), StoreError> {
         match self.hosts {
             Hosts::Shared if !changes.mappings.is_empty() || !changes.inbox.is_empty() => {
                 Err(StoreError::SharedHost)
@@ -56,71 +69,29 @@ impl Batch {
             Hosts::Shared | Hosts::Alone => Ok(()),
         }
     }
-
-    /// Whether each appointment that these targets name was read: one that somebody else has locked
-    /// was not, nor one that has just been deleted or moved to another company.
-    pub fn is_complete(&self, targets: &[Target]) -> bool {
-        let is_there = |target: &Target| match target {
-            Target::Found(id) => self.loaded.appointments.contains_key(id),
-            Target::Missing | Target::Several | Target::NoCompany => true,
-        };
-        targets.iter().all(is_there)
-    }
-}
-
-/// Reads for these events. `others`: ids of messages without a booking event, whose rows are
-/// looked up too. At most `redecide_limit` appointments are read along that wait for a host which
-/// `resolver` is going to match.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn load(
-    tx: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    resolver: &Resolver,
-    lookups: &[Lookup<'_>],
-    others: &[&EventId],
-    redecide_limit: u32,
-    hosts: Hosts,
-) -> Result<Batch, StoreError> {
-    read(tx, schema, resolver, lookups, others, redecide_limit, Purpose::Write(hosts)).await
-}
-
-/// The same for a worker that only observes: it locks no row of the gateway's, and asks for no right
-/// to write there.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn observe(
-    tx: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    resolver: &Resolver,
-    lookups: &[Lookup<'_>],
-    others: &[&EventId],
-    redecide_limit: u32,
-) -> Result<Batch, StoreError> {
-    read(tx, schema, resolver, lookups, others, redecide_limit, Purpose::Observe).await
 }
 
 /// What the rows are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// To write what follows from them: hosts are locked, and the appointments that are free.
     Write(Hosts),
-    /// To write what follows from them to tables of ours: locks of ours stand for the appointments'.
+    /// To write what follows from them to tables of ours: locks of ours stand for the appointments', no row of the
+    /// gateway's is locked, and no right to write there is asked for.
     Observe,
     /// To read them only: nothing is locked, nobody has to wait.
     ReadOnly,
 }
 
-/// [`load`], with or without locks.
-pub(super) async fn read(
+/// Reads for these events what their hosts are matched by: which appointments they mean, mappings, staff, the inbox.
+/// [`Batch::load_appointments`] reads the rest.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn load_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    resolver: &Resolver,
     lookups: &[Lookup<'_>],
-    others: &[&EventId],
-    redecide_limit: u32,
     purpose: Purpose,
 ) -> Result<Batch, StoreError> {
     let events: Vec<&BookingEvent> = lookups.iter().map(|lookup| lookup.event).collect();
@@ -134,52 +105,85 @@ pub(super) async fn read(
     for mapping in mappings::active(tx, schema, &asked.hosts).await? {
         loaded.directory.add_mapping(mapping);
     }
-    let open: BTreeSet<HostKey> =
+    let unmapped: BTreeSet<HostKey> =
         asked.hosts.iter().copied().filter(|key| !loaded.directory.is_mapped(*key)).collect();
 
-    let mut locked = Hosts::Alone;
-    if !open.is_empty() {
+    let mut locked = Locked { more_waiting: false, hosts: Hosts::Alone };
+    if !unmapped.is_empty() {
         let wanted = match purpose {
             Purpose::Write(wanted) => Some(wanted),
             Purpose::Observe => Some(Hosts::Alone),
             Purpose::ReadOnly => None,
         };
         if let Some(wanted) = wanted {
-            locked = hosts::lock(tx, schema.backend, &open, wanted).await?;
+            locked.hosts = hosts::lock(tx, schema.backend, &unmapped, wanted).await?;
         }
-        for key in &open {
+        for key in &unmapped {
             loaded.directory.forget_mappings(*key);
         }
-        for mapping in mappings::all(tx, schema, &open).await? {
+        for mapping in mappings::all(tx, schema, &unmapped).await? {
             loaded.directory.add_mapping(mapping);
         }
-        for (key, id) in mappings::last_audits_of(tx, &open).await? {
+        for (key, id) in mappings::last_audits_of(tx, &unmapped).await? {
             loaded.directory.set_last_audit(key, id);
         }
-        loaded.inbox = rows::inbox(tx, &open).await?;
+        loaded.inbox = rows::inbox(tx, &unmapped).await?;
     }
     let companies: BTreeSet<CompanyId> =
-        open.iter().map(|key| key.company).chain(asked.companies_without_host_id).collect();
+        unmapped.iter().map(|key| key.company).chain(asked.companies_without_host_id).collect();
     for (company, members) in staff::active(tx, schema, &companies).await? {
         loaded.directory.add_roster(company, members);
     }
-    let mut ids = asked.appointments;
-    let learned = will_be_learned(events, &targets, &found, &open, resolver, &loaded.directory);
-    if locked == Hosts::Shared && !learned.is_empty() {
-        return Err(StoreError::SharedHost);
+    let appointments = asked.appointments;
+    Ok(Batch { loaded, targets, locked, purpose, found, unmapped, appointments })
+}
+
+impl Batch {
+    /// The host of this booking, if it has no valid mapping: who it is decides what is locked along.
+    pub fn unmapped_host<'b>(&self, booking: &'b Booking, target: &Target) -> Option<(HostKey, &'b Host)> {
+        let (host, _) = booking.host.as_ref()?;
+        let key = HostKey::new(self.found.company(target.found()?)?, host.id?);
+        self.unmapped.contains(&key).then_some((key, host))
     }
-    let waiting =
-        if learned.is_empty() { Vec::new() } else { waiting_for(tx, &learned, redecide_limit).await? };
-    ids.extend(&waiting);
-    loaded.appointments = appointments(tx, schema, &ids, purpose).await?;
-    let more_waiting = waiting.len() as u64 >= u64::from(redecide_limit)
-        || waiting.iter().any(|id| !loaded.appointments.contains_key(id));
-    // Moved to another company between the two queries: what was loaded is not for it. It is tried again.
-    loaded.appointments.retain(|id, now| found.company(*id).is_none_or(|then| then == now.company));
-    let event_ids: BTreeSet<&EventId> =
-        events.iter().map(|event| &event.id).chain(others.iter().copied()).collect();
-    loaded.events = rows::outcomes(tx, &event_ids).await?;
-    Ok(Batch { loaded, targets, more_waiting, hosts: locked })
+
+    /// Reads the appointments, and what is recorded of these events. `learned`: the hosts that get a mapping by this
+    /// batch; of the appointments that wait for one of them at most `limit` are read along.
+    ///
+    /// # Errors
+    /// [`StoreError`]; among them [`StoreError::SharedHost`], as of [`Locked::allow`].
+    pub async fn load_appointments(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        schema: &GatewaySchema,
+        learned: &BTreeSet<HostKey>,
+        events: &BTreeSet<&EventId>,
+        limit: u32,
+    ) -> Result<(), StoreError> {
+        if self.locked.hosts == Hosts::Shared && !learned.is_empty() {
+            return Err(StoreError::SharedHost);
+        }
+        let waiting = if learned.is_empty() { Vec::new() } else { waiting_for(tx, learned, limit).await? };
+        self.appointments.extend(&waiting);
+        let loaded = &mut self.loaded;
+        loaded.appointments = appointments(tx, schema, &self.appointments, self.purpose).await?;
+        self.locked.more_waiting = waiting.len() as u64 >= u64::from(limit)
+            || waiting.iter().any(|id| !loaded.appointments.contains_key(id));
+        // Moved to another company between the two queries: what was loaded is not for it. It is tried again.
+        let found = &self.found;
+        loaded.appointments.retain(|id, now| found.company(*id).is_none_or(|then| then == now.company));
+        loaded.events = rows::outcomes(tx, events).await?;
+        Ok(())
+    }
+
+    /// Whether each appointment that these targets name was read: one that somebody else has locked
+    /// was not, nor one that has just been deleted or moved to another company.
+    pub fn is_complete(&self, targets: &[Target]) -> bool {
+        let is_there = |target: &Target| match target {
+            Target::Found(id) => self.loaded.appointments.contains_key(id),
+            Target::Missing | Target::Several | Target::NoCompany => true,
+        };
+        targets.iter().all(is_there)
+    }
 }
 
 /// An assignment, in statements about more than it.
@@ -259,33 +263,6 @@ pub async fn load_waiting(
     let ids = waiting.iter().map(|(id, _)| *id).collect();
     loaded.appointments = appointments(tx, schema, &ids, Purpose::Write(Hosts::Alone)).await?;
     Ok(loaded)
-}
-
-/// The hosts that get a mapping by this batch: only their waiting appointments are locked.
-fn will_be_learned(
-    events: &[&BookingEvent],
-    targets: &[Vec<Target>],
-    found: &Found,
-    open: &BTreeSet<HostKey>,
-    resolver: &Resolver,
-    directory: &Directory,
-) -> BTreeSet<HostKey> {
-    let mut learned = BTreeSet::new();
-    for (event, targets) in events.iter().zip(targets) {
-        for (booking, target) in event.bookings.iter().zip(targets) {
-            let (Target::Found(id), Some((host, _))) = (target, &booking.host) else { continue };
-            let key = found.company(*id).zip(host.id).map(|(company, host)| HostKey::new(company, host));
-            let Some(key) = key.filter(|key| open.contains(key)) else {
-                continue;
-            };
-            if !learned.contains(&key)
-                && matches!(resolver.resolve(host, key.company, directory), Resolution::Matched { .. })
-            {
-                learned.insert(key);
-            }
-        }
-    }
-    learned
 }
 
 /// What the events of a batch ask about.

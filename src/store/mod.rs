@@ -71,10 +71,10 @@ pub use inbox::{
     Bookings, HostAct, HostAction, InboxEntry, InboxFilter, InboxKind, host_acts, inbox_entries,
 };
 pub(crate) use inbox::{act_on_host, last_host_acts};
-pub use load::{Batch, load, load_waiting, observe, waiting};
+pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting};
 pub use observed::observed;
 pub use probe::probe;
-pub use read_only::{Remembered, directory_for, directory_of, load_read_only, remembered};
+pub use read_only::{Remembered, directory_for, directory_of, remembered};
 pub use repairs::{
     ItemState, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState, Tally, Waiting,
     lock_hosts, repairs,

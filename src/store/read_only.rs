@@ -5,25 +5,10 @@ use std::collections::BTreeSet;
 
 use sea_orm::ConnectionTrait;
 
-use super::find::{Found, Lookup};
-use super::load::{self, Batch, Purpose};
+use super::find::Found;
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
-use crate::matching::{Assignment, Directory, HostKey, Mapping, Resolver, Target};
-
-/// Reads for these events what [`load`](super::load()) would.
-///
-/// # Errors
-/// [`StoreError`]
-pub async fn load_read_only(
-    tx: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    resolver: &Resolver,
-    lookups: &[Lookup<'_>],
-    redecide_limit: u32,
-) -> Result<Batch, StoreError> {
-    load::read(tx, schema, resolver, lookups, &[], redecide_limit, Purpose::ReadOnly).await
-}
+use crate::matching::{Assignment, Directory, HostKey, Mapping, Target};
 
 /// Everything that the strategies use for one host: all of its mappings, valid or not,
 /// and the staff of the company. Without a host id only the staff.

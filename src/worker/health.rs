@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::hold::Availability;
 use crate::config::Config;
 use crate::decide::Processor;
 use crate::http::health::{Finding, State};
@@ -24,7 +25,7 @@ pub struct WorkerHealth(Arc<Mutex<Option<Running>>>);
 #[derive(Debug)]
 struct Running {
     parts: Vec<(String, ConsumerHealth, Part)>,
-    processor: Arc<Processor>,
+    availability: Availability,
     /// A batch that has been in hand for longer will be for ever.
     stuck_after: Duration,
     /// The database did not answer when it was asked last.
@@ -67,7 +68,7 @@ impl WorkerHealth {
         let mut findings = vec![failed("running", is_stopping.then_some("the worker is stopping"))];
         findings.push(failed(
             "database",
-            match (running.is_silent, running.processor.is_held()) {
+            match (running.is_silent, running.availability.is_held()) {
                 (true, _) => Some("the database does not answer; the log says why"),
                 (false, true) => Some("the worker waits until the database can be used; the log says why"),
                 (false, false) => None,
@@ -95,25 +96,29 @@ impl WorkerHealth {
     pub(super) fn runs(
         &self,
         config: &Config,
-        processor: Arc<Processor>,
+        availability: Availability,
         parts: Vec<(String, ConsumerHealth, Part)>,
         stop: Shutdown,
     ) {
         let stuck_after = stuck_after(config);
-        *self.state() = Some(Running { parts, processor, stuck_after, is_silent: false, stop });
+        *self.state() = Some(Running { parts, availability, stuck_after, is_silent: false, stop });
     }
 
     /// Asks the database whether it answers, and while something waits for it whether it can be used, again
     /// and again, until asked to stop.
-    pub(super) async fn watch(&self, processor: &Processor, patience: Duration, stop: &Shutdown) {
+    pub(super) async fn watch(
+        &self,
+        (processor, availability): (&Processor, &Availability),
+        patience: Duration,
+        stop: &Shutdown,
+    ) {
         let ask = async || {
             let answers = matches!(timeout(patience, processor.database().ping()).await, Ok(Ok(())));
             if let Some(running) = &mut *self.state() {
                 running.is_silent = !answers;
             }
-            if answers && processor.is_held() {
-                // What it finds is remembered.
-                let _ = processor.probe().await;
+            if answers && availability.is_held() {
+                availability.set(processor.probe().await.is_ok());
             }
             tokio::time::sleep(ASK_EVERY).await;
         };

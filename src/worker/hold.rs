@@ -3,17 +3,18 @@
 //! After `worker.hold` the messages are given back, once, and nothing is taken until the database
 //! answers: an outage uses up neither attempts nor delivery limits, however long it is.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::decide::Processor;
 use crate::queue::QueueError;
 use crate::runtime::backoff::Delays;
 use crate::runtime::shutdown::Shutdown;
-use crate::store::{self, StoreError};
+use crate::store::StoreError;
 
-const FIRST: Duration = Duration::from_millis(100);
-const MOST: Duration = Duration::from_secs(5);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// Holding on to one batch.
 #[derive(Debug)]
@@ -25,7 +26,11 @@ pub(super) struct Hold {
 
 impl Hold {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { delays: Delays::new(FIRST, MOST), until: tokio::time::Instant::now() + limit, told: false }
+        Self {
+            delays: Delays::new(FIRST_DELAY, MAX_DELAY),
+            until: tokio::time::Instant::now() + limit,
+            told: false,
+        }
     }
 
     /// Waits before the next attempt. False: held long enough, or asked to stop.
@@ -45,44 +50,45 @@ impl Hold {
     }
 }
 
-impl Processor {
-    /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind.
-    ///
-    /// # Errors
-    /// What stands in the way.
-    pub async fn probe(&self) -> Result<(), StoreError> {
-        let probed = self.database().in_time(store::probe(self.database(), &self.schema, self.mode)).await;
-        self.held.store(probed.is_err(), Ordering::Relaxed);
-        probed
+/// Whether events could be decided when it was tried last. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Availability(Arc<AtomicBool>);
+
+impl Availability {
+    /// It was tried, with this success.
+    pub(super) fn set(&self, is_available: bool) {
+        self.0.store(!is_available, Ordering::Relaxed);
     }
 
     /// Whether what is in hand waits for the database.
     pub(super) fn is_held(&self) -> bool {
-        self.held.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
-}
 
-/// Waits until events can be decided again. False: asked to stop first.
-pub(super) async fn until_back(processor: &Processor, shutdown: &Shutdown) -> bool {
-    let mut delays = Delays::new(FIRST, MOST);
-    loop {
+    /// Waits until events can be decided again, or asked to stop.
+    pub(super) async fn wait(&self, processor: &Processor, shutdown: &Shutdown) {
+        let probes = async {
+            let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
+            loop {
+                tokio::time::sleep(delays.next()).await;
+                let probed = processor.probe().await;
+                self.set(probed.is_ok());
+                if probed.is_ok() {
+                    tracing::info!("the database can be used again");
+                    return;
+                }
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(delays.next()) => {}
-            () = shutdown.cancelled() => return false,
-        }
-        tokio::select! {
-            answer = processor.probe() => if answer.is_ok() {
-                tracing::info!("the database can be used again");
-                return true;
-            },
-            () = shutdown.cancelled() => return false,
+            () = probes => {}
+            () = shutdown.cancelled() => {}
         }
     }
 }
 
 /// A batch that could not be settled (a queue file on a full disk) comes again: that is no reason
 /// to end. Only a queue that this program closed is.
-pub(super) fn unless_closed(handled: Result<bool, QueueError>) -> Result<bool, QueueError> {
+pub(super) fn ignore_unless_closed(handled: Result<bool, QueueError>) -> Result<bool, QueueError> {
     match handled {
         Err(QueueError::Closed) => Err(QueueError::Closed),
         Err(error) => {

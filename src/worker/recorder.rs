@@ -9,7 +9,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::health::Part;
-use super::hold::{self, Hold};
+use super::hold::{self, Availability, Hold};
 use super::tally::Tally;
 use crate::decide::{Attempt, KeptProperties, Processor, history, read as read_event, recording, replayed};
 use crate::event::{Decoded, Hints, TYPE_HEADER};
@@ -27,6 +27,7 @@ const REFUSED_BODY: usize = 64 * 1024;
 pub(super) struct Recorder {
     pub(super) consumer: Consumer,
     pub(super) processor: Arc<Processor>,
+    pub(super) availability: Availability,
     pub(super) tally: Tally,
     pub(super) part: Part,
     pub(super) hold: Duration,
@@ -40,13 +41,13 @@ impl Recorder {
             self.tally.batch_begins();
             self.part.begins();
             let span = recording(self.consumer.destination(), batch.deliveries());
-            let recorded = hold::unless_closed(span.within(self.handle(batch)).await);
+            let recorded = hold::ignore_unless_closed(span.within(self.handle(batch)).await);
             drop(span);
             self.part.ends();
             self.tally.batch_ends();
             if !recorded? {
                 self.consumer.pause().await;
-                hold::until_back(&self.processor, &self.shutdown).await;
+                self.availability.wait(&self.processor, &self.shutdown).await;
             }
         }
         Ok(())
@@ -76,7 +77,8 @@ impl Recorder {
         {
             let is_replay = letter.replayed.is_some();
             let letter = &letter.letter;
-            self.processor.meters.buried(letter.event_type.as_deref(), &letter.reason, is_replay);
+            let meters = self.processor.meters();
+            meters.mark_dead_lettered(letter.event_type.as_deref(), &letter.reason, is_replay);
         }
         self.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
         Ok(recorded.is_some())

@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 
 use super::health::{Part, WorkerHealth};
 use super::heartbeat::Heartbeat;
-use super::housekeeping;
+use super::hold::Availability;
+use super::housekeeping::{self, Backlog};
 use super::pipeline::Pipeline;
 use super::recorder::Recorder;
 use super::sampler::Sampler;
@@ -42,6 +43,7 @@ pub enum WorkerError {
 pub struct Worker {
     config: Arc<Config>,
     processor: Arc<Processor>,
+    backlog: Backlog,
     queue: Queue,
     tally: Tally,
     health: WorkerHealth,
@@ -54,7 +56,7 @@ impl Worker {
     pub fn new(config: Arc<Config>, database: Database, schema: GatewaySchema, queue: Queue) -> Self {
         let processor = Arc::new(Processor::new(database, schema, &config));
         let (tally, health) = (Tally::default(), WorkerHealth::default());
-        Self { config, processor, queue, tally, health, role: "worker" }
+        Self { config, processor, backlog: Backlog::default(), queue, tally, health, role: "worker" }
     }
 
     /// As a part of a process that serves this.
@@ -82,11 +84,11 @@ impl Worker {
     /// [`WorkerError`]. An outage of database or broker is none.
     pub async fn run(&self, shutdown: Shutdown, until_empty: bool) -> Result<(), WorkerError> {
         let stop = shutdown.child_token();
-        self.processor.meters.begins(self.config.matching.auto_accept, self.config.worker.pipelines);
+        self.processor.meters().begins(self.config.matching.auto_accept, self.config.worker.pipelines);
         let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
         let limits =
             BatchLimits { size: self.config.worker.batch_size, bytes: self.config.worker.batch_bytes };
-        let hold = self.config.worker.hold;
+        let (hold, availability) = (self.config.worker.hold, Availability::default());
         let consumer = |source, limits| {
             self.queue.consumer(source, limits).stalled_after(self.config.worker.stalled_after)
         };
@@ -103,6 +105,8 @@ impl Worker {
                 number: usize::from(number),
                 consumer,
                 processor: self.processor.clone(),
+                availability: availability.clone(),
+                backlog: self.backlog.clone(),
                 tally: self.tally.clone(),
                 hold,
                 shutdown: stop.clone(),
@@ -114,16 +118,17 @@ impl Worker {
             part: part("the worker's recorder of dead letters".to_owned(), &dead_letters),
             consumer: dead_letters,
             processor: self.processor.clone(),
+            availability: availability.clone(),
             tally: self.tally.clone(),
             hold,
             shutdown: stop.clone(),
         };
         tasks.spawn(async move { Ok(recorder.run().await?) });
-        self.health.runs(&self.config, self.processor.clone(), parts, stop.clone());
-        let (worker, until) = (self.clone(), stop.clone());
+        self.health.runs(&self.config, availability.clone(), parts, stop.clone());
+        let (worker, until, available) = (self.clone(), stop.clone(), availability.clone());
         tasks.spawn(async move {
             let patience = worker.config.database.acquire_timeout;
-            worker.health.watch(&worker.processor, patience, &until).await;
+            worker.health.watch((&worker.processor, &available), patience, &until).await;
             Ok(())
         });
         let heartbeat =
@@ -136,8 +141,12 @@ impl Worker {
             }
             Ok(())
         });
-        let sampler =
-            Sampler::new(self.processor.clone(), self.queue.clone(), self.config.database.max_connections);
+        let sampler = Sampler::new(
+            self.processor.clone(),
+            availability,
+            self.queue.clone(),
+            self.config.database.max_connections,
+        );
         let (every, until) = (self.config.metrics.sample_every, stop.clone());
         tasks.spawn(async move {
             // Nor does one in what is only told.
@@ -146,10 +155,10 @@ impl Worker {
             }
             Ok(())
         });
-        let (processor, retention, until) =
-            (self.processor.clone(), self.config.retention.clone(), stop.clone());
+        let (processor, backlog) = (self.processor.clone(), self.backlog.clone());
+        let (retention, until) = (self.config.retention.clone(), stop.clone());
         tasks.spawn(async move {
-            housekeeping::run(processor, retention, until).await;
+            housekeeping::run(processor, backlog, retention, until).await;
             Ok(())
         });
         if until_empty {
@@ -205,7 +214,7 @@ impl Worker {
             match quiet_since {
                 Some(then) if empty && busy == 0 && then == batches => {
                     // Appointments that waited for a host are part of the work.
-                    if self.processor.redecide_waiting().await.is_ok() {
+                    if self.backlog.clear(&self.processor).await.is_ok() {
                         stop.cancel();
                     }
                 }

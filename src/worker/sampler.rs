@@ -12,6 +12,7 @@ use metrics::Gauge;
 use strum::VariantArray as _;
 use tokio::time::MissedTickBehavior;
 
+use super::hold::Availability;
 use crate::decide::{Meters, Processor};
 use crate::queue::{Level, Part, Queue, QueueError};
 use crate::runtime::clock::now_ms;
@@ -90,6 +91,7 @@ struct Standing {
 /// The one who looks.
 pub(super) struct Sampler {
     processor: Arc<Processor>,
+    availability: Availability,
     queue: Queue,
     letters: Family<Gauge, 0>,
     inbox: Family<Gauge, 1>,
@@ -102,7 +104,12 @@ pub(super) struct Sampler {
 
 impl Sampler {
     /// One for this database and this queue. `most`: connections that there may be.
-    pub(super) fn new(processor: Arc<Processor>, queue: Queue, most: u32) -> Self {
+    pub(super) fn new(
+        processor: Arc<Processor>,
+        availability: Availability,
+        queue: Queue,
+        most: u32,
+    ) -> Self {
         let (database, pool) = (processor.database().clone(), POOL.gauges());
         at_each_look(move || {
             let (open, idle) = database.connections();
@@ -112,6 +119,7 @@ impl Sampler {
         });
         Self {
             processor,
+            availability,
             queue,
             letters: LETTERS.gauges(),
             inbox: INBOX.gauges(),
@@ -161,7 +169,7 @@ impl Sampler {
     }
 
     fn meters(&self) -> &Meters {
-        &self.processor.meters
+        self.processor.meters()
     }
 
     fn take_database(&self, looked: &Result<Standing, StoreError>) {
@@ -171,7 +179,7 @@ impl Sampler {
         }
         let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
         // That it answers is not yet that events can be decided.
-        self.meters().database(!is_away && !self.processor.is_held());
+        self.meters().database(!is_away && !self.availability.is_held());
         self.up.set(["database"], f64::from(u8::from(looked.is_ok())));
         self.tell_database(looked.as_ref().ok());
     }

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::decide::DeliveryResult;
+use crate::decide::{Ending, InFlight};
 use crate::matching::DEAD_LETTER;
-use crate::queue::{Disposition, Settled};
 
 /// Counts by name. Clones share the counts.
 #[derive(Clone, Debug, Default)]
@@ -50,22 +49,15 @@ impl Tally {
         }
     }
 
-    /// Counts a settled batch: what is gone by its outcome.
-    pub(super) fn settled(
-        &self,
-        answers: &[DeliveryResult],
-        dispositions: &[Disposition],
-        settled: &Settled,
-    ) {
-        if !settled.gone.is_empty() {
+    /// Counts these deliveries, which are gone, by what came of them.
+    pub(super) fn settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>) {
+        for flight in gone {
             *self.0.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-        for place in &settled.gone {
-            match (&answers[*place], &dispositions[*place]) {
-                (DeliveryResult::Done(outcome), _) => self.add(outcome.as_str(), 1),
-                (DeliveryResult::Deferred, _) => self.add("put_off", 1),
-                (_, Disposition::Retry { .. }) => self.add("retry", 1),
-                _ => self.add(DEAD_LETTER, 1),
+            match flight.ending() {
+                Ending::Decided(outcome) => self.add(outcome.as_str(), 1),
+                Ending::Deferred => self.add("put_off", 1),
+                Ending::Retried(_) => self.add("retry", 1),
+                Ending::DeadLettered(_) => self.add(DEAD_LETTER, 1),
             }
         }
     }

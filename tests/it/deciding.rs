@@ -3,5 +3,5 @@
 mod rules;
 mod faults;
 mod sharing;
-mod invariants;
+pub(crate) mod invariants;
 pub(crate) mod reading;

@@ -5,13 +5,13 @@ use std::process::Output;
 use std::time::Duration;
 
 use hostmatch::event::{BookingRef, CompanyId, Decoded, Envelope, HostId, decode};
-use hostmatch::matching::{HostKey, Resolver, Target};
-use hostmatch::store::{self, Lookup};
+use hostmatch::matching::{HostKey, Target};
+use hostmatch::store::{self, Lookup, Purpose};
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::program::{command, json, stderr, stdout};
-use crate::support::{Backend, GatewayShape, World, event, host, shapes};
+use crate::support::{Backend, GatewayShape, World, event, host, load, shapes};
 
 /// Frida left and is mapped; another Frida has her name; Mara is known by her address.
 async fn salon(backend: Backend, shape: GatewayShape) -> World {
@@ -221,12 +221,12 @@ async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
 
     // A worker is in the middle of it. (SQLite's readers see the state before it, as they must.)
     let deciding = db.begin().await.unwrap();
-    let (resolver, lookups) = (Resolver::new(80), [Lookup { event: &event, tried_before: false }]);
-    let loaded =
-        store::load(&deciding, &schema, &resolver, &lookups, &[], 10, store::Hosts::Alone).await.unwrap();
+    let lookups = [Lookup { event: &event, tried_before: false }];
+    let alone = Purpose::Write(store::Hosts::Alone);
+    let (loaded, _) = load(&deciding, &schema, &lookups, alone).await.unwrap();
     let looking = db.begin_reading().await.unwrap();
-    let look = store::load_read_only(&looking, &schema, &resolver, &lookups, 10);
-    let seen = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();
+    let look = load(&looking, &schema, &lookups, Purpose::ReadOnly);
+    let (seen, _) = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();
     assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
     assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);
     let key = HostKey::new(CompanyId(15), HostId(1_420_209));

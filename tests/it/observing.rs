@@ -84,9 +84,9 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
 
     // Another program goes on meanwhile: it decides about 3, and clears 5.
     world.somebody_sets(3, Some(2)).await;
-    watching.write_observed().await.unwrap();
+    hostmatch::decide::write_observed(&watching).await.unwrap();
     assert_eq!(world.assigned(1).await, "-/-", "{backend:?}: an observer never switches");
-    world.processor.write_observed().await.unwrap();
+    hostmatch::decide::write_observed(&world.processor).await.unwrap();
     let switched: Vec<String> = world.appointments().await.into_values().collect();
     assert_eq!(switched, ["1/11", "-/12", "2/11", "2/-", "2/11", "1/11"], "{backend:?}");
     assert_eq!(world.rows("calcom_host_mappings", &["calcom_host_id", "staff_id"]).await, ["11|1"]);
@@ -94,7 +94,7 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
     let whose = world.rows("hostmatch_assignments", &["appointment_id", "staff_id", "observed"]).await;
     assert_eq!(whose, ["1|1|-", "2|-|-", "3|-|-", "4|2|-", "5|-|-", "6|-|-"], "{backend:?}");
     let rows = world.everything().await;
-    world.processor.write_observed().await.unwrap();
+    hostmatch::decide::write_observed(&world.processor).await.unwrap();
     assert_eq!(world.everything().await, rows, "{backend:?}: once is enough");
 
     // What the switch wrote is ours to change, what it kept is not.
@@ -118,7 +118,7 @@ async fn what_an_observer_would_withdraw_is_withdrawn_after_the_switch(backend: 
     let rows =
         world.rows("hostmatch_assignments", &["appointment_id", "staff_id", "observed", "outcome"]).await;
     assert_eq!(rows, ["1|1|withdrawal|unmatched", "2|1|-|assigned"], "{backend:?}");
-    world.processor.write_observed().await.unwrap();
+    hostmatch::decide::write_observed(&world.processor).await.unwrap();
     assert_eq!((world.assigned(1).await, world.assigned(2).await), ("-/99".into(), "1/11".into()));
 }
 

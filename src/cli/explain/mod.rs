@@ -2,23 +2,23 @@
 //! decided, and what would happen to the appointment. Writes nothing.
 
 mod subject;
-mod explanation;
-mod effect;
 mod table;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde::Serialize;
 use serde_json::json;
 
 use super::exit::Exit;
 use super::failure::Failure;
-use super::gateway;
 use super::global::Global;
+use super::operator::Acting;
 use super::output::{self, Output};
 use super::simulate;
-use explanation::{Explainer, Explanation};
-use subject::Subject;
+use crate::app::explain::{ExplanationView, explain};
+use crate::app::{Access, NextAction};
+use crate::matching::HostKey;
 
 /// Explain how hosts are matched
 #[derive(Debug, clap::Args)]
@@ -69,21 +69,46 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Command::Explain(question) => question,
         Command::Simulate(args) => return simulate::run(global, args).await,
     };
-    let config = global.start(&[])?.config;
     // What the file says comes first: it needs no database.
-    let subjects = Subject::given(question)?;
-    let (database, schema) = gateway::open(&config).await?;
-    let tx = database.in_time(database.begin_reading()).await?;
-    let explained = Explainer::new(&database, &tx, &schema, &config).explain(subjects).await;
-    let ended = database.in_time(async { Ok(tx.rollback().await?) }).await;
-    database.close().await;
-    let explanations = explained?;
-    ended?;
+    let subjects = subject::given(question)?;
+    let context = global.open(Access::ReadOnly, &Acting::default(), None).await?;
+    let explained = explain(&context, subjects).await;
+    context.close().await;
+    let explanations: Vec<Explanation> = explained?.into_iter().map(Explanation::from).collect();
 
     match global.output {
         Output::Json => output::json(&json!({ "explanations": explanations }))?,
         Output::Table => table::show(&explanations)?,
     }
-    let nothing = explanations.iter().all(Explanation::is_empty);
+    let nothing = explanations.iter().all(|one| one.view.is_empty());
     Ok(if nothing { Exit::NotFound } else { Exit::Done })
+}
+
+/// An explanation, and what can be done in the words of the command line.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    #[serde(flatten)]
+    view: ExplanationView,
+    next: String,
+}
+
+impl From<ExplanationView> for Explanation {
+    fn from(view: ExplanationView) -> Self {
+        let command = view.action.as_ref().and_then(|(action, staff)| match action {
+            NextAction::AssignHost(HostKey { company, host }) => {
+                let staff = staff.as_ref().map_or_else(|| "ID".to_owned(), ToString::to_string);
+                // Where no booking has named the host yet, that has to be said.
+                let unseen = if view.effect.is_none() { " [--unseen]" } else { "" };
+                Some(format!(
+                    "hostmatch mappings set --company {company} --host {host} --staff {staff}{unseen}"
+                ))
+            }
+            _ => None,
+        });
+        let next = match command {
+            Some(command) => format!("{}: {command}", view.advice),
+            None => view.advice.clone(),
+        };
+        Self { view, next }
+    }
 }

@@ -1,74 +1,50 @@
-//! What is to be explained: from the command line, from a file, from what is remembered.
+//! What is to be explained: from the command line, or from a file.
 
 use serde_json::{Value, json};
 
 use super::Question;
+use crate::app::explain::Subject;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::items;
-use crate::event::{BookingEvent, BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decode};
-use crate::matching::Reason;
+use crate::event::{BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decode};
 use crate::runtime::clock::now_ms;
-use crate::store::Remembered;
-
-/// Something to be explained.
-#[derive(Debug)]
-pub(super) enum Subject {
-    /// A host in a company, without a booking.
-    Host(Box<Host>, CompanyId),
-    /// An event, and the company to assume where no appointment is found.
-    Event(Box<BookingEvent>, Option<CompanyId>),
-    /// A message that carries nothing to act on, by its type.
-    Ignored(String),
-    /// A message that cannot be read: why, and in words without its content.
-    Unreadable(Reason, String),
-    /// An appointment, by a reference that it has.
-    Reference(BookingRef),
-}
 
 /// An object with one of these keys is an event of some shape, every other one a bare booking.
 const MARKS_OF_EVENTS: [&str; 6] =
     ["event", "calcom_booking", "triggerEvent", "specversion", "job", "event_id"];
 
-impl Subject {
-    /// What the command line asks about.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or its form cannot be told.
-    pub(super) fn given(question: &Question) -> Result<Vec<Self>, Failure> {
-        let company = question.company.map(CompanyId);
-        if let Some(file) = &question.booking {
-            let name = file.display().to_string();
-            let input = items::read(file)?;
-            let invalid = |problem: String| Failure::new(Exit::Failed, format!("{name} {problem}"));
-            return Ok(items::split(&input)
-                .map_err(invalid)?
-                .into_iter()
-                .map(|(_, bytes)| from_bytes(bytes, company))
-                .collect());
-        }
-        if let Some(reference) = &question.uid {
-            let reference = BookingRef::new(reference)
-                .ok_or_else(|| Failure::new(Exit::Usage, "--uid wants a reference of 1 to 255 bytes"))?;
-            return Ok(vec![Self::Reference(reference)]);
-        }
-        match (question.host.and_then(HostId::new), company) {
-            (Some(id), Some(company)) => {
-                let given = |text: &Option<String>| {
-                    text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
-                };
-                let (name, email) = (given(&question.name), given(&question.email));
-                let host = Host { id: Some(id), name, email, ..Host::default() };
-                Ok(vec![Self::Host(Box::new(host), company)])
-            }
-            _ => Err(Failure::new(Exit::Usage, "give --booking FILE, --uid REF, or --host ID --company N")),
-        }
+/// What the command line asks about.
+///
+/// # Errors
+/// When the file cannot be read, or its form cannot be told.
+pub(super) fn given(question: &Question) -> Result<Vec<Subject>, Failure> {
+    let company = question.company.map(CompanyId);
+    if let Some(file) = &question.booking {
+        let name = file.display().to_string();
+        let input = items::read(file)?;
+        let invalid = |problem: String| Failure::new(Exit::Failed, format!("{name} {problem}"));
+        return Ok(items::split(&input)
+            .map_err(invalid)?
+            .into_iter()
+            .map(|(_, bytes)| from_bytes(bytes, company))
+            .collect());
     }
-
-    /// The newest event of an appointment as it is remembered; `None` when none named a host.
-    pub(super) fn again(remembered: &Remembered) -> Option<Self> {
-        let event = remembered.assignment.as_ref()?.newest_event()?;
-        Some(Self::Event(Box::new(event), None))
+    if let Some(reference) = &question.uid {
+        let reference = BookingRef::new(reference)
+            .ok_or_else(|| Failure::new(Exit::Usage, "--uid wants a reference of 1 to 255 bytes"))?;
+        return Ok(vec![Subject::Reference(reference)]);
+    }
+    match (question.host.and_then(HostId::new), company) {
+        (Some(id), Some(company)) => {
+            let given = |text: &Option<String>| {
+                text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+            };
+            let (name, email) = (given(&question.name), given(&question.email));
+            let host = Host { id: Some(id), name, email, ..Host::default() };
+            Ok(vec![Subject::Host(Box::new(host), company)])
+        }
+        _ => Err(Failure::new(Exit::Usage, "give --booking FILE, --uid REF, or --host ID --company N")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! An explanation for people.
 
-use super::effect::{Columns, Delivery, Effect};
-use super::explanation::{Decision, Explanation, StepTold};
+use super::Explanation;
+use crate::app::explain::{Columns, Decision, Delivery, EffectView, StepView};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::event::StaffId;
@@ -18,7 +18,7 @@ pub(super) fn show(explanations: &[Explanation]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn one(explanation: &Explanation) -> Result<(), Failure> {
+fn one(Explanation { view: explanation, next }: &Explanation) -> Result<(), Failure> {
     let company = explanation.company.map_or_else(|| "no company".to_owned(), |id| format!("company {id}"));
     match (&explanation.booking, &explanation.event_type) {
         (Some(booking), Some(event_type)) => output::line(&format!("Booking {booking}, {event_type}"))?,
@@ -38,7 +38,7 @@ fn one(explanation: &Explanation) -> Result<(), Failure> {
         output::table(&head, explanation.steps.iter().map(row))?;
     }
     if let Some(decision) = &explanation.decision {
-        output::line(&format!("Decision: {}.", told(decision)))?;
+        output::line(&format!("Decision: {}.", describe(decision)))?;
     }
     if let Some(effect) = &explanation.effect {
         for line in effect_lines(effect) {
@@ -46,11 +46,11 @@ fn one(explanation: &Explanation) -> Result<(), Failure> {
         }
     }
     // A command is to be copied as it stands.
-    let end = if explanation.next.contains(": hostmatch ") { "" } else { "." };
-    output::line(&format!("What to do: {}{end}", explanation.next))
+    let end = if next.contains(": hostmatch ") { "" } else { "." };
+    output::line(&format!("What to do: {next}{end}"))
 }
 
-fn row(step: &StepTold) -> [String; 6] {
+fn row(step: &StepView) -> [String; 6] {
     let staff: Vec<String> = step.found.iter().map(|found| format!("staff {}", found.staff)).collect();
     let confidence = step.found.iter().find_map(|found| found.confidence);
     [
@@ -63,7 +63,7 @@ fn row(step: &StepTold) -> [String; 6] {
     ]
 }
 
-fn told(decision: &Decision) -> String {
+fn describe(decision: &Decision) -> String {
     match decision {
         Decision::Matched { staff, strategy, confidence } => {
             format!("staff {staff}, by {strategy} ({confidence})")
@@ -87,7 +87,7 @@ fn names(suggestions: &[Suggestion]) -> String {
     names.join(", ")
 }
 
-fn effect_lines(effect: &Effect) -> Vec<String> {
+fn effect_lines(effect: &EffectView) -> Vec<String> {
     let reason = effect.reason.unwrap_or_default();
     let what = match (effect.delivery, effect.outcome, effect.reason) {
         (Delivery::Done, outcome, None) => outcome.unwrap_or_default().to_owned(),

@@ -6,7 +6,7 @@ mod series;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Instant, SystemTime};
 
 use metrics::{Counter, Gauge, Histogram};
 
@@ -14,12 +14,13 @@ use self::series::{
     AGE, BATCH, BATCHES, CHANGED, CONFIDENCE, CREATED, DB_UP, DEAD, IN_FLIGHT, LAST, MATCHES, MISSING,
     OLDEST, OTHER, PIPELINES, PROCESSED, PUT_OFF, RECEIVED, REPLAYS, RETRIES, STAGE, THRESHOLD, UNKNOWN,
 };
-use super::delivery_result::DeliveryResult;
+use super::in_flight::{Ending, InFlight};
 use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
 use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingChange, Noted, Reason};
-use crate::queue::{Batch, Delivery, Disposition, Settled, header};
+use crate::queue::{ClosedBy, Delivery, header};
 use crate::runtime::clock::now_ms;
 use crate::telemetry::metrics::{Family, at_each_look};
+use crate::telemetry::traces::Span;
 
 pub use self::series::SERIES;
 
@@ -131,11 +132,6 @@ impl Meters {
         });
     }
 
-    /// A stage has taken so long.
-    pub(crate) fn stage(&self, stage: &'static str, took: Duration) {
-        self.stage.record([stage], took.as_secs_f64());
-    }
-
     /// Deliveries were read.
     pub(crate) fn received(&self, named: impl Iterator<Item = Named>) {
         named.for_each(|Named { kind, format, .. }| self.received.count([kind, format]));
@@ -173,9 +169,8 @@ impl Meters {
     }
 
     /// A pipeline has taken a batch.
-    pub(crate) fn takes(&self, pipeline: usize, batch: &Batch) {
-        let deliveries = batch.deliveries();
-        self.batches.count([batch.closed_by().as_str()]);
+    pub(crate) fn takes(&self, pipeline: usize, deliveries: &[Delivery], closed_by: ClosedBy) {
+        self.batches.count([closed_by.as_str()]);
         self.batch.record([], size(deliveries.len()));
         if let Some(gauge) = self.in_flight.of([]) {
             gauge.increment(size(deliveries.len()));
@@ -212,34 +207,27 @@ impl Meters {
         self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A batch was settled: counts those that are gone. `decided_ms`: when the last of it was committed.
-    pub(crate) fn settled(
-        &self,
-        named: &[Named],
-        answers: &[DeliveryResult],
-        dispositions: &[Disposition],
-        settled: &Settled,
-        decided_ms: i64,
-    ) {
+    /// These deliveries are gone. `decided_ms`: when the last of them was committed.
+    pub(crate) fn settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>, decided_ms: i64) {
         let mut has_left = false;
-        for place in settled.gone.iter().copied() {
-            let Named { kind, published_ms, is_replay, .. } = named[place];
-            let end = match (&answers[place], &dispositions[place]) {
-                (DeliveryResult::Deferred, _) => {
+        for flight in gone {
+            let Named { kind, published_ms, is_replay, .. } = flight.named;
+            let end = match flight.ending() {
+                Ending::Deferred => {
                     self.put_off.count([]);
                     continue;
                 }
-                (DeliveryResult::Retry(reason, _), Disposition::Retry { .. }) => {
+                Ending::Retried(reason) => {
                     self.retries.count([reason.as_str()]);
                     continue;
                 }
-                (DeliveryResult::Done(outcome), _) => {
+                Ending::Decided(outcome) => {
                     if !is_replay {
                         self.age.record([kind], seconds(decided_ms - published_ms));
                     }
                     outcome.as_str()
                 }
-                (DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _), _) => {
+                Ending::DeadLettered(reason) => {
                     self.dead.count([reason.as_str()]);
                     DEAD_LETTER
                 }
@@ -256,12 +244,34 @@ impl Meters {
     }
 
     /// The broker itself made a dead letter of a delivery, for this reason.
-    pub(crate) fn buried(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
+    pub(crate) fn mark_dead_lettered(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
         self.dead.count([reason.parse().map_or(OTHER, Reason::as_str)]);
         self.processed.count([kind_of(event_type), DEAD_LETTER]);
         if is_replay {
             self.replays.count([DEAD_LETTER]);
         }
+    }
+}
+
+/// A stage that has begun: how long it takes is counted, and it is a step in the trace of the batch. Dropped before
+/// its end, because something failed, it is not counted.
+pub(crate) struct Stage<'m> {
+    meters: &'m Meters,
+    name: &'static str,
+    begun: Instant,
+    /// The same by the clock of the world.
+    pub(super) begun_at: SystemTime,
+    _step: Span,
+}
+
+impl<'m> Stage<'m> {
+    pub(crate) fn begin(meters: &'m Meters, name: &'static str) -> Self {
+        Self { meters, name, begun: Instant::now(), begun_at: SystemTime::now(), _step: Span::step(name) }
+    }
+
+    /// It is over.
+    pub(crate) fn end(self) {
+        self.meters.stage.record([self.name], self.begun.elapsed().as_secs_f64());
     }
 }
 

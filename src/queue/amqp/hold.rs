@@ -110,14 +110,10 @@ impl Drop for AmqpHold {
 }
 
 impl AmqpHold {
-    pub(in crate::queue) async fn settle(
-        mut self,
-        deliveries: &[Delivery],
-        dispositions: &[Disposition],
-    ) -> Settled {
+    pub(in crate::queue) async fn settle(mut self, ends: &[(&Delivery, &Disposition)]) -> Settled {
         let mut settled = Settled::default();
         if !self.lane.is_open() {
-            settled.lost = deliveries.len();
+            settled.lost = ends.len();
             self.held.clear();
             return settled;
         }
@@ -125,7 +121,7 @@ impl AmqpHold {
         let mut back = Vec::new();
         let mut copies = BTreeMap::new();
         let topology = &self.queue.settings().topology;
-        for (index, (delivery, disposition)) in deliveries.iter().zip(dispositions).enumerate() {
+        for (index, (delivery, disposition)) in ends.iter().enumerate() {
             match disposition {
                 Disposition::Ack => done.push(index),
                 Disposition::Release => back.push(index),
@@ -158,7 +154,7 @@ impl AmqpHold {
         }
         self.acknowledge(&done, &mut settled).await;
         for index in &settled.gone {
-            *match dispositions[*index] {
+            *match ends[*index].1 {
                 Disposition::Retry { .. } => &mut settled.retried,
                 Disposition::DeadLetter { .. } => &mut settled.dead,
                 Disposition::Ack | Disposition::Release => &mut settled.acked,

@@ -47,32 +47,29 @@ impl EmbeddedHold {
 
     pub(in crate::queue) async fn settle(
         mut self,
-        deliveries: &[Delivery],
-        dispositions: &[Disposition],
+        ends: &[(&Delivery, &Disposition)],
     ) -> Result<Settled, QueueError> {
-        let settled = self.write(deliveries, dispositions).await;
+        let settled = self.write(ends).await;
         let settled = settled.map_err(|error| self.queue.0.file.problem(&error))?;
         self.over = true;
-        if settled.acked < deliveries.len() {
+        if settled.acked < ends.len() {
             self.queue.ring();
         }
         Ok(settled)
     }
 
     /// Everything in one transaction: a retry and the end of its original are one step.
-    async fn write(&self, deliveries: &[Delivery], dispositions: &[Disposition]) -> Result<Settled, DbErr> {
+    async fn write(&self, ends: &[(&Delivery, &Disposition)]) -> Result<Settled, DbErr> {
         let turn = self.queue.begin().await?;
         let db = &turn.transaction;
         let ours: BTreeSet<i64> = rows::ours(db, &self.ids, &self.lease).await?.into_iter().collect();
         let (mut settled, mut done, mut back) = (Settled::default(), Vec::new(), Vec::new());
-        for (place, ((id, delivery), disposition)) in
-            self.ids.iter().zip(deliveries).zip(dispositions).enumerate()
-        {
+        for (place, (id, (delivery, disposition))) in self.ids.iter().zip(ends).enumerate() {
             if !ours.contains(id) {
                 settled.lost += 1;
                 continue;
             }
-            if *disposition != Disposition::Release {
+            if **disposition != Disposition::Release {
                 settled.gone.push(place);
             }
             match disposition {

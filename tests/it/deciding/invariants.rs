@@ -11,14 +11,14 @@ use std::sync::Arc;
 use hostmatch::decide::DeliveryResult;
 use hostmatch::event::{BookingEvent, Decoded, Envelope, decode};
 use hostmatch::matching::{ChangeSet, Item, Plan, Policy, Resolver};
-use hostmatch::store::{self, Lookup};
+use hostmatch::store::{self, Lookup, Purpose};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
 
-use crate::support::{Backend, GatewayShape, World, decide, event, host};
+use crate::support::{Backend, GatewayShape, World, decide, event, host, load};
 
-async fn salon(backend: Backend, shape: GatewayShape) -> World {
+pub(crate) async fn salon(backend: Backend, shape: GatewayShape) -> World {
     let world = World::new(backend, shape).await;
     for company in [1, 2] {
         world.company(company).await;
@@ -49,7 +49,7 @@ fn hosts() -> impl Strategy<Value = Value> {
 }
 
 /// One event; `id` makes it distinct, so that repeats are real repeats.
-fn events() -> impl Strategy<Value = Value> {
+pub(crate) fn events() -> impl Strategy<Value = Value> {
     let target = prop_oneof![6 => (1u32..=2, 1u32..=3).prop_map(|(c, n)| c * 10 + n), 1 => Just(99)];
     (target, hosts(), 0u32..4, 0u8..24, any::<u16>()).prop_map(|(target, hosts, at, twist, id)| {
         let mut body = event(&format!("e{id}"), &format!("B{target}"), at, hosts.clone());
@@ -152,7 +152,7 @@ fn observing_and_then_assigning_ends_where_assigning_from_the_start_does() {
                         decide(&observer, batch).await;
                     }
                     prop_assert_eq!(world.appointments().await, before, "an observer writes nothing");
-                    world.processor.write_observed().await.unwrap();
+                    hostmatch::decide::write_observed(&world.processor).await.unwrap();
                     prop_assert_eq!(world.rows("appointments", columns).await, expected);
                     let left =
                         world.rows("hostmatch_assignments WHERE observed IS NOT NULL", &["appointment_id"]);
@@ -252,7 +252,7 @@ fn several_workers_at_once_come_to_the_same_assignments(backend: Backend) {
                 worker.await.unwrap();
             }
             // One that waits for a host and was locked while the host became known: housekeeping's.
-            world.processor.redecide_waiting().await.unwrap();
+            hostmatch::decide::redecide_waiting(&world.processor).await.unwrap();
             prop_assert_eq!(decided(&world).await, expected);
             Ok(())
         })
@@ -285,14 +285,16 @@ async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
     let schema = world.test.schema().await;
     let tx = world.test.db.begin().await.unwrap();
     let resolver = Resolver::new(80);
-    let batch = store::load(&tx, &schema, &resolver, &lookups, &[], 100, store::Hosts::Alone).await.unwrap();
+    let alone = Purpose::Write(store::Hosts::Alone);
+    let (batch, resolved) = load(&tx, &schema, &lookups, alone).await.unwrap();
     tx.rollback().await.unwrap();
     let overwrite = hostmatch::config::Overwrite::Ours;
     let mut plan = Plan::new(
         batch.loaded,
         &resolver,
         Policy { mode: hostmatch::config::Mode::Assign, overwrite, now_ms: 1 },
-    );
+    )
+    .knowing(resolved);
     for (event, targets) in events.iter().zip(&batch.targets) {
         plan.event(&Item { event, targets, publisher: None, received_ms: 1, may_be_unknown: false });
     }

@@ -126,7 +126,7 @@ fn batches() -> [Vec<Value>; 3] {
 async fn decided(world: &World, database: &Database) {
     let processor = Processor::new(database.clone(), world.test.schema().await, &settings_of(&[]));
     // The sessions are set up and the statements prepared: that reads, too.
-    processor.redecide_waiting().await.unwrap();
+    hostmatch::decide::redecide_waiting(&processor).await.unwrap();
     let before = rows_read(database).await;
     let again = rows_read(database).await;
     for batch in batches() {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use hostmatch::event::{BookingEvent, Decoded, Envelope, decode};
 use hostmatch::matching::{ChangeSet, Item, Plan, Policy, Resolver};
-use hostmatch::store::{self, Hosts, Lookup, StoreError};
+use hostmatch::store::{Hosts, Lookup, Purpose, StoreError};
 use sea_orm::DatabaseTransaction;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::{Backend, GatewayShape, World, event, host};
+use crate::support::{Backend, GatewayShape, World, event, host, load};
 
 /// Far longer than loading takes, far shorter than anybody waits for a lock.
 const SOON: Duration = Duration::from_secs(4);
@@ -40,15 +40,16 @@ async fn planned(
 ) -> Result<ChangeSet, StoreError> {
     let (event, resolver, schema) = (read(body), Resolver::new(80), world.test.schema().await);
     let lookups = [Lookup { event: &event, tried_before: false }];
-    let mut batch = store::load(tx, &schema, &resolver, &lookups, &[], 100, hosts).await?;
+    let (mut batch, resolved) = load(tx, &schema, &lookups, Purpose::Write(hosts)).await?;
     let overwrite = hostmatch::config::Overwrite::Ours;
     let loaded = std::mem::take(&mut batch.loaded);
     let mut plan =
-        Plan::new(loaded, &resolver, Policy { overwrite, now_ms: 1, mode: hostmatch::config::Mode::Assign });
+        Plan::new(loaded, &resolver, Policy { overwrite, now_ms: 1, mode: hostmatch::config::Mode::Assign })
+            .knowing(resolved);
     let targets = &batch.targets[0];
     plan.event(&Item { event: &event, targets, received_ms: 1, may_be_unknown: false, publisher: None });
     let changes = plan.finish();
-    batch.allows(&changes)?;
+    batch.locked.allow(&changes)?;
     Ok(changes)
 }
 

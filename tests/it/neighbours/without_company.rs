@@ -48,8 +48,7 @@ async fn booked(world: &World, appointment: u32, with: u32) -> String {
 }
 
 async fn redecide(world: &World) {
-    world.processor.look_for_waiting();
-    world.processor.redecide_waiting().await.unwrap();
+    hostmatch::decide::redecide_waiting(&world.processor).await.unwrap();
 }
 
 on_engines!(two_that_disagree_are_for_a_person_and_no_other_company_sees_them: mariadb, postgres);

@@ -41,7 +41,7 @@ pub(crate) use scrape::Scrape;
 pub(crate) use stack::Stack;
 pub(crate) use stream::{Mix, Stream};
 pub(crate) use user::User;
-pub(crate) use world::{World, decide, event, host, settings_of};
+pub(crate) use world::{World, decide, delivery, event, host, load, settings_of};
 
 /// A client without authorities and proxies: what it asks is on this machine, and not encrypted.
 pub(crate) fn http_client() -> reqwest::Client {

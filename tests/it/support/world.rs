@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hostmatch::config::{self, Config, Overrides};
 use hostmatch::decide::{DeliveryResult, Processor};
+use hostmatch::matching::{Resolved, Resolver};
 use hostmatch::queue::{Delivery, Message};
-use sea_orm::ConnectionTrait as _;
+use hostmatch::store::{self, Batch, GatewaySchema, Lookup, Purpose, StoreError};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
 use serde_json::{Value, json};
 
 use super::{Backend, GatewayShape, TestDatabase};
@@ -89,7 +91,7 @@ impl World {
     }
 
     /// The same, where the database may be out of order.
-    pub(crate) async fn try_send(&self, events: &[Value]) -> Result<usize, hostmatch::store::StoreError> {
+    pub(crate) async fn try_send(&self, events: &[Value]) -> Result<usize, StoreError> {
         let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
         self.processor.process(&deliveries).await.map(|answers| answers.len())
     }
@@ -225,11 +227,11 @@ pub(crate) fn settings_of(settings: &[(&str, &str)]) -> Config {
 
 pub(crate) async fn decide(processor: &Processor, events: &[Value]) -> Vec<DeliveryResult> {
     let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
-    processor.process(&deliveries).await.unwrap().into_iter().map(|(_, answer)| answer).collect()
+    processor.process(&deliveries).await.unwrap()
 }
 
 /// An event as it would be delivered. Its `"first_seen"`, if it has one, is when it was received.
-fn delivery(event: &Value) -> Delivery {
+pub(crate) fn delivery(event: &Value) -> Delivery {
     Delivery {
         message: Message { body: Bytes::from(event.to_string()), ..Message::default() },
         attempt: event["attempt"].as_u64().map_or(0, |n| u32::try_from(n).unwrap()),
@@ -251,4 +253,25 @@ pub(crate) fn event(id: &str, reference: &str, at: u32, hosts: Value) -> Value {
 
 pub(crate) fn host(id: u32, name: &str, email: &str) -> Value {
     json!([{ "id": id, "name": name, "email": email, "username": "x", "timeZone": "Europe/Berlin" }])
+}
+
+/// Reads for these events all that deciding reads, and who their new hosts are.
+pub(crate) async fn load(
+    tx: &DatabaseTransaction,
+    schema: &GatewaySchema,
+    lookups: &[Lookup<'_>],
+    purpose: Purpose,
+) -> Result<(Batch, Resolved), StoreError> {
+    let mut batch = store::load_hosts(tx, schema, lookups, purpose).await?;
+    let mut resolved = Resolved::default();
+    for (lookup, targets) in lookups.iter().zip(&batch.targets) {
+        for (booking, target) in lookup.event.bookings.iter().zip(targets) {
+            if let Some((key, host)) = batch.unmapped_host(booking, target) {
+                resolved.resolve(&Resolver::new(80), key, host, &batch.loaded.directory);
+            }
+        }
+    }
+    let events = lookups.iter().map(|lookup| &lookup.event.id).collect();
+    batch.load_appointments(tx, schema, &resolved.matched(), &events, 100).await?;
+    Ok((batch, resolved))
 }

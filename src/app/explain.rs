@@ -1,0 +1,467 @@
+//! An explanation of a match: what each strategy said, what was decided, and what would become of the appointment
+//! and of the delivery. Found by a dry run; writes nothing, and holds nobody up.
+
+use sea_orm::DatabaseTransaction;
+use serde::Serialize;
+
+use super::{AppContext, AppError, NextAction};
+use crate::decide::{DeliveryResult, EventPrediction, Prediction, Processor};
+use crate::event::{AppointmentId, BookingEvent, BookingRef, CompanyId, Host, StaffId};
+use crate::matching::{
+    Evidence, Holder, HostKey, MappingChange, Outcome, Reason, Resolution, Resolver, Review, Step,
+    Suggestion, Target,
+};
+use crate::store::{self, StoreError};
+
+/// Something to be explained.
+#[derive(Debug)]
+pub enum Subject {
+    /// A host in a company, without a booking.
+    Host(Box<Host>, CompanyId),
+    /// An event, and the company to assume where no appointment is found.
+    Event(Box<BookingEvent>, Option<CompanyId>),
+    /// A message that carries nothing to act on, by its type.
+    Ignored(String),
+    /// A message that cannot be read: why, and in words without its content.
+    Unreadable(Reason, String),
+    /// An appointment, by a reference that it has: its newest event once more.
+    Reference(BookingRef),
+}
+
+/// What is said about one host or booking. `docs/commands.md` describes it: its JSON is a contract.
+#[derive(Debug, Default, Serialize)]
+pub struct ExplanationView {
+    /// The event's type; none for a host alone, and for what is remembered.
+    pub event_type: Option<String>,
+    /// The booking's reference.
+    pub booking: Option<BookingRef>,
+    /// The tenant in which was looked; none when nothing says it.
+    pub company: Option<CompanyId>,
+    /// The host; none when there is no usable one.
+    pub host: Option<Host>,
+    /// Where in the event it was found.
+    pub host_source: Option<&'static str>,
+    /// What each strategy said, highest priority first.
+    pub steps: Vec<StepView>,
+    /// What the chain decided.
+    pub decision: Option<Decision>,
+    /// What would become of the appointment and of the delivery; none for a host alone.
+    pub effect: Option<EffectView>,
+    /// What a person can do. The front end adds how, from `action`.
+    #[serde(skip)]
+    pub advice: String,
+    /// The same as an action, and whom it would be about, where that is clear.
+    #[serde(skip)]
+    pub action: Option<(NextAction, Option<StaffId>)>,
+}
+
+/// What one strategy said.
+#[derive(Debug, Serialize)]
+pub struct StepView {
+    /// Asked in this order.
+    pub priority: u16,
+    /// Its name.
+    pub strategy: &'static str,
+    /// None: the host gave it nothing to look for.
+    pub looked_for: Option<String>,
+    /// Whom it found.
+    pub found: Vec<FoundView>,
+    /// What came of it, in words.
+    pub result: String,
+}
+
+/// Whom a strategy found.
+#[derive(Debug, Serialize)]
+pub struct FoundView {
+    /// Who.
+    pub staff: StaffId,
+    /// None for one that was refused.
+    pub confidence: Option<u8>,
+    /// Why.
+    pub evidence: Option<Evidence>,
+}
+
+/// What the chain decided.
+#[derive(Debug, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are those of a resolution")]
+pub enum Decision {
+    /// This one.
+    Matched { staff: StaffId, strategy: &'static str, confidence: u8 },
+    /// A person has to decide.
+    NeedsReview { review: Review, suggestions: Vec<Suggestion> },
+    /// Nobody.
+    Unmatched,
+}
+
+/// What would follow if the event came now.
+#[derive(Debug, Serialize)]
+pub struct EffectView {
+    /// The appointment; none when there is none, or several.
+    pub appointment: Option<AppointmentId>,
+    /// What would become of the delivery.
+    pub delivery: Delivery,
+    /// The outcome of a delivery that is done.
+    pub outcome: Option<&'static str>,
+    /// A code that says more: of a review, of a retry, of a dead letter.
+    pub reason: Option<&'static str>,
+    /// The same in words, where there are some.
+    pub why: Option<String>,
+    /// Whose doing the present `staff_id` is.
+    pub held_by: Option<&'static str>,
+    /// The appointment's columns as they are.
+    pub before: Option<Columns>,
+    /// The appointment's columns as they would be.
+    pub after: Option<Columns>,
+    /// What would be done to mappings.
+    pub mappings: Vec<MappingChangeView>,
+    /// Other appointments that wait for this host and would be decided with it.
+    pub also_decided: usize,
+}
+
+/// What would become of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// It is acknowledged.
+    Done,
+    /// It is tried again.
+    Retry,
+    /// It is kept for a person.
+    DeadLetter,
+}
+
+/// What we write of an appointment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Columns {
+    /// `staff_id`
+    pub staff_id: Option<StaffId>,
+    /// `calcom_host_id`
+    pub calcom_host_id: Option<i64>,
+}
+
+/// One change of a mapping.
+#[derive(Clone, Debug, Serialize)]
+pub struct MappingChangeView {
+    /// `made`, `switched_on`, `switched_off`.
+    pub change: &'static str,
+    /// Whose mapping.
+    pub staff: StaffId,
+}
+
+/// Explains one after the other, each by itself: none learns from the one before.
+///
+/// # Errors
+/// When the database cannot be reached, or there is no such appointment.
+pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec<ExplanationView>, AppError> {
+    let tx = context.with_deadline(context.database.begin_reading()).await?;
+    let processor = Processor::new(context.database.clone(), context.schema.clone(), &context.config);
+    let explainer = Explainer {
+        context,
+        tx: &tx,
+        processor,
+        resolver: Resolver::new(context.config.matching.auto_accept),
+    };
+    let explained = explainer.explain(subjects).await;
+    let ended = context.with_deadline(async { Ok(tx.rollback().await?) }).await;
+    let explanations = explained?;
+    ended?;
+    Ok(explanations)
+}
+
+/// Explains in one transaction, which is never committed.
+struct Explainer<'a> {
+    context: &'a AppContext,
+    tx: &'a DatabaseTransaction,
+    processor: Processor,
+    resolver: Resolver,
+}
+
+impl Explainer<'_> {
+    async fn explain(&self, subjects: Vec<Subject>) -> Result<Vec<ExplanationView>, AppError> {
+        let mut explanations = Vec::new();
+        for subject in subjects {
+            match subject {
+                Subject::Host(host, company) => {
+                    let (steps, decision) = self.steps(&host, company).await?;
+                    let key = host.id.map(|id| HostKey::new(company, id));
+                    let (advice, action) = decision.next(None, key);
+                    explanations.push(ExplanationView {
+                        company: Some(company),
+                        host: Some(*host),
+                        steps,
+                        decision: Some(decision),
+                        advice,
+                        action,
+                        ..ExplanationView::default()
+                    });
+                }
+                Subject::Event(event, company) => explanations.extend(self.event(&event, company).await?),
+                Subject::Ignored(event_type) => explanations.push(ExplanationView {
+                    event_type: Some(event_type),
+                    effect: Some(EffectView::of(DeliveryResult::Done(Outcome::Ignored), None, None)),
+                    advice: "nothing: an event of this type is acknowledged and counted".to_owned(),
+                    ..ExplanationView::default()
+                }),
+                Subject::Unreadable(reason, why) => explanations.push(ExplanationView {
+                    effect: Some(EffectView::of(DeliveryResult::Dead(reason, why), None, None)),
+                    advice: reason.remedy().to_owned(),
+                    ..ExplanationView::default()
+                }),
+                Subject::Reference(reference) => {
+                    let event = self.newest_event(&reference).await?;
+                    explanations.extend(self.event(&event, None).await?);
+                }
+            }
+        }
+        Ok(explanations)
+    }
+
+    async fn newest_event(&self, reference: &BookingRef) -> Result<BookingEvent, AppError> {
+        let found = store::remembered(self.tx, &self.context.schema, reference);
+        let absent = |text, next| AppError::Absent { text, next };
+        let remembered = self.context.with_deadline(found).await?.map_err(|target| match target {
+            Target::Several => absent(format!("several appointments have the booking {reference}"), None),
+            Target::NoCompany => {
+                absent(format!("the appointment with the booking {reference} belongs to no company"), None)
+            }
+            Target::Missing | Target::Found(_) => absent(
+                format!("no appointment has the booking {reference}"),
+                Some(NextAction::GiveBookingOfCompany),
+            ),
+        })?;
+        let in_scope = |company| self.context.scope.contains(company);
+        let assignment = remembered.assignment.filter(|assignment| in_scope(assignment.company));
+        assignment.and_then(|assignment| assignment.newest_event()).ok_or_else(|| {
+            let id = remembered.appointment;
+            let text = format!("no event with a host has been decided for appointment {id}");
+            absent(text, Some(NextAction::GiveBooking))
+        })
+    }
+
+    async fn event(
+        &self,
+        event: &BookingEvent,
+        assumed: Option<CompanyId>,
+    ) -> Result<Vec<ExplanationView>, StoreError> {
+        let predicted = self.processor.dry_run().predict_event(self.tx, event);
+        let predicted = self.context.with_deadline(predicted).await?;
+        let mut explanations = Vec::new();
+        for (index, booking) in event.bookings.iter().enumerate() {
+            let effect = EffectView::of_booking(event, index, &predicted);
+            let appointment = effect.appointment.and_then(|id| predicted.before.get(&id));
+            let company = appointment.map(|found| found.company).or(event.company).or(assumed);
+            let host = booking.host.as_ref();
+            let (steps, decision) = match (host, company) {
+                (Some((host, _)), Some(company)) => {
+                    let (steps, decision) = self.steps(host, company).await?;
+                    (steps, Some(decision))
+                }
+                _ => (Vec::new(), None),
+            };
+            let (advice, action) = match &decision {
+                Some(decision) => {
+                    let id = host.and_then(|(host, _)| host.id);
+                    let key = company.zip(id).map(|(company, host)| HostKey::new(company, host));
+                    decision.next(Some(&effect), key)
+                }
+                None if host.is_some() => {
+                    ("nothing says which company to look in: give it with --company N".to_owned(), None)
+                }
+                None => (effect.next().unwrap_or("nothing").to_owned(), None),
+            };
+            explanations.push(ExplanationView {
+                event_type: Some(event.event_type.clone()).filter(|name| !name.is_empty()),
+                booking: booking.reference().cloned(),
+                company,
+                host: host.map(|(host, _)| host.clone()),
+                host_source: host.map(|(_, source)| source.as_str()),
+                // Without a company there is no appointment either, and nothing to be said.
+                effect: (company.is_some() || host.is_none()).then_some(effect),
+                steps,
+                decision,
+                advice,
+                action,
+            });
+        }
+        Ok(explanations)
+    }
+
+    async fn steps(&self, host: &Host, company: CompanyId) -> Result<(Vec<StepView>, Decision), StoreError> {
+        let directory = store::directory_for(self.tx, &self.context.schema, company, host.id);
+        let directory = self.context.with_deadline(directory).await?;
+        let (steps, resolution) = self.resolver.explain(host, company, &directory);
+        Ok((steps.into_iter().map(StepView::from).collect(), Decision::from(resolution)))
+    }
+}
+
+impl ExplanationView {
+    /// Nothing could be said: there is neither an appointment nor a company to look in.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.effect.is_none()
+    }
+}
+
+impl EffectView {
+    fn of(result: DeliveryResult, code: Option<&'static str>, appointment: Option<AppointmentId>) -> Self {
+        let (delivery, outcome, reason, why) = match result {
+            DeliveryResult::Done(outcome) => (Delivery::Done, Some(outcome.as_str()), code, None),
+            // What it waits for needs no words.
+            DeliveryResult::Retry(reason, _) => (Delivery::Retry, None, Some(reason.as_str()), None),
+            DeliveryResult::Deferred => (Delivery::Retry, None, None, None),
+            DeliveryResult::Dead(reason, why) => {
+                (Delivery::DeadLetter, None, Some(reason.as_str()), Some(why))
+            }
+        };
+        Self {
+            appointment,
+            delivery,
+            outcome,
+            reason,
+            why,
+            held_by: None,
+            before: None,
+            after: None,
+            mappings: Vec::new(),
+            also_decided: 0,
+        }
+    }
+
+    /// Of one booking of an event.
+    fn of_booking(event: &BookingEvent, index: usize, predicted: &EventPrediction) -> Self {
+        let EventPrediction { bookings, before, changes } = predicted;
+        let Prediction { result, code, appointment, .. } = bookings[index].1.clone();
+        let mut effect = Self::of(result, code, appointment);
+        let Some(before) = effect.appointment.and_then(|id| before.get(&id)) else { return effect };
+        let ours = before.assignment.as_ref().and_then(|assignment| assignment.staff.as_ref());
+        effect.held_by = Some(match Holder::of(before.staff.as_ref(), ours) {
+            Holder::Nobody => "nobody",
+            Holder::Us => "hostmatch",
+            Holder::Them => "somebody_else",
+        });
+        let now = Columns { staff_id: before.staff.clone(), calcom_host_id: before.host_id };
+        let write = changes.appointments.iter().find(|write| Some(write.id) == effect.appointment);
+        effect.after = Some(write.map_or_else(
+            || now.clone(),
+            |write| Columns { staff_id: write.staff.clone(), calcom_host_id: write.host_id },
+        ));
+        effect.before = Some(now);
+        let Some(host) = event.bookings[index].host.as_ref().and_then(|(host, _)| host.id) else {
+            return effect;
+        };
+        let key = HostKey::new(before.company, host);
+        let of_this_host = changes.mappings.iter().filter(|change| change.audit().key == key);
+        effect.mappings = of_this_host
+            .map(|change| MappingChangeView {
+                change: match change {
+                    MappingChange::Supersede { .. } => "switched_off",
+                    MappingChange::Insert { .. } => "made",
+                    MappingChange::Reactivate { .. } => "switched_on",
+                },
+                staff: change.audit().staff.clone(),
+            })
+            .collect();
+        // Beyond those of the event, what would be decided because this host becomes known.
+        let others = changes.assignments.iter().filter(|row| {
+            let is_own = bookings.iter().any(|(target, _)| *target == Target::Found(row.appointment));
+            let names = row.newest.as_ref().is_some_and(|newest| newest.host_id == Some(host.0));
+            !is_own && names && row.company == key.company
+        });
+        effect.also_decided = others.count();
+        effect
+    }
+
+    /// What a person can do, where that does not depend on who the host is.
+    fn next(&self) -> Option<&'static str> {
+        let reason = self.reason.filter(|_| self.delivery != Delivery::Done);
+        if let Some(reason) = reason.and_then(|reason| reason.parse::<Reason>().ok()) {
+            return Some(reason.remedy());
+        }
+        if self.reason == Some("several_appointments") {
+            return Some("let only one appointment have this booking's reference, or send appointment_id");
+        }
+        match self.outcome?.parse().ok()? {
+            Outcome::WouldAssign => Some("nothing: it is assigned once worker.mode is assign"),
+            Outcome::Assigned | Outcome::Unchanged | Outcome::Recorded | Outcome::Ignored => Some("nothing"),
+            Outcome::Kept => Some(
+                "nothing, if that is right; clearing staff_id does not help, appointments.overwrite = \"always\" would",
+            ),
+            Outcome::Stale => Some("nothing: a newer event of this appointment counts"),
+            Outcome::NoHost => {
+                Some("see in Cal.com whom the booking is with, and let the gateway send its host")
+            }
+            Outcome::NeedsReview | Outcome::Unmatched => None,
+        }
+    }
+}
+
+impl From<Step> for StepView {
+    fn from(step: Step) -> Self {
+        let candidates = step.proposal.candidates.into_iter().map(|candidate| FoundView {
+            staff: candidate.staff,
+            confidence: Some(candidate.confidence.0),
+            evidence: Some(candidate.evidence),
+        });
+        let rejected = step.proposal.rejected.into_iter();
+        let rejected = rejected.map(|it| FoundView { staff: it.staff, confidence: None, evidence: None });
+        Self {
+            priority: step.priority,
+            strategy: step.strategy,
+            result: match (step.verdict, &step.looked_for) {
+                (None, _) => "not asked: it was decided above".to_owned(),
+                (Some(verdict), Some(_)) => verdict,
+                (Some(_), None) => "the host gives it nothing to look for".to_owned(),
+            },
+            looked_for: step.looked_for,
+            found: candidates.chain(rejected).collect(),
+        }
+    }
+}
+
+impl From<Resolution> for Decision {
+    fn from(resolution: Resolution) -> Self {
+        match resolution {
+            Resolution::Matched { strategy, candidate } => {
+                Self::Matched { staff: candidate.staff, strategy, confidence: candidate.confidence.0 }
+            }
+            Resolution::NeedsReview { review, suggestions } => Self::NeedsReview { review, suggestions },
+            Resolution::Unmatched => Self::Unmatched,
+        }
+    }
+}
+
+impl Decision {
+    /// What a person can do about it, and as an action. A host without an id can have no mapping.
+    fn next(
+        &self,
+        effect: Option<&EffectView>,
+        key: Option<HostKey>,
+    ) -> (String, Option<(NextAction, Option<StaffId>)>) {
+        if let Some(next) = effect.and_then(EffectView::next) {
+            return (next.to_owned(), None);
+        }
+        let or_address = "the right member of staff can be given the host's e-mail address in the gateway";
+        let (advice, suggestions) = match self {
+            Self::Matched { .. } => return ("nothing".to_owned(), None),
+            Self::NeedsReview { review: Review::BelowThreshold, suggestions } => (
+                format!(
+                    "if the suggestion is right, say so; or {or_address}; matching.auto_accept says from which \
+                     confidence on such a match is taken on its own"
+                ),
+                suggestions.as_slice(),
+            ),
+            Self::NeedsReview { review: Review::Ambiguous, .. } => {
+                ("say who it is, or let only one of them have what they share".to_owned(), &[][..])
+            }
+            Self::NeedsReview { review: Review::SwitchedOff, suggestions } => {
+                ("if it is that person after all, or another, say so".to_owned(), suggestions.as_slice())
+            }
+            Self::Unmatched => (format!("say who it is; or {or_address}"), &[][..]),
+        };
+        let only = if let [one] = suggestions { Some(one.staff.clone()) } else { None };
+        match key {
+            Some(key) => (advice, Some((NextAction::AssignHost(key), only))),
+            None => (format!("{or_address}: a host without an id can have no mapping"), None),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What another threshold, or another order of strategies, would have decided on the bookings that were recorded.
+//! Writes nothing and locks nothing. `docs/commands.md` describes the JSON: its keys are a contract.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{AppContext, AppError};
+use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::{HostKey, Outcome, Resolution, Resolver, Simulated, Simulation};
+use crate::runtime::clock::{now_ms, rfc3339};
+use crate::store::{Decided, Period, StoreError, decided, directory_of, recorded};
+
+/// Bookings read at once.
+const PAGE: u64 = 200;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Bookings decided from this moment on, in ms since 1970.
+    pub since_ms: i64,
+    /// Before this one; none: now.
+    pub until_ms: Option<i64>,
+    /// A new match is taken from this confidence on; none: as configured.
+    pub auto_accept: Option<u8>,
+    /// These strategies alone, in this order; none: all.
+    pub order: Vec<String>,
+    /// So many differences are listed.
+    pub max_differences: usize,
+}
+
+/// What the simulation says.
+#[derive(Debug, Serialize)]
+pub struct SimulationView {
+    /// From this moment on.
+    pub since: String,
+    /// Before this one.
+    pub until: String,
+    /// Only of this company.
+    pub company: Option<CompanyId>,
+    /// A new match was taken from this confidence on.
+    pub auto_accept: u8,
+    /// The strategies, as they were asked.
+    pub order: Vec<&'static str>,
+    #[serde(flatten)]
+    /// What was counted.
+    pub counts: Counts,
+}
+
+/// Decides the recorded bookings once more, as if it had been so from the beginning: mappings that matching made are
+/// left out, those of people are in force, staff are those of today.
+///
+/// # Errors
+/// When a strategy is not known, or the database cannot be reached.
+pub async fn simulate(context: &AppContext, question: &Question) -> Result<SimulationView, AppError> {
+    let auto_accept = question.auto_accept.unwrap_or(context.config.matching.auto_accept);
+    let usual: Vec<String> = Resolver::new(auto_accept).order().into_iter().map(str::to_owned).collect();
+    let order = if question.order.is_empty() { &usual } else { &question.order };
+    let mut simulation = Simulation::new(auto_accept, order).map_err(AppError::Invalid)?;
+    let until_ms = question.until_ms.unwrap_or_else(now_ms);
+    let period = Period { since_ms: question.since_ms, until_ms };
+    let counts = count(context, period, &mut simulation, question.max_differences).await?;
+    Ok(SimulationView {
+        since: rfc3339(period.since_ms),
+        until: rfc3339(until_ms),
+        company: context.scope.only(),
+        auto_accept,
+        order: simulation.order(),
+        counts,
+    })
+}
+
+/// How many bookings were matched, and how many were not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Tally {
+    matched: u64,
+    needs_review: u64,
+    unmatched: u64,
+}
+
+/// One strategy of the trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ByStrategy {
+    /// Bookings that it would have matched.
+    pub matched: u64,
+    /// Of those, the ones that nobody was found for.
+    pub more: u64,
+    /// Of those, the ones for which a person decided otherwise.
+    pub against_people: u64,
+}
+
+/// How the trial agrees with what people decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct People {
+    /// Bookings of hosts that a person mapped, whom the chain alone would have found just so.
+    mappings_same: u64,
+    /// The same, found otherwise.
+    mappings_differ: u64,
+    /// The same, found by nobody else.
+    mappings_only: u64,
+    /// Appointments that somebody else has given to the person that would have been found.
+    appointments_same: u64,
+    /// To another one.
+    appointments_differ: u64,
+}
+
+/// One booking that would have been decided otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub struct Difference {
+    /// Which.
+    pub appointment: i64,
+    /// Its company.
+    pub company: i64,
+    /// Its host.
+    pub host: Option<HostId>,
+    /// `more`, `fewer`, `another`, `against_mapping`, `against_appointment`
+    pub what: &'static str,
+    /// Whom the recorded decision found.
+    pub recorded: Option<StaffId>,
+    /// Whom the trial finds.
+    pub simulated: Option<StaffId>,
+    /// Whom a person decided for.
+    pub people: Option<StaffId>,
+    /// The strategy that finds somebody.
+    pub strategy: Option<&'static str>,
+    /// How sure it is.
+    pub confidence: Option<u8>,
+}
+
+/// Everything that is counted. Its size does not grow with the number of bookings.
+#[derive(Debug, Default, Serialize)]
+pub struct Counts {
+    /// Bookings that were decided once more.
+    pub bookings: u64,
+    /// Left out: their booking is not kept any more.
+    pub not_kept: u64,
+    /// As it was decided.
+    pub recorded: Tally,
+    /// As it would be.
+    pub simulated: Tally,
+    /// Matched that were not.
+    pub more: u64,
+    /// Not matched that were.
+    pub fewer: u64,
+    /// Matched to somebody else.
+    pub another: u64,
+    /// Each strategy.
+    pub strategies: BTreeMap<&'static str, ByStrategy>,
+    /// Against what people decided.
+    pub people: People,
+    /// The first of those that differ.
+    pub differences: Vec<Difference>,
+}
+
+impl Counts {
+    /// Counts one booking; of differences the first `most` are kept.
+    pub fn add(&mut self, was: &Decided, is: &Simulated, most: usize) {
+        self.bookings += 1;
+        let recorded = was.found.clone().or_else(|| {
+            // An earlier version did not note whom it found, only whom it assigned.
+            was.ours.clone().filter(|_| was.outcome() == Some(Outcome::Assigned))
+        });
+        let review = was.review.is_some() || was.outcome() == Some(Outcome::NeedsReview);
+        self.recorded.add(recorded.is_some(), review);
+        let review = matches!(is.resolution, Resolution::NeedsReview { .. });
+        let matched = is.matched();
+        self.simulated.add(matched.is_some(), review);
+        let simulated = matched.map(|(staff, ..)| staff.clone());
+        let mut differences: Vec<(&'static str, Option<StaffId>)> = Vec::new();
+        match (&recorded, &simulated) {
+            (None, Some(_)) => {
+                self.more += 1;
+                differences.push(("more", None));
+            }
+            (Some(_), None) => {
+                self.fewer += 1;
+                differences.push(("fewer", None));
+            }
+            (Some(one), Some(two)) if one != two => {
+                self.another += 1;
+                differences.push(("another", None));
+            }
+            _ => {}
+        }
+        let mut against = false;
+        if let Some(person) = &is.by_person {
+            match &is.alone {
+                Some(alone) if alone == person => self.people.mappings_same += 1,
+                Some(_) => {
+                    self.people.mappings_differ += 1;
+                    differences.push(("against_mapping", Some(person.clone())));
+                }
+                None => self.people.mappings_only += 1,
+            }
+        }
+        if let (Some(theirs), Some(found)) =
+            (was.now.as_ref().filter(|now| Some(*now) != was.ours.as_ref()), &simulated)
+        {
+            if theirs == found {
+                self.people.appointments_same += 1;
+            } else {
+                against = true;
+                self.people.appointments_differ += 1;
+                differences.push(("against_appointment", Some(theirs.clone())));
+            }
+        }
+        if let Some((_, strategy, _)) = matched {
+            let row = self.strategies.entry(strategy).or_default();
+            row.matched += 1;
+            row.more += u64::from(recorded.is_none());
+            row.against_people += u64::from(against);
+        }
+        for (what, people) in differences {
+            if self.differences.len() < most {
+                self.differences.push(Difference {
+                    appointment: was.appointment.0,
+                    company: was.company.0,
+                    host: was.host,
+                    what,
+                    recorded: recorded.clone(),
+                    simulated: if what == "against_mapping" { is.alone.clone() } else { simulated.clone() },
+                    people,
+                    strategy: matched.map(|(_, strategy, _)| strategy),
+                    confidence: matched.map(|(.., confidence)| confidence.0),
+                });
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, matched: bool, review: bool) {
+        match (matched, review) {
+            (true, _) => self.matched += 1,
+            (false, true) => self.needs_review += 1,
+            (false, false) => self.unmatched += 1,
+        }
+    }
+}
+
+async fn count(
+    context: &AppContext,
+    period: Period,
+    simulation: &mut Simulation,
+    most: usize,
+) -> Result<Counts, StoreError> {
+    let (database, schema, db) = (&context.database, &context.schema, context.connection());
+    let mut counts = Counts::default();
+    let mut after = (i64::MIN, i64::MIN);
+    loop {
+        let page = database.in_time(decided(db, &context.scope, period, after, PAGE)).await?;
+        let Some(last) = page.last() else { return Ok(counts) };
+        after = (last.decided_ms, last.appointment.0);
+        let events = database.in_time(recorded(db, &page)).await?;
+        let hosts = |one: &Decided| {
+            let host = events.get(&one.appointment)?.bookings.first()?.host.as_ref()?;
+            Some((one.company, host.0.clone()))
+        };
+        let keys: BTreeSet<HostKey> = page
+            .iter()
+            .filter_map(&hosts)
+            .filter_map(|(company, host)| Some(HostKey::new(company, host.id?)))
+            .collect();
+        let companies: BTreeSet<CompanyId> =
+            page.iter().filter_map(&hosts).map(|(company, _)| company).collect();
+        let directory = directory_of(db, schema, &keys, &companies, Simulation::is_given);
+        let mut directory = database.in_time(directory).await?;
+        for one in &page {
+            let Some((company, host)) = hosts(one) else {
+                counts.not_kept += u64::from(one.host.is_some() || one.found.is_some());
+                continue;
+            };
+            let simulated = simulation.decide(&host, company, &mut directory);
+            counts.add(one, &simulated, most);
+        }
+    }
+}

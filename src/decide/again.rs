@@ -1,0 +1,101 @@
+//! Deciding again, without a delivery: appointments that wait for a host which has become known, and what was
+//! decided while workers only observed.
+
+use std::collections::BTreeSet;
+
+use sea_orm::DatabaseTransaction;
+
+use super::in_flight::InFlight;
+use super::processor::Processor;
+use super::retry_set::RetrySet;
+use crate::event::AppointmentId;
+use crate::matching::{HostKey, Plan};
+use crate::runtime::clock::now_ms;
+use crate::store::{self, StoreError, StoreErrorKind};
+
+/// So many transactions' worth are looked for at once: the look reads and sorts all that wait, which would
+/// cost a host with many appointments more than deciding them.
+const TRANSACTIONS: u32 = 50;
+
+/// Appointments that were only observed, read at once.
+const OBSERVED_CHUNK: u64 = 200;
+
+/// Decides appointments again that wait for a host which a match has mapped by now, a bounded
+/// number in each transaction, until none is left.
+///
+/// # Errors
+/// [`StoreError`]; it is tried again the next time.
+pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
+    // Nobody is mapped while observing.
+    while !processor.observes() && redecide_some(processor).await? > 0 {}
+    Ok(())
+}
+
+async fn redecide_some(processor: &Processor) -> Result<usize, StoreError> {
+    let (database, limit) = (processor.database(), processor.redecide_limit.max(1));
+    let look = store::waiting(database.connection(), &processor.schema, limit.saturating_mul(TRANSACTIONS));
+    let found = database.in_time(look).await?;
+    let size = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut retries = RetrySet::new(found.chunks(size).map(<[_]>::to_vec));
+    let mut decided = 0;
+    while let Some(mut part) = retries.next().await {
+        let work = async |tx: &DatabaseTransaction| redecide(processor, tx, &part.items).await;
+        match database.in_time(database.transact(work)).await {
+            Ok((some, locked)) => {
+                retries.succeeded();
+                decided += some;
+                part.items.retain(|(id, _)| locked.contains(id));
+                retries.requeue(part);
+            }
+            Err(error) if error.kind() == StoreErrorKind::Conflict => retries.conflicted(part),
+            Err(error) => return Err(error),
+        }
+    }
+    match retries.deferred().len() {
+        0 => Ok(decided),
+        some => Err(StoreError::Conflict(format!("{some} waiting appointments are locked"))),
+    }
+}
+
+/// How many were decided, and which could not be.
+async fn redecide(
+    processor: &Processor,
+    tx: &DatabaseTransaction,
+    waiting: &[(AppointmentId, HostKey)],
+) -> Result<(usize, BTreeSet<AppointmentId>), StoreError> {
+    let mut locked: BTreeSet<AppointmentId> = waiting.iter().map(|(id, _)| *id).collect();
+    let loaded = store::load_waiting(tx, &processor.schema, waiting).await?;
+    locked.retain(|id| !loaded.appointments.contains_key(id));
+    let mut plan = Plan::new(loaded, &processor.resolver, processor.policy(now_ms()));
+    plan.redecide_waiting();
+    let changes = plan.finish();
+    store::commit(tx, &processor.schema, &changes).await?;
+    Ok((changes.assignments.len(), locked))
+}
+
+/// From observing to assigning: decides once more what workers decided that only observed, as if its newest event
+/// came again, and writes it this time. So nothing is forgotten, and what somebody else has decided meanwhile is
+/// kept, as always. What cannot be decided now is left for the next time. Gives whether more appointments wait.
+///
+/// # Errors
+/// [`StoreError`]; it is tried again the next time.
+pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
+    let (mut after, mut decided, mut more_waiting) = (AppointmentId(0), 0, false);
+    while !processor.observes() {
+        let look = store::observed(processor.database().connection(), after, OBSERVED_CHUNK);
+        let some = processor.database().in_time(look).await?;
+        let Some(last) = some.last().map(|assignment| assignment.appointment) else { break };
+        after = last;
+        let mut flights: Vec<InFlight> = some
+            .iter()
+            .filter_map(|assignment| Some(InFlight::again(assignment.newest_event()?, assignment.decided_ms)))
+            .collect();
+        processor.decide_all(&mut flights).await?;
+        more_waiting |= flights.iter().any(|flight| flight.more_waiting);
+        decided += flights.len();
+    }
+    if decided > 0 {
+        tracing::info!(appointments = decided, "what was only observed before was decided again");
+    }
+    Ok(more_waiting)
+}
