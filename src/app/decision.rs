@@ -195,7 +195,7 @@ pub enum Refusal {
     #[error("several are suggested for host {}", .0.host)]
     SeveralSuggestions(HostKey, Vec<StaffId>),
     /// Somebody else is suggested.
-    #[error("staff {1} is not suggested for host {host} (but {})", listed(.2), host = .0.host)]
+    #[error("staff {staff} is not suggested for host {host} (but {among})", staff = .1, host = .0.host, among = listed(.2))]
     NotSuggested(HostKey, StaffId, Vec<StaffId>),
     /// Nobody is mapped, so that nothing can be put right.
     #[error("host {} has no mapping that counts", .0.host)]

@@ -63,7 +63,12 @@ async fn explained(context: &AppContext, event: &Value) -> Vec<ExplanationView> 
 }
 
 /// How many effects were compared with what came of the event, and with the appointments as they are now.
-async fn compare(world: &World, event: &Value, explained: &[ExplanationView], done: &DeliveryResult) -> usize {
+async fn compare(
+    world: &World,
+    event: &Value,
+    explained: &[ExplanationView],
+    done: &DeliveryResult,
+) -> usize {
     let effects: Vec<_> = explained.iter().filter_map(|one| one.effect.as_ref()).collect();
     let of = format!("{:?}: {event}: {explained:?}", world.test.backend);
     if let ([effect], 1) = (effects.as_slice(), explained.len()) {

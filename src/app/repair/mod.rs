@@ -24,15 +24,18 @@ use crate::store::{
 
 /// What could be put right for a host. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct RepairPreview {
+pub struct RepairPreview {
     #[serde(flatten)]
     pub(crate) key: HostKey,
     /// Who would get the appointments; none while the host has no mapping that counts.
     pub(crate) staff: Option<StaffId>,
     pub(crate) staff_name: Option<String>,
-    pub(crate) future: Vec<Waiting>,
-    pub(crate) past: Vec<Waiting>,
-    pub(crate) unknown: Vec<Waiting>,
+    /// Those that have not begun.
+    pub future: Vec<Waiting>,
+    /// Those that have.
+    pub past: Vec<Waiting>,
+    /// Those of which it is not known.
+    pub unknown: Vec<Waiting>,
 }
 
 /// How many of each there are.
@@ -64,7 +67,10 @@ impl RepairPreview {
 }
 
 /// What could be put right for this host now.
-pub(crate) async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
     let found = context.with_deadline(found(context.connection(), &context.schema, key)).await?;
     let staff_name = match &found.staff {
         Some(staff) => names(context, [staff.clone()]).await?.name(staff),

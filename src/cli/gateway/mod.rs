@@ -1,5 +1,5 @@
 //! `hostmatch gateway`: what stands in the gateway's database, and which rights hostmatch needs
-//! there; and opening it, for all commands that look into it and end.
+//! there.
 
 mod report;
 mod grants;
@@ -10,9 +10,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
-use crate::config::Config;
 use crate::install::inspection::{Verdict, inspect};
-use crate::store::{Database, GatewaySchema};
 
 /// Look at the gateway's database before letting hostmatch in
 #[derive(Debug, clap::Args)]
@@ -46,20 +44,5 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             Ok(if inspection.verdict == Verdict::Ready { Exit::Done } else { Exit::Findings })
         }
         Command::Grants(args) => grants::run(global, args).await,
-    }
-}
-
-/// Connects once, to look, without waiting for a server that is away, and looks at the tables.
-///
-/// # Errors
-/// When the database cannot be reached, or its tables are not as they must be.
-pub(super) async fn open(config: &Config) -> Result<(Database, GatewaySchema), Failure> {
-    let database = Database::connect_to_look(&config.database).await?;
-    match database.in_time(GatewaySchema::read(&database, &config.gateway)).await {
-        Ok(schema) => Ok((database, schema)),
-        Err(error) => {
-            database.close().await;
-            Err(error.into())
-        }
     }
 }

@@ -54,7 +54,7 @@ impl MappingState {
     }
 
     /// The fields in which the other one differs: before and after.
-    pub(crate) fn difference(&self, after: &Self) -> (Map<String, Value>, Map<String, Value>) {
+    pub fn difference(&self, after: &Self) -> (Map<String, Value>, Map<String, Value>) {
         let (mut old, mut new) = (self.fields(), after.fields());
         new.retain(|name, value| old.get(name) != Some(value));
         old.retain(|name, _| new.contains_key(name));
@@ -63,7 +63,8 @@ impl MappingState {
 
     /// With the fields of an audit row in place of its own; of others nothing is kept here. `None`: a
     /// value is not what it must be.
-    pub(crate) fn with(&self, fields: &Map<String, Value>) -> Option<Self> {
+    #[must_use]
+    pub fn with(&self, fields: &Map<String, Value>) -> Option<Self> {
         let mut all = self.fields();
         all.extend(fields.clone());
         serde_json::from_value(all.into()).ok()
