@@ -136,6 +136,7 @@ async fn first_ids<E: EntityTrait>(
     Ok(Some(ids).filter(|ids| !ids.is_empty()))
 }
 
+/// Gives how many. None: something else keeps them, which is not to be tried for ever.
 async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64, StoreError> {
     let delete = E::delete_many().filter(these);
     let deleted = database.in_time(async { Ok(delete.exec(database.connection()).await?) }).await?;
