@@ -5,12 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use super::delivery_result::DeliveryResult;
-use super::letters::replayed;
 use super::metrics::{Named, kind_of};
 use super::trace;
 use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, Ignored, Malformed, Shape};
 use crate::matching::{DEAD_LETTER, Item, Outcome, Plan, Reason, Target, Verdict};
-use crate::queue::{Delivery, Disposition, header};
+use crate::queue::{Delivery, Disposition, header, identity};
 use crate::store::{Lookup, Replayed};
 use crate::telemetry::shown_id;
 use crate::telemetry::traces::Span;
@@ -77,6 +76,17 @@ pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
         ..Envelope::new(&message.body, delivery.first_seen_ms)
     };
     catch_unwind(AssertUnwindSafe(|| event::decode(&envelope))).ok()
+}
+
+/// The dead letter that a delivery says it is a copy of. Only what the delivery itself shows counts:
+/// whoever forges the headers has another message.
+pub(crate) fn replayed(delivery: &Delivery) -> Option<Replayed> {
+    let number = |name| delivery.message.headers.get(name)?.parse().ok();
+    Some(Replayed {
+        replay: number(header::REPLAY)?,
+        letter: number(header::REPLAY_LETTER)?,
+        digest: identity(&delivery.message).to_string(),
+    })
 }
 
 impl InFlight {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::queue::{Delivery, Message, header, identity};
-use crate::store::{DeadLetter, Replayed};
+use crate::queue::{Message, header};
+use crate::store::DeadLetter;
 
 /// What a dead letter keeps of its message beside routing key and body: headers and AMQP properties.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,15 +77,4 @@ pub fn revived(letter: &DeadLetter) -> Message {
         content_type: kept.content_type,
         timestamp_ms: kept.timestamp_ms,
     }
-}
-
-/// The dead letter that a delivery says it is a copy of. Only what the delivery itself shows counts:
-/// whoever forges the headers has another message.
-pub(crate) fn replayed(delivery: &Delivery) -> Option<Replayed> {
-    let number = |name| delivery.message.headers.get(name)?.parse().ok();
-    Some(Replayed {
-        replay: number(header::REPLAY)?,
-        letter: number(header::REPLAY_LETTER)?,
-        digest: identity(&delivery.message).to_string(),
-    })
 }

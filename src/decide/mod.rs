@@ -24,7 +24,6 @@ pub use metrics::SERIES;
 pub use processor::Processor;
 
 pub(crate) use delivery_result::history;
-pub(crate) use in_flight::{Ending, InFlight, read};
-pub(crate) use letters::replayed;
+pub(crate) use in_flight::{Ending, InFlight, read, replayed};
 pub(crate) use metrics::{Meters, Stage};
 pub(crate) use trace::{begin as begin_trace, recording};

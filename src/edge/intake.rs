@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
-use axum::http::HeaderMap;
+use axum::extract::{FromRequest as _, Request};
+use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::problem;
 use super::state::{Edge, Place};
-use super::trace;
+use super::{problem, trace};
 use crate::event::{BookingEvent, CompanyId, Decoded, Envelope, Malformed, Shape, decode};
 use crate::http::problem::Problem;
 use crate::queue::{Message, header};
@@ -173,5 +173,25 @@ pub(super) async fn publish(
             tracing::warn!(count, "what was posted was not accepted within edge.request_timeout");
             Err(problem::unavailable("it was not confirmed in time; send it again"))
         }
+    }
+}
+
+/// When this request must have its answer.
+pub(super) fn deadline_of(edge: &Edge) -> Instant {
+    Instant::now() + edge.config.request_timeout
+}
+
+/// The bytes as they were sent. The router has set the limit.
+///
+/// # Errors
+/// 413, 408, or 400 when the client hung up half-way.
+pub(super) async fn read_body(edge: &Edge, request: Request, deadline: Instant) -> Result<Bytes, Problem> {
+    match timeout_at(deadline, Bytes::from_request(request, &())).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(problem::too_large(edge.config.body_limit))
+        }
+        Ok(Err(_)) => Err(problem::broken_off()),
+        Err(_) => Err(problem::too_slow()),
     }
 }

@@ -15,7 +15,6 @@ mod sink;
 mod forward;
 mod state;
 mod auth;
-mod body;
 mod cloudevents;
 mod intake;
 mod routes;

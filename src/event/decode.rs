@@ -1,7 +1,8 @@
 //! From bytes to a typed event: which shape is it, and what does it say?
 
-use super::booking::{BookingEvent, Shape};
-use super::envelope::Envelope;
+use std::collections::BTreeMap;
+
+use super::booking::{BookingEvent, EventKind, Shape};
 use super::ids::{BookingRef, CompanyId, EventId};
 
 /// What a message turned out to be.
@@ -76,4 +77,90 @@ fn pointer_suffix(pointer: &str) -> String {
 /// whatever the bytes.
 pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
     super::shapes::decode(envelope)
+}
+
+/// A message as the decoder sees it; whoever has one begins with [`Envelope::new`] and adds what came
+/// with the bytes.
+///
+/// Header names are as sent; values are text.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// The bytes.
+    pub body: &'a [u8],
+    /// Looks up a header by its exact name.
+    pub headers: &'a BTreeMap<String, String>,
+    /// The AMQP routing key.
+    pub routing_key: &'a str,
+    /// The AMQP property `type`.
+    pub message_type: Option<&'a str>,
+    /// The AMQP property `message_id`.
+    pub message_id: Option<&'a str>,
+    /// The AMQP property `correlation_id`.
+    pub correlation_id: Option<&'a str>,
+    /// The AMQP property `timestamp`, in ms since 1970 (UTC).
+    pub timestamp_ms: Option<i64>,
+    /// When it was first received, in ms since 1970 (UTC): the header `x-hostmatch-first-seen`
+    /// where there is one, else now. Travels with retries and dead letters.
+    pub first_seen_ms: i64,
+}
+
+impl<'a> Envelope<'a> {
+    /// Bytes that nothing came with, first received at this moment (ms since 1970, UTC).
+    pub fn new(body: &'a [u8], first_seen_ms: i64) -> Self {
+        static NO_HEADERS: BTreeMap<String, String> = BTreeMap::new();
+        Self {
+            body,
+            headers: &NO_HEADERS,
+            routing_key: "",
+            message_type: None,
+            message_id: None,
+            correlation_id: None,
+            timestamp_ms: None,
+            first_seen_ms,
+        }
+    }
+}
+
+/// Our own header that keeps the type of an event over retries, dead letters and replays.
+pub const TYPE_HEADER: &str = "x-hostmatch-type";
+
+/// One event type that hostmatch acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventType {
+    /// The name, as it stands in messages and routing keys. Compared exactly.
+    pub name: &'static str,
+    /// Who names it so: the gateway (its own event) or Cal.com (its webhooks).
+    pub named_by: Shape,
+    /// What an event of this type may do.
+    pub kind: EventKind,
+    /// When it is sent, in a few words for the documentation.
+    pub when: &'static str,
+}
+
+/// All of them, in the order in which the documentation lists them.
+pub const EVENT_TYPES: [EventType; 11] = {
+    use EventKind::{Assigns, Records};
+    use Shape::{Calcom, Native};
+    [
+        of("appointment.created", Native, Assigns, "the gateway booked an appointment"),
+        of("appointment.updated", Native, Assigns, "the gateway changed an appointment"),
+        of("appointment.rescheduled", Native, Assigns, "the gateway moved an appointment"),
+        of("appointment.cancelled", Native, Records, "the gateway cancelled an appointment"),
+        of("BOOKING_CREATED", Calcom, Assigns, "a booking was made or confirmed, or a seat of it taken"),
+        of("BOOKING_REQUESTED", Calcom, Assigns, "a booking was made and waits for confirmation"),
+        of("BOOKING_RESCHEDULED", Calcom, Assigns, "a booking was replaced by one at another time"),
+        of("BOOKING_PAID", Calcom, Assigns, "a booking was paid for"),
+        of("BOOKING_REASSIGNED", Calcom, Assigns, "a booking was given to another host"),
+        of("BOOKING_CANCELLED", Calcom, Records, "a booking, or one seat of it, was cancelled"),
+        of("BOOKING_REJECTED", Calcom, Records, "a requested booking was declined"),
+    ]
+};
+
+const fn of(name: &'static str, named_by: Shape, kind: EventKind, when: &'static str) -> EventType {
+    EventType { name, named_by, kind, when }
+}
+
+/// The entry of this name, if it is one that we know.
+pub(super) fn known_type(name: &str) -> Option<&'static EventType> {
+    EVENT_TYPES.iter().find(|known| known.name == name)
 }

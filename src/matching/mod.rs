@@ -7,30 +7,24 @@
 mod values;
 mod actor;
 mod strategy;
-mod manual;
-mod existing;
-mod email;
-mod name;
 mod directory;
 mod resolver;
 mod outcome;
-mod guard;
 mod changes;
 mod plan;
 mod assign;
 mod again;
 mod simulation;
 mod learn;
-mod inbox;
 mod noted;
 
 pub use actor::{Actor, ActorKind};
+pub use assign::Holder;
 pub use changes::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostBearing, InboxRow, InboxState,
     MappingChange, MappingRef, Observed,
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
-pub use guard::Holder;
 pub use learn::mapped_host;
 pub use noted::{Found, Looked, Noted, STRATEGIES};
 pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::directory::{Directory, HostKey};
-use super::strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Strategy};
+use super::strategy::{
+    Candidate, Confidence, Email, Evidence, Existing, Manual, Name, Origin, Proposal, Strategy,
+};
 use super::values::words;
-use super::{email::Email, existing::Existing, manual::Manual, name::Name};
 use crate::event::{CompanyId, Host, StaffId};
 
 /// The answer to "who is this host?", in the terms of record linkage.

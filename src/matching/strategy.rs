@@ -1,9 +1,13 @@
 //! The one open set of this program: a strategy looks a host up in the directory and proposes
-//! members of staff. Adding one is one new file and one line in `resolver.rs`.
+//! members of staff. Adding one is one `impl` here and one line in `resolver.rs`.
+//!
+//! `manual` (priority 200): the active mapping that a person made. `existing` (150): the one that an earlier match
+//! made. `email` (100, confidence 95): active staff with the host's address. `name` (50, confidence 75): with the
+//! host's full name.
 
 use serde::{Deserialize, Serialize};
 
-use super::directory::Directory;
+use super::directory::{Directory, HostKey, normal_name};
 use super::values::MappingSource;
 use crate::event::{CompanyId, Host, StaffId};
 
@@ -79,5 +83,136 @@ pub struct Evidence {
 impl Evidence {
     pub(super) fn new(field: &str, value: impl Into<String>) -> Self {
         Self { field: field.to_owned(), value: value.into() }
+    }
+}
+
+pub(super) struct Manual;
+
+impl Strategy for Manual {
+    fn name(&self) -> &'static str {
+        "manual"
+    }
+
+    fn priority(&self) -> u16 {
+        200
+    }
+
+    fn looks_for(&self, host: &Host) -> Option<String> {
+        host.id.map(|id| format!("a mapping of host {id} made by a person"))
+    }
+
+    fn propose(&self, host: &Host, company: CompanyId, directory: &Directory) -> Proposal {
+        propose_mapping(host, company, directory, true)
+    }
+}
+
+pub(super) struct Existing;
+
+impl Strategy for Existing {
+    fn name(&self) -> &'static str {
+        "existing"
+    }
+
+    fn priority(&self) -> u16 {
+        150
+    }
+
+    fn looks_for(&self, host: &Host) -> Option<String> {
+        host.id.map(|id| format!("a mapping of host {id} made by an earlier match"))
+    }
+
+    fn propose(&self, host: &Host, company: CompanyId, directory: &Directory) -> Proposal {
+        propose_mapping(host, company, directory, false)
+    }
+}
+
+/// The active mapping of the host, if it is a person's (or, else, a match's). It counts only while
+/// its member of staff is active, not deleted, and in the company; it is then used whatever
+/// confidence it was made with. Several for different people cannot be told apart.
+pub(super) fn propose_mapping(
+    host: &Host,
+    company: CompanyId,
+    directory: &Directory,
+    by_person: bool,
+) -> Proposal {
+    let mut proposal = Proposal::default();
+    let Some(id) = host.id else { return proposal };
+    for mapping in directory.active_mappings(HostKey::new(company, id), by_person) {
+        let staff = mapping.staff.clone();
+        if !mapping.staff_is_valid {
+            let why = "the member of staff is inactive, deleted, or in another company";
+            proposal.rejected.push(Rejected { staff, why });
+        } else if !proposal.candidates.iter().any(|candidate| candidate.staff == staff) {
+            proposal.candidates.push(Candidate {
+                staff,
+                confidence: mapping.confidence,
+                evidence: Evidence::new("mapping", mapping.source.as_ref()),
+                origin: Origin::Mapping(mapping.row),
+            });
+        }
+    }
+    proposal
+}
+
+pub(super) struct Email;
+
+impl Strategy for Email {
+    fn name(&self) -> &'static str {
+        "email"
+    }
+
+    fn priority(&self) -> u16 {
+        100
+    }
+
+    fn looks_for(&self, host: &Host) -> Option<String> {
+        let emails = host.emails();
+        (!emails.is_empty()).then(|| emails.join(" or "))
+    }
+
+    fn propose(&self, host: &Host, company: CompanyId, directory: &Directory) -> Proposal {
+        let mut proposal = Proposal::default();
+        let Some(roster) = directory.roster(company) else { return proposal };
+        for email in host.emails() {
+            for member in roster.with_email(&email) {
+                if proposal.candidates.iter().all(|known| known.staff != member.id) {
+                    proposal.candidates.push(Candidate {
+                        staff: member.id.clone(),
+                        confidence: Confidence(95),
+                        evidence: Evidence::new("email", email.as_str()),
+                        origin: Origin::Match(MappingSource::AutoEmail),
+                    });
+                }
+            }
+        }
+        proposal
+    }
+}
+
+pub(super) struct Name;
+
+impl Strategy for Name {
+    fn name(&self) -> &'static str {
+        "name"
+    }
+
+    fn priority(&self) -> u16 {
+        50
+    }
+
+    fn looks_for(&self, host: &Host) -> Option<String> {
+        host.name.as_deref().map(normal_name).filter(|name| !name.is_empty())
+    }
+
+    fn propose(&self, host: &Host, company: CompanyId, directory: &Directory) -> Proposal {
+        let name = self.looks_for(host);
+        let Some((roster, name)) = directory.roster(company).zip(name) else { return Proposal::default() };
+        let candidates = roster.with_name(&name).map(|member| Candidate {
+            staff: member.id.clone(),
+            confidence: Confidence(75),
+            evidence: Evidence::new("name", name.as_str()),
+            origin: Origin::Match(MappingSource::AutoName),
+        });
+        Proposal { candidates: candidates.collect(), rejected: Vec::new() }
     }
 }

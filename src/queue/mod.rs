@@ -10,7 +10,6 @@
 mod message;
 mod error;
 mod copies;
-mod batch;
 mod consumer;
 pub mod metrics;
 pub(crate) mod amqp;
@@ -19,7 +18,7 @@ mod embedded;
 use crate::config::QueueConfig;
 
 pub use amqp::topology;
-pub use batch::{Batch, ClosedBy, Settled};
+pub use consumer::{Batch, ClosedBy, Settled};
 pub use consumer::{Consumer, ConsumerHealth, Gathered};
 pub use copies::identity;
 pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};

@@ -8,8 +8,7 @@ use axum::response::Response;
 
 use super::answer;
 use crate::edge::auth;
-use crate::edge::body;
-use crate::edge::intake::Arrived;
+use crate::edge::intake::{Arrived, deadline_of, read_body};
 use crate::edge::state::{Edge, Place};
 use crate::http::problem::Problem;
 
@@ -20,8 +19,8 @@ pub(in crate::edge) async fn calcom(
     Extension(place): Extension<Place>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
-    let bytes = body::read(&edge, request, deadline).await?;
+    let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
+    let bytes = read_body(&edge, request, deadline).await?;
     auth::calcom(&edge, &headers, &bytes)?;
     let size = bytes.len();
     answer(&edge, place, Arrived::now(&headers, "calcom").take_anything(bytes), size, deadline).await

@@ -14,12 +14,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::edge::auth::{self, Before};
-use crate::edge::body;
-use crate::edge::cloudevents;
-use crate::edge::intake::{Arrival, Arrived, Receipt, publish};
+use crate::edge::intake::{Arrival, Arrived, Receipt, deadline_of, publish, read_body};
 use crate::edge::layers::Noted;
-use crate::edge::problem;
 use crate::edge::state::{Edge, Place};
+use crate::edge::{cloudevents, problem};
 use crate::http::problem::{ErrorItem, Problem};
 use crate::http::tokens::Scope;
 
@@ -35,11 +33,11 @@ pub(in crate::edge) async fn events(
     Extension(place): Extension<Place>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
+    let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
     let before = auth::bearer(&edge, &headers, Scope::Events).await?;
     let format = Format::of(&headers)?;
     let attributes = cloudevents::attributes(&headers)?;
-    let bytes = body::read(&edge, request, deadline).await?;
+    let bytes = read_body(&edge, request, deadline).await?;
     if before == Before::Unproven {
         auth::gateway(&edge, &headers, &bytes)?;
         if attributes.is_some() {

@@ -8,8 +8,7 @@ use axum::response::Response;
 
 use super::answer;
 use crate::edge::auth::{self, Before};
-use crate::edge::body;
-use crate::edge::intake::Arrived;
+use crate::edge::intake::{Arrived, deadline_of, read_body};
 use crate::edge::state::{Edge, Place};
 use crate::http::problem::Problem;
 use crate::http::tokens::Scope;
@@ -21,11 +20,11 @@ pub(in crate::edge) async fn retell(
     Extension(place): Extension<Place>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (deadline, headers) = (body::deadline(&edge), request.headers().clone());
+    let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
     let from_retell = auth::is_from_retell(&headers);
     let before =
         if from_retell { Before::Unproven } else { auth::bearer(&edge, &headers, Scope::Retell).await? };
-    let bytes = body::read(&edge, request, deadline).await?;
+    let bytes = read_body(&edge, request, deadline).await?;
     let arrived = Arrived::now(&headers, if from_retell { "retell" } else { before.publisher() });
     if from_retell {
         auth::retell(&edge, &headers, &bytes, arrived.at_ms)?;

@@ -1,13 +1,12 @@
-//! One Cal.com booking, as the API (2024-08-13, 2024-04-15) or a webhook writes it.
+//! One Cal.com booking, as the API (2024-08-13, 2024-04-15) or a webhook writes it, and the host that it is with.
 
 use serde_json::Value;
 
 use super::fields::{self, Fault, Object};
-use super::person;
 use crate::event::booking::{Booking, EventTime};
 use crate::event::decode::MalformedKind;
-use crate::event::host::HostSource;
-use crate::event::ids::BookingRef;
+use crate::event::host::{Host, HostMissing, HostSource};
+use crate::event::ids::{BookingRef, HostId};
 
 /// What a booking takes from the event around it.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +51,8 @@ pub(super) fn read(
     };
     let places = [Some((outer, hosts)), inner.map(|inner| (inner, HostSource::DataHosts))];
     let places: Vec<_> = places.into_iter().flatten().collect();
-    let host = person::primary_host(&places);
-    let host_missing = person::missing(&places, host.as_ref().map(|(host, _)| host));
+    let host = primary_host(&places);
+    let host_missing = missing(&places, host.as_ref().map(|(host, _)| host));
     let updated = fields::time_ms(own, "updatedAt").map(|ms| EventTime { ms, stamped: false });
     Ok(Booking {
         uid,
@@ -114,4 +113,172 @@ fn is_off(object: &Object) -> bool {
         let status = status.trim();
         status.eq_ignore_ascii_case("cancelled") || status.eq_ignore_ascii_case("rejected")
     })
+}
+
+/// What Cal.com writes where it knows nothing. Compared exactly: these are literals of its
+/// program, and a person may well be called something similar.
+const ABSENT: [&str; 3] = ["unknown", "Nameless", "Email-less"];
+
+/// The first usable host of a booking and where it stood.
+///
+/// `places` are the objects that may be the booking, outermost first, each with the name of its
+/// `hosts`: a booking that was published in the API's envelope has two.
+pub(super) fn primary_host(places: &[(&Object, HostSource)]) -> Option<(Host, HostSource)> {
+    let hosts = places.iter().map(|(place, source)| (first_host(place), *source));
+    let organizers = places.iter().map(|(place, _)| (plain(place, "organizer"), HostSource::Organizer));
+    let users = places.iter().map(|(place, _)| (user(place), HostSource::User));
+    hosts
+        .chain(organizers)
+        .chain(users)
+        .find_map(|(host, source)| host.filter(Host::is_usable).map(|host| (host, source)))
+}
+
+/// Why `found` is nobody, or has no id; none when it has one.
+pub(super) fn missing(places: &[(&Object, HostSource)], found: Option<&Host>) -> Option<HostMissing> {
+    match found {
+        Some(Host { id: Some(_), .. }) => return None,
+        Some(_) => return Some(HostMissing::NullId),
+        None => {}
+    }
+    let there = |key: &str| places.iter().find_map(|(place, _)| fields::present(place, key));
+    // The most telling one of what stands in all the places.
+    let first = match (there("hosts"), there("organizer").or_else(|| there("user"))) {
+        (None, None) => return Some(HostMissing::Absent),
+        (Some(Value::Array(hosts)), None) if hosts.is_empty() => return Some(HostMissing::Empty),
+        (Some(Value::Array(hosts)), _) if !hosts.is_empty() => &hosts[0],
+        (_, Some(person)) | (Some(person), None) => person,
+    };
+    let has_no_id = |person: &Object| match person.get("id") {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.trim().is_empty() || ABSENT.contains(&text.trim()),
+        Some(_) => false,
+    };
+    match first {
+        Value::Object(person) if has_no_id(person) => Some(HostMissing::NullId),
+        _ => Some(HostMissing::Malformed),
+    }
+}
+
+fn first_host(place: &Object) -> Option<Host> {
+    place.get("hosts")?.as_array()?.first()?.as_object().map(read_person)
+}
+
+fn plain(place: &Object, key: &str) -> Option<Host> {
+    place.get(key)?.as_object().map(read_person)
+}
+
+/// `user`, whose id stands beside it as `userId` in flat webhooks.
+fn user(place: &Object) -> Option<Host> {
+    let mut host = plain(place, "user")?;
+    host.id = host.id.or_else(|| place.get("userId").and_then(host_id));
+    Some(host)
+}
+
+fn read_person(person: &Object) -> Host {
+    let email = |key| text(person, key).filter(|address| address.contains('@'));
+    Host {
+        id: person.get("id").and_then(host_id),
+        name: text(person, "name"),
+        email: email("email"),
+        display_email: email("displayEmail"),
+        username: text(person, "username"),
+        time_zone: text(person, "timeZone"),
+    }
+}
+
+fn host_id(value: &Value) -> Option<HostId> {
+    fields::whole_number(value).and_then(HostId::new)
+}
+
+fn text(person: &Object, key: &str) -> Option<String> {
+    fields::clean_text(person, key).filter(|text| !ABSENT.contains(&text.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn find(booking: Value) -> Option<(Host, HostSource)> {
+        primary_host(&[(booking.as_object().unwrap(), HostSource::Hosts)])
+    }
+
+    #[test]
+    fn a_host_is_usable_with_an_id_or_a_real_address() {
+        for (host, usable) in [
+            (json!({"id": 7}), true),
+            (json!({"id": " 7 "}), true),
+            (json!({"email": "mara@salon.example"}), true),
+            (json!({"displayEmail": "mara@salon.example"}), true),
+            (json!({"id": 2_147_483_647}), true),
+            (json!({"id": 2_147_483_648_i64}), false),
+            (json!({"id": 0}), false),
+            (json!({"id": -7}), false),
+            (json!({"id": 7.5}), false),
+            (json!({"id": true}), false),
+            (json!({"id": "unknown", "email": "unknown", "name": "Mara Lind"}), false),
+            (json!({"email": "Email-less", "name": "Nameless"}), false),
+            (json!({"email": "no address"}), false),
+            (json!({"email": ["mara@salon.example"]}), false),
+            (json!({}), false),
+            (json!(null), false),
+            (json!("Mara"), false),
+        ] {
+            assert_eq!(find(json!({ "hosts": [host] })).is_some(), usable, "{host}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_why_there_is_nobody_with_an_id() {
+        use HostMissing::{Absent, Empty, Malformed, NullId};
+        for (booking, why) in [
+            (json!({}), Some(Absent)),
+            (json!({"hosts": null}), Some(Absent)),
+            (json!({"hosts": []}), Some(Empty)),
+            (json!({"hosts": [], "organizer": {"id": 7}}), None),
+            (json!({"hosts": [], "organizer": {"name": "Mara"}}), Some(NullId)),
+            (json!({"hosts": [{"id": null}]}), Some(NullId)),
+            (json!({"hosts": [{"id": "unknown", "email": "unknown"}]}), Some(NullId)),
+            (json!({"hosts": [{"email": "mara@salon.example"}]}), Some(NullId)),
+            (json!({"hosts": [{"id": 7.5}]}), Some(Malformed)),
+            (json!({"hosts": ["Mara"]}), Some(Malformed)),
+            (json!({"hosts": "Mara"}), Some(Malformed)),
+            (json!({"hosts": {"0": {"id": 1}}}), Some(NullId)),
+            (json!({"hosts": [{"id": 7}]}), None),
+        ] {
+            let places = [(booking.as_object().unwrap(), HostSource::Hosts)];
+            let found = primary_host(&places);
+            assert_eq!(missing(&places, found.as_ref().map(|(host, _)| host)), why, "{booking}");
+        }
+    }
+
+    #[test]
+    fn literals_are_absent_only_in_their_own_spelling() {
+        let (host, _) =
+            find(json!({"hosts": [{"id": 7, "name": " Nameless ", "username": "Unknown", "timeZone": ""}]}))
+                .unwrap();
+        assert_eq!(host.name, None);
+        assert_eq!(host.username.as_deref(), Some("Unknown"));
+        assert_eq!(host.time_zone, None);
+    }
+
+    #[test]
+    fn the_first_usable_place_wins() {
+        let a = json!({"id": 1});
+        let nobody = json!({"id": "unknown", "email": "unknown"});
+        for (booking, expected) in [
+            (json!({"hosts": [a], "organizer": {"id": 2}}), Some((1, HostSource::Hosts))),
+            (json!({"hosts": [nobody], "organizer": {"id": 2}}), Some((2, HostSource::Organizer))),
+            (json!({"hosts": [nobody, a]}), None),
+            (json!({"hosts": [], "organizer": nobody, "user": {"id": 3}}), Some((3, HostSource::User))),
+            (json!({"hosts": {"0": a}, "organizer": {"id": 2}}), Some((2, HostSource::Organizer))),
+            (json!({"hosts": null, "user": {"name": "Mara"}, "userId": "4"}), Some((4, HostSource::User))),
+            (json!({"user": {"id": 3}, "userId": 4}), Some((3, HostSource::User))),
+            (json!({"user": null, "userId": 4}), None),
+        ] {
+            let found = find(booking.clone()).map(|(host, source)| (host.id.map_or(0, |id| id.0), source));
+            assert_eq!(found, expected, "{booking}");
+        }
+    }
 }

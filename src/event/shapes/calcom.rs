@@ -5,13 +5,11 @@ use serde_json::Value;
 
 use super::booking::{self, Around};
 use super::fields::{self, Fault, Object};
-use super::identity;
-use super::outside::Outside;
+use super::outside::{self, Outside};
 use crate::event::booking::{BookingEvent, Shape};
-use crate::event::decode::{Decoded, Hints, Ignored, Malformed};
+use crate::event::decode::{Decoded, Hints, Ignored, Malformed, known_type};
 use crate::event::host::HostSource;
 use crate::event::ids::EventId;
-use crate::event::kinds;
 
 const PAYLOAD: &str = "payload";
 
@@ -23,12 +21,12 @@ pub(super) fn decode(outside: &Outside<'_>, body: Object) -> Result<Decoded, Mal
 }
 
 fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
-    let event_type = identity::event_type(outside, body.get("triggerEvent").and_then(Value::as_str));
+    let event_type = outside::event_type(outside, body.get("triggerEvent").and_then(Value::as_str));
     let booking = match body.get(PAYLOAD) {
         Some(payload) => booking::peek(payload),
         None => booking::peek_object(body),
     };
-    let id = identity::event_id(outside, Some(body), event_type.as_deref(), booking.as_ref());
+    let id = outside::event_id(outside, Some(body), event_type.as_deref(), booking.as_ref());
     (id.clone(), Hints { id: Some(id), event_type, booking, company: None, shape: Some(outside.shape) })
 }
 
@@ -37,13 +35,13 @@ fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> 
         return Err(Fault::at("/triggerEvent", "triggerEvent must be a text that names the trigger"));
     };
     let (shape, content) = (outside.shape, Shape::Calcom);
-    let Some(known) = kinds::find(&name) else {
+    let Some(known) = known_type(&name) else {
         return Ok(Decoded::Ignored(Ignored { id, event_type: name, shape }));
     };
     // In a flat body createdAt is when the booking was made, long before this was sent.
     let is_flat = !body.contains_key(PAYLOAD);
     let times: &[&str] = if is_flat { &[] } else { &["createdAt"] };
-    let time = identity::event_time(outside, &body, times);
+    let time = outside::event_time(outside, &body, times);
     let (raw, pointer) = match body.remove(PAYLOAD) {
         Some(payload) => (payload, format!("/{PAYLOAD}")),
         None if booking::has_reference(&body) => (Value::Object(body), String::new()),

@@ -9,8 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use super::fields::{self, Object};
-use super::identity;
-use super::outside::Outside;
+use super::outside::{self, Outside};
 use super::{Answer, hints, parse};
 
 /// The names of CloudEvents' headers begin so: its AMQP binding, the JMS twin of that, and what HTTP
@@ -68,7 +67,7 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
         outside.types.insert(0, name.to_owned());
         outside.names_type_at("type");
     }
-    outside.id = body.get("id").and_then(identity::id_text);
+    outside.id = body.get("id").and_then(outside::id_text);
     outside.time_ms = fields::time_ms(&body, "time");
     if !body.get("specversion").and_then(Value::as_str).is_some_and(is_known) {
         let message = "specversion must be the text 1.0 (or 0.3)";

@@ -4,8 +4,7 @@
 use serde_json::Value;
 
 use super::fields::{self, Object};
-use super::identity;
-use super::outside::Outside;
+use super::outside::{self, Outside};
 use super::{Answer, hints};
 
 /// What to publish in place of a job that cannot be read.
@@ -25,7 +24,7 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
     let names = ["displayName", "job"].into_iter().filter_map(|key| body.get(key)?.as_str());
     outside.types.extend(names.map(str::to_owned));
     outside.names_type_at("job");
-    outside.uuid = body.get("uuid").and_then(identity::id_text);
+    outside.uuid = body.get("uuid").and_then(outside::id_text);
     let refuse = |place: &str, message: String| Err(Box::new(outside.fault(place, message, hints(outside))));
     match body.remove("data") {
         Some(Value::Object(data)) => match data.get("command").and_then(Value::as_str) {

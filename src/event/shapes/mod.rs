@@ -11,10 +11,7 @@
 
 mod fields;
 mod pruned;
-mod text;
 mod outside;
-mod identity;
-mod person;
 mod booking;
 mod native;
 mod calcom;
@@ -28,8 +25,7 @@ use serde_json::Value;
 use self::fields::{Fault, Object};
 use self::outside::Outside;
 use super::booking::Shape;
-use super::decode::{Decoded, Hints, Malformed};
-use super::envelope::Envelope;
+use super::decode::{Decoded, Envelope, Hints, Malformed};
 
 /// What taking off a wrapping gives. Boxed: a `Malformed` is large, and few messages are one.
 type Answer<T> = Result<T, Box<Malformed>>;
@@ -85,8 +81,8 @@ fn unwrapped(outside: &mut Outside<'_>) -> Answer<Object> {
 
 /// What is known of a message of which the event cannot be read.
 fn hints(outside: &Outside<'_>) -> Hints {
-    let event_type = identity::event_type(outside, None);
-    let id = identity::event_id(outside, None, event_type.as_deref(), None);
+    let event_type = outside::event_type(outside, None);
+    let id = outside::event_id(outside, None, event_type.as_deref(), None);
     let shape = Some(outside.shape).filter(|shape| *shape != Shape::Native);
     Hints { id: Some(id), event_type, shape, ..Hints::default() }
 }

@@ -5,14 +5,13 @@ use serde_json::Value;
 
 use super::booking::{self, Around};
 use super::fields::{self, Fault, Object};
-use super::identity;
-use super::outside::Outside;
-use super::text;
+use super::outside::{self, Outside};
 use crate::event::booking::{Booking, BookingEvent, Shape};
-use crate::event::decode::{Decoded, Hints, Ignored, Malformed, MalformedKind};
+use crate::event::decode::{
+    Decoded, EVENT_TYPES, EventType, Hints, Ignored, Malformed, MalformedKind, known_type,
+};
 use crate::event::host::HostSource;
 use crate::event::ids::{AppointmentId, CompanyId, EventId};
-use crate::event::kinds::{self, EVENT_TYPES, EventType};
 
 const BOOKING: &str = "calcom_booking";
 
@@ -24,9 +23,9 @@ pub(super) fn decode(outside: &Outside<'_>, body: Object) -> Result<Decoded, Mal
 }
 
 fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
-    let event_type = identity::event_type(outside, body.get("event").and_then(Value::as_str));
+    let event_type = outside::event_type(outside, body.get("event").and_then(Value::as_str));
     let booking = body.get(BOOKING).and_then(booking::peek);
-    let id = identity::event_id(outside, Some(body), event_type.as_deref(), booking.as_ref());
+    let id = outside::event_id(outside, Some(body), event_type.as_deref(), booking.as_ref());
     let company = fields::positive(body, "company_id").ok().flatten().map(CompanyId);
     (id.clone(), Hints { id: Some(id), event_type, booking, company, shape: Some(outside.shape) })
 }
@@ -34,7 +33,7 @@ fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
 fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
     // The body is ours alone, so the booking is taken out of it rather than copied.
     let raw = body.remove(BOOKING).filter(|raw| !raw.is_null());
-    let (known, raw) = match (hints.event_type.as_deref().map(|name| (name, kinds::find(name))), raw) {
+    let (known, raw) = match (hints.event_type.as_deref().map(|name| (name, known_type(name))), raw) {
         (Some((_, Some(known))), Some(raw)) => (known, raw),
         (Some((name, Some(_))), None) => return Err(no_booking(name)),
         (_, None) if body.contains_key("hosts") => return Err(flat_booking()),
@@ -51,7 +50,7 @@ fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> 
     };
     let company = fields::positive(&body, "company_id")?.map(CompanyId);
     let appointment = fields::positive(&body, "appointment_id")?.map(AppointmentId);
-    let time = identity::event_time(outside, &body, &["occurred_at", "time", "createdAt"]);
+    let time = outside::event_time(outside, &body, &["occurred_at", "time", "createdAt"]);
     let text = outside.text(&[BOOKING]);
     let bookings = bookings(&raw, text, Around { time, has_appointment: appointment.is_some() })?;
     let EventType { name, kind, .. } = *known;
@@ -114,7 +113,7 @@ fn bookings(raw: &Value, text: Option<&str>, around: Around) -> Result<Vec<Booki
         let inside = format!("{pointer}/data");
         match object.get("data") {
             Some(Value::Array(items)) => {
-                let text = text.and_then(|text| text::of_key(text, "data"));
+                let text = text.and_then(|text| fields::text_of_key(text, "data"));
                 return several(items, text, &inside, HostSource::DataHosts, around);
             }
             None | Some(Value::Object(_) | Value::Null) => {}
@@ -148,7 +147,7 @@ fn several(
             "appointment_id names one appointment, but there is an array of bookings; send one event each";
         return Err(Fault::at("/appointment_id", message));
     }
-    let texts = text.map(text::of_items).unwrap_or_default();
+    let texts = text.map(fields::text_of_items).unwrap_or_default();
     let read = |(index, item)| {
         booking::read(item, texts.get(index).copied(), &format!("{pointer}/{index}"), hosts, around)
     };

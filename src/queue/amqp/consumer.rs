@@ -10,11 +10,10 @@ use tokio::time::{sleep, timeout};
 
 use super::hold::{AmqpHold, Lane};
 use super::link::NO_ANSWER;
-use super::prefetch::Window;
 use super::problem::Problem;
-use super::subscription::{Subscribing, Subscription, Watch, consume, name};
+use super::subscription::{Subscribing, Subscription, Watch, Window, consume, name};
 use super::{Amqp, wire};
-use crate::queue::batch::{ClosedBy, Hold};
+use crate::queue::consumer::{ClosedBy, Hold};
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Delivery, Gathered, QueueError, Source};
 use crate::runtime::backoff::Delays;
 use crate::runtime::shutdown::Shutdown;

@@ -11,8 +11,6 @@ mod problem;
 mod link;
 mod wire;
 mod publisher;
-mod acks;
-mod prefetch;
 mod subscription;
 mod hold;
 mod consumer;

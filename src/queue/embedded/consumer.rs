@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::lease::{EmbeddedHold, until_ms};
 use super::{Embedded, rows};
-use crate::queue::batch::Hold;
+use crate::queue::consumer::Hold;
 use crate::queue::copies::now_ms;
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Gathered, QueueError, Source};
 use crate::runtime::backoff::Delays;
