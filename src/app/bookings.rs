@@ -82,18 +82,16 @@ pub(crate) async fn list(
     limit: u64,
 ) -> Result<EventsView, AppError> {
     let mut view = EventsView::default();
+    let mut others = filter.clone();
     if filter.outcome.is_none() {
+        others.but = Some(DEAD_LETTER);
         if filter.before.is_none() {
-            let filter = EventFilter { outcome: Some(DEAD_LETTER.to_owned()), ..filter.clone() };
-            let next;
-            (view.rejected, next) = page(context, &filter, limit).await?;
-            view.more_rejected = next.is_some();
+            let rejected = EventFilter { outcome: Some(DEAD_LETTER.to_owned()), ..filter };
+            let (events, next) = page(context, &rejected, limit).await?;
+            (view.rejected, view.more_rejected) = (events, next.is_some());
         }
-        let filter = EventFilter { but: Some(DEAD_LETTER), ..filter };
-        (view.events, view.next_before) = page(context, &filter, limit).await?;
-    } else {
-        (view.events, view.next_before) = page(context, &filter, limit).await?;
     }
+    (view.events, view.next_before) = page(context, &others, limit).await?;
     Ok(view)
 }
 

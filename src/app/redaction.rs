@@ -27,34 +27,20 @@ pub(crate) const MAX_SHOWN: usize = 4096;
 /// The body of a message, in a form that is safe to look at, whatever it is.
 #[derive(Debug, Serialize)]
 pub(crate) struct PayloadView {
-    /// Its size.
     pub(crate) bytes: usize,
-    /// Whether it is shown as it is, personal data included.
     pub(crate) revealed: bool,
-    /// What it holds.
     #[serde(flatten)]
     pub(crate) content: Content,
 }
 
-/// What the bytes are. Of what is no JSON nothing can be masked: it is shown revealed or not at all.
+/// What the bytes are, or their beginning. Of what is no JSON nothing can be masked: it is shown revealed or not at
+/// all.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Content {
-    /// JSON.
-    Json {
-        /// It, masked unless revealed.
-        value: Value,
-    },
-    /// UTF-8 that is no JSON.
-    Text {
-        /// Its beginning.
-        text: Option<String>,
-    },
-    /// Anything.
-    Binary {
-        /// Its beginning, in hex.
-        hex: Option<String>,
-    },
+    Json { value: Value },
+    Text { text: Option<String> },
+    Binary { hex: Option<String> },
 }
 
 impl PayloadView {

@@ -9,26 +9,20 @@ use super::{Database, Scope, StoreError};
 /// Which events; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// With this outcome.
-    pub outcome: Option<String>,
+    pub(crate) outcome: Option<String>,
     /// Not with this outcome.
-    pub but: Option<&'static str>,
-    /// Of this type.
-    pub event_type: Option<String>,
-    /// In this shape.
-    pub shape: Option<String>,
-    /// From this publisher.
-    pub publisher: Option<String>,
-    /// About the booking with exactly this reference.
-    pub booking_ref: Option<String>,
-    /// About this appointment.
-    pub appointment_id: Option<i64>,
+    pub(crate) but: Option<&'static str>,
+    pub(crate) event_type: Option<String>,
+    pub(crate) shape: Option<String>,
+    pub(crate) publisher: Option<String>,
+    pub(crate) booking_ref: Option<String>,
+    pub(crate) appointment_id: Option<i64>,
     /// Decided at this moment or later, in ms since 1970 (UTC).
-    pub since_ms: Option<i64>,
+    pub(crate) since_ms: Option<i64>,
     /// Decided before this moment, in ms since 1970 (UTC).
-    pub until_ms: Option<i64>,
+    pub(crate) until_ms: Option<i64>,
     /// Only older ones than this: when the last one of the page before was decided, and its id.
-    pub before: Option<(i64, String)>,
+    pub(crate) before: Option<(i64, String)>,
 }
 
 impl EventFilter {

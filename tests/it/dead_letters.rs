@@ -4,7 +4,7 @@ use hostmatch::event::CompanyId;
 use hostmatch::store::{
     Beginning, DeadLetter, DeadLetterFilter, LetterAction, LetterState, NewAct, NewDeadLetter, NewItem,
     NewReplay, ReplayTerms, Replayed, Scope, begin_replay, claim, dead_letter, dead_letters,
-    insert_dead_letters, insert_replay,
+    insert_dead_letters, insert_replay, replay, replays,
 };
 
 use crate::support::{Backend, GatewayShape, TestDatabase};
@@ -73,6 +73,26 @@ async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it(backend: Backe
         assert_eq!(insert_dead_letters(&test.db, &batch).await.unwrap(), 0);
         assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["open"], "{backend:?}");
         assert_eq!(test.texts("SELECT result FROM hostmatch_replay_items").await, ["failed"]);
+    }
+}
+
+on_engines!(a_replay_is_seen_by_whoever_may_see_all_its_letters);
+async fn a_replay_is_seen_by_whoever_may_see_all_its_letters(backend: Backend) {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    let (_, tag) = on_the_way(&test).await;
+    let company = |id| Scope::of(Some(CompanyId(id)));
+    let nobodys = "UPDATE hostmatch_dead_letters SET company_id = NULL";
+    for (before, scope, is_seen) in [
+        (None, Scope::All, true),
+        (None, company(7), true),
+        (None, company(8), false),
+        (Some(nobodys), company(7), false),
+    ] {
+        test.run(before.as_slice()).await;
+        let found = replay(&test.db, &scope, tag.replay).await.unwrap();
+        assert_eq!(found.is_some(), is_seen, "{backend:?} {scope:?}");
+        let listed = replays(&test.db, &scope, None, 9).await.unwrap();
+        assert_eq!(listed.len(), usize::from(is_seen), "{backend:?} {scope:?}");
     }
 }
 

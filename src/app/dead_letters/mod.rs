@@ -19,9 +19,7 @@ use crate::store::{dead_letter_summaries, groups as groups_of};
 /// A page of dead letters, newest first.
 #[derive(Debug, Serialize)]
 pub(crate) struct LettersView {
-    /// They.
     pub(crate) dead_letters: Vec<DeadLetterSummary>,
-    /// Behind which the next page begins; none on the last one.
     pub(crate) next_before: Option<i64>,
 }
 

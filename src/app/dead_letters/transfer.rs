@@ -43,9 +43,7 @@ pub(crate) async fn export<E: From<AppError>>(
 /// What an import found.
 #[derive(Debug, Serialize)]
 pub(crate) struct ImportView {
-    /// Letters that are new here.
     pub(crate) imported: usize,
-    /// Letters that were known here.
     pub(crate) known: usize,
 }
 
@@ -56,32 +54,28 @@ pub(crate) struct ImportView {
 /// [`AppError`]; also when the input cannot be read or a line is no dead letter.
 pub(crate) async fn import(
     context: &AppContext,
-    input: impl BufRead + Seek,
+    mut input: impl BufRead + Seek,
     name: &str,
 ) -> Result<ImportView, AppError> {
-    let mut letters = Letters { input, name, line: 0 };
     let (mut all, mut new) = (0, 0);
-    while let Some(letter) = letters.next()? {
-        if !letter.letter.company_id.map_or(context.scope == Scope::All, |id| context.scope.contains(id)) {
-            return Err(letters.problem("is another company's"));
+    for letter in letters(&mut input, name) {
+        let company = letter?.letter.company_id;
+        if !company.map_or(context.scope == Scope::All, |id| context.scope.contains(id)) {
+            let problem = "a letter is another company's; nothing was imported";
+            return Err(AppError::NotAllowed(format!("{name}: {problem}")));
         }
         all += 1;
     }
-    letters.input.rewind().map_err(|error| letters.problem(&error.to_string()))?;
-    letters.line = 0;
+    input.rewind().map_err(|error| AppError::Unreadable(format!("{name} cannot be read again: {error}")))?;
     let act = NewAct {
         why: Some(name.to_owned()),
         letters: all,
         ..NewAct::new(LetterAction::Import, context.author.as_str())
     };
     context.with_deadline(note(&context.database, &act)).await?;
+    let mut letters = letters(&mut input, name);
     loop {
-        let mut some = Vec::new();
-        while some.len() < CHUNK
-            && let Some(letter) = letters.next()?
-        {
-            some.push(letter);
-        }
+        let some = letters.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
         if some.is_empty() {
             return Ok(ImportView { imported: new, known: all - new });
         }
@@ -90,32 +84,16 @@ pub(crate) async fn import(
 }
 
 /// The letters of an export, one after the other: there may be more than fit in memory.
-struct Letters<'a, R> {
-    input: R,
-    name: &'a str,
-    line: usize,
-}
-
-impl<R: BufRead> Letters<'_, R> {
-    /// The next one; none at the end.
-    fn next(&mut self) -> Result<Option<NewDeadLetter>, AppError> {
-        let mut line = Vec::new();
-        while line.trim_ascii().is_empty() {
-            line.clear();
-            let read = self.input.read_until(b'\n', &mut line);
-            if read.map_err(|error| self.problem(&error.to_string()))? == 0 {
-                return Ok(None);
-            }
-            self.line += 1;
-        }
+fn letters(input: impl BufRead, name: &str) -> impl Iterator<Item = Result<NewDeadLetter, AppError>> {
+    let lines = input.split(b'\n').zip(1..);
+    let filled = lines.filter(|(line, _)| !matches!(line, Ok(line) if line.trim_ascii().is_empty()));
+    filled.map(move |(line, number): (_, usize)| {
+        let problem =
+            |what| AppError::Unreadable(format!("{name} line {number}: {what}; nothing was imported"));
+        let line = line.map_err(|error| problem(error.to_string()))?;
         // The parser's own words would quote the line.
-        let read = serde_json::from_slice(&line);
-        let problem = |error: serde_json::Error| format!("is no dead letter (column {})", error.column());
-        let letter = read.map_err(|error| self.problem(&problem(error)))?;
-        Ok(Some(NewDeadLetter { letter, shape: None, publisher: None, replayed: None }))
-    }
-
-    fn problem(&self, problem: &str) -> AppError {
-        AppError::Unreadable(format!("{} line {}: {problem}; nothing was imported", self.name, self.line))
-    }
+        let letter = serde_json::from_slice(&line)
+            .map_err(|error| problem(format!("is no dead letter (column {})", error.column())))?;
+        Ok(NewDeadLetter { letter, shape: None, publisher: None, replayed: None })
+    })
 }

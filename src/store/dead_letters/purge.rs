@@ -14,15 +14,16 @@ use crate::store::{Database, StoreError};
 /// Rows in one step.
 const STEP: u64 = 200;
 
-/// The states of letters that are not closed.
+/// The states of letters that are not closed, and of those that are.
 const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
+const CLOSED: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded];
 
 /// Deletes dead letters that were closed before `before_ms`. Gives how many.
 ///
 /// # Errors
 /// [`StoreError`]; what was deleted before is deleted.
 pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
-    let closed = letter::Column::ClosedMs.lt(before_ms).and(letter::Column::State.is_not_in(OPEN));
+    let closed = letter::Column::ClosedMs.lt(before_ms).and(letter::Column::State.is_in(CLOSED));
     let mut purged = 0;
     loop {
         let oldest = letter::Entity::find().filter(closed.clone()).order_by_asc(letter::Column::ClosedMs);
