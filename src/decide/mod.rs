@@ -1,8 +1,8 @@
 //! The heart: what becomes of a delivery. Decode, load, plan and commit a batch; what is tried again, and what
 //! is a dead letter; and the same without writing.
 //!
-//! An [`InFlight`] is one delivery from receipt to settlement. The [`Processor`] decides many of them in one
-//! transaction; a [`RetrySet`](retry_set) holds what is tried again, because somebody else has locked what it
+//! An `InFlight` is one delivery from receipt to settlement. The [`Processor`] decides many of them in one
+//! transaction; a `RetrySet` holds what is tried again, because somebody else has locked what it
 //! needs. A [`DryRun`] says what deciding would do.
 
 mod again;

@@ -43,7 +43,7 @@ pub struct NewItem {
     pub digest: String,
     /// The appointment: two letters of one appointment are not on the way at the same time.
     pub lane: Option<i64>,
-    /// The outcome predicted, or [`FAILED`](super::FAILED).
+    /// The outcome predicted, or [`FAILED`].
     pub predicted: String,
     /// The reason code, where it would fail.
     pub predicted_reason: Option<String>,
