@@ -8,7 +8,7 @@ use serde_json::json;
 use super::exit::Exit;
 use super::next_action::command;
 use super::output::Output;
-use crate::app::{AppError, ErrorCode};
+use crate::app::{AppError, ErrorCode, NextAction};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
 use crate::queue::{PublishError, QueueError};
@@ -85,7 +85,14 @@ impl From<AppError> for Failure {
             ErrorCode::DatabaseUnreachable => Exit::DatabaseUnreachable,
             ErrorCode::Failed => Exit::Failed,
         };
-        match error.next().map(|next| command(&next)) {
+        let how = error.next().map(|next| match next {
+            NextAction::ChooseSuggestion(_, staff) => {
+                let all = staff.iter().map(ToString::to_string).collect::<Vec<_>>();
+                format!("say which with --staff ({})", all.join(", "))
+            }
+            next => command(&next),
+        });
+        match how {
             Some(next) => Self::new(exit, format!("{error}: {next}")),
             None => Self::new(exit, error),
         }
