@@ -193,8 +193,8 @@ async fn an_interrupted_down_is_finished_before_anything_else() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     let connection = test.db.connection();
     migration::adopt(connection).await.unwrap();
-    // In the middle of a migration.
-    assert!(killed(&test, &["migrate", "down", "--all", "--yes"], 25, Side::After).await);
+    // After what is going to be taken back was written down.
+    assert!(killed(&test, &["migrate", "down", "--all", "--yes"], 60, Side::After).await);
     let error = migration::adopt(connection).await.unwrap_err().to_string();
     assert!(error.contains("migrate down"), "{error}");
     let found = migration::examine(connection).await.unwrap();
