@@ -11,8 +11,9 @@ use super::output::Output;
 use crate::app::{AppError, ErrorCode, NextAction};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
-use crate::queue::{PublishError, QueueError};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::install::topology::LookError;
+use crate::queue::QueueError;
+use crate::store::StoreError;
 use crate::telemetry::TelemetryError;
 use crate::worker::WorkerError;
 
@@ -130,37 +131,25 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
+/// What a composition root meets on its own, as in a use case.
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
-        let exit = match error {
-            QueueError::Url(_) => Exit::ConfigInvalid,
-            QueueError::Unavailable(_) | QueueError::File { .. } => Exit::BrokerUnreachable,
-            QueueError::Closed => Exit::Failed,
-        };
-        Self::new(exit, error)
-    }
-}
-
-impl From<PublishError> for Failure {
-    fn from(error: PublishError) -> Self {
-        let exit = match error {
-            PublishError::Unavailable(_) | PublishError::Timeout => Exit::BrokerUnreachable,
-            PublishError::Refused(_) | PublishError::Returned(_) | PublishError::Unfit(_) => Exit::Failed,
-        };
-        Self::new(exit, error)
+        AppError::from(error).into()
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let exit = match error.kind() {
-            StoreErrorKind::Unavailable => Exit::DatabaseUnreachable,
-            StoreErrorKind::Conflict
-            | StoreErrorKind::Rejected
-            | StoreErrorKind::Behind
-            | StoreErrorKind::Schema => Exit::Failed,
-        };
-        Self::new(exit, error)
+        AppError::from(error).into()
+    }
+}
+
+impl From<LookError> for Failure {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Config(error) => error.into(),
+            error => QueueError::Unavailable(error.to_string()).into(),
+        }
     }
 }
 

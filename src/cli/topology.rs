@@ -7,10 +7,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::global::Global;
 use super::output::{self, Output};
-use crate::install::topology::{
-    self, Applied, Change, Comparison, EVERYTHING, LookError, Object, Part, Topology,
-};
-use crate::queue::QueueError;
+use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Object, Part, Topology};
 
 /// The exchange and the queues on RabbitMQ: what hostmatch wants, and what the broker has
 ///
@@ -192,14 +189,5 @@ fn plain(value: &Value) -> String {
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    }
-}
-
-impl From<LookError> for Failure {
-    fn from(error: LookError) -> Self {
-        match error {
-            LookError::Config(error) => error.into(),
-            error => QueueError::Unavailable(error.to_string()).into(),
-        }
     }
 }
