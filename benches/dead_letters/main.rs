@@ -9,7 +9,7 @@ mod address;
 mod database;
 #[path = "../measure/record.rs"]
 mod record;
-mod looks;
+mod reads;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use clap::Parser;
 use serde::Serialize;
 
 use database::{Engine, Scratch};
-use looks::{Look, looks};
+use reads::{Read, reads};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -43,11 +43,11 @@ struct Options {
     bench: bool,
 }
 
-/// What came of one look.
+/// What came of one read.
 #[derive(Debug, Serialize)]
 struct Figure {
     engine: &'static str,
-    look: &'static str,
+    read: &'static str,
     rows: usize,
     slowest_ms: f64,
     plan: String,
@@ -62,11 +62,11 @@ async fn main() -> Result<()> {
     };
     let directory = tempfile::tempdir()?;
     let mut out = std::io::stdout();
-    writeln!(out, "{} dead letters; the slowest of {} looks each", options.letters, options.times)?;
+    writeln!(out, "{} dead letters; the slowest of {} reads each", options.letters, options.times)?;
     let mut figures = Vec::new();
     for engine in engines {
         let scratch = Scratch::open(engine, directory.path()).await?;
-        scratch.insert(looks::COLUMNS, (0..options.letters).map(|n| looks::letter(engine, n))).await?;
+        scratch.insert(reads::COLUMNS, (0..options.letters).map(|n| reads::letter(engine, n))).await?;
         let there = scratch.number("SELECT COUNT(*) FROM hostmatch_dead_letters").await?;
         if there != options.letters {
             return Err(format!("{there} dead letters instead of {}", options.letters).into());
@@ -75,12 +75,12 @@ async fn main() -> Result<()> {
         scratch
             .run(if engine == Engine::Mariadb { "ANALYZE TABLE hostmatch_dead_letters" } else { "ANALYZE" })
             .await?;
-        for look in looks() {
-            let figure = measure(&scratch, engine, &look, &options).await?;
+        for read in reads() {
+            let figure = measure(&scratch, engine, &read, &options).await?;
             writeln!(
                 out,
                 "{:<10}  {:<28}  {:>5} rows  {:>8.1} ms  {}",
-                figure.engine, figure.look, figure.rows, figure.slowest_ms, figure.plan
+                figure.engine, figure.read, figure.rows, figure.slowest_ms, figure.plan
             )?;
             figures.push(figure);
         }
@@ -89,14 +89,14 @@ async fn main() -> Result<()> {
     record::write(options.json, "dead_letters", &figures)
 }
 
-async fn measure(scratch: &Scratch, engine: Engine, look: &Look, options: &Options) -> Result<Figure> {
+async fn measure(scratch: &Scratch, engine: Engine, read: &Read, options: &Options) -> Result<Figure> {
     let (mut slowest, mut rows) = (Duration::ZERO, 0);
     for _ in 0..options.times.max(1) {
         let began = Instant::now();
-        rows = look.carry_out(&scratch.database).await?;
+        rows = read.carry_out(&scratch.database).await?;
         slowest = slowest.max(began.elapsed());
     }
-    look.check(rows, options.letters)?;
-    let plan = look.plan(&scratch.database).await?;
-    Ok(Figure { engine: engine.name(), look: look.name, rows, slowest_ms: slowest.as_secs_f64() * 1e3, plan })
+    read.check(rows, options.letters)?;
+    let plan = read.plan(&scratch.database).await?;
+    Ok(Figure { engine: engine.name(), read: read.name, rows, slowest_ms: slowest.as_secs_f64() * 1e3, plan })
 }

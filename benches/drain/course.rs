@@ -18,7 +18,7 @@ use crate::large;
 use crate::quantiles::Quantiles;
 use crate::record;
 use crate::salon::Salon;
-use crate::table::{self, Line};
+use crate::table::{self, TableRow};
 use crate::workers::{self, Setup};
 
 /// The floors do it as the worker does by default.
@@ -132,7 +132,7 @@ impl Course {
         let events = u64::from(STEADY_PER_SECOND) * STEADY_SECONDS;
         let (broker, salon) =
             (Broker::open().await?, Salon::open(engine, self.directory.path(), events).await?);
-        let took = workers::pace(&broker, &salon, STEADY_PER_SECOND, self.directory.path()).await;
+        let took = workers::throughput(&broker, &salon, STEADY_PER_SECOND, self.directory.path()).await;
         broker.remove().await?;
         salon.scratch.remove().await?;
         let figure = Figure {
@@ -216,7 +216,7 @@ impl Course {
                 self.figures.iter().find(|one| one.engine == figure.engine && one.what.starts_with(&prefix));
             floor.and_then(|one| one.costs.as_ref()).map(|costs| costs.per_second)
         };
-        table::line(&Line { figure: &figure, floors: ["a", "b", "c"].map(floor) })?;
+        table::line(&TableRow { figure: &figure, floors: ["a", "b", "c"].map(floor) })?;
         self.figures.push(figure);
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::bookings::{Booking, Kind};
 use crate::broker::Broker;
 
 /// Messages published with one wait for their confirms.
-const TOGETHER: usize = 500;
+const PUBLISH_CHUNK: usize = 500;
 
 /// Publishes the events about these bookings, confirmed.
 ///
@@ -18,7 +18,7 @@ pub(crate) async fn publish(broker: &Broker, bookings: impl Iterator<Item = Book
     let publisher = broker.queue.publisher();
     let mut messages = bookings.map(|booking| message(&booking)).peekable();
     while messages.peek().is_some() {
-        publisher.publish(messages.by_ref().take(TOGETHER).collect()).await?;
+        publisher.publish(messages.by_ref().take(PUBLISH_CHUNK).collect()).await?;
     }
     Ok(())
 }

@@ -109,19 +109,19 @@ impl Run<'_> {
         self.appointments(std::iter::once(booking)).await?;
         let broker = Broker::open().await?;
         let mut workers = Setup::default().start(&broker, self.salon, self.directory)?;
-        while broker.look().await?.1 == 0 {
+        while broker.inspect().await?.1 == 0 {
             sleep(Duration::from_millis(10)).await;
         }
         let before = self.salon.decided().await?;
         let began = Instant::now();
         filling::publish(&broker, std::iter::once(booking)).await?;
         while self.salon.decided().await? == before {
-            workers::in_time(began + Duration::from_secs(60), &mut workers)?;
+            workers::ensure_before(began + Duration::from_secs(60), &mut workers)?;
             sleep(Duration::from_millis(1)).await;
         }
         let own = began.elapsed();
         while self.assigned(first..first + waiting).await? < waiting {
-            workers::in_time(began + Duration::from_secs(300), &mut workers)?;
+            workers::ensure_before(began + Duration::from_secs(300), &mut workers)?;
             sleep(Duration::from_millis(100)).await;
         }
         let all = began.elapsed();

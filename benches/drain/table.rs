@@ -5,7 +5,7 @@ use crate::course::Figure;
 use std::io::Write as _;
 
 /// One line of the table.
-pub(crate) struct Line<'a> {
+pub(crate) struct TableRow<'a> {
     pub(crate) figure: &'a Figure,
     /// Events per second of the floors (a), (b) and (c) on the same engine.
     pub(crate) floors: [Option<f64>; 3],
@@ -30,7 +30,7 @@ pub(crate) fn begin(events: u64) -> Result<()> {
 ///
 /// # Errors
 /// When nobody reads.
-pub(crate) fn line(line: &Line<'_>) -> Result<()> {
+pub(crate) fn line(line: &TableRow<'_>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let Figure { engine, what, costs, publish_to_commit } = line.figure;
     write!(out, "{engine:<11}{what:<33}")?;

@@ -17,7 +17,7 @@ use crate::program::{Program, peak_memory};
 use crate::quantiles::Quantiles;
 use crate::salon::Salon;
 
-const PATIENCE: Duration = Duration::from_secs(900);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(900);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// More than a worker can do in the longer time between two looks.
@@ -88,9 +88,9 @@ pub(crate) async fn run(
 ) -> Result<Costs> {
     let events_before = salon.decided().await?;
     let mut workers = setup.start(broker, salon, directory)?;
-    let until = Instant::now() + PATIENCE;
-    while broker.look().await?.1 == 0 {
-        in_time(until, &mut workers)?;
+    let until = Instant::now() + WAIT_TIMEOUT;
+    while broker.inspect().await?.1 == 0 {
+        ensure_before(until, &mut workers)?;
         sleep(Duration::from_millis(1)).await;
     }
     let pids = workers.iter_mut().map(Program::id).collect::<Result<Vec<u32>>>()?;
@@ -98,11 +98,11 @@ pub(crate) async fn run(
     // Looking costs the broker something, and counting rows the database: seldom while much is left,
     // and not before the queue is empty.
     loop {
-        let left = broker.look().await?.0;
+        let left = broker.inspect().await?.0;
         if left == 0 && salon.decided().await? >= events_before + events {
             break;
         }
-        in_time(until, &mut workers)?;
+        ensure_before(until, &mut workers)?;
         sleep(if left > NEARLY_EMPTY { LOOK_EVERY * 20 } else { LOOK_EVERY }).await;
     }
     let took = began.elapsed();
@@ -119,16 +119,16 @@ pub(crate) async fn run(
 ///
 /// # Errors
 /// When the worker fails, or its rows are not what they must be.
-pub(crate) async fn pace(
+pub(crate) async fn throughput(
     broker: &Broker,
     salon: &Salon,
     per_second: u32,
     directory: &Path,
 ) -> Result<Quantiles> {
     let mut workers = Setup::default().start(broker, salon, directory)?;
-    let until = Instant::now() + PATIENCE;
-    while broker.look().await?.1 == 0 {
-        in_time(until, &mut workers)?;
+    let until = Instant::now() + WAIT_TIMEOUT;
+    while broker.inspect().await?.1 == 0 {
+        ensure_before(until, &mut workers)?;
         sleep(LOOK_EVERY).await;
     }
     let (sent, mut received) = tokio::sync::mpsc::unbounded_channel();
@@ -149,7 +149,7 @@ pub(crate) async fn pace(
     let watching = async {
         let (mut open, mut took, mut more) = (BTreeMap::new(), Vec::new(), true);
         while more || !open.is_empty() {
-            in_time(until, &mut workers)?;
+            ensure_before(until, &mut workers)?;
             loop {
                 match received.try_recv() {
                     Ok((id, at)) => _ = open.insert(id, at),
@@ -192,7 +192,7 @@ async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<
 
 /// # Errors
 /// When a worker has ended, or it is later than this.
-pub(crate) fn in_time(until: Instant, workers: &mut [Program]) -> Result<()> {
+pub(crate) fn ensure_before(until: Instant, workers: &mut [Program]) -> Result<()> {
     for worker in workers {
         worker.id()?;
     }

@@ -41,7 +41,7 @@ const CONNECTIONS: [usize; 3] = [1, 32, 256];
 /// With one connection, this part of the webhooks.
 const SLOWER: usize = 5;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Measures how fast the edge takes webhooks, against publishing them in the same run.
 #[derive(Clone, Debug, Parser)]
@@ -151,7 +151,7 @@ async fn edge_at_work(webhooks: &Arc<Vec<Webhook>>, connections: usize) -> Resul
     // A line for each request is what it writes by default.
     settings.push(("log.format", "json".to_owned()));
     let mut edge = Program::start(directory.path(), "edge", &["serve", "edge"], &settings)?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_TIMEOUT;
     while !webhooks::is_ready(address).await {
         edge.id()?;
         if Instant::now() > until {
@@ -196,7 +196,7 @@ async fn ended(mut tasks: JoinSet<Result<Vec<Duration>>>, began: Instant) -> Res
 
 /// Sees that each of them is in the queue, once, and removes the queue.
 async fn arrived(broker: Broker, expected: usize) -> Result<()> {
-    let (ready, _) = broker.look().await?;
+    let (ready, _) = broker.inspect().await?;
     broker.remove().await?;
     if ready == expected as u64 {
         Ok(())

@@ -63,7 +63,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the broker does not tell.
-    pub(crate) async fn look(&self) -> Result<(u64, u32)> {
+    pub(crate) async fn inspect(&self) -> Result<(u64, u32)> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let name = self.work_queue();
         let queue = self.look.queue_declare(name.as_str().into(), passive, FieldTable::default()).await?;

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use crate::Result;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The program under measurement. Dropped, it is killed.
 pub(crate) struct Program {
@@ -56,7 +56,7 @@ impl Program {
     /// When it does not end, or not well.
     pub(crate) async fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.id()?)?), Signal::SIGTERM)?;
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await??;
+        let status = tokio::time::timeout(WAIT_TIMEOUT, self.child.wait()).await??;
         if status.success() { Ok(()) } else { Err(format!("the program ended with {status}").into()) }
     }
 }

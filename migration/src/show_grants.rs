@@ -7,14 +7,14 @@ use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement};
 #[derive(Clone, Debug)]
 pub struct Granted {
     database: String,
-    lines: Vec<Line>,
+    lines: Vec<GrantLine>,
     /// It is MariaDB, not MySQL.
     pub mariadb: bool,
 }
 
 /// One line of the answer: privileges on something, each with the columns; none is all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
+struct GrantLine {
     privileges: Vec<(String, Vec<String>)>,
     /// A pattern, as in LIKE; `*` is all.
     database: String,
@@ -73,7 +73,7 @@ impl Granted {
 }
 
 /// ``GRANT SELECT (`a`), UPDATE ON `db`.`table` TO …``. A line without an object grants a role.
-fn line(text: &str) -> Option<Line> {
+fn line(text: &str) -> Option<GrantLine> {
     let mut rest = text.strip_prefix("GRANT ")?;
     let mut privileges = Vec::new();
     loop {
@@ -104,7 +104,7 @@ fn line(text: &str) -> Option<Line> {
     let rest = rest.strip_prefix("TABLE ").unwrap_or(rest);
     let (database, rest) = name(rest)?;
     let (table, _) = name(rest.strip_prefix('.')?)?;
-    Some(Line { privileges, database, table })
+    Some(GrantLine { privileges, database, table })
 }
 
 /// A list of columns, whose names may hold anything, and what comes after it.

@@ -124,7 +124,7 @@ pub(super) async fn again<T>(
     let mut delays = Delays::new(Duration::from_millis(5), Duration::from_millis(200));
     let (mut tries, mut refused) = (1, false);
     loop {
-        let done = database.in_time(database.transact(async |tx| work(tx).await)).await;
+        let done = database.with_deadline(database.transact(async |tx| work(tx).await)).await;
         let Err(error) = &done else { return done };
         let once_more = match error.kind() {
             StoreErrorKind::Conflict => tries < TRIES,

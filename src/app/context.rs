@@ -50,7 +50,7 @@ impl AppContext {
             Access::ReadOnly => Database::connect_to_look(&config.database).await?,
             Access::Write => Database::connect(&config.database).await?,
         };
-        match database.in_time(GatewaySchema::read(&database, &config.gateway)).await {
+        match database.with_deadline(GatewaySchema::read(&database, &config.gateway)).await {
             Ok(schema) => Ok(Self::of(database, schema, config.clone(), author, scope)),
             Err(error) => {
                 database.close().await;
@@ -83,7 +83,7 @@ impl AppContext {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.database.in_time(work).await
+        self.database.with_deadline(work).await
     }
 
     /// What there is not in what the caller may see.

@@ -193,7 +193,7 @@ impl<'a> Host<'a> {
         for audit in taken_back.rows.iter().rev() {
             let mapping = audit.mapping.ok_or(Refusal::NotRevertible(audit.id))?;
             let (row, state) = states.get_mut(&mapping).ok_or(Refusal::NoMapping(self.company(), mapping))?;
-            match standing(audit, since).as_slice() {
+            match still_in_force(audit, since).as_slice() {
                 [] => continue, // It was taken back before.
                 [only] if only.id == audit.id => {}
                 [.., newest] => return Err(Refusal::ChangedSince { mapping, by: Some(newest.id) }),
@@ -241,15 +241,15 @@ impl<'a> Host<'a> {
 }
 
 /// What stands of a change of a row and of those that came after it, without whatever was taken back.
-fn standing<'a>(audit: &'a AuditRow, since: &'a [AuditRow]) -> Vec<&'a AuditRow> {
-    let mut standing = vec![audit];
+fn still_in_force<'a>(audit: &'a AuditRow, since: &'a [AuditRow]) -> Vec<&'a AuditRow> {
+    let mut still_in_force = vec![audit];
     for later in since.iter().filter(|later| later.mapping == audit.mapping && later.id > audit.id) {
-        match standing.last() {
-            Some(last) if later.takes_back(last) => _ = standing.pop(),
-            _ => standing.push(later),
+        match still_in_force.last() {
+            Some(last) if later.takes_back(last) => _ = still_in_force.pop(),
+            _ => still_in_force.push(later),
         }
     }
-    standing
+    still_in_force
 }
 
 fn valid(staff: &StaffFact, company: CompanyId) -> Result<(), Refusal> {

@@ -248,10 +248,10 @@ async fn count(
     let mut counts = Counts::default();
     let mut after = (i64::MIN, i64::MIN);
     loop {
-        let page = database.in_time(decided(db, &context.scope, period, after, PAGE)).await?;
+        let page = database.with_deadline(decided(db, &context.scope, period, after, PAGE)).await?;
         let Some(last) = page.last() else { return Ok(counts) };
         after = (last.decided_ms, last.appointment.0);
-        let events = database.in_time(recorded(db, &page)).await?;
+        let events = database.with_deadline(recorded(db, &page)).await?;
         let hosts = |one: &Decided| {
             let host = events.get(&one.appointment)?.bookings.first()?.host.as_ref()?;
             Some((one.company, host.0.clone()))
@@ -264,7 +264,7 @@ async fn count(
         let companies: BTreeSet<CompanyId> =
             page.iter().filter_map(&hosts).map(|(company, _)| company).collect();
         let directory = directory_of(db, schema, &keys, &companies, Simulation::is_given);
-        let mut directory = database.in_time(directory).await?;
+        let mut directory = database.with_deadline(directory).await?;
         for one in &page {
             let Some((company, host)) = hosts(one) else {
                 counts.not_kept += u64::from(one.host.is_some() || one.found.is_some());

@@ -216,7 +216,7 @@ async fn show(context: &AppContext, output: Output, id: i64) -> Result<Exit, Fai
         return Ok(Exit::Done);
     }
     let mapping = &details.mapping;
-    output::line(&format!("Mapping {id} ({})", standing(mapping)))?;
+    output::line(&format!("Mapping {id} ({})", state_of(mapping)))?;
     let host = format!("{} {}", mapping.host, mapping.host_name.as_deref().unwrap_or_default());
     let rows = [
         ("company", dash(mapping.company)),
@@ -257,7 +257,7 @@ async fn switch(
 }
 
 /// Where a mapping stands, in words.
-fn standing(mapping: &MappingView) -> &'static str {
+fn state_of(mapping: &MappingView) -> &'static str {
     match (mapping.active, mapping.staff_valid) {
         (true, true) => "in force",
         (true, false) => "does not count: staff inactive",
@@ -284,7 +284,7 @@ pub(super) fn table(mappings: &[MappingView]) -> Result<(), Failure> {
                 mapping.staff_name.clone(),
                 mapping.source.to_string(),
                 format!("{:>4}", mapping.confidence),
-                standing(mapping).to_owned(),
+                state_of(mapping).to_owned(),
                 dash(mapping.last_used.map(rfc3339)),
             ]
         }),

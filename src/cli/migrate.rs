@@ -96,7 +96,7 @@ async fn with_database(
         Command::Down { steps, all, yes } => {
             let steps = (!all).then_some(*steps);
             let going = async { Ok(migration::going_down(connection, steps).await) };
-            let going = database.in_time(going).await??;
+            let going = database.with_deadline(going).await??;
             if !going.is_empty() && !yes {
                 confirm_down(config, &going)?;
             }
@@ -113,7 +113,7 @@ async fn with_database(
                     migration::sql(connection).await
                 })
             };
-            let sql = database.in_time(sql).await?;
+            let sql = database.with_deadline(sql).await?;
             statements(output, &sql.or_else(|error| refused(output, error))?)
         }
         Command::Baseline => names(output, "created", &migration::baseline(connection).await?),
@@ -122,7 +122,8 @@ async fn with_database(
 
 /// What will be different here, on stderr.
 async fn notes(database: &Database) -> Result<(), Failure> {
-    let examined = database.in_time(async { Ok(migration::examine(database.connection()).await) }).await?;
+    let examined =
+        database.with_deadline(async { Ok(migration::examine(database.connection()).await) }).await?;
     let examined = examined?;
     for note in examined.notes {
         writeln!(std::io::stderr().lock(), "note: {note}")?;
@@ -146,7 +147,7 @@ fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> 
 }
 
 async fn states(database: &Database) -> Result<Vec<migration::Status>, Failure> {
-    Ok(database.in_time(async { Ok(migration::status(database.connection()).await) }).await??)
+    Ok(database.with_deadline(async { Ok(migration::status(database.connection()).await) }).await??)
 }
 
 fn confirm_down(config: &Config, names: &[String]) -> Result<(), Failure> {

@@ -106,10 +106,10 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         "starting"
     );
     let until_empty = worker.is_some_and(|flags| flags.until_empty);
-    let telling = telling(&config.metrics.listen, "metrics.listen").await?;
+    let listener = health_listener(&config.metrics.listen, "metrics.listen").await?;
     // On the heap: edge and worker together are large.
     let serving = Box::pin(serve(&config, &queue, edge.is_some(), worker.is_some(), until_empty, &stop));
-    let served = match telling {
+    let served = match listener {
         None => serving.await,
         Some(listener) => tokio::select! {
             served = serving => served,
@@ -167,8 +167,8 @@ async fn serve(
             // A run that is to end must not wait for a broker that is away.
             queue.depth().await?;
         }
-        let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone()).telling(health);
-        let worker = if with_edge { worker.part_of("all") } else { worker };
+        let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone()).with_health(health);
+        let worker = if with_edge { worker.with_role("all") } else { worker };
         let tally = worker.tally();
         tracing::info!(pipelines = config.worker.pipelines, "the worker is running");
         let watched = watch(queue, &tally, until_empty, &ours);
@@ -186,8 +186,8 @@ async fn serve(
             return Ok(None);
         }
         // First: with a port that is taken nothing is begun.
-        let listener = telling(&config.worker.health_listen, "worker.health_listen").await?;
-        let telling = async {
+        let listener = health_listener(&config.worker.health_listen, "worker.health_listen").await?;
+        let serving = async {
             if let Some(listener) = listener {
                 health::serve(listener, report.clone(), metrics::routes()).await;
             }
@@ -195,7 +195,7 @@ async fn serve(
         };
         tokio::select! {
             ended = working => ended,
-            ended = telling => ended,
+            ended = serving => ended,
         }
     };
     let stopping = |result| {
@@ -216,7 +216,7 @@ async fn serve(
 }
 
 /// Where a process tells of itself, if this key has an address for that.
-async fn telling(address: &str, key: &str) -> Result<Option<TcpListener>, Failure> {
+async fn health_listener(address: &str, key: &str) -> Result<Option<TcpListener>, Failure> {
     if address.is_empty() {
         return Ok(None);
     }
@@ -247,7 +247,7 @@ async fn connect(
     loop {
         let attempt = async {
             let database = Database::connect(&config.database).await?;
-            let schema = database.in_time(GatewaySchema::read(&database, &config.gateway)).await?;
+            let schema = database.with_deadline(GatewaySchema::read(&database, &config.gateway)).await?;
             Ok((database, schema))
         };
         let error: crate::store::StoreError = tokio::select! {

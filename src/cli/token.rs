@@ -59,7 +59,7 @@ struct Expiry(Option<OffsetDateTime>);
 
 /// A token as it is shown. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
-struct Told {
+struct TokenView {
     id: String,
     name: String,
     /// Empty is all.
@@ -71,7 +71,7 @@ struct Told {
     state: &'static str,
 }
 
-impl Told {
+impl TokenView {
     fn of(token: &Token) -> Self {
         let moment = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
         let terms = &token.terms;
@@ -132,21 +132,21 @@ fn create(output: Output, args: &Create, path: &Path) -> Result<Exit, Failure> {
         let begun = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
         Ok((format!("{text}{begun}{line}\n"), ()))
     }))?;
-    let told = Told::of(&token);
+    let view = TokenView::of(&token);
     match output {
         Output::Json => {
-            let mut document = serde_json::to_value(&told)?;
+            let mut document = serde_json::to_value(&view)?;
             document["secret"] = json!(secret);
             output::json(&document)?;
         }
         // Alone, for whoever puts it into a variable.
         Output::Table => output::line(&secret)?,
     }
-    let until = told.expires.unwrap_or_else(|| "for ever".to_owned());
+    let until = view.expires.unwrap_or_else(|| "for ever".to_owned());
     note(&format!(
         "token {} ({}) is in {}, until {until}; its secret is shown this once",
-        told.id,
-        told.name,
+        view.id,
+        view.name,
         path.display()
     ))
 }
@@ -163,39 +163,39 @@ fn list(output: Output, path: &Path) -> Result<Exit, Failure> {
             note(&format!("line {} {problem}: the edge leaves it out", number + 1))?;
         }
     }
-    let told: Vec<Told> = tokens(&text).iter().map(Told::of).collect();
+    let view: Vec<TokenView> = tokens(&text).iter().map(TokenView::of).collect();
     if output == Output::Json {
-        output::json(&json!({ "tokens": told }))?;
-    } else if told.is_empty() {
+        output::json(&json!({ "tokens": view }))?;
+    } else if view.is_empty() {
         output::line("No tokens.")?;
     } else {
         output::table(
             &["ID", "NAME", "STATE", "SCOPES", "COMPANIES", "CREATED", "EXPIRES"],
-            told.into_iter().map(cells),
+            view.into_iter().map(cells),
         )?;
     }
     Ok(Exit::Done)
 }
 
-fn cells(told: Told) -> [String; 7] {
+fn cells(view: TokenView) -> [String; 7] {
     let dash = |time: Option<String>| time.unwrap_or_else(|| "-".to_owned());
-    let scopes: Vec<&str> = told.scopes.iter().map(|scope| name_of(*scope)).collect();
-    let companies: Vec<String> = told.companies.iter().map(ToString::to_string).collect();
+    let scopes: Vec<&str> = view.scopes.iter().map(|scope| name_of(*scope)).collect();
+    let companies: Vec<String> = view.companies.iter().map(ToString::to_string).collect();
     let or = |list: String, all: &str| if list.is_empty() { all.to_owned() } else { list };
     [
-        told.id,
-        told.name,
-        told.state.to_owned(),
+        view.id,
+        view.name,
+        view.state.to_owned(),
         or(scopes.join(","), "all"),
         or(companies.join(","), "any"),
-        dash(told.created),
-        told.expires.unwrap_or_else(|| "never".to_owned()),
+        dash(view.created),
+        view.expires.unwrap_or_else(|| "never".to_owned()),
     ]
 }
 
 /// All of them or, when one is not there or means several, none.
 fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failure> {
-    let gone: Vec<Told> = changed(change(path, |text| {
+    let gone: Vec<TokenView> = changed(change(path, |text| {
         let known = tokens(text);
         let mut gone: Vec<Token> = Vec::new();
         for word in wanted {
@@ -218,12 +218,12 @@ fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failur
         }
         let stays = |line: &&str| !read_line(line).ok().flatten().is_some_and(|token| gone.contains(&token));
         let left: String = text.split_inclusive('\n').filter(stays).collect();
-        Ok((left, gone.iter().map(Told::of).collect()))
+        Ok((left, gone.iter().map(TokenView::of).collect()))
     }))?;
     match output {
         Output::Json => output::json(&json!({ "revoked": gone }))?,
         Output::Table => {
-            gone.iter().try_for_each(|told| output::line(&format!("revoked {} ({})", told.id, told.name)))?;
+            gone.iter().try_for_each(|view| output::line(&format!("revoked {} ({})", view.id, view.name)))?;
         }
     }
     Ok(Exit::Done)

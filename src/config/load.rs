@@ -9,7 +9,7 @@ use figment::value::Value;
 use super::keys::{self, EMBEDDED, EMBEDDED_ORIGIN};
 use super::layer::{self, Layer, Overrides};
 use super::problem::{ConfigError, Problem};
-use super::{Config, twins, validate};
+use super::{Config, secret_files, validate};
 
 /// The file that is read when none is named, if it is there.
 const DEFAULT_FILE: &str = "hostmatch.toml";
@@ -97,7 +97,7 @@ pub fn load_from(
     // What could not be read gets its default back, so that the rest can be judged in the same run.
     figment = merge(figment, defaults(&embedded, &refused));
 
-    let contents = twins::read(&figment, &embedded, &known, &mut problems);
+    let contents = secret_files::read(&figment, &embedded, &known, &mut problems);
     refused.extend(problems.iter().map(|problem| problem.key.clone()));
     figment = merge(figment, contents);
 

@@ -5,7 +5,7 @@ mod value;
 mod problem;
 mod keys;
 mod layer;
-mod twins;
+mod secret_files;
 mod validate;
 mod load;
 

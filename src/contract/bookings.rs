@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{Definitions, Place};
-use crate::event::{MAX_TEXT, MOST_BOOKINGS};
+use crate::event::{MAX_BOOKINGS, MAX_TEXT};
 
 /// Adds the definitions of references and bookings.
 pub(super) fn define(all: &mut Definitions, place: Place) {
@@ -120,7 +120,7 @@ fn wrapped(place: Place) -> Value {
 }
 
 fn bookings(place: Place) -> Value {
-    let several = |item: &str| json!({ "type": "array", "minItems": 1, "maxItems": MOST_BOOKINGS, "items": place.of(item) });
+    let several = |item: &str| json!({ "type": "array", "minItems": 1, "maxItems": MAX_BOOKINGS, "items": place.of(item) });
     json!({
         "description": "A booking, an array of them (a recurring one), or the API's envelope around either.",
         "anyOf": [

@@ -33,14 +33,14 @@ pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
 
 async fn redecide_some(processor: &Processor) -> Result<usize, StoreError> {
     let (database, limit) = (processor.database(), processor.redecide_limit.max(1));
-    let look = store::waiting(database.connection(), &processor.schema, limit.saturating_mul(TRANSACTIONS));
-    let found = database.in_time(look).await?;
+    let found = store::waiting(database.connection(), &processor.schema, limit.saturating_mul(TRANSACTIONS));
+    let found = database.with_deadline(found).await?;
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut retries = RetrySet::new(found.chunks(size).map(<[_]>::to_vec));
     let mut decided = 0;
     while let Some(mut part) = retries.next().await {
         let work = async |tx: &DatabaseTransaction| redecide(processor, tx, &part.items).await;
-        match database.in_time(database.transact(work)).await {
+        match database.with_deadline(database.transact(work)).await {
             Ok((some, locked)) => {
                 retries.succeeded();
                 decided += some;
@@ -82,8 +82,8 @@ async fn redecide(
 pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
     let (mut after, mut decided, mut more_waiting) = (AppointmentId(0), 0, false);
     while !processor.observes() {
-        let look = store::observed(processor.database().connection(), after, OBSERVED_CHUNK);
-        let some = processor.database().in_time(look).await?;
+        let found = store::observed(processor.database().connection(), after, OBSERVED_CHUNK);
+        let some = processor.database().with_deadline(found).await?;
         let Some(last) = some.last().map(|assignment| assignment.appointment) else { break };
         after = last;
         let mut flights: Vec<InFlight> = some

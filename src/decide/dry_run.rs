@@ -121,7 +121,8 @@ impl<'p> DryRun<'p> {
             tx.rollback().await?;
             plan
         };
-        let Ok(plan) = AssertUnwindSafe(Box::pin(database.in_time(planning))).catch_unwind().await else {
+        let Ok(plan) = AssertUnwindSafe(Box::pin(database.with_deadline(planning))).catch_unwind().await
+        else {
             return Ok(false);
         };
         let plan = plan?;

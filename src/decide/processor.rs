@@ -19,7 +19,7 @@ use super::matching;
 use super::metrics::{Meters, Stage};
 use super::retry_set::RetrySet;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
-use crate::matching::{ChangeSet, Noted, Plan, Policy, Reason, Resolver};
+use crate::matching::{ChangeSet, MatchStats, Plan, Policy, Reason, Resolver};
 use crate::queue::Delivery;
 use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
@@ -79,7 +79,7 @@ impl Processor {
     /// # Errors
     /// What stands in the way.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.database.in_time(store::probe(&self.database, &self.schema, self.mode)).await
+        self.database.with_deadline(store::probe(&self.database, &self.schema, self.mode)).await
     }
 
     /// Decides these deliveries, and gives what came of each.
@@ -145,7 +145,7 @@ impl Processor {
     /// Decides these in one transaction. Those whose rows are locked have no result afterwards.
     async fn decide(&self, part: &mut [&mut InFlight]) -> Result<(), Failure> {
         let events = part.len();
-        let attempt = Box::pin(self.database.in_time(self.transact(part)));
+        let attempt = Box::pin(self.database.with_deadline(self.transact(part)));
         let error = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
@@ -171,14 +171,14 @@ impl Processor {
     }
 
     async fn transact(&self, part: &mut [&mut InFlight]) -> Result<(), StoreError> {
-        let Worked { more_waiting, noted, changes, commit } = match self.attempt(part, Hosts::Shared).await {
+        let Worked { more_waiting, stats, changes, commit } = match self.attempt(part, Hosts::Shared).await {
             Err(StoreError::SharedHost) => self.attempt(part, Hosts::Alone).await?,
             done => done?,
         };
         crash_points::point("after_commit");
         part.iter_mut().for_each(|flight| flight.committed(commit.begun_at, more_waiting));
         commit.end();
-        self.meters.committed(&noted, &changes);
+        self.meters.committed(&stats, &changes);
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Processor {
         let policy = self.policy(now_ms());
         let mut plan = Plan::new(loaded, &self.resolver, policy).knowing(resolved);
         part.iter_mut().for_each(|flight| flight.plan(&mut plan));
-        let noted = plan.noted();
+        let stats = plan.stats();
         let changes = plan.finish();
         locked.allow(&changes)?;
         planning.end();
@@ -213,7 +213,7 @@ impl Processor {
         }
         store::commit(tx, &self.schema, &changes).await?;
         crash_points::point("before_commit");
-        Ok(Worked { more_waiting: locked.more_waiting, noted, changes, commit })
+        Ok(Worked { more_waiting: locked.more_waiting, stats, changes, commit })
     }
 
     pub(super) fn observes(&self) -> bool {
@@ -228,7 +228,7 @@ impl Processor {
 /// What one transaction did.
 struct Worked<'m> {
     more_waiting: bool,
-    noted: Noted,
+    stats: MatchStats,
     changes: ChangeSet,
     commit: Stage<'m>,
 }

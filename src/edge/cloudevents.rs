@@ -16,7 +16,7 @@ const ATTRIBUTES: [&str; 7] =
     [SPECVERSION, "ce-type", "ce-id", "ce-time", "ce-source", "ce-subject", "ce-dataschema"];
 
 /// Most bytes of one attribute: all of them fit into an AMQP frame.
-const MOST_BYTES: usize = 2048;
+const MAX_BYTES: usize = 2048;
 
 /// The attributes of a request in binary mode, as the headers of its message; `None` for any other.
 ///
@@ -29,9 +29,9 @@ pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, 
     let mut attributes = BTreeMap::new();
     for name in ATTRIBUTES {
         let Some(value) = headers.get(name) else { continue };
-        let text = value.to_str().ok().and_then(decoded).filter(|text| text.len() <= MOST_BYTES);
+        let text = value.to_str().ok().and_then(decoded).filter(|text| text.len() <= MAX_BYTES);
         let Some(text) = text else {
-            let detail = format!("the header {name} must be a text of at most {MOST_BYTES} bytes");
+            let detail = format!("the header {name} must be a text of at most {MAX_BYTES} bytes");
             return Err(problem::malformed("", detail));
         };
         attributes.insert(name.to_owned(), text);

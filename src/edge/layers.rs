@@ -16,13 +16,13 @@ use crate::telemetry::shown_id;
 
 /// What a route wants to stand in the log line.
 #[derive(Clone, Debug)]
-pub(super) struct Noted {
+pub(super) struct RequestSummary {
     events: usize,
     event_id: Option<String>,
     bytes: usize,
 }
 
-impl Noted {
+impl RequestSummary {
     /// A request with one event.
     pub(super) fn one(receipt: &Receipt, bytes: usize) -> Self {
         Self { events: 1, event_id: Some(receipt.id.clone()), bytes }
@@ -51,9 +51,9 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let noted = response.extensions().get::<Noted>();
-    let (events, bytes) = (noted.map(|noted| noted.events), noted.map(|noted| noted.bytes));
-    let event_id = noted.and_then(|noted| noted.event_id.as_deref()).and_then(shown_id);
+    let summary = response.extensions().get::<RequestSummary>();
+    let (events, bytes) = (summary.map(|summary| summary.events), summary.map(|summary| summary.bytes));
+    let event_id = summary.and_then(|summary| summary.event_id.as_deref()).and_then(shown_id);
     if response.status().is_server_error() {
         tracing::warn!(%method, route, status, ms, events, event_id, bytes, "request failed");
     } else if route.starts_with("/health/") {

@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use super::state::Edge;
 use crate::contract::problem;
 use crate::http::problem::Refused;
-use crate::telemetry::metrics::{Kind, Series, Values, at_each_look};
+use crate::telemetry::metrics::{Kind, Series, Values, on_scrape};
 
 const REQUESTS: &str = "hostmatch_http_requests_total";
 const DURATION: &str = "hostmatch_http_request_duration_seconds";
@@ -74,7 +74,7 @@ pub(super) fn begin(edge: &Arc<Edge>) {
     let edge: Weak<Edge> = Arc::downgrade(edge);
     let (events, bytes, age, aside) =
         (SPOOL_EVENTS.gauges(), SPOOL_BYTES.gauges(), SPOOL_AGE.gauges(), SPOOL_ASIDE.gauges());
-    at_each_look(move || {
+    on_scrape(move || {
         let edge = edge.upgrade();
         let Some(spool) = edge.as_ref().and_then(|edge| edge.sink.spool.as_ref()) else { return };
         let level = spool.level();

@@ -25,7 +25,7 @@ use crate::queue::{Publisher, QueueError};
 use crate::runtime::shutdown::Shutdown;
 
 /// How long answers may still take to be written once their deadline has passed.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Why the edge cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ pub async fn serve(
     }
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");
-    let patience = config.request_timeout + LAST_WORDS;
+    let patience = config.request_timeout + DRAIN_GRACE;
     let time_is_up = async {
         stop.cancelled().await;
         tokio::time::sleep(patience).await;
@@ -108,7 +108,7 @@ pub async fn serve(
         edge.publishing.close();
         edge.publishing.wait().await;
     };
-    let looking = health::keep(|| edge.record.checks(edge.findings(edge.sink.standing())));
+    let looking = health::keep(|| edge.record.checks(edge.findings(edge.sink.health())));
     let failure = OnceLock::new();
     // Told to stop it ends by itself, after the confirm that it waits for.
     let forwarding = async {

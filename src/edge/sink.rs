@@ -45,7 +45,7 @@ pub(super) enum Refusal {
 
 /// Whether events are accepted, and what is not as it should be.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct SinkHealth {
     pub(super) accepts: bool,
     /// The way to the queue, and the spool where there is one.
     pub(super) findings: Vec<Finding>,
@@ -154,16 +154,16 @@ impl Sink {
     }
 
     /// How it stands. Publishes nothing.
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn health(&self) -> SinkHealth {
         let taken = self.is_taken();
-        let mut standing = Standing { accepts: taken.is_ok(), ..Standing::default() };
+        let mut health = SinkHealth { accepts: taken.is_ok(), ..SinkHealth::default() };
         let problem = taken.err().map(str::to_owned).into_iter().collect();
-        standing.findings.push(Finding::new("queue", State::Failed, problem));
+        health.findings.push(Finding::new("queue", State::Failed, problem));
         let Some(spool) = &self.spool else {
             // One that did not take the last event may take the next: to turn all away for a while would
             // make a stumble an outage.
-            standing.accepts = self.publisher.is_ready();
-            return standing;
+            health.accepts = self.publisher.is_ready();
+            return health;
         };
         let level = spool.level();
         let mut reasons = Vec::new();
@@ -178,19 +178,19 @@ impl Sink {
         match &refusal {
             Some(refusal) => reasons.push(refusal.to_string()),
             None => {
-                standing.accepts = true;
+                health.accepts = true;
                 reasons.extend(nearly_full(spool));
             }
         }
         let otherwise = if refusal.is_some() { State::Failed } else { State::Degraded };
-        standing.findings.push(Finding::new("spool", otherwise, reasons));
-        standing.spool = Some(Depth {
+        health.findings.push(Finding::new("spool", otherwise, reasons));
+        health.spool = Some(Depth {
             messages: level.messages,
             bytes: level.bytes,
             oldest_seconds: level.age().as_secs(),
             set_aside: level.set_aside,
         });
-        standing
+        health
     }
 
     /// Closes the spool. What is in it stays for the next start.

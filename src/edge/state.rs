@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use super::sink::{Sink, Standing};
+use super::sink::{Sink, SinkHealth};
 use crate::config::EdgeConfig;
 use crate::http::health::{self, Finding, Record, State};
 use crate::http::tokens::Tokens;
@@ -46,10 +46,10 @@ impl Edge {
     }
 
     /// How its parts are: `running`, `queue`, and `spool` where there is one.
-    pub(super) fn findings(&self, standing: Standing) -> Vec<Finding> {
+    pub(super) fn findings(&self, health: SinkHealth) -> Vec<Finding> {
         let stopping = self.shutdown.is_cancelled().then(|| "the edge is stopping".to_owned());
         let mut findings = vec![Finding::new("running", State::Failed, stopping.into_iter().collect())];
-        findings.extend(standing.findings);
+        findings.extend(health.findings);
         findings
     }
 }

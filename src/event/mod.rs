@@ -14,4 +14,4 @@ pub use decode::{EVENT_TYPES, EventType};
 pub use decode::{Envelope, TYPE_HEADER};
 pub use host::{Host, HostMissing, HostSource, normal_email};
 pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
-pub use shapes::MOST_BOOKINGS;
+pub use shapes::MAX_BOOKINGS;

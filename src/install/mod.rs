@@ -1,7 +1,7 @@
 //! Whether the installation is set up right: the database's tables, rights and server, the broker's topology,
 //! the configuration.
 //!
-//! It changes nothing, but for `topology::Look::make`.
+//! It changes nothing, but for `topology::BrokerReader::make`.
 
 pub(crate) mod health;
 pub(crate) mod inspection;

@@ -33,8 +33,8 @@ impl Plan<'_> {
         let known = key.and_then(|key| self.resolved.get(key, host));
         let mut resolution =
             known.unwrap_or_else(|| self.resolver.resolve(host, company, &self.state.directory));
-        self.noted.look(&resolution);
-        self.noted.missing.extend(booking.host_missing);
+        self.stats.count(&resolution);
+        self.stats.missing.extend(booking.host_missing);
         let mut learned = None;
         match (&mut resolution, key) {
             (Resolution::Matched { candidate, .. }, Some(key)) => {

@@ -16,7 +16,7 @@ mod assign;
 mod again;
 mod simulation;
 mod learn;
-mod noted;
+mod match_stats;
 
 pub use actor::{Actor, ActorKind};
 pub use assign::Holder;
@@ -26,7 +26,7 @@ pub use changes::{
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use learn::mapped_host;
-pub use noted::{Found, Looked, Noted, STRATEGIES};
+pub use match_stats::{Found, Lookup, MatchStats, STRATEGIES};
 pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolved, Resolver, Review, Step, Suggestion};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostBearing, InboxRow};
 use super::directory::{Directory, HostKey};
-use super::noted::Noted;
+use super::match_stats::MatchStats;
 use super::outcome::{DEAD_LETTER, Outcome, Reason};
 use super::resolver::{Resolved, Resolver};
 use crate::config::{Mode, Overwrite};
@@ -126,7 +126,7 @@ pub struct Plan<'r> {
     pub(super) changes: ChangeSet,
     pub(super) assignments: BTreeSet<AppointmentId>,
     pub(super) inbox: BTreeSet<HostKey>,
-    pub(super) noted: Noted,
+    pub(super) stats: MatchStats,
     events: BTreeMap<EventId, EventRow>,
 }
 
@@ -143,7 +143,7 @@ impl<'r> Plan<'r> {
             changes: ChangeSet::default(),
             assignments: BTreeSet::new(),
             inbox: BTreeSet::new(),
-            noted: Noted::default(),
+            stats: MatchStats::default(),
             events: BTreeMap::new(),
         };
         for (id, appointment) in &plan.state.appointments {
@@ -254,8 +254,8 @@ impl<'r> Plan<'r> {
     }
 
     /// What was met so far; it begins anew.
-    pub fn noted(&mut self) -> Noted {
-        std::mem::take(&mut self.noted)
+    pub fn stats(&mut self) -> MatchStats {
+        std::mem::take(&mut self.stats)
     }
 
     /// What is to be written.
@@ -297,7 +297,7 @@ impl<'r> Plan<'r> {
             (_, _, Some((host, source))) => Ok((host, *source)),
         };
         if let Err(Outcome::NoHost) = host {
-            self.noted.missing.extend(booking.host_missing);
+            self.stats.missing.extend(booking.host_missing);
         }
         let appointment = match (target, &host) {
             (Target::Found(id), _) => id,

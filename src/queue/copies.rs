@@ -112,7 +112,7 @@ pub fn identity(message: &Message) -> Uuid {
 
 /// Marks a message that the queue itself gave up on: reason, words, an id; its end counts as an
 /// attempt, as any other does.
-pub(super) fn bury(message: &mut Message, reason: &str, dead_id: Uuid) {
+pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: Uuid) {
     let words = match reason {
         "delivery_limit" => {
             "handed out up to the delivery limit without ever being settled: \

@@ -33,7 +33,7 @@ const STATEMENTS: usize = 256;
 enum Purpose {
     Work,
     Migrate,
-    Look,
+    ReadOnly,
 }
 
 impl Purpose {
@@ -68,7 +68,7 @@ impl Database {
     /// # Errors
     /// As [`Database::connect`].
     pub async fn connect_to_look(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        Self::open(config, Purpose::Look).await
+        Self::open(config, Purpose::ReadOnly).await
     }
 
     /// Connects for migrations: the same, but a statement may take as long as it needs (a new
@@ -100,7 +100,7 @@ impl Database {
     ///
     /// # Errors
     /// The work's own, or [`StoreError::Unavailable`].
-    pub async fn in_time<T>(
+    pub async fn with_deadline<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
@@ -235,7 +235,7 @@ async fn mysql(
             let (setup, waits) = (setup.clone(), waits.clone());
             Box::pin(async move {
                 connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-                if purpose == Purpose::Look {
+                if purpose == Purpose::ReadOnly {
                     connection.execute("SET SESSION TRANSACTION READ ONLY").await?;
                 }
                 connection.execute(sqlx::AssertSqlSafe(setup)).await?;
@@ -304,7 +304,9 @@ async fn postgres(
         Box::pin(async move {
             // Not with the options above: as it is, the server's own default can still be read.
             match purpose {
-                Purpose::Look => connection.execute("SET default_transaction_read_only = on").await.map(drop),
+                Purpose::ReadOnly => {
+                    connection.execute("SET default_transaction_read_only = on").await.map(drop)
+                }
                 Purpose::Work | Purpose::Migrate => Ok(()),
             }
         })
@@ -330,14 +332,14 @@ async fn sqlite(
         .disable_statement_logging();
     let options = match purpose {
         // Not SQLite's own read-only mode: that leaves the files of its log behind, under our user.
-        Purpose::Look => options.create_if_missing(false).pragma("query_only", "ON"),
+        Purpose::ReadOnly => options.create_if_missing(false).pragma("query_only", "ON"),
         Purpose::Work | Purpose::Migrate => options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full),
     };
     let file = options.get_filename().to_owned();
-    if purpose == Purpose::Look && !file.exists() {
+    if purpose == Purpose::ReadOnly && !file.exists() {
         return Err(StoreError::no_file(&file));
     }
     let pool = pool::<sqlx::Sqlite>(config).before_acquire(|connection, _| {

@@ -29,7 +29,7 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
             .limit(STEP)
             .into_tuple::<AppointmentId>()
             .all(database.connection());
-        let ids = database.in_time(async { Ok(ids.await?) }).await?;
+        let ids = database.with_deadline(async { Ok(ids.await?) }).await?;
         if ids.is_empty() {
             return Ok(purged);
         }
@@ -39,7 +39,7 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
             .filter(Column::DecidedMs.lt(before_ms))
             .filter(Column::Payload.is_not_null())
             .exec(database.connection());
-        match database.in_time(async { Ok(update.await?) }).await?.rows_affected {
+        match database.with_deadline(async { Ok(update.await?) }).await?.rows_affected {
             0 => return Ok(purged),
             some => purged += some,
         }
@@ -62,7 +62,7 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
             .limit(STEP)
             .into_tuple::<String>()
             .all(database.connection());
-        let ids = database.in_time(async { Ok(ids.await?) }).await?;
+        let ids = database.with_deadline(async { Ok(ids.await?) }).await?;
         if ids.is_empty() {
             return Ok(purged);
         }
@@ -70,7 +70,7 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
             .filter(Column::EventId.is_in(ids))
             .filter(Column::DecidedMs.lt(before_ms))
             .exec(database.connection());
-        match database.in_time(async { Ok(delete.await?) }).await?.rows_affected {
+        match database.with_deadline(async { Ok(delete.await?) }).await?.rows_affected {
             0 => return Ok(purged),
             some => purged += some,
         }

@@ -156,7 +156,7 @@ pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64,
         Expr::cust(now_in_ms(database.backend())).sub(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));
     let delete = Entity::delete_many().filter(Expr::col(Column::SeenMs).lt(before));
     let purge = async { Ok(delete.exec(database.connection()).await?) };
-    Ok(database.in_time(purge).await?.rows_affected)
+    Ok(database.with_deadline(purge).await?.rows_affected)
 }
 
 impl WorkerRow {

@@ -29,10 +29,10 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 static METADATA: Metadata<'static> = Metadata::new("hostmatch", Level::INFO, None);
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-static LOOKS: Mutex<Vec<Look>> = Mutex::new(Vec::new());
+static ON_SCRAPE: Mutex<Vec<Callback>> = Mutex::new(Vec::new());
 
 /// Sets gauges to what is true at this moment.
-type Look = Box<dyn Fn() + Send>;
+type Callback = Box<dyn Fn() + Send>;
 
 /// What kind of series it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -240,11 +240,11 @@ pub fn install(roles: &[&'static str], lists: &[&[Series]]) -> Result<(), Teleme
     Ok(())
 }
 
-/// Lets `look` set gauges each time before they are told, for what is cheap to look at and would be
+/// Lets `callback` set gauges each time before they are told, for what is cheap to look at and would be
 /// old otherwise.
-pub fn at_each_look(look: impl Fn() + Send + 'static) {
+pub fn on_scrape(callback: impl Fn() + Send + 'static) {
     if RECORDER.get().is_some() {
-        LOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(look));
+        ON_SCRAPE.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(callback));
     }
 }
 
@@ -255,16 +255,16 @@ pub fn routes() -> Router {
 
 async fn answer() -> Response {
     match RECORDER.get() {
-        Some(recorder) => ([(CONTENT_TYPE, TEXT)], told(recorder)).into_response(),
+        Some(recorder) => ([(CONTENT_TYPE, TEXT)], render(recorder)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn told(recorder: &PrometheusHandle) -> String {
-    for look in &*LOOKS.lock().unwrap_or_else(PoisonError::into_inner) {
-        look();
+fn render(recorder: &PrometheusHandle) -> String {
+    for callback in &*ON_SCRAPE.lock().unwrap_or_else(PoisonError::into_inner) {
+        callback();
     }
-    recorder.render() + &process::told()
+    recorder.render() + &process::render()
 }
 
 #[cfg(test)]

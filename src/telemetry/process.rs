@@ -18,7 +18,7 @@ pub const SERIES: [Series; 6] = [
 ];
 
 /// All of them as text; nothing where they cannot be read.
-pub(super) fn told() -> String {
+pub(super) fn render() -> String {
     let line = |(series, value): (&Series, f64)| {
         let (name, kind) = (series.name, series.kind.as_str());
         format!("# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}\n", series.help)

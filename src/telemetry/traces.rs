@@ -26,7 +26,7 @@ const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
 /// The longest `tracestate` that is passed on, in bytes: W3C's own limit.
-const MOST_STATE: usize = 512;
+const MAX_STATE: usize = 512;
 
 /// Set once, when there is a collector.
 pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
@@ -45,7 +45,7 @@ impl Origin {
     pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let parent = get(TRACEPARENT).map(str::trim).filter(|text| has_shape(text))?;
         let mut texts = HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]);
-        if let Some(state) = get(TRACESTATE).filter(|text| text.len() <= MOST_STATE) {
+        if let Some(state) = get(TRACESTATE).filter(|text| text.len() <= MAX_STATE) {
             texts.insert(TRACESTATE.to_owned(), state.to_owned());
         }
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &texts);
@@ -74,7 +74,7 @@ fn has_shape(text: &str) -> bool {
             .next()
             .is_some_and(|field| field.len() == length && field.bytes().all(|b| b.is_ascii_hexdigit()))
     });
-    all && text.len() <= MOST_STATE
+    all && text.len() <= MAX_STATE
 }
 
 /// What a span is part of.

@@ -58,11 +58,11 @@ impl Heartbeat {
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let told = tokio::select! {
+            let written = tokio::select! {
                 () = shutdown.cancelled() => return,
-                told = self.tell() => told,
+                written = self.write() => written,
             };
-            match told {
+            match written {
                 Ok(()) => said = false,
                 // An outage is told by whoever works.
                 Err(error) if said || matches!(error, StoreError::Unavailable { .. }) => {
@@ -80,7 +80,7 @@ impl Heartbeat {
         }
     }
 
-    async fn tell(&self) -> Result<(), StoreError> {
+    async fn write(&self) -> Result<(), StoreError> {
         let counts = self.tally.counts();
         let count = |name: &str| counts.get(name).copied().unwrap_or(0);
         let work = Work {
@@ -90,7 +90,7 @@ impl Heartbeat {
             settled_seconds: self.tally.settled_ago().map(|ago| ago.as_secs()),
         };
         let database = self.processor.database();
-        database.in_time(store::tell_worker(database, &self.me, self.since.elapsed(), work)).await
+        database.with_deadline(store::tell_worker(database, &self.me, self.since.elapsed(), work)).await
     }
 
     /// It has stopped: its row goes.

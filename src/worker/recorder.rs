@@ -88,8 +88,9 @@ impl Recorder {
     /// the others nothing.
     async fn record(&self, letters: &[NewDeadLetter]) -> Result<usize, StoreError> {
         let database = self.processor.database();
-        let insert =
-            async |letters: &[NewDeadLetter]| database.in_time(insert_dead_letters(database, letters)).await;
+        let insert = async |letters: &[NewDeadLetter]| {
+            database.with_deadline(insert_dead_letters(database, letters)).await
+        };
         match insert(letters).await {
             Err(error) if error.kind() == StoreErrorKind::Rejected => {}
             result => return result,

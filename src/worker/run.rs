@@ -61,13 +61,13 @@ impl Worker {
 
     /// As a part of a process that serves this.
     #[must_use]
-    pub fn part_of(self, role: &'static str) -> Self {
+    pub fn with_role(self, role: &'static str) -> Self {
         Self { role, ..self }
     }
 
     /// Tells `health` how it is, from its start on.
     #[must_use]
-    pub fn telling(self, health: WorkerHealth) -> Self {
+    pub fn with_health(self, health: WorkerHealth) -> Self {
         Self { health, ..self }
     }
 

@@ -21,7 +21,7 @@ use crate::store::{
     InboxKind, Scope, StoreError, StoreErrorKind, Unassigned, Waits, open_dead_letters, open_inbox, together,
     unassigned,
 };
-use crate::telemetry::metrics::{Family, Kind, Series, Values, at_each_look};
+use crate::telemetry::metrics::{Family, Kind, Series, Values, on_scrape};
 
 /// How long a look may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ pub(super) const SERIES: [Series; 8] = [
 ];
 
 /// What waits for people.
-struct Standing {
+struct Backlogs {
     letters: i64,
     inbox: BTreeMap<InboxKind, Waits>,
     unassigned: Unassigned,
@@ -111,7 +111,7 @@ impl Sampler {
         most: u32,
     ) -> Self {
         let (database, pool) = (processor.database().clone(), POOL.gauges());
-        at_each_look(move || {
+        on_scrape(move || {
             let (open, idle) = database.connections();
             pool.set(["idle"], f64::from(idle));
             pool.set(["used"], f64::from(open.saturating_sub(idle)));
@@ -132,7 +132,7 @@ impl Sampler {
 
     /// Looks `every` so often, until asked to stop.
     pub(super) async fn run(mut self, every: Duration, shutdown: Shutdown) {
-        self.tell_database(None);
+        self.set_database(None);
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -140,7 +140,7 @@ impl Sampler {
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let looks = async { tokio::join!(self.look_at_database(), self.look_at_queue()) };
+            let looks = async { tokio::join!(self.read_database(), self.look_at_queue()) };
             let (database, levels) = tokio::select! {
                 () = shutdown.cancelled() => return,
                 looks = looks => looks,
@@ -150,17 +150,17 @@ impl Sampler {
         }
     }
 
-    async fn look_at_database(&self) -> Result<Standing, StoreError> {
+    async fn read_database(&self) -> Result<Backlogs, StoreError> {
         let (database, now_ms) = (self.processor.database(), now_ms());
         let db = database.connection();
         let looks = async {
-            Ok(Standing {
+            Ok(Backlogs {
                 letters: together(open_dead_letters(db, &Scope::All).await?.values()).count,
                 inbox: open_inbox(db, &Scope::All, now_ms).await?,
                 unassigned: unassigned(db, &Scope::All, now_ms).await?,
             })
         };
-        database.in_time(looks).await
+        database.with_deadline(looks).await
     }
 
     async fn look_at_queue(&self) -> Result<Vec<Level>, QueueError> {
@@ -172,7 +172,7 @@ impl Sampler {
         self.processor.meters()
     }
 
-    fn take_database(&self, looked: &Result<Standing, StoreError>) {
+    fn take_database(&self, looked: &Result<Backlogs, StoreError>) {
         let error = looked.as_ref().err();
         if let Some(error) = error {
             tracing::debug!(%error, "the database was not sampled");
@@ -181,11 +181,11 @@ impl Sampler {
         // That it answers is not yet that events can be decided.
         self.meters().database(!is_away && !self.availability.is_held());
         self.up.set(["database"], f64::from(u8::from(looked.is_ok())));
-        self.tell_database(looked.as_ref().ok());
+        self.set_database(looked.as_ref().ok());
     }
 
-    fn tell_database(&self, standing: Option<&Standing>) {
-        let Some(Standing { letters, inbox, unassigned }) = standing else {
+    fn set_database(&self, backlogs: Option<&Backlogs>) {
+        let Some(Backlogs { letters, inbox, unassigned }) = backlogs else {
             self.letters.forget();
             self.inbox.forget();
             self.inbox_age.forget();

@@ -19,7 +19,7 @@ fn staff(world: &World, arguments: &[&str]) -> Output {
     command.env("HOSTMATCH_DATABASE__URL", &world.test.url).output().unwrap()
 }
 
-fn told(output: &Output, code: i32) -> Value {
+fn answer(output: &Output, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
     json(output)
 }
@@ -70,7 +70,7 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: 
             ["hand-over", "--company", company, "--from", from, "--to", to, "--from-date", "2026-03-01"];
         staff(&world, &[&given[..], &["--output", "json"], more].concat())
     };
-    let shown = told(&over("15", &mara, &boris, &["--dry-run"]), 0);
+    let shown = answer(&over("15", &mara, &boris, &["--dry-run"]), 0);
     let ids = |list: &Value| -> Vec<i64> {
         list.as_array().unwrap().iter().map(|one| one["appointment"].as_i64().unwrap()).collect()
     };
@@ -91,7 +91,7 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: 
     assert_eq!((all(&world).await, hosts(&world).await), before, "{backend:?}: refused");
 
     let done =
-        told(&over("15", &mara, &boris, &["--yes", "--actor", "office:anna", "--reason", "she leaves"]), 0);
+        answer(&over("15", &mara, &boris, &["--yes", "--actor", "office:anna", "--reason", "she leaves"]), 0);
     assert_eq!(all(&world).await, ["2/11", "2/11", "1/11", "1/11", "1/-"], "{backend:?}");
     assert_eq!(hosts(&world).await, ["11|2|admin"], "{backend:?}");
     let by = "calcom_host_mapping_audits WHERE actor = 'office:anna' AND reason = 'she leaves'";
@@ -106,7 +106,7 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: 
         staff(&world, &["hand-over-undo", &number, "--company", company, "--yes", "--output", "json"])
     };
     assert_eq!(undo("16").status.code(), Some(3), "{backend:?}");
-    let back = told(&undo("15"), 5);
+    let back = answer(&undo("15"), 5);
     assert_eq!((&back["hosts"], &back["appointments"]), (&json!([11]), &json!([1])), "{backend:?}: {back}");
     assert_eq!((&back["hosts_left"], &back["appointments_left"]), (&json!([]), &json!([2])));
     assert_eq!(all(&world).await, ["1/11", "1/12", "1/11", "1/11", "1/-"], "{backend:?}");

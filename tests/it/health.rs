@@ -12,7 +12,7 @@ use crate::program::{stderr, stdout};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, event, eventually};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 async fn asked(base: &str) -> (StatusCode, Value) {
     let client = crate::support::http_client();
@@ -21,7 +21,7 @@ async fn asked(base: &str) -> (StatusCode, Value) {
 }
 
 async fn until(base: &str, code: StatusCode, reason: &str) {
-    eventually(&format!("{code} {reason}"), PATIENCE, async || {
+    eventually(&format!("{code} {reason}"), WAIT_TIMEOUT, async || {
         let (status, told) = asked(base).await;
         let reasons = told["reasons"].as_array().cloned().unwrap_or_default();
         let fits = reasons.iter().any(|told| told.as_str().unwrap().contains(reason));
@@ -120,7 +120,7 @@ async fn check(base: &str, route: &str, name: &str) -> (StatusCode, Value) {
 }
 
 async fn until_check(base: &str, name: &str, state: &str, code: StatusCode) -> Value {
-    eventually(&format!("{name} is {state}"), PATIENCE, async || {
+    eventually(&format!("{name} is {state}"), WAIT_TIMEOUT, async || {
         let (status, check) = check(base, "ready", name).await;
         (status == code && check["state"] == state).then_some(check)
     })
@@ -225,7 +225,7 @@ async fn a_pipeline_that_is_at_one_batch_for_longer_than_possible_makes_the_proc
     both.says("crashing here, as asked to").await;
     assert_eq!(check(&worker, "live", "progress").await.0, StatusCode::OK, "not yet");
     for base in [&worker, &edge] {
-        let stuck = eventually("it is stuck", PATIENCE, async || {
+        let stuck = eventually("it is stuck", WAIT_TIMEOUT, async || {
             let (code, check) = check(base, "live", "progress").await;
             (code == StatusCode::SERVICE_UNAVAILABLE).then_some(check)
         })

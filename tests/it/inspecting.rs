@@ -24,7 +24,7 @@ fn inspect(test: &TestDatabase) -> Value {
 }
 
 /// What the findings of this level say.
-fn told(found: &Value, level: &str) -> Vec<String> {
+fn findings(found: &Value, level: &str) -> Vec<String> {
     let findings = found["findings"].as_array().unwrap().iter().filter(|one| one["level"] == level);
     findings
         .map(|one| {
@@ -50,7 +50,7 @@ async fn an_empty_database_is_not_ready_and_a_new_gateway_is(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
     let found = inspect(&test);
     assert_eq!(found["verdict"], "not_ready", "{found}");
-    assert!(told(&found, "problem")[0].contains("no table companies"), "{found}");
+    assert!(findings(&found, "problem")[0].contains("no table companies"), "{found}");
     assert_eq!(found["uses"], Value::Null);
 
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
@@ -127,7 +127,7 @@ async fn a_living_gateway_is_told_with_what_matching_will_meet_and_nobody_is_nam
     trigger(&test).await;
     let found = inspect(&test);
     assert_eq!(found["verdict"], "ready_with_notes", "{backend:?}: {found}");
-    let notes = told(&found, "note").join("\n");
+    let notes = findings(&found, "note").join("\n");
     for what in [
         "the trigger notes runs AFTER every UPDATE",
         "1 e-mail addresses",
@@ -207,11 +207,11 @@ async fn the_zone_of_the_gateway_is_judged(backend: Backend) {
     };
     let found = with("+00:00");
     assert_eq!(found["verdict"], "ready_with_notes", "{found}");
-    assert!(told(&found, "note")[0].contains("minutes ahead"), "{found}");
+    assert!(findings(&found, "note")[0].contains("minutes ahead"), "{found}");
     assert_eq!(with("+02:00")["verdict"], "ready", "{backend:?}: {}", with("+02:00"));
     let found = with("Nowhere/At_All");
     assert_eq!(found["verdict"], "not_ready");
-    assert!(told(&found, "problem")[0].contains("Nowhere/At_All"), "{found}");
+    assert!(findings(&found, "problem")[0].contains("Nowhere/At_All"), "{found}");
 }
 
 #[tokio::test]
@@ -229,8 +229,8 @@ async fn mysqls_limits_and_engines_are_told() {
     test.run(&["ALTER TABLE branches ENGINE=MyISAM", "ALTER TABLE users MODIFY name VARCHAR(9)"]).await;
     let found = inspect(&test);
     assert_eq!(table(&found, "appointments")["keys"], 64);
-    assert!(told(&found, "note").iter().any(|what| what.contains("64")), "{found}");
-    assert!(told(&found, "problem")[0].contains("MyISAM"), "{found}");
+    assert!(findings(&found, "note").iter().any(|what| what.contains("64")), "{found}");
+    assert!(findings(&found, "problem")[0].contains("MyISAM"), "{found}");
 }
 
 on_engines!(what_was_migrated_and_is_gone_is_named_and_nothing_is_done);
@@ -255,7 +255,7 @@ async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done(backend: Bac
     let found = inspect(&test);
     assert_eq!(found["verdict"], "not_ready");
     assert!(
-        told(&found, "problem").iter().any(|what| what.contains("m1007_hostmatch_host_locks")),
+        findings(&found, "problem").iter().any(|what| what.contains("m1007_hostmatch_host_locks")),
         "{found}"
     );
 
@@ -278,7 +278,7 @@ async fn takes_no_writes(test: &TestDatabase, url: &str) {
         assert!(text.contains("nothing was changed") && text.contains("takes no writes"), "{text}");
     }
     let found = json(&run(url, &["gateway", "inspect", "--output", "json"]));
-    assert!(told(&found, "problem")[0].contains("takes no writes"), "{found}");
+    assert!(findings(&found, "problem")[0].contains("takes no writes"), "{found}");
     assert_eq!(
         migration::status(test.db.connection()).await.unwrap().iter().filter(|one| one.applied).count(),
         17

@@ -63,7 +63,7 @@ mod replaying;
 mod security;
 mod sequences;
 mod simulating;
-mod standing;
+mod backlog;
 mod starting;
 mod status;
 mod store_entities;

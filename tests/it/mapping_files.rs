@@ -42,14 +42,14 @@ fn mappings(world: &World, arguments: &[&str]) -> Output {
     command.env("HOSTMATCH_DATABASE__URL", &world.test.url).output().unwrap()
 }
 
-fn told(output: &Output, code: i32) -> Value {
+fn answer(output: &Output, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
     json(output)
 }
 
 fn import(world: &World, file: &Path, arguments: &[&str], code: i32) -> Value {
     let file = file.to_str().unwrap();
-    told(&mappings(world, &[&["import", file, "--output", "json"], arguments].concat()), code)
+    answer(&mappings(world, &[&["import", file, "--output", "json"], arguments].concat()), code)
 }
 
 fn written(home: &tempfile::TempDir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
@@ -136,20 +136,20 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back(back
         mappings(&world, &["import-undo", &second, "--yes", "--company", "16"]).status.code(),
         Some(3)
     );
-    let list = told(&mappings(&world, &["imports", "--output", "json"]), 0);
+    let list = answer(&mappings(&world, &["imports", "--output", "json"]), 0);
     assert_eq!(list["imports"].as_array().unwrap().len(), 2, "{list}");
-    let none = told(&mappings(&world, &["imports", "--company", "16", "--output", "json"]), 0);
+    let none = answer(&mappings(&world, &["imports", "--company", "16", "--output", "json"]), 0);
     assert_eq!(none["imports"], json!([]), "{backend:?}");
 
     // What was changed again since stays.
-    let kept = told(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 5);
+    let kept = answer(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 5);
     assert_eq!((&kept["taken_back"], &kept["left"][0]["host"]), (&json!(1), &json!(7)), "{backend:?}");
-    let undone = told(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
+    let undone = answer(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
     assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(1), &json!([])), "{backend:?}");
     assert_eq!(active(&world).await, [format!("15|7|1|{NAME}|manual")], "{backend:?}");
     // Nothing is in the way of the older one now; and of what was taken back nothing is done twice.
     for count in [2, 2] {
-        let undone = told(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
+        let undone = answer(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
         assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(count), &json!([])), "{backend:?}");
         assert_eq!(active(&world).await, Vec::<String>::new(), "{backend:?}");
     }
@@ -238,7 +238,7 @@ async fn ten_thousand_lines_are_imported_and_the_37_bad_ones_after_they_were_cor
             "json",
         ],
     );
-    let done = told(&output, 5);
+    let done = answer(&output, 5);
     assert_eq!((&done["made"], &done["failed"]), (&json!(9963), &json!(37)), "{backend:?}: {done}");
     assert!(stderr(&output).contains("importing"), "it says how far it is: {}", stderr(&output));
     assert_eq!(world.count("calcom_host_mappings").await, 9963, "{backend:?}");
@@ -262,7 +262,7 @@ async fn ten_thousand_lines_are_imported_and_the_37_bad_ones_after_they_were_cor
         let again = import(&world, &file, &["--yes"], 5);
         assert_eq!((&again["unchanged"], &again["import"]), (&json!(9963), &Value::Null), "{again}");
         let number = done["import"].to_string();
-        let undone = told(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
+        let undone = answer(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
         assert_eq!(undone["taken_back"], 9963);
         assert_eq!(active(&world).await.len(), 37);
     }

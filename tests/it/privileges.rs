@@ -237,7 +237,7 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
         // The first was switched off above.
         world.staff_active(2 * n, true).await;
         let staff = [2 * n, 2 * n + 1].map(|staff| crate::people::staff_of(world, staff));
-        crate::standing::every_statement(&database).await?;
+        crate::backlog::every_statement(&database).await?;
         crate::people::rights::every_statement(&database, &schema, 5000 + n, staff).await?;
         purge_payloads(&database, i64::MAX).await?;
         purge_events(&database, i64::MAX).await?;

@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use crate::program::{command, json, stderr, stdout};
 
 /// A directory with a queue file of its own and one file of events.
-struct Desk {
+struct Installation {
     directory: TempDir,
     queue: String,
 }
 
-impl Desk {
+impl Installation {
     fn new(events: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("events"), events).unwrap();
@@ -57,7 +57,7 @@ async fn an_object_an_array_and_lines_are_published() {
         (format!("{}\n\n{}\n{}\n", event("a"), event("b"), event("c")), 3),
         ("[]".to_owned(), 0),
     ] {
-        let desk = Desk::new(&events);
+        let desk = Installation::new(&events);
         let output = desk.publish(&["--output", "json"]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let report = json(&output);
@@ -68,7 +68,7 @@ async fn an_object_an_array_and_lines_are_published() {
 
 #[tokio::test]
 async fn a_dry_run_checks_and_publishes_nothing() {
-    let desk = Desk::new(&format!("{}\n{}", event("a"), json!({ "triggerEvent": "PING" })));
+    let desk = Installation::new(&format!("{}\n{}", event("a"), json!({ "triggerEvent": "PING" })));
     let output = desk.publish(&["--dry-run"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let row = |start: &str| stdout(&output).lines().find(|line| line.starts_with(start)).unwrap().to_owned();
@@ -81,7 +81,7 @@ async fn a_dry_run_checks_and_publishes_nothing() {
 #[tokio::test]
 async fn one_invalid_event_holds_back_all_unless_it_is_skipped() {
     let broken = json!({ "event": "appointment.created", "calcom_booking": { "title": "no reference" } });
-    let desk = Desk::new(&format!("{}\n{broken}\n{}\n", event("a"), event("b")));
+    let desk = Installation::new(&format!("{}\n{broken}\n{}\n", event("a"), event("b")));
     let output = desk.publish(&["--output", "json"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("nothing was published: 1 of 3"), "{}", stderr(&output));
@@ -100,7 +100,7 @@ async fn one_invalid_event_holds_back_all_unless_it_is_skipped() {
 
 #[test]
 fn what_cannot_be_read_is_told_without_quoting_it() {
-    let output = Desk::new("{\n\"name\": \"Jane Roe\"\n").publish(&[]);
+    let output = Installation::new("{\n\"name\": \"Jane Roe\"\n").publish(&[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
         stderr(&output).contains("not valid JSON") && stderr(&output).contains("line 2"),
@@ -114,7 +114,7 @@ fn what_cannot_be_read_is_told_without_quoting_it() {
 
 #[test]
 fn standard_input_is_a_file_too() {
-    let desk = Desk::new("");
+    let desk = Installation::new("");
     let input = desk.directory.path().join("input");
     std::fs::write(&input, event("a")).unwrap();
     let output = command(&["publish", "-", "--dry-run"])
@@ -127,7 +127,7 @@ fn standard_input_is_a_file_too() {
 
 #[test]
 fn a_broker_that_is_away_ends_with_7() {
-    let desk = Desk::new(&event("a"));
+    let desk = Installation::new(&event("a"));
     let output = desk.publish(&[
         "--set",
         "queue.url=amqp://guest:hunter2@127.0.0.1:1",

@@ -17,7 +17,7 @@ use crate::program::{json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Process, Stack, event, host};
 
 /// How long a replay may take; nobody waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(300);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// An installation with one salon, in which Mara (host 11) works.
 async fn salon(backend: Backend) -> Stack {

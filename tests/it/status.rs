@@ -12,14 +12,14 @@ use crate::program::{stderr, stdout};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{Backend, GatewayShape, Stack, World, amqp_url, event, eventually, host};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn status(stack: &Stack, arguments: &[&str]) -> Output {
     stack.command(&[&["status"], arguments].concat()).output().unwrap()
 }
 
 /// Its JSON, and its exit code.
-fn told(stack: &Stack, arguments: &[&str]) -> (Value, i32) {
+fn answer(stack: &Stack, arguments: &[&str]) -> (Value, i32) {
     let output = status(stack, &[&["--output", "json"], arguments].concat());
     let code = output.status.code().unwrap();
     let text = stdout(&output);
@@ -70,8 +70,8 @@ async fn it_tells_what_was_decided_what_waits_and_who_works(backend: Backend) {
     let mut worker = stack.worker().await;
     stack.publish(&some_events()).await;
     stack.until_decided(6).await;
-    let (all, code) = eventually("the worker has told of its work", PATIENCE, async || {
-        let (all, code) = told(&stack, &[]);
+    let (all, code) = eventually("the worker has told of its work", WAIT_TIMEOUT, async || {
+        let (all, code) = answer(&stack, &[]);
         (all["workers"][0]["finished"] == 6 && all["dead_letters"]["open"] == 1).then_some((all, code))
     })
     .await;
@@ -111,7 +111,7 @@ async fn it_tells_what_was_decided_what_waits_and_who_works(backend: Backend) {
     assert_eq!((&one["pid"], &one["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
 
     // Another company sees its own only.
-    let (theirs, _) = told(&stack, &["--company", "16"]);
+    let (theirs, _) = answer(&stack, &["--company", "16"]);
     assert_eq!(theirs["events"]["last_day"]["outcomes"], json!({ "unmatched": 1 }), "{theirs:#}");
     assert_eq!((&theirs["unassigned"]["all"], &theirs["inbox"]["open"]), (&json!(1), &json!(1)));
     assert_eq!(theirs["dead_letters"]["open"], 0, "{theirs:#}");
@@ -129,7 +129,7 @@ async fn it_tells_what_was_decided_what_waits_and_who_works(backend: Backend) {
     assert!(!text.contains("Mara") && !text.contains("Nobody"), "{text}");
 
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    let (after, code) = told(&stack, &[]);
+    let (after, code) = answer(&stack, &[]);
     assert_eq!((codes(&after)[0], code), ("no_worker", 10), "{after:#}");
     assert_eq!((&after["state"], &after["assigning"]), (&json!("not_working"), &json!("no")));
     assert_eq!(after["workers"], json!([]), "it has taken leave: {after:#}");
@@ -143,8 +143,8 @@ async fn an_installation_that_is_well_says_so_and_one_that_observes_says_that() 
         let mut stack = salon(Backend::MariaDb).await;
         stack.set("worker.mode", mode);
         let mut worker = stack.worker().await;
-        let all = eventually("it is well", PATIENCE, async || {
-            let (all, code) = told(&stack, &[]);
+        let all = eventually("it is well", WAIT_TIMEOUT, async || {
+            let (all, code) = answer(&stack, &[]);
             (code == 0).then_some(all)
         })
         .await;
@@ -166,23 +166,23 @@ async fn without_the_database_or_the_broker_it_shows_the_rest() {
     to_database.set(Mode::Refuse);
     // The worker's consumers come one by one.
     eventually("both pipelines consume", Duration::from_secs(30), async || {
-        (told(&stack, &[]).0["queue"]["consumers"] == 2).then_some(())
+        (answer(&stack, &[]).0["queue"]["consumers"] == 2).then_some(())
     })
     .await;
-    let (seen, code) = told(&stack, &[]);
+    let (seen, code) = answer(&stack, &[]);
     assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable"]), "{seen:#}");
     let text = stdout(&status(&stack, &[])).to_owned();
     assert!(text.contains("NOT WORKING") && text.contains("QUEUE"), "{text}");
     to_broker.set(Mode::Refuse);
-    let (seen, code) = told(&stack, &[]);
+    let (seen, code) = answer(&stack, &[]);
     assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable", "queue_unreachable"]), "{seen:#}");
     to_database.set(Mode::Pass);
-    let (seen, code) = told(&stack, &[]);
+    let (seen, code) = answer(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (7, "queue_unreachable"), "{seen:#}");
     assert_eq!(seen["workers"].as_array().unwrap().len(), 1, "{seen:#}");
     // One that is there and says nothing.
     to_database.set(Mode::Stall);
-    let (seen, code) = told(&stack, &[]);
+    let (seen, code) = answer(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (8, "database_unreachable"), "{seen:#}");
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
@@ -203,7 +203,7 @@ async fn watching_goes_on_through_an_outage_and_ends_with_130() {
     let states = |wanted: &'static str| {
         let lines = &lines;
         async move {
-            eventually(wanted, PATIENCE, async || {
+            eventually(wanted, WAIT_TIMEOUT, async || {
                 let told = last(lines)?;
                 let first = told["status"]["reasons"][0]["code"].as_str().unwrap_or_default().to_owned();
                 (first == wanted).then_some(())
@@ -217,7 +217,7 @@ async fn watching_goes_on_through_an_outage_and_ends_with_130() {
     states("database_unreachable").await;
     proxy.set(Mode::Pass);
     states("no_worker").await;
-    eventually("there are blocks", PATIENCE, async || {
+    eventually("there are blocks", WAIT_TIMEOUT, async || {
         (blocks.stdout().matches("hostmatch status").count() >= 3).then_some(())
     })
     .await;
@@ -262,7 +262,7 @@ async fn fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first(back
     assert!(text.lines().count() <= 24, "{} lines: {text}", text.lines().count());
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.contains("50 running, 1 gone"), "{text}");
-    let (seen, _) = told(&stack, &[]);
+    let (seen, _) = answer(&stack, &[]);
     assert_eq!(seen["workers"].as_array().unwrap().iter().filter(|it| it["gone"] == true).count(), 1);
     assert!(codes(&seen).contains(&"workers_gone"), "{seen:#}");
 }
@@ -273,7 +273,7 @@ async fn whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_w
     workers(&stack, 3, 25 * 3600).await;
     workers(&stack, 1, 23 * 3600).await;
     let mut worker = stack.worker().await;
-    eventually("the old ones are gone", PATIENCE, async || {
+    eventually("the old ones are gone", WAIT_TIMEOUT, async || {
         (stack.world.count("hostmatch_workers").await == 2).then_some(())
     })
     .await;
@@ -291,7 +291,7 @@ async fn whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_w
         .await;
     stack.publish(&some_events()[..1]).await;
     stack.until_decided(1).await;
-    let (seen, code) = told(&stack, &[]);
+    let (seen, code) = answer(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (10, "database_refuses"), "{backend:?}: {seen:#}");
     assert_eq!((&seen["workers"], &seen["events"]["last_day"]["decided"]), (&Value::Null, &json!(1)));
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
@@ -306,7 +306,7 @@ async fn events_that_wait_while_nobody_decides_and_a_spool_that_is_not_empty_are
     stack.set("queue.confirm_timeout", "1s");
     workers(&stack, 1, 3).await;
     stack.publish(&some_events()).await;
-    let (seen, _) = told(&stack, &[]);
+    let (seen, _) = answer(&stack, &[]);
     assert_eq!(codes(&seen)[..2], ["no_consumer", "stalled"], "{seen:#}");
     assert_eq!((&seen["queue"]["ready"], &seen["spool"]), (&json!(6), &Value::Null), "{seen:#}");
 
@@ -317,7 +317,7 @@ async fn events_that_wait_while_nobody_decides_and_a_spool_that_is_not_empty_are
     let event = soon("e-8", "Bk-5", 2, host(11, "Mara Lind", "mara@salon.example"));
     let posted = client.post(format!("{url}/api/retell/webhook")).json(&event).send().await.unwrap();
     assert!(posted.status().is_success(), "{posted:?}");
-    let (seen, code) = told(&stack, &[]);
+    let (seen, code) = answer(&stack, &[]);
     assert_eq!((code, &seen["spool"]["messages"]), (7, &json!(1)), "{seen:#}");
     assert!(codes(&seen).contains(&"spooled"), "{seen:#}");
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());

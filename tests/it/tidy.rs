@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 10] = [
     &["cli"],
 ];
 
-const MOST_LINES: usize = 400;
+const MAX_LINES: usize = 400;
 
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "misc", "shared"];
@@ -183,8 +183,8 @@ fn every_file_says_what_it_is_for_and_is_short_enough_to_read() {
             wrong.push(format!("{}: does not open with //!", source.name()));
         }
         let lines = source.text.lines().count();
-        if lines > MOST_LINES {
-            wrong.push(format!("{}: {lines} lines, at most {MOST_LINES}", source.name()));
+        if lines > MAX_LINES {
+            wrong.push(format!("{}: {lines} lines, at most {MAX_LINES}", source.name()));
         }
         for part in source.path.iter() {
             let part = part.to_string_lossy();

@@ -25,7 +25,7 @@ fn validate(text: &[u8], arguments: &[&str]) -> (TempDir, Output) {
     (home, output)
 }
 
-fn told(text: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
+fn answer(text: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
     let (_home, output) = validate(text.to_string().as_bytes(), &[arguments, &["--output", "json"]].concat());
     (output.status.code(), json(&output)["messages"][0].clone())
 }
@@ -60,7 +60,7 @@ fn what_is_wrong_is_pointed_at() {
             "malformed",
         ),
     ] {
-        let (code, told) = told(&text, &[]);
+        let (code, told) = answer(&text, &[]);
         assert_eq!((code, &told["verdict"]), (Some(10), &json!("malformed")), "{text}");
         assert_eq!(
             (&told["problem"]["pointer"], &told["problem"]["reason"]),
@@ -81,7 +81,7 @@ fn how_it_was_read_is_told_without_what_is_personal() {
     let text = json!({"event": "appointment.created", "event_id": "e1", "company_id": "15", "calcom_booking": {
         "uid": "u1", "id": 7, "rescheduledFromUid": "u0", "start": "2026-03-02T09:00:00Z", "updatedAt": "2026-03-01T08:00:00Z",
         "hosts": [{"id": 9, "name": "Mara Lind", "email": "mara@salon.example"}]}});
-    let (code, told) = told(&text, &[]);
+    let (code, told) = answer(&text, &[]);
     assert_eq!(code, Some(0));
     let expected = json!({
         "place": "-", "verdict": "valid", "shape": "native", "type": "appointment.created", "id": "e1", "company": 15,
@@ -112,7 +112,7 @@ fn what_may_not_be_what_was_meant_is_noted() {
         {"uid": "u2", "updatedAt": "2026-03-01T08:00:00Z", "hosts": [{"email": "mara@salon.example"}]},
         {"uid": "u3", "updatedAt": "2026-03-01T08:00:00Z", "status": "cancelled"},
     ]});
-    let (code, told) = told(&text, &[]);
+    let (code, told) = answer(&text, &[]);
     assert_eq!(code, Some(0));
     let of: Vec<Option<u64>> =
         told["notes"].as_array().unwrap().iter().map(|note| note["booking"].as_u64()).collect();
@@ -122,14 +122,14 @@ fn what_may_not_be_what_was_meant_is_noted() {
 #[test]
 fn what_travels_outside_counts() {
     let bare = json!({"calcom_booking": {"uid": "u1"}});
-    assert_eq!(told(&bare, &[]).0, Some(10));
+    assert_eq!(answer(&bare, &[]).0, Some(10));
     for outside in [
         &["--routing-key", "appointment.updated"][..],
         &["--header", "x-hostmatch-type=appointment.updated"],
         &["--message-type", "appointment.updated"],
     ] {
         let (code, told) =
-            told(&bare, &[outside, &["--message-id", "m1", "--timestamp", "1772323200"]].concat());
+            answer(&bare, &[outside, &["--message-id", "m1", "--timestamp", "1772323200"]].concat());
         assert_eq!(
             (code, &told["type"], &told["id"]),
             (Some(0), &json!("appointment.updated"), &json!("m1"))
@@ -142,20 +142,20 @@ fn what_travels_outside_counts() {
     for (content_type, notes) in [("application/json; charset=utf-8", 0), ("text/plain", 1)] {
         let body = json!({"event": "appointment.created", "event_id": "e", "company_id": 1, "occurred_at": "2026-03-01T00:00:00Z",
             "calcom_booking": {"uid": "u1", "hosts": [{"id": 7}]}});
-        let (code, told) = told(&body, &["--content-type", content_type]);
+        let (code, told) = answer(&body, &["--content-type", content_type]);
         assert_eq!((code, told["notes"].as_array().unwrap().len()), (Some(0), notes), "{told}");
     }
     let cloud =
         ["--header", "ce-specversion=1.0", "--header", "ce-type=appointment.updated", "--header", "ce-id=c1"];
-    let (code, read) = told(&bare, &cloud);
+    let (code, read) = answer(&bare, &cloud);
     assert_eq!((code, &read["shape"], &read["id"]), (Some(0), &json!("cloudevents_bin"), &json!("c1")));
     let job = json!({"job": "appointment.created", "data": {"calcom_booking": {"uid": 1.5}}});
-    let (code, read) = told(&job, &[]);
+    let (code, read) = answer(&job, &[]);
     assert_eq!(
         (code, &read["shape"], &read["problem"]["pointer"]),
         (Some(10), &json!("laravel"), &json!("/data/calcom_booking/uid"))
     );
-    let ignored = told(&json!({"triggerEvent": "PING"}), &[]);
+    let ignored = answer(&json!({"triggerEvent": "PING"}), &[]);
     assert_eq!(
         (ignored.0, &ignored.1["verdict"], &ignored.1["shape"]),
         (Some(0), &json!("ignored"), &json!("calcom"))

@@ -73,5 +73,5 @@ pub(super) async fn open(database: &Database) -> Result<()> {
 /// How many events of this run have an outcome.
 pub(super) async fn decided(database: &Database, run: &str) -> Result<u64> {
     let events = event::Entity::find().filter(event::Column::EventId.starts_with(format!("{run}-")));
-    Ok(database.in_time(async { Ok(events.count(database.connection()).await?) }).await?)
+    Ok(database.with_deadline(async { Ok(events.count(database.connection()).await?) }).await?)
 }

@@ -123,7 +123,7 @@ mod tests {
         )
     }
 
-    fn told(lines: &str) -> Vec<String> {
+    fn obstacles(lines: &str) -> Vec<String> {
         of(&found(lines)).into_iter().map(|one| one.what).collect()
     }
 
@@ -132,7 +132,7 @@ mod tests {
         let fine = "  `id` bigint(20) NOT NULL AUTO_INCREMENT,\n  `metadata` longtext DEFAULT NULL CHECK (json_valid(`metadata`)),\n  \
                     PRIMARY KEY (`id`),\n  UNIQUE KEY `unique_host_staff` (`calcom_host_id`,`staff_id`),\n  \
                     UNIQUE KEY `three` (`company_id`,`calcom_host_id`,`staff_id`),\n  KEY `idx_staff` (`staff_id`)";
-        assert_eq!(told(fine), Vec::<String>::new());
+        assert_eq!(obstacles(fine), Vec::<String>::new());
         for (line, word) in [
             ("  UNIQUE KEY `one_host` (`company_id`,`calcom_host_id`)", "one_host"),
             ("  UNIQUE KEY `mail` (`calcom_email`)", "mail"),
@@ -147,8 +147,8 @@ mod tests {
                 "mapping_source",
             ),
         ] {
-            let told = told(line);
-            assert!(told.len() == 1 && told[0].contains(word), "{line}: {told:?}");
+            let found = obstacles(line);
+            assert!(found.len() == 1 && found[0].contains(word), "{line}: {found:?}");
         }
     }
 }

@@ -132,7 +132,7 @@ fn fill_company(found: &ExistingTable, d: &Dialect) -> Op {
 }
 
 /// Mappings that audits `a` of ours tell of; `ours` is a condition on those.
-fn told(ours: &str) -> String {
+fn audited(ours: &str) -> String {
     let audits = super::audits::TABLE;
     format!("SELECT a.mapping_id FROM {audits} a WHERE a.mapping_id IS NOT NULL AND {ours}")
 }
@@ -143,7 +143,7 @@ fn made(ours: &str) -> String {
         "id NOT IN (SELECT id FROM {}) AND id IN ({} AND a.old_values IS NULL \
          AND a.action IN ('auto_matched', 'created', 'manual_override'))",
         copy_of(TABLE),
-        told(ours)
+        audited(ours)
     )
 }
 
@@ -151,7 +151,7 @@ fn made(ours: &str) -> String {
 pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
     let made = made(ours);
     misfits::ops(found, d, &TEXTS.map(|(name, _)| name), |name| {
-        let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy_of(TABLE), told(ours));
+        let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy_of(TABLE), audited(ours));
         if CHANGED.contains(&name) { format!("{made} OR {given_back}") } else { made.clone() }
     })
 }
@@ -159,7 +159,7 @@ pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<O
 /// Gives the rows back; for as long as the audits still say whose doing what was. `ours` is a
 /// condition on audits `a`. In the order of making, which is opposite to that of undoing.
 pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 3] {
-    let (told, made) = (told(ours), made(ours));
+    let (audited, made) = (audited(ours), made(ours));
     // All are off for a moment, so that none is in the way of another that gets its company back.
     let back = CHANGED.iter().filter_map(|column| match *column {
         "is_active" => Some((column, "FALSE".to_owned())),
@@ -171,7 +171,7 @@ pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 
         _ => Some((column, format!("c.{column}"))),
     });
     let back: Vec<(&str, String)> = back.map(|(column, value)| (*column, value)).collect();
-    let all = update(found, d, &back, "", &format!("m.id IN ({told})"));
+    let all = update(found, d, &back, "", &format!("m.id IN ({audited})"));
     // Then those that were on, unless the gateway has made another one active since.
     let company = |m: &str| {
         format!("COALESCE({m}.company_id, (SELECT s.company_id FROM staff s WHERE s.id = {m}.staff_id))")
@@ -186,10 +186,10 @@ pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 
     let on = if d.is_mysql() {
         // The table that is changed may be looked into only aside.
         let join = format!(" LEFT JOIN ({others}) o ON {same}");
-        update(found, d, &on, &join, &format!("c.is_active AND o.id IS NULL AND m.id IN ({told})"))
+        update(found, d, &on, &join, &format!("c.is_active AND o.id IS NULL AND m.id IN ({audited})"))
     } else {
         let free = format!("NOT EXISTS (SELECT 1 FROM ({others}) o WHERE {same})");
-        update(found, d, &on, "", &format!("c.is_active AND {free} AND m.id IN ({told})"))
+        update(found, d, &on, "", &format!("c.is_active AND {free} AND m.id IN ({audited})"))
     };
     [on, all, format!("DELETE FROM {TABLE} WHERE {made}")].map(Op::only_undo)
 }

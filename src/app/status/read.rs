@@ -134,7 +134,7 @@ async fn spooled(path: &Path) -> Option<Spooled> {
     if path.as_os_str().is_empty() || !path.exists() {
         return None;
     }
-    match timeout(CONNECT_TIMEOUT, Spool::look(path)).await {
+    match timeout(CONNECT_TIMEOUT, Spool::inspect(path)).await {
         Ok(Ok(level)) => Some(Spooled {
             messages: level.messages,
             bytes: level.bytes,
@@ -164,16 +164,16 @@ async fn rows(
     };
     let (db, at) = (database.connection(), view.at);
     let mut refused = None;
-    let events = database.in_time(events(db, scope, at, day)).await;
+    let events = database.with_deadline(events(db, scope, at, day)).await;
     view.events = allowed(events, &mut refused)?;
-    let ages = database.in_time(ages_since(db, scope, at - 15 * MINUTE_MS, MAX_AGES)).await;
+    let ages = database.with_deadline(ages_since(db, scope, at - 15 * MINUTE_MS, MAX_AGES)).await;
     view.age = allowed(ages, &mut refused)?.and_then(Ages::of);
-    view.unassigned = allowed(database.in_time(unassigned(db, scope, at)).await, &mut refused)?;
-    let inbox = database.in_time(open_inbox(db, scope, at)).await;
+    view.unassigned = allowed(database.with_deadline(unassigned(db, scope, at)).await, &mut refused)?;
+    let inbox = database.with_deadline(open_inbox(db, scope, at)).await;
     view.inbox = allowed(inbox, &mut refused)?.map(Waiting::of);
-    let letters = database.in_time(open_dead_letters(db, scope)).await;
+    let letters = database.with_deadline(open_dead_letters(db, scope)).await;
     view.dead_letters = allowed(letters, &mut refused)?.map(Waiting::of);
-    view.workers = allowed(database.in_time(store::workers(database)).await, &mut refused)?;
+    view.workers = allowed(database.with_deadline(store::workers(database)).await, &mut refused)?;
     refused.map_or(Ok(()), Err)
 }
 

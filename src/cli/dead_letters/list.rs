@@ -134,10 +134,10 @@ fn group_cells(group: Group) -> [String; 9] {
 
 /// An error in one cell; `show` has all of it.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
+    const MAX_CHARS: usize = 60;
     let text = text.replace('\n', " ");
-    if text.chars().count() <= MOST {
+    if text.chars().count() <= MAX_CHARS {
         return text;
     }
-    text.chars().take(MOST - 1).chain(['…']).collect()
+    text.chars().take(MAX_CHARS - 1).chain(['…']).collect()
 }

@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Of an answer that cannot be understood, so many characters are shown.
-const MOST_SHOWN: usize = 200;
+const MAX_SHOWN: usize = 200;
 
 /// A booking that was posted and has been decided.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ fn id_in(is_success: bool, body: &[u8]) -> Result<String, String> {
         (Some(id), _) if is_success => Ok(id.to_owned()),
         (_, Some(detail)) => Err(detail.to_owned()),
         _ if body.is_empty() => Err("nothing".to_owned()),
-        _ => Err(String::from_utf8_lossy(body).chars().take(MOST_SHOWN).collect()),
+        _ => Err(String::from_utf8_lossy(body).chars().take(MAX_SHOWN).collect()),
     }
 }
 
@@ -147,7 +147,7 @@ fn failed(error: &ClientError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_SHOWN, id_in};
+    use super::{MAX_SHOWN, id_in};
 
     #[test]
     fn an_answer_without_an_id_is_shown_as_it_came() {
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(id_in(false, br#"{"id": "e-1", "detail": "too large"}"#), refused("too large"));
         assert_eq!(id_in(true, br#"{"ok": true}"#), refused(r#"{"ok": true}"#));
         assert_eq!(id_in(false, b"<h1>Bad Gateway</h1>"), refused("<h1>Bad Gateway</h1>"));
-        assert_eq!(id_in(false, &[b'x'; 2 * MOST_SHOWN]), refused(&"x".repeat(MOST_SHOWN)));
+        assert_eq!(id_in(false, &[b'x'; 2 * MAX_SHOWN]), refused(&"x".repeat(MAX_SHOWN)));
         assert_eq!(id_in(false, b""), refused("nothing"));
     }
 }

@@ -16,10 +16,10 @@ use self::series::{
 };
 use super::in_flight::{Ending, InFlight};
 use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
-use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingChange, Noted, Reason};
+use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingChange, MatchStats, Reason};
 use crate::queue::{ClosedBy, Delivery, header};
 use crate::runtime::clock::now_ms;
-use crate::telemetry::metrics::{Family, at_each_look};
+use crate::telemetry::metrics::{Family, on_scrape};
 use crate::telemetry::traces::Span;
 
 pub use self::series::SERIES;
@@ -125,7 +125,7 @@ impl Meters {
         THRESHOLD.gauges().set([], f64::from(auto_accept) / 100.0);
         PIPELINES.gauges().set([], f64::from(pipelines));
         let (meters, oldest) = (Arc::downgrade(self), OLDEST.gauges());
-        at_each_look(move || {
+        on_scrape(move || {
             if let Some(meters) = meters.upgrade() {
                 oldest.set([], meters.oldest_age());
             }
@@ -138,15 +138,15 @@ impl Meters {
     }
 
     /// A transaction was committed: what its plan met, and what it wrote.
-    pub(crate) fn committed(&self, noted: &Noted, changes: &ChangeSet) {
-        for one in &noted.looked {
+    pub(crate) fn committed(&self, stats: &MatchStats, changes: &ChangeSet) {
+        for one in &stats.lookups {
             let strategy = one.strategy.unwrap_or("none");
             self.matches.count([strategy, one.found.as_str()]);
             if let Some(confidence) = one.confidence.filter(|_| one.found != Found::Rejected) {
                 self.confidence.record([strategy], f64::from(confidence.0) / 100.0);
             }
         }
-        for reason in &noted.missing {
+        for reason in &stats.missing {
             self.missing.count([reason.as_str()]);
         }
         for change in &changes.mappings {

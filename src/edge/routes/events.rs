@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::edge::auth::{self, Before};
 use crate::edge::intake::{Arrival, Arrived, Receipt, deadline_of, publish, read_body};
-use crate::edge::layers::Noted;
+use crate::edge::layers::RequestSummary;
 use crate::edge::state::{Edge, Place};
 use crate::edge::{cloudevents, problem};
 use crate::http::problem::{ErrorItem, Problem};
@@ -55,9 +55,9 @@ pub(in crate::edge) async fn events(
     let (events, messages): (Vec<_>, Vec<_>) =
         arrivals.into_iter().map(|arrival| (arrival.receipt, arrival.message)).unzip();
     publish(&edge, place, messages.into_iter().flatten().collect(), deadline).await?;
-    let noted = Noted::of(&events, size);
+    let summary = RequestSummary::of(&events, size);
     let mut response = (StatusCode::ACCEPTED, Json(Accepted { events })).into_response();
-    response.extensions_mut().insert(noted);
+    response.extensions_mut().insert(summary);
     Ok(response)
 }
 

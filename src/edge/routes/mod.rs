@@ -12,7 +12,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 
 use super::intake::{Arrival, publish};
-use super::layers::Noted;
+use super::layers::RequestSummary;
 use super::state::{Edge, Place};
 use crate::http::problem::Problem;
 
@@ -31,8 +31,8 @@ async fn answer(
     deadline: tokio::time::Instant,
 ) -> Result<Response, Problem> {
     publish(edge, place, arrival.message.into_iter().collect(), deadline).await?;
-    let noted = Noted::one(&arrival.receipt, bytes);
+    let summary = RequestSummary::one(&arrival.receipt, bytes);
     let mut response = Json(arrival.receipt).into_response();
-    response.extensions_mut().insert(noted);
+    response.extensions_mut().insert(summary);
     Ok(response)
 }

@@ -19,7 +19,7 @@ mod cloudevents;
 mod laravel;
 
 pub(super) use cloudevents::PREFIXES;
-pub use native::MOST_BOOKINGS;
+pub use native::MAX_BOOKINGS;
 use serde_json::Value;
 
 use self::fields::{Fault, Object};

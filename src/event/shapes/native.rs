@@ -99,7 +99,7 @@ fn known_types() -> String {
 
 /// Bookings in one event, at most. A recurring booking has far fewer; more would be one transaction
 /// too large to divide.
-pub const MOST_BOOKINGS: usize = 500;
+pub const MAX_BOOKINGS: usize = 500;
 
 /// `calcom_booking` is a booking, an array of them, or the API's envelope around either.
 fn bookings(raw: &Value, text: Option<&str>, around: Around) -> Result<Vec<Booking>, Fault> {
@@ -134,9 +134,8 @@ fn several(
     hosts: HostSource,
     around: Around,
 ) -> Result<Vec<Booking>, Fault> {
-    if items.len() > MOST_BOOKINGS {
-        let message =
-            format!("there are {} bookings; send at most {MOST_BOOKINGS} in one event", items.len());
+    if items.len() > MAX_BOOKINGS {
+        let message = format!("there are {} bookings; send at most {MAX_BOOKINGS} in one event", items.len());
         return Err(Fault::at(pointer, message));
     }
     if items.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Code, Report, Role, places};
 use crate::config::{Config, Topology};
 use crate::install::topology::{
-    Comparison, FoundQueue, Look, LookError, Management, ManagementError, Part, Written, compare,
+    BrokerReader, Comparison, FoundQueue, LookError, Management, ManagementError, Part, Written, compare,
 };
 use crate::queue::Queue;
 
@@ -22,7 +22,7 @@ fn by_management() -> &'static [Code] {
 }
 
 /// Looks.
-pub(super) async fn look(config: &Config, role: Role, report: &mut Report) {
+pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
     if config.queue.is_embedded() {
         return file(config, report).await;
     }
@@ -37,16 +37,16 @@ pub(super) async fn look(config: &Config, role: Role, report: &mut Report) {
     }
     let subject = config.queue.url.shown_as_url();
     report.looked(&[Code::BrokerUnreachable]);
-    let look = match Look::at(&config.queue).await {
-        Ok(look) => look,
+    let reader = match BrokerReader::at(&config.queue).await {
+        Ok(reader) => reader,
         Err(LookError::Unreachable(text)) => return report.found(Code::BrokerUnreachable, subject, text),
         Err(error) => return report.found(Code::BrokerRefused, subject, error.to_string()),
     };
     report.looked(&[Code::BrokerRefused]);
-    if let Err(error) = examine(&look, management.as_ref(), config, role, report).await {
+    if let Err(error) = examine(&reader, management.as_ref(), config, role, report).await {
         report.found(Code::BrokerUnreachable, subject, error.to_string());
     }
-    look.close().await;
+    reader.close().await;
 }
 
 /// An embedded queue that is not there yet is made when something is published.
@@ -68,14 +68,14 @@ async fn file(config: &Config, report: &mut Report) {
 }
 
 async fn examine(
-    look: &Look,
+    reader: &BrokerReader,
     management: Option<&Management>,
     config: &Config,
     role: Role,
     report: &mut Report,
 ) -> Result<(), LookError> {
-    server(look, config, report).await;
-    let found = compare(look, management).await?;
+    server(reader, config, report).await;
+    let found = compare(reader, management).await?;
     report.looked(Code::ExchangeMissing.to(Code::QueueDiffers));
     report.findings.extend(found.findings.iter().cloned());
     judge(&found, config, report);
@@ -94,45 +94,45 @@ async fn examine(
     }
     // Last: a broker that takes no messages answers nothing more on this connection.
     let mut lacking = Vec::new();
-    if look.declares() && found.uncompared {
+    if reader.declares() && found.uncompared {
         lacking.push("configure on its exchange and queues".to_owned());
     }
     if role.has_worker() {
         for queue in found.queues.iter().filter(|queue| queue.part != Part::Retry) {
-            if look.may_not_read(&queue.name).await? {
+            if reader.may_not_read(&queue.name).await? {
                 lacking.push(format!("read on {}", queue.name));
             }
         }
     }
     report.not_checked.extend(found.not_checked);
-    writes(look, config, role, &mut lacking, report).await?;
+    writes(reader, config, role, &mut lacking, report).await?;
     if !lacking.is_empty() {
-        let (user, what) = (format!("user {}", look.user()), format!("it lacks {}", lacking.join("; ")));
-        report.found_with(Code::BrokerRightMissing, user, what, grant(look, config, role));
+        let (user, what) = (format!("user {}", reader.user()), format!("it lacks {}", lacking.join("; ")));
+        report.found_with(Code::BrokerRightMissing, user, what, grant(reader, config, role));
     }
     report.looked(&[Code::BrokerRightMissing]);
     Ok(())
 }
 
-async fn server(look: &Look, config: &Config, report: &mut Report) {
-    match look.server().await {
+async fn server(reader: &BrokerReader, config: &Config, report: &mut Report) {
+    match reader.server().await {
         None => report.not_checked(&[Code::BrokerTooOld], "it does not say what it is"),
         Some(server) => {
             report.looked(&[Code::BrokerTooOld]);
             let name = format!("{} {}", server.product, server.version);
             let is_old = server.numbers().is_some_and(|version| version < OLDEST);
             if server.product != "RabbitMQ" || is_old {
-                report.found(Code::BrokerTooOld, look.place(), format!("it is {name}"));
+                report.found(Code::BrokerTooOld, reader.place(), format!("it is {name}"));
             }
             report.facts.push(name);
         }
     }
     report.looked(&[Code::ChannelsFew]);
-    let (most, wanted) = (look.channels(), config.worker.pipelines + CHANNELS);
+    let (most, wanted) = (reader.channels(), config.worker.pipelines + CHANNELS);
     // 0 is without a limit.
     if (1..wanted).contains(&most) {
         let what = format!("a connection may have {most} channels, and {wanted} are wanted");
-        report.found(Code::ChannelsFew, look.place(), what);
+        report.found(Code::ChannelsFew, reader.place(), what);
     }
 }
 
@@ -228,16 +228,16 @@ async fn alarms(api: &Management, report: &mut Report) {
 }
 
 async fn writes(
-    look: &Look,
+    reader: &BrokerReader,
     config: &Config,
     role: Role,
     lacking: &mut Vec<String>,
     report: &mut Report,
 ) -> Result<(), LookError> {
-    let events = look.topology().exchange.as_str();
+    let events = reader.topology().exchange.as_str();
     let exchanges = [(events, events, role.has_edge()), ("", "amq.default", role.has_worker())];
     for (exchange, name, _) in exchanges.into_iter().filter(|(_, _, wanted)| *wanted) {
-        match look.write(exchange, config.edge.body_limit).await? {
+        match reader.write(exchange, config.edge.body_limit).await? {
             Written::Allowed => {}
             // That has been told.
             Written::Missing => continue,
@@ -248,7 +248,7 @@ async fn writes(
             }
             Written::Blocked => {
                 let what = "it takes no messages (connection.blocked)";
-                report.found(Code::BrokerBlocked, look.place(), what);
+                report.found(Code::BrokerBlocked, reader.place(), what);
                 return Ok(());
             }
             Written::Silent => {
@@ -263,7 +263,7 @@ async fn writes(
 }
 
 /// The command that gives what the role needs.
-fn grant(look: &Look, config: &Config, role: Role) -> String {
+fn grant(reader: &BrokerReader, config: &Config, role: Role) -> String {
     let prefix = config.queue.prefix.replace('.', "\\.");
     let (configure, write, read) = match (config.queue.topology, role) {
         (Topology::Declare, _) => {
@@ -282,7 +282,7 @@ fn grant(look: &Look, config: &Config, role: Role) -> String {
     };
     format!(
         "rabbitmqctl set_permissions -p '{}' '{}' '{configure}' '{write}' '{read}'",
-        look.vhost(),
-        look.user()
+        reader.vhost(),
+        reader.user()
     )
 }

@@ -16,7 +16,7 @@ const NAME: u8 = 75;
 const OTHERS: u32 = 2;
 
 /// Looks. What says nothing about this installation is left out by whoever finishes the report.
-pub(super) fn look(effective: &Effective, role: Role, report: &mut Report) {
+pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     report.looked(Code::ConfigInvalid.to(Code::SpoolOff));
     for warning in &effective.warnings {
         report.found(Code::EnvironmentNotRead, "environment", warning);

@@ -9,7 +9,7 @@ use crate::store::{self, Database, GatewaySchema, StoreError};
 use super::{Area, Code, Level, Report};
 
 /// Looks.
-pub(super) async fn look(config: &Config, report: &mut Report) {
+pub(super) async fn check(config: &Config, report: &mut Report) {
     report.looked(&[Code::DatabaseUnreachable]);
     let database = match Database::connect_to_look(&config.database).await {
         Ok(database) => database,
@@ -26,7 +26,7 @@ pub(super) async fn look(config: &Config, report: &mut Report) {
 }
 
 async fn at(database: &Database, config: &Config, report: &mut Report) -> Result<(), StoreError> {
-    let found = database.in_time(inspect_at(database, &config.gateway, false)).await?;
+    let found = database.with_deadline(inspect_at(database, &config.gateway, false)).await?;
     report.looked(Code::DatabaseTooOld.to(Code::SequenceLags));
     let server = &found.server;
     report.facts.push(format!("{} {}, time zone {}", server.product, server.version, server.time_zone));
@@ -34,7 +34,7 @@ async fn at(database: &Database, config: &Config, report: &mut Report) -> Result
     // What is granted on tables that are not there yet says nothing.
     let is_migrated = found.migration.examination.pending.is_empty();
     let lacking = if is_migrated {
-        database.in_time(missing_rights(database, config.worker.mode)).await?
+        database.with_deadline(missing_rights(database, config.worker.mode)).await?
     } else {
         Vec::new()
     };
@@ -51,12 +51,12 @@ async fn at(database: &Database, config: &Config, report: &mut Report) -> Result
             remedy,
         );
     }
-    report.findings.extend(database.in_time(lacking_indexes(database)).await?);
+    report.findings.extend(database.with_deadline(lacking_indexes(database)).await?);
     report.looked(&[Code::IndexMissing]);
-    report.findings.extend(database.in_time(clock(database)).await?);
+    report.findings.extend(database.with_deadline(clock(database)).await?);
     report.looked(&[Code::ClockSkew]);
     let connections = i64::from(config.database.max_connections);
-    report.findings.extend(database.in_time(room(database, connections)).await?);
+    report.findings.extend(database.with_deadline(room(database, connections)).await?);
     report.looked(Code::ConnectionsScarce.to(Code::StatementsScarce));
     Ok(())
 }
@@ -87,7 +87,7 @@ async fn does(config: &Config, report: &mut Report) {
     let probed = async {
         let database = Database::connect(&config.database).await?;
         let probed = database
-            .in_time(async {
+            .with_deadline(async {
                 let schema = GatewaySchema::read(&database, &config.gateway).await?;
                 store::probe(&database, &schema, config.worker.mode).await
             })

@@ -8,7 +8,7 @@ use crate::install::health::ask;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Looks at the edge at this address.
-pub(super) async fn look(url: &str, report: &mut Report) {
+pub(super) async fn check(url: &str, report: &mut Report) {
     report.looked(&[Code::EdgeUnreachable]);
     match ask(url, "/health/live", TIMEOUT).await {
         Ok(live) if live.well => {}

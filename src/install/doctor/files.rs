@@ -20,7 +20,7 @@ const PART: u64 = 20;
 const ENOUGH: u64 = 1 << 30;
 
 /// Looks.
-pub(super) fn look(effective: &Effective, role: Role, report: &mut Report) {
+pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     report.looked(Code::SecretReadable.to(Code::DiskNearlyFull));
     let config = &effective.config;
     for (key, path, is_secret) in read(effective) {

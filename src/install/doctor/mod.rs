@@ -59,21 +59,21 @@ pub async fn examine(effective: &Effective, target: &Target) -> Report {
     let config = &effective.config;
     let role = target.role;
     let mut report = Report::default();
-    configuration::look(effective, role, &mut report);
-    files::look(effective, role, &mut report);
+    configuration::check(effective, role, &mut report);
+    files::check(effective, role, &mut report);
     let [mut of_database, mut of_broker, mut of_edge] = <[Report; 3]>::default();
     let database = async {
         if role.has_worker() {
-            database::look(config, &mut of_database).await;
+            database::check(config, &mut of_database).await;
         }
     };
     let edge = async {
         if let Some(url) = &target.edge {
-            edge::look(url, &mut of_edge).await;
+            edge::check(url, &mut of_edge).await;
         }
     };
     // On the heap: together they are large.
-    let broker = Box::pin(broker::look(config, role, &mut of_broker));
+    let broker = Box::pin(broker::check(config, role, &mut of_broker));
     tokio::join!(Box::pin(database), broker, edge);
     for part in [of_database, of_broker, of_edge] {
         report.add(part);

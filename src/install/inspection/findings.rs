@@ -33,7 +33,7 @@ impl Verdict {
 
 /// A finding, as `hostmatch gateway inspect` tells it.
 #[derive(Serialize)]
-struct Told<'a> {
+struct FindingView<'a> {
     kind: &'static str,
     level: &'static str,
     what: &'a str,
@@ -41,26 +41,28 @@ struct Told<'a> {
     remedy: &'a str,
 }
 
-pub(super) fn told<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(findings.iter().map(|Finding { code, level, what, rows, remedy, .. }| Told {
-        kind: match code {
-            Code::DatabaseTooOld => "server_age",
-            Code::DatabaseReadOnly => "read_only",
-            Code::GatewayTablesMissing => "gateway_tables",
-            Code::GatewayUnusable | Code::TimezoneUnknown => "unusable",
-            Code::EngineUnsafe => "engine",
-            Code::StaffKeyDiffers => "collation",
-            Code::MigrationsHalfway => "halfway",
-            Code::MigrationsNewer => "newer",
-            Code::MigrationsBlocked => "obstacle",
-            Code::SequenceLags => "sequence",
-            Code::TimezoneWrong => "clock",
-            other => other.as_str(),
-        },
-        level: if *level == Level::Error { "problem" } else { "note" },
-        what,
-        rows,
-        remedy,
+pub(super) fn serialize<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(findings.iter().map(|Finding { code, level, what, rows, remedy, .. }| {
+        FindingView {
+            kind: match code {
+                Code::DatabaseTooOld => "server_age",
+                Code::DatabaseReadOnly => "read_only",
+                Code::GatewayTablesMissing => "gateway_tables",
+                Code::GatewayUnusable | Code::TimezoneUnknown => "unusable",
+                Code::EngineUnsafe => "engine",
+                Code::StaffKeyDiffers => "collation",
+                Code::MigrationsHalfway => "halfway",
+                Code::MigrationsNewer => "newer",
+                Code::MigrationsBlocked => "obstacle",
+                Code::SequenceLags => "sequence",
+                Code::TimezoneWrong => "clock",
+                other => other.as_str(),
+            },
+            level: if *level == Level::Error { "problem" } else { "note" },
+            what,
+            rows,
+            remedy,
+        }
     }))
 }
 
@@ -183,8 +185,8 @@ impl Judge<'_> {
             self.add(Code::SequenceLags, one.to_string());
         }
         // What the gateway's tables lack has been told already.
-        let told = self.basis.columns.problems();
-        for one in examination.obstacles.iter().filter(|one| !told.contains(&one.what)) {
+        let known = self.basis.columns.problems();
+        for one in examination.obstacles.iter().filter(|one| !known.contains(&one.what)) {
             let finding = self.add(Code::MigrationsBlocked, &one.what);
             finding.rows.clone_from(&one.rows);
             finding.remedy.clone_from(&one.remedy);

@@ -31,7 +31,7 @@ pub(crate) struct Inspection {
     /// What it comes to.
     pub(crate) verdict: Verdict,
     /// What a person has to put right or to know, each with what to do.
-    #[serde(serialize_with = "findings::told")]
+    #[serde(serialize_with = "findings::serialize")]
     pub(crate) findings: Vec<Finding>,
     /// The server, and how it is set up.
     pub(crate) server: Server,
@@ -73,7 +73,7 @@ struct Basis {
 /// [`StoreError`], when the database cannot be read at all. What is wrong with it is no error here.
 pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
     let database = Database::connect_to_look(&config.database).await?;
-    let inspected = database.in_time(inspect_at(&database, &config.gateway, true)).await;
+    let inspected = database.with_deadline(inspect_at(&database, &config.gateway, true)).await;
     database.close().await;
     inspected
 }
@@ -94,8 +94,8 @@ pub(super) async fn inspect_at(
         Err(other) => return Err(other),
     };
     let data = if counts { data::inspect(database, &columns).await? } else { Vec::new() };
-    let (drift, unknown) = told(migration::drift(connection).await)?;
-    let (examination, refusal) = told(migration::examine(connection).await)?;
+    let (drift, unknown) = unless_refused(migration::drift(connection).await)?;
+    let (examination, refusal) = unless_refused(migration::examine(connection).await)?;
     let migration = match examination {
         Some(examination) => Migration::of(database, examination).await?,
         None => Migration::default(),
@@ -118,7 +118,9 @@ pub(super) async fn inspect_at(
 }
 
 /// What was asked for, or why it cannot be had; a database that fails is an error.
-fn told<T>(asked: Result<T, MigrateError>) -> Result<(Option<T>, Option<MigrateError>), StoreError> {
+fn unless_refused<T>(
+    asked: Result<T, MigrateError>,
+) -> Result<(Option<T>, Option<MigrateError>), StoreError> {
     match asked {
         Ok(answer) => Ok((Some(answer), None)),
         Err(MigrateError::Database { source, .. }) => Err(source.into()),

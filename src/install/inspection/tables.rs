@@ -13,7 +13,7 @@ use crate::install::columns::{KNOWN, Known};
 use crate::store::{Database, DbId, StoreError};
 
 /// Rows are counted up to here; for more, the engine is asked for its estimate.
-const MOST_COUNTED: i64 = 100_000;
+const MAX_COUNTED: i64 = 100_000;
 
 /// MySQL's limit of indexes of one table.
 const MYSQL_KEYS: i64 = 64;
@@ -141,10 +141,10 @@ fn facts(column: &Column) -> Option<ColumnFacts> {
 async fn rows_of(database: &Database, table: &str, estimate: i64) -> Result<Option<Rows>, StoreError> {
     let sql = format!(
         "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM {table} LIMIT {}) AS counted",
-        MOST_COUNTED + 1
+        MAX_COUNTED + 1
     );
     Ok(match count(database, &sql).await? {
-        Counted::Number(count) if count <= MOST_COUNTED => Some(Rows { count, exact: true }),
+        Counted::Number(count) if count <= MAX_COUNTED => Some(Rows { count, exact: true }),
         // The estimate may be older than the last analysis of the table.
         Counted::Number(count) => Some(Rows { count: estimate.max(count), exact: false }),
         Counted::TooSlow => Some(Rows { count: estimate, exact: false }),

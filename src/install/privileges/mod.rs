@@ -85,7 +85,7 @@ struct Here {
 /// The statements for this database, as its tables are here.
 pub(crate) async fn grants(config: &DatabaseConfig, account: &Account) -> Result<Vec<Grants>, StoreError> {
     let database = Database::connect_to_look(config).await?;
-    let place = database.in_time(Place::read(&database)).await;
+    let place = database.with_deadline(Place::read(&database)).await;
     database.close().await;
     Ok(place?.all(account))
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::look::{Here, Look, LookError, Seen};
 use super::management::{Management, ManagementError};
+use super::reader::{BrokerReader, Here, LookError, Seen};
 use super::{EVERYTHING, Part};
 use crate::install::finding::{Code, Finding, NotChecked};
 use crate::queue::topology::QueueSpec;
@@ -88,14 +88,17 @@ pub(crate) struct Comparison {
 ///
 /// # Errors
 /// [`LookError`], when the broker cannot be asked at all.
-pub(crate) async fn compare(look: &Look, management: Option<&Management>) -> Result<Comparison, LookError> {
-    let mut comparing = Comparing { look, management, found: Comparison::default() };
+pub(crate) async fn compare(
+    reader: &BrokerReader,
+    management: Option<&Management>,
+) -> Result<Comparison, LookError> {
+    let mut comparing = Comparing { reader, management, found: Comparison::default() };
     comparing.ask(&["overview"]).await;
     if comparing.found.silent.is_some() {
         comparing.management = None;
     }
     comparing.exchange().await?;
-    for spec in &look.topology().queues {
+    for spec in &reader.topology().queues {
         comparing.queue(spec).await?;
     }
     comparing.binding().await;
@@ -119,7 +122,7 @@ impl Object {
 }
 
 struct Comparing<'a> {
-    look: &'a Look,
+    reader: &'a BrokerReader,
     management: Option<&'a Management>,
     found: Comparison,
 }
@@ -135,9 +138,9 @@ impl Comparing<'_> {
     }
 
     async fn exchange(&mut self) -> Result<(), LookError> {
-        let (name, vhost) = (&self.look.topology().exchange, self.look.vhost());
+        let (name, vhost) = (&self.reader.topology().exchange, self.reader.vhost());
         let object = Object::Exchange { name: name.clone() };
-        let seen = self.look.exchange().await?;
+        let seen = self.reader.exchange().await?;
         let info = self.ask(&["exchanges", vhost, name]).await;
         let remedy = format!(
             "an exchange cannot be changed: stop whoever publishes, rabbitmqadmin delete exchange name={name}, and \
@@ -165,9 +168,9 @@ impl Comparing<'_> {
     }
 
     async fn queue(&mut self, spec: &QueueSpec) -> Result<(), LookError> {
-        let vhost = self.look.vhost();
+        let vhost = self.reader.vhost();
         let object = Object::Queue { name: spec.name.clone() };
-        let seen = self.look.queue(spec).await?;
+        let seen = self.reader.queue(spec).await?;
         let info = self.ask(&["queues", vhost, &spec.name]).await;
         let is_hidden = matches!(seen, Seen::Hidden);
         if matches!(seen, Seen::Missing) {
@@ -221,13 +224,13 @@ impl Comparing<'_> {
     }
 
     async fn binding(&mut self) {
-        let (source, destination) = (&self.look.topology().exchange, &self.look.topology().work);
+        let (source, destination) = (&self.reader.topology().exchange, &self.reader.topology().work);
         let has_work = self.found.queues.iter().any(|queue| queue.part == Part::Work);
         // Without one of its ends it is not there either, and that has been told.
         if !has_work || self.found.findings.iter().any(|one| one.code == Code::ExchangeMissing) {
             return;
         }
-        let path = ["bindings", self.look.vhost(), "e", source, "q", destination];
+        let path = ["bindings", self.reader.vhost(), "e", source, "q", destination];
         let bindings = if self.found.silent.is_none() { self.ask(&path).await } else { Value::Null };
         if self.management.is_none() || self.found.silent.is_some() {
             let why = match &self.found.silent {
@@ -303,7 +306,7 @@ impl Comparing<'_> {
             }
         };
         let what = match &change {
-            Change::Missing if self.look.declares() => {
+            Change::Missing if self.reader.declares() => {
                 "it is not there (queue.topology = \"declare\": hostmatch makes it when it starts)".to_owned()
             }
             Change::Missing => "it is not there".to_owned(),

@@ -3,7 +3,7 @@
 //! AMQP tells whether a thing is there and the first argument that differs; the management API
 //! tells all arguments, the bindings and the policies. What neither tells is not checked.
 
-mod look;
+mod reader;
 mod greeting;
 mod management;
 mod comparison;
@@ -14,8 +14,8 @@ use crate::config::QueueConfig;
 use crate::queue::amqp::Settings;
 
 pub(crate) use self::comparison::{Change, Comparison, Difference, FoundQueue, Object, compare};
-pub(crate) use self::look::{Look, LookError, Written};
 pub(crate) use self::management::{Management, ManagementError};
+pub(crate) use self::reader::{BrokerReader, LookError, Written};
 pub(crate) use crate::queue::Part;
 pub(crate) use crate::queue::topology::{EVERYTHING, Topology};
 
@@ -67,14 +67,14 @@ pub(crate) async fn diff(
     makes: bool,
 ) -> Result<(Comparison, Option<Applied>), LookError> {
     let management = Management::of(config)?;
-    let look = Look::at(config).await?;
+    let reader = BrokerReader::at(config).await?;
     let done = async {
-        let before = compare(&look, management.as_ref()).await?;
+        let before = compare(&reader, management.as_ref()).await?;
         if !makes {
             return Ok((before, None));
         }
-        let problems = look.make().await?;
-        let after = compare(&look, management.as_ref()).await?;
+        let problems = reader.make().await?;
+        let after = compare(&reader, management.as_ref()).await?;
         let left: Vec<&Object> = after.differences().map(|one| &one.object).collect();
         let missing = before.differences().filter(|one| one.change == Change::Missing);
         let made = missing.map(|one| one.object.clone()).filter(|one| !left.contains(&one)).collect();
@@ -84,6 +84,6 @@ pub(crate) async fn diff(
         Ok((after, Some(Applied { made, problems })))
     };
     let done = done.await;
-    look.close().await;
+    reader.close().await;
     done
 }

@@ -20,12 +20,12 @@ use crate::runtime::crash_points;
 /// How long copies that cannot be published are tried again before their originals are given
 /// back. Giving back uses up the delivery limit, waiting does not; but the broker takes back by
 /// itself what is not acknowledged for half an hour.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long what is done waits for the copies of its neighbours. One frame acknowledges all that came up to
 /// it, but not around what is still in hand: then each takes a frame of its own. Should the program die meanwhile,
 /// what is done comes again, as after any death between commit and acknowledgement.
-const TOGETHER: Duration = Duration::from_millis(100);
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The channel over which a batch came, and what is settled on it: one generation.
 pub(super) struct Lane {
@@ -137,7 +137,7 @@ impl AmqpHold {
         if !copies.is_empty() {
             let copied: Vec<usize> = copies.keys().copied().collect();
             let mut publishing = pin!(self.publish(&mut copies));
-            let unpublished = match timeout(TOGETHER, &mut publishing).await {
+            let unpublished = match timeout(ACKNOWLEDGE_TIMEOUT, &mut publishing).await {
                 Ok(unpublished) => unpublished,
                 Err(_) => {
                     // What is done does not wait any longer for the copies of its neighbours, nor they for it.
@@ -168,7 +168,7 @@ impl AmqpHold {
     /// those that it has not taken, in order.
     async fn publish(&self, copies: &mut BTreeMap<usize, (Target, Message)>) -> Vec<usize> {
         let publishing: Arc<Publishing> = self.queue.publishing();
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + PUBLISH_TIMEOUT;
         let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(10));
         let mut said = false;
         loop {

@@ -122,7 +122,7 @@ impl Amqp {
             let channel = link.connection.create_channel().await?;
             let mut levels: Vec<Level> = Vec::new();
             for (part, name) in queues {
-                let (ready, consumers) = topology::look(&channel, name).await?;
+                let (ready, consumers) = topology::inspect(&channel, name).await?;
                 match levels.iter_mut().find(|level| level.part == part) {
                     Some(level) => {
                         level.ready += u64::from(ready);

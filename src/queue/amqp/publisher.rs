@@ -24,7 +24,7 @@ use crate::runtime::crash_points;
 const GROUP: usize = 256;
 
 /// Fewer than these do not make a group worth a channel of its own.
-const TOGETHER: usize = 16;
+const PUBLISH_CHUNK: usize = 16;
 
 /// Groups, and so channels, in flight at once. More would not be confirmed faster.
 const IN_FLIGHT: usize = 16;
@@ -144,7 +144,7 @@ impl Publishing {
                 messages += one.items.len();
                 messages <= GROUP
             };
-            // At least one: each has fewer than TOGETHER.
+            // At least one: each has fewer than PUBLISH_CHUNK.
             let count = together.iter().take_while(fits).count();
             let rest = together.split_off(count);
             self.publish_for(std::mem::replace(&mut together, rest)).await;
@@ -331,7 +331,7 @@ impl AmqpPublisher {
         let target = |key: &String| Target { exchange: exchange.clone(), routing_key: key.clone() };
         let items: Vec<_> = messages.into_iter().map(|m| (target(&m.routing_key), m)).collect();
         let results = match items.len() {
-            1..TOGETHER => self.publishing.publish_together(items).await,
+            1..PUBLISH_CHUNK => self.publishing.publish_together(items).await,
             _ => self.publishing.publish_each(&items).await,
         };
         results.into_iter().collect()

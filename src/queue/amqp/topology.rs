@@ -193,10 +193,10 @@ async fn declare(connection: &Connection, topology: &Topology) -> lapin::Result<
 }
 
 async fn verify(connection: &Connection, topology: &Topology) -> lapin::Result<()> {
-    let look = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let channel = connection.create_channel().await?;
     let exchange = topology.exchange.as_str().into();
-    let seen = channel.exchange_declare(exchange, ExchangeKind::Topic, look, FieldTable::default()).await;
+    let seen = channel.exchange_declare(exchange, ExchangeKind::Topic, options, FieldTable::default()).await;
     not_allowed_to_look(seen)?;
     for queue in &topology.queues {
         let channel = connection.create_channel().await?;
@@ -216,12 +216,12 @@ fn not_allowed_to_look(seen: lapin::Result<()>) -> lapin::Result<()> {
 
 /// How many messages are ready in a queue; an error when it is not there.
 pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u32> {
-    Ok(look(channel, queue).await?.0)
+    Ok(inspect(channel, queue).await?.0)
 }
 
 /// The same, and how many consume from it.
-pub(super) async fn look(channel: &Channel, queue: &str) -> lapin::Result<(u32, u32)> {
-    let look = QueueDeclareOptions::durable().passive();
-    let queue = channel.queue_declare(queue.into(), look, FieldTable::default()).await?;
+pub(super) async fn inspect(channel: &Channel, queue: &str) -> lapin::Result<(u32, u32)> {
+    let options = QueueDeclareOptions::durable().passive();
+    let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
     Ok((queue.message_count(), queue.consumer_count()))
 }

@@ -89,7 +89,7 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
             message.routing_key = routing_key;
         }
         let id = Uuid::new_v5(&BROKERS_DEAD, &fingerprint(&message, death.time));
-        copies::bury(&mut message, &death.reason, id);
+        copies::mark_dead_lettered(&mut message, &death.reason, id);
     }
     copies::receive(message, received.redelivered)
 }

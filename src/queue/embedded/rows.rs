@@ -94,7 +94,7 @@ pub(super) async fn take(
         let Chosen { ids: chosen, worn_out, closed_by } =
             choose(db, source, limits, delivery_limit, now_ms).await?;
         for (id, Delivery { mut message, .. }) in load(db, &worn_out).await? {
-            copies::bury(&mut message, "delivery_limit", Uuid::now_v7());
+            copies::mark_dead_lettered(&mut message, "delivery_limit", Uuid::now_v7());
             move_to_dead_letters(db, id, &message.headers).await?;
         }
         if chosen.is_empty() && !worn_out.is_empty() {

@@ -154,7 +154,7 @@ pub async fn act_on_letters(
             }
             Ok((number, acted))
         };
-        let (known, acted) = database.in_time(database.transact(work)).await?;
+        let (known, acted) = database.with_deadline(database.transact(work)).await?;
         number = Some(known);
         all.done.extend(acted.done);
         all.refused.extend(acted.refused);

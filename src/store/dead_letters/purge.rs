@@ -133,13 +133,13 @@ async fn first_ids<E: EntityTrait>(
     column: E::Column,
 ) -> Result<Option<Vec<i64>>, StoreError> {
     let first = rows.select_only().column(column).order_by_asc(column).limit(STEP).into_tuple();
-    let ids: Vec<i64> = database.in_time(async { Ok(first.all(database.connection()).await?) }).await?;
+    let ids: Vec<i64> = database.with_deadline(async { Ok(first.all(database.connection()).await?) }).await?;
     Ok(Some(ids).filter(|ids| !ids.is_empty()))
 }
 
 /// Gives how many. None: something else keeps them, which is not to be tried for ever.
 async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64, StoreError> {
     let delete = E::delete_many().filter(these);
-    let deleted = database.in_time(async { Ok(delete.exec(database.connection()).await?) }).await?;
+    let deleted = database.with_deadline(async { Ok(delete.exec(database.connection()).await?) }).await?;
     Ok(deleted.rows_affected)
 }

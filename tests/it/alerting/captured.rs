@@ -90,7 +90,7 @@ impl Run {
     }
 
     /// What edge and worker export at this moment.
-    pub(super) async fn look(&self) -> [Scrape; 2] {
+    pub(super) async fn scrape(&self) -> [Scrape; 2] {
         [Scrape::of(&self.metrics[0]).await, Scrape::of(&self.metrics[1]).await]
     }
 
@@ -150,13 +150,13 @@ fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
     let mut run = Run::start().await;
-    let mut looks = vec![run.look().await];
+    let mut looks = vec![run.scrape().await];
     run.send_good(60).await;
-    looks.push(run.look().await);
+    looks.push(run.scrape().await);
     run.send_bad(100).await;
-    looks.push(run.look().await);
+    looks.push(run.scrape().await);
     run.send_good(60).await;
-    looks.push(run.look().await);
+    looks.push(run.scrape().await);
     run.stop().await;
 
     let worker = &looks[3][1];

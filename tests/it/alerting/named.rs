@@ -9,7 +9,7 @@ use super::exposition::{Exposition, pairs};
 use super::{DASHBOARDS, RULES, expressions, panels, read};
 use crate::support::Scrape;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Labels that Prometheus itself makes.
 const PROMETHEUS: [&str; 4] = ["job", "instance", "alertname", "severity"];
@@ -135,9 +135,9 @@ async fn everything_that_rules_and_dashboards_name_is_exported() {
     let mut run = Run::start().await;
     run.send_good(3).await;
     // What is sampled comes by and by.
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_TIMEOUT;
     let missing = loop {
-        let exported = exported(&run.look().await);
+        let exported = exported(&run.scrape().await);
         let wrong = expressions.iter().flat_map(|(place, text)| {
             let wrong = selectors(text).into_iter();
             let wrong = wrong.flat_map(|(name, braces)| unknown(&exported, &recorded, name, braces));

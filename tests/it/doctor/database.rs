@@ -7,7 +7,7 @@ use crate::support::mariadb::MariaDb;
 use crate::support::{Backend, GatewayShape, Server, TestDatabase, UpdatedAt, User};
 
 /// What is seen of this database.
-async fn look(test: &TestDatabase) -> Report {
+async fn inspect(test: &TestDatabase) -> Report {
     looked(&test.url, &[]).await
 }
 
@@ -40,11 +40,11 @@ async fn a_database_that_is_not_there_is_found() {
 on_engines!(tables_that_are_missing_old_new_or_broken_are_found);
 async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.finds("gateway_tables_missing", "", "hostmatch migrate baseline");
 
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.finds("migrations_pending", "", "hostmatch migrate up").only(&["migrations_pending"]);
 
     let test = migrated(backend).await;
@@ -52,21 +52,21 @@ async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
         |name: &str| format!("INSERT INTO hostmatch_migrations (version, applied_at) VALUES ('{name}', 1)");
     // What a newer program only added is in nobody's way.
     test.run(&[newer("m9998_more")]).await;
-    assert_eq!(look(&test).await.code, Some(0), "{backend:?}");
+    assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
     test.run(&[newer("m9999_contract_less")]).await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.finds("migrations_newer", "", "hostmatch migrate down").only(&["migrations_newer"]);
 
     let test = migrated(backend).await;
     test.run(&["DROP TABLE hostmatch_inbox_actions"]).await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.finds("migrations_halfway", "", "hostmatch_migrations");
 }
 
 on_engines!(a_missing_index_is_found_with_the_statement_that_makes_it);
 async fn a_missing_index_is_found_with_the_statement_that_makes_it(backend: Backend) {
     let test = migrated(backend).await;
-    assert_eq!(look(&test).await.code, Some(0), "{backend:?}");
+    assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
     let drops = match backend {
         Backend::MariaDb => [
             "DROP INDEX calcom_v2_booking_id_index ON appointments",
@@ -77,7 +77,7 @@ async fn a_missing_index_is_found_with_the_statement_that_makes_it(backend: Back
         }
     };
     test.run(&drops).await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.only(&["index_missing"]);
     let remedies: Vec<&str> = report.findings().iter().map(|one| one["remedy"].as_str().unwrap()).collect();
     assert_eq!(remedies.len(), 2, "{remedies:?}");
@@ -86,7 +86,7 @@ async fn a_missing_index_is_found_with_the_statement_that_makes_it(backend: Back
     for remedy in remedies {
         test.run(&[remedy.split_once(", ").unwrap().0]).await;
     }
-    assert_eq!(look(&test).await.code, Some(0), "{backend:?}");
+    assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,12 +94,12 @@ async fn a_sequence_that_lags_is_found_until_migrating_has_set_it() {
     let test = migrated(Backend::Postgres).await;
     test.run(&["INSERT INTO calcom_host_mapping_audits (id, action, actor) VALUES (40, 'created', 'cli:x')"])
         .await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.finds("sequence_lags", "", "hostmatch migrate up").only(&["sequence_lags"]);
     let what = report.finding("sequence_lags")["what"].as_str().unwrap();
     assert!(what.contains("calcom_host_mapping_audits_id_seq is at 0"), "{what}");
     migration::up(test.db.connection()).await.unwrap();
-    assert_eq!(look(&test).await.code, Some(0));
+    assert_eq!(inspect(&test).await.code, Some(0));
 }
 
 on_engines!(a_user_with_just_the_rights_to_run_has_enough_and_without_one_it_is_named: mariadb, postgres);
@@ -143,7 +143,7 @@ async fn staff_without_addresses_are_found(backend: Backend) {
         }
     }
     test.run(&["ALTER TABLE staff DROP COLUMN email"]).await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.finds("staff_email_hidden", "staff.email", "hostmatch gateway grants");
     report.only(&["staff_email_hidden"]);
 }
@@ -178,18 +178,18 @@ async fn a_server_that_takes_no_writes_is_found() {
     let test = migrated(Backend::Postgres).await;
     let name = test.texts("SELECT current_database()::text").await.remove(0);
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
-    look(&test).await.finds("database_read_only", "", "primary").only(&["database_read_only"]);
+    inspect(&test).await.finds("database_read_only", "", "primary").only(&["database_read_only"]);
 
     let Some(server) = MariaDb::start().await else { return };
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
     test.run(&["ALTER TABLE calls ENGINE=MyISAM"]).await;
     server.set("max_prepared_stmt_count = 100").await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.finds("engine_unsafe", "", "ENGINE=InnoDB");
     report.finds("statements_scarce", "database.max_connections", "max_prepared_stmt_count");
     report.only(&["engine_unsafe", "statements_scarce"]);
     server.set("read_only = 1").await;
-    look(&test).await.finds("database_read_only", "", "primary");
+    inspect(&test).await.finds("database_read_only", "", "primary");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,7 +231,7 @@ async fn what_looks_right_and_cannot_be_done_is_found_by_doing_it(backend: Backe
         ],
     };
     test.run(&refuses).await;
-    let report = look(&test).await;
+    let report = inspect(&test).await;
     report.finds("database_probe_failed", "", "hostmatch gateway inspect").only(&["database_probe_failed"]);
     assert_eq!(test.count("hostmatch_host_locks").await, 0, "nothing is left behind");
 }

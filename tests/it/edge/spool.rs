@@ -23,7 +23,7 @@ use crate::support::traces::{Traces, connect};
 use crate::support::{amqp_url, eventually, unique};
 
 /// Long enough for a slow machine; nobody waits this long when all is well.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// An edge with a spool, and a broker that can be taken away from it.
 pub(super) struct Rig {
@@ -65,7 +65,7 @@ impl Rig {
     pub(super) async fn take_away(&self) {
         self.proxy.set(Mode::Refuse);
         self.proxy.cut();
-        eventually("the edge has noticed", PATIENCE, async || {
+        eventually("the edge has noticed", WAIT_TIMEOUT, async || {
             (self.ready().await.1["status"] != "ready").then_some(())
         })
         .await;
@@ -90,7 +90,7 @@ impl Rig {
     }
 
     pub(super) async fn until(&self, status: &str) {
-        eventually(&format!("the edge is {status}"), PATIENCE, async || {
+        eventually(&format!("the edge is {status}"), WAIT_TIMEOUT, async || {
             (self.ready().await.1["status"] == status).then_some(())
         })
         .await;
@@ -136,7 +136,7 @@ impl Received {
             missing.remove(id);
         });
         while !missing.is_empty() {
-            let gathered = self.consumer.next_batch(&Shutdown::new(), Some(PATIENCE)).await.unwrap();
+            let gathered = self.consumer.next_batch(&Shutdown::new(), Some(WAIT_TIMEOUT)).await.unwrap();
             let Gathered::Batch(batch) = gathered else {
                 panic!("{} of {} never came: {missing:?}", missing.len(), ids.len())
             };
@@ -275,7 +275,7 @@ async fn past_its_age_the_spool_refuses_and_still_forwards_what_it_has() {
     let mut rig = Rig::open(|edge, _| edge.spool_max_age = Duration::from_millis(1500)).await;
     rig.take_away().await;
     rig.accepted("old").await;
-    eventually("nothing more is accepted", PATIENCE, async || {
+    eventually("nothing more is accepted", WAIT_TIMEOUT, async || {
         (rig.ready().await.0 == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
     .await;
@@ -323,7 +323,7 @@ async fn a_broker_without_memory_and_one_that_finds_an_event_too_large_lose_noth
         (status == StatusCode::OK && body["spool"]["messages"] == 0 && body["spool"]["set_aside"] == 2)
             .then_some(())
     };
-    eventually("both are set aside, and told of", PATIENCE, set_aside).await;
+    eventually("both are set aside, and told of", WAIT_TIMEOUT, set_aside).await;
     rig.close_as("broker without memory, then with a size limit", &ids).await;
 }
 

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::site::RETELL;
-use super::spool::{PATIENCE, event};
+use super::spool::{WAIT_TIMEOUT, event};
 use crate::program::command;
 use crate::support::broker::free_port;
 use crate::support::{Process, eventually, unique};
@@ -55,7 +55,7 @@ async fn before_its_age_the_spool_warns_and_still_accepts() {
     let mut alone = Alone::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "10s")]).await;
     assert_eq!(alone.post("old").await, StatusCode::OK);
     let mut warned = false;
-    eventually("nothing more is accepted", PATIENCE, async || {
+    eventually("nothing more is accepted", WAIT_TIMEOUT, async || {
         let (status, body) = alone.ready().await;
         let near = body["reasons"].to_string().contains("nears edge.spool_max_age");
         assert!(!near || body["spool"]["oldest_seconds"].as_u64().unwrap() >= 8, "not before 80 %: {body}");
@@ -96,6 +96,6 @@ async fn the_log_says_which_bound_is_near_and_which_is_reached() {
     assert_eq!(line["level"], "ERROR");
     // At most once a minute.
     let (again, began) = (Duration::from_secs(3), tokio::time::Instant::now());
-    eventually("it goes on looking", PATIENCE, async || (began.elapsed() > again).then_some(())).await;
+    eventually("it goes on looking", WAIT_TIMEOUT, async || (began.elapsed() > again).then_some(())).await;
     assert_eq!(old.edge.said(REFUSED).len(), 1, "{}", old.edge.stderr());
 }

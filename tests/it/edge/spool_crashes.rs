@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::site::{RETELL, queue_config};
-use super::spool::{PATIENCE, Received, event};
+use super::spool::{Received, WAIT_TIMEOUT, event};
 use crate::program::command;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::traces::Traces;
@@ -136,7 +136,7 @@ async fn killed_while_it_spools_the_edge_loses_nothing_that_it_has_accepted() {
     for round in 1..=4 {
         let (mut edge, base) = rig.start().await;
         let kill = async {
-            eventually("some are accepted", PATIENCE, async || {
+            eventually("some are accepted", WAIT_TIMEOUT, async || {
                 (accepted.lock().unwrap().len() >= round * 150).then_some(())
             })
             .await;
@@ -168,7 +168,7 @@ async fn killed_while_it_forwards_the_edge_forwards_the_rest_when_it_runs_again(
         rig.send(&base, round, 100, &accepted).await;
         let before = depth().await;
         rig.proxy.set(Mode::Pass);
-        eventually("some are forwarded", PATIENCE, async || (depth().await > before).then_some(())).await;
+        eventually("some are forwarded", WAIT_TIMEOUT, async || (depth().await > before).then_some(())).await;
         edge.kill().await;
         let left = left_in(&rig.spool()).await;
         if left > 0 && depth().await > before {
@@ -248,7 +248,7 @@ async fn a_part_that_panics_cuts_no_request_off() {
     );
     slow.write_all(head.as_bytes()).await.unwrap();
     assert!(!rig.is_accepted(&base, event("1.2.0")).await, "the writer is to panic");
-    eventually("no new connection is taken", PATIENCE, async || {
+    eventually("no new connection is taken", WAIT_TIMEOUT, async || {
         rig.client.get(format!("{base}/health/live")).send().await.is_err().then_some(())
     })
     .await;
@@ -297,7 +297,7 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
 
     let room = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &edge.id().to_string()]).status();
     assert!(room.unwrap().success());
-    eventually("it is ready again by itself", PATIENCE, async || {
+    eventually("it is ready again by itself", WAIT_TIMEOUT, async || {
         (ready().await.0 == StatusCode::OK).then_some(())
     })
     .await;

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use super::spool::{PATIENCE, Rig};
+use super::spool::{Rig, WAIT_TIMEOUT};
 use crate::support::broker::Broker;
 use crate::support::eventually;
 use crate::support::proxy::Mode;
@@ -50,7 +50,7 @@ async fn while_the_file_hangs_no_more_is_held_than_so_many_requests() {
     })
     .await;
     hanging.rollback().await.unwrap();
-    eventually("there is room again", PATIENCE, async || {
+    eventually("there is room again", WAIT_TIMEOUT, async || {
         (rig.post("after").await == StatusCode::OK).then_some(())
     })
     .await;

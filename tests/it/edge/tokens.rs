@@ -13,14 +13,14 @@ use crate::program::{command, json, stderr, stdout};
 use crate::support::Process;
 
 /// An edge that reads a file of tokens.
-struct Desk {
+struct Installation {
     home: TempDir,
     base: String,
     client: reqwest::Client,
     edge: Process,
 }
 
-impl Desk {
+impl Installation {
     async fn open(settings: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("tokens"), token_line("by hand")).unwrap();
@@ -74,7 +74,7 @@ fn event(company: Option<i64>) -> Value {
 
 #[tokio::test]
 async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
-    let mut desk = Desk::open(&[]).await;
+    let mut desk = Installation::open(&[]).await;
     let all = desk.create(&["--name", "gateway #1"]);
     assert!(!desk.file().contains(&all), "only the hash is kept");
     assert!(desk.file().starts_with(&token_line("by hand")), "what was there stays");
@@ -175,7 +175,7 @@ async fn problem_or(response: reqwest::Response) -> Option<(StatusCode, Value)> 
 
 #[tokio::test]
 async fn one_token_too_fast_is_told_to_wait_and_others_are_not() {
-    let mut desk = Desk::open(&[("HOSTMATCH_EDGE__TOKEN_RATE", "3")]).await;
+    let mut desk = Installation::open(&[("HOSTMATCH_EDGE__TOKEN_RATE", "3")]).await;
     let (fast, other) = (desk.create(&["--name", "fast"]), desk.create(&["--name", "other"]));
     let mut told = None;
     for _ in 0..200 {

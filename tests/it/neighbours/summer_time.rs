@@ -100,7 +100,7 @@ async fn on_mariadb_the_time_of_a_change_is_what_the_gateway_would_have_written(
 }
 
 /// In Berlin, and its clock stands.
-async fn standing(test: TestDatabase, moment: &str) -> TestDatabase {
+async fn database_at(test: TestDatabase, moment: &str) -> TestDatabase {
     let name = test.name();
     test.run(&[
         // Found before the server's own.
@@ -121,7 +121,7 @@ async fn on_postgresql_the_time_of_a_change_is_what_the_gateway_would_have_writt
     for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
         for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
             let shape = GatewayShape::Production(updated_at);
-            let test = standing(TestDatabase::migrated(Backend::Postgres, shape).await, moment).await;
+            let test = database_at(TestDatabase::migrated(Backend::Postgres, shape).await, moment).await;
             let world = salon(test).await;
             assert_eq!(world.one(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
             let sql = "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') FROM appointments";
@@ -130,7 +130,7 @@ async fn on_postgresql_the_time_of_a_change_is_what_the_gateway_would_have_writt
         }
         // Times without a zone, and with one.
         let variant = if n % 2 == 0 { Variant::Living } else { Variant::Plan };
-        let test = standing(gateway(Backend::Postgres, variant).await, moment).await;
+        let test = database_at(gateway(Backend::Postgres, variant).await, moment).await;
         assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{moment}");
     }
 }

@@ -20,7 +20,7 @@ use crate::support::{Backend, GatewayShape, World, event, host};
 
 /// What somebody does.
 #[derive(Clone, Debug)]
-enum Deed {
+enum Act {
     Set(i64, u32),
     /// The nth mapping.
     SwitchOff(usize),
@@ -33,15 +33,15 @@ enum Deed {
     Staff(u32, bool),
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+fn deeds() -> impl Strategy<Value = Vec<Act>> {
     let batch = prop::collection::vec((11u32..=13, 7u32..=9, 0u8..4), 1..4);
     let deed = prop_oneof![
-        4 => (7i64..=9, 11u32..=13).prop_map(|(host, staff)| Deed::Set(host, staff)),
-        2 => any::<usize>().prop_map(Deed::SwitchOff),
-        2 => any::<usize>().prop_map(Deed::SwitchOn),
-        4 => any::<usize>().prop_map(Deed::Revert),
-        4 => batch.prop_map(Deed::Batch),
-        2 => (11u32..=13, any::<bool>()).prop_map(|(staff, active)| Deed::Staff(staff, active)),
+        4 => (7i64..=9, 11u32..=13).prop_map(|(host, staff)| Act::Set(host, staff)),
+        2 => any::<usize>().prop_map(Act::SwitchOff),
+        2 => any::<usize>().prop_map(Act::SwitchOn),
+        4 => any::<usize>().prop_map(Act::Revert),
+        4 => batch.prop_map(Act::Batch),
+        2 => (11u32..=13, any::<bool>()).prop_map(|(staff, active)| Act::Staff(staff, active)),
     ];
     prop::collection::vec(deed, 1..16)
 }
@@ -86,21 +86,21 @@ async fn trail(world: &World, schema: &GatewaySchema) -> Vec<AuditRow> {
 }
 
 /// Does one deed. Gives what was reverted, if that was it: the audit rows taken back.
-async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Deed) -> Option<Vec<AuditRow>> {
+async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Act) -> Option<Vec<AuditRow>> {
     let all = table(world, schema).await;
     let nth = |n: usize| all.keys().nth(n % all.len().max(1)).copied();
     let host_of = |id: i64| all[&id]["calcom_host_id"].as_i64().unwrap();
     let (host, command) = match deed {
-        Deed::Set(host, staff) => (*host, Command::Set(staff_of(world, *staff))),
-        Deed::SwitchOff(n) => nth(*n).map(|id| (host_of(id), Command::SwitchOff(id)))?,
-        Deed::SwitchOn(n) => nth(*n).map(|id| (host_of(id), Command::SwitchOn(id)))?,
-        Deed::Revert(n) => {
+        Act::Set(host, staff) => (*host, Command::Set(staff_of(world, *staff))),
+        Act::SwitchOff(n) => nth(*n).map(|id| (host_of(id), Command::SwitchOff(id)))?,
+        Act::SwitchOn(n) => nth(*n).map(|id| (host_of(id), Command::SwitchOn(id)))?,
+        Act::Revert(n) => {
             let trail = trail(world, schema).await;
             let row = trail.get(n % trail.len().max(1))?;
             let change = change_of(world.test.db.connection(), schema, &Scope::All, row.id).await.unwrap()?;
             (change.key.host.0, Command::Revert(change))
         }
-        Deed::Batch(batch) => {
+        Act::Batch(batch) => {
             let told = |kind: u8| match kind {
                 0 => ("A", "anna@salon.example"),
                 1 => ("boris kamm", ""),
@@ -119,7 +119,7 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Deed) -> O
             world.send(&events).await;
             return None;
         }
-        Deed::Staff(staff, active) => {
+        Act::Staff(staff, active) => {
             world.staff_active(*staff, *active).await;
             return None;
         }

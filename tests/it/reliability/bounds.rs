@@ -18,7 +18,7 @@ fn peak(process: &Process) -> usize {
 }
 
 /// These events, each with so many bytes more.
-fn padded(events: &[Value], bytes: usize) -> Vec<Value> {
+fn with_padding(events: &[Value], bytes: usize) -> Vec<Value> {
     let mut events = events.to_vec();
     for event in &mut events {
         let place = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
@@ -35,7 +35,7 @@ async fn with_bodies_of(bytes: usize) -> usize {
     let stream = Stream::new(150, Mix::Decidable);
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open(&format!("bodies of {} KiB", bytes / 1024), &stack).await;
-    for events in padded(&stream.events, bytes).chunks(10) {
+    for events in with_padding(&stream.events, bytes).chunks(10) {
         ledger.publish(&stack, events).await;
     }
     let mut worker = stack.worker().await;
@@ -84,7 +84,7 @@ async fn with_defaults(waiting: usize, bytes: usize) -> usize {
     let stream = Stream::new(1_000, Mix::Decidable);
     stream.open(&stack.world).await;
     let group = if bytes > MIB / 2 { 10 } else { 250 };
-    let events = padded(&stream.events[..group], bytes);
+    let events = with_padding(&stream.events[..group], bytes);
     for _ in 0..waiting / group {
         stack.publish(&events).await;
     }

@@ -9,19 +9,19 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 
 /// Which line is harmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+enum Connection {
     Broker,
     Database,
 }
 
-impl Line {
+impl Connection {
     fn name(self) -> &'static str {
         if self == Broker { "broker" } else { "database" }
     }
 }
 
 use Backend::{MariaDb, Postgres};
-use Line::{Broker, Database};
+use Connection::{Broker, Database};
 
 /// A worker behind a proxy, with events waiting for it.
 struct Scene {
@@ -29,11 +29,11 @@ struct Scene {
     proxy: Proxy,
     stream: Stream,
     ledger: Ledger,
-    line: Line,
+    line: Connection,
 }
 
 impl Scene {
-    async fn new(what: &str, line: Line, backend: Backend) -> Self {
+    async fn new(what: &str, line: Connection, backend: Backend) -> Self {
         let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
         let real = match line {
             Broker => amqp_url(),
@@ -87,7 +87,7 @@ fn readable(url: &str) -> String {
 }
 
 /// One harm at one point; then the line is well again.
-async fn harmed(what: &str, line: Line, backend: Backend, when: When, harm: Harm) {
+async fn harmed(what: &str, line: Connection, backend: Backend, when: When, harm: Harm) {
     let what = format!("{what}, {}: {harm:?}", line.name());
     let scene = Scene::new(&what, line, backend).await;
     scene.proxy.plan(when, harm);
@@ -101,7 +101,7 @@ async fn harmed(what: &str, line: Line, backend: Backend, when: When, harm: Harm
 }
 
 /// A line that is bad all the time.
-async fn bad(what: &str, line: Line, backend: Backend, mode: Mode) {
+async fn bad(what: &str, line: Connection, backend: Backend, mode: Mode) {
     let what = format!("{what}, {}", line.name());
     let scene = Scene::new(&what, line, backend).await;
     scene.proxy.set(mode);
@@ -127,7 +127,7 @@ const ON_THE_WAY_TO_THE_DATABASE: [(&str, When); 5] = [
 ];
 
 /// What runs with every test run; all harms at all points are for [`is_full`].
-const REPRESENTATIVE: [(Line, Backend, &str, Harm); 13] = [
+const REPRESENTATIVE: [(Connection, Backend, &str, Harm); 13] = [
     (Broker, Postgres, "while connecting", Harm::Reset),
     (Broker, Postgres, "among deliveries", Harm::Cut),
     (Broker, Postgres, "among deliveries", Harm::Stall),
@@ -145,7 +145,7 @@ const REPRESENTATIVE: [(Line, Backend, &str, Harm); 13] = [
 
 const HARMS: [Harm; 4] = [Harm::Cut, Harm::Reset, Harm::SlowClose, Harm::Stall];
 
-async fn matrix(line: Line, backend: Backend, points: &[(&str, When)]) {
+async fn matrix(line: Connection, backend: Backend, points: &[(&str, When)]) {
     for (point, when) in points {
         for harm in HARMS {
             if is_full() || REPRESENTATIVE.contains(&(line, backend, point, harm)) {

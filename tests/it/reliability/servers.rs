@@ -14,7 +14,7 @@ use crate::support::broker::Broker;
 use crate::support::traces::connect;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, eventually};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// One node, harmed in one way after the other; each time nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,12 +59,12 @@ async fn right_revoked(broker: &Broker) {
     let (first, second) = stream.events.split_at(stream.events.len() / 3);
     let mut worker = stack.worker().await;
     ledger.publish(&stack, first).await;
-    eventually("it works", PATIENCE, async || (stack.decided().await > 0).then_some(())).await;
+    eventually("it works", WAIT_TIMEOUT, async || (stack.decided().await > 0).then_some(())).await;
     revoke(broker, ["^$", ".*"]).await;
     worker.says("no connection to the broker; trying again").await;
     revoke(broker, [".*", "^$"]).await;
     ledger.publish(&stack, second).await;
-    eventually("it is not allowed to consume", PATIENCE, async || {
+    eventually("it is not allowed to consume", WAIT_TIMEOUT, async || {
         worker.stderr().contains("ACCESS_REFUSED").then_some(())
     })
     .await;
@@ -181,7 +181,7 @@ async fn connections_that_are_killed_in_the_middle_cost_nothing(backend: Backend
         }
     });
     let deciding = async {
-        eventually("the events are decided", PATIENCE * 2, async || {
+        eventually("the events are decided", WAIT_TIMEOUT * 2, async || {
             (stack.queue.depth().await.is_ok_and(|depth| depth.ready + depth.waiting == 0)).then_some(())
         })
         .await;
@@ -201,7 +201,7 @@ async fn a_storm_of_deadlocks_costs_nothing(backend: Backend) {
     ledger.publish(&stack, &stream.events).await;
     stack.world.run("CREATE TABLE rival (id BIGINT)").await;
     let worker = stack.worker().await;
-    eventually("our transactions gave way to deadlocks, and went on", PATIENCE, async || {
+    eventually("our transactions gave way to deadlocks, and went on", WAIT_TIMEOUT, async || {
         let lost = worker.said("a transaction gave way");
         let deadlocks = lost.iter().filter(|line| line["error"].to_string().contains("eadlock")).count();
         if deadlocks < 3 {
@@ -258,7 +258,7 @@ async fn locks_that_somebody_keeps_are_waited_out(backend: Backend) {
     let worker = stack.worker().await;
     let all = stack.config.retry_delays.iter().sum::<Duration>() + Duration::from_secs(1);
     let began = Instant::now();
-    eventually("it has given up more often than an event is tried", PATIENCE, async || {
+    eventually("it has given up more often than an event is tried", WAIT_TIMEOUT, async || {
         let given_up = worker.said("somebody else keeps rows locked: these events are put off").len();
         (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
     })
@@ -281,7 +281,7 @@ async fn one_connection_for_several_pipelines_is_enough(backend: Backend) {
     let lock = lock_hosts(&stack).await;
     ledger.publish(&stack, &stream.events).await;
     let worker = stack.worker().await;
-    eventually("there is no connection left", PATIENCE, async || {
+    eventually("there is no connection left", WAIT_TIMEOUT, async || {
         worker.stderr().contains("no connection became free in time").then_some(())
     })
     .await;

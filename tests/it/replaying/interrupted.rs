@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use serde_json::json;
 
-use super::{PATIENCE, appears, counts, die, letters, plan, run, salon, states, stops, with_mara};
+use super::{WAIT_TIMEOUT, appears, counts, die, letters, plan, run, salon, states, stops, with_mara};
 use crate::program::{json, stderr};
 use crate::support::{Backend, is_full};
 
@@ -75,7 +75,7 @@ async fn worker_dies_at(backend: Backend, point: &str) {
     assert_eq!(end.signal(), Some(9), "it was to die at {point}: {end} {}", dying.stderr());
     stack.until_given_back().await;
     let worker = stack.worker().await;
-    assert_eq!(replay.ends_within(PATIENCE).await.code(), Some(0), "{point}: {}", replay.stderr());
+    assert_eq!(replay.ends_within(WAIT_TIMEOUT).await.code(), Some(0), "{point}: {}", replay.stderr());
     stops(worker).await;
     let report = replay.report();
     assert_eq!(report["report"]["as_planned_percent"], json!(100.0), "{point}: {report}");

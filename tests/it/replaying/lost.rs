@@ -11,7 +11,9 @@ use hostmatch::store::{
 };
 use serde_json::json;
 
-use super::{PATIENCE, appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara};
+use super::{
+    WAIT_TIMEOUT, appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara,
+};
 use crate::program::{json, stderr, stdout};
 use crate::support::{Backend, Stack, eventually};
 
@@ -28,7 +30,7 @@ async fn planned(stack: &Stack, letters: u32) -> String {
 async fn lose(stack: &Stack, id: &str, letters: usize) {
     let mut sending =
         stack.start(&["deadletters", "replay", "--plan", id, "--canary", "0", "--rate", "1000/s", "--yes"]);
-    eventually("they are sent", PATIENCE, async || {
+    eventually("they are sent", WAIT_TIMEOUT, async || {
         let states = stack.world.rows("hostmatch_replay_items", &["state"]).await;
         states.iter().all(|state| state == "sent").then_some(())
     })

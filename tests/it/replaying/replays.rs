@@ -6,7 +6,9 @@ use hostmatch::queue::{BatchLimits, Disposition, Gathered, Message, Source, head
 use hostmatch::runtime::shutdown::Shutdown;
 use serde_json::json;
 
-use super::{PATIENCE, appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara};
+use super::{
+    WAIT_TIMEOUT, appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara,
+};
 use crate::program::{json, stderr, stdout};
 use crate::support::{Backend, eventually};
 
@@ -73,14 +75,14 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere(backend: Backend) {
     assert_eq!(second.status.code(), Some(6), "{}", stderr(&second));
     assert!(stderr(&second).contains("a process works on replay"), "{}", stderr(&second));
     assert_eq!(run(&stack, &["replays", "pause", &id]).status.code(), Some(0));
-    assert_eq!(first.ends_within(PATIENCE).await.code(), Some(5), "{}", first.stderr());
+    assert_eq!(first.ends_within(WAIT_TIMEOUT).await.code(), Some(5), "{}", first.stderr());
     let shown = json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
     assert_eq!(shown["replay"]["state"], "paused", "{shown}");
     assert!(shown["report"]["pending"].as_i64().unwrap() > 0, "{shown}");
 
     // Ctrl-C detaches, and says how to go on.
     let mut third = stack.start(&["deadletters", "replays", "resume", &id]);
-    eventually("it goes on", PATIENCE, async || {
+    eventually("it goes on", WAIT_TIMEOUT, async || {
         let states = stack.world.rows("hostmatch_replays", &["state"]).await;
         (states == ["running"]).then_some(())
     })
@@ -92,7 +94,7 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere(backend: Backend) {
     assert_eq!(again.status.code(), Some(6));
     assert!(stderr(&again).contains("is cancelled"), "{}", stderr(&again));
     // What was on the way when it was cancelled arrives all the same.
-    eventually("nothing is on the way", PATIENCE, async || {
+    eventually("nothing is on the way", WAIT_TIMEOUT, async || {
         states(&stack).await.iter().all(|(state, _)| state != "replaying").then_some(())
     })
     .await;
@@ -167,7 +169,7 @@ async fn the_copy_is_the_message_as_it_came_and_says_who_replays_it_and_why(back
     batch.settle(vec![Disposition::Release]).await.unwrap();
     drop(consumer);
     stack.drain().await;
-    assert_eq!(replay.ends_within(PATIENCE).await.code(), Some(5), "{}", replay.stderr());
+    assert_eq!(replay.ends_within(WAIT_TIMEOUT).await.code(), Some(5), "{}", replay.stderr());
     let shown = json(&run(&stack, &["show", "1", "--output", "json"]));
     let told = (&shown["replays"], &shown["state"], &shown["attempts"]);
     assert_eq!(told, (&json!(1), &json!("open"), &json!(1)));

@@ -76,11 +76,11 @@ pub(crate) enum When {
 /// Listens on a port of its own and forwards to a server, until dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    line: Arc<Line>,
+    line: Arc<Connection>,
     accepting: JoinHandle<()>,
 }
 
-struct Line {
+struct Connection {
     state: watch::Sender<State>,
     plan: Mutex<Option<(When, Harm)>>,
 }
@@ -93,7 +93,7 @@ struct State {
     harm: Harm,
 }
 
-impl Line {
+impl Connection {
     fn harm(&self, harm: Harm) {
         self.state.send_modify(|state| match harm {
             Harm::Stall => state.mode = Mode::Stall,
@@ -129,7 +129,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, _) = watch::channel(State { mode: Mode::Pass, generation: 0, harm: Harm::Cut });
-        let line = Arc::new(Line { state, plan: Mutex::default() });
+        let line = Arc::new(Connection { state, plan: Mutex::default() });
         let accepting = tokio::spawn(accept(listener, target.to_owned(), line.clone()));
         Self { address, line, accepting }
     }
@@ -180,7 +180,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, line: Arc<Line>) {
+async fn accept(listener: TcpListener, target: String, line: Arc<Connection>) {
     while let Ok((client, _)) = listener.accept().await {
         if line.state.borrow().mode == Mode::Refuse {
             continue;
@@ -194,7 +194,7 @@ async fn accept(listener: TcpListener, target: String, line: Arc<Line>) {
 }
 
 /// Forwards until one side closes or the connection is ended, and ends it.
-async fn connection(mut client: TcpStream, mut server: TcpStream, line: &Line) {
+async fn connection(mut client: TcpStream, mut server: TcpStream, line: &Connection) {
     let born = line.state.borrow().generation;
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
@@ -215,7 +215,7 @@ async fn connection(mut client: TcpStream, mut server: TcpStream, line: &Line) {
     }
 }
 
-async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &Line, upstream: bool) {
+async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &Connection, upstream: bool) {
     let mut state = line.state.subscribe();
     let born = state.borrow_and_update().generation;
     let mut buffer = vec![0; 16 * 1024];

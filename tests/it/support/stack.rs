@@ -22,7 +22,7 @@ use super::{Backend, GatewayShape, Process, World, amqp_url, eventually, unique}
 use crate::program::command;
 
 /// How long a test waits for everything to be decided; nobody waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(180);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Retry delays for tests: in all a little more than two seconds.
 pub(crate) const DELAYS: [Duration; 3] =
@@ -145,7 +145,7 @@ impl Stack {
     /// Runs a worker until there is nothing left to do, and gives its report.
     pub(crate) async fn drain(&self) -> Value {
         let mut worker = self.start(&["serve", "worker", "--until-empty", "--output", "json"]);
-        let end = worker.ends_within(PATIENCE).await;
+        let end = worker.ends_within(WAIT_TIMEOUT).await;
         assert_eq!(end.code(), Some(0), "{}", worker.stderr());
         worker.report()
     }
@@ -182,7 +182,7 @@ impl Stack {
         let connection = connect(self.config.url.expose()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let name = format!("{}.{queue}", self.config.prefix);
-        eventually("nobody consumes any more", PATIENCE, async || {
+        eventually("nobody consumes any more", WAIT_TIMEOUT, async || {
             let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
             let queue = channel.queue_declare(name.as_str().into(), look, FieldTable::default()).await;
             (queue.unwrap().consumer_count() == 0).then_some(())
@@ -212,7 +212,7 @@ impl Stack {
         let sent = AtomicU64::new(0);
         for chunk in events.chunks(250) {
             let messages: Vec<Message> = chunk.iter().map(message).collect();
-            eventually("the queue takes events", PATIENCE, async || {
+            eventually("the queue takes events", WAIT_TIMEOUT, async || {
                 sent.fetch_add(messages.len() as u64, Ordering::Relaxed);
                 publisher.publish(messages.clone()).await.ok()
             })
@@ -229,7 +229,7 @@ impl Stack {
     /// Waits until there is an outcome for so many events.
     pub(crate) async fn until_decided(&self, events: usize) {
         let events = i64::try_from(events).unwrap();
-        eventually("the events are decided", PATIENCE, async || {
+        eventually("the events are decided", WAIT_TIMEOUT, async || {
             (self.decided().await >= events).then_some(())
         })
         .await;
@@ -244,7 +244,7 @@ impl Stack {
 
     /// Waits until nothing is ready or waiting. (What is in hand shows when the workers stop.)
     pub(crate) async fn until_idle(&self) {
-        eventually("the queue is empty", PATIENCE, async || self.is_empty().await.then_some(())).await;
+        eventually("the queue is empty", WAIT_TIMEOUT, async || self.is_empty().await.then_some(())).await;
     }
 
     /// Everything that all processes so far have written.

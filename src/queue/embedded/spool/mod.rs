@@ -123,7 +123,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the file is not there, cannot be read, or is no queue of ours.
-    pub async fn look(path: &Path) -> Result<SpoolLevel, QueueError> {
+    pub async fn inspect(path: &Path) -> Result<SpoolLevel, QueueError> {
         let file = File::to_look(path.display().to_string()).await?;
         let level = seen(&file).await.map_err(|error| file.problem(&error));
         // It is only read.

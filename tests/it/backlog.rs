@@ -169,11 +169,11 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     assert!(mine.work.settled_seconds.is_some_and(|ago| near(ago, 2)), "{mine:?}");
     assert_eq!(purge_workers(database, Duration::from_secs(3600)).await?, 0);
     remove_worker(database.connection(), me.id).await?;
-    look(database, &Scope::All).await
+    read(database, &Scope::All).await
 }
 
 /// Everything that a screen of `hostmatch status` reads of the database.
-async fn look(database: &Database, scope: &Scope) -> Result<(), StoreError> {
+async fn read(database: &Database, scope: &Scope) -> Result<(), StoreError> {
     let db = database.connection();
     unassigned(db, scope, NOW_MS).await?;
     open_inbox(db, scope, NOW_MS).await?;
@@ -209,10 +209,10 @@ async fn what_is_read_does_not_grow_with_what_is_over(backend: Backend) {
     let database = Database::connect_to_look(&one).await.unwrap();
     for scope in [Scope::All, Scope::of(Some(CompanyId(2)))] {
         // The sessions are set up and the statements prepared: that reads, too.
-        look(&database, &scope).await.unwrap();
+        read(&database, &scope).await.unwrap();
         let before = rows_read(&database).await;
         let again = rows_read(&database).await;
-        look(&database, &scope).await.unwrap();
+        read(&database, &scope).await.unwrap();
         let read = rows_read(&database).await - again - (again - before);
         assert!(read < i64::from(OTHERS) / 4, "{backend:?}: {read} rows, {:#?}", by_table(&database).await);
     }

@@ -1,5 +1,5 @@
 //! Looking at a broker over AMQP, for `hostmatch doctor` and `hostmatch topology`: what is there,
-//! and what our user may do with it. No message is moved, and only [`Look::make`] makes anything.
+//! and what our user may do with it. No message is moved, and only [`BrokerReader::make`] makes anything.
 //!
 //! What may be done is asked by requests that the broker has to refuse for a reason that it looks
 //! at after the rights: a publish whose `expiration` is no number and whose `user_id` is not ours,
@@ -45,7 +45,7 @@ pub(crate) enum LookError {
 /// What stands under a name.
 pub(super) enum Seen {
     Missing,
-    /// We may not even look.
+    /// We may not even reader.
     Hidden,
     Here(Here),
 }
@@ -80,12 +80,12 @@ pub(crate) enum Written {
 }
 
 /// A connection that only looks.
-pub(crate) struct Look {
+pub(crate) struct BrokerReader {
     settings: Settings,
     connection: Connection,
 }
 
-impl Look {
+impl BrokerReader {
     /// Connects once, without waiting for a broker that is away.
     pub(crate) async fn at(config: &QueueConfig) -> Result<Self, LookError> {
         let settings = Settings::of(config)?;

@@ -38,7 +38,7 @@ pub(crate) fn letter(engine: Engine, n: u64) -> String {
 }
 
 /// One way of looking.
-pub(crate) struct Look {
+pub(crate) struct Read {
     pub(crate) name: &'static str,
     company: Option<i64>,
     filter: DeadLetterFilter,
@@ -50,10 +50,10 @@ pub(crate) struct Look {
 }
 
 /// All that the command line offers, and some together.
-pub(crate) fn looks() -> Vec<Look> {
+pub(crate) fn reads() -> Vec<Read> {
     let open = || DeadLetterFilter { state: Some(LetterState::Open), ..DeadLetterFilter::default() };
     let text = |text: &str| Some(text.to_owned());
-    let list = |name, filter, condition| Look {
+    let list = |name, filter, condition| Read {
         name,
         company: None,
         filter,
@@ -61,7 +61,7 @@ pub(crate) fn looks() -> Vec<Look> {
         condition,
         finds: true,
     };
-    let group = |name, filter, condition| Look {
+    let group = |name, filter, condition| Read {
         name,
         company: None,
         filter,
@@ -81,7 +81,7 @@ pub(crate) fn looks() -> Vec<Look> {
             DeadLetterFilter { reason: text("wrong_tenant"), ..open() },
             "state = 'open' AND reason = 'wrong_tenant'",
         ),
-        Look { company: Some(7), ..list("list --company", open(), "state = 'open' AND company_id = 7") },
+        Read { company: Some(7), ..list("list --company", open(), "state = 'open' AND company_id = 7") },
         list(
             "list --host",
             DeadLetterFilter { host_id: Some(500), ..open() },
@@ -117,7 +117,7 @@ pub(crate) fn looks() -> Vec<Look> {
             DeadLetterFilter { text: text("event-4711"), ..open() },
             "state = 'open' AND LOWER(event_id) LIKE '%event-4711%'",
         ),
-        Look {
+        Read {
             finds: false,
             ..list(
                 "list --text, no hit",
@@ -126,7 +126,7 @@ pub(crate) fn looks() -> Vec<Look> {
             )
         },
         group("groups", open(), "state = 'open'"),
-        Look { company: Some(7), ..group("groups --company", open(), "state = 'open' AND company_id = 7") },
+        Read { company: Some(7), ..group("groups --company", open(), "state = 'open' AND company_id = 7") },
         group(
             "groups --text",
             DeadLetterFilter { text: text("gateway has none"), ..open() },
@@ -135,7 +135,7 @@ pub(crate) fn looks() -> Vec<Look> {
     ]
 }
 
-impl Look {
+impl Read {
     /// Looks, and says how many rows came.
     ///
     /// # Errors

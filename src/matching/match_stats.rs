@@ -29,7 +29,7 @@ pub enum Found {
 
 /// One look for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Looked {
+pub struct Lookup {
     /// The strategy that found somebody, one of [`STRATEGIES`].
     pub strategy: Option<&'static str>,
     /// What came of it.
@@ -40,17 +40,17 @@ pub struct Looked {
 
 /// What was met while a batch was worked out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Noted {
-    /// One for each booking of which the host was looked for.
-    pub looked: Vec<Looked>,
+pub struct MatchStats {
+    /// One for each booking of which the host was lookups for.
+    pub lookups: Vec<Lookup>,
     /// One for each booking that may assign and has no host, or none with an id.
     pub missing: Vec<HostMissing>,
 }
 
-impl Noted {
-    pub(super) fn look(&mut self, resolution: &Resolution) {
-        self.looked.push(match resolution {
-            Resolution::Matched { strategy, candidate } => Looked {
+impl MatchStats {
+    pub(super) fn count(&mut self, resolution: &Resolution) {
+        self.lookups.push(match resolution {
+            Resolution::Matched { strategy, candidate } => Lookup {
                 strategy: Some(strategy),
                 found: Found::Accepted,
                 confidence: Some(candidate.confidence),
@@ -61,13 +61,13 @@ impl Noted {
                 let named = |name: &str| STRATEGIES.into_iter().find(|known| *known == name);
                 let found =
                     if *review == Review::BelowThreshold { Found::Suggested } else { Found::Rejected };
-                Looked {
+                Lookup {
                     strategy: best.and_then(|best| named(&best.strategy)),
                     found,
                     confidence: best.map(|best| best.confidence),
                 }
             }
-            Resolution::Unmatched => Looked { strategy: None, found: Found::Nobody, confidence: None },
+            Resolution::Unmatched => Lookup { strategy: None, found: Found::Nobody, confidence: None },
         });
     }
 }
