@@ -79,7 +79,7 @@ pub use repairs::{
 };
 pub(crate) use repairs::{
     begin_repair, free_appointments, mark_items, repair, repair_items, set_repair_state, start_undoing,
-    still_there, tally, waiting_of,
+    still_there, tallies, waiting_of,
 };
 pub use replays::{
     Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayState,

@@ -199,8 +199,10 @@ pub(crate) async fn one(context: &AppContext, id: i64) -> Result<RepairRow, AppE
 
 async fn with_counts(context: &AppContext, mut rows: Vec<RepairRow>) -> Result<Vec<RepairRow>, AppError> {
     let names = names(context, rows.iter().map(|row| row.staff.clone())).await?;
+    let tallies = store::tallies(context.connection(), rows.iter().map(|row| row.id));
+    let mut tallies = context.with_deadline(tallies).await?;
     for row in &mut rows {
-        row.counts = context.with_deadline(store::tally(context.connection(), row.id)).await?;
+        row.counts = tallies.remove(&row.id).unwrap_or_default();
         row.staff_name = names.name(&row.staff);
     }
     Ok(rows)

@@ -24,7 +24,7 @@ pub(crate) use items::{
     begin_repair, free_appointments, mark_items, repair_items, set_repair_state, start_undoing, still_there,
 };
 pub use read::{RepairFilter, Tally, Waiting, repairs};
-pub(crate) use read::{repair, tally, waiting_of};
+pub(crate) use read::{repair, tallies, waiting_of};
 
 words!(RepairScope, RepairState, ItemState);
 

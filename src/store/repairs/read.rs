@@ -1,11 +1,12 @@
 //! Reading what waits, and repairs.
 
+use std::collections::BTreeMap;
+
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DerivePartialModel, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
-
 use serde::Serialize;
 
 use super::{ItemState, RepairRow};
@@ -102,20 +103,26 @@ pub struct Tally {
     pub kept: i64,
 }
 
-/// How many appointments of a repair stand where.
-pub(crate) async fn tally(db: &impl ConnectionTrait, repair: i64) -> Result<Tally, StoreError> {
+/// How many appointments stand where, by repair; one without any is not in it.
+pub(crate) async fn tallies(
+    db: &impl ConnectionTrait,
+    repairs: impl IntoIterator<Item = i64>,
+) -> Result<BTreeMap<i64, Tally>, StoreError> {
     use repair_item::Column;
-    let counts: Vec<(Stored<ItemState>, i64)> = repair_item::Entity::find()
+    let counts: Vec<(i64, Stored<ItemState>, i64)> = repair_item::Entity::find()
         .select_only()
+        .column(Column::RepairId)
         .column(Column::State)
         .expr(Column::AppointmentId.count())
-        .filter(Column::RepairId.eq(repair))
+        .filter(Column::RepairId.is_in(repairs))
+        .group_by(Column::RepairId)
         .group_by(Column::State)
         .into_tuple()
         .all(db)
         .await?;
-    let mut tally = Tally::default();
-    for (state, count) in counts {
+    let mut tallies = BTreeMap::<i64, Tally>::new();
+    for (repair, state, count) in counts {
+        let tally = tallies.entry(repair).or_default();
         // One that this build does not know is none that it can give back.
         *match state.known().unwrap_or(ItemState::Left) {
             ItemState::Pending => &mut tally.pending,
@@ -125,5 +132,5 @@ pub(crate) async fn tally(db: &impl ConnectionTrait, repair: i64) -> Result<Tall
             ItemState::Kept => &mut tally.kept,
         } += count;
     }
-    Ok(tally)
+    Ok(tallies)
 }

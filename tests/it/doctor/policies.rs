@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::Clinic;
 use crate::support::broker::Broker;
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually};
@@ -32,7 +34,10 @@ pub(super) async fn policies_that_interfere_are_found_and_those_that_do_not_are_
             Duration::from_secs(30),
             async || {
                 let report = clinic.doctor(&[]);
-                (report.codes() == [code]).then_some(report)
+                // A policy comes into force queue by queue.
+                let is_meant = |one: &Value| one["subject"].as_str().unwrap().contains(subject);
+                let is_there = report.codes() == [code] && report.findings().iter().any(is_meant);
+                is_there.then_some(report)
             },
         )
         .await;

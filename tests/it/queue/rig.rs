@@ -71,8 +71,9 @@ impl Rig {
     }
 
     pub(super) async fn publish(&self, bodies: &[&str]) {
-        let messages = bodies.iter().map(|body| message(body)).collect();
-        self.queue.publisher().publish(messages).await.unwrap();
+        let publisher = self.queue.publisher();
+        eventually("it is connected", SOON, async || publisher.is_ready().then_some(())).await;
+        publisher.publish(bodies.iter().map(|body| message(body)).collect()).await.unwrap();
     }
 
     pub(super) fn work(&self) -> Consumer {
