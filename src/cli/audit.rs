@@ -3,14 +3,10 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::ids::{self, OfCompany, PageArgs};
-use super::moments::moment;
-use super::operator::with_context;
-use super::output::{self, Output, dash};
-use super::rows;
+use super::{
+    Exit, Failure, Global, Output, ids, ids::OfCompany, ids::PageArgs, moments::moment,
+    operator::with_context, output, output::dash, rows,
+};
 use crate::app::{self, AppContext, AuditFilter, AuditRow};
 use crate::event::{HostId, StaffId};
 use crate::runtime::clock::rfc3339;
@@ -102,10 +98,7 @@ enum Format {
     Csv,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the database cannot be reached.
+/// Runs the command; fails when the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let filter = match &args.command {
         Command::List(args) => &args.filter,
@@ -169,9 +162,6 @@ fn changes(row: &AuditRow) -> String {
 }
 
 /// Writes a table of audit rows.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn table(rows: &[AuditRow]) -> Result<(), Failure> {
     let head = ["AUDIT", "AT", "COMPANY", "HOST", "STAFF", "ACTION", "BY", "CHANGED", "WHY"];
     output::table(

@@ -4,9 +4,7 @@ use std::io::Write as _;
 
 use clap::CommandFactory as _;
 
-use super::Cli;
-use super::exit::Exit;
-use super::failure::Failure;
+use super::{Cli, Exit, Failure};
 
 /// Print the completion script of a shell, for example into ~/.local/share/bash-completion/completions/hostmatch
 #[derive(Debug, clap::Args)]
@@ -15,9 +13,6 @@ pub(super) struct Args {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "hostmatch", &mut script);

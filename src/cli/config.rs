@@ -3,10 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, output};
 
 /// Show or check the configuration
 #[derive(Debug, clap::Args)]
@@ -27,10 +24,7 @@ enum Command {
     Validate,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the configuration is invalid, or nothing matches the prefix.
+/// Runs the command; fails when the configuration is invalid, or nothing matches the prefix.
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let effective = global.load(&[])?;
     let mut shown = effective.shown()?;

@@ -1,11 +1,7 @@
 //! Carrying one decision out: what it would come to, a confirmation where it replaces something, the decision
 //! itself, and what it makes possible.
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::operator::Acting;
-use super::output::{self, Output};
-use super::repair;
+use super::{Exit, Failure, Output, operator::Acting, output, repair};
 use crate::app::decisions::{self, DecisionView};
 use crate::app::repair::Counts;
 use crate::app::{AppContext, Before, Decided, Decision, Effect, RepairRow, RepairScope};
@@ -51,10 +47,7 @@ enum Repairing {
     All,
 }
 
-/// Carries a decision out.
-///
-/// # Errors
-/// When it is refused or not confirmed, or the database cannot be reached.
+/// Carries a decision out. Fails when it is refused or not confirmed, or the database cannot be reached.
 pub(super) async fn carry_out(
     context: &AppContext,
     output: Output,

@@ -2,11 +2,7 @@
 
 use serde_json::json;
 
-use super::choices::one_of;
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, choices::one_of, output};
 use crate::install::doctor::{self, Area, Code, Finding, Level, Report, Role, Target};
 
 /// Is this installation set up right? Configuration, files, database, broker and topology
@@ -33,10 +29,8 @@ fn code(text: &str) -> Result<Code, String> {
     text.parse().map_err(|_| "there is no such code; docs/doctor.md lists them".to_owned())
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the command line is wrong, or stdout cannot be written. What is found is none.
+/// Runs the command; fails when the command line is wrong, or stdout cannot be written. What is found is
+/// none.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let (report, refused) = match global.examined()? {
         Ok(effective) => {

@@ -2,13 +2,10 @@
 
 use clap::Subcommand;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::moments::moment;
-use super::next_action::command;
-use super::operator::Acting;
-use super::output::{self, Output, dash};
+use super::{
+    Exit, Failure, Global, Output, moments::moment, next_action::command, operator::Acting, output,
+    output::dash,
+};
 use crate::app::bookings::{self, EventDetails, EventFilter, EventView};
 use crate::app::{Access, AppContext, ErrorCode};
 use crate::event::Shape;
@@ -132,10 +129,7 @@ fn cursor(text: &str) -> Result<(i64, String), String> {
         .ok_or_else(|| "this is no next_before of a page".to_owned())
 }
 
-/// Runs the command. It only reads.
-///
-/// # Errors
-/// When the database cannot be reached, or there is no such event.
+/// Runs the command. It only reads. Fails when the database cannot be reached, or there is no such event.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let company = match &args.command {
         Command::List { filter, .. } | Command::Tail { filter, .. } => filter.company,

@@ -5,9 +5,7 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use super::exit::Exit;
-use super::next_action::command;
-use super::output::Output;
+use super::{Exit, Output, next_action::command};
 use crate::app::{AppError, ErrorCode, NextAction};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;

@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::operator::Acting;
-use super::output::Output;
+use super::{Exit, Failure, Output, operator::Acting};
 use crate::app::{Access, AppContext, Scope};
 use crate::config::{self, ConfigError, Effective, LogConfig, Overrides};
 use crate::event::CompanyId;
@@ -38,11 +35,8 @@ pub struct Global {
 }
 
 impl Global {
-    /// The configuration in force, with `flags` of the command itself on top (flag, key, value),
-    /// and logging set up.
-    ///
-    /// # Errors
-    /// When the configuration is invalid or `--set` has no `=`.
+    /// The configuration in force, with `flags` of the command itself on top (flag, key, value), and logging
+    /// set up. Fails when the configuration is invalid or `--set` has no `=`.
     pub fn start(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
         let effective = self.load(flags)?;
         telemetry::init(&effective.config.log)?;
@@ -52,11 +46,9 @@ impl Global {
         Ok(effective)
     }
 
-    /// What a use case works with: the configuration in force, the gateway's database, who asks, and, if one is
-    /// given, the only company that it may see.
-    ///
-    /// # Errors
-    /// As for [`Global::start`], and when the database cannot be reached.
+    /// What a use case works with: the configuration in force, the gateway's database, who asks, and, if one
+    /// is given, the only company that it may see. Fails as [`Global::start`], and when the database cannot
+    /// be reached.
     pub(super) async fn open(
         &self,
         access: Access,
@@ -68,21 +60,16 @@ impl Global {
         Ok(AppContext::open(&config, access, author, Scope::of(company.map(CompanyId))).await?)
     }
 
-    /// The configuration in force, without setting up logging.
-    ///
-    /// # Errors
-    /// As for [`Global::start`].
+    /// The configuration in force, without setting up logging. Fails as [`Global::start`].
     pub fn load(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
         let overrides = self.overrides(flags)?;
         Ok(config::load(self.config.as_deref(), &overrides)?)
     }
 
-    /// The configuration in force, or what is wrong with it, for a command that looks for what is wrong
-    /// and tells it itself. So logging is for other errors only, unless `-v` was given: lapin would log
-    /// each refusal of the broker's, which is what such a command asks for.
-    ///
-    /// # Errors
-    /// When `--set` has no `=`, or logging cannot be set up.
+    /// The configuration in force, or what is wrong with it, for a command that looks for what is wrong and
+    /// tells it itself. So logging is for other errors only, unless `-v` was given: lapin would log each
+    /// refusal of the broker's, which is what such a command asks for. Fails when `--set` has no `=`, or
+    /// logging cannot be set up.
     pub(super) fn examined(&self) -> Result<Result<Effective, ConfigError>, Failure> {
         let overrides = self.overrides(&[])?;
         let loaded = config::load(self.config.as_deref(), &overrides);
@@ -93,12 +80,9 @@ impl Global {
         Ok(loaded)
     }
 
-    /// The configuration of this one file, for a command that brings its own: neither the
-    /// environment nor another file counts. Logging is set up at `level`, unless `-v` or `-q` says
-    /// otherwise.
-    ///
-    /// # Errors
-    /// When the file is invalid.
+    /// The configuration of this one file, for a command that brings its own: neither the environment nor
+    /// another file counts. Logging is set up at `level`, unless `-v` or `-q` says otherwise. Fails when the
+    /// file is invalid.
     pub(super) fn start_alone(&self, file: &Path, level: &str) -> Result<Effective, Failure> {
         let mut overrides = Overrides::default();
         overrides.set("this command's own", "log.level", level);
@@ -108,10 +92,7 @@ impl Global {
         Ok(effective)
     }
 
-    /// For a command that brings its own configuration.
-    ///
-    /// # Errors
-    /// When `--config` or `--set` was given.
+    /// For a command that brings its own configuration. Fails when `--config` or `--set` was given.
     pub(super) fn refuse_settings(&self, command: &str) -> Result<(), Failure> {
         if self.config.is_none() && self.set.is_empty() {
             return Ok(());

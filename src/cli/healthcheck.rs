@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, output};
 use crate::config::Config;
 use crate::install::health::{self, Health};
 
@@ -39,10 +36,7 @@ enum Role {
     Worker,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the configuration names no address.
+/// Runs the command; fails when the configuration names no address.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let path = if args.live { "/health/live" } else { "/health/ready" };
     let bases = match &args.url {

@@ -5,17 +5,11 @@ use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use strum::VariantArray as _;
 
-use super::choices::one_of;
-use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::ids::{self, OfCompany, OneHost};
-use super::moments::coming;
-use super::next_action::command;
-use super::operator::{Acting, with_context};
-use super::output::{self, Output, dash};
-use super::{audit, mappings};
+use super::{
+    Exit, Failure, Global, Output, audit, choices::one_of, decision::CommonArgs, decision::RepairArgs,
+    decision::carry_out, decision::waiting, ids, ids::OfCompany, ids::OneHost, mappings, moments::coming,
+    next_action::command, operator::Acting, operator::with_context, output, output::dash,
+};
 use crate::app::inbox::{self, InboxDetails, InboxView};
 use crate::app::{AppContext, InboxFilter, InboxKind};
 use crate::event::{HostId, StaffId};
@@ -122,10 +116,7 @@ struct ReopenArgs {
     acting: Acting,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When it is refused, there is no such host, or the database cannot be reached.
+/// Runs the command; fails when it is refused, there is no such host, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let (acting, company) = match &args.command {
         Command::List(args) => (None, args.of.company),

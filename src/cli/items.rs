@@ -8,8 +8,7 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 use serde_json::Deserializer;
 
-use super::exit::Exit;
-use super::failure::Failure;
+use super::{Exit, Failure};
 
 /// Where an event stands in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +31,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// The bytes of a file; `-` is standard input.
-///
-/// # Errors
-/// [`Exit::NotFound`] for a file that is not there, [`Exit::Failed`] for one that cannot be read.
+/// The bytes of a file; `-` is standard input. Fails with [`Exit::NotFound`] for a file that is not there,
+/// [`Exit::Failed`] for one that cannot be read.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let read = if file == Path::new("-") {
         let mut input = Vec::new();
@@ -46,10 +43,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| unreadable(file, &error))
 }
 
-/// A file, to be read bit by bit.
-///
-/// # Errors
-/// As [`read`].
+/// A file, to be read bit by bit. Fails as [`read`].
 pub(super) fn open(file: &Path) -> Result<std::fs::File, Failure> {
     std::fs::File::open(file).map_err(|error| unreadable(file, &error))
 }
@@ -60,10 +54,8 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
     Failure::new(exit, format!("{} cannot be read: {error}", file.display()))
 }
 
-/// The events in `input`, in order. Whether each of them makes sense is not looked at.
-///
-/// # Errors
-/// When the form cannot be told: nothing there, or an array that is not JSON. Says where.
+/// The events in `input`, in order. Whether each of them makes sense is not looked at. Fails when the form
+/// cannot be told: nothing there, or an array that is not JSON. Says where.
 pub(super) fn split(input: &[u8]) -> Result<Vec<(Place, &[u8])>, String> {
     let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input).trim_ascii();
     let whole: Result<IgnoredAny, _> = serde_json::from_slice(input);

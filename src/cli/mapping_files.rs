@@ -8,13 +8,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::decision::CommonArgs;
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::items;
-use super::operator::Acting;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, decision::CommonArgs, items, operator::Acting, output};
 use crate::app::mapping_files::{self, Form, ImportFile, ImportView};
 use crate::app::{Access, AppContext, Scope};
 use crate::event::CompanyId;
@@ -120,10 +114,7 @@ pub(super) struct Undo {
     common: CommonArgs,
 }
 
-/// Runs one of them.
-///
-/// # Errors
-/// When the database cannot be reached, or a file cannot be read or written.
+/// Runs one of them. Fails when the database cannot be reached, or a file cannot be read or written.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let (access, acting, company) = match command {
         Command::Export(Export { csv, .. }) | Command::Template(Template { csv, .. }) => {

@@ -2,15 +2,11 @@
 
 use clap::Subcommand;
 
-use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::ids::{self, OfCompany, OneHost, OnlyOf, PageArgs};
-use super::moments::moment;
-use super::operator::{Acting, with_context};
-use super::output::{self, Output, dash};
-use super::{audit, mapping_files};
+use super::{
+    Exit, Failure, Global, Output, audit, decision::CommonArgs, decision::RepairArgs, decision::carry_out,
+    decision::waiting, ids, ids::OfCompany, ids::OneHost, ids::OnlyOf, ids::PageArgs, mapping_files,
+    moments::moment, operator::Acting, operator::with_context, output, output::dash,
+};
 use crate::app::mappings::{self, MappingView};
 use crate::app::{AppContext, Command as Wanted, Compare, Decision, MappingFilter};
 use crate::event::{CompanyId, HostId, StaffId};
@@ -129,10 +125,7 @@ struct RevertArgs {
     common: CommonArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When it is refused, there is no such mapping, or the database cannot be reached.
+/// Runs the command; fails when it is refused, there is no such mapping, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     if let Command::Files(command) = &args.command {
         return Box::pin(mapping_files::run(global, command)).await;
@@ -266,9 +259,6 @@ fn state_of(mapping: &MappingView) -> &'static str {
 }
 
 /// Writes a table of mappings.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn table(mappings: &[MappingView]) -> Result<(), Failure> {
     let head =
         ["ID", "COMPANY", "HOST", "NAME", "STAFF", "STAFF NAME", "SOURCE", "CONF", "STATE", "LAST USED"];

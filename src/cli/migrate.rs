@@ -6,11 +6,7 @@ use clap::Subcommand;
 use migration::MigrateError;
 use serde_json::json;
 
-use super::engine::Engine;
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, engine::Engine, output};
 use crate::config::Config;
 use crate::store::{Database, StoreError};
 
@@ -56,10 +52,7 @@ enum Command {
     Baseline,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the database cannot be reached, or refuses, or something stands in the way.
+/// Runs the command; fails when the database cannot be reached, or refuses, or something stands in the way.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     if let Command::Sql { engine: Some(engine), .. } = &args.command {
         return statements(global.output, &migration::sql_for((*engine).into()));

@@ -2,9 +2,7 @@
 
 use strum::VariantArray as _;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
+use super::{Exit, Failure, Global};
 use crate::app::{Access, AppContext, Author};
 use crate::event::CompanyId;
 use crate::matching::{Actor, ActorKind};
@@ -17,10 +15,8 @@ pub(super) fn who() -> Actor {
     Actor::command_line(&user, &host)
 }
 
-/// Opens what the use cases of a command work with, does the work, and closes it.
-///
-/// # Errors
-/// When the database cannot be reached or nobody can have such a name, and what the work gives.
+/// Opens what the use cases of a command work with, does the work, and closes it. Fails when the database
+/// cannot be reached or nobody can have such a name, and what the work gives.
 pub(super) async fn with_context<T>(
     global: &Global,
     acting: Option<&Acting>,
@@ -44,10 +40,7 @@ pub(super) struct Acting {
 }
 
 impl Acting {
-    /// The person.
-    ///
-    /// # Errors
-    /// [`Exit::Usage`] for a name that nobody can have.
+    /// The person. Fails with [`Exit::Usage`] for a name that nobody can have.
     pub(super) fn author(&self) -> Result<Author, Failure> {
         let name = self.actor.clone().unwrap_or_else(|| who().to_string());
         Author::new(&name).ok_or_else(|| {

@@ -1,4 +1,6 @@
 //! Results on stdout: a table for people, JSON for programs. Everything else goes to stderr.
+//!
+//! What writes to stdout fails when that cannot be written; this is not repeated at each function.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
@@ -7,8 +9,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::exit::Exit;
-use super::failure::Failure;
+use super::{Exit, Failure};
 pub(super) use crate::runtime::clock::rfc3339 as moment;
 
 /// What results look like.
@@ -22,9 +23,6 @@ pub enum Output {
 }
 
 /// Writes one line of text to stdout, or several. What a terminal would obey is shown instead.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout().lock(), "{}", visible(text))?)
 }
@@ -47,9 +45,6 @@ fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
 }
 
 /// Writes `value` to stdout as one JSON document.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     // serde_json escapes only the older half of the control characters.
     let text = serde_json::to_string_pretty(value)?;
@@ -57,18 +52,12 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
 }
 
 /// Writes `value` to stdout as JSON on one line.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)?;
     line(&escaped(&text, |c| format!("\\u{:04x}", u32::from(c))))
 }
 
 /// Writes a table to stdout, without borders: easy to read, and to cut. `head` may be empty.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn table<R>(head: &[&str], rows: impl IntoIterator<Item = R>) -> Result<(), Failure>
 where
     R: IntoIterator<Item = String>,
@@ -77,9 +66,6 @@ where
 }
 
 /// Writes a table no wider than `width` columns to stdout; what is longer goes on below.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn table_within<R>(
     width: u16,
     head: &[&str],
@@ -112,9 +98,6 @@ where
 }
 
 /// Says how to see older rows, where there are some.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn older(next_before: Option<i64>) -> Result<(), Failure> {
     next_before.map_or(Ok(()), |next| line(&format!("There are older ones: --before {next}")))
 }
@@ -142,19 +125,16 @@ pub(super) fn progress_of(what: &'static str) -> (ProgressBar, impl Fn(usize, us
     })
 }
 
-/// Asks a yes-or-no question on the terminal. `None` when there is none to ask on.
-///
-/// # Errors
-/// When the terminal cannot be read.
+/// Asks a yes-or-no question on the terminal. `None` when there is none to ask on. Fails when the terminal
+/// cannot be read.
 pub(super) fn confirm(question: &str) -> Result<Option<bool>, Failure> {
     let answer = ask(&format!("{question} [y/N]"))?;
     Ok(answer.map(|answer| matches!(answer.as_str(), "y" | "yes")))
 }
 
-/// Whether `yes` was given, or is the answer to a question on the terminal.
-///
-/// # Errors
-/// [`Exit::NeedsConfirmation`] with the question and what else can be done (`or`), when there is nobody to ask.
+/// Whether `yes` was given, or is the answer to a question on the terminal. Fails with
+/// [`Exit::NeedsConfirmation`] with the question and what else can be done (`or`), when there is nobody to
+/// ask.
 pub(super) fn confirmed(yes: bool, question: &str, or: &str) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
@@ -163,11 +143,8 @@ pub(super) fn confirmed(yes: bool, question: &str, or: &str) -> Result<bool, Fai
         .ok_or_else(|| Failure::new(Exit::NeedsConfirmation, format!("{question} Say so with --yes{or}")))
 }
 
-/// Asks a question on the terminal, and gives the answer in small letters. `None` when there is none to
-/// ask on.
-///
-/// # Errors
-/// When the terminal cannot be read.
+/// Asks a question on the terminal, and gives the answer in small letters. `None` when there is none to ask
+/// on. Fails when the terminal cannot be read.
 pub(super) fn ask(question: &str) -> Result<Option<String>, Failure> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Ok(None);

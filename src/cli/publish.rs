@@ -4,11 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::items;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, items, output};
 use crate::app::publish::{EventCheck, EventStatus, Message, check};
 use crate::config::Config;
 use crate::runtime::shutdown;
@@ -30,10 +26,7 @@ pub(super) struct Args {
     skip_invalid: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the file cannot be read or is invalid, or the queue cannot be reached.
+/// Runs the command; fails when the file cannot be read or is invalid, or the queue cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let effective = global.start(&[])?;
     let name = args.file.display().to_string();

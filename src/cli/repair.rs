@@ -3,14 +3,11 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::choices::one_of;
-use super::decision::{CommonArgs, waiting, who};
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::ids::{self, OfCompany, OneHost, OnlyOf, PageArgs};
-use super::operator::with_context;
-use super::output::{self, Output, dash};
+use super::{
+    Exit, Failure, Global, Output, choices::one_of, decision::CommonArgs, decision::waiting, decision::who,
+    ids, ids::OfCompany, ids::OneHost, ids::OnlyOf, ids::PageArgs, operator::with_context, output,
+    output::dash,
+};
 use crate::app::repair;
 use crate::app::{AppContext, RepairFilter, RepairRow, RepairScope, RepairState};
 use crate::event::{CompanyId, HostId};
@@ -91,10 +88,7 @@ struct ShowArgs {
     after: i64,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When it is refused, there is no such repair, or the database cannot be reached.
+/// Runs the command; fails when it is refused, there is no such repair, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let (acting, company) = match &args.command {
         Command::Preview(host) => (None, Some(host.company)),
@@ -185,10 +179,8 @@ fn confirm(common: &CommonArgs, question: &str, done: &str) -> Result<(), Failur
     Err(Failure::new(Exit::NeedsConfirmation, text))
 }
 
-/// Begins a repair and carries it out. None: no appointment waits.
-///
-/// # Errors
-/// When the host has no mapping that counts, or the database cannot be reached.
+/// Begins a repair and carries it out. None: no appointment waits. Fails when the host has no mapping that
+/// counts, or the database cannot be reached.
 pub(super) async fn begin(
     context: &AppContext,
     key: HostKey,

@@ -3,12 +3,7 @@
 
 use serde_json::json;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::moments;
-use super::operator::Acting;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, moments, operator::Acting, output};
 use crate::app::report::{Appointments, Comparison, ReportView, report};
 use crate::app::{Access, Period};
 use crate::matching::Confidence;
@@ -34,10 +29,7 @@ pub(super) struct Args {
     differences: usize,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the database cannot be reached.
+/// Runs the command; fails when the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let context = global.open(Access::ReadOnly, &Acting::default(), args.company).await?;
     let period = Period { since_ms: args.since, until_ms: args.until.unwrap_or_else(now_ms) };

@@ -3,8 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::failure::Failure;
-use super::output::{self, Output};
+use super::{Failure, Output, output};
 
 /// What a list looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,17 +34,11 @@ impl Format {
 }
 
 /// Writes one line of JSON for each.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn ndjson<T: Serialize>(rows: &[T]) -> Result<(), Failure> {
     rows.iter().try_for_each(output::json_line)
 }
 
 /// Writes one line of CSV for each, with a head if it is the `first` time.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn csv<T: Serialize>(rows: &[T], first: bool) -> Result<(), Failure> {
     for (number, row) in rows.iter().enumerate() {
         let Value::Object(row) = serde_json::to_value(row)? else { continue };

@@ -2,10 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output;
+use super::{Exit, Failure, Global, output};
 use crate::contract;
 use crate::event::EVENT_TYPES;
 
@@ -38,10 +35,8 @@ enum Document {
     Openapi,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When there is no such type, or the configuration that names the exchange is invalid.
+/// Runs the command; fails when there is no such type, or the configuration that names the exchange is
+/// invalid.
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let Command::Print(args) = &args.command;
     let document = match (args.what, &args.event_type) {

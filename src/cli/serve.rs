@@ -7,10 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, output};
 use crate::config::Config;
 use crate::edge;
 use crate::http::health;
@@ -80,10 +77,8 @@ struct WorkerFlags {
     pipelines: Option<String>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When a role cannot start or cannot go on. A broker or database that is away is waited for.
+/// Runs the command; fails when a role cannot start or cannot go on. A broker or database that is away is
+/// waited for.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let (edge, worker) = match &args.role {
         Role::Edge { edge } => (Some(edge), None),

@@ -3,12 +3,7 @@
 
 use serde_json::json;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::moments;
-use super::operator::Acting;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, moments, operator::Acting, output};
 use crate::app::simulate::{Counts, Question, SimulationView, simulate};
 use crate::app::{Access, AppError};
 use crate::event::StaffId;
@@ -40,10 +35,7 @@ pub(super) struct Args {
     differences: usize,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When a strategy is not known, or the database cannot be reached.
+/// Runs the command; fails when a strategy is not known, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let question = Question {
         since_ms: args.since,

@@ -4,12 +4,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::decision::CommonArgs;
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::moments;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, decision::CommonArgs, moments, output};
 use crate::app::{
     Access, AppContext, HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
 };
@@ -66,10 +61,7 @@ struct Undo {
     common: CommonArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the database cannot be reached, or nothing can be handed over.
+/// Runs the command; fails when the database cannot be reached, or nothing can be handed over.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let (access, acting, company) = match &args.command {
         Command::HandOver(over) if over.dry_run => (Access::ReadOnly, &over.common.acting, over.company),

@@ -7,10 +7,7 @@ use std::time::Duration;
 use console::Term;
 use serde_json::json;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, output};
 use crate::app::status::{
     Assigning, Events, Problem, State, StatusReader, StatusView, Waiting, Window, running, span,
 };
@@ -55,10 +52,7 @@ pub(super) struct Args {
     company: Option<i64>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the configuration makes no sense, or stdout cannot be written.
+/// Runs the command; fails when the configuration makes no sense, or stdout cannot be written.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     // What is written to a terminal beside the screen would be in it: what is wrong is shown there anyway.
     let config = if global.is_verbose() { global.start(&[])? } else { global.load(&[])? }.config;

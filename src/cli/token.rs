@@ -9,10 +9,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, output};
 use crate::config::parse_duration;
 use crate::http::tokens::{ChangeError, Scope, Terms, Token, change, read_line};
 
@@ -87,10 +84,8 @@ impl TokenView {
     }
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When no file is configured, when it cannot be read or written, when there is no such token.
+/// Runs the command; fails when no file is configured, when it cannot be read or written, when there is no
+/// such token.
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let config = global.start(&[])?.config;
     let path = config.edge.tokens_file.as_path();

@@ -3,10 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, output};
 use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Object, Part, Topology};
 
 /// The exchange and the queues on RabbitMQ: what hostmatch wants, and what the broker has
@@ -39,10 +36,7 @@ enum Command {
     },
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the broker cannot be asked.
+/// Runs the command; fails when the broker cannot be asked.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let config = global.examined()??.config.queue;
     if config.is_embedded() {

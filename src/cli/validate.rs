@@ -7,11 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::json;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::items::{self, Place};
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, items, items::Place, output};
 use crate::app::redaction::{MASK, masked_name};
 use crate::contract::CONTENT_TYPES;
 use crate::event::{
@@ -32,10 +28,7 @@ pub(super) struct Args {
     outside: Outside,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the file cannot be read.
+/// Runs the command; fails when the file cannot be read.
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     global.start(&[])?;
     let input = items::read(&args.file)?;

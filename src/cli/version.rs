@@ -2,14 +2,9 @@
 
 use serde_json::json;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::output::{self, Output};
+use super::{Exit, Failure, Output, output};
 
 /// Runs the command.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn run(output: Output) -> Result<Exit, Failure> {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     match output {

@@ -7,10 +7,7 @@ use super::filter::Choosing;
 use super::left_out;
 use crate::app::AppContext;
 use crate::app::dead_letters::{self, LetterAction, done_to};
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::items;
-use crate::cli::output::{self, Output};
+use crate::cli::{Exit, Failure, Output, items, output};
 
 /// Which letters, and why
 #[derive(Debug, clap::Args)]

@@ -3,10 +3,7 @@
 use strum::VariantArray as _;
 
 use crate::app::dead_letters::{Compare, DeadLetterFilter, LetterState};
-use crate::cli::choices::one_of;
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::moments::moment;
+use crate::cli::{Exit, Failure, choices::one_of, moments::moment};
 use crate::matching::Reason;
 
 /// Which dead letters; what is given must all be true.
@@ -98,10 +95,7 @@ pub(super) struct Choosing {
 }
 
 impl Choosing {
-    /// What was asked for.
-    ///
-    /// # Errors
-    /// [`Exit::Usage`] when nothing was.
+    /// What was asked for. Fails with [`Exit::Usage`] when nothing was.
     pub(super) fn chosen(&self) -> Result<DeadLetterFilter, Failure> {
         let names_some = !self.filter.chosen().is_empty() || self.filter.company.is_some();
         match (names_some, self.all) {

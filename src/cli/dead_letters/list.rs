@@ -3,10 +3,7 @@
 use super::filter::Looking;
 use crate::app::AppContext;
 use crate::app::dead_letters::{self, DeadLetterFilter, DeadLetterSummary, Group, LettersView};
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::output::{self, Output, dash};
-use crate::cli::rows::{self, Format};
+use crate::cli::{Exit, Failure, Output, output, output::dash, rows, rows::Format};
 
 /// Rows read at a time.
 const PAGE: u64 = 1000;

@@ -9,13 +9,9 @@ mod replays;
 
 use clap::Subcommand;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::operator::Acting;
+use super::{Exit, Failure, Global, operator::Acting, output};
 use crate::app::Access;
 use crate::app::dead_letters::{LeftOut, LetterAction};
-use crate::cli::output;
 
 /// Dead letters: see them, understand them, replay them
 #[derive(Debug, clap::Args)]
@@ -68,10 +64,7 @@ impl Command {
     }
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the database cannot be reached, or there is no such dead letter.
+/// Runs the command; fails when the database cannot be reached, or there is no such dead letter.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let command = &args.command;
     let context = global.open(command.access(), &Acting::default(), command.company()).await?;

@@ -9,9 +9,7 @@ use crate::app::AppContext;
 use crate::app::replay::{
     self, Beginning, Ended, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayTerms, Report,
 };
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::output::{self, Output};
+use crate::cli::{Exit, Failure, Output, output};
 use crate::runtime::shutdown;
 
 /// Freeze a set of open dead letters, and say what would become of each; changes nothing else

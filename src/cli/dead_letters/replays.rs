@@ -7,9 +7,7 @@ use super::replay::{became, carry_out, foretold};
 use crate::app::AppContext;
 use crate::app::dead_letters::Act;
 use crate::app::replay::{self, Beginning, ReplayDetails, ReplaysView};
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::output::{self, Output, dash};
+use crate::cli::{Exit, Failure, Output, output, output::dash};
 
 /// The command that shows what there is.
 pub(super) const LIST: &str = "hostmatch deadletters replays list";

@@ -4,10 +4,7 @@ use super::replays::act_cells;
 use crate::app::AppContext;
 use crate::app::dead_letters::{self, LetterView};
 use crate::app::redaction::{Content, MAX_SHOWN, PayloadView};
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::next_action::command;
-use crate::cli::output::{self, Output, dash};
+use crate::cli::{Exit, Failure, Output, next_action::command, output, output::dash};
 
 /// One dead letter: its attempts, how it came, its payload with personal data masked, its cure
 #[derive(Debug, clap::Args)]

@@ -10,12 +10,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::operator::Acting;
-use super::output::{self, Output};
-use super::simulate;
+use super::{Exit, Failure, Global, Output, operator::Acting, output, simulate};
 use crate::app::explain::{ExplanationView, explain};
 use crate::app::{Access, NextAction};
 use crate::matching::HostKey;
@@ -60,10 +55,8 @@ struct Question {
     company: Option<i64>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the file cannot be read, the database cannot be reached, or there is no such appointment.
+/// Runs the command; fails when the file cannot be read, the database cannot be reached, or there is no such
+/// appointment.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let question = match &args.command {
         Command::Explain(question) => question,

@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 
 use super::Question;
 use crate::app::explain::Subject;
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::items;
+use crate::cli::{Exit, Failure, items};
 use crate::event::{BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decode};
 use crate::runtime::clock::now_ms;
 
@@ -14,10 +12,7 @@ use crate::runtime::clock::now_ms;
 const MARKS_OF_EVENTS: [&str; 6] =
     ["event", "calcom_booking", "triggerEvent", "specversion", "job", "event_id"];
 
-/// What the command line asks about.
-///
-/// # Errors
-/// When the file cannot be read, or its form cannot be told.
+/// What the command line asks about. Fails when the file cannot be read, or its form cannot be told.
 pub(super) fn given(question: &Question) -> Result<Vec<Subject>, Failure> {
     let company = question.company.map(CompanyId);
     if let Some(file) = &question.booking {

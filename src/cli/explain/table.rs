@@ -2,8 +2,7 @@
 
 use super::Explanation;
 use crate::app::explain::{Columns, Decision, Delivery, EffectView, StepView};
-use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::{Failure, output};
 use crate::event::StaffId;
 use crate::matching::{Review, Suggestion};
 

@@ -2,12 +2,7 @@
 
 use serde_json::json;
 
-use crate::cli::choices::one_of;
-use crate::cli::engine::Engine;
-use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::global::Global;
-use crate::cli::output::{self, Output};
+use crate::cli::{Exit, Failure, Global, Output, choices::one_of, engine::Engine, output};
 use crate::install::privileges::{Account, Role, grants, grants_for};
 
 /// The GRANT statements with the least rights to inspect, to migrate and to run
@@ -37,10 +32,7 @@ pub(super) struct Args {
     role: Option<Role>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the database cannot be reached.
+/// Runs the command; fails when the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let account = Account { user: args.user.clone(), host: args.host.clone(), role: args.role };
     let all = match args.engine {

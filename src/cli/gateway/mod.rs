@@ -6,10 +6,7 @@ mod grants;
 
 use clap::Subcommand;
 
-use super::exit::Exit;
-use super::failure::Failure;
-use super::global::Global;
-use super::output::{self, Output};
+use super::{Exit, Failure, Global, Output, output};
 use crate::install::inspection::{Verdict, inspect};
 
 /// Look at the gateway's database before letting hostmatch in
@@ -29,10 +26,7 @@ enum Command {
     Grants(grants::Args),
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the database cannot be reached.
+/// Runs the command; fails when the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match &args.command {
         Command::Inspect => {

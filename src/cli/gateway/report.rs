@@ -1,7 +1,6 @@
 //! An inspection for people: the verdict and what to do first, then what was found.
 
-use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::{Failure, output};
 use crate::install::inspection::{Inspection, Level, Verdict};
 
 /// As many rows of one finding are shown; the JSON has all of them.
