@@ -2,21 +2,13 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::NoRelation as Relation;
 use crate::event::CompanyId;
 
-/// A row.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "companies")]
 pub struct Model {
-    /// Its key.
     #[sea_orm(primary_key)]
     pub id: CompanyId,
-    /// What it is called.
     pub name: Option<String>,
 }
-
-/// Where the row leads.
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}

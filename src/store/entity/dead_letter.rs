@@ -4,16 +4,18 @@ use sea_orm::entity::prelude::*;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::NoRelation as Relation;
 use crate::event::CompanyId;
 use crate::matching::Stored;
 use crate::store::LetterState;
 
-/// A row. Its JSON is a line of an export: `docs/commands.md` describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, DeriveEntityModel)]
+/// Its JSON is a line of an export: `docs/commands.md` describes it.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, DeriveEntityModel, DeriveActiveModelBehavior,
+)]
 #[sea_orm(table_name = "hostmatch_dead_letters")]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Its number.
     #[sea_orm(primary_key)]
     #[serde(skip)]
     pub id: i64,
@@ -21,59 +23,39 @@ pub struct Model {
     pub dead_id: String,
     /// The event's id, whatever whoever sent it took for one.
     pub event_id: Option<String>,
-    /// What it says has happened.
     pub event_type: Option<String>,
-    /// The booking's reference.
     #[serde(rename = "booking")]
     pub booking_ref: Option<String>,
-    /// The company.
     #[serde(rename = "company")]
     pub company_id: Option<CompanyId>,
-    /// The host, as the event has it.
     #[serde(rename = "host")]
     pub host_id: Option<i64>,
-    /// When the booking starts, in ms since 1970.
     pub starts_ms: Option<i64>,
-    /// Why it was given up.
     pub reason: String,
-    /// The error's text.
     pub error: String,
     /// Letters with the same one have the same cause.
     #[serde(rename = "group")]
     pub fingerprint: String,
-    /// How often it was tried.
     pub attempts: i32,
     /// The attempts, as JSON.
     pub history: String,
-    /// Under which key it was published.
     pub routing_key: String,
     /// Its headers, as JSON.
     #[serde(rename = "properties")]
     pub headers: String,
-    /// Its body.
     #[serde(serialize_with = "as_hex", deserialize_with = "from_hex")]
     pub body: Vec<u8>,
-    /// When it first came, in ms since 1970.
+    /// When it first came.
     pub first_seen_ms: i64,
-    /// When it last failed, in ms since 1970.
     pub last_failed_ms: i64,
-    /// When it was recorded, in ms since 1970.
     pub recorded_ms: i64,
-    /// What has become of it.
     pub state: Stored<LetterState>,
-    /// How often it was replayed.
     #[serde(skip)]
     pub replays: i32,
-    /// Since when it is closed, in ms since 1970.
+    /// Since when it is closed.
     #[serde(skip)]
     pub closed_ms: Option<i64>,
 }
-
-/// Where the row leads.
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
 
 /// Bytes may be anything.
 fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

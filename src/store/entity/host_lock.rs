@@ -2,22 +2,14 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::NoRelation as Relation;
 use crate::event::{CompanyId, HostId};
 
-/// A row.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "hostmatch_host_locks")]
 pub struct Model {
-    /// The company.
     #[sea_orm(primary_key)]
     pub company_id: CompanyId,
-    /// The host.
     #[sea_orm(primary_key)]
     pub host_id: HostId,
 }
-
-/// Where the row leads.
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}

@@ -7,18 +7,14 @@ use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Confidence, MappingSource, Stored};
 use crate::store::{DbId, Document, Moment};
 
-/// A row.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "calcom_host_mappings")]
 pub struct Model {
-    /// Its number.
     #[sea_orm(primary_key)]
     pub id: DbId,
     /// The company. None: a gateway wrote it, and it counts for the company of its member of staff.
     pub company_id: Option<CompanyId>,
-    /// The member of staff.
     pub staff_id: StaffId,
-    /// The host.
     pub calcom_host_id: HostId,
     /// The host's name when the mapping was made.
     pub calcom_name: Option<String>,
@@ -28,43 +24,23 @@ pub struct Model {
     pub calcom_username: Option<String>,
     /// The host's time zone, likewise.
     pub calcom_timezone: Option<String>,
-    /// How the mapping was found.
     pub mapping_source: Option<Stored<MappingSource>>,
-    /// How sure that was.
     pub confidence_score: Option<Confidence>,
     /// When the host was last compared with Cal.com.
     pub last_synced_at: Option<Moment>,
-    /// It counts.
     pub is_active: Option<bool>,
     /// Of the change that made it.
     pub metadata: Option<Document>,
-    /// When it was made.
     pub created_at: Option<Moment>,
-    /// When it was last changed.
     pub updated_at: Option<Moment>,
 }
 
-/// Where the row leads.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
-    /// The member of staff.
     #[sea_orm(belongs_to = "super::staff::Entity", from = "Column::StaffId", to = "super::staff::Column::Id")]
     Staff,
-    /// The changes of the mapping.
     #[sea_orm(has_many = "super::mapping_audit::Entity")]
     Audits,
 }
 
-impl Related<super::staff::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Staff.def()
-    }
-}
-
-impl Related<super::mapping_audit::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Audits.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}
+related!(staff by Staff, mapping_audit by Audits);
