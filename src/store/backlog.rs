@@ -42,9 +42,6 @@ pub struct Unassigned {
 /// Whether somebody has it is what the gateway's appointment says now, whoever wrote it. Cancelled is one
 /// about which a cancellation was decided after the event that named its host, or with it (for as long as
 /// `retention.events` keeps it). Nothing is known of appointments about which no event has come.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn unassigned(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -102,9 +99,6 @@ pub fn together<'a>(all: impl IntoIterator<Item = &'a Waits>) -> Waits {
 
 /// The hosts that need a person, by what is the matter; every kind is among them. The age of one counts
 /// from when it came into the inbox, or since when it is no longer ignored.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn open_inbox(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -138,9 +132,6 @@ pub async fn open_inbox(
 
 /// The dead letters that are open, by reason code; only reasons of which there are any. The age of one counts
 /// from when it was first received.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn open_dead_letters(
     db: &impl ConnectionTrait,
     scope: &Scope,

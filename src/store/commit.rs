@@ -22,9 +22,7 @@ use crate::matching::{
 pub(super) type Rows = BTreeMap<HostKey, Made>;
 
 /// Writes everything.
-///
-/// # Errors
-/// [`StoreError`]; then the transaction is to be rolled back.
+/// After an error the transaction is to be rolled back.
 pub async fn commit(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -290,9 +288,6 @@ fn short(name: &str) -> &str {
 /// One UPDATE for many appointments, joined with a list of their new values that is bound as one JSON
 /// text: so one statement does for any number of rows, and each row is found by its key. `updated_at` is
 /// set by the database's own clock, as the gateway's own code would.
-///
-/// # Errors
-/// When a staff id does not fit `staff.id`.
 pub(super) fn update_appointments(
     schema: &GatewaySchema,
     writes: &[AppointmentWrite],

@@ -64,18 +64,12 @@ impl Database {
 
     /// Connects to look: the server refuses whatever would write, and an SQLite file that is not
     /// there is not made.
-    ///
-    /// # Errors
-    /// As [`Database::connect`].
     pub async fn connect_to_look(config: &DatabaseConfig) -> Result<Self, StoreError> {
         Self::open(config, Purpose::ReadOnly).await
     }
 
     /// Connects for migrations: the same, but a statement may take as long as it needs (a new
     /// column on a large table does).
-    ///
-    /// # Errors
-    /// As [`Database::connect`].
     pub async fn connect_for_migrations(config: &DatabaseConfig) -> Result<Self, StoreError> {
         Self::open(config, Purpose::Migrate).await
     }
@@ -96,10 +90,7 @@ impl Database {
     }
 
     /// Waits for `work`, a transaction or a few statements, but not for ever. The server's own
-    /// limits end a statement; this ends one whose server is gone without a word.
-    ///
-    /// # Errors
-    /// The work's own, or [`StoreError::Unavailable`].
+    /// limits end a statement; this ends one whose server is gone without a word, as unavailable.
     pub async fn with_deadline<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -123,9 +114,6 @@ impl Database {
 
     /// Begins a transaction that is going to write. On SQLite it takes the write lock at once: a
     /// transaction that reads first and asks for it later fails under load, without waiting.
-    ///
-    /// # Errors
-    /// [`StoreError`]
     pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let sqlite_transaction_mode =
             (self.backend == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
@@ -135,9 +123,6 @@ impl Database {
 
     /// Does `work` in a transaction of [`Database::begin`] and commits it, or rolls it back at once:
     /// a transaction that is merely dropped keeps its locks until the pool comes to it.
-    ///
-    /// # Errors
-    /// Those of `work`, or [`StoreError`] of beginning and committing.
     pub async fn transact<T>(
         &self,
         work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, StoreError>,
@@ -158,9 +143,6 @@ impl Database {
 
     /// Begins a transaction that only looks, at one state of the database: the server refuses
     /// whatever would write in it. (SQLite does not, but it is to be rolled back like the others.)
-    ///
-    /// # Errors
-    /// [`StoreError`]
     pub async fn begin_reading(&self) -> Result<DatabaseTransaction, StoreError> {
         let on_a_server = self.backend != DbBackend::Sqlite;
         let options = TransactionOptions {
@@ -182,9 +164,6 @@ impl Database {
     }
 
     /// Whether the server answers: a probe for readiness and for the end of an outage.
-    ///
-    /// # Errors
-    /// [`StoreError`], usually `Unavailable`.
     pub async fn ping(&self) -> Result<(), StoreError> {
         Ok(self.connection.ping().await?)
     }

@@ -54,9 +54,6 @@ impl EventFilter {
 }
 
 /// Events, newest first, at most `limit`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn recorded_events(
     database: &Database,
     scope: &Scope,
@@ -72,9 +69,6 @@ pub async fn recorded_events(
 }
 
 /// One event by its id.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn recorded_event(
     database: &Database,
     scope: &Scope,

@@ -89,10 +89,7 @@ impl GatewaySchema {
         Self::of(database, &columns, config).await
     }
 
-    /// What will be used of these columns.
-    ///
-    /// # Errors
-    /// As for [`GatewaySchema::read`], of what [`Columns::problems`] does not tell.
+    /// What will be used of these columns. Refuses what [`Columns::problems`] does not tell.
     pub(crate) async fn of(
         database: &Database,
         columns: &Columns,

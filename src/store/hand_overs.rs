@@ -34,10 +34,7 @@ pub struct Given {
     pub prior: Prior,
 }
 
-/// The appointments that were handed over.
-///
-/// # Errors
-/// When the column holds something else.
+/// The appointments that were handed over. An error: the column holds something else.
 pub fn given_by(row: &Model) -> Result<Vec<Given>, StoreError> {
     serde_json::from_str(&row.appointments).map_err(|error| {
         StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))
@@ -62,9 +59,6 @@ struct Decided {
 
 /// The appointments of this member of staff that start at `from_ms` or later, as far as hostmatch knows
 /// when they start, by id.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn held_by(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -92,9 +86,6 @@ pub async fn held_by(
 
 /// How many appointments of this member of staff there are of which hostmatch does not know when they
 /// start: no event about them has been decided.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn held_at_unknown_times(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -112,17 +103,11 @@ pub async fn held_at_unknown_times(
 }
 
 /// Notes a hand-over; gives its number.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn insert_hand_over(tx: &impl ConnectionTrait, row: ActiveModel) -> Result<i64, StoreError> {
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
 /// The hand-over with this number, if it is of these companies.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn hand_over(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -132,9 +117,6 @@ pub async fn hand_over(
 }
 
 /// Notes that a hand-over was taken back. False: it was, before.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn note_hand_over_undone(
     tx: &impl ConnectionTrait,
     id: i64,

@@ -26,9 +26,6 @@ pub enum Hosts {
 }
 
 /// Locks these hosts until the transaction ends, as it is wanted or alone: gives which.
-///
-/// # Errors
-/// [`StoreError`]
 pub(super) async fn lock(
     tx: &impl ConnectionTrait,
     backend: DbBackend,

@@ -9,17 +9,11 @@ use super::entity::import::{ActiveModel, Column, Entity, Model};
 use super::{Scope, StoreError};
 
 /// Notes that an import begins; gives its number.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn begin_import(tx: &impl ConnectionTrait, import: ActiveModel) -> Result<i64, StoreError> {
     Ok(Entity::insert(import).exec(tx).await?.last_insert_id)
 }
 
 /// Notes how far an import is, and, with `ended_ms`, that this is all.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn note_import(
     tx: &impl ConnectionTrait,
     id: i64,
@@ -34,9 +28,6 @@ pub async fn note_import(
 }
 
 /// Notes that an import was taken back. Of several times the first stays.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn note_import_undone(
     tx: &impl ConnectionTrait,
     id: i64,
@@ -56,18 +47,12 @@ pub async fn note_import_undone(
 }
 
 /// Imports that were of these companies, the newest first, at most `limit`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn imports(db: &impl ConnectionTrait, scope: &Scope, limit: u64) -> Result<Vec<Model>, StoreError> {
     let of_scope = Entity::find().filter(scope.condition(Column::CompanyId));
     Ok(of_scope.order_by_desc(Column::Id).limit(limit).all(db).await?)
 }
 
 /// The import with this number, if it was of these companies.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn import(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<Model>, StoreError> {
     Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }

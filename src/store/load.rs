@@ -85,9 +85,6 @@ pub enum Purpose {
 
 /// Reads for these events what their hosts are matched by: which appointments they mean, mappings, staff, the inbox.
 /// [`Batch::load_appointments`] reads the rest.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn load_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -191,9 +188,6 @@ const A: &str = "a";
 
 /// Up to `limit` appointments, each with its host, that wait for one which a match has mapped since,
 /// and nobody otherwise. (After a person's decision they are offered to that person instead.)
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn waiting(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -247,9 +241,6 @@ selected! {
 
 /// Reads these [`waiting`] appointments for a plan that decides them again; those that somebody else
 /// has locked are not among them.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn load_waiting(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,

@@ -2,6 +2,9 @@
 //!
 //! Everything here works on MariaDB/MySQL, PostgreSQL and SQLite, and on integer, text and native
 //! UUID keys: what differs is looked up once, in [`GatewaySchema`], and never configured by hand.
+//!
+//! Whatever asks the database may fail with a [`StoreError`], which says what to do about it. A function's
+//! comment speaks of errors only where it has more to say than that.
 
 mod error;
 mod connection;

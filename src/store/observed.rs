@@ -11,9 +11,6 @@ use crate::matching::Assignment;
 
 /// Up to `limit` such decisions about appointments behind `after`, by appointment, with their bookings
 /// while those are kept.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn observed(
     db: &impl ConnectionTrait,
     after: AppointmentId,

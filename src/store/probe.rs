@@ -13,10 +13,8 @@ use crate::matching::HostKey;
 /// No row has this id.
 const NOBODY: i64 = -1;
 
-/// Reads the tables that deciding reads, and writes where it writes in this mode. Leaves nothing behind.
-///
-/// # Errors
-/// What deciding would meet with.
+/// Reads the tables that deciding reads, and writes where it writes in this mode. Fails as deciding would, and
+/// leaves nothing behind.
 pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> Result<(), StoreError> {
     let observes = mode == Mode::Observe;
     let key = HostKey::new(CompanyId(NOBODY), HostId(NOBODY));

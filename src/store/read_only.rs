@@ -12,9 +12,6 @@ use crate::matching::{Assignment, Directory, HostKey, Mapping, Target};
 
 /// Everything that the strategies use for one host: all of its mappings, valid or not,
 /// and the staff of the company. Without a host id only the staff.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn directory_for(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -26,9 +23,6 @@ pub async fn directory_for(
 }
 
 /// The same for several hosts, and for these companies' staff; of the mappings those that are `wanted`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn directory_of(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -60,9 +54,6 @@ pub struct Remembered {
 
 /// The appointment that this reference names, and what is remembered of it. The target tells why
 /// there is none.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn remembered(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,

@@ -72,9 +72,6 @@ impl Decided {
 }
 
 /// Up to `limit` decisions of the period behind `after` (time and appointment), oldest first.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn decided(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -101,9 +98,6 @@ pub async fn decided(
 
 /// The same, each with the newest event that named a host; those without one left out, and those whose
 /// booking is not kept any more.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn recorded(
     db: &impl ConnectionTrait,
     decisions: &[Decided],
@@ -115,9 +109,6 @@ pub async fn recorded(
 
 /// New mappings by day (as the audit trail has it) and action: `auto_matched` by matching, `created` by
 /// a person. `first_day`, `last_day`: as `2026-03-01`, both inclusive.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn new_mappings(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -146,9 +137,6 @@ pub async fn new_mappings(
 }
 
 /// How many dead letters failed last in the period, by reason.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn dead_letter_reasons(
     db: &impl ConnectionTrait,
     scope: &Scope,

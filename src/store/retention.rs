@@ -13,9 +13,7 @@ const STEP: u64 = 500;
 
 /// Forgets the bookings kept with assignments that were decided before `before_ms`.
 /// Gives how many.
-///
-/// # Errors
-/// [`StoreError`]; what was purged before is purged.
+/// After an error what was purged before is purged.
 pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
     use assignment::Column;
     let mut purged = 0;
@@ -47,9 +45,7 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
 }
 
 /// Deletes the rows of events that were decided before `before_ms`. Gives how many.
-///
-/// # Errors
-/// [`StoreError`]; what was deleted before is deleted.
+/// After an error what was deleted before is deleted.
 pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
     use event::Column;
     let mut purged = 0;

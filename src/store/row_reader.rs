@@ -18,10 +18,7 @@ impl<'r> RowReader<'r> {
         Self { row, next: 0 }
     }
 
-    /// The next one.
-    ///
-    /// # Errors
-    /// When there is none, or not of this type.
+    /// The next one. An error: there is none, or it is not of this type.
     pub(super) fn next<T: TryGetable>(&mut self) -> Result<T, DbErr> {
         let index = self.next;
         self.next += 1;

@@ -62,9 +62,6 @@ pub(super) async fn are_mappings_there(
 }
 
 /// The same of audits, each of which has a key of its own.
-///
-/// # Errors
-/// As [`are_mappings_there`].
 pub(super) async fn are_audits_there(
     tx: &impl ConnectionTrait,
     backend: DbBackend,

@@ -14,9 +14,6 @@ use sea_orm::{
 
 /// How many events were decided last at each of these moments (ms since 1970) or later, by outcome
 /// ([`DEAD_LETTER`] among them); only outcomes of which there are any.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn outcomes_since<const N: usize>(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -49,9 +46,6 @@ pub async fn outcomes_since<const N: usize>(
 /// How old events were when they were decided, in ms, from when they were published as far as that is known
 /// (`x-hostmatch-first-seen`), else from when a worker first had them: of the last `most` that were decided
 /// at `since_ms` or later. Dead letters are left out.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn ages_since(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -71,9 +65,6 @@ pub async fn ages_since(
 }
 
 /// When an event was decided last, of whatever company, in ms since 1970.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn decided_last(db: &impl ConnectionTrait) -> Result<Option<i64>, StoreError> {
     let last = Entity::find().select_only().column(Column::DecidedMs).order_by_desc(Column::DecidedMs);
     Ok(last.limit(1).into_tuple().one(db).await?)

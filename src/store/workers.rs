@@ -77,9 +77,6 @@ pub struct WorkerRow {
 }
 
 /// Tells that this worker, which started `up` ago, is there: one row, made or brought up to date.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn tell_worker(
     database: &Database,
     worker: &Worker,
@@ -120,18 +117,12 @@ pub async fn tell_worker(
 }
 
 /// Removes this worker's row: it has stopped.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn remove_worker(db: &impl ConnectionTrait, id: Uuid) -> Result<(), StoreError> {
     Entity::delete_many().filter(Column::Id.eq(id.to_string())).exec(db).await?;
     Ok(())
 }
 
 /// The workers, those seen last first; some of them may be gone.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> {
     let select = Entity::find()
         .column_as(Expr::cust(now_in_ms(database.backend())), NOW_MS)
@@ -148,9 +139,6 @@ pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> 
 }
 
 /// Removes the rows of workers that have told nothing of themselves for so long. Gives how many.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64, StoreError> {
     let before =
         Expr::cust(now_in_ms(database.backend())).sub(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));

@@ -127,9 +127,7 @@ pub struct Acted {
 
 /// Does something on letters, step by step: there may be very many. [`LetterAction::Discard`] puts open
 /// ones away, [`LetterAction::Restore`] opens discarded ones again; anything else is recorded only.
-///
-/// # Errors
-/// [`StoreError`]; what was done before is done, and recorded.
+/// After an error what was done before is done, and recorded.
 pub async fn act_on_letters(
     database: &Database,
     scope: &Scope,
@@ -196,18 +194,12 @@ async fn change_state(
 }
 
 /// Records an act that changes no letters, such as a note on a group.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn note(database: &Database, act: &NewAct) -> Result<(), StoreError> {
     let work = async |tx: &DatabaseTransaction| record_act(tx, act).await;
     database.transact(work).await.map(drop)
 }
 
 /// Records what somebody does, in the transaction that does it. Gives the row's id.
-///
-/// # Errors
-/// [`StoreError`]
 pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct) -> Result<i64, StoreError> {
     let fit = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
     let row = ActiveModel {
@@ -226,9 +218,6 @@ pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct
 }
 
 /// What was done on this letter (by itself, or with its group), or with this replay; oldest first.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn acts(
     database: &Database,
     letter: Option<(i64, &str)>,

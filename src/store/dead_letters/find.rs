@@ -146,9 +146,6 @@ fn escaped(text: &str) -> String {
 }
 
 /// Lists dead letters, newest first, at most `limit`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn dead_letters(
     database: &Database,
     scope: &Scope,
@@ -159,9 +156,6 @@ pub async fn dead_letters(
 }
 
 /// The same list without what may be large: for tables, and for many.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn dead_letter_summaries(
     database: &Database,
     scope: &Scope,
@@ -183,9 +177,6 @@ pub struct LetterOfEvent {
 }
 
 /// The dead letters of this event, newest first, at most a hundred.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn letters_of_event(
     database: &Database,
     scope: &Scope,
@@ -204,9 +195,6 @@ fn newest_first(these: Cond, limit: u64) -> Select<Entity> {
 }
 
 /// The ids of all of these, oldest first.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn dead_letter_ids(
     database: &Database,
     scope: &Scope,
@@ -217,9 +205,6 @@ pub async fn dead_letter_ids(
 }
 
 /// Those of these ids that are there, in the order of the ids.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn dead_letters_of(
     database: &Database,
     scope: &Scope,
@@ -230,9 +215,6 @@ pub async fn dead_letters_of(
 }
 
 /// One dead letter by its id.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn dead_letter(
     database: &Database,
     scope: &Scope,
@@ -275,9 +257,6 @@ pub struct Group {
 }
 
 /// The groups among these, the largest first, at most `limit` of them from the `skip`th on.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn groups(
     database: &Database,
     scope: &Scope,

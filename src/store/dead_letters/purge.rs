@@ -19,9 +19,7 @@ const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
 const CLOSED: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded];
 
 /// Deletes dead letters that were closed before `before_ms`. Gives how many.
-///
-/// # Errors
-/// [`StoreError`]; what was deleted before is deleted.
+/// After an error what was deleted before is deleted.
 pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
     let closed = letter::Column::ClosedMs.lt(before_ms).and(letter::Column::State.is_in(CLOSED));
     let mut purged = 0;
@@ -41,9 +39,7 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
 /// did before then. Kept are: a replay that is running or paused; one of which a letter is on the way,
 /// or was and is open; what was done on an open letter, or with a replay that is kept. Gives the
 /// number of replays.
-///
-/// # Errors
-/// [`StoreError`]; what was deleted before is deleted.
+/// After an error what was deleted before is deleted.
 pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
     let mut purged = 0;
     loop {

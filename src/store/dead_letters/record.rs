@@ -16,9 +16,7 @@ use crate::store::{Database, StoreError};
 
 /// Records dead letters, in one transaction; one that is recorded already shows its newest attempt,
 /// and is open again, unless its copy is on the way. Gives the number of new rows.
-///
-/// # Errors
-/// [`StoreError`]; nothing is recorded then.
+/// After an error nothing is recorded.
 pub async fn insert_dead_letters(
     database: &Database,
     letters: &[NewDeadLetter],

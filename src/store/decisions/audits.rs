@@ -94,9 +94,6 @@ pub struct Change {
 }
 
 /// Audit rows, newest first, at most `limit`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn audits(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -138,9 +135,6 @@ fn literal(text: &str) -> String {
 
 /// The change that an audit row belongs to, with all of its rows. `None`: there is no such row, or it does not
 /// say which host it is about.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn change_of(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -161,9 +155,6 @@ pub async fn change_of(
 }
 
 /// All changes of one act (an import, a hand-over), in the order in which they were made.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn changes_of_act(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,

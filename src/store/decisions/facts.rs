@@ -33,9 +33,6 @@ pub(crate) async fn begin_deciding(
 }
 
 /// Everything that decisions about these hosts depend on.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn facts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,

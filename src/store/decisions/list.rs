@@ -38,9 +38,6 @@ pub struct MappingFilter {
 }
 
 /// Mappings, newest first, at most `limit`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn list_mappings(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,

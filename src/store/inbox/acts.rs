@@ -90,9 +90,6 @@ pub(crate) async fn act_on_host(
 }
 
 /// What was done with this host, oldest first.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<HostAct>, StoreError> {
     let host = any_host(Column::CompanyId, Column::HostId, [key]);
     Ok(Entity::find().filter(host).order_by_asc(Column::Id).into_partial_model().all(db).await?)

@@ -39,9 +39,6 @@ enum Counted {
 
 /// Hosts, those with the soonest booking first, then those seen last; at most `limit`, after the first
 /// `skip`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn inbox_entries(
     db: &impl ConnectionTrait,
     scope: &Scope,

@@ -57,9 +57,6 @@ pub(crate) async fn begin_repair(
 }
 
 /// Locks these hosts for the rest of the transaction, waiting for whoever has them.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn lock_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,

@@ -60,9 +60,6 @@ pub struct RepairFilter {
 }
 
 /// Repairs, newest first, at most `limit`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn repairs(
     db: &impl ConnectionTrait,
     scope: &Scope,

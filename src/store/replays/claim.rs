@@ -16,9 +16,6 @@ use crate::store::entity::{dead_letter, replay};
 use crate::store::{Database, LetterState, Scope, StoreError};
 
 /// Where these letters stand, and when each failed last, locked until the transaction ends.
-///
-/// # Errors
-/// [`StoreError`]
 pub(in crate::store) async fn lock_letters(
     tx: &impl ConnectionTrait,
     scope: &Scope,
@@ -41,9 +38,7 @@ pub(in crate::store) async fn lock_letters(
 /// and gives those that it took. The others end with a code: `gone`, `changed`, `not_open`,
 /// `being_replayed`. None is touched when another process has the replay by now. `ids`, each with
 /// when it was planned to have failed last, are at most a few hundred.
-///
-/// # Errors
-/// [`StoreError`]; nothing is taken then.
+/// After an error nothing is taken.
 pub async fn claim(
     database: &Database,
     replay: i64,
@@ -140,9 +135,7 @@ async fn still_pending(
 }
 
 /// Notes that the copies of these letters are surely in the queue.
-///
-/// # Errors
-/// [`StoreError`]; publishing them once more does no harm.
+/// After an error, publishing them once more does no harm.
 pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<(), StoreError> {
     Entity::update_many()
         .col_expr(Column::State, ReplayItemState::Sent.into())

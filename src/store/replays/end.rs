@@ -28,9 +28,7 @@ pub struct Replayed {
 
 /// Ends a letter's replay with this result. False: it is not on the way as this copy says, because
 /// an earlier copy has ended it, or because it lies.
-///
-/// # Errors
-/// [`StoreError`]; then the transaction is to be rolled back.
+/// After an error the transaction is to be rolled back.
 pub(in crate::store) async fn end_replayed(
     tx: &impl ConnectionTrait,
     copy: &Replayed,
@@ -60,9 +58,7 @@ pub(super) fn ended(result: &str, reason: Option<&str>, now_ms: i64) -> ActiveMo
 }
 
 /// The copy was decided: its letter is resolved, or, where there was nothing left to do, skipped.
-///
-/// # Errors
-/// [`StoreError`]; then the transaction is to be rolled back.
+/// After an error the transaction is to be rolled back.
 pub async fn end_decided(
     tx: &impl ConnectionTrait,
     copy: &Replayed,
@@ -87,9 +83,7 @@ pub async fn end_decided(
 /// Gives up the letters of a replay that are on the way: their copies are taken for lost, and they
 /// are open again. Should a copy come back after all, it is handled like any other message. Gives
 /// how many, which are in the record.
-///
-/// # Errors
-/// [`StoreError`]; nothing is given up then.
+/// After an error nothing is given up.
 pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<usize, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
         let letters = take_back(tx, replay, None, (LOST, None), act.at_ms).await?;
@@ -103,9 +97,6 @@ pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<u
 
 /// Ends a letter that was claimed and of which no copy can be published, for this reason; it is open
 /// again.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn refuse(
     database: &Database,
     replay: i64,

@@ -52,9 +52,7 @@ pub struct NewItem {
 }
 
 /// Freezes a plan. Gives its id.
-///
-/// # Errors
-/// [`StoreError`]; nothing is kept then.
+/// After an error nothing is kept.
 pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
         let row = ActiveModel {
@@ -140,9 +138,6 @@ pub struct Turn<'a> {
 
 /// Makes a replay this process's own, and begins or resumes it. False: another process works on it,
 /// or it cannot be begun any more.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn begin_replay(
     database: &Database,
     replay: i64,
@@ -201,9 +196,6 @@ pub async fn begin_replay(
 }
 
 /// Renews the lease. False: it was lost.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn hold_lease(
     database: &Database,
     replay: i64,
@@ -231,9 +223,6 @@ fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateMany<
 /// Leaves a replay in another state, with what is to be recorded of it, and gives the lease up. If it
 /// ends before the end, the letters that were never taken stay as they are. False: it was not in one
 /// of the states `from`, or another process has it.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Result<bool, StoreError> {
     let Turn { from, to, because, lease, act, now_ms } = turn;
     let work = async |tx: &DatabaseTransaction| {

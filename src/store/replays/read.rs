@@ -47,9 +47,6 @@ pub struct Shares {
 }
 
 /// One plan or replay.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn replay(
     database: &Database,
     scope: &Scope,
@@ -59,9 +56,6 @@ pub async fn replay(
 }
 
 /// Plans and replays, newest first, at most `limit` of those older than `before`.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn replays(
     database: &Database,
     scope: &Scope,
@@ -98,9 +92,6 @@ fn of_replay(replay: i64) -> Select<Entity> {
 
 /// The letters of a replay that are in one of these states, in their order; only with this result, if one
 /// is given.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn replay_items(
     database: &Database,
     replay: i64,
@@ -114,9 +105,6 @@ pub async fn replay_items(
 }
 
 /// Since when the first of the letters on the way is on it, in ms since 1970 (UTC).
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option<i64>, StoreError> {
     let since = of_replay(replay)
         .select_only()
@@ -126,9 +114,6 @@ pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option
 }
 
 /// How many letters of a replay are in which state, with which result. An index holds all of it.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn item_counts(
     database: &Database,
     replay: i64,
@@ -143,9 +128,6 @@ pub async fn item_counts(
 }
 
 /// How the letters of a replay are shared out.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn shares(database: &Database, replay: i64) -> Result<Vec<Shares>, StoreError> {
     let shares = of_replay(replay)
         .group_by(Column::State)

@@ -76,10 +76,7 @@ impl TryFromU64 for StaffId {
 
 impl KeyType {
     /// A staff id, whoever wrote it, as a key of this kind.
-    ///
-    /// # Errors
-    /// When the id is not of the column's kind (a text for an integer key, or not a UUID): it cannot
-    /// be anybody's id then.
+    /// Refuses one that is not of this kind (a text for an integer key, or not a UUID): it cannot be anybody's.
     pub fn key(self, id: &StaffId) -> Result<StaffId, DbErr> {
         let misfit =
             |wanted: &'static str| DbErr::Type(format!("the staff id is not {wanted}, as staff.id is"));
@@ -99,9 +96,6 @@ impl KeyType {
 
     /// A staff id, or NULL, as a bound value for `staff.id` and our own `staff_id` columns: PostgreSQL wants
     /// even NULL with the column's type.
-    ///
-    /// # Errors
-    /// As [`KeyType::key`].
     pub fn bind(self, id: Option<&StaffId>) -> Result<Value, DbErr> {
         match id {
             Some(id) => self.key(id).map(Value::from),
@@ -111,9 +105,6 @@ impl KeyType {
 }
 
 /// [`KeyType::bind`] of an id.
-///
-/// # Errors
-/// As [`KeyType::key`].
 pub fn bind_staff(id: &StaffId, key: KeyType) -> Result<Value, DbErr> {
     key.bind(Some(id))
 }
