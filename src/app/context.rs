@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::{AppError, Author};
 use crate::config::Config;
+use crate::decide::Processor;
 use crate::queue::Queue;
 use crate::store::{Database, GatewaySchema, Scope, StoreError};
 
@@ -73,6 +74,11 @@ impl AppContext {
     /// The database's connections.
     pub fn connection(&self) -> &DatabaseConnection {
         self.database.connection()
+    }
+
+    /// What deciding needs, as workers have it.
+    pub(crate) fn processor(&self) -> Processor {
+        Processor::new(self.database.clone(), self.schema.clone(), &self.config)
     }
 
     /// Waits for what is asked of the database, for as long as `database` in the configuration says.

@@ -1,15 +1,16 @@
 //! What another threshold, or another order of strategies, would have decided on the bookings that were recorded.
 //! Writes nothing and locks nothing. `docs/commands.md` describes the JSON: its keys are a contract.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::{AppContext, AppError};
-use crate::event::{CompanyId, HostId, StaffId};
-use crate::matching::{HostKey, Outcome, Resolution, Resolver, Simulated, Simulation};
+use crate::decide::Trial;
+use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
+use crate::matching::{Confidence, Outcome, Resolver};
 use crate::runtime::clock::{now_ms, rfc3339};
-use crate::store::{Decided, Period, StoreError, decided, directory_of, recorded};
+use crate::store::{Decided, Period, decided, recorded};
 
 /// Bookings read at once.
 const PAGE: u64 = 200;
@@ -56,18 +57,35 @@ pub async fn simulate(context: &AppContext, question: &Question) -> Result<Simul
     let auto_accept = question.auto_accept.unwrap_or(context.config.matching.auto_accept);
     let usual: Vec<String> = Resolver::new(auto_accept).order().into_iter().map(str::to_owned).collect();
     let order = if question.order.is_empty() { &usual } else { &question.order };
-    let mut simulation = Simulation::new(auto_accept, order).map_err(AppError::Invalid)?;
+    let resolver = Resolver::ordered(auto_accept, order).map_err(AppError::Invalid)?;
+    let order = resolver.order();
+    let others: Vec<&str> = order.iter().copied().filter(|name| *name != "manual").collect();
+    let without_people = Resolver::ordered(auto_accept, &others).ok();
+    let processor = context.processor().with(resolver);
+    let mut dry_run = processor.dry_run();
+
     let until_ms = question.until_ms.unwrap_or_else(now_ms);
     let period = Period { since_ms: question.since_ms, until_ms };
-    let counts = count(context, period, &mut simulation, question.max_differences).await?;
-    Ok(SimulationView {
-        since: rfc3339(period.since_ms),
-        until: rfc3339(until_ms),
-        company: context.scope.only(),
-        auto_accept,
-        order: simulation.order(),
-        counts,
-    })
+    let (db, mut counts, mut after) = (context.connection(), Counts::default(), (i64::MIN, i64::MIN));
+    loop {
+        let page = context.with_deadline(decided(db, &context.scope, period, after, PAGE)).await?;
+        let Some(last) = page.last() else { break };
+        after = (last.decided_ms, last.appointment.0);
+        let mut events = context.with_deadline(recorded(db, &page)).await?;
+        let event = |one: &Decided| {
+            Some(BookingEvent { company: Some(one.company), ..events.remove(&one.appointment)? })
+        };
+        let events: Vec<BookingEvent> = page.iter().filter_map(event).collect();
+        let trials = dry_run.try_from_the_beginning(&events, without_people.as_ref()).await?;
+        for one in &page {
+            match trials.get(&one.appointment) {
+                Some(trial) => counts.add(one, trial, question.max_differences),
+                None => counts.not_kept += u64::from(one.host.is_some() || one.found.is_some()),
+            }
+        }
+    }
+    let [since, until] = [period.since_ms, until_ms].map(rfc3339);
+    Ok(SimulationView { since, until, company: context.scope.only(), auto_accept, order, counts })
 }
 
 /// How many bookings were matched, and how many were not.
@@ -108,9 +126,9 @@ pub struct People {
 #[derive(Clone, Debug, Serialize)]
 pub struct Difference {
     /// Which.
-    pub appointment: i64,
+    pub appointment: AppointmentId,
     /// Its company.
-    pub company: i64,
+    pub company: CompanyId,
     /// Its host.
     pub host: Option<HostId>,
     /// `more`, `fewer`, `another`, `against_mapping`, `against_appointment`
@@ -122,9 +140,9 @@ pub struct Difference {
     /// Whom a person decided for.
     pub people: Option<StaffId>,
     /// The strategy that finds somebody.
-    pub strategy: Option<&'static str>,
+    pub strategy: Option<String>,
     /// How sure it is.
-    pub confidence: Option<u8>,
+    pub confidence: Option<Confidence>,
 }
 
 /// Everything that is counted. Its size does not grow with the number of bookings.
@@ -145,7 +163,7 @@ pub struct Counts {
     /// Matched to somebody else.
     pub another: u64,
     /// Each strategy.
-    pub strategies: BTreeMap<&'static str, ByStrategy>,
+    pub strategies: BTreeMap<String, ByStrategy>,
     /// Against what people decided.
     pub people: People,
     /// The first of those that differ.
@@ -154,7 +172,8 @@ pub struct Counts {
 
 impl Counts {
     /// Counts one booking; of differences the first `most` are kept.
-    pub fn add(&mut self, was: &Decided, is: &Simulated, most: usize) {
+    fn add(&mut self, was: &Decided, trial: &Trial, most: usize) {
+        let Trial { decided: is, by_person, without_people } = trial;
         self.bookings += 1;
         let recorded = was.found.clone().or_else(|| {
             // An earlier version did not note whom it found, only whom it assigned.
@@ -162,10 +181,8 @@ impl Counts {
         });
         let review = was.review.is_some() || was.outcome() == Some(Outcome::NeedsReview);
         self.recorded.add(recorded.is_some(), review);
-        let review = matches!(is.resolution, Resolution::NeedsReview { .. });
-        let matched = is.matched();
-        self.simulated.add(matched.is_some(), review);
-        let simulated = matched.map(|(staff, ..)| staff.clone());
+        let simulated = is.found.clone();
+        self.simulated.add(simulated.is_some(), is.outcome == Outcome::NeedsReview);
         let mut differences: Vec<(&'static str, Option<StaffId>)> = Vec::new();
         match (&recorded, &simulated) {
             (None, Some(_)) => {
@@ -183,9 +200,9 @@ impl Counts {
             _ => {}
         }
         let mut against = false;
-        if let Some(person) = &is.by_person {
-            match &is.alone {
-                Some(alone) if alone == person => self.people.mappings_same += 1,
+        if let Some(person) = by_person {
+            match without_people {
+                Some(other) if other == person => self.people.mappings_same += 1,
                 Some(_) => {
                     self.people.mappings_differ += 1;
                     differences.push(("against_mapping", Some(person.clone())));
@@ -204,24 +221,25 @@ impl Counts {
                 differences.push(("against_appointment", Some(theirs.clone())));
             }
         }
-        if let Some((_, strategy, _)) = matched {
-            let row = self.strategies.entry(strategy).or_default();
+        if let Some(strategy) = &is.strategy {
+            let row = self.strategies.entry(strategy.clone()).or_default();
             row.matched += 1;
             row.more += u64::from(recorded.is_none());
             row.against_people += u64::from(against);
         }
         for (what, people) in differences {
             if self.differences.len() < most {
+                let found = if what == "against_mapping" { without_people } else { &simulated };
                 self.differences.push(Difference {
-                    appointment: was.appointment.0,
-                    company: was.company.0,
+                    appointment: was.appointment,
+                    company: was.company,
                     host: was.host,
                     what,
                     recorded: recorded.clone(),
-                    simulated: if what == "against_mapping" { is.alone.clone() } else { simulated.clone() },
+                    simulated: found.clone(),
                     people,
-                    strategy: matched.map(|(_, strategy, _)| strategy),
-                    confidence: matched.map(|(.., confidence)| confidence.0),
+                    strategy: is.strategy.clone(),
+                    confidence: is.confidence,
                 });
             }
         }
@@ -234,44 +252,6 @@ impl Tally {
             (true, _) => self.matched += 1,
             (false, true) => self.needs_review += 1,
             (false, false) => self.unmatched += 1,
-        }
-    }
-}
-
-async fn count(
-    context: &AppContext,
-    period: Period,
-    simulation: &mut Simulation,
-    most: usize,
-) -> Result<Counts, StoreError> {
-    let (database, schema, db) = (&context.database, &context.schema, context.connection());
-    let mut counts = Counts::default();
-    let mut after = (i64::MIN, i64::MIN);
-    loop {
-        let page = database.with_deadline(decided(db, &context.scope, period, after, PAGE)).await?;
-        let Some(last) = page.last() else { return Ok(counts) };
-        after = (last.decided_ms, last.appointment.0);
-        let events = database.with_deadline(recorded(db, &page)).await?;
-        let hosts = |one: &Decided| {
-            let host = events.get(&one.appointment)?.bookings.first()?.host.as_ref()?;
-            Some((one.company, host.0.clone()))
-        };
-        let keys: BTreeSet<HostKey> = page
-            .iter()
-            .filter_map(&hosts)
-            .filter_map(|(company, host)| Some(HostKey::new(company, host.id?)))
-            .collect();
-        let companies: BTreeSet<CompanyId> =
-            page.iter().filter_map(&hosts).map(|(company, _)| company).collect();
-        let directory = directory_of(db, schema, &keys, &companies, Simulation::is_given);
-        let mut directory = database.with_deadline(directory).await?;
-        for one in &page {
-            let Some((company, host)) = hosts(one) else {
-                counts.not_kept += u64::from(one.host.is_some() || one.found.is_some());
-                continue;
-            };
-            let simulated = simulation.decide(&host, company, &mut directory);
-            counts.add(one, &simulated, most);
         }
     }
 }

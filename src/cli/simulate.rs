@@ -80,7 +80,7 @@ fn show(view: &SimulationView) -> Result<(), Failure> {
     ))?;
     output::line("")?;
     let rows = counts.strategies.iter().map(|(name, row)| {
-        [(*name).to_owned(), row.matched.to_string(), row.more.to_string(), row.against_people.to_string()]
+        [name.clone(), row.matched.to_string(), row.more.to_string(), row.against_people.to_string()]
     });
     output::table(&["STRATEGY", "MATCHES", "MORE", "AGAINST PEOPLE"], rows)?;
     if !counts.differences.is_empty() {
@@ -93,7 +93,7 @@ fn show(view: &SimulationView) -> Result<(), Failure> {
                 one.what.to_owned(),
                 dash(&one.recorded),
                 dash(&one.simulated),
-                one.strategy.unwrap_or("-").to_owned(),
+                one.strategy.as_deref().unwrap_or("-").to_owned(),
                 dash(&one.people),
             ]
         });

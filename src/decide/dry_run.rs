@@ -3,21 +3,25 @@
 //!
 //! Each delivery sees what those before it would have left behind, however many they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::delivery_result::DeliveryResult;
 use super::in_flight::{InFlight, transactions};
 use super::matching;
 use super::processor::Processor;
-use crate::event::{AppointmentId, BookingEvent};
-use crate::matching::{Appointment, ChangeSet, Loaded, Outcome, Plan, Target};
+use crate::config::Mode;
+use crate::event::{AppointmentId, BookingEvent, CompanyId, Host, StaffId};
+use crate::matching::{
+    Appointment, Assignment, ChangeSet, HostKey, Item, Loaded, Mapping, MappingSource, Outcome, Plan, Policy,
+    Resolver, Target,
+};
 use crate::queue::{Delivery, Message};
 use crate::runtime::clock::now_ms;
-use crate::store::{Purpose, StoreError};
+use crate::store::{self, Purpose, StoreError};
 
 /// What would become of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,17 @@ pub struct EventPrediction {
     pub before: BTreeMap<AppointmentId, Appointment>,
     /// What would be written.
     pub changes: ChangeSet,
+}
+
+/// What would have been decided on one recorded booking.
+#[derive(Debug)]
+pub struct Trial {
+    /// The decision, on an appointment that nobody had.
+    pub decided: Assignment,
+    /// Whom a person has mapped the host to, if one has.
+    pub by_person: Option<StaffId>,
+    /// Whom the other chain would have found, where a person has mapped the host.
+    pub without_people: Option<StaffId>,
 }
 
 /// Deciding without deciding. What came before is carried along in here.
@@ -106,6 +121,76 @@ impl<'p> DryRun<'p> {
             (flight.targets.first().copied().unwrap_or(Target::Missing), Prediction::of(flight))
         };
         Ok(EventPrediction { bookings: flights.into_iter().map(prediction).collect(), before, changes })
+    }
+
+    /// Whom the host's mapping names, if it counts: who would get the appointments that wait for it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn predict_waiting(
+        self,
+        db: &impl ConnectionTrait,
+        key: HostKey,
+    ) -> Result<Option<StaffId>, StoreError> {
+        let Processor { schema, resolver, .. } = self.processor;
+        let directory = store::directory_for(db, schema, key.company, Some(key.host)).await?;
+        Ok(resolver.mapped(key, &directory).into_staff())
+    }
+
+    /// What would have become of these recorded events, had the strategies been those of this processor from the
+    /// beginning: mappings that matching made are left out and made anew, those of people are in force, staff are
+    /// those of today. `without_people`: a chain that asks no mapping of theirs. An event has a trial if it has a
+    /// host and names its appointment and company. What is carried along grows with the number of hosts.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn try_from_the_beginning(
+        &mut self,
+        events: &[BookingEvent],
+        without_people: Option<&Resolver>,
+    ) -> Result<BTreeMap<AppointmentId, Trial>, StoreError> {
+        let Processor { schema, resolver, .. } = self.processor;
+        let database = self.processor.database();
+        let tried: Vec<_> = events
+            .iter()
+            .filter_map(|event| {
+                let (host, _) = event.bookings.first()?.host.as_ref()?;
+                Some((event, event.appointment?, event.company?, host))
+            })
+            .collect();
+        let key = |company: CompanyId, host: &Host| Some(HostKey::new(company, host.id?));
+        let keys = tried.iter().filter_map(|(.., company, host)| key(*company, host)).collect();
+        let companies: BTreeSet<CompanyId> = tried.iter().map(|(_, _, company, _)| *company).collect();
+        let is_given = |mapping: &Mapping| mapping.is_by_person() || !mapping.is_active;
+        let directory = store::directory_of(database.connection(), schema, &keys, &companies, is_given);
+        let directory = database.with_deadline(directory).await?;
+
+        let nobodys = |company| Appointment { company, staff: None, host_id: None, assignment: None };
+        let appointments = tried.iter().map(|(_, id, company, _)| (*id, nobodys(*company))).collect();
+        let mut state = std::mem::take(&mut self.state);
+        state.absorb(Loaded { directory, appointments, ..Loaded::default() });
+        let policy = Policy { mode: Mode::Assign, ..self.processor.policy(now_ms()) };
+        let mut plan = Plan::new(state, resolver, policy);
+        let mut trials = BTreeMap::new();
+        for (event, id, company, host) in tried {
+            let targets = &[Target::Found(id)];
+            plan.event(&Item { event, targets, publisher: None, received_ms: 0, may_be_unknown: false });
+            let decided = plan.appointments().get(&id).and_then(|it| it.assignment.clone());
+            let Some(mut decided) = decided else { continue };
+            // What was learned from an earlier booking counts for the strategy that found it then.
+            let source = decided.evidence.as_ref().filter(|it| it.field == "mapping");
+            let source = source.and_then(|it| it.value.parse().ok());
+            if let Some(learned_by) = source.and_then(MappingSource::strategy) {
+                decided.strategy = Some(learned_by.to_owned());
+            }
+            let directory = plan.directory();
+            let by_person = key(company, host).and_then(|key| directory.mapped_by_person(key)).cloned();
+            let others = by_person.as_ref().and(without_people);
+            let without_people = others.and_then(|all| all.resolve(host, company, directory).into_staff());
+            trials.insert(id, Trial { decided, by_person, without_people });
+        }
+        self.state = Loaded { directory: plan.into_state().directory, ..Loaded::default() };
+        Ok(trials)
     }
 
     /// False: planning it made the program fail, and what was carried along is forgotten.

@@ -55,6 +55,12 @@ impl Processor {
         }
     }
 
+    /// The same with these strategies.
+    #[must_use]
+    pub fn with(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
+    }
+
     /// The database that it works on.
     pub fn database(&self) -> &Database {
         &self.database

@@ -159,13 +159,12 @@ impl Plan<'_> {
 
     /// Decides the appointments that wait for this host again, now that it has a mapping.
     pub(super) fn redecide(&mut self, key: HostKey) {
-        let host = Host { id: Some(key.host), ..Host::default() };
-        let resolution = self.resolver.resolve(&host, key.company, &self.state.directory);
+        let resolution = self.resolver.mapped(key, &self.state.directory);
         self.redecide_as(key, &resolution);
     }
 
     fn redecide_as(&mut self, key: HostKey, resolution: &Resolution) {
-        if let Resolution::Matched { .. } = resolution {
+        if resolution.is_match() {
             for id in self.waiting.remove(&key).unwrap_or_default() {
                 self.apply(id, None, resolution);
             }

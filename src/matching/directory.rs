@@ -93,6 +93,11 @@ impl Directory {
         active.filter(move |mapping| mapping.is_by_person() == by_person)
     }
 
+    /// To whom a person has mapped the host, while that counts.
+    pub fn mapped_by_person(&self, key: HostKey) -> Option<&StaffId> {
+        self.active_mappings(key, true).find(|mapping| mapping.staff_is_valid).map(|mapping| &mapping.staff)
+    }
+
     /// Whether the host has a mapping that counts, and no other that says otherwise.
     pub fn is_mapped(&self, key: HostKey) -> bool {
         let people = |by_person| {

@@ -14,7 +14,6 @@ mod changes;
 mod plan;
 mod assign;
 mod again;
-mod simulation;
 mod learn;
 mod match_stats;
 
@@ -30,7 +29,6 @@ pub use match_stats::{Found, Lookup, MatchStats, STRATEGIES};
 pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolved, Resolver, Review, Step, Suggestion};
-pub use simulation::{Simulated, Simulation};
 pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Rejected, Strategy};
 pub(crate) use values::words;
 pub use values::{AuditAction, MappingSource, Stored};

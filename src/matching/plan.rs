@@ -162,6 +162,11 @@ impl<'r> Plan<'r> {
         Self { resolved, ..self }
     }
 
+    /// Mappings and staff, with what was learned.
+    pub fn directory(&self) -> &Directory {
+        &self.state.directory
+    }
+
     /// The appointments, as they are by now.
     pub fn appointments(&self) -> &BTreeMap<AppointmentId, Appointment> {
         &self.state.appointments

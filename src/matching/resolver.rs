@@ -54,6 +54,11 @@ impl Resolution {
     pub fn is_match(&self) -> bool {
         matches!(self, Self::Matched { .. })
     }
+
+    /// Who was found.
+    pub fn into_staff(self) -> Option<StaffId> {
+        if let Self::Matched { candidate, .. } = self { Some(candidate.staff) } else { None }
+    }
 }
 
 /// A member of staff that a person may accept.
@@ -188,6 +193,11 @@ impl Resolver {
         } else {
             Resolution::NeedsReview { review: Review::BelowThreshold, suggestions }
         }
+    }
+
+    /// Who is the host of which nothing but its id is known? A mapping alone can say; no threshold is of consequence.
+    pub fn mapped(&self, key: HostKey, directory: &Directory) -> Resolution {
+        self.resolve(&Host { id: Some(key.host), ..Host::default() }, key.company, directory)
     }
 
     /// The same question, with what each strategy looked for, found, and what came of it.

@@ -52,6 +52,15 @@ impl MappingSource {
             Self::AutoEmail | Self::AutoName => false,
         }
     }
+
+    /// The strategy whose match it was.
+    pub fn strategy(self) -> Option<&'static str> {
+        match self {
+            Self::Manual | Self::Admin => None,
+            Self::AutoEmail => Some("email"),
+            Self::AutoName => Some("name"),
+        }
+    }
 }
 
 impl Stored<MappingSource> {

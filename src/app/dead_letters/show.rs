@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::redaction::{PayloadView, masked_header};
 use crate::app::{AppContext, AppError, NextAction};
-use crate::decide::{Attempt, DeliveryResult, KeptProperties, Processor, revived};
+use crate::decide::{Attempt, DeliveryResult, KeptProperties, revived};
 use crate::event::HostId;
 use crate::matching::{HostKey, Outcome, Reason};
 use crate::queue::header;
@@ -135,7 +135,7 @@ async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>,
         }
         _ => return Ok(None),
     }
-    let processor = Processor::new(context.database.clone(), context.schema.clone(), &context.config);
+    let processor = context.processor();
     let message = (revived(letter), letter.first_seen_ms);
     match processor.dry_run().predict(vec![message]).await?.pop().map(|prediction| prediction.result) {
         Some(DeliveryResult::Done(outcome @ (Outcome::NeedsReview | Outcome::Unmatched))) => {

@@ -38,11 +38,10 @@ pub enum Subject {
 /// When the database cannot be reached, or there is no such appointment.
 pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec<ExplanationView>, AppError> {
     let tx = context.with_deadline(context.database.begin_reading()).await?;
-    let processor = Processor::new(context.database.clone(), context.schema.clone(), &context.config);
     let explainer = Explainer {
         context,
         tx: &tx,
-        processor,
+        processor: context.processor(),
         resolver: Resolver::new(context.config.matching.auto_accept),
     };
     let explained = explainer.explain(subjects).await;

@@ -14,12 +14,11 @@ use serde::Serialize;
 use super::carry_out::{again, fitting};
 use super::names::{names, page};
 use super::{AppContext, AppError, Refusal};
-use crate::event::{Host, StaffId};
-use crate::matching::{Directory, HostKey, Resolution, Resolver};
+use crate::event::StaffId;
+use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
 use crate::store::{
-    self, GatewaySchema, ItemState, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState,
-    StoreError, Waiting,
+    self, ItemState, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState, StoreError, Waiting,
 };
 
 /// What could be put right for a host. `docs/commands.md` describes it: its JSON is a contract.
@@ -71,7 +70,7 @@ impl RepairPreview {
 /// # Errors
 /// When the database cannot be read.
 pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
-    let found = context.with_deadline(found(context.connection(), &context.schema, key)).await?;
+    let found = context.with_deadline(found(context, context.connection(), key)).await?;
     let staff_name = match &found.staff {
         Some(staff) => names(context, [staff.clone()]).await?.name(staff),
         None => None,
@@ -80,12 +79,12 @@ pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview
 }
 
 async fn found(
+    context: &AppContext,
     db: &impl ConnectionTrait,
-    schema: &GatewaySchema,
     key: HostKey,
 ) -> Result<RepairPreview, StoreError> {
-    let directory = store::directory_for(db, schema, key.company, Some(key.host)).await?;
-    let (staff, [future, past, unknown]) = (mapped(key, &directory), [(); 3].map(|()| Vec::new()));
+    let staff = context.processor().dry_run().predict_waiting(db, key).await?;
+    let [future, past, unknown] = [(); 3].map(|()| Vec::new());
     let mut found = RepairPreview { key, staff, staff_name: None, future, past, unknown };
     let now_ms = now_ms();
     for it in store::waiting_of(db, key).await? {
@@ -96,22 +95,6 @@ async fn found(
         }
     }
     Ok(found)
-}
-
-/// Mappings alone are asked: the threshold for new matches is of no consequence.
-fn resolver() -> Resolver {
-    Resolver::new(100)
-}
-
-/// The member of staff that the host's mapping names, if it counts.
-fn mapped(key: HostKey, directory: &Directory) -> Option<StaffId> {
-    let mut mappings = Directory::default();
-    directory.mappings(key).iter().for_each(|mapping| mappings.add_mapping(mapping.clone()));
-    let host = Host { id: Some(key.host), ..Host::default() };
-    match resolver().resolve(&host, key.company, &mappings) {
-        Resolution::Matched { candidate, .. } => Some(candidate.staff),
-        _ => None,
-    }
 }
 
 /// Freezes a repair of the appointments that wait now, and gives its number. `None`: there are none.
@@ -126,7 +109,7 @@ pub async fn begin(
 ) -> Result<Option<i64>, AppError> {
     let begun = again(&context.database, async |tx: &DatabaseTransaction| {
         store::lock_hosts(tx, &context.schema, &[key].into()).await?;
-        let found = found(tx, &context.schema, key).await?;
+        let found = found(context, tx, key).await?;
         let Some(staff) = &found.staff else { return Ok(None) };
         let mut waiting = found.future;
         if scope == RepairScope::All {

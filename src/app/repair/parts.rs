@@ -7,10 +7,9 @@ use sea_orm::DatabaseTransaction;
 
 use super::super::AppContext;
 use super::super::carry_out::again;
-use super::{mapped, resolver};
 use crate::config::{Mode, Overwrite};
 use crate::event::AppointmentId;
-use crate::matching::{Appointment, AppointmentWrite, ChangeSet, HostKey, Plan, Policy};
+use crate::matching::{Appointment, AppointmentWrite, ChangeSet, HostKey, Plan, Policy, Resolver};
 use crate::runtime::backoff::Delays;
 use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
@@ -36,7 +35,7 @@ pub(super) async fn in_parts(
         let (mut after, mut is_locked) = (0, false);
         loop {
             let done = again(&context.database, async |tx: &DatabaseTransaction| {
-                part(tx, &context.schema, repair, (from, after)).await
+                part(tx, context, repair, (from, after)).await
             });
             let done = done.await?;
             crash_points::point("repair_part");
@@ -67,10 +66,11 @@ struct Part {
 /// None: there is nothing more to do.
 async fn part(
     tx: &DatabaseTransaction,
-    schema: &GatewaySchema,
+    context: &AppContext,
     repair: &RepairRow,
     (from, after): (ItemState, i64),
 ) -> Result<Option<Part>, StoreError> {
+    let schema = &context.schema;
     store::lock_hosts(tx, schema, &[repair.key()].into()).await?;
     let mut items = store::repair_items(tx, repair.id, Some(from), after, PART).await?;
     let is_undo = from == ItemState::Done;
@@ -86,7 +86,7 @@ async fn part(
     };
     let decided = match is_undo {
         true => Some(give_back(tx, schema, repair, &mut items).await?),
-        false => assign(tx, schema, repair, &mut items).await?,
+        false => assign(tx, context, repair, &mut items).await?,
     };
     let Some((read, changes)) = decided else { return Ok(None) };
     // What was not read is locked by somebody else, or not there any more.
@@ -112,14 +112,15 @@ type Changed = (BTreeSet<AppointmentId>, ChangeSet);
 /// None: the host is somebody else's by now.
 async fn assign(
     tx: &DatabaseTransaction,
-    schema: &GatewaySchema,
+    context: &AppContext,
     repair: &RepairRow,
     items: &mut [RepairItem],
 ) -> Result<Option<Changed>, StoreError> {
     let key = repair.key();
     let waiting: Vec<(AppointmentId, HostKey)> = items.iter().map(|item| (item.appointment, key)).collect();
-    let mut loaded = store::load_waiting(tx, schema, &waiting).await?;
-    if mapped(key, &loaded.directory).as_ref() != Some(&repair.staff) {
+    let mut loaded = store::load_waiting(tx, &context.schema, &waiting).await?;
+    let resolver = Resolver::new(context.config.matching.auto_accept);
+    if resolver.mapped(key, &loaded.directory).into_staff().as_ref() != Some(&repair.staff) {
         store::set_repair_state(tx, repair.id, RepairState::Running, RepairState::Stopped).await?;
         return Ok(None);
     }
@@ -135,7 +136,6 @@ async fn assign(
         }
     }
     let policy = Policy { mode: Mode::Assign, overwrite: Overwrite::Ours, now_ms: now_ms() };
-    let resolver = resolver();
     let mut plan = Plan::new(loaded, &resolver, policy);
     plan.redecide_waiting();
     let changes = plan.finish();

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Report, find};
 use crate::app::{AppContext, AppError};
-use crate::decide::{DeliveryResult, DryRun, Prediction, Processor, revived};
+use crate::decide::{DeliveryResult, DryRun, Prediction, revived};
 use crate::queue::identity;
 use crate::runtime::clock::{now_ms, rfc3339};
 use crate::store::{
@@ -42,7 +42,7 @@ pub(crate) async fn plan(
     let open = DeadLetterFilter { state: Some(LetterState::Open), ..filter.clone() };
     let ids = context.with_deadline(dead_letter_ids(database, scope, &open)).await?;
     let left_out = left_out(context, filter, &ids).await?;
-    let processor = Processor::new(database.clone(), context.schema.clone(), &context.config);
+    let processor = context.processor();
     let mut dry_run = processor.dry_run();
     let mut items = Vec::new();
     for some in ids.chunks(READ_CHUNK) {
