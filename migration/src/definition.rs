@@ -103,8 +103,8 @@ impl Definition {
     }
 
     /// Its indexes beside the primary key: their names on this engine, and their columns.
-    pub(crate) fn indexes(&self, backend: DbBackend) -> impl Iterator<Item = (String, Names)> {
-        self.indexes.iter().map(move |(name, columns, _)| (self.index_name(backend, name), *columns))
+    pub(crate) fn indexes(&self, backend: DbBackend) -> Vec<(String, Names)> {
+        self.indexes.iter().map(|(name, columns, _)| (self.index_name(backend, name), *columns)).collect()
     }
 
     /// Index names are shared by the whole schema, but on MySQL.

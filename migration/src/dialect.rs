@@ -36,21 +36,14 @@ impl Dialect {
                 .get("users", "id")
                 .filter(|id| id.key_kind(backend).is_some())
                 .map(Column::reference_type),
-            mapping: key(names::MAPPINGS).unwrap_or_else(|| own_key(backend).to_owned()),
+            mapping: key(names::MAPPINGS)
+                .unwrap_or_else(|| by_engine(backend, ["BIGINT", "BIGINT", "INTEGER"]).to_owned()),
             room_for_index: columns.room_for_index(),
         }
     }
 
     pub(crate) fn is_mysql(&self) -> bool {
         self.backend == DbBackend::MySql
-    }
-
-    fn pick<'a>(&self, mysql: &'a str, postgres: &'a str, sqlite: &'a str) -> &'a str {
-        match self.backend {
-            DbBackend::MySql => mysql,
-            DbBackend::Postgres => postgres,
-            _ => sqlite,
-        }
     }
 
     /// A column's definition, with the types that are this engine's or the gateway's in their places.
@@ -71,44 +64,45 @@ impl Dialect {
         format!("VARCHAR({length}){collation}")
     }
 
-    pub(crate) fn long_text(&self) -> &str {
-        self.pick("LONGTEXT", "TEXT", "TEXT")
+    pub(crate) fn long_text(&self) -> &'static str {
+        by_engine(self.backend, ["LONGTEXT", "TEXT", "TEXT"])
     }
 
-    pub(crate) fn bytes(&self) -> &str {
-        self.pick("LONGBLOB", "BYTEA", "BLOB")
+    pub(crate) fn bytes(&self) -> &'static str {
+        by_engine(self.backend, ["LONGBLOB", "BYTEA", "BLOB"])
     }
 
-    pub(crate) fn json(&self) -> &str {
-        self.pick("JSON", "JSONB", "TEXT")
+    pub(crate) fn json(&self) -> &'static str {
+        by_engine(self.backend, ["JSON", "JSONB", "TEXT"])
     }
 
     /// A moment, to the second. MariaDB would make the first NOT NULL one of a table change with
     /// every update; an explicit default prevents it.
-    pub(crate) fn moment(&self) -> &str {
-        self.pick("TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP")
+    pub(crate) fn moment(&self) -> &'static str {
+        by_engine(self.backend, ["TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP"])
     }
 
     /// A moment as fine as the engine has it, with "now" as its default.
-    pub(crate) fn fine_moment_now(&self) -> &str {
-        self.pick(
+    pub(crate) fn fine_moment_now(&self) -> &'static str {
+        let definitions = [
             "TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)",
             "TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP",
             "TIMESTAMP NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now'))",
-        )
+        ];
+        by_engine(self.backend, definitions)
+    }
+}
+
+/// That of these which is this engine's: MariaDB's and MySQL's, PostgreSQL's, SQLite's.
+pub fn by_engine<T>(backend: DbBackend, [mysql, postgres, sqlite]: [T; 3]) -> T {
+    match backend {
+        DbBackend::MySql => mysql,
+        DbBackend::Postgres => postgres,
+        _ => sqlite,
     }
 }
 
 /// A gateway's usual key: BIGINT UNSIGNED where the engine has it.
 pub(crate) fn big_key(backend: DbBackend) -> &'static str {
-    match backend {
-        DbBackend::MySql => "bigint unsigned",
-        DbBackend::Postgres => "bigint",
-        _ => "INTEGER",
-    }
-}
-
-/// Refers to a counting key.
-fn own_key(backend: DbBackend) -> &'static str {
-    if backend == DbBackend::Sqlite { "INTEGER" } else { "BIGINT" }
+    by_engine(backend, ["bigint unsigned", "bigint", "INTEGER"])
 }

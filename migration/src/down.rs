@@ -1,13 +1,13 @@
 //! The way down: the opposite of each statement, in the opposite order, each forgotten when done.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
 
 use crate::adopt::GIVEN_BACK_TOGETHER;
 use crate::bookkeeping::journal::{self, Entry, State};
 use crate::bookkeeping::{tidy, unnote};
-use crate::catalog::relations;
+use crate::catalog::{self, relations};
 use crate::dialect::Dialect;
-use crate::error::{MigrateError, is_misfit};
+use crate::error::{LOOKING, MigrateError, is_misfit};
 use crate::examination::{Examination, Obstacle};
 use crate::gateway::Columns;
 use crate::migration::Planned;
@@ -35,20 +35,16 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
         let is_all = chosen.len() == present.len();
         may_run(connection, &statements(connection, &chosen, &journal, is_all).await?).await?;
         if !is_interrupted(&journal) {
-            let obstacles = in_the_way(connection, &chosen, &journal).await;
-            let obstacles = obstacles.map_err(|source| {
-                MigrateError::of("looking for rows that the old tables cannot hold", source)
-            })?;
+            let failed =
+                |source| MigrateError::of("looking for rows that the old tables cannot hold", source);
+            let obstacles = in_the_way(connection, &chosen, &journal).await.map_err(failed)?;
             if !obstacles.is_empty() {
                 return Err(MigrateError::Obstacles(Examination::of_obstacles(obstacles)));
             }
         }
     }
-    let done = retry_while_busy(async || {
-        // After a pause the first to be taken back may be half gone: it still counts.
-        take_back(connection, steps, &present).await
-    })
-    .await;
+    // After a pause the first to be taken back may be half gone: it still counts.
+    let done = retry_while_busy(async || take_back(connection, steps, &present).await).await;
     match done {
         Err(MigrateError::Database { doing, source }) if is_misfit(&source) => {
             let rows = misfits(connection, steps, &present).await;
@@ -140,13 +136,12 @@ async fn in_the_way(
     for entry in journal.iter().filter(|entry| chosen.contains(&entry.migration)) {
         let Op { make: None, undo: None, probe: Some(question) } = &entry.op else { continue };
         let rows = question.lines().next().filter(|_| is_interrupted(journal)).unwrap_or(question);
-        let query = Statement::from_string(connection.get_database_backend(), format!("{rows}\nORDER BY id"));
-        for row in connection.query_all_raw(query).await? {
+        for row in catalog::rows(connection, format!("{rows}\nORDER BY id")).await? {
             let (id, what): (i64, String) = (row.try_get("", "id")?, row.try_get("", "what")?);
             let row = format!("id {id}");
             match obstacles.last_mut().filter(|obstacle| obstacle.what == what) {
                 Some(same) => same.rows.push(row),
-                None => obstacles.push(Obstacle { what, rows: vec![row], remedy: MISFIT.to_owned() }),
+                None => obstacles.push(Obstacle { rows: vec![row], ..Obstacle::new(what, MISFIT) }),
             }
         }
     }
@@ -176,15 +171,12 @@ async fn statements(
     journal: &[Entry],
     is_all: bool,
 ) -> Result<Vec<String>, MigrateError> {
-    let failed = |source| MigrateError::of("looking at its tables", source);
+    let failed = |source| MigrateError::of(LOOKING, source);
     let columns = Columns::read(connection).await.map_err(failed)?;
     let written = journal.iter().filter(|entry| last.contains(&entry.migration));
     let mut statements: Vec<String> = written.filter_map(|entry| entry.op.undo.clone()).collect();
-    let plain = MIGRATIONS.iter().filter(|one| {
-        last.iter().any(|name| name == one.name) && !journal.iter().any(|entry| entry.migration == one.name)
-    });
-    statements
-        .extend(plain.flat_map(|one| one.ops(&Dialect::of(&columns))).filter_map(|operation| operation.undo));
+    let plain = unwritten(last, journal, &Dialect::of(&columns));
+    statements.extend(plain.into_iter().flat_map(|one| one.ops).filter_map(|op| op.undo));
     statements.push(format!("DELETE FROM {BOOKKEEPING}"));
     if is_all {
         statements.push(format!("DROP TABLE {BOOKKEEPING}"));
@@ -192,20 +184,21 @@ async fn statements(
     Ok(statements)
 }
 
+/// What was made without adopting leaves no journal: its statements are known.
+fn unwritten(chosen: &[String], journal: &[Entry], dialect: &Dialect) -> Vec<Planned> {
+    let is_written = |name: &str| journal.iter().any(|entry| entry.migration == name);
+    let of =
+        MIGRATIONS.iter().filter(|one| chosen.iter().any(|name| name == one.name) && !is_written(one.name));
+    of.map(|one| Planned { migration: one.name, ops: one.ops(dialect) }).collect()
+}
+
 async fn undo(session: &Session, chosen: &[String], journal: Vec<Entry>) -> Result<(), DbErr> {
     let mysql = session.backend == DbBackend::MySql;
+    let columns = Columns::read(&session.tx).await?;
+    let plain = unwritten(chosen, &journal, &Dialect::of(&columns));
+    let plain = journal::entries(&plain, State::Undoing, false);
     let mut entries: Vec<Entry> =
         journal.into_iter().filter(|entry| chosen.contains(&entry.migration)).collect();
-    let columns = Columns::read(&session.tx).await?;
-    let dialect = Dialect::of(&columns);
-    // What was made without adopting leaves no journal: its statements are known.
-    let plain: Vec<Planned> = MIGRATIONS
-        .iter()
-        .filter(|one| chosen.iter().any(|name| name == one.name))
-        .filter(|one| !entries.iter().any(|entry| entry.migration == one.name))
-        .map(|one| Planned { migration: one.name, ops: one.ops(&dialect) })
-        .collect();
-    let plain = journal::entries(&plain, State::Undoing, false);
     begin(session, chosen, &mut entries, &plain).await?;
     entries.extend(plain);
     entries.sort_by_key(|entry| entry.seq);

@@ -5,8 +5,12 @@ use std::time::Duration;
 use sea_orm_migration::sea_orm::sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
 use sea_orm_migration::sea_orm::{DbErr, RuntimeErr};
 
-use crate::examination::{Examination, Lagging};
+use crate::examination::Examination;
 use crate::names::BOOKKEEPING;
+use crate::sequences::Lagging;
+
+/// What [`MigrateError::Database`] says of reading the catalogue.
+pub(crate) const LOOKING: &str = "looking at its tables";
 
 /// How long a statement waits for somebody's lock.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(3);

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::sequences::Lagging;
+
 /// What stands between this database and our tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Examination {
@@ -65,37 +67,9 @@ pub struct Obstacle {
     pub remedy: String,
 }
 
-/// A sequence of PostgreSQL's that would give out ids that are taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lagging {
-    /// The table whose ids it counts.
-    pub table: String,
-    /// Its name.
-    pub sequence: String,
-    /// The id that it gave out last.
-    pub last: i64,
-    /// The newest that is there.
-    pub newest: i64,
-}
-
-impl Lagging {
-    /// The statement that sets it. Nobody inserts meanwhile, so that it never goes back.
-    pub(crate) fn reset(&self) -> String {
-        let Self { table, sequence, .. } = self;
-        let literal = sequence.replace('\'', "''");
-        format!(
-            "DO $$ BEGIN LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; PERFORM setval('{literal}', \
-             GREATEST((SELECT max(id) FROM {table})::bigint, (SELECT last_value FROM {sequence}))); END $$"
-        )
-    }
-}
-
-impl std::fmt::Display for Lagging {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { table, sequence, last, newest } = self;
-        write!(
-            f,
-            "the sequence {sequence} is at {last}, and {table} has an id {newest}: the next rows are refused"
-        )
+impl Obstacle {
+    /// One that is not about rows.
+    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), rows: Vec::new(), remedy: remedy.into() }
     }
 }

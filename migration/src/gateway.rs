@@ -1,7 +1,11 @@
 //! What stands in the database already: the columns of the gateway's tables and of ours, as plain
 //! data, and what of it is in the way of working with them.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
+use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult};
+
+use crate::catalog::{number, rows};
+use crate::dialect::by_engine;
+use crate::names::{TABLES, quoted};
 
 /// The gateway's tables of which something is read or referred to.
 pub const GATEWAY_TABLES: [&str; 7] =
@@ -11,9 +15,10 @@ pub const GATEWAY_TABLES: [&str; 7] =
 const MORE_TABLES: [&str; 1] = ["customers"];
 
 /// A column as the database describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Column {
     /// Its table.
+    #[sea_orm(from_alias = "tab")]
     pub table: String,
     /// Its name.
     pub name: String,
@@ -97,24 +102,17 @@ impl Columns {
     /// The database's own, when its catalogue cannot be read.
     pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
-        let tables = GATEWAY_TABLES.iter().chain(&MORE_TABLES).chain(crate::names::TABLES.iter());
-        let names = tables.map(|table| format!("'{table}'")).collect::<Vec<_>>().join(", ");
-        let sql = match backend {
-            DbBackend::MySql => MYSQL,
-            DbBackend::Postgres => POSTGRES,
-            _ => SQLITE,
-        };
-        let query = Statement::from_string(backend, sql.replace("{names}", &names));
-        let rows = connection.query_all_raw(query).await?;
-        let columns = rows.iter().map(column).collect::<Result<_, _>>()?;
-        let mut appointments_keys = 0;
-        if backend == DbBackend::MySql {
-            let row = connection.query_one_raw(Statement::from_string(backend, MYSQL_KEYS)).await?;
-            appointments_keys = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-        }
+        let names = quoted(GATEWAY_TABLES.iter().chain(&MORE_TABLES).chain(&TABLES));
+        let sql = by_engine(backend, [MYSQL, POSTGRES, SQLITE]).replace("{names}", &names);
+        let columns = rows(connection, sql).await?;
+        let columns =
+            columns.iter().map(|row| Column::from_query_result(row, "")).collect::<Result<_, _>>()?;
+        let appointments_keys =
+            if backend == DbBackend::MySql { number(connection, MYSQL_KEYS).await? } else { 0 };
         Ok(Self { backend, columns, appointments_keys })
     }
 
+    /// As if these were there.
     pub(crate) fn assumed(backend: DbBackend, columns: Vec<Column>) -> Self {
         Self { backend, columns, appointments_keys: 0 }
     }
@@ -190,9 +188,9 @@ const KEYS: [(&str, &str, bool); 3] =
     [("companies", "id", true), ("appointments", "id", true), ("staff", "id", false)];
 
 // MySQL 8 types some of these columns as binary: CAST makes them text on every version.
-const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(column_name AS CHAR) AS col, \
-     CAST(data_type AS CHAR) AS base, CAST(column_type AS CHAR) AS full, \
-     CAST(character_set_name AS CHAR) AS charset, CAST(collation_name AS CHAR) AS coll, \
+const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(column_name AS CHAR) AS name, \
+     CAST(data_type AS CHAR) AS data_type, CAST(column_type AS CHAR) AS full_type, \
+     CAST(character_set_name AS CHAR) AS charset, CAST(collation_name AS CHAR) AS collation, \
      CAST(is_nullable = 'YES' AS SIGNED) AS nullable \
      FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({names}) \
      ORDER BY table_name, ordinal_position";
@@ -200,27 +198,15 @@ const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(column_name AS
 const MYSQL_KEYS: &str = "SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
      WHERE table_schema = DATABASE() AND table_name = 'appointments'";
 
-const POSTGRES: &str = "SELECT c.relname::text AS tab, a.attname::text AS col, t.typname::text AS base, \
-     format_type(a.atttypid, a.atttypmod) AS \"full\", NULL::text AS charset, o.collname::text AS coll, \
-     (NOT a.attnotnull)::int::bigint AS nullable \
+const POSTGRES: &str = "SELECT c.relname::text AS tab, a.attname::text AS name, t.typname::text AS data_type, \
+     format_type(a.atttypid, a.atttypmod) AS full_type, NULL::text AS charset, o.collname::text AS collation, \
+     NOT a.attnotnull AS nullable \
      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid \
      LEFT JOIN pg_collation o ON o.oid = a.attcollation AND o.collname <> 'default' \
      WHERE pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped \
      AND c.relname IN ({names}) ORDER BY c.relname, a.attnum";
 
-const SQLITE: &str = "SELECT m.name AS tab, p.name AS col, lower(p.type) AS base, p.type AS \"full\", \
-     NULL AS charset, NULL AS coll, p.\"notnull\" = 0 AS nullable \
+const SQLITE: &str = "SELECT m.name AS tab, p.name AS name, lower(p.type) AS data_type, p.type AS full_type, \
+     NULL AS charset, NULL AS collation, p.\"notnull\" = 0 AS nullable \
      FROM sqlite_master m JOIN pragma_table_xinfo(m.name) p \
      WHERE m.type = 'table' AND m.name IN ({names}) ORDER BY m.name, p.cid";
-
-fn column(row: &QueryResult) -> Result<Column, DbErr> {
-    Ok(Column {
-        table: row.try_get("", "tab")?,
-        name: row.try_get("", "col")?,
-        data_type: row.try_get::<String>("", "base")?.to_ascii_lowercase(),
-        full_type: row.try_get("", "full")?,
-        charset: row.try_get("", "charset")?,
-        collation: row.try_get("", "coll")?,
-        nullable: row.try_get::<i64>("", "nullable")? != 0,
-    })
-}

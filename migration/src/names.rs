@@ -36,3 +36,8 @@ pub const BOOKKEEPING: &str = "hostmatch_migrations";
 pub const JOURNAL: &str = "hostmatch_journal";
 /// Before the name of an adopted table: its rows as they were, until they are given back.
 pub const ADOPTED: &str = "hostmatch_adopted_";
+
+/// Names for an `IN (…)`: only such as stand in lists of ours, for nothing is escaped.
+pub fn quoted<T: std::fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
+    names.into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}

@@ -4,17 +4,20 @@
 //! the catalogue whether the statement that was in flight has been carried out. The other engines
 //! make all changes in one transaction and need no such question.
 
-use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::sea_orm::{self, DbBackend, FromQueryResult};
 
 /// One statement with its opposite.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub(crate) struct Op {
     /// The statement; none for what only has to happen when it is taken back.
+    #[sea_orm(from_alias = "to_make")]
     pub(crate) make: Option<String>,
     /// What takes it back; none where something else does (an index goes with its table).
+    #[sea_orm(from_alias = "to_undo")]
     pub(crate) undo: Option<String>,
     /// A query for a number above 0 when the change is there. None: running it twice is as once. Beside
     /// no statement at all it is a question to be asked before the way back.
+    #[sea_orm(from_alias = "to_probe")]
     pub(crate) probe: Option<String>,
 }
 

@@ -7,11 +7,11 @@ use crate::baseline;
 use crate::bookkeeping::journal::{self, Entry, State};
 use crate::bookkeeping::{create, note};
 use crate::dialect::Dialect;
-use crate::error::MigrateError;
-use crate::examination::{Examination, Lagging, Obstacle};
+use crate::error::{LOOKING, MigrateError};
+use crate::examination::{Examination, Obstacle};
 use crate::gateway::Columns;
 use crate::migration::{Migration, Planned};
-use crate::sequences;
+use crate::sequences::{self, Lagging};
 use crate::status::{Status, journal_of, status};
 use crate::tables::MIGRATIONS;
 
@@ -25,20 +25,13 @@ pub(crate) struct Plan {
     problems: Vec<String>,
 }
 
-/// The statements that [`up`](crate::up()) would run here, bookkeeping included, in order.
+/// The statements that [`up`](crate::up()), or [`adopt`](crate::adopt()), would run here, bookkeeping included, in
+/// order.
 ///
 /// # Errors
 /// As [`up`](crate::up()).
-pub async fn sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    Ok(allowed(connection, false).await?.examination.statements)
-}
-
-/// The statements that [`adopt`](crate::adopt()) would run here.
-///
-/// # Errors
-/// As [`up`](crate::up()).
-pub async fn adopting_sql(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    Ok(allowed(connection, true).await?.examination.statements)
+pub async fn sql(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
+    Ok(allowed(connection, adopt).await?.examination.statements)
 }
 
 /// What [`up`](crate::up()) would find and do. Changes nothing, and is no error where `up` would refuse. What the
@@ -73,7 +66,7 @@ pub(crate) async fn allowed(connection: &DatabaseConnection, adopt: bool) -> Res
 }
 
 async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
-    let failed = |source: DbErr| MigrateError::of("looking at its tables", source);
+    let failed = |source: DbErr| MigrateError::of(LOOKING, source);
     let status = status(connection).await?;
     let columns = Columns::read(connection).await.map_err(failed)?;
     let pending: Vec<Migration> =
@@ -91,25 +84,18 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
     plan.examination.notes.extend(of_a_newer_program(&status)?);
     let journal = journal_of(connection).await?;
     if journal.iter().any(|entry| entry.state == State::Undoing) {
-        plan.examination.obstacles.push(Obstacle {
-            what: "a `hostmatch migrate down` was interrupted, and left tables half taken back".into(),
-            rows: Vec::new(),
-            remedy: "run hostmatch migrate down again".into(),
-        });
+        let what = "a `hostmatch migrate down` was interrupted, and left tables half taken back";
+        plan.examination.obstacles.push(Obstacle::new(what, "run hostmatch migrate down again"));
         return Ok(plan);
     }
     let begun = |name: &str| journal.iter().any(|entry| entry.migration == name);
     let unfinished: Vec<&Entry> =
         journal.iter().filter(|entry| plan.examination.pending.contains(&entry.migration)).collect();
     if !unfinished.is_empty() {
-        plan.examination
-            .notes
-            .push("an interrupted `hostmatch migrate up` is finished first, as it was begun".into());
-        plan.examination.statements = unfinished
-            .iter()
-            .filter(|entry| entry.state == State::Planned)
-            .filter_map(|entry| entry.op.make.clone())
-            .collect();
+        let note = "an interrupted `hostmatch migrate up` is finished first, as it was begun";
+        plan.examination.notes.push(note.into());
+        let planned = unfinished.iter().filter(|entry| entry.state == State::Planned);
+        plan.examination.statements = planned.filter_map(|entry| entry.op.make.clone()).collect();
     }
     if !plan.problems.is_empty() {
         return Ok(plan);
@@ -122,8 +108,7 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
     } else if plan.planned.is_empty() && unfinished.is_empty() {
         plan.examination.statements = statements(columns.backend(), &[], false);
     }
-    let resets = plan.examination.lagging.iter().map(Lagging::reset);
-    plan.examination.statements.extend(resets);
+    plan.examination.statements.extend(plan.examination.lagging.iter().map(Lagging::reset));
     Ok(plan)
 }
 
@@ -133,18 +118,17 @@ fn of_a_newer_program(status: &[Status]) -> Result<Option<String>, MigrateError>
     if names.is_empty() {
         return Ok(None);
     }
-    if status.iter().any(Status::is_in_the_way) {
-        let why = "it took away what this version uses; use that one";
-        return Err(MigrateError::Newer { names, why });
-    }
-    if status.iter().any(|one| !one.applied) {
-        let why = "but without what this version would migrate first";
-        return Err(MigrateError::Newer { names, why });
-    }
-    Ok(Some(format!(
-        "a newer hostmatch has migrated this database ({}); this one leaves that alone",
-        names.join(", ")
-    )))
+    let why = if status.iter().any(Status::is_in_the_way) {
+        "it took away what this version uses; use that one"
+    } else if status.iter().any(|one| !one.applied) {
+        "but without what this version would migrate first"
+    } else {
+        let names = names.join(", ");
+        return Ok(Some(format!(
+            "a newer hostmatch has migrated this database ({names}); this one leaves that alone"
+        )));
+    };
+    Err(MigrateError::Newer { names, why })
 }
 
 /// What is kept of a plan that adopts: the statements of the tables that were there.

@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 
 use sea_orm_migration::sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait as _,
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, TransactionTrait as _,
 };
 
+use crate::catalog::rows;
 use crate::error::MigrateError;
 use crate::gateway::GATEWAY_TABLES;
-use crate::made::drift;
+
 use crate::names::JOURNAL;
 use crate::show_grants::Granted;
+use crate::status::drift;
 
 /// The server takes writes, this user sees the gateway's tables, and what has been migrated is there.
 pub(crate) async fn may_begin(connection: &DatabaseConnection) -> Result<(), MigrateError> {
@@ -36,8 +38,7 @@ pub(crate) async fn may_run(
         let journal = ["CREATE TABLE", "DROP TABLE", "INSERT INTO", "UPDATE", "DELETE FROM"];
         statements.extend(journal.map(|verb| format!("{verb} {JOURNAL}")));
     }
-    let lacking = missing(connection, &statements).await;
-    let lacking = lacking.map_err(failed)?;
+    let lacking = missing(connection, &statements).await.map_err(failed)?;
     if lacking.is_empty() { Ok(()) } else { Err(MigrateError::Rights(lacking)) }
 }
 
@@ -57,12 +58,11 @@ struct Need {
 /// # Errors
 /// The database's own.
 pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
-    let backend = connection.get_database_backend();
-    match backend {
+    match connection.get_database_backend() {
         DbBackend::MySql => {
             let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
                        ('read_only', 'super_read_only', 'innodb_read_only', 'tx_read_only', 'transaction_read_only')";
-            for row in connection.query_all_raw(Statement::from_string(backend, sql)).await? {
+            for row in rows(connection, sql).await? {
                 let (name, value): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
                 if !matches!(value.as_str(), "OFF" | "0" | "") {
                     return Ok(Some(format!("its variable {name} is {value}")));
@@ -72,18 +72,10 @@ pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>
         }
         DbBackend::Postgres => {
             // What the session was started with: a session that only looks has set it for itself since.
-            let sql = "SELECT pg_is_in_recovery() AS replica, \
-                       (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') AS ro";
-            let Some(row) = connection.query_one_raw(Statement::from_string(backend, sql)).await? else {
-                return Ok(None);
-            };
-            Ok(if row.try_get::<bool>("", "replica")? {
-                Some("it is a replica (pg_is_in_recovery)".into())
-            } else if row.try_get::<Option<String>>("", "ro")?.as_deref() == Some("on") {
-                Some("default_transaction_read_only is on".into())
-            } else {
-                None
-            })
+            let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN 'it is a replica (pg_is_in_recovery)' \
+                       WHEN (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') = 'on' \
+                       THEN 'default_transaction_read_only is on' END";
+            rows(connection, sql).await?.first().map_or(Ok(None), |row| row.try_get_by_index(0))
         }
         _ => {
             let tx = connection.begin().await?;
@@ -156,6 +148,7 @@ fn may_refer(granted: &Granted, table: &str) -> bool {
 async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Result<Vec<String>, DbErr> {
     let mut missing = BTreeSet::new();
     for Need { privilege, table } in needs {
+        let on_table = format!("{privilege} on {table}");
         // Owner is who is a member of the owning role. What is not there yet will be ours.
         let (lacks, may) = match *privilege {
             "CREATE" => ("CREATE on the schema".to_owned(), String::new()),
@@ -164,27 +157,27 @@ async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Re
                 "pg_has_role(c.relowner, 'USAGE')".to_owned(),
             ),
             "REFERENCES" => (
-                format!("REFERENCES on {table}"),
+                on_table,
                 "(SELECT has_column_privilege(c.oid, a.attnum, 'REFERENCES') FROM pg_attribute a \
                  WHERE a.attrelid = c.oid AND a.attname = 'id')"
                     .to_owned(),
             ),
-            "DELETE" => (format!("DELETE on {table}"), "has_table_privilege(c.oid, 'DELETE')".to_owned()),
+            "DELETE" => (on_table, "has_table_privilege(c.oid, 'DELETE')".to_owned()),
             one => (
-                format!("{one} on {table}"),
+                on_table,
                 format!("has_any_column_privilege(c.oid, '{one}') OR has_table_privilege(c.oid, '{one}')"),
             ),
         };
         let sql = match may.as_str() {
-            "" => {
-                "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), false) AS may".to_owned()
+            "" => "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), false)".to_owned(),
+            may => {
+                format!(
+                    "SELECT COALESCE((SELECT {may} FROM pg_class c WHERE c.oid = to_regclass('{table}')), true)"
+                )
             }
-            may => format!(
-                "SELECT COALESCE((SELECT {may} FROM pg_class c WHERE c.oid = to_regclass('{table}')), true) AS may"
-            ),
         };
-        let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-        if !row.map_or(Ok(false), |row| row.try_get::<bool>("", "may"))? {
+        let rows = rows(connection, sql).await?;
+        if !rows.first().map_or(Ok(false), |row| row.try_get_by_index::<bool>(0))? {
             missing.insert(lacks);
         }
     }

@@ -1,35 +1,67 @@
 //! PostgreSQL counts ids by a sequence beside the table. Rows that are inserted with their ids, as by an import,
 //! do not move it: the next id is then one that is taken. The other engines look at the rows themselves.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 
+use crate::catalog::rows;
 use crate::error::{MigrateError, is_denied};
-use crate::examination::Lagging;
-use crate::names::TABLES;
+use crate::names::{TABLES, quoted};
 use crate::session::Session;
+
+/// A sequence of PostgreSQL's that would give out ids that are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lagging {
+    /// The table whose ids it counts.
+    pub table: String,
+    /// Its name.
+    pub sequence: String,
+    /// The id that it gave out last.
+    pub last: i64,
+    /// The newest that is there.
+    pub newest: i64,
+}
+
+impl Lagging {
+    /// The statement that sets it. Nobody inserts meanwhile, so that it never goes back.
+    pub(crate) fn reset(&self) -> String {
+        let Self { table, sequence, .. } = self;
+        let literal = sequence.replace('\'', "''");
+        format!(
+            "DO $$ BEGIN LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; PERFORM setval('{literal}', \
+             GREATEST((SELECT max(id) FROM {table})::bigint, (SELECT last_value FROM {sequence}))); END $$"
+        )
+    }
+}
+
+impl std::fmt::Display for Lagging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { table, sequence, last, newest } = self;
+        write!(
+            f,
+            "the sequence {sequence} is at {last}, and {table} has an id {newest}: the next rows are refused"
+        )
+    }
+}
 
 /// The sequences of our tables that lag behind the ids that are there, as far as this user may see it.
 ///
 /// # Errors
 /// The database's own.
 pub async fn lagging<C: ConnectionTrait>(connection: &C) -> Result<Vec<Lagging>, DbErr> {
-    let backend = connection.get_database_backend();
-    if backend != DbBackend::Postgres {
+    if connection.get_database_backend() != DbBackend::Postgres {
         return Ok(Vec::new());
     }
-    let rows = |sql: String| connection.query_all_raw(Statement::from_string(backend, sql));
     let mut lagging = Vec::new();
-    let names = TABLES.map(|table| format!("'{table}'")).join(", ");
-    for row in rows(SEQUENCES.replace("{names}", &names)).await? {
+    for row in rows(connection, SEQUENCES.replace("{names}", &quoted(TABLES))).await? {
         let (table, sequence): (String, String) = (row.try_get("", "tab")?, row.try_get("", "seq")?);
         // Who may use it but not read it is told only of one that has been used.
         let last = if row.try_get("", "is_readable")? {
             let sql = format!("SELECT last_value - (NOT is_called)::int AS last FROM {sequence}");
-            rows(sql).await?.first().map(|row| row.try_get("", "last")).transpose()?
+            rows(connection, sql).await?.first().map(|row| row.try_get("", "last")).transpose()?
         } else {
             row.try_get::<Option<i64>>("", "last")?
         };
-        let newest = rows(format!("SELECT max(id)::bigint AS newest FROM {table}")).await?;
+        let newest = rows(connection, format!("SELECT max(id)::bigint AS newest FROM {table}")).await?;
         let newest: Option<i64> = newest.first().map_or(Ok(None), |row| row.try_get("", "newest"))?;
         if let (Some(last), Some(newest)) = (last, newest)
             && last < newest

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use sea_orm_migration::sea_orm::{
     ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait as _,
+    TransactionOptions, TransactionTrait as _,
 };
 
+use crate::catalog::number;
 use crate::error::{LOCK_WAIT, MigrateError, TRIES};
 
 /// After somebody's lock was in the way, so long passes before the next try.
@@ -52,10 +53,11 @@ impl Session {
 
     /// From now on MySQL refuses what does not fit, however its server is set, instead of cutting it.
     pub(crate) async fn be_strict(&self) -> Result<(), DbErr> {
-        if self.backend != DbBackend::MySql {
-            return Ok(());
-        }
-        self.run("SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')").await
+        self.on_mysql("SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')").await
+    }
+
+    async fn on_mysql(&self, statement: &str) -> Result<(), DbErr> {
+        if self.backend == DbBackend::MySql { self.run(statement).await } else { Ok(()) }
     }
 
     pub(crate) async fn run(&self, statement: &str) -> Result<(), DbErr> {
@@ -66,27 +68,24 @@ impl Session {
     /// no harm, and is taken for `otherwise`.
     pub(crate) async fn is_there(&self, probe: Option<&str>, otherwise: bool) -> Result<bool, DbErr> {
         let Some(probe) = probe else { return Ok(otherwise) };
-        let row = self.tx.query_one_raw(Statement::from_string(self.backend, probe)).await?;
-        Ok(row.map_or(Ok(0), |row| row.try_get_by_index::<i64>(0))? > 0)
+        Ok(number(&self.tx, probe).await? > 0)
     }
 
     /// MySQL's DDL has ended the transaction; rows that belong together want one of their own.
     pub(crate) async fn begin_rows(&self) -> Result<(), DbErr> {
-        if self.backend == DbBackend::MySql { self.run("START TRANSACTION").await } else { Ok(()) }
+        self.on_mysql("START TRANSACTION").await
     }
 
     pub(crate) async fn commit_rows(&self) -> Result<(), DbErr> {
-        if self.backend == DbBackend::MySql { self.run("COMMIT").await } else { Ok(()) }
+        self.on_mysql("COMMIT").await
     }
 
     pub(crate) async fn commit(self) -> Result<(), DbErr> {
-        if self.backend == DbBackend::MySql {
-            self.run(
-                "SET SESSION sql_mode = @hostmatch_sql_mode, SESSION lock_wait_timeout = @hostmatch_waits, \
-                 SESSION innodb_lock_wait_timeout = @hostmatch_rows",
-            )
-            .await?;
-        }
+        self.on_mysql(
+            "SET SESSION sql_mode = @hostmatch_sql_mode, SESSION lock_wait_timeout = @hostmatch_waits, \
+             SESSION innodb_lock_wait_timeout = @hostmatch_rows",
+        )
+        .await?;
         self.tx.commit().await
     }
 }

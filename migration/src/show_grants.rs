@@ -1,7 +1,9 @@
 //! What a MySQL or MariaDB user may do, read from `SHOW GRANTS`: the one place where rights that
 //! come by a role stand too, and which everybody may ask about themselves.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
+
+use crate::catalog::rows;
 
 /// The rights of the user that is connected, in the database that it is connected to.
 #[derive(Clone, Debug)]
@@ -28,15 +30,13 @@ impl Granted {
     /// # Errors
     /// The database's own.
     pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
-        let backend = connection.get_database_backend();
-        let sql = "SELECT CAST(COALESCE(DATABASE(), '') AS CHAR) AS db, CAST(VERSION() AS CHAR) AS version";
-        let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
-        let (database, version) = match row {
-            Some(row) => (row.try_get::<String>("", "db")?, row.try_get::<String>("", "version")?),
+        let sql = "SELECT CAST(COALESCE(DATABASE(), '') AS CHAR), CAST(VERSION() AS CHAR)";
+        let (database, version): (String, String) = match rows(connection, sql).await?.first() {
+            Some(row) => (row.try_get_by_index(0)?, row.try_get_by_index(1)?),
             None => Default::default(),
         };
         let mut lines = Vec::new();
-        for row in connection.query_all_raw(Statement::from_string(backend, "SHOW GRANTS")).await? {
+        for row in rows(connection, "SHOW GRANTS").await? {
             lines.extend(line(&row.try_get_by_index::<String>(0)?));
         }
         Ok(Self { database, lines, mariadb: version.contains("MariaDB") })

@@ -1,4 +1,5 @@
-//! Which migrations a database has: of those that this program knows, and of a newer one's.
+//! Which migrations a database has: of those that this program knows, and of a newer one's; and whether what they
+//! made is still there.
 //!
 //! While programs are replaced one by one, old and new ones work on the same tables. A migration
 //! therefore only adds what an older program can do without (it *expands*); what nobody uses any more
@@ -9,7 +10,10 @@ use sea_orm_migration::sea_orm::DatabaseConnection;
 
 use crate::bookkeeping::journal::{self, Entry};
 use crate::bookkeeping::noted;
-use crate::error::{MigrateError, is_denied};
+use crate::dialect::Dialect;
+use crate::error::{LOOKING, MigrateError, is_denied};
+use crate::gateway::Columns;
+use crate::migration::Migration;
 use crate::names::JOURNAL;
 use crate::tables::{MIGRATIONS, is_before_baseline};
 
@@ -40,9 +44,8 @@ impl Status {
 /// # Errors
 /// [`MigrateError::BeforeBaseline`] and [`MigrateError::Database`].
 pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, MigrateError> {
-    let applied = noted(connection)
-        .await
-        .map_err(|source| MigrateError::of("reading which migrations are applied", source))?;
+    let failed = |source| MigrateError::of("reading which migrations are applied", source);
+    let applied = noted(connection).await.map_err(failed)?;
     after_baseline(applied.iter())?;
     let known = MIGRATIONS.iter().map(|migration| Status {
         name: migration.name.to_owned(),
@@ -89,6 +92,35 @@ fn after_baseline<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), Mig
     let mut before: Vec<String> = names.filter(|name| is_before_baseline(name)).cloned().collect();
     before.dedup();
     if before.is_empty() { Ok(()) } else { Err(MigrateError::BeforeBaseline(before)) }
+}
+
+/// Migrations that are applied according to the bookkeeping while what they made is not there, or
+/// not whole: a line each. Changes nothing.
+///
+/// # Errors
+/// [`MigrateError::BeforeBaseline`] and [`MigrateError::Database`].
+pub async fn drift(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
+    let applied = applied(connection).await?;
+    let columns = Columns::read(connection).await.map_err(|source| MigrateError::of(LOOKING, source))?;
+    let dialect = Dialect::of(&columns);
+    let applied = MIGRATIONS.iter().filter(|one| applied.iter().any(|name| name == one.name));
+    let gone = applied.filter_map(|one| Some((one.name, gone(one, &dialect, &columns)?)));
+    Ok(gone.map(|(name, gone)| format!("{name} ({gone})")).collect())
+}
+
+/// What one applied migration made and is not there (any more), in words; none if all of it is.
+fn gone(migration: &Migration, dialect: &Dialect, columns: &Columns) -> Option<String> {
+    let table = migration.table_of();
+    let Some(definition) = migration.definition(dialect) else {
+        let column = migration.column_made()?;
+        return (!columns.has(table, column)).then(|| format!("the column {table}.{column} is not there"));
+    };
+    if !columns.has_table(table) {
+        return Some(format!("the table {table} is not there"));
+    }
+    let missing: Vec<String> =
+        definition.columns().into_iter().filter(|column| !columns.has(table, column)).collect();
+    (!missing.is_empty()).then(|| format!("the table {table} lacks {}", missing.join(", ")))
 }
 
 #[cfg(test)]

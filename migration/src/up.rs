@@ -92,9 +92,7 @@ async fn make(
     let session = Session::open(connection).await.map_err(failed)?;
     if session.backend == DbBackend::MySql {
         let mut entries = journal::entries(planned, State::Planned, false);
-        for entry in &mut entries {
-            entry.keep = adopts && keeps(&entry.migration);
-        }
+        entries.iter_mut().for_each(|entry| entry.keep = adopts && keeps(&entry.migration));
         intend(&session, &entries).await.map_err(failed)?;
         by_journal(&session, &entries).await.map_err(failed)?;
     } else {

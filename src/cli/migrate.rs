@@ -99,13 +99,7 @@ async fn with_database(
         Command::Status => status(output, &states(database).await?),
         Command::Sql { adopt, .. } => {
             notes(database).await?;
-            let sql = async {
-                Ok(if *adopt {
-                    migration::adopting_sql(connection).await
-                } else {
-                    migration::sql(connection).await
-                })
-            };
+            let sql = async { Ok(migration::sql(connection, *adopt).await) };
             let sql = database.with_deadline(sql).await?;
             statements(output, &sql.or_else(|error| refused(output, error))?)
         }

@@ -103,17 +103,16 @@ pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>,
         matches!(kind, Some(KeyKind::Integer | KeyKind::Text))
     });
     let used = used.map(|(table, column)| {
-        (
-            table.to_owned(),
-            format!("{table}_{column}_index"),
-            vec![column.to_owned()],
-            "in a migration of the gateway",
-        )
+        (table, format!("{table}_{column}_index"), vec![column], "in a migration of the gateway")
     });
-    let ours = indexes(backend).into_iter().filter(|one| columns.has_table(&one.table));
-    let ours = ours.map(|one| (one.table, one.name, one.columns, "as the owner of the table"));
+    let ours = indexes(backend).into_iter().filter(|(table, ..)| columns.has_table(table));
+    let ours =
+        ours.map(|(table, name, columns)| (table, name, columns.to_vec(), "as the owner of the table"));
     let lacking = used.chain(ours).filter(|(table, _, wanted, _)| {
-        !found.iter().any(|((of, _), columns)| of == table && columns.starts_with(wanted))
+        let begins = |columns: &[String]| {
+            columns.len() >= wanted.len() && columns.iter().zip(wanted).all(|(a, b)| a == b)
+        };
+        !found.iter().any(|((of, _), columns)| of == table && begins(columns))
     });
     let findings = lacking.map(|(table, name, columns, how)| {
         let columns = columns.join(", ");

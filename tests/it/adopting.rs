@@ -166,9 +166,9 @@ async fn the_printed_statements_adopt_too(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     test.run(&adopted(backend)).await;
     let before = state(&test).await;
-    let refused = migration::sql(test.db.connection()).await.unwrap_err().to_string();
+    let refused = migration::sql(test.db.connection(), false).await.unwrap_err().to_string();
     assert!(refused.contains("--adopt"), "{refused}");
-    test.run(&migration::adopting_sql(test.db.connection()).await.unwrap()).await;
+    test.run(&migration::sql(test.db.connection(), true).await.unwrap()).await;
     let printed = schema(&test).await;
     assert!(migration::status(test.db.connection()).await.unwrap().iter().all(|one| one.applied));
     migration::down(test.db.connection(), None).await.unwrap();

@@ -173,7 +173,7 @@ async fn the_printed_statements_do_what_up_does(backend: Backend) {
     for shape in shapes() {
         let wanted = schema(&TestDatabase::migrated(backend, shape).await).await;
         let test = TestDatabase::fresh(backend, shape).await;
-        test.run(&migration::sql(test.db.connection()).await.unwrap()).await;
+        test.run(&migration::sql(test.db.connection(), false).await.unwrap()).await;
         same(&test, schema(&test).await, &wanted);
         assert!(migration::status(test.db.connection()).await.unwrap().iter().all(|one| one.applied));
     }

@@ -118,7 +118,7 @@ async fn the_sequence_of_an_adopted_table_is_set_when_it_is_adopted() {
             test.run(&["ALTER SEQUENCE calcom_host_mappings_id_seq OWNED BY NONE"]).await;
         }
         assert_eq!(lagging(&test).await, ["calcom_host_mappings"], "{owned}");
-        let printed = migration::adopting_sql(test.db.connection()).await.unwrap();
+        let printed = migration::sql(test.db.connection(), true).await.unwrap();
         assert!(printed.iter().any(|sql| sql.contains("setval")), "{printed:#?}");
         migration::adopt(test.db.connection()).await.unwrap();
         assert_eq!(lagging(&test).await, Vec::<String>::new());

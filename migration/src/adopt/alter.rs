@@ -214,6 +214,28 @@ pub(super) fn keep_times(found: &ExistingTable, alias: &str) -> String {
     moving.map(|column| format!(", {alias}`{0}` = {alias}`{0}`", column.name)).collect()
 }
 
+/// Sets columns of the rows of a table, under this alias, that have one of another table beside them; no time moves
+/// along.
+pub(super) fn update(
+    (found, alias): (&ExistingTable, &str),
+    (other, on): (&str, &str),
+    set: &[(&str, String)],
+    which: &str,
+    d: &Dialect,
+) -> String {
+    let table = &found.table;
+    let prefix = if d.is_mysql() { format!("{alias}.") } else { String::new() };
+    let values: Vec<_> = set.iter().map(|(column, value)| format!("{prefix}{column} = {value}")).collect();
+    let values = values.join(", ");
+    if !d.is_mysql() {
+        return format!("UPDATE {table} {alias} SET {values} FROM {other} WHERE {on} AND {which}");
+    }
+    let mut others = found.clone();
+    others.columns.retain(|column| !set.iter().any(|(name, _)| *name == column.name));
+    let keep = keep_times(&others, &prefix);
+    format!("UPDATE {table} {alias} JOIN {other} ON {on} SET {values}{keep} WHERE {which}")
+}
+
 /// Where the type ends in a column's definition: `enum('a b','c')`, `bigint(20) unsigned`.
 pub(super) fn type_length(definition: &str) -> usize {
     let mut quoted = false;

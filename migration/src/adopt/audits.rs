@@ -1,6 +1,6 @@
 //! `calcom_host_mapping_audits` as somebody else made it.
 
-use super::alter::{Alter, keep_times};
+use super::alter::{Alter, keep_times, update};
 use super::existing::{ExistingTable, copy_of};
 use super::obstacles::AUDITS;
 use super::{keys, mappings, misfits};
@@ -74,25 +74,12 @@ fn sets_null(definition: &str) -> bool {
 
 /// Copies of the mapping's ids, where we added the columns for them.
 fn fill(found: &ExistingTable, d: &Dialect) -> Option<String> {
-    let added: Vec<&str> = ["company_id", "calcom_host_id", "staff_id"]
-        .into_iter()
-        .filter(|column| !found.has(column))
-        .collect();
-    let first = added.first()?;
-    let maps = mappings::TABLE;
-    if d.is_mysql() {
-        let set: Vec<String> = added.iter().map(|column| format!("a.{column} = m.{column}")).collect();
-        return Some(format!(
-            "UPDATE {TABLE} a JOIN {maps} m ON m.id = a.mapping_id SET {}{} WHERE a.{first} IS NULL",
-            set.join(", "),
-            keep_times(found, "a.")
-        ));
-    }
-    let set: Vec<String> = added.iter().map(|column| format!("{column} = m.{column}")).collect();
-    Some(format!(
-        "UPDATE {TABLE} a SET {} FROM {maps} m WHERE m.id = a.mapping_id AND a.{first} IS NULL",
-        set.join(", ")
-    ))
+    let mut added = vec!["company_id", "calcom_host_id", "staff_id"];
+    added.retain(|column| !found.has(column));
+    let which = format!("a.{} IS NULL", added.first()?);
+    let set: Vec<_> = added.iter().map(|column| (*column, format!("m.{column}"))).collect();
+    let maps = format!("{} m", mappings::TABLE);
+    Some(update((found, "a"), (&maps, "m.id = a.mapping_id"), &set, &which, d))
 }
 
 /// A condition on the rows that go when it is given back.

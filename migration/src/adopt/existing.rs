@@ -1,8 +1,9 @@
 //! A table of ours that somebody else made, as the engine itself writes it: so that what adoption
 //! changes can be given back word for word.
 
-use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
+use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult};
 
+use crate::catalog::rows;
 use crate::dialect::Dialect;
 use crate::names::ADOPTED;
 use crate::op::Op;
@@ -66,9 +67,8 @@ impl ExistingTable {
     pub(crate) async fn read<C: ConnectionTrait>(connection: &C, table: &str) -> Result<Self, DbErr> {
         match connection.get_database_backend() {
             DbBackend::MySql => {
-                let query = format!("SHOW CREATE TABLE {table}");
-                let row = connection.query_one_raw(Statement::from_string(DbBackend::MySql, query)).await?;
-                let text: String = row.map_or(Ok(String::new()), |row| row.try_get_by_index(1))?;
+                let rows = rows(connection, format!("SHOW CREATE TABLE {table}")).await?;
+                let text: String = rows.first().map_or(Ok(String::new()), |row| row.try_get_by_index(1))?;
                 Ok(Self::parse(table, &text))
             }
             DbBackend::Postgres => Self::ask(connection, table).await,
@@ -173,10 +173,7 @@ impl ExistingTable {
 
     async fn ask<C: ConnectionTrait>(connection: &C, table: &str) -> Result<Self, DbErr> {
         let mut found = Self { table: table.to_owned(), ..Self::default() };
-        let rows = |sql: &str| {
-            let query = Statement::from_string(DbBackend::Postgres, sql.replace("{table}", table));
-            connection.query_all_raw(query)
-        };
+        let rows = |sql: &str| rows(connection, sql.replace("{table}", table));
         for row in rows(POSTGRES_COLUMNS).await? {
             let mut column = ExistingColumn::from_query_result(&row, "")?;
             column.fills_itself |= column.nullable || column.default.is_some();

@@ -40,19 +40,14 @@ const CHECKED: [&str; 10] = [
 /// What of a table's keys and checks stands in the way.
 pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
-    let mut add = |what: String, remedy: &str| {
-        obstacles.push(Obstacle { what, rows: Vec::new(), remedy: remedy.to_owned() });
-    };
+    let mut add = |what: String, remedy: &str| obstacles.push(Obstacle::new(what, remedy));
     let table = &found.table;
     let (ours, fits): (&[_], fn(&ExistingIndex) -> bool) =
         if table == mappings::TABLE { (&MAPPINGS, lets_mappings_in) } else { (&AUDITS, lets_audits_in) };
     for index in found.indexes.iter().filter(|index| index.unique && !fits(index)) {
+        let (name, columns) = (&index.name, index.columns.join(", "));
         add(
-            format!(
-                "{table} has the unique key {} ({}): it keeps rows of hostmatch out",
-                index.name,
-                index.columns.join(", ")
-            ),
+            format!("{table} has the unique key {name} ({columns}): it keeps rows of hostmatch out"),
             "drop it, or make it a plain index; one active mapping for a host in a company is kept without it",
         );
     }
@@ -62,12 +57,9 @@ pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
         let names = [(*name).to_owned(), format!("{table}_{name}")];
         let same_name = found.indexes.iter().find(|index| names.contains(&index.name) && !is_there);
         if let Some(index) = same_name.filter(|index| !is_one_active(index)) {
+            let (name, columns) = (&index.name, index.columns.join(", "));
             add(
-                format!(
-                    "{table} has an index {} of other columns ({})",
-                    index.name,
-                    index.columns.join(", ")
-                ),
+                format!("{table} has an index {name} of other columns ({columns})"),
                 "rename it: hostmatch needs an index of that name",
             );
         }

@@ -1,6 +1,6 @@
 //! `calcom_host_mappings` as somebody else made it.
 
-use super::alter::{Alter, keep_times};
+use super::alter::{Alter, update};
 use super::existing::{ExistingTable, copy_of};
 use super::obstacles::MAPPINGS;
 use super::{keys, misfits};
@@ -49,11 +49,9 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
 
     if found.column("company_id").is_none_or(|column| column.nullable) {
         ops.push(fill_company(found, d));
-        said.push(
-            "company_id is filled from the staff where it is missing; the column stays NULL-able, so that \
-                   the gateway's own INSERTs work"
-                .into(),
-        );
+        let why = "company_id is filled from the staff where it is missing; the column stays NULL-able, so that the \
+                   gateway's own INSERTs work";
+        said.push(why.into());
     }
     let mut alter = Alter::new(found, d.backend);
     one_active(&mut alter, found, d, &mut said);
@@ -75,11 +73,10 @@ fn one_active(alter: &mut Alter<'_>, found: &ExistingTable, d: &Dialect, said: &
                         added, and holds for the gateway too";
     if d.is_mysql() {
         if !found.has("active_host_id") {
-            let hosts = found.column("calcom_host_id").map_or("INT", |column| {
-                if column.definition.starts_with("bigint") { "BIGINT" } else { "INT" }
-            });
-            let computed =
-                format!("{hosts} GENERATED ALWAYS AS (IF(is_active, calcom_host_id, NULL)) STORED");
+            let hosts = found.column("calcom_host_id");
+            let is_big = hosts.is_some_and(|hosts| hosts.definition.starts_with("bigint"));
+            let kind = if is_big { "BIGINT" } else { "INT" };
+            let computed = format!("{kind} GENERATED ALWAYS AS (IF(is_active, calcom_host_id, NULL)) STORED");
             alter.add("active_host_id", &computed);
         }
         if !found.has_unique(&["company_id", "active_host_id"]) {
@@ -104,29 +101,12 @@ fn one_active(alter: &mut Alter<'_>, found: &ExistingTable, d: &Dialect, said: &
 }
 
 fn fill_company(found: &ExistingTable, d: &Dialect) -> Op {
-    let (copy, keep) = (copy_of(TABLE), keep_times(found, "m."));
-    let (make, undo) = if d.is_mysql() {
-        (
-            format!(
-                "UPDATE {TABLE} m JOIN staff s ON s.id = m.staff_id SET m.company_id = s.company_id{keep} \
-                 WHERE m.company_id IS NULL"
-            ),
-            format!(
-                "UPDATE {TABLE} m JOIN {copy} c ON c.id = m.id SET m.company_id = NULL{keep} \
-                 WHERE c.company_id IS NULL"
-            ),
-        )
-    } else {
-        (
-            format!(
-                "UPDATE {TABLE} m SET company_id = s.company_id FROM staff s \
-                 WHERE s.id = m.staff_id AND m.company_id IS NULL"
-            ),
-            format!(
-                "UPDATE {TABLE} m SET company_id = NULL FROM {copy} c WHERE c.id = m.id AND c.company_id IS NULL"
-            ),
-        )
+    let copy = copy_of(TABLE);
+    let update = |other: &str, on, value: &str, which| {
+        update((found, "m"), (other, on), &[("company_id", value.to_owned())], which, d)
     };
+    let make = update("staff s", "s.id = m.staff_id", "s.company_id", "m.company_id IS NULL");
+    let undo = update(&format!("{copy} c"), "c.id = m.id", "NULL", "c.company_id IS NULL");
     // A column that we added goes, and with it what is in it.
     Op { make: Some(make), undo: found.has("company_id").then_some(undo), probe: None }
 }
@@ -161,7 +141,7 @@ pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<O
 pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 3] {
     let (audited, made) = (audited(ours), made(ours));
     // All are off for a moment, so that none is in the way of another that gets its company back.
-    let back = CHANGED.iter().filter_map(|column| match *column {
+    let back = CHANGED.into_iter().filter_map(|column| match column {
         "is_active" => Some((column, "FALSE".to_owned())),
         // It goes with its column.
         "company_id" if !found.has(column) => Some((column, "NULL".to_owned())),
@@ -170,8 +150,11 @@ pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 
         "mapping_source" if !d.is_mysql() => Some((column, format!("c.{column}::text"))),
         _ => Some((column, format!("c.{column}"))),
     });
-    let back: Vec<(&str, String)> = back.map(|(column, value)| (*column, value)).collect();
-    let all = update(found, d, &back, "", &format!("m.id IN ({audited})"));
+    let back: Vec<_> = back.collect();
+    // The mappings `m` that were there before, as `c`.
+    let copy = format!("{} c", copy_of(TABLE));
+    let update = |on: &str, set: &[_], which: &str| update((found, "m"), (&copy, on), set, which, d);
+    let all = update("c.id = m.id", &back, &format!("m.id IN ({audited})"));
     // Then those that were on, unless the gateway has made another one active since.
     let company = |m: &str| {
         format!("COALESCE({m}.company_id, (SELECT s.company_id FROM staff s WHERE s.id = {m}.staff_id))")
@@ -185,31 +168,11 @@ pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 
     let on = [("is_active", "TRUE".to_owned())];
     let on = if d.is_mysql() {
         // The table that is changed may be looked into only aside.
-        let join = format!(" LEFT JOIN ({others}) o ON {same}");
-        update(found, d, &on, &join, &format!("c.is_active AND o.id IS NULL AND m.id IN ({audited})"))
+        let join = format!("c.id = m.id LEFT JOIN ({others}) o ON {same}");
+        update(&join, &on, &format!("c.is_active AND o.id IS NULL AND m.id IN ({audited})"))
     } else {
         let free = format!("NOT EXISTS (SELECT 1 FROM ({others}) o WHERE {same})");
-        update(found, d, &on, "", &format!("c.is_active AND {free} AND m.id IN ({audited})"))
+        update("c.id = m.id", &on, &format!("c.is_active AND {free} AND m.id IN ({audited})"))
     };
     [on, all, format!("DELETE FROM {TABLE} WHERE {made}")].map(Op::only_undo)
-}
-
-/// Sets columns of the mappings `m` that were there before, as `c`; no time moves along.
-fn update(found: &ExistingTable, d: &Dialect, set: &[(&str, String)], join: &str, which: &str) -> String {
-    let copy = copy_of(TABLE);
-    if !d.is_mysql() {
-        let set: Vec<String> = set.iter().map(|(column, value)| format!("{column} = {value}")).collect();
-        return format!(
-            "UPDATE {TABLE} m SET {} FROM {copy} c WHERE c.id = m.id AND {which}",
-            set.join(", ")
-        );
-    }
-    let mut others = found.clone();
-    others.columns.retain(|column| !set.iter().any(|(name, _)| *name == column.name));
-    let set: Vec<String> = set.iter().map(|(column, value)| format!("m.{column} = {value}")).collect();
-    format!(
-        "UPDATE {TABLE} m JOIN {copy} c ON c.id = m.id{join} SET {}{} WHERE {which}",
-        set.join(", "),
-        keep_times(&others, "m.")
-    )
 }

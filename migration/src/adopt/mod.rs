@@ -9,9 +9,9 @@ mod mappings;
 mod misfits;
 mod obstacles;
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
-use crate::catalog::{Relation, relations};
+use crate::catalog::{number, relations};
 use crate::dialect::Dialect;
 use crate::examination::{Adoption, Examination, Obstacle};
 use crate::gateway::Columns;
@@ -36,6 +36,7 @@ pub(crate) fn keeps(migration: &str) -> bool {
 }
 
 /// What is there of what these migrations would make.
+#[derive(Default)]
 struct There {
     mappings: Option<ExistingTable>,
     audits: Option<ExistingTable>,
@@ -59,12 +60,10 @@ pub(crate) async fn plan<C: ConnectionTrait>(
     let d = Dialect::of(columns);
     let there = find(connection, pending, columns, examination).await?;
     if d.backend == DbBackend::Sqlite && there.any() {
-        examination.obstacles.push(Obstacle {
-            what: "on SQLite nothing can be adopted: its ALTER TABLE cannot bring a table to another shape"
-                .into(),
-            rows: Vec::new(),
-            remedy: "move away what is there; hostmatch makes its own".into(),
-        });
+        examination.obstacles.push(Obstacle::new(
+            "on SQLite nothing can be adopted: its ALTER TABLE cannot bring a table to another shape",
+            "move away what is there; hostmatch makes its own",
+        ));
     }
     let mut wrong = Vec::new();
     for found in [&there.mappings, &there.audits].into_iter().flatten() {
@@ -88,36 +87,34 @@ pub(crate) async fn plan<C: ConnectionTrait>(
 
     let mut planned = Vec::new();
     for migration in pending {
-        let adopted = match (migration.name, &there) {
-            (name, There { mappings: Some(found), .. }) if name == MAPPINGS.name => {
+        let adopted = match &there {
+            There { mappings: Some(found), .. } if migration.name == MAPPINGS.name => {
                 Some(mappings::plan(found, columns, &d))
             }
-            (name, There { audits: Some(found), .. }) if name == AUDITS.name => {
+            There { audits: Some(found), .. } if migration.name == AUDITS.name => {
                 Some(audits::plan(found, columns, &d))
             }
-            (name, There { column: true, .. }) if name == CALCOM_HOST_ID.name => {
+            There { column: true, .. } if migration.name == CALCOM_HOST_ID.name => {
                 Some(adopt_column(connection, &d).await?)
             }
             _ => None,
         };
-        let ops = match adopted {
-            Some((ops, differences)) => {
+        let ops = adopted.map_or_else(
+            || migration.ops(&d),
+            |(ops, differences)| {
                 examination.adoptions.push(Adoption { what: migration.made(), differences });
                 ops
-            }
-            None => migration.ops(&d),
-        };
+            },
+        );
         planned.push(Planned { migration: migration.name, ops });
     }
     if there.any() && !in_the_way {
         finish(&mut planned, &there, examination, &d);
     }
     if pending.iter().any(|migration| migration.name == CALCOM_HOST_ID.name) && !d.room_for_index {
-        examination.notes.push(
-            "appointments has as many indexes as MySQL allows (64): appointments.calcom_host_id gets none. Nothing in \
-             hostmatch looks appointments up by their host"
-                .into(),
-        );
+        let note = "appointments has as many indexes as MySQL allows (64): appointments.calcom_host_id gets none. \
+                    Nothing in hostmatch looks appointments up by their host";
+        examination.notes.push(note.into());
     }
     Ok((planned, there.any()))
 }
@@ -152,31 +149,24 @@ async fn find<C: ConnectionTrait>(
     columns: &Columns,
     examination: &mut Examination,
 ) -> Result<There, DbErr> {
-    let mut there = There { mappings: None, audits: None, column: false };
+    let mut there = There::default();
     let tables = pending.iter().filter(|migration| migration.column_made().is_none());
     let mut names: Vec<String> = tables.map(|migration| migration.table_of().to_owned()).collect();
     // Where the rows of before will be kept. They are there rightly once their migration is applied.
-    let kept: Vec<String> = names
-        .iter()
-        .filter(|name| [mappings::TABLE, audits::TABLE].contains(&name.as_str()))
-        .map(|name| copy_of(name))
-        .collect();
+    let adoptable = |name: &str| [mappings::TABLE, audits::TABLE].contains(&name);
+    let kept: Vec<String> = names.iter().filter(|name| adoptable(name)).map(|name| copy_of(name)).collect();
     names.extend(kept);
-    for (name, relation) in relations(connection, &names).await? {
-        let adoptable = name == mappings::TABLE || name == audits::TABLE;
-        if relation == Relation::Table && adoptable {
-            let found = ExistingTable::read(connection, &name).await?;
+    for (name, is_table) in relations(connection, &names).await? {
+        if is_table && adoptable(&name) {
             let place = if name == mappings::TABLE { &mut there.mappings } else { &mut there.audits };
-            *place = Some(found);
+            *place = Some(ExistingTable::read(connection, &name).await?);
             continue;
         }
-        let kind =
-            if relation == Relation::Table { "the table" } else { "a view, or a table not of InnoDB," };
-        examination.obstacles.push(Obstacle {
-            what: format!("{kind} {name} is there, and hostmatch did not make it"),
-            rows: Vec::new(),
-            remedy: "move it away (RENAME TABLE), or keep what made it from making it".into(),
-        });
+        let kind = if is_table { "the table" } else { "a view, or a table not of InnoDB," };
+        examination.obstacles.push(Obstacle::new(
+            format!("{kind} {name} is there, and hostmatch did not make it"),
+            "move it away (RENAME TABLE), or keep what made it from making it",
+        ));
     }
     there.column = columns.has("appointments", "calcom_host_id")
         && pending.iter().any(|migration| migration.name == CALCOM_HOST_ID.name);
@@ -192,9 +182,7 @@ async fn adopt_column<C: ConnectionTrait>(
     let mut ops = vec![Op::default()];
     let is_indexed = if d.is_mysql() {
         // Its catalogue shows the index to whoever may read the column; SHOW CREATE TABLE asks for more.
-        let query = Statement::from_string(d.backend, MYSQL_INDEXES);
-        let row = connection.query_one_raw(query).await?;
-        row.map_or(Ok(0), |row| row.try_get_by_index::<i64>(0))? > 0
+        number(connection, MYSQL_INDEXES).await? > 0
     } else {
         ExistingTable::read(connection, "appointments").await?.has_index(&["calcom_host_id"])
     };

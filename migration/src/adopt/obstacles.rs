@@ -1,10 +1,11 @@
 //! What has to be put right by a person before anything can be adopted: looked for before the first
 //! statement, and shown with the rows, by their keys.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
 
 use super::existing::ExistingTable;
 use super::{audits, mappings};
+use crate::catalog::rows;
 use crate::dialect::Dialect;
 use crate::examination::Obstacle;
 use crate::gateway::{Column, Columns};
@@ -104,7 +105,7 @@ pub(super) const AUDITS: Shape = &[
 const ACTIVE: (&str, Kind, Option<&str>) = ("active_host_id", Kind::Integer, Some(""));
 
 /// Columns of the wrong meaning; nothing can be said of the rows of such a table.
-pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Vec<Obstacle> {
+pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obstacle> {
     let table = &found.table;
     let shape = if table == mappings::TABLE { MAPPINGS } else { AUDITS };
     let mut wrong = Vec::new();
@@ -135,27 +136,23 @@ pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Vec<Obstacle
             wrong.push(format!("{} must be given and hostmatch does not know it", column.name));
         }
     }
-    if wrong.is_empty() {
-        return Vec::new();
-    }
-    vec![Obstacle {
-        what: format!("the table {table} cannot be adopted: {}", wrong.join("; ")),
-        rows: Vec::new(),
-        remedy: "move it away (RENAME TABLE), or give it these columns, types or defaults".into(),
-    }]
+    (!wrong.is_empty()).then(|| {
+        Obstacle::new(
+            format!("the table {table} cannot be adopted: {}", wrong.join("; ")),
+            "move it away (RENAME TABLE), or give it these columns, types or defaults",
+        )
+    })
 }
 
 /// What is wrong with the column `appointments.calcom_host_id`.
 pub(super) fn of_column(columns: &Columns) -> Option<Obstacle> {
     let column = columns.get("appointments", "calcom_host_id")?;
-    (!Kind::HostId.takes(column, false, columns)).then(|| Obstacle {
-        what: format!(
-            "appointments.calcom_host_id is {} and must be {}",
-            column.full_type,
-            Kind::HostId.wanted()
-        ),
-        rows: Vec::new(),
-        remedy: "rename the column or change its type; what writes to it has to go along".into(),
+    (!Kind::HostId.takes(column, false, columns)).then(|| {
+        let (is, wanted) = (&column.full_type, Kind::HostId.wanted());
+        Obstacle::new(
+            format!("appointments.calcom_host_id is {is} and must be {wanted}"),
+            "rename the column or change its type; what writes to it has to go along",
+        )
     })
 }
 
@@ -275,9 +272,7 @@ async fn ask<C: ConnectionTrait>(
 ) -> Result<Vec<Obstacle>, DbErr> {
     let mut obstacles = Vec::new();
     for (what, query, remedy) in checks {
-        let query = format!("{query} LIMIT {}", SHOWN + 1);
-        let query = Statement::from_string(connection.get_database_backend(), query);
-        let rows = connection.query_all_raw(query).await?;
+        let rows = rows(connection, format!("{query} LIMIT {}", SHOWN + 1)).await?;
         let mut rows: Vec<String> =
             rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
         if rows.is_empty() {
@@ -287,7 +282,7 @@ async fn ask<C: ConnectionTrait>(
             rows.truncate(SHOWN);
             rows.push("and more".into());
         }
-        obstacles.push(Obstacle { what: what.to_owned(), rows, remedy: remedy.to_owned() });
+        obstacles.push(Obstacle { rows, ..Obstacle::new(what, remedy) });
     }
     Ok(obstacles)
 }

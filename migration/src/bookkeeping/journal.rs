@@ -6,10 +6,14 @@
 //! On every engine the statements of an adoption stay here until `down`: they alone know the shape
 //! that was found.
 
-use sea_orm_migration::sea_orm::sea_query::{Alias, Query};
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm_migration::sea_orm::sea_query::{Alias, Query, StringLen};
+use sea_orm_migration::sea_orm::{
+    self, ActiveEnum as _, ConnectionTrait, DbBackend, DbErr, DeriveActiveEnum, EnumIter, FromQueryResult,
+    Statement,
+};
 
-use crate::catalog::relations;
+use crate::catalog::{relations, rows};
+use crate::dialect::by_engine;
 use crate::migration::Planned;
 use crate::names::JOURNAL;
 use crate::op::Op;
@@ -23,7 +27,8 @@ const COLUMNS: [&str; 7] = ["seq", "migration", "state", "is_kept", "to_make", "
 const STRIDE: usize = 1000;
 
 /// Where a statement stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
 pub(crate) enum State {
     /// To be made; the first of these may have been.
     Planned,
@@ -33,24 +38,16 @@ pub(crate) enum State {
     Undoing,
 }
 
-impl State {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Made => "made",
-            Self::Undoing => "undoing",
-        }
-    }
-}
-
 /// One statement of one migration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub(crate) struct Entry {
     pub(crate) seq: i64,
     pub(crate) migration: String,
     pub(crate) state: State,
     /// It stays when it is made: it belongs to an adoption.
+    #[sea_orm(from_alias = "is_kept")]
     pub(crate) keep: bool,
+    #[sea_orm(nested)]
     pub(crate) op: Op,
 }
 
@@ -68,10 +65,8 @@ pub(crate) fn entries(planned: &[Planned], state: State, keep: bool) -> Vec<Entr
 
 /// The statement that makes the table.
 pub(crate) fn create(backend: DbBackend) -> String {
-    let (long, options) = match backend {
-        DbBackend::MySql => ("LONGTEXT", " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"),
-        _ => ("TEXT", ""),
-    };
+    let mysql = ("LONGTEXT", " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin");
+    let (long, options) = by_engine(backend, [mysql, ("TEXT", ""), ("TEXT", "")]);
     format!(
         "CREATE TABLE IF NOT EXISTS {JOURNAL} (seq BIGINT NOT NULL PRIMARY KEY, \
          migration VARCHAR(255) NOT NULL, state VARCHAR(16) NOT NULL, is_kept BOOLEAN NOT NULL, \
@@ -87,7 +82,7 @@ pub(crate) fn insert(backend: DbBackend, entries: &[Entry]) -> Statement {
         insert.values_panic([
             entry.seq.into(),
             entry.migration.clone().into(),
-            entry.state.name().into(),
+            entry.state.into(),
             entry.keep.into(),
             entry.op.make.clone().into(),
             entry.op.undo.clone().into(),
@@ -103,33 +98,12 @@ pub(crate) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Vec<Entry
         return Ok(Vec::new());
     }
     let select = format!("SELECT {} FROM {JOURNAL} ORDER BY seq", COLUMNS.join(", "));
-    let select = Statement::from_string(connection.get_database_backend(), select);
-    let mut entries = Vec::new();
-    for row in connection.query_all_raw(select).await? {
-        let state: String = row.try_get("", "state")?;
-        let op = Op {
-            make: row.try_get("", "to_make")?,
-            undo: row.try_get("", "to_undo")?,
-            probe: row.try_get("", "to_probe")?,
-        };
-        entries.push(Entry {
-            seq: row.try_get("", "seq")?,
-            migration: row.try_get("", "migration")?,
-            state: match state.as_str() {
-                "planned" => State::Planned,
-                "made" => State::Made,
-                _ => State::Undoing,
-            },
-            keep: row.try_get("", "is_kept")?,
-            op,
-        });
-    }
-    Ok(entries)
+    rows(connection, select).await?.iter().map(|row| Entry::from_query_result(row, "")).collect()
 }
 
 /// Notes where an entry stands now.
 pub(crate) async fn mark(session: &Session, seq: i64, state: State) -> Result<(), DbErr> {
-    session.run(&format!("UPDATE {JOURNAL} SET state = '{}' WHERE seq = {seq}", state.name())).await
+    session.run(&format!("UPDATE {JOURNAL} SET state = '{}' WHERE seq = {seq}", state.to_value())).await
 }
 
 /// Forgets an entry.

@@ -4,10 +4,11 @@
 pub(crate) mod journal;
 
 use sea_orm_migration::sea_orm::sea_query::Alias;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Schema, Statement};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Schema};
 use sea_orm_migration::seaql_migrations;
 
-use crate::catalog::relations;
+use crate::catalog::{relations, rows};
+use crate::dialect::by_engine;
 use crate::names::{BOOKKEEPING, JOURNAL};
 use crate::session::Session;
 
@@ -20,11 +21,9 @@ pub(crate) fn create(backend: DbBackend) -> String {
 
 /// The statement that says that a migration is applied.
 pub(crate) fn note(backend: DbBackend, migration: &str) -> String {
-    let now = match backend {
-        DbBackend::MySql => "UNIX_TIMESTAMP()",
-        DbBackend::Postgres => "extract(epoch FROM now())::bigint",
-        _ => "CAST(strftime('%s', 'now') AS INTEGER)",
-    };
+    let now =
+        ["UNIX_TIMESTAMP()", "extract(epoch FROM now())::bigint", "CAST(strftime('%s', 'now') AS INTEGER)"];
+    let now = by_engine(backend, now);
     format!("INSERT INTO {BOOKKEEPING} (version, applied_at) VALUES ('{migration}', {now})")
 }
 
@@ -39,8 +38,7 @@ pub(crate) async fn noted<C: ConnectionTrait>(connection: &C) -> Result<Vec<Stri
         return Ok(Vec::new());
     }
     let query = format!("SELECT version FROM {BOOKKEEPING} ORDER BY version");
-    let query = Statement::from_string(connection.get_database_backend(), query);
-    connection.query_all_raw(query).await?.iter().map(|row| row.try_get("", "version")).collect()
+    rows(connection, query).await?.iter().map(|row| row.try_get("", "version")).collect()
 }
 
 /// Removes the two tables when nothing is in them.

@@ -4,6 +4,10 @@ mod mappings;
 mod assignments;
 mod dead_letters;
 
+use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::dialect::Dialect;
+use crate::gateway::Columns;
 use crate::migration::Migration;
 use mappings::{COLUMN, TABLE};
 
@@ -47,11 +51,26 @@ pub(crate) fn is_before_baseline(name: &str) -> bool {
     name.starts_with("m0")
 }
 
+/// The indexes that the migrations make, each with its table, its name and its columns; but for the one on
+/// `appointments.calcom_host_id`, which nothing of ours needs.
+pub fn indexes(backend: DbBackend) -> Vec<(&'static str, String, &'static [&'static str])> {
+    let dialect = Dialect::of(&Columns::assumed(backend, Vec::new()));
+    let of = |one: &Migration| {
+        let table = one.table_of();
+        one.definition(&dialect)
+            .into_iter()
+            .flat_map(move |definition| definition.indexes(backend))
+            .map(move |(name, columns)| (table, name, columns))
+            .collect::<Vec<_>>()
+    };
+    MIGRATIONS.iter().flat_map(of).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{MIGRATIONS, is_before_baseline};
+    use super::*;
     use crate::names::TABLES;
 
     #[test]
@@ -67,5 +86,19 @@ mod tests {
         let whole = MIGRATIONS.iter().filter(|migration| migration.column_made().is_none());
         let made: BTreeSet<_> = whole.map(super::Migration::table_of).collect();
         assert_eq!(made, TABLES.into());
+    }
+
+    #[test]
+    fn every_engine_has_the_same_ones_but_for_how_one_active_mapping_is_held() {
+        let of = |backend| {
+            let all = indexes(backend).into_iter().map(|(table, _, columns)| (table, columns));
+            let mut all: Vec<_> = all.filter(|(_, columns)| columns[0] != "company_id").collect();
+            all.sort();
+            all
+        };
+        let mysql = of(DbBackend::MySql);
+        assert!(mysql.len() > 30, "{mysql:?}");
+        assert_eq!(mysql, of(DbBackend::Postgres));
+        assert_eq!(mysql, of(DbBackend::Sqlite));
     }
 }
