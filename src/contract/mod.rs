@@ -39,7 +39,7 @@ pub fn event_schema() -> Value {
     let types = EVENT_TYPES.map(|known| known.name.replace('.', "\\.")).join("|");
     let values =
         [("{types}", json!(types)), ("{max_text}", json!(MAX_TEXT)), ("{max_bookings}", json!(MAX_BOOKINGS))];
-    document(include_str!("events.json"), &values)
+    filled(include_str!("events.json"), &values)
 }
 
 /// Events of this one type, in the shape of whoever names it so: the gateway's own event, or
@@ -56,7 +56,7 @@ pub fn event_type_schema(known: &EventType) -> Value {
 /// `queue.prefix`, of which the exchange's name is made.
 pub fn asyncapi(prefix: &str) -> Value {
     let values = [version(), ("{exchange}", json!(format!("{prefix}.events")))];
-    let mut document = document(include_str!("asyncapi.json"), &values);
+    let mut document = filled(include_str!("asyncapi.json"), &values);
     let any = document["components"]["messages"]["event"].clone();
     for known in &EVENT_TYPES {
         let mut message = any.clone();
@@ -81,8 +81,8 @@ pub fn asyncapi(prefix: &str) -> Value {
 
 /// A document out of its text, with these values in the places of their names. A text that is nothing but
 /// a name becomes the value itself.
-fn document(text: &str, values: &[(&str, Value)]) -> Value {
-    // A file of ours: that it is JSON, a test has found.
+pub(crate) fn filled(text: &str, values: &[(&str, Value)]) -> Value {
+    // A file of this program: that it is JSON, a test has found.
     let mut document = serde_json::from_str(text).unwrap_or_default();
     rewrite(&mut document, &|text| {
         let (name, value) = values.iter().find(|(name, _)| text.contains(name))?;

@@ -1,46 +1,22 @@
-//! The bookings of the demo, in the order in which they are posted, and what each is to become.
+//! The bookings of the demo, in the order in which they are posted, and what each is to become. The
+//! gateway's own event is in `native.json`, with the booking as Cal.com's API (2024-08-13) answers;
+//! Cal.com's webhook, which has an organizer and no `hosts`, in `webhook.json`.
 
 use serde_json::{Value, json};
 
-use super::salon::{CLARA, JONAS, MIRA, SALON, TOM};
-use super::shapes::{Person, booking, native, webhook};
-use crate::matching::DEAD_LETTER;
+use super::salon::SALON;
+use crate::contract;
+use crate::runtime::clock::{now_ms, rfc3339};
 
-/// Where an event is posted, and with which proof.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    /// The gateway's own event, with its bearer token, to the route that it has always used.
-    Retell,
-    /// The same to the route for programs.
-    Events,
-    /// Cal.com's webhook, signed by Cal.com.
-    Calcom,
-}
+/// The route that the gateway has always used for its own events, with its bearer token.
+const RETELL: &str = "/api/retell/webhook";
+/// The route for programs, with the same token.
+const EVENTS: &str = "/v1/events";
+/// The route for Cal.com's webhooks, signed by Cal.com.
+pub(super) const CALCOM: &str = "/webhooks/calcom";
 
-impl Route {
-    /// The path.
-    pub(super) fn path(self) -> &'static str {
-        match self {
-            Self::Retell => "/api/retell/webhook",
-            Self::Events => "/v1/events",
-            Self::Calcom => "/webhooks/calcom",
-        }
-    }
-}
-
-/// What a booking is to become.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Expected<'a> {
-    /// The outcome by name; `dead_letter` is one here.
-    pub(super) outcome: &'a str,
-    pub(super) reason: Option<&'a str>,
-    /// Who has the appointment in the end.
-    pub(super) staff: Option<&'a str>,
-    /// By which strategy and how surely the appointment's last decision was made.
-    pub(super) found_by: Option<(&'a str, i64)>,
-    /// It has to be tried more than once.
-    pub(super) retried: bool,
-}
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 1440 * MINUTE_MS;
 
 /// One booking of the demo.
 #[derive(Debug)]
@@ -48,111 +24,143 @@ pub(super) struct Posting {
     pub(super) booking: &'static str,
     /// What is posted, in a few words.
     pub(super) what: &'static str,
-    pub(super) route: Route,
+    pub(super) route: &'static str,
     pub(super) body: String,
     /// Its appointment is made only after it could not be found once.
     pub(super) appointment_is_late: bool,
-    pub(super) expected: Expected<'static>,
+    /// What it is to become, as `verdict` says it.
+    pub(super) expected: &'static str,
 }
 
-const CLARA_SOMMER: Person =
-    Person { id: 1_420_209, name: "Clara Sommer", email: CLARA, username: "clara-sommer" };
+/// A Cal.com user, as a booking shows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Person {
+    pub(super) id: i64,
+    pub(super) name: &'static str,
+    /// The address, which need not be the one that the salon knows.
+    pub(super) email: &'static str,
+    username: &'static str,
+}
+
+const fn person(id: i64, name: &'static str, email: &'static str, username: &'static str) -> Person {
+    Person { id, name, email, username }
+}
+
+const CLARA: Person = person(1_420_209, "Clara Sommer", "clara.sommer@salon.example", "clara-sommer");
 // Cal.com's webhooks may show another address than its API does.
-const CLARA_AT_HOME: Person = Person { email: "clara@home.example", ..CLARA_SOMMER };
-const JONAS_AT_HOME: Person =
-    Person { id: 1_420_233, name: "Jonas Weber", email: "jonas@home.example", username: "jonas-weber" };
-const JONAS_WEBER: Person = Person { email: JONAS, ..JONAS_AT_HOME };
-const ANNA_KOCH: Person =
-    Person { id: 1_420_277, name: "Anna Koch", email: "anna@home.example", username: "anna-koch" };
-const SOFIA_LIND: Person =
-    Person { id: 1_420_288, name: "Sofia Lind", email: "sofia@freelance.example", username: "sofia-lind" };
-const MIRA_AYDIN: Person = Person { id: 1_420_299, name: "Mira Aydin", email: MIRA, username: "mira-aydin" };
-const TOM_BERGER: Person = Person { id: 1_420_311, name: "Tom Berger", email: TOM, username: "tom-berger" };
+const CLARA_AT_HOME: Person = Person { email: "clara@home.example", ..CLARA };
+const ANNA: Person = person(1_420_277, "Anna Koch", "anna@home.example", "anna-koch");
+const SOFIA: Person = person(1_420_288, "Sofia Lind", "sofia@freelance.example", "sofia-lind");
+const MIRA: Person = person(1_420_299, "Mira Aydin", "mira.aydin@salon.example", "mira-aydin");
+const TOM: Person = person(1_420_311, "Tom Berger", "tom@barber.example", "tom-berger");
 
 /// The host whose name alone is not enough, for commands that ask about it.
-pub(super) const UNSURE: Person = JONAS_AT_HOME;
+pub(super) const UNSURE: Person = Person { email: "jonas@home.example", ..CERTAIN };
 /// The same person, whom an address makes certain.
-pub(super) const CERTAIN: Person = JONAS_WEBER;
-
-const fn became(outcome: &'static str, reason: Option<&'static str>) -> Expected<'static> {
-    Expected { outcome, reason, staff: None, found_by: None, retried: false }
-}
-
-const fn has(staff: &'static str, strategy: &'static str, outcome: &'static str) -> Expected<'static> {
-    Expected { staff: Some(staff), found_by: Some((strategy, 95)), ..became(outcome, None) }
-}
+pub(super) const CERTAIN: Person =
+    person(1_420_233, "Jonas Weber", "jonas.weber@salon.example", "jonas-weber");
 
 /// All of them: first those that are decided at once, then those on which something goes wrong on the way.
 pub(super) fn all() -> Vec<Posting> {
-    const CLARA: Expected<'static> = has("Clara Sommer", "email", "assigned");
-    let without_hosts = json!({ "status": "success", "data": booking("ABC128", None, 5) });
-    let mut cut_off = calcom("ABC129", "Cal.com: signed, but cut off halfway", CLARA_AT_HOME);
-    cut_off.body.truncate(cut_off.body.len() / 2);
-    let late = Posting {
-        appointment_is_late: true,
-        ..calcom("ABC130", "Cal.com: sooner than its appointment", MIRA_AYDIN)
+    let posting = |route, booking, what, event: Value, expected| Posting {
+        booking,
+        what,
+        route,
+        body: event.to_string(),
+        appointment_is_late: false,
+        expected,
     };
-    let older = booking("ABC123", Some(MIRA_AYDIN), 60);
-    let known = booking("ABC123", Some(CLARA_SOMMER), 10);
-    let neighbours = booking("ABC131", Some(TOM_BERGER), 5);
+    let gateway = |booking, what, event, expected| posting(EVENTS, booking, what, event, expected);
+    let calcom = |booking, what, organizer, expected| {
+        posting(CALCOM, booking, what, webhook(booking, organizer), expected)
+    };
+
+    let known = native(("created", "demo-123"), "ABC123", CLARA, 10);
+    let older = native(("updated", "demo-123-old"), "ABC123", MIRA, 60);
+    let neighbours = native(("created", "demo-131"), "ABC131", TOM, 5);
+    // Answers of an older version of the API have no `hosts` at all.
+    let mut without_hosts = native(("created", "demo-128"), "ABC128", CLARA, 5);
+    let mut booking = without_hosts["calcom_booking"].take();
+    booking.as_object_mut().map(|members| members.remove("hosts"));
+    without_hosts["calcom_booking"] = json!({ "status": "success", "data": booking });
+    let mut cut_off =
+        calcom("ABC129", "Cal.com: signed, but cut off halfway", CLARA_AT_HOME, "dead_letter (malformed)");
+    cut_off.body.truncate(cut_off.body.len() / 2);
+    let late = calcom(
+        "ABC130",
+        "Cal.com: sooner than its appointment",
+        MIRA,
+        "assigned, Mira Aydin, by email 95, after a retry",
+    );
     vec![
-        gateway("ABC123", "gateway: a host with her work address", ("created", "demo-123"), &known)
-            .becomes(CLARA)
-            .by(Route::Retell),
-        calcom("ABC124", "Cal.com: the same host, private address", CLARA_AT_HOME).becomes(has(
-            "Clara Sommer",
-            "existing",
-            "assigned",
-        )),
-        calcom("ABC125", "Cal.com: a host known by name only", JONAS_AT_HOME)
-            .becomes(became("needs_review", Some("below_threshold"))),
-        calcom("ABC126", "Cal.com: a name that two of the staff have", ANNA_KOCH)
-            .becomes(became("needs_review", Some("ambiguous"))),
-        calcom("ABC127", "Cal.com: a host whom nobody knows", SOFIA_LIND).becomes(became("unmatched", None)),
-        gateway("ABC128", "gateway: a booking without hosts", ("created", "demo-128"), &without_hosts)
-            .becomes(became("no_host", None)),
-        cut_off.becomes(became(DEAD_LETTER, Some("malformed"))),
-        late.becomes(Expected { retried: true, ..has("Mira Aydin", "email", "assigned") }),
-        gateway("ABC123", "gateway: an hour old, with another host", ("updated", "demo-123-old"), &older)
-            .becomes(has("Clara Sommer", "email", "stale")),
-        gateway("ABC131", "gateway: another company's appointment", ("created", "demo-131"), &neighbours)
-            .becomes(became(DEAD_LETTER, Some("tenant_mismatch"))),
+        posting(
+            RETELL,
+            "ABC123",
+            "gateway: a host with her work address",
+            known,
+            "assigned, Clara Sommer, by email 95",
+        ),
+        calcom(
+            "ABC124",
+            "Cal.com: the same host, private address",
+            CLARA_AT_HOME,
+            "assigned, Clara Sommer, by existing 95",
+        ),
+        calcom("ABC125", "Cal.com: a host known by name only", UNSURE, "needs_review (below_threshold)"),
+        calcom("ABC126", "Cal.com: a name that two of the staff have", ANNA, "needs_review (ambiguous)"),
+        calcom("ABC127", "Cal.com: a host whom nobody knows", SOFIA, "unmatched"),
+        gateway("ABC128", "gateway: a booking without hosts", without_hosts, "no_host"),
+        cut_off,
+        Posting { appointment_is_late: true, ..late },
+        gateway(
+            "ABC123",
+            "gateway: an hour old, with another host",
+            older,
+            "stale, Clara Sommer, by email 95",
+        ),
+        gateway(
+            "ABC131",
+            "gateway: another company's appointment",
+            neighbours,
+            "dead_letter (tenant_mismatch)",
+        ),
     ]
 }
 
 /// The event that is left for the reader: a host of whom only the name was known shows the work
 /// address, so that the booking that waits for this host is settled as well.
 pub(super) fn next() -> Value {
-    native("appointment.created", "demo-next", Some(SALON), &booking("ABC132", Some(JONAS_WEBER), 1))
+    native(("created", "demo-next"), "ABC132", CERTAIN, 1)
 }
 
-/// The gateway's own event, to the route for programs. `event`: its type and its id.
-fn gateway(
-    booking: &'static str,
-    what: &'static str,
-    (event, id): (&str, &str),
-    document: &Value,
-) -> Posting {
-    let event = native(&format!("appointment.{event}"), id, Some(SALON), document);
-    posting(booking, what, Route::Events, &event)
+/// The gateway's own event, of this type and with this id, about a booking that was changed so many
+/// minutes ago.
+fn native((event, event_id): (&str, &str), booking: &str, host: Person, minutes: i64) -> Value {
+    let minutes_ago = |minutes: i64| json!(rfc3339(now_ms() - minutes * MINUTE_MS));
+    let values = [
+        ("{event}", json!(event)),
+        ("{event_id}", json!(event_id)),
+        ("{company}", json!(SALON)),
+        ("{created}", minutes_ago(minutes + 1)),
+        ("{updated}", minutes_ago(minutes)),
+    ];
+    filled(include_str!("native.json"), booking, host, &values)
 }
 
-/// Cal.com's webhook about a new booking.
-fn calcom(booking: &'static str, what: &'static str, organizer: Person) -> Posting {
-    posting(booking, what, Route::Calcom, &webhook("BOOKING_CREATED", booking, organizer))
+fn webhook(booking: &str, organizer: Person) -> Value {
+    filled(include_str!("webhook.json"), booking, organizer, &[])
 }
 
-fn posting(booking: &'static str, what: &'static str, route: Route, event: &Value) -> Posting {
-    let (body, expected) = (event.to_string(), Expected::default());
-    Posting { booking, what, route, body, appointment_is_late: false, expected }
-}
-
-impl Posting {
-    fn becomes(self, expected: Expected<'static>) -> Self {
-        Self { expected, ..self }
-    }
-
-    fn by(self, route: Route) -> Self {
-        Self { route, ..self }
-    }
+fn filled(event: &str, booking: &str, host: Person, more: &[(&str, Value)]) -> Value {
+    let now = now_ms();
+    let values = [
+        ("{uid}", json!(booking)),
+        ("{host_id}", json!(host.id)),
+        ("{host_name}", json!(host.name)),
+        ("{host_email}", json!(host.email)),
+        ("{host_username}", json!(host.username)),
+        ("{now}", json!(rfc3339(now))),
+        ("{day}", json!(rfc3339(now + 3 * DAY_MS)[..10])),
+    ];
+    contract::filled(event, &[&values, more].concat())
 }

@@ -10,9 +10,10 @@ use crate::cli::failure::Failure;
 use crate::store::{Database, StoreError};
 
 /// What was decided on one event, and how its appointment stands now.
-#[derive(Debug, FromQueryResult)]
+#[derive(Clone, Debug, Default, FromQueryResult, Serialize)]
 pub(super) struct Decided {
-    event_id: String,
+    #[serde(skip)]
+    pub(super) event_id: String,
     pub(super) outcome: String,
     /// The code that says more.
     pub(super) reason: Option<String>,
@@ -21,10 +22,13 @@ pub(super) struct Decided {
     /// The strategy of the appointment's last decision, how sure it was, and what spoke for it.
     pub(super) strategy: Option<String>,
     pub(super) confidence: Option<i64>,
+    #[serde(skip)]
     pub(super) evidence: Option<Value>,
     /// Whom a person may accept for the host.
+    #[serde(skip)]
     pub(super) suggestions: Option<Value>,
     /// Why it is a dead letter.
+    #[serde(skip)]
     pub(super) error: Option<String>,
 }
 

@@ -1,17 +1,15 @@
 //! `hostmatch demo`: the whole way of a booking in one process, with nothing installed.
 //!
 //! It claims a directory (`directory`), writes a configuration (`settings`), makes a salon
-//! (`salon`), starts edge and worker on it (`servers`), posts bookings through HTTP (`bookings` in
-//! the `shapes` of gateway and Cal.com; `play`), reads what they left behind (`findings`), judges
-//! it (`verdict`) and shows it (`report`), with what to type `next`.
+//! (`salon`), starts edge and worker on it (`servers`), posts `bookings` through HTTP
+//! (`play`), reads what they left behind (`findings`), judges it (`verdict`) and shows it (`report`),
+//! with what to type `next`.
 
 mod directory;
 mod settings;
 mod salon;
-mod shapes;
 mod bookings;
 mod servers;
-mod progress;
 mod play;
 mod findings;
 mod verdict;
@@ -30,7 +28,6 @@ use tokio::net::TcpListener;
 use self::directory::{CONFIGURATION, Directory, NEXT_BOOKING, USUAL};
 use self::findings::Findings;
 use self::play::Stage;
-use self::progress::Progress;
 use self::report::Report;
 use self::servers::Servers;
 use super::exit::Exit;
@@ -120,10 +117,7 @@ async fn show(
 ) -> Result<Exit, Failure> {
     let note = |text: &str| writeln!(std::io::stderr().lock(), "{text}");
     note(&format!("A salon in {}, its edge on {}", directory.shown.display(), stage.url))?;
-    let postings = bookings::all();
-    let progress = Progress::new(postings.len(), global.is_verbose());
-    let played = stage.play(postings, &progress).await?;
-    progress.finish();
+    let played = stage.play(bookings::all(), global.is_verbose()).await?;
 
     let findings = Findings::read(stage.database).await?;
     let became = |one| verdict::became(one, &findings, config.matching.auto_accept);

@@ -1,19 +1,21 @@
 //! Playing the demo: posts each booking through HTTP and waits until it is decided.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use reqwest::Method;
 use serde_json::Value;
 use sha2::Sha256;
 use tokio::time::Instant;
 
-use super::bookings::{Posting, Route};
-use super::progress::Progress;
+use super::bookings::{CALCOM, Posting};
 use super::settings::Secrets;
 use super::{findings, salon};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::output;
 use crate::http::client::{Client, ClientError};
 use crate::store::Database;
 use crate::worker::Tally;
@@ -37,6 +39,41 @@ pub(super) struct Played {
     pub(super) retries: u64,
 }
 
+/// How far the demo is: a bar on a terminal, plain lines elsewhere. Always on stderr.
+struct Progress {
+    bar: ProgressBar,
+    /// No bar: there is no terminal, or log lines would tear it.
+    plain: bool,
+}
+
+impl Progress {
+    /// For `steps` steps. `plain`: lines in any case.
+    fn new(steps: usize, plain: bool) -> Self {
+        let bar = output::progress(steps, "");
+        let plain = plain || bar.is_hidden();
+        if plain {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Self { bar, plain }
+    }
+
+    /// Says what is being done now.
+    fn begins(&self, what: String) {
+        self.bar.set_message(what);
+        self.bar.tick();
+    }
+
+    /// One step is done.
+    fn ended(&self, what: &str) {
+        self.bar.inc(1);
+        if self.plain {
+            let (at, of) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            // Progress that nobody reads is no failure.
+            let _unwritten = writeln!(std::io::stderr().lock(), "[{at:>2}/{of}] {what}");
+        }
+    }
+}
+
 /// What the bookings are played against.
 pub(super) struct Stage<'a> {
     /// `http://` and the edge's address.
@@ -47,24 +84,22 @@ pub(super) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Posts the bookings one after another, each when the one before has been decided.
+    /// Posts the bookings one after another, each when the one before has been decided. `verbose`: there
+    /// are log lines.
     ///
     /// # Errors
     /// When the edge refuses one, or one is not decided in time.
-    pub(super) async fn play(
-        &self,
-        postings: Vec<Posting>,
-        progress: &Progress,
-    ) -> Result<Vec<Played>, Failure> {
+    pub(super) async fn play(&self, postings: Vec<Posting>, verbose: bool) -> Result<Vec<Played>, Failure> {
+        let progress = Progress::new(postings.len(), verbose);
         let client = Client::new(self.url, DEADLINE).map_err(|error| failed(&error))?;
         let mut played = Vec::new();
         for posting in postings {
-            progress.begins(&format!("{} posted to {}", posting.booking, posting.route.path()));
+            progress.begins(format!("{} posted to {}", posting.booking, posting.route));
             let before = self.retries();
             let (status, event_id) = self.post(&client, &posting).await?;
             if posting.appointment_is_late {
                 until("the first attempt", async || Ok((self.retries() > before).then_some(()))).await?;
-                progress.begins(&format!("{} waits for its appointment", posting.booking));
+                progress.begins(format!("{} waits for its appointment", posting.booking));
                 salon::add_appointment(self.database, posting.booking).await?;
             }
             let decision = until("a decision", async || findings::outcome(self.database, &event_id).await);
@@ -72,6 +107,7 @@ impl Stage<'_> {
             progress.ended(&format!("{} became {outcome}", posting.booking));
             played.push(Played { posting, status, event_id, retries: self.retries() - before });
         }
+        progress.bar.finish_and_clear();
         // A dead letter counts as decided once it stands in its table; so nothing is left to wait for.
         Ok(played)
     }
@@ -82,11 +118,11 @@ impl Stage<'_> {
 
     /// Posts one event as its sender would, and gives the answer's status and the event's id.
     async fn post(&self, client: &Client, posting: &Posting) -> Result<(u16, String), Failure> {
-        let request =
-            client.request(Method::POST, posting.route.path()).header("content-type", "application/json");
-        let request = match posting.route {
-            Route::Calcom => request.header("x-cal-signature-256", self.sign(&posting.body)?),
-            Route::Retell | Route::Events => request.bearer_auth(&self.secrets.token),
+        let request = client.request(Method::POST, posting.route).header("content-type", "application/json");
+        let request = if posting.route == CALCOM {
+            request.header("x-cal-signature-256", self.sign(&posting.body)?)
+        } else {
+            request.bearer_auth(&self.secrets.token)
         };
         let request = request.body(posting.body.clone());
         let answer = client.send(request).await.map_err(|error| failed(&error))?;

@@ -8,7 +8,7 @@ use super::findings::Findings;
 use super::next::{Next, wrapped};
 use super::verdict::Became;
 use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::output::{self, dash};
 
 /// Columns of a line: what a usual terminal shows without breaking it.
 const WIDTH: u16 = 100;
@@ -40,8 +40,8 @@ impl Report<'_> {
         let findings = &self.findings;
         section("What each booking became")?;
         let rows = self.bookings.iter().map(|one| {
-            let staff = one.staff.clone().unwrap_or_else(|| "-".to_owned());
-            [one.booking.to_owned(), one.posted.to_owned(), one.outcome.clone(), staff, one.why.clone()]
+            let (outcome, staff) = (one.decided.outcome.clone(), dash(one.decided.staff.as_ref()));
+            [one.booking.to_owned(), one.posted.to_owned(), outcome, staff, one.why.clone()]
         });
         table(&["BOOKING", "POSTED", "BECAME", "STAFF", "WHY"], rows)?;
 
@@ -59,7 +59,7 @@ impl Report<'_> {
         section("Inbox: hosts that need a person")?;
         let rows = findings.inbox.iter().map(|host| {
             let suggestions = findings.names(&host.suggestions);
-            let suggestions = if suggestions.is_empty() { "-".to_owned() } else { suggestions };
+            let suggestions = dash(Some(suggestions).filter(|names| !names.is_empty()));
             let name = host.name.clone().unwrap_or_default();
             [host.host_id.to_string(), name, host.kind.clone(), suggestions, host.appointments.to_string()]
         });
@@ -67,9 +67,8 @@ impl Report<'_> {
 
         section("Dead letters: kept with their bytes until a person deals with them")?;
         let rows = findings.dead_letters.iter().map(|row| {
-            let booking = row.booking.clone().unwrap_or_else(|| "-".to_owned());
             let (reason, error) = (row.reason.clone(), row.error.clone());
-            [row.id.to_string(), booking, reason, row.attempts.to_string(), error]
+            [row.id.to_string(), dash(row.booking.as_ref()), reason, row.attempts.to_string(), error]
         });
         table(&["ID", "BOOKING", "REASON", "ATTEMPTS", "ERROR"], rows)?;
 

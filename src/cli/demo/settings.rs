@@ -32,28 +32,16 @@ pub(super) fn write(directory: &mut Directory, listen: &str) -> Result<Secrets, 
 
 fn text(directory: &Directory, listen: &str, calcom: &str) -> String {
     let path = |name| directory.full.join(name).display().to_string();
+    let url = |name| json!(format!("sqlite://{}", path(name)));
     // Texts in quotes: what JSON escapes, TOML reads in the same way.
-    let [salon, queue] = [SALON, QUEUE].map(|name| json!(format!("sqlite://{}", path(name))));
-    let tokens = json!(path(TOKENS));
-    let (listen, calcom) = (json!(listen), json!(calcom));
     format!(
-        "{MARK}
-# What is not set here has its default: hostmatch config show
-
-[database]
-url = {salon}
-
-[queue]
-url = {queue}
-# Short, so that the demo need not be waited for. After the last one a message is dead-lettered.
-retry_delays = [\"300ms\", \"600ms\", \"900ms\", \"2s\", \"4s\"]
-
-[edge]
-listen = {listen}
-# Made for this demo.
-calcom_secrets = [{calcom}]
-tokens_file = {tokens}
-"
+        include_str!("hostmatch.toml"),
+        mark = MARK,
+        salon = url(SALON),
+        queue = url(QUEUE),
+        listen = json!(listen),
+        calcom = json!(calcom),
+        tokens = json!(path(TOKENS)),
     )
 }
 

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::bookings::Expected;
 use super::findings::{Decided, Findings};
 use super::play::Played;
 use crate::matching::Outcome;
@@ -13,32 +12,26 @@ use crate::matching::Outcome;
 pub(super) struct Became {
     pub(super) booking: &'static str,
     pub(super) posted: &'static str,
-    pub(super) route: &'static str,
-    pub(super) status: u16,
-    pub(super) event_id: String,
-    pub(super) outcome: String,
-    pub(super) reason: Option<String>,
-    pub(super) staff: Option<String>,
-    pub(super) strategy: Option<String>,
-    pub(super) confidence: Option<i64>,
-    pub(super) retries: u64,
+    route: &'static str,
+    status: u16,
+    event_id: String,
+    #[serde(flatten)]
+    pub(super) decided: Decided,
+    retries: u64,
     pub(super) why: String,
 }
 
 /// What a booking became. `auto_accept`: from which confidence on a match is taken, for the texts.
 pub(super) fn became(played: &Played, findings: &Findings, auto_accept: u8) -> Became {
     let decided = findings.decided.get(&played.event_id);
+    let undecided = || Decided { outcome: "undecided".to_owned(), ..Decided::default() };
     Became {
         booking: played.posting.booking,
         posted: played.posting.what,
-        route: played.posting.route.path(),
+        route: played.posting.route,
         status: played.status,
         event_id: played.event_id.clone(),
-        outcome: decided.map_or("undecided", |decided| &decided.outcome).to_owned(),
-        reason: decided.and_then(|decided| decided.reason.clone()),
-        staff: decided.and_then(|decided| decided.staff.clone()),
-        strategy: decided.and_then(|decided| decided.strategy.clone()),
-        confidence: decided.and_then(|decided| decided.confidence),
+        decided: decided.cloned().unwrap_or_else(undecided),
         retries: played.retries,
         why: decided.map(|decided| why(played, decided, findings, auto_accept)).unwrap_or_default(),
     }
@@ -86,15 +79,13 @@ fn how(strategy: Option<&str>, confidence: Option<i64>) -> String {
 
 /// Where the demo went another way than it should, in words; nothing when all is well.
 pub(super) fn differences(played: &[Played], became: &[Became], findings: &Findings) -> Vec<String> {
-    let mut found: Vec<String> = played
-        .iter()
-        .zip(became)
-        .filter_map(|(played, became)| {
-            let (expected, actual) = (played.posting.expected, actual(became));
-            (actual != expected)
-                .then(|| format!("{}: {} instead of {}", became.booking, shown(&actual), shown(&expected)))
-        })
-        .collect();
+    let mut found = Vec::new();
+    for (played, became) in played.iter().zip(became) {
+        let (expected, actual) = (played.posting.expected, shown(became));
+        if actual != expected {
+            found.push(format!("{}: {actual} instead of {expected}", became.booking));
+        }
+    }
     // One mapping each for the two whose address was known; three hosts wait; two letters are dead.
     for (what, count, expected) in [
         ("audit rows", findings.audits.len(), 2),
@@ -108,30 +99,20 @@ pub(super) fn differences(played: &[Played], became: &[Became], findings: &Findi
     found
 }
 
-/// What became of a booking, in the terms of what was expected.
-fn actual(became: &Became) -> Expected<'_> {
-    let found_by = became.strategy.as_deref().zip(became.confidence);
-    Expected {
-        outcome: &became.outcome,
-        reason: became.reason.as_deref(),
-        staff: became.staff.as_deref(),
-        found_by,
-        retried: became.retries > 0,
-    }
-}
-
-fn shown(what: &Expected<'_>) -> String {
-    let mut text = what.outcome.to_owned();
-    if let Some(reason) = what.reason {
+/// What became of a booking, in the words in which it is expected.
+fn shown(became: &Became) -> String {
+    let Decided { outcome, reason, staff, strategy, confidence, .. } = &became.decided;
+    let mut text = outcome.clone();
+    if let Some(reason) = reason {
         text += &format!(" ({reason})");
     }
-    if let Some(staff) = what.staff {
+    if let Some(staff) = staff {
         text += &format!(", {staff}");
     }
-    if let Some((strategy, confidence)) = what.found_by {
+    if let Some((strategy, confidence)) = strategy.as_ref().zip(*confidence) {
         text += &format!(", by {strategy} {confidence}");
     }
-    if what.retried {
+    if became.retries > 0 {
         text += ", after a retry";
     }
     text
