@@ -1,6 +1,7 @@
 //! `hostmatch events`: is my message arriving, and how was it read?
 
 use clap::Subcommand;
+use strum::VariantArray as _;
 
 use super::{
     Exit, Failure, Global, Output, moments::moment, next_action::command, operator::Acting, output,
@@ -115,7 +116,7 @@ fn outcome(text: &str) -> Result<String, String> {
 
 /// `unknown`: it could not be read.
 fn shape(text: &str) -> Result<String, String> {
-    let all: Vec<&str> = Shape::ALL.map(Shape::as_str).into_iter().chain(["unknown"]).collect();
+    let all: Vec<&str> = Shape::VARIANTS.iter().copied().map(Shape::as_str).chain(["unknown"]).collect();
     one_of(text, &all)
 }
 

@@ -1,6 +1,7 @@
 //! A booking event as the rest of the program knows it, whatever shape it came in.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::host::{Host, HostMissing, HostSource};
 use super::ids::{AppointmentId, BookingRef, CompanyId, EventId};
@@ -35,15 +36,16 @@ pub enum EventKind {
     Records,
 }
 
-/// The shapes in which events arrive. The first three are wrappings around one of the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// The shapes in which events arrive, in the order of looking. The first three are wrappings around one of the
+/// others. Their names as they are stored have 16 bytes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Shape {
     /// A CloudEvents message that is one JSON document (structured mode).
-    #[serde(rename = "cloudevents")]
+    #[strum(serialize = "cloudevents")]
     CloudEvents,
     /// A CloudEvents message whose attributes are headers (binary mode).
-    #[serde(rename = "cloudevents_bin")]
+    #[strum(serialize = "cloudevents_bin")]
     CloudEventsBinary,
     /// A Laravel queue payload: a string job.
     Laravel,
@@ -54,42 +56,15 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// All of them, in the order of looking.
-    pub const ALL: [Self; 5] =
-        [Self::CloudEvents, Self::CloudEventsBinary, Self::Laravel, Self::Calcom, Self::Native];
-
-    /// The name under which it is stored: 16 bytes at most.
-    pub fn as_str(self) -> &'static str {
+    /// By what it is told, and where the event stands in it: for the documentation.
+    pub fn described(self) -> [&'static str; 2] {
+        let binary = "a header `cloudEvents:specversion`, `cloudEvents_specversion` or `ce-specversion`";
         match self {
-            Self::CloudEvents => "cloudevents",
-            Self::CloudEventsBinary => "cloudevents_bin",
-            Self::Laravel => "laravel",
-            Self::Calcom => "calcom",
-            Self::Native => "native",
-        }
-    }
-
-    /// By what it is told, for the documentation.
-    pub fn told_by(self) -> &'static str {
-        match self {
-            Self::CloudEvents => "`specversion` in the body",
-            Self::CloudEventsBinary => {
-                "a header `cloudEvents:specversion`, `cloudEvents_specversion` or `ce-specversion`"
-            }
-            Self::Laravel => "a text `job` and a key `data`",
-            Self::Calcom => "`triggerEvent`",
-            Self::Native => "everything else",
-        }
-    }
-
-    /// Where the event stands in it, for the documentation.
-    pub fn event_in(self) -> &'static str {
-        match self {
-            Self::CloudEvents => "`data`, or `data_base64`",
-            Self::CloudEventsBinary => "the body",
-            Self::Laravel => "`data`, which may be a CloudEvents message",
-            Self::Calcom => "`payload`, or beside `triggerEvent`",
-            Self::Native => "the body",
+            Self::CloudEvents => ["`specversion` in the body", "`data`, or `data_base64`"],
+            Self::CloudEventsBinary => [binary, "the body"],
+            Self::Laravel => ["a text `job` and a key `data`", "`data`, which may be a CloudEvents message"],
+            Self::Calcom => ["`triggerEvent`", "`payload`, or beside `triggerEvent`"],
+            Self::Native => ["everything else", "the body"],
         }
     }
 }

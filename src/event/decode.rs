@@ -1,4 +1,4 @@
-//! From bytes to a typed event: which shape is it, and what does it say?
+//! What decoding takes and gives: a message with its surroundings, the event types that are known, and the answer.
 
 use std::collections::BTreeMap;
 
@@ -68,15 +68,6 @@ pub enum MalformedKind {
 
 fn pointer_suffix(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!(" (at {pointer})") }
-}
-
-/// Reads one message.
-///
-/// # Errors
-/// [`Malformed`] for everything that is not a booking event of a known shape. Never panics,
-/// whatever the bytes.
-pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
-    super::shapes::decode(envelope)
 }
 
 /// A message as the decoder sees it; whoever has one begins with [`Envelope::new`] and adds what came

@@ -1,6 +1,7 @@
 //! Who a booking is with: the Cal.com user, and where in the event it was found.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::ids::HostId;
 
@@ -44,8 +45,8 @@ pub fn normal_email(email: &str) -> String {
 }
 
 /// Where in the event the primary host was found. The order is that of looking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum HostSource {
     /// `hosts[0]` of the booking (API version 2024-08-13, unwrapped).
     Hosts,
@@ -57,20 +58,9 @@ pub enum HostSource {
     User,
 }
 
-impl HostSource {
-    /// The name under which it is stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hosts => "hosts",
-            Self::DataHosts => "data_hosts",
-            Self::Organizer => "organizer",
-            Self::User => "user",
-        }
-    }
-}
-
 /// Why a booking names no host, or none with an id: without an id nothing can be learned of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum HostMissing {
     /// None of the places where a host may stand is there.
     Absent,
@@ -80,19 +70,4 @@ pub enum HostMissing {
     NullId,
     /// What stands there cannot be a host, or its id no id.
     Malformed,
-}
-
-impl HostMissing {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Absent, Self::Empty, Self::NullId, Self::Malformed];
-
-    /// The name under which it is counted.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Empty => "empty",
-            Self::NullId => "null_id",
-            Self::Malformed => "malformed",
-        }
-    }
 }

@@ -11,33 +11,33 @@ use uuid::fmt::Hyphenated;
 /// The longest reference or id kept in a column of ours (VARCHAR(255)).
 pub const MAX_TEXT: usize = 255;
 
-macro_rules! integer_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub i64);
-
-        impl std::fmt::Display for $name {
+/// Shows these as what is in them.
+macro_rules! displayed {
+    ($($id:ty),+) => {$(
+        impl std::fmt::Display for $id {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.0.fmt(f)
             }
         }
-    };
+    )+};
 }
 
-integer_id!(
-    /// A company of the gateway (`companies.id`): the tenant.
-    CompanyId
-);
-integer_id!(
-    /// An appointment of the gateway (`appointments.id`).
-    AppointmentId
-);
-integer_id!(
-    /// A Cal.com user id: a positive 32-bit integer (`User.id` there, `calcom_host_id` INT here).
-    HostId
-);
+displayed!(CompanyId, AppointmentId, HostId, EventId, BookingRef);
+
+/// A company of the gateway (`companies.id`): the tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CompanyId(pub i64);
+
+/// An appointment of the gateway (`appointments.id`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AppointmentId(pub i64);
+
+/// A Cal.com user id: a positive 32-bit integer (`User.id` there, `calcom_host_id` INT here).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostId(pub i64);
 
 impl HostId {
     /// The id, if it lies in the range of Cal.com's ids and of the column: 1 to 2,147,483,647.
@@ -163,12 +163,6 @@ impl EventId {
     }
 }
 
-impl std::fmt::Display for EventId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// What a booking is called: a Cal.com `uid`, or a numeric `id` as text (the
 /// gateway's columns have held both). Compared byte for byte. Never empty, without NUL,
 /// at most [`MAX_TEXT`] bytes.
@@ -191,12 +185,6 @@ impl BookingRef {
     /// The reference as a number, if it is one in its one plain spelling (`7`, not `07` or `7abc`).
     pub fn as_number(&self) -> Option<i64> {
         self.0.parse().ok().filter(|n: &i64| n.to_string() == self.0)
-    }
-}
-
-impl std::fmt::Display for BookingRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
     }
 }
 

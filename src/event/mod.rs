@@ -5,13 +5,14 @@ mod host;
 mod booking;
 mod decode;
 mod shapes;
-mod carried;
+
+use crate::runtime::words;
 
 pub use booking::{Booking, BookingEvent, EventKind, EventOrder, EventTime, Shape};
-pub use carried::carried_context;
-pub use decode::{Decoded, Hints, Ignored, Malformed, MalformedKind, decode};
-pub use decode::{EVENT_TYPES, EventType};
-pub use decode::{Envelope, TYPE_HEADER};
+pub use decode::{Decoded, Envelope, Hints, Ignored, Malformed, MalformedKind};
+pub use decode::{EVENT_TYPES, EventType, TYPE_HEADER};
 pub use host::{Host, HostMissing, HostSource, normal_email};
 pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
-pub use shapes::MAX_BOOKINGS;
+pub use shapes::{MAX_BOOKINGS, carried_context, decode};
+
+words!(Shape, HostSource, HostMissing);

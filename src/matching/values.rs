@@ -9,19 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
-/// Gives each list its words under the name that everything here has for a text: strum's own is either
-/// undocumented or no method.
-macro_rules! words {
-    ($($list:ty),+ $(,)?) => {$(
-        impl $list {
-            /// The word under which it is stored and shown.
-            pub fn as_str(self) -> &'static str {
-                self.into()
-            }
-        }
-    )+};
-}
-pub(crate) use words;
+pub(crate) use crate::runtime::words;
 
 words!(MappingSource, AuditAction);
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::amqp::{AmqpConsumer, AmqpHold};
 use super::embedded::{EmbeddedConsumer, EmbeddedHold};
-use super::{Delivery, Disposition, QueueError, RABBITMQ, SQLITE};
+use super::{Delivery, Disposition, On, QueueError, RABBITMQ, SQLITE, either};
 use crate::runtime::shutdown::Shutdown;
 
 /// What came of waiting for a batch.
@@ -21,12 +21,7 @@ pub enum Gathered {
 }
 
 /// Takes deliveries. Used by one task at a time; make one for each pipeline.
-pub struct Consumer(Kind);
-
-enum Kind {
-    Amqp(Box<AmqpConsumer>),
-    Embedded(Box<EmbeddedConsumer>),
-}
+pub struct Consumer(pub(super) On<Box<AmqpConsumer>, Box<EmbeddedConsumer>>);
 
 /// Tells others (the readiness route) whether a consumer is really subscribed.
 #[derive(Clone, Debug, Default)]
@@ -48,21 +43,13 @@ impl ConsumerHealth {
 }
 
 impl Consumer {
-    pub(super) fn amqp(consumer: AmqpConsumer) -> Self {
-        Self(Kind::Amqp(Box::new(consumer)))
-    }
-
-    pub(super) fn embedded(consumer: EmbeddedConsumer) -> Self {
-        Self(Kind::Embedded(Box::new(consumer)))
-    }
-
     /// How long nothing may come before the broker is asked whether there is anything: a
     /// subscription that is open and over which nothing comes, although messages are ready, is
     /// made again on a new connection. (A local file is looked into all the time.)
     #[must_use]
     pub fn stalled_after(mut self, after: Duration) -> Self {
-        if let Kind::Amqp(consumer) = &mut self.0 {
-            consumer.stalled_after(after);
+        if let On::Amqp(consumer) = &mut self.0 {
+            consumer.watch.after = after;
         }
         self
     }
@@ -81,27 +68,21 @@ impl Consumer {
         shutdown: &Shutdown,
         idle: Option<Duration>,
     ) -> Result<Gathered, QueueError> {
-        match &mut self.0 {
-            Kind::Amqp(consumer) => consumer.next_batch(shutdown, idle).await,
-            Kind::Embedded(consumer) => consumer.next_batch(shutdown, idle).await,
-        }
+        either!(&mut self.0, consumer => consumer.next_batch(shutdown, idle).await)
     }
 
     /// Stops taking, and gives back once everything that was handed out and not settled, batches
     /// in the caller's hands included. The next `next_batch` consumes again.
     pub async fn pause(&mut self) {
-        match &mut self.0 {
-            Kind::Amqp(consumer) => consumer.pause().await,
-            Kind::Embedded(consumer) => consumer.pause().await,
-        }
+        either!(&mut self.0, consumer => consumer.pause().await);
     }
 
     /// Where deliveries come from, for whoever shows it: the kind of the queue, as OpenTelemetry calls
     /// it, and its name.
     pub fn destination(&self) -> (&'static str, &str) {
         match &self.0 {
-            Kind::Amqp(consumer) => (RABBITMQ, consumer.queue_name()),
-            Kind::Embedded(consumer) => (SQLITE, consumer.queue_name()),
+            On::Amqp(consumer) => (RABBITMQ, consumer.queue_name()),
+            On::Embedded(consumer) => (SQLITE, consumer.source.as_str()),
         }
     }
 
@@ -113,8 +94,8 @@ impl Consumer {
     /// The same, for somebody who has not the consumer itself.
     pub fn health(&self) -> ConsumerHealth {
         match &self.0 {
-            Kind::Amqp(consumer) => consumer.health(),
-            Kind::Embedded(consumer) => consumer.health(),
+            On::Amqp(consumer) => consumer.watch.health.clone(),
+            On::Embedded(consumer) => consumer.health.clone(),
         }
     }
 }
@@ -130,7 +111,8 @@ pub struct Batch {
 }
 
 /// Why a batch has no more deliveries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ClosedBy {
     /// It has as many as it may have.
     Size,
@@ -142,25 +124,7 @@ pub enum ClosedBy {
     Alone,
 }
 
-impl ClosedBy {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Size, Self::Bytes, Self::Drained, Self::Alone];
-
-    /// The name under which it is counted.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Size => "size",
-            Self::Bytes => "bytes",
-            Self::Drained => "drained",
-            Self::Alone => "alone",
-        }
-    }
-}
-
-pub(super) enum Hold {
-    Amqp(AmqpHold),
-    Embedded(EmbeddedHold),
-}
+pub(super) type Hold = On<AmqpHold, EmbeddedHold>;
 
 /// How many deliveries of a batch ended how. Together they are all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -222,8 +186,8 @@ impl Batch {
     /// As [`Batch::settle`].
     pub async fn settle_taken(self, ends: &[(&Delivery, &Disposition)]) -> Result<Settled, QueueError> {
         match self.hold {
-            Hold::Amqp(hold) => Ok(hold.settle(ends).await),
-            Hold::Embedded(hold) => hold.settle(ends).await,
+            On::Amqp(hold) => Ok(hold.settle(ends).await),
+            On::Embedded(hold) => hold.settle(ends).await,
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::PublishError;
 use super::message::{Delivery, Message, header};
+use crate::runtime::clock::now_ms;
 
 /// The routing key as the publisher gave it. A copy travels under the name of its queue, so the
 /// original is kept here and put back on receipt.
@@ -22,12 +22,6 @@ const MAX_HEADERS: usize = 64 * 1024;
 
 /// The longest AMQP short string, in bytes.
 const MAX_SHORT: usize = 255;
-
-/// Now, in ms since 1970 (UTC).
-pub(super) fn now_ms() -> i64 {
-    let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
-    i64::try_from(millis).unwrap_or(i64::MAX)
-}
 
 /// Refuses what AMQP cannot carry, on both queues alike: a file that a local queue accepts must
 /// not become unpublishable on the day it is forwarded to a broker.
@@ -75,19 +69,24 @@ pub(super) fn receive(mut message: Message, redelivered: bool) -> Delivery {
 
 /// The copy for another attempt: one attempt more, if this was one, and `headers` set.
 pub(super) fn for_retry(delivery: &Delivery, counts: bool, headers: &BTreeMap<String, String>) -> Message {
-    copy(delivery, counts, headers)
+    let mut message = delivery.message.clone();
+    message.headers.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let attempt = delivery.attempt.saturating_add(u32::from(counts));
+    message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
+    message.headers.insert(header::FIRST_SEEN.to_owned(), delivery.first_seen_ms.to_string());
+    for_work(message)
 }
 
 /// The copy for the dead letters: the attempt that failed is counted, `headers` set, and an id,
 /// unless there is one already (a replayed message that failed again keeps its dead letter).
 pub(super) fn for_the_dead(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
-    let mut message = copy(delivery, true, headers);
+    let mut message = for_retry(delivery, true, headers);
     let id = identity(&delivery.message).to_string();
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert(id);
     message
 }
 
-/// A message that is to be published into the work queue by its name.
+/// A message that is to be published into a queue by its name.
 pub(super) fn for_work(mut message: Message) -> Message {
     message.headers.insert(ROUTING_KEY.to_owned(), message.routing_key.clone());
     fit(&mut message.headers);
@@ -128,17 +127,6 @@ pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: U
     message.headers.insert(header::REASON.to_owned(), reason.to_owned());
     message.headers.insert(header::ERROR.to_owned(), words.to_owned());
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id.to_string());
-}
-
-fn copy(delivery: &Delivery, counts: bool, headers: &BTreeMap<String, String>) -> Message {
-    let mut message = delivery.message.clone();
-    message.headers.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let attempt = delivery.attempt.saturating_add(u32::from(counts));
-    message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
-    message.headers.insert(header::FIRST_SEEN.to_owned(), delivery.first_seen_ms.to_string());
-    message.headers.insert(ROUTING_KEY.to_owned(), message.routing_key.clone());
-    fit(&mut message.headers);
-    message
 }
 
 /// A copy that the broker cannot take would hold up its queue for ever: the largest headers of

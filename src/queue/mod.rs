@@ -15,7 +15,10 @@ pub mod metrics;
 pub(crate) mod amqp;
 mod embedded;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::config::QueueConfig;
+use crate::runtime::words;
 
 pub use amqp::topology;
 pub use consumer::{Batch, ClosedBy, Settled};
@@ -25,23 +28,17 @@ pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
 pub use error::{PublishError, QueueError};
 pub use message::{Delivery, Disposition, Message, header};
 
-/// Where a consumer takes its deliveries from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+words!(Source, Part, ClosedBy);
+
+/// Where a consumer takes its deliveries from. Its name in the embedded queue; on RabbitMQ with the prefix before
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Source {
     /// The work queue.
     Bookings,
     /// The dead letters, on their way into the table `hostmatch_dead_letters`.
     Dead,
-}
-
-impl Source {
-    /// Its name in the embedded queue; on RabbitMQ with the prefix before it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bookings => "bookings",
-            Self::Dead => "dead",
-        }
-    }
 }
 
 /// The kinds of queue, as OpenTelemetry's `messaging.system` has them.
@@ -72,7 +69,8 @@ pub struct Depth {
 }
 
 /// What a queue is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Part {
     /// Events that wait to be decided.
     Work,
@@ -80,20 +78,6 @@ pub enum Part {
     Retry,
     /// Dead letters on their way into the table.
     Dead,
-}
-
-impl Part {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Work, Self::Retry, Self::Dead];
-
-    /// The name under which it is counted.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Work => "work",
-            Self::Retry => "retry",
-            Self::Dead => "dead",
-        }
-    }
 }
 
 /// How full one queue is.
@@ -111,15 +95,29 @@ pub struct Level {
     pub consumers: Option<u64>,
 }
 
+/// Something of the queue on RabbitMQ, or its counterpart of the one in a local file.
+#[derive(Clone)]
+enum On<A, E> {
+    Amqp(A),
+    Embedded(E),
+}
+
+/// The same call on whichever of the two it is.
+macro_rules! either {
+    ($on:expr, $one:ident => $call:expr) => {
+        match $on {
+            On::Amqp($one) => $call,
+            On::Embedded($one) => $call,
+        }
+    };
+}
+use either;
+
+type Backend = On<amqp::Amqp, embedded::Embedded>;
+
 /// The queue, on RabbitMQ or in a local file. Cheap to clone; all clones share their connections.
 #[derive(Clone)]
 pub struct Queue(Backend);
-
-#[derive(Clone)]
-enum Backend {
-    Amqp(amqp::Amqp),
-    Embedded(embedded::Embedded),
-}
 
 impl Queue {
     /// Opens what `queue.url` names: `amqp://`, `amqps://` or `sqlite://path`.
@@ -134,8 +132,8 @@ impl Queue {
         let url = config.url.expose();
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
         match scheme {
-            "amqp" | "amqps" => amqp::Amqp::open(config).map(|queue| Self(Backend::Amqp(queue))),
-            "sqlite" => embedded::Embedded::open(config).await.map(|queue| Self(Backend::Embedded(queue))),
+            "amqp" | "amqps" => amqp::Amqp::open(config).map(|queue| Self(On::Amqp(queue))),
+            "sqlite" => embedded::Embedded::open(config).await.map(|queue| Self(On::Embedded(queue))),
             // The URL may hold a password: only its scheme is shown.
             other => Err(QueueError::Url(format!(
                 "queue.url has the scheme {other:?}; write amqp://, amqps:// or sqlite://path"
@@ -145,18 +143,20 @@ impl Queue {
 
     /// A publisher. On RabbitMQ the first one starts connecting.
     pub fn publisher(&self) -> Publisher {
-        match &self.0 {
-            Backend::Amqp(queue) => Publisher(PublisherKind::Amqp(queue.publisher())),
-            Backend::Embedded(queue) => Publisher(PublisherKind::Embedded(queue.clone())),
+        if let On::Amqp(queue) = &self.0 {
+            queue.publishing();
         }
+        Publisher(self.0.clone())
     }
 
     /// A consumer with batches of its own. It takes nothing before the first `next_batch`.
     pub fn consumer(&self, source: Source, limits: BatchLimits) -> Consumer {
-        match &self.0 {
-            Backend::Amqp(queue) => Consumer::amqp(queue.consumer(source, limits)),
-            Backend::Embedded(queue) => Consumer::embedded(queue.consumer(source, limits)),
-        }
+        Consumer(match &self.0 {
+            On::Amqp(queue) => On::Amqp(Box::new(amqp::AmqpConsumer::new(queue.clone(), source, limits))),
+            On::Embedded(queue) => {
+                On::Embedded(Box::new(embedded::EmbeddedConsumer::new(queue.clone(), source, limits)))
+            }
+        })
     }
 
     /// How many messages are where; also the way to ask whether the queue can be used at all:
@@ -166,10 +166,15 @@ impl Queue {
     /// [`QueueError::Unavailable`] with the newest problem in words (a broker that is away, a
     /// queue with other arguments, missing rights).
     pub async fn depth(&self) -> Result<Depth, QueueError> {
-        match &self.0 {
-            Backend::Amqp(queue) => queue.depth().await,
-            Backend::Embedded(queue) => queue.depth().await,
-        }
+        let levels = self.levels().await?;
+        let ready = |part| levels.iter().filter(|level| level.part == part).map(|level| level.ready).sum();
+        let in_flight = levels.iter().map(|level| level.unacked).sum();
+        Ok(Depth {
+            ready: ready(Part::Work),
+            waiting: ready(Part::Retry),
+            dead: ready(Part::Dead),
+            in_flight,
+        })
     }
 
     /// How full each queue is, and who consumes.
@@ -177,31 +182,19 @@ impl Queue {
     /// # Errors
     /// As [`Queue::depth`].
     pub async fn levels(&self) -> Result<Vec<Level>, QueueError> {
-        match &self.0 {
-            Backend::Amqp(queue) => queue.levels().await,
-            Backend::Embedded(queue) => queue.levels().await,
-        }
+        either!(&self.0, queue => queue.levels().await)
     }
 
     /// Closes the connections; what is in hand and not settled comes again. Takes a few seconds
     /// at most, whatever the broker does. Clones of this queue are closed with it.
     pub async fn close(&self) {
-        match &self.0 {
-            Backend::Amqp(queue) => queue.close().await,
-            Backend::Embedded(queue) => queue.close().await,
-        }
+        either!(&self.0, queue => queue.close().await);
     }
 }
 
 /// Publishes with confirmation. Cheap to clone, and meant to be used by many at once.
 #[derive(Clone)]
-pub struct Publisher(PublisherKind);
-
-#[derive(Clone)]
-enum PublisherKind {
-    Amqp(amqp::AmqpPublisher),
-    Embedded(embedded::Embedded),
-}
+pub struct Publisher(Backend);
 
 impl Publisher {
     /// Publishes the messages in order and returns when all of them are durably accepted.
@@ -211,13 +204,8 @@ impl Publisher {
     /// publishing them again makes duplicates; that is the price of losing none. Waits at most
     /// `queue.confirm_timeout` for every few hundred messages.
     pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
-        for message in &messages {
-            copies::check(message)?;
-        }
-        match &self.0 {
-            PublisherKind::Amqp(publisher) => publisher.publish(messages).await,
-            PublisherKind::Embedded(queue) => queue.publish(&messages).await,
-        }
+        messages.iter().try_for_each(copies::check)?;
+        either!(&self.0, queue => queue.publish(messages).await)
     }
 
     /// Publishes the messages, in order, to the work queue itself: to nobody else who listens to the
@@ -227,12 +215,10 @@ impl Publisher {
     /// As [`Publisher::publish`].
     pub async fn publish_to_work(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         let messages: Vec<Message> = messages.into_iter().map(copies::for_work).collect();
-        for message in &messages {
-            copies::check(message)?;
-        }
+        messages.iter().try_for_each(copies::check)?;
         match &self.0 {
-            PublisherKind::Amqp(publisher) => publisher.publish_to_work(messages).await,
-            PublisherKind::Embedded(queue) => queue.publish(&messages).await,
+            On::Amqp(queue) => queue.publish_to_work(messages).await,
+            On::Embedded(queue) => queue.publish(messages).await,
         }
     }
 
@@ -240,21 +226,18 @@ impl Publisher {
     /// name in it.
     pub fn destination(&self) -> (&'static str, &str) {
         match &self.0 {
-            PublisherKind::Amqp(publisher) => (RABBITMQ, publisher.exchange()),
-            PublisherKind::Embedded(_) => (SQLITE, Source::Bookings.name()),
+            On::Amqp(queue) => (RABBITMQ, queue.exchange()),
+            On::Embedded(_) => (SQLITE, Source::Bookings.as_str()),
         }
     }
 
     /// Whether the queue is a file on this machine, which is never away.
     pub fn is_local(&self) -> bool {
-        matches!(self.0, PublisherKind::Embedded(_))
+        matches!(self.0, On::Embedded(_))
     }
 
     /// Whether a publish would find an open way now. Publishes nothing.
     pub fn is_ready(&self) -> bool {
-        match &self.0 {
-            PublisherKind::Amqp(publisher) => publisher.is_ready(),
-            PublisherKind::Embedded(queue) => queue.is_open(),
-        }
+        either!(&self.0, queue => queue.is_ready())
     }
 }

@@ -30,7 +30,7 @@ const MESSAGES: &str = "hostmatch_queue_messages";
 const CONSUMERS: &str = "hostmatch_queue_consumers";
 
 const ROLE: (&str, Values) =
-    ("queue_role", Values::Closed(|| Part::ALL.into_iter().map(Part::as_str).collect()));
+    ("queue_role", Values::Closed(|| Part::VARIANTS.iter().copied().map(Part::as_str).collect()));
 const QUEUE: (&str, Values) = ("queue", Values::Few("its name; one for all wait queues together"));
 
 const LETTERS: Series =

@@ -12,7 +12,7 @@ use hostmatch::store::{
 };
 use hostmatch::telemetry::metrics::{Series, Values};
 use hostmatch::{edge, queue, telemetry, worker};
-use strum::VariantArray;
+use strum::VariantArray as _;
 
 /// A table in Markdown.
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -39,8 +39,10 @@ fn event_types(named_by: Shape) -> String {
 }
 
 fn shapes() -> String {
-    let rows =
-        Shape::ALL.map(|it| vec![code(it.as_str()), it.told_by().to_owned(), it.event_in().to_owned()]);
+    let rows = Shape::VARIANTS.iter().map(|shape| {
+        let [told_by, event_in] = shape.described();
+        vec![code(shape.as_str()), told_by.to_owned(), event_in.to_owned()]
+    });
     table(&["shape", "told by", "the event stands in"], rows)
 }
 

@@ -65,8 +65,9 @@ pub(super) const AGE: Series = Series::new(
 pub(super) const BATCH: Series =
     Series::new("hostmatch_batch_events", Kind::Histogram(SIZES), "Deliveries in a batch");
 pub(super) const BATCHES: Series =
-    Series::new("hostmatch_batches_total", Kind::Counter, "Batches, by why they had no more deliveries")
-        .by(&[("trigger", Values::Closed(|| ClosedBy::ALL.into_iter().map(ClosedBy::as_str).collect()))]);
+    Series::new("hostmatch_batches_total", Kind::Counter, "Batches, by why they had no more deliveries").by(
+        &[("trigger", Values::Closed(|| ClosedBy::VARIANTS.iter().copied().map(ClosedBy::as_str).collect()))],
+    );
 pub(super) const STAGE: Series = Series::new(
     "hostmatch_stage_duration_seconds",
     Kind::Histogram(STAGES),
@@ -96,7 +97,10 @@ pub(super) const MISSING: Series = Series::new(
     Kind::Counter,
     "Bookings that may assign and name no host, or none with an id",
 )
-.by(&[("reason", Values::Closed(|| HostMissing::ALL.into_iter().map(HostMissing::as_str).collect()))]);
+.by(&[(
+    "reason",
+    Values::Closed(|| HostMissing::VARIANTS.iter().copied().map(HostMissing::as_str).collect()),
+)]);
 pub(super) const CREATED: Series = Series::new(
     "hostmatch_mappings_created_total",
     Kind::Counter,

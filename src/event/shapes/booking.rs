@@ -45,10 +45,7 @@ pub(super) fn read(
             "the booking has neither uid nor id, and no appointment_id says which appointment it is";
         return Err(Fault::new(MalformedKind::NoBooking, pointer, message));
     }
-    let replaces = match fields::reference(own, "rescheduledFromUid", &pointer)? {
-        Some(reference) => Some(reference),
-        None => fields::reference(own, "rescheduleUid", &pointer)?,
-    };
+    let replaces = either_reference(own, ["rescheduledFromUid", "rescheduleUid"], &pointer)?;
     let places = [Some((outer, hosts)), inner.map(|inner| (inner, HostSource::DataHosts))];
     let places: Vec<_> = places.into_iter().flatten().collect();
     let host = primary_host(&places);
@@ -101,10 +98,13 @@ pub(super) fn has_reference(object: &Object) -> bool {
 
 /// The API calls it `id`, a webhook `bookingId`.
 fn numeric_id(object: &Object, pointer: &str) -> Result<Option<BookingRef>, Fault> {
-    match fields::reference(object, "bookingId", pointer)? {
-        Some(id) => Ok(Some(id)),
-        None => fields::reference(object, "id", pointer),
-    }
+    either_reference(object, ["bookingId", "id"], pointer)
+}
+
+/// The reference under the first of two keys that has one.
+fn either_reference(object: &Object, keys: [&str; 2], pointer: &str) -> Result<Option<BookingRef>, Fault> {
+    let first = fields::reference(object, keys[0], pointer)?;
+    first.map_or_else(|| fields::reference(object, keys[1], pointer), |first| Ok(Some(first)))
 }
 
 /// `cancelled` (2024-08-13), `CANCELLED` (2024-04-15 and webhooks); the same for rejected.

@@ -7,30 +7,26 @@ use super::booking::{self, Around};
 use super::fields::{self, Fault, Object};
 use super::outside::{self, Outside};
 use crate::event::booking::{BookingEvent, Shape};
-use crate::event::decode::{Decoded, Hints, Ignored, Malformed, known_type};
+use crate::event::decode::{Decoded, Hints, Ignored, known_type};
 use crate::event::host::HostSource;
 use crate::event::ids::EventId;
 
 const PAYLOAD: &str = "payload";
 
+/// What the event is called, and what can be told of it before it is read.
+pub(super) fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
+    let booking = body.get(PAYLOAD).map_or_else(|| booking::peek_object(body), booking::peek);
+    outside::identify(outside, body, "triggerEvent", booking, None)
+}
+
 /// Reads a webhook. A trigger that we do not act on is ignored, whatever it carries: Cal.com adds
 /// new ones, and sends all of them to a subscription that asks for all.
-pub(super) fn decode(outside: &Outside<'_>, body: Object) -> Result<Decoded, Malformed> {
-    let (id, hints) = identify(outside, &body);
-    read(outside, body, id, &hints).map_err(|fault| fault.with(hints))
-}
-
-fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
-    let event_type = outside::event_type(outside, body.get("triggerEvent").and_then(Value::as_str));
-    let booking = match body.get(PAYLOAD) {
-        Some(payload) => booking::peek(payload),
-        None => booking::peek_object(body),
-    };
-    let id = outside::event_id(outside, Some(body), event_type.as_deref(), booking.as_ref());
-    (id.clone(), Hints { id: Some(id), event_type, booking, company: None, shape: Some(outside.shape) })
-}
-
-fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
+pub(super) fn read(
+    outside: &Outside<'_>,
+    mut body: Object,
+    id: EventId,
+    hints: &Hints,
+) -> Result<Decoded, Fault> {
     let Some(name) = hints.event_type.clone() else {
         return Err(Fault::at("/triggerEvent", "triggerEvent must be a text that names the trigger"));
     };

@@ -3,18 +3,22 @@
 //!
 //! Attributes that we have no use for (`source`, which the specification demands) may be missing.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::fields::{self, Object};
 use super::outside::{self, Outside};
+use super::pruned::CONTENT_ENCODING;
 use super::{Answer, hints, parse};
 
 /// The names of CloudEvents' headers begin so: its AMQP binding, the JMS twin of that, and what HTTP
 /// has and bridges leave.
-pub(in crate::event) const PREFIXES: [&str; 3] = ["cloudEvents:", "cloudEvents_", "ce-"];
+const PREFIXES: [&str; 3] = ["cloudEvents:", "cloudEvents_", "ce-"];
 
 /// What Horizon writes over the `type` of whatever passes through it.
 const HORIZONS_TYPE: &str = "job";
@@ -73,7 +77,7 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
         let message = "specversion must be the text 1.0 (or 0.3)";
         return Err(Box::new(outside.fault("specversion", message, hints(outside))));
     }
-    let encoded = body.get("datacontentencoding").and_then(Value::as_str);
+    let encoded = body.get(CONTENT_ENCODING).and_then(Value::as_str);
     let old_base64 = encoded.is_some_and(|name| name.eq_ignore_ascii_case("base64"));
     match (body.remove("data"), body.remove("data_base64")) {
         (Some(Value::String(text)), _) if old_base64 => decode_base64(outside, "data", &text),
@@ -113,4 +117,57 @@ fn decode_base64(outside: &mut Outside<'_>, key: &str, text: &str) -> Answer<Obj
 
 fn is_known(version: &str) -> bool {
     version.starts_with("1.") || version == "0.3"
+}
+
+/// The trace context that an event itself carries, as its sender wrote it: CloudEvents' extension for distributed
+/// tracing. It counts where the message has no header of that name, which is of the newest hop.
+const NAMES: [&str; 2] = ["traceparent", "tracestate"];
+
+/// What a CloudEvent in structured mode has to have, and may have.
+#[derive(Deserialize)]
+struct Extension {
+    #[serde(rename = "specversion")]
+    _version: String,
+    traceparent: String,
+    #[serde(default)]
+    tracestate: Option<String>,
+}
+
+/// `traceparent` and, if there is one, `tracestate`; nothing for what is no CloudEvent.
+pub fn carried_context(headers: &BTreeMap<String, String>, body: &[u8]) -> BTreeMap<&'static str, String> {
+    let is_binary = |prefix: &&&str| headers.contains_key(&format!("{prefix}specversion"));
+    if let Some(prefix) = PREFIXES.iter().find(is_binary) {
+        let attribute = |name| Some((name, headers.get(&format!("{prefix}{name}"))?.clone()));
+        return NAMES.into_iter().filter_map(attribute).collect();
+    }
+    // Most events carry none: a look is cheaper than reading them a second time.
+    let is_named = body.windows(NAMES[0].len()).any(|bytes| bytes == NAMES[0].as_bytes());
+    let extension = is_named.then(|| serde_json::from_slice::<Extension>(body).ok()).flatten();
+    let Some(Extension { traceparent, tracestate, .. }) = extension else { return BTreeMap::new() };
+    let state = tracestate.map(|state| (NAMES[1], state));
+    [(NAMES[0], traceparent)].into_iter().chain(state).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carried(headers: &[(&str, &str)], body: &str) -> String {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let carried = carried_context(&headers, body.as_bytes());
+        carried.values().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn only_cloudevents_carry_a_context_of_their_own() {
+        let event = r#"{"specversion": "1.0", "traceparent": "00-a", "tracestate": "v=1", "data": {}}"#;
+        assert_eq!(carried(&[], event), "00-a v=1");
+        assert_eq!(carried(&[], r#"{"event": "appointment.created", "traceparent": "00-a"}"#), "");
+        assert_eq!(carried(&[], r#"{"specversion": "1.0", "traceparent": 7}"#), "");
+        for prefix in PREFIXES {
+            let (version, parent) = (format!("{prefix}specversion"), format!("{prefix}traceparent"));
+            assert_eq!(carried(&[(&version, "1.0"), (&parent, "00-b")], event), "00-b", "{prefix}");
+            assert_eq!(carried(&[(&parent, "00-b")], "{}"), "", "{prefix}");
+        }
+    }
 }

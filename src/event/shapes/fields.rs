@@ -1,11 +1,12 @@
 //! Single fields of an event: what is accepted for each, and the JSON pointer where it is not.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc3339};
 
+use super::pruned::Key;
 use crate::event::decode::{Hints, Malformed, MalformedKind};
 use crate::event::ids::BookingRef;
 
@@ -178,7 +179,7 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(is_it) = map.next_key_seed(Is(self.0))? {
+        while let Some(is_it) = map.next_key_seed(Key(|key: &str| key == self.0))? {
             if is_it {
                 found = Some(map.next_value()?);
             } else {
@@ -186,29 +187,6 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
             }
         }
         Ok(found)
-    }
-}
-
-/// Whether a key is this one.
-struct Is<'k>(&'k str);
-
-impl<'de> DeserializeSeed<'de> for Is<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Is<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
     }
 }
 
@@ -292,11 +270,6 @@ mod tests {
         assert_eq!(read("\0 \t"), None);
         assert_eq!(read("Ж́ 🙂"), Some("Ж́ 🙂".to_owned()));
     }
-}
-
-#[cfg(test)]
-mod text_tests {
-    use super::*;
 
     #[test]
     fn a_part_is_the_text_that_stands_there_and_of_two_the_last() {

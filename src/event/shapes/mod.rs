@@ -18,8 +18,6 @@ mod calcom;
 mod cloudevents;
 mod laravel;
 
-pub(super) use cloudevents::PREFIXES;
-pub use native::MAX_BOOKINGS;
 use serde_json::Value;
 
 use self::fields::{Fault, Object};
@@ -27,25 +25,28 @@ use self::outside::Outside;
 use super::booking::Shape;
 use super::decode::{Decoded, Envelope, Hints, Malformed};
 
+pub use self::cloudevents::carried_context;
+pub use self::native::MAX_BOOKINGS;
+
 /// What taking off a wrapping gives. Boxed: a `Malformed` is large, and few messages are one.
 type Answer<T> = Result<T, Box<Malformed>>;
 
-/// Reads one message of any shape.
+/// Reads one message.
 ///
 /// # Errors
-/// See [`super::decode::decode`].
-pub(super) fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
+/// [`Malformed`] for everything that is not a booking event of a known shape. Never panics,
+/// whatever the bytes.
+pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
     let mut outside = Outside::new(envelope);
     let event = unwrapped(&mut outside).map_err(|malformed| *malformed)?;
-    let decoded = if event.contains_key("triggerEvent") {
-        if outside.shape == Shape::Native {
-            outside.shape = Shape::Calcom;
-        }
-        calcom::decode(&outside, event)
-    } else {
-        native::decode(&outside, event)
-    };
-    decoded.map_err(|malformed| outside.placed(malformed))
+    let is_webhook = event.contains_key("triggerEvent");
+    if is_webhook && outside.shape == Shape::Native {
+        outside.shape = Shape::Calcom;
+    }
+    let (identify, read): (fn(&_, &_) -> _, fn(&_, _, _, &_) -> _) =
+        if is_webhook { (calcom::identify, calcom::read) } else { (native::identify, native::read) };
+    let (id, hints) = identify(&outside, &event);
+    read(&outside, event, id, &hints).map_err(|fault: Fault| outside.placed(fault.with(hints)))
 }
 
 /// The event itself, and in `outside` what its wrapping says.

@@ -7,30 +7,26 @@ use super::booking::{self, Around};
 use super::fields::{self, Fault, Object};
 use super::outside::{self, Outside};
 use crate::event::booking::{Booking, BookingEvent, Shape};
-use crate::event::decode::{
-    Decoded, EVENT_TYPES, EventType, Hints, Ignored, Malformed, MalformedKind, known_type,
-};
+use crate::event::decode::{Decoded, EVENT_TYPES, EventType, Hints, Ignored, MalformedKind, known_type};
 use crate::event::host::HostSource;
 use crate::event::ids::{AppointmentId, CompanyId, EventId};
 
 const BOOKING: &str = "calcom_booking";
 
+/// What the event is called, and what can be told of it before it is read.
+pub(super) fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
+    let company = fields::positive(body, "company_id").ok().flatten().map(CompanyId);
+    outside::identify(outside, body, "event", body.get(BOOKING).and_then(booking::peek), company)
+}
+
 /// Reads the gateway's own event. An unknown type without a booking (Retell's `call_ended`) is
 /// ignored; with one it is refused, because somebody expects it to do something.
-pub(super) fn decode(outside: &Outside<'_>, body: Object) -> Result<Decoded, Malformed> {
-    let (id, hints) = identify(outside, &body);
-    read(outside, body, id, &hints).map_err(|fault| fault.with(hints))
-}
-
-fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
-    let event_type = outside::event_type(outside, body.get("event").and_then(Value::as_str));
-    let booking = body.get(BOOKING).and_then(booking::peek);
-    let id = outside::event_id(outside, Some(body), event_type.as_deref(), booking.as_ref());
-    let company = fields::positive(body, "company_id").ok().flatten().map(CompanyId);
-    (id.clone(), Hints { id: Some(id), event_type, booking, company, shape: Some(outside.shape) })
-}
-
-fn read(outside: &Outside<'_>, mut body: Object, id: EventId, hints: &Hints) -> Result<Decoded, Fault> {
+pub(super) fn read(
+    outside: &Outside<'_>,
+    mut body: Object,
+    id: EventId,
+    hints: &Hints,
+) -> Result<Decoded, Fault> {
     // The body is ours alone, so the booking is taken out of it rather than copied.
     let raw = body.remove(BOOKING).filter(|raw| !raw.is_null());
     let (known, raw) = match (hints.event_type.as_deref().map(|name| (name, known_type(name))), raw) {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fields::{self, Fault, Object};
 use crate::event::booking::{EventTime, Shape};
 use crate::event::decode::{Envelope, Hints, Malformed, MalformedKind, TYPE_HEADER, known_type};
-use crate::event::ids::{BookingRef, EventId, MAX_TEXT};
+use crate::event::ids::{BookingRef, CompanyId, EventId, MAX_TEXT};
 
 /// The surroundings of one event. Without a wrapping everything but the envelope is empty.
 #[derive(Clone, Debug)]
@@ -115,6 +115,19 @@ impl<'a> Outside<'a> {
         let (Place::Inside(place) | Place::Decoded(place)) = &self.place;
         if key.is_empty() { place.clone() } else { format!("{place}/{key}") }
     }
+}
+
+/// The event's id, and what is known of an event of which the type stands under this key.
+pub(super) fn identify(
+    outside: &Outside<'_>,
+    event: &Object,
+    type_key: &str,
+    booking: Option<BookingRef>,
+    company: Option<CompanyId>,
+) -> (EventId, Hints) {
+    let event_type = event_type(outside, event.get(type_key).and_then(Value::as_str));
+    let id = event_id(outside, Some(event), event_type.as_deref(), booking.as_ref());
+    (id.clone(), Hints { id: Some(id), event_type, booking, company, shape: Some(outside.shape) })
 }
 
 /// The type: our own header; else the first known type of the routing key, the AMQP type, what the

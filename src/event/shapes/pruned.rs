@@ -7,59 +7,21 @@ use std::fmt::Formatter;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-macro_rules! keys {
-    ($($key:literal,)+) => {
-        /// The key itself, if it is one that is read. A match is far quicker than a search: most keys differ in
-        /// their length already.
-        fn read(key: &str) -> Option<&'static str> {
-            match key {
-                $($key => Some($key),)+
-                _ => None,
-            }
-        }
-    };
-}
+/// Of an old CloudEvents message: how its data is encoded.
+pub(super) const CONTENT_ENCODING: &str = "datacontentencoding";
 
-// The keys that the shapes look at, in whatever object. A new one goes here first.
-keys! {
-    "appointment_id",
-    "bookingId",
-    "calcom_booking",
-    "command",
-    "company_id",
-    "createdAt",
-    "data",
-    "data_base64",
-    "datacontentencoding",
-    "displayEmail",
-    "displayName",
-    "email",
-    "event",
-    "event_id",
-    "hosts",
-    "id",
-    "job",
-    "name",
-    "occurred_at",
-    "organizer",
-    "payload",
-    "pushedAt",
-    "rescheduleUid",
-    "rescheduledFromUid",
-    "specversion",
-    "start",
-    "startTime",
-    "status",
-    "time",
-    "timeZone",
-    "triggerEvent",
-    "type",
-    "uid",
-    "updatedAt",
-    "user",
-    "userId",
-    "username",
-    "uuid",
+/// The key itself, if it is one that the shapes look at, in whatever object. A new one goes here first. (A match
+/// is far quicker than a search: most keys differ in their length already.)
+fn read(key: &str) -> Option<String> {
+    match key {
+        "appointment_id" | "bookingId" | "calcom_booking" | "command" | "company_id" | "createdAt"
+        | "data" | "data_base64" | CONTENT_ENCODING | "displayEmail" | "displayName" | "email" | "event"
+        | "event_id" | "hosts" | "id" | "job" | "name" | "occurred_at" | "organizer" | "payload"
+        | "pushedAt" | "rescheduleUid" | "rescheduledFromUid" | "specversion" | "start" | "startTime"
+        | "status" | "time" | "timeZone" | "triggerEvent" | "type" | "uid" | "updatedAt" | "user"
+        | "userId" | "username" | "uuid" => Some(key.to_owned()),
+        _ => None,
+    }
 }
 
 /// Reads a whole document; of its objects only the keys that are [`read`] are kept.
@@ -129,9 +91,9 @@ impl<'de, const KEEP: bool> Visitor<'de> for Pruned<KEEP> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut kept = Map::new();
-        while let Some(key) = map.next_key_seed(Key::<KEEP>)? {
+        while let Some(key) = map.next_key_seed(Key(|key: &str| if KEEP { read(key) } else { None }))? {
             match key {
-                Some(key) => _ = kept.insert(key.to_owned(), map.next_value_seed(self)?),
+                Some(key) => _ = kept.insert(key, map.next_value_seed(self)?),
                 None => _ = map.next_value_seed(Pruned::<false>)?,
             }
         }
@@ -139,26 +101,26 @@ impl<'de, const KEEP: bool> Visitor<'de> for Pruned<KEEP> {
     }
 }
 
-/// A key, if it is one that is read.
-struct Key<const KEEP: bool>;
+/// A key, as what this makes of it.
+pub(super) struct Key<F>(pub(super) F);
 
-impl<'de, const KEEP: bool> DeserializeSeed<'de> for Key<KEEP> {
-    type Value = Option<&'static str>;
+impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Key<F> {
+    type Value = T;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl<const KEEP: bool> Visitor<'_> for Key<KEEP> {
-    type Value = Option<&'static str>;
+impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Key<F> {
+    type Value = T;
 
     fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(if KEEP { read(key) } else { None })
+    fn visit_str<E: Error>(self, key: &str) -> Result<T, E> {
+        Ok((self.0)(key))
     }
 }
 

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::subscription::{Subscribing, Subscription, Watch, Window, consume, name};
 use super::{Amqp, wire};
 use crate::queue::consumer::{ClosedBy, Hold};
-use crate::queue::{Batch, BatchLimits, ConsumerHealth, Delivery, Gathered, QueueError, Source};
+use crate::queue::{Batch, BatchLimits, Delivery, Gathered, QueueError, Source};
 use crate::runtime::backoff::Delays;
 use crate::runtime::shutdown::Shutdown;
 
@@ -38,7 +38,7 @@ pub(in crate::queue) struct AmqpConsumer {
     /// The channel on which the next subscription follows the one before.
     follow: Option<Arc<Lane>>,
     window: Window,
-    watch: Watch,
+    pub(in crate::queue) watch: Watch,
     /// Taken from the stream, but of the next batch.
     held_over: Option<InHand>,
     delays: Delays,
@@ -55,10 +55,10 @@ struct InHand {
 }
 
 impl AmqpConsumer {
-    pub(super) fn new(queue: Amqp, source: Source, limits: BatchLimits) -> Self {
+    pub(in crate::queue) fn new(queue: Amqp, source: Source, limits: BatchLimits) -> Self {
         let budget = limits.bytes.saturating_mul(BATCHES);
         Self {
-            window: Window::new(queue.settings().prefetch, budget),
+            window: Window::new(queue.0.settings.prefetch, budget),
             watch: Watch::new(STALLED_AFTER),
             queue,
             source,
@@ -73,16 +73,8 @@ impl AmqpConsumer {
         }
     }
 
-    pub(in crate::queue) fn stalled_after(&mut self, after: Duration) {
-        self.watch.after = after;
-    }
-
     pub(in crate::queue) fn queue_name(&self) -> &str {
         name(&self.queue, self.source)
-    }
-
-    pub(in crate::queue) fn health(&self) -> ConsumerHealth {
-        self.watch.health.clone()
     }
 
     pub(in crate::queue) async fn next_batch(
@@ -90,19 +82,13 @@ impl AmqpConsumer {
         shutdown: &Shutdown,
         idle: Option<Duration>,
     ) -> Result<Gathered, QueueError> {
-        let stop = self.queue.stop().clone();
-        let patience = async {
-            match idle {
-                Some(idle) => sleep(idle).await,
-                None => std::future::pending().await,
-            }
-        };
+        let stop = self.queue.0.stop.clone();
         let first = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(Gathered::Stopped),
             () = stop.cancelled() => return Err(QueueError::Closed),
             first = self.first() => first,
-            () = patience => return Ok(Gathered::Idle),
+            () = sleep(idle.unwrap_or_default()), if idle.is_some() => return Ok(Gathered::Idle),
         };
         Ok(Gathered::Batch(self.gather(first)))
     }
@@ -118,7 +104,7 @@ impl AmqpConsumer {
         let Some(lane) = subscribed.or(subscribing).or(self.follow.take()) else { return };
         // Closing the channel gives back everything that came over it, in one step.
         let close = lane.channel.close(200, "pause".into());
-        if timeout(self.queue.settings().confirm_timeout, close).await.is_err() {
+        if timeout(self.queue.0.settings.confirm_timeout, close).await.is_err() {
             lane.link.give_up(NO_ANSWER);
         }
     }
@@ -135,19 +121,13 @@ impl AmqpConsumer {
                 self.subscribe().await;
                 continue;
             };
-            let (queue, limit) = (name(&self.queue, self.source), self.queue.settings().connect_timeout);
+            let (queue, limit) = (name(&self.queue, self.source), self.queue.0.settings.connect_timeout);
             match subscription.next(queue, limit, &mut self.watch).await {
-                Ok(Some(Ok(received))) => {
-                    let lane = subscription.lane.clone();
-                    if let Some(in_hand) = self.take(received, lane) {
+                Ok(heard) => {
+                    if let Some(in_hand) = self.heard(heard) {
                         return in_hand;
                     }
                 }
-                Ok(Some(Err(error))) => {
-                    let problem = Problem::of(&error, self.queue.settings());
-                    self.unsubscribed(problem);
-                }
-                Ok(None) => self.ended(),
                 Err(problem) => self.unsubscribed(problem),
             }
         }
@@ -156,66 +136,57 @@ impl AmqpConsumer {
     /// Adds what is already here, up to the limits. Does not wait, so nothing can be lost by
     /// dropping the future of `next_batch`.
     fn gather(&mut self, first: InHand) -> Batch {
-        let lane = first.lane.clone();
         let mut bytes = first.delivery.message.body.len();
         let alone = first.delivery.redelivered;
-        let mut hold = AmqpHold { queue: self.queue.clone(), lane, held: vec![(first.tag, first.acker)] };
+        let (queue, held) = (self.queue.clone(), vec![(first.tag, first.acker)]);
+        let mut hold = AmqpHold { queue, lane: first.lane, held };
         let mut deliveries = vec![first.delivery];
-        let mut closed_by = if alone { ClosedBy::Alone } else { ClosedBy::Size };
-        while !alone && deliveries.len() < self.limits.size {
-            let Some(subscription) = &mut self.subscription else {
-                closed_by = ClosedBy::Drained;
-                break;
+        let closed_by = loop {
+            if alone || deliveries.len() >= self.limits.size {
+                break if alone { ClosedBy::Alone } else { ClosedBy::Size };
+            }
+            let stream = self.subscription.as_mut().map(|subscription| &mut subscription.stream);
+            let Some(heard) = stream.and_then(|stream| stream.next().now_or_never()) else {
+                break ClosedBy::Drained;
             };
-            let received = match subscription.stream.next().now_or_never() {
-                None => {
-                    closed_by = ClosedBy::Drained;
-                    break;
-                }
-                Some(Some(Ok(received))) => received,
-                // The stream says this once: it has to be heard here.
-                Some(Some(Err(error))) => {
-                    let problem = Problem::of(&error, self.queue.settings());
-                    self.unsubscribed(problem);
-                    closed_by = ClosedBy::Drained;
-                    break;
-                }
-                Some(None) => {
-                    self.ended();
-                    closed_by = ClosedBy::Drained;
-                    break;
-                }
-            };
-            let lane = subscription.lane.clone();
-            let Some(next) = self.take(received, lane) else { continue };
-            let size = next.delivery.message.body.len();
-            if next.delivery.redelivered || bytes.saturating_add(size) > self.limits.bytes {
-                closed_by = if next.delivery.redelivered { ClosedBy::Alone } else { ClosedBy::Bytes };
+            // The stream tells of an error once: it has to be heard here.
+            let Some(next) = self.heard(heard) else { continue };
+            let (size, redelivered) = (next.delivery.message.body.len(), next.delivery.redelivered);
+            if redelivered || bytes.saturating_add(size) > self.limits.bytes {
                 self.held_over = Some(next);
-                break;
+                break if redelivered { ClosedBy::Alone } else { ClosedBy::Bytes };
             }
             bytes += size;
             hold.held.push((next.tag, next.acker));
             deliveries.push(next.delivery);
-        }
+        };
         Batch::new(deliveries, closed_by, Hold::Amqp(hold))
     }
 
+    /// Takes what came over the subscription; where that is its end, prepares for the next one.
+    fn heard(&mut self, heard: Option<lapin::Result<Received>>) -> Option<InHand> {
+        match heard {
+            Some(Ok(received)) => return self.take(received),
+            Some(Err(error)) => self.unsubscribed(Problem::of(&error, &self.queue.0.settings)),
+            None => self.ended(),
+        }
+        None
+    }
+
     /// A delivery of a dead channel is not taken: it could not be settled, and comes again.
-    fn take(&mut self, received: Received, lane: Arc<Lane>) -> Option<InHand> {
+    fn take(&mut self, received: Received) -> Option<InHand> {
+        let subscription = self.subscription.as_mut()?;
+        let lane = subscription.lane.clone();
         if !received.acker.usable() || !lane.is_open() {
             return None;
         }
         lane.acks().take(received.delivery_tag);
         self.window.note(received.data.len());
-        if let Some(subscription) = &mut self.subscription
-            && !subscription.ending
-            && subscription.prefetch != self.window.prefetch()
-        {
-            subscription.end(self.queue.settings().confirm_timeout);
+        if !subscription.ending && subscription.prefetch != self.window.prefetch() {
+            subscription.end(self.queue.0.settings.confirm_timeout);
         }
         let (tag, acker) = (received.delivery_tag, received.acker.clone());
-        let work_queue = &self.queue.settings().topology.work;
+        let work_queue = &self.queue.0.settings.topology.work;
         let delivery = wire::receive(received, self.source, work_queue);
         Some(InHand { delivery, tag, acker, lane })
     }
@@ -236,7 +207,7 @@ impl AmqpConsumer {
             let with_topology = self.said.is_some();
             let (queue, prefetch) = (self.queue.clone(), self.window.prefetch());
             let subscribed = consume(queue, self.source, link.clone(), lane.clone(), prefetch, with_topology);
-            let limit = self.queue.settings().connect_timeout;
+            let limit = self.queue.0.settings.connect_timeout;
             let task = tokio::spawn(timeout(limit, subscribed));
             self.subscribing = Some(Subscribing { link, lane, task });
         }
@@ -255,7 +226,7 @@ impl AmqpConsumer {
                 self.subscription = Some(subscription);
                 self.said = None;
             }
-            Ok(Ok(Err(error))) => self.unsubscribed(Problem::of(&error, self.queue.settings())),
+            Ok(Ok(Err(error))) => self.unsubscribed(Problem::of(&error, &self.queue.0.settings)),
             Ok(Err(_)) => {
                 link.give_up(NO_ANSWER);
                 self.unsubscribed(Problem::passing(NO_ANSWER));

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Amqp;
 use super::link::{Link, NO_ANSWER};
-use super::publisher::{Publishing, Target};
+use super::publisher::Target;
 use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies};
 use crate::runtime::backoff::Delays;
 use crate::runtime::crash_points;
@@ -93,7 +93,7 @@ impl Drop for AmqpHold {
         if held.is_empty() || !self.lane.is_open() {
             return;
         }
-        let (lane, limit) = (self.lane.clone(), self.queue.settings().confirm_timeout);
+        let (lane, limit) = (self.lane.clone(), self.queue.0.settings.confirm_timeout);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 for (tag, acker) in held {
@@ -119,7 +119,7 @@ impl AmqpHold {
         let mut done = Vec::new();
         let mut back = Vec::new();
         let mut copies = BTreeMap::new();
-        let topology = &self.queue.settings().topology;
+        let topology = &self.queue.0.settings.topology;
         for (index, (delivery, disposition)) in ends.iter().enumerate() {
             match disposition {
                 Disposition::Ack => done.push(index),
@@ -167,7 +167,7 @@ impl AmqpHold {
     /// Publishes the copies, again and again while the broker does not take them. The answer is
     /// those that it has not taken, in order.
     async fn publish(&self, copies: &mut BTreeMap<usize, (Target, Message)>) -> Vec<usize> {
-        let publishing: Arc<Publishing> = self.queue.publishing();
+        let publishing = self.queue.publishing();
         let until = Instant::now() + PUBLISH_TIMEOUT;
         let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(10));
         let mut said = false;
@@ -192,7 +192,7 @@ impl AmqpHold {
             tokio::select! {
                 () = tokio::time::sleep(delays.next()) => {}
                 () = self.lane.link.over().cancelled() => return copies.keys().copied().collect(),
-                () = self.queue.stop().cancelled() => return copies.keys().copied().collect(),
+                () = self.queue.0.stop.cancelled() => return copies.keys().copied().collect(),
             }
         }
     }
@@ -203,7 +203,7 @@ impl AmqpHold {
         if indices.is_empty() {
             return;
         }
-        let limit = self.queue.settings().confirm_timeout;
+        let limit = self.queue.0.settings.confirm_timeout;
         let tags: Vec<u64> = indices.iter().map(|index| self.held[*index].0).collect();
         let together = self.lane.acks().all_up_to(&tags).unwrap_or(0);
         let (first, rest): (Vec<usize>, Vec<usize>) =
@@ -227,7 +227,7 @@ impl AmqpHold {
     /// Gives these back, which counts nothing where the broker knows the difference (from 4.3).
     /// Answers how many were no longer ours.
     async fn give_back(&self, indices: &[usize], released: &mut usize) -> usize {
-        let limit = self.queue.settings().confirm_timeout;
+        let limit = self.queue.0.settings.confirm_timeout;
         let mut lost = 0;
         for index in indices {
             let (tag, acker) = &self.held[*index];

@@ -26,14 +26,13 @@ use tokio_util::task::TaskTracker;
 use self::link::{Keeper, Role};
 use self::publisher::Publishing;
 use self::topology::Topology;
-use super::{BatchLimits, Depth, Level, Part, QueueError, Source};
+use super::{Level, Part, QueueError};
 use crate::config::{self, QueueConfig};
 
 pub(super) use self::consumer::AmqpConsumer;
 pub(super) use self::hold::AmqpHold;
 pub(crate) use self::link::open;
 pub(crate) use self::problem::{Problem, code};
-pub(super) use self::publisher::AmqpPublisher;
 
 /// The longest that [`Amqp::close`] takes.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -90,28 +89,8 @@ impl Amqp {
         })))
     }
 
-    pub(super) fn publisher(&self) -> AmqpPublisher {
-        AmqpPublisher::new(self.clone(), self.publishing())
-    }
-
-    pub(super) fn consumer(&self, source: Source, limits: BatchLimits) -> AmqpConsumer {
-        AmqpConsumer::new(self.clone(), source, limits)
-    }
-
-    pub(super) async fn depth(&self) -> Result<Depth, QueueError> {
-        let mut depth = Depth::default();
-        for level in self.levels().await? {
-            match level.part {
-                Part::Work => depth.ready += level.ready,
-                Part::Retry => depth.waiting += level.ready,
-                Part::Dead => depth.dead += level.ready,
-            }
-        }
-        Ok(depth)
-    }
-
     pub(super) async fn levels(&self) -> Result<Vec<Level>, QueueError> {
-        let settings = self.settings();
+        let settings = &self.0.settings;
         let deadline = Instant::now() + settings.connect_timeout;
         let unavailable = |problem: Problem| QueueError::Unavailable(problem.text);
         let link = self.keeper().up(deadline).await.map_err(unavailable)?;
@@ -156,26 +135,18 @@ impl Amqp {
         }
     }
 
-    fn settings(&self) -> &Arc<Settings> {
-        &self.0.settings
-    }
-
-    fn stop(&self) -> &CancellationToken {
-        &self.0.stop
-    }
-
     /// The connection that consumes and acknowledges.
     fn keeper(&self) -> &Keeper {
         self.0.consuming.get_or_init(|| self.keep(Role::Consume))
     }
 
     /// The connection that publishes.
-    fn publishing(&self) -> Arc<Publishing> {
-        let start = || Arc::new(Publishing::new(self.keep(Role::Publish), self.settings().clone()));
-        self.0.publishing.get_or_init(start).clone()
+    pub(super) fn publishing(&self) -> &Arc<Publishing> {
+        let start = || Arc::new(Publishing::new(self.keep(Role::Publish), self.0.settings.clone()));
+        self.0.publishing.get_or_init(start)
     }
 
     fn keep(&self, role: Role) -> Keeper {
-        Keeper::start(role, self.settings().clone(), self.0.stop.clone(), &self.0.tasks)
+        Keeper::start(role, self.0.settings.clone(), self.0.stop.clone(), &self.0.tasks)
     }
 }

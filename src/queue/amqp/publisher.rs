@@ -46,7 +46,7 @@ impl Target {
 }
 
 /// The publishing connection and what is in flight on it.
-pub(super) struct Publishing {
+pub(in crate::queue) struct Publishing {
     keeper: Keeper,
     settings: Arc<Settings>,
     in_flight: Arc<Semaphore>,
@@ -315,39 +315,29 @@ async fn cause(error: lapin::Error, confirms: Vec<PublisherConfirm>) -> lapin::E
 }
 
 /// Publishes to the exchange of events, or straight to the work queue.
-#[derive(Clone)]
-pub(in crate::queue) struct AmqpPublisher {
-    queue: Amqp,
-    publishing: Arc<Publishing>,
-}
-
-impl AmqpPublisher {
-    pub(super) fn new(queue: Amqp, publishing: Arc<Publishing>) -> Self {
-        Self { queue, publishing }
-    }
-
+impl Amqp {
     pub(in crate::queue) async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
-        let exchange = &self.queue.settings().topology.exchange;
-        let target = |key: &String| Target { exchange: exchange.clone(), routing_key: key.clone() };
+        let exchange = self.exchange();
+        let target = |key: &String| Target { exchange: exchange.to_owned(), routing_key: key.clone() };
         let items: Vec<_> = messages.into_iter().map(|m| (target(&m.routing_key), m)).collect();
         let results = match items.len() {
-            1..PUBLISH_CHUNK => self.publishing.publish_together(items).await,
-            _ => self.publishing.publish_each(&items).await,
+            1..PUBLISH_CHUNK => self.publishing().publish_together(items).await,
+            _ => self.publishing().publish_each(&items).await,
         };
         results.into_iter().collect()
     }
 
     pub(in crate::queue) async fn publish_to_work(&self, messages: Vec<Message>) -> Result<(), PublishError> {
-        let work = Target::queue(&self.queue.settings().topology.work);
+        let work = Target::queue(&self.0.settings.topology.work);
         let items: Vec<_> = messages.into_iter().map(|message| (work.clone(), message)).collect();
-        self.publishing.publish_each(&items).await.into_iter().collect()
+        self.publishing().publish_each(&items).await.into_iter().collect()
     }
 
     pub(in crate::queue) fn exchange(&self) -> &str {
-        &self.queue.settings().topology.exchange
+        &self.0.settings.topology.exchange
     }
 
     pub(in crate::queue) fn is_ready(&self) -> bool {
-        !self.queue.stop().is_cancelled() && self.publishing.is_ready()
+        !self.0.stop.is_cancelled() && self.publishing().is_ready()
     }
 }

@@ -41,10 +41,10 @@ pub(super) struct Subscribing {
 }
 
 /// Whether deliveries come when there are messages to deliver.
-pub(super) struct Watch {
+pub(in crate::queue) struct Watch {
     /// How long nothing may come before the queue is looked at.
-    pub(super) after: Duration,
-    pub(super) health: ConsumerHealth,
+    pub(in crate::queue) after: Duration,
+    pub(in crate::queue) health: ConsumerHealth,
     /// Nothing came over the last subscription, and nothing has shown yet that this one is better.
     stalled: bool,
 }
@@ -150,7 +150,7 @@ impl Subscription {
 }
 
 pub(super) fn name(queue: &Amqp, source: Source) -> &str {
-    let topology = &queue.settings().topology;
+    let topology = &queue.0.settings.topology;
     match source {
         Source::Bookings => &topology.work,
         Source::Dead => &topology.dead,
@@ -166,7 +166,7 @@ pub(super) async fn consume(
     prefetch: u16,
     with_topology: bool,
 ) -> lapin::Result<Subscription> {
-    let settings = queue.settings();
+    let settings = &queue.0.settings;
     if with_topology {
         topology::ensure(&link.connection, &settings.topology, settings.mode).await?;
     }

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::lease::{EmbeddedHold, until_ms};
 use super::{Embedded, rows};
 use crate::queue::consumer::Hold;
-use crate::queue::copies::now_ms;
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Gathered, QueueError, Source};
 use crate::runtime::backoff::Delays;
+use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 
 /// How often to look for what no bell announces: another process's messages, ended waits and
@@ -21,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(in crate::queue) struct EmbeddedConsumer {
     queue: Embedded,
-    source: Source,
+    pub(in crate::queue) source: Source,
     limits: BatchLimits,
     /// Begins the names of all its leases.
     id: String,
@@ -29,24 +29,16 @@ pub(in crate::queue) struct EmbeddedConsumer {
     bell: watch::Receiver<()>,
     delays: Delays,
     said: Option<String>,
-    health: ConsumerHealth,
+    pub(in crate::queue) health: ConsumerHealth,
 }
 
 impl EmbeddedConsumer {
-    pub(super) fn new(queue: Embedded, source: Source, limits: BatchLimits) -> Self {
+    pub(in crate::queue) fn new(queue: Embedded, source: Source, limits: BatchLimits) -> Self {
         let bell = queue.0.bell.subscribe();
         let id = format!("{}.", Uuid::new_v4());
         let delays = Delays::new(Duration::from_millis(200), Duration::from_secs(30));
         let health = ConsumerHealth::default();
         Self { queue, source, limits, id, leases: 0, bell, delays, said: None, health }
-    }
-
-    pub(in crate::queue) fn queue_name(&self) -> &'static str {
-        self.source.name()
-    }
-
-    pub(in crate::queue) fn health(&self) -> ConsumerHealth {
-        self.health.clone()
     }
 
     pub(in crate::queue) async fn next_batch(

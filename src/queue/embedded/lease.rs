@@ -7,8 +7,9 @@ use sea_orm::DbErr;
 use tokio::task::JoinHandle;
 
 use super::{Embedded, rows};
-use crate::queue::copies::{self, now_ms};
+use crate::queue::copies;
 use crate::queue::{Delivery, Disposition, QueueError, Settled};
+use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 
 /// After a crash, messages in hand come again within this time.

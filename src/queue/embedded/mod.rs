@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::file::{File, Turn};
-use super::copies::now_ms;
-use super::{BatchLimits, Depth, Level, Message, PublishError, QueueError, Source, metrics};
+use super::{Level, Message, PublishError, QueueError, metrics};
 use crate::config::QueueConfig;
+use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 
 pub(super) use self::consumer::EmbeddedConsumer;
@@ -47,18 +47,14 @@ impl Embedded {
         Ok(Self(Arc::new(Inner { file, delivery_limit, bell, stop })))
     }
 
-    pub(super) fn consumer(&self, source: Source, limits: BatchLimits) -> EmbeddedConsumer {
-        EmbeddedConsumer::new(self.clone(), source, limits)
-    }
-
     /// All of them in one transaction: all or none.
-    pub(super) async fn publish(&self, messages: &[Message]) -> Result<(), PublishError> {
-        if !self.is_open() {
+    pub(super) async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        if !self.is_ready() {
             return Err(PublishError::Unavailable("the queue has been closed".to_owned()));
         }
         let written = async {
             let turn = self.begin().await?;
-            for message in messages {
+            for message in &messages {
                 rows::insert(&turn.transaction, message, now_ms()).await?;
             }
             crash_points::point("before_confirm");
@@ -75,18 +71,13 @@ impl Embedded {
         Ok(())
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         !self.0.stop.is_cancelled()
     }
 
     pub(super) async fn levels(&self) -> Result<Vec<Level>, QueueError> {
         let levels = rows::levels(&self.0.file.connection, now_ms()).await;
         levels.map_err(|error| self.0.file.problem(&error))
-    }
-
-    pub(super) async fn depth(&self) -> Result<Depth, QueueError> {
-        let depth = rows::depth(&self.0.file.connection, now_ms()).await;
-        depth.map_err(|error| self.0.file.problem(&error))
     }
 
     pub(super) async fn close(&self) {

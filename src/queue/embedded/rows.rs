@@ -16,13 +16,13 @@ use uuid::Uuid;
 
 use super::entity::{ActiveModel, Column, Entity};
 use crate::queue::message::{Delivery, Message};
-use crate::queue::{BatchLimits, ClosedBy, Depth, Level, Part, Source, copies};
+use crate::queue::{BatchLimits, ClosedBy, Level, Part, Source, copies};
 
 /// What can be taken now. What never waited is due at 0, so that a clock that is set back hides
 /// nothing.
 fn free(source: Source, now_ms: i64) -> Select<Entity> {
     Entity::find()
-        .filter(Column::Queue.eq(source.name()))
+        .filter(Column::Queue.eq(source.as_str()))
         .filter(Column::DueMs.lte(now_ms))
         .filter(Cond::any().add(Column::Lease.is_null()).add(Column::LeasedUntilMs.lte(now_ms)))
 }
@@ -267,14 +267,16 @@ pub(super) async fn move_to_dead_letters(
 
 /// Out of the line, as they are.
 pub(super) async fn set_aside(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), DbErr> {
-    let aside = Entity::update_many().col_expr(Column::Queue, Source::Dead.name().into());
+    let aside = Entity::update_many().col_expr(Column::Queue, Source::Dead.as_str().into());
     aside.filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
 /// When the first message of the work queue came, in ms since 1970.
 pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
-    let work =
-        Entity::find().select_only().column(Column::RankMs).filter(Column::Queue.eq(Source::Bookings.name()));
+    let work = Entity::find()
+        .select_only()
+        .column(Column::RankMs)
+        .filter(Column::Queue.eq(Source::Bookings.as_str()));
     in_order(work).into_tuple().one(db).await
 }
 
@@ -303,19 +305,6 @@ fn released(counted: bool) -> UpdateMany<Entity> {
 pub(super) async fn renew(db: &impl ConnectionTrait, lease: &str, until_ms: i64) -> Result<(), DbErr> {
     let renewed = Entity::update_many().col_expr(Column::LeasedUntilMs, until_ms.into());
     renewed.filter(Column::Lease.eq(lease)).exec(db).await.map(|_| ())
-}
-
-pub(super) async fn depth(db: &impl ConnectionTrait, now_ms: i64) -> Result<Depth, DbErr> {
-    let mut depth = Depth { in_flight: Some(0), ..Depth::default() };
-    for level in levels(db, now_ms).await? {
-        *(match level.part {
-            Part::Work => &mut depth.ready,
-            Part::Retry => &mut depth.waiting,
-            Part::Dead => &mut depth.dead,
-        }) = level.ready;
-        depth.in_flight = depth.in_flight.map(|others| others + level.unacked.unwrap_or(0));
-    }
-    Ok(depth)
 }
 
 #[derive(FromQueryResult)]

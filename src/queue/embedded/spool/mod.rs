@@ -18,8 +18,9 @@ use tokio_util::task::TaskTracker;
 use self::writer::{Append, GROUP, Job, Leave, Shared, measure, seen, write};
 use super::file::File;
 use super::rows;
-use crate::queue::copies::{self, now_ms};
+use crate::queue::copies;
 use crate::queue::{BatchLimits, Message, PublishError, QueueError};
+use crate::runtime::clock::now_ms;
 
 /// What a message counts besides its body: headers, and the file's own bookkeeping.
 const OVERHEAD: u64 = 512;

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{OVERHEAD, SpoolError, SpoolLevel, SpoolLimits};
-use crate::queue::copies::now_ms;
 use crate::queue::embedded::file::File;
 use crate::queue::embedded::rows;
 use crate::queue::{Message, QueueError};
+use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 
 /// Requests that share one transaction at most.
