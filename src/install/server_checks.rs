@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use migration::gateway::{Columns, KeyKind};
-use migration::{TABLES, indexes};
-use sea_orm::{DbBackend, FromQueryResult};
+use migration::names::quoted;
+use migration::{TABLES, by_engine, indexes};
+use sea_orm::DbBackend;
 
 use super::finding::{Code, Finding};
-use super::{all, first, quoted};
+use super::{all, first};
 use crate::runtime::clock::now_ms;
 use crate::store::{Database, DbId, StoreError, now_in_ms};
 
@@ -82,15 +83,11 @@ pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>,
     let backend = database.backend();
     let columns = Columns::read(database.connection()).await?;
     let names = quoted(["appointments", "staff"].into_iter().chain(TABLES));
-    let sql = match backend {
-        DbBackend::MySql => MYSQL,
-        DbBackend::Postgres => POSTGRES,
-        _ => SQLITE,
-    };
+    let sql = by_engine(backend, [MYSQL, POSTGRES, SQLITE]);
     let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for row in all(database, sql.replace("{names}", &names)).await? {
-        let one = IndexColumn::from_query_result(&row, "")?;
-        found.entry((one.tab, one.name)).or_default().push(one.col);
+        let index = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        found.entry(index).or_default().push(row.try_get_by_index(2)?);
     }
     let gateway = [
         ("appointments", "calcom_v2_booking_id"),
@@ -121,14 +118,6 @@ pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>,
         Finding::new(Code::IndexMissing, table, what).remedy(remedy)
     });
     Ok(findings.collect())
-}
-
-/// One column of an index, in its place.
-#[derive(FromQueryResult)]
-struct IndexColumn {
-    tab: String,
-    name: String,
-    col: String,
 }
 
 async fn number(database: &Database, sql: &str) -> Result<Option<i64>, StoreError> {

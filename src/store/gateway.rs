@@ -3,6 +3,7 @@
 use migration::MigrateError;
 use migration::gateway::{Column, Columns, KeyKind};
 use sea_orm::{ColumnTrait, DbBackend, EntityName as _, IdenStatic as _};
+use serde::Serialize;
 
 use super::entity::appointment::Column as Reference;
 use super::entity::{GatewayColumns, appointment, staff};
@@ -56,13 +57,15 @@ pub enum NameColumns {
 }
 
 /// A column of `appointments` that holds a booking's reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RefColumn {
     /// Its name.
+    #[serde(rename = "column")]
     pub name: &'static str,
     /// It holds numbers, not text: only a reference that is a number can stand there.
     pub numeric: bool,
     /// It is a CHAR: blanks at the end of what stands there mean nothing.
+    #[serde(skip)]
     pub is_padded: bool,
 }
 

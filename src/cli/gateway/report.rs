@@ -146,7 +146,7 @@ fn uses(found: &Inspection) -> Result<(), Failure> {
     };
     let references = uses.booking_references.iter().map(|one| {
         let numbers = if one.numeric { " (numbers)" } else { "" };
-        format!("{}{numbers}", one.column)
+        format!("{}{numbers}", one.name)
     });
     let updated_at = match &uses.updated_at {
         None => "not written".to_owned(),

@@ -75,8 +75,8 @@ pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
     judge.writers();
     judge.time();
     for count in &found.data {
-        if let (Some(n @ 1..), Some(remedy)) = (count.count, count.remedy) {
-            judge.add(Code::Rows, format!("{n} {}", count.meaning)).remedy = remedy.to_owned();
+        if let (Some(n @ 1..), Some(remedy)) = (count.count, &count.remedy) {
+            judge.add(Code::Rows, format!("{n} {}", count.meaning)).remedy.clone_from(remedy);
         }
     }
     judge.findings.sort_by_key(|finding| finding.level);
@@ -95,9 +95,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// With the remedy that its code has in general, unless that is replaced.
     fn add(&mut self, code: Code, what: impl Into<String>) -> &mut Finding {
-        self.findings.push(Finding::new(code, &self.found.server.database, what));
-        let last = self.findings.len() - 1;
-        &mut self.findings[last]
+        self.findings.push_mut(Finding::new(code, &self.found.server.database, what))
     }
 
     fn server(&mut self) {

@@ -14,7 +14,7 @@ use migration::gateway::Columns;
 use migration::{Examination, MigrateError};
 use serde::Serialize;
 
-use super::{all, first, quoted};
+use super::{all, first};
 use crate::config::{Config, GatewayConfig};
 use crate::store::{Database, StoreError};
 

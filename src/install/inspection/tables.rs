@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use migration::gateway::{Column, Columns, GATEWAY_TABLES};
-use migration::{Granted, TABLES};
+use migration::names::quoted;
+use migration::{Granted, TABLES, by_engine};
 use sea_orm::{DbBackend, FromQueryResult, QueryResult};
 use serde::Serialize;
 
+use super::all;
 use super::data::{Counted, count};
-use super::{all, quoted};
-use crate::install::columns::{KNOWN, Known};
+use crate::install::KNOWN;
 use crate::store::{Database, DbId, StoreError};
 
 /// Rows are counted up to here; for more, the engine is asked for its estimate.
@@ -86,11 +87,7 @@ pub(crate) struct ColumnFacts {
 /// Reads what there is to know of all of them.
 pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Vec<Table>, StoreError> {
     let names = quoted(GATEWAY_TABLES.into_iter().chain(TABLES));
-    let sql = match database.backend() {
-        DbBackend::MySql => MYSQL,
-        DbBackend::Postgres => POSTGRES,
-        _ => SQLITE,
-    };
+    let sql = by_engine(database.backend(), [MYSQL, POSTGRES, SQLITE]);
     let rows = all(database, sql.replace("{names}", &names)).await?;
     let mut triggers = triggers(database, &names).await?;
     let granted = match database.backend() {
@@ -123,9 +120,9 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
 }
 
 fn facts(column: &Column) -> Option<ColumnFacts> {
-    let is_it = |known: &&Known| known.0 == column.table && known.1 == column.name && !known.2.is_empty();
-    let known = KNOWN.iter().find(is_it);
-    if known.is_none() && !TABLES.contains(&column.table.as_str()) {
+    let mut known = KNOWN.iter().filter(|(table, name, ..)| *table == column.table && *name == column.name);
+    let used_for = known.next().map(|known| known.2).filter(|used_for| !used_for.is_empty());
+    if used_for.is_none() && !TABLES.contains(&column.table.as_str()) {
         return None;
     }
     Some(ColumnFacts {
@@ -133,7 +130,7 @@ fn facts(column: &Column) -> Option<ColumnFacts> {
         full_type: column.full_type.clone(),
         collation: column.collation.clone(),
         nullable: column.nullable,
-        used_for: known.map(|known| known.2),
+        used_for,
     })
 }
 
@@ -163,11 +160,7 @@ async fn indexes(database: &Database, names: &str) -> Result<HashMap<String, i64
 }
 
 async fn triggers(database: &Database, names: &str) -> Result<Vec<Trigger>, StoreError> {
-    let sql = match database.backend() {
-        DbBackend::MySql => MYSQL_TRIGGERS,
-        DbBackend::Postgres => POSTGRES_TRIGGERS,
-        _ => SQLITE_TRIGGERS,
-    };
+    let sql = by_engine(database.backend(), [MYSQL_TRIGGERS, POSTGRES_TRIGGERS, SQLITE_TRIGGERS]);
     let mut triggers = Vec::new();
     for row in all(database, sql.replace("{names}", names)).await? {
         let mut trigger = Trigger::from_query_result(&row, "")?;

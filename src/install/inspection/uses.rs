@@ -1,13 +1,13 @@
 //! What of the gateway's columns hostmatch will use here, and what it will do without.
 
+use migration::by_engine;
 use migration::gateway::Columns;
-use sea_orm::DbBackend;
 use serde::Serialize;
 
 use super::data::{Counted, count};
 use super::first;
 use crate::config::GatewayConfig;
-use crate::store::{Database, GatewaySchema, KeyType, NameColumns, StoreError};
+use crate::store::{Database, GatewaySchema, KeyType, NameColumns, RefColumn, StoreError};
 
 /// What will be used.
 #[derive(Clone, Debug, Serialize)]
@@ -23,17 +23,9 @@ pub(crate) struct Uses {
     /// `deleted_at`, if it is there.
     pub(crate) staff_deleted: Option<&'static str>,
     /// The columns in which a booking's reference is looked for, in this order.
-    pub(crate) booking_references: Vec<Reference>,
+    pub(crate) booking_references: Vec<RefColumn>,
     /// How `appointments.updated_at` is written; none without it.
     pub(crate) updated_at: Option<UpdatedAt>,
-}
-
-/// A column with references of bookings.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Reference {
-    pub(crate) column: &'static str,
-    /// It holds numbers only.
-    pub(crate) numeric: bool,
 }
 
 /// How the present is written into `appointments.updated_at`.
@@ -59,7 +51,7 @@ pub(crate) struct Missing {
     /// Nothing works without it.
     pub(crate) required: bool,
     /// What is lost.
-    pub(crate) loss: String,
+    pub(crate) loss: &'static str,
 }
 
 /// What will be used; none while something required is missing.
@@ -86,11 +78,7 @@ pub(super) async fn inspect(
         staff_active: schema.staff_active,
         staff_deleted: schema.staff_deleted_at.then_some("deleted_at"),
         updated_at: updated_at(database, columns, schema.updated_at).await?,
-        booking_references: schema
-            .booking_refs
-            .iter()
-            .map(|one| Reference { column: one.name, numeric: one.numeric })
-            .collect(),
+        booking_references: schema.booking_refs,
     }))
 }
 
@@ -106,16 +94,13 @@ async fn updated_at(
         return Ok(None);
     };
     let local = expression.contains("CONVERT_TZ") || expression.contains("AT TIME ZONE");
-    let (text, minutes) = match database.backend() {
-        DbBackend::MySql => ("CHAR", format!("TIMESTAMPDIFF(MINUTE, {expression}, MAX(updated_at))")),
-        DbBackend::Postgres => {
-            ("TEXT", format!("(EXTRACT(EPOCH FROM MAX(updated_at) - {expression}) / 60)::bigint"))
-        }
-        _ => {
-            let days = format!("julianday(MAX(updated_at)) - julianday({expression})");
-            ("TEXT", format!("CAST(({days}) * 1440 AS INTEGER)"))
-        }
-    };
+    let minutes = [
+        format!("TIMESTAMPDIFF(MINUTE, {expression}, MAX(updated_at))"),
+        format!("(EXTRACT(EPOCH FROM MAX(updated_at) - {expression}) / 60)::bigint"),
+        format!("CAST((julianday(MAX(updated_at)) - julianday({expression})) * 1440 AS INTEGER)"),
+    ];
+    let minutes = by_engine(database.backend(), minutes);
+    let text = by_engine(database.backend(), ["CHAR", "TEXT", "TEXT"]);
     let row = first(database, format!("SELECT CAST({expression} AS {text}) AS now")).await?;
     let now = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
     let sql = format!(
@@ -136,11 +121,7 @@ const OPTIONAL: [(&str, &str, &str); 7] = [
         "email",
         "nobody can be found by e-mail; without it only names are left, which are suggestions",
     ),
-    (
-        "staff",
-        "is_active",
-        "staff.active is used instead; without either, everybody who is not deleted counts as active",
-    ),
+    ("staff", "is_active", ACTIVE),
     ("staff", "deleted_at", "deleted staff cannot be told from others, if the gateway keeps them"),
     ("appointments", "calcom_v2_booking_uid", "bookings are looked for in the other columns only"),
     ("appointments", "calcom_booking_id", "bookings are looked for in the other columns only"),
@@ -148,17 +129,16 @@ const OPTIONAL: [(&str, &str, &str); 7] = [
     ("users", "id", "who changed a mapping is kept as a number, without a reference"),
 ];
 
+const ACTIVE: &str =
+    "staff.active is used instead; without either, everybody who is not deleted counts as active";
+
 /// What is not there.
 pub(super) fn missing(columns: &Columns) -> Vec<Missing> {
-    let mut missing: Vec<Missing> = columns
-        .problems()
-        .into_iter()
-        .map(|what| Missing { what, required: true, loss: "nothing can be decided".into() })
-        .collect();
+    let of = |what| Missing { what, required: true, loss: "nothing can be decided" };
+    let mut missing: Vec<Missing> = columns.problems().into_iter().map(of).collect();
     for (table, column, loss) in OPTIONAL {
         if !columns.has(table, column) && (columns.has_table(table) || table == "users") {
-            let what = format!("{table}.{column}");
-            missing.push(Missing { what, required: false, loss: loss.to_owned() });
+            missing.push(Missing { what: format!("{table}.{column}"), required: false, loss });
         }
     }
     missing

@@ -6,13 +6,12 @@ mod statements;
 
 use migration::Granted;
 use migration::gateway::Columns;
-use migration::names::{JOURNAL, TABLES};
-use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement};
+use migration::names::{JOURNAL, TABLES, quoted};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use serde::Serialize;
 
 use self::statements::Statements;
-use super::columns::{KNOWN, Known};
-use super::{all, first, quoted};
+use super::{KNOWN, all, first};
 use crate::config::{DatabaseConfig, Mode};
 use crate::store::{Database, StoreError};
 
@@ -71,15 +70,6 @@ struct Place {
     has_journal: bool,
     /// None: those of the baseline.
     columns: Option<Columns>,
-}
-
-/// Where PostgreSQL and MySQL have us.
-#[derive(FromQueryResult)]
-struct Here {
-    name: String,
-    schema: Option<String>,
-    owner: Option<String>,
-    journals: i64,
 }
 
 /// The statements for this database, as its tables are here.
@@ -160,22 +150,19 @@ impl Place {
         let mut place = Self::new(database.backend(), Some(columns));
         let here = match place.backend {
             DbBackend::MySql => format!(
-                "SELECT CAST(DATABASE() AS CHAR) AS name, NULL AS `schema`, NULL AS owner, \
-                 (SELECT COUNT(*) FROM information_schema.tables \
-                 WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}') AS journals"
+                "SELECT CAST(DATABASE() AS CHAR), NULL, NULL, EXISTS (SELECT 1 FROM information_schema.tables \
+                 WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}')"
             ),
             DbBackend::Postgres => format!(
-                "SELECT current_database()::text AS name, current_schema()::text AS schema, \
+                "SELECT current_database()::text, current_schema()::text, \
                  (SELECT pg_get_userbyid(c.relowner)::text FROM pg_class c \
-                 WHERE c.oid = to_regclass('appointments')) AS owner, \
-                 (to_regclass('{JOURNAL}') IS NOT NULL)::int::bigint AS journals"
+                 WHERE c.oid = to_regclass('appointments')), to_regclass('{JOURNAL}') IS NOT NULL"
             ),
             _ => return Ok(place),
         };
         if let Some(row) = first(database, here).await? {
-            let here = Here::from_query_result(&row, "")?;
-            (place.database, place.has_journal) = (here.name, here.journals > 0);
-            (place.schema, place.owner) = (here.schema, here.owner);
+            (place.database, place.schema) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            (place.owner, place.has_journal) = (row.try_get_by_index(2)?, row.try_get_by_index(3)?);
         }
         if place.backend == DbBackend::Postgres {
             let sql = format!(
@@ -230,7 +217,7 @@ impl Place {
 
     /// The columns of this table that are there and read when deciding, or also when looking around.
     fn read_columns(&self, table: &str, looks_around: bool) -> Vec<&'static str> {
-        let here = KNOWN.iter().filter_map(|Known(of, name, _, decides, in_baseline)| {
+        let here = KNOWN.iter().filter_map(|(of, name, _, decides, in_baseline)| {
             let is_there = self.columns.as_ref().map_or(*in_baseline, |columns| columns.has(table, name));
             (*of == table && (*decides || looks_around) && is_there).then_some(*name)
         });
