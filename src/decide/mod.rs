@@ -19,7 +19,7 @@ mod trace;
 pub use again::{redecide_waiting, write_observed};
 pub use delivery_result::{Attempt, DeliveryResult};
 pub use dry_run::{DryRun, EventPrediction, Prediction, Trial};
-pub use letters::{KeptProperties, revived};
+pub use letters::{kept, revived};
 pub use metrics::SERIES;
 pub use processor::Processor;
 

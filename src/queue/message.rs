@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Our own headers. They are set by the queue and the worker, and travel along.
 pub mod header {
@@ -38,16 +39,21 @@ pub mod header {
 }
 
 /// A message to be published, or as it arrived. Only text headers are kept; the broker's own
-/// (`x-death` and its kin) are never among them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// (`x-death` and its kin) are never among them. As JSON it is what a dead letter keeps of its message
+/// beside the routing key and the body: headers and AMQP properties.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Message {
     /// The bytes, untouched.
+    #[serde(skip)]
     pub body: Bytes,
     /// Text headers by name.
     pub headers: BTreeMap<String, String>,
     /// The routing key under which it was, or is to be, published.
+    #[serde(skip)]
     pub routing_key: String,
     /// AMQP `type`.
+    #[serde(rename = "type")]
     pub message_type: Option<String>,
     /// AMQP `message_id`.
     pub message_id: Option<String>,

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::health::Part;
 use super::hold::{self, Availability, Hold};
 use super::tally::Tally;
-use crate::decide::{Attempt, KeptProperties, Processor, history, read as read_event, recording, replayed};
+use crate::decide::{Attempt, Processor, history, read as read_event, recording, replayed};
 use crate::event::{Decoded, Hints, TYPE_HEADER};
 use crate::matching::Reason;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
@@ -149,7 +149,7 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
         last_failed_ms: history.last().filter(|_| by_worker).map_or(now_ms, |attempt| attempt.at_ms),
         history: text(header::HISTORY).unwrap_or_else(|| "[]".to_owned()),
         routing_key: message.routing_key.chars().take(255).collect(),
-        headers: serde_json::to_string(&KeptProperties::of(message)).unwrap_or_else(|_| "{}".to_owned()),
+        headers: serde_json::to_string(message).unwrap_or_else(|_| "{}".to_owned()),
         body: message.body.to_vec(),
         first_seen_ms: delivery.first_seen_ms,
         recorded_ms: now_ms,

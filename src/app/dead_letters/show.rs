@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::redaction::{PayloadView, masked_header};
 use crate::app::{AppContext, AppError, NextAction};
-use crate::decide::{Attempt, DeliveryResult, KeptProperties, revived};
+use crate::decide::{Attempt, DeliveryResult, kept, revived};
 use crate::event::HostId;
 use crate::matching::{HostKey, Outcome, Reason};
 use crate::queue::header;
@@ -81,7 +81,7 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
     }
     let acts = context.with_deadline(acts(database, Some((id, &letter.fingerprint)), None)).await?;
     let cure = cure(context, &letter).await?;
-    let kept = KeptProperties::read(&letter);
+    let kept = kept(&letter);
     let properties = [
         ("type", kept.message_type),
         ("message_id", kept.message_id),
