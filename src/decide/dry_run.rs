@@ -181,7 +181,7 @@ impl<'p> DryRun<'p> {
             let source = decided.evidence.as_ref().filter(|it| it.field == "mapping");
             let source = source.and_then(|it| it.value.parse().ok());
             if let Some(learned_by) = source.and_then(MappingSource::strategy) {
-                decided.strategy = Some(learned_by.to_owned());
+                decided.strategy = Some(learned_by.as_str().to_owned());
             }
             let directory = plan.directory();
             let by_person = key(company, host).and_then(|key| directory.mapped_by_person(key)).cloned();

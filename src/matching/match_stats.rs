@@ -3,12 +3,9 @@
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::resolver::{Resolution, Review};
-use super::strategy::Confidence;
+use super::strategy::{Confidence, Strategy};
 use super::values::words;
 use crate::event::HostMissing;
-
-/// The strategies, by name, in the order in which they are asked.
-pub const STRATEGIES: [&str; 4] = ["manual", "existing", "email", "name"];
 
 words!(Found);
 
@@ -30,7 +27,7 @@ pub enum Found {
 /// One look for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// The strategy that found somebody, one of [`STRATEGIES`].
+    /// The strategy that found somebody, one of the names of [`Strategy`].
     pub strategy: Option<&'static str>,
     /// What came of it.
     pub found: Found,
@@ -58,7 +55,7 @@ impl MatchStats {
             Resolution::NeedsReview { review, suggestions } => {
                 // The first is that of the strategy which is asked first.
                 let best = suggestions.first();
-                let named = |name: &str| STRATEGIES.into_iter().find(|known| *known == name);
+                let named = |name: &str| Strategy::names().find(|known| *known == name);
                 let found =
                     if *review == Review::BelowThreshold { Found::Suggested } else { Found::Rejected };
                 Lookup {
@@ -69,16 +66,5 @@ impl MatchStats {
             }
             Resolution::Unmatched => Lookup { strategy: None, found: Found::Nobody, confidence: None },
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::matching::Resolver;
-
-    #[test]
-    fn the_strategies_are_those_of_the_chain() {
-        assert_eq!(Resolver::new(80).order(), STRATEGIES);
     }
 }

@@ -1,6 +1,6 @@
 //! Pure: who is this host? And what follows from it for the appointments of one batch.
 //!
-//! A [`Directory`] holds everything that was loaded; a chain of [`Strategy`]s proposes members of
+//! A [`Directory`] holds everything that was loaded; a chain of strategies ([`Strategy`]) proposes members of
 //! staff; the [`Resolver`] takes the first acceptable proposal; [`Plan`] goes through the events
 //! of a batch in order and turns the answers into a [`ChangeSet`]. Nothing here waits or fails.
 
@@ -25,11 +25,11 @@ pub use changes::{
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use learn::mapped_host;
-pub use match_stats::{Found, Lookup, MatchStats, STRATEGIES};
+pub use match_stats::{Found, Lookup, MatchStats};
 pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
-pub use resolver::{Resolution, Resolved, Resolver, Review, Step, Suggestion};
-pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Rejected, Strategy};
+pub use resolver::{Resolution, Resolved, Resolver, Review, Step, StepFound, Suggestion};
+pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Strategy};
 pub(crate) use values::words;
 pub use values::{AuditAction, MappingSource, Stored};
 

@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::directory::{Directory, HostKey};
-use super::strategy::{
-    Candidate, Confidence, Email, Evidence, Existing, Manual, Name, Origin, Proposal, Strategy,
-};
+use super::strategy::{Candidate, Confidence, Evidence, Origin, Proposal, REFUSED, Strategy};
 use super::values::words;
 use crate::event::{CompanyId, Host, StaffId};
 
 /// The answer to "who is this host?", in the terms of record linkage.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
 pub enum Resolution {
     /// A match: this one.
     Matched {
         /// The strategy that found it.
         strategy: &'static str,
         /// Who, and why.
+        #[serde(flatten)]
         candidate: Candidate,
     },
     /// A possible match: a person has to decide.
@@ -75,31 +75,36 @@ pub struct Suggestion {
 }
 
 /// What one strategy said, for explaining.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Step {
+    /// Asked in this order.
+    pub priority: u16,
     /// Its name.
     pub strategy: &'static str,
-    /// Its priority.
-    pub priority: u16,
     /// What it looked for; `None` when the host gave it nothing.
     pub looked_for: Option<String>,
-    /// What it found.
-    pub proposal: Proposal,
-    /// What the chain made of it, in words; `None` when the chain had already ended.
-    pub verdict: Option<String>,
+    /// Whom it found.
+    pub found: Vec<StepFound>,
+    /// What the chain made of it, in words.
+    pub result: String,
+}
+
+/// Whom a strategy found; of one that was refused no more than who it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepFound {
+    /// Who.
+    pub staff: StaffId,
+    /// How sure the strategy is.
+    pub confidence: Option<u8>,
+    /// Why.
+    pub evidence: Option<Evidence>,
 }
 
 /// The chain of strategies and the threshold for new matches.
+#[derive(Debug)]
 pub struct Resolver {
-    chain: Vec<Box<dyn Strategy>>,
+    chain: Vec<Strategy>,
     auto_accept: Confidence,
-}
-
-impl std::fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let chain: Vec<_> = self.chain.iter().map(|strategy| strategy.name()).collect();
-        f.debug_struct("Resolver").field("chain", &chain).field("auto_accept", &self.auto_accept).finish()
-    }
 }
 
 /// Who some hosts are, each asked about once: what is locked follows from it, and then the plan uses it.
@@ -142,10 +147,7 @@ enum Ruling {
 impl Resolver {
     /// The chain of today. `auto_accept`: a new match is taken on its own from this confidence on.
     pub fn new(auto_accept: u8) -> Self {
-        let mut chain: Vec<Box<dyn Strategy>> =
-            vec![Box::new(Manual), Box::new(Existing), Box::new(Email), Box::new(Name)];
-        chain.sort_by_key(|strategy| std::cmp::Reverse(strategy.priority()));
-        Self { chain, auto_accept: Confidence(auto_accept) }
+        Self { chain: Strategy::VARIANTS.to_vec(), auto_accept: Confidence(auto_accept) }
     }
 
     /// A chain of these strategies alone, asked in this order.
@@ -153,13 +155,11 @@ impl Resolver {
     /// # Errors
     /// When there is no such strategy, or one is named twice, or none at all.
     pub fn ordered<S: AsRef<str>>(auto_accept: u8, names: &[S]) -> Result<Self, String> {
-        let mut known = Self::new(auto_accept).chain;
-        let all = known.iter().map(|strategy| strategy.name()).collect::<Vec<_>>().join(", ");
+        let all = Strategy::names().collect::<Vec<_>>().join(", ");
         let mut chain = Vec::new();
         for name in names.iter().map(AsRef::as_ref) {
-            let found = known.iter().position(|strategy| strategy.name() == name);
-            let index = found.ok_or_else(|| format!("{name:?}: each of {all} can be named once"))?;
-            chain.push(known.remove(index));
+            let strategy = name.parse().ok().filter(|one| !chain.contains(one));
+            chain.push(strategy.ok_or_else(|| format!("{name:?}: each of {all} can be named once"))?);
         }
         if chain.is_empty() {
             return Err(format!("name at least one of {all}"));
@@ -169,7 +169,7 @@ impl Resolver {
 
     /// The names of the strategies, in the order in which they are asked.
     pub fn order(&self) -> Vec<&'static str> {
-        self.chain.iter().map(|strategy| strategy.name()).collect()
+        self.chain.iter().map(|strategy| strategy.as_str()).collect()
     }
 
     /// Who is this host, in this company?
@@ -178,13 +178,13 @@ impl Resolver {
         for strategy in &self.chain {
             match self.rule(host, company, directory, strategy.propose(host, company, directory)) {
                 Ruling::Accept(candidate) => {
-                    return Resolution::Matched { strategy: strategy.name(), candidate };
+                    return Resolution::Matched { strategy: strategy.as_str(), candidate };
                 }
                 Ruling::Stop(review, candidates) => {
-                    suggestions.extend(candidates.into_iter().map(|c| suggestion(strategy.name(), c)));
+                    suggestions.extend(candidates.into_iter().map(|c| suggestion(strategy.as_str(), c)));
                     return Resolution::NeedsReview { review, suggestions };
                 }
-                Ruling::Suggest(candidate) => suggestions.push(suggestion(strategy.name(), candidate)),
+                Ruling::Suggest(candidate) => suggestions.push(suggestion(strategy.as_str(), candidate)),
                 Ruling::Pass => {}
             }
         }
@@ -205,29 +205,32 @@ impl Resolver {
         let mut ended = false;
         let steps = self.chain.iter().map(|strategy| {
             let proposal = strategy.propose(host, company, directory);
-            let verdict = (!ended).then(|| match self.rule(host, company, directory, proposal.clone()) {
-                Ruling::Accept(_) => {
-                    ended = true;
-                    "taken".to_owned()
-                }
+            let looked_for = strategy.looks_for(host);
+            let is_asked = !ended;
+            let ruling = self.rule(host, company, directory, proposal.clone());
+            ended |= matches!(ruling, Ruling::Accept(_) | Ruling::Stop(..));
+            let result = match ruling {
+                _ if !is_asked => "not asked: it was decided above".to_owned(),
+                _ if looked_for.is_none() => "the host gives it nothing to look for".to_owned(),
+                Ruling::Accept(_) => "taken".to_owned(),
                 Ruling::Stop(Review::Ambiguous, candidates) => {
-                    ended = true;
                     format!("ambiguous: {} candidates, a person has to decide", candidates.len())
                 }
-                Ruling::Stop(..) => {
-                    ended = true;
-                    "a person switched this mapping off: a person has to decide".to_owned()
-                }
+                Ruling::Stop(..) => "a person switched this mapping off: a person has to decide".to_owned(),
                 Ruling::Suggest(candidate) => {
                     format!("{} is below {}: a suggestion", candidate.confidence.0, self.auto_accept.0)
                 }
-                Ruling::Pass => proposal
-                    .rejected
-                    .first()
-                    .map_or_else(|| "nobody".to_owned(), |r| format!("refused: {}", r.why)),
+                Ruling::Pass if proposal.rejected.is_empty() => "nobody".to_owned(),
+                Ruling::Pass => format!("refused: {REFUSED}"),
+            };
+            let found = proposal.candidates.into_iter().map(|it| {
+                let (confidence, evidence) = (Some(it.confidence.0), Some(it.evidence));
+                StepFound { staff: it.staff, confidence, evidence }
             });
-            let looked_for = strategy.looks_for(host);
-            Step { strategy: strategy.name(), priority: strategy.priority(), looked_for, proposal, verdict }
+            let refused = proposal.rejected.into_iter();
+            let refused = refused.map(|staff| StepFound { staff, confidence: None, evidence: None });
+            let found = found.chain(refused).collect();
+            Step { priority: strategy.priority(), strategy: strategy.as_str(), looked_for, found, result }
         });
         (steps.collect(), self.resolve(host, company, directory))
     }

@@ -153,10 +153,10 @@ fn explaining_says_the_same_as_deciding() {
     let directory = directory([Mapping { staff_is_valid: false, ..mapping(4, "manual") }]);
     let (steps, resolution) =
         Resolver::new(80).explain(&host("Boris Kamm", "anna@salon.example", ""), SALON, &directory);
-    let verdicts: Vec<_> = steps.iter().map(|step| (step.strategy, step.verdict.as_deref())).collect();
+    let verdicts: Vec<_> = steps.iter().map(|step| (step.strategy, step.result.as_str())).collect();
     let refused = "refused: the member of staff is inactive, deleted, or in another company";
-    let expected =
-        [("manual", Some(refused)), ("existing", Some("nobody")), ("email", Some("taken")), ("name", None)];
+    let not_asked = "not asked: it was decided above";
+    let expected = [("manual", refused), ("existing", "nobody"), ("email", "taken"), ("name", not_asked)];
     assert_eq!(verdicts, expected);
     assert!(matches!(resolution, Resolution::Matched { strategy: "email", .. }));
 }

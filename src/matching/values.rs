@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use super::strategy::Strategy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
@@ -42,11 +43,11 @@ impl MappingSource {
     }
 
     /// The strategy whose match it was.
-    pub fn strategy(self) -> Option<&'static str> {
+    pub fn strategy(self) -> Option<Strategy> {
         match self {
             Self::Manual | Self::Admin => None,
-            Self::AutoEmail => Some("email"),
-            Self::AutoName => Some("name"),
+            Self::AutoEmail => Some(Strategy::Email),
+            Self::AutoName => Some(Strategy::Name),
         }
     }
 }

@@ -5,9 +5,7 @@ mod view;
 
 use sea_orm::DatabaseTransaction;
 
-pub use view::{
-    Columns, Decision, Delivery, EffectView, ExplanationView, FoundView, MappingChangeView, StepView,
-};
+pub use view::{Columns, Delivery, EffectView, ExplanationView, MappingChangeView};
 
 use super::{AppContext, AppError, NextAction};
 use crate::decide::{DeliveryResult, EventPrediction, Prediction, Processor};
@@ -67,7 +65,7 @@ impl Explainer<'_> {
                 Subject::Host(host, company) => {
                     let (steps, decision) = self.steps(&host, company).await?;
                     let key = host.id.map(|id| HostKey::new(company, id));
-                    let (advice, action) = decision.next(None, key);
+                    let (advice, action) = next(&decision, None, key);
                     explanations.push(ExplanationView {
                         company: Some(company),
                         host: Some(*host),
@@ -145,7 +143,7 @@ impl Explainer<'_> {
                 Some(decision) => {
                     let id = host.and_then(|(host, _)| host.id);
                     let key = company.zip(id).map(|(company, host)| HostKey::new(company, host));
-                    decision.next(Some(&effect), key)
+                    next(decision, Some(&effect), key)
                 }
                 None if host.is_some() => {
                     ("nothing says which company to look in: give it with --company N".to_owned(), None)
@@ -169,11 +167,10 @@ impl Explainer<'_> {
         Ok(explanations)
     }
 
-    async fn steps(&self, host: &Host, company: CompanyId) -> Result<(Vec<StepView>, Decision), StoreError> {
+    async fn steps(&self, host: &Host, company: CompanyId) -> Result<(Vec<Step>, Resolution), StoreError> {
         let directory = store::directory_for(self.tx, &self.context.schema, company, host.id);
         let directory = self.context.with_deadline(directory).await?;
-        let (steps, resolution) = self.resolver.explain(host, company, &directory);
-        Ok((steps.into_iter().map(StepView::from).collect(), Decision::from(resolution)))
+        Ok(self.resolver.explain(host, company, &directory))
     }
 }
 
@@ -277,73 +274,36 @@ impl EffectView {
     }
 }
 
-impl From<Step> for StepView {
-    fn from(step: Step) -> Self {
-        let candidates = step.proposal.candidates.into_iter().map(|candidate| FoundView {
-            staff: candidate.staff,
-            confidence: Some(candidate.confidence.0),
-            evidence: Some(candidate.evidence),
-        });
-        let rejected = step.proposal.rejected.into_iter();
-        let rejected = rejected.map(|it| FoundView { staff: it.staff, confidence: None, evidence: None });
-        Self {
-            priority: step.priority,
-            strategy: step.strategy,
-            result: match (step.verdict, &step.looked_for) {
-                (None, _) => "not asked: it was decided above".to_owned(),
-                (Some(verdict), Some(_)) => verdict,
-                (Some(_), None) => "the host gives it nothing to look for".to_owned(),
-            },
-            looked_for: step.looked_for,
-            found: candidates.chain(rejected).collect(),
-        }
+/// What a person can do about a decision, and as an action. A host without an id can have no mapping.
+fn next(
+    decision: &Resolution,
+    effect: Option<&EffectView>,
+    key: Option<HostKey>,
+) -> (String, Option<(NextAction, Option<StaffId>)>) {
+    if let Some(next) = effect.and_then(EffectView::next) {
+        return (next.to_owned(), None);
     }
-}
-
-impl From<Resolution> for Decision {
-    fn from(resolution: Resolution) -> Self {
-        match resolution {
-            Resolution::Matched { strategy, candidate } => {
-                Self::Matched { staff: candidate.staff, strategy, confidence: candidate.confidence.0 }
-            }
-            Resolution::NeedsReview { review, suggestions } => Self::NeedsReview { review, suggestions },
-            Resolution::Unmatched => Self::Unmatched,
-        }
-    }
-}
-
-impl Decision {
-    /// What a person can do about it, and as an action. A host without an id can have no mapping.
-    fn next(
-        &self,
-        effect: Option<&EffectView>,
-        key: Option<HostKey>,
-    ) -> (String, Option<(NextAction, Option<StaffId>)>) {
-        if let Some(next) = effect.and_then(EffectView::next) {
-            return (next.to_owned(), None);
-        }
-        let or_address = "the right member of staff can be given the host's e-mail address in the gateway";
-        let (advice, suggestions) = match self {
-            Self::Matched { .. } => return ("nothing".to_owned(), None),
-            Self::NeedsReview { review: Review::BelowThreshold, suggestions } => (
-                format!(
-                    "if the suggestion is right, say so; or {or_address}; matching.auto_accept says from which \
+    let or_address = "the right member of staff can be given the host's e-mail address in the gateway";
+    let (advice, suggestions) = match decision {
+        Resolution::Matched { .. } => return ("nothing".to_owned(), None),
+        Resolution::NeedsReview { review: Review::BelowThreshold, suggestions } => (
+            format!(
+                "if the suggestion is right, say so; or {or_address}; matching.auto_accept says from which \
                      confidence on such a match is taken on its own"
-                ),
-                suggestions.as_slice(),
             ),
-            Self::NeedsReview { review: Review::Ambiguous, .. } => {
-                ("say who it is, or let only one of them have what they share".to_owned(), &[][..])
-            }
-            Self::NeedsReview { review: Review::SwitchedOff, suggestions } => {
-                ("if it is that person after all, or another, say so".to_owned(), suggestions.as_slice())
-            }
-            Self::Unmatched => (format!("say who it is; or {or_address}"), &[][..]),
-        };
-        let only = if let [one] = suggestions { Some(one.staff.clone()) } else { None };
-        match key {
-            Some(key) => (advice, Some((NextAction::AssignHost(key), only))),
-            None => (format!("{or_address}: a host without an id can have no mapping"), None),
+            suggestions.as_slice(),
+        ),
+        Resolution::NeedsReview { review: Review::Ambiguous, .. } => {
+            ("say who it is, or let only one of them have what they share".to_owned(), &[][..])
         }
+        Resolution::NeedsReview { review: Review::SwitchedOff, suggestions } => {
+            ("if it is that person after all, or another, say so".to_owned(), suggestions.as_slice())
+        }
+        Resolution::Unmatched => (format!("say who it is; or {or_address}"), &[][..]),
+    };
+    let only = if let [one] = suggestions { Some(one.staff.clone()) } else { None };
+    match key {
+        Some(key) => (advice, Some((NextAction::AssignHost(key), only))),
+        None => (format!("{or_address}: a host without an id can have no mapping"), None),
     }
 }

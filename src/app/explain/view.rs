@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::app::NextAction;
 use crate::event::{AppointmentId, BookingRef, CompanyId, Host, StaffId};
-use crate::matching::{Evidence, Review, Suggestion};
+use crate::matching::{Resolution, Step};
 
 /// What is said about one host or booking. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Default, Serialize)]
@@ -20,9 +20,9 @@ pub struct ExplanationView {
     /// Where in the event it was found.
     pub host_source: Option<&'static str>,
     /// What each strategy said, highest priority first.
-    pub steps: Vec<StepView>,
+    pub steps: Vec<Step>,
     /// What the chain decided.
-    pub decision: Option<Decision>,
+    pub decision: Option<Resolution>,
     /// What would become of the appointment and of the delivery; none for a host alone.
     pub effect: Option<EffectView>,
     /// What a person can do. The front end adds how, from `action`.
@@ -31,45 +31,6 @@ pub struct ExplanationView {
     /// The same as an action, and whom it would be about, where that is clear.
     #[serde(skip)]
     pub action: Option<(NextAction, Option<StaffId>)>,
-}
-
-/// What one strategy said.
-#[derive(Debug, Serialize)]
-pub struct StepView {
-    /// Asked in this order.
-    pub priority: u16,
-    /// Its name.
-    pub strategy: &'static str,
-    /// None: the host gave it nothing to look for.
-    pub looked_for: Option<String>,
-    /// Whom it found.
-    pub found: Vec<FoundView>,
-    /// What came of it, in words.
-    pub result: String,
-}
-
-/// Whom a strategy found.
-#[derive(Debug, Serialize)]
-pub struct FoundView {
-    /// Who.
-    pub staff: StaffId,
-    /// None for one that was refused.
-    pub confidence: Option<u8>,
-    /// Why.
-    pub evidence: Option<Evidence>,
-}
-
-/// What the chain decided.
-#[derive(Debug, Serialize)]
-#[serde(tag = "result", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the fields are those of a resolution")]
-pub enum Decision {
-    /// This one.
-    Matched { staff: StaffId, strategy: &'static str, confidence: u8 },
-    /// A person has to decide.
-    NeedsReview { review: Review, suggestions: Vec<Suggestion> },
-    /// Nobody.
-    Unmatched,
 }
 
 /// What would follow if the event came now.

@@ -1,10 +1,10 @@
 //! An explanation for people.
 
 use super::Explanation;
-use crate::app::explain::{Columns, Decision, Delivery, EffectView, StepView};
+use crate::app::explain::{Columns, Delivery, EffectView};
 use crate::cli::{Failure, output};
 use crate::event::StaffId;
-use crate::matching::{Review, Suggestion};
+use crate::matching::{Resolution, Review, Step, Suggestion};
 
 /// Writes them to stdout, a blank line between two.
 pub(super) fn show(explanations: &[Explanation]) -> Result<(), Failure> {
@@ -49,7 +49,7 @@ fn one(Explanation { view: explanation, next }: &Explanation) -> Result<(), Fail
     output::line(&format!("What to do: {next}{end}"))
 }
 
-fn row(step: &StepView) -> [String; 6] {
+fn row(step: &Step) -> [String; 6] {
     let staff: Vec<String> = step.found.iter().map(|found| format!("staff {}", found.staff)).collect();
     let confidence = step.found.iter().find_map(|found| found.confidence);
     [
@@ -62,22 +62,22 @@ fn row(step: &StepView) -> [String; 6] {
     ]
 }
 
-fn describe(decision: &Decision) -> String {
+fn describe(decision: &Resolution) -> String {
     match decision {
-        Decision::Matched { staff, strategy, confidence } => {
-            format!("staff {staff}, by {strategy} ({confidence})")
+        Resolution::Matched { strategy, candidate } => {
+            format!("staff {}, by {strategy} ({})", candidate.staff, candidate.confidence.0)
         }
-        Decision::NeedsReview { review: Review::BelowThreshold, suggestions } => {
+        Resolution::NeedsReview { review: Review::BelowThreshold, suggestions } => {
             let word = if suggestions.len() == 1 { "suggestion" } else { "suggestions" };
             format!("not assigned; {word}: {}", names(suggestions))
         }
-        Decision::NeedsReview { review: Review::Ambiguous, suggestions } => {
+        Resolution::NeedsReview { review: Review::Ambiguous, suggestions } => {
             format!("not assigned; ambiguous: {}", names(suggestions))
         }
-        Decision::NeedsReview { review: Review::SwitchedOff, suggestions } => {
+        Resolution::NeedsReview { review: Review::SwitchedOff, suggestions } => {
             format!("not assigned; a person switched the mapping off: {}", names(suggestions))
         }
-        Decision::Unmatched => "not assigned; nobody was found".to_owned(),
+        Resolution::Unmatched => "not assigned; nobody was found".to_owned(),
     }
 }
 

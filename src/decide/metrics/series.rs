@@ -3,7 +3,7 @@
 use strum::VariantArray as _;
 
 use crate::event::{EVENT_TYPES, HostMissing};
-use crate::matching::{Found, MappingSource, Reason, STRATEGIES, recorded_outcomes};
+use crate::matching::{Found, MappingSource, Reason, Strategy, recorded_outcomes};
 use crate::queue::ClosedBy;
 use crate::telemetry::metrics::{Kind, Series, Values};
 
@@ -32,7 +32,7 @@ const REASON: (&str, Values) = (
     "reason",
     Values::Closed(|| Reason::VARIANTS.iter().copied().map(Reason::as_str).chain([OTHER]).collect()),
 );
-const STRATEGY: (&str, Values) = ("strategy", Values::Closed(|| STRATEGIES.to_vec()));
+const STRATEGY: (&str, Values) = ("strategy", Values::Closed(|| Strategy::names().collect()));
 
 /// Seconds, from a batch that was waited for to a retry that waited for an hour, and beyond.
 const AGES: &[f64] = &[
@@ -80,7 +80,7 @@ pub(super) const MATCHES: Series = Series::new(
     "Hosts that were looked for, by the strategy that found somebody and what came of it",
 )
 .by(&[
-    ("strategy", Values::Closed(|| [&STRATEGIES[..], &["none"]].concat())),
+    ("strategy", Values::Closed(|| Strategy::names().chain(["none"]).collect())),
     (
         "result",
         Values::Closed(|| Found::VARIANTS.iter().copied().map(Found::as_str).chain(["error"]).collect()),
