@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use figment::value::{Num, Value};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -57,7 +58,7 @@ impl Serialize for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // serde's own message would quote the value that does not fit: a secret.
-        let value = <figment::value::Value as Deserialize>::deserialize(deserializer)?;
+        let value = <Value as Deserialize>::deserialize(deserializer)?;
         let text = value
             .into_string()
             .ok_or_else(|| D::Error::custom("expected a text (the value is not shown)"))?;
@@ -67,12 +68,9 @@ impl<'de> Deserialize<'de> for Secret {
 
 /// A list of secrets: a TOML array, or one text with commas between them.
 pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
-    use figment::value::Value;
     let hidden = || D::Error::custom("expected a list of texts (the value is not shown)");
     match <Value as Deserialize>::deserialize(deserializer)? {
-        Value::String(_, text) => {
-            Ok(text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Secret::new).collect())
-        }
+        Value::String(_, text) => Ok(between_commas(&text).map(Secret::new).collect()),
         Value::Array(_, items) => {
             items.into_iter().map(|item| item.into_string().map(Secret::new).ok_or_else(hidden)).collect()
         }
@@ -86,7 +84,6 @@ where
     D: Deserializer<'de>,
     N: TryFrom<i128> + fmt::Debug,
 {
-    use figment::value::Value;
     let value = <Value as Deserialize>::deserialize(deserializer)?;
     let number = match &value {
         Value::String(_, text) => text.trim().parse::<i128>().ok(),
@@ -99,13 +96,11 @@ where
 
 /// A number with or without a fraction, or a text that is one.
 pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let value = <figment::value::Value as Deserialize>::deserialize(deserializer)?;
-    as_text(&value).trim().parse().map_err(|_| D::Error::custom("expected a number, such as 0.25"))
+    text(deserializer)?.trim().parse().map_err(|_| D::Error::custom("expected a number, such as 0.25"))
 }
 
 /// A boolean, or the text `true` or `false`.
 pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    use figment::value::Value;
     match <Value as Deserialize>::deserialize(deserializer)? {
         Value::Bool(_, b) => Ok(b),
         Value::String(_, text) if text.trim() == "true" => Ok(true),
@@ -117,9 +112,13 @@ pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool
 const DURATION_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
+/// The parts of a text with commas between them.
+fn between_commas(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
 /// A value as text, so that a bare number gets the same answer as one in quotes.
-fn as_text(value: &figment::value::Value) -> String {
-    use figment::value::{Num, Value};
+fn as_text(value: &Value) -> String {
     match value {
         Value::String(_, text) => text.clone(),
         Value::Num(_, Num::F64(number)) => number.to_string(),
@@ -127,6 +126,10 @@ fn as_text(value: &figment::value::Value) -> String {
         Value::Bool(_, flag) => flag.to_string(),
         _ => String::new(),
     }
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(as_text(&<Value as Deserialize>::deserialize(deserializer)?))
 }
 
 /// A duration as people write it: `500ms`, `5s`, `2m`, `1h`, `30d`.
@@ -156,62 +159,41 @@ fn show_duration(duration: Duration) -> String {
 
 /// `5s`, `500ms`, `2m`, `1h`, `30d`
 pub(super) mod duration {
-    use super::{Deserialize, Deserializer, Duration, Serializer, as_text, parse_duration, show_duration};
-    use figment::value::Value;
-    use serde::de::Error as _;
+    use super::*;
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        parse_duration(&as_text(&<Value as Deserialize>::deserialize(deserializer)?))
-            .map_err(D::Error::custom)
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        parse_duration(&text(deserializer)?).map_err(D::Error::custom)
     }
 
-    pub(in super::super) fn serialize<S: Serializer>(
-        duration: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&show_duration(*duration))
     }
 }
 
 /// A list of durations: a TOML array, or one text with commas between them.
 pub(super) mod durations {
-    use super::{Deserialize, Deserializer, Duration, Serializer, as_text, parse_duration, show_duration};
-    use figment::value::Value;
-    use serde::de::Error as _;
+    use super::*;
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
         let texts = match <Value as Deserialize>::deserialize(deserializer)? {
-            Value::String(_, text) => {
-                text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
-            }
+            Value::String(_, text) => between_commas(&text).map(str::to_owned).collect(),
             Value::Array(_, items) => items.iter().map(as_text).collect(),
             other => vec![as_text(&other)],
         };
         texts.iter().map(|text| parse_duration(text).map_err(D::Error::custom)).collect()
     }
 
-    pub(in super::super) fn serialize<S: Serializer>(
-        durations: &[Duration],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(durations.iter().map(|d| show_duration(*d)))
     }
 }
 
 /// `4096`, `64KiB`, `1MiB`, `1GiB`
 pub(super) mod bytes {
-    use super::{Deserialize, Deserializer, Serializer, as_text};
-    use figment::value::Value;
-    use serde::de::Error as _;
+    use super::*;
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<usize, D::Error> {
-        let text = as_text(&<Value as Deserialize>::deserialize(deserializer)?);
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+        let text = text(deserializer)?;
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let factor = match text[digits..].trim() {
             "" => Some(1),
@@ -227,7 +209,7 @@ pub(super) mod bytes {
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` passes a reference")]
-    pub(in super::super) fn serialize<S: Serializer>(size: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(size: &usize, serializer: S) -> Result<S::Ok, S::Error> {
         let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
         let unit = units.into_iter().find(|(_, shift)| *size > 0 && size.is_multiple_of(1 << shift));
         match unit {

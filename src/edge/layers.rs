@@ -23,17 +23,10 @@ pub(super) struct RequestSummary {
 }
 
 impl RequestSummary {
-    /// A request with one event.
-    pub(super) fn one(receipt: &Receipt, bytes: usize) -> Self {
-        Self { events: 1, event_id: Some(receipt.id.clone()), bytes }
-    }
-
     /// A request with any number of events; only a single one is named.
     pub(super) fn of(receipts: &[Receipt], bytes: usize) -> Self {
-        match receipts {
-            [receipt] => Self::one(receipt, bytes),
-            _ => Self { events: receipts.len(), event_id: None, bytes },
-        }
+        let event_id = if let [receipt] = receipts { Some(receipt.id.clone()) } else { None };
+        Self { events: receipts.len(), event_id, bytes }
     }
 }
 

@@ -6,36 +6,51 @@ use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// One kind of refusal. Each server has a closed list of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProblemKind {
     /// What its `type` ends with, behind `urn:hostmatch:problem:`.
+    #[serde(rename = "type", serialize_with = "as_urn")]
     pub name: &'static str,
-    /// The status of HTTP.
-    pub status: u16,
     /// Its `title`.
     pub title: &'static str,
+    /// The status of HTTP.
+    pub status: u16,
     /// When it is given, as the documentation has it.
+    #[serde(skip)]
     pub when: &'static str,
 }
 
 impl ProblemKind {
     /// Its `type`.
     pub fn urn(&self) -> String {
-        format!("urn:hostmatch:problem:{}", self.name)
+        urn(self.name)
     }
 }
 
+fn urn(name: &str) -> String {
+    format!("urn:hostmatch:problem:{name}")
+}
+
+fn as_urn<S: Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&urn(name))
+}
+
 /// A refusal: its kind, and in `detail` what failed and what to do. Holds nothing of what was sent.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Problem {
+    #[serde(flatten)]
     kind: &'static ProblemKind,
     detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<ErrorItem>,
+    #[serde(skip)]
     retry_after: Option<u64>,
+    #[serde(skip)]
     challenge: Option<&'static str>,
 }
 
@@ -81,31 +96,10 @@ impl Problem {
     }
 }
 
-/// The members of the document.
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pointer: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [ErrorItem],
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let document = Document {
-            r#type: self.kind.urn(),
-            title: self.kind.title,
-            status: self.kind.status,
-            detail: &self.detail,
-            pointer: self.pointer.as_deref(),
-            errors: &self.errors,
-        };
         let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(document)).into_response();
+        let mut response = (status, Json(&self)).into_response();
         response.extensions_mut().insert(Refused(self.kind.name));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

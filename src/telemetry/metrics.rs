@@ -107,13 +107,16 @@ impl Series {
 
     fn family<H, const N: usize>(&self, make: impl Fn(&Key) -> H) -> Family<H, N> {
         let handles = self.combinations().into_iter().filter_map(|values| {
-            let labels: Vec<Label> = std::iter::zip(self.labels, &values)
-                .map(|((name, _), value)| Label::from_static_parts(name, value))
-                .collect();
-            let handle = make(&Key::from_parts(self.name, labels));
+            let handle = make(&self.key(&values));
             Some((values.try_into().ok()?, handle))
         });
         Family(handles.collect())
+    }
+
+    fn key(&self, values: &[&'static str]) -> Key {
+        let labels = std::iter::zip(self.labels, values);
+        let labels = labels.map(|((name, _), value)| Label::from_static_parts(name, value));
+        Key::from_parts(self.name, labels.collect::<Vec<_>>())
     }
 
     /// Every combination of the values of its labels; none when one of them is not known before.
@@ -138,10 +141,7 @@ impl Series {
             Kind::Histogram(_) => metrics::describe_histogram!(self.name, self.help),
         }
         for values in self.combinations() {
-            let labels: Vec<Label> = std::iter::zip(self.labels, values)
-                .map(|((name, _), value)| Label::from_static_parts(name, value))
-                .collect();
-            let key = Key::from_parts(self.name, labels);
+            let key = self.key(&values);
             metrics::with_recorder(|recorder| match self.kind {
                 Kind::Counter => drop(recorder.register_counter(&key, &METADATA)),
                 Kind::Gauge => drop(recorder.register_gauge(&key, &METADATA)),

@@ -8,7 +8,7 @@ mod change;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use subtle::ConstantTimeEq as _;
@@ -82,7 +82,7 @@ impl Tokens {
         self.refresh().await?;
         let hash = file::hash(token);
         let found = {
-            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            let read = self.read();
             let known = read.as_ref().map_or(&[][..], |(_, known)| known);
             // Without an early end: the time tells nothing about the list.
             let found = known
@@ -106,33 +106,28 @@ impl Tokens {
     /// When the file cannot be read; what was read before is forgotten.
     pub(crate) async fn refresh(&self) -> std::io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let keep = |read| *self.read.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        let read = self.read_anew(path).await;
+        if read.is_err() {
+            *self.read() = None;
+        }
+        read
+    }
+
+    async fn read_anew(&self, path: &Path) -> std::io::Result<()> {
         // The stamp is taken before the text: a change in between is seen the next time.
-        let stamp = match tokio::fs::metadata(path).await {
-            Ok(metadata) => Stamp::of(&metadata),
-            Err(error) => {
-                keep(None);
-                return Err(error);
-            }
-        };
-        let known =
-            self.read.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(known, _)| *known);
-        if known == Some(stamp) {
+        let stamp = Stamp::of(&tokio::fs::metadata(path).await?);
+        if self.read().as_ref().is_some_and(|(known, _)| *known == stamp) {
             return Ok(());
         }
-        match tokio::fs::read_to_string(path).await {
-            Ok(text) => {
-                let known = parse(&text);
-                tracing::info!(tokens = known.len(), "edge.tokens_file has been read");
-                self.limits.keep(|hash| known.iter().any(|one| one.hash == *hash));
-                keep(Some((stamp, known)));
-                Ok(())
-            }
-            Err(error) => {
-                keep(None);
-                Err(error)
-            }
-        }
+        let known = parse(&tokio::fs::read_to_string(path).await?);
+        tracing::info!(tokens = known.len(), "edge.tokens_file has been read");
+        self.limits.keep(|hash| known.iter().any(|one| one.hash == *hash));
+        *self.read() = Some((stamp, known));
+        Ok(())
+    }
+
+    fn read(&self) -> MutexGuard<'_, Option<(Stamp, Vec<Known>)>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,12 +1,17 @@
-//! `GET /health/live` and `GET /health/ready` of the edge. They publish nothing.
+//! What whoever runs the edge asks it: `GET /health/live` and `GET /health/ready`, which publish nothing,
+//! and `GET /openapi.json`, what it takes and answers, for tools.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
+use crate::contract;
 use crate::edge::sink::{Depth, SinkHealth};
 use crate::edge::state::Edge;
 use crate::http::health::{self, Check, Health};
@@ -39,4 +44,10 @@ fn checks(edge: &Edge, health: SinkHealth) -> Vec<Check> {
     let mut checks = edge.record.checks(edge.findings(health));
     checks.extend(edge.alongside.iter().flat_map(|report| report()));
     checks
+}
+
+/// The document is the same for every edge of this version.
+pub(in crate::edge) async fn openapi() -> Response {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| contract::openapi().to_string().into());
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
 }
