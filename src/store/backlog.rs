@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Asterisk, CaseStatement, Expr, ExprTrait as _, Func, SimpleExpr};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult, JoinType, QueryFilter as _,
-    QuerySelect as _, QueryTrait as _,
-};
+use sea_orm::sea_query::{Asterisk, Func, SimpleExpr};
+use sea_orm::{FromQueryResult, JoinType};
 use serde::Serialize;
 use strum::VariantArray as _;
 
 use super::entity::{appointment, assignment, dead_letter, event, inbox};
+use super::prelude::*;
 use super::{InboxKind, LetterState, Scope, StoreError};
 use crate::matching::{InboxState, Outcome};
 use crate::runtime::clock::as_rfc3339;

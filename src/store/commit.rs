@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, InsertStatement, OnConflict, Query, UpdateStatement, Value};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityName as _, IdenStatic as _, Statement};
+use sea_orm::sea_query::{InsertStatement, OnConflict, UpdateStatement, Value};
+use sea_orm::{DbErr, Statement};
 use serde_json::json;
 
 use super::entity::appointment::{Column, Entity};
 use super::entity::{assignment, event, inbox, mapping, mapping_audit};
 use super::mappings::{Made, made};
+use super::prelude::*;
 use super::statement::{Then, chunk_rows, insert, upsert};
 use super::{GatewaySchema, KeyType, StoreError, rows, taken_ids};
 use crate::event::BookingRef;

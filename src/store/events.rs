@@ -1,9 +1,7 @@
 //! Reading the record of events: what came, how it was read, and what became of it.
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
-
 use super::entity::event::{Column, Entity, Model};
+use super::prelude::*;
 use super::{Database, Scope, StoreError};
 
 /// Which events; what is given must all be true.

@@ -8,10 +8,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
-use sea_orm::{ConnectionTrait, DbBackend};
-
 use super::entity::appointment::{Column, Entity};
+use super::prelude::*;
 use super::row_reader::selected;
 use super::statement::pad_in_list;
 use super::{DbId, GatewaySchema, RefColumn, StoreError};

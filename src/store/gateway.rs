@@ -2,11 +2,12 @@
 
 use migration::MigrateError;
 use migration::gateway::{Column, Columns, KeyKind};
-use sea_orm::{ColumnTrait, DbBackend, EntityName as _, IdenStatic as _};
+use sea_orm::ColumnTrait;
 use serde::Serialize;
 
 use super::entity::appointment::Column as Reference;
 use super::entity::{GatewayColumns, appointment, staff};
+use super::prelude::*;
 use super::{Database, MappingClocks, StoreError, clock, version};
 use crate::config::GatewayConfig;
 

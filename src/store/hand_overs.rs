@@ -1,13 +1,10 @@
 //! Whose appointments go to whom when a member of staff leaves, and the record of it.
 
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DerivePartialModel, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
-};
 use serde::{Deserialize, Serialize};
 
 use super::entity::hand_over::{ActiveModel, Column, Entity, Model};
 use super::entity::{appointment, assignment};
+use super::prelude::*;
 use super::{GatewaySchema, Prior, Scope, StoreError};
 use crate::event::{AppointmentId, CompanyId, StaffId};
 use crate::runtime::clock::as_rfc3339;

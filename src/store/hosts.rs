@@ -7,11 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query};
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::sea_query::OnConflict;
 
 use super::StoreError;
 use super::entity::{host_lock, inbox};
+use super::prelude::*;
 use super::statement::{any_host, chunk_rows, insert};
 use crate::matching::{HostKey, InboxState};
 

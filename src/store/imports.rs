@@ -1,11 +1,7 @@
 //! The record of imports of mappings. The mappings themselves are decided like any other.
 
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Set,
-};
-
 use super::entity::import::{ActiveModel, Column, Entity, Model};
+use super::prelude::*;
 use super::{Scope, StoreError};
 
 /// Notes that an import begins; gives its number.

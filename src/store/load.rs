@@ -14,15 +14,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, JoinType, Order, Query};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::sea_query::JoinType;
 
 use super::entity::{appointment, assignment, mapping};
 use super::find::{Found, Lookup};
 use super::hosts::{self, Hosts};
 use super::mappings::M;
+use super::prelude::*;
 use super::row_reader::selected;
 use super::statement::{any_host, lock_free_ones, pad_in_list, set_nowait};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};

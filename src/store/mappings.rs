@@ -7,13 +7,12 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sea_orm::sea_query::{
-    CaseStatement, Expr, ExprTrait as _, Func, JoinType, Order, Query, SelectStatement,
-};
-use sea_orm::{ConnectionTrait, DbBackend, IdenStatic as _, QueryResult};
+use sea_orm::QueryResult;
+use sea_orm::sea_query::{Func, JoinType};
 
 use super::entity::mapping::Column;
 use super::entity::{mapping, mapping_audit, staff};
+use super::prelude::*;
 use super::row_reader::{named, selected};
 use super::statement::{any_host, pad_in_list};
 use super::{DbId, GatewaySchema, StoreError};

@@ -6,6 +6,7 @@
 //! Whatever asks the database may fail with a [`StoreError`], which says what to do about it. A function's
 //! comment speaks of errors only where it has more to say than that.
 
+mod prelude;
 mod error;
 mod connection;
 mod clock;

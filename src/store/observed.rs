@@ -1,10 +1,7 @@
 //! What was decided while workers only observed, and is still to be written.
 
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
-
 use super::entity::assignment::{Column, Entity};
+use super::prelude::*;
 use super::{StoreError, rows};
 use crate::event::AppointmentId;
 use crate::matching::Assignment;

@@ -1,10 +1,10 @@
 //! Can the database be used? Asked by doing, in a transaction that is rolled back, what deciding
 //! does: a server that answers a ping may still be read-only, full, locked, or without our rights.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait as _, Set};
+use sea_orm::ColumnTrait;
 
 use super::entity::{appointment, event, host_lock, inbox, mapping};
+use super::prelude::*;
 use super::{Database, GatewaySchema, Hosts, StoreError, load, mappings, rows, staff};
 use crate::config::Mode;
 use crate::event::{AppointmentId, CompanyId, EventId, HostId};

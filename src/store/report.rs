@@ -3,13 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Func};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, DerivePartialModel, EntityTrait as _, JoinType,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::JoinType;
+use sea_orm::sea_query::{Asterisk, Func};
 
 use super::entity::{appointment, assignment, dead_letter, mapping_audit};
+use super::prelude::*;
 use super::{GatewaySchema, Scope, StoreError, rows};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
 use crate::matching::{AuditAction, Confidence, Outcome};

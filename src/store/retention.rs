@@ -1,10 +1,8 @@
 //! Deletes what was kept for its time, in small steps that lock few rows. It ends when a step removes nothing: what
 //! something else keeps is not to be tried for ever.
 
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
-
 use super::entity::{assignment, event};
+use super::prelude::*;
 use super::{Database, StoreError};
 use crate::event::AppointmentId;
 

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
-use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _};
-
 use super::entity::assignment::{Column, Entity};
 use super::entity::{event, inbox};
+use super::prelude::*;
 use super::row_reader::selected;
 use super::statement::{any_host, pad_in_list};
 use super::{DbId, InboxKind, StoreError};

@@ -2,8 +2,9 @@
 //! over what was read.
 
 use sea_orm::ColumnTrait;
-use sea_orm::sea_query::{Condition, Expr, ExprTrait as _};
+use sea_orm::sea_query::Condition;
 
+use super::prelude::*;
 use crate::event::CompanyId;
 
 /// The companies whose rows a query may give.

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::ConnectionTrait;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
-
 use super::entity::staff::{Column, Entity};
+use super::prelude::*;
 use super::row_reader::selected;
 use super::statement::pad_in_list;
 use super::{GatewaySchema, NameColumns, StoreError};

@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 
-use sea_orm::sea_query::{
-    Cond, Expr, ExprTrait as _, InsertStatement, IntoColumnRef, LockBehavior, LockType, Query,
-    SelectStatement, Value,
-};
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, IdenStatic as _, Statement};
+use sea_orm::sea_query::{InsertStatement, IntoColumnRef, LockBehavior, LockType, Value};
+use sea_orm::{EntityTrait, Statement};
 
 use super::StoreError;
+use super::prelude::*;
 use crate::matching::HostKey;
 
 /// Rows in one INSERT or UPDATE, at most: far below every engine's limit of bound values.

@@ -7,15 +7,12 @@
 
 use std::collections::HashSet;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityName as _, EntityTrait as _, FromQueryResult,
-    QueryFilter as _, QuerySelect as _, Statement,
-};
+use sea_orm::{ColumnTrait, FromQueryResult, Statement};
 
 use super::StoreError;
 use super::decisions::key_value;
 use super::entity::{mapping, mapping_audit};
+use super::prelude::*;
 use super::statement::pad_in_list;
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Audit, HostKey, MappingChange};

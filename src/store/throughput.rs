@@ -4,13 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::entity::event::{Column, Entity};
+use super::prelude::*;
 use super::{DbId, Scope, StoreError};
 use crate::matching::{DEAD_LETTER, recorded_outcomes};
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, IdenStatic as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, QueryTrait as _,
-};
 
 /// How many events were decided last at each of these moments (ms since 1970) or later, by outcome
 /// ([`DEAD_LETTER`] among them); only outcomes of which there are any.

@@ -3,16 +3,14 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query, SimpleExpr};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, QueryTrait as _,
-};
+use sea_orm::FromQueryResult as _;
+use sea_orm::sea_query::{OnConflict, SimpleExpr};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::clock::now_in_ms;
 use super::entity::worker::{Column, Entity, Model};
+use super::prelude::*;
 use super::{Database, DbId, StoreError};
 
 /// The name of the database's clock beside a worker's columns.

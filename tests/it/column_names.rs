@@ -92,7 +92,7 @@ fn first_argument(arguments: &str) -> &str {
 
 fn names_by_text(source: &Source) -> Vec<String> {
     let code: String = source.code().collect::<Vec<_>>().join("\n");
-    if code.contains("sea_orm") { named_by_text(&code) } else { Vec::new() }
+    if code.contains("sea_orm") || code.contains("prelude::*") { named_by_text(&code) } else { Vec::new() }
 }
 
 #[test]

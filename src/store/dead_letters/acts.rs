@@ -1,10 +1,6 @@
 //! What operators do with dead letters, and the record of it: who, when, why, on which.
 
-use sea_orm::sea_query::Cond;
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DerivePartialModel, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Set,
-};
+use sea_orm::DatabaseTransaction;
 use serde::Serialize;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr};
 use uuid::Uuid;
@@ -14,6 +10,7 @@ use crate::matching::Stored;
 use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::entity::dead_letter_action::{ActiveModel, Column, Entity};
 use crate::store::entity::{dead_letter, dead_letter_action_letter as act_letter, replay_item};
+use crate::store::prelude::*;
 use crate::store::replays::lock_letters;
 use crate::store::statement::chunk_rows;
 use crate::store::{Database, Scope, StoreError};

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{BinOper, Cond, Expr, ExprTrait as _, Func, Order, Query, SelectStatement};
-use sea_orm::{
-    ColumnTrait as _, DerivePartialModel, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select,
-};
+use sea_orm::sea_query::{BinOper, Func};
+use sea_orm::{FromQueryResult, Select};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -16,6 +13,7 @@ use crate::runtime::clock::as_rfc3339;
 use crate::store::entity::dead_letter::{Column, Entity};
 use crate::store::entity::dead_letter_action::{Column as Acts, Entity as Act};
 use crate::store::entity::event;
+use crate::store::prelude::*;
 use crate::store::{Database, Scope, StoreError};
 
 /// Which dead letters; an empty filter means all. What is given must all be true.

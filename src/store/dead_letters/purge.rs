@@ -1,13 +1,13 @@
 //! Forgetting letters, plans, replays and acts of long ago. A letter that is open stays for ever.
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Query, SelectStatement};
-use sea_orm::{ColumnTrait as _, EntityTrait, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
+use sea_orm::{EntityTrait, Select};
 
 use super::{LetterAction, LetterState};
 use crate::store::entity::{
     dead_letter as letter, dead_letter_action as act, dead_letter_action_letter as act_letter, replay,
     replay_item as item,
 };
+use crate::store::prelude::*;
 use crate::store::replays::ReplayState;
 use crate::store::{Database, StoreError};
 

@@ -1,16 +1,14 @@
 //! Recording: one row for each dead letter, however often it is recorded.
 
-use sea_orm::sea_query::{Cond, Expr, OnConflict};
-use sea_orm::{
-    ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QuerySelect as _, Set, UpdateMany,
-};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel as _, UpdateMany};
 
 use super::{DeadLetter, LetterState, NewDeadLetter};
 use crate::matching::DEAD_LETTER;
 use crate::runtime::crash_points;
 use crate::store::entity::dead_letter::{ActiveModel, Column, Entity};
 use crate::store::entity::event;
+use crate::store::prelude::*;
 use crate::store::replays::{FAILED, end_replayed};
 use crate::store::{Database, StoreError};
 

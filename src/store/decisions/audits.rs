@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, LikeExpr, Order, Query, SelectStatement};
-use sea_orm::{ColumnTrait as _, ConnectionTrait, DbBackend, IdenStatic as _, QueryResult};
+use sea_orm::QueryResult;
+use sea_orm::sea_query::LikeExpr;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Actor, AuditAction, HostKey, Stored};
 use crate::runtime::clock::as_rfc3339;
 use crate::store::entity::mapping_audit::{Column, Entity};
+use crate::store::prelude::*;
 use crate::store::row_reader::selected;
 use crate::store::statement::pad_in_list;
 use crate::store::{DbId, Document, GatewaySchema, Scope, StoreError};

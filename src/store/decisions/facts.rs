@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryResult, QuerySelect as _,
-};
+use sea_orm::QueryResult;
 
 use super::staff::{read_staff, select_staff};
 use super::{HostFacts, MappingRow, MappingState};
@@ -14,6 +11,7 @@ use crate::matching::{Confidence, HostKey, MappingSource, Stored};
 use crate::store::entity::mapping::{Column, Entity};
 use crate::store::entity::{assignment, company};
 use crate::store::mappings::M;
+use crate::store::prelude::*;
 use crate::store::row_reader::selected;
 use crate::store::statement::{any_host, pad_in_list, set_nowait};
 use crate::store::{DbId, GatewaySchema, Hosts, StoreError, hosts, mappings, rows};

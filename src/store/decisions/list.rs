@@ -1,7 +1,6 @@
 //! Pages of mappings.
 
-use sea_orm::sea_query::{CaseStatement, Cond, Expr, ExprTrait as _, Order, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, IdenStatic as _, QueryResult};
+use sea_orm::QueryResult;
 
 use super::MappingRow;
 use super::facts::{add_last_audits, read_mapping, select_mappings};
@@ -9,6 +8,7 @@ use crate::event::{HostId, StaffId};
 use crate::store::entity::assignment;
 use crate::store::entity::mapping::{Column, Entity};
 use crate::store::mappings::M;
+use crate::store::prelude::*;
 use crate::store::row_reader::named;
 use crate::store::{Compare, GatewaySchema, Scope, StoreError, mappings};
 

@@ -1,7 +1,8 @@
 //! The times of mappings and audits in ms since 1970, whatever their columns are.
 
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
+use sea_orm::{FromQueryResult, Statement};
 
+use crate::store::prelude::*;
 use crate::store::{GatewaySchema, StoreError};
 
 #[derive(FromQueryResult)]

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, IdenStatic as _, QueryResult};
+use sea_orm::QueryResult;
 
 use crate::event::{CompanyId, StaffId};
 use crate::store::entity::staff::{Column, Entity};
 use crate::store::mappings::S;
+use crate::store::prelude::*;
 use crate::store::statement::pad_in_list;
 use crate::store::{DbId, GatewaySchema, NameColumns, StoreError};
 

@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Value};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _, Set,
-};
+use sea_orm::sea_query::Value;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -16,6 +13,7 @@ use crate::store::commit::{insert_audits, mapping_rows, row_of};
 use crate::store::entity::mapping::{Column, Entity};
 use crate::store::entity::{inbox, mapping_audit};
 use crate::store::mappings::made;
+use crate::store::prelude::*;
 use crate::store::statement::{any_host, chunk_rows, pad_in_list};
 use crate::store::{DbId, GatewaySchema, StoreError};
 

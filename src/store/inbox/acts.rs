@@ -2,11 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::Query;
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DerivePartialModel, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, Set,
-};
 use serde::Serialize;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
@@ -16,6 +11,7 @@ use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::StoreError;
 use crate::store::entity::inbox;
 use crate::store::entity::inbox_action::{ActiveModel, Column, Entity};
+use crate::store::prelude::*;
 use crate::store::statement::any_host;
 
 words!(HostAction);

@@ -1,9 +1,7 @@
 //! Pages of hosts that need a person, with what waits for them.
 
-use sea_orm::sea_query::{
-    CaseStatement, Cond, Expr, ExprTrait as _, Func, JoinType, NullOrdering, Order, Query, SelectStatement,
-};
-use sea_orm::{ConnectionTrait, DeriveIden, FromQueryResult, Iterable as _, QueryResult};
+use sea_orm::sea_query::{Func, JoinType, NullOrdering};
+use sea_orm::{DeriveIden, FromQueryResult, QueryResult};
 use serde::Serialize;
 
 use super::{InboxEntry, InboxFilter, InboxKind};
@@ -11,6 +9,7 @@ use crate::matching::{InboxState, Outcome};
 use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::entity::inbox::{Column, Entity, Model};
 use crate::store::entity::{appointment, assignment};
+use crate::store::prelude::*;
 use crate::store::{Scope, StoreError, rows};
 
 /// The bookings of a host, counted, in the statement for a page.

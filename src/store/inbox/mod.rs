@@ -3,13 +3,14 @@
 mod list;
 mod acts;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, IntoIden};
+use sea_orm::sea_query::IntoIden;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::entity::inbox::Column;
 use super::rows;
 use crate::event::HostId;
 use crate::matching::{InboxRow, InboxState, Review, words};
+use crate::store::prelude::*;
 
 pub use acts::{HostAct, HostAction, host_acts};
 pub(crate) use acts::{act_on_host, last_host_acts};

@@ -3,11 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::prelude::TextUuid;
-use sea_orm::sea_query::{CaseStatement, Expr, Value};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    QueryTrait as _, Set,
-};
+use sea_orm::sea_query::Value;
 use uuid::Uuid;
 
 use super::{ItemState, RepairItem, RepairScope, RepairState, Waiting};
@@ -17,6 +13,7 @@ use crate::runtime::clock::now_ms;
 use crate::store::entity::repair_item::{self, Column, Entity};
 use crate::store::entity::{appointment, repair};
 use crate::store::load::{self, Purpose};
+use crate::store::prelude::*;
 use crate::store::statement::{chunk_rows, pad_in_list};
 use crate::store::{GatewaySchema, Hosts, StoreError, hosts};
 

@@ -2,11 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::ExprTrait as _;
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DerivePartialModel, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, QueryTrait as _,
-};
 use serde::Serialize;
 
 use super::{ItemState, RepairRow};
@@ -15,6 +10,7 @@ use crate::matching::{HostKey, Outcome, Stored};
 use crate::runtime::clock::as_rfc3339;
 use crate::store::entity::repair::{Column, Entity};
 use crate::store::entity::{appointment, assignment, repair_item};
+use crate::store::prelude::*;
 use crate::store::{Scope, StoreError};
 
 /// An appointment that waits for its host to become known.

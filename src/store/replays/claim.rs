@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
-};
+use sea_orm::DatabaseTransaction;
 
 use super::end::ended;
 use super::{REFUSED, ReplayItemState, ReplayState};
 use crate::matching::Stored;
 use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
 use crate::store::entity::{dead_letter, replay};
+use crate::store::prelude::*;
 use crate::store::{Database, LetterState, Scope, StoreError};
 
 /// Where these letters stand, and when each failed last, locked until the transaction ends.

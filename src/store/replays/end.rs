@@ -1,17 +1,14 @@
 //! The end of a letter's replay, in the transaction that ends it: that of its effect, the one that
 //! records it again, or the one that gives it up.
 
-use sea_orm::sea_query::Cond;
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
-};
+use sea_orm::DatabaseTransaction;
 
 use super::{LOST, REFUSED, ReplayItemState};
 use crate::matching::Outcome;
 use crate::store::dead_letters::{NewAct, record_act};
 use crate::store::entity::dead_letter;
 use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
+use crate::store::prelude::*;
 use crate::store::statement::chunk_rows;
 use crate::store::{Database, LetterState, StoreError};
 

@@ -1,11 +1,7 @@
 //! A replay from its plan to its end, and whose it is: one process works on it, for as long as it renews
 //! its lease; others say by its state what it is to do.
 
-use sea_orm::sea_query::Cond;
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _, NotSet, QueryFilter as _, Set,
-    UpdateMany,
-};
+use sea_orm::{DatabaseTransaction, NotSet, UpdateMany};
 
 use uuid::Uuid;
 
@@ -14,6 +10,7 @@ use super::{FAILED, LEFT, ReplayItemState, ReplayState};
 use crate::store::dead_letters::{LetterAction, NewAct, record_act};
 use crate::store::entity::replay::{ActiveModel, Column, Entity};
 use crate::store::entity::replay_item;
+use crate::store::prelude::*;
 use crate::store::statement::chunk_rows;
 use crate::store::{Database, StoreError};
 

@@ -1,16 +1,13 @@
 //! How far a replay is, and what became of its letters.
 
-use sea_orm::sea_query::Cond;
-use sea_orm::{
-    ColumnTrait as _, DerivePartialModel, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, QueryTrait as _, Select,
-};
+use sea_orm::Select;
 use serde::Serialize;
 
 use super::ReplayItemState;
 use crate::matching::Stored;
 use crate::store::entity::replay_item::{Column, Entity};
 use crate::store::entity::{dead_letter, replay};
+use crate::store::prelude::*;
 use crate::store::{Database, Scope, StoreError};
 
 /// One letter of a replay. `docs/commands.md` describes its JSON, which is a contract.

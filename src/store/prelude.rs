@@ -1,0 +1,10 @@
+//! Of sea-orm, what nearly every file here builds its statements with.
+
+pub(super) use sea_orm::sea_query::{
+    CaseStatement, Cond, Expr, ExprTrait as _, Order, Query, SelectStatement,
+};
+pub(super) use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbBackend, DerivePartialModel, EntityName as _, EntityTrait as _,
+    IdenStatic as _, Iterable as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    Set,
+};
