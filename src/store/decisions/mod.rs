@@ -11,7 +11,7 @@ mod audits;
 mod moments;
 mod list;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::event::{CompanyId, Host, HostId, StaffId};
@@ -36,15 +36,11 @@ pub struct MappingState {
     /// It is switched on.
     pub is_active: bool,
     /// How it came to be.
-    #[serde(rename = "mapping_source", deserialize_with = "stored")]
+    #[serde(rename = "mapping_source")]
     pub source: Stored<MappingSource>,
     /// How sure that is.
     #[serde(rename = "confidence_score")]
     pub confidence: Confidence,
-}
-
-fn stored<'de, D: Deserializer<'de>>(word: D) -> Result<Stored<MappingSource>, D::Error> {
-    String::deserialize(word).map(|word| Stored::read(&word))
 }
 
 impl MappingState {

@@ -1,8 +1,7 @@
 //! Integer keys.
 
-use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
 use sea_orm::sqlx::{Column as _, Database, MySql, Postgres, Row as _, Type};
-use sea_orm::{ColIdx, DbErr, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
+use sea_orm::{ColIdx, DbErr, QueryResult, TryFromU64, TryGetError, TryGetable};
 use uuid::Uuid;
 
 use crate::event::{AppointmentId, CompanyId, HostId};
@@ -67,39 +66,8 @@ fn is<T: Type<DB>, DB: Database>(column: &DB::TypeInfo) -> bool {
     T::compatible(column)
 }
 
-/// What makes an integer newtype a column: a key too, whatever width and sign the column has.
-macro_rules! integer_column {
-    ($($name:ident),+ $(,)?) => {$(
-        impl From<$name> for Value {
-            fn from(id: $name) -> Self {
-                id.0.into()
-            }
-        }
-
-        impl ValueType for $name {
-            fn try_from(value: Value) -> Result<Self, ValueTypeErr> {
-                <i64 as ValueType>::try_from(value).map(Self)
-            }
-
-            fn type_name() -> String {
-                stringify!($name).to_owned()
-            }
-
-            fn array_type() -> ArrayType {
-                ArrayType::BigInt
-            }
-
-            fn column_type() -> ColumnType {
-                ColumnType::BigInteger
-            }
-        }
-
-        impl Nullable for $name {
-            fn null() -> Value {
-                Value::BigInt(None)
-            }
-        }
-
+macro_rules! integer_keys {
+    ($($name:ident),+) => {$(
         impl TryFromU64 for $name {
             fn try_from_u64(id: u64) -> Result<Self, DbErr> {
                 id.try_into().map(Self).map_err(|_| DbErr::ConvertFromU64(stringify!($name)))
@@ -108,10 +76,10 @@ macro_rules! integer_column {
     )+};
 }
 
-integer_column!(DbId, CompanyId, AppointmentId, HostId);
+integer_keys!(DbId, CompanyId, AppointmentId, HostId);
 
 macro_rules! read_as_db_id {
-    ($($name:ident),+ $(,)?) => {$(
+    ($($name:ident),+) => {$(
         impl TryGetable for $name {
             fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
                 DbId::try_get_by(row, index).map(|id| Self(id.0))

@@ -1,4 +1,4 @@
-//! Values that are kept as something simpler: texts that are checked, scores, moments, JSON.
+//! Values that are kept as something simpler: keys, texts that are checked, scores, moments, JSON.
 
 use sea_orm::prelude::{TimeDateTime, TimeDateTimeWithTimeZone};
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
@@ -6,15 +6,23 @@ use sea_orm::{ColIdx, DbErr, QueryResult, TryFromU64, TryGetError, TryGetable, V
 use time::UtcOffset;
 
 use super::DbId;
-use crate::event::{BookingRef, EventId};
-use crate::matching::Confidence;
+use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, HostId};
+use crate::matching::{Actor, Confidence};
 
-/// What makes a newtype a column of the type that it is kept as.
+/// What makes a newtype a column of the type that it is kept as: how it becomes one of that, and what is made of one.
 macro_rules! kept_as {
-    ($($name:ident as $kept:ty),+ $(,)?) => {$(
+    ($($name:ident as $kept:ty: $keep:expr, $made_of:expr;)+) => {$(
+        impl From<$name> for Value {
+            fn from(value: $name) -> Self {
+                let keep: fn($name) -> $kept = $keep;
+                keep(value).into()
+            }
+        }
+
         impl ValueType for $name {
             fn try_from(value: Value) -> Result<Self, ValueTypeErr> {
-                Self::of_kept(<$kept as ValueType>::try_from(value)?).ok_or(ValueTypeErr)
+                let made_of: fn($kept) -> Option<Self> = $made_of;
+                made_of(<$kept as ValueType>::try_from(value)?).ok_or(ValueTypeErr)
             }
 
             fn type_name() -> String {
@@ -38,19 +46,17 @@ macro_rules! kept_as {
     )+};
 }
 
-kept_as!(EventId as String, BookingRef as String, Confidence as i16, Moment as TimeDateTime);
-kept_as!(Document as serde_json::Value);
-
-impl EventId {
-    fn of_kept(text: String) -> Option<Self> {
-        Some(Self::new(&text))
-    }
-}
-
-impl From<EventId> for Value {
-    fn from(id: EventId) -> Self {
-        id.as_str().into()
-    }
+kept_as! {
+    DbId as i64: |id| id.0, |id| Some(Self(id));
+    CompanyId as i64: |id| id.0, |id| Some(Self(id));
+    AppointmentId as i64: |id| id.0, |id| Some(Self(id));
+    HostId as i64: |id| id.0, |id| Some(Self(id));
+    EventId as String: |id| id.as_str().to_owned(), |text| Some(Self::new(&text));
+    BookingRef as String: |reference| reference.as_str().to_owned(), |text| Self::new(&text);
+    Actor as String: |actor| actor.as_str().to_owned(), |name| Some(name.as_str().into());
+    Confidence as i16: |confidence| confidence.0.into(), |score| Some(within(score.into()));
+    Moment as TimeDateTime: |moment| moment.0, |time| Some(Self(time));
+    Document as serde_json::Value: |document| document.0, |value| Some(Self(value));
 }
 
 impl TryGetable for EventId {
@@ -65,18 +71,6 @@ impl TryFromU64 for EventId {
     }
 }
 
-impl BookingRef {
-    fn of_kept(text: String) -> Option<Self> {
-        Self::new(&text)
-    }
-}
-
-impl From<BookingRef> for Value {
-    fn from(reference: BookingRef) -> Self {
-        reference.as_str().into()
-    }
-}
-
 impl TryGetable for BookingRef {
     /// A text that is no reference reads as NULL.
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
@@ -85,44 +79,20 @@ impl TryGetable for BookingRef {
     }
 }
 
-impl Confidence {
-    /// Adopted rows may hold any number.
-    fn of_kept(score: i16) -> Option<Self> {
-        Some(Self::within(score.into()))
-    }
-
-    fn within(score: i64) -> Self {
-        Self(score.clamp(0, 100).try_into().unwrap_or(100))
-    }
-}
-
-impl From<Confidence> for Value {
-    fn from(confidence: Confidence) -> Self {
-        i16::from(confidence.0).into()
-    }
-}
-
 impl TryGetable for Confidence {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
-        DbId::try_get_by(row, index).map(|score| Self::within(score.0))
+        DbId::try_get_by(row, index).map(|score| within(score.0))
     }
+}
+
+/// Adopted rows may hold any number.
+fn within(score: i64) -> Confidence {
+    Confidence(score.clamp(0, 100).try_into().unwrap_or(100))
 }
 
 /// A moment as its column shows it: in UTC where the column has a zone, else in the zone of whoever wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub TimeDateTime);
-
-impl Moment {
-    fn of_kept(time: TimeDateTime) -> Option<Self> {
-        Some(Self(time))
-    }
-}
-
-impl From<Moment> for Value {
-    fn from(moment: Moment) -> Self {
-        moment.0.into()
-    }
-}
 
 impl TryGetable for Moment {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
@@ -139,18 +109,6 @@ impl TryGetable for Moment {
 /// A JSON document, in a column of JSON or of text. A text that is none reads as a JSON text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document(pub serde_json::Value);
-
-impl Document {
-    fn of_kept(value: serde_json::Value) -> Option<Self> {
-        Some(Self(value))
-    }
-}
-
-impl From<Document> for Value {
-    fn from(document: Document) -> Self {
-        document.0.into()
-    }
-}
 
 impl TryGetable for Document {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {

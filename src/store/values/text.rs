@@ -1,79 +1,78 @@
-//! Closed lists of names as columns of text.
+//! Words, most of them of closed lists, as columns of text.
+//!
+//! A newer program, or a gateway, may have written a word that this build does not know. So a closed list is read
+//! as [`Stored`], which keeps it.
 
+use std::str::FromStr;
+
+use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
 use sea_orm::sqlx::{Column as _, Row as _, TypeInfo as _};
-use sea_orm::{ColIdx, QueryResult};
+use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable, Value};
 
-use crate::matching::{Actor, AuditAction, MappingSource, Stored};
-use crate::store::{
-    HostAction, ItemState, LetterAction, LetterState, RepairScope, RepairState, ReplayItemState, ReplayState,
-};
+use crate::matching::{Actor, Stored};
+use crate::store::{LetterAction, LetterState, ReplayItemState, ReplayState};
 
-/// Whether the column is a CHAR, which PostgreSQL fills up with blanks.
-fn is_filled_up<I: ColIdx>(row: &QueryResult, index: I) -> bool {
+/// The text of a cell, without the blanks with which PostgreSQL fills up a CHAR.
+fn text<I: ColIdx>(row: &QueryResult, index: I) -> Result<String, TryGetError> {
+    let mut text = String::try_get_by(row, index)?;
     let column = row.try_as_pg_row().and_then(|row| row.try_column(index.as_sqlx_postgres_index()).ok());
-    column.is_some_and(|column| column.type_info().name() == "CHAR")
+    if column.is_some_and(|column| column.type_info().name() == "CHAR") {
+        text.truncate(text.trim_end_matches(' ').len());
+    }
+    Ok(text)
 }
 
-/// What makes these types values: each has its text (`AsRef<str>`).
+impl TryGetable for Actor {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        text(row, index).map(|name| name.as_str().into())
+    }
+}
+
+impl<T: FromStr> TryGetable for Stored<T> {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        text(row, index).map(|word| Self::read(&word))
+    }
+}
+
+impl<T: AsRef<str>> From<Stored<T>> for Value {
+    fn from(word: Stored<T>) -> Self {
+        word.as_ref().into()
+    }
+}
+
+impl<T: FromStr> ValueType for Stored<T> {
+    fn try_from(value: Value) -> Result<Self, ValueTypeErr> {
+        <String as ValueType>::try_from(value).map(|word| Self::read(&word))
+    }
+
+    fn type_name() -> String {
+        "Stored".to_owned()
+    }
+
+    fn array_type() -> ArrayType {
+        <String as ValueType>::array_type()
+    }
+
+    fn column_type() -> ColumnType {
+        <String as ValueType>::column_type()
+    }
+}
+
+impl<T> Nullable for Stored<T> {
+    fn null() -> Value {
+        <String as Nullable>::null()
+    }
+}
+
+/// What makes these lists values to write, and to compare with.
 macro_rules! text_values {
-    ($($name:ty),+ $(,)?) => {$(
-        impl From<$name> for sea_orm::Value {
-            fn from(value: $name) -> Self {
-                AsRef::<str>::as_ref(&value).into()
+    ($($name:ident),+) => {$(
+        impl From<$name> for Value {
+            fn from(word: $name) -> Self {
+                word.as_str().into()
             }
         }
     )+};
 }
 
-/// What makes these types columns of text: each has its text (`AsRef<str>`) and is read from it (`FromStr`).
-///
-/// Only of types that take every text: a newer program, or a gateway, may have written one that this build
-/// does not know. So a closed list is read as `Stored<T>`, which keeps it.
-macro_rules! text_columns {
-    ($($name:ty),+ $(,)?) => {$(
-        text_values!($name);
-
-        impl sea_orm::TryGetable for $name {
-            fn try_get_by<I: sea_orm::ColIdx>(
-                row: &sea_orm::QueryResult,
-                index: I,
-            ) -> Result<Self, sea_orm::TryGetError> {
-                let text = <String as sea_orm::TryGetable>::try_get_by(row, index)?;
-                let text = if is_filled_up(row, index) { text.trim_end_matches(' ') } else { &text };
-                let Ok(value) = text.parse();
-                Ok(value)
-            }
-        }
-
-        impl sea_orm::sea_query::ValueType for $name {
-            fn try_from(value: sea_orm::Value) -> Result<Self, sea_orm::sea_query::ValueTypeErr> {
-                let text = <String as sea_orm::sea_query::ValueType>::try_from(value)?;
-                let Ok(value) = text.parse();
-                Ok(value)
-            }
-
-            fn type_name() -> String {
-                stringify!($name).to_owned()
-            }
-
-            fn array_type() -> sea_orm::sea_query::ArrayType {
-                <String as sea_orm::sea_query::ValueType>::array_type()
-            }
-
-            fn column_type() -> sea_orm::sea_query::ColumnType {
-                <String as sea_orm::sea_query::ValueType>::column_type()
-            }
-        }
-
-        impl sea_orm::sea_query::Nullable for $name {
-            fn null() -> sea_orm::Value {
-                <String as sea_orm::sea_query::Nullable>::null()
-            }
-        }
-    )+};
-}
-
-text_columns!(Actor, Stored<AuditAction>, Stored<MappingSource>);
-text_columns!(Stored<HostAction>, Stored<RepairScope>, Stored<RepairState>, Stored<ItemState>);
-text_columns!(Stored<LetterState>, Stored<ReplayState>, Stored<ReplayItemState>, Stored<LetterAction>);
 text_values!(LetterState, ReplayState, ReplayItemState, LetterAction);
