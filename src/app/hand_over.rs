@@ -214,8 +214,8 @@ impl HandOver {
         let row = ActiveModel {
             token: Set(TextUuid(act.id)),
             company_id: Set(self.company),
-            from_staff_id: Set(schema.staff_key.key(&self.from)?),
-            to_staff_id: Set(schema.staff_key.key(&self.to)?),
+            from_staff_id: Set(self.from.of_kind(schema.staff_key)?),
+            to_staff_id: Set(self.to.of_kind(schema.staff_key)?),
             from_ms: Set(self.from_ms),
             appointments: Set(serde_json::to_string(&given).unwrap_or_else(|_| "[]".to_owned())),
             made_by: Set(act.author.as_str().to_owned()),

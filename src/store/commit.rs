@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use migration::gateway::KeyKind;
 use sea_orm::sea_query::{InsertStatement, OnConflict, UpdateStatement, Value};
 use sea_orm::{DbErr, Statement};
 use serde_json::json;
@@ -12,7 +13,7 @@ use super::entity::{assignment, event, inbox, mapping, mapping_audit};
 use super::mappings::{Made, made};
 use super::prelude::*;
 use super::statement::{Then, chunk_rows, insert, upsert};
-use super::{GatewaySchema, KeyType, StoreError, rows, taken_ids};
+use super::{GatewaySchema, StoreError, bind_staff, rows, taken_ids};
 use crate::event::BookingRef;
 use crate::matching::{
     Actor, AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange,
@@ -22,8 +23,7 @@ use crate::matching::{
 /// The rows of mappings that were to be made by this batch.
 pub(super) type Rows = BTreeMap<HostKey, Made>;
 
-/// Writes everything.
-/// After an error the transaction is to be rolled back.
+/// Writes everything. After an error the transaction is to be rolled back.
 pub async fn commit(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -129,7 +129,7 @@ pub(super) fn mapping_rows(
         let MappingChange::Insert { key, staff, host, source, confidence, metadata, .. } = change else {
             return None;
         };
-        let staff = match schema.staff_key.key(staff) {
+        let staff = match staff.of_kind(schema.staff_key) {
             Ok(staff) => staff,
             Err(misfit) => return Some(Err(misfit)),
         };
@@ -173,7 +173,7 @@ pub(super) async fn insert_audits(
             (Column::MappingId, row_of(audit.mapping, made).into()),
             (Column::CompanyId, audit.key.company.into()),
             (Column::CalcomHostId, audit.key.host.into()),
-            (Column::StaffId, schema.staff_key.key(&audit.staff)?.into()),
+            (Column::StaffId, audit.staff.of_kind(schema.staff_key)?.into()),
             (Column::Action, audit.action.as_str().into()),
             (Column::OldValues, audit.old_values.clone().into()),
             (Column::NewValues, audit.new_values.clone().into()),
@@ -202,8 +202,8 @@ fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Resu
         Ok([
             (Column::AppointmentId, row.appointment.into(), Keep),
             (Column::CompanyId, row.company.into(), Update),
-            (Column::StaffId, key.bind(row.staff.as_ref())?, if observes { Keep } else { Update }),
-            (Column::FoundStaffId, key.bind(row.found.as_ref())?, Update),
+            (Column::StaffId, bind_staff(row.staff.as_ref(), key)?, if observes { Keep } else { Update }),
+            (Column::FoundStaffId, bind_staff(row.found.as_ref(), key)?, Update),
             (Column::Observed, row.observed.map(Observed::as_str).into(), Update),
             (Column::MappingId, row.mapping.and_then(|mapping| row_of(mapping, made)).into(), Update),
             (Column::Strategy, row.strategy.as_deref().into(), Update),
@@ -296,7 +296,7 @@ pub(super) fn update_appointments(
     let rows: Vec<serde_json::Value> = writes
         .iter()
         .map(|write| {
-            let staff = write.staff.as_ref().map(|staff| schema.staff_key.key(staff)).transpose()?;
+            let staff = write.staff.as_ref().map(|staff| staff.of_kind(schema.staff_key)).transpose()?;
             let host = write.host_id.and_then(|id| i32::try_from(id).ok());
             Ok(json!([write.id.0, staff, host]))
         })
@@ -307,9 +307,9 @@ pub(super) fn update_appointments(
         _ => ("INTEGER", "TEXT"),
     };
     let staff = match schema.staff_key {
-        KeyType::Integer => integer,
-        KeyType::Text => text,
-        KeyType::Uuid => "uuid",
+        KeyKind::Integer => integer,
+        KeyKind::Text => text,
+        KeyKind::Uuid => "uuid",
     };
     let table = Entity.table_name();
     let [id, staff_id, host_id, updated_at] =

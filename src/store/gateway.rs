@@ -17,7 +17,7 @@ pub struct GatewaySchema {
     /// The engine.
     pub backend: DbBackend,
     /// What `staff.id` is.
-    pub staff_key: KeyType,
+    pub staff_key: KeyKind,
     /// Where the name of a member of staff stands.
     pub staff_name: NameColumns,
     /// There is a `staff.email`.
@@ -35,17 +35,6 @@ pub struct GatewaySchema {
     pub mapping_clocks: MappingClocks,
     /// Which columns the gateway's tables have.
     pub columns: GatewayColumns,
-}
-
-/// What kind of key `staff.id` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyType {
-    /// Any width of integer, signed or not.
-    Integer,
-    /// CHAR, VARCHAR or TEXT.
-    Text,
-    /// PostgreSQL's own `uuid`.
-    Uuid,
 }
 
 /// Where the name of a member of staff stands.
@@ -103,7 +92,9 @@ impl GatewaySchema {
         active_flag_is_boolean(columns, backend)?;
         Ok(Self {
             backend,
-            staff_key: key_type(columns, backend)?,
+            staff_key: find(columns, staff::Column::Id).and_then(|id| id.key_kind(backend)).ok_or_else(
+                || StoreError::Schema("staff.id is neither an integer, a text nor a UUID".into()),
+            )?,
             staff_name: match find(columns, staff::Column::Name) {
                 Some(_) => NameColumns::Full,
                 None => NameColumns::FirstLast,
@@ -163,15 +154,6 @@ async fn migrated(database: &Database) -> Result<(), StoreError> {
         )));
     }
     names(|one| !one.applied).map_or(Ok(()), |names| Err(StoreError::Behind(names)))
-}
-
-fn key_type(columns: &Columns, backend: DbBackend) -> Result<KeyType, StoreError> {
-    match find(columns, staff::Column::Id).and_then(|id| id.key_kind(backend)) {
-        Some(KeyKind::Integer) => Ok(KeyType::Integer),
-        Some(KeyKind::Text) => Ok(KeyType::Text),
-        Some(KeyKind::Uuid) => Ok(KeyType::Uuid),
-        None => Err(StoreError::Schema("staff.id is neither an integer, a text nor a UUID".into())),
-    }
 }
 
 fn booking_refs(columns: &Columns, backend: DbBackend) -> Result<Vec<RefColumn>, StoreError> {

@@ -67,7 +67,7 @@ pub async fn held_by(
         .inner_join(assignment::Entity)
         .filter(assignment::Column::CompanyId.eq(company))
         .filter(appointment::Column::CompanyId.eq(company))
-        .filter(appointment::Column::StaffId.eq(schema.staff_key.key(staff)?))
+        .filter(appointment::Column::StaffId.eq(staff.of_kind(schema.staff_key)?))
         .filter(assignment::Column::StartsMs.gte(from_ms))
         .order_by_asc(appointment::Column::Id)
         .into_partial_model::<Assigned>()
@@ -94,7 +94,7 @@ pub async fn held_at_unknown_times(
         .expr(appointment::Column::Id.count())
         .left_join(assignment::Entity)
         .filter(appointment::Column::CompanyId.eq(company))
-        .filter(appointment::Column::StaffId.eq(schema.staff_key.key(staff)?))
+        .filter(appointment::Column::StaffId.eq(staff.of_kind(schema.staff_key)?))
         .filter(assignment::Column::StartsMs.is_null());
     Ok(count.into_tuple().one(db).await?.unwrap_or(0))
 }

@@ -63,7 +63,7 @@ pub(crate) use decisions::{
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EventFilter, recorded_event, recorded_events};
 pub use find::Lookup;
-pub use gateway::{GatewaySchema, KeyType, NameColumns, RefColumn};
+pub use gateway::{GatewaySchema, NameColumns, RefColumn};
 pub use hand_overs::{
     Given, Held, given_by, hand_over, held_at_unknown_times, held_by, insert_hand_over, note_hand_over_undone,
 };
@@ -95,6 +95,6 @@ pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, re
 pub use retention::{purge_events, purge_payloads};
 pub use scope::Scope;
 pub use throughput::{ages_since, decided_last, outcomes_since};
-pub use values::{DbId, Document, Moment, bind_staff, null_staff};
+pub use values::{DbId, Document, Moment, bind_staff};
 pub(crate) use version::too_old;
 pub use workers::{Work, Worker, WorkerRow, purge_workers, remove_worker, tell_worker, workers};

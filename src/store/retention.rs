@@ -10,8 +10,7 @@ use crate::event::AppointmentId;
 const STEP: u64 = 500;
 
 /// Forgets the bookings kept with assignments that were decided before `before_ms`.
-/// Gives how many.
-/// After an error what was purged before is purged.
+/// Gives how many. After an error what was purged before is purged.
 pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
     use assignment::Column;
     let mut purged = 0;

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use hostmatch::config::GatewayConfig;
 use hostmatch::event::StaffId;
-use hostmatch::store::{
-    Database, DbId, GatewaySchema, KeyType, StoreError, StoreErrorKind, bind_staff, null_staff,
-};
+use hostmatch::store::{Database, DbId, GatewaySchema, StoreError, StoreErrorKind, bind_staff};
+use migration::gateway::KeyKind;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, Statement};
 
 use crate::support::{Backend, GatewayShape, TestDatabase, config};
@@ -227,20 +226,20 @@ on_engines!(ids_of_every_kind_are_read_and_bound);
 async fn ids_of_every_kind_are_read_and_bound(backend: Backend) {
     let uuid = StaffId::Text("6f1c2b34-0000-4000-8000-00000000000a".into());
     let mut kinds = vec![
-        ("BIGINT", StaffId::Integer(i64::MAX), KeyType::Integer),
-        ("INT", StaffId::Integer(7), KeyType::Integer),
-        ("SMALLINT", StaffId::Integer(7), KeyType::Integer),
-        ("CHAR(36)", uuid.clone(), KeyType::Text),
-        ("VARCHAR(40)", StaffId::Text("01HZX".into()), KeyType::Text),
+        ("BIGINT", StaffId::Integer(i64::MAX), KeyKind::Integer),
+        ("INT", StaffId::Integer(7), KeyKind::Integer),
+        ("SMALLINT", StaffId::Integer(7), KeyKind::Integer),
+        ("CHAR(36)", uuid.clone(), KeyKind::Text),
+        ("VARCHAR(40)", StaffId::Text("01HZX".into()), KeyKind::Text),
     ];
     match backend {
         Backend::MariaDb => kinds.extend([
-            ("BIGINT UNSIGNED", StaffId::Integer(i64::MAX), KeyType::Integer),
-            ("INT UNSIGNED", StaffId::Integer(4_000_000_000), KeyType::Integer),
-            ("VARCHAR(40) COLLATE utf8mb4_bin", StaffId::Text("01HZX".into()), KeyType::Text),
-            ("UUID", uuid.clone(), KeyType::Text),
+            ("BIGINT UNSIGNED", StaffId::Integer(i64::MAX), KeyKind::Integer),
+            ("INT UNSIGNED", StaffId::Integer(4_000_000_000), KeyKind::Integer),
+            ("VARCHAR(40) COLLATE utf8mb4_bin", StaffId::Text("01HZX".into()), KeyKind::Text),
+            ("UUID", uuid.clone(), KeyKind::Text),
         ]),
-        Backend::Postgres => kinds.push(("UUID", uuid.clone(), KeyType::Uuid)),
+        Backend::Postgres => kinds.push(("UUID", uuid.clone(), KeyKind::Uuid)),
         Backend::Sqlite => {}
     }
     let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
@@ -248,7 +247,7 @@ async fn ids_of_every_kind_are_read_and_bound(backend: Backend) {
         let table = format!("ids_{n}");
         test.run(&[format!("CREATE TABLE {table} (id {kind} NULL)")]).await;
         let mark = if backend == Backend::Postgres { "$1" } else { "?" };
-        for value in [bind_staff(&id, key).unwrap(), null_staff(key)] {
+        for value in [bind_staff(Some(&id), key).unwrap(), bind_staff(None, key).unwrap()] {
             let sql = format!("INSERT INTO {table} VALUES ({mark})");
             let insert = Statement::from_sql_and_values(test.db.backend(), sql, [value]);
             let done = test.db.connection().execute_raw(insert).await;
@@ -257,7 +256,7 @@ async fn ids_of_every_kind_are_read_and_bound(backend: Backend) {
         let find = Statement::from_sql_and_values(
             test.db.backend(),
             format!("SELECT id FROM {table} WHERE id = {mark}"),
-            [bind_staff(&id, key).unwrap()],
+            [bind_staff(Some(&id), key).unwrap()],
         );
         let row = test.db.connection().query_one_raw(find).await.unwrap().unwrap();
         assert_eq!(row.try_get::<StaffId>("", "id").unwrap(), id, "{backend:?} {kind}");
@@ -266,8 +265,8 @@ async fn ids_of_every_kind_are_read_and_bound(backend: Backend) {
         let row = test.db.connection().query_one_raw(none).await.unwrap().unwrap();
         assert_eq!(row.try_get::<Option<StaffId>>("", "id").unwrap(), None, "{backend:?} {kind}");
     }
-    assert!(bind_staff(&uuid, KeyType::Integer).is_err());
-    assert!(bind_staff(&StaffId::Integer(7), KeyType::Uuid).is_err());
+    assert!(bind_staff(Some(&uuid), KeyKind::Integer).is_err());
+    assert!(bind_staff(Some(&StaffId::Integer(7)), KeyKind::Uuid).is_err());
 }
 
 /// Hours between the gateway's "now" and UTC.

@@ -1,8 +1,9 @@
 //! Up, down and refusals, on every engine and every shape of gateway.
 
 use hostmatch::config::GatewayConfig;
-use hostmatch::store::{GatewaySchema, KeyType, NameColumns, RefColumn, StoreError};
+use hostmatch::store::{GatewaySchema, NameColumns, RefColumn, StoreError};
 use migration::MigrateError;
+use migration::gateway::KeyKind;
 use sea_orm::ConnectionTrait as _;
 
 use crate::support::{Backend, GatewayShape, TestDatabase, shapes};
@@ -347,7 +348,7 @@ on_engines!(the_shape_of_the_gateway_is_found);
 async fn the_shape_of_the_gateway_is_found(backend: Backend) {
     let text = |name| RefColumn { name, numeric: false, is_padded: false };
     let roadmap = TestDatabase::migrated(backend, GatewayShape::Roadmap).await.schema().await;
-    assert_eq!(roadmap.staff_key, KeyType::Integer);
+    assert_eq!(roadmap.staff_key, KeyKind::Integer);
     assert_eq!(roadmap.staff_name, NameColumns::FirstLast);
     assert_eq!((roadmap.staff_email, roadmap.staff_active), (true, Some("is_active")));
     assert!(!roadmap.staff_deleted_at);
@@ -355,7 +356,7 @@ async fn the_shape_of_the_gateway_is_found(backend: Backend) {
     assert!(roadmap.updated_at.is_some());
 
     let living = TestDatabase::migrated(backend, GatewayShape::Living).await.schema().await;
-    let uuid = if backend == Backend::Postgres { KeyType::Uuid } else { KeyType::Text };
+    let uuid = if backend == Backend::Postgres { KeyKind::Uuid } else { KeyKind::Text };
     assert_eq!(living.staff_key, uuid);
     assert_eq!(living.staff_name, NameColumns::Full);
     assert!(living.staff_deleted_at);

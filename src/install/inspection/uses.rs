@@ -1,13 +1,13 @@
 //! What of the gateway's columns hostmatch will use here, and what it will do without.
 
 use migration::by_engine;
-use migration::gateway::Columns;
+use migration::gateway::{Columns, KeyKind};
 use serde::Serialize;
 
 use super::data::{Counted, count};
 use super::first;
 use crate::config::GatewayConfig;
-use crate::store::{Database, GatewaySchema, KeyType, NameColumns, RefColumn, StoreError};
+use crate::store::{Database, GatewaySchema, NameColumns, RefColumn, StoreError};
 
 /// What will be used.
 #[derive(Clone, Debug, Serialize)]
@@ -66,9 +66,9 @@ pub(super) async fn inspect(
     let schema = GatewaySchema::of(database, columns, config).await?;
     Ok(Some(Uses {
         staff_id: match schema.staff_key {
-            KeyType::Integer => "integer",
-            KeyType::Text => "text",
-            KeyType::Uuid => "uuid",
+            KeyKind::Integer => "integer",
+            KeyKind::Text => "text",
+            KeyKind::Uuid => "uuid",
         },
         staff_name: match schema.staff_name {
             NameColumns::Full => vec!["name"],

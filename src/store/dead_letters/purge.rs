@@ -38,8 +38,7 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
 /// Deletes plans and replays that were made before `before_ms`, with their letters, and what operators
 /// did before then. Kept are: a replay that is running or paused; one of which a letter is on the way,
 /// or was and is open; what was done on an open letter, or with a replay that is kept. Gives the
-/// number of replays.
-/// After an error what was deleted before is deleted.
+/// number of replays. After an error what was deleted before is deleted.
 pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
     let mut purged = 0;
     loop {

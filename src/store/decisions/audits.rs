@@ -114,7 +114,7 @@ pub async fn audits(
         .add_option(filter.until_ms.map(|ms| at().lt(ms.saturating_add(ahead))));
     if let Some(staff) = &filter.staff {
         // An id that cannot be anybody's has changed nothing.
-        let Ok(staff) = schema.staff_key.key(staff) else { return Ok(Vec::new()) };
+        let Ok(staff) = staff.of_kind(schema.staff_key) else { return Ok(Vec::new()) };
         wanted = wanted.add(Expr::col(Column::StaffId).eq(staff));
     }
     if let Some(actor) = &filter.actor {

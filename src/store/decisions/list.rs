@@ -53,7 +53,7 @@ pub async fn list_mappings(
     let col = |column: Column| Expr::col((M, column));
     if let Some(staff) = &filter.staff {
         // An id that cannot be anybody's has no mapping.
-        let Ok(staff) = schema.staff_key.key(staff) else { return Ok(Vec::new()) };
+        let Ok(staff) = staff.of_kind(schema.staff_key) else { return Ok(Vec::new()) };
         select.and_where(col(Column::StaffId).eq(staff));
     }
     select.cond_where(scope.condition_of(mappings::company()));

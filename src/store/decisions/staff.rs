@@ -43,7 +43,7 @@ pub(crate) async fn staff_facts(
     let asked: Vec<&StaffId> = ids.iter().collect();
     let mut facts = BTreeMap::new();
     for some in asked.chunks(256) {
-        let values = some.iter().filter_map(|id| schema.staff_key.key(id).ok()).collect::<Vec<_>>();
+        let values = some.iter().filter_map(|id| id.of_kind(schema.staff_key).ok()).collect::<Vec<_>>();
         if values.is_empty() {
             continue;
         }

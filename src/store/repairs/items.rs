@@ -30,7 +30,7 @@ pub(crate) async fn begin_repair(
         token: Set(TextUuid(Uuid::new_v4())),
         company_id: Set(key.company),
         host_id: Set(key.host),
-        staff_id: Set(schema.staff_key.key(staff)?),
+        staff_id: Set(staff.of_kind(schema.staff_key)?),
         scope: Set(scope.into()),
         state: Set(RepairState::Running.into()),
         total: Set(i32::try_from(waiting.len()).unwrap_or(i32::MAX)),

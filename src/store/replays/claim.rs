@@ -34,8 +34,7 @@ pub(in crate::store) async fn lock_letters(
 /// Takes these pending letters of a replay on their way, as far as they are still what was planned,
 /// and gives those that it took. The others end with a code: `gone`, `changed`, `not_open`,
 /// `being_replayed`. None is touched when another process has the replay by now. `ids`, each with
-/// when it was planned to have failed last, are at most a few hundred.
-/// After an error nothing is taken.
+/// when it was planned to have failed last, are at most a few hundred. After an error nothing is taken.
 pub async fn claim(
     database: &Database,
     replay: i64,

@@ -24,8 +24,7 @@ pub struct Replayed {
 }
 
 /// Ends a letter's replay with this result. False: it is not on the way as this copy says, because
-/// an earlier copy has ended it, or because it lies.
-/// After an error the transaction is to be rolled back.
+/// an earlier copy has ended it, or because it lies. After an error the transaction is to be rolled back.
 pub(in crate::store) async fn end_replayed(
     tx: &impl ConnectionTrait,
     copy: &Replayed,
@@ -79,8 +78,7 @@ pub async fn end_decided(
 
 /// Gives up the letters of a replay that are on the way: their copies are taken for lost, and they
 /// are open again. Should a copy come back after all, it is handled like any other message. Gives
-/// how many, which are in the record.
-/// After an error nothing is given up.
+/// how many, which are in the record. After an error nothing is given up.
 pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<usize, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
         let letters = take_back(tx, replay, None, (LOST, None), act.at_ms).await?;

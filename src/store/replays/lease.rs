@@ -48,8 +48,7 @@ pub struct NewItem {
     pub strategy: Option<String>,
 }
 
-/// Freezes a plan. Gives its id.
-/// After an error nothing is kept.
+/// Freezes a plan. Gives its id. After an error nothing is kept.
 pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64, StoreError> {
     let work = async |tx: &DatabaseTransaction| {
         let row = ActiveModel {

@@ -4,7 +4,7 @@
 //! no single Rust type can read them all: `i64` cannot read BIGINT UNSIGNED, `u64` exists on
 //! MySQL alone. So ids are read as the column says. What was read carries its kind with it, and is bound
 //! as what it is; what people write is first made a key of the kind that [`GatewaySchema`] found
-//! ([`KeyType::key`](super::KeyType::key)).
+//! ([`StaffId::of_kind`](crate::event::StaffId::of_kind)).
 //!
 //! [`GatewaySchema`]: super::GatewaySchema
 
@@ -15,4 +15,4 @@ mod text;
 
 pub use integer::DbId;
 pub use kept::{Document, Moment};
-pub use staff::{bind_staff, null_staff};
+pub use staff::bind_staff;

@@ -1,5 +1,6 @@
 //! The key of a member of staff, of whichever kind it is.
 
+use migration::gateway::KeyKind;
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
 use uuid::Uuid;
@@ -7,7 +8,6 @@ use uuid::Uuid;
 use super::DbId;
 use super::integer::Kind;
 use crate::event::StaffId;
-use crate::store::KeyType;
 
 impl TryGetable for StaffId {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
@@ -61,7 +61,7 @@ impl ValueType for StaffId {
 }
 
 /// NULL as a text. PostgreSQL wants it with the column's type: there leave the column out of an INSERT, or bind
-/// [`KeyType::bind`].
+/// [`bind_staff`].
 impl Nullable for StaffId {
     fn null() -> Value {
         Value::String(None)
@@ -74,46 +74,34 @@ impl TryFromU64 for StaffId {
     }
 }
 
-impl KeyType {
-    /// A staff id, whoever wrote it, as a key of this kind.
-    /// Refuses one that is not of this kind (a text for an integer key, or not a UUID): it cannot be anybody's.
-    pub fn key(self, id: &StaffId) -> Result<StaffId, DbErr> {
+impl StaffId {
+    /// This id, whoever wrote it, as a key of the kind that `staff.id` is. Refuses one that is not of this kind (a
+    /// text for an integer key, or not a UUID): it cannot be anybody's.
+    pub fn of_kind(&self, kind: KeyKind) -> Result<Self, DbErr> {
         let misfit =
             |wanted: &'static str| DbErr::Type(format!("the staff id is not {wanted}, as staff.id is"));
-        match (self, id) {
-            (Self::Integer, StaffId::Integer(id)) => Ok(StaffId::Integer(*id)),
-            (Self::Integer, StaffId::Text(id)) => {
-                id.parse().map(StaffId::Integer).map_err(|_| misfit("an integer"))
+        match (kind, self) {
+            (KeyKind::Integer, Self::Integer(id)) => Ok(Self::Integer(*id)),
+            (KeyKind::Integer, Self::Text(id)) => {
+                id.parse().map(Self::Integer).map_err(|_| misfit("an integer"))
             }
-            (Self::Integer, StaffId::Uuid(_)) => Err(misfit("an integer")),
-            (Self::Text, id) => Ok(StaffId::Text(id.to_string())),
-            (Self::Uuid, StaffId::Uuid(id)) => Ok(StaffId::Uuid(*id)),
-            (Self::Uuid, id) => {
-                Uuid::parse_str(&id.to_string()).map(StaffId::Uuid).map_err(|_| misfit("a UUID"))
+            (KeyKind::Integer, Self::Uuid(_)) => Err(misfit("an integer")),
+            (KeyKind::Text, id) => Ok(Self::Text(id.to_string())),
+            (KeyKind::Uuid, Self::Uuid(id)) => Ok(Self::Uuid(*id)),
+            (KeyKind::Uuid, id) => {
+                Uuid::parse_str(&id.to_string()).map(Self::Uuid).map_err(|_| misfit("a UUID"))
             }
-        }
-    }
-
-    /// A staff id, or NULL, as a bound value for `staff.id` and our own `staff_id` columns: PostgreSQL wants
-    /// even NULL with the column's type.
-    pub fn bind(self, id: Option<&StaffId>) -> Result<Value, DbErr> {
-        match id {
-            Some(id) => self.key(id).map(Value::from),
-            None => Ok(null_staff(self)),
         }
     }
 }
 
-/// [`KeyType::bind`] of an id.
-pub fn bind_staff(id: &StaffId, key: KeyType) -> Result<Value, DbErr> {
-    key.bind(Some(id))
-}
-
-/// NULL for a `staff_id` column: PostgreSQL wants even that with the column's type.
-pub fn null_staff(key: KeyType) -> Value {
-    match key {
-        KeyType::Integer => Value::BigInt(None),
-        KeyType::Text => Value::String(None),
-        KeyType::Uuid => Value::Uuid(None),
-    }
+/// A staff id, or NULL, as a bound value for `staff.id` and our own `staff_id` columns: PostgreSQL wants
+/// even NULL with the column's type.
+pub fn bind_staff(id: Option<&StaffId>, kind: KeyKind) -> Result<Value, DbErr> {
+    Ok(match (id, kind) {
+        (Some(id), _) => id.of_kind(kind)?.into(),
+        (None, KeyKind::Integer) => Value::BigInt(None),
+        (None, KeyKind::Text) => Value::String(None),
+        (None, KeyKind::Uuid) => Value::Uuid(None),
+    })
 }

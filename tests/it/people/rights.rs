@@ -74,8 +74,8 @@ async fn imports_and_hand_overs(
     let row = entity::hand_over::ActiveModel {
         token: Set(TextUuid(Uuid::new_v4())),
         company_id: Set(company),
-        from_staff_id: Set(schema.staff_key.key(&from)?),
-        to_staff_id: Set(schema.staff_key.key(&to)?),
+        from_staff_id: Set(from.of_kind(schema.staff_key)?),
+        to_staff_id: Set(to.of_kind(schema.staff_key)?),
         from_ms: Set(1),
         appointments: Set("[]".into()),
         made_by: Set(by.into()),
