@@ -94,7 +94,7 @@ fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
                     Part::Dead => "dead letters",
                 };
                 let arguments =
-                    queue.arguments.iter().map(|(name, value)| format!("{name}={}", plain(&value.into())));
+                    queue.arguments.iter().map(|(name, value)| format!("{name}={}", plain(value)));
                 [role.to_owned(), queue.name.clone(), arguments.collect::<Vec<_>>().join("\n")]
             });
             let route = format!("{} -> {}", topology.exchange, topology.work);

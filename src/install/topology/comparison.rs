@@ -211,7 +211,7 @@ impl Comparing<'_> {
             } else {
                 remedy.to_owned()
             };
-            self.argument(object, name, wanted.into(), found, &remedy);
+            self.argument(object, name, wanted.clone(), found, &remedy);
         }
         let is_same = here.compared && here.differs.is_none();
         let harmless =

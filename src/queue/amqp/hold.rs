@@ -37,7 +37,7 @@ pub(super) struct Lane {
 impl Lane {
     /// Whether what came over this channel can still be settled.
     pub(super) fn is_open(&self) -> bool {
-        !self.link.over().is_cancelled() && self.channel.status().connected()
+        !self.link.over.is_cancelled() && self.channel.status().connected()
     }
 
     pub(super) fn acks(&self) -> MutexGuard<'_, Acks> {
@@ -191,7 +191,7 @@ impl AmqpHold {
             }
             tokio::select! {
                 () = tokio::time::sleep(delays.next()) => {}
-                () = self.lane.link.over().cancelled() => return copies.keys().copied().collect(),
+                () = self.lane.link.over.cancelled() => return copies.keys().copied().collect(),
                 () = self.queue.0.stop.cancelled() => return copies.keys().copied().collect(),
             }
         }

@@ -49,7 +49,8 @@ pub(super) struct Link {
     /// Channels in confirm mode that nobody uses at the moment.
     spare: Mutex<Vec<Channel>>,
     blocked: AtomicBool,
-    over: CancellationToken,
+    /// Cancelled when the connection is no longer used.
+    pub(super) over: CancellationToken,
     /// Why it was given up.
     why: OnceLock<&'static str>,
 }
@@ -62,11 +63,6 @@ impl Link {
     pub(super) fn give_up(&self, why: &'static str) {
         let _ = self.why.set(why);
         self.over.cancel();
-    }
-
-    /// Completes when the connection is no longer used.
-    pub(super) fn over(&self) -> &CancellationToken {
-        &self.over
     }
 
     /// The broker is short of memory or disk and reads nothing from this connection.
@@ -118,7 +114,10 @@ impl Keeper {
     pub(super) async fn up(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
         match timeout_at(deadline, self.up_whenever()).await {
             Ok(link) => Ok(link),
-            Err(_) => Err(self.problem()),
+            Err(_) => Err(match &*self.0.borrow() {
+                State::Down(problem) => problem.clone(),
+                State::Up(_) => Problem::passing("the connection was lost"),
+            }),
         }
     }
 
@@ -135,13 +134,6 @@ impl Keeper {
                 // The task has ended because the queue was closed: there never will be one.
                 std::future::pending::<()>().await;
             }
-        }
-    }
-
-    fn problem(&self) -> Problem {
-        match &*self.0.borrow() {
-            State::Down(problem) => problem.clone(),
-            State::Up(_) => Problem::passing("the connection was lost"),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::hold::{Acks, Lane};
 use super::link::{Link, NO_ANSWER};
-use super::problem::{Problem, code};
+use super::problem::Problem;
 use super::{Amqp, topology};
 use crate::queue::{ConsumerHealth, Source};
 
@@ -57,7 +57,7 @@ impl Watch {
     /// There is a new subscription.
     pub(super) fn subscribed(&self, lane: &Lane) {
         if !self.stalled {
-            self.health.set(Some(lane.link.over().clone()));
+            self.health.set(Some(lane.link.over.clone()));
         }
     }
 
@@ -120,15 +120,14 @@ impl Subscription {
     async fn ready(&self, queue: &str, limit: Duration) -> Result<Option<u32>, &'static str> {
         let counted = async {
             let channel = self.lane.link.connection.create_channel().await?;
-            let count = topology::count(&channel, queue).await?;
+            let (count, _) = topology::inspect(&channel, queue).await?;
             // Closed by itself when dropped, but nobody would hear of a failure.
             channel.close(200, "looked".into()).await?;
             Ok::<_, lapin::Error>(count)
         };
         match timeout(limit, counted).await {
             Ok(Ok(count)) => Ok(Some(count)),
-            Ok(Err(error)) if code(&error).is_some() => Ok(None),
-            // The connection is going down: the stream ends.
+            // Also where the connection is going down: the stream ends.
             Ok(Err(_)) => Ok(None),
             Err(_) => Err(NO_ANSWER),
         }

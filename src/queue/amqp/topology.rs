@@ -9,7 +9,6 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ExchangeKind};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{self, QueueConfig};
@@ -47,18 +46,8 @@ pub struct QueueSpec {
     pub name: String,
     /// What it is for.
     pub part: Part,
-    /// Its arguments (`x-…`).
-    pub arguments: BTreeMap<&'static str, Argument>,
-}
-
-/// The value of a queue's argument.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Argument {
-    /// A text.
-    Text(String),
-    /// A whole number.
-    Number(i64),
+    /// Its arguments (`x-…`): texts and whole numbers.
+    pub arguments: BTreeMap<&'static str, Value>,
 }
 
 impl Topology {
@@ -81,23 +70,14 @@ impl Topology {
         waits.sort();
         waits.dedup();
         let mut queues = vec![
-            QueueSpec::quorum(
-                &dead,
-                Part::Dead,
-                [("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT))],
-            ),
-            QueueSpec::quorum(
-                &work,
-                Part::Work,
-                [("x-delivery-limit", Argument::Number(config.delivery_limit.into()))],
-            )
-            .dead_lettering_to(&dead),
+            QueueSpec::quorum(&dead, Part::Dead, "x-delivery-limit", DEAD_DELIVERY_LIMIT),
+            QueueSpec::quorum(&work, Part::Work, "x-delivery-limit", config.delivery_limit.into())
+                .dead_lettering_to(&dead),
         ];
         for (delay, name) in &waits {
-            let ttl = Argument::Number(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
-            queues.push(
-                QueueSpec::quorum(name, Part::Retry, [("x-message-ttl", ttl)]).dead_lettering_to(&work),
-            );
+            let ttl = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+            let wait = QueueSpec::quorum(name, Part::Retry, "x-message-ttl", ttl);
+            queues.push(wait.dead_lettering_to(&work));
         }
         Ok(Self { exchange: format!("{prefix}.events"), work, dead, waits, queues })
     }
@@ -123,19 +103,9 @@ impl Topology {
     }
 }
 
-impl From<&Argument> for Value {
-    fn from(argument: &Argument) -> Self {
-        match argument {
-            Argument::Text(text) => text.as_str().into(),
-            Argument::Number(number) => (*number).into(),
-        }
-    }
-}
-
 impl QueueSpec {
-    fn quorum(name: &str, part: Part, arguments: impl IntoIterator<Item = (&'static str, Argument)>) -> Self {
-        let mut arguments: BTreeMap<_, _> = arguments.into_iter().collect();
-        arguments.insert("x-queue-type", Argument::Text("quorum".to_owned()));
+    fn quorum(name: &str, part: Part, limit: &'static str, number: i64) -> Self {
+        let arguments = BTreeMap::from([("x-queue-type", "quorum".into()), (limit, number.into())]);
         Self { name: name.to_owned(), part, arguments }
     }
 
@@ -148,7 +118,7 @@ impl QueueSpec {
             ("x-dead-letter-strategy", "at-least-once"),
             ("x-overflow", "reject-publish"),
         ];
-        self.arguments.extend(texts.map(|(key, text)| (key, Argument::Text(text.to_owned()))));
+        self.arguments.extend(texts.map(|(key, text)| (key, text.into())));
         self
     }
 
@@ -161,9 +131,9 @@ impl QueueSpec {
     pub(crate) fn table(&self) -> FieldTable {
         let mut table = FieldTable::default();
         for (name, value) in &self.arguments {
-            let value = match value {
-                Argument::Text(text) => AMQPValue::LongString(text.as_bytes().into()),
-                Argument::Number(number) => AMQPValue::LongLongInt(*number),
+            let value = match value.as_i64() {
+                Some(number) => AMQPValue::LongLongInt(number),
+                None => AMQPValue::LongString(value.as_str().unwrap_or_default().into()),
             };
             table.insert((*name).into(), value);
         }
@@ -177,30 +147,21 @@ pub(super) async fn ensure(
     topology: &Topology,
     mode: config::Topology,
 ) -> lapin::Result<()> {
-    match mode {
-        config::Topology::Declare => declare(connection, topology).await,
-        config::Topology::Verify => verify(connection, topology).await,
-    }
-}
-
-async fn declare(connection: &Connection, topology: &Topology) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
-    topology.make_exchange(&channel).await?;
-    for queue in &topology.queues {
-        queue.make(&channel).await?;
+    if mode == config::Topology::Declare {
+        topology.make_exchange(&channel).await?;
+        for queue in &topology.queues {
+            queue.make(&channel).await?;
+        }
+        return topology.bind(&channel).await;
     }
-    topology.bind(&channel).await
-}
-
-async fn verify(connection: &Connection, topology: &Topology) -> lapin::Result<()> {
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let channel = connection.create_channel().await?;
     let exchange = topology.exchange.as_str().into();
     let seen = channel.exchange_declare(exchange, ExchangeKind::Topic, options, FieldTable::default()).await;
     not_allowed_to_look(seen)?;
     for queue in &topology.queues {
         let channel = connection.create_channel().await?;
-        not_allowed_to_look(count(&channel, &queue.name).await.map(|_| ()))?;
+        not_allowed_to_look(inspect(&channel, &queue.name).await.map(|_| ()))?;
     }
     Ok(())
 }
@@ -214,12 +175,7 @@ fn not_allowed_to_look(seen: lapin::Result<()>) -> lapin::Result<()> {
     }
 }
 
-/// How many messages are ready in a queue; an error when it is not there.
-pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u32> {
-    Ok(inspect(channel, queue).await?.0)
-}
-
-/// The same, and how many consume from it.
+/// How many messages are ready in a queue, and how many consume from it; an error when it is not there.
 pub(super) async fn inspect(channel: &Channel, queue: &str) -> lapin::Result<(u32, u32)> {
     let options = QueueDeclareOptions::durable().passive();
     let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;

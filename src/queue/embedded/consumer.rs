@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::lease::{EmbeddedHold, until_ms};
-use super::{Embedded, rows};
+use super::{Embedded, Inner, rows};
 use crate::queue::consumer::Hold;
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Gathered, QueueError, Source};
 use crate::runtime::backoff::Delays;
@@ -84,34 +84,30 @@ impl EmbeddedConsumer {
 
     pub(in crate::queue) async fn pause(&mut self) {
         self.health.set(None);
-        let given_back = async {
-            let turn = self.queue.begin().await?;
-            rows::release_all(&turn.transaction, &self.id, false).await?;
-            turn.commit().await
-        };
-        match given_back.await {
+        let file = &self.queue.0.file;
+        match file.write(async |db| rows::release_all(db, &self.id, false).await).await {
             Ok(()) => self.queue.ring(),
             Err(error) => {
-                let problem = self.queue.0.file.problem(&error);
+                let problem = file.problem(&error);
                 tracing::warn!(%problem, "what is in hand comes again when its lease expires");
             }
         }
     }
 
     async fn take(&mut self) -> Result<Option<Batch>, DbErr> {
-        let connection = &self.queue.0.file.connection;
-        if !rows::anything(connection, self.source, now_ms()).await? {
+        let Inner { file, delivery_limit, .. } = &*self.queue.0;
+        if !rows::anything(&file.connection, self.source, now_ms()).await? {
             return Ok(None);
         }
         self.leases += 1;
         let mut hold = EmbeddedHold::new(self.queue.clone(), format!("{}{}.", self.id, self.leases));
-        let turn = self.queue.begin().await?;
-        let lease = (hold.lease(), until_ms());
-        let (limit, now) = (self.queue.0.delivery_limit, now_ms());
-        let taken = rows::take(&turn.transaction, self.source, self.limits, limit, lease, now).await?;
-        turn.commit().await?;
+        let take = async |db: &_| {
+            let lease = (hold.lease.as_str(), until_ms());
+            rows::take(db, self.source, self.limits, *delivery_limit, lease, now_ms()).await
+        };
+        let taken = file.write(take).await?;
         if taken.ids.is_empty() {
-            hold.forget();
+            hold.over = true;
             return Ok(None);
         }
         hold.ids = taken.ids;

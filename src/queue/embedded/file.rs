@@ -8,7 +8,7 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     SqliteTransactionMode, TransactionOptions,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::TransactionTrait;
@@ -24,47 +24,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long we try again after that.
 const BUSY_LIMIT: Duration = Duration::from_secs(30);
 
-const SCHEMA: &str = "
-CREATE TABLE messages (
-    id              INTEGER PRIMARY KEY AUTOINCREMENT,
-    queue           TEXT NOT NULL CHECK (queue IN ('bookings', 'dead')),
-    body            BLOB NOT NULL,
-    headers         TEXT NOT NULL,
-    routing_key     TEXT NOT NULL,
-    message_type    TEXT,
-    message_id      TEXT,
-    correlation_id  TEXT,
-    content_type    TEXT,
-    timestamp_ms    INTEGER,
-    enqueued_ms     INTEGER NOT NULL,
-    rank_ms         INTEGER NOT NULL,
-    due_ms          INTEGER NOT NULL DEFAULT 0,
-    deliveries      INTEGER NOT NULL DEFAULT 0,
-    redelivered     INTEGER NOT NULL DEFAULT 0,
-    lease           TEXT,
-    leased_until_ms INTEGER
-);
-CREATE INDEX messages_in_order ON messages (queue, rank_ms, id);
-CREATE INDEX messages_leased ON messages (lease) WHERE lease IS NOT NULL;
-";
+const SCHEMA: &str = include_str!("schema.sql");
 
 pub(super) struct File {
     path: String,
     pub(super) connection: DatabaseConnection,
     /// SQLite has one writer at a time. Within a process a fair queue is faster than its waiting.
     writers: Mutex<()>,
-}
-
-/// The right to write, and the transaction in which to do it. Rolled back when dropped.
-pub(super) struct Turn<'a> {
-    pub(super) transaction: DatabaseTransaction,
-    _turn: MutexGuard<'a, ()>,
-}
-
-impl Turn<'_> {
-    pub(super) async fn commit(self) -> Result<(), DbErr> {
-        self.transaction.commit().await
-    }
 }
 
 impl File {
@@ -102,7 +68,8 @@ impl File {
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(BUSY_TIMEOUT)
         });
-        let connection = connect(options).await.map_err(|error| problem(&path, &error))?;
+        let connected = while_busy(|| Database::connect(options.clone())).await;
+        let connection = connected.map_err(|error| problem(&path, &error))?;
         let file = Self { path, connection, writers: Mutex::new(()) };
         file.recognise().await?;
         Ok(file)
@@ -121,22 +88,23 @@ impl File {
         Ok(Self { path, connection, writers: Mutex::new(()) })
     }
 
-    /// Starts to write. `BEGIN IMMEDIATE`: a transaction that reads first and writes later fails
-    /// when another process wrote in between.
-    pub(super) async fn begin(&self) -> Result<Turn<'_>, DbErr> {
-        let turn = self.writers.lock().await;
+    /// Writes in one transaction, when it is its turn. Nothing is written when it fails or is dropped.
+    ///
+    /// `BEGIN IMMEDIATE`: a transaction that reads first and writes later fails when another process wrote in
+    /// between.
+    pub(super) async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
+    ) -> Result<T, DbErr> {
+        let _turn = self.writers.lock().await;
         let immediate = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let until = Instant::now() + BUSY_LIMIT;
-        let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
-        loop {
-            match self.connection.begin_with_options(immediate).await {
-                Err(error) if is_busy(&error) && Instant::now() < until => sleep(delays.next()).await,
-                begun => return begun.map(|transaction| Turn { transaction, _turn: turn }),
-            }
-        }
+        let transaction = while_busy(|| self.connection.begin_with_options(immediate)).await?;
+        let written = work(&transaction).await?;
+        transaction.commit().await?;
+        Ok(written)
     }
 
     /// It has not answered for long.
@@ -151,19 +119,18 @@ impl File {
     }
 
     async fn recognise(&self) -> Result<(), QueueError> {
-        let made = async {
-            let turn = self.begin().await?;
-            let application = self.pragma(&turn, "application_id").await?;
-            let version = self.pragma(&turn, "user_version").await?;
-            let tables = number(&turn, "SELECT count(*) FROM sqlite_master").await?;
-            let wrong = match (application, version, tables) {
+        let made = self.write(async |db| {
+            let application = number(db, "PRAGMA application_id").await?;
+            let version = number(db, "PRAGMA user_version").await?;
+            let tables = number(db, "SELECT count(*) FROM sqlite_master").await?;
+            Ok(match (application, version, tables) {
                 (APPLICATION_ID, SCHEMA_VERSION, _) => None,
                 (0, 0, 0) => {
-                    turn.transaction.execute_unprepared(SCHEMA).await?;
+                    db.execute_unprepared(SCHEMA).await?;
                     let mark = format!(
                         "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
                     );
-                    turn.transaction.execute_unprepared(&mark).await?;
+                    db.execute_unprepared(&mark).await?;
                     None
                 }
                 (APPLICATION_ID, version, _) => Some(format!(
@@ -171,33 +138,27 @@ impl File {
                      {SCHEMA_VERSION}); empty it with the version that made it"
                 )),
                 _ => Some("it is a database, but not a hostmatch queue; give another path".to_owned()),
-            };
-            turn.commit().await?;
-            Ok(wrong)
-        };
+            })
+        });
         match made.await {
             Ok(None) => Ok(()),
             Ok(Some(problem)) => Err(QueueError::File { path: self.path.clone(), problem }),
             Err(error) => Err(self.problem(&error)),
         }
     }
-
-    async fn pragma(&self, turn: &Turn<'_>, name: &str) -> Result<i64, DbErr> {
-        number(turn, &format!("PRAGMA {name}")).await
-    }
 }
 
-async fn number(turn: &Turn<'_>, sql: &str) -> Result<i64, DbErr> {
-    let row = turn.transaction.query_one_raw(super::rows::statement(sql, [])).await?;
+async fn number(db: &DatabaseTransaction, sql: &str) -> Result<i64, DbErr> {
+    let row = db.query_one_raw(super::rows::statement(sql, [])).await?;
     row.map_or(Ok(0), |row| row.try_get_by_index(0))
 }
 
 /// Tries again while another process has the file for itself.
-async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+async fn while_busy<T, A: Future<Output = Result<T, DbErr>>>(attempt: impl Fn() -> A) -> Result<T, DbErr> {
     let until = Instant::now() + BUSY_LIMIT;
     let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
     loop {
-        match Database::connect(options.clone()).await {
+        match attempt().await {
             Err(error) if is_busy(&error) && Instant::now() < until => sleep(delays.next()).await,
             done => return done,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sea_orm::DbErr;
+use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::task::JoinHandle;
 
 use super::{Embedded, rows};
@@ -18,17 +18,22 @@ const RENEWAL: Duration = Duration::from_secs(20);
 
 /// When a lease that begins or is renewed now ends, in ms since 1970.
 pub(super) fn until_ms() -> i64 {
-    now_ms().saturating_add(i64::try_from(LENGTH.as_millis()).unwrap_or(i64::MAX))
+    from_now_ms(LENGTH)
+}
+
+fn from_now_ms(after: Duration) -> i64 {
+    now_ms().saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The right to settle one batch. Made before the messages are leased, so that a task that is
 /// cancelled at any moment leaves nothing leased behind.
 pub(in crate::queue) struct EmbeddedHold {
     queue: Embedded,
-    lease: String,
+    pub(super) lease: String,
     pub(super) ids: Vec<i64>,
     renewal: JoinHandle<()>,
-    over: bool,
+    /// There is nothing to give back: it was settled, or nothing was leased.
+    pub(super) over: bool,
 }
 
 impl EmbeddedHold {
@@ -37,21 +42,14 @@ impl EmbeddedHold {
         Self { queue, lease, ids: Vec::new(), renewal, over: false }
     }
 
-    pub(super) fn lease(&self) -> &str {
-        &self.lease
-    }
-
-    /// Nothing was leased: there is nothing to give back.
-    pub(super) fn forget(mut self) {
-        self.over = true;
-    }
-
     pub(in crate::queue) async fn settle(
         mut self,
         ends: &[(&Delivery, &Disposition)],
     ) -> Result<Settled, QueueError> {
-        let settled = self.write(ends).await;
-        let settled = settled.map_err(|error| self.queue.0.file.problem(&error))?;
+        let file = &self.queue.0.file;
+        let settled = file.write(async |db| self.write(db, ends).await).await;
+        let settled = settled.map_err(|error| file.problem(&error))?;
+        crash_points::point("after_ack");
         self.over = true;
         if settled.acked < ends.len() {
             self.queue.ring();
@@ -60,9 +58,11 @@ impl EmbeddedHold {
     }
 
     /// Everything in one transaction: a retry and the end of its original are one step.
-    async fn write(&self, ends: &[(&Delivery, &Disposition)]) -> Result<Settled, DbErr> {
-        let turn = self.queue.begin().await?;
-        let db = &turn.transaction;
+    async fn write(
+        &self,
+        db: &DatabaseTransaction,
+        ends: &[(&Delivery, &Disposition)],
+    ) -> Result<Settled, DbErr> {
         let ours: BTreeSet<i64> = rows::ours(db, &self.ids, &self.lease).await?.into_iter().collect();
         let (mut settled, mut done, mut back) = (Settled::default(), Vec::new(), Vec::new());
         for (place, (id, (delivery, disposition))) in self.ids.iter().zip(ends).enumerate() {
@@ -77,8 +77,7 @@ impl EmbeddedHold {
                 Disposition::Ack => done.push(*id),
                 Disposition::Release => back.push(*id),
                 Disposition::Retry { after, counts, headers } => {
-                    let due_ms =
-                        now_ms().saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+                    let due_ms = from_now_ms(*after);
                     rows::retry(db, *id, &copies::for_retry(delivery, *counts, headers).headers, due_ms)
                         .await?;
                     settled.retried += 1;
@@ -93,8 +92,6 @@ impl EmbeddedHold {
         rows::delete(db, &done).await?;
         rows::release(db, &self.lease, &back, false).await?;
         crash_points::point("before_ack");
-        turn.commit().await?;
-        crash_points::point("after_ack");
         (settled.acked, settled.released) = (done.len(), back.len());
         Ok(settled)
     }
@@ -111,10 +108,8 @@ impl Drop for EmbeddedHold {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // When this fails, the lease ends by itself.
-                if let Ok(turn) = queue.begin().await
-                    && rows::release_all(&turn.transaction, &lease, true).await.is_ok()
-                    && turn.commit().await.is_ok()
-                {
+                let given_back = queue.0.file.write(async |db| rows::release_all(db, &lease, true).await);
+                if given_back.await.is_ok() {
                     queue.ring();
                 }
             });
@@ -125,11 +120,7 @@ impl Drop for EmbeddedHold {
 async fn renew(queue: Embedded, lease: String) {
     loop {
         tokio::time::sleep(RENEWAL).await;
-        let renewed = async {
-            let turn = queue.begin().await?;
-            rows::renew(&turn.transaction, &lease, until_ms()).await?;
-            turn.commit().await
-        };
+        let renewed = queue.0.file.write(async |db| rows::renew(db, &lease, until_ms()).await);
         if let Err(error) = renewed.await {
             tracing::warn!(%error, "a lease in the queue file could not be renewed; trying again");
         }

@@ -13,11 +13,11 @@ mod spool;
 
 use std::sync::Arc;
 
-use sea_orm::{DbErr, TransactionTrait};
+use sea_orm::TransactionTrait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::file::{File, Turn};
+use self::file::File;
 use super::{Level, Message, PublishError, QueueError, metrics};
 use crate::config::QueueConfig;
 use crate::runtime::clock::now_ms;
@@ -52,19 +52,18 @@ impl Embedded {
         if !self.is_ready() {
             return Err(PublishError::Unavailable("the queue has been closed".to_owned()));
         }
-        let written = async {
-            let turn = self.begin().await?;
+        let written = self.0.file.write(async |db| {
             for message in &messages {
-                rows::insert(&turn.transaction, message, now_ms()).await?;
+                rows::insert(db, message, now_ms()).await?;
             }
             crash_points::point("before_confirm");
-            turn.commit().await?;
+            Ok(())
+        });
+        let unavailable = |error| PublishError::Unavailable(self.0.file.problem(&error).to_string());
+        let written = written.await.map_err(unavailable);
+        if written.is_ok() {
             crash_points::point("after_confirm");
-            Ok::<_, DbErr>(())
-        };
-        let written = written.await;
-        let written =
-            written.map_err(|error| PublishError::Unavailable(self.0.file.problem(&error).to_string()));
+        }
         metrics::published(std::iter::repeat_n(&written, messages.len()));
         written?;
         self.ring();
@@ -90,9 +89,5 @@ impl Embedded {
 
     fn ring(&self) {
         self.0.bell.send_replace(());
-    }
-
-    async fn begin(&self) -> Result<Turn<'_>, DbErr> {
-        self.0.file.begin().await
     }
 }

@@ -155,7 +155,6 @@ async fn a_consumer_timeout_shorter_than_the_hold_is_found(broker: &Broker, mana
     channel.queue_delete(spec.name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     let mut arguments = FieldTable::default();
     for (name, value) in &spec.arguments {
-        let value: serde_json::Value = value.into();
         let value = match value.as_i64() {
             Some(number) => AMQPValue::LongLongInt(number),
             None => AMQPValue::LongString(value.as_str().unwrap().into()),

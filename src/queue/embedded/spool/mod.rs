@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::writer::{Append, GROUP, Job, Leave, Shared, measure, seen, write};
+use self::writer::{Append, GROUP, Job, Leave, Shared, measure, put_back, write};
 use super::file::File;
 use super::rows;
 use crate::queue::copies;
@@ -110,12 +110,12 @@ impl Spool {
         let path = path.display().to_string();
         let lock = lock(&path)?;
         let file = File::at(path).await?;
-        let (level, newest_ms) = measure(&file).await.map_err(|error| file.problem(&error))?;
+        let (level, newest_ms) = put_back(&file).await.map_err(|error| file.problem(&error))?;
         let level = watch::Sender::new(level);
         let shared = Arc::new(Shared { file, limits, level, writing: Mutex::default(), _lock: lock });
         let (jobs, received) = mpsc::channel(GROUP);
         let (stop, writer) = (CancellationToken::new(), TaskTracker::new());
-        writer.spawn(write(shared.clone(), received, stop.clone(), newest_ms));
+        writer.spawn(write(shared.clone(), received, stop.clone(), newest_ms.unwrap_or(i64::MIN)));
         writer.close();
         Ok(Self { shared, jobs, stop, writer })
     }
@@ -126,10 +126,10 @@ impl Spool {
     /// When the file is not there, cannot be read, or is no queue of ours.
     pub async fn inspect(path: &Path) -> Result<SpoolLevel, QueueError> {
         let file = File::to_look(path.display().to_string()).await?;
-        let level = seen(&file).await.map_err(|error| file.problem(&error));
+        let measured = measure(&file.connection).await.map_err(|error| file.problem(&error));
         // It is only read.
         let _ = file.connection.clone().close().await;
-        level
+        measured.map(|(level, _)| level)
     }
 
     /// Puts the messages at the end: all or none. They are on the disk when this returns, which may
@@ -183,9 +183,8 @@ impl Spool {
     async fn leave(&self, spooled: &[Spooled], leave: Leave) -> Result<(), QueueError> {
         let ids = spooled.iter().map(|spooled| spooled.id).collect();
         let (done, answer) = oneshot::channel();
-        let closed = |_| QueueError::Closed;
         self.jobs.send(Job::Leave { ids, leave, done }).await.map_err(|_| QueueError::Closed)?;
-        answer.await.map_err(closed)?
+        answer.await.map_err(|_| QueueError::Closed)?
     }
 
     /// What is in it now.

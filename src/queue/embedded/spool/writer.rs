@@ -55,36 +55,31 @@ pub(super) enum Leave {
     SetAside,
 }
 
-/// Puts everything back in line and counts it; gives the newest time of arrival too. What had been
-/// set aside goes to the end: it has waited for no broker, and is not to make the spool look old.
-pub(super) async fn measure(file: &File) -> Result<(SpoolLevel, i64), DbErr> {
-    let turn = file.begin().await?;
+/// Puts everything back in line, and counts it as [`measure`] does. What had been set aside goes to the end: it has
+/// waited for no broker, and is not to make the spool look old.
+pub(super) async fn put_back(file: &File) -> Result<(SpoolLevel, Option<i64>), DbErr> {
     let back = "UPDATE messages SET queue = 'bookings', redelivered = 0, \
                 rank_ms = CASE WHEN queue = 'dead' THEN max(rank_ms, ?) ELSE rank_ms END \
                 WHERE queue = 'dead' OR redelivered <> 0";
-    turn.transaction.execute_raw(rows::statement(back, [now_ms().into()])).await?;
-    let sql = "SELECT count(*), coalesce(sum(length(body)), 0), min(rank_ms), max(rank_ms) FROM messages";
-    let row = turn.transaction.query_one_raw(rows::statement(sql, [])).await?;
-    turn.commit().await?;
-    let Some(row) = row else { return Ok((SpoolLevel::default(), i64::MIN)) };
-    let count = |index| row.try_get_by_index::<i64>(index).map(i64::unsigned_abs);
-    let (messages, bodies, oldest_ms) = (count(0)?, count(1)?, row.try_get_by_index(2)?);
-    let bytes = bodies.saturating_add(messages.saturating_mul(OVERHEAD));
-    let newest_ms = row.try_get_by_index::<Option<i64>>(3)?.unwrap_or(i64::MIN);
-    Ok((SpoolLevel { messages, bytes, oldest_ms, ..SpoolLevel::default() }, newest_ms))
+    file.write(async |db| {
+        db.execute_raw(rows::statement(back, [now_ms().into()])).await?;
+        measure(db).await
+    })
+    .await
 }
 
-/// What is in the file now, as somebody sees it who does not own it.
-pub(super) async fn seen(file: &File) -> Result<SpoolLevel, DbErr> {
+/// What is in the file now, and the newest time of arrival.
+pub(super) async fn measure(db: &impl ConnectionTrait) -> Result<(SpoolLevel, Option<i64>), DbErr> {
     let sql = "SELECT count(*) FILTER (WHERE queue = 'bookings'), coalesce(sum(length(body)), 0), \
-               min(rank_ms) FILTER (WHERE queue = 'bookings'), count(*) FILTER (WHERE queue = 'dead') \
-               FROM messages";
-    let row = file.connection.query_one_raw(rows::statement(sql, [])).await?;
-    let Some(row) = row else { return Ok(SpoolLevel::default()) };
+               min(rank_ms) FILTER (WHERE queue = 'bookings'), count(*) FILTER (WHERE queue = 'dead'), \
+               max(rank_ms) FROM messages";
+    let row = db.query_one_raw(rows::statement(sql, [])).await?;
+    let Some(row) = row else { return Ok((SpoolLevel::default(), None)) };
     let count = |index| row.try_get_by_index::<i64>(index).map(i64::unsigned_abs);
     let (messages, bodies, set_aside) = (count(0)?, count(1)?, count(3)?);
     let bytes = bodies.saturating_add((messages + set_aside).saturating_mul(OVERHEAD));
-    Ok(SpoolLevel { messages, bytes, oldest_ms: row.try_get_by_index(2)?, set_aside, problem: None })
+    let (oldest_ms, newest_ms) = (row.try_get_by_index(2)?, row.try_get_by_index(4)?);
+    Ok((SpoolLevel { messages, bytes, oldest_ms, set_aside, problem: None }, newest_ms))
 }
 
 /// The one task that writes. Asked to stop, it first writes what it was given.
@@ -183,13 +178,12 @@ impl Shared {
             return;
         }
         let messages: Vec<&Message> = fitting.iter().flat_map(|append| &append.messages).collect();
-        let written = async {
-            let turn = self.file.begin().await?;
+        let written = self.file.write(async |db| {
             for message in &messages {
-                rows::insert(&turn.transaction, message, now_ms).await?;
+                rows::insert(db, message, now_ms).await?;
             }
-            turn.commit().await
-        };
+            Ok(())
+        });
         let answer = match written.await {
             Ok(()) => {
                 let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
@@ -210,19 +204,18 @@ impl Shared {
     }
 
     async fn leave(&self, ids: &[i64], leave: Leave) -> Result<(), DbErr> {
-        let turn = self.file.begin().await?;
         let (gone, aside) = match leave {
-            Leave::Forwarded { bytes } => {
-                rows::delete(&turn.transaction, ids).await?;
-                (bytes, 0)
-            }
-            Leave::SetAside => {
-                rows::set_aside(&turn.transaction, ids).await?;
-                (0, 1)
-            }
+            Leave::Forwarded { bytes } => (bytes, 0),
+            Leave::SetAside => (0, 1),
         };
-        let oldest_ms = rows::first_ms(&turn.transaction).await?;
-        turn.commit().await?;
+        let left = self.file.write(async |db| {
+            match leave {
+                Leave::Forwarded { .. } => rows::delete(db, ids).await?,
+                Leave::SetAside => rows::set_aside(db, ids).await?,
+            }
+            rows::first_ms(db).await
+        });
+        let oldest_ms = left.await?;
         let count = u64::try_from(ids.len()).unwrap_or(u64::MAX);
         self.level.send_modify(|level| {
             let rest = level.messages.saturating_sub(count);
@@ -239,13 +232,8 @@ impl Shared {
 
     /// Writes a little that changes nothing.
     async fn probe(&self) {
-        let probed = async {
-            let turn = self.file.begin().await?;
-            turn.transaction.execute_unprepared("PRAGMA user_version = 1").await?;
-            turn.commit().await
-        };
-        match probed.await {
-            Ok(()) => {
+        match self.file.write(async |db| db.execute_unprepared("PRAGMA user_version = 1").await).await {
+            Ok(_) => {
                 self.level.send_modify(|level| level.problem = None);
                 tracing::info!("the spool can be written again");
             }
