@@ -65,16 +65,15 @@ fn table(name: &'static str, backend: DbBackend) -> Definition {
         "companies" => table.column(string_len("name", 255)),
         "users" => table
             .column(refers("company_id").null())
-            .column(string_len("name", 255))
-            .column(string_len("email", 255)),
+            .columns([string_len("name", 255), string_len("email", 255)]),
         "branches" => of_company(table).column(string_len("name", 255)),
-        "services" => {
-            of_company(table).column(string_len("name", 255)).column(integer_null("duration_minutes"))
-        }
+        "services" => of_company(table).columns([string_len("name", 255), integer_null("duration_minutes")]),
         "staff" => of_company(table)
-            .column(string_len("first_name", 255))
-            .column(string_len("last_name", 255))
-            .column(string_len_null("email", 255))
+            .columns([
+                string_len("first_name", 255),
+                string_len("last_name", 255),
+                string_len_null("email", 255),
+            ])
             .column(boolean("is_active").default(true))
             .index("company_email_index", &["company_id", "email"]),
         "calls" => table

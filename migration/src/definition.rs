@@ -42,6 +42,11 @@ impl Definition {
         self
     }
 
+    /// Columns that belong together.
+    pub(crate) fn columns<const N: usize>(self, columns: [ColumnDef; N]) -> Self {
+        columns.into_iter().fold(self, Self::column)
+    }
+
     /// What names an act, once.
     pub(crate) fn token(self) -> Self {
         self.column(string_len("token", 36)).unique("unique_token", &["token"])
@@ -49,9 +54,11 @@ impl Definition {
 
     /// Who took an act back, why and when.
     pub(crate) fn undone(self) -> Self {
-        self.column(string_len_null("undone_by", 255))
-            .column(text_null("undone_why"))
-            .column(big_integer_null("undone_ms"))
+        self.columns([
+            string_len_null("undone_by", 255),
+            text_null("undone_why"),
+            big_integer_null("undone_ms"),
+        ])
     }
 
     pub(crate) fn primary_key(mut self, columns: &[&'static str]) -> Self {
@@ -98,7 +105,7 @@ impl Definition {
     }
 
     /// The names of its columns.
-    pub(crate) fn columns(&self) -> Vec<String> {
+    pub(crate) fn column_names(&self) -> Vec<String> {
         self.table.get_columns().iter().map(ColumnDef::get_column_name).collect()
     }
 

@@ -119,7 +119,7 @@ fn gone(migration: &Migration, dialect: &Dialect, columns: &Columns) -> Option<S
         return Some(format!("the table {table} is not there"));
     }
     let missing: Vec<String> =
-        definition.columns().into_iter().filter(|column| !columns.has(table, column)).collect();
+        definition.column_names().into_iter().filter(|column| !columns.has(table, column)).collect();
     (!missing.is_empty()).then(|| format!("the table {table} lacks {}", missing.join(", ")))
 }
 

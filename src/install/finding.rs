@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::topology::Difference;
+use crate::runtime::words;
 
 /// A part of an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
@@ -30,11 +31,6 @@ impl Area {
     /// Those that the doctor looks at, in the order in which they are told.
     pub const ALL: [Self; 6] =
         [Self::Configuration, Self::Files, Self::Database, Self::Broker, Self::Topology, Self::Edge];
-
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// How much a finding matters.
@@ -48,12 +44,7 @@ pub enum Level {
     Warning,
 }
 
-impl Level {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
+words!(Area, Level, Code);
 
 /// Where alone a code says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,11 +269,6 @@ codes! {
 }
 
 impl Code {
-    /// Its name, stable.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
     /// From this one to that one, as they stand in the list.
     pub(super) fn to(self, last: Self) -> &'static [Self] {
         &Self::ALL[self as usize..=last as usize]

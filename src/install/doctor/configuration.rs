@@ -33,12 +33,8 @@ fn servers(config: &Config, report: &mut Report) {
         let url = url.expose();
         let (scheme, _) = url.split_once("://").unwrap_or_default();
         let is_open = ["amqp", "http"].contains(&scheme) && !is_here(host(url));
-        report.check(
-            is_open,
-            Code::BrokerUnencrypted,
-            key,
-            format!("{scheme}:// to {} is not encrypted", host(url)),
-        );
+        let what = format!("{scheme}:// to {} is not encrypted", host(url));
+        report.check(is_open, Code::BrokerUnencrypted, key, what);
     }
     let url = queue.url.expose();
     let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(user, _)| user);
@@ -111,13 +107,8 @@ fn edge(config: &Config, report: &mut Report) {
 
 fn worker(config: &Config, report: &mut Report) {
     let (worker, queue) = (&config.worker, &config.queue);
-    let limit = queue.delivery_limit;
-    report.check(
-        limit < FEW_DELIVERIES,
-        Code::DeliveryLimitLow,
-        "queue.delivery_limit",
-        format!("it is {limit}"),
-    );
+    let (is_low, what) = (queue.delivery_limit < FEW_DELIVERIES, format!("it is {}", queue.delivery_limit));
+    report.check(is_low, Code::DeliveryLimitLow, "queue.delivery_limit", what);
     let what = format!("it is {} s", worker.hold.as_secs());
     report.check(worker.hold > CONSUMER_TIMEOUT / 2, Code::HoldTooLong, "worker.hold", what);
     let (timeout, longest) =

@@ -32,24 +32,18 @@ async fn at(database: &Database, config: &Config, report: &mut Report) -> Result
     report.facts.push(format!("{} {}, time zone {}", server.product, server.version, server.time_zone));
     setup(&found, report);
     // What is granted on tables that are not there yet says nothing.
-    let is_migrated = found.migration.examination.pending.is_empty();
-    let lacking = if is_migrated {
-        database.with_deadline(missing_rights(database, config.worker.mode)).await?
-    } else {
-        Vec::new()
-    };
-    report.looked(if is_migrated { &[Code::RightsMissing] } else { &[] });
-    if !lacking.is_empty() {
-        let user = found.server.user.clone().unwrap_or_default();
-        let role = if config.worker.mode == Mode::Observe { "observe" } else { "run" };
-        let remedy =
-            format!("let an administrator run what hostmatch gateway grants --role {role} --user … prints");
-        report.found_with(
-            Code::RightsMissing,
-            format!("user {user}"),
-            format!("it lacks {}", lacking.join("; ")),
-            remedy,
-        );
+    if found.migration.examination.pending.is_empty() {
+        let lacking = database.with_deadline(missing_rights(database, config.worker.mode)).await?;
+        report.looked(&[Code::RightsMissing]);
+        if !lacking.is_empty() {
+            let user = format!("user {}", found.server.user.as_deref().unwrap_or_default());
+            let what = format!("it lacks {}", lacking.join("; "));
+            let role = if config.worker.mode == Mode::Observe { "observe" } else { "run" };
+            let remedy = format!(
+                "let an administrator run what hostmatch gateway grants --role {role} --user … prints"
+            );
+            report.found_with(Code::RightsMissing, user, what, remedy);
+        }
     }
     report.findings.extend(database.with_deadline(lacking_indexes(database)).await?);
     report.looked(&[Code::IndexMissing]);
@@ -86,12 +80,11 @@ fn setup(found: &Inspection, report: &mut Report) {
 async fn does(config: &Config, report: &mut Report) {
     let probed = async {
         let database = Database::connect(&config.database).await?;
-        let probed = database
-            .with_deadline(async {
-                let schema = GatewaySchema::read(&database, &config.gateway).await?;
-                store::probe(&database, &schema, config.worker.mode).await
-            })
-            .await;
+        let probe = async {
+            let schema = GatewaySchema::read(&database, &config.gateway).await?;
+            store::probe(&database, &schema, config.worker.mode).await
+        };
+        let probed = database.with_deadline(probe).await;
         database.close().await;
         probed
     };
@@ -103,11 +96,7 @@ async fn does(config: &Config, report: &mut Report) {
             }
             _ => "mend what the server says; hostmatch gateway inspect tells more",
         };
-        report.found_with(
-            Code::DatabaseProbeFailed,
-            config.database.url.shown_as_url(),
-            error.to_string(),
-            remedy,
-        );
+        let subject = config.database.url.shown_as_url();
+        report.found_with(Code::DatabaseProbeFailed, subject, error.to_string(), remedy);
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     if role.has_edge() {
         tokens(config, report);
     }
-    for Written { key, path, wants } in written(config, role) {
+    for (key, path, wants) in written(config, role) {
         folder(key, &path, report);
         disk(key, &path, wants, report);
     }
@@ -103,18 +103,10 @@ fn tokens(config: &Config, report: &mut Report) {
     }
 }
 
-/// A file that is written, and how many bytes it may come to.
-struct Written {
-    key: &'static str,
-    path: PathBuf,
-    wants: u64,
-}
-
-fn written(config: &Config, role: Role) -> Vec<Written> {
+/// The files that are written, by their keys, and how many bytes each may come to.
+fn written(config: &Config, role: Role) -> Vec<(&'static str, PathBuf, u64)> {
     let mut written = Vec::new();
-    let mut add = |key, path: Option<PathBuf>, wants| {
-        written.extend(path.map(|path| Written { key, path, wants }));
-    };
+    let mut add = |key, path: Option<PathBuf>, wants| written.extend(path.map(|path| (key, path, wants)));
     if role.has_worker() {
         add("database.url", file(config.database.url.expose()), 0);
     }
@@ -137,14 +129,10 @@ fn folder(key: &str, path: &Path, report: &mut Report) {
     let subject = format!("{} ({key})", path.display());
     let shown = folder.display();
     if !folder.is_dir() {
+        let what = format!("there is no folder {shown}");
         let remedy =
             format!("mkdir -p '{shown}', as the user that runs hostmatch; or let {key} lead elsewhere");
-        return report.found_with(
-            Code::FolderUnwritable,
-            subject,
-            format!("there is no folder {shown}"),
-            remedy,
-        );
+        return report.found_with(Code::FolderUnwritable, subject, what, remedy);
     }
     // SQLite writes files of its own beside it.
     let blocked = if access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
@@ -168,18 +156,14 @@ fn disk(key: &str, path: &Path, wants: u64, report: &mut Report) {
 }
 
 fn room(free: u64, all: u64, wants: u64) -> Option<(Code, String)> {
-    let mib = |bytes: u64| bytes >> 20;
+    let [free_mib, all_mib, wants_mib] = [free, all, wants].map(|bytes| bytes >> 20);
     if free < NOTHING {
-        Some((Code::DiskFull, format!("{} MiB are free", mib(free))))
+        Some((Code::DiskFull, format!("{free_mib} MiB are free")))
     } else if free < (all / PART).min(ENOUGH) {
-        Some((Code::DiskNearlyFull, format!("{} of {} MiB are free", mib(free), mib(all))))
-    } else if free < wants {
-        Some((
-            Code::DiskNearlyFull,
-            format!("{} MiB are free, and it may take {} more", mib(free), mib(wants)),
-        ))
+        Some((Code::DiskNearlyFull, format!("{free_mib} of {all_mib} MiB are free")))
     } else {
-        None
+        let what = format!("{free_mib} MiB are free, and it may take {wants_mib} more");
+        (free < wants).then_some((Code::DiskNearlyFull, what))
     }
 }
 
