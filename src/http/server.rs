@@ -2,7 +2,7 @@
 //! only: a client that speaks HTTP/2 can keep a connection open, and never end a head, by frames that
 //! cost nothing.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,8 +12,9 @@ use axum::serve::Listener;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpListener;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,7 +52,9 @@ pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, sh
             (stream, _) = Listener::accept(&mut listener) => stream,
         };
         let service = TowerToHyperService::new(routes.clone());
-        let stream = TokioIo::new(IdleTimeoutStream::new(stream, idle));
+        let (reader, writer) = stream.into_split();
+        let reader = IdleTimeoutReader { reader, idle, silent: Box::pin(tokio::time::sleep(idle)) };
+        let stream = TokioIo::new(tokio::io::join(reader, writer));
         let connection = builder.serve_connection(stream, service);
         let stop = shutdown.clone();
         connections.spawn(async move {
@@ -69,57 +72,25 @@ pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, sh
     connections.wait().await;
 }
 
-/// A connection whose reading fails when nothing comes for too long.
-struct IdleTimeoutStream {
-    stream: TcpStream,
+/// What comes on a connection; reading it fails when nothing comes for too long.
+struct IdleTimeoutReader {
+    reader: OwnedReadHalf,
     idle: Duration,
     silent: Pin<Box<Sleep>>,
 }
 
-impl IdleTimeoutStream {
-    fn new(stream: TcpStream, idle: Duration) -> Self {
-        Self { stream, idle, silent: Box::pin(tokio::time::sleep(idle)) }
-    }
-}
-
-impl AsyncRead for IdleTimeoutStream {
+impl AsyncRead for IdleTimeoutReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
+        if let Poll::Ready(read) = Pin::new(&mut self.reader).poll_read(cx, buf) {
             let until = Instant::now() + self.idle;
             self.silent.as_mut().reset(until);
             return Poll::Ready(read);
         }
         ready!(self.silent.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncWrite for IdleTimeoutStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -188,8 +188,9 @@ impl Span {
     }
 
     /// Until the answer is dropped, what this thread does is within it: lines in the log name its trace.
-    pub fn enter(&self) -> Entered {
-        Entered { _within: self.0.clone().map(Context::attach) }
+    #[must_use]
+    pub fn enter(&self) -> Option<ContextGuard> {
+        self.0.clone().map(Context::attach)
     }
 }
 
@@ -198,13 +199,6 @@ impl Drop for Span {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// While it lives, its thread is within a span.
-#[must_use]
-#[derive(Debug)]
-pub struct Entered {
-    _within: Option<ContextGuard>,
 }
 
 /// The id of the trace in which this thread is, as 32 hex digits.
