@@ -25,6 +25,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use self::bookings::Script;
 use self::directory::{CONFIGURATION, Directory, NEXT_BOOKING, USUAL};
 use self::findings::Findings;
 use self::play::Stage;
@@ -79,7 +80,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let address = listener.local_addr()?.to_string();
     let mut directory = Directory::claim(&args.dir)?;
     let secrets = settings::write(&mut directory, &address)?;
-    directory.write(NEXT_BOOKING, &serde_json::to_string_pretty(&bookings::next())?, USUAL)?;
+    let script = bookings::script()?;
+    directory.write(NEXT_BOOKING, &serde_json::to_string_pretty(&script.next.event())?, USUAL)?;
     // What goes wrong in the demo goes wrong on purpose, and stands in its report.
     let config = Arc::new(global.start_alone(&directory.shown.join(CONFIGURATION), "error")?.config);
     let stop = shutdown::on_signals()?;
@@ -90,7 +92,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let url = format!("http://{address}");
     let stage = Stage { url: &url, secrets: &secrets, database: &database, tally: &tally };
     let ended = tokio::select! {
-        ended = show(global, args, &directory, &config, &stage) => ended,
+        ended = show(global, args, &directory, &config, &stage, script) => ended,
         failure = servers.failed() => Err(failure),
         () = stop.cancelled() => Ok(Exit::Interrupted),
     };
@@ -114,10 +116,11 @@ async fn show(
     directory: &Directory,
     config: &Config,
     stage: &Stage<'_>,
+    script: Script,
 ) -> Result<Exit, Failure> {
     let note = |text: &str| writeln!(std::io::stderr().lock(), "{text}");
     note(&format!("A salon in {}, its edge on {}", directory.shown.display(), stage.url))?;
-    let played = stage.play(bookings::all(), global.is_verbose()).await?;
+    let played = stage.play(script.postings, global.is_verbose()).await?;
 
     let findings = Findings::read(stage.database).await?;
     let became = |one| verdict::became(one, &findings, config.matching.auto_accept);
@@ -131,7 +134,12 @@ async fn show(
         configuration: directory.shown.join(CONFIGURATION),
         listening,
         bookings,
-        next: next::commands(directory, listening, findings.dead_letters.last().map(|row| row.id)),
+        next: next::commands(
+            directory,
+            listening,
+            &script.next.host,
+            findings.dead_letters.last().map(|row| row.id),
+        ),
         findings,
     };
     match global.output {

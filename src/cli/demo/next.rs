@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::bookings::{CERTAIN, UNSURE};
+use super::bookings::Person;
 use super::directory::{CONFIGURATION, Directory, NEXT_BOOKING, TOKEN};
 use super::salon::SALON;
 
@@ -17,9 +17,14 @@ pub(super) struct Next {
     pub(super) command: String,
 }
 
-/// The commands. `url`: where the edge listens, when it goes on listening; `dead_letter`: the id
-/// of one to look at.
-pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Option<i64>) -> Vec<Next> {
+/// The commands. `url`: where the edge listens, when it goes on listening; `host`: whose name alone was not
+/// enough, with the address that makes it certain; `dead_letter`: the id of one to look at.
+pub(super) fn commands(
+    directory: &Directory,
+    url: Option<&str>,
+    host: &Person,
+    dead_letter: Option<i64>,
+) -> Vec<Next> {
     let program = std::env::args().next().unwrap_or_else(|| "hostmatch".to_owned());
     let in_directory = |name: &str| directory.shown.join(name).display().to_string();
     let configuration = in_directory(CONFIGURATION);
@@ -28,9 +33,9 @@ pub(super) fn commands(directory: &Directory, url: Option<&str>, dead_letter: Op
             [program.as_str(), "--config", configuration.as_str()].into_iter().chain(words.iter().copied());
         Next { why, command: all.map(quoted).collect::<Vec<_>>().join(" ") }
     };
-    let (company, host) = (SALON.to_string(), UNSURE.id.to_string());
-    let explain = ["match", "explain", "--company", &company, "--host", &host, "--name", UNSURE.name];
-    let with_address: Vec<&str> = explain.into_iter().chain(["--email", CERTAIN.email]).collect();
+    let (company, id) = (SALON.to_string(), host.id.to_string());
+    let explain = ["match", "explain", "--company", &company, "--host", &id, "--name", &host.name];
+    let with_address: Vec<&str> = explain.into_iter().chain(["--email", &host.email]).collect();
     let next_booking = in_directory(NEXT_BOOKING);
     let letter = dead_letter.map(|id| id.to_string());
 

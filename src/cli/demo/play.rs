@@ -100,7 +100,7 @@ impl Stage<'_> {
             if posting.appointment_is_late {
                 until("the first attempt", async || Ok((self.retries() > before).then_some(()))).await?;
                 progress.begins(format!("{} waits for its appointment", posting.booking));
-                salon::add_appointment(self.database, posting.booking).await?;
+                salon::add_appointment(self.database, &posting.booking).await?;
             }
             let decision = until("a decision", async || findings::outcome(self.database, &event_id).await);
             let outcome = decision.await?;
@@ -118,13 +118,14 @@ impl Stage<'_> {
 
     /// Posts one event as its sender would, and gives the answer's status and the event's id.
     async fn post(&self, client: &Client, posting: &Posting) -> Result<(u16, String), Failure> {
-        let request = client.request(Method::POST, posting.route).header("content-type", "application/json");
+        let request = client.request(Method::POST, &posting.route).header("content-type", "application/json");
+        let body = posting.body();
         let request = if posting.route == CALCOM {
-            request.header("x-cal-signature-256", self.sign(&posting.body)?)
+            request.header("x-cal-signature-256", self.sign(&body)?)
         } else {
             request.bearer_auth(&self.secrets.token)
         };
-        let request = request.body(posting.body.clone());
+        let request = request.body(body);
         let answer = client.send(request).await.map_err(|error| failed(&error))?;
         let (status, body) = (answer.status(), answer.body());
         let id = id_in(status.is_success(), body).map_err(|said| {

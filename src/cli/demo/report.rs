@@ -41,7 +41,7 @@ impl Report<'_> {
         section("What each booking became")?;
         let rows = self.bookings.iter().map(|one| {
             let (outcome, staff) = (one.decided.outcome.clone(), dash(one.decided.staff.as_ref()));
-            [one.booking.to_owned(), one.posted.to_owned(), outcome, staff, one.why.clone()]
+            [one.booking.clone(), one.posted.clone(), outcome, staff, one.why.clone()]
         });
         table(&["BOOKING", "POSTED", "BECAME", "STAFF", "WHY"], rows)?;
 

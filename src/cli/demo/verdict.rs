@@ -10,9 +10,9 @@ use crate::matching::Outcome;
 /// What one booking became.
 #[derive(Debug, Serialize)]
 pub(super) struct Became {
-    pub(super) booking: &'static str,
-    pub(super) posted: &'static str,
-    route: &'static str,
+    pub(super) booking: String,
+    pub(super) posted: String,
+    route: String,
     status: u16,
     event_id: String,
     #[serde(flatten)]
@@ -26,9 +26,9 @@ pub(super) fn became(played: &Played, findings: &Findings, auto_accept: u8) -> B
     let decided = findings.decided.get(&played.event_id);
     let undecided = || Decided { outcome: "undecided".to_owned(), ..Decided::default() };
     Became {
-        booking: played.posting.booking,
-        posted: played.posting.what,
-        route: played.posting.route,
+        booking: played.posting.booking.clone(),
+        posted: played.posting.what.clone(),
+        route: played.posting.route.clone(),
         status: played.status,
         event_id: played.event_id.clone(),
         decided: decided.cloned().unwrap_or_else(undecided),
@@ -81,8 +81,8 @@ fn how(strategy: Option<&str>, confidence: Option<i64>) -> String {
 pub(super) fn differences(played: &[Played], became: &[Became], findings: &Findings) -> Vec<String> {
     let mut found = Vec::new();
     for (played, became) in played.iter().zip(became) {
-        let (expected, actual) = (played.posting.expected, shown(became));
-        if actual != expected {
+        let (expected, actual) = (&played.posting.expected, shown(became));
+        if actual != *expected {
             found.push(format!("{}: {actual} instead of {expected}", became.booking));
         }
     }
