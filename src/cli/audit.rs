@@ -1,12 +1,9 @@
 //! `hostmatch audit`: who changed which mapping, when and why.
 
-use clap::Subcommand;
 use serde_json::Value;
 
-use super::{
-    Exit, Failure, Global, Output, ids, ids::OfCompany, ids::PageArgs, moments::moment,
-    operator::with_context, output, output::dash, rows,
-};
+use super::arguments::{self, OfCompany, PageArgs, moment};
+use super::{Exit, Failure, Global, Output, output, output::dash, rows};
 use crate::app::{self, AppContext, AuditFilter, AuditRow};
 use crate::event::{HostId, StaffId};
 use crate::runtime::clock::rfc3339;
@@ -15,14 +12,8 @@ use crate::runtime::clock::rfc3339;
 const PAGE: u64 = 1000;
 
 /// The audit trail: who changed which mapping, when and why
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     /// Changes, newest first
     List(ListArgs),
     /// All changes, one a line, newest first: to stdout
@@ -31,17 +22,17 @@ enum Command {
 
 /// Which changes; what is given must all be true
 #[derive(Debug, clap::Args)]
-struct Filter {
+pub(super) struct Filter {
     /// Of this mapping
     #[arg(long, value_name = "ID")]
     mapping: Option<i64>,
     #[command(flatten)]
     of: OfCompany,
     /// Of this Cal.com user
-    #[arg(long, value_name = "ID", value_parser = ids::host)]
+    #[arg(long, value_name = "ID", value_parser = arguments::host)]
     host: Option<HostId>,
     /// Of this member of staff
-    #[arg(long, value_name = "ID", value_parser = ids::staff)]
+    #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
     /// By this one, such as worker, or 'cli:*' for all whose name begins so
     #[arg(long, value_name = "NAME")]
@@ -73,7 +64,7 @@ impl Filter {
 }
 
 #[derive(Debug, clap::Args)]
-struct ListArgs {
+pub(super) struct ListArgs {
     #[command(flatten)]
     filter: Filter,
     #[command(flatten)]
@@ -81,7 +72,7 @@ struct ListArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct ExportArgs {
+pub(super) struct ExportArgs {
     #[command(flatten)]
     filter: Filter,
     /// What it looks like
@@ -99,30 +90,25 @@ enum Format {
 }
 
 /// Runs the command; fails when the database cannot be reached.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let filter = match &args.command {
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    let filter = match command {
         Command::List(args) => &args.filter,
         Command::Export(args) => &args.filter,
     };
-    let work = async |context: &AppContext| match &args.command {
+    let work = async |context: &AppContext| match command {
         Command::List(args) => list(context, global.output, args).await,
         Command::Export(args) => export(context, args).await,
     };
-    with_context(global, None, filter.of.company, work).await
+    global.with_context(None, filter.of.company, work).await
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
     let filter = args.filter.chosen(args.page.before);
     let page = app::audit::list(context, &filter, args.page.limit).await?;
-    match output {
-        Output::Json => output::json(&page)?,
-        Output::Table if page.audits.is_empty() => output::line("No changes.")?,
-        Output::Table => {
-            table(&page.audits)?;
-            output::older(page.next_before)?;
-        }
-    }
-    Ok(Exit::Done)
+    output.list(&page, &page.audits, "No changes.", |audits| {
+        table(audits)?;
+        output::older(page.next_before)
+    })
 }
 
 async fn export(context: &AppContext, args: &ExportArgs) -> Result<Exit, Failure> {
@@ -164,20 +150,18 @@ fn changes(row: &AuditRow) -> String {
 /// Writes a table of audit rows.
 pub(super) fn table(rows: &[AuditRow]) -> Result<(), Failure> {
     let head = ["AUDIT", "AT", "COMPANY", "HOST", "STAFF", "ACTION", "BY", "CHANGED", "WHY"];
-    output::table(
-        &head,
-        rows.iter().map(|row| {
-            [
-                row.id.to_string(),
-                rfc3339(row.at),
-                dash(row.company),
-                dash(row.host),
-                dash(row.staff.as_ref()),
-                row.action.to_string(),
-                dash(row.actor.as_ref()),
-                changes(row),
-                dash(row.reason.as_deref()).replace('\n', " "),
-            ]
-        }),
-    )
+    let rows = rows.iter().map(|row| {
+        [
+            row.id.to_string(),
+            rfc3339(row.at),
+            dash(row.company),
+            dash(row.host),
+            dash(row.staff.as_ref()),
+            row.action.to_string(),
+            dash(row.actor.as_ref()),
+            changes(row),
+            dash(row.reason.as_deref()).replace('\n', " "),
+        ]
+    });
+    output::table(&head, rows)
 }

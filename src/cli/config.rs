@@ -1,19 +1,12 @@
 //! `hostmatch config`: what is in force, and is it right?
 
-use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, Global, Output, output};
+use super::{Exit, Failure, Global, output};
 
 /// Show or check the configuration
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     /// Every key, its value in force and where it came from; secrets are hidden
     Show {
         /// Only keys that begin with this, such as `queue` or `queue.url`
@@ -25,24 +18,18 @@ enum Command {
 }
 
 /// Runs the command; fails when the configuration is invalid, or nothing matches the prefix.
-pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let effective = global.load(&[])?;
     let mut shown = effective.shown()?;
-    match &args.command {
+    match command {
         Command::Validate => {
             let warnings = &effective.warnings;
-            match global.output {
-                Output::Json => {
-                    output::json(&json!({ "valid": true, "keys": shown.len(), "warnings": warnings }))?;
-                }
-                Output::Table => {
-                    output::line(&format!("The configuration is valid ({} keys).", shown.len()))?;
-                    for warning in warnings {
-                        output::line(&format!("warning: {warning}"))?;
-                    }
-                }
-            }
-            return Ok(if warnings.is_empty() { Exit::Done } else { Exit::Findings });
+            let document = json!({ "valid": true, "keys": shown.len(), "warnings": warnings });
+            global.output.show(&document, || {
+                output::line(&format!("The configuration is valid ({} keys).", shown.len()))?;
+                warnings.iter().try_for_each(|warning| output::line(&format!("warning: {warning}")))
+            })?;
+            Ok(if warnings.is_empty() { Exit::Done } else { Exit::Findings })
         }
         Command::Show { prefix } => {
             if let Some(prefix) = prefix {
@@ -52,16 +39,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
                     return Err(Failure::new(Exit::NotFound, text));
                 }
             }
-            match global.output {
-                Output::Json => output::json(&shown)?,
-                Output::Table => {
-                    let rows = shown.into_iter().map(|entry| [entry.key, text(&entry.value), entry.origin]);
-                    output::table(&["KEY", "VALUE", "FROM"], rows)?;
-                }
-            }
+            let rows =
+                shown.iter().map(|entry| [entry.key.clone(), text(&entry.value), entry.origin.clone()]);
+            global.output.show(&shown, || output::table(&["KEY", "VALUE", "FROM"], rows))
         }
     }
-    Ok(Exit::Done)
 }
 
 fn text(value: &Value) -> String {

@@ -1,7 +1,7 @@
 //! Carrying one decision out: what it would come to, a confirmation where it replaces something, the decision
 //! itself, and what it makes possible.
 
-use super::{Exit, Failure, Output, operator::Acting, output, repair};
+use super::{Exit, Failure, Output, global::Acting, output, repair};
 use crate::app::decisions::{self, DecisionView};
 use crate::app::repair::Counts;
 use crate::app::{AppContext, Before, Decided, Decision, Effect, RepairRow, RepairScope};
@@ -64,10 +64,7 @@ pub(super) async fn carry_out(
     if let Some(args) = may_repair {
         view.repair = along(context, &view, args.repair, reason.as_deref()).await?;
     }
-    match output {
-        Output::Json => output::json(&view)?,
-        Output::Table => render(&view, may_repair.is_some())?,
-    }
+    output.show(&view, || render(&view, may_repair.is_some()))?;
     Ok(view.repair.as_ref().map_or(Exit::Done, repair::exit))
 }
 
@@ -86,7 +83,7 @@ fn whom(decided: &Decided) -> String {
 
 /// Who replaces what somebody decided is asked.
 fn confirm(predicted: &Decided, yes: bool) -> Result<(), Failure> {
-    if predicted.effect != Effect::Replaced || yes {
+    if predicted.effect != Effect::Replaced {
         return Ok(());
     }
     let host = predicted.key.host;
@@ -95,17 +92,15 @@ fn confirm(predicted: &Decided, yes: bool) -> Result<(), Failure> {
     };
     let is_now = predicted.before.iter().map(is_now).collect::<Vec<_>>().join(" and to ");
     let question = format!("host {host} is mapped to {is_now}. Replace by {}?", whom(predicted));
-    if output::confirm(&question)? == Some(true) {
-        return Ok(());
-    }
     // Names are for the terminal; this may stand in a log.
     let mappings: Vec<String> = predicted.before.iter().map(|it| it.mapping.to_string()).collect();
-    let text = format!(
-        "nothing was changed: host {host} is mapped already (mapping {}); to replace that needs a confirmation, \
-         on a terminal or with --yes",
-        mappings.join(", ")
-    );
-    Err(Failure::new(Exit::NeedsConfirmation, text))
+    output::confirm(yes, &question, |_| {
+        format!(
+            "nothing was changed: host {host} is mapped already (mapping {}); to replace that needs a \
+             confirmation, on a terminal or with --yes",
+            mappings.join(", ")
+        )
+    })
 }
 
 /// Repairs along with a decision: what was asked for, or what is answered on the terminal. None: nothing
@@ -148,7 +143,7 @@ fn render(view: &DecisionView, may_repair: bool) -> Result<(), Failure> {
         output::line(&format!("Take it back with: hostmatch mappings revert {last} --company {company}"))?;
     }
     match (&view.repair, waiting(view.waiting)) {
-        (Some(repair), _) => repair::lines(repair).iter().try_for_each(|line| output::line(line)),
+        (Some(repair), _) => repair::print(repair),
         (None, Some(waiting)) if may_repair => output::line(&format!(
             "{waiting} for this host: hostmatch repair preview --company {company} --host {host}"
         )),

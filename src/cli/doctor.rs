@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Exit, Failure, Global, Output, choices::one_of, output};
+use super::{Exit, Failure, Global, Output, arguments::one_of, output};
 use crate::install::doctor::{self, Area, Code, Finding, Level, Report, Role, Target};
 
 /// Is this installation set up right? Configuration, files, database, broker and topology
@@ -48,14 +48,17 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     })
 }
 
-fn show(output: Output, all: bool, report: &Report) -> Result<(), Failure> {
+fn show(output: Output, all: bool, report: &Report) -> Result<Exit, Failure> {
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
-    if output == Output::Json {
-        return output::json(&json!({
-            "errors": errors, "warnings": warnings, "findings": report.findings, "accepted": report.accepted,
-            "not_checked": report.not_checked, "passed": report.passed, "facts": report.facts,
-        }));
-    }
+    let document = json!({
+        "errors": errors, "warnings": warnings, "findings": report.findings, "accepted": report.accepted,
+        "not_checked": report.not_checked, "passed": report.passed, "facts": report.facts,
+    });
+    output.show(&document, || describe(all, report))
+}
+
+fn describe(all: bool, report: &Report) -> Result<(), Failure> {
+    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     findings("ERROR", report.findings.iter().filter(|one| one.level == Level::Error))?;
     findings("WARNING", report.findings.iter().filter(|one| one.level == Level::Warning))?;
     findings("ACCEPTED", report.accepted.iter())?;

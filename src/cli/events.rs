@@ -1,14 +1,11 @@
 //! `hostmatch events`: is my message arriving, and how was it read?
 
-use clap::Subcommand;
 use strum::VariantArray as _;
 
-use super::{
-    Exit, Failure, Global, Output, moments::moment, next_action::command, operator::Acting, output,
-    output::dash,
-};
+use super::arguments::{OfCompany, OnlyOf, moment};
+use super::{Exit, Failure, Global, Output, next_action::command, output, output::dash};
 use crate::app::bookings::{self, EventDetails, EventFilter, EventView};
-use crate::app::{Access, AppContext, ErrorCode};
+use crate::app::{AppContext, ErrorCode};
 use crate::event::Shape;
 use crate::matching::{DEAD_LETTER, recorded_outcomes};
 use crate::runtime::shutdown;
@@ -16,14 +13,8 @@ use crate::runtime::shutdown;
 /// The last events: how each was read, and what became of it
 ///
 /// What the edge refused never became an event: its log has a line for each request.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     /// The last events: first those that were rejected, then the others, each newest first
     List {
         #[command(flatten)]
@@ -49,18 +40,16 @@ enum Command {
     Show {
         /// The event's id
         id: String,
-        /// Only if it is of this company
-        #[arg(long, value_name = "N")]
-        company: Option<i64>,
+        #[command(flatten)]
+        only: OnlyOf,
     },
 }
 
 /// Which events; what is given must all be true.
 #[derive(Clone, Debug, clap::Args)]
-struct Filter {
-    /// Of this company
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+pub(super) struct Filter {
+    #[command(flatten)]
+    of: OfCompany,
     /// With this outcome, such as assigned; dead_letter: rejected
     #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
     outcome: Option<String>,
@@ -83,7 +72,7 @@ struct Filter {
 
 /// When they were decided.
 #[derive(Clone, Debug, clap::Args)]
-struct Time {
+pub(super) struct Time {
     /// Decided at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<i64>,
@@ -131,23 +120,21 @@ fn cursor(text: &str) -> Result<(i64, String), String> {
 }
 
 /// Runs the command. It only reads. Fails when the database cannot be reached, or there is no such event.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let company = match &args.command {
-        Command::List { filter, .. } | Command::Tail { filter, .. } => filter.company,
-        Command::Show { company, .. } => *company,
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    let company = match command {
+        Command::List { filter, .. } | Command::Tail { filter, .. } => filter.of.company,
+        Command::Show { only, .. } => only.company,
     };
-    let context = global.open(Access::ReadOnly, &Acting::default(), company).await?;
     let output = global.output;
-    let done = match &args.command {
+    let work = async |context: &AppContext| match command {
         Command::List { filter, time, limit, before } => {
             let filter = EventFilter { before: before.clone(), ..filter.chosen(Some(time)) };
-            list(output, filter, *limit, &context).await
+            list(output, filter, *limit, context).await
         }
-        Command::Tail { filter, lines } => tail(output, filter.chosen(None), *lines, &context).await,
-        Command::Show { id, .. } => show(output, id, &context).await,
+        Command::Tail { filter, lines } => tail(output, filter.chosen(None), *lines, context).await,
+        Command::Show { id, .. } => show(output, id, context).await,
     };
-    context.close().await;
-    done.map(|()| Exit::Done)
+    global.with_context(None, company, work).await
 }
 
 /// The head of a table of events.
@@ -155,42 +142,45 @@ const HEAD: [&str; 9] =
     ["DECIDED", "OUTCOME", "REASON", "TYPE", "SHAPE", "PUBLISHER", "BOOKING", "COMPANY", "ID"];
 
 /// A row of the table.
-fn cells(event: EventView) -> [String; 9] {
+fn cells(event: &EventView) -> [String; 9] {
     [
-        event.decided,
-        event.outcome,
-        dash(event.reason),
-        event.event_type,
-        event.shape,
-        dash(event.publisher),
-        dash(event.booking),
+        event.decided.clone(),
+        event.outcome.clone(),
+        dash(event.reason.as_ref()),
+        event.event_type.clone(),
+        event.shape.clone(),
+        dash(event.publisher.as_ref()),
+        dash(event.booking.as_ref()),
         dash(event.company),
-        event.id,
+        event.id.clone(),
     ]
 }
 
-async fn list(output: Output, filter: EventFilter, limit: u64, context: &AppContext) -> Result<(), Failure> {
+async fn list(
+    output: Output,
+    filter: EventFilter,
+    limit: u64,
+    context: &AppContext,
+) -> Result<Exit, Failure> {
     let view = bookings::list(context, filter, limit).await?;
-    if output == Output::Json {
-        return output::json(&view);
-    }
-    if view.rejected.is_empty() && view.events.is_empty() {
-        return output::line(
-            "No events. What the edge refused is in its log, what waits for its appointment in the queue.",
-        );
-    }
-    output::table(&HEAD, view.rejected.into_iter().chain(view.events).map(cells))?;
-    if view.more_rejected {
-        output::line(&format!("There are more rejected ones: --outcome {DEAD_LETTER}"))?;
-    }
-    match view.next_before {
-        Some(next) => output::line(&format!("There are older ones: --before '{next}'")),
-        None => Ok(()),
-    }
+    let all: Vec<&EventView> = view.rejected.iter().chain(&view.events).collect();
+    let none = "No events. What the edge refused is in its log, what waits for its appointment in the queue.";
+    output.list(&view, &all, none, |events| {
+        output::table(&HEAD, events.iter().map(|event| cells(event)))?;
+        if view.more_rejected {
+            output::line(&format!("There are more rejected ones: --outcome {DEAD_LETTER}"))?;
+        }
+        output::older(view.next_before.as_ref().map(|next| format!("'{next}'")))
+    })
 }
 
 /// One line for each, written as soon as it is known; the head of the table before the first one.
-async fn tail(output: Output, filter: EventFilter, lines: u64, context: &AppContext) -> Result<(), Failure> {
+async fn tail(
+    output: Output,
+    filter: EventFilter,
+    lines: u64,
+    context: &AppContext,
+) -> Result<Exit, Failure> {
     let stop = shutdown::on_signals()?;
     let mut is_first = true;
     let show = |event: EventView| {
@@ -200,12 +190,13 @@ async fn tail(output: Output, filter: EventFilter, lines: u64, context: &AppCont
         if std::mem::take(&mut is_first) {
             output::line(&HEAD.join("  "))?;
         }
-        output::line(&cells(event).join("  "))
+        output::line(&cells(&event).join("  "))
     };
-    bookings::tail(context, filter, lines, &stop, show).await
+    bookings::tail(context, filter, lines, &stop, show).await?;
+    Ok(Exit::Done)
 }
 
-async fn show(output: Output, id: &str, context: &AppContext) -> Result<(), Failure> {
+async fn show(output: Output, id: &str, context: &AppContext) -> Result<Exit, Failure> {
     let mut shown = bookings::show(context, id).await.map_err(|error| match error.code() {
         ErrorCode::NotFound => Failure::new(
             Exit::NotFound,
@@ -217,30 +208,27 @@ async fn show(output: Output, id: &str, context: &AppContext) -> Result<(), Fail
         _ => error.into(),
     })?;
     shown.commands = shown.next.iter().map(command).collect();
-    match output {
-        Output::Json => output::json(&shown),
-        Output::Table => table(shown),
-    }
+    output.show(&shown, || table(&shown))
 }
 
-fn table(shown: EventDetails) -> Result<(), Failure> {
+fn table(shown: &EventDetails) -> Result<(), Failure> {
     let EventDetails { event, meaning, dead_letters, commands, .. } = shown;
     let why = event.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     output::line(&format!("Event {}", event.id))?;
     let rows = [
         ("outcome", format!("{}{why}", event.outcome)),
-        ("which means", dash(meaning)),
-        ("type", event.event_type),
-        ("shape", event.shape),
-        ("publisher", dash(event.publisher)),
-        ("booking", dash(event.booking)),
+        ("which means", dash(meaning.as_ref())),
+        ("type", event.event_type.clone()),
+        ("shape", event.shape.clone()),
+        ("publisher", dash(event.publisher.as_ref())),
+        ("booking", dash(event.booking.as_ref())),
         ("company", dash(event.company)),
         ("appointment", dash(event.appointment)),
-        ("received", event.received),
-        ("decided", event.decided),
+        ("received", event.received.clone()),
+        ("decided", event.decided.clone()),
     ];
-    output::table(&[], rows.map(|(name, value)| [format!("  {name}"), value]))?;
-    for letter in &dead_letters {
+    output::pairs(rows)?;
+    for letter in dead_letters {
         output::line(&format!(
             "\nDead letter {} ({}): {}: {}",
             letter.id, letter.state, letter.reason, letter.error

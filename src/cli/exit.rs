@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 /// How the program ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Exit {
     /// 0: everything was done.
     Done = 0,
@@ -39,20 +40,7 @@ impl Exit {
 
     /// The name in JSON errors (`error.code`).
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Usage => "usage",
-            Self::NotFound => "not_found",
-            Self::NeedsConfirmation => "needs_confirmation",
-            Self::Partial => "partial",
-            Self::NotAllowed => "not_allowed",
-            Self::BrokerUnreachable => "broker_unreachable",
-            Self::DatabaseUnreachable => "database_unreachable",
-            Self::ConfigInvalid => "config_invalid",
-            Self::Findings => "findings",
-            Self::Interrupted => "interrupted",
-        }
+        self.into()
     }
 }
 

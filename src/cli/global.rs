@@ -1,12 +1,15 @@
-//! Flags that every command has, and how they become a configuration.
+//! Flags that every command has, how they become a configuration, and what is opened with it for whom.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Exit, Failure, Output, operator::Acting};
-use crate::app::{Access, AppContext, Scope};
+use strum::VariantArray as _;
+
+use super::{Exit, Failure, Output};
+use crate::app::{Access, AppContext, Author, Scope};
 use crate::config::{self, ConfigError, Effective, LogConfig, Overrides};
 use crate::event::CompanyId;
+use crate::matching::{Actor, ActorKind};
 use crate::telemetry;
 
 /// Flags of every command.
@@ -46,18 +49,23 @@ impl Global {
         Ok(effective)
     }
 
-    /// What a use case works with: the configuration in force, the gateway's database, who asks, and, if one
-    /// is given, the only company that it may see. Fails as [`Global::start`], and when the database cannot
-    /// be reached.
-    pub(super) async fn open(
+    /// Opens what the use cases of a command work with, does the work, and closes it. With somebody who acts it
+    /// may write. `company`: the only one that it may see. Fails as [`Global::start`], when the database cannot
+    /// be reached or nobody can have such a name, and as the work does.
+    pub(super) async fn with_context<T>(
         &self,
-        access: Access,
-        acting: &Acting,
-        company: Option<i64>,
-    ) -> Result<AppContext, Failure> {
-        let author = acting.author()?;
+        acting: Option<&Acting>,
+        company: Option<CompanyId>,
+        work: impl AsyncFnOnce(&AppContext) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let access = if acting.is_some() { Access::Write } else { Access::ReadOnly };
+        let author = acting.cloned().unwrap_or_default().author()?;
         let config = Arc::new(self.start(&[])?.config);
-        Ok(AppContext::open(&config, access, author, Scope::of(company.map(CompanyId))).await?)
+        let context = AppContext::open(&config, access, author, Scope::of(company)).await?;
+        // On the heap: what some commands do is large.
+        let done = Box::pin(work(&context)).await;
+        context.close().await;
+        done
     }
 
     /// The configuration in force, without setting up logging. Fails as [`Global::start`].
@@ -132,4 +140,36 @@ impl Global {
         }
         Ok(overrides)
     }
+}
+
+/// Who decides
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Acting {
+    /// Who decides, for the record (who is logged in here, unless given)
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+}
+
+impl Acting {
+    /// The person. Fails with [`Exit::Usage`] for a name that nobody can have.
+    pub(super) fn author(&self) -> Result<Author, Failure> {
+        let name = self.actor.clone().unwrap_or_else(|| logged_in().to_string());
+        Author::new(&name).ok_or_else(|| {
+            let machines = ActorKind::VARIANTS.iter().copied().filter(|kind| kind.is_machine());
+            let machines = machines.map(ActorKind::as_str).collect::<Vec<_>>().join(", ");
+            let most = Actor::MAX_CHARS;
+            let text = format!(
+                "--actor wants a name of 1 to {most} characters, and not a machine's own ({machines})"
+            );
+            Failure::new(Exit::Usage, text)
+        })
+    }
+}
+
+/// The person, as `cli:user@host`.
+fn logged_in() -> Actor {
+    let unknown = || "unknown".to_owned();
+    let user = whoami::username().unwrap_or_else(|_| unknown());
+    let host = whoami::hostname().unwrap_or_else(|_| unknown());
+    Actor::command_line(&user, &host)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Exit, Failure, Global, Output, output};
+use super::{Exit, Failure, Global, output};
 use crate::config::Config;
 use crate::install::health::{self, Health};
 
@@ -53,12 +53,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         asked.retain(|one| one.answered);
     }
     let well = asked.iter().all(|one| one.well);
-    match global.output {
-        Output::Json => output::json(&serde_json::json!({ "well": well, "asked": asked }))?,
-        Output::Table => {
-            output::line(&asked.iter().map(Health::words).collect::<Vec<_>>().join("; "))?;
-        }
-    }
+    global.output.show(&serde_json::json!({ "well": well, "asked": asked }), || {
+        output::line(&asked.iter().map(Health::words).collect::<Vec<_>>().join("; "))
+    })?;
     Ok(if well { Exit::Done } else { Exit::Failed })
 }
 

@@ -1,14 +1,14 @@
 //! `hostmatch inbox`: hosts that need a person, and what a person does with them.
 
-use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use strum::VariantArray as _;
 
+use super::arguments::{self, OfCompany, OneHost, coming, one_of};
+use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
 use super::{
-    Exit, Failure, Global, Output, audit, choices::one_of, decision::CommonArgs, decision::RepairArgs,
-    decision::carry_out, decision::waiting, ids, ids::OfCompany, ids::OneHost, mappings, moments::coming,
-    next_action::command, operator::Acting, operator::with_context, output, output::dash,
+    Exit, Failure, Global, Output, audit, global::Acting, mappings, next_action::command, output,
+    output::dash,
 };
 use crate::app::inbox::{self, InboxDetails, InboxView};
 use crate::app::{AppContext, InboxFilter, InboxKind};
@@ -22,14 +22,8 @@ fn states() -> PossibleValuesParser {
 }
 
 /// The inbox: hosts that need a person
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     List(ListArgs),
     /// One host: what is the matter, who is suggested and why, what waits, what was done with it
     Show(OneHost),
@@ -41,11 +35,11 @@ enum Command {
 
 /// Hosts that need a person, those with the soonest booking first
 #[derive(Debug, clap::Args)]
-struct ListArgs {
+pub(super) struct ListArgs {
     #[command(flatten)]
     of: OfCompany,
     /// This Cal.com user
-    #[arg(long, value_name = "ID", value_parser = ids::host)]
+    #[arg(long, value_name = "ID", value_parser = arguments::host)]
     host: Option<HostId>,
     /// With this the matter
     #[arg(long, value_name = "KIND", value_parser = one_of::<InboxKind>())]
@@ -63,11 +57,11 @@ struct ListArgs {
 
 /// Take the suggestion: the host is that member of staff from now on
 #[derive(Debug, clap::Args)]
-struct AcceptArgs {
+pub(super) struct AcceptArgs {
     #[command(flatten)]
     host: OneHost,
     /// Which suggestion, where there are several
-    #[arg(long, value_name = "ID", value_parser = ids::staff)]
+    #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
     #[command(flatten)]
     common: CommonArgs,
@@ -77,11 +71,11 @@ struct AcceptArgs {
 
 /// Say who the host is, suggested or not
 #[derive(Debug, clap::Args)]
-struct AssignArgs {
+pub(super) struct AssignArgs {
     #[command(flatten)]
     host: OneHost,
     /// The member of staff
-    #[arg(long, value_name = "ID", value_parser = ids::staff)]
+    #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: StaffId,
     #[command(flatten)]
     common: CommonArgs,
@@ -91,7 +85,7 @@ struct AssignArgs {
 
 /// Nobody has to look at this host, until a day or until it is reopened
 #[derive(Debug, clap::Args)]
-struct IgnoreArgs {
+pub(super) struct IgnoreArgs {
     #[command(flatten)]
     host: OneHost,
     /// Why, for the record
@@ -106,7 +100,7 @@ struct IgnoreArgs {
 
 /// Open an ignored host again
 #[derive(Debug, clap::Args)]
-struct ReopenArgs {
+pub(super) struct ReopenArgs {
     #[command(flatten)]
     host: OneHost,
     /// Why, for the record
@@ -117,8 +111,8 @@ struct ReopenArgs {
 }
 
 /// Runs the command; fails when it is refused, there is no such host, or the database cannot be reached.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let (acting, company) = match &args.command {
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    let (acting, company) = match command {
         Command::List(args) => (None, args.of.company),
         Command::Show(host) => (None, Some(host.company)),
         Command::Accept(args) => (Some(&args.common.acting), Some(args.host.company)),
@@ -127,7 +121,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Command::Reopen(args) => (Some(&args.acting), Some(args.host.company)),
     };
     let output = global.output;
-    let work = async |context: &AppContext| match &args.command {
+    let work = async |context: &AppContext| match command {
         Command::List(args) => list(context, output, args).await,
         Command::Show(host) => show(context, output, host.key()).await,
         Command::Accept(AcceptArgs { host, staff, common, repair }) => {
@@ -141,23 +135,16 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Command::Ignore(args) => ignore(context, output, args).await,
         Command::Reopen(args) => reopen(context, output, args).await,
     };
-    with_context(global, acting, company, work).await
+    global.with_context(acting, company, work).await
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
     let filter = InboxFilter { host: args.host, state: args.state.parse().ok(), kind: args.kind };
     let page = inbox::list(context, &filter, (args.skip, args.limit)).await?;
-    match output {
-        Output::Json => output::json(&page)?,
-        Output::Table if page.hosts.is_empty() => output::line("Nobody needs to decide anything here.")?,
-        Output::Table => {
-            table(&page.hosts)?;
-            if let Some(next) = page.next_skip {
-                output::line(&format!("There are more: --skip {next}"))?;
-            }
-        }
-    }
-    Ok(Exit::Done)
+    output.list(&page, &page.hosts, "Nobody needs to decide anything here.", |hosts| {
+        table(hosts)?;
+        page.next_skip.map_or(Ok(()), |next| output::line(&format!("There are more: --skip {next}")))
+    })
 }
 
 /// A host, and the command that decides it.
@@ -171,13 +158,15 @@ struct Shown {
 async fn show(context: &AppContext, output: Output, key: HostKey) -> Result<Exit, Failure> {
     let details = inbox::show(context, key).await?;
     let next = details.host.next().map(|next| command(&next));
-    if output == Output::Json {
-        output::json(&Shown { details, next })?;
-        return Ok(Exit::Done);
-    }
+    let shown = Shown { details, next };
+    output.show(&shown, || describe(&shown))
+}
+
+fn describe(Shown { details, next }: &Shown) -> Result<(), Failure> {
     let host = &details.host;
+    let key = host.key;
     output::line(&format!("Host {} of company {} ({})", key.host, key.company, host.state))?;
-    output::table(&[], lines(host))?;
+    output::pairs(lines(host))?;
     if let Some(waiting) = waiting(details.waiting) {
         output::line(&waiting)?;
     }
@@ -191,37 +180,28 @@ async fn show(context: &AppContext, output: Output, key: HostKey) -> Result<Exit
         let why = act.why.as_deref().unwrap_or("-");
         output::line(&format!("{}  {} by {}: {why}", rfc3339(act.at), act.action, act.by))?;
     }
-    if let Some(next) = next {
-        output::line(&format!("What to do: {next}"))?;
-    }
-    Ok(Exit::Done)
+    next.as_ref().map_or(Ok(()), |next| output::line(&format!("What to do: {next}")))
 }
 
 async fn ignore(context: &AppContext, output: Output, args: &IgnoreArgs) -> Result<Exit, Failure> {
     let view = inbox::ignore(context, args.host.key(), &args.reason, args.until).await?;
-    match output {
-        Output::Json => output::json(&view)?,
-        Output::Table => {
-            let until = view.until.map_or_else(|| "it is reopened".to_owned(), rfc3339);
-            output::line(&format!("Host {} is ignored until {until}.", args.host.host))?;
-        }
-    }
-    Ok(Exit::Done)
+    let until = view.until.map_or_else(|| "it is reopened".to_owned(), rfc3339);
+    output.show(&view, || output::line(&format!("Host {} is ignored until {until}.", args.host.host)))
 }
 
 async fn reopen(context: &AppContext, output: Output, args: &ReopenArgs) -> Result<Exit, Failure> {
     let view = inbox::reopen(context, args.host.key(), args.reason.as_deref()).await?;
     let host = args.host.host;
-    match output {
-        Output::Json => output::json(&view)?,
-        Output::Table if view.is_new => output::line(&format!("Host {host} is open again."))?,
-        Output::Table => output::line(&format!("Nothing to do: host {host} is open already."))?,
-    }
-    Ok(Exit::Done)
+    let text = if view.is_new {
+        format!("Host {host} is open again.")
+    } else {
+        format!("Nothing to do: host {host} is open already.")
+    };
+    output.show(&view, || output::line(&text))
 }
 
 /// What there is to say about a host, line by line.
-fn lines(host: &InboxView) -> Vec<[String; 2]> {
+fn lines(host: &InboxView) -> Vec<(&'static str, String)> {
     let bookings = &host.bookings;
     let mut rows = vec![
         ("name", dash(host.name.as_deref())),
@@ -234,10 +214,8 @@ fn lines(host: &InboxView) -> Vec<[String; 2]> {
     ];
     for one in &host.suggestions {
         let name = one.staff_name.as_deref().unwrap_or_default();
-        rows.push((
-            "suggested",
-            format!("staff {} {name}: {} ({})", one.staff, one.because, one.confidence.0),
-        ));
+        let suggested = format!("staff {} {name}: {} ({})", one.staff, one.because, one.confidence.0);
+        rows.push(("suggested", suggested));
     }
     if host.state == InboxState::Ignored {
         let until = dash(host.ignored_until.map(rfc3339));
@@ -245,36 +223,31 @@ fn lines(host: &InboxView) -> Vec<[String; 2]> {
         let by = dash(host.ignored_by.as_ref());
         rows.push(("ignored", format!("by {by}, until {until}: {why}")));
     }
-    rows.into_iter().map(|(name, value)| [format!("  {name}"), value]).collect()
+    rows
 }
 
 fn table(hosts: &[InboxView]) -> Result<(), Failure> {
     let head = ["COMPANY", "HOST", "NAME", "KIND", "WAITING", "NEXT BOOKING", "LAST BOOKING", "SUGGESTED"];
-    output::table(
-        &head,
-        hosts.iter().map(|host| {
-            let suggested: Vec<String> = host
-                .suggestions
-                .iter()
-                .map(|one| {
-                    let name = one.staff_name.as_deref().unwrap_or_default();
-                    format!("staff {} {name} ({})", one.staff, one.confidence.0)
-                })
-                .collect();
-            let kind = match host.state {
-                InboxState::Open => host.kind.to_string(),
-                other => format!("{}, {}", host.kind, other),
-            };
-            [
-                host.key.company.to_string(),
-                host.key.host.to_string(),
-                dash(host.name.as_deref()),
-                kind,
-                host.bookings.waiting.to_string(),
-                dash(host.bookings.next_booking.map(rfc3339)),
-                dash(host.bookings.last_booking.map(rfc3339)),
-                dash((!suggested.is_empty()).then(|| suggested.join(", "))),
-            ]
-        }),
-    )
+    let rows = hosts.iter().map(|host| {
+        let suggested = host.suggestions.iter().map(|one| {
+            let name = one.staff_name.as_deref().unwrap_or_default();
+            format!("staff {} {name} ({})", one.staff, one.confidence.0)
+        });
+        let suggested = suggested.collect::<Vec<_>>().join(", ");
+        let kind = match host.state {
+            InboxState::Open => host.kind.to_string(),
+            other => format!("{}, {}", host.kind, other),
+        };
+        [
+            host.key.company.to_string(),
+            host.key.host.to_string(),
+            dash(host.name.as_deref()),
+            kind,
+            host.bookings.waiting.to_string(),
+            dash(host.bookings.next_booking.map(rfc3339)),
+            dash(host.bookings.last_booking.map(rfc3339)),
+            dash(Some(suggested).filter(|names| !names.is_empty())),
+        ]
+    });
+    output::table(&head, rows)
 }

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, Output, decision::CommonArgs, items, operator::Acting, output};
+use super::{
+    Exit, Failure, Global, Output, arguments, arguments::OfCompany, decision::CommonArgs, items, output,
+};
 use crate::app::mapping_files::{self, Form, ImportFile, ImportView};
-use crate::app::{Access, AppContext, Scope};
+use crate::app::{AppContext, Progress, Scope};
 use crate::event::CompanyId;
 use crate::runtime::clock::rfc3339;
 
@@ -39,9 +41,8 @@ pub(super) struct Export {
 /// What is written, and how
 #[derive(Debug, clap::Args)]
 struct Csv {
-    /// Only of this company
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[command(flatten)]
+    of: OfCompany,
     /// For a German Excel: semicolons, and a mark that it is UTF-8
     #[arg(long)]
     excel: bool,
@@ -79,8 +80,8 @@ pub(super) struct Import {
     #[arg(long)]
     dry_run: bool,
     /// The company of lines that name none; lines of another one are refused
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[arg(long, value_name = "N", value_parser = arguments::company)]
+    company: Option<CompanyId>,
     /// Write lines that cannot be imported, and why, to this new file
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
@@ -95,8 +96,8 @@ pub(super) struct Import {
 #[derive(Debug, clap::Args)]
 pub(super) struct Imports {
     /// Only those that were of this company (import --company)
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[arg(long, value_name = "N", value_parser = arguments::company)]
+    company: Option<CompanyId>,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u64,
@@ -108,45 +109,45 @@ pub(super) struct Undo {
     /// Its number (see `mappings imports`)
     id: i64,
     /// Only if it was of this company (import --company)
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[arg(long, value_name = "N", value_parser = arguments::company)]
+    company: Option<CompanyId>,
     #[command(flatten)]
     common: CommonArgs,
 }
 
 /// Runs one of them. Fails when the database cannot be reached, or a file cannot be read or written.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let (access, acting, company) = match command {
+    let (acting, company) = match command {
         Command::Export(Export { csv, .. }) | Command::Template(Template { csv, .. }) => {
-            (Access::ReadOnly, &Acting::default(), csv.company)
+            (None, csv.of.company)
         }
-        Command::Imports(args) => (Access::ReadOnly, &Acting::default(), args.company),
-        Command::ImportUndo(args) => (Access::Write, &args.common.acting, args.company),
+        Command::Imports(args) => (None, args.company),
+        Command::ImportUndo(args) => (Some(&args.common.acting), args.company),
         Command::Import(args) => return import(global, args).await,
     };
-    let context = global.open(access, acting, company).await?;
     let mut out = BufWriter::new(std::io::stdout());
-    let done = match command {
-        Command::Export(args) => {
-            let done = mapping_files::export(&context, args.inactive, args.csv.form(), &mut out).await;
-            done.map(|()| Exit::Done).map_err(Failure::from)
+    let work = async |context: &AppContext| {
+        match command {
+            Command::Export(args) => {
+                mapping_files::export(context, args.inactive, args.csv.form(), &mut out).await?;
+            }
+            Command::Template(args) => {
+                mapping_files::template(context, args.suggestions, args.csv.form(), &mut out).await?;
+            }
+            Command::Imports(args) => return imports(context, global.output, args.limit).await,
+            Command::ImportUndo(args) => return undo(context, global.output, args).await,
+            Command::Import(_) => return Ok(Exit::Usage),
         }
-        Command::Template(args) => {
-            let done = mapping_files::template(&context, args.suggestions, args.csv.form(), &mut out).await;
-            done.map(|()| Exit::Done).map_err(Failure::from)
-        }
-        Command::Imports(args) => imports(&context, global.output, args.limit).await,
-        Command::ImportUndo(args) => undo(&context, global.output, args).await,
-        Command::Import(_) => Ok(Exit::Usage),
+        Ok(Exit::Done)
     };
-    context.close().await;
+    let done = global.with_context(acting, company, work).await;
     out.flush()?;
     done
 }
 
 async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
     // What the file says comes first: it needs no database.
-    let scope = Scope::of(args.company.map(CompanyId));
+    let scope = Scope::of(args.company);
     let file = ImportFile::read(&items::read(&args.file)?, &scope, args.known_hosts).map_err(|why| {
         let or = if why.contains("no column company_id") { "; or say which with --company N" } else { "" };
         Failure::new(Exit::Failed, format!("{} {why}{or}; nothing was imported", args.file.display()))
@@ -158,10 +159,11 @@ async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
         })
     });
     let failed = failed.transpose()?;
-    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
-    let context = global.open(access, &args.common.acting, args.company).await?;
-    let done = import_file(&context, args, file, failed.as_ref()).await;
-    context.close().await;
+    // A dry run refuses a name as the real one would.
+    args.common.acting.author()?;
+    let acting = (!args.dry_run).then_some(&args.common.acting);
+    let work = async |context: &AppContext| import_file(context, args, file, failed.as_ref()).await;
+    let done = global.with_context(acting, args.company, work).await;
     // Nothing failed: there is nothing for it to say.
     if let (Some(path), Ok((ImportView { failed: 0, .. }, _)) | Err(_)) = (&args.failed, &done) {
         let _empty = std::fs::remove_file(path);
@@ -178,18 +180,19 @@ async fn import_file(
     failed: Option<&File>,
 ) -> Result<(ImportView, Exit), Failure> {
     let reason = args.common.reason.as_deref();
-    let (bar, progress) = output::progress_of("looking");
-    let mut import = mapping_files::preview_import(context, file, reason, &progress).await?;
-    bar.finish_and_clear();
+    let preview =
+        async |progress: Progress<'_>| mapping_files::preview_import(context, file, reason, progress).await;
+    let mut import = output::with_progress("looking", preview).await?;
     let view = import.view();
     let mut exit = Exit::Done;
     if !args.dry_run && view.changed() > 0 {
         let question = format!("{}: {}. Import?", args.file.display(), sentence(&view));
         if output::confirmed(args.common.yes, &question, ", or look first with --dry-run")? {
-            let (bar, progress) = output::progress_of("importing");
             let name = args.file.file_name().unwrap_or_default().to_string_lossy();
-            import = mapping_files::import(context, import, &name, reason, &progress).await?;
-            bar.finish_and_clear();
+            let write = async |progress: Progress<'_>| {
+                mapping_files::import(context, import, &name, reason, progress).await
+            };
+            import = output::with_progress("importing", write).await?;
         } else {
             exit = Exit::NeedsConfirmation;
         }
@@ -238,23 +241,19 @@ fn show_import(output: Output, args: &Import, view: &ImportView) -> Result<(), F
 
 async fn imports(context: &AppContext, output: Output, limit: u64) -> Result<Exit, Failure> {
     let imports = mapping_files::imports(context, limit).await?;
-    match output {
-        Output::Json => output::json(&json!({ "imports": imports }))?,
-        Output::Table => {
-            let rows = imports.into_iter().map(|it| {
-                let state = match (it.undone_ms, it.ended_ms) {
-                    (Some(undone_ms), _) => format!("taken back {}", rfc3339(undone_ms)),
-                    (None, Some(_)) => "done".to_owned(),
-                    (None, None) => "interrupted".to_owned(),
-                };
-                let [lines, changed, failed] =
-                    [it.line_count, it.changed, it.failed].map(|it| it.to_string());
-                [it.id.to_string(), rfc3339(it.at_ms), it.made_by, it.file, lines, changed, failed, state]
-            });
-            output::table(&["ID", "AT", "BY", "FILE", "LINES", "CHANGED", "FAILED", "STATE"], rows)?;
-        }
-    }
-    Ok(Exit::Done)
+    let rows = imports.iter().map(|it| {
+        let state = match (it.undone_ms, it.ended_ms) {
+            (Some(undone_ms), _) => format!("taken back {}", rfc3339(undone_ms)),
+            (None, Some(_)) => "done".to_owned(),
+            (None, None) => "interrupted".to_owned(),
+        };
+        let [lines, changed, failed] = [it.line_count, it.changed, it.failed].map(|it| it.to_string());
+        let (by, file) = (it.made_by.clone(), it.file.clone());
+        [it.id.to_string(), rfc3339(it.at_ms), by, file, lines, changed, failed, state]
+    });
+    output.show(&json!({ "imports": imports }), || {
+        output::table(&["ID", "AT", "BY", "FILE", "LINES", "CHANGED", "FAILED", "STATE"], rows)
+    })
 }
 
 async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit, Failure> {
@@ -264,17 +263,13 @@ async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit,
     if !output::confirmed(args.common.yes, &question, "")? {
         return Ok(Exit::NeedsConfirmation);
     }
-    let (bar, progress) = output::progress_of("taking back");
-    let undone = mapping_files::undo_import(context, undo, args.common.reason.as_deref(), &progress).await?;
-    bar.finish_and_clear();
-    match output {
-        Output::Json => output::json(&json!(undone))?,
-        Output::Table => {
-            output::line(&format!("{} taken back, {} left", undone.taken_back, undone.left.len()))?;
-            for left in &undone.left {
-                output::line(&format!("host {}: {}", left.host, left.why))?;
-            }
-        }
-    }
+    let reason = args.common.reason.as_deref();
+    let take_back =
+        async |progress: Progress<'_>| mapping_files::undo_import(context, undo, reason, progress).await;
+    let undone = output::with_progress("taking back", take_back).await?;
+    output.show(&undone, || {
+        output::line(&format!("{} taken back, {} left", undone.taken_back, undone.left.len()))?;
+        undone.left.iter().try_for_each(|left| output::line(&format!("host {}: {}", left.host, left.why)))
+    })?;
     Ok(if undone.left.is_empty() { Exit::Done } else { Exit::Partial })
 }

@@ -1,26 +1,16 @@
 //! `hostmatch mappings`: which host is which member of staff, who said so, and saying otherwise.
 
-use clap::Subcommand;
-
-use super::{
-    Exit, Failure, Global, Output, audit, decision::CommonArgs, decision::RepairArgs, decision::carry_out,
-    decision::waiting, ids, ids::OfCompany, ids::OneHost, ids::OnlyOf, ids::PageArgs, mapping_files,
-    moments::moment, operator::Acting, operator::with_context, output, output::dash,
-};
-use crate::app::mappings::{self, MappingView};
+use super::arguments::{self, OfCompany, OneHost, OnlyOf, PageArgs, compared, moment};
+use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
+use super::{Exit, Failure, Global, Output, audit, global::Acting, mapping_files, output, output::dash};
+use crate::app::mappings::{self, MappingDetails, MappingView};
 use crate::app::{AppContext, Command as Wanted, Compare, Decision, MappingFilter};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::runtime::clock::rfc3339;
 
 /// Mappings: which host is which member of staff
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     List(ListArgs),
     /// One mapping, with what waits for its host and who changed it
     Show(One),
@@ -39,14 +29,14 @@ enum Command {
 
 /// Mappings, newest first
 #[derive(Debug, clap::Args)]
-struct ListArgs {
+pub(super) struct ListArgs {
     #[command(flatten)]
     of: OfCompany,
     /// Of this Cal.com user
-    #[arg(long, value_name = "ID", value_parser = ids::host)]
+    #[arg(long, value_name = "ID", value_parser = arguments::host)]
     host: Option<HostId>,
     /// Of this member of staff
-    #[arg(long, value_name = "ID", value_parser = ids::staff)]
+    #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
     /// With this source: manual, admin, auto_email, auto_name
     #[arg(long)]
@@ -72,7 +62,7 @@ struct ListArgs {
 
 /// A mapping
 #[derive(Debug, clap::Args)]
-struct One {
+pub(super) struct One {
     /// Its id
     mapping: i64,
     #[command(flatten)]
@@ -80,7 +70,7 @@ struct One {
 }
 
 #[derive(Debug, clap::Args)]
-struct HistoryArgs {
+pub(super) struct HistoryArgs {
     #[command(flatten)]
     one: One,
     /// At most this many
@@ -92,11 +82,11 @@ struct HistoryArgs {
 ///
 /// A host that is mapped to somebody else is replaced, after a question or with --yes.
 #[derive(Debug, clap::Args)]
-struct SetArgs {
+pub(super) struct SetArgs {
     #[command(flatten)]
     host: OneHost,
     /// The member of staff
-    #[arg(long, value_name = "ID", value_parser = ids::staff)]
+    #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: StaffId,
     /// The host may be one that no booking has named yet
     #[arg(long)]
@@ -108,7 +98,7 @@ struct SetArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct Switch {
+pub(super) struct Switch {
     #[command(flatten)]
     one: One,
     #[command(flatten)]
@@ -116,7 +106,7 @@ struct Switch {
 }
 
 #[derive(Debug, clap::Args)]
-struct RevertArgs {
+pub(super) struct RevertArgs {
     /// The id of an audit row (see `mappings history`, `audit list`)
     audit: i64,
     #[command(flatten)]
@@ -126,13 +116,13 @@ struct RevertArgs {
 }
 
 /// Runs the command; fails when it is refused, there is no such mapping, or the database cannot be reached.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    if let Command::Files(command) = &args.command {
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    if let Command::Files(command) = command {
         return Box::pin(mapping_files::run(global, command)).await;
     }
-    let (acting, company) = args.command.for_whom();
-    let work = async |context: &AppContext| run_in(context, global.output, &args.command).await;
-    with_context(global, acting, company, work).await
+    let (acting, company) = command.for_whom();
+    let work = async |context: &AppContext| run_in(context, global.output, command).await;
+    global.with_context(acting, company, work).await
 }
 
 impl Command {
@@ -191,25 +181,20 @@ async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<E
         before: args.page.before,
     };
     let page = mappings::list(context, &filter, args.page.limit).await?;
-    match output {
-        Output::Json => output::json(&page)?,
-        Output::Table if page.mappings.is_empty() => output::line("No mappings.")?,
-        Output::Table => {
-            table(&page.mappings)?;
-            output::older(page.next_before)?;
-        }
-    }
-    Ok(Exit::Done)
+    output.list(&page, &page.mappings, "No mappings.", |mappings| {
+        table(mappings)?;
+        output::older(page.next_before)
+    })
 }
 
 async fn show(context: &AppContext, output: Output, id: i64) -> Result<Exit, Failure> {
     let details = mappings::show(context, id).await?;
-    if output == Output::Json {
-        output::json(&details)?;
-        return Ok(Exit::Done);
-    }
+    output.show(&details, || describe(&details))
+}
+
+fn describe(details: &MappingDetails) -> Result<(), Failure> {
     let mapping = &details.mapping;
-    output::line(&format!("Mapping {id} ({})", state_of(mapping)))?;
+    output::line(&format!("Mapping {} ({})", mapping.id, state_of(mapping)))?;
     let host = format!("{} {}", mapping.host, mapping.host_name.as_deref().unwrap_or_default());
     let rows = [
         ("company", dash(mapping.company)),
@@ -219,24 +204,17 @@ async fn show(context: &AppContext, output: Output, id: i64) -> Result<Exit, Fai
         ("source", format!("{} ({})", mapping.source, mapping.confidence)),
         ("last used", dash(mapping.last_used.map(rfc3339))),
     ];
-    output::table(&[], rows.map(|(name, value)| [format!("  {name}"), value]))?;
+    output::pairs(rows)?;
     if let Some(waiting) = waiting(details.waiting) {
         output::line(&format!("{waiting} for this host"))?;
     }
-    audit::table(&details.history)?;
-    Ok(Exit::Done)
+    audit::table(&details.history)
 }
 
 async fn history(context: &AppContext, output: Output, args: &HistoryArgs) -> Result<Exit, Failure> {
     let view = mappings::history(context, args.one.mapping, args.limit).await?;
-    match output {
-        Output::Json => output::json(&view)?,
-        Output::Table if view.history.is_empty() => {
-            output::line("No audit row: the mapping was made by somebody else.")?;
-        }
-        Output::Table => audit::table(&view.history)?,
-    }
-    Ok(Exit::Done)
+    let none = "No audit row: the mapping was made by somebody else.";
+    output.list(&view, &view.history, none, audit::table)
 }
 
 async fn switch(
@@ -262,31 +240,24 @@ fn state_of(mapping: &MappingView) -> &'static str {
 pub(super) fn table(mappings: &[MappingView]) -> Result<(), Failure> {
     let head =
         ["ID", "COMPANY", "HOST", "NAME", "STAFF", "STAFF NAME", "SOURCE", "CONF", "STATE", "LAST USED"];
-    output::table(
-        &head,
-        mappings.iter().map(|mapping| {
-            [
-                mapping.id.to_string(),
-                dash(mapping.company),
-                mapping.host.to_string(),
-                dash(mapping.host_name.as_deref()),
-                mapping.staff.to_string(),
-                mapping.staff_name.clone(),
-                mapping.source.to_string(),
-                format!("{:>4}", mapping.confidence),
-                state_of(mapping).to_owned(),
-                dash(mapping.last_used.map(rfc3339)),
-            ]
-        }),
-    )
+    let rows = mappings.iter().map(|mapping| {
+        [
+            mapping.id.to_string(),
+            dash(mapping.company),
+            mapping.host.to_string(),
+            dash(mapping.host_name.as_deref()),
+            mapping.staff.to_string(),
+            mapping.staff_name.clone(),
+            mapping.source.to_string(),
+            format!("{:>4}", mapping.confidence),
+            state_of(mapping).to_owned(),
+            dash(mapping.last_used.map(rfc3339)),
+        ]
+    });
+    output::table(&head, rows)
 }
 
 fn confidence(text: &str) -> Result<(Compare, i32), String> {
-    let (compare, number) = match (text.strip_prefix(">="), text.strip_prefix("<=")) {
-        (Some(number), _) => (Compare::AtLeast, number),
-        (_, Some(number)) => (Compare::AtMost, number),
-        _ => (Compare::Exactly, text),
-    };
-    let number = number.trim().parse().ok().filter(|score| (0..=100).contains(score));
-    number.map(|score| (compare, score)).ok_or_else(|| "write 95, '>=80' or '<=75'".to_owned())
+    let score = compared(text).filter(|(_, score)| (0..=100).contains(score));
+    score.ok_or_else(|| "write 95, '>=80' or '<=75'".to_owned())
 }

@@ -1,24 +1,15 @@
 //! `hostmatch migrate`: our tables in the gateway's database, up and down.
 
-use std::io::Write as _;
-
-use clap::Subcommand;
 use migration::MigrateError;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, Output, engine::Engine, output};
+use super::{Exit, Failure, Global, Output, arguments::Engine, output};
 use crate::config::Config;
 use crate::store::{Database, StoreError};
 
 /// Make, show or take back our tables in the gateway's database
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     /// Make what is missing, or finish what was interrupted
     Up {
         /// Bring tables of ours that the gateway's own migrations made to our shape, and keep their rows
@@ -53,12 +44,12 @@ enum Command {
 }
 
 /// Runs the command; fails when the database cannot be reached, or refuses, or something stands in the way.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    if let Command::Sql { engine: Some(engine), .. } = &args.command {
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    if let Command::Sql { engine: Some(engine), .. } = command {
         return statements(global.output, &migration::sql_for((*engine).into()));
     }
     let config = global.start(&[])?.config;
-    let database = match args.command {
+    let database = match command {
         Command::Up { .. } | Command::Baseline => Database::connect_for_migrations(&config.database).await?,
         Command::Status | Command::Sql { .. } => Database::connect_to_look(&config.database).await?,
         Command::Down { .. } => {
@@ -67,19 +58,19 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             Database::connect_for_migrations(&config.database).await?
         }
     };
-    let done = with_database(global.output, args, &config, &database).await;
+    let done = with_database(global.output, command, &config, &database).await;
     database.close().await;
     done
 }
 
 async fn with_database(
     output: Output,
-    args: &Args,
+    command: &Command,
     config: &Config,
     database: &Database,
 ) -> Result<Exit, Failure> {
     let connection = database.connection();
-    match &args.command {
+    match command {
         Command::Up { adopt } => {
             notes(database).await?;
             let applied =
@@ -90,13 +81,16 @@ async fn with_database(
             let steps = (!all).then_some(*steps);
             let going = async { Ok(migration::going_down(connection, steps).await) };
             let going = database.with_deadline(going).await??;
-            if !going.is_empty() && !yes {
-                confirm_down(config, &going)?;
+            if !going.is_empty() {
+                confirm_down(config, &going, *yes)?;
             }
             let done = migration::down(connection, steps).await;
             names(output, "taken_back", &done.or_else(|error| refused(output, error))?)
         }
-        Command::Status => status(output, &states(database).await?),
+        Command::Status => {
+            let states = async { Ok(migration::status(connection).await) };
+            status(output, &database.with_deadline(states).await??)
+        }
         Command::Sql { adopt, .. } => {
             notes(database).await?;
             let sql = async { Ok(migration::sql(connection, *adopt).await) };
@@ -109,16 +103,10 @@ async fn with_database(
 
 /// What will be different here, on stderr.
 async fn notes(database: &Database) -> Result<(), Failure> {
-    let examined =
-        database.with_deadline(async { Ok(migration::examine(database.connection()).await) }).await?;
-    let examined = examined?;
-    for note in examined.notes {
-        writeln!(std::io::stderr().lock(), "note: {note}")?;
-    }
-    for one in examined.lagging {
-        writeln!(std::io::stderr().lock(), "note: {one}; migrating sets it")?;
-    }
-    Ok(())
+    let examining = async { Ok(migration::examine(database.connection()).await) };
+    let examined = database.with_deadline(examining).await??;
+    let lagging = examined.lagging.into_iter().map(|one| format!("{one}; migrating sets it"));
+    examined.notes.into_iter().chain(lagging).try_for_each(|note| output::note(&note))
 }
 
 /// With `--output json`, what was found goes to stdout, for whoever wants to work through it.
@@ -133,67 +121,42 @@ fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> 
     Err(error.into())
 }
 
-async fn states(database: &Database) -> Result<Vec<migration::Status>, Failure> {
-    Ok(database.with_deadline(async { Ok(migration::status(database.connection()).await) }).await??)
-}
-
-fn confirm_down(config: &Config, names: &[String]) -> Result<(), Failure> {
+fn confirm_down(config: &Config, names: &[String], yes: bool) -> Result<(), Failure> {
     let question = format!(
         "This removes from {}, with all their rows:\n  {}\nGo on?",
         config.database.url.shown_as_url(),
         names.join("\n  ")
     );
-    let text = match output::confirm(&question)? {
-        Some(true) => return Ok(()),
-        Some(false) => "nothing was changed",
-        None => {
-            "nothing was changed: taking migrations back removes rows and needs a confirmation; \
-                 run it on a terminal, or with --yes"
-        }
-    };
-    Err(Failure::new(Exit::NeedsConfirmation, text))
+    output::confirm(yes, &question, |was_asked| {
+        let why = ": taking migrations back removes rows and needs a confirmation; run it on a terminal, or \
+                   with --yes";
+        format!("nothing was changed{}", if was_asked { "" } else { why })
+    })
 }
 
 fn names(output: Output, what: &str, names: &[impl AsRef<str>]) -> Result<Exit, Failure> {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    match output {
-        Output::Json => output::json(&json!({ what: names }))?,
-        Output::Table if names.is_empty() => output::line("Nothing to do.")?,
-        Output::Table => {
-            for name in names {
-                output::line(&format!("{} {name}", what.replace('_', " ")))?;
-            }
-        }
-    }
-    Ok(Exit::Done)
+    output.list(&json!({ what: names }), &names, "Nothing to do.", |names| {
+        let what = what.replace('_', " ");
+        names.iter().try_for_each(|name| output::line(&format!("{what} {name}")))
+    })
 }
 
 fn status(output: Output, all: &[migration::Status]) -> Result<Exit, Failure> {
-    match output {
-        Output::Json => output::json(&serde_json::to_value(all)?)?,
-        Output::Table => {
-            let state = |one: &migration::Status| match (one.applied, one.known) {
-                (false, _) => "pending",
-                (true, true) => "applied",
-                (true, false) => "applied by a newer hostmatch",
-            };
-            let rows = all.iter().map(|one| [one.name.clone(), state(one).to_owned()]);
-            output::table(&["MIGRATION", "STATE"], rows)?;
-        }
-    }
+    let state = |one: &migration::Status| match (one.applied, one.known) {
+        (false, _) => "pending",
+        (true, true) => "applied",
+        (true, false) => "applied by a newer hostmatch",
+    };
+    let rows = all.iter().map(|one| [one.name.clone(), state(one).to_owned()]);
+    output.show(&all, || output::table(&["MIGRATION", "STATE"], rows))?;
     Ok(if all.iter().all(|one| one.applied) { Exit::Done } else { Exit::Findings })
 }
 
 fn statements(output: Output, statements: &[String]) -> Result<Exit, Failure> {
-    match output {
-        Output::Json => output::json(&json!({ "statements": statements }))?,
-        Output::Table => {
-            for statement in statements {
-                output::line(&format!("{statement};"))?;
-            }
-        }
-    }
-    Ok(Exit::Done)
+    output.show(&json!({ "statements": statements }), || {
+        statements.iter().try_for_each(|statement| output::line(&format!("{statement};")))
+    })
 }
 
 impl From<MigrateError> for Failure {

@@ -3,14 +3,11 @@
 //! Results go to stdout, as a table or as JSON; logs, notes, progress and errors to stderr. Every
 //! command answers with an [`Exit`] or a [`Failure`] that holds one.
 
-mod engine;
 mod exit;
 mod failure;
 mod output;
-mod operator;
-mod moments;
 mod rows;
-mod choices;
+mod arguments;
 mod global;
 mod serve;
 mod demo;
@@ -34,14 +31,12 @@ mod events;
 mod token;
 mod topology;
 mod dead_letters;
-mod ids;
 mod decision;
 mod inbox;
 mod mappings;
 mod repair;
 mod audit;
 mod completions;
-mod version;
 
 use std::process::ExitCode;
 
@@ -68,27 +63,42 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
-    Serve(serve::Args),
-    Migrate(migrate::Args),
+    #[command(subcommand)]
+    Serve(serve::Role),
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     Publish(publish::Args),
-    Schema(schema::Args),
+    #[command(subcommand)]
+    Schema(schema::Command),
     Validate(validate::Args),
-    Match(explain::Args),
-    Events(events::Args),
-    Token(token::Args),
+    #[command(subcommand)]
+    Match(explain::Command),
+    #[command(subcommand)]
+    Events(events::Command),
+    #[command(subcommand)]
+    Token(token::Command),
     Report(report::Args),
     Status(status::Args),
     Healthcheck(healthcheck::Args),
-    Staff(staff::Args),
-    Gateway(gateway::Args),
-    Inbox(inbox::Args),
-    Mappings(mappings::Args),
-    Repair(repair::Args),
-    Audit(audit::Args),
-    Deadletters(dead_letters::Args),
+    #[command(subcommand)]
+    Staff(staff::Command),
+    #[command(subcommand)]
+    Gateway(gateway::Command),
+    #[command(subcommand)]
+    Inbox(inbox::Command),
+    #[command(subcommand)]
+    Mappings(mappings::Command),
+    #[command(subcommand)]
+    Repair(repair::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
+    #[command(subcommand)]
+    Deadletters(dead_letters::Command),
     Doctor(doctor::Args),
-    Topology(topology::Args),
-    Config(config::Args),
+    #[command(subcommand)]
+    Topology(topology::Command),
+    #[command(subcommand)]
+    Config(config::Command),
     Completions(completions::Args),
     /// Print the version
     Version,
@@ -139,8 +149,14 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Topology(args) => topology::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
-        Command::Version => version::run(global.output),
+        Command::Version => version(global.output),
     }
+}
+
+fn version(output: Output) -> Result<Exit, Failure> {
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let document = serde_json::json!({ "name": name, "version": version });
+    output.show(&document, || output::line(&format!("{name} {version}")))
 }
 
 /// Help and version are answers; everything else is an error, as JSON for whoever asked for JSON.

@@ -3,6 +3,7 @@
 //! What writes to stdout fails when that cannot be written; this is not repeated at each function.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -10,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{Exit, Failure};
+use crate::app::Progress;
 pub(super) use crate::runtime::clock::rfc3339 as moment;
 
 /// What results look like.
@@ -22,9 +24,40 @@ pub enum Output {
     Json,
 }
 
+impl Output {
+    /// Writes `value` as JSON, or for people what `table` writes; then all is done.
+    pub(super) fn show(
+        self,
+        value: &impl Serialize,
+        table: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<Exit, Failure> {
+        match self {
+            Self::Json => json(value)?,
+            Self::Table => table()?,
+        }
+        Ok(Exit::Done)
+    }
+
+    /// The same of a list: for people `none` where it has no rows, else what `table` writes of them.
+    pub(super) fn list<T>(
+        self,
+        value: &impl Serialize,
+        rows: &[T],
+        none: &str,
+        table: impl FnOnce(&[T]) -> Result<(), Failure>,
+    ) -> Result<Exit, Failure> {
+        self.show(value, || if rows.is_empty() { line(none) } else { table(rows) })
+    }
+}
+
 /// Writes one line of text to stdout, or several. What a terminal would obey is shown instead.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout().lock(), "{}", visible(text))?)
+}
+
+/// Writes what else there is to know to stderr.
+pub(super) fn note(text: &str) -> Result<(), Failure> {
+    Ok(writeln!(std::io::stderr().lock(), "note: {text}")?)
 }
 
 /// Control characters and those that turn the direction of writing, as escapes: texts of senders
@@ -46,43 +79,39 @@ fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
 
 /// Writes `value` to stdout as one JSON document.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    // serde_json escapes only the older half of the control characters.
-    let text = serde_json::to_string_pretty(value)?;
-    line(&escaped(&text, |c| format!("\\u{:04x}", u32::from(c))))
+    json_text(&serde_json::to_string_pretty(value)?)
 }
 
 /// Writes `value` to stdout as JSON on one line.
 pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value)?;
-    line(&escaped(&text, |c| format!("\\u{:04x}", u32::from(c))))
+    json_text(&serde_json::to_string(value)?)
+}
+
+/// serde_json escapes only the older half of the control characters.
+fn json_text(text: &str) -> Result<(), Failure> {
+    line(&escaped(text, |c| format!("\\u{:04x}", u32::from(c))))
 }
 
 /// Writes a table to stdout, without borders: easy to read, and to cut. `head` may be empty.
-pub(super) fn table<R>(head: &[&str], rows: impl IntoIterator<Item = R>) -> Result<(), Failure>
-where
-    R: IntoIterator<Item = String>,
-{
+pub(super) fn table(
+    head: &[&str],
+    rows: impl IntoIterator<Item: IntoIterator<Item = String>>,
+) -> Result<(), Failure> {
     line(borderless(head, rows).trim_fmt().as_str())
 }
 
 /// Writes a table no wider than `width` columns to stdout; what is longer goes on below.
-pub(super) fn table_within<R>(
+pub(super) fn table_within(
     width: u16,
     head: &[&str],
-    rows: impl IntoIterator<Item = R>,
-) -> Result<(), Failure>
-where
-    R: IntoIterator<Item = String>,
-{
+    rows: impl IntoIterator<Item: IntoIterator<Item = String>>,
+) -> Result<(), Failure> {
     let mut table = borderless(head, rows);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     line(table.trim_fmt().as_str())
 }
 
-fn borderless<R>(head: &[&str], rows: impl IntoIterator<Item = R>) -> Table
-where
-    R: IntoIterator<Item = String>,
-{
+fn borderless(head: &[&str], rows: impl IntoIterator<Item: IntoIterator<Item = String>>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     if !head.is_empty() {
@@ -97,8 +126,13 @@ where
     table
 }
 
+/// Writes names, each with what it is.
+pub(super) fn pairs<K: Display>(rows: impl IntoIterator<Item = (K, String)>) -> Result<(), Failure> {
+    table(&[], rows.into_iter().map(|(name, value)| [format!("  {name}"), value]))
+}
+
 /// Says how to see older rows, where there are some.
-pub(super) fn older(next_before: Option<i64>) -> Result<(), Failure> {
+pub(super) fn older(next_before: Option<impl Display>) -> Result<(), Failure> {
     next_before.map_or(Ok(()), |next| line(&format!("There are older ones: --before {next}")))
 }
 
@@ -115,32 +149,49 @@ pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// A progress bar as a use case tells how far it is; to be cleared when that has ended.
-pub(super) fn progress_of(what: &'static str) -> (ProgressBar, impl Fn(usize, usize) + Sync) {
+/// Does `work` with a progress bar, which the work tells how much of how much is done.
+pub(super) async fn with_progress<T>(what: &'static str, work: impl AsyncFnOnce(Progress<'_>) -> T) -> T {
     let bar = progress(0, what);
-    let shown = bar.clone();
-    (bar, move |done, of| {
-        shown.set_length(of as u64);
-        shown.set_position(done as u64);
+    let done = work(&|done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
     })
+    .await;
+    bar.finish_and_clear();
+    done
 }
 
-/// Asks a yes-or-no question on the terminal. `None` when there is none to ask on. Fails when the terminal
-/// cannot be read.
-pub(super) fn confirm(question: &str) -> Result<Option<bool>, Failure> {
+/// The answer to a yes-or-no question on the terminal. `None` when there is none to ask on.
+fn answer(question: &str) -> Result<Option<bool>, Failure> {
     let answer = ask(&format!("{question} [y/N]"))?;
     Ok(answer.map(|answer| matches!(answer.as_str(), "y" | "yes")))
 }
 
 /// Whether `yes` was given, or is the answer to a question on the terminal. Fails with
-/// [`Exit::NeedsConfirmation`] with the question and what else can be done (`or`), when there is nobody to
-/// ask.
+/// [`Exit::NeedsConfirmation`] with the question and what else can be done (`or`), when there is nobody to ask.
 pub(super) fn confirmed(yes: bool, question: &str, or: &str) -> Result<bool, Failure> {
-    if yes {
-        return Ok(true);
+    let answer = if yes { Some(true) } else { answer(question)? };
+    answer.ok_or_else(|| Failure::new(Exit::NeedsConfirmation, format!("{question} Say so with --yes{or}")))
+}
+
+/// Fails with [`Exit::NeedsConfirmation`] unless `yes` was given, or is the answer to a question on the
+/// terminal. `refusal` says what was not done; it is told whether somebody was there to be asked.
+pub(super) fn confirm(
+    yes: bool,
+    question: &str,
+    refusal: impl FnOnce(bool) -> String,
+) -> Result<(), Failure> {
+    let answer = if yes { Some(true) } else { answer(question)? };
+    if answer == Some(true) {
+        return Ok(());
     }
-    confirm(question)?
-        .ok_or_else(|| Failure::new(Exit::NeedsConfirmation, format!("{question} Say so with --yes{or}")))
+    Err(Failure::new(Exit::NeedsConfirmation, refusal(answer.is_some())))
+}
+
+/// The same where there is no more to say than that nothing was `done`.
+pub(super) fn confirm_or_nothing(yes: bool, question: &str, done: &str) -> Result<(), Failure> {
+    let text = format!("nothing was {done}: it needs a confirmation, on a terminal or with --yes");
+    confirm(yes, question, |_| text)
 }
 
 /// Asks a question on the terminal, and gives the answer in small letters. `None` when there is none to ask

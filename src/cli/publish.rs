@@ -75,23 +75,23 @@ async fn publish(config: &Config, messages: &[Message]) -> Result<usize, Failure
     }
 }
 
-fn show(output: Output, args: &Args, checks: &[EventCheck], published: usize) -> Result<(), Failure> {
+fn show(output: Output, args: &Args, checks: &[EventCheck], published: usize) -> Result<Exit, Failure> {
     let count = |status| checks.iter().filter(|check| check.status == status).count();
     let (valid, ignored, invalid) =
         (count(EventStatus::Valid), count(EventStatus::Ignored), count(EventStatus::Invalid));
-    if output == Output::Json {
-        return output::json(&json!({
-            "dry_run": args.dry_run, "published": published,
-            "valid": valid, "ignored": ignored, "invalid": invalid, "events": checks,
-        }));
-    }
-    let shown = checks.iter().filter(|check| args.dry_run || check.status == EventStatus::Invalid);
-    let rows: Vec<_> = shown.map(row).collect();
-    if !rows.is_empty() {
-        output::table(&["AT", "STATUS", "TYPE", "BOOKING", "PROBLEM"], rows)?;
-    }
-    let found = format!("{valid} valid, {ignored} with nothing to act on, {invalid} invalid");
-    output::line(&if args.dry_run { found } else { format!("{published} published ({found})") })
+    let document = json!({
+        "dry_run": args.dry_run, "published": published,
+        "valid": valid, "ignored": ignored, "invalid": invalid, "events": checks,
+    });
+    output.show(&document, || {
+        let shown = checks.iter().filter(|check| args.dry_run || check.status == EventStatus::Invalid);
+        let rows: Vec<_> = shown.map(row).collect();
+        if !rows.is_empty() {
+            output::table(&["AT", "STATUS", "TYPE", "BOOKING", "PROBLEM"], rows)?;
+        }
+        let found = format!("{valid} valid, {ignored} with nothing to act on, {invalid} invalid");
+        output::line(&if args.dry_run { found } else { format!("{published} published ({found})") })
+    })
 }
 
 fn row(check: &EventCheck) -> [String; 5] {

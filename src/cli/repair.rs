@@ -1,28 +1,19 @@
 //! `hostmatch repair`: the appointments that waited for a host that is known by now.
 
-use clap::Subcommand;
-use serde::Serialize;
+use serde_json::json;
 
-use super::{
-    Exit, Failure, Global, Output, choices::one_of, decision::CommonArgs, decision::waiting, decision::who,
-    ids, ids::OfCompany, ids::OneHost, ids::OnlyOf, ids::PageArgs, operator::with_context, output,
-    output::dash,
-};
-use crate::app::repair;
-use crate::app::{AppContext, RepairFilter, RepairRow, RepairScope, RepairState};
+use super::arguments::{self, OfCompany, OneHost, OnlyOf, PageArgs, one_of};
+use super::decision::{CommonArgs, waiting, who};
+use super::{Exit, Failure, Global, Output, output, output::dash};
+use crate::app::repair::{self, RepairPreview};
+use crate::app::{AppContext, Progress, RepairFilter, RepairRow, RepairScope, RepairState};
 use crate::event::{CompanyId, HostId};
 use crate::matching::HostKey;
 use crate::runtime::clock::rfc3339;
 
 /// Repair: what waited for a host gets its member of staff
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     /// Which appointments would be assigned, future and past apart; changes nothing
     Preview(OneHost),
     Apply(ApplyArgs),
@@ -33,15 +24,15 @@ enum Command {
 
 /// Assign the appointments that wait for a host, or go on with a repair that was interrupted
 #[derive(Debug, clap::Args)]
-struct ApplyArgs {
+pub(super) struct ApplyArgs {
     /// The repair to go on with
     #[arg(conflicts_with_all = ["host", "scope"], required_unless_present = "host")]
     repair: Option<i64>,
     /// The company of the host; with a repair: only if it is this company's
-    #[arg(long, value_name = "N", value_parser = ids::company)]
+    #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
     /// The id of the Cal.com user
-    #[arg(long, value_name = "ID", value_parser = ids::host, requires = "company")]
+    #[arg(long, value_name = "ID", value_parser = arguments::host, requires = "company")]
     host: Option<HostId>,
     /// Which of them
     #[arg(long, default_value = "future", value_parser = one_of::<RepairScope>())]
@@ -52,7 +43,7 @@ struct ApplyArgs {
 
 /// Give the appointments of a repair back that nobody else has touched since
 #[derive(Debug, clap::Args)]
-struct UndoArgs {
+pub(super) struct UndoArgs {
     /// The repair
     repair: i64,
     #[command(flatten)]
@@ -63,11 +54,11 @@ struct UndoArgs {
 
 /// Repairs, newest first
 #[derive(Debug, clap::Args)]
-struct ListArgs {
+pub(super) struct ListArgs {
     #[command(flatten)]
     of: OfCompany,
     /// Of this Cal.com user
-    #[arg(long, value_name = "ID", value_parser = ids::host)]
+    #[arg(long, value_name = "ID", value_parser = arguments::host)]
     host: Option<HostId>,
     #[command(flatten)]
     page: PageArgs,
@@ -75,7 +66,7 @@ struct ListArgs {
 
 /// One repair, with its appointments
 #[derive(Debug, clap::Args)]
-struct ShowArgs {
+pub(super) struct ShowArgs {
     /// The repair
     repair: i64,
     #[command(flatten)]
@@ -89,8 +80,8 @@ struct ShowArgs {
 }
 
 /// Runs the command; fails when it is refused, there is no such repair, or the database cannot be reached.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let (acting, company) = match &args.command {
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    let (acting, company) = match command {
         Command::Preview(host) => (None, Some(host.company)),
         Command::Apply(args) => (Some(&args.common.acting), args.company),
         Command::Undo(args) => (Some(&args.common.acting), args.only.company),
@@ -98,22 +89,22 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Command::Show(args) => (None, args.only.company),
     };
     let output = global.output;
-    let work = async |context: &AppContext| match &args.command {
+    let work = async |context: &AppContext| match command {
         Command::Preview(host) => preview(context, output, host.key()).await,
         Command::Apply(args) => apply(context, output, args).await,
         Command::Undo(args) => undo(context, output, args).await,
         Command::List(args) => list(context, output, args).await,
         Command::Show(args) => show(context, output, args).await,
     };
-    with_context(global, acting, company, work).await
+    global.with_context(acting, company, work).await
 }
 
 async fn preview(context: &AppContext, output: Output, key: HostKey) -> Result<Exit, Failure> {
     let preview = repair::preview(context, key).await?;
-    if output == Output::Json {
-        output::json(&preview)?;
-        return Ok(Exit::Done);
-    }
+    output.show(&preview, || describe(key, &preview))
+}
+
+fn describe(key: HostKey, preview: &RepairPreview) -> Result<(), Failure> {
     let HostKey { company, host } = key;
     let staff = preview.staff.as_ref().map(|staff| who(staff, preview.staff_name.as_deref()));
     let staff_text = staff.as_deref().unwrap_or("nobody yet");
@@ -138,7 +129,7 @@ async fn preview(context: &AppContext, output: Output, key: HostKey) -> Result<E
             "Assign them with: hostmatch repair apply --company {company} --host {host} --scope {scope}"
         ))?;
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result<Exit, Failure> {
@@ -155,7 +146,7 @@ async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result
     if let Some(staff) = preview.staff.as_ref().filter(|_| chosen > 0) {
         let staff = who(staff, preview.staff_name.as_deref());
         let question = format!("assign {chosen} appointments ({scope}) to {staff}?");
-        confirm(&args.common, &question, "assigned")?;
+        output::confirm_or_nothing(args.common.yes, &question, "assigned")?;
     }
     render(output, begin(context, key, scope, args.common.reason.as_deref()).await?)
 }
@@ -163,20 +154,13 @@ async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result
 async fn undo(context: &AppContext, output: Output, args: &UndoArgs) -> Result<Exit, Failure> {
     let repair = repair::one(context, args.repair).await?;
     let question = format!("give up to {} appointments of repair {} back?", repair.appointments, repair.id);
-    confirm(&args.common, &question, "given back")?;
-    let bar = output::progress(usize::try_from(repair.counts.done).unwrap_or_default(), "giving back");
+    output::confirm_or_nothing(args.common.yes, &question, "given back")?;
+    let all = usize::try_from(repair.counts.done).unwrap_or_default();
     let why = args.common.reason.as_deref();
-    let undone = repair::undo(context, repair.id, why, |seen| bar.set_position(seen as u64)).await;
-    bar.finish_and_clear();
-    render(output, Some(undone?))
-}
-
-fn confirm(common: &CommonArgs, question: &str, done: &str) -> Result<(), Failure> {
-    if common.yes || output::confirm(question)? == Some(true) {
-        return Ok(());
-    }
-    let text = format!("nothing was {done}: it needs a confirmation, on a terminal or with --yes");
-    Err(Failure::new(Exit::NeedsConfirmation, text))
+    let undo = async |progress: Progress<'_>| {
+        repair::undo(context, repair.id, why, |seen| progress(seen, all)).await
+    };
+    render(output, Some(output::with_progress("giving back", undo).await?))
 }
 
 /// Begins a repair and carries it out. None: no appointment waits. Fails when the host has no mapping that
@@ -193,48 +177,31 @@ pub(super) async fn begin(
 
 /// Carries a repair out, or goes on with it, with progress on stderr.
 async fn go_on(context: &AppContext, begun: &RepairRow) -> Result<RepairRow, Failure> {
-    let bar = output::progress(usize::try_from(begun.counts.pending).unwrap_or_default(), "assigning");
-    let done = repair::apply(context, begun.id, |seen| bar.set_position(seen as u64)).await;
-    bar.finish_and_clear();
-    Ok(done?)
-}
-
-#[derive(Serialize)]
-struct Shown {
-    repair: Option<RepairRow>,
+    let all = usize::try_from(begun.counts.pending).unwrap_or_default();
+    let apply =
+        async |progress: Progress<'_>| repair::apply(context, begun.id, |seen| progress(seen, all)).await;
+    Ok(output::with_progress("assigning", apply).await?)
 }
 
 fn render(output: Output, repair: Option<RepairRow>) -> Result<Exit, Failure> {
-    let exit = repair.as_ref().map_or(Exit::Done, exit);
-    match (output, &repair) {
-        (Output::Json, _) => output::json(&Shown { repair })?,
-        (Output::Table, None) => output::line("No appointment waits for this.")?,
-        (Output::Table, Some(repair)) => lines(repair).iter().try_for_each(|line| output::line(line))?,
-    }
-    Ok(exit)
+    output.show(&json!({ "repair": repair }), || match &repair {
+        None => output::line("No appointment waits for this."),
+        Some(repair) => print(repair),
+    })?;
+    Ok(repair.as_ref().map_or(Exit::Done, exit))
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
     let filter = RepairFilter { host: args.host, before: args.page.before };
     let page = repair::list(context, &filter, args.page.limit).await?;
-    match output {
-        Output::Json => output::json(&page)?,
-        Output::Table if page.repairs.is_empty() => output::line("No repairs.")?,
-        Output::Table => {
-            page.repairs.iter().flat_map(lines).try_for_each(|line| output::line(&line))?;
-            output::older(page.next_before)?;
-        }
-    }
-    Ok(Exit::Done)
+    output.list(&page, &page.repairs, "No repairs.", |repairs| {
+        repairs.iter().try_for_each(print)?;
+        output::older(page.next_before)
+    })
 }
 
 async fn show(context: &AppContext, output: Output, args: &ShowArgs) -> Result<Exit, Failure> {
     let details = repair::show(context, args.repair, (args.after, args.limit)).await?;
-    if output == Output::Json {
-        output::json(&details)?;
-        return Ok(Exit::Done);
-    }
-    lines(&details.repair).iter().try_for_each(|line| output::line(line))?;
     let rows = details.items.iter().map(|item| {
         [
             format!("  appointment {}", item.appointment),
@@ -243,19 +210,21 @@ async fn show(context: &AppContext, output: Output, args: &ShowArgs) -> Result<E
             dash(item.reason.as_deref()),
         ]
     });
-    output::table(&[], rows)?;
-    Ok(Exit::Done)
+    output.show(&details, || {
+        print(&details.repair)?;
+        output::table(&[], rows)
+    })
 }
 
-/// What came of a repair, in words, and what to do next.
-pub(super) fn lines(repair: &RepairRow) -> Vec<String> {
+/// Writes what came of a repair, in words, and what to do next.
+pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
     let RepairRow { id, company, counts, staff, .. } = repair;
     let name = repair.staff_name.as_deref().unwrap_or_default();
     let title = format!(
         "Repair {id} ({}): {} appointments for staff {staff} {name}",
         repair.state, repair.appointments
     );
-    let mut lines = vec![title.trim_end().to_owned()];
+    output::line(title.trim_end())?;
     for (count, what) in [
         (counts.done, "assigned"),
         (counts.left, "left: they did not wait any more"),
@@ -264,22 +233,19 @@ pub(super) fn lines(repair: &RepairRow) -> Vec<String> {
         (counts.pending, "still to be assigned"),
     ] {
         if count > 0 {
-            lines.push(format!("  {count} {what}"));
+            output::line(&format!("  {count} {what}"))?;
         }
     }
     let go_on = "Somebody else has locked some, or it was interrupted; go on with: hostmatch repair";
     match repair.state.known() {
-        Some(RepairState::Running) if counts.pending > 0 => lines.push(format!("{go_on} apply {id}")),
-        Some(RepairState::Undoing) => lines.push(format!("{go_on} undo {id}")),
-        Some(RepairState::Stopped) => {
-            lines.push("The host is somebody else's by now: the rest was left.".to_owned());
-        }
+        Some(RepairState::Running) if counts.pending > 0 => output::line(&format!("{go_on} apply {id}")),
+        Some(RepairState::Undoing) => output::line(&format!("{go_on} undo {id}")),
+        Some(RepairState::Stopped) => output::line("The host is somebody else's by now: the rest was left."),
         Some(RepairState::Running | RepairState::Done) if counts.done > 0 => {
-            lines.push(format!("Take it back with: hostmatch repair undo {id} --company {company}"));
+            output::line(&format!("Take it back with: hostmatch repair undo {id} --company {company}"))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    lines
 }
 
 /// Whether everything of a repair was done.

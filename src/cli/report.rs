@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
-use super::{Exit, Failure, Global, Output, moments, operator::Acting, output};
+use super::{Exit, Failure, Global, arguments::DecidedArgs, output, output::dash};
 use crate::app::report::{Appointments, Comparison, ReportView, report};
-use crate::app::{Access, Period};
+use crate::app::{AppContext, Period};
 use crate::matching::Confidence;
 use crate::runtime::clock::{now_ms, rfc3339};
 
@@ -15,15 +15,8 @@ use crate::runtime::clock::{now_ms, rfc3339};
 /// assigns instead of it. Of each appointment the last decision counts.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Decisions from this moment on: 30d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = moments::moment)]
-    since: i64,
-    /// Decisions before this moment [default: now]
-    #[arg(long, value_name = "TIME", value_parser = moments::moment)]
-    until: Option<i64>,
-    /// Only of this company
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[command(flatten)]
+    of: DecidedArgs,
     /// List up to so many appointments that have somebody else than was found, or nobody
     #[arg(long, value_name = "N", default_value_t = 0)]
     differences: usize,
@@ -31,21 +24,15 @@ pub(super) struct Args {
 
 /// Runs the command; fails when the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let context = global.open(Access::ReadOnly, &Acting::default(), args.company).await?;
-    let period = Period { since_ms: args.since, until_ms: args.until.unwrap_or_else(now_ms) };
-    let made = report(&context, period, args.differences).await;
-    context.close().await;
-    let report = made?;
-    match global.output {
-        Output::Json => output::json(&json!({ "report": report }))?,
-        Output::Table => show(&report)?,
-    }
-    Ok(Exit::Done)
+    let period = Period { since_ms: args.of.since, until_ms: args.of.until.unwrap_or_else(now_ms) };
+    let work = async |context: &AppContext| Ok(report(context, period, args.differences).await?);
+    let report = global.with_context(None, args.of.company, work).await?;
+    global.output.show(&json!({ "report": report }), || show(&report))
 }
 
 fn show(report: &ReportView) -> Result<(), Failure> {
     let Appointments { decided, observed, with_staff, with_staff_percent } = report.appointments;
-    let share_of = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value} %"));
+    let share_of = |value: Option<f64>| dash(value.map(|value| format!("{value} %")));
     output::line(&format!(
         "Decided from {} to {}: {decided} appointments",
         rfc3339(report.since),
@@ -61,9 +48,8 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     output::line("")?;
     let head = ["FOUND BY", "CONF", "DECISIONS", "SAME", "BY OTHERS", "DIFFERENT", "ONLY WE", "AGREEMENT"];
     let line = |name: &str, confidence: Option<Confidence>, decisions: u64, it: &Comparison| {
-        let confidence = confidence.map_or_else(|| "-".to_owned(), |it| it.0.to_string());
         let counts = [decisions, it.same, it.same_by_others, it.different, it.only_we];
-        let mut cells = vec![name.to_owned(), confidence];
+        let mut cells = vec![name.to_owned(), dash(confidence.map(|it| it.0))];
         cells.extend(counts.iter().map(ToString::to_string));
         cells.push(share_of(it.agreement_percent));
         cells
@@ -96,12 +82,9 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     }
     if !report.differences.is_empty() {
         output::line("")?;
-        let dash = |staff: &Option<crate::event::StaffId>| {
-            staff.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
-        };
         let rows = report.differences.iter().map(|one| {
-            let strategy = one.strategy.clone().unwrap_or_else(|| "-".to_owned());
-            [one.appointment.to_string(), one.company.to_string(), dash(&one.found), strategy, dash(&one.has)]
+            let [found, has] = [&one.found, &one.has].map(|staff| dash(staff.as_ref()));
+            [one.appointment.to_string(), one.company.to_string(), found, dash(one.strategy.as_ref()), has]
         });
         output::table(&["APPOINTMENT", "COMPANY", "FOUND", "BY", "HAS"], rows)?;
     }

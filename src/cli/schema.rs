@@ -1,26 +1,20 @@
 //! `hostmatch schema`: the contracts, as documents for tools.
 
-use clap::{Subcommand, ValueEnum};
+use clap::ValueEnum;
 
 use super::{Exit, Failure, Global, output};
 use crate::contract;
 use crate::event::EVENT_TYPES;
 
 /// The contracts, as documents for tools
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     /// Print one, made from the program itself; docs/schema has copies
     Print(Print),
 }
 
 #[derive(Debug, clap::Args)]
-struct Print {
+pub(super) struct Print {
     /// json-schema (2020-12): the events. asyncapi (3.0): the exchange. openapi (3.1): the edge
     what: Document,
     /// The schema of this event type alone, such as appointment.created
@@ -37,17 +31,15 @@ enum Document {
 
 /// Runs the command; fails when there is no such type, or the configuration that names the exchange is
 /// invalid.
-pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let Command::Print(args) = &args.command;
+pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    let Command::Print(args) = command;
     let document = match (args.what, &args.event_type) {
         (Document::JsonSchema, None) => contract::event_schema(),
         (Document::JsonSchema, Some(name)) => {
             let Some(known) = EVENT_TYPES.iter().find(|known| known.name == name) else {
                 let names = EVENT_TYPES.map(|known| known.name).join(", ");
-                return Err(Failure::new(
-                    Exit::NotFound,
-                    format!("there is no such event type; there are {names}"),
-                ));
+                let text = format!("there is no such event type; there are {names}");
+                return Err(Failure::new(Exit::NotFound, text));
             };
             contract::event_type_schema(known)
         }

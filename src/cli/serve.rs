@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Subcommand;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -23,14 +22,9 @@ use crate::worker::{self, Tally, Worker, WorkerHealth};
 ///
 /// SIGINT or SIGTERM stops gracefully: nothing new is taken, what is in hand is finished. A second
 /// one ends at once; what was in hand then comes again.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    role: Role,
-}
-
-#[derive(Debug, Subcommand)]
-enum Role {
+#[derive(Debug, clap::Subcommand, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum Role {
     /// Receive events by HTTP and put them into the queue
     Edge {
         #[command(flatten)]
@@ -50,25 +44,15 @@ enum Role {
     },
 }
 
-impl Role {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Edge { .. } => "edge",
-            Self::Worker { .. } => "worker",
-            Self::All { .. } => "all",
-        }
-    }
-}
-
 #[derive(Debug, clap::Args)]
-struct EdgeFlags {
+pub(super) struct EdgeFlags {
     /// Where to listen (edge.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
-struct WorkerFlags {
+pub(super) struct WorkerFlags {
     /// End when the queue and its wait queues are empty, and say what was done
     #[arg(long)]
     until_empty: bool,
@@ -79,8 +63,8 @@ struct WorkerFlags {
 
 /// Runs the command; fails when a role cannot start or cannot go on. A broker or database that is away is
 /// waited for.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let (edge, worker) = match &args.role {
+pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
+    let (edge, worker) = match role {
         Role::Edge { edge } => (Some(edge), None),
         Role::Worker { worker } => (None, Some(worker)),
         Role::All { edge, worker } => (Some(edge), Some(worker)),
@@ -90,7 +74,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         ("--pipelines", "worker.pipelines", worker.and_then(|flags| flags.pipelines.as_deref())),
     ];
     let config = Arc::new(global.start(&flags)?.config);
-    let collecting = telemetry::collect(&config.traces, args.role.name())?;
+    let collecting = telemetry::collect(&config.traces, role.into())?;
     let stop = shutdown::on_signals()?;
     count(edge.is_some(), worker.is_some())?;
     let queue = Queue::open(&config.queue).await?;
@@ -285,13 +269,10 @@ async fn watch(queue: &Queue, tally: &Tally, until_empty: bool, stop: &Shutdown)
     std::future::pending().await
 }
 
-fn report(output: Output, tally: &Tally) -> Result<(), Failure> {
+fn report(output: Output, tally: &Tally) -> Result<Exit, Failure> {
     let counts = tally.counts();
-    match output {
-        Output::Json => output::json(&json!({ "finished": tally.finished(), "counts": counts })),
-        Output::Table => output::table(
-            &["OUTCOME", "COUNT"],
-            counts.iter().map(|(name, n)| [(*name).to_owned(), n.to_string()]),
-        ),
-    }
+    let rows = counts.iter().map(|(name, n)| [(*name).to_owned(), n.to_string()]);
+    output.show(&json!({ "finished": tally.finished(), "counts": counts }), || {
+        output::table(&["OUTCOME", "COUNT"], rows)
+    })
 }

@@ -3,10 +3,9 @@
 
 use serde_json::json;
 
-use super::{Exit, Failure, Global, Output, moments, operator::Acting, output};
+use super::{Exit, Failure, Global, arguments::DecidedArgs, output, output::dash};
 use crate::app::simulate::{Counts, Question, SimulationView, simulate};
-use crate::app::{Access, AppError};
-use crate::event::StaffId;
+use crate::app::{AppContext, AppError};
 
 /// What another threshold or order of strategies would have decided on recorded bookings
 ///
@@ -15,15 +14,8 @@ use crate::event::StaffId;
 /// Reads only, page by page, and locks nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Bookings decided from this moment on: 30d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = moments::moment)]
-    since: i64,
-    /// Bookings decided before this moment [default: now]
-    #[arg(long, value_name = "TIME", value_parser = moments::moment)]
-    until: Option<i64>,
-    /// Only of this company
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[command(flatten)]
+    of: DecidedArgs,
     /// A new match is taken from this confidence on [default: matching.auto_accept]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100))]
     auto_accept: Option<u8>,
@@ -38,24 +30,20 @@ pub(super) struct Args {
 /// Runs the command; fails when a strategy is not known, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let question = Question {
-        since_ms: args.since,
-        until_ms: args.until,
+        since_ms: args.of.since,
+        until_ms: args.of.until,
         auto_accept: args.auto_accept,
         order: args.order.clone(),
         max_differences: args.differences,
     };
-    let context = global.open(Access::ReadOnly, &Acting::default(), args.company).await?;
-    let simulated = simulate(&context, &question).await;
-    context.close().await;
-    let view = simulated.map_err(|error| match error {
-        AppError::Invalid(why) => Failure::new(Exit::Usage, format!("--order: {why}")),
-        error => error.into(),
-    })?;
-    match global.output {
-        Output::Json => output::json(&json!({ "simulation": view }))?,
-        Output::Table => show(&view)?,
-    }
-    Ok(Exit::Done)
+    let work = async |context: &AppContext| {
+        simulate(context, &question).await.map_err(|error| match error {
+            AppError::Invalid(why) => Failure::new(Exit::Usage, format!("--order: {why}")),
+            error => error.into(),
+        })
+    };
+    let view = global.with_context(None, args.of.company, work).await?;
+    global.output.show(&json!({ "simulation": view }), || show(&view))
 }
 
 fn show(view: &SimulationView) -> Result<(), Failure> {
@@ -85,16 +73,14 @@ fn show(view: &SimulationView) -> Result<(), Failure> {
     output::table(&["STRATEGY", "MATCHES", "MORE", "AGAINST PEOPLE"], rows)?;
     if !counts.differences.is_empty() {
         output::line("")?;
-        let dash =
-            |staff: &Option<StaffId>| staff.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         let rows = counts.differences.iter().map(|one| {
             [
                 one.appointment.to_string(),
                 one.what.to_owned(),
-                dash(&one.recorded),
-                dash(&one.simulated),
-                one.strategy.as_deref().unwrap_or("-").to_owned(),
-                dash(&one.people),
+                dash(one.recorded.as_ref()),
+                dash(one.simulated.as_ref()),
+                dash(one.strategy.as_deref()),
+                dash(one.people.as_ref()),
             ]
         });
         output::table(&["APPOINTMENT", "WHAT", "RECORDED", "WOULD BE", "BY", "PEOPLE"], rows)?;

@@ -1,25 +1,16 @@
 //! `hostmatch staff hand-over` and `hand-over-undo`: a member of staff leaves, and somebody else takes
 //! over their hosts and their appointments to come.
 
-use clap::Subcommand;
-use serde_json::json;
-
-use super::{Exit, Failure, Global, Output, decision::CommonArgs, moments, output};
+use super::{Exit, Failure, Global, Output, arguments, decision::CommonArgs, output};
 use crate::app::{
-    Access, AppContext, HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
+    AppContext, HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
 };
 use crate::event::CompanyId;
 use crate::runtime::clock::{now_ms, rfc3339};
 
 /// Members of staff: hand over from one to another
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     HandOver(Over),
     HandOverUndo(Undo),
 }
@@ -29,10 +20,10 @@ enum Command {
 /// All of it at once, or nothing. Only what hostmatch assigned: appointments that a person gave to the one
 /// who leaves are told, and stay. The hosts change at once, whatever --from-date says. It can be taken back.
 #[derive(Debug, clap::Args)]
-struct Over {
+pub(super) struct Over {
     /// The company of both
-    #[arg(long, value_name = "N")]
-    company: i64,
+    #[arg(long, value_name = "N", value_parser = arguments::company)]
+    company: CompanyId,
     /// Who leaves (staff.id)
     #[arg(long, value_name = "STAFF")]
     from: String,
@@ -40,7 +31,7 @@ struct Over {
     #[arg(long, value_name = "STAFF")]
     to: String,
     /// Appointments that start then or later: 2026-03-01, or 2026-03-01T08:00:00Z [default: now]
-    #[arg(long, value_name = "TIME", value_parser = moments::moment)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::moment)]
     from_date: Option<i64>,
     /// Only say what would be handed over
     #[arg(long)]
@@ -51,44 +42,43 @@ struct Over {
 
 /// Take a hand-over back: whatever nobody else has touched since
 #[derive(Debug, clap::Args)]
-struct Undo {
+pub(super) struct Undo {
     /// Its number
     id: i64,
     /// Its company
-    #[arg(long, value_name = "N")]
-    company: i64,
+    #[arg(long, value_name = "N", value_parser = arguments::company)]
+    company: CompanyId,
     #[command(flatten)]
     common: CommonArgs,
 }
 
 /// Runs the command; fails when the database cannot be reached, or nothing can be handed over.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let (access, acting, company) = match &args.command {
-        Command::HandOver(over) if over.dry_run => (Access::ReadOnly, &over.common.acting, over.company),
-        Command::HandOver(over) => (Access::Write, &over.common.acting, over.company),
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::HandOver(over) => {
+            // A dry run refuses a name as the real one would.
+            over.common.acting.author()?;
+            let acting = (!over.dry_run).then_some(&over.common.acting);
+            let work = async |context: &AppContext| carry_out(context, global.output, over).await;
+            global.with_context(acting, Some(over.company), work).await
+        }
         Command::HandOverUndo(undo) => {
             let question = format!("Take hand-over {} back?", undo.id);
             if !output::confirmed(undo.common.yes, &question, "")? {
                 return Ok(Exit::NeedsConfirmation);
             }
-            (Access::Write, &undo.common.acting, undo.company)
+            let work = async |context: &AppContext| {
+                let undone = undo_hand_over(context, undo.id, undo.common.reason.as_deref()).await?;
+                show_undone(global.output, &undone)
+            };
+            global.with_context(Some(&undo.common.acting), Some(undo.company), work).await
         }
-    };
-    let context = global.open(access, acting, Some(company)).await?;
-    let done = match &args.command {
-        Command::HandOver(over) => carry_out(&context, global.output, over).await,
-        Command::HandOverUndo(undo) => {
-            let undone = undo_hand_over(&context, undo.id, undo.common.reason.as_deref()).await;
-            undone.map_err(Failure::from).and_then(|undone| show_undone(global.output, &undone))
-        }
-    };
-    context.close().await;
-    done
+    }
 }
 
 async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<Exit, Failure> {
     let order = HandOver {
-        company: CompanyId(args.company),
+        company: args.company,
         from: args.from.as_str().into(),
         to: args.to.as_str().into(),
         from_ms: args.from_date.unwrap_or_else(now_ms),
@@ -106,14 +96,10 @@ async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<
         }
         view = hand_over(context, &order).await?;
     }
-    show(output, args.company, &view)?;
-    Ok(Exit::Done)
+    output.show(&view, || show(args.company, &view))
 }
 
-fn show(output: Output, company: i64, view: &HandOverView) -> Result<(), Failure> {
-    if output == Output::Json {
-        return output::json(&json!(view));
-    }
+fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
     let HandOverView { hand_over: id, hosts, appointments, left, undated } = view;
     let verb = if id.is_some() { "Handed over" } else { "Would be handed over" };
     output::line(&format!("{verb}: {} hosts, {} appointments", hosts.len(), appointments.len()))?;
@@ -134,18 +120,16 @@ fn show(output: Output, company: i64, view: &HandOverView) -> Result<(), Failure
 }
 
 fn show_undone(output: Output, undone: &UndoneHandOver) -> Result<Exit, Failure> {
-    if output == Output::Json {
-        output::json(&json!(undone))?;
-    } else {
+    output.show(undone, || {
         let (hosts, appointments) = (undone.hosts.len(), undone.appointments.len());
         output::line(&format!("Taken back: {hosts} hosts, {appointments} appointments"))?;
         for left in &undone.hosts_left {
             output::line(&format!("host {} stays: {}", left.host, left.why))?;
         }
-        for id in &undone.appointments_left {
-            output::line(&format!("appointment {id} stays: it was changed again since"))?;
-        }
-    }
+        let ids = undone.appointments_left.iter();
+        ids.map(|id| format!("appointment {id} stays: it was changed again since"))
+            .try_for_each(|text| output::line(&text))
+    })?;
     let is_all = undone.hosts_left.is_empty() && undone.appointments_left.is_empty();
     Ok(if is_all { Exit::Done } else { Exit::Partial })
 }

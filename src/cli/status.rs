@@ -7,7 +7,7 @@ use std::time::Duration;
 use console::Term;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, Output, output};
+use super::{Exit, Failure, Global, Output, arguments, output, output::dash};
 use crate::app::status::{
     Assigning, Events, Problem, State, StatusReader, StatusView, Waiting, Window, running, span,
 };
@@ -48,22 +48,19 @@ pub(super) struct Args {
           value_parser = clap::value_parser!(u16).range(1..))]
     watch: Option<u16>,
     /// Events, bookings, hosts and dead letters only of this company
-    #[arg(long, value_name = "N")]
-    company: Option<i64>,
+    #[arg(long, value_name = "N", value_parser = arguments::company)]
+    company: Option<CompanyId>,
 }
 
 /// Runs the command; fails when the configuration makes no sense, or stdout cannot be written.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     // What is written to a terminal beside the screen would be in it: what is wrong is shown there anyway.
     let config = if global.is_verbose() { global.start(&[])? } else { global.load(&[])? }.config;
-    let mut reader = StatusReader::new(&config, Scope::of(args.company.map(CompanyId)));
+    let mut reader = StatusReader::new(&config, Scope::of(args.company));
     let Some(seconds) = args.watch else {
         let view = reader.read().await;
         reader.close().await;
-        match global.output {
-            Output::Json => output::json(&json!({ "status": view }))?,
-            Output::Table => show(&view)?,
-        }
+        global.output.show(&json!({ "status": view }), || show(&view))?;
         return Ok(exit(&view));
     };
     let stop = shutdown::on_signals()?;
@@ -130,11 +127,8 @@ pub(super) fn text(view: &StatusView, most: usize) -> String {
 fn head(view: &StatusView) -> Vec<String> {
     let company = view.company.map_or_else(String::new, |company| format!(", company {company}"));
     let title = format!("hostmatch status{company}");
-    let mut lines = vec![format!(
-        "{title}{:>width$}",
-        rfc3339(view.at),
-        width = WIDTH.saturating_sub(title.chars().count())
-    )];
+    let width = WIDTH.saturating_sub(title.chars().count());
+    let mut lines = vec![format!("{title}{:>width$}", rfc3339(view.at))];
     let word = match (view.state, view.assigning) {
         (State::NotWorking, _) => "NOT WORKING",
         (State::Attention, Assigning::Observing) => "ATTENTION: it observes, and writes nothing; and",
@@ -173,8 +167,7 @@ fn events(events: &Events) -> Vec<String> {
             lines.push(row(&format!("  {name}"), &|window| count(window).to_string()));
         }
     }
-    let share =
-        |window: &Window| window.assigned_percent.map_or_else(|| "-".to_owned(), |it| format!("{it} %"));
+    let share = |window: &Window| dash(window.assigned_percent.map(|it| format!("{it} %")));
     lines.push(row("  share assigned", &share));
     lines
 }
@@ -189,28 +182,21 @@ fn details(view: &StatusView) -> Vec<String> {
         add("AGE", text);
     }
     if let Some(queue) = &view.queue {
-        let known =
-            |what: &str, count: Option<u64>| count.map_or_else(String::new, |it| format!("{it} {what}"));
+        let known = |what: &str, count: Option<u64>| count.map(|it| format!("{it} {what}"));
         let parts = [
-            format!("{} ready", queue.ready),
+            known("ready", Some(queue.ready)),
             known("in hand", queue.in_hand),
-            format!("{} wait for another attempt", queue.waiting),
-            if queue.dead > 0 { format!("{} dead", queue.dead) } else { String::new() },
+            known("wait for another attempt", Some(queue.waiting)),
+            known("dead", Some(queue.dead).filter(|dead| *dead > 0)),
             known("consumers", queue.consumers),
         ];
-        add("QUEUE", parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "));
+        add("QUEUE", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
     }
     if let Some(spool) = &view.spool {
-        let oldest = if spool.messages > 0 {
-            format!(
-                ", the oldest {} old",
-                span(i64::try_from(spool.oldest_seconds).unwrap_or(i64::MAX).saturating_mul(1000))
-            )
-        } else {
-            String::new()
-        };
-        let aside =
-            if spool.set_aside > 0 { format!(", {} set aside", spool.set_aside) } else { String::new() };
+        let oldest =
+            (spool.messages > 0).then(|| format!(", the oldest {} old", seconds(spool.oldest_seconds)));
+        let aside = (spool.set_aside > 0).then(|| format!(", {} set aside", spool.set_aside));
+        let [oldest, aside] = [oldest, aside].map(Option::unwrap_or_default);
         add("SPOOL", format!("{} events{oldest}{aside}, {} KiB", spool.messages, spool.bytes.div_ceil(1024)));
     }
     if let Some(bookings) = &view.unassigned {
@@ -231,7 +217,7 @@ fn waiting(waiting: &Waiting, now_ms: i64) -> String {
     let mut reasons: Vec<(&String, &i64)> =
         waiting.by_reason.iter().filter(|(_, count)| **count > 0).collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let oldest = waiting.oldest.map_or_else(String::new, |ms| format!(", oldest {}", span(now_ms - ms)));
+    let oldest = waiting.oldest.map(|ms| format!(", oldest {}", span(now_ms - ms))).unwrap_or_default();
     let mut listed: Vec<String> =
         reasons.iter().take(3).map(|(reason, count)| format!("{count} {reason}")).collect();
     if reasons.len() > listed.len() {
@@ -273,7 +259,6 @@ fn table(workers: &[WorkerRow], room: usize) -> Vec<String> {
     let mut sorted: Vec<&WorkerRow> = workers.iter().collect();
     sorted.sort_by_key(|worker| std::cmp::Reverse((worker.gone, worker.seen_seconds)));
     let shown = if sorted.len() > room { room - 1 } else { room };
-    let seconds = |seconds: u64| span(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000));
     for row in sorted.iter().take(shown) {
         let (worker, work) = (&row.worker, &row.work);
         let mode = if row.gone { "gone" } else { &worker.mode };
@@ -313,6 +298,11 @@ fn shortened(name: &str, most: usize) -> String {
     } else {
         format!("…{}", name.chars().skip(count - most + 1).collect::<String>())
     }
+}
+
+/// So many seconds, as [`span`].
+fn seconds(seconds: u64) -> String {
+    span(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000))
 }
 
 /// A short time: `40 ms`, `2.1 s`, then as [`span`].

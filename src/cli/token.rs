@@ -3,25 +3,18 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Exit, Failure, Global, Output, output};
+use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::config::parse_duration;
 use crate::http::tokens::{ChangeError, Scope, Terms, Token, change, read_line};
 
 /// Bearer tokens for the edge, kept as hashes in edge.tokens_file
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     Create(Create),
     /// The tokens, and what each may do; the secrets are nowhere
     List,
@@ -35,7 +28,7 @@ enum Command {
 
 /// Make a token; its secret is written to stdout, this once
 #[derive(Debug, clap::Args)]
-struct Create {
+pub(super) struct Create {
     /// Who will use it
     #[arg(long, value_parser = name)]
     name: String,
@@ -86,14 +79,14 @@ impl TokenView {
 
 /// Runs the command; fails when no file is configured, when it cannot be read or written, when there is no
 /// such token.
-pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let config = global.start(&[])?.config;
     let path = config.edge.tokens_file.as_path();
     if path.as_os_str().is_empty() {
         let text = "edge.tokens_file is empty: set it to the file in which the edge is to look for tokens";
         return Err(Failure::new(Exit::ConfigInvalid, text));
     }
-    match &args.command {
+    match command {
         Command::Create(args) => create(global.output, args, path),
         Command::List => list(global.output, path),
         Command::Revoke { tokens } => revoke(global.output, tokens, path),
@@ -128,22 +121,14 @@ fn create(output: Output, args: &Create, path: &Path) -> Result<Exit, Failure> {
         Ok((format!("{text}{begun}{line}\n"), ()))
     }))?;
     let view = TokenView::of(&token);
-    match output {
-        Output::Json => {
-            let mut document = serde_json::to_value(&view)?;
-            document["secret"] = json!(secret);
-            output::json(&document)?;
-        }
-        // Alone, for whoever puts it into a variable.
-        Output::Table => output::line(&secret)?,
-    }
-    let until = view.expires.unwrap_or_else(|| "for ever".to_owned());
-    note(&format!(
-        "token {} ({}) is in {}, until {until}; its secret is shown this once",
-        view.id,
-        view.name,
-        path.display()
-    ))
+    let mut document = json!(view);
+    document["secret"] = json!(secret);
+    // Alone, for whoever puts it into a variable.
+    output.show(&document, || output::line(&secret))?;
+    let TokenView { id, name, expires, .. } = view;
+    let (path, until) = (path.display(), expires.as_deref().unwrap_or("for ever"));
+    output::note(&format!("token {id} ({name}) is in {path}, until {until}; its secret is shown this once"))?;
+    Ok(Exit::Done)
 }
 
 fn list(output: Output, path: &Path) -> Result<Exit, Failure> {
@@ -155,36 +140,28 @@ fn list(output: Output, path: &Path) -> Result<Exit, Failure> {
     };
     for (number, line) in text.lines().enumerate() {
         if let Err(problem) = read_line(line) {
-            note(&format!("line {} {problem}: the edge leaves it out", number + 1))?;
+            output::note(&format!("line {} {problem}: the edge leaves it out", number + 1))?;
         }
     }
     let view: Vec<TokenView> = tokens(&text).iter().map(TokenView::of).collect();
-    if output == Output::Json {
-        output::json(&json!({ "tokens": view }))?;
-    } else if view.is_empty() {
-        output::line("No tokens.")?;
-    } else {
-        output::table(
-            &["ID", "NAME", "STATE", "SCOPES", "COMPANIES", "CREATED", "EXPIRES"],
-            view.into_iter().map(cells),
-        )?;
-    }
-    Ok(Exit::Done)
+    output.list(&json!({ "tokens": view }), &view, "No tokens.", |tokens| {
+        let head = ["ID", "NAME", "STATE", "SCOPES", "COMPANIES", "CREATED", "EXPIRES"];
+        output::table(&head, tokens.iter().map(cells))
+    })
 }
 
-fn cells(view: TokenView) -> [String; 7] {
-    let dash = |time: Option<String>| time.unwrap_or_else(|| "-".to_owned());
-    let scopes: Vec<&str> = view.scopes.iter().map(|scope| name_of(*scope)).collect();
+fn cells(view: &TokenView) -> [String; 7] {
+    let scopes: Vec<&str> = view.scopes.iter().map(name_of).collect();
     let companies: Vec<String> = view.companies.iter().map(ToString::to_string).collect();
     let or = |list: String, all: &str| if list.is_empty() { all.to_owned() } else { list };
     [
-        view.id,
-        view.name,
+        view.id.clone(),
+        view.name.clone(),
         view.state.to_owned(),
         or(scopes.join(","), "all"),
         or(companies.join(","), "any"),
-        dash(view.created),
-        view.expires.unwrap_or_else(|| "never".to_owned()),
+        dash(view.created.as_ref()),
+        view.expires.clone().unwrap_or_else(|| "never".to_owned()),
     ]
 }
 
@@ -215,13 +192,9 @@ fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failur
         let left: String = text.split_inclusive('\n').filter(stays).collect();
         Ok((left, gone.iter().map(TokenView::of).collect()))
     }))?;
-    match output {
-        Output::Json => output::json(&json!({ "revoked": gone }))?,
-        Output::Table => {
-            gone.iter().try_for_each(|view| output::line(&format!("revoked {} ({})", view.id, view.name)))?;
-        }
-    }
-    Ok(Exit::Done)
+    output.show(&json!({ "revoked": gone }), || {
+        gone.iter().try_for_each(|view| output::line(&format!("revoked {} ({})", view.id, view.name)))
+    })
 }
 
 /// Those of the file; lines that cannot be read are left as they are.
@@ -236,18 +209,12 @@ fn changed<T>(done: Result<T, ChangeError<Failure>>) -> Result<T, Failure> {
     })
 }
 
-fn note(text: &str) -> Result<Exit, Failure> {
-    use std::io::Write as _;
-    writeln!(std::io::stderr().lock(), "note: {text}")?;
-    Ok(Exit::Done)
-}
-
 fn name(text: &str) -> Result<String, String> {
     let plain = !text.trim().is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control);
     plain.then(|| text.trim().to_owned()).ok_or_else(|| "a name has 1 to 64 characters".to_owned())
 }
 
-fn name_of(scope: Scope) -> &'static str {
+fn name_of(scope: &Scope) -> &'static str {
     match scope {
         Scope::Events => "events",
         Scope::Retell => "retell",
@@ -255,7 +222,7 @@ fn name_of(scope: Scope) -> &'static str {
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
-    let known = [Scope::Events, Scope::Retell].into_iter().find(|scope| name_of(*scope) == text);
+    let known = [Scope::Events, Scope::Retell].into_iter().find(|scope| name_of(scope) == text);
     known.ok_or_else(|| "there are events and retell".to_owned())
 }
 

@@ -1,6 +1,5 @@
 //! `hostmatch topology`: the exchange and the queues that hostmatch wants, against what a broker has.
 
-use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Global, Output, output};
@@ -9,14 +8,8 @@ use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Ob
 /// The exchange and the queues on RabbitMQ: what hostmatch wants, and what the broker has
 ///
 /// With the embedded queue there is nothing to do.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     /// What is wanted; connects to nothing
     Show,
     /// What the broker has against it; exit code 10 when it differs
@@ -37,13 +30,13 @@ enum Command {
 }
 
 /// Runs the command; fails when the broker cannot be asked.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let config = global.examined()??.config.queue;
     if config.is_embedded() {
         return embedded(global.output);
     }
     let topology = Topology::new(&config)?;
-    match &args.command {
+    match command {
         Command::Show => show(global.output, &topology),
         Command::Export { vhost } => {
             let vhost = vhost.clone().map_or_else(|| topology::vhost(&config), Ok)?;
@@ -51,7 +44,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Command::Diff | Command::Apply => {
-            let makes = matches!(args.command, Command::Apply);
+            let makes = matches!(command, Command::Apply);
             let (comparison, applied) = topology::diff(&config, makes).await?;
             differences(global.output, &comparison, applied.as_ref())
         }
@@ -61,55 +54,40 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 fn embedded(output: Output) -> Result<Exit, Failure> {
     let text =
         "queue.url is the embedded queue, one file that hostmatch makes by itself: there is nothing to do";
-    match output {
-        Output::Json => output::json(&json!({ "embedded": true, "note": text }))?,
-        Output::Table => output::line(text)?,
-    }
-    Ok(Exit::Done)
+    output.show(&json!({ "embedded": true, "note": text }), || output::line(text))
 }
 
 fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
-    let queues = topology.queues.iter();
-    match output {
-        Output::Json => {
-            let queues = queues.map(|queue| {
-                json!({
-                    "name": queue.name, "role": queue.part.as_str(), "durable": true, "arguments": queue.arguments,
-                })
-            });
-            output::json(&json!({
-                "exchange": { "name": topology.exchange, "type": "topic", "durable": true },
-                "queues": queues.collect::<Vec<_>>(),
-                "bindings": [{
-                    "source": topology.exchange, "destination": topology.work, "routing_key": EVERYTHING,
-                }],
-            }))?;
-        }
-        Output::Table => {
-            let exchange = ["exchange".to_owned(), topology.exchange.clone(), "topic, durable".to_owned()];
-            let queues = queues.map(|queue| {
-                let role = match queue.part {
-                    Part::Work => "work queue",
-                    Part::Retry => "wait queue",
-                    Part::Dead => "dead letters",
-                };
-                let arguments =
-                    queue.arguments.iter().map(|(name, value)| format!("{name}={}", plain(value)));
-                [role.to_owned(), queue.name.clone(), arguments.collect::<Vec<_>>().join("\n")]
-            });
-            let route = format!("{} -> {}", topology.exchange, topology.work);
-            let binding = ["binding".to_owned(), route, format!("routing key {EVERYTHING}")];
-            output::table(&["WHAT", "NAME", "AS"], std::iter::once(exchange).chain(queues).chain([binding]))?;
-        }
-    }
-    Ok(Exit::Done)
+    let queues = topology.queues.iter().map(|queue| {
+        json!({
+            "name": queue.name, "role": queue.part.as_str(), "durable": true, "arguments": queue.arguments,
+        })
+    });
+    let document = json!({
+        "exchange": { "name": topology.exchange, "type": "topic", "durable": true },
+        "queues": queues.collect::<Vec<_>>(),
+        "bindings": [{
+            "source": topology.exchange, "destination": topology.work, "routing_key": EVERYTHING,
+        }],
+    });
+    let exchange = ["exchange".to_owned(), topology.exchange.clone(), "topic, durable".to_owned()];
+    let queues = topology.queues.iter().map(|queue| {
+        let role = match queue.part {
+            Part::Work => "work queue",
+            Part::Retry => "wait queue",
+            Part::Dead => "dead letters",
+        };
+        let arguments = queue.arguments.iter().map(|(name, value)| format!("{name}={}", plain(value)));
+        [role.to_owned(), queue.name.clone(), arguments.collect::<Vec<_>>().join("\n")]
+    });
+    let route = format!("{} -> {}", topology.exchange, topology.work);
+    let binding = ["binding".to_owned(), route, format!("routing key {EVERYTHING}")];
+    let rows = std::iter::once(exchange).chain(queues).chain([binding]);
+    output.show(&document, || output::table(&["WHAT", "NAME", "AS"], rows))
 }
 
 fn differences(output: Output, found: &Comparison, applied: Option<&Applied>) -> Result<Exit, Failure> {
-    match output {
-        Output::Json => output::json(&document(found, applied)?)?,
-        Output::Table => describe(found, applied)?,
-    }
+    output.show(&document(found, applied)?, || describe(found, applied))?;
     Ok(match applied {
         Some(applied) if !applied.problems.is_empty() => Exit::Failed,
         _ if found.findings.is_empty() => Exit::Done,

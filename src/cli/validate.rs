@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, Output, items, items::Place, output};
+use super::{Exit, Failure, Global, items, items::Place, output};
 use crate::app::redaction::{MASK, masked_name};
 use crate::contract::CONTENT_TYPES;
 use crate::event::{
@@ -36,10 +36,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let items = items::split(&input).unwrap_or_else(|_| vec![(Place::Whole, &input[..])]);
     let readings: Vec<Reading> =
         items.into_iter().map(|(place, body)| Reading::of(place, body, &args.outside)).collect();
-    match global.output {
-        Output::Json => output::json(&json!({ "messages": readings }))?,
-        Output::Table => readings.iter().try_for_each(Reading::print)?,
-    }
+    global.output.show(&json!({ "messages": readings }), || readings.iter().try_for_each(Reading::print))?;
     let is_wrong =
         readings.is_empty() || readings.iter().any(|reading| reading.verdict == Verdict::Malformed);
     Ok(if is_wrong { Exit::Findings } else { Exit::Done })
@@ -233,10 +230,8 @@ impl Reading {
             Verdict::Malformed => format!("{place}cannot be read"),
         };
         output::line(&head)?;
-        let mut rows: Vec<[String; 2]> = Vec::new();
-        let mut add = |name: &str, value: Option<String>| {
-            rows.extend(value.map(|value| [format!("  {name}"), value]));
-        };
+        let mut rows = Vec::new();
+        let mut add = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
         if let Some(problem) = &self.problem {
             let pointer = if problem.pointer.is_empty() { "the whole message" } else { &problem.pointer };
             add("at", Some(pointer.to_owned()));
@@ -255,7 +250,7 @@ impl Reading {
             let of = note.booking.map(|number| format!("booking {}: ", number + 1)).unwrap_or_default();
             add("note", Some(format!("{of}{}", note.message)));
         }
-        output::table(&[], rows)
+        output::pairs(rows)
     }
 }
 
@@ -280,7 +275,7 @@ impl OneBooking {
         }
     }
 
-    fn describe(&self, add: &mut impl FnMut(&str, Option<String>)) {
+    fn describe(&self, add: &mut impl FnMut(&'static str, Option<String>)) {
         let uid = self.uid.as_deref().unwrap_or("-");
         let id = self.id.as_deref().map(|id| format!(", id {id}")).unwrap_or_default();
         let replaces = self.replaces.as_deref().map(|it| format!(", replaces {it}")).unwrap_or_default();
@@ -289,33 +284,27 @@ impl OneBooking {
         let stamped = if self.stamped { " (stamped)" } else { "" };
         add("  time", Some(format!("{}{stamped}", self.time)));
         add("  starts", self.starts.clone());
-        let host = self.host.as_ref().map_or_else(
-            || "nobody".to_owned(),
-            |host| {
-                let id = host.id.map_or("no id".to_owned(), |id| format!("id {id}"));
-                let has = |what: Option<&str>, name: &str| {
-                    what.map(|it| format!(", {name} {it}")).unwrap_or_default()
-                };
-                format!("{id}{}{}, in {}", has(host.name, "name"), has(host.email, "email"), host.found_in)
-            },
-        );
-        add("  host", Some(host));
+        let host = self.host.as_ref().map(|host| {
+            let id = host.id.map_or("no id".to_owned(), |id| format!("id {id}"));
+            let has = |what: Option<&str>, name| what.map(|it| format!(", {name} {it}")).unwrap_or_default();
+            format!("{id}{}{}, in {}", has(host.name, "name"), has(host.email, "email"), host.found_in)
+        });
+        add("  host", Some(host.unwrap_or_else(|| "nobody".to_owned())));
     }
 }
 
 /// What counts as absent, and may have been meant.
 fn notes(event: &BookingEvent) -> Vec<Note> {
     let mut notes = Vec::new();
+    let mut note = |booking, message| notes.push(Note { booking, message });
     if event.id.as_str().starts_with("sha256:") {
-        let message = "it has no id of its own: a repeat is told only if it is the same byte for byte";
-        notes.push(Note { booking: None, message });
+        note(None, "it has no id of its own: a repeat is told only if it is the same byte for byte");
     }
     if event.company.is_none() && event.appointment.is_none() {
-        let message = "it names no company_id: the appointment's own company counts, unchecked";
-        notes.push(Note { booking: None, message });
+        note(None, "it names no company_id: the appointment's own company counts, unchecked");
     }
     for (number, booking) in event.bookings.iter().enumerate() {
-        let mut note = |message| notes.push(Note { booking: Some(number), message });
+        let mut note = |message| note(Some(number), message);
         if booking.time.stamped {
             note(
                 "it has no time that can be read (updatedAt, occurred_at, createdAt): which of two events is newer is told by when they came",

@@ -11,7 +11,7 @@ use crate::cli::{Exit, Failure, Output, items, output};
 
 /// Which letters, and why
 #[derive(Debug, clap::Args)]
-pub(super) struct Change {
+pub(in crate::cli) struct Change {
     #[command(flatten)]
     pub(super) which: Choosing,
     /// Why, for the record
@@ -24,7 +24,7 @@ pub(super) struct Change {
 
 /// Write a note on a group, shown with it from then on
 #[derive(Debug, clap::Args)]
-pub(super) struct Note {
+pub(in crate::cli) struct Note {
     /// The group's fingerprint, or its beginning
     group: String,
     /// What there is to know
@@ -33,14 +33,14 @@ pub(super) struct Note {
 
 /// Write dead letters to stdout, one JSON object a line, whole: personal data included
 #[derive(Debug, clap::Args)]
-pub(super) struct Export {
+pub(in crate::cli) struct Export {
     #[command(flatten)]
     pub(super) which: Choosing,
 }
 
 /// Record the dead letters of an export here, as open ones
 #[derive(Debug, clap::Args)]
-pub(super) struct Import {
+pub(in crate::cli) struct Import {
     /// The file; - is standard input
     file: PathBuf,
 }
@@ -55,20 +55,13 @@ pub(super) async fn run(
     let filter = args.which.chosen()?;
     let ids = dead_letters::preview(context, action, &filter).await?;
     let question = format!("{} {} dead letters?", action.as_str(), ids.len());
-    if !args.yes && output::confirm(&question)? != Some(true) {
-        let done_to = done_to(action);
-        let text = format!("nothing was {done_to}: it needs a confirmation, on a terminal or with --yes");
-        return Err(Failure::new(Exit::NeedsConfirmation, text));
-    }
+    output::confirm_or_nothing(args.yes, &question, done_to(action))?;
     let view = dead_letters::change_state(context, action, &filter, &ids, &args.reason).await?;
     let done: usize = view.done.values().map(Vec::len).sum();
-    match output {
-        Output::Json => output::json(&view)?,
-        Output::Table => {
-            output::line(&format!("{done} {}", done_to(action)))?;
-            left_out(&view.refused)?;
-        }
-    }
+    output.show(&view, || {
+        output::line(&format!("{done} {}", done_to(action)))?;
+        left_out(&view.refused)
+    })?;
     Ok(match (done, view.refused.is_empty()) {
         (_, true) => Exit::Done,
         (0, false) => Exit::NotFound,
@@ -79,11 +72,7 @@ pub(super) async fn run(
 /// Runs `note`.
 pub(super) async fn note(output: Output, args: &Note, context: &AppContext) -> Result<Exit, Failure> {
     let note = dead_letters::note(context, &args.group, &args.text).await?;
-    match output {
-        Output::Json => output::json(&note)?,
-        Output::Table => output::line(&format!("Noted on group {}", note.group))?,
-    }
-    Ok(Exit::Done)
+    output.show(&note, || output::line(&format!("Noted on group {}", note.group)))
 }
 
 /// Runs `export`.
@@ -100,11 +89,6 @@ pub(super) async fn import(output: Output, args: &Import, context: &AppContext) 
     } else {
         dead_letters::import(context, BufReader::new(items::open(&args.file)?), &name).await?
     };
-    match output {
-        Output::Json => output::json(&view)?,
-        Output::Table => {
-            output::line(&format!("{} imported, {} were known here", view.imported, view.known))?
-        }
-    }
-    Ok(Exit::Done)
+    output
+        .show(&view, || output::line(&format!("{} imported, {} were known here", view.imported, view.known)))
 }

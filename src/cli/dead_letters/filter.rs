@@ -3,7 +3,8 @@
 use strum::VariantArray as _;
 
 use crate::app::dead_letters::{Compare, DeadLetterFilter, LetterState};
-use crate::cli::{Exit, Failure, choices::one_of, moments::moment};
+use crate::cli::arguments::{OfCompany, compared, moment, one_of};
+use crate::cli::{Exit, Failure};
 use crate::matching::Reason;
 
 /// Which dead letters; what is given must all be true.
@@ -18,9 +19,8 @@ pub(super) struct Filter {
     /// With this reason code, such as appointment_not_found
     #[arg(long, value_name = "CODE", value_parser = code)]
     code: Option<String>,
-    /// Of this company
-    #[arg(long, value_name = "N")]
-    pub(super) company: Option<i64>,
+    #[command(flatten)]
+    pub(super) of: OfCompany,
     /// Of this event type, such as appointment.created
     #[arg(long, value_name = "TYPE")]
     event: Option<String>,
@@ -97,7 +97,7 @@ pub(super) struct Choosing {
 impl Choosing {
     /// What was asked for. Fails with [`Exit::Usage`] when nothing was.
     pub(super) fn chosen(&self) -> Result<DeadLetterFilter, Failure> {
-        let names_some = !self.filter.chosen().is_empty() || self.filter.company.is_some();
+        let names_some = !self.filter.chosen().is_empty() || self.filter.of.company.is_some();
         match (names_some, self.all) {
             (false, false) => {
                 let text = "say which dead letters: --ids, --group, --code, another filter, or --all";
@@ -112,7 +112,7 @@ impl Choosing {
 
     /// Whether nothing was said at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.filter.chosen().is_empty() && self.filter.company.is_none() && !self.all
+        self.filter.chosen().is_empty() && self.filter.of.company.is_none() && !self.all
     }
 }
 
@@ -132,13 +132,7 @@ fn fingerprint(text: &str) -> Result<String, String> {
 }
 
 fn attempts(text: &str) -> Result<(Compare, i32), String> {
-    let (compare, number) = match (text.strip_prefix(">="), text.strip_prefix("<=")) {
-        (Some(number), _) => (Compare::AtLeast, number),
-        (_, Some(number)) => (Compare::AtMost, number),
-        _ => (Compare::Exactly, text),
-    };
-    let number = number.trim().parse().map_err(|_| "write 6, '>=6' or '<=1'".to_owned())?;
-    Ok((compare, number))
+    compared(text).ok_or_else(|| "write 6, '>=6' or '<=1'".to_owned())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ const USUAL: u64 = 50;
 
 /// Dead letters, newest first
 #[derive(Debug, clap::Args)]
-pub(super) struct List {
+pub(in crate::cli) struct List {
     #[command(flatten)]
     pub(super) filter: Looking,
     /// At most this many [default: 50; with ndjson and csv all]
@@ -31,7 +31,7 @@ pub(super) struct List {
 ///
 /// Only open ones, unless --state says otherwise.
 #[derive(Debug, clap::Args)]
-pub(super) struct Groups {
+pub(in crate::cli) struct Groups {
     #[command(flatten)]
     pub(super) filter: Looking,
     /// At most this many groups
@@ -75,9 +75,7 @@ pub(super) async fn run(output: Output, args: &List, context: &AppContext) -> Re
             let head =
                 ["ID", "STATE", "REASON", "EVENT", "BOOKING", "COMPANY", "ATTEMPTS", "LAST FAILED", "ERROR"];
             output::table(&head, all.dead_letters.into_iter().map(letter_cells))?;
-            if let Some(next) = all.next_before {
-                output::line(&format!("There are older ones: --before {next}"))?;
-            }
+            output::older(all.next_before)?;
         }
         Format::Ndjson | Format::Csv => {}
     }

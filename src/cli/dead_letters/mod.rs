@@ -7,27 +7,21 @@ mod acts;
 mod replay;
 mod replays;
 
-use clap::Subcommand;
-
-use super::{Exit, Failure, Global, operator::Acting, output};
-use crate::app::Access;
+use super::{Exit, Failure, Global, global::Acting, output};
+use crate::app::AppContext;
 use crate::app::dead_letters::{LeftOut, LetterAction};
+use crate::event::CompanyId;
 
 /// Dead letters: see them, understand them, replay them
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     Groups(list::Groups),
     List(list::List),
     Show(show::Args),
     Plan(replay::Plan),
     Replay(replay::Replay),
-    Replays(replays::Args),
+    #[command(subcommand)]
+    Replays(replays::Command),
     /// Put open dead letters away; they can be restored until retention.dead_letters is over
     Discard(acts::Change),
     /// Open discarded dead letters again
@@ -39,18 +33,17 @@ enum Command {
 
 impl Command {
     /// What only reads is let in where nobody may write.
-    fn access(&self) -> Access {
-        let only_reads = match self {
+    fn only_reads(&self) -> bool {
+        match self {
             Self::Groups(_) | Self::List(_) => true,
             // That personal data is taken out is recorded.
             Self::Show(args) => !args.reveal,
-            Self::Replays(args) => args.command.only_reads(),
+            Self::Replays(command) => command.only_reads(),
             _ => false,
-        };
-        if only_reads { Access::ReadOnly } else { Access::Write }
+        }
     }
 
-    fn company(&self) -> Option<i64> {
+    fn company(&self) -> Option<CompanyId> {
         let filter = match self {
             Self::Groups(args) => &args.filter.filter,
             Self::List(args) => &args.filter.filter,
@@ -60,30 +53,30 @@ impl Command {
             Self::Export(args) => &args.which.filter,
             Self::Show(_) | Self::Replays(_) | Self::Note(_) | Self::Import(_) => return None,
         };
-        filter.company
+        filter.of.company
     }
 }
 
 /// Runs the command; fails when the database cannot be reached, or there is no such dead letter.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let command = &args.command;
-    let context = global.open(command.access(), &Acting::default(), command.company()).await?;
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    let command = command;
+    let me = Acting::default();
+    let acting = (!command.only_reads()).then_some(&me);
     let output = global.output;
-    let done = match command {
-        Command::Groups(args) => list::groups(output, args, &context).await,
-        Command::List(args) => list::run(output, args, &context).await,
-        Command::Show(args) => Box::pin(show::run(output, args, &context)).await,
-        Command::Plan(args) => Box::pin(replay::plan(output, args, &context)).await,
-        Command::Replay(args) => Box::pin(replay::run(output, args, &context)).await,
-        Command::Replays(args) => Box::pin(replays::run(output, args, &context)).await,
-        Command::Discard(args) => acts::run(output, LetterAction::Discard, args, &context).await,
-        Command::Restore(args) => acts::run(output, LetterAction::Restore, args, &context).await,
-        Command::Note(args) => acts::note(output, args, &context).await,
-        Command::Export(args) => acts::export(args, &context).await,
-        Command::Import(args) => acts::import(output, args, &context).await,
+    let work = async |context: &AppContext| match command {
+        Command::Groups(args) => list::groups(output, args, context).await,
+        Command::List(args) => list::run(output, args, context).await,
+        Command::Show(args) => show::run(output, args, context).await,
+        Command::Plan(args) => replay::plan(output, args, context).await,
+        Command::Replay(args) => replay::run(output, args, context).await,
+        Command::Replays(command) => replays::run(output, command, context).await,
+        Command::Discard(args) => acts::run(output, LetterAction::Discard, args, context).await,
+        Command::Restore(args) => acts::run(output, LetterAction::Restore, args, context).await,
+        Command::Note(args) => acts::note(output, args, context).await,
+        Command::Export(args) => acts::export(args, context).await,
+        Command::Import(args) => acts::import(output, args, context).await,
     };
-    context.close().await;
-    done
+    global.with_context(acting, command.company(), work).await
 }
 
 /// Says on which letters something could not be done.

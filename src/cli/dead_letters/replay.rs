@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use super::filter::Choosing;
 use super::left_out;
-use crate::app::AppContext;
 use crate::app::replay::{
     self, Beginning, Ended, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayTerms, Report,
 };
+use crate::app::{AppContext, Progress as Telling};
 use crate::cli::{Exit, Failure, Output, output};
 use crate::runtime::shutdown;
 
@@ -17,7 +17,7 @@ use crate::runtime::shutdown;
 /// The same decisions are made as by a worker, in transactions that only read. `replay --plan`
 /// carries it out; letters that arrive later are not in it.
 #[derive(Debug, clap::Args)]
-pub(super) struct Plan {
+pub(in crate::cli) struct Plan {
     #[command(flatten)]
     pub(super) which: Choosing,
 }
@@ -28,7 +28,7 @@ pub(super) struct Plan {
 /// outcome. Ctrl-C detaches: what is on the way is finished by the worker, the rest waits for
 /// `replays resume`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Replay {
+pub(in crate::cli) struct Replay {
     /// Carry out this plan
     #[arg(long, value_name = "ID")]
     plan: Option<i64>,
@@ -63,42 +63,30 @@ fn percent(text: &str) -> Result<i32, String> {
 pub(super) async fn plan(output: Output, args: &Plan, context: &AppContext) -> Result<Exit, Failure> {
     let view = freeze(&args.which, context).await?;
     let (Some(id), Some(report)) = (view.plan, &view.report) else { return nothing(output, &view) };
-    match output {
-        Output::Json => output::json(&view)?,
-        Output::Table => {
-            let letters = report.letters;
-            output::line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
-            foretold(report)?;
-            left_out(&view.left_out)?;
-            let expires = view.expires.as_deref().unwrap_or_default();
-            output::line(&format!("Begin it until {expires}: hostmatch deadletters replay --plan {id}"))?;
-        }
-    }
+    output.show(&view, || {
+        let letters = report.letters;
+        output::line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
+        foretold(report)?;
+        left_out(&view.left_out)?;
+        let expires = view.expires.as_deref().unwrap_or_default();
+        output::line(&format!("Begin it until {expires}: hostmatch deadletters replay --plan {id}"))
+    })?;
     Ok(if view.left_out.is_empty() { Exit::Done } else { Exit::Partial })
 }
 
 /// Makes the plan, with a bar.
 async fn freeze(which: &Choosing, context: &AppContext) -> Result<PlanView, Failure> {
     let filter = which.chosen()?;
-    let bar = output::progress(0, "planning");
-    let watch = |done: usize, all: usize| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    };
-    let view = replay::plan(context, &filter, watch).await;
-    bar.finish_and_clear();
-    Ok(view?)
+    let plan = async |progress: Telling<'_>| replay::plan(context, &filter, progress).await;
+    Ok(output::with_progress("planning", plan).await?)
 }
 
 /// Says that there was nothing to plan.
 fn nothing(output: Output, view: &PlanView) -> Result<Exit, Failure> {
-    match output {
-        Output::Json => output::json(view)?,
-        Output::Table => {
-            left_out(&view.left_out)?;
-            output::line("No open dead letter is chosen by this: there is nothing to plan.")?;
-        }
-    }
+    output.show(view, || {
+        left_out(&view.left_out)?;
+        output::line("No open dead letter is chosen by this: there is nothing to plan.")
+    })?;
     Ok(Exit::NotFound)
 }
 
@@ -122,7 +110,7 @@ pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> 
             (id, report.clone(), view.left_out.is_empty())
         }
     };
-    if !args.yes && report.letters > 0 {
+    if report.letters > 0 {
         confirm(args, id, &report, context)?;
     }
     let terms = ReplayTerms {
@@ -151,16 +139,10 @@ fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Res
         "{warning}Replay {letters} of {} dead letters at {} (database {}, queue {})?",
         report.letters, args.rate, target.0, target.1
     );
-    match output::confirm(&question)? {
-        Some(true) => Ok(()),
-        answer => {
-            let text = format!(
-                "plan {id} was not begun{}; hostmatch deadletters replay --plan {id} --yes begins it",
-                if answer.is_none() { ": it needs a confirmation" } else { "" }
-            );
-            Err(Failure::new(Exit::NeedsConfirmation, text))
-        }
-    }
+    output::confirm(args.yes, &question, |was_asked| {
+        let why = if was_asked { "" } else { ": it needs a confirmation" };
+        format!("plan {id} was not begun{why}; hostmatch deadletters replay --plan {id} --yes begins it")
+    })
 }
 
 /// Carries a plan out, or goes on with a replay, with a bar; then says what became of it, and how it ended.
@@ -203,13 +185,10 @@ pub(super) async fn carry_out(
         Ended::Lost => ("is carried on by another process now".to_owned(), Exit::Partial),
     };
     end.said = said;
-    match output {
-        Output::Json => output::json(&end)?,
-        Output::Table => {
-            output::line(&format!("Replay {id} {}", end.said))?;
-            became(&end.report)?;
-        }
-    }
+    output.show(&end, || {
+        output::line(&format!("Replay {id} {}", end.said))?;
+        became(&end.report)
+    })?;
     Ok(exit)
 }
 

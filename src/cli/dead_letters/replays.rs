@@ -1,6 +1,5 @@
 //! `deadletters replays`: plans and replays, and what is to become of them.
 
-use clap::Subcommand;
 use serde_json::json;
 
 use super::replay::{became, carry_out, foretold};
@@ -13,14 +12,8 @@ use crate::cli::{Exit, Failure, Output, output, output::dash};
 pub(super) const LIST: &str = "hostmatch deadletters replays list";
 
 /// Plans and replays: list, show, pause, resume, cancel
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    pub(super) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(in crate::cli) enum Command {
     /// Plans and replays, newest first
     List {
         /// At most this many
@@ -67,10 +60,10 @@ impl Command {
 }
 
 /// Runs the command.
-pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Result<Exit, Failure> {
-    let done = match &args.command {
+pub(super) async fn run(output: Output, command: &Command, context: &AppContext) -> Result<Exit, Failure> {
+    let done = match command {
         Command::List { limit, before } => {
-            return list(output, replay::list(context, *before, *limit).await?);
+            return list(output, &replay::list(context, *before, *limit).await?);
         }
         Command::Resume { id, resend } => {
             let beginning = Beginning::Again { resend: *resend };
@@ -79,7 +72,7 @@ pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Re
         Command::Show { id, items, result } => {
             let shown = replay::show(context, *id, *items, result.as_deref()).await;
             let shown = shown.map_err(|error| Failure::with_list(error, LIST))?;
-            return show(output, *id, &shown);
+            return output.show(&shown, || describe(*id, &shown));
         }
         Command::Pause { id } => {
             let done = replay::pause(context, *id).await;
@@ -96,34 +89,22 @@ pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Re
         }
     };
     let (id, said) = done.map_err(|error| Failure::with_list(error, LIST))?;
-    match output {
-        Output::Json => output::json(&json!({ "replay": id, "said": said }))?,
-        Output::Table => output::line(&format!("Replay {id} is {said}"))?,
-    }
-    Ok(Exit::Done)
+    let shown = json!({ "replay": id, "said": said });
+    output.show(&shown, || output::line(&format!("Replay {id} is {said}")))
 }
 
-fn list(output: Output, view: ReplaysView) -> Result<Exit, Failure> {
-    match output {
-        Output::Json => output::json(&view)?,
-        Output::Table if view.replays.is_empty() => output::line("No plans and no replays.")?,
-        Output::Table => {
-            let rows = view.replays.into_iter().map(|one| {
-                let letters = one.letters.to_string();
-                let (ended, why) = (dash(one.ended), dash(one.why));
-                [one.id.to_string(), one.state, letters, one.created, ended, one.made_by, why]
-            });
-            output::table(&["ID", "STATE", "LETTERS", "PLANNED", "ENDED", "BY", "WHY"], rows)?;
-        }
-    }
-    Ok(Exit::Done)
+fn list(output: Output, view: &ReplaysView) -> Result<Exit, Failure> {
+    output.list(view, &view.replays, "No plans and no replays.", |replays| {
+        let rows = replays.iter().map(|one| {
+            let (letters, ended) = (one.letters.to_string(), dash(one.ended.as_ref()));
+            let [state, created, by] = [&one.state, &one.created, &one.made_by].map(String::clone);
+            [one.id.to_string(), state, letters, created, ended, by, dash(one.why.as_ref())]
+        });
+        output::table(&["ID", "STATE", "LETTERS", "PLANNED", "ENDED", "BY", "WHY"], rows)
+    })
 }
 
-fn show(output: Output, id: i64, shown: &ReplayDetails) -> Result<Exit, Failure> {
-    if output == Output::Json {
-        output::json(shown)?;
-        return Ok(Exit::Done);
-    }
+fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
     let ReplayDetails { replay, report, .. } = shown;
     output::line(&format!("Replay {id}  ({}), {} dead letters", replay.state, replay.letters))?;
     if let Some(because) = &replay.ended_because {
@@ -151,7 +132,7 @@ fn show(output: Output, id: i64, shown: &ReplayDetails) -> Result<Exit, Failure>
         });
         output::table(&["LETTER", "FORETOLD", "BECAME"], rows)?;
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// What can be done about letters that do not come back.

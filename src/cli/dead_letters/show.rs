@@ -8,7 +8,7 @@ use crate::cli::{Exit, Failure, Output, next_action::command, output, output::da
 
 /// One dead letter: its attempts, how it came, its payload with personal data masked, its cure
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     id: i64,
     /// Show the headers and the payload as they are, personal data included
     #[arg(long)]
@@ -22,11 +22,7 @@ pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Re
     if let Some(cure) = &mut letter.cure {
         cure.commands = cure.next.iter().map(command).collect();
     }
-    match output {
-        Output::Json => output::json(&letter)?,
-        Output::Table => table(&letter)?,
-    }
-    Ok(Exit::Done)
+    output.show(&letter, || table(&letter))
 }
 
 /// Writes it to stdout, for people.
@@ -45,16 +41,14 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
         ("group", letter.fingerprint.clone()),
         ("attempts", letter.attempts.to_string()),
     ];
-    output::table(&[], rows.map(|(name, value)| [format!("  {name}"), value]))?;
+    output::pairs(rows)?;
     output::line("\nTimeline")?;
-    output::table(
-        &[],
-        letter.timeline.iter().map(|moment| {
-            let why = [&moment.reason, &moment.error].into_iter().flatten().cloned().collect::<Vec<_>>();
-            let worker = moment.worker.as_ref().map(|version| format!("worker {version}"));
-            [format!("  {}", moment.at), moment.what.clone(), why.join(": "), worker.unwrap_or_default()]
-        }),
-    )?;
+    let timeline = letter.timeline.iter().map(|moment| {
+        let why = [&moment.reason, &moment.error].into_iter().flatten().cloned().collect::<Vec<_>>();
+        let worker = moment.worker.as_ref().map(|version| format!("worker {version}"));
+        [format!("  {}", moment.at), moment.what.clone(), why.join(": "), worker.unwrap_or_default()]
+    });
+    output::table(&[], timeline)?;
     if !letter.acts.is_empty() {
         output::line("\nWhat was done")?;
         output::table(&[], letter.acts.iter().map(act_cells))?;
@@ -68,7 +62,7 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
     let properties = letter.properties.iter().map(|(name, value)| (*name, value));
     let headers = letter.headers.iter().map(|(name, value)| (name.as_str(), value));
     let rows = [("routing key", &letter.routing_key)].into_iter().chain(properties).chain(headers);
-    output::table(&[], rows.map(|(name, value)| [format!("  {name}"), value.clone()]))?;
+    output::pairs(rows.map(|(name, value)| (name, value.clone())))?;
     let (head, lines) = payload_lines(&letter.payload);
     output::line(&format!("\n{head}"))?;
     lines.iter().try_for_each(|line| output::line(line))

@@ -6,24 +6,17 @@ mod table;
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, Output, operator::Acting, output, simulate};
+use super::{Exit, Failure, Global, simulate};
 use crate::app::explain::{ExplanationView, explain};
-use crate::app::{Access, NextAction};
+use crate::app::{AppContext, NextAction};
 use crate::matching::HostKey;
 
 /// Explain how hosts are matched
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     Explain(Question),
     Simulate(simulate::Args),
 }
@@ -34,7 +27,7 @@ enum Command {
 /// --company, or an appointment with --uid.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("subject").required(true).args(["booking", "host", "uid"]))]
-struct Question {
+pub(super) struct Question {
     /// A file with an event or a bare Cal.com booking (or an array of them, or one a line); - is standard input
     #[arg(long, value_name = "FILE")]
     booking: Option<PathBuf>,
@@ -57,22 +50,17 @@ struct Question {
 
 /// Runs the command; fails when the file cannot be read, the database cannot be reached, or there is no such
 /// appointment.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let question = match &args.command {
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    let question = match command {
         Command::Explain(question) => question,
         Command::Simulate(args) => return simulate::run(global, args).await,
     };
     // What the file says comes first: it needs no database.
     let subjects = subject::given(question)?;
-    let context = global.open(Access::ReadOnly, &Acting::default(), None).await?;
-    let explained = explain(&context, subjects).await;
-    context.close().await;
-    let explanations: Vec<Explanation> = explained?.into_iter().map(Explanation::from).collect();
-
-    match global.output {
-        Output::Json => output::json(&json!({ "explanations": explanations }))?,
-        Output::Table => table::show(&explanations)?,
-    }
+    let work = async |context: &AppContext| Ok(explain(context, subjects).await?);
+    let explained = global.with_context(None, None, work).await?;
+    let explanations: Vec<Explanation> = explained.into_iter().map(Explanation::from).collect();
+    global.output.show(&json!({ "explanations": explanations }), || table::show(&explanations))?;
     let nothing = explanations.iter().all(|one| one.view.is_empty());
     Ok(if nothing { Exit::NotFound } else { Exit::Done })
 }

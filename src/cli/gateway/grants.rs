@@ -2,15 +2,16 @@
 
 use serde_json::json;
 
-use crate::cli::{Exit, Failure, Global, Output, choices::one_of, engine::Engine, output};
-use crate::install::privileges::{Account, Role, grants, grants_for};
+use crate::cli::arguments::{Engine, one_of};
+use crate::cli::{Exit, Failure, Global, output};
+use crate::install::privileges::{Account, Grants, Role, grants, grants_for};
 
 /// The GRANT statements with the least rights to inspect, to migrate and to run
 ///
 /// Looks at the database for its columns; with --for it needs none, and assumes those of
 /// `hostmatch migrate baseline`. Changes nothing: an administrator runs what it prints.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// Without a database: for this engine
     #[arg(long = "for", value_name = "ENGINE")]
     engine: Option<Engine>,
@@ -39,19 +40,12 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Some(engine) => grants_for(engine.into(), &args.database, &account),
         None => grants(&global.start(&[])?.config.database, &account).await?,
     };
-    if global.output == Output::Json {
-        output::json(&json!({ "grants": all }))?;
-        return Ok(Exit::Done);
-    }
-    // As a script: what is no statement is a comment, and holds no name of anybody's choosing.
-    for grants in &all {
-        output::line(&format!("-- to {}", <&str>::from(grants.role)))?;
-        for note in &grants.notes {
-            output::line(&format!("-- {note}"))?;
-        }
-        for statement in &grants.statements {
-            output::line(&format!("{statement};"))?;
-        }
-    }
-    Ok(Exit::Done)
+    global.output.show(&json!({ "grants": all }), || all.iter().try_for_each(script))
+}
+
+/// As a script: what is no statement is a comment, and holds no name of anybody's choosing.
+fn script(grants: &Grants) -> Result<(), Failure> {
+    output::line(&format!("-- to {}", <&str>::from(grants.role)))?;
+    grants.notes.iter().try_for_each(|note| output::line(&format!("-- {note}")))?;
+    grants.statements.iter().try_for_each(|statement| output::line(&format!("{statement};")))
 }

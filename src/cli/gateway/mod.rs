@@ -4,20 +4,12 @@
 mod report;
 mod grants;
 
-use clap::Subcommand;
-
-use super::{Exit, Failure, Global, Output, output};
+use super::{Exit, Failure, Global};
 use crate::install::inspection::{Verdict, inspect};
 
 /// Look at the gateway's database before letting hostmatch in
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
     /// What is there, what hostmatch would use and do, and what stands in its way; changes nothing
     ///
     /// Needs no more than the right to read, and works before any migration. The exit code is 0
@@ -27,14 +19,11 @@ enum Command {
 }
 
 /// Runs the command; fails when the database cannot be reached.
-pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    match &args.command {
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
+    match command {
         Command::Inspect => {
             let inspection = inspect(&global.start(&[])?.config).await?;
-            match global.output {
-                Output::Json => output::json(&inspection)?,
-                Output::Table => report::show(&inspection)?,
-            }
+            global.output.show(&inspection, || report::show(&inspection))?;
             Ok(if inspection.verdict == Verdict::Ready { Exit::Done } else { Exit::Findings })
         }
         Command::Grants(args) => grants::run(global, args).await,

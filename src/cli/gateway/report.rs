@@ -1,6 +1,8 @@
 //! An inspection for people: the verdict and what to do first, then what was found.
 
-use crate::cli::{Failure, output};
+use std::fmt::Display;
+
+use crate::cli::{Failure, output, output::dash};
 use crate::install::inspection::{Inspection, Level, Verdict};
 
 /// As many rows of one finding are shown; the JSON has all of them.
@@ -45,13 +47,9 @@ fn verdict(found: &Inspection) -> Result<(), Failure> {
 }
 
 /// A heading, and names with what they are.
-fn pairs(text: &str, rows: impl IntoIterator<Item = (String, String)>) -> Result<(), Failure> {
+fn pairs<K: Display>(text: &str, rows: impl IntoIterator<Item = (K, String)>) -> Result<(), Failure> {
     heading(text)?;
-    output::table(&[], rows.into_iter().map(|(name, value)| [format!("  {name}"), value]))
-}
-
-fn dash(text: Option<&str>) -> String {
-    text.unwrap_or("-").to_owned()
+    output::pairs(rows)
 }
 
 fn server(found: &Inspection) -> Result<(), Failure> {
@@ -74,7 +72,7 @@ fn server(found: &Inspection) -> Result<(), Failure> {
         ("gateway.timezone", Some(server.gateway_timezone.clone())),
         ("takes writes", Some(writes)),
     ];
-    pairs("Server", rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))))
+    pairs("Server", rows.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
 fn tables(found: &Inspection) -> Result<(), Failure> {
@@ -87,8 +85,7 @@ fn tables(found: &Inspection) -> Result<(), Failure> {
         };
         let keys = match (table.keys, table.key_limit) {
             (Some(keys), Some(limit)) => format!("{keys} of {limit}"),
-            (Some(keys), None) => keys.to_string(),
-            _ => "-".to_owned(),
+            (keys, _) => dash(keys),
         };
         let triggers = match &table.triggers {
             None => "not visible to this user".to_owned(),
@@ -161,7 +158,7 @@ fn uses(found: &Inspection) -> Result<(), Failure> {
         ("bookings", references.collect::<Vec<_>>().join(", then ")),
         ("updated_at", updated_at),
     ];
-    pairs("What hostmatch will use", rows.map(|(name, value)| (name.to_owned(), value)))
+    pairs("What hostmatch will use", rows)
 }
 
 fn data(found: &Inspection) -> Result<(), Failure> {

@@ -1,0 +1,184 @@
+//! Arguments that several commands have: companies, hosts, members of staff, pages, moments, words of a list.
+
+use std::error::Error;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use sea_orm::DbBackend;
+use strum::VariantArray;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
+
+use crate::app::Compare;
+use crate::config::parse_duration;
+use crate::event::{CompanyId, HostId, StaffId};
+use crate::matching::HostKey;
+use crate::runtime::clock::now_ms;
+
+/// A host of a company
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct OneHost {
+    /// The company
+    #[arg(long, value_name = "N", value_parser = company)]
+    pub(super) company: CompanyId,
+    /// The id of the Cal.com user
+    #[arg(long, value_name = "ID", value_parser = host)]
+    pub(super) host: HostId,
+}
+
+impl OneHost {
+    /// Both.
+    pub(super) fn key(self) -> HostKey {
+        HostKey::new(self.company, self.host)
+    }
+}
+
+/// Whose
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct OnlyOf {
+    /// Only if it is this company's
+    #[arg(long, value_name = "N", value_parser = company)]
+    pub(super) company: Option<CompanyId>,
+}
+
+/// Of which company
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct OfCompany {
+    /// Of this company
+    #[arg(long, value_name = "N", value_parser = company)]
+    pub(super) company: Option<CompanyId>,
+}
+
+/// Decisions of a time
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct DecidedArgs {
+    /// Decided from this moment on: 30d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = moment)]
+    pub(super) since: i64,
+    /// Decided before this moment [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) until: Option<i64>,
+    /// Only of this company
+    #[arg(long, value_name = "N", value_parser = company)]
+    pub(super) company: Option<CompanyId>,
+}
+
+/// How much of a list
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct PageArgs {
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(super) limit: u64,
+    /// Only older ones than this: the last id of the page before
+    #[arg(long, value_name = "ID")]
+    pub(super) before: Option<i64>,
+}
+
+/// An id of a company.
+pub(super) fn company(text: &str) -> Result<CompanyId, String> {
+    let id = text.parse().ok().filter(|id| *id > 0);
+    id.map(CompanyId).ok_or_else(|| "write the number of a company".to_owned())
+}
+
+/// An id of a Cal.com user.
+pub(super) fn host(text: &str) -> Result<HostId, String> {
+    let id = text.parse().ok().and_then(HostId::new);
+    id.ok_or_else(|| "write the number of a Cal.com user, from 1 to 2147483647".to_owned())
+}
+
+/// An id of a member of staff: a number or a text, as the gateway has it.
+pub(super) fn staff(text: &str) -> Result<StaffId, String> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > 255 || text.contains(char::is_control) {
+        return Err("write the id of a member of staff".to_owned());
+    }
+    let number = text.parse::<i64>().ok().filter(|id| id.to_string() == text);
+    Ok(number.map_or_else(|| StaffId::Text(text.to_owned()), StaffId::Integer))
+}
+
+/// A moment in ms since 1970: so long ago, a day (UTC), or a time with its zone.
+pub(super) fn moment(text: &str) -> Result<i64, String> {
+    if let Ok(ago) = parse_duration(text) {
+        return Ok(now_ms().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)));
+    }
+    let day = || {
+        Date::parse(text, format_description!("[year]-[month]-[day]")).map(|day| day.midnight().assume_utc())
+    };
+    let time = OffsetDateTime::parse(text, &Rfc3339).or_else(|_| day());
+    time.map(|time| time.unix_timestamp() * 1000 + i64::from(time.millisecond()))
+        .map_err(|_| "write 24h, 2026-03-01 or 2026-03-01T08:00:00Z".to_owned())
+}
+
+/// A moment to come, in ms since 1970: in so long, a day (UTC), or a time with its zone.
+pub(super) fn coming(text: &str) -> Result<i64, String> {
+    match parse_duration(text) {
+        Ok(in_so_long) => {
+            Ok(now_ms().saturating_add(i64::try_from(in_so_long.as_millis()).unwrap_or(i64::MAX)))
+        }
+        Err(_) => moment(text).map_err(|_| "write 14d, 2026-03-01 or 2026-03-01T08:00:00Z".to_owned()),
+    }
+}
+
+/// A number, and how it is compared: `6`, `>=6` or `<=6`.
+pub(super) fn compared(text: &str) -> Option<(Compare, i32)> {
+    let (compare, number) = match (text.strip_prefix(">="), text.strip_prefix("<=")) {
+        (Some(number), _) => (Compare::AtLeast, number),
+        (_, Some(number)) => (Compare::AtMost, number),
+        _ => (Compare::Exactly, text),
+    };
+    Some((compare, number.trim().parse().ok()?))
+}
+
+/// One word of this list.
+pub(super) fn one_of<T>() -> impl TypedValueParser<Value = T>
+where
+    T: VariantArray + FromStr<Err: Error + Send + Sync + 'static> + Clone + Send + Sync,
+    &'static str: From<&'static T>,
+{
+    PossibleValuesParser::new(T::VARIANTS.iter().map(<&'static str>::from)).try_map(|word| word.parse::<T>())
+}
+
+/// A database engine, for commands that work without a database.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Engine {
+    #[value(alias = "mariadb")]
+    Mysql,
+    Postgres,
+    Sqlite,
+}
+
+impl From<Engine> for DbBackend {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Mysql => Self::MySql,
+            Engine::Postgres => Self::Postgres,
+            Engine::Sqlite => Self::Sqlite,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read() {
+        assert_eq!(staff(" 31 "), Ok(StaffId::Integer(31)));
+        assert_eq!(staff("031"), Ok(StaffId::Text("031".into())));
+        assert!(staff("").is_err() && staff("a\nb").is_err());
+        assert_eq!(host("7"), Ok(HostId(7)));
+        assert!(host("0").is_err() && host("4294967296").is_err() && company("-1").is_err());
+    }
+
+    #[test]
+    fn moments_are_read() {
+        assert_eq!(moment("2026-03-01"), Ok(1_772_323_200_000));
+        assert_eq!(moment("2026-03-01T01:00:00.5+01:00"), Ok(1_772_323_200_500));
+        assert!((now_ms() - 3_600_000 - moment("1h").unwrap()).abs() < 5_000);
+        assert!(moment("yesterday").is_err());
+        assert_eq!(coming("2026-03-01"), moment("2026-03-01"));
+        assert!((coming("1h").unwrap() - 3_600_000 - now_ms()).abs() < 5_000);
+    }
+}
