@@ -146,8 +146,11 @@ async fn serve(
             // A run that is to end must not wait for a broker that is away.
             queue.depth().await?;
         }
-        let worker = Worker::new(config.clone(), database.clone(), schema, queue.clone()).with_health(health);
-        let worker = if with_edge { worker.with_role("all") } else { worker };
+        let mut worker = Worker::new(config.clone(), database.clone(), schema, queue.clone());
+        worker.health = health;
+        if with_edge {
+            worker.role = "all";
+        }
         let tally = worker.tally();
         tracing::info!(pipelines = config.worker.pipelines, "the worker is running");
         let watched = watch(queue, &tally, until_empty, &ours);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::hold::Availability;
+use super::run::Worker;
 use crate::config::Config;
-use crate::decide::Processor;
 use crate::http::health::{Finding, State};
 use crate::queue::ConsumerHealth;
 use crate::runtime::shutdown::Shutdown;
@@ -93,45 +93,36 @@ impl WorkerHealth {
     }
 
     /// It runs, with these parts, until `stop`.
-    pub(super) fn runs(
-        &self,
-        config: &Config,
-        availability: Availability,
-        parts: Vec<(String, ConsumerHealth, Part)>,
-        stop: Shutdown,
-    ) {
-        let stuck_after = stuck_after(config);
+    pub(super) fn runs(&self, worker: &Worker, parts: Vec<(String, ConsumerHealth, Part)>, stop: Shutdown) {
+        let (availability, stuck_after) = (worker.availability.clone(), stuck_after(&worker.config));
         *self.state() = Some(Running { parts, availability, stuck_after, is_silent: false, stop });
     }
 
-    /// Asks the database whether it answers, and while something waits for it whether it can be used, again
-    /// and again, until asked to stop.
-    pub(super) async fn watch(
-        &self,
-        (processor, availability): (&Processor, &Availability),
-        patience: Duration,
-        stop: &Shutdown,
-    ) {
-        let ask = async || {
-            let answers = matches!(timeout(patience, processor.database().ping()).await, Ok(Ok(())));
-            if let Some(running) = &mut *self.state() {
+    fn state(&self) -> MutexGuard<'_, Option<Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the database whether it answers, and while something waits for it whether it can be used, again
+/// and again, until asked to stop.
+pub(super) async fn watch(worker: Worker, stop: Shutdown) {
+    let Worker { config, processor, availability, health, .. } = worker;
+    let asks = async {
+        loop {
+            let ping = timeout(config.database.acquire_timeout, processor.database().ping());
+            let answers = matches!(ping.await, Ok(Ok(())));
+            if let Some(running) = &mut *health.state() {
                 running.is_silent = !answers;
             }
             if answers && availability.is_held() {
                 availability.set(processor.probe().await.is_ok());
             }
             tokio::time::sleep(ASK_EVERY).await;
-        };
-        loop {
-            tokio::select! {
-                () = ask() => {}
-                () = stop.cancelled() => return,
-            }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, Option<Running>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    };
+    tokio::select! {
+        () = asks => {}
+        () = stop.cancelled() => {}
     }
 }
 

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
-use super::tally::Tally;
-use crate::config::Config;
-use crate::decide::Processor;
+use super::run::Worker;
 use crate::matching::DEAD_LETTER;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{self, StoreError, Work};
@@ -28,28 +26,28 @@ pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Heartbeat {
     me: store::Worker,
     since: Instant,
-    processor: Arc<Processor>,
-    tally: Tally,
+    worker: Worker,
 }
 
 impl Heartbeat {
-    /// Of this process, which serves `role` from now on.
-    pub(super) fn new(role: &str, config: &Config, processor: Arc<Processor>, tally: Tally) -> Self {
+    /// Of this process, which runs `worker` from now on.
+    pub(super) fn new(worker: Worker) -> Self {
+        let config = &worker.config.worker;
         let me = store::Worker {
             id: Uuid::new_v4(),
             host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
             pid: std::process::id(),
-            role: role.to_owned(),
+            role: worker.role.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: option_env!("HOSTMATCH_REVISION").map(str::to_owned),
-            mode: config.worker.mode.as_str().to_owned(),
-            pipelines: u32::from(config.worker.pipelines),
+            mode: config.mode.as_str().to_owned(),
+            pipelines: u32::from(config.pipelines),
         };
-        Self { me, since: Instant::now(), processor, tally }
+        Self { me, since: Instant::now(), worker }
     }
 
     /// Tells every few seconds, until asked to stop.
-    pub(super) async fn run(&self, shutdown: &Shutdown) {
+    pub(super) async fn run(self: Arc<Self>, shutdown: Shutdown) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = false;
@@ -81,21 +79,22 @@ impl Heartbeat {
     }
 
     async fn write(&self) -> Result<(), StoreError> {
-        let counts = self.tally.counts();
+        let tally = &self.worker.tally;
+        let counts = tally.counts();
         let count = |name: &str| counts.get(name).copied().unwrap_or(0);
         let work = Work {
-            finished: self.tally.finished(),
+            finished: tally.finished(),
             retried: count("retry"),
             failed: count(DEAD_LETTER),
-            settled_seconds: self.tally.settled_ago().map(|ago| ago.as_secs()),
+            settled_seconds: tally.settled_ago().map(|ago| ago.as_secs()),
         };
-        let database = self.processor.database();
+        let database = self.worker.processor.database();
         database.with_deadline(store::tell_worker(database, &self.me, self.since.elapsed(), work)).await
     }
 
     /// It has stopped: its row goes.
     pub(super) async fn leave(&self) {
-        let db = self.processor.database().connection();
+        let db = self.worker.processor.database().connection();
         match timeout(LEAVING, store::remove_worker(db, self.me.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "this worker's row stays, as of one that is gone"),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::heartbeat::FORGOTTEN_AFTER;
+use super::run::Worker;
 use crate::config::RetentionConfig;
 use crate::decide::{Processor, redecide_waiting, write_observed};
 use crate::runtime::clock::now_ms;
@@ -45,12 +46,8 @@ impl Backlog {
 }
 
 /// Runs until asked to stop. Nothing here is urgent: what fails is tried again the next time.
-pub(super) async fn run(
-    processor: Arc<Processor>,
-    backlog: Backlog,
-    retention: RetentionConfig,
-    shutdown: Shutdown,
-) {
+pub(super) async fn run(worker: Worker, shutdown: Shutdown) {
+    let Worker { config, processor, backlog, .. } = worker;
     let mut redecide = tokio::time::interval(REDECIDE_EVERY);
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut purge = tokio::time::interval(PURGE_EVERY);
@@ -63,7 +60,7 @@ pub(super) async fn run(
                 write_observed(&processor).await.map(|_| ())
             }
             _ = redecide.tick() => backlog.clear(&processor).await,
-            _ = purge.tick() => self::purge(&processor, &retention).await,
+            _ = purge.tick() => self::purge(&processor, &config.retention).await,
         };
         if let Err(error) = result {
             tracing::debug!(%error, "housekeeping is put off");

@@ -3,16 +3,13 @@
 //! The queue is transport only: a look at a quorum queue counts as a delivery, and enough looks
 //! destroy a message. So they are recorded first, and looked at in the table.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use sha2::{Digest as _, Sha256};
 
 use super::health::Part;
-use super::hold::{self, Availability, Hold};
-use super::tally::Tally;
-use crate::decide::{Attempt, Processor, history, read as read_event, recording, replayed};
-use crate::event::{Decoded, Hints, TYPE_HEADER};
+use super::hold::{self, Hold};
+use super::run::Worker;
+use crate::decide::{Attempt, history, read as read_event, recording, replayed};
+use crate::event::{Decoded, Hints, Ignored, TYPE_HEADER};
 use crate::matching::Reason;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
 use crate::runtime::clock::now_ms;
@@ -25,12 +22,9 @@ const REFUSED_BODY: usize = 64 * 1024;
 
 /// What the recorder works with.
 pub(super) struct Recorder {
+    pub(super) worker: Worker,
     pub(super) consumer: Consumer,
-    pub(super) processor: Arc<Processor>,
-    pub(super) availability: Availability,
-    pub(super) tally: Tally,
     pub(super) part: Part,
-    pub(super) hold: Duration,
     pub(super) shutdown: Shutdown,
 }
 
@@ -38,16 +32,16 @@ impl Recorder {
     /// Runs until asked to stop.
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
-            self.tally.batch_begins();
+            self.worker.tally.batch_begins();
             self.part.begins();
             let span = recording(self.consumer.destination(), batch.deliveries());
             let recorded = hold::ignore_unless_closed(span.within(self.handle(batch)).await);
             drop(span);
             self.part.ends();
-            self.tally.batch_ends();
+            self.worker.tally.batch_ends();
             if !recorded? {
                 self.consumer.pause().await;
-                self.availability.wait(&self.processor, &self.shutdown).await;
+                self.worker.availability.wait(&self.worker.processor, &self.shutdown).await;
             }
         }
         Ok(())
@@ -61,7 +55,7 @@ impl Recorder {
         let both = batch.deliveries().iter().zip(&letters);
         let by_broker: Vec<bool> =
             both.map(|(delivery, letter)| !is_by_worker(&history(delivery), &letter.letter.reason)).collect();
-        let mut hold = Hold::new(self.hold);
+        let mut hold = Hold::new(self.worker.config.worker.hold);
         let recorded = loop {
             match self.record(&letters).await {
                 Ok(new) => break Some(new),
@@ -77,17 +71,17 @@ impl Recorder {
         {
             let is_replay = letter.replayed.is_some();
             let letter = &letter.letter;
-            let meters = self.processor.meters();
+            let meters = self.worker.processor.meters();
             meters.mark_dead_lettered(letter.event_type.as_deref(), &letter.reason, is_replay);
         }
-        self.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
+        self.worker.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
         Ok(recorded.is_some())
     }
 
     /// Records them together; if the database refuses that, one by one, so that one letter costs
     /// the others nothing.
     async fn record(&self, letters: &[NewDeadLetter]) -> Result<usize, StoreError> {
-        let database = self.processor.database();
+        let database = self.worker.processor.database();
         let insert = async |letters: &[NewDeadLetter]| {
             database.with_deadline(insert_dead_letters(database, letters)).await
         };
@@ -123,7 +117,8 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     let message = &delivery.message;
     let text = |name: &str| message.headers.get(name).cloned();
     let reason = text(header::REASON).unwrap_or_else(|| Reason::DeliveryLimit.to_string());
-    let Read { shape, hints, host_id, starts_ms } = read(delivery);
+    let (hints, host_id, starts_ms) = read(delivery);
+    let shape = hints.shape.map(|shape| shape.as_str().to_owned());
     let history = history(delivery);
     let by_worker = is_by_worker(&history, &reason);
     let attempts = delivery.attempt.saturating_add(u32::from(!by_worker));
@@ -162,45 +157,29 @@ fn is_by_worker(history: &[Attempt], reason: &str) -> bool {
     history.last().is_some_and(|last| last.reason == reason)
 }
 
-/// What can be read of a dead letter.
-#[derive(Default)]
-struct Read {
-    shape: Option<String>,
-    hints: Hints,
-    host_id: Option<i64>,
-    starts_ms: Option<i64>,
-}
-
-fn read(delivery: &Delivery) -> Read {
+/// What can be read of a dead letter: also the id of its host, and when its first booking starts.
+fn read(delivery: &Delivery) -> (Hints, Option<i64>, Option<i64>) {
     // What made the program fail while reading must not do so again here.
     match read_event(delivery) {
         Some(Ok(Decoded::Event(event))) => {
             let first = event.bookings.first();
             let host = first.and_then(|booking| booking.host.as_ref()).and_then(|(host, _)| host.id);
-            Read {
-                shape: Some(event.shape.as_str().to_owned()),
-                host_id: host.map(|id| id.0),
-                starts_ms: event.bookings.iter().filter_map(|booking| booking.starts_ms).min(),
-                hints: Hints {
-                    booking: first.and_then(|booking| booking.reference().cloned()),
-                    id: Some(event.id),
-                    event_type: Some(event.event_type),
-                    company: event.company,
-                    shape: Some(event.shape),
-                },
-            }
+            let starts_ms = event.bookings.iter().filter_map(|booking| booking.starts_ms).min();
+            let hints = Hints {
+                booking: first.and_then(|booking| booking.reference().cloned()),
+                id: Some(event.id),
+                event_type: Some(event.event_type),
+                company: event.company,
+                shape: Some(event.shape),
+            };
+            (hints, host.map(|id| id.0), starts_ms)
         }
-        Some(Ok(Decoded::Ignored(ignored))) => Read {
-            shape: Some(ignored.shape.as_str().to_owned()),
-            hints: Hints { id: Some(ignored.id), event_type: Some(ignored.event_type), ..Hints::default() },
-            ..Read::default()
-        },
-        Some(Err(malformed)) => Read {
-            shape: malformed.hints.shape.map(|shape| shape.as_str().to_owned()),
-            hints: *malformed.hints,
-            ..Read::default()
-        },
-        None => Read::default(),
+        Some(Ok(Decoded::Ignored(Ignored { id, event_type, shape }))) => {
+            let (id, event_type, shape) = (Some(id), Some(event_type), Some(shape));
+            (Hints { id, event_type, shape, ..Hints::default() }, None, None)
+        }
+        Some(Err(malformed)) => (*malformed.hints, None, None),
+        None => (Hints::default(), None, None),
     }
 }
 

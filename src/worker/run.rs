@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 
-use super::health::{Part, WorkerHealth};
+use super::health::{self, Part, WorkerHealth};
 use super::heartbeat::Heartbeat;
 use super::hold::Availability;
 use super::housekeeping::{self, Backlog};
@@ -17,7 +18,7 @@ use super::sampler::Sampler;
 use super::tally::Tally;
 use crate::config::Config;
 use crate::decide::Processor;
-use crate::queue::{BatchLimits, Consumer, Queue, QueueError, Source};
+use crate::queue::{BatchLimits, Queue, QueueError, Source};
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{Database, GatewaySchema};
 
@@ -38,37 +39,28 @@ pub enum WorkerError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// A worker, ready to run.
+/// A worker, ready to run. Clones share everything.
 #[derive(Clone)]
 pub struct Worker {
-    config: Arc<Config>,
-    processor: Arc<Processor>,
-    backlog: Backlog,
-    queue: Queue,
-    tally: Tally,
-    health: WorkerHealth,
+    pub(super) config: Arc<Config>,
+    pub(super) processor: Arc<Processor>,
+    pub(super) availability: Availability,
+    pub(super) backlog: Backlog,
+    pub(super) queue: Queue,
+    pub(super) tally: Tally,
+    /// Is told how it is, from its start on.
+    pub(crate) health: WorkerHealth,
     /// What the process serves.
-    role: &'static str,
+    pub(crate) role: &'static str,
 }
 
 impl Worker {
     /// A worker on this database and this queue.
     pub fn new(config: Arc<Config>, database: Database, schema: GatewaySchema, queue: Queue) -> Self {
         let processor = Arc::new(Processor::new(database, schema, &config));
+        let (availability, backlog) = (Availability::default(), Backlog::default());
         let (tally, health) = (Tally::default(), WorkerHealth::default());
-        Self { config, processor, backlog: Backlog::default(), queue, tally, health, role: "worker" }
-    }
-
-    /// As a part of a process that serves this.
-    #[must_use]
-    pub fn with_role(self, role: &'static str) -> Self {
-        Self { role, ..self }
-    }
-
-    /// Tells `health` how it is, from its start on.
-    #[must_use]
-    pub fn with_health(self, health: WorkerHealth) -> Self {
-        Self { health, ..self }
+        Self { config, processor, availability, backlog, queue, tally, health, role: "worker" }
     }
 
     /// The running counts.
@@ -84,89 +76,40 @@ impl Worker {
     /// [`WorkerError`]. An outage of database or broker is none.
     pub async fn run(&self, shutdown: Shutdown, until_empty: bool) -> Result<(), WorkerError> {
         let stop = shutdown.child_token();
-        self.processor.meters().begins(self.config.matching.auto_accept, self.config.worker.pipelines);
+        let config = &self.config.worker;
+        self.processor.meters().begins(self.config.matching.auto_accept, config.pipelines);
         let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
-        let limits =
-            BatchLimits { size: self.config.worker.batch_size, bytes: self.config.worker.batch_bytes };
-        let (hold, availability) = (self.config.worker.hold, Availability::default());
-        let consumer = |source, limits| {
-            self.queue.consumer(source, limits).stalled_after(self.config.worker.stalled_after)
-        };
         let mut parts = Vec::new();
-        let mut part = |name: String, consumer: &Consumer| {
+        let mut part = |name: String, source, limits| {
+            let consumer = self.queue.consumer(source, limits).stalled_after(config.stalled_after);
             let part = Part::default();
             parts.push((name, consumer.health(), part.clone()));
-            part
+            (consumer, part)
         };
-        for number in 1..=self.config.worker.pipelines {
-            let consumer = consumer(Source::Bookings, limits);
-            let pipeline = Pipeline {
-                part: part(format!("pipeline {number} of the worker"), &consumer),
-                number: usize::from(number),
-                consumer,
-                processor: self.processor.clone(),
-                availability: availability.clone(),
-                backlog: self.backlog.clone(),
-                tally: self.tally.clone(),
-                hold,
-                shutdown: stop.clone(),
-            };
+        let limits = BatchLimits { size: config.batch_size, bytes: config.batch_bytes };
+        for number in 1..=config.pipelines {
+            let (consumer, part) = part(format!("pipeline {number} of the worker"), Source::Bookings, limits);
+            let (number, worker, shutdown) = (usize::from(number), self.clone(), stop.clone());
+            let pipeline = Pipeline { number, worker, consumer, part, shutdown };
             tasks.spawn(async move { Ok(Box::pin(pipeline.run()).await?) });
         }
-        let dead_letters = consumer(Source::Dead, LETTERS);
-        let recorder = Recorder {
-            part: part("the worker's recorder of dead letters".to_owned(), &dead_letters),
-            consumer: dead_letters,
-            processor: self.processor.clone(),
-            availability: availability.clone(),
-            tally: self.tally.clone(),
-            hold,
-            shutdown: stop.clone(),
-        };
+        let (consumer, part) =
+            part("the worker's recorder of dead letters".to_owned(), Source::Dead, LETTERS);
+        let recorder = Recorder { worker: self.clone(), consumer, part, shutdown: stop.clone() };
         tasks.spawn(async move { Ok(recorder.run().await?) });
-        self.health.runs(&self.config, availability.clone(), parts, stop.clone());
-        let (worker, until, available) = (self.clone(), stop.clone(), availability.clone());
-        tasks.spawn(async move {
-            let patience = worker.config.database.acquire_timeout;
-            worker.health.watch((&worker.processor, &available), patience, &until).await;
-            Ok(())
-        });
-        let heartbeat =
-            Arc::new(Heartbeat::new(self.role, &self.config, self.processor.clone(), self.tally.clone()));
-        let (told, until) = (heartbeat.clone(), stop.clone());
-        tasks.spawn(async move {
-            // That is for people: not even a defect in it stops the work.
-            if AssertUnwindSafe(told.run(&until)).catch_unwind().await.is_err() {
-                tracing::error!("this worker works on, and is not shown by `hostmatch status` any more");
-            }
-            Ok(())
-        });
-        let sampler = Sampler::new(
-            self.processor.clone(),
-            availability,
-            self.queue.clone(),
-            self.config.database.max_connections,
-        );
-        let (every, until) = (self.config.metrics.sample_every, stop.clone());
-        tasks.spawn(async move {
-            // Nor does one in what is only told.
-            if AssertUnwindSafe(sampler.run(every, until)).catch_unwind().await.is_err() {
-                tracing::error!("this worker works on, and its sampled metrics stay as they are");
-            }
-            Ok(())
-        });
-        let (processor, backlog) = (self.processor.clone(), self.backlog.clone());
-        let (retention, until) = (self.config.retention.clone(), stop.clone());
-        tasks.spawn(async move {
-            housekeeping::run(processor, backlog, retention, until).await;
-            Ok(())
-        });
+        self.health.runs(self, parts, stop.clone());
+        let mut beside = |part: BoxFuture<'static, ()>| {
+            tasks.spawn(part.map(Ok));
+        };
+        beside(Box::pin(health::watch(self.clone(), stop.clone())));
+        let heartbeat = Arc::new(Heartbeat::new(self.clone()));
+        let beats = heartbeat.clone().run(stop.clone());
+        beside(Box::pin(only_told(beats, "is not shown by `hostmatch status` any more")));
+        let samples = Sampler::new(self.clone()).run(stop.clone());
+        beside(Box::pin(only_told(samples, "its sampled metrics stay as they are")));
+        beside(Box::pin(housekeeping::run(self.clone(), stop.clone())));
         if until_empty {
-            let (worker, stop) = (self.clone(), stop.clone());
-            tasks.spawn(async move {
-                worker.stop_when_empty(stop).await;
-                Ok(())
-            });
+            beside(Box::pin(self.clone().stop_when_empty(stop.clone())));
         }
         let ended = self.wait(tasks, stop).await;
         heartbeat.leave().await;
@@ -205,7 +148,7 @@ impl Worker {
 
     /// Cancels `stop` once nothing is waiting and nothing was in hand, twice in a row: while a
     /// message moves from one queue to the next it may be in neither.
-    async fn stop_when_empty(&self, stop: Shutdown) {
+    async fn stop_when_empty(self, stop: Shutdown) {
         let mut quiet_since = None;
         while !stop.is_cancelled() {
             let (busy, batches) = self.tally.activity();
@@ -225,5 +168,12 @@ impl Worker {
                 () = stop.cancelled() => {}
             }
         }
+    }
+}
+
+/// Runs a part that is for people: not even a defect in it stops the work.
+async fn only_told(part: impl Future<Output = ()>, consequence: &str) {
+    if AssertUnwindSafe(part).catch_unwind().await.is_err() {
+        tracing::error!("this worker works on, and {consequence}");
     }
 }

@@ -5,16 +5,15 @@
 //! and `hostmatch_sample_up` says 0. Nothing ends because of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Gauge;
 use strum::VariantArray as _;
 use tokio::time::MissedTickBehavior;
 
-use super::hold::Availability;
-use crate::decide::{Meters, Processor};
-use crate::queue::{Level, Part, Queue, QueueError};
+use super::run::Worker;
+use crate::decide::Meters;
+use crate::queue::{Level, Part, QueueError};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{
@@ -90,9 +89,7 @@ struct Backlogs {
 
 /// The one who looks.
 pub(super) struct Sampler {
-    processor: Arc<Processor>,
-    availability: Availability,
-    queue: Queue,
+    worker: Worker,
     letters: Family<Gauge, 0>,
     inbox: Family<Gauge, 1>,
     inbox_age: Family<Gauge, 0>,
@@ -103,14 +100,9 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// One for this database and this queue. `most`: connections that there may be.
-    pub(super) fn new(
-        processor: Arc<Processor>,
-        availability: Availability,
-        queue: Queue,
-        most: u32,
-    ) -> Self {
-        let (database, pool) = (processor.database().clone(), POOL.gauges());
+    pub(super) fn new(worker: Worker) -> Self {
+        let (database, pool) = (worker.processor.database().clone(), POOL.gauges());
+        let most = worker.config.database.max_connections;
         on_scrape(move || {
             let (open, idle) = database.connections();
             pool.set(["idle"], f64::from(idle));
@@ -118,9 +110,7 @@ impl Sampler {
             pool.set(["max"], f64::from(most));
         });
         Self {
-            processor,
-            availability,
-            queue,
+            worker,
             letters: LETTERS.gauges(),
             inbox: INBOX.gauges(),
             inbox_age: INBOX_AGE.gauges(),
@@ -130,10 +120,10 @@ impl Sampler {
         }
     }
 
-    /// Looks `every` so often, until asked to stop.
-    pub(super) async fn run(mut self, every: Duration, shutdown: Shutdown) {
+    /// Looks every `metrics.sample_every`, until asked to stop.
+    pub(super) async fn run(mut self, shutdown: Shutdown) {
         self.set_database(None);
-        let mut ticks = tokio::time::interval(every);
+        let mut ticks = tokio::time::interval(self.worker.config.metrics.sample_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -151,7 +141,7 @@ impl Sampler {
     }
 
     async fn read_database(&self) -> Result<Backlogs, StoreError> {
-        let (database, now_ms) = (self.processor.database(), now_ms());
+        let (database, now_ms) = (self.worker.processor.database(), now_ms());
         let db = database.connection();
         let looks = async {
             Ok(Backlogs {
@@ -165,11 +155,11 @@ impl Sampler {
 
     async fn look_at_queue(&self) -> Result<Vec<Level>, QueueError> {
         let late = |_| QueueError::Unavailable("it did not answer in time".to_owned());
-        tokio::time::timeout(LIMIT, self.queue.levels()).await.unwrap_or_else(|error| Err(late(error)))
+        tokio::time::timeout(LIMIT, self.worker.queue.levels()).await.unwrap_or_else(|error| Err(late(error)))
     }
 
     fn meters(&self) -> &Meters {
-        self.processor.meters()
+        self.worker.processor.meters()
     }
 
     fn take_database(&self, looked: &Result<Backlogs, StoreError>) {
@@ -179,7 +169,7 @@ impl Sampler {
         }
         let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
         // That it answers is not yet that events can be decided.
-        self.meters().database(!is_away && !self.availability.is_held());
+        self.meters().database(!is_away && !self.worker.availability.is_held());
         self.up.set(["database"], f64::from(u8::from(looked.is_ok())));
         self.set_database(looked.as_ref().ok());
     }
