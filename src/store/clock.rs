@@ -1,14 +1,17 @@
-//! What "now" is in a column that the gateway made.
+//! What "now" is in a column that the gateway made, and what such a column says in ms since 1970.
 //!
 //! A column with a zone takes the database's clock as it is. One without (MySQL DATETIME,
 //! PostgreSQL `timestamp`) holds the gateway's local time, and our sessions run in UTC: the
 //! configured zone says how far apart the two are.
 
+use migration::by_engine;
 use migration::gateway::{Column, Columns};
-use sea_orm::{ColumnTrait, DbBackend, FromQueryResult, Statement};
+use sea_orm::ColumnTrait;
 
 use super::entity::{mapping, mapping_audit};
-use super::{Database, DbId, StoreError, gateway};
+use super::prelude::*;
+use super::statement::value;
+use super::{Database, DbId, GatewaySchema, StoreError, gateway};
 
 /// The SQL expression for "now" that fits the column; none for a column that holds no time.
 pub(super) async fn now_for(
@@ -30,11 +33,12 @@ pub(super) async fn now_for(
 
 /// The SQL expression for the database's clock, in ms since 1970.
 pub(crate) fn now_in_ms(backend: DbBackend) -> &'static str {
-    match backend {
-        DbBackend::MySql => "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)",
-        DbBackend::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)",
-        _ => "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
-    }
+    let clocks = [
+        "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)",
+        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)",
+        "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    ];
+    by_engine(backend, clocks)
 }
 
 /// SQL expressions for "now" as the mappings and their audits have it: adopted, their times may be the
@@ -81,6 +85,30 @@ async fn now_in(
         None => None,
     };
     Ok(clock.unwrap_or_else(|| "CURRENT_TIMESTAMP".into()))
+}
+
+/// An SQL expression for a column of times in ms since 1970, as the engine reads it in UTC.
+pub(super) fn in_ms(backend: DbBackend, column: &str) -> String {
+    match backend {
+        DbBackend::MySql => format!("CAST(UNIX_TIMESTAMP({column}) * 1000 AS SIGNED)"),
+        DbBackend::Postgres => format!("CAST(EXTRACT(EPOCH FROM {column}) * 1000 AS BIGINT)"),
+        _ => format!("CAST(ROUND((julianday({column}) - 2440587.5) * 86400000) AS INTEGER)"),
+    }
+}
+
+/// By how many ms the times of audits are ahead of UTC: 0, unless an adopted column holds the
+/// gateway's local time.
+pub(super) async fn ahead(db: &impl ConnectionTrait, schema: &GatewaySchema) -> Result<i64, StoreError> {
+    let clock = schema.mapping_clocks.changed_at.as_str();
+    if matches!(clock, "CURRENT_TIMESTAMP" | "now()") || schema.backend == DbBackend::Sqlite {
+        return Ok(0);
+    }
+    let now = match schema.backend {
+        DbBackend::MySql => "UTC_TIMESTAMP()",
+        _ => "(now() AT TIME ZONE 'UTC')",
+    };
+    let sql = format!("SELECT {} - {}", in_ms(schema.backend, clock), in_ms(schema.backend, now));
+    Ok(value(db, sql).await?.unwrap_or(0))
 }
 
 /// A zone whose text is safe to stand in SQL.
@@ -151,10 +179,8 @@ pub(crate) async fn postgres_zone(database: &Database) -> Result<String, StoreEr
                FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
                WHERE s.setrole = 0 AND lower(split_part(setting, '=', 1)) = 'timezone' \
                AND s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1), \
-               current_setting('log_timezone')) AS zone";
-    let query = Statement::from_string(database.backend(), sql);
-    let row = SessionZone::find_by_statement(query).one(database.connection()).await?;
-    let zone = row.map(|row| row.zone).unwrap_or_default();
+               current_setting('log_timezone'))";
+    let zone: String = value(database.connection(), sql).await?.unwrap_or_default();
     match Zone::parse(&zone) {
         Ok(Zone::Named(_) | Zone::Offset(_)) => Ok(zone),
         Ok(Zone::Server) | Err(_) => Err(StoreError::Schema(
@@ -171,25 +197,12 @@ fn sqlite(zone: &Zone) -> Result<String, StoreError> {
     }
 }
 
-#[derive(FromQueryResult)]
-struct SessionZone {
-    zone: String,
-}
-
-#[derive(FromQueryResult)]
-struct Known {
-    known: DbId,
-}
-
 /// Whether the expression has a value: MySQL gives NULL for a zone that it does not know,
 /// PostgreSQL an error.
 async fn knows(database: &Database, expression: &str) -> Result<bool, StoreError> {
-    let query = Statement::from_string(
-        database.backend(),
-        format!("SELECT CASE WHEN {expression} IS NULL THEN 0 ELSE 1 END AS known"),
-    );
-    match Known::find_by_statement(query).one(database.connection()).await.map_err(StoreError::from) {
-        Ok(row) => Ok(row.is_some_and(|row| row.known.0 == 1)),
+    let sql = format!("SELECT CASE WHEN {expression} IS NULL THEN 0 ELSE 1 END");
+    match value::<DbId>(database.connection(), sql).await {
+        Ok(known) => Ok(known == Some(DbId(1))),
         Err(StoreError::Rejected(_)) => Ok(false),
         Err(error) => Err(error),
     }

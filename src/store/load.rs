@@ -22,7 +22,7 @@ use super::hosts::{self, Hosts};
 use super::mappings::M;
 use super::prelude::*;
 use super::row_reader::selected;
-use super::statement::{any_host, lock_free_ones, pad_in_list, set_nowait};
+use super::statement::{any_host, lock_free_ones, pad_in_list, set_nowait, values_of};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{
     AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Host, HostId, StaffId,
@@ -301,14 +301,12 @@ async fn waiting_for(
     use assignment::Column;
     let hosts = any_host(Column::CompanyId, Column::HostId, keys.iter().copied());
     let waiting = assignment::Entity::find()
-        .select_only()
-        .column(Column::AppointmentId)
         .filter(hosts)
         .filter(Column::Outcome.is_in(Outcome::waiting().map(Outcome::as_str)))
         .filter(Column::StaffId.is_null())
         .order_by_asc(Column::AppointmentId)
         .limit(u64::from(limit));
-    Ok(waiting.into_tuple().all(tx).await?)
+    values_of(tx, waiting, Column::AppointmentId).await
 }
 
 selected! {

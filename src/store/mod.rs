@@ -23,7 +23,6 @@ mod find;
 mod rows;
 mod hosts;
 mod load;
-mod observed;
 mod probe;
 mod read_only;
 mod commit;
@@ -74,9 +73,8 @@ pub use inbox::{
 };
 pub(crate) use inbox::{act_on_host, last_host_acts};
 pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting};
-pub use observed::observed;
 pub use probe::probe;
-pub use read_only::{Remembered, directory_for, directory_of, remembered};
+pub use read_only::{Remembered, directory_for, directory_of, observed, remembered};
 pub use repairs::{
     ItemState, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState, Tally, Waiting,
     lock_hosts, repairs,

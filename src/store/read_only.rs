@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::ConnectionTrait;
-
+use super::entity::assignment;
 use super::find::Found;
+use super::prelude::*;
+use super::statement::values_of;
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
 use crate::matching::{Assignment, Directory, HostKey, Mapping, Target};
@@ -65,4 +66,23 @@ pub async fn remembered(
     };
     let assignment = rows::with_bookings(tx, &[appointment]).await?.pop();
     Ok(Ok(Remembered { appointment, assignment }))
+}
+
+/// Up to `limit` decisions that were only observed and are still to be written, about appointments behind `after`, by appointment, with their bookings
+/// while those are kept.
+pub async fn observed(
+    db: &impl ConnectionTrait,
+    after: AppointmentId,
+    limit: u64,
+) -> Result<Vec<Assignment>, StoreError> {
+    use assignment::Column;
+    let observed = assignment::Entity::find()
+        .filter(Column::Observed.is_not_null())
+        .filter(Column::AppointmentId.gt(after))
+        .order_by_asc(Column::AppointmentId)
+        .limit(limit);
+    let ids: Vec<AppointmentId> = values_of(db, observed, Column::AppointmentId).await?;
+    let mut found = rows::with_bookings(db, &ids).await?;
+    found.sort_unstable_by_key(|assignment| assignment.appointment);
+    Ok(found)
 }

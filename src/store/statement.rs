@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use sea_orm::sea_query::{InsertStatement, IntoColumnRef, LockBehavior, LockType, Value};
-use sea_orm::{EntityTrait, Statement};
+use sea_orm::{EntityTrait, Select, Statement, TryGetable};
 
 use super::StoreError;
 use super::prelude::*;
@@ -38,6 +38,29 @@ pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<
         values.resize(if few_texts { all.next_multiple_of(LARGE) } else { all.next_power_of_two() }, last);
     }
     values
+}
+
+/// The first value that a query gives; none: no row.
+pub(super) async fn value<T: TryGetable>(
+    db: &impl ConnectionTrait,
+    sql: impl Into<String>,
+) -> Result<Option<T>, StoreError> {
+    let query = Statement::from_string(db.get_database_backend(), sql.into());
+    Ok(db.query_one_raw(query).await?.map(|row| row.try_get_by_index(0)).transpose()?)
+}
+
+/// The values of one column of these rows.
+pub(super) async fn values_of<E: EntityTrait, T: TryGetable, C: FromIterator<T>>(
+    db: &impl ConnectionTrait,
+    rows: Select<E>,
+    column: E::Column,
+) -> Result<C, StoreError> {
+    Ok(rows.select_only().column(column).into_tuple::<T>().all(db).await?.into_iter().collect())
+}
+
+/// A text that LIKE takes as it is, where `!` is its escape.
+pub(super) fn like_literal(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
 /// Rows of one of these hosts, by these columns of a table.

@@ -7,13 +7,13 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ColumnTrait, FromQueryResult, Statement};
+use sea_orm::ColumnTrait;
 
 use super::StoreError;
 use super::decisions::key_value;
 use super::entity::{mapping, mapping_audit};
 use super::prelude::*;
-use super::statement::pad_in_list;
+use super::statement::{pad_in_list, value};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Audit, HostKey, MappingChange};
 
@@ -79,18 +79,12 @@ pub(super) async fn are_audits_there(
     if there == i64::try_from(keys.len()).ok() { Ok(()) } else { Err(taken(tx, Column::Id).await?) }
 }
 
-#[derive(FromQueryResult)]
-struct Sequence {
-    name: Option<String>,
-}
-
 async fn taken<C: ColumnTrait>(tx: &impl ConnectionTrait, id: C) -> Result<StoreError, StoreError> {
     let (entity, id) = (C::EntityName::default(), id.as_str());
     let table = entity.table_name();
-    let sql = format!("SELECT pg_get_serial_sequence('{table}', '{id}') AS name");
-    let sequence =
-        Sequence::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).one(tx).await?;
-    let name = sequence.and_then(|sequence| sequence.name).unwrap_or_else(|| format!("of {table}.{id}"));
+    let sql = format!("SELECT pg_get_serial_sequence('{table}', '{id}')");
+    let name: Option<String> = value::<Option<String>>(tx, sql).await?.flatten();
+    let name = name.unwrap_or_else(|| format!("of {table}.{id}"));
     Ok(StoreError::Rejected(format!(
         "INSERT INTO {table}: the sequence {name} gave out an id that is taken; `hostmatch migrate up` sets it"
     )))

@@ -1,28 +1,21 @@
 //! Which servers are new enough. A worker skips rows that somebody else has locked (`SKIP LOCKED`):
 //! MariaDB can from 10.6 on, MySQL from 8.0.1; every PostgreSQL that is still maintained can.
 
-use sea_orm::{DbBackend, FromQueryResult, Statement};
+use sea_orm::DbBackend;
 
+use super::statement::value;
 use super::{Database, StoreError};
-
-#[derive(FromQueryResult)]
-struct Server {
-    version: String,
-}
 
 /// Refuses a server that could carry out none of our transactions.
 ///
 /// # Errors
 /// [`StoreError::Schema`] says what it is and what it has to be.
 pub(super) async fn check(database: &Database) -> Result<(), StoreError> {
-    let backend = database.backend();
-    if backend != DbBackend::MySql {
+    if database.backend() != DbBackend::MySql {
         return Ok(());
     }
-    let sql = "SELECT CAST(VERSION() AS CHAR) AS version";
-    let asked = Server::find_by_statement(Statement::from_string(backend, sql));
-    let Some(server) = asked.one(database.connection()).await? else { return Ok(()) };
-    too_old(&server.version).map_or(Ok(()), |why| Err(StoreError::Schema(why)))
+    let version: Option<String> = value(database.connection(), "SELECT CAST(VERSION() AS CHAR)").await?;
+    version.as_deref().and_then(too_old).map_or(Ok(()), |why| Err(StoreError::Schema(why)))
 }
 
 /// Why a MariaDB or MySQL server of this version cannot be used; none when it can.

@@ -14,6 +14,7 @@ use crate::store::entity::dead_letter::{Column, Entity};
 use crate::store::entity::dead_letter_action::{Column as Acts, Entity as Act};
 use crate::store::entity::event;
 use crate::store::prelude::*;
+use crate::store::statement::{like_literal, values_of};
 use crate::store::{Database, Scope, StoreError};
 
 /// Which dead letters; an empty filter means all. What is given must all be true.
@@ -58,6 +59,16 @@ pub enum Compare {
     AtMost,
 }
 
+impl Compare {
+    pub(in crate::store) fn condition(self, number: Expr, than: i32) -> Expr {
+        match self {
+            Self::Exactly => number.eq(than),
+            Self::AtLeast => number.gte(than),
+            Self::AtMost => number.lte(than),
+        }
+    }
+}
+
 impl DeadLetterFilter {
     /// Whether it names anything at all, beside a state.
     pub fn is_empty(&self) -> bool {
@@ -85,11 +96,8 @@ impl DeadLetterFilter {
     }
 
     fn condition(&self, scope: &Scope) -> Cond {
-        let attempts = |(compare, count): (Compare, i32)| match compare {
-            Compare::Exactly => Column::Attempts.eq(count),
-            Compare::AtLeast => Column::Attempts.gte(count),
-            Compare::AtMost => Column::Attempts.lte(count),
-        };
+        let attempts =
+            |(compare, count): (Compare, i32)| compare.condition(Expr::col(Column::Attempts), count);
         // Not LIKE, for which PostgreSQL and SQLite do not use this index.
         let begins_with = |prefix: &String| {
             let behind = behind(prefix).map(|behind| Column::Fingerprint.lt(behind));
@@ -115,7 +123,7 @@ impl DeadLetterFilter {
 /// With this text in one of the texts, whatever its case. The engine lowers both sides, in its own way:
 /// SQLite only what is ASCII.
 fn contains(text: &str) -> Cond {
-    let pattern = Func::lower(Expr::val(format!("%{}%", escaped(text))));
+    let pattern = Func::lower(Expr::val(format!("%{}%", like_literal(text))));
     let like = |column: Column| {
         Expr::expr(Func::lower(Expr::col(column))).binary(
             BinOper::Like,
@@ -136,11 +144,6 @@ fn behind(prefix: &str) -> Option<String> {
         }
     }
     None
-}
-
-/// With what LIKE would take for a wildcard escaped.
-fn escaped(text: &str) -> String {
-    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
 /// Lists dead letters, newest first, at most `limit`.
@@ -198,8 +201,8 @@ pub async fn dead_letter_ids(
     scope: &Scope,
     filter: &DeadLetterFilter,
 ) -> Result<Vec<i64>, StoreError> {
-    let ids = Entity::find().select_only().column(Column::Id).filter(filter.condition(scope));
-    Ok(ids.order_by_asc(Column::Id).into_tuple().all(database.connection()).await?)
+    let letters = Entity::find().filter(filter.condition(scope)).order_by_asc(Column::Id);
+    values_of(database.connection(), letters, Column::Id).await
 }
 
 /// Those of these ids that are there, in the order of the ids.

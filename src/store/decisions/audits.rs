@@ -9,15 +9,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::moments::{ahead, in_ms};
 use super::write::{REVERT, change_key};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Actor, AuditAction, HostKey, Stored};
 use crate::runtime::clock::as_rfc3339;
+use crate::store::clock::{ahead, in_ms};
 use crate::store::entity::mapping_audit::{Column, Entity};
 use crate::store::prelude::*;
 use crate::store::row_reader::selected;
-use crate::store::statement::pad_in_list;
+use crate::store::statement::{like_literal, pad_in_list};
 use crate::store::{DbId, Document, GatewaySchema, Scope, StoreError};
 
 /// Which audit rows; what is given must all be true.
@@ -120,18 +120,13 @@ pub async fn audits(
     if let Some(actor) = &filter.actor {
         let column = Expr::col(Column::Actor);
         wanted = wanted.add(match actor.strip_suffix('*') {
-            Some(start) => column.like(LikeExpr::new(format!("{}%", literal(start))).escape('!')),
+            Some(start) => column.like(LikeExpr::new(format!("{}%", like_literal(start))).escape('!')),
             None => column.eq(actor.as_str()),
         });
     }
     let mut select = select(schema, wanted);
     select.order_by(Column::Id, Order::Desc).limit(limit);
     read(db, &select, ahead).await
-}
-
-/// A text that LIKE takes as it is.
-fn literal(text: &str) -> String {
-    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
 /// The change that an audit row belongs to, with all of its rows. `None`: there is no such row, or it does not

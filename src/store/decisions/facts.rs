@@ -13,7 +13,7 @@ use crate::store::entity::{assignment, company};
 use crate::store::mappings::M;
 use crate::store::prelude::*;
 use crate::store::row_reader::selected;
-use crate::store::statement::{any_host, pad_in_list, set_nowait};
+use crate::store::statement::{any_host, pad_in_list, set_nowait, values_of};
 use crate::store::{DbId, GatewaySchema, Hosts, StoreError, hosts, mappings, rows};
 
 /// Hosts that are asked about in one statement.
@@ -93,9 +93,7 @@ pub(crate) async fn companies(
     }
     use company::Column;
     let ids = pad_in_list(ids.iter().copied());
-    let there = company::Entity::find().select_only().column(Column::Id).filter(Column::Id.is_in(ids));
-    let there: Vec<CompanyId> = there.into_tuple().all(tx).await?;
-    Ok(there.into_iter().collect())
+    values_of(tx, company::Entity::find().filter(Column::Id.is_in(ids)), Column::Id).await
 }
 
 selected! {

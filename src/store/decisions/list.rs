@@ -61,11 +61,9 @@ pub async fn list_mappings(
     select.and_where_option(filter.host.map(|host| col(Column::CalcomHostId).eq(host)));
     let source = filter.source.as_deref();
     select.and_where_option(source.map(|source| col(Column::MappingSource).eq(source)));
-    select.and_where_option(filter.confidence.map(|(compare, score)| match compare {
-        Compare::Exactly => col(Column::ConfidenceScore).eq(score),
-        Compare::AtLeast => col(Column::ConfidenceScore).gte(score),
-        Compare::AtMost => col(Column::ConfidenceScore).lte(score),
-    }));
+    let confidence =
+        |(compare, score): (Compare, i32)| compare.condition(col(Column::ConfidenceScore), score);
+    select.and_where_option(filter.confidence.map(confidence));
     select.and_where_option(filter.is_active.map(|active| col(Column::IsActive).eq(active)));
     select.and_where_option(filter.before.map(|before| col(Column::Id).lt(before)));
     if filter.in_conflict {

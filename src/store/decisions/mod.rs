@@ -8,7 +8,6 @@ mod staff;
 mod facts;
 mod write;
 mod audits;
-mod moments;
 mod list;
 
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ use crate::store::entity::repair_item::{self, Column, Entity};
 use crate::store::entity::{appointment, repair};
 use crate::store::load::{self, Purpose};
 use crate::store::prelude::*;
-use crate::store::statement::{chunk_rows, pad_in_list};
+use crate::store::statement::{chunk_rows, pad_in_list, values_of};
 use crate::store::{GatewaySchema, Hosts, StoreError, hosts};
 
 /// Freezes a repair of these appointments. Gives its id. After an error the transaction is to be rolled back.
@@ -99,12 +99,9 @@ pub(crate) async fn still_there(
         return Ok(BTreeSet::new());
     }
     let there = appointment::Entity::find()
-        .select_only()
-        .column(appointment::Column::Id)
         .filter(appointment::Column::CompanyId.is_not_null())
         .filter(appointment::Column::Id.is_in(pad_in_list(ids.iter().copied())));
-    let there: Vec<AppointmentId> = there.into_tuple().all(tx).await?;
-    Ok(there.into_iter().collect())
+    values_of(tx, there, appointment::Column::Id).await
 }
 
 /// Notes where these appointments stand now, in the transaction that does it.

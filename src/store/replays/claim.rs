@@ -10,6 +10,7 @@ use crate::matching::Stored;
 use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
 use crate::store::entity::{dead_letter, replay};
 use crate::store::prelude::*;
+use crate::store::statement::values_of;
 use crate::store::{Database, LetterState, Scope, StoreError};
 
 /// Where these letters stand, and when each failed last, locked until the transaction ends.
@@ -49,14 +50,8 @@ pub async fn claim(
         let all: Vec<i64> = ids.iter().map(|(id, _)| *id).collect();
         let letters = lock_letters(tx, &Scope::All, &all).await?;
         let still_pending = still_pending(tx, replay, &all).await?;
-        let outstanding: Vec<i64> = Entity::find()
-            .select_only()
-            .column(Column::LetterId)
-            .filter(Column::Outstanding.is_in(all))
-            .into_tuple()
-            .all(tx)
-            .await?;
-        let outstanding: BTreeSet<i64> = outstanding.into_iter().collect();
+        let outstanding = Entity::find().filter(Column::Outstanding.is_in(all));
+        let outstanding: BTreeSet<i64> = values_of(tx, outstanding, Column::LetterId).await?;
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         // The others were left alone by somebody who cancelled the replay a moment ago.
         for (id, seen_ms) in ids.iter().filter(|(id, _)| still_pending.contains(id)) {
@@ -102,13 +97,11 @@ pub async fn claim(
 /// Whether this process has the replay, which it keeps until the transaction ends.
 async fn is_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool, StoreError> {
     let held = replay::Entity::find_by_id(replay)
-        .select_only()
-        .column(replay::Column::Id)
         .filter(replay::Column::State.eq(ReplayState::Running))
         .filter(replay::Column::Lease.eq(lease))
-        .lock_exclusive()
-        .into_tuple::<i64>();
-    Ok(held.one(tx).await?.is_some())
+        .lock_exclusive();
+    let held: Vec<i64> = values_of(tx, held, replay::Column::Id).await?;
+    Ok(!held.is_empty())
 }
 
 async fn still_pending(
@@ -116,18 +109,13 @@ async fn still_pending(
     replay: i64,
     ids: &[i64],
 ) -> Result<BTreeSet<i64>, StoreError> {
-    let pending: Vec<i64> = Entity::find()
-        .select_only()
-        .column(Column::LetterId)
+    let pending = Entity::find()
         .filter(Column::ReplayId.eq(replay))
         .filter(Column::LetterId.is_in(ids.iter().copied()))
         .filter(Column::State.eq(ReplayItemState::Pending))
         .order_by_asc(Column::LetterId)
-        .lock_exclusive()
-        .into_tuple()
-        .all(tx)
-        .await?;
-    Ok(pending.into_iter().collect())
+        .lock_exclusive();
+    values_of(tx, pending, Column::LetterId).await
 }
 
 /// Notes that the copies of these letters are surely in the queue.

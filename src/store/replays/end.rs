@@ -9,7 +9,7 @@ use crate::store::dead_letters::{NewAct, record_act};
 use crate::store::entity::dead_letter;
 use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
 use crate::store::prelude::*;
-use crate::store::statement::chunk_rows;
+use crate::store::statement::{chunk_rows, values_of};
 use crate::store::{Database, LetterState, StoreError};
 
 /// What a delivery says of itself: it is the copy of this letter, made by this replay.
@@ -113,14 +113,12 @@ async fn take_back(
     now_ms: i64,
 ) -> Result<usize, StoreError> {
     let on_the_way = Entity::find()
-        .select_only()
-        .column(Column::LetterId)
         .filter(Column::ReplayId.eq(replay))
         .filter(Column::State.is_in(ReplayItemState::ON_THE_WAY))
         .filter(Cond::all().add_option(only.map(|letter| Column::LetterId.eq(letter))))
         .order_by_asc(Column::LetterId)
         .lock_exclusive();
-    let ids: Vec<i64> = on_the_way.into_tuple().all(tx).await?;
+    let ids: Vec<i64> = values_of(tx, on_the_way, Column::LetterId).await?;
     for ids in chunk_rows(&ids) {
         Entity::update_many()
             .set(ended(result, reason, now_ms))
