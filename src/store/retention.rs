@@ -1,71 +1,69 @@
 //! Deletes what was kept for its time, in small steps that lock few rows. It ends when a step removes nothing: what
 //! something else keeps is not to be tried for ever.
 
+use sea_orm::{EntityTrait, Select, TryGetable};
+
 use super::entity::{assignment, event};
 use super::prelude::*;
+use super::statement::values_of;
 use super::{Database, StoreError};
 use crate::event::AppointmentId;
 
 /// Rows in one step.
 const STEP: u64 = 500;
 
-/// Forgets the bookings kept with assignments that were decided before `before_ms`.
-/// Gives how many. After an error what was purged before is purged.
+/// Forgets the bookings kept with assignments that were decided before `before_ms`. Gives how many. After an error
+/// what was purged before is purged.
 pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
     use assignment::Column;
-    let mut purged = 0;
-    loop {
-        let ids = assignment::Entity::find()
-            .select_only()
-            .column(Column::AppointmentId)
-            .filter(Column::DecidedMs.lt(before_ms))
-            .filter(Column::Payload.is_not_null())
-            .order_by_asc(Column::DecidedMs)
-            .limit(STEP)
-            .into_tuple::<AppointmentId>()
-            .all(database.connection());
-        let ids = database.with_deadline(async { Ok(ids.await?) }).await?;
-        if ids.is_empty() {
-            return Ok(purged);
-        }
+    let old = Column::DecidedMs.lt(before_ms).and(Column::Payload.is_not_null());
+    let oldest = assignment::Entity::find().filter(old.clone()).order_by_asc(Column::DecidedMs).limit(STEP);
+    let forget = |ids: Vec<AppointmentId>| {
         let update = assignment::Entity::update_many()
             .col_expr(Column::Payload, Expr::val(Option::<String>::None))
             .filter(Column::AppointmentId.is_in(ids))
-            .filter(Column::DecidedMs.lt(before_ms))
-            .filter(Column::Payload.is_not_null())
-            .exec(database.connection());
-        match database.with_deadline(async { Ok(update.await?) }).await?.rows_affected {
-            0 => return Ok(purged),
-            some => purged += some,
+            .filter(old.clone());
+        database.with_deadline(async { Ok(update.exec(database.connection()).await?.rows_affected) })
+    };
+    in_steps(database, oldest, Column::AppointmentId, forget).await
+}
+
+/// Deletes the rows of events that were decided before `before_ms`. Gives how many. After an error what was
+/// deleted before is deleted.
+pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
+    use event::Column;
+    let old = Column::DecidedMs.lt(before_ms);
+    let oldest = event::Entity::find().filter(old.clone()).order_by_asc(Column::DecidedMs).limit(STEP);
+    in_steps(database, oldest, Column::EventId, |ids: Vec<String>| {
+        delete::<event::Entity>(database, Column::EventId.is_in(ids).and(old.clone()))
+    })
+    .await
+}
+
+/// Removes these rows, of which there are those of one step, again and again: until none is left, or `remove`, which
+/// is given their keys, removes none of them. Gives how many it removed.
+pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = Result<u64, StoreError>>>(
+    database: &Database,
+    rows: Select<E>,
+    key: E::Column,
+    remove: impl Fn(Vec<K>) -> R,
+) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    loop {
+        let keys: Vec<K> =
+            database.with_deadline(values_of(database.connection(), rows.clone(), key)).await?;
+        if keys.is_empty() {
+            return Ok(removed);
+        }
+        match remove(keys).await? {
+            0 => return Ok(removed),
+            some => removed += some,
         }
     }
 }
 
-/// Deletes the rows of events that were decided before `before_ms`. Gives how many.
-/// After an error what was deleted before is deleted.
-pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
-    use event::Column;
-    let mut purged = 0;
-    loop {
-        let ids = event::Entity::find()
-            .select_only()
-            .column(Column::EventId)
-            .filter(Column::DecidedMs.lt(before_ms))
-            .order_by_asc(Column::DecidedMs)
-            .limit(STEP)
-            .into_tuple::<String>()
-            .all(database.connection());
-        let ids = database.with_deadline(async { Ok(ids.await?) }).await?;
-        if ids.is_empty() {
-            return Ok(purged);
-        }
-        let delete = event::Entity::delete_many()
-            .filter(Column::EventId.is_in(ids))
-            .filter(Column::DecidedMs.lt(before_ms))
-            .exec(database.connection());
-        match database.with_deadline(async { Ok(delete.await?) }).await?.rows_affected {
-            0 => return Ok(purged),
-            some => purged += some,
-        }
-    }
+/// Gives how many.
+pub(super) async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64, StoreError> {
+    let delete = E::delete_many().filter(these);
+    database.with_deadline(async { Ok(delete.exec(database.connection()).await?.rows_affected) }).await
 }

@@ -9,6 +9,7 @@ use crate::store::entity::{
 };
 use crate::store::prelude::*;
 use crate::store::replays::ReplayState;
+use crate::store::retention::{delete, in_steps};
 use crate::store::{Database, StoreError};
 
 /// Rows in one step.
@@ -18,21 +19,17 @@ const STEP: u64 = 200;
 const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
 const CLOSED: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded];
 
-/// Deletes dead letters that were closed before `before_ms`. Gives how many.
-/// After an error what was deleted before is deleted.
+/// Deletes dead letters that were closed before `before_ms`. Gives how many. After an error what was deleted before
+/// is deleted.
 pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
-    let closed = letter::Column::ClosedMs.lt(before_ms).and(letter::Column::State.is_in(CLOSED));
-    let mut purged = 0;
-    loop {
-        let oldest = letter::Entity::find().filter(closed.clone()).order_by_asc(letter::Column::ClosedMs);
-        let Some(ids) = first_ids(database, oldest, letter::Column::Id).await? else { return Ok(purged) };
+    use letter::Column;
+    let closed = Column::ClosedMs.lt(before_ms).and(Column::State.is_in(CLOSED));
+    let oldest = letter::Entity::find().filter(closed.clone()).order_by_asc(Column::ClosedMs);
+    in_steps(database, first(oldest, Column::Id), Column::Id, |ids: Vec<i64>| {
         // One may have been opened again meanwhile.
-        let these = letter::Column::Id.is_in(ids).and(closed.clone());
-        match delete::<letter::Entity>(database, these).await? {
-            0 => return Ok(purged),
-            some => purged += some,
-        }
-    }
+        delete::<letter::Entity>(database, Column::Id.is_in(ids).and(closed.clone()))
+    })
+    .await
 }
 
 /// Deletes plans and replays that were made before `before_ms`, with their letters, and what operators
@@ -40,41 +37,36 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
 /// or was and is open; what was done on an open letter, or with a replay that is kept. Gives the
 /// number of replays. After an error what was deleted before is deleted.
 pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
-    let mut purged = 0;
-    loop {
+    let old = replay::Entity::find()
+        .filter(replay::Column::CreatedMs.lt(before_ms))
+        .filter(replay::Column::State.is_not_in(ReplayState::LIVE))
+        .filter(Expr::exists(items_that_matter()).not());
+    let old = first(old, replay::Column::Id);
+    let purged = in_steps(database, old, replay::Column::Id, |replays: Vec<i64>| async move {
         // Its letters first: a replay that still has some is found again.
-        let old = replay::Entity::find()
-            .filter(replay::Column::CreatedMs.lt(before_ms))
-            .filter(replay::Column::State.is_not_in(ReplayState::LIVE))
-            .filter(Expr::exists(items_that_matter()).not());
-        let Some(replays) = first_ids(database, old, replay::Column::Id).await? else { break };
         for replay in &replays {
             delete_items(database, *replay).await?;
         }
-        match delete::<replay::Entity>(database, replay::Column::Id.is_in(replays)).await? {
-            0 => break,
-            some => purged += some,
-        }
-    }
-    loop {
-        let mut replay = Query::select();
-        replay
-            .expr(Expr::val(1))
-            .from(replay::Entity)
-            .and_where(replay::Column::Id.into_expr().eq(act::Column::ReplayId.into_expr()));
-        let old = act::Entity::find()
-            .filter(act::Column::AtMs.lt(before_ms))
-            // Notes belong to their group, for as long as it has letters.
-            .filter(act::Column::Action.ne(LetterAction::Note))
-            .filter(Expr::exists(replay).not())
-            .filter(Expr::exists(open_letters_of_acts()).not());
-        let Some(acts) = first_ids(database, old, act::Column::Id).await? else { break };
-        delete::<act_letter::Entity>(database, act_letter::Column::ActionId.is_in(acts.iter().copied()))
-            .await?;
-        if delete::<act::Entity>(database, act::Column::Id.is_in(acts)).await? == 0 {
-            break;
-        }
-    }
+        delete::<replay::Entity>(database, replay::Column::Id.is_in(replays)).await
+    });
+    let purged = purged.await?;
+    let mut replay = Query::select();
+    replay
+        .expr(Expr::val(1))
+        .from(replay::Entity)
+        .and_where(replay::Column::Id.into_expr().eq(act::Column::ReplayId.into_expr()));
+    let old = act::Entity::find()
+        .filter(act::Column::AtMs.lt(before_ms))
+        // Notes belong to their group, for as long as it has letters.
+        .filter(act::Column::Action.ne(LetterAction::Note))
+        .filter(Expr::exists(replay).not())
+        .filter(Expr::exists(open_letters_of_acts()).not());
+    in_steps(database, first(old, act::Column::Id), act::Column::Id, |acts: Vec<i64>| async move {
+        let letters = act_letter::Column::ActionId.is_in(acts.iter().copied());
+        delete::<act_letter::Entity>(database, letters).await?;
+        delete::<act::Entity>(database, act::Column::Id.is_in(acts)).await
+    })
+    .await?;
     Ok(purged)
 }
 
@@ -109,32 +101,16 @@ fn open_letters_of_acts() -> SelectStatement {
 }
 
 /// Deletes the letters of a replay step by step: there may be very many.
-async fn delete_items(database: &Database, replay: i64) -> Result<(), StoreError> {
+async fn delete_items(database: &Database, replay: i64) -> Result<u64, StoreError> {
     let of_replay = item::Column::ReplayId.eq(replay);
-    loop {
-        let items = item::Entity::find().filter(of_replay.clone());
-        let Some(letters) = first_ids(database, items, item::Column::LetterId).await? else { return Ok(()) };
-        let these = of_replay.clone().and(item::Column::LetterId.is_in(letters));
-        if delete::<item::Entity>(database, these).await? == 0 {
-            return Ok(());
-        }
-    }
+    let items = first(item::Entity::find().filter(of_replay.clone()), item::Column::LetterId);
+    in_steps(database, items, item::Column::LetterId, |letters: Vec<i64>| {
+        delete::<item::Entity>(database, of_replay.clone().and(item::Column::LetterId.is_in(letters)))
+    })
+    .await
 }
 
-/// The first of these in the order of this column; none: there are none.
-async fn first_ids<E: EntityTrait>(
-    database: &Database,
-    rows: Select<E>,
-    column: E::Column,
-) -> Result<Option<Vec<i64>>, StoreError> {
-    let first = rows.select_only().column(column).order_by_asc(column).limit(STEP).into_tuple();
-    let ids: Vec<i64> = database.with_deadline(async { Ok(first.all(database.connection()).await?) }).await?;
-    Ok(Some(ids).filter(|ids| !ids.is_empty()))
-}
-
-/// Gives how many. None: something else keeps them, which is not to be tried for ever.
-async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64, StoreError> {
-    let delete = E::delete_many().filter(these);
-    let deleted = database.with_deadline(async { Ok(delete.exec(database.connection()).await?) }).await?;
-    Ok(deleted.rows_affected)
+/// Those of one step, in the order of this column.
+fn first<E: EntityTrait>(rows: Select<E>, column: E::Column) -> Select<E> {
+    rows.order_by_asc(column).limit(STEP)
 }
