@@ -10,9 +10,8 @@ use sea_orm_migration::sea_orm::sea_query::{
     IndexCreateStatement, IntoColumnDef, Table, TableCreateStatement,
 };
 
-use crate::op::Op;
+use crate::migration::Op;
 
-/// Names of columns.
 type Names = &'static [&'static str];
 
 /// A table being described.
@@ -104,7 +103,6 @@ impl Definition {
         self
     }
 
-    /// The names of its columns.
     pub(crate) fn column_names(&self) -> Vec<String> {
         self.table.get_columns().iter().map(ColumnDef::get_column_name).collect()
     }

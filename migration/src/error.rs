@@ -19,6 +19,7 @@ pub(crate) const TRIES: u32 = 4;
 
 /// Why migrating was refused or failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it means")]
 pub enum MigrateError {
     /// Something of ours was made by somebody else, and nobody has said that it may be adopted.
     /// Nothing was changed.
@@ -29,7 +30,6 @@ pub enum MigrateError {
         .0.in_words()
     )]
     NotAdopted(Box<Examination>),
-    /// A person has to put something right first. Nothing was changed.
     #[error("nothing was changed: something stands in the way\n{}", .0.in_words())]
     Obstacles(Box<Examination>),
     /// The same, but the gateway wrote it after that was looked for: it is half done (on MySQL, where
@@ -41,20 +41,16 @@ pub enum MigrateError {
         .0.in_words()
     )]
     Raced(Box<Examination>),
-    /// The gateway's tables are not there, or not as we need them. Nothing was changed.
     #[error(
         "nothing was changed: the gateway's tables are not as hostmatch needs them: {}. Is this the \
          gateway's database? (For a new installation without one: hostmatch migrate baseline)",
         .0.join("; ")
     )]
     Gateway(Vec<String>),
-    /// A baseline was asked for where there is a gateway. Nothing was changed.
     #[error("nothing was changed: this database has tables of a gateway already: {}", .0.join(", "))]
     NotEmpty(Vec<String>),
-    /// The server takes no writes. Nothing was changed.
     #[error("nothing was changed: this database takes no writes: {0}; point database.url at one that does")]
     ReadOnly(String),
-    /// The user has not the rights that it takes. Nothing was changed.
     #[error(
         "nothing was changed: the database user lacks {}. `hostmatch gateway grants` prints what an administrator \
          has to grant, to migrate or only to look",
@@ -69,13 +65,7 @@ pub enum MigrateError {
         in_words(lagging, "; ", Lagging::to_string),
         in_words(lagging, "\n", |one| one.reset() + ";")
     )]
-    Sequences {
-        /// What this run has made.
-        made: Vec<String>,
-        /// What is left as it was.
-        lagging: Vec<Lagging>,
-    },
-    /// The bookkeeping says more than there is. Nothing was changed.
+    Sequences { made: Vec<String>, lagging: Vec<Lagging> },
     #[error(
         "nothing was changed: {BOOKKEEPING} says that migrations are applied whose work is not there: {}. \
          May this user see it? MariaDB and MySQL hide a table to which nothing is granted: `hostmatch gateway \
@@ -85,10 +75,8 @@ pub enum MigrateError {
         .0.join("; ")
     )]
     Drift(Vec<String>),
-    /// An earlier `down` was interrupted. Nothing was changed.
     #[error("nothing was changed: an earlier `hostmatch migrate down` was interrupted; run that again first")]
     Interrupted,
-    /// The database has the tables of a build from before the first release. Nothing was changed.
     #[error(
         "nothing was changed: a build of hostmatch from before its first release has migrated this database \
          ({BOOKKEEPING} has {}), and no upgrade leads from its tables to these. What to do: with that build, save \
@@ -97,34 +85,17 @@ pub enum MigrateError {
         first_and_last(.0)
     )]
     BeforeBaseline(Vec<String>),
-    /// A newer hostmatch has migrated this database further than this one knows. Nothing was changed.
     #[error("nothing was changed: a newer hostmatch has migrated this database ({}): {why}", .names.join(", "))]
-    Newer {
-        /// Its migrations.
-        names: Vec<String>,
-        /// Why this one stops here, and what to do.
-        why: &'static str,
-    },
-    /// Somebody holds a lock on a table for too long.
+    Newer { names: Vec<String>, why: &'static str },
     #[error(
         "somebody holds a lock that {doing} needs: gave up after {TRIES} tries of {} s, so that nobody has to wait \
          behind it. Find the long transaction (SHOW FULL PROCESSLIST; PostgreSQL: pg_stat_activity), let it end, \
          and run the same command again: it goes on where it stopped",
         LOCK_WAIT.as_secs()
     )]
-    Busy {
-        /// What was being done.
-        doing: &'static str,
-    },
-    /// The database refused or was away.
+    Busy { doing: &'static str },
     #[error("the database refused while {doing}: {source}")]
-    Database {
-        /// What was being done.
-        doing: &'static str,
-        /// Its error.
-        #[source]
-        source: DbErr,
-    },
+    Database { doing: &'static str, source: DbErr },
 }
 
 /// The ends of a list that is too long to be read.
@@ -140,8 +111,8 @@ fn in_words(lagging: &[Lagging], between: &str, words: impl Fn(&Lagging) -> Stri
     lagging.iter().map(words).collect::<Vec<_>>().join(between)
 }
 
-/// Sorts an error of the database.
 impl MigrateError {
+    /// Sorts an error of the database.
     pub(crate) fn of(doing: &'static str, source: DbErr) -> Self {
         if is_busy(&source) { Self::Busy { doing } } else { Self::Database { doing, source } }
     }

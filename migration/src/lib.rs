@@ -13,7 +13,6 @@
 pub mod gateway;
 pub mod names;
 
-mod op;
 mod dialect;
 mod definition;
 mod migration;

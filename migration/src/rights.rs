@@ -54,9 +54,6 @@ struct Need {
 }
 
 /// Why this server takes no writes, from nobody; none when it does.
-///
-/// # Errors
-/// The database's own.
 pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
     match connection.get_database_backend() {
         DbBackend::MySql => {
@@ -108,9 +105,6 @@ pub(crate) async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String
 const SHOWS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "REFERENCES"];
 
 /// What this user lacks to run these statements, a line each; empty if nothing.
-///
-/// # Errors
-/// The database's own.
 pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> Result<Vec<String>, DbErr> {
     let needs: BTreeSet<Need> = statements.iter().flat_map(|statement| needs(statement)).collect();
     match connection.get_database_backend() {

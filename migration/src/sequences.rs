@@ -44,9 +44,6 @@ impl std::fmt::Display for Lagging {
 }
 
 /// The sequences of our tables that lag behind the ids that are there, as far as this user may see it.
-///
-/// # Errors
-/// The database's own.
 pub async fn lagging<C: ConnectionTrait>(connection: &C) -> Result<Vec<Lagging>, DbErr> {
     if connection.get_database_backend() != DbBackend::Postgres {
         return Ok(Vec::new());

@@ -23,6 +23,20 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Does `work` on one, and commits it.
+    pub(crate) async fn with<T>(
+        connection: &DatabaseConnection,
+        doing: &'static str,
+        work: impl AsyncFnOnce(&Self) -> Result<T, DbErr>,
+    ) -> Result<T, MigrateError> {
+        let done = async {
+            let session = Self::open(connection).await?;
+            let done = work(&session).await?;
+            session.commit().await.map(|()| done)
+        };
+        done.await.map_err(|source| MigrateError::of(doing, source))
+    }
+
     pub(crate) async fn open(connection: &DatabaseConnection) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
         // SQLite: one that reads first and writes later fails when somebody else wrote in between.

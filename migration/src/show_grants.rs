@@ -26,9 +26,6 @@ struct GrantLine {
 
 impl Granted {
     /// Asks the server.
-    ///
-    /// # Errors
-    /// The database's own.
     pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
         let sql = "SELECT CAST(COALESCE(DATABASE(), '') AS CHAR), CAST(VERSION() AS CHAR)";
         let (database, version): (String, String) = match rows(connection, sql).await?.first() {

@@ -33,9 +33,7 @@ pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, Migra
     retry_while_busy(async || go_up(connection, true).await).await
 }
 
-fn failed(source: DbErr) -> MigrateError {
-    MigrateError::of("migrating", source)
-}
+const DOING: &str = "migrating";
 
 async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
     may_begin(connection).await?;
@@ -47,13 +45,15 @@ async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<Strin
     let unfinished: Vec<Entry> =
         unfinished.into_iter().filter(|entry| !before.contains(&entry.migration)).collect();
     if !unfinished.is_empty() {
-        let done = finish(connection, &unfinished).await;
+        let done =
+            Session::with(connection, DOING, async |session| by_journal(session, &unfinished).await).await;
         named(connection, adopt, done).await?;
     }
     let plan = allowed(connection, adopt).await?;
     if !plan.planned.is_empty() {
         may_run(connection, &plan.examination.statements).await?;
-        let done = make(connection, &plan.planned, plan.adopts).await;
+        let work = async |session: &Session| make(session, &plan.planned, plan.adopts).await;
+        let done = Session::with(connection, DOING, work).await;
         named(connection, adopt, done).await?;
     }
     clear(connection).await?;
@@ -84,39 +84,26 @@ async fn named(
 }
 
 /// Makes all of it: in one transaction where DDL can be rolled back, else by the journal.
-async fn make(
-    connection: &DatabaseConnection,
-    planned: &[Planned],
-    adopts: bool,
-) -> Result<(), MigrateError> {
-    let session = Session::open(connection).await.map_err(failed)?;
-    if session.backend == DbBackend::MySql {
-        let mut entries = journal::entries(planned, State::Planned, false);
-        entries.iter_mut().for_each(|entry| entry.keep = adopts && keeps(&entry.migration));
-        intend(&session, &entries).await.map_err(failed)?;
-        by_journal(&session, &entries).await.map_err(failed)?;
-    } else {
-        at_once(&session, planned, adopts).await.map_err(failed)?;
+async fn make(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
+    if session.backend != DbBackend::MySql {
+        return at_once(session, planned, adopts).await;
     }
-    session.commit().await.map_err(failed)
-}
-
-/// Goes on where an earlier run was interrupted.
-async fn finish(connection: &DatabaseConnection, entries: &[Entry]) -> Result<(), MigrateError> {
-    let session = Session::open(connection).await.map_err(failed)?;
-    by_journal(&session, entries).await.map_err(failed)?;
-    session.commit().await.map_err(failed)
+    let mut entries = journal::entries(planned, State::Planned, false);
+    entries.iter_mut().for_each(|entry| entry.keep = adopts && keeps(&entry.migration));
+    intend(session, &entries).await?;
+    by_journal(session, &entries).await
 }
 
 /// Removes a journal in which nothing is left: whoever was to do it was interrupted.
 async fn clear(connection: &DatabaseConnection) -> Result<(), MigrateError> {
-    let there = relations(connection, &[JOURNAL]).await.map_err(failed)?;
-    if there.is_empty() || !journal::read(connection).await.map_err(failed)?.is_empty() {
+    let is_empty = async {
+        let there = relations(connection, &[JOURNAL]).await?;
+        Ok(!there.is_empty() && journal::read(connection).await?.is_empty())
+    };
+    if !is_empty.await.map_err(|source| MigrateError::of(DOING, source))? {
         return Ok(());
     }
-    let session = Session::open(connection).await.map_err(failed)?;
-    tidy(&session, false, true).await.map_err(failed)?;
-    session.commit().await.map_err(failed)
+    Session::with(connection, DOING, async |session| tidy(session, false, true).await).await
 }
 
 async fn at_once(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {

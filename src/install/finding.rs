@@ -277,19 +277,15 @@ impl Code {
 
 /// One thing that is not as it should be, or has to be known. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Finding {
-    /// Which of the closed list.
-    pub code: Code,
-    /// How much it matters.
-    pub level: Level,
-    /// Where it belongs.
-    pub area: Area,
+pub(crate) struct Finding {
+    pub(crate) code: Code,
+    pub(crate) level: Level,
+    pub(crate) area: Area,
     /// On what: a key, a file, a queue, a table.
-    pub subject: String,
-    /// What was found.
-    pub what: String,
+    pub(crate) subject: String,
+    pub(crate) what: String,
     /// The command or key that mends it.
-    pub remedy: String,
+    pub(crate) remedy: String,
     /// The keys of the rows that are meant; empty where it is not about rows.
     #[serde(skip)]
     pub(crate) rows: Vec<String>,
@@ -314,7 +310,6 @@ impl Finding {
         }
     }
 
-    /// With a remedy of its own.
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: remedy.into(), ..self }
     }
@@ -322,12 +317,10 @@ impl Finding {
 
 /// Something that was not looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotChecked {
-    /// Which of the closed list.
-    pub code: Code,
+pub(crate) struct NotChecked {
+    pub(crate) code: Code,
     /// Of the broker's topology: what.
     #[serde(skip)]
     pub(crate) what: String,
-    /// Why not.
-    pub why: String,
+    pub(crate) why: String,
 }

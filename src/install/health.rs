@@ -9,15 +9,12 @@ use crate::http::client::{Client, ClientError};
 /// What came of asking. `docs/commands.md` describes it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Health {
-    /// Which route.
     pub(crate) url: String,
-    /// It answers that all is well.
     pub(crate) well: bool,
     /// In its words, or why there are none.
     pub(crate) status: String,
     /// Why it is not well, or only in part.
     pub(crate) reasons: Vec<String>,
-    /// Somebody answered.
     #[serde(skip)]
     pub(crate) answered: bool,
 }

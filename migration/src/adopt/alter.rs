@@ -6,7 +6,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 use super::existing::{ExistingColumn, ExistingTable};
 use super::obstacles::Kind;
 use crate::dialect::Dialect;
-use crate::op::{Op, Probe};
+use crate::migration::{Op, Probe};
 
 /// Changes of one table.
 pub(super) struct Alter<'a> {

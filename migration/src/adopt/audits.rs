@@ -2,12 +2,11 @@
 
 use super::alter::{Alter, keep_times, update};
 use super::existing::{ExistingTable, copy_of};
-use super::obstacles::AUDITS;
-use super::{keys, mappings, misfits};
+use super::{keys, mappings, obstacles};
 use crate::dialect::Dialect;
 use crate::gateway::{Column, Columns};
+use crate::migration::{Op, Probe};
 use crate::names;
-use crate::op::{Op, Probe};
 
 pub(super) const TABLE: &str = names::AUDITS;
 
@@ -18,7 +17,7 @@ const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![found.keep(d, &["mapping_id"])];
-    ops.extend(misfits::ops(found, d, &["action", "actor", "reason"], |_| goes(found)));
+    ops.extend(obstacles::questions(found, d, &["action", "actor", "reason"], |_| goes(found)));
     let right = found.foreign_keys_of("mapping_id").any(|key| sets_null(&key.definition));
     for key in found.foreign_keys_of("mapping_id").filter(|key| !sets_null(&key.definition)) {
         let (name, definition) = (&key.name, &key.definition);
@@ -32,7 +31,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     }
 
     let mut alter = Alter::new(found, d.backend);
-    said.extend(alter.add_missing(AUDITS, d));
+    said.extend(alter.add_missing(obstacles::AUDITS, d));
     let mapping = found.column("mapping_id");
     let is = columns.get(TABLE, "mapping_id").map(Column::reference_type).unwrap_or_default();
     match mapping.filter(|_| found.foreign_keys_of("mapping_id").next().is_none() && is != d.mapping) {

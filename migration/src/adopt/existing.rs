@@ -5,8 +5,8 @@ use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQu
 
 use crate::catalog::rows;
 use crate::dialect::Dialect;
+use crate::migration::Op;
 use crate::names::ADOPTED;
-use crate::op::Op;
 
 /// A table, its parts as they can stand in DDL.
 #[derive(Clone, Debug, Default)]

@@ -2,12 +2,11 @@
 
 use super::alter::{Alter, update};
 use super::existing::{ExistingTable, copy_of};
-use super::obstacles::MAPPINGS;
-use super::{keys, misfits};
+use super::{keys, obstacles};
 use crate::dialect::Dialect;
 use crate::gateway::{Column, Columns};
+use crate::migration::Op;
 use crate::names;
-use crate::op::Op;
 
 pub(super) const TABLE: &str = names::MAPPINGS;
 /// What of a row this program may change, and must be able to give back.
@@ -27,7 +26,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     let mut ops = vec![found.keep(d, &CHANGED)];
 
     let mut alter = Alter::new(found, d.backend);
-    said.extend(alter.add_missing(MAPPINGS, d));
+    said.extend(alter.add_missing(obstacles::MAPPINGS, d));
     for (name, wanted) in TEXTS {
         said.extend(alter.text(name, wanted));
     }
@@ -130,7 +129,7 @@ fn made(ours: &str) -> String {
 /// Asks for rows that the old shape cannot hold; to stand behind the copy.
 pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
     let made = made(ours);
-    misfits::ops(found, d, &TEXTS.map(|(name, _)| name), |name| {
+    obstacles::questions(found, d, &TEXTS.map(|(name, _)| name), |name| {
         let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy_of(TABLE), audited(ours));
         if CHANGED.contains(&name) { format!("{made} OR {given_back}") } else { made.clone() }
     })

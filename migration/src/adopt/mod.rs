@@ -6,7 +6,6 @@ mod audits;
 mod existing;
 mod keys;
 mod mappings;
-mod misfits;
 mod obstacles;
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
@@ -15,8 +14,7 @@ use crate::catalog::{number, relations};
 use crate::dialect::Dialect;
 use crate::examination::{Adoption, Examination, Obstacle};
 use crate::gateway::Columns;
-use crate::migration::{Migration, Planned};
-use crate::op::Op;
+use crate::migration::{Migration, Op, Planned};
 use crate::tables::{AUDITS, CALCOM_HOST_ID, MAPPINGS, calcom_host_id_index};
 use existing::{ExistingTable, copy_of};
 

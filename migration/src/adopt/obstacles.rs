@@ -1,14 +1,16 @@
 //! What has to be put right by a person before anything can be adopted: looked for before the first
-//! statement, and shown with the rows, by their keys.
+//! statement, and shown with the rows, by their keys. And the questions for what would be in the way of giving back.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
 
+use super::alter::{type_length, width};
 use super::existing::ExistingTable;
 use super::{audits, mappings};
 use crate::catalog::rows;
 use crate::dialect::Dialect;
 use crate::examination::Obstacle;
 use crate::gateway::{Column, Columns};
+use crate::migration::Op;
 
 /// So many rows of each kind are named.
 const SHOWN: usize = 100;
@@ -29,35 +31,32 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn wanted(self) -> &'static str {
-        match self {
-            Self::Integer => "an integer",
-            Self::HostId => "an integer of at least 32 bits",
-            Self::Text => "a text or an enumeration",
-            Self::Flag => "a boolean",
-            Self::Staff => "what staff.id is",
-            Self::Json => "JSON, or a long text",
-            Self::Moment => "a timestamp",
-            Self::Any => "anything",
-        }
-    }
-
-    fn takes(self, column: &Column, is_enum: bool, columns: &Columns) -> bool {
+    /// What it has to be, in words; none when the column is that.
+    fn wanted(self, column: &Column, is_enum: bool, columns: &Columns) -> Option<&'static str> {
         let backend = columns.backend();
         let base = column.data_type.as_str();
-        match self {
-            Self::Integer => column.is_integer(backend),
-            Self::HostId => ["int", "bigint", "int4", "int8"].contains(&base),
-            Self::Text => is_enum || base.ends_with("text") || ["char", "varchar", "bpchar"].contains(&base),
-            Self::Flag => ["tinyint", "bool"].contains(&base),
+        let (wanted, is_it) = match self {
+            Self::Integer => ("an integer", column.is_integer(backend)),
+            Self::HostId => {
+                ("an integer of at least 32 bits", ["int", "bigint", "int4", "int8"].contains(&base))
+            }
+            Self::Text => {
+                let is_text = base.ends_with("text") || ["char", "varchar", "bpchar"].contains(&base);
+                ("a text or an enumeration", is_enum || is_text)
+            }
+            Self::Flag => ("a boolean", ["tinyint", "bool"].contains(&base)),
             Self::Staff => {
                 let staff = columns.get("staff", "id").and_then(|id| id.key_kind(backend));
-                staff.is_some() && column.key_kind(backend) == staff
+                ("what staff.id is", staff.is_some() && column.key_kind(backend) == staff)
             }
-            Self::Json => ["json", "jsonb", "longtext", "mediumtext", "text"].contains(&base),
-            Self::Moment => ["timestamp", "timestamptz", "datetime"].contains(&base),
-            Self::Any => true,
-        }
+            Self::Json => {
+                let kinds = ["json", "jsonb", "longtext", "mediumtext", "text"];
+                ("JSON, or a long text", kinds.contains(&base))
+            }
+            Self::Moment => ("a timestamp", ["timestamp", "timestamptz", "datetime"].contains(&base)),
+            Self::Any => ("anything", true),
+        };
+        (!is_it).then_some(wanted)
     }
 }
 
@@ -122,8 +121,8 @@ pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obsta
                         "{name} is in {charset}, which cannot hold every name, and must be in utf8mb4"
                     ));
                 }
-                if !kind.takes(column, is_enum, columns) {
-                    wrong.push(format!("{name} is {} and must be {}", column.full_type, kind.wanted()));
+                if let Some(wanted) = kind.wanted(column, is_enum, columns) {
+                    wrong.push(format!("{name} is {} and must be {wanted}", column.full_type));
                 }
             }
         }
@@ -147,13 +146,11 @@ pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obsta
 /// What is wrong with the column `appointments.calcom_host_id`.
 pub(super) fn of_column(columns: &Columns) -> Option<Obstacle> {
     let column = columns.get("appointments", "calcom_host_id")?;
-    (!Kind::HostId.takes(column, false, columns)).then(|| {
-        let (is, wanted) = (&column.full_type, Kind::HostId.wanted());
-        Obstacle::new(
-            format!("appointments.calcom_host_id is {is} and must be {wanted}"),
-            "rename the column or change its type; what writes to it has to go along",
-        )
-    })
+    let wanted = Kind::HostId.wanted(column, false, columns)?;
+    Some(Obstacle::new(
+        format!("appointments.calcom_host_id is {} and must be {wanted}", column.full_type),
+        "rename the column or change its type; what writes to it has to go along",
+    ))
 }
 
 /// Rows that our constraints, or our reading, could not take.
@@ -297,4 +294,56 @@ fn same_staff(columns: &Columns, d: &Dialect) -> String {
         }
         _ => "m.staff_id".to_owned(),
     }
+}
+
+/// A question for each of these columns that holds less in its old shape than in ours: for rows that this could not
+/// hold again, before anything is taken back, so that none is lost. They can only be the gateway's; those of hostmatch
+/// go, and what it changed is given back first. `leaves` is a condition on rows that are gone, or whose column is given back, by then. To be put before the changes
+/// of the table: on the way back it is there until they are undone.
+pub(super) fn questions(
+    found: &ExistingTable,
+    d: &Dialect,
+    columns: &[&str],
+    leaves: impl Fn(&str) -> String,
+) -> Vec<Op> {
+    let table = &found.table;
+    let id = if d.is_mysql() { "CAST(id AS SIGNED)" } else { "id::bigint" };
+    let ask = |name: &str, (shape, fits): (String, String)| {
+        let what = format!("{table}.{name} holds what its old shape cannot: {shape}").replace('\'', "''");
+        Op::question(
+            &format!("SELECT {id} AS id, '{what}' AS what FROM {table} WHERE NOT ({fits})"),
+            // Of a row that does not say whose it is the answer would be NULL: it is the gateway's.
+            &format!("AND NOT COALESCE(({}), FALSE)", leaves(name)),
+        )
+    };
+    columns
+        .iter()
+        .flat_map(|name| shapes(found, d, name).into_iter().map(move |one| ask(name, one)))
+        .collect()
+}
+
+/// Each old limit of a column, in words and as a condition on what fits.
+fn shapes(found: &ExistingTable, d: &Dialect, name: &str) -> Vec<(String, String)> {
+    let Some(column) = found.column(name) else { return Vec::new() };
+    let definition = &column.definition;
+    if column.is_enum {
+        return vec![if d.is_mysql() {
+            let kind = &definition[..type_length(definition)];
+            (kind.to_owned(), format!("CAST({name} AS CHAR) IN {}", &kind["enum".len()..]))
+        } else {
+            let known = format!("SELECT e::text FROM unnest(enum_range(NULL::{definition})) e");
+            (definition.clone(), format!("{name} IN ({known})"))
+        }];
+    }
+    let checks = found.checks.iter().filter(|check| check.columns == [name]);
+    let mut shapes: Vec<(String, String)> = checks
+        .map(|check| {
+            let condition = check.definition.trim_start_matches("CHECK ").trim_end_matches(" NOT VALID");
+            (check.name.clone(), condition.to_owned())
+        })
+        .collect();
+    if let Some(width) = width(definition) {
+        shapes.push((definition.clone(), format!("CHAR_LENGTH({name}) <= {width}")));
+    }
+    shapes
 }

@@ -14,9 +14,8 @@ use sea_orm_migration::sea_orm::{
 
 use crate::catalog::{relations, rows};
 use crate::dialect::by_engine;
-use crate::migration::Planned;
+use crate::migration::{Op, Planned};
 use crate::names::JOURNAL;
-use crate::op::Op;
 use crate::session::Session;
 use crate::tables::place;
 
@@ -32,7 +31,6 @@ const STRIDE: usize = 1000;
 pub(crate) enum State {
     /// To be made; the first of these may have been.
     Planned,
-    /// Made.
     Made,
     /// To be taken back; the last of these may have been.
     Undoing,
@@ -106,7 +104,6 @@ pub(crate) async fn mark(session: &Session, seq: i64, state: State) -> Result<()
     session.run(&format!("UPDATE {JOURNAL} SET state = '{}' WHERE seq = {seq}", state.to_value())).await
 }
 
-/// Forgets an entry.
 pub(crate) async fn forget(session: &Session, seq: i64) -> Result<(), DbErr> {
     session.run(&format!("DELETE FROM {JOURNAL} WHERE seq = {seq}")).await
 }

@@ -9,8 +9,8 @@ use sea_orm_migration::sea_orm::sea_query::{Expr, ForeignKeyAction};
 
 use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
+use crate::migration::{Op, Probe};
 use crate::names;
-use crate::op::{Op, Probe};
 
 /// "In this company, this Cal.com host is this member of staff."
 pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {

@@ -21,7 +21,6 @@ fn by_management() -> &'static [Code] {
     Code::BindingMissing.to(Code::ConsumerTimeoutShort)
 }
 
-/// Looks.
 pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
     if config.queue.is_embedded() {
         return file(config, report).await;
@@ -234,7 +233,7 @@ async fn writes(
     lacking: &mut Vec<String>,
     report: &mut Report,
 ) -> Result<(), LookError> {
-    let events = reader.topology().exchange.as_str();
+    let events = reader.settings.topology.exchange.as_str();
     let exchanges = [(events, events, role.has_edge()), ("", "amq.default", role.has_worker())];
     for (exchange, name, _) in exchanges.into_iter().filter(|(_, _, wanted)| *wanted) {
         match reader.write(exchange, config.edge.body_limit).await? {

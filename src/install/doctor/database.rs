@@ -8,7 +8,6 @@ use crate::store::{self, Database, GatewaySchema, StoreError};
 
 use super::{Area, Code, Level, Report};
 
-/// Looks.
 pub(super) async fn check(config: &Config, report: &mut Report) {
     report.looked(&[Code::DatabaseUnreachable]);
     let database = match Database::connect_to_look(&config.database).await {

@@ -19,7 +19,6 @@ const NOTHING: u64 = 64 << 20;
 const PART: u64 = 20;
 const ENOUGH: u64 = 1 << 30;
 
-/// Looks.
 pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     report.looked(Code::SecretReadable.to(Code::DiskNearlyFull));
     let config = &effective.config;

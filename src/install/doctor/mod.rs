@@ -20,20 +20,17 @@ use super::finding::Only;
 use super::health::ask;
 use crate::config::{ConfigError, Effective};
 
-pub use super::finding::{Area, Code, Finding, Level, NotChecked};
+pub use super::finding::{Area, Code, Level};
+pub(crate) use super::finding::{Finding, NotChecked};
 
 /// How long an edge elsewhere may take for an answer.
 const EDGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What runs here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "lowercase")]
-pub enum Role {
-    /// An edge.
+pub(crate) enum Role {
     Edge,
-    /// A worker.
     Worker,
-    /// Both.
     All,
 }
 
@@ -47,19 +44,17 @@ impl Role {
     }
 }
 
-/// What is to be examined.
 #[derive(Clone, Debug)]
-pub struct Target {
-    /// What runs here.
-    pub role: Role,
+pub(crate) struct Target {
+    pub(crate) role: Role,
     /// The address of an edge that runs somewhere else, such as `https://hooks.example`.
-    pub edge: Option<String>,
+    pub(crate) edge: Option<String>,
     /// Findings that are known and meant.
-    pub accepted: Vec<Code>,
+    pub(crate) accepted: Vec<Code>,
 }
 
 /// Examines an installation with this configuration.
-pub async fn examine(effective: &Effective, target: &Target) -> Report {
+pub(crate) async fn examine(effective: &Effective, target: &Target) -> Report {
     let config = &effective.config;
     let role = target.role;
     let mut report = Report::default();
@@ -86,7 +81,7 @@ pub async fn examine(effective: &Effective, target: &Target) -> Report {
 }
 
 /// The report on a configuration that is refused.
-pub fn refused(error: &ConfigError) -> Report {
+pub(crate) fn refused(error: &ConfigError) -> Report {
     let mut report = Report::default();
     for problem in &error.0 {
         let (subject, place) = match problem.key.as_str() {
@@ -139,17 +134,15 @@ async fn check_edge(url: &str, report: &mut Report) {
 
 /// What was found. Each code that belongs to this installation is found, passed, or not checked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// What is not as it should be: errors first.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// The same, of codes that somebody has accepted.
-    pub accepted: Vec<Finding>,
-    /// What was not looked at.
-    pub not_checked: Vec<NotChecked>,
-    /// What is as it should be.
-    pub passed: Vec<Code>,
+    pub(crate) accepted: Vec<Finding>,
+    pub(crate) not_checked: Vec<NotChecked>,
+    pub(crate) passed: Vec<Code>,
     /// What was looked at: the server, the broker.
-    pub facts: Vec<String>,
+    pub(crate) facts: Vec<String>,
     #[serde(skip)]
     looked: BTreeSet<Code>,
 }
@@ -160,7 +153,6 @@ impl Report {
         self.findings.push(Finding::new(code, subject, what));
     }
 
-    /// Notes a finding if it is one.
     pub(super) fn check(&mut self, is_found: bool, code: Code, subject: &str, what: impl Into<String>) {
         if is_found {
             self.found(code, subject, what);
@@ -223,13 +215,12 @@ impl Report {
         Self { findings: left, accepted, ..self }
     }
 
-    /// How many findings are of this level.
-    pub fn count(&self, level: Level) -> usize {
+    pub(crate) fn count(&self, level: Level) -> usize {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
     /// The worst of them; none when all is well.
-    pub fn worst(&self) -> Option<Level> {
+    pub(crate) fn worst(&self) -> Option<Level> {
         self.findings.iter().map(|finding| finding.level).min()
     }
 }

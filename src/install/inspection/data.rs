@@ -59,7 +59,6 @@ pub(super) async fn count(database: &Database, sql: &str) -> Result<Counted, Sto
     }
 }
 
-/// Counts.
 pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Vec<Count>, StoreError> {
     let mut counts = Vec::new();
     for Question { name, sql, meaning, remedy, .. } in questions(columns)? {

@@ -9,15 +9,12 @@ use super::{Basis, Inspection};
 use crate::install::finding::{Code, Finding, Level};
 use crate::store::too_old;
 
-/// What it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// Nothing stands in the way.
     Ready,
     /// Nothing stands in the way, and there is something to know.
     ReadyWithNotes,
-    /// Something has to be put right first.
     NotReady,
 }
 

@@ -25,15 +25,12 @@ pub(crate) use server::Server;
 use tables::Table;
 pub(crate) use uses::{Missing, Uses};
 
-/// Everything that was found.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Inspection {
-    /// What it comes to.
     pub(crate) verdict: Verdict,
     /// What a person has to put right or to know, each with what to do.
     #[serde(serialize_with = "findings::serialize")]
     pub(crate) findings: Vec<Finding>,
-    /// The server, and how it is set up.
     pub(crate) server: Server,
     /// The tables of the gateway's that we know, and ours.
     pub(crate) tables: Vec<Table>,
@@ -43,14 +40,12 @@ pub(crate) struct Inspection {
     pub(crate) missing: Vec<Missing>,
     /// Counts that tell what matching will meet with.
     pub(crate) data: Vec<Count>,
-    /// What `hostmatch migrate up` would do.
     pub(crate) migration: Migration,
 }
 
 /// What `hostmatch migrate up` would do.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Migration {
-    /// What it would find and run.
     #[serde(flatten)]
     pub(crate) examination: Examination,
     /// What the connected user lacks to run the statements.

@@ -12,17 +12,13 @@ use crate::store::{Database, DbId, StoreError, postgres_zone};
 pub(crate) struct Server {
     /// MariaDB, MySQL, PostgreSQL or SQLite.
     pub(crate) product: String,
-    /// As it says itself.
     pub(crate) version: String,
-    /// The database that we are connected to.
     #[sea_orm(from_alias = "db")]
     pub(crate) database: String,
     /// As whom.
     #[sea_orm(from_alias = "who")]
     pub(crate) user: Option<String>,
-    /// The database's default character set.
     pub(crate) charset: Option<String>,
-    /// The database's default collation.
     #[sea_orm(from_alias = "coll")]
     pub(crate) collation: Option<String>,
     /// MySQL's sql_mode, as other sessions get it.

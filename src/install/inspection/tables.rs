@@ -19,7 +19,6 @@ const MAX_COUNTED: i64 = 100_000;
 /// MySQL's limit of indexes of one table.
 const MYSQL_KEYS: i64 = 64;
 
-/// A table that is there.
 #[derive(Clone, Debug, Serialize, FromQueryResult)]
 pub(crate) struct Table {
     pub(crate) name: String,
@@ -29,7 +28,6 @@ pub(crate) struct Table {
     /// How many rows; none when this user may not read them.
     #[sea_orm(skip)]
     pub(crate) rows: Option<Rows>,
-    /// MySQL's storage engine.
     pub(crate) engine: Option<String>,
     /// MySQL's default collation of the table.
     #[sea_orm(from_alias = "coll")]
@@ -65,7 +63,6 @@ pub(crate) struct Trigger {
     pub(crate) name: String,
     /// `INSERT`, `UPDATE`, `DELETE`, or several.
     pub(crate) event: String,
-    /// `BEFORE` or `AFTER`.
     pub(crate) timing: String,
     /// With whose rights it runs: `definer`, or `writer`: whoever writes to the table.
     pub(crate) rights: String,
@@ -74,17 +71,13 @@ pub(crate) struct Trigger {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ColumnFacts {
     pub(crate) name: String,
-    /// Its type, in the engine's words.
     #[serde(rename = "type")]
     pub(crate) full_type: String,
-    /// Its collation, of text.
     pub(crate) collation: Option<String>,
-    /// It may be NULL.
     pub(crate) nullable: bool,
     pub(crate) used_for: Option<&'static str>,
 }
 
-/// Reads what there is to know of all of them.
 pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Vec<Table>, StoreError> {
     let names = quoted(GATEWAY_TABLES.into_iter().chain(TABLES));
     let sql = by_engine(database.backend(), [MYSQL, POSTGRES, SQLITE]);

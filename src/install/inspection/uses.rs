@@ -9,18 +9,15 @@ use super::first;
 use crate::config::GatewayConfig;
 use crate::store::{Database, GatewaySchema, NameColumns, RefColumn, StoreError};
 
-/// What will be used.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Uses {
     /// What `staff.id` is: `integer`, `text` or `uuid`.
     pub(crate) staff_id: &'static str,
     /// Where the name of a member of staff stands.
     pub(crate) staff_name: Vec<&'static str>,
-    /// `email`, if it is there.
     pub(crate) staff_email: Option<&'static str>,
     /// The flag that says who is active.
     pub(crate) staff_active: Option<&'static str>,
-    /// `deleted_at`, if it is there.
     pub(crate) staff_deleted: Option<&'static str>,
     /// The columns in which a booking's reference is looked for, in this order.
     pub(crate) booking_references: Vec<RefColumn>,
@@ -31,7 +28,6 @@ pub(crate) struct Uses {
 /// How the present is written into `appointments.updated_at`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct UpdatedAt {
-    /// The column's type.
     #[serde(rename = "type")]
     pub(crate) full_type: String,
     /// The column holds the gateway's local time: `gateway.timezone` matters.
@@ -50,7 +46,6 @@ pub(crate) struct Missing {
     pub(crate) what: String,
     /// Nothing works without it.
     pub(crate) required: bool,
-    /// What is lost.
     pub(crate) loss: &'static str,
 }
 
@@ -132,7 +127,6 @@ const OPTIONAL: [(&str, &str, &str); 7] = [
 const ACTIVE: &str =
     "staff.active is used instead; without either, everybody who is not deleted counts as active";
 
-/// What is not there.
 pub(super) fn missing(columns: &Columns) -> Vec<Missing> {
     let of = |what| Missing { what, required: true, loss: "nothing can be decided" };
     let mut missing: Vec<Missing> = columns.problems().into_iter().map(of).collect();

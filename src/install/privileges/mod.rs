@@ -43,7 +43,6 @@ pub(crate) struct Account {
     pub(crate) role: Option<Role>,
 }
 
-/// The statements for one role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Grants {
     pub(crate) role: Role,
@@ -56,7 +55,6 @@ pub(crate) struct Grants {
 /// A privilege on a table, or on these columns of it.
 type Right = (&'static str, Vec<&'static str>);
 
-/// Where the rights are granted.
 struct Place {
     backend: DbBackend,
     database: String,

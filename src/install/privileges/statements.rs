@@ -4,7 +4,6 @@ use migration::names::{self, ADOPTED, BOOKKEEPING, JOURNAL, TABLES};
 
 use super::{Place, Right};
 
-/// Our tables.
 fn our_tables() -> impl Iterator<Item = &'static str> {
     TABLES.into_iter().chain([BOOKKEEPING])
 }
@@ -34,7 +33,6 @@ fn whole(privileges: &'static str) -> Vec<Right> {
     privileges.split(", ").map(|privilege| (privilege, Vec::new())).collect()
 }
 
-/// Statements for one user.
 pub(super) struct Statements<'a> {
     place: &'a Place,
     user: String,

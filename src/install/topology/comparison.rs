@@ -9,30 +9,17 @@ use super::{EVERYTHING, Part};
 use crate::install::finding::{Code, Finding, NotChecked};
 use crate::queue::topology::QueueSpec;
 
-/// A part of the topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "object")]
 pub(crate) enum Object {
-    /// The exchange that publishers write to.
-    Exchange {
-        name: String,
-    },
-    Queue {
-        name: String,
-    },
-    /// A binding of the exchange.
-    Binding {
-        source: String,
-        destination: String,
-        routing_key: &'static str,
-    },
+    Exchange { name: String },
+    Queue { name: String },
+    Binding { source: String, destination: String, routing_key: &'static str },
 }
 
-/// How something differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "change")]
 pub(crate) enum Change {
-    /// It is not there.
     Missing,
     /// An argument (or a property) is another.
     Argument {
@@ -43,10 +30,11 @@ pub(crate) enum Change {
         found: Value,
     },
     /// It differs in a way that only the broker can say.
-    Other { said: String },
+    Other {
+        said: String,
+    },
 }
 
-/// What is wanted and what is there.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Difference {
     #[serde(flatten)]
@@ -59,7 +47,6 @@ pub(crate) struct Difference {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FoundQueue {
     pub(crate) name: String,
-    /// What it is for.
     pub(crate) part: Part,
     /// Messages that are ready, and consumers; none where it may not be looked at.
     pub(crate) counts: Option<(u32, u32)>,
@@ -67,14 +54,11 @@ pub(crate) struct FoundQueue {
     pub(crate) info: Value,
 }
 
-/// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
     /// What is not as it is wanted, each with its [`Difference`].
     pub(crate) findings: Vec<Finding>,
-    /// What could not be looked at.
     pub(crate) not_checked: Vec<NotChecked>,
-    /// The queues that are there.
     pub(crate) queues: Vec<FoundQueue>,
     /// Where the exchange sends what no queue takes; none: back to the publisher.
     pub(crate) alternate: Option<String>,
@@ -98,7 +82,7 @@ pub(crate) async fn compare(
         comparing.management = None;
     }
     comparing.exchange().await?;
-    for spec in &reader.topology().queues {
+    for spec in &reader.settings.topology.queues {
         comparing.queue(spec).await?;
     }
     comparing.binding().await;
@@ -106,7 +90,6 @@ pub(crate) async fn compare(
 }
 
 impl Comparison {
-    /// What differs.
     pub(crate) fn differences(&self) -> impl Iterator<Item = &Difference> {
         self.findings.iter().filter_map(|one| one.difference.as_ref())
     }
@@ -138,7 +121,7 @@ impl Comparing<'_> {
     }
 
     async fn exchange(&mut self) -> Result<(), LookError> {
-        let (name, vhost) = (&self.reader.topology().exchange, self.reader.vhost());
+        let (name, vhost) = (&self.reader.settings.topology.exchange, self.reader.vhost());
         let object = Object::Exchange { name: name.clone() };
         let seen = self.reader.exchange().await?;
         let info = self.ask(&["exchanges", vhost, name]).await;
@@ -224,7 +207,8 @@ impl Comparing<'_> {
     }
 
     async fn binding(&mut self) {
-        let (source, destination) = (&self.reader.topology().exchange, &self.reader.topology().work);
+        let (source, destination) =
+            (&self.reader.settings.topology.exchange, &self.reader.settings.topology.work);
         let has_work = self.found.queues.iter().any(|queue| queue.part == Part::Work);
         // Without one of its ends it is not there either, and that has been told.
         if !has_work || self.found.findings.iter().any(|one| one.code == Code::ExchangeMissing) {

@@ -21,7 +21,6 @@ const START: [u8; 6] = [0, 10, 0, 10, 0, 9];
 /// A broker, as it names itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Server {
-    /// Such as `RabbitMQ`.
     pub(crate) product: String,
     /// Such as `3.10.8`.
     pub(crate) version: String,

@@ -40,7 +40,6 @@ impl Management {
         Ok(Some(Self(client.with_login(&userinfo.username, &userinfo.password))))
     }
 
-    /// Its address.
     pub(crate) fn base(&self) -> &str {
         self.0.base()
     }

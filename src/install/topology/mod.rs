@@ -22,16 +22,12 @@ pub(crate) use crate::queue::topology::{EVERYTHING, Topology};
 /// What became of making what was missing.
 #[derive(Debug)]
 pub(crate) struct Applied {
-    /// What was made.
     pub(crate) made: Vec<Object>,
     /// Why something was not.
     pub(crate) problems: Vec<String>,
 }
 
 /// The virtual host that `queue.url` names.
-///
-/// # Errors
-/// [`LookError::Config`]
 pub(crate) fn vhost(config: &QueueConfig) -> Result<String, LookError> {
     Ok(Settings::of(config)?.address.vhost)
 }

@@ -21,7 +21,7 @@ use super::greeting::{self, Server};
 use crate::config::{self, QueueConfig};
 use crate::queue::QueueError;
 use crate::queue::amqp::{Problem, Settings, code, open};
-use crate::queue::topology::{QueueSpec, Topology};
+use crate::queue::topology::QueueSpec;
 
 /// How often a publish that may be held up is looked after.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -45,7 +45,7 @@ pub(crate) enum LookError {
 /// What stands under a name.
 pub(super) enum Seen {
     Missing,
-    /// We may not even reader.
+    /// We may not even look at it.
     Hidden,
     Here(Here),
 }
@@ -71,17 +71,15 @@ pub(crate) enum Written {
     Denied,
     /// The broker takes no messages of this size: what it says of it, with both sizes.
     TooLarge(String),
-    /// There is no such exchange.
     Missing,
     /// The broker takes no messages now: it is short of memory or disk.
     Blocked,
-    /// No answer in time.
     Silent,
 }
 
 /// A connection that only looks.
 pub(crate) struct BrokerReader {
-    settings: Settings,
+    pub(crate) settings: Settings,
     connection: Connection,
 }
 
@@ -94,19 +92,13 @@ impl BrokerReader {
         Ok(Self { settings, connection })
     }
 
-    /// What is wanted.
-    pub(crate) fn topology(&self) -> &Topology {
-        &self.settings.topology
-    }
-
     /// Whether hostmatch makes what is missing by itself.
     pub(crate) fn declares(&self) -> bool {
         self.settings.mode == config::Topology::Declare
     }
 
     pub(crate) fn place(&self) -> String {
-        let authority = &self.settings.address.authority;
-        format!("{}:{}", authority.host, authority.port)
+        place(&self.settings)
     }
 
     pub(crate) fn vhost(&self) -> &str {
@@ -122,12 +114,10 @@ impl BrokerReader {
         self.connection.configuration().channel_max()
     }
 
-    /// What the broker says it is.
     pub(crate) async fn server(&self) -> Option<Server> {
         greeting::ask(self.settings.address.clone(), self.settings.connect_timeout).await
     }
 
-    /// The exchange that publishers write to.
     pub(super) async fn exchange(&self) -> Result<Seen, LookError> {
         let name = self.settings.topology.exchange.as_str();
         let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
@@ -240,7 +230,6 @@ impl BrokerReader {
         Ok(made.into_iter().filter_map(Result::err).map(|error| Problem::of(&error, settings).text).collect())
     }
 
-    /// Closes the connection.
     pub(crate) async fn close(self) {
         // A blocked broker does not answer; nothing is lost with the connection.
         let _gone = timeout(Duration::from_secs(2), self.connection.close(200, "bye".into())).await;
@@ -281,13 +270,13 @@ impl BrokerReader {
 }
 
 async fn with_deadline<T>(settings: &Settings, asked: impl Future<Output = T>) -> Result<T, LookError> {
-    timeout(settings.connect_timeout, asked).await.map_err(|_| {
-        let authority = &settings.address.authority;
-        LookError::Unreachable(format!(
-            "{}:{} did not answer within queue.connect_timeout",
-            authority.host, authority.port
-        ))
-    })
+    let silent = || format!("{} did not answer within queue.connect_timeout", place(settings));
+    timeout(settings.connect_timeout, asked).await.map_err(|_| LookError::Unreachable(silent()))
+}
+
+fn place(settings: &Settings) -> String {
+    let authority = &settings.address.authority;
+    format!("{}:{}", authority.host, authority.port)
 }
 
 fn refusal(error: &lapin::Error, settings: &Settings) -> LookError {
