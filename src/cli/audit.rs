@@ -6,7 +6,6 @@ use super::arguments::{self, OfCompany, PageArgs, moment};
 use super::{Exit, Failure, Global, Output, output, output::dash, rows};
 use crate::app::{self, AppContext, AuditFilter, AuditRow};
 use crate::event::{HostId, StaffId};
-use crate::runtime::clock::rfc3339;
 
 /// Rows read at a time.
 const PAGE: u64 = 1000;
@@ -153,7 +152,7 @@ pub(super) fn table(rows: &[AuditRow]) -> Result<(), Failure> {
     let rows = rows.iter().map(|row| {
         [
             row.id.to_string(),
-            rfc3339(row.at),
+            output::moment(row.at),
             dash(row.company),
             dash(row.host),
             dash(row.staff.as_ref()),

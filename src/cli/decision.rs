@@ -113,24 +113,13 @@ async fn along(
 ) -> Result<Option<RepairRow>, Failure> {
     let key = view.decided.key;
     let Some(waiting) = waiting(view.waiting) else { return Ok(None) };
-    let chosen = match asked {
-        Some(chosen) => chosen,
-        None => {
-            let question = format!(
-                "{waiting} for host {}. Assign them now: [f]uture ones, [a]ll, [n]one? [n]",
-                key.host
-            );
-            match output::ask(&question)?.as_deref() {
-                Some("f" | "future") => Repairing::Future,
-                Some("a" | "all") => Repairing::All,
-                _ => Repairing::None,
-            }
-        }
-    };
-    let scope = match chosen {
-        Repairing::None => return Ok(None),
-        Repairing::Future => RepairScope::Future,
-        Repairing::All => RepairScope::All,
+    let question =
+        format!("{waiting} for host {}. Assign them now: [f]uture ones, [a]ll, [n]one? [n]", key.host);
+    let answer = if asked.is_none() { output::ask(&question)? } else { None };
+    let scope = match (asked, answer.as_deref()) {
+        (Some(Repairing::Future), _) | (None, Some("f" | "future")) => RepairScope::Future,
+        (Some(Repairing::All), _) | (None, Some("a" | "all")) => RepairScope::All,
+        _ => return Ok(None),
     };
     repair::begin(context, key, scope, why).await
 }

@@ -54,11 +54,10 @@ fn show(output: Output, all: bool, report: &Report) -> Result<Exit, Failure> {
         "errors": errors, "warnings": warnings, "findings": report.findings, "accepted": report.accepted,
         "not_checked": report.not_checked, "passed": report.passed, "facts": report.facts,
     });
-    output.show(&document, || describe(all, report))
+    output.show(&document, || describe((errors, warnings), all, report))
 }
 
-fn describe(all: bool, report: &Report) -> Result<(), Failure> {
-    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+fn describe((errors, warnings): (usize, usize), all: bool, report: &Report) -> Result<(), Failure> {
     findings("ERROR", report.findings.iter().filter(|one| one.level == Level::Error))?;
     findings("WARNING", report.findings.iter().filter(|one| one.level == Level::Warning))?;
     findings("ACCEPTED", report.accepted.iter())?;

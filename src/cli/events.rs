@@ -86,7 +86,6 @@ impl Filter {
     fn chosen(&self, time: Option<&Time>) -> EventFilter {
         EventFilter {
             outcome: self.outcome.clone(),
-            but: None,
             event_type: self.event_type.clone(),
             shape: self.shape.clone(),
             publisher: self.publisher.clone(),
@@ -94,7 +93,7 @@ impl Filter {
             appointment_id: self.appointment,
             since_ms: time.and_then(|time| time.since),
             until_ms: time.and_then(|time| time.until),
-            before: None,
+            ..EventFilter::default()
         }
     }
 }

@@ -106,13 +106,8 @@ impl From<ConfigError> for Failure {
 
 impl From<TelemetryError> for Failure {
     fn from(error: TelemetryError) -> Self {
-        let exit = match error {
-            TelemetryError::Filter(_) => Exit::ConfigInvalid,
-            TelemetryError::AlreadySet | TelemetryError::Metrics(_) | TelemetryError::Traces(_) => {
-                Exit::Failed
-            }
-        };
-        Self::new(exit, error)
+        let is_filter = matches!(error, TelemetryError::Filter(_));
+        Self::new(if is_filter { Exit::ConfigInvalid } else { Exit::Failed }, error)
     }
 }
 

@@ -14,7 +14,6 @@ use crate::app::inbox::{self, InboxDetails, InboxView};
 use crate::app::{AppContext, InboxFilter, InboxKind};
 use crate::event::{HostId, StaffId};
 use crate::matching::{HostKey, InboxState};
-use crate::runtime::clock::rfc3339;
 
 /// The states, and all of them.
 fn states() -> PossibleValuesParser {
@@ -178,14 +177,14 @@ fn describe(Shown { details, next }: &Shown) -> Result<(), Failure> {
     }
     for act in &details.acts {
         let why = act.why.as_deref().unwrap_or("-");
-        output::line(&format!("{}  {} by {}: {why}", rfc3339(act.at), act.action, act.by))?;
+        output::line(&format!("{}  {} by {}: {why}", output::moment(act.at), act.action, act.by))?;
     }
     next.as_ref().map_or(Ok(()), |next| output::line(&format!("What to do: {next}")))
 }
 
 async fn ignore(context: &AppContext, output: Output, args: &IgnoreArgs) -> Result<Exit, Failure> {
     let view = inbox::ignore(context, args.host.key(), &args.reason, args.until).await?;
-    let until = view.until.map_or_else(|| "it is reopened".to_owned(), rfc3339);
+    let until = view.until.map_or_else(|| "it is reopened".to_owned(), output::moment);
     output.show(&view, || output::line(&format!("Host {} is ignored until {until}.", args.host.host)))
 }
 
@@ -208,9 +207,9 @@ fn lines(host: &InboxView) -> Vec<(&'static str, String)> {
         ("address", dash(host.email.as_deref())),
         ("what is the matter", host.what.to_owned()),
         ("waiting", format!("{} of {} appointments", bookings.waiting, bookings.bookings)),
-        ("next booking", dash(bookings.next_booking.map(rfc3339))),
-        ("last booking", dash(bookings.last_booking.map(rfc3339))),
-        ("seen", format!("{} to {}", rfc3339(host.first_seen), rfc3339(host.last_seen))),
+        ("next booking", dash(bookings.next_booking.map(output::moment))),
+        ("last booking", dash(bookings.last_booking.map(output::moment))),
+        ("seen", format!("{} to {}", output::moment(host.first_seen), output::moment(host.last_seen))),
     ];
     for one in &host.suggestions {
         let name = one.staff_name.as_deref().unwrap_or_default();
@@ -218,7 +217,7 @@ fn lines(host: &InboxView) -> Vec<(&'static str, String)> {
         rows.push(("suggested", suggested));
     }
     if host.state == InboxState::Ignored {
-        let until = dash(host.ignored_until.map(rfc3339));
+        let until = dash(host.ignored_until.map(output::moment));
         let why = dash(host.ignored_reason.as_deref());
         let by = dash(host.ignored_by.as_ref());
         rows.push(("ignored", format!("by {by}, until {until}: {why}")));
@@ -244,8 +243,8 @@ fn table(hosts: &[InboxView]) -> Result<(), Failure> {
             dash(host.name.as_deref()),
             kind,
             host.bookings.waiting.to_string(),
-            dash(host.bookings.next_booking.map(rfc3339)),
-            dash(host.bookings.last_booking.map(rfc3339)),
+            dash(host.bookings.next_booking.map(output::moment)),
+            dash(host.bookings.last_booking.map(output::moment)),
             dash(Some(suggested).filter(|names| !names.is_empty())),
         ]
     });

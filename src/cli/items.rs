@@ -54,6 +54,11 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
     Failure::new(exit, format!("{} cannot be read: {error}", file.display()))
 }
 
+/// The events in `input`, the bytes of `file`. Fails as [`split`].
+pub(super) fn split_file<'a>(file: &Path, input: &'a [u8]) -> Result<Vec<(Place, &'a [u8])>, Failure> {
+    split(input).map_err(|problem| Failure::new(Exit::Failed, format!("{} {problem}", file.display())))
+}
+
 /// The events in `input`, in order. Whether each of them makes sense is not looked at. Fails when the form
 /// cannot be told: nothing there, or an array that is not JSON. Says where.
 pub(super) fn split(input: &[u8]) -> Result<Vec<(Place, &[u8])>, String> {

@@ -14,7 +14,6 @@ use super::{
 use crate::app::mapping_files::{self, Form, ImportFile, ImportView};
 use crate::app::{AppContext, Progress, Scope};
 use crate::event::CompanyId;
-use crate::runtime::clock::rfc3339;
 
 /// The commands about files.
 #[derive(Debug, Subcommand)]
@@ -243,13 +242,13 @@ async fn imports(context: &AppContext, output: Output, limit: u64) -> Result<Exi
     let imports = mapping_files::imports(context, limit).await?;
     let rows = imports.iter().map(|it| {
         let state = match (it.undone_ms, it.ended_ms) {
-            (Some(undone_ms), _) => format!("taken back {}", rfc3339(undone_ms)),
+            (Some(undone_ms), _) => format!("taken back {}", output::moment(undone_ms)),
             (None, Some(_)) => "done".to_owned(),
             (None, None) => "interrupted".to_owned(),
         };
         let [lines, changed, failed] = [it.line_count, it.changed, it.failed].map(|it| it.to_string());
         let (by, file) = (it.made_by.clone(), it.file.clone());
-        [it.id.to_string(), rfc3339(it.at_ms), by, file, lines, changed, failed, state]
+        [it.id.to_string(), output::moment(it.at_ms), by, file, lines, changed, failed, state]
     });
     output.show(&json!({ "imports": imports }), || {
         output::table(&["ID", "AT", "BY", "FILE", "LINES", "CHANGED", "FAILED", "STATE"], rows)

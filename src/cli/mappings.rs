@@ -2,11 +2,10 @@
 
 use super::arguments::{self, OfCompany, OneHost, OnlyOf, PageArgs, compared, moment};
 use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
-use super::{Exit, Failure, Global, Output, audit, global::Acting, mapping_files, output, output::dash};
+use super::{Exit, Failure, Global, Output, audit, mapping_files, output, output::dash};
 use crate::app::mappings::{self, MappingDetails, MappingView};
 use crate::app::{AppContext, Command as Wanted, Compare, Decision, MappingFilter};
-use crate::event::{CompanyId, HostId, StaffId};
-use crate::runtime::clock::rfc3339;
+use crate::event::{HostId, StaffId};
 
 /// Mappings: which host is which member of staff
 #[derive(Debug, clap::Subcommand)]
@@ -117,54 +116,38 @@ pub(super) struct RevertArgs {
 
 /// Runs the command; fails when it is refused, there is no such mapping, or the database cannot be reached.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    if let Command::Files(command) = command {
-        return Box::pin(mapping_files::run(global, command)).await;
-    }
-    let (acting, company) = command.for_whom();
-    let work = async |context: &AppContext| run_in(context, global.output, command).await;
-    global.with_context(acting, company, work).await
-}
-
-impl Command {
-    /// Who acts, of those that write; and the company that is asked for.
-    fn for_whom(&self) -> (Option<&Acting>, Option<CompanyId>) {
-        match self {
-            Self::List(args) => (None, args.of.company),
-            Self::Show(args) => (None, args.only.company),
-            Self::History(args) => (None, args.one.only.company),
-            Self::Set(args) => (Some(&args.common.acting), Some(args.host.company)),
-            Self::Deactivate(args) | Self::Reactivate(args) => {
-                (Some(&args.common.acting), args.one.only.company)
-            }
-            Self::Revert(args) => (Some(&args.common.acting), args.only.company),
-            Self::Files(_) => (None, None),
+    let (acting, company) = match command {
+        Command::List(args) => (None, args.of.company),
+        Command::Show(args) => (None, args.only.company),
+        Command::History(args) => (None, args.one.only.company),
+        Command::Set(args) => (Some(&args.common.acting), Some(args.host.company)),
+        Command::Deactivate(Switch { one, common }) | Command::Reactivate(Switch { one, common }) => {
+            (Some(&common.acting), one.only.company)
         }
-    }
-}
-
-async fn run_in(context: &AppContext, output: Output, command: &Command) -> Result<Exit, Failure> {
-    match command {
+        Command::Revert(args) => (Some(&args.common.acting), args.only.company),
+        Command::Files(command) => return mapping_files::run(global, command).await,
+    };
+    let output = global.output;
+    let work = async |context: &AppContext| match command {
         Command::List(args) => list(context, output, args).await,
         Command::Show(args) => show(context, output, args.mapping).await,
         Command::History(args) => history(context, output, args).await,
-        Command::Set(args) => {
-            let OneHost { company, host } = args.host;
+        Command::Set(SetArgs { host: OneHost { company, host }, staff, unseen, common, repair }) => {
             let decision = Decision {
-                may_be_new: args.unseen,
-                ..Decision::new(company, host, Wanted::Set(args.staff.clone()))
+                may_be_new: *unseen,
+                ..Decision::new(*company, *host, Wanted::Set(staff.clone()))
             };
-            carry_out(context, output, args.common.give_reason(decision), &args.common, Some(&args.repair))
-                .await
+            carry_out(context, output, common.give_reason(decision), common, Some(repair)).await
         }
         Command::Deactivate(args) => switch(context, output, args, Wanted::SwitchOff).await,
         Command::Reactivate(args) => switch(context, output, args, Wanted::SwitchOn).await,
-        Command::Revert(args) => {
-            let reason = args.common.reason.as_deref();
-            let decision = mappings::reverting(context, args.audit, reason).await?;
-            carry_out(context, output, decision, &args.common, None).await
+        Command::Revert(RevertArgs { audit, common, .. }) => {
+            let decision = mappings::reverting(context, *audit, common.reason.as_deref()).await?;
+            carry_out(context, output, decision, common, None).await
         }
         Command::Files(_) => Ok(Exit::Usage),
-    }
+    };
+    global.with_context(acting, company, work).await
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
@@ -202,7 +185,7 @@ fn describe(details: &MappingDetails) -> Result<(), Failure> {
         ("host's address", dash(mapping.host_email.as_deref())),
         ("staff", format!("{} {}", mapping.staff, mapping.staff_name)),
         ("source", format!("{} ({})", mapping.source, mapping.confidence)),
-        ("last used", dash(mapping.last_used.map(rfc3339))),
+        ("last used", dash(mapping.last_used.map(output::moment))),
     ];
     output::pairs(rows)?;
     if let Some(waiting) = waiting(details.waiting) {
@@ -251,7 +234,7 @@ pub(super) fn table(mappings: &[MappingView]) -> Result<(), Failure> {
             mapping.source.to_string(),
             format!("{:>4}", mapping.confidence),
             state_of(mapping).to_owned(),
-            dash(mapping.last_used.map(rfc3339)),
+            dash(mapping.last_used.map(output::moment)),
         ]
     });
     output::table(&head, rows)

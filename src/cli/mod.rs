@@ -36,11 +36,11 @@ mod inbox;
 mod mappings;
 mod repair;
 mod audit;
-mod completions;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use exit::Exit;
 pub use failure::Failure;
@@ -99,7 +99,10 @@ enum Command {
     Topology(topology::Command),
     #[command(subcommand)]
     Config(config::Command),
-    Completions(completions::Args),
+    /// Print the completion script of a shell, for example into ~/.local/share/bash-completion/completions/hostmatch
+    Completions {
+        shell: clap_complete::Shell,
+    },
     /// Print the version
     Version,
 }
@@ -148,9 +151,17 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Topology(args) => topology::run(&global, &args).await,
         Command::Config(args) => config::run(&global, &args),
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions { shell } => completions(shell),
         Command::Version => version(global.output),
     }
+}
+
+/// The script on stdout.
+fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "hostmatch", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
+    Ok(Exit::Done)
 }
 
 fn version(output: Output) -> Result<Exit, Failure> {

@@ -31,10 +31,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let effective = global.start(&[])?;
     let name = args.file.display().to_string();
     let input = items::read(&args.file)?;
-    let items =
-        items::split(&input).map_err(|problem| Failure::new(Exit::Failed, format!("{name} {problem}")))?;
     let (mut checks, mut messages) = (Vec::new(), Vec::new());
-    for (place, body) in items {
+    for (place, body) in items::split_file(&args.file, &input)? {
         let (found, message) = check(place.to_string(), body);
         checks.push(found);
         messages.extend(message);

@@ -9,7 +9,6 @@ use crate::app::repair::{self, RepairPreview};
 use crate::app::{AppContext, Progress, RepairFilter, RepairRow, RepairScope, RepairState};
 use crate::event::{CompanyId, HostId};
 use crate::matching::HostKey;
-use crate::runtime::clock::rfc3339;
 
 /// Repair: what waited for a host gets its member of staff
 #[derive(Debug, clap::Subcommand)]
@@ -117,7 +116,7 @@ fn describe(key: HostKey, preview: &RepairPreview) -> Result<(), Failure> {
             [
                 format!("  {what}"),
                 format!("appointment {}", one.appointment),
-                dash(one.starts.map(rfc3339)),
+                dash(one.starts.map(output::moment)),
                 dash(one.booking.as_deref()),
             ]
         });
@@ -205,7 +204,7 @@ async fn show(context: &AppContext, output: Output, args: &ShowArgs) -> Result<E
     let rows = details.items.iter().map(|item| {
         [
             format!("  appointment {}", item.appointment),
-            dash(item.starts.map(rfc3339)),
+            dash(item.starts.map(output::moment)),
             item.state.to_string(),
             dash(item.reason.as_deref()),
         ]

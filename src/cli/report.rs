@@ -7,7 +7,7 @@ use super::{Exit, Failure, Global, arguments::DecidedArgs, output, output::dash}
 use crate::app::report::{Appointments, Comparison, ReportView, report};
 use crate::app::{AppContext, Period};
 use crate::matching::Confidence;
-use crate::runtime::clock::{now_ms, rfc3339};
+use crate::runtime::clock::now_ms;
 
 /// What was decided, how it agrees with what the appointments have now, and how well matching does
 ///
@@ -35,8 +35,8 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     let share_of = |value: Option<f64>| dash(value.map(|value| format!("{value} %")));
     output::line(&format!(
         "Decided from {} to {}: {decided} appointments",
-        rfc3339(report.since),
-        rfc3339(report.until)
+        output::moment(report.since),
+        output::moment(report.until)
     ))?;
     if observed > 0 {
         output::line(&format!("Only observed, not written: {observed}"))?;

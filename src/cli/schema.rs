@@ -10,20 +10,17 @@ use crate::event::EVENT_TYPES;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Print one, made from the program itself; docs/schema has copies
-    Print(Print),
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Print {
-    /// json-schema (2020-12): the events. asyncapi (3.0): the exchange. openapi (3.1): the edge
-    what: Document,
-    /// The schema of this event type alone, such as appointment.created
-    #[arg(long = "type", value_name = "TYPE")]
-    event_type: Option<String>,
+    Print {
+        /// json-schema (2020-12): the events. asyncapi (3.0): the exchange. openapi (3.1): the edge
+        what: Document,
+        /// The schema of this event type alone, such as appointment.created
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Document {
+pub(super) enum Document {
     JsonSchema,
     Asyncapi,
     Openapi,
@@ -32,8 +29,8 @@ enum Document {
 /// Runs the command; fails when there is no such type, or the configuration that names the exchange is
 /// invalid.
 pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let Command::Print(args) = command;
-    let document = match (args.what, &args.event_type) {
+    let Command::Print { what, event_type } = command;
+    let document = match (what, event_type) {
         (Document::JsonSchema, None) => contract::event_schema(),
         (Document::JsonSchema, Some(name)) => {
             let Some(known) = EVENT_TYPES.iter().find(|known| known.name == name) else {

@@ -26,15 +26,9 @@ use crate::worker::{self, Tally, Worker, WorkerHealth};
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Role {
     /// Receive events by HTTP and put them into the queue
-    Edge {
-        #[command(flatten)]
-        edge: EdgeFlags,
-    },
+    Edge(EdgeFlags),
     /// Take events from the queue and decide them
-    Worker {
-        #[command(flatten)]
-        worker: WorkerFlags,
-    },
+    Worker(WorkerFlags),
     /// Both in one process
     All {
         #[command(flatten)]
@@ -65,8 +59,8 @@ pub(super) struct WorkerFlags {
 /// waited for.
 pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     let (edge, worker) = match role {
-        Role::Edge { edge } => (Some(edge), None),
-        Role::Worker { worker } => (None, Some(worker)),
+        Role::Edge(edge) => (Some(edge), None),
+        Role::Worker(worker) => (None, Some(worker)),
         Role::All { edge, worker } => (Some(edge), Some(worker)),
     };
     let flags = [

@@ -6,7 +6,7 @@ use crate::app::{
     AppContext, HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
 };
 use crate::event::CompanyId;
-use crate::runtime::clock::{now_ms, rfc3339};
+use crate::runtime::clock::now_ms;
 
 /// Members of staff: hand over from one to another
 #[derive(Debug, clap::Subcommand)]
@@ -105,7 +105,8 @@ fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
     output::line(&format!("{verb}: {} hosts, {} appointments", hosts.len(), appointments.len()))?;
     let given = appointments.iter().map(|it| (it, "handed over"));
     let all = given.chain(left.iter().map(|it| (it, "stays: a person assigned it")));
-    let rows = all.map(|(it, what)| [it.appointment.to_string(), rfc3339(it.starts_ms), what.to_owned()]);
+    let rows =
+        all.map(|(it, what)| [it.appointment.to_string(), output::moment(it.starts_ms), what.to_owned()]);
     let rows: Vec<_> = rows.collect();
     if !rows.is_empty() {
         output::table(&["APPOINTMENT", "STARTS", "WHAT"], rows)?;

@@ -14,7 +14,6 @@ use crate::app::status::{
 use crate::app::{Scope, WorkerRow};
 use crate::event::CompanyId;
 use crate::matching::Outcome;
-use crate::runtime::clock::rfc3339;
 use crate::runtime::shutdown;
 
 /// Lines of a screen where nobody tells how many there are.
@@ -128,7 +127,7 @@ fn head(view: &StatusView) -> Vec<String> {
     let company = view.company.map_or_else(String::new, |company| format!(", company {company}"));
     let title = format!("hostmatch status{company}");
     let width = WIDTH.saturating_sub(title.chars().count());
-    let mut lines = vec![format!("{title}{:>width$}", rfc3339(view.at))];
+    let mut lines = vec![format!("{title}{:>width$}", output::moment(view.at))];
     let word = match (view.state, view.assigning) {
         (State::NotWorking, _) => "NOT WORKING",
         (State::Attention, Assigning::Observing) => "ATTENTION: it observes, and writes nothing; and",

@@ -31,13 +31,6 @@ pub(in crate::cli) struct Note {
     text: String,
 }
 
-/// Write dead letters to stdout, one JSON object a line, whole: personal data included
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Export {
-    #[command(flatten)]
-    pub(super) which: Choosing,
-}
-
 /// Record the dead letters of an export here, as open ones
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Import {
@@ -76,8 +69,8 @@ pub(super) async fn note(output: Output, args: &Note, context: &AppContext) -> R
 }
 
 /// Runs `export`.
-pub(super) async fn export(args: &Export, context: &AppContext) -> Result<Exit, Failure> {
-    let letters = dead_letters::export(context, &args.which.chosen()?, output::json_line).await?;
+pub(super) async fn export(which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
+    let letters = dead_letters::export(context, &which.chosen()?, output::json_line).await?;
     Ok(if letters == 0 { Exit::NotFound } else { Exit::Done })
 }
 

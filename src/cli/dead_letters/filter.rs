@@ -50,7 +50,6 @@ impl Filter {
         DeadLetterFilter {
             ids: self.ids.clone(),
             reason: self.code.clone(),
-            state: None,
             event_type: self.event.clone(),
             booking_ref: self.booking.clone(),
             host_id: self.host,
@@ -59,7 +58,7 @@ impl Filter {
             attempts: self.attempts,
             fingerprint: self.group.clone(),
             text: self.text.clone(),
-            before_id: None,
+            ..DeadLetterFilter::default()
         }
     }
 }
@@ -86,7 +85,7 @@ impl Looking {
 
 /// The same for doing something, where all has to be said.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Choosing {
+pub(in crate::cli) struct Choosing {
     #[command(flatten)]
     pub(super) filter: Filter,
     /// All of them

@@ -18,7 +18,11 @@ pub(super) enum Command {
     Groups(list::Groups),
     List(list::List),
     Show(show::Args),
-    Plan(replay::Plan),
+    /// Freeze a set of open dead letters, and say what would become of each; changes nothing else
+    ///
+    /// The same decisions are made as by a worker, in transactions that only read. `replay --plan`
+    /// carries it out; letters that arrive later are not in it.
+    Plan(filter::Choosing),
     Replay(replay::Replay),
     #[command(subcommand)]
     Replays(replays::Command),
@@ -27,7 +31,8 @@ pub(super) enum Command {
     /// Open discarded dead letters again
     Restore(acts::Change),
     Note(acts::Note),
-    Export(acts::Export),
+    /// Write dead letters to stdout, one JSON object a line, whole: personal data included
+    Export(filter::Choosing),
     Import(acts::Import),
 }
 
@@ -47,10 +52,9 @@ impl Command {
         let filter = match self {
             Self::Groups(args) => &args.filter.filter,
             Self::List(args) => &args.filter.filter,
-            Self::Plan(args) => &args.which.filter,
+            Self::Plan(which) | Self::Export(which) => &which.filter,
             Self::Replay(args) => &args.which.filter,
             Self::Discard(args) | Self::Restore(args) => &args.which.filter,
-            Self::Export(args) => &args.which.filter,
             Self::Show(_) | Self::Replays(_) | Self::Note(_) | Self::Import(_) => return None,
         };
         filter.of.company
@@ -67,13 +71,13 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Groups(args) => list::groups(output, args, context).await,
         Command::List(args) => list::run(output, args, context).await,
         Command::Show(args) => show::run(output, args, context).await,
-        Command::Plan(args) => replay::plan(output, args, context).await,
+        Command::Plan(which) => replay::plan(output, which, context).await,
         Command::Replay(args) => replay::run(output, args, context).await,
         Command::Replays(command) => replays::run(output, command, context).await,
         Command::Discard(args) => acts::run(output, LetterAction::Discard, args, context).await,
         Command::Restore(args) => acts::run(output, LetterAction::Restore, args, context).await,
         Command::Note(args) => acts::note(output, args, context).await,
-        Command::Export(args) => acts::export(args, context).await,
+        Command::Export(which) => acts::export(which, context).await,
         Command::Import(args) => acts::import(output, args, context).await,
     };
     global.with_context(acting, command.company(), work).await

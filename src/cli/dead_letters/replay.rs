@@ -12,16 +12,6 @@ use crate::app::{AppContext, Progress as Telling};
 use crate::cli::{Exit, Failure, Output, output};
 use crate::runtime::shutdown;
 
-/// Freeze a set of open dead letters, and say what would become of each; changes nothing else
-///
-/// The same decisions are made as by a worker, in transactions that only read. `replay --plan`
-/// carries it out; letters that arrive later are not in it.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Plan {
-    #[command(flatten)]
-    pub(super) which: Choosing,
-}
-
 /// Replay dead letters: those of a plan, or those that a filter chooses, which are planned first
 ///
 /// Their messages are put into the work queue again, under their own ids. It ends when each has an
@@ -60,8 +50,8 @@ fn percent(text: &str) -> Result<i32, String> {
 }
 
 /// Runs `plan`.
-pub(super) async fn plan(output: Output, args: &Plan, context: &AppContext) -> Result<Exit, Failure> {
-    let view = freeze(&args.which, context).await?;
+pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
+    let view = freeze(which, context).await?;
     let (Some(id), Some(report)) = (view.plan, &view.report) else { return nothing(output, &view) };
     output.show(&view, || {
         let letters = report.letters;

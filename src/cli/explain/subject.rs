@@ -16,14 +16,9 @@ const MARKS_OF_EVENTS: [&str; 6] =
 pub(super) fn given(question: &Question) -> Result<Vec<Subject>, Failure> {
     let company = question.company.map(CompanyId);
     if let Some(file) = &question.booking {
-        let name = file.display().to_string();
         let input = items::read(file)?;
-        let invalid = |problem: String| Failure::new(Exit::Failed, format!("{name} {problem}"));
-        return Ok(items::split(&input)
-            .map_err(invalid)?
-            .into_iter()
-            .map(|(_, bytes)| from_bytes(bytes, company))
-            .collect());
+        let items = items::split_file(file, &input)?.into_iter();
+        return Ok(items.map(|(_, bytes)| from_bytes(bytes, company)).collect());
     }
     if let Some(reference) = &question.uid {
         let reference = BookingRef::new(reference)

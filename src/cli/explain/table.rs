@@ -2,8 +2,7 @@
 
 use super::Explanation;
 use crate::app::explain::{Columns, Delivery, EffectView};
-use crate::cli::{Failure, output};
-use crate::event::StaffId;
+use crate::cli::{Failure, output, output::dash};
 use crate::matching::{Resolution, Review, Step, Suggestion};
 
 /// Writes them to stdout, a blank line between two.
@@ -55,8 +54,8 @@ fn row(step: &Step) -> [String; 6] {
     [
         format!("{:>4}", step.priority),
         step.strategy.to_owned(),
-        step.looked_for.clone().unwrap_or_else(|| "-".to_owned()),
-        if staff.is_empty() { "-".to_owned() } else { staff.join(", ") },
+        dash(step.looked_for.as_ref()),
+        dash((!staff.is_empty()).then(|| staff.join(", "))),
         confidence.map_or_else(|| "   -".to_owned(), |score| format!("{score:>4}")),
         step.result.clone(),
     ]
@@ -117,15 +116,13 @@ fn effect_lines(effect: &EffectView) -> Vec<String> {
 }
 
 fn columns(before: &Columns, after: &Columns, by_others: bool) -> String {
-    let staff = |id: &Option<StaffId>| id.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-    let host = |id: Option<i64>| id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     let change = |name: &str, from: String, to: String| {
         if from == to { format!("{name} stays {from}") } else { format!("{name} {from} -> {to}") }
     };
     let who = if by_others { " (set or cleared by somebody else)" } else { "" };
     format!(
         "{}{who}, {}.",
-        change("staff_id", staff(&before.staff_id), staff(&after.staff_id)),
-        change("calcom_host_id", host(before.calcom_host_id), host(after.calcom_host_id)),
+        change("staff_id", dash(before.staff_id.as_ref()), dash(after.staff_id.as_ref())),
+        change("calcom_host_id", dash(before.calcom_host_id), dash(after.calcom_host_id)),
     )
 }
