@@ -12,7 +12,7 @@ use hostmatch::store::{
 };
 use hostmatch::telemetry::metrics::{Series, Values};
 use hostmatch::{edge, queue, telemetry, worker};
-use strum::VariantArray as _;
+use strum::VariantArray;
 
 /// A table in Markdown.
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
