@@ -65,6 +65,20 @@ pub enum Values {
     Few(&'static str),
 }
 
+/// A label: its name, and what may stand in it.
+pub type LabelOf = (&'static str, Values);
+
+/// Makes a constant of each series, and a list of them all: `NAME = kind, "name", [labels], "help";`.
+macro_rules! series {
+    ($(#[$doc:meta])* $list:ident: $($name:ident = $kind:expr, $text:literal, [$($label:expr),*], $help:literal;)+) => {
+        $(pub(super) const $name: crate::telemetry::metrics::Series =
+            crate::telemetry::metrics::Series::new($text, $kind, $help).by(&[$($label),*]);)+
+        $(#[$doc])*
+        pub const $list: [crate::telemetry::metrics::Series; [$($text),+].len()] = [$($name),+];
+    };
+}
+pub(crate) use series;
+
 /// One metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Series {
@@ -73,7 +87,7 @@ pub struct Series {
     /// Its kind.
     pub kind: Kind,
     /// Names and values of its labels.
-    pub labels: &'static [(&'static str, Values)],
+    pub labels: &'static [LabelOf],
     /// What it says, in one line.
     pub help: &'static str,
 }
@@ -86,7 +100,7 @@ impl Series {
 
     /// The same with these labels.
     #[must_use]
-    pub const fn by(self, labels: &'static [(&'static str, Values)]) -> Self {
+    pub const fn by(self, labels: &'static [LabelOf]) -> Self {
         Self { labels, ..self }
     }
 
