@@ -12,7 +12,8 @@ use super::resolver::{Review, Suggestion};
 use super::strategy::{Confidence, Evidence};
 use super::values::{AuditAction, MappingSource, words};
 use crate::event::{
-    AppointmentId, BookingRef, CompanyId, EventId, EventOrder, EventTime, Host, HostId, HostSource, StaffId,
+    AppointmentId, Booking, BookingEvent, BookingRef, CompanyId, Decoded, Envelope, EventId, EventKind,
+    EventOrder, EventTime, Host, HostId, HostSource, Shape, StaffId, decode,
 };
 
 /// The effect of a batch, each list in key order: workers that take locks in the same order
@@ -171,6 +172,53 @@ impl Assignment {
         let waits = self.outcome.waits() && self.staff.is_none();
         let host = self.newest.as_ref()?.host_id.and_then(HostId::new)?;
         waits.then_some(HostKey::new(self.company, host))
+    }
+
+    /// The newest event that named a host; `None` when none did. While the booking is kept
+    /// (`retention.payloads`) it has the whole host, afterwards its id and address.
+    pub fn newest_event(&self) -> Option<BookingEvent> {
+        let newest = self.newest.as_ref()?;
+        let known = || {
+            let email = newest.host_email.clone();
+            let host = Host { id: newest.host_id.and_then(HostId::new), email, ..Host::default() };
+            host.is_usable().then_some((host, HostSource::Hosts))
+        };
+        let kept = self.payload.as_deref().and_then(kept);
+        let (host, raw) = match kept {
+            Some(booking) => (booking.host.or_else(known), booking.raw),
+            None => (known(), None),
+        };
+        let booking = Booking {
+            uid: self.booking.clone(),
+            id: None,
+            replaces: None,
+            host,
+            host_missing: None,
+            is_off: false,
+            time: newest.time,
+            starts_ms: self.starts_ms,
+            raw,
+        };
+        Some(BookingEvent {
+            id: newest.event.clone(),
+            // Not kept, and of no consequence.
+            event_type: String::new(),
+            kind: EventKind::Assigns,
+            shape: Shape::Native,
+            content: Shape::Native,
+            company: None,
+            appointment: Some(self.appointment),
+            bookings: vec![booking],
+        })
+    }
+}
+
+fn kept(payload: &str) -> Option<Booking> {
+    // As the gateway would publish it.
+    let body = format!(r#"{{"event":"appointment.created","calcom_booking":{payload}}}"#);
+    match decode(&Envelope::new(body.as_bytes(), 0)) {
+        Ok(Decoded::Event(event)) => event.bookings.into_iter().next(),
+        _ => None,
     }
 }
 

@@ -15,9 +15,11 @@ use super::strategy::Candidate;
 use super::values::{AuditAction, MappingSource};
 use crate::event::{EventOrder, Host, StaffId};
 
-/// Longest texts that the mapping's columns hold, in characters.
-const COLUMNS: [(&str, usize); 4] =
-    [("calcom_name", 255), ("calcom_email", 255), ("calcom_username", 255), ("calcom_timezone", 50)];
+/// The longest texts that the columns of a host hold, in characters.
+const MAX_TEXT: usize = 255;
+/// The same of a mapping's time zone, and of that in the inbox.
+const MAX_ZONE: usize = 50;
+const MAX_INBOX_ZONE: usize = 64;
 
 /// Names change keys; made for this purpose, never to be changed.
 const NAMESPACE: Uuid = Uuid::from_u128(0x4c6e_5d0a_9a0b_4f3e_8f53_6d1f_2b7a_90c4);
@@ -141,27 +143,31 @@ fn change_key(key: HostKey, staff: &StaffId, action: AuditAction, last_audit: i6
 /// The host cut to the columns of a mapping, absent values as `''` where the column must not be null; and the
 /// columns that were too short.
 pub fn mapped_host(host: &Host) -> (Host, Vec<&'static str>) {
+    let (mut host, cut) = fitted(host, MAX_ZONE);
+    host.name.get_or_insert_default();
+    host.email.get_or_insert_default();
+    (host, cut)
+}
+
+/// The host cut to columns: so that what is compared is what is kept.
+fn fitted(host: &Host, max_zone: usize) -> (Host, Vec<&'static str>) {
     let mut cut = Vec::new();
-    let mut fit = |index: usize, text: &Option<String>| {
-        let (column, most) = COLUMNS[index];
-        text.as_ref().map(|text| {
-            if text.chars().count() <= most {
-                return text.clone();
-            }
+    let mut fit = |column, text: Option<&String>, most: usize| {
+        if text.is_some_and(|text| text.chars().count() > most) {
             cut.push(column);
-            text.chars().take(most).collect()
-        })
+        }
+        text.map(|text| text.chars().take(most).collect::<String>())
     };
-    let email = host.email.as_ref().or(host.display_email.as_ref()).cloned();
-    let snapshot = Host {
+    let email = host.email.as_ref().or(host.display_email.as_ref());
+    let host = Host {
         id: host.id,
-        name: Some(fit(0, &host.name).unwrap_or_default()),
-        email: Some(fit(1, &email).unwrap_or_default()),
+        name: fit("calcom_name", host.name.as_ref(), MAX_TEXT),
+        email: fit("calcom_email", email, MAX_TEXT),
         display_email: None,
-        username: fit(2, &host.username),
-        time_zone: fit(3, &host.time_zone),
+        username: fit("calcom_username", host.username.as_ref(), MAX_TEXT),
+        time_zone: fit("calcom_timezone", host.time_zone.as_ref(), max_zone),
     };
-    (snapshot, cut)
+    (host, cut)
 }
 
 /// To what the first and the last time are rounded down.
@@ -180,7 +186,7 @@ impl Plan<'_> {
         let hour_ms = bearing.time.ms - bearing.time.ms.rem_euclid(HOUR_MS);
         let fresh = InboxRow {
             key,
-            host: snapshot(host),
+            host: fitted(host, MAX_INBOX_ZONE).0,
             event: bearing.event.clone(),
             time: bearing.time,
             first_seen_ms: hour_ms,
@@ -211,19 +217,6 @@ impl Plan<'_> {
             (row.state, row.state_changed_ms) = (InboxState::Resolved, now_ms);
             self.inbox.insert(key);
         }
-    }
-}
-
-/// The host as its row keeps it: cut to the columns here, so that what is compared is what is kept.
-fn snapshot(host: &Host) -> Host {
-    let cut = |text: Option<&String>, most| text.map(|text| text.chars().take(most).collect());
-    Host {
-        id: host.id,
-        name: cut(host.name.as_ref(), 255),
-        email: cut(host.email.as_ref().or(host.display_email.as_ref()), 255),
-        display_email: None,
-        username: cut(host.username.as_ref(), 255),
-        time_zone: cut(host.time_zone.as_ref(), 64),
     }
 }
 

@@ -13,7 +13,6 @@ mod outcome;
 mod changes;
 mod plan;
 mod assign;
-mod again;
 mod learn;
 mod match_stats;
 

@@ -1,7 +1,7 @@
 //! What became of an event: the closed lists of outcomes and of reason codes.
 
 use serde::{Deserialize, Serialize};
-use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
+use strum::{AsRefStr, Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
 use super::values::words;
 use crate::event::MalformedKind;
@@ -20,51 +20,41 @@ words!(Outcome, Reason);
 /// bookings takes the first that occurs. All of them end with the delivery acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[derive(AsRefStr, Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the messages say when it is the outcome, as the documentation has it")]
 pub enum Outcome {
-    /// A person has to decide: suggestions, ambiguity, something switched off, several appointments.
+    #[strum(
+        message = "only suggestions, several candidates, a mapping that a person switched off, or several \
+                       appointments: a person decides"
+    )]
     NeedsReview,
-    /// Nobody was found.
+    #[strum(message = "nobody was found")]
     Unmatched,
-    /// The booking names no usable host.
+    #[strum(message = "the booking names no usable host; the appointment stays as it is")]
     NoHost,
-    /// Somebody else decided (set or cleared `staff_id`); that stands.
+    #[strum(message = "somebody else set (or cleared) `staff_id`; that stays")]
     Kept,
-    /// A newer event had been decided already.
+    #[strum(message = "a newer event had been decided already; this one still teaches its mapping")]
     Stale,
-    /// It would have got its member of staff, but the worker only observes.
+    #[strum(
+        message = "it would have got its member of staff, but `worker.mode` is `observe`: nothing was written"
+    )]
     WouldAssign,
-    /// The appointment got its member of staff.
+    #[strum(message = "the appointment got its member of staff")]
     Assigned,
-    /// It had the very person already.
+    #[strum(message = "it had the very person already")]
     Unchanged,
-    /// Cancelled or rejected: noted, staff untouched.
+    #[strum(message = "cancelled or rejected: noted, staff untouched")]
     Recorded,
-    /// Nothing that we act on.
+    #[strum(message = "well-formed, and nothing to act on")]
     Ignored,
 }
 
 impl Outcome {
-    /// When this is the outcome, as the documentation has it.
+    /// When this is the outcome.
     pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Assigned => "the appointment got its member of staff",
-            Self::WouldAssign => {
-                "it would have got its member of staff, but `worker.mode` is `observe`: nothing was written"
-            }
-            Self::Unchanged => "it had the very person already",
-            Self::Kept => "somebody else set (or cleared) `staff_id`; that stays",
-            Self::Stale => "a newer event had been decided already; this one still teaches its mapping",
-            Self::NeedsReview => {
-                "only suggestions, several candidates, a mapping that a person switched off, or several \
-                 appointments: a person decides"
-            }
-            Self::Unmatched => "nobody was found",
-            Self::NoHost => "the booking names no usable host; the appointment stays as it is",
-            Self::Recorded => "cancelled or rejected: noted, staff untouched",
-            Self::Ignored => "well-formed, and nothing to act on",
-        }
+        self.get_message().unwrap_or_default()
     }
 
     /// The more important of two.
@@ -102,67 +92,55 @@ impl Outcome {
 /// Why a delivery is tried again or dead-lettered: the closed list of reason codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
+#[derive(AsRefStr, Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the messages say when it is the reason, and what a person can do about it")]
 pub enum Reason {
-    /// The message cannot be read.
+    #[strum(message = "the message cannot be read; the error names the place")]
+    #[strum(detailed_message = "correct what the sender makes, and send it again")]
     Malformed,
-    /// It carries a booking, and a type that we do not know.
+    #[strum(message = "it carries a booking, and a type that is not known")]
+    #[strum(detailed_message = "send it again under a known type")]
     UnknownEventType,
-    /// Neither `uid` nor `id` nor `appointment_id` says which appointment.
+    #[strum(message = "neither `uid` nor `id` nor `appointment_id` says which appointment it is about")]
+    #[strum(detailed_message = "send it again with the booking's `uid` or `id`, or with `appointment_id`")]
     NoBooking,
-    /// The event names another company than the appointment's.
+    #[strum(message = "the event names another company than the appointment's")]
+    #[strum(
+        detailed_message = "find out which is right, the event's `company_id` or the appointment's, and send \
+                                it again"
+    )]
     TenantMismatch,
-    /// The appointment belongs to no company: nobody can be matched.
+    #[strum(message = "the appointment belongs to no company, so that nobody can be matched")]
+    #[strum(detailed_message = "set `appointments.company_id`, and send it again")]
     NoCompany,
-    /// No appointment has this booking (yet): tried again by the schedule first.
+    #[strum(message = "no appointment has this booking, to the end of the retry schedule")]
+    #[strum(detailed_message = "see whether the gateway has the appointment, with this reference in \
+                                `appointments.calcom_v2_booking_id`; then send it again")]
     AppointmentNotFound,
-    /// The database refuses this very event's rows: tried again by the schedule first.
+    #[strum(message = "the database refused this event's rows, to the end of the retry schedule")]
+    #[strum(detailed_message = "correct what the error names, and send it again")]
     Refused,
-    /// Handling it made the program fail.
+    #[strum(message = "handling it made the program fail")]
+    #[strum(detailed_message = "a fault of hostmatch: report it with the worker's log")]
     Poison,
-    /// The broker handed it out too often without an answer.
+    #[strum(message = "the broker handed it out up to the delivery limit without an answer")]
+    #[strum(
+        detailed_message = "see in the worker's log why it crashed or lost its connection each time; then \
+                                send it again"
+    )]
     DeliveryLimit,
 }
 
 impl Reason {
-    /// When this is the reason, as the documentation has it.
+    /// When this is the reason.
     pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Malformed => "the message cannot be read; the error names the place",
-            Self::UnknownEventType => "it carries a booking, and a type that is not known",
-            Self::NoBooking => {
-                "neither `uid` nor `id` nor `appointment_id` says which appointment it is about"
-            }
-            Self::TenantMismatch => "the event names another company than the appointment's",
-            Self::NoCompany => "the appointment belongs to no company, so that nobody can be matched",
-            Self::AppointmentNotFound => "no appointment has this booking, to the end of the retry schedule",
-            Self::Refused => "the database refused this event's rows, to the end of the retry schedule",
-            Self::Poison => "handling it made the program fail",
-            Self::DeliveryLimit => "the broker handed it out up to the delivery limit without an answer",
-        }
+        self.get_message().unwrap_or_default()
     }
 
     /// What a person can do about it.
     pub fn remedy(self) -> &'static str {
-        match self {
-            Self::Malformed => "correct what the sender makes, and send it again",
-            Self::UnknownEventType => "send it again under a known type",
-            Self::NoBooking => "send it again with the booking's `uid` or `id`, or with `appointment_id`",
-            Self::TenantMismatch => {
-                "find out which is right, the event's `company_id` or the appointment's, and send it again"
-            }
-            Self::NoCompany => "set `appointments.company_id`, and send it again",
-            Self::AppointmentNotFound => {
-                "see whether the gateway has the appointment, with this reference in \
-                 `appointments.calcom_v2_booking_id`; then send it again"
-            }
-            Self::Refused => "correct what the error names, and send it again",
-            Self::Poison => "a fault of hostmatch: report it with the worker's log",
-            Self::DeliveryLimit => {
-                "see in the worker's log why it crashed or lost its connection each time; then send it again"
-            }
-        }
+        self.get_detailed_message().unwrap_or_default()
     }
 }
 
