@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::names::page;
 use super::redaction::{MASK, masked_name};
 use super::{AppContext, AppError, ErrorCode, NextAction};
 use crate::matching::{DEAD_LETTER, Outcome, Reason};
@@ -87,25 +88,22 @@ pub(crate) async fn list(
         others.but = Some(DEAD_LETTER);
         if filter.before.is_none() {
             let rejected = EventFilter { outcome: Some(DEAD_LETTER.to_owned()), ..filter };
-            let (events, next) = page(context, &rejected, limit).await?;
+            let (events, next) = events(context, &rejected, limit).await?;
             (view.rejected, view.more_rejected) = (events, next.is_some());
         }
     }
-    (view.events, view.next_before) = page(context, &others, limit).await?;
+    (view.events, view.next_before) = events(context, &others, limit).await?;
     Ok(view)
 }
 
 /// Events, and where those behind them begin.
-async fn page(
+async fn events(
     context: &AppContext,
     filter: &EventFilter,
     limit: u64,
 ) -> Result<(Vec<EventView>, Option<String>), AppError> {
-    // One more than wanted tells whether there are more.
-    let mut rows = read(context, filter, limit + 1).await?;
-    let more = rows.len() as u64 > limit;
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = rows.last().filter(|_| more).map(|row| format!("{}:{}", row.decided_ms, row.event_id));
+    let place = |row: &Model| format!("{}:{}", row.decided_ms, row.event_id);
+    let (rows, next) = page(read(context, filter, limit + 1).await?, limit, place);
     Ok((rows.into_iter().map(EventView::from).collect(), next))
 }
 
@@ -132,10 +130,7 @@ pub(crate) struct EventDetails {
     pub(crate) commands: Vec<String>,
 }
 
-/// One event by its id.
-///
-/// # Errors
-/// [`AppError`]; also when there is none.
+/// One event by its id. It is an error when there is none.
 pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails, AppError> {
     let found = context.with_deadline(recorded_event(&context.database, &context.scope, id)).await?;
     let row = found.ok_or_else(|| AppError::NotFound { what: "event with this id".to_owned() })?;

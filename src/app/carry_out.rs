@@ -42,11 +42,9 @@ pub type Answers = Vec<Result<Decided, Refusal>>;
 /// them. A decision that is refused leaves no trace and holds none of the others up; who wants all or
 /// nothing rolls back.
 ///
-/// The hosts stay locked until the transaction ends, and from then on it waits for nobody: it fails
-/// with a conflict instead, and is to be tried again ([`decide_now`] does).
-///
-/// # Errors
-/// [`StoreError`]; then the transaction is to be rolled back.
+/// The hosts stay locked until the transaction ends, and from then on it waits for nobody: it fails with a
+/// conflict instead, and is to be tried again ([`decide_now`] does). When it fails, the transaction is to be
+/// rolled back.
 pub async fn decide(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -88,9 +86,6 @@ pub async fn decide(
 }
 
 /// What would become of decisions now. Writes nothing and locks nothing.
-///
-/// # Errors
-/// [`StoreError`]
 pub async fn predict(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -101,10 +96,8 @@ pub async fn predict(
     Ok(predicted.collect())
 }
 
-/// [`decide`] in a transaction of its own, which gives way to the gateway and is tried again.
-///
-/// # Errors
-/// [`StoreError`]; nothing was decided then.
+/// [`decide`] in a transaction of its own, which gives way to the gateway and is tried again. When it fails,
+/// nothing was decided.
 pub async fn decide_now(
     database: &Database,
     schema: &GatewaySchema,

@@ -82,9 +82,6 @@ impl AppContext {
     }
 
     /// Waits for what is asked of the database, for as long as `database` in the configuration says.
-    ///
-    /// # Errors
-    /// What the work gives, or that it took too long.
     pub async fn with_deadline<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -99,9 +96,6 @@ impl AppContext {
     }
 
     /// The queue, connected when it is asked for first.
-    ///
-    /// # Errors
-    /// When it cannot be reached.
     pub async fn queue(&self) -> Result<&Queue, AppError> {
         Ok(self.queue.get_or_try_init(|| Queue::open(&self.config.queue)).await?)
     }

@@ -79,9 +79,6 @@ pub struct HostLeft {
 }
 
 /// What would be handed over now. Writes nothing and locks nothing.
-///
-/// # Errors
-/// [`AppError`]
 pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
     let (db, schema) = (context.connection(), &context.schema);
     order.check(context).await?;
@@ -92,10 +89,7 @@ pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result
     Ok(order.found(db, schema, &decisions).await?)
 }
 
-/// Hands over, all of it or nothing.
-///
-/// # Errors
-/// [`AppError`]; nothing was done then.
+/// Hands over, all of it or nothing. When it fails, nothing was done.
 pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
     preview_hand_over(context, order).await?;
     let act = Act::new(context.author.clone());
@@ -244,10 +238,8 @@ impl HandOver {
     }
 }
 
-/// Takes a hand-over back: each host and each appointment that nobody else has touched since.
-///
-/// # Errors
-/// [`AppError`]; nothing was done then.
+/// Takes a hand-over back: each host and each appointment that nobody else has touched since. When it fails,
+/// nothing was done.
 pub async fn undo_hand_over(
     context: &AppContext,
     id: i64,

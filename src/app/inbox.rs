@@ -7,7 +7,7 @@ use super::carry_out::{again, fitting};
 use super::mappings::{self, MappingView};
 use super::names::{Names, names, page};
 use super::repair::{self, Counts};
-use super::{AppContext, AppError, Command, Decision, NextAction, Refusal, audit};
+use super::{AppContext, AppError, Command, Decision, NextAction, Refusal};
 use crate::event::StaffId;
 use crate::matching::{Actor, Confidence, Evidence, HostKey, InboxState, Review, Suggestion};
 use crate::runtime::clock::{as_rfc3339, now_ms};
@@ -131,7 +131,7 @@ pub(crate) async fn list(
 ) -> Result<InboxList, AppError> {
     let db = context.connection();
     let entries = store::inbox_entries(db, &context.scope, filter, (skip, limit + 1));
-    let (entries, more) = page(context.with_deadline(entries).await?, limit);
+    let (entries, next_skip) = page(context.with_deadline(entries).await?, limit, |_| skip + limit);
     let names = names(context, entries.iter().flat_map(suggested)).await?;
     let keys = entries.iter().map(|entry| entry.row.key).collect();
     let last = context.with_deadline(store::last_host_acts(db, &keys)).await?;
@@ -140,7 +140,7 @@ pub(crate) async fn list(
         InboxView::of(entry, last, &names)
     };
     let hosts = entries.into_iter().map(view).collect();
-    Ok(InboxList { hosts, next_skip: more.then(|| skip + limit) })
+    Ok(InboxList { hosts, next_skip })
 }
 
 fn suggested(entry: &InboxEntry) -> impl Iterator<Item = StaffId> + '_ {
@@ -167,7 +167,7 @@ pub(crate) async fn show(context: &AppContext, key: HostKey) -> Result<InboxDeta
     let filter = MappingFilter { host: Some(key.host), ..MappingFilter::default() };
     let mappings = mappings::read(context, &filter, 50).await?;
     let filter = AuditFilter { host: Some(key.host), ..AuditFilter::default() };
-    let history = audit::read(context, &filter, 20).await?;
+    let history = mappings::read_audits(context, &filter, 20).await?;
     Ok(InboxDetails { host, waiting, mappings, history, acts })
 }
 
@@ -274,10 +274,7 @@ pub struct ReopenedView {
     pub is_new: bool,
 }
 
-/// Opens an ignored host again.
-///
-/// # Errors
-/// When it is not in the inbox, or is mapped; or the database's error.
+/// Opens an ignored host again. One that is not in the inbox, or is mapped, is an error.
 pub async fn reopen(context: &AppContext, key: HostKey, why: Option<&str>) -> Result<ReopenedView, AppError> {
     let is_new = entry(context, key).await?.row.state != InboxState::Open;
     if is_new {

@@ -1,14 +1,14 @@
-//! Mappings: which host is which member of staff, who said so, and saying otherwise.
+//! Mappings: which host is which member of staff, and saying otherwise; and their audit trail: who said so.
 
 use serde::Serialize;
 
 use super::names::page;
 use super::repair::{self, Counts};
-use super::{AppContext, AppError, Command, Decision, audit};
+use super::{AppContext, AppError, Command, Decision};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{HostKey, MappingSource, Stored};
 use crate::runtime::clock::as_rfc3339;
-use crate::store::{AuditFilter, AuditRow, MappingFilter, MappingRow, change_of, list_mappings};
+use crate::store::{self, AuditFilter, AuditRow, MappingFilter, MappingRow, change_of, list_mappings};
 
 /// A mapping as it is shown. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
@@ -64,8 +64,7 @@ pub(crate) async fn list(
     filter: &MappingFilter,
     limit: u64,
 ) -> Result<MappingList, AppError> {
-    let (mappings, more) = page(read(context, filter, limit + 1).await?, limit);
-    let next_before = mappings.last().map(|row| row.id).filter(|_| more);
+    let (mappings, next_before) = page(read(context, filter, limit + 1).await?, limit, |row| row.id);
     Ok(MappingList { mappings, next_before })
 }
 
@@ -114,7 +113,33 @@ pub(crate) async fn history(context: &AppContext, id: i64, limit: u64) -> Result
 }
 
 async fn changes(context: &AppContext, mapping: i64, limit: u64) -> Result<Vec<AuditRow>, AppError> {
-    audit::read(context, &AuditFilter { mapping: Some(mapping), ..AuditFilter::default() }, limit).await
+    read_audits(context, &AuditFilter { mapping: Some(mapping), ..AuditFilter::default() }, limit).await
+}
+
+/// A page of the audit trail.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditList {
+    pub(crate) audits: Vec<AuditRow>,
+    pub(crate) next_before: Option<i64>,
+}
+
+/// Changes of mappings, newest first.
+pub(crate) async fn audits(
+    context: &AppContext,
+    filter: &AuditFilter,
+    limit: u64,
+) -> Result<AuditList, AppError> {
+    let (audits, next_before) = page(read_audits(context, filter, limit + 1).await?, limit, |row| row.id);
+    Ok(AuditList { audits, next_before })
+}
+
+pub(super) async fn read_audits(
+    context: &AppContext,
+    filter: &AuditFilter,
+    limit: u64,
+) -> Result<Vec<AuditRow>, AppError> {
+    let rows = store::audits(context.connection(), &context.schema, &context.scope, filter, limit);
+    Ok(context.with_deadline(rows).await?)
 }
 
 /// The decision that switches a mapping off or on.

@@ -10,7 +10,6 @@
 //! sees what the first did; with [`Decision::seen`] it is refused then, since it was about another state.
 //! Each change of a mapping's row leaves one audit row, and can be taken back by another decision.
 
-pub(crate) mod audit;
 mod carry_out;
 mod context;
 mod decision;

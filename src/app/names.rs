@@ -26,9 +26,11 @@ impl Names {
     }
 }
 
-/// A page of rows, of which one more than wanted was read; and whether there are more.
-pub(super) fn page<T>(mut rows: Vec<T>, limit: u64) -> (Vec<T>, bool) {
+/// A page of rows, of which one more than wanted was read; and the place where the next one begins, if there are
+/// more.
+pub(super) fn page<T, P>(mut rows: Vec<T>, limit: u64, place: impl Fn(&T) -> P) -> (Vec<T>, Option<P>) {
     let more = rows.len() as u64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    (rows, more)
+    let next = rows.last().filter(|_| more).map(place);
+    (rows, next)
 }

@@ -116,9 +116,6 @@ enum Agreement {
 
 /// Reports on a period; with the first `max_differences` appointments that have somebody else than was found, or
 /// nobody. What it keeps meanwhile follows the number of hosts, not of bookings.
-///
-/// # Errors
-/// [`AppError`]
 pub(crate) async fn report(
     context: &AppContext,
     period: Period,

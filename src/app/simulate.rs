@@ -48,11 +48,9 @@ pub struct SimulationView {
     pub counts: Counts,
 }
 
-/// Decides the recorded bookings once more, as if it had been so from the beginning: mappings that matching made are
-/// left out, those of people are in force, staff are those of today.
-///
-/// # Errors
-/// When a strategy is not known, or the database cannot be reached.
+/// Decides the recorded bookings once more, as if it had been so from the beginning: mappings that matching
+/// made are left out, those of people are in force, staff are those of today. A strategy that is not known is
+/// an error.
 pub async fn simulate(context: &AppContext, question: &Question) -> Result<SimulationView, AppError> {
     let auto_accept = question.auto_accept.unwrap_or(context.config.matching.auto_accept);
     let usual: Vec<String> = Resolver::new(auto_accept).order().into_iter().map(str::to_owned).collect();

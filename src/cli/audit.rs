@@ -103,7 +103,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
     let filter = args.filter.chosen(args.page.before);
-    let page = app::audit::list(context, &filter, args.page.limit).await?;
+    let page = app::mappings::audits(context, &filter, args.page.limit).await?;
     output.list(&page, &page.audits, "No changes.", |audits| {
         table(audits)?;
         output::older(page.next_before)
@@ -113,7 +113,7 @@ async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<E
 async fn export(context: &AppContext, args: &ExportArgs) -> Result<Exit, Failure> {
     let (mut before, mut first) = (None, true);
     loop {
-        let page = app::audit::list(context, &args.filter.chosen(before), PAGE).await?;
+        let page = app::mappings::audits(context, &args.filter.chosen(before), PAGE).await?;
         match args.format {
             Format::Ndjson => rows::ndjson(&page.audits)?,
             Format::Csv => rows::csv(&page.audits, first)?,

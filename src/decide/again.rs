@@ -20,11 +20,8 @@ const TRANSACTIONS: u32 = 50;
 /// Appointments that were only observed, read at once.
 const OBSERVED_CHUNK: u64 = 200;
 
-/// Decides appointments again that wait for a host which a match has mapped by now, a bounded
-/// number in each transaction, until none is left.
-///
-/// # Errors
-/// [`StoreError`]; it is tried again the next time.
+/// Decides appointments again that wait for a host which a match has mapped by now, a bounded number in each
+/// transaction, until none is left. When it fails, it is tried again the next time.
 pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
     // Nobody is mapped while observing.
     while !processor.observes() && redecide_some(processor).await? > 0 {}
@@ -73,12 +70,10 @@ async fn redecide(
     Ok((changes.assignments.len(), locked))
 }
 
-/// From observing to assigning: decides once more what workers decided that only observed, as if its newest event
-/// came again, and writes it this time. So nothing is forgotten, and what somebody else has decided meanwhile is
-/// kept, as always. What cannot be decided now is left for the next time. Gives whether more appointments wait.
-///
-/// # Errors
-/// [`StoreError`]; it is tried again the next time.
+/// From observing to assigning: decides once more what workers decided that only observed, as if its newest
+/// event came again, and writes it this time. So nothing is forgotten, and what somebody else has decided
+/// meanwhile is kept, as always. What cannot be decided now is left for the next time. Gives whether more
+/// appointments wait. When it fails, it is tried again the next time.
 pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
     let (mut after, mut decided, mut more_waiting) = (AppointmentId(0), 0, false);
     while !processor.observes() {

@@ -11,7 +11,6 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::delivery_result::DeliveryResult;
 use super::in_flight::{InFlight, transactions};
-use super::matching;
 use super::processor::Processor;
 use crate::config::Mode;
 use crate::event::{AppointmentId, BookingEvent, CompanyId, Host, StaffId};
@@ -73,9 +72,6 @@ impl<'p> DryRun<'p> {
 
     /// What would become of these messages, each with the moment of its first receipt, in this order
     /// and after all that were asked about before.
-    ///
-    /// # Errors
-    /// [`StoreError`]
     pub async fn predict(&mut self, messages: Vec<(Message, i64)>) -> Result<Vec<Prediction>, StoreError> {
         // The last attempt tells what becomes of it in the end.
         let attempt = u32::try_from(self.processor.schedule().len()).unwrap_or(u32::MAX);
@@ -100,9 +96,6 @@ impl<'p> DryRun<'p> {
 
     /// What would become of this event, if it came now and every attempt had been made. Each booking has a result of
     /// its own. `tx` reads only.
-    ///
-    /// # Errors
-    /// [`StoreError`]
     pub async fn predict_event(
         self,
         tx: &DatabaseTransaction,
@@ -124,9 +117,6 @@ impl<'p> DryRun<'p> {
     }
 
     /// Whom the host's mapping names, if it counts: who would get the appointments that wait for it.
-    ///
-    /// # Errors
-    /// [`StoreError`]
     pub async fn predict_waiting(
         self,
         db: &impl ConnectionTrait,
@@ -141,9 +131,6 @@ impl<'p> DryRun<'p> {
     /// beginning: mappings that matching made are left out and made anew, those of people are in force, staff are
     /// those of today. `without_people`: a chain that asks no mapping of theirs. An event has a trial if it has a
     /// host and names its appointment and company. What is carried along grows with the number of hosts.
-    ///
-    /// # Errors
-    /// [`StoreError`]
     pub async fn try_from_the_beginning(
         &mut self,
         events: &[BookingEvent],
@@ -224,8 +211,7 @@ impl<'p> DryRun<'p> {
         state: Loaded,
     ) -> Result<Plan<'p>, StoreError> {
         let Processor { resolver, .. } = self.processor;
-        let (loaded, resolved, _) =
-            matching::load(self.processor, tx, part, Purpose::ReadOnly, Some(state)).await?;
+        let (loaded, resolved, _) = self.processor.load(tx, part, Purpose::ReadOnly, Some(state)).await?;
         Ok(Plan::new(loaded, resolver, self.processor.policy(now_ms())).knowing(resolved))
     }
 }

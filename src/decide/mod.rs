@@ -10,7 +10,6 @@ mod delivery_result;
 mod dry_run;
 mod in_flight;
 mod letters;
-mod matching;
 mod metrics;
 mod processor;
 mod retry_set;

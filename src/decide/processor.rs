@@ -5,6 +5,7 @@
 //! else's lock has given way, and is tried again; anything else is somebody's fault, and the batch
 //! is halved down to the one culprit, which alone is answered for.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +16,17 @@ use sea_orm::DatabaseTransaction;
 use super::delivery_result::DeliveryResult;
 use super::dry_run::DryRun;
 use super::in_flight::{InFlight, transactions};
-use super::matching;
 use super::metrics::{Meters, Stage};
 use super::retry_set::RetrySet;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
-use crate::matching::{ChangeSet, MatchStats, Plan, Policy, Reason, Resolver};
+use crate::event::EventId;
+use crate::matching::{ChangeSet, Loaded, MatchStats, Plan, Policy, Reason, Resolved, Resolver};
 use crate::queue::Delivery;
 use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
-use crate::store::{self, Database, GatewaySchema, Hosts, Purpose, StoreError, StoreErrorKind};
+use crate::store::{
+    self, Database, GatewaySchema, Hosts, Locked, Lookup, Purpose, StoreError, StoreErrorKind,
+};
 
 /// Everything that deciding needs. Shared by the pipelines of a worker; it keeps nothing of what it decided.
 #[derive(Debug)]
@@ -200,7 +203,7 @@ impl Processor {
     ) -> Result<Worked<'_>, StoreError> {
         let load = Stage::begin(&self.meters, "load");
         let purpose = if self.observes() { Purpose::Observe } else { Purpose::Write(hosts) };
-        let (loaded, resolved, locked) = matching::load(self, tx, part, purpose, None).await?;
+        let (loaded, resolved, locked) = self.load(tx, part, purpose, None).await?;
         crash_points::point("loaded");
         load.end();
         let planning = Stage::begin(&self.meters, "plan");
@@ -220,6 +223,55 @@ impl Processor {
         store::commit(tx, &self.schema, &changes).await?;
         crash_points::point("before_commit");
         Ok(Worked { more_waiting: locked.more_waiting, stats, changes, commit })
+    }
+
+    /// Reads what deciding these deliveries needs, and in between asks who the new hosts are: each host once. What is
+    /// locked along follows from the answers, and the plan uses them. Notes with each delivery what its bookings mean.
+    /// `before`: what a dry run carries along from those before them.
+    pub(super) async fn load(
+        &self,
+        tx: &DatabaseTransaction,
+        part: &mut [&mut InFlight],
+        purpose: Purpose,
+        before: Option<Loaded>,
+    ) -> Result<(Loaded, Resolved, Locked), StoreError> {
+        let Processor { schema, resolver, redecide_limit, .. } = self;
+        let lookups: Vec<Lookup<'_>> = part.iter().filter_map(|flight| flight.lookup()).collect();
+        let events: BTreeSet<&EventId> = part
+            .iter()
+            .filter_map(|flight| flight.lookup().map(|lookup| &lookup.event.id).or(flight.ignored()))
+            .collect();
+
+        let mut batch = store::load_hosts(tx, schema, &lookups, purpose).await?;
+        let before = before.map(|mut before| {
+            before.absorb(std::mem::take(&mut batch.loaded));
+            before
+        });
+        let directory = &before.as_ref().unwrap_or(&batch.loaded).directory;
+        let mut resolved = Resolved::default();
+        for (lookup, targets) in lookups.iter().zip(&batch.targets) {
+            for (booking, target) in lookup.event.bookings.iter().zip(targets) {
+                if let Some((key, host)) = batch.unmapped_host(booking, target) {
+                    resolved.resolve(resolver, key, host, directory);
+                }
+            }
+        }
+        batch.load_appointments(tx, schema, &resolved.matched(), &events, *redecide_limit).await?;
+
+        let mut targets = std::mem::take(&mut batch.targets).into_iter();
+        for flight in part.iter_mut().filter(|flight| flight.lookup().is_some()) {
+            flight.targets = targets.next().unwrap_or_default();
+            flight.is_locked = purpose != Purpose::ReadOnly && !batch.is_complete(&flight.targets);
+        }
+        let locked = batch.locked;
+        let loaded = match before {
+            Some(mut before) => {
+                before.absorb(batch.loaded);
+                before
+            }
+            None => batch.loaded,
+        };
+        Ok((loaded, resolved, locked))
     }
 
     pub(super) fn observes(&self) -> bool {

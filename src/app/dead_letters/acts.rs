@@ -25,11 +25,8 @@ pub(crate) fn done_to(action: LetterAction) -> &'static str {
     if action == LetterAction::Restore { "restored" } else { "discarded" }
 }
 
-/// The letters that would be discarded or restored. Those that were named are among them whatever they are, so that
-/// each is answered for.
-///
-/// # Errors
-/// [`AppError`]; also when there are none.
+/// The letters that would be discarded or restored. Those that were named are among them whatever they are,
+/// so that each is answered for. It is an error when there are none.
 pub(crate) async fn preview(
     context: &AppContext,
     action: LetterAction,
@@ -49,10 +46,7 @@ pub(crate) async fn preview(
     Ok(ids)
 }
 
-/// Discards these letters, or restores them.
-///
-/// # Errors
-/// [`AppError`]; what was done before is done, and recorded.
+/// Discards these letters, or restores them. When it fails, what was done before is done, and recorded.
 pub(crate) async fn change_state(
     context: &AppContext,
     action: LetterAction,
@@ -76,10 +70,7 @@ pub(crate) struct NoteView {
     pub(crate) note: String,
 }
 
-/// Writes a note on the group whose fingerprint begins so.
-///
-/// # Errors
-/// [`AppError`]; also when there is no such group, or several.
+/// Writes a note on the group whose fingerprint begins so. It is an error when there is none, or several.
 pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Result<NoteView, AppError> {
     let filter = DeadLetterFilter { fingerprint: Some(group.to_owned()), ..DeadLetterFilter::default() };
     let found = groups(&context.database, &context.scope, &filter, 0, 10);

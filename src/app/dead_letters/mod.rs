@@ -10,6 +10,7 @@ pub(crate) use acts::{change_state, done_to, note, preview};
 pub(crate) use show::{LetterView, show};
 pub(crate) use transfer::{export, import};
 
+use super::names::page;
 use super::{AppContext, AppError};
 pub(crate) use crate::store::{
     Act, Compare, DeadLetterFilter, DeadLetterSummary, Group, LeftOut, LetterAction, LetterState,
@@ -29,12 +30,8 @@ pub(crate) async fn list(
     filter: &DeadLetterFilter,
     limit: u64,
 ) -> Result<LettersView, AppError> {
-    // One more than wanted tells whether there are more.
     let rows = dead_letter_summaries(&context.database, &context.scope, filter, limit + 1);
-    let mut dead_letters = context.with_deadline(rows).await?;
-    let more = dead_letters.len() as u64 > limit;
-    dead_letters.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next_before = dead_letters.last().map(|row| row.id).filter(|_| more);
+    let (dead_letters, next_before) = page(context.with_deadline(rows).await?, limit, |row| row.id);
     Ok(LettersView { dead_letters, next_before })
 }
 

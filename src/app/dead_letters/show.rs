@@ -67,10 +67,8 @@ pub(crate) struct Cure {
     pub(crate) commands: Vec<String>,
 }
 
-/// One dead letter. That it is revealed, personal data included, is recorded first.
-///
-/// # Errors
-/// [`AppError`]; also when there is none.
+/// One dead letter. That it is revealed, personal data included, is recorded first. It is an error when there
+/// is none.
 pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<LetterView, AppError> {
     let database = &context.database;
     let found = context.with_deadline(dead_letter(database, &context.scope, id)).await?;

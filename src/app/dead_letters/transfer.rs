@@ -15,9 +15,6 @@ const CHUNK: usize = 50;
 
 /// Takes out the letters that the filter chooses, whole, and gives each to `write`. That they leave is recorded
 /// before they do. Gives how many.
-///
-/// # Errors
-/// [`AppError`], or that of `write`.
 pub(crate) async fn export<E: From<AppError>>(
     context: &AppContext,
     filter: &DeadLetterFilter,
@@ -49,9 +46,6 @@ pub(crate) struct ImportView {
 
 /// Records the letters of an export here, as open ones. Every line is read before the first is recorded.
 /// `name` is what the input is called.
-///
-/// # Errors
-/// [`AppError`]; also when the input cannot be read or a line is no dead letter.
 pub(crate) async fn import(
     context: &AppContext,
     mut input: impl BufRead + Seek,

@@ -30,10 +30,8 @@ pub enum Subject {
     Reference(BookingRef),
 }
 
-/// Explains one after the other, each by itself: none learns from the one before.
-///
-/// # Errors
-/// When the database cannot be reached, or there is no such appointment.
+/// Explains one after the other, each by itself: none learns from the one before. It is an error when there
+/// is no such appointment.
 pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec<ExplanationView>, AppError> {
     let tx = context.with_deadline(context.database.begin_reading()).await?;
     let explainer = Explainer {

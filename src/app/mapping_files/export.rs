@@ -11,9 +11,6 @@ use crate::store::{InboxFilter, MappingFilter, inbox_entries, list_mappings};
 const PAGE_ROWS: u64 = 1000;
 
 /// Writes the mappings as CSV, those that are switched off only if asked for.
-///
-/// # Errors
-/// [`AppError`]
 pub(crate) async fn export(
     context: &AppContext,
     with_inactive: bool,
@@ -47,9 +44,6 @@ pub(crate) async fn export(
 
 /// Writes the hosts that need a person as CSV, to be filled in and imported; with who is suggested filled in
 /// where that is one person, if asked for.
-///
-/// # Errors
-/// [`AppError`]
 pub(crate) async fn template(
     context: &AppContext,
     with_suggestions: bool,

@@ -1,4 +1,4 @@
-//! Importing: every line is looked at first, then they are imported in parts, each part a transaction.
+//! Importing, and taking an import back. Every line is looked at first, then they are imported in parts, each part a transaction.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,13 +10,13 @@ use super::DECISION_CHUNK;
 use super::lines::{ImportFile, LineResult};
 use super::sheet::{Form, Writer};
 use crate::app::{
-    Act, Answers, AppContext, AppError, Command, Decided, Decision, Effect, Progress, Refusal, decide_now,
-    predict,
+    Act, Answers, AppContext, AppError, Command, Decided, Decision, Effect, HostLeft, Progress, Refusal,
+    decide_now, predict,
 };
 use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
-use crate::store::entity::import::ActiveModel;
-use crate::store::{MappingRow, StoreError, begin_import, facts, note_import};
+use crate::store::entity::import::{ActiveModel, Model};
+use crate::store::{self, Change, MappingRow, StoreError, begin_import, changes_of_act, facts, note_import};
 
 /// Errors in a view; [`Import::write_failed`] writes all of them.
 const MAX_SHOWN_ERRORS: usize = 20;
@@ -97,9 +97,6 @@ impl Import {
 
     /// Writes the lines that cannot be imported: the same columns, and why; in UTF-8, with the file's own
     /// delimiter.
-    ///
-    /// # Errors
-    /// When they cannot be written.
     pub(crate) fn write_failed(&self, out: impl Write) -> Result<(), AppError> {
         let sheet = &self.file.sheet;
         let of_file = sheet.columns.iter().map(String::as_str).filter(|it| *it != "error");
@@ -119,9 +116,6 @@ impl Import {
 }
 
 /// What would become of each line. `reason`: of lines that give none.
-///
-/// # Errors
-/// [`AppError`]
 pub(crate) async fn preview_import(
     context: &AppContext,
     file: ImportFile,
@@ -159,10 +153,8 @@ pub(crate) async fn preview_import(
 }
 
 /// Imports what [`preview_import`] found, in parts, each of them a transaction. An import that is interrupted
-/// is gone on with by importing the file again: what is so already is left alone.
-///
-/// # Errors
-/// [`AppError`]; a part may be imported then.
+/// is gone on with by importing the file again: what is so already is left alone. When it fails, a part may
+/// be imported.
 pub(crate) async fn import(
     context: &AppContext,
     mut import: Import,
@@ -233,4 +225,72 @@ fn result(answer: Result<Decided, Refusal>) -> LineResult<Effect> {
 
 fn is_change(result: &LineResult<Effect>) -> bool {
     !matches!(result, Err(_) | Ok(None | Some(Effect::Unchanged)))
+}
+
+/// The imports, the newest first.
+pub(crate) async fn imports(context: &AppContext, limit: u64) -> Result<Vec<Model>, AppError> {
+    let rows = store::imports(context.connection(), &context.scope, limit);
+    Ok(context.with_deadline(rows).await?)
+}
+
+/// An import that may be taken back.
+pub(crate) struct UndoImport {
+    pub(crate) import: Model,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// What came of taking an import back.
+#[derive(Debug, Serialize)]
+pub(crate) struct UndoneImport {
+    pub(crate) import: i64,
+    pub(crate) taken_back: usize,
+    pub(crate) left: Vec<HostLeft>,
+}
+
+/// What would be taken back.
+pub(crate) async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, AppError> {
+    let import = context.with_deadline(store::import(context.connection(), &context.scope, id)).await?;
+    let import = import.ok_or_else(|| AppError::NotFound { what: format!("import {id}") })?;
+    let act = import.token.parse().map_err(|_| AppError::NotFound {
+        what: format!("record of what import {id} changed: its token is no UUID"),
+    })?;
+    let changes = changes_of_act(context.connection(), &context.schema, act);
+    Ok(UndoImport { changes: context.with_deadline(changes).await?, import })
+}
+
+/// Takes an import back: every mapping is as it was before, unless it was changed again since. When it fails,
+/// a part may be taken back.
+pub(crate) async fn undo_import(
+    context: &AppContext,
+    undo: UndoImport,
+    reason: Option<&str>,
+    progress: Progress<'_>,
+) -> Result<UndoneImport, AppError> {
+    let UndoImport { import, changes } = undo;
+    let mut undone = UndoneImport { import: import.id, taken_back: 0, left: Vec::new() };
+    let mut act = Act::new(context.author.clone());
+    let why = reason.map_or_else(|| format!("import {} is taken back", import.id), str::to_owned);
+    let decision = |change: &Change| {
+        let (company, host) = (change.key.company, change.key.host);
+        let revert = Decision::new(company, host, Command::Revert(change.clone()));
+        Decision { reason: Some(why.clone()), ..revert }
+    };
+    for part in changes.chunks(DECISION_CHUNK) {
+        let decisions: Vec<Decision> = part.iter().map(decision).collect();
+        let answers = decide_now(&context.database, &context.schema, &act, &decisions).await?;
+        act.first += u32::try_from(part.len()).unwrap_or(u32::MAX);
+        for (change, answer) in part.iter().zip(answers) {
+            match answer {
+                Ok(_) => undone.taken_back += 1,
+                Err(refusal) => {
+                    undone.left.push(HostLeft { host: change.key.host, why: refusal.to_string() });
+                }
+            }
+        }
+        progress(act.first as usize, changes.len());
+    }
+    let by = context.author.as_str();
+    let note = store::note_import_undone(context.connection(), import.id, by, reason, now_ms());
+    context.with_deadline(note).await?;
+    Ok(undone)
 }

@@ -4,13 +4,11 @@ mod export;
 mod import;
 mod lines;
 mod sheet;
-mod undo;
 
 pub(crate) use export::{export, template};
-pub(crate) use import::{ImportView, import, preview_import};
+pub(crate) use import::{ImportView, import, imports, preview_import, preview_undo, undo_import};
 pub(crate) use lines::ImportFile;
 pub(crate) use sheet::Form;
-pub(crate) use undo::{imports, preview_undo, undo_import};
 
 /// What a line of a file is about. A file needs the host and the member of staff of each line, and the
 /// company, where that is not said besides.

@@ -66,9 +66,6 @@ impl RepairPreview {
 }
 
 /// What could be put right for this host now.
-///
-/// # Errors
-/// When the database cannot be read.
 pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
     let found = context.with_deadline(found(context, context.connection(), key)).await?;
     let staff_name = match &found.staff {
@@ -205,8 +202,7 @@ pub(crate) async fn list(
     limit: u64,
 ) -> Result<RepairList, AppError> {
     let rows = store::repairs(context.connection(), &context.scope, filter, limit + 1);
-    let (rows, more) = page(context.with_deadline(rows).await?, limit);
-    let next_before = rows.last().map(|row| row.id).filter(|_| more);
+    let (rows, next_before) = page(context.with_deadline(rows).await?, limit, |row| row.id);
     Ok(RepairList { repairs: with_counts(context, rows).await?, next_before })
 }
 

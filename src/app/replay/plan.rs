@@ -28,11 +28,9 @@ pub(crate) struct PlanView {
     pub(crate) report: Option<Report>,
 }
 
-/// Freezes the open letters that this filter chooses, and what deciding them now would do: it is
-/// done in transactions that only read. `watch` is told how many of how many are done.
-///
-/// # Errors
-/// [`AppError`]; there is no plan then.
+/// Freezes the open letters that this filter chooses, and what deciding them now would do: it is done in
+/// transactions that only read. `watch` is told how many of how many are done. When it fails, there is no
+/// plan.
 pub(crate) async fn plan(
     context: &AppContext,
     filter: &DeadLetterFilter,
@@ -67,9 +65,6 @@ pub(crate) async fn plan(
 }
 
 /// What a plan predicts.
-///
-/// # Errors
-/// [`AppError`]; also when there is no such plan.
 pub(crate) async fn predicted(context: &AppContext, id: i64) -> Result<Report, AppError> {
     find(context, id).await?;
     Ok(Report::read(context, id).await?)

@@ -84,11 +84,9 @@ pub(crate) struct Progress {
     pub(crate) is_stuck: bool,
 }
 
-/// Carries out a plan or replay, to its end or until somebody says otherwise. `watch` is told how many letters
-/// there are, and how far it is.
-///
-/// # Errors
-/// [`AppError`]; what is on the way then is finished by the worker all the same.
+/// Carries out a plan or replay, to its end or until somebody says otherwise. `watch` is told how many
+/// letters there are, and how far it is. When it fails, what is on the way is finished by the worker all the
+/// same.
 pub(crate) async fn carry_out(
     context: &AppContext,
     replay: i64,
