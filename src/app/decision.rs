@@ -67,6 +67,12 @@ impl Decision {
         let key = HostKey::new(company, host);
         Self { key, command, reason: None, seen: None, may_be_new: false, snapshot: None }
     }
+
+    /// The decision that takes a change back.
+    pub(super) fn reverting(change: Change, reason: String) -> Self {
+        let (company, host) = (change.key.company, change.key.host);
+        Self { reason: Some(reason), ..Self::new(company, host, Command::Revert(change)) }
+    }
 }
 
 /// What was done.
@@ -128,79 +134,45 @@ pub struct Decided {
 
 /// Why something that a person decides cannot be carried out. Nothing was written for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum Refusal {
-    /// There is no such company.
     #[error("there is no company {0}")]
     NoCompany(CompanyId),
-    /// Nobody has this id.
     #[error("there is no member of staff {0}")]
     NoStaff(StaffId),
-    /// It is somebody, of another company.
     #[error("staff {staff} does not belong to company {company}")]
-    Foreign {
-        /// Who.
-        staff: StaffId,
-        /// The company of the decision.
-        company: CompanyId,
-    },
-    /// The member of staff is switched off in the gateway.
+    Foreign { staff: StaffId, company: CompanyId },
     #[error("staff {0} is not active: switch that person on in the gateway first, or choose somebody else")]
     Inactive(StaffId),
-    /// The member of staff is deleted in the gateway.
     #[error("staff {0} was deleted in the gateway: choose somebody else")]
     Deleted(StaffId),
-    /// No booking has named this host.
     #[error("no booking of company {0} has been with host {1} yet: see whether the number is right")]
     UnknownHost(CompanyId, HostId),
-    /// The company has no such mapping.
     #[error("company {0} has no mapping {1}")]
     NoMapping(CompanyId, i64),
-    /// Another mapping of the host is in force.
     #[error("host {host} is mapped to staff {staff} (mapping {mapping}): switch that off first")]
-    Taken {
-        /// The host.
-        host: HostId,
-        /// The mapping in force.
-        mapping: i64,
-        /// Its member of staff.
-        staff: StaffId,
-    },
-    /// Somebody decided on this host since it was looked at.
+    Taken { host: HostId, mapping: i64, staff: StaffId },
     #[error("somebody else has changed the mapping of host {0} in the meantime: look at it again")]
     ChangedMeanwhile(HostId),
-    /// The mapping was changed again after the change that is to be taken back.
     #[error("mapping {mapping} was changed again since{}", .by.map_or_else(String::new, |audit| format!(" (audit {audit}): revert that first")))]
-    ChangedSince {
-        /// The mapping.
-        mapping: i64,
-        /// The newer change; none when no audit row tells of it.
-        by: Option<i64>,
-    },
-    /// The audit row does not say what there was before.
+    // `by`: the newer change; none when no audit row tells of it.
+    ChangedSince { mapping: i64, by: Option<i64> },
     #[error("audit {0} does not tell how the mapping was before, so that it cannot be restored")]
     NotRevertible(i64),
-    /// Two decisions about one host were made at once.
     #[error("host {0} is decided on twice here")]
     Twice(HostId),
-    /// It has never needed a person.
     #[error("host {} of company {} is not in the inbox", .0.host, .0.company)]
     NotInInbox(HostKey),
-    /// It needs nobody any more.
     #[error("host {0} needs nobody any more: it has a mapping")]
     Resolved(HostId),
-    /// Nobody is suggested.
     #[error("nobody is suggested for host {}", .0.host)]
     NoSuggestion(HostKey),
-    /// More than one is suggested.
     #[error("several are suggested for host {}", .0.host)]
     SeveralSuggestions(HostKey, Vec<StaffId>),
-    /// Somebody else is suggested.
     #[error("staff {staff} is not suggested for host {host} (but {among})", staff = .1, host = .0.host, among = listed(.2))]
     NotSuggested(HostKey, StaffId, Vec<StaffId>),
-    /// Nobody is mapped, so that nothing can be put right.
     #[error("host {} has no mapping that counts", .0.host)]
     NotMapped(HostKey),
-    /// The repair has ended.
     #[error("repair {0} is {1}: there is nothing to go on with")]
     Ended(i64, Stored<RepairState>),
 }

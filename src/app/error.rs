@@ -86,13 +86,19 @@ impl AppError {
     /// What kind of failure it is.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Store(error) => of_store(error),
+            Self::Store(error) if error.kind() == StoreErrorKind::Unavailable => {
+                ErrorCode::DatabaseUnreachable
+            }
             Self::Queue(QueueError::Url(_)) => ErrorCode::ConfigInvalid,
             Self::Queue(QueueError::Unavailable(_) | QueueError::File { .. })
             | Self::Publish(PublishError::Unavailable(_) | PublishError::Timeout) => {
                 ErrorCode::BrokerUnreachable
             }
-            Self::Queue(QueueError::Closed) | Self::Publish(_) | Self::Write(_) => ErrorCode::Failed,
+            Self::Store(_)
+            | Self::Queue(QueueError::Closed)
+            | Self::Publish(_)
+            | Self::Write(_)
+            | Self::Unreadable(_) => ErrorCode::Failed,
             Self::Refused(
                 Refusal::NoCompany(_)
                 | Refusal::NoStaff(_)
@@ -105,7 +111,6 @@ impl AppError {
             ) => ErrorCode::NotFound,
             Self::Refused(Refusal::SeveralSuggestions(..)) => ErrorCode::Invalid,
             Self::Refused(_) => ErrorCode::NotAllowed,
-            Self::Unreadable(_) => ErrorCode::Failed,
             Self::NotFound { .. } | Self::Absent { .. } => ErrorCode::NotFound,
             Self::NotAllowed(_) | Self::Replay { .. } => ErrorCode::NotAllowed,
             Self::Invalid(_) => ErrorCode::Invalid,
@@ -115,25 +120,14 @@ impl AppError {
     /// What the caller may do about it, where there is one thing to do.
     pub fn next(&self) -> Option<NextAction> {
         match self {
-            Self::Absent { next, .. } => next.clone(),
+            Self::Absent { next, .. } | Self::Replay { next, .. } => next.clone(),
             Self::Refused(
                 Refusal::NoSuggestion(key) | Refusal::NotSuggested(key, ..) | Refusal::NotMapped(key),
             ) => Some(NextAction::AssignHost(*key)),
             Self::Refused(Refusal::SeveralSuggestions(key, staff)) => {
                 Some(NextAction::ChooseSuggestion(*key, staff.clone()))
             }
-            Self::Replay { next, .. } => next.clone(),
             _ => None,
         }
-    }
-}
-
-fn of_store(error: &StoreError) -> ErrorCode {
-    match error.kind() {
-        StoreErrorKind::Unavailable => ErrorCode::DatabaseUnreachable,
-        StoreErrorKind::Conflict
-        | StoreErrorKind::Rejected
-        | StoreErrorKind::Behind
-        | StoreErrorKind::Schema => ErrorCode::Failed,
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::carry_out::{Act, again, decide, predict};
 use super::decision::{Command, Decision, Refusal};
+use super::ruling::valid;
 use super::{AppContext, AppError};
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evidence, HostKey, Outcome};
@@ -120,13 +121,7 @@ impl HandOver {
                 self.from
             )));
         }
-        if to.is_deleted {
-            return Err(not_allowed(Refusal::Deleted(self.to.clone())));
-        }
-        if !to.is_active {
-            return Err(not_allowed(Refusal::Inactive(self.to.clone())));
-        }
-        Ok(())
+        valid(to, self.company).map_err(not_allowed)
     }
 
     /// One for each host of the one who leaves.
@@ -275,15 +270,9 @@ async fn give_back(
     let ids: BTreeSet<AppointmentId> = given.keys().copied().collect();
     let free = store::free_appointments(tx, schema, &ids).await?;
     let mut back = UndoneHandOver { hand_over: row.id, ..UndoneHandOver::default() };
-    let decisions: Vec<Decision> = changes
-        .into_iter()
-        .map(|change| {
-            let mut decision = Decision::new(change.key.company, change.key.host, Command::Revert(change));
-            let usual = || format!("hand-over {} is taken back", row.id);
-            decision.reason = Some(reason.map_or_else(usual, str::to_owned));
-            decision
-        })
-        .collect();
+    let why = reason.map_or_else(|| format!("hand-over {} is taken back", row.id), str::to_owned);
+    let decisions: Vec<Decision> =
+        changes.into_iter().map(|change| Decision::reverting(change, why.clone())).collect();
     for (decision, answer) in decisions.iter().zip(decide(tx, schema, act, &decisions).await?) {
         match answer {
             Ok(_) => back.hosts.push(decision.key.host),

@@ -190,35 +190,23 @@ pub(crate) async fn accepting(
     key: HostKey,
     staff: Option<&StaffId>,
 ) -> Result<Decision, AppError> {
-    let chosen = suggestion(context, key, staff).await?;
-    let reason = format!("suggestion accepted: {} ({})", chosen.strategy, chosen.confidence.0);
-    let decision = Decision::new(key.company, key.host, Command::Set(chosen.staff));
-    Ok(Decision { reason: Some(reason), ..decision })
-}
-
-async fn suggestion(
-    context: &AppContext,
-    key: HostKey,
-    staff: Option<&StaffId>,
-) -> Result<Suggestion, AppError> {
     let row = entry(context, key).await?.row;
     if row.state == InboxState::Resolved {
         return Err(Refusal::Resolved(key.host).into());
     }
     let suggested = || row.suggestions.iter().map(|one| one.staff.clone()).collect();
-    let refusal = match (row.suggestions.as_slice(), staff) {
-        ([], _) => Refusal::NoSuggestion(key),
-        ([one], None) => return Ok(one.clone()),
-        (_, None) => Refusal::SeveralSuggestions(key, suggested()),
+    let chosen = match (row.suggestions.as_slice(), staff) {
+        ([], _) => Err(Refusal::NoSuggestion(key)),
+        ([one], None) => Ok(one),
+        (_, None) => Err(Refusal::SeveralSuggestions(key, suggested())),
         (all, Some(staff)) => {
             let is_named = |one: &&Suggestion| one.staff.to_string().eq_ignore_ascii_case(&staff.to_string());
-            match all.iter().find(is_named) {
-                Some(one) => return Ok(one.clone()),
-                None => Refusal::NotSuggested(key, staff.clone(), suggested()),
-            }
+            all.iter().find(is_named).ok_or_else(|| Refusal::NotSuggested(key, staff.clone(), suggested()))
         }
-    };
-    Err(refusal.into())
+    }?;
+    let reason = format!("suggestion accepted: {} ({})", chosen.strategy, chosen.confidence.0);
+    let decision = Decision::new(key.company, key.host, Command::Set(chosen.staff.clone()));
+    Ok(Decision { reason: Some(reason), ..decision })
 }
 
 /// The decision that says who a host of the inbox is. (One that is not in it `Command::Set` alone maps.)

@@ -161,7 +161,6 @@ pub(crate) async fn reverting(
     let change = change_of(context.connection(), &context.schema, &context.scope, audit);
     let change = context.with_deadline(change).await?;
     let change = change.ok_or_else(|| context.absent(format_args!("change {audit}")))?;
-    let decision = Decision::new(change.key.company, change.key.host, Command::Revert(change));
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-    Ok(Decision { reason: Some(format!("reverts audit {audit}{why}")), ..decision })
+    Ok(Decision::reverting(change, format!("reverts audit {audit}{why}")))
 }

@@ -30,22 +30,16 @@ pub struct Question {
     pub max_differences: usize,
 }
 
-/// What the simulation says.
+/// What the simulation says: the period, the company asked for, the threshold and strategies, what was counted.
 #[derive(Debug, Serialize)]
 pub struct SimulationView {
-    /// From this moment on.
-    pub since: String,
-    /// Before this one.
-    pub until: String,
-    /// Only of this company.
-    pub company: Option<CompanyId>,
-    /// A new match was taken from this confidence on.
-    pub auto_accept: u8,
-    /// The strategies, as they were asked.
-    pub order: Vec<&'static str>,
+    pub(crate) since: String,
+    pub(crate) until: String,
+    pub(crate) company: Option<CompanyId>,
+    pub(crate) auto_accept: u8,
+    pub(crate) order: Vec<&'static str>,
     #[serde(flatten)]
-    /// What was counted.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 /// Decides the recorded bookings once more, as if it had been so from the beginning: mappings that matching
@@ -88,7 +82,7 @@ pub async fn simulate(context: &AppContext, question: &Question) -> Result<Simul
 
 /// How many bookings were matched, and how many were not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Tally {
+pub(crate) struct Tally {
     matched: u64,
     needs_review: u64,
     unmatched: u64,
@@ -96,18 +90,17 @@ pub struct Tally {
 
 /// One strategy of the trial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct ByStrategy {
-    /// Bookings that it would have matched.
-    pub matched: u64,
+pub(crate) struct ByStrategy {
+    pub(crate) matched: u64,
     /// Of those, the ones that nobody was found for.
-    pub more: u64,
+    pub(crate) more: u64,
     /// Of those, the ones for which a person decided otherwise.
-    pub against_people: u64,
+    pub(crate) against_people: u64,
 }
 
 /// How the trial agrees with what people decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct People {
+pub(crate) struct People {
     /// Bookings of hosts that a person mapped, whom the chain alone would have found just so.
     mappings_same: u64,
     /// The same, found otherwise.
@@ -122,50 +115,40 @@ pub struct People {
 
 /// One booking that would have been decided otherwise.
 #[derive(Clone, Debug, Serialize)]
-pub struct Difference {
-    /// Which.
-    pub appointment: AppointmentId,
-    /// Its company.
-    pub company: CompanyId,
-    /// Its host.
-    pub host: Option<HostId>,
+pub(crate) struct Difference {
+    pub(crate) appointment: AppointmentId,
+    company: CompanyId,
+    host: Option<HostId>,
     /// `more`, `fewer`, `another`, `against_mapping`, `against_appointment`
-    pub what: &'static str,
-    /// Whom the recorded decision found.
-    pub recorded: Option<StaffId>,
-    /// Whom the trial finds.
-    pub simulated: Option<StaffId>,
+    pub(crate) what: &'static str,
+    pub(crate) recorded: Option<StaffId>,
+    pub(crate) simulated: Option<StaffId>,
     /// Whom a person decided for.
-    pub people: Option<StaffId>,
+    pub(crate) people: Option<StaffId>,
     /// The strategy that finds somebody.
-    pub strategy: Option<String>,
-    /// How sure it is.
-    pub confidence: Option<Confidence>,
+    pub(crate) strategy: Option<String>,
+    confidence: Option<Confidence>,
 }
 
 /// Everything that is counted. Its size does not grow with the number of bookings.
 #[derive(Debug, Default, Serialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Bookings that were decided once more.
-    pub bookings: u64,
+    pub(crate) bookings: u64,
     /// Left out: their booking is not kept any more.
-    pub not_kept: u64,
-    /// As it was decided.
-    pub recorded: Tally,
-    /// As it would be.
-    pub simulated: Tally,
+    pub(crate) not_kept: u64,
+    recorded: Tally,
+    simulated: Tally,
     /// Matched that were not.
-    pub more: u64,
+    pub(crate) more: u64,
     /// Not matched that were.
-    pub fewer: u64,
+    pub(crate) fewer: u64,
     /// Matched to somebody else.
-    pub another: u64,
-    /// Each strategy.
-    pub strategies: BTreeMap<String, ByStrategy>,
-    /// Against what people decided.
-    pub people: People,
+    pub(crate) another: u64,
+    pub(crate) strategies: BTreeMap<String, ByStrategy>,
+    pub(crate) people: People,
     /// The first of those that differ.
-    pub differences: Vec<Difference>,
+    pub(crate) differences: Vec<Difference>,
 }
 
 impl Counts {

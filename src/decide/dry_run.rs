@@ -60,16 +60,11 @@ pub struct Trial {
 /// Deciding without deciding. What came before is carried along in here.
 #[derive(Debug)]
 pub struct DryRun<'p> {
-    processor: &'p Processor,
-    state: Loaded,
+    pub(super) processor: &'p Processor,
+    pub(super) state: Loaded,
 }
 
 impl<'p> DryRun<'p> {
-    /// One in which nothing has happened yet.
-    pub(super) fn new(processor: &'p Processor) -> Self {
-        Self { processor, state: Loaded::default() }
-    }
-
     /// What would become of these messages, each with the moment of its first receipt, in this order
     /// and after all that were asked about before.
     pub async fn predict(&mut self, messages: Vec<(Message, i64)>) -> Result<Vec<Prediction>, StoreError> {

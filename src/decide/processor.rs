@@ -76,7 +76,7 @@ impl Processor {
 
     /// Begins a dry run, in which nothing has happened yet.
     pub fn dry_run(&self) -> DryRun<'_> {
-        DryRun::new(self)
+        DryRun { processor: self, state: Loaded::default() }
     }
 
     pub(crate) fn meters(&self) -> &Arc<Meters> {

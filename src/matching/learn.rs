@@ -106,7 +106,7 @@ impl Plan<'_> {
             });
             let (snapshot, cut) = mapped_host(host);
             let mut metadata = json!({
-                "auto_created_at_ms": self.now_ms(), "original_host_data": host, "change_key": audit.change_key,
+                "auto_created_at_ms": self.policy.now_ms, "original_host_data": host, "change_key": audit.change_key,
             });
             // What was cut stands there as it was.
             if !cut.is_empty() {
@@ -194,7 +194,7 @@ impl Plan<'_> {
             review,
             suggestions: suggestions.to_vec(),
             state: InboxState::Open,
-            state_changed_ms: self.now_ms(),
+            state_changed_ms: self.policy.now_ms,
         };
         let row = match self.state.inbox.get(&key) {
             None => fresh,
@@ -212,7 +212,7 @@ impl Plan<'_> {
 
     /// Closes the row of a host that has a mapping now. What a person ignores stays ignored.
     pub(super) fn close_inbox(&mut self, key: HostKey) {
-        let now_ms = self.now_ms();
+        let now_ms = self.policy.now_ms;
         if let Some(row) = self.state.inbox.get_mut(&key).filter(|row| row.state == InboxState::Open) {
             (row.state, row.state_changed_ms) = (InboxState::Resolved, now_ms);
             self.inbox.insert(key);

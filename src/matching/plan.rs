@@ -176,10 +176,6 @@ impl<'r> Plan<'r> {
         self.policy.mode == Mode::Observe
     }
 
-    pub(super) fn now_ms(&self) -> i64 {
-        self.policy.now_ms
-    }
-
     /// Decides one event. The event's row is written unless the delivery comes back.
     pub fn event(&mut self, item: &Item<'_>) -> Verdict {
         let event = item.event;

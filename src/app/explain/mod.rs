@@ -190,18 +190,7 @@ impl EffectView {
                 (Delivery::DeadLetter, None, Some(reason.as_str()), Some(why))
             }
         };
-        Self {
-            appointment,
-            delivery,
-            outcome,
-            reason,
-            why,
-            held_by: None,
-            before: None,
-            after: None,
-            mappings: Vec::new(),
-            also_decided: 0,
-        }
+        Self { appointment, delivery, outcome, reason, why, ..Self::default() }
     }
 
     /// Of one booking of an event.

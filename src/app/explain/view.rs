@@ -34,7 +34,7 @@ pub struct ExplanationView {
 }
 
 /// What would follow if the event came now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct EffectView {
     /// The appointment; none when there is none, or several.
     pub appointment: Option<AppointmentId>,
@@ -59,10 +59,11 @@ pub struct EffectView {
 }
 
 /// What would become of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
     /// It is acknowledged.
+    #[default]
     Done,
     /// It is tried again.
     Retry,

@@ -164,25 +164,24 @@ async fn rows(
     };
     let (db, at) = (database.connection(), view.at);
     let mut refused = None;
-    let events = database.with_deadline(events(db, scope, at, day)).await;
-    view.events = allowed(events, &mut refused)?;
-    let ages = database.with_deadline(ages_since(db, scope, at - 15 * MINUTE_MS, MAX_AGES)).await;
-    view.age = allowed(ages, &mut refused)?.and_then(Ages::of);
-    view.unassigned = allowed(database.with_deadline(unassigned(db, scope, at)).await, &mut refused)?;
-    let inbox = database.with_deadline(open_inbox(db, scope, at)).await;
-    view.inbox = allowed(inbox, &mut refused)?.map(Waiting::of);
-    let letters = database.with_deadline(open_dead_letters(db, scope)).await;
-    view.dead_letters = allowed(letters, &mut refused)?.map(Waiting::of);
-    view.workers = allowed(database.with_deadline(store::workers(database)).await, &mut refused)?;
-    refused.map_or(Ok(()), Err)
+    let refused = &mut refused;
+    view.events = part(database, events(db, scope, at, day), refused).await?;
+    let ages = ages_since(db, scope, at - 15 * MINUTE_MS, MAX_AGES);
+    view.age = part(database, ages, refused).await?.and_then(Ages::of);
+    view.unassigned = part(database, unassigned(db, scope, at), refused).await?;
+    view.inbox = part(database, open_inbox(db, scope, at), refused).await?.map(Waiting::of);
+    view.dead_letters = part(database, open_dead_letters(db, scope), refused).await?.map(Waiting::of);
+    view.workers = part(database, store::workers(database), refused).await?;
+    refused.take().map_or(Ok(()), Err)
 }
 
 /// A table that is not there, or may not be read, leaves the rest to be shown; a server that is away does not.
-fn allowed<T>(
-    asked: Result<T, StoreError>,
+async fn part<T>(
+    database: &Database,
+    asked: impl Future<Output = Result<T, StoreError>>,
     refused: &mut Option<StoreError>,
 ) -> Result<Option<T>, StoreError> {
-    match asked {
+    match database.with_deadline(asked).await {
         Ok(answer) => Ok(Some(answer)),
         Err(error @ StoreError::Unavailable { .. }) => Err(error),
         Err(error) => {
