@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::arguments::{self, OfCompany, PageArgs, moment};
-use super::{Exit, Failure, Global, Output, output, output::dash, rows};
+use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::app::{self, AppContext, AuditFilter, AuditRow};
 use crate::event::{HostId, StaffId};
 
@@ -115,8 +115,8 @@ async fn export(context: &AppContext, args: &ExportArgs) -> Result<Exit, Failure
     loop {
         let page = app::mappings::audits(context, &args.filter.chosen(before), PAGE).await?;
         match args.format {
-            Format::Ndjson => rows::ndjson(&page.audits)?,
-            Format::Csv => rows::csv(&page.audits, first)?,
+            Format::Ndjson => output::ndjson(&page.audits)?,
+            Format::Csv => output::csv(&page.audits, first)?,
         }
         (before, first) = (page.next_before, false);
         if before.is_none() {

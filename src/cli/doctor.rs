@@ -58,13 +58,12 @@ fn show(output: Output, all: bool, report: &Report) -> Result<Exit, Failure> {
 }
 
 fn describe((errors, warnings): (usize, usize), all: bool, report: &Report) -> Result<(), Failure> {
-    findings("ERROR", report.findings.iter().filter(|one| one.level == Level::Error))?;
-    findings("WARNING", report.findings.iter().filter(|one| one.level == Level::Warning))?;
-    findings("ACCEPTED", report.accepted.iter())?;
-    not_checked(report)?;
-    if all {
-        passed(report)?;
-    }
+    let of = |level| findings(report.findings.iter().filter(move |one| one.level == level));
+    section("ERROR", &of(Level::Error))?;
+    section("WARNING", &of(Level::Warning))?;
+    section("ACCEPTED", &findings(report.accepted.iter()))?;
+    section("NOT CHECKED", &not_checked(report))?;
+    section("OK", &if all { passed(report) } else { Vec::new() })?;
     let facts =
         if report.facts.is_empty() { String::new() } else { format!(" ({})", report.facts.join(", ")) };
     let checks = report.passed.len();
@@ -82,22 +81,24 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-fn findings<'a>(heading: &str, found: impl Iterator<Item = &'a Finding>) -> Result<(), Failure> {
-    let mut found = found.peekable();
-    if found.peek().is_none() {
+/// A heading and what stands below it, if anything does.
+fn section(heading: &str, lines: &[String]) -> Result<(), Failure> {
+    if lines.is_empty() {
         return Ok(());
     }
-    output::line(heading)?;
-    for one in found {
-        output::line(&format!("  {}: {}", one.code.as_str(), one.subject))?;
-        output::line(&format!("    {}", one.what.replace('\n', "\n    ")))?;
-        output::line(&format!("    what to do: {}", one.remedy))?;
-    }
-    output::line("")
+    output::line(&format!("{heading}\n{}\n", lines.join("\n")))
+}
+
+fn findings<'a>(found: impl Iterator<Item = &'a Finding>) -> Vec<String> {
+    let text = |one: &Finding| {
+        let (code, what) = (one.code.as_str(), one.what.replace('\n', "\n    "));
+        format!("  {code}: {}\n    {what}\n    what to do: {}", one.subject, one.remedy)
+    };
+    found.map(text).collect()
 }
 
 /// By reason: one reason usually keeps several from being looked at.
-fn not_checked(report: &Report) -> Result<(), Failure> {
+fn not_checked(report: &Report) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for one in &report.not_checked {
         match reasons.iter_mut().find(|(why, _)| *why == one.why) {
@@ -105,24 +106,15 @@ fn not_checked(report: &Report) -> Result<(), Failure> {
             None => reasons.push((&one.why, vec![one.code.as_str()])),
         }
     }
-    if reasons.is_empty() {
-        return Ok(());
-    }
-    output::line("NOT CHECKED")?;
-    for (why, codes) in reasons {
-        output::line(&format!("  {}\n    because: {why}", codes.join(", ")))?;
-    }
-    output::line("")
+    let text = |(why, codes): (&str, Vec<&str>)| format!("  {}\n    because: {why}", codes.join(", "));
+    reasons.into_iter().map(text).collect()
 }
 
-fn passed(report: &Report) -> Result<(), Failure> {
-    output::line("OK")?;
-    for area in Area::ALL {
+fn passed(report: &Report) -> Vec<String> {
+    let of = |area: Area| {
         let codes = report.passed.iter().filter(|code| code.area() == area);
         let codes: Vec<&str> = codes.map(|code| code.as_str()).collect();
-        if !codes.is_empty() {
-            output::line(&format!("  {}: no {}", area.as_str(), codes.join(", ")))?;
-        }
-    }
-    output::line("")
+        (!codes.is_empty()).then(|| format!("  {}: no {}", area.as_str(), codes.join(", ")))
+    };
+    Area::ALL.into_iter().filter_map(of).collect()
 }

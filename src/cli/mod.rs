@@ -6,7 +6,6 @@
 mod exit;
 mod failure;
 mod output;
-mod rows;
 mod arguments;
 mod global;
 mod serve;

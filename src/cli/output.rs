@@ -1,4 +1,4 @@
-//! Results on stdout: a table for people, JSON for programs. Everything else goes to stderr.
+//! Results on stdout: a table for people, JSON or CSV for programs. Everything else goes to stderr.
 //!
 //! What writes to stdout fails when that cannot be written; this is not repeated at each function.
 
@@ -9,6 +9,7 @@ use std::io::{IsTerminal as _, Write as _};
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{Exit, Failure};
 use crate::app::Progress;
@@ -131,9 +132,87 @@ pub(super) fn pairs<K: Display>(rows: impl IntoIterator<Item = (K, String)>) -> 
     table(&[], rows.into_iter().map(|(name, value)| [format!("  {name}"), value]))
 }
 
+/// What a list looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Ndjson,
+    /// Comma-separated, with a head
+    Csv,
+}
+
+impl Format {
+    /// The form asked for, else the one of `--output`.
+    pub(super) fn of(asked: Option<Self>, output: Output) -> Self {
+        asked.unwrap_or(match output {
+            Output::Table => Self::Table,
+            Output::Json => Self::Json,
+        })
+    }
+
+    /// It can be written row by row, however many there are.
+    pub(super) fn is_endless(self) -> bool {
+        matches!(self, Self::Ndjson | Self::Csv)
+    }
+}
+
+/// Writes one line of JSON for each.
+pub(super) fn ndjson<T: Serialize>(rows: &[T]) -> Result<(), Failure> {
+    rows.iter().try_for_each(json_line)
+}
+
+/// Writes one line of CSV for each, with a head if it is the `first` time.
+pub(super) fn csv<T: Serialize>(rows: &[T], first: bool) -> Result<(), Failure> {
+    for (number, row) in rows.iter().enumerate() {
+        let Value::Object(row) = serde_json::to_value(row)? else { continue };
+        if first && number == 0 {
+            let head: Vec<String> = row.keys().map(|name| cell(name)).collect();
+            line(&head.join(","))?;
+        }
+        line(&cells(&row))?;
+    }
+    Ok(())
+}
+
+fn cells(row: &Map<String, Value>) -> String {
+    let cells: Vec<String> = row
+        .values()
+        .map(|value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => cell(text),
+            other => cell(&other.to_string()),
+        })
+        .collect();
+    cells.join(",")
+}
+
+/// As RFC 4180 has it. A spreadsheet takes what begins so for a formula: it is kept from that.
+fn cell(text: &str) -> String {
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
+        "'"
+    } else {
+        ""
+    };
+    let text = format!("{guard}{}", text.replace('\n', " "));
+    if text.contains([',', '"', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
 /// Says how to see older rows, where there are some.
 pub(super) fn older(next_before: Option<impl Display>) -> Result<(), Failure> {
     next_before.map_or(Ok(()), |next| line(&format!("There are older ones: --before {next}")))
+}
+
+/// A text on one line of at most so many characters.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    let text = text.replace('\n', " ");
+    if text.chars().count() <= most {
+        return text;
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
 }
 
 /// A cell for what may be missing.
@@ -214,5 +293,13 @@ mod tests {
     fn what_a_terminal_would_obey_is_shown_instead() {
         assert_eq!(visible("Zoë\n\u{1b}[2J\u{9b}\u{202e}"), "Zoë\n\\u{1b}[2J\\u{9b}\\u{202e}");
         assert_eq!(visible("plain"), "plain");
+    }
+
+    #[test]
+    fn cells_are_quoted_and_no_formulas() {
+        assert_eq!(cell("plain"), "plain");
+        assert_eq!(cell("a,\"b\"\nc"), "\"a,\"\"b\"\" c\"");
+        assert_eq!(cell("=1+1"), "'=1+1");
+        assert_eq!(cell("-5"), "-5");
     }
 }

@@ -174,11 +174,7 @@ async fn serve(
             ended = serving => ended,
         }
     };
-    let stopping = |result| {
-        ours.cancel();
-        result
-    };
-    let edge = async { edge.await.map_err(&stopping) };
+    let edge = async { edge.await.inspect_err(|_| ours.cancel()) };
     let worker = async {
         let ended = worker.await;
         if until_empty || ended.is_err() {
@@ -206,7 +202,7 @@ async fn health_listener(address: &str, key: &str) -> Result<Option<TcpListener>
 }
 
 /// Binds a socket; `hint`: what to do when that is not possible.
-pub(super) async fn listen(address: &str, hint: &str) -> Result<TcpListener, Failure> {
+async fn listen(address: &str, hint: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address)
         .await
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}; {hint}")))

@@ -120,7 +120,8 @@ pub(super) fn text(view: &StatusView, most: usize) -> String {
         let room = most.saturating_sub(lines.len());
         lines.extend(table(workers, room));
     }
-    lines.iter().map(|line| cut(line)).collect::<Vec<_>>().join("\n")
+    // Texts of servers may be longer than a line, and of more than one.
+    lines.iter().map(|line| output::shortened(line, WIDTH)).collect::<Vec<_>>().join("\n")
 }
 
 fn head(view: &StatusView) -> Vec<String> {
@@ -145,9 +146,7 @@ fn head(view: &StatusView) -> Vec<String> {
         lines.extend(wrapped);
     }
     let left = reasons.count();
-    if left > 0 {
-        lines.push(format!("* … and {left} more (--output json)"));
-    }
+    lines.extend((left > 0).then(|| format!("* … and {left} more (--output json)")));
     lines
 }
 
@@ -177,8 +176,7 @@ fn details(view: &StatusView) -> Vec<String> {
     let mut add = |name: &str, text: String| lines.push(format!("{name:<13}{text}"));
     if let Some(age) = &view.age {
         let [p50, p95, max] = [age.p50_ms, age.p95_ms, age.max_ms].map(short);
-        let text = format!("p50 {p50}, p95 {p95}, max {max}, of {} events in 15 min", age.events);
-        add("AGE", text);
+        add("AGE", format!("p50 {p50}, p95 {p95}, max {max}, of {} events in 15 min", age.events));
     }
     if let Some(queue) = &view.queue {
         let known = |what: &str, count: Option<u64>| count.map(|it| format!("{it} {what}"));
@@ -203,18 +201,14 @@ fn details(view: &StatusView) -> Vec<String> {
         let (day, week, all) = (bookings.day, bookings.week, bookings.all);
         add("NO STAFF", format!("{day} start within 24 h, {week} within 7 d, {all} in all{next}"));
     }
-    if let Some(inbox) = &view.inbox {
-        add("INBOX", waiting(inbox, now_ms));
-    }
-    if let Some(letters) = &view.dead_letters {
-        add("DEAD LETTERS", waiting(letters, now_ms));
+    for (name, some) in [("INBOX", &view.inbox), ("DEAD LETTERS", &view.dead_letters)] {
+        some.iter().for_each(|some| add(name, waiting(some, now_ms)));
     }
     lines
 }
 
 fn waiting(waiting: &Waiting, now_ms: i64) -> String {
-    let mut reasons: Vec<(&String, &i64)> =
-        waiting.by_reason.iter().filter(|(_, count)| **count > 0).collect();
+    let mut reasons: Vec<_> = waiting.by_reason.iter().filter(|(_, count)| **count > 0).collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let oldest = waiting.oldest.map(|ms| format!(", oldest {}", span(now_ms - ms))).unwrap_or_default();
     let mut listed: Vec<String> =
@@ -251,7 +245,7 @@ fn table(workers: &[WorkerRow], room: usize) -> Vec<String> {
     }
     let cells = |cells: [&str; 7]| {
         let [name, version, mode, up, seen, done, failed] = cells;
-        let name = shortened(name, 25);
+        let name = end_of(name, 25);
         format!("  {name:<25} {version:<9} {mode:<8}{up:>10}{seen:>8}{done:>9}{failed:>7}")
     };
     lines.push(cells(["HOST:PID", "VERSION", "MODE", "UP", "SEEN", "DONE", "DEAD"]));
@@ -271,9 +265,8 @@ fn table(workers: &[WorkerRow], room: usize) -> Vec<String> {
             &work.failed.to_string(),
         ]));
     }
-    if sorted.len() > shown {
-        lines.push(format!("  … and {} more (--output json)", sorted.len() - shown));
-    }
+    let left = sorted.len().saturating_sub(shown);
+    lines.extend((left > 0).then(|| format!("  … and {left} more (--output json)")));
     lines
 }
 
@@ -290,7 +283,7 @@ fn wrapped(reason: &str) -> Vec<String> {
 }
 
 /// The end of a name tells more than its beginning.
-fn shortened(name: &str, most: usize) -> String {
+fn end_of(name: &str, most: usize) -> String {
     let count = name.chars().count();
     if count <= most {
         name.to_owned()
@@ -310,15 +303,5 @@ fn short(ms: i64) -> String {
         ..1000 => format!("{ms} ms"),
         1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
         _ => span(ms),
-    }
-}
-
-/// A line of the screen's width; texts of servers may be longer, and of more lines.
-fn cut(line: &str) -> String {
-    let line = line.replace('\n', " ");
-    if line.chars().count() <= WIDTH {
-        line
-    } else {
-        format!("{}…", line.chars().take(WIDTH - 1).collect::<String>())
     }
 }

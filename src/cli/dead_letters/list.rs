@@ -3,13 +3,16 @@
 use super::filter::Looking;
 use crate::app::AppContext;
 use crate::app::dead_letters::{self, DeadLetterFilter, DeadLetterSummary, Group, LettersView};
-use crate::cli::{Exit, Failure, Output, output, output::dash, rows, rows::Format};
+use crate::cli::{Exit, Failure, Output, output, output::Format, output::dash, output::shortened};
 
 /// Rows read at a time.
 const PAGE: u64 = 1000;
 
 /// Rows of a table or a document, unless more are asked for.
 const USUAL: u64 = 50;
+
+/// As much of an error is in one cell; `show` has all of it.
+const ERROR_CHARS: usize = 60;
 
 /// Dead letters, newest first
 #[derive(Debug, clap::Args)]
@@ -55,8 +58,8 @@ pub(super) async fn run(output: Output, args: &List, context: &AppContext) -> Re
     loop {
         let page = dead_letters::list(context, &filter, PAGE.min(limit - shown)).await?;
         match format {
-            Format::Ndjson => rows::ndjson(&page.dead_letters)?,
-            Format::Csv => rows::csv(&page.dead_letters, shown == 0)?,
+            Format::Ndjson => output::ndjson(&page.dead_letters)?,
+            Format::Csv => output::csv(&page.dead_letters, shown == 0)?,
             Format::Table | Format::Json => {}
         }
         shown += page.dead_letters.len() as u64;
@@ -92,7 +95,7 @@ fn letter_cells(letter: DeadLetterSummary) -> [String; 9] {
         dash(letter.company_id),
         letter.attempts.to_string(),
         output::moment(letter.last_failed_ms),
-        shortened(&letter.error),
+        shortened(&letter.error, ERROR_CHARS),
     ]
 }
 
@@ -101,8 +104,8 @@ pub(super) async fn groups(output: Output, args: &Groups, context: &AppContext) 
     let view = dead_letters::groups(context, &args.filter.chosen(), args.skip, args.limit).await?;
     match Format::of(args.format, output) {
         Format::Json => output::json(&view)?,
-        Format::Ndjson => rows::ndjson(&view.groups)?,
-        Format::Csv => rows::csv(&view.groups, true)?,
+        Format::Ndjson => output::ndjson(&view.groups)?,
+        Format::Csv => output::csv(&view.groups, true)?,
         Format::Table if view.groups.is_empty() => output::line("No dead letters.")?,
         Format::Table => {
             let head =
@@ -122,17 +125,7 @@ fn group_cells(group: Group) -> [String; 9] {
         output::moment(group.first_seen_ms),
         output::moment(group.last_failed_ms),
         dash(group.earliest_start_ms.map(output::moment)),
-        shortened(&group.error),
-        dash(group.note.as_deref().map(shortened)),
+        shortened(&group.error, ERROR_CHARS),
+        dash(group.note.map(|note| shortened(&note, ERROR_CHARS))),
     ]
-}
-
-/// An error in one cell; `show` has all of it.
-fn shortened(text: &str) -> String {
-    const MAX_CHARS: usize = 60;
-    let text = text.replace('\n', " ");
-    if text.chars().count() <= MAX_CHARS {
-        return text;
-    }
-    text.chars().take(MAX_CHARS - 1).chain(['…']).collect()
 }

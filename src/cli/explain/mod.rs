@@ -1,18 +1,23 @@
 //! `hostmatch match`; and `match explain`: which strategies were tried on what, what each found, what was
 //! decided, and what would happen to the appointment. Writes nothing.
 
-mod subject;
 mod table;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Exit, Failure, Global, simulate};
-use crate::app::explain::{ExplanationView, explain};
+use super::{Exit, Failure, Global, items, simulate};
+use crate::app::explain::{ExplanationView, Subject, explain};
 use crate::app::{AppContext, NextAction};
+use crate::event::{BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decode};
 use crate::matching::HostKey;
+use crate::runtime::clock::now_ms;
+
+/// An object with one of these keys is an event of some shape, every other one a bare booking.
+const MARKS_OF_EVENTS: [&str; 6] =
+    ["event", "calcom_booking", "triggerEvent", "specversion", "job", "event_id"];
 
 /// Explain how hosts are matched
 #[derive(Debug, clap::Subcommand)]
@@ -56,13 +61,63 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Simulate(args) => return simulate::run(global, args).await,
     };
     // What the file says comes first: it needs no database.
-    let subjects = subject::given(question)?;
+    let subjects = subjects_of(question)?;
     let work = async |context: &AppContext| Ok(explain(context, subjects).await?);
     let explained = global.with_context(None, None, work).await?;
     let explanations: Vec<Explanation> = explained.into_iter().map(Explanation::from).collect();
     global.output.show(&json!({ "explanations": explanations }), || table::show(&explanations))?;
     let nothing = explanations.iter().all(|one| one.view.is_empty());
     Ok(if nothing { Exit::NotFound } else { Exit::Done })
+}
+
+/// What the command line asks about. Fails when the file cannot be read, or its form cannot be told.
+fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
+    let company = question.company.map(CompanyId);
+    if let Some(file) = &question.booking {
+        let input = items::read(file)?;
+        let items = items::split_file(file, &input)?.into_iter();
+        return Ok(items.map(|(_, bytes)| from_bytes(bytes, company)).collect());
+    }
+    if let Some(reference) = &question.uid {
+        let reference = BookingRef::new(reference)
+            .ok_or_else(|| Failure::new(Exit::Usage, "--uid wants a reference of 1 to 255 bytes"))?;
+        return Ok(vec![Subject::Reference(reference)]);
+    }
+    match (question.host.and_then(HostId::new), company) {
+        (Some(id), Some(company)) => {
+            let given = |text: &Option<String>| {
+                text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+            };
+            let (name, email) = (given(&question.name), given(&question.email));
+            let host = Host { id: Some(id), name, email, ..Host::default() };
+            Ok(vec![Subject::Host(Box::new(host), company)])
+        }
+        _ => Err(Failure::new(Exit::Usage, "give --booking FILE, --uid REF, or --host ID --company N")),
+    }
+}
+
+fn from_bytes(bytes: &[u8], company: Option<CompanyId>) -> Subject {
+    let bare = serde_json::from_slice::<Value>(bytes).ok().filter(|value| {
+        value.as_object().is_some_and(|object| !MARKS_OF_EVENTS.iter().any(|key| object.contains_key(*key)))
+    });
+    let decoded = match &bare {
+        Some(booking) => decode(&Envelope::new(wrapped(booking).to_string().as_bytes(), now_ms())),
+        None => decode(&Envelope::new(bytes, now_ms())),
+    };
+    match decoded {
+        Ok(Decoded::Event(mut event)) => {
+            // Checked against the appointment's own company, as if the event had said it.
+            event.company = event.company.or(company);
+            Subject::Event(event, company)
+        }
+        Ok(Decoded::Ignored(ignored)) => Subject::Ignored(ignored.event_type),
+        Err(malformed) => Subject::Unreadable(malformed.kind.into(), malformed.to_string()),
+    }
+}
+
+/// A bare booking as the gateway would publish it.
+fn wrapped(booking: &Value) -> Value {
+    json!({ "event": "appointment.created", "calcom_booking": booking })
 }
 
 /// An explanation, and what can be done in the words of the command line.
