@@ -44,14 +44,11 @@ pub(crate) fn now_in_ms(backend: DbBackend) -> &'static str {
 /// SQL expressions for "now" as the mappings and their audits have it: adopted, their times may be the
 /// gateway's local ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are columns of these tables")]
 pub struct MappingClocks {
-    /// `calcom_host_mappings.created_at`
     pub created_at: String,
-    /// `calcom_host_mappings.updated_at`
     pub updated_at: String,
-    /// `calcom_host_mappings.last_synced_at`
     pub last_synced_at: String,
-    /// `calcom_host_mapping_audits.changed_at`
     pub changed_at: String,
 }
 

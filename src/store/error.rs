@@ -193,39 +193,19 @@ fn decoding(column: &str, source: &(dyn std::error::Error + 'static)) -> StoreEr
     }
 }
 
+/// Going down, too many connections or prepared statements, killed, network, disk full, read-only, no login.
+const MYSQL_AWAY: [u16; 34] = [
+    1021, 1040, 1041, 1042, 1043, 1045, 1053, 1077, 1078, 1079, 1080, 1081, 1114, 1129, 1130, 1152, 1156,
+    1157, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1290, 1461, 1698, 1792, 1836, 1927, 3100, 3169, 4031,
+];
+
 fn mysql(error: &MySqlDatabaseError) -> StoreError {
     let (number, message) = (error.number(), error.message());
     let quoted = || format!("{message} (error {number})");
     match number {
         // No right to a table, a column, a database; or no privilege.
         1044 | 1142 | 1143 | 1227 => StoreError::Denied(quoted()),
-        // Going down, too many connections or prepared statements, killed, network, disk full, read-only, no login.
-        1021
-        | 1040
-        | 1041
-        | 1042
-        | 1043
-        | 1045
-        | 1053
-        | 1077..=1080
-        | 1081
-        | 1114
-        | 1129
-        | 1130
-        | 1152
-        | 1156..=1161
-        | 1184
-        | 1203
-        | 1226
-        | 1290
-        | 1461
-        | 1698
-        | 1792
-        | 1836
-        | 1927
-        | 3100
-        | 3169
-        | 4031 => away(&quoted()),
+        number if MYSQL_AWAY.contains(&number) => away(&quoted()),
         // Deadlock, lock wait, changed row, interrupted, time limit (MariaDB, MySQL), NOWAIT.
         1020 | 1205 | 1213 | 1317 | 1412 | 1615 | 1969 | 3024 | 3058 | 3572 => StoreError::Conflict(quoted()),
         // Unknown database, table, column, routine.

@@ -27,11 +27,10 @@ pub struct Period {
 /// The last decision on one appointment, and what that has now.
 #[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
 #[sea_orm(entity = "assignment::Entity")]
+#[expect(missing_docs, reason = "most fields are columns")]
 pub struct Decided {
-    /// Which.
     #[sea_orm(from_col = "appointment_id")]
     pub appointment: AppointmentId,
-    /// Its company.
     #[sea_orm(from_col = "company_id")]
     pub company: CompanyId,
     /// Its newest host, if that has an id that can be one of Cal.com's.
@@ -46,9 +45,7 @@ pub struct Decided {
     /// `appointments.staff_id` now.
     #[sea_orm(from_expr = "appointment::Column::StaffId.into_expr()")]
     pub now: Option<StaffId>,
-    /// The strategy that found somebody.
     pub strategy: Option<String>,
-    /// Its confidence.
     pub confidence: Option<Confidence>,
     /// What was decided, as the column has it.
     #[sea_orm(from_col = "outcome")]

@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use sea_orm::FromQueryResult as _;
-use sea_orm::sea_query::{OnConflict, SimpleExpr};
+use sea_orm::sea_query::OnConflict;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::clock::now_in_ms;
 use super::entity::worker::{Column, Entity, Model};
 use super::prelude::*;
+use super::statement::insert;
 use super::{Database, DbId, StoreError};
 
 /// The name of the database's clock beside a worker's columns.
@@ -85,8 +86,8 @@ pub async fn tell_worker(
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let ago = |seconds: u64| now().sub(count(seconds).saturating_mul(1000));
     let cut = |text: &str, most| text.chars().take(most).collect::<String>();
-    let settled = work.settled_seconds.map_or_else(|| SimpleExpr::from(Option::<i64>::None), ago);
-    let row: [(Column, SimpleExpr); 14] = [
+    let settled = work.settled_seconds.map_or_else(|| Expr::from(Option::<i64>::None), ago);
+    let row: [(Column, Expr); 14] = [
         (Column::Id, worker.id.to_string().into()),
         (Column::Host, cut(&worker.host, 255).into()),
         (Column::Pid, i64::from(worker.pid).into()),
@@ -102,14 +103,9 @@ pub async fn tell_worker(
         (Column::Retried, count(work.retried).into()),
         (Column::Failed, count(work.failed).into()),
     ];
-    let (columns, values): (Vec<Column>, Vec<SimpleExpr>) = row.into_iter().unzip();
     let progress = [Column::SeenMs, Column::SettledMs, Column::Finished, Column::Retried, Column::Failed];
-    let mut insert = Query::insert();
-    insert
-        .into_table(Entity)
-        .columns(columns)
-        .values_panic(values)
-        .on_conflict(OnConflict::column(Column::Id).update_columns(progress).to_owned());
+    let mut insert = insert::<Entity, 14>([row]);
+    insert.on_conflict(OnConflict::column(Column::Id).update_columns(progress).to_owned());
     database.connection().execute(&insert).await?;
     Ok(())
 }

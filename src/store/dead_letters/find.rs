@@ -19,18 +19,15 @@ use crate::store::{Database, Scope, StoreError};
 
 /// Which dead letters; an empty filter means all. What is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "most fields are columns")]
 pub struct DeadLetterFilter {
     /// These ones; empty is any.
     pub ids: Vec<i64>,
-    /// Of this reason code.
     pub reason: Option<String>,
-    /// In this state.
     pub state: Option<LetterState>,
-    /// Of this event type.
     pub event_type: Option<String>,
     /// About the booking with exactly this reference.
     pub booking_ref: Option<String>,
-    /// With this Cal.com user.
     pub host_id: Option<i64>,
     /// Failed last at this moment or later, in ms since 1970 (UTC).
     pub since_ms: Option<i64>,

@@ -62,42 +62,28 @@ pub struct NewDeadLetter {
 /// describes its JSON, which is a contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "super::entity::dead_letter::Entity")]
+#[expect(missing_docs, reason = "the fields are columns of the entity")]
 pub struct DeadLetterSummary {
-    /// The row's id, growing.
     pub id: i64,
-    /// Where it stands.
     pub state: Stored<LetterState>,
-    /// The reason code.
     pub reason: String,
-    /// What went wrong, in words without personal data.
     pub error: String,
-    /// The event's id, where it could be read.
     pub event_id: Option<String>,
-    /// The event's type.
     pub event_type: Option<String>,
-    /// The booking's reference.
     #[serde(rename = "booking")]
     pub booking_ref: Option<String>,
-    /// The tenant.
     #[serde(rename = "company")]
     pub company_id: Option<i64>,
-    /// The Cal.com user that the booking is with.
     #[serde(rename = "host")]
     pub host_id: Option<i64>,
-    /// When the booked meeting starts, in ms since 1970 (UTC).
     #[serde(rename = "starts", serialize_with = "as_rfc3339")]
     pub starts_ms: Option<i64>,
-    /// Attempts, the last one included.
     pub attempts: i32,
-    /// How often it was replayed.
     pub replays: i32,
-    /// What groups dead letters of one cause.
     #[serde(rename = "group")]
     pub fingerprint: String,
-    /// When it was first received, in ms since 1970 (UTC).
     #[serde(rename = "first_seen", serialize_with = "as_rfc3339")]
     pub first_seen_ms: i64,
-    /// When it failed last, in ms since 1970 (UTC).
     #[serde(rename = "last_failed", serialize_with = "as_rfc3339")]
     pub last_failed_ms: i64,
 }

@@ -22,16 +22,13 @@ use crate::store::{DbId, Document, GatewaySchema, Scope, StoreError};
 
 /// Which audit rows; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "most fields are columns")]
 pub struct AuditFilter {
-    /// Of this mapping.
     pub mapping: Option<i64>,
-    /// Of this Cal.com user.
     pub host: Option<HostId>,
-    /// Of this member of staff.
     pub staff: Option<StaffId>,
     /// By this actor; with a `*` at the end, by any whose name begins so.
     pub actor: Option<String>,
-    /// With this action.
     pub action: Option<String>,
     /// Changed then or later, ms since 1970.
     pub since_ms: Option<i64>,
@@ -45,6 +42,7 @@ selected! {
     /// A row of `calcom_host_mapping_audits`, as it is shown: `docs/commands.md` describes its JSON. A gateway's
     /// own rows may lack some of it.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    #[expect(missing_docs, reason = "most fields are columns")]
     pub struct AuditRow of (schema) {
         /// The row's id, growing.
         pub id: i64 = Expr::col(Column::Id) => |id: DbId| id.0,
@@ -53,18 +51,12 @@ selected! {
         pub at: i64 = changed_at(schema.backend) => |ms: Option<i64>| ms.unwrap_or(0),
         /// The mapping; none when its row was deleted.
         pub mapping: Option<i64> = Expr::col(Column::MappingId) => |id: Option<DbId>| id.map(|id| id.0),
-        /// The company.
         pub company: Option<CompanyId> = Expr::col(Column::CompanyId),
-        /// The Cal.com user.
         pub host: Option<HostId> = Expr::col(Column::CalcomHostId),
-        /// The member of staff.
         pub staff: Option<StaffId> = Expr::col(Column::StaffId),
-        /// What was done.
         pub action: Stored<AuditAction> = Expr::col(Column::Action)
             => |action: Option<Stored<AuditAction>>| action.unwrap_or_else(|| Stored::read("")),
-        /// Who.
         pub actor: Option<Actor> = Expr::col(Column::Actor),
-        /// Why.
         pub reason: Option<String> = Expr::col(Column::Reason),
         /// The fields before.
         pub old: Option<Map<String, Value>> = Expr::col(Column::OldValues) => fields,

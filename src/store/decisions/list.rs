@@ -14,16 +14,12 @@ use crate::store::{Compare, GatewaySchema, Scope, StoreError, mappings};
 
 /// Which mappings; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "most fields are columns")]
 pub struct MappingFilter {
-    /// With this id.
     pub id: Option<i64>,
-    /// Of this Cal.com user.
     pub host: Option<HostId>,
-    /// Of this member of staff.
     pub staff: Option<StaffId>,
-    /// With this source.
     pub source: Option<String>,
-    /// With such a confidence.
     pub confidence: Option<(Compare, i32)>,
     /// In force, or switched off.
     pub is_active: Option<bool>,

@@ -73,20 +73,14 @@ impl MappingState {
 
 /// A row of `calcom_host_mappings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "most fields are columns")]
 pub struct MappingRow {
-    /// The row.
     pub id: i64,
-    /// The Cal.com user.
     pub host: HostId,
-    /// The member of staff.
     pub staff: StaffFact,
-    /// `calcom_name`
     pub name: String,
-    /// `calcom_email`
     pub email: String,
-    /// `calcom_username`
     pub username: Option<String>,
-    /// `calcom_timezone`
     pub time_zone: Option<String>,
     /// What may change.
     pub state: MappingState,

@@ -46,9 +46,7 @@ impl InboxKind {
             Some(Review::SwitchedOff) => Self::Conflict,
         }
     }
-}
 
-impl InboxKind {
     /// What a row of the inbox must meet for this to be the matter. `table`: how the statement calls it.
     pub(super) fn condition(self, table: impl IntoIden + Copy) -> Expr {
         let kind = |review| Expr::col((table, Column::Kind)).eq(rows::kind(review));

@@ -79,13 +79,11 @@ pub enum ItemState {
 /// A repair, as it is kept and shown: `docs/commands.md` describes its JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "repair::Entity")]
+#[expect(missing_docs, reason = "most fields are columns")]
 pub struct RepairRow {
-    /// The row's id, growing.
     pub id: i64,
-    /// The company.
     #[sea_orm(from_col = "company_id")]
     pub company: CompanyId,
-    /// The Cal.com user.
     #[sea_orm(from_col = "host_id")]
     pub host: HostId,
     /// Who gets the appointments.
@@ -94,9 +92,7 @@ pub struct RepairRow {
     /// Their name; not read with the row.
     #[sea_orm(skip)]
     pub staff_name: Option<String>,
-    /// Which appointments.
     pub scope: Stored<RepairScope>,
-    /// Where it stands.
     pub state: Stored<RepairState>,
     /// How many appointments.
     #[sea_orm(from_col = "total")]
@@ -104,7 +100,6 @@ pub struct RepairRow {
     /// How many of them stand where; not read with the row.
     #[sea_orm(skip)]
     pub counts: Tally,
-    /// Who began it.
     pub made_by: Actor,
     /// Why.
     pub why: Option<String>,
