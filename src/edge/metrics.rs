@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use super::state::Edge;
 use crate::contract::problem;
 use crate::http::problem::Refused;
-use crate::telemetry::metrics::{Kind, Series, Values, on_scrape};
+use crate::telemetry::metrics::{Kind, Series, Values, float, on_scrape};
 
 const REQUESTS: &str = "hostmatch_http_requests_total";
 const DURATION: &str = "hostmatch_http_request_duration_seconds";
@@ -107,9 +107,4 @@ pub(super) fn answered(
     if let Some(Refused(reason)) = refused.filter(|_| POSTS.iter().any(|(post, _)| *post == route)) {
         metrics::counter!(REJECTED, "reason" => *reason).increment(1);
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
-fn float(number: u64) -> f64 {
-    number as f64
 }

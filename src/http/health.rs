@@ -40,13 +40,14 @@ pub enum State {
 }
 
 /// What a role finds of one of its parts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The part, one of a closed list for each role.
     pub name: &'static str,
     /// How it is.
     pub state: State,
     /// Why, in words without secrets or personal data; nothing when all is well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }
 
@@ -63,16 +64,12 @@ impl Finding {
 pub struct Check {
     /// The role: `edge` or `worker`.
     pub role: &'static str,
-    /// The part.
-    pub name: &'static str,
-    /// How it is.
-    pub state: State,
+    /// What is found.
+    #[serde(flatten)]
+    pub finding: Finding,
     /// Since when it has been in this state, to a second or so.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// Why.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reasons: Vec<String>,
 }
 
 /// Remembers since when the parts of a role are as they are.
@@ -93,13 +90,13 @@ impl Record {
         let now = OffsetDateTime::now_utc();
         let now = now.replace_nanosecond(0).unwrap_or(now);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let checks = findings.into_iter().map(|Finding { name, state, reasons }| {
-            let since = match known.get(name) {
-                Some((before, since)) if *before == state => *since,
+        let checks = findings.into_iter().map(|finding| {
+            let since = match known.get(finding.name) {
+                Some((before, since)) if *before == finding.state => *since,
                 _ => now,
             };
-            known.insert(name, (state, since));
-            Check { role: self.role, name, state, since, reasons }
+            known.insert(finding.name, (finding.state, since));
+            Check { role: self.role, finding, since }
         });
         checks.collect()
     }
@@ -132,19 +129,19 @@ pub struct Health<T> {
 
 /// 200 and `live` while the process answers and none of it is stuck; else 503 and `stuck`.
 pub fn live(checks: Vec<Check>) -> (StatusCode, Json<Health<()>>) {
-    let stuck: Vec<&Check> = checks.iter().filter(|check| check.state == State::Stuck).collect();
+    let stuck: Vec<&Check> = checks.iter().filter(|check| check.finding.state == State::Stuck).collect();
     let (code, status) = match stuck.is_empty() {
         true => (StatusCode::OK, "live"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "stuck"),
     };
-    let reasons = stuck.into_iter().flat_map(|check| check.reasons.clone()).collect();
+    let reasons = stuck.into_iter().flat_map(|check| check.finding.reasons.clone()).collect();
     (code, answer(status, reasons, checks, None))
 }
 
 /// 200 while it `works`: `ready`, or `degraded` when there is reason to look all the same. Else
 /// 503 and `not_ready`.
 pub fn ready<T>(works: bool, checks: Vec<Check>, more: Option<T>) -> (StatusCode, Json<Health<T>>) {
-    let reasons: Vec<String> = checks.iter().flat_map(|check| check.reasons.clone()).collect();
+    let reasons: Vec<String> = checks.iter().flat_map(|check| check.finding.reasons.clone()).collect();
     let (code, status) = match (works, reasons.is_empty()) {
         (true, true) => (StatusCode::OK, "ready"),
         (true, false) => (StatusCode::OK, "degraded"),
@@ -169,7 +166,7 @@ pub async fn serve(listener: TcpListener, report: Report, more: Router) {
     let lives = move || std::future::ready(live(living()));
     let works = move || {
         let checks = working();
-        let works = checks.iter().all(|check| matches!(check.state, State::Ok | State::Degraded));
+        let works = checks.iter().all(|check| matches!(check.finding.state, State::Ok | State::Degraded));
         std::future::ready(ready(works, checks, None::<()>))
     };
     let routes = Router::new().route("/health/live", get(lives)).route("/health/ready", get(works));

@@ -250,10 +250,6 @@ impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
         self.exporter.shutdown()
     }
 
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
-    }
-
     fn set_resource(&mut self, resource: &Resource) {
         self.exporter.set_resource(resource);
     }

@@ -262,6 +262,12 @@ pub fn on_scrape(callback: impl Fn() + Send + 'static) {
     }
 }
 
+/// A count as a gauge has it.
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+pub(crate) fn float(number: u64) -> f64 {
+    number as f64
+}
+
 /// The route `GET /metrics` (and HEAD).
 pub fn routes() -> Router {
     Router::new().route("/metrics", get(answer))

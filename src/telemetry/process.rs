@@ -1,7 +1,7 @@
 //! The process's own figures, under the names that Prometheus' client libraries give them. From Linux'
 //! `/proc`; on other systems there are none.
 
-use super::metrics::{Kind, Series};
+use super::metrics::{Kind, Series, float};
 
 /// What is told, in this order.
 pub const SERIES: [Series; 6] = [
@@ -31,8 +31,6 @@ fn figures() -> Option<[f64; SERIES.len()]> {
     use procfs::WithCurrentSystemInfo as _;
     use procfs::process::{LimitValue, Process};
 
-    #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
-    let float = |number: u64| number as f64;
     let me = Process::myself().ok()?;
     let stat = me.stat().ok()?;
     let ticks = float(procfs::ticks_per_second());

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use futures_util::future::Either;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::propagation::TextMapPropagator as _;
-use opentelemetry::trace::{Link, SpanContext, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{Link, SpanContext, SpanRef, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, ContextGuard, KeyValue, Value};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracer;
@@ -152,30 +152,28 @@ impl Span {
 
     /// Sets an attribute. Never anything of a person, nor a text of a sender's that has no known shape.
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
-        if let Some(context) = &self.0 {
-            context.span().set_attribute(KeyValue::new(key, value));
-        }
+        self.tell(|span| span.set_attribute(KeyValue::new(key, value)));
     }
 
     /// Links it to another span.
     pub fn link(&self, to: &Origin) {
-        if let Some(context) = &self.0 {
-            context.span().add_link(to.0.clone(), Vec::new());
-        }
+        self.tell(|span| span.add_link(to.0.clone(), Vec::new()));
     }
 
     /// It did not go well: a code that says why.
     pub fn failed(&self, why: &'static str) {
         self.set("error.type", why);
-        if let Some(context) = &self.0 {
-            context.span().set_status(Status::error(why));
-        }
+        self.tell(|span| span.set_status(Status::error(why)));
     }
 
     /// Ends it now. What is set afterwards is not seen.
     pub fn end(&self) {
+        self.tell(|span| span.end());
+    }
+
+    fn tell(&self, what: impl FnOnce(SpanRef<'_>)) {
         if let Some(context) = &self.0 {
-            context.span().end();
+            what(context.span());
         }
     }
 

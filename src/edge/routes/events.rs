@@ -13,6 +13,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::contract::CONTENT_TYPES;
 use crate::edge::auth::{self, Before};
 use crate::edge::intake::{Arrival, Arrived, Receipt, deadline_of, publish, read_body};
 use crate::edge::layers::RequestSummary;
@@ -98,10 +99,8 @@ impl Format {
         let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Self::Json) };
         let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
         match value.split(';').next().unwrap_or_default().trim() {
-            "application/json" | "application/cloudevents+json" | "application/cloudevents-batch+json" => {
-                Ok(Self::Json)
-            }
             "application/x-ndjson" => Ok(Self::Lines),
+            known if CONTENT_TYPES.contains(&known) => Ok(Self::Json),
             _ => Err(problem::unsupported(
                 "send application/json (one event or an array), application/x-ndjson (one event a line), \
                  application/cloudevents+json or application/cloudevents-batch+json",

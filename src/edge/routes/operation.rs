@@ -35,7 +35,7 @@ pub(in crate::edge) async fn ready(State(edge): State<Arc<Edge>>) -> (StatusCode
     let accepts = health.accepts && !edge.shutdown.is_cancelled();
     let spool = health.spool;
     let checks = checks(&edge, health);
-    let all_is_well = checks.iter().all(|check| check.reasons.is_empty());
+    let all_is_well = checks.iter().all(|check| check.finding.reasons.is_empty());
     let spooled = spool.filter(|_| !all_is_well).map(|spool| Spooled { spool });
     health::ready(accepts, checks, spooled)
 }
