@@ -24,5 +24,5 @@ pub use processor::Processor;
 
 pub(crate) use delivery_result::history;
 pub(crate) use in_flight::{Ending, InFlight, read, replayed};
-pub(crate) use metrics::{Meters, Stage};
+pub(crate) use metrics::Stage;
 pub(crate) use trace::{begin as begin_trace, recording};

@@ -1,6 +1,6 @@
 //! Consuming, on either queue: what one consumer has in hand, and the end of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::amqp::{AmqpConsumer, AmqpHold};
 use super::embedded::{EmbeddedConsumer, EmbeddedHold};
 use super::{Delivery, Disposition, On, QueueError, RABBITMQ, SQLITE, either};
+use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
 /// What came of waiting for a batch.
@@ -21,7 +22,7 @@ pub enum Gathered {
 }
 
 /// Takes deliveries. Used by one task at a time; make one for each pipeline.
-pub struct Consumer(pub(super) On<Box<AmqpConsumer>, Box<EmbeddedConsumer>>);
+pub struct Consumer(pub(super) On<AmqpConsumer, EmbeddedConsumer>);
 
 /// Tells others (the readiness route) whether a consumer is really subscribed.
 #[derive(Clone, Debug, Default)]
@@ -32,13 +33,12 @@ impl ConsumerHealth {
     /// at once, also while the consumer is busy with a batch; one that stalled shows until a
     /// delivery has come over its successor, or there is none to come.
     pub fn is_consuming(&self) -> bool {
-        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.as_ref().is_some_and(|end| !end.is_cancelled())
+        locked(&self.0).as_ref().is_some_and(|end| !end.is_cancelled())
     }
 
     /// Consuming until `end` is cancelled; `None`: not consuming.
     pub(super) fn set(&self, end: Option<CancellationToken>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end;
+        *locked(&self.0) = end;
     }
 }
 
@@ -106,7 +106,8 @@ impl Consumer {
 /// delivery: whoever dropped it may have crashed on it.
 pub struct Batch {
     deliveries: Vec<Delivery>,
-    closed_by: ClosedBy,
+    /// Why there are no more in it.
+    pub closed_by: ClosedBy,
     hold: Hold,
 }
 
@@ -146,11 +147,6 @@ pub struct Settled {
 impl Batch {
     pub(super) fn new(deliveries: Vec<Delivery>, closed_by: ClosedBy, hold: Hold) -> Self {
         Self { deliveries, closed_by, hold }
-    }
-
-    /// Why there are no more in it.
-    pub fn closed_by(&self) -> ClosedBy {
-        self.closed_by
     }
 
     /// What is in hand, in the order of arrival; at least one.

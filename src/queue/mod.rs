@@ -152,9 +152,9 @@ impl Queue {
     /// A consumer with batches of its own. It takes nothing before the first `next_batch`.
     pub fn consumer(&self, source: Source, limits: BatchLimits) -> Consumer {
         Consumer(match &self.0 {
-            On::Amqp(queue) => On::Amqp(Box::new(amqp::AmqpConsumer::new(queue.clone(), source, limits))),
+            On::Amqp(queue) => On::Amqp(amqp::AmqpConsumer::new(queue.clone(), source, limits)),
             On::Embedded(queue) => {
-                On::Embedded(Box::new(embedded::EmbeddedConsumer::new(queue.clone(), source, limits)))
+                On::Embedded(embedded::EmbeddedConsumer::new(queue.clone(), source, limits))
             }
         })
     }

@@ -1,6 +1,8 @@
 //! What every part of a process stands on: the present, growing delays, the stop signal, and the
 //! points at which a test build can be made to crash.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub mod clock;
 pub mod backoff;
 pub mod shutdown;
@@ -19,3 +21,8 @@ macro_rules! words {
     )+};
 }
 pub(crate) use words;
+
+/// What a mutex holds. Also after a panic under the lock: what is locked here is changed in one step each time.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,6 +1,6 @@
 //! Whether a worker does its work: for the health routes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -10,6 +10,7 @@ use super::run::Worker;
 use crate::config::Config;
 use crate::http::health::{Finding, State};
 use crate::queue::ConsumerHealth;
+use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
 /// How often the database is asked whether it answers.
@@ -40,23 +41,19 @@ pub(super) struct Part(Arc<Mutex<Option<Instant>>>);
 impl Part {
     /// A batch is in hand.
     pub(super) fn begins(&self) {
-        *self.in_hand() = Some(Instant::now());
+        *locked(&self.0) = Some(Instant::now());
     }
 
     /// It is no longer.
     pub(super) fn ends(&self) {
-        *self.in_hand() = None;
-    }
-
-    fn in_hand(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *locked(&self.0) = None;
     }
 }
 
 impl WorkerHealth {
     /// How its parts are: `running`, `database`, `consumers`, `progress`.
     pub fn findings(&self) -> Vec<Finding> {
-        let state = self.state();
+        let state = locked(&self.0);
         let failed = |name, problem: Option<&str>| {
             Finding::new(name, State::Failed, problem.map(str::to_owned).into_iter().collect())
         };
@@ -78,7 +75,7 @@ impl WorkerHealth {
         let idle = idle.map(|(name, ..)| format!("{name} is handed out nothing; the log says why"));
         findings.push(Finding::new("consumers", State::Failed, idle.collect()));
         let stuck = running.parts.iter().filter_map(|(name, _, part)| {
-            let since = (*part.in_hand())?.elapsed();
+            let since = (*locked(&part.0))?.elapsed();
             (since > running.stuck_after).then(|| {
                 format!(
                     "{name} has had one batch in hand for {} s, and more than {} s are impossible: start the \
@@ -95,11 +92,7 @@ impl WorkerHealth {
     /// It runs, with these parts, until `stop`.
     pub(super) fn runs(&self, worker: &Worker, parts: Vec<(String, ConsumerHealth, Part)>, stop: Shutdown) {
         let (availability, stuck_after) = (worker.availability.clone(), stuck_after(&worker.config));
-        *self.state() = Some(Running { parts, availability, stuck_after, is_silent: false, stop });
-    }
-
-    fn state(&self) -> MutexGuard<'_, Option<Running>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *locked(&self.0) = Some(Running { parts, availability, stuck_after, is_silent: false, stop });
     }
 }
 
@@ -111,7 +104,7 @@ pub(super) async fn watch(worker: Worker, stop: Shutdown) {
         loop {
             let ping = timeout(config.database.acquire_timeout, processor.database().ping());
             let answers = matches!(ping.await, Ok(Ok(())));
-            if let Some(running) = &mut *health.state() {
+            if let Some(running) = &mut *locked(&health.0) {
                 running.is_silent = !answers;
             }
             if answers && availability.is_held() {
@@ -120,10 +113,7 @@ pub(super) async fn watch(worker: Worker, stop: Shutdown) {
             tokio::time::sleep(ASK_EVERY).await;
         }
     };
-    tokio::select! {
-        () = asks => {}
-        () = stop.cancelled() => {}
-    }
+    stop.run_until_cancelled(asks).await;
 }
 
 /// A batch is held for `worker.hold` while the database is away; each transaction, and each publish, has its

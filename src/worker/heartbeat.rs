@@ -51,31 +51,28 @@ impl Heartbeat {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = false;
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            let written = tokio::select! {
-                () = shutdown.cancelled() => return,
-                written = self.write() => written,
-            };
-            match written {
-                Ok(()) => said = false,
-                // An outage is told by whoever works.
-                Err(error) if said || matches!(error, StoreError::Unavailable { .. }) => {
-                    tracing::debug!(%error, "this worker cannot be told of now");
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        %error,
-                        "this worker goes on, and `hostmatch status` does not show it: it cannot write the table \
-                         hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch gateway grants`"
-                    );
-                    said = true;
+        let beats = async {
+            loop {
+                ticks.tick().await;
+                match self.write().await {
+                    Ok(()) => said = false,
+                    // An outage is told by whoever works.
+                    Err(error) if said || matches!(error, StoreError::Unavailable { .. }) => {
+                        tracing::debug!(%error, "this worker cannot be told of now");
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            %error,
+                            "this worker goes on, and `hostmatch status` does not show it: it cannot write the \
+                             table hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch \
+                             gateway grants`"
+                        );
+                        said = true;
+                    }
                 }
             }
-        }
+        };
+        shutdown.run_until_cancelled(beats).await;
     }
 
     async fn write(&self) -> Result<(), StoreError> {

@@ -43,10 +43,7 @@ impl Hold {
         if next >= self.until {
             return false;
         }
-        tokio::select! {
-            () = tokio::time::sleep_until(next) => true,
-            () = shutdown.cancelled() => false,
-        }
+        shutdown.run_until_cancelled(tokio::time::sleep_until(next)).await.is_some()
     }
 }
 
@@ -79,10 +76,7 @@ impl Availability {
                 }
             }
         };
-        tokio::select! {
-            () = probes => {}
-            () = shutdown.cancelled() => {}
-        }
+        shutdown.run_until_cancelled(probes).await;
     }
 }
 

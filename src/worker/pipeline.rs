@@ -25,8 +25,8 @@ impl Pipeline {
             self.worker.tally.batch_begins();
             self.part.begins();
             let meters = self.worker.processor.meters();
-            meters.takes(self.number, batch.deliveries(), batch.closed_by());
-            let (count, drained) = (batch.deliveries().len(), batch.closed_by() == ClosedBy::Drained);
+            meters.takes(self.number, batch.deliveries(), batch.closed_by);
+            let (count, drained) = (batch.deliveries().len(), batch.closed_by == ClosedBy::Drained);
             let mut flights: Vec<InFlight> = batch.take().into_iter().map(InFlight::new).collect();
             let span = begin_trace(self.consumer.destination(), &mut flights);
             let settled = hold::ignore_unless_closed(span.within(self.handle(batch, flights)).await);

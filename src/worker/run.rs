@@ -163,10 +163,7 @@ impl Worker {
                 }
                 _ => quiet_since = (empty && busy == 0).then_some(batches),
             }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.cancelled() => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
         }
     }
 }

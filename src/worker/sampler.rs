@@ -12,7 +12,6 @@ use strum::VariantArray as _;
 use tokio::time::MissedTickBehavior;
 
 use super::run::Worker;
-use crate::decide::Meters;
 use crate::queue::{Level, Part, QueueError};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
@@ -125,19 +124,15 @@ impl Sampler {
         self.set_database(None);
         let mut ticks = tokio::time::interval(self.worker.config.metrics.sample_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = ticks.tick() => {}
+        let samples = async {
+            loop {
+                ticks.tick().await;
+                let (database, levels) = tokio::join!(self.read_database(), self.look_at_queue());
+                self.take_database(&database);
+                self.take_queue(&levels);
             }
-            let looks = async { tokio::join!(self.read_database(), self.look_at_queue()) };
-            let (database, levels) = tokio::select! {
-                () = shutdown.cancelled() => return,
-                looks = looks => looks,
-            };
-            self.take_database(&database);
-            self.take_queue(&levels);
-        }
+        };
+        shutdown.run_until_cancelled(samples).await;
     }
 
     async fn read_database(&self) -> Result<Backlogs, StoreError> {
@@ -158,10 +153,6 @@ impl Sampler {
         tokio::time::timeout(LIMIT, self.worker.queue.levels()).await.unwrap_or_else(|error| Err(late(error)))
     }
 
-    fn meters(&self) -> &Meters {
-        self.worker.processor.meters()
-    }
-
     fn take_database(&self, looked: &Result<Backlogs, StoreError>) {
         let error = looked.as_ref().err();
         if let Some(error) = error {
@@ -169,7 +160,7 @@ impl Sampler {
         }
         let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
         // That it answers is not yet that events can be decided.
-        self.meters().database(!is_away && !self.worker.availability.is_held());
+        self.worker.processor.meters().database(!is_away && !self.worker.availability.is_held());
         self.up.set(["database"], f64::from(u8::from(looked.is_ok())));
         self.set_database(looked.as_ref().ok());
     }
@@ -220,7 +211,7 @@ impl Sampler {
                 self.told.push(gauge);
             }
             if *part == Part::Work && *ready == 0 {
-                self.meters().nothing_waits();
+                self.worker.processor.meters().nothing_waits();
             }
         }
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::decide::{Ending, InFlight};
 use crate::matching::DEAD_LETTER;
+use crate::runtime::locked;
 
 /// Counts by name. Clones share the counts.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +27,7 @@ struct Counts {
 impl Tally {
     /// The counts: outcomes, `retry`, `put_off`, `dead_letter`, `recorded_dead_letter`.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.0.by_name).clone()
     }
 
     /// Deliveries that have left the worker for good: decided or dead-lettered.
@@ -40,19 +41,19 @@ impl Tally {
 
     /// How long ago a batch was settled last.
     pub(super) fn settled_ago(&self) -> Option<Duration> {
-        self.0.settled.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+        locked(&self.0.settled).map(|at| at.elapsed())
     }
 
     pub(super) fn add(&self, name: &'static str, count: u64) {
         if count > 0 {
-            *self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += count;
+            *locked(&self.0.by_name).entry(name).or_default() += count;
         }
     }
 
     /// Counts these deliveries, which are gone, by what came of them.
     pub(super) fn settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>) {
         for flight in gone {
-            *self.0.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            *locked(&self.0.settled) = Some(Instant::now());
             match flight.ending() {
                 Ending::Decided(outcome) => self.add(outcome.as_str(), 1),
                 Ending::Deferred => self.add("put_off", 1),

@@ -16,6 +16,7 @@ use super::{Amqp, wire};
 use crate::queue::consumer::{ClosedBy, Hold};
 use crate::queue::{Batch, BatchLimits, Delivery, Gathered, QueueError, Source};
 use crate::runtime::backoff::Delays;
+use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
 /// A subscription that lived this long was a good one: the delays start over after it.
@@ -180,7 +181,7 @@ impl AmqpConsumer {
         if !received.acker.usable() || !lane.is_open() {
             return None;
         }
-        lane.acks().take(received.delivery_tag);
+        locked(&lane.acks).take(received.delivery_tag);
         self.window.note(received.data.len());
         if !subscription.ending && subscription.prefetch != self.window.prefetch() {
             subscription.end(self.queue.0.settings.confirm_timeout);

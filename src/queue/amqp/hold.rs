@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,6 +16,7 @@ use super::publisher::Target;
 use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies};
 use crate::runtime::backoff::Delays;
 use crate::runtime::crash_points;
+use crate::runtime::locked;
 
 /// How long copies that cannot be published are tried again before their originals are given
 /// back. Giving back uses up the delivery limit, waiting does not; but the broker takes back by
@@ -40,10 +41,6 @@ impl Lane {
         !self.link.over.is_cancelled() && self.channel.status().connected()
     }
 
-    pub(super) fn acks(&self) -> MutexGuard<'_, Acks> {
-        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sends an acknowledgement, a nack or a reject of these tags; whether it went out.
     ///
     /// The tags are noted as settled in the very step in which the frame is handed over: earlier,
@@ -60,7 +57,7 @@ impl Lane {
         }
         let mut frame = std::pin::pin!(frame);
         let at_once = {
-            let mut acks = self.acks();
+            let mut acks = locked(&self.acks);
             acks.settle(tags.iter().copied());
             frame.as_mut().now_or_never()
         };
@@ -97,7 +94,7 @@ impl Drop for AmqpHold {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 for (tag, acker) in held {
-                    let settled_before = lane.acks().is_settled(tag);
+                    let settled_before = locked(&lane.acks).is_settled(tag);
                     let options = BasicRejectOptions { requeue: true };
                     if !settled_before && !lane.send(&[tag], acker.reject(options), limit).await {
                         return;
@@ -205,7 +202,7 @@ impl AmqpHold {
         }
         let limit = self.queue.0.settings.confirm_timeout;
         let tags: Vec<u64> = indices.iter().map(|index| self.held[*index].0).collect();
-        let together = self.lane.acks().all_up_to(&tags).unwrap_or(0);
+        let together = locked(&self.lane.acks).all_up_to(&tags).unwrap_or(0);
         let (first, rest): (Vec<usize>, Vec<usize>) =
             indices.iter().copied().partition(|index| self.held[*index].0 <= together);
         crash_points::point("before_ack");

@@ -4,7 +4,7 @@
 //! away when anything is wrong with it, waits (growing, with jitter), and does it again, for ever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -47,7 +47,7 @@ impl Role {
 pub(super) struct Link {
     pub(super) connection: Connection,
     /// Channels in confirm mode that nobody uses at the moment.
-    spare: Mutex<Vec<Channel>>,
+    pub(super) spare: Mutex<Vec<Channel>>,
     blocked: AtomicBool,
     /// Cancelled when the connection is no longer used.
     pub(super) over: CancellationToken,
@@ -68,14 +68,6 @@ impl Link {
     /// The broker is short of memory or disk and reads nothing from this connection.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn take_spare(&self) -> Option<Channel> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    pub(super) fn put_spare(&self, channel: Channel) {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
     }
 }
 

@@ -7,7 +7,7 @@
 //! What is published by many at once ([`Publishing::publish_together`]) waits for a free channel and then
 //! goes as one group: so an edge with many connections is not limited by the number of channels.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
@@ -18,7 +18,7 @@ use super::link::{Keeper, Link, NO_ANSWER};
 use super::problem::{Problem, code};
 use super::{Amqp, Settings, wire};
 use crate::queue::{Message, PublishError, metrics};
-use crate::runtime::crash_points;
+use crate::runtime::{crash_points, locked};
 
 /// Messages that are published before their confirms are awaited.
 const GROUP: usize = 256;
@@ -104,7 +104,7 @@ impl Publishing {
     pub(super) async fn publish_together(self: &Arc<Self>, items: Vec<(Target, Message)>) -> Results {
         let (count, deadline) = (items.len(), self.deadline());
         let (done, mut results) = oneshot::channel();
-        self.waiting().push(Waiting { items, done });
+        locked(&self.waiting).push(Waiting { items, done });
         let turn = tokio::select! {
             biased;
             results = &mut results => return results.unwrap_or_else(|_| vec![Err(PublishError::Timeout); count]),
@@ -116,7 +116,7 @@ impl Publishing {
             return results;
         };
         // All that wait, this one among them unless another has taken it along.
-        let together = std::mem::take(&mut *self.waiting());
+        let together = std::mem::take(&mut *locked(&self.waiting));
         if !together.is_empty() {
             let publishing = Arc::clone(self);
             // A task of its own: the others are not to be left alone when this one stops waiting.
@@ -126,10 +126,6 @@ impl Publishing {
             });
         }
         results.await.unwrap_or_else(|_| vec![Err(PublishError::Timeout); count])
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One group after the other, each of those that wait for it still.
@@ -238,7 +234,8 @@ fn too_much() -> PublishError {
 /// Publishes a group on a channel of its own and awaits its confirms. A channel on which anything
 /// went wrong is dropped, which closes it.
 async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(Results, Returned)> {
-    let channel = match link.take_spare() {
+    let spare = locked(&link.spare).pop();
+    let channel = match spare {
         Some(channel) if channel.status().connected() => channel,
         _ => {
             let channel = link.connection.create_channel().await?;
@@ -253,7 +250,7 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(
     } else if results.iter().all(Result::is_ok) {
         // Only then: once a quorum queue was full, a RabbitMQ 3.10 may go on refusing what comes over
         // the same channel, also after its limit was lifted.
-        link.put_spare(channel);
+        locked(&link.spare).push(channel);
     }
     Ok((results, returned))
 }

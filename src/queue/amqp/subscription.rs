@@ -17,6 +17,7 @@ use super::link::{Link, NO_ANSWER};
 use super::problem::Problem;
 use super::{Amqp, topology};
 use crate::queue::{ConsumerHealth, Source};
+use crate::runtime::locked;
 
 /// After a look that found messages ready: how long the next of them may take to come.
 const GRACE: Duration = Duration::from_secs(10);
@@ -91,7 +92,7 @@ impl Subscription {
             }
             let stalled = match self.ready(queue, limit).await {
                 // Somebody who has as much in hand as he may have gets no more.
-                Ok(_) if self.lane.acks().is_in_hand() => None,
+                Ok(_) if locked(&self.lane.acks).is_in_hand() => None,
                 Ok(Some(0)) => {
                     watch.works(&self.lane);
                     None

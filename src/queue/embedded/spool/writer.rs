@@ -1,6 +1,6 @@
 //! The one task that writes into a spool.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbErr};
@@ -13,7 +13,7 @@ use crate::queue::embedded::file::File;
 use crate::queue::embedded::rows;
 use crate::queue::{Message, QueueError};
 use crate::runtime::clock::now_ms;
-use crate::runtime::crash_points;
+use crate::runtime::{crash_points, locked};
 
 /// Requests that share one transaction at most.
 pub(super) const GROUP: usize = 256;
@@ -131,7 +131,7 @@ fn groups(appends: Vec<Append>) -> Vec<Vec<Append>> {
 impl Shared {
     /// Notes the time meanwhile: see [`Self::hangs`].
     async fn writing<T>(&self, transaction: impl Future<Output = T>) -> T {
-        let note = |since| *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        let note = |since| *locked(&self.writing) = since;
         note(Some(Instant::now()));
         let written = transaction.await;
         note(None);
@@ -140,7 +140,7 @@ impl Shared {
 
     /// Why nothing more is to be given to the writer: the file does not answer.
     pub(super) fn hangs(&self) -> Option<SpoolError> {
-        let since = *self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *locked(&self.writing);
         let hangs = since.is_some_and(|since| since.elapsed() >= HANGS);
         hangs.then(|| SpoolError::File(self.file.hangs().to_string()))
     }
