@@ -126,23 +126,14 @@ pub struct WorkerConfig {
 }
 
 /// Whether a worker writes to the gateway's tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Mode {
     /// It does: appointments get their staff, and hosts their mappings.
     Assign,
     /// It decides and records in tables of its own what it would have done.
     Observe,
-}
-
-impl Mode {
-    /// The name under which it is configured.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Assign => "assign",
-            Self::Observe => "observe",
-        }
-    }
 }
 
 /// `[matching]`

@@ -40,7 +40,7 @@ impl Heartbeat {
             role: worker.role.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: option_env!("HOSTMATCH_REVISION").map(str::to_owned),
-            mode: config.mode.as_str().to_owned(),
+            mode: config.mode.to_string(),
             pipelines: u32::from(config.pipelines),
         };
         Self { me, since: Instant::now(), worker }
