@@ -6,20 +6,28 @@
 use sea_orm_migration::schema::{big_integer_null, big_pk_auto, string_len, string_len_null, text_null};
 use sea_orm_migration::sea_orm::DbBackend;
 use sea_orm_migration::sea_orm::sea_query::{
-    Alias, ColumnDef, ConditionalStatement as _, Expr, ForeignKey, ForeignKeyAction, Index,
-    IndexCreateStatement, IntoColumnDef, Table, TableCreateStatement,
+    Alias, ColumnDef, ConditionalStatement as _, Expr, ForeignKey, ForeignKeyAction, Index, IntoColumnDef,
+    Table, TableCreateStatement,
 };
 
 use crate::migration::Op;
 
 type Names = &'static [&'static str];
 
+#[derive(Clone, Copy, Debug)]
+struct PlannedIndex {
+    name: &'static str,
+    columns: Names,
+    unique: bool,
+    only: Option<&'static str>,
+}
+
 /// A table being described.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
     name: &'static str,
     table: TableCreateStatement,
-    indexes: Vec<(&'static str, Names, IndexCreateStatement)>,
+    indexes: Vec<PlannedIndex>,
     /// How MySQL compares its texts.
     collation: &'static str,
 }
@@ -81,25 +89,24 @@ impl Definition {
     }
 
     pub(crate) fn index(self, name: &'static str, columns: Names) -> Self {
-        self.with(name, columns, Index::create())
+        self.with(name, columns, false, None)
     }
 
-    /// An index of the rows that meet a condition; MySQL has none.
+    /// An index of the rows that meet a condition; on MySQL, which has none such, of all.
     pub(crate) fn index_where(self, name: &'static str, columns: Names, condition: &'static str) -> Self {
-        self.with(name, columns, Index::create().and_where(Expr::cust(condition)).take())
+        self.with(name, columns, false, Some(condition))
     }
 
     pub(crate) fn unique(self, name: &'static str, columns: Names) -> Self {
-        self.with(name, columns, Index::create().unique().take())
+        self.with(name, columns, true, None)
     }
 
     pub(crate) fn unique_where(self, name: &'static str, columns: Names, condition: &'static str) -> Self {
-        self.with(name, columns, Index::create().unique().and_where(Expr::cust(condition)).take())
+        self.with(name, columns, true, Some(condition))
     }
 
-    fn with(mut self, name: &'static str, columns: Names, mut index: IndexCreateStatement) -> Self {
-        columns.iter().for_each(|column| _ = index.col(*column));
-        self.indexes.push((name, columns, index));
+    fn with(mut self, name: &'static str, columns: Names, unique: bool, only: Option<&'static str>) -> Self {
+        self.indexes.push(PlannedIndex { name, columns, unique, only });
         self
     }
 
@@ -109,7 +116,7 @@ impl Definition {
 
     /// Its indexes beside the primary key: their names on this engine, and their columns.
     pub(crate) fn indexes(&self, backend: DbBackend) -> Vec<(String, Names)> {
-        self.indexes.iter().map(|(name, columns, _)| (self.index_name(backend, name), *columns)).collect()
+        self.indexes.iter().map(|one| (self.index_name(backend, one.name), one.columns)).collect()
     }
 
     /// Index names are shared by the whole schema, but on MySQL.
@@ -120,9 +127,16 @@ impl Definition {
     /// The statements that make it.
     pub(crate) fn statements(&self, backend: DbBackend) -> Vec<String> {
         let mut table = self.table.clone();
-        let indexes = self.indexes.iter().map(|(name, _, index)| {
-            let mut index = index.clone();
-            index.name(self.index_name(backend, name)).take()
+        let indexes = self.indexes.iter().map(|one| {
+            let mut index = Index::create().name(self.index_name(backend, one.name)).take();
+            one.columns.iter().for_each(|column| _ = index.col(*column));
+            if one.unique {
+                index.unique();
+            }
+            if let Some(condition) = one.only.filter(|_| backend != DbBackend::MySql) {
+                index.and_where(Expr::cust(condition));
+            }
+            index
         });
         if backend == DbBackend::MySql {
             indexes.for_each(|mut index| _ = table.index(&mut index));

@@ -73,46 +73,35 @@ impl Granted {
 fn line(text: &str) -> Option<GrantLine> {
     let mut rest = text.strip_prefix("GRANT ")?;
     let mut privileges = Vec::new();
-    loop {
-        let end = rest.find([',', '(']).unwrap_or(rest.len());
-        match rest.find(" ON ").filter(|on| *on < end) {
-            Some(on) => {
-                privileges.push((rest[..on].trim().to_owned(), Vec::new()));
-                rest = &rest[on + 4..];
-                break;
-            }
-            None if end == rest.len() => return None,
-            None => privileges.push((rest[..end].trim().to_owned(), Vec::new())),
+    let object = loop {
+        // A privilege ends where its columns begin, the next one, or what it is on.
+        let ends = ["(", ",", " ON "].into_iter().filter_map(|end| Some((rest.find(end)?, end)));
+        let (at, end) = ends.min()?;
+        let privilege = rest[..at].trim().to_owned();
+        rest = &rest[at + end.len()..];
+        let of = if end == "(" { columns(&mut rest)? } else { Vec::new() };
+        privileges.push((privilege, of));
+        if let Some(object) = Some(rest).filter(|_| end == " ON ").or_else(|| rest.strip_prefix(" ON ")) {
+            break object;
         }
-        rest = match rest[end..].strip_prefix('(') {
-            Some(list) => {
-                let (columns, after) = columns(list)?;
-                privileges.last_mut()?.1 = columns;
-                after
-            }
-            None => &rest[end + 1..],
-        };
         rest = rest.trim_start_matches([',', ' ']);
-        if let Some(object) = rest.strip_prefix("ON ") {
-            rest = object;
-            break;
-        }
-    }
-    let rest = rest.strip_prefix("TABLE ").unwrap_or(rest);
-    let (database, rest) = name(rest)?;
-    let (table, _) = name(rest.strip_prefix('.')?)?;
+    };
+    let object = object.strip_prefix("TABLE ").unwrap_or(object);
+    let (database, object) = name(object)?;
+    let (table, _) = name(object.strip_prefix('.')?)?;
     Some(GrantLine { privileges, database, table })
 }
 
-/// A list of columns, whose names may hold anything, and what comes after it.
-fn columns(mut rest: &str) -> Option<(Vec<String>, &str)> {
+/// A list of columns, whose names may hold anything; `rest` is then what comes after it.
+fn columns(rest: &mut &str) -> Option<Vec<String>> {
     let mut columns = Vec::new();
     loop {
         let (column, after) = name(rest.trim_start_matches([',', ' ']))?;
         columns.push(column);
-        rest = after;
+        *rest = after;
         if let Some(after) = rest.strip_prefix(')') {
-            return Some((columns, after));
+            *rest = after;
+            return Some(columns);
         }
     }
 }

@@ -9,12 +9,10 @@ use sea_orm_migration::sea_orm::sea_query::ForeignKeyAction;
 use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
 
-const OBSERVED: &[&str] = &["observed", "appointment_id"];
-
 /// What was decided for each appointment: the last assignment, the newest event with a host, and
 /// what is needed to decide again. Times in `_ms` are ms since 1970 (UTC), compared exactly.
 pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
-    let table = table
+    table
         .column(typed("appointment_id", &d.appointment).not_null())
         .column(big_integer("company_id"))
         .column(typed("staff_id", &d.staff).null())
@@ -39,13 +37,9 @@ pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
         .foreign_key("appointment_id", "appointments", ForeignKeyAction::Cascade)
         .index("idx_company_host", &["company_id", "host_id", "outcome"])
         .index("idx_starts", &["starts_ms"])
-        .index("idx_decided", &["decided_ms"]);
-    // While nobody observes it is empty, where an index can be.
-    if d.is_mysql() {
-        table.index("idx_observed", OBSERVED)
-    } else {
-        table.index_where("idx_observed", OBSERVED, "observed IS NOT NULL")
-    }
+        .index("idx_decided", &["decided_ms"])
+        // While nobody observes it is empty, where an index can be.
+        .index_where("idx_observed", &["observed", "appointment_id"], "observed IS NOT NULL")
 }
 
 /// The hosts that need a person: one row per company and host.

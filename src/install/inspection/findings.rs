@@ -80,6 +80,11 @@ pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
     judge.findings
 }
 
+const HALFWAY: &str = "may this user see it? MariaDB and MySQL hide a table to which nothing is granted: hostmatch gateway \
+                       grants prints what is to be granted. Only when an administrator does not see it either: put it back \
+                       from a backup; or, to have it made anew and empty, drop what is left of it, delete the row from \
+                       hostmatch_migrations, and run hostmatch migrate up";
+
 /// Beyond this the newest appointments cannot be clocks that differ a little.
 const AHEAD: i64 = 5;
 
@@ -95,6 +100,10 @@ impl Judge<'_> {
         self.findings.push_mut(Finding::new(code, &self.found.server.database, what))
     }
 
+    fn add_with(&mut self, code: Code, what: impl Into<String>, remedy: impl Into<String>) {
+        self.add(code, what).remedy = remedy.into();
+    }
+
     fn server(&mut self) {
         let server = &self.found.server;
         let is_mysql = matches!(server.product.as_str(), "MariaDB" | "MySQL");
@@ -102,8 +111,8 @@ impl Judge<'_> {
             self.add(Code::DatabaseTooOld, why);
         }
         if let Some(why) = &server.read_only {
-            self.add(Code::DatabaseReadOnly, format!("the server takes no writes: {why}")).remedy =
-                "let database.url lead to the primary; for looking this one will do".into();
+            let remedy = "let database.url lead to the primary; for looking this one will do";
+            self.add_with(Code::DatabaseReadOnly, format!("the server takes no writes: {why}"), remedy);
         }
     }
 
@@ -111,10 +120,9 @@ impl Judge<'_> {
         let problems = self.basis.columns.problems().join("; ");
         if !problems.is_empty() {
             let what = format!("the gateway's tables are not as hostmatch needs them: {problems}");
-            self.add(Code::GatewayTablesMissing, what).remedy =
-                "is database.url the gateway's database, and may this user read the tables (hostmatch gateway grants \
-                 --role inspect)? For a new installation without a gateway: hostmatch migrate baseline"
-                    .into();
+            let remedy = "is database.url the gateway's database, and may this user read the tables (hostmatch gateway \
+                          grants --role inspect)? For a new installation without a gateway: hostmatch migrate baseline";
+            self.add_with(Code::GatewayTablesMissing, what, remedy);
         }
         if let Some(why) = &self.basis.unusable {
             let is_zone = why.contains("gateway.timezone");
@@ -126,8 +134,8 @@ impl Judge<'_> {
                 let what = format!(
                     "the table {name} has the engine {engine}, without transactions and foreign keys"
                 );
-                self.add(Code::EngineUnsafe, what).remedy =
-                    format!("ALTER TABLE {name} ENGINE=InnoDB, at a quiet hour");
+                let remedy = format!("ALTER TABLE {name} ENGINE=InnoDB, at a quiet hour");
+                self.add_with(Code::EngineUnsafe, what, remedy);
             }
         }
         self.collations(&self.basis.columns);
@@ -161,18 +169,13 @@ impl Judge<'_> {
         let examination = &self.found.migration.examination;
         for what in &self.basis.drift {
             let what = format!("a migration is recorded as applied, and its work is not there: {what}");
-            self.add(Code::MigrationsHalfway, what).remedy =
-                "may this user see it? MariaDB and MySQL hide a table to which nothing is granted: hostmatch gateway \
-                 grants prints what is to be granted. Only when an administrator does not see it either: put it back \
-                 from a backup; or, to have it made anew and empty, drop what is left of it, delete the row from \
-                 hostmatch_migrations, and run hostmatch migrate up"
-                    .into();
+            self.add_with(Code::MigrationsHalfway, what, HALFWAY);
         }
         match &self.basis.unexamined {
             Some(why @ MigrateError::Newer { .. }) => _ = self.add(Code::MigrationsNewer, why.to_string()),
             Some(why) => {
-                self.add(Code::MigrationsBlocked, why.to_string()).remedy =
-                    "see docs/moving-in.md, and print the grants again once it is migrated".into();
+                let remedy = "see docs/moving-in.md, and print the grants again once it is migrated";
+                self.add_with(Code::MigrationsBlocked, why.to_string(), remedy);
             }
             None => {}
         }
@@ -204,10 +207,9 @@ impl Judge<'_> {
         if is_full && !examination.notes.iter().any(|what| what.contains("64")) {
             let what = "appointments has as many indexes as MySQL allows (64), so that appointments.calcom_host_id \
                         cannot get one";
-            self.add(Code::Migrating, what).remedy =
-                "nothing has to be done: hostmatch looks hosts up in its own \
-                                                      table; or drop an index that nobody uses"
-                    .into();
+            let remedy = "nothing has to be done: hostmatch looks hosts up in its own table; or drop an index that \
+                          nobody uses";
+            self.add_with(Code::Migrating, what, remedy);
         }
     }
 
@@ -215,9 +217,9 @@ impl Judge<'_> {
     fn writers(&mut self) {
         let Some(table) = self.found.tables.iter().find(|table| table.name == "appointments") else { return };
         let Some(triggers) = &table.triggers else {
-            self.add(Code::Trigger, "this user may not see the triggers of appointments").remedy =
-                "GRANT TRIGGER on it for the time of looking, or ask somebody who may".into();
-            return;
+            let what = "this user may not see the triggers of appointments";
+            let remedy = "GRANT TRIGGER on it for the time of looking, or ask somebody who may";
+            return self.add_with(Code::Trigger, what, remedy);
         };
         for trigger in triggers.iter().filter(|trigger| trigger.event.contains("UPDATE")) {
             let (name, timing) = (&trigger.name, &trigger.timing);

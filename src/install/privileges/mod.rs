@@ -49,7 +49,7 @@ pub(crate) struct Grants {
     /// To be run by an administrator, in this order.
     pub(crate) statements: Vec<String>,
     /// What else there is to know.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<&'static str>,
 }
 
 /// A privilege on a table, or on these columns of it.
@@ -184,10 +184,13 @@ impl Place {
     fn grants(&self, account: &Account, role: Role) -> Grants {
         if self.backend == DbBackend::Sqlite {
             let note = match role {
-                Role::Inspect => "may read the file and write to its directory may look",
-                _ => "runs hostmatch needs to read and write the file and its directory",
+                Role::Inspect => {
+                    "SQLite has no users: whoever may read the file and write to its directory may look"
+                }
+                _ => {
+                    "SQLite has no users: whoever runs hostmatch needs to read and write the file and its directory"
+                }
             };
-            let note = format!("SQLite has no users: whoever {note}");
             return Grants { role, statements: Vec::new(), notes: vec![note] };
         }
         let user = account.user.clone().unwrap_or_else(|| role.usual_user().to_owned());
@@ -205,7 +208,6 @@ impl Place {
                  database.url lead to it and leave out --for",
             );
         }
-        let notes = notes.into_iter().map(str::to_owned).collect();
         Grants { role, statements: statements.all, notes }
     }
 

@@ -21,12 +21,10 @@ pub(crate) enum Object {
 #[serde(rename_all = "snake_case", tag = "change")]
 pub(crate) enum Change {
     Missing,
-    /// An argument (or a property) is another.
+    /// An argument (or a property) is another. What is wanted and what is there; null: none.
     Argument {
         argument: String,
-        /// What is wanted; null: none.
         wanted: Value,
-        /// What is there; null: none.
         found: Value,
     },
     /// It differs in a way that only the broker can say.
@@ -221,12 +219,8 @@ impl Comparing<'_> {
                 Some(error) => error.to_string(),
                 None => "AMQP does not tell them; set queue.management_url".to_owned(),
             };
-            self.found.not_checked.push(NotChecked {
-                code: Code::BindingMissing,
-                what: "bindings and policies".to_owned(),
-                why,
-            });
-            return;
+            let what = "bindings and policies".to_owned();
+            return self.found.not_checked.push(NotChecked { code: Code::BindingMissing, what, why });
         }
         let mut all = bindings.as_array().into_iter().flatten();
         if !all.any(|binding| binding["routing_key"] == EVERYTHING) {
@@ -251,18 +245,13 @@ impl Comparing<'_> {
         if told {
             return Some(Here::default());
         }
-        let (code, kind) = match object {
-            Object::Exchange { .. } => (Code::ExchangeMissing, "exchange"),
-            _ => (Code::QueueMissing, "queue"),
-        };
-        self.found.not_checked.push(NotChecked {
-            code,
-            what: format!("the {kind} {}", object.name()),
-            why:
-                "this user may not look at it (from RabbitMQ 4.3 on that needs the right to configure); set \
-                  queue.management_url"
-                    .to_owned(),
-        });
+        let is_exchange = matches!(object, Object::Exchange { .. });
+        let (code, kind) =
+            if is_exchange { (Code::ExchangeMissing, "exchange") } else { (Code::QueueMissing, "queue") };
+        let why = "this user may not look at it (from RabbitMQ 4.3 on that needs the right to configure); set \
+                   queue.management_url";
+        let what = format!("the {kind} {}", object.name());
+        self.found.not_checked.push(NotChecked { code, what, why: why.to_owned() });
         None
     }
 
