@@ -26,10 +26,7 @@ pub(crate) struct Plan {
 }
 
 /// The statements that [`up`](crate::up()), or [`adopt`](crate::adopt()), would run here, bookkeeping included, in
-/// order.
-///
-/// # Errors
-/// As [`up`](crate::up()).
+/// order. Its errors are theirs.
 pub async fn sql(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
     Ok(allowed(connection, adopt).await?.examination.statements)
 }

@@ -46,12 +46,8 @@ fn failed(source: DbErr) -> MigrateError {
     MigrateError::of("looking at what this user may do", source)
 }
 
-/// A right on a table, in MySQL's words.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Need {
-    privilege: &'static str,
-    table: String,
-}
+/// A right, in MySQL's words, and the table that it is on.
+type Need = (&'static str, String);
 
 /// Why this server takes no writes, from nobody; none when it does.
 pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
@@ -91,14 +87,14 @@ pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>
 
 /// What this user lacks to see the gateway's tables at all. MySQL shows a table only to those who
 /// have a right on it: without this question, a table that is hidden would be called missing.
-pub(crate) async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     if connection.get_database_backend() != DbBackend::MySql {
         return Ok(Vec::new());
     }
     let granted = Granted::read(connection).await?;
-    let hidden = |table: &&&str| !granted.any(&SHOWS, table);
-    let tables = ["companies", "staff", "appointments"];
-    Ok(tables.iter().filter(hidden).map(|table| format!("REFERENCES on {table}")).collect())
+    let hidden =
+        ["companies", "staff", "appointments"].into_iter().filter(|table| !granted.any(&SHOWS, table));
+    Ok(hidden.map(|table| format!("REFERENCES on {table}")).collect())
 }
 
 /// With any of these on a table, MySQL shows its columns.
@@ -110,18 +106,15 @@ pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> 
     match connection.get_database_backend() {
         DbBackend::MySql => {
             let granted = Granted::read(connection).await?;
-            let may = |need: &Need| match need.privilege {
-                "REFERENCES" if granted.mariadb => may_refer(&granted, &need.table),
-                privilege => granted.any(&[privilege], &need.table),
-            };
-            let lacking = needs.iter().filter(|need| !may(need));
-            Ok(lacking
-                .map(|Need { privilege, table }| {
-                    let hidden = *privilege == "REFERENCES" && granted.any(&["REFERENCES"], table);
-                    let why = if hidden { HIDDEN } else { "" };
-                    format!("{privilege} on {table}{why}")
-                })
-                .collect())
+            let lacking = needs.iter().filter(|(privilege, table)| match *privilege {
+                "REFERENCES" if granted.mariadb => !may_refer(&granted, table),
+                privilege => !granted.any(&[privilege], table),
+            });
+            let lacking = lacking.map(|(privilege, table)| {
+                let is_hidden = *privilege == "REFERENCES" && granted.any(&["REFERENCES"], table);
+                format!("{privilege} on {table}{}", if is_hidden { HIDDEN } else { "" })
+            });
+            Ok(lacking.collect())
         }
         DbBackend::Postgres => postgres(connection, &needs).await,
         _ => Ok(Vec::new()),
@@ -141,7 +134,7 @@ fn may_refer(granted: &Granted, table: &str) -> bool {
 
 async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Result<Vec<String>, DbErr> {
     let mut missing = BTreeSet::new();
-    for Need { privilege, table } in needs {
+    for (privilege, table) in needs {
         let on_table = format!("{privilege} on {table}");
         // Owner is who is a member of the owning role. What is not there yet will be ours.
         let (lacks, may) = match *privilege {
@@ -193,7 +186,7 @@ fn needs(statement: &str) -> Vec<Need> {
                 || GATEWAY_TABLES.contains(&table)
         };
         if let Some(table) = table.filter(|table| ours(table)) {
-            needs.push(Need { privilege, table: (*table).to_owned() });
+            needs.push((privilege, (*table).to_owned()));
         }
     };
     match words.as_slice() {
@@ -221,7 +214,7 @@ mod tests {
     use super::needs;
 
     fn of(statement: &str) -> Vec<String> {
-        needs(statement).iter().map(|need| format!("{} {}", need.privilege, need.table)).collect()
+        needs(statement).iter().map(|(privilege, table)| format!("{privilege} {table}")).collect()
     }
 
     #[test]

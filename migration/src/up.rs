@@ -25,10 +25,7 @@ pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateE
     retry_while_busy(async || go_up(connection, false).await).await
 }
 
-/// The same, and adopts what of our tables the gateway's own migrations made.
-///
-/// # Errors
-/// As [`up()`].
+/// The same, and adopts what of our tables the gateway's own migrations made. Its errors are those of [`up()`].
 pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     retry_while_busy(async || go_up(connection, true).await).await
 }

@@ -34,10 +34,7 @@ impl Health {
     }
 }
 
-/// Asks at this address for this route.
-///
-/// # Errors
-/// When the address is no URL.
+/// Asks at this address for this route. An error when the address is no URL.
 pub(crate) async fn ask(base: &str, path: &str, timeout: Duration) -> Result<Health, ClientError> {
     let client = Client::new(base, timeout)?;
     let url = format!("{}{path}", client.base());

@@ -43,27 +43,24 @@ impl<'a> Alter<'a> {
 
     /// Those of these columns that are missing; says so.
     pub(super) fn add_missing(&mut self, columns: &[(&str, Kind, Option<&str>)], d: &Dialect) -> Vec<String> {
-        let missing = columns.iter().filter_map(|(name, _, definition)| Some((*name, (*definition)?)));
-        let missing: Vec<_> = missing.filter(|(name, _)| !self.found.has(name)).collect();
-        missing
-            .into_iter()
-            .map(|(name, definition)| {
-                self.add(name, &d.filled(definition));
-                format!("{name} is missing: it is added")
-            })
-            .collect()
+        let mut said = Vec::new();
+        for (name, _, definition) in columns {
+            let Some(definition) = definition.filter(|_| !self.found.has(name)) else { continue };
+            self.add(name, &d.filled(definition));
+            said.push(format!("{name} is missing: it is added"));
+        }
+        said
     }
 
     /// Those of these plain indexes that are missing; says so.
     pub(super) fn index_missing(&mut self, indexes: &[(&str, &[&str], bool)]) -> Vec<String> {
-        let missing = indexes.iter().filter(|(_, columns, _)| !self.found.has_index(columns));
-        missing
-            .map(|(name, columns, _)| {
-                let columns = columns.join(", ");
-                self.index(false, name, &columns, "");
-                format!("there is no index on ({columns}): {name} is added")
-            })
-            .collect()
+        let mut said = Vec::new();
+        for (name, columns, _) in indexes.iter().filter(|(_, columns, _)| !self.found.has_index(columns)) {
+            let columns = columns.join(", ");
+            self.index(false, name, &columns, "");
+            said.push(format!("there is no index on ({columns}): {name} is added"));
+        }
+        said
     }
 
     /// An index that is missing.
@@ -87,13 +84,9 @@ impl<'a> Alter<'a> {
         let name = format!("{}_{column}_foreign", self.found.table);
         let drop = if self.mysql() { "FOREIGN KEY" } else { "CONSTRAINT" };
         let probe = Probe::on(self.backend).constraint(&self.found.table, &name);
-        self.part(
-            format!(
-                "ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {refers_to} (id) ON DELETE {on_delete}"
-            ),
-            format!("DROP {drop} {name}"),
-            probe,
-        );
+        let refers = format!("REFERENCES {refers_to} (id) ON DELETE {on_delete}");
+        let make = format!("ADD CONSTRAINT {name} FOREIGN KEY ({column}) {refers}");
+        self.part(make, format!("DROP {drop} {name}"), probe);
     }
 
     /// Another definition for a column, on MySQL.

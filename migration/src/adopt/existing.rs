@@ -14,9 +14,9 @@ pub(crate) struct ExistingTable {
     pub(crate) table: String,
     pub(crate) columns: Vec<ExistingColumn>,
     pub(crate) indexes: Vec<ExistingIndex>,
-    pub(crate) foreign_keys: Vec<ExistingForeignKey>,
+    pub(crate) foreign_keys: Vec<ExistingConstraint>,
     /// PostgreSQL's checks: how Laravel writes an enumeration there.
-    pub(crate) checks: Vec<ExistingCheck>,
+    pub(crate) checks: Vec<ExistingConstraint>,
     /// MySQL's, but for those of JSON: in words.
     pub(crate) stray_checks: Vec<String>,
 }
@@ -46,19 +46,12 @@ pub(crate) struct ExistingIndex {
     pub(crate) condition: Option<String>,
 }
 
+/// A foreign key, or a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ExistingForeignKey {
-    pub(crate) name: String,
-    pub(crate) column: String,
-    /// What follows the name: `FOREIGN KEY … REFERENCES …`.
-    pub(crate) definition: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ExistingCheck {
+pub(crate) struct ExistingConstraint {
     pub(crate) name: String,
     pub(crate) columns: Vec<String>,
-    /// `CHECK (…)`.
+    /// What follows the name: `FOREIGN KEY … REFERENCES …`, `CHECK (…)`.
     pub(crate) definition: String,
 }
 
@@ -107,8 +100,8 @@ impl ExistingTable {
     pub(crate) fn foreign_keys_of<'a>(
         &'a self,
         column: &'a str,
-    ) -> impl Iterator<Item = &'a ExistingForeignKey> {
-        self.foreign_keys.iter().filter(move |key| key.column == column)
+    ) -> impl Iterator<Item = &'a ExistingConstraint> {
+        self.foreign_keys.iter().filter(move |key| key.columns == [column])
     }
 
     /// Keeps the rows as they were, until `down`: their ids, and of these columns those that are there. So it is
@@ -141,9 +134,9 @@ impl ExistingTable {
                         found.stray_checks.push(name.trim_matches('`').to_owned());
                     }
                     if let Some(columns) = definition.strip_prefix("FOREIGN KEY ") {
-                        found.foreign_keys.push(ExistingForeignKey {
+                        found.foreign_keys.push(ExistingConstraint {
                             name: name.trim_matches('`').to_owned(),
-                            column: names(columns).join(","),
+                            columns: names(columns),
                             definition: definition.to_owned(),
                         });
                     }
@@ -153,14 +146,13 @@ impl ExistingTable {
                     if rest.contains(" CHECK (") && !rest.contains("json_valid(") {
                         found.stray_checks.push(format!("that of the column {name}"));
                     }
+                    let nullable = !rest.contains(" NOT NULL");
+                    let fillers = [" DEFAULT ", " AUTO_INCREMENT", " GENERATED ", " AS ("];
                     found.columns.push(ExistingColumn {
                         name,
                         definition: rest.to_owned(),
-                        nullable: !rest.contains(" NOT NULL"),
-                        fills_itself: [" DEFAULT ", " AUTO_INCREMENT", " GENERATED ", " AS ("]
-                            .iter()
-                            .any(|word| rest.contains(word))
-                            || !rest.contains(" NOT NULL"),
+                        nullable,
+                        fills_itself: nullable || fillers.iter().any(|word| rest.contains(word)),
                         default: None,
                         is_enum: rest.starts_with("enum("),
                     });
@@ -192,11 +184,9 @@ impl ExistingTable {
             let (name, definition): (String, String) =
                 (row.try_get("", "name")?, row.try_get("", "definition")?);
             let columns = list(row.try_get::<Option<String>>("", "cols")?.unwrap_or_default());
-            if row.try_get::<String>("", "kind")? == "f" {
-                found.foreign_keys.push(ExistingForeignKey { name, column: columns.join(","), definition });
-            } else {
-                found.checks.push(ExistingCheck { name, columns, definition });
-            }
+            let is_key = row.try_get::<String>("", "kind")? == "f";
+            let list = if is_key { &mut found.foreign_keys } else { &mut found.checks };
+            list.push(ExistingConstraint { name, columns, definition });
         }
         Ok(found)
     }

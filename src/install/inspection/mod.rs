@@ -62,10 +62,8 @@ struct Basis {
     unexamined: Option<MigrateError>,
 }
 
-/// Inspects everything, over sessions that cannot write.
-///
-/// # Errors
-/// [`StoreError`], when the database cannot be read at all. What is wrong with it is no error here.
+/// Inspects everything, over sessions that cannot write. An error only when the database cannot be read at all: what is
+/// wrong with it is none here.
 pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
     let database = Database::connect_to_look(&config.database).await?;
     let inspected = database.with_deadline(inspect_at(&database, &config.gateway, true)).await;

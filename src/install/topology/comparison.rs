@@ -66,10 +66,7 @@ pub(crate) struct Comparison {
     pub(crate) silent: Option<ManagementError>,
 }
 
-/// Compares. `management`: where it is configured.
-///
-/// # Errors
-/// [`LookError`], when the broker cannot be asked at all.
+/// Compares. `management`: where it is configured. An error only when the broker cannot be asked at all.
 pub(crate) async fn compare(
     reader: &BrokerReader,
     management: Option<&Management>,

@@ -24,10 +24,7 @@ pub(crate) enum ManagementError {
 pub(crate) struct Management(Client);
 
 impl Management {
-    /// The API that is configured; none where none is.
-    ///
-    /// # Errors
-    /// [`QueueError::Url`], for a URL that is none.
+    /// The API that is configured; none where none is. An error for a URL that is none.
     pub(crate) fn of(config: &QueueConfig) -> Result<Option<Self>, QueueError> {
         let base = config.management_url.expose();
         if base.is_empty() {

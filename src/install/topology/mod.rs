@@ -54,10 +54,8 @@ pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
     })
 }
 
-/// Compares what a broker has with what is wanted, and with `makes` makes what is missing first.
-///
-/// # Errors
-/// [`LookError`], when the broker cannot be asked at all.
+/// Compares what a broker has with what is wanted, and with `makes` makes what is missing first. An error only when the
+/// broker cannot be asked at all.
 pub(crate) async fn diff(
     config: &QueueConfig,
     makes: bool,

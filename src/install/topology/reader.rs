@@ -214,10 +214,7 @@ impl BrokerReader {
     }
 
     /// Makes what is missing of the topology: each thing by itself, so that one that cannot be made
-    /// keeps back no other. Gives what went wrong, in words.
-    ///
-    /// # Errors
-    /// [`LookError`], when the broker is gone meanwhile.
+    /// keeps back no other. Gives what went wrong, in words; an error when the broker is gone meanwhile.
     pub(crate) async fn make(&self) -> Result<Vec<String>, LookError> {
         let (settings, topology) = (&self.settings, &self.settings.topology);
         let mut made = Vec::new();
