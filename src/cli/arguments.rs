@@ -51,6 +51,17 @@ pub(super) struct OfCompany {
     pub(super) company: Option<CompanyId>,
 }
 
+/// Of which host, or company
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct OfHost {
+    /// Of this company
+    #[arg(long, value_name = "N", value_parser = company)]
+    pub(super) company: Option<CompanyId>,
+    /// Of this Cal.com user
+    #[arg(long, value_name = "ID", value_parser = host)]
+    pub(super) host: Option<HostId>,
+}
+
 /// Decisions of a time
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct DecidedArgs {

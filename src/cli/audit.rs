@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::arguments::{self, OfCompany, PageArgs, moment};
+use super::arguments::{self, OfHost, PageArgs, moment};
 use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::app::{self, AppContext, AuditFilter, AuditRow};
 use crate::event::{HostId, StaffId};
@@ -26,10 +26,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "ID")]
     mapping: Option<i64>,
     #[command(flatten)]
-    of: OfCompany,
-    /// Of this Cal.com user
-    #[arg(long, value_name = "ID", value_parser = arguments::host)]
-    host: Option<HostId>,
+    of: OfHost,
     /// Of this member of staff
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
@@ -51,7 +48,7 @@ impl Filter {
     fn chosen(&self, before: Option<i64>) -> AuditFilter {
         AuditFilter {
             mapping: self.mapping,
-            host: self.host,
+            host: self.of.host,
             staff: self.staff.clone(),
             actor: self.actor.clone(),
             action: self.action.clone(),

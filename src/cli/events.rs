@@ -1,5 +1,6 @@
 //! `hostmatch events`: is my message arriving, and how was it read?
 
+use clap::builder::PossibleValuesParser;
 use strum::VariantArray as _;
 
 use super::arguments::{OfCompany, OnlyOf, moment};
@@ -51,13 +52,13 @@ pub(super) struct Filter {
     #[command(flatten)]
     of: OfCompany,
     /// With this outcome, such as assigned; dead_letter: rejected
-    #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
+    #[arg(long, value_name = "OUTCOME", value_parser = PossibleValuesParser::new(recorded_outcomes()))]
     outcome: Option<String>,
     /// Of this type, such as appointment.created
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
     /// In this shape, such as native
-    #[arg(long, value_name = "SHAPE", value_parser = shape)]
+    #[arg(long, value_name = "SHAPE", value_parser = shapes())]
     shape: Option<String>,
     /// From this publisher
     #[arg(long, value_name = "NAME")]
@@ -98,18 +99,9 @@ impl Filter {
     }
 }
 
-fn outcome(text: &str) -> Result<String, String> {
-    one_of(text, &recorded_outcomes().collect::<Vec<_>>())
-}
-
 /// `unknown`: it could not be read.
-fn shape(text: &str) -> Result<String, String> {
-    let all: Vec<&str> = Shape::VARIANTS.iter().copied().map(Shape::as_str).chain(["unknown"]).collect();
-    one_of(text, &all)
-}
-
-fn one_of(text: &str, all: &[&str]) -> Result<String, String> {
-    if all.contains(&text) { Ok(text.to_owned()) } else { Err(format!("there are {}", all.join(", "))) }
+fn shapes() -> PossibleValuesParser {
+    PossibleValuesParser::new(Shape::VARIANTS.iter().copied().map(Shape::as_str).chain(["unknown"]))
 }
 
 fn cursor(text: &str) -> Result<(i64, String), String> {

@@ -4,7 +4,7 @@ use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use strum::VariantArray as _;
 
-use super::arguments::{self, OfCompany, OneHost, coming, one_of};
+use super::arguments::{self, OfHost, OneHost, coming, one_of};
 use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
 use super::{
     Exit, Failure, Global, Output, audit, global::Acting, mappings, next_action::command, output,
@@ -36,10 +36,7 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    of: OfCompany,
-    /// This Cal.com user
-    #[arg(long, value_name = "ID", value_parser = arguments::host)]
-    host: Option<HostId>,
+    of: OfHost,
     /// With this the matter
     #[arg(long, value_name = "KIND", value_parser = one_of::<InboxKind>())]
     kind: Option<InboxKind>,
@@ -138,7 +135,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
-    let filter = InboxFilter { host: args.host, state: args.state.parse().ok(), kind: args.kind };
+    let filter = InboxFilter { host: args.of.host, state: args.state.parse().ok(), kind: args.kind };
     let page = inbox::list(context, &filter, (args.skip, args.limit)).await?;
     output.list(&page, &page.hosts, "Nobody needs to decide anything here.", |hosts| {
         table(hosts)?;

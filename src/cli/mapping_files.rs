@@ -124,8 +124,8 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::ImportUndo(args) => (Some(&args.common.acting), args.company),
         Command::Import(args) => return import(global, args).await,
     };
-    let mut out = BufWriter::new(std::io::stdout());
     let work = async |context: &AppContext| {
+        let mut out = BufWriter::new(std::io::stdout());
         match command {
             Command::Export(args) => {
                 mapping_files::export(context, args.inactive, args.csv.form(), &mut out).await?;
@@ -137,11 +137,10 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
             Command::ImportUndo(args) => return undo(context, global.output, args).await,
             Command::Import(_) => return Ok(Exit::Usage),
         }
+        out.flush()?;
         Ok(Exit::Done)
     };
-    let done = global.with_context(acting, company, work).await;
-    out.flush()?;
-    done
+    global.with_context(acting, company, work).await
 }
 
 async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {

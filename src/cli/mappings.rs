@@ -1,6 +1,6 @@
 //! `hostmatch mappings`: which host is which member of staff, who said so, and saying otherwise.
 
-use super::arguments::{self, OfCompany, OneHost, OnlyOf, PageArgs, compared, moment};
+use super::arguments::{self, OfHost, OneHost, OnlyOf, PageArgs, compared, moment};
 use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
 use super::{Exit, Failure, Global, Output, audit, mapping_files, output, output::dash};
 use crate::app::mappings::{self, MappingDetails, MappingView};
@@ -30,10 +30,7 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    of: OfCompany,
-    /// Of this Cal.com user
-    #[arg(long, value_name = "ID", value_parser = arguments::host)]
-    host: Option<HostId>,
+    of: OfHost,
     /// Of this member of staff
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
@@ -153,7 +150,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
     let filter = MappingFilter {
         id: None,
-        host: args.host,
+        host: args.of.host,
         staff: args.staff.clone(),
         source: args.source.clone(),
         confidence: args.confidence,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::arguments::{self, OfCompany, OneHost, OnlyOf, PageArgs, one_of};
+use super::arguments::{self, OfHost, OneHost, OnlyOf, PageArgs, one_of};
 use super::decision::{CommonArgs, waiting, who};
 use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::app::repair::{self, RepairPreview};
@@ -55,10 +55,7 @@ pub(super) struct UndoArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    of: OfCompany,
-    /// Of this Cal.com user
-    #[arg(long, value_name = "ID", value_parser = arguments::host)]
-    host: Option<HostId>,
+    of: OfHost,
     #[command(flatten)]
     page: PageArgs,
 }
@@ -191,7 +188,7 @@ fn render(output: Output, repair: Option<RepairRow>) -> Result<Exit, Failure> {
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
-    let filter = RepairFilter { host: args.host, before: args.page.before };
+    let filter = RepairFilter { host: args.of.host, before: args.page.before };
     let page = repair::list(context, &filter, args.page.limit).await?;
     output.list(&page, &page.repairs, "No repairs.", |repairs| {
         repairs.iter().try_for_each(print)?;

@@ -33,7 +33,9 @@ pub(super) enum Command {
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let config = global.examined()??.config.queue;
     if config.is_embedded() {
-        return embedded(global.output);
+        let text = "queue.url is the embedded queue, one file that hostmatch makes by itself: there is nothing \
+                    to do";
+        return global.output.show(&json!({ "embedded": true, "note": text }), || output::line(text));
     }
     let topology = Topology::new(&config)?;
     match command {
@@ -49,12 +51,6 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
             differences(global.output, &comparison, applied.as_ref())
         }
     }
-}
-
-fn embedded(output: Output) -> Result<Exit, Failure> {
-    let text =
-        "queue.url is the embedded queue, one file that hostmatch makes by itself: there is nothing to do";
-    output.show(&json!({ "embedded": true, "note": text }), || output::line(text))
 }
 
 fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {

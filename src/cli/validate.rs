@@ -172,7 +172,18 @@ impl Reading {
     fn of(place: Place, body: &[u8], outside: &Outside) -> Self {
         let empty = Self { place: place.to_string(), ..Self::default() };
         match outside.around(body, decode) {
-            Ok(Decoded::Event(event)) => empty.event(&event, outside),
+            Ok(Decoded::Event(event)) => Self {
+                verdict: Verdict::Valid,
+                shape: Some(event.shape.as_str()),
+                event_type: Some(masked_name(&event.event_type)),
+                id: Some(event.id.to_string()),
+                company: event.company.map(|id| id.0),
+                appointment: event.appointment.map(|id| id.0),
+                may_assign: Some(event.kind == EventKind::Assigns),
+                bookings: event.bookings.iter().map(OneBooking::of).collect(),
+                notes: notes(&event, outside),
+                ..empty
+            },
             Ok(Decoded::Ignored(ignored)) => Self {
                 verdict: Verdict::Ignored,
                 shape: Some(ignored.shape.as_str()),
@@ -180,43 +191,14 @@ impl Reading {
                 id: Some(ignored.id.to_string()),
                 ..empty
             },
-            Err(malformed) => empty.malformed(malformed),
-        }
-    }
-
-    fn event(self, event: &BookingEvent, outside: &Outside) -> Self {
-        let mut notes = notes(event);
-        if outside.is_refused_by_the_edge() {
-            let message = "POST /v1/events refuses this content type with 415; by AMQP it is not looked at";
-            notes.push(Note { booking: None, message });
-        }
-        Self {
-            verdict: Verdict::Valid,
-            shape: Some(event.shape.as_str()),
-            event_type: Some(masked_name(&event.event_type)),
-            id: Some(event.id.to_string()),
-            company: event.company.map(|id| id.0),
-            appointment: event.appointment.map(|id| id.0),
-            may_assign: Some(event.kind == EventKind::Assigns),
-            bookings: event.bookings.iter().map(OneBooking::of).collect(),
-            notes,
-            ..self
-        }
-    }
-
-    fn malformed(self, malformed: Malformed) -> Self {
-        let hints = *malformed.hints;
-        Self {
-            event_type: hints.event_type.as_deref().map(masked_name),
-            id: hints.id.map(|id| id.to_string()),
-            company: hints.company.map(|id| id.0),
-            shape: hints.shape.map(Shape::as_str),
-            problem: Some(Problem {
-                reason: Reason::from(malformed.kind).as_str(),
-                pointer: malformed.pointer,
-                message: malformed.message,
-            }),
-            ..self
+            Err(Malformed { kind, pointer, message, hints }) => Self {
+                event_type: hints.event_type.as_deref().map(masked_name),
+                id: hints.id.map(|id| id.to_string()),
+                company: hints.company.map(|id| id.0),
+                shape: hints.shape.map(Shape::as_str),
+                problem: Some(Problem { reason: Reason::from(kind).as_str(), pointer, message }),
+                ..empty
+            },
         }
     }
 
@@ -294,7 +276,7 @@ impl OneBooking {
 }
 
 /// What counts as absent, and may have been meant.
-fn notes(event: &BookingEvent) -> Vec<Note> {
+fn notes(event: &BookingEvent, outside: &Outside) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |booking, message| notes.push(Note { booking, message });
     if event.id.as_str().starts_with("sha256:") {
@@ -319,6 +301,9 @@ fn notes(event: &BookingEvent) -> Vec<Note> {
             }
             _ => {}
         }
+    }
+    if outside.is_refused_by_the_edge() {
+        note(None, "POST /v1/events refuses this content type with 415; by AMQP it is not looked at");
     }
     notes
 }
