@@ -38,22 +38,6 @@ pub fn given_by(row: &Model) -> Result<Vec<Given>, StoreError> {
     })
 }
 
-#[derive(DerivePartialModel)]
-#[sea_orm(entity = "appointment::Entity")]
-struct Assigned {
-    id: AppointmentId,
-    staff_id: Option<StaffId>,
-    #[sea_orm(nested)]
-    ours: Decided,
-}
-
-#[derive(DerivePartialModel)]
-#[sea_orm(entity = "assignment::Entity")]
-struct Decided {
-    starts_ms: i64,
-    staff_id: Option<StaffId>,
-}
-
 /// The appointments of this member of staff that start at `from_ms` or later, as far as hostmatch knows
 /// when they start, by id.
 pub async fn held_by(
@@ -63,22 +47,28 @@ pub async fn held_by(
     staff: &StaffId,
     from_ms: i64,
 ) -> Result<Vec<Held>, StoreError> {
-    let rows = appointment::Entity::find()
+    use appointment::Column as Now;
+    use assignment::Column as Ours;
+    let rows: Vec<(AppointmentId, i64, Option<StaffId>, Option<StaffId>)> = appointment::Entity::find()
+        .select_only()
+        .column(Now::Id)
+        .columns([Ours::StartsMs, Ours::StaffId])
+        .column(Now::StaffId)
         .inner_join(assignment::Entity)
-        .filter(assignment::Column::CompanyId.eq(company))
-        .filter(appointment::Column::CompanyId.eq(company))
-        .filter(appointment::Column::StaffId.eq(staff.of_kind(schema.staff_key)?))
-        .filter(assignment::Column::StartsMs.gte(from_ms))
-        .order_by_asc(appointment::Column::Id)
-        .into_partial_model::<Assigned>()
+        .filter(Ours::CompanyId.eq(company))
+        .filter(Now::CompanyId.eq(company))
+        .filter(Now::StaffId.eq(staff.of_kind(schema.staff_key)?))
+        .filter(Ours::StartsMs.gte(from_ms))
+        .order_by_asc(Now::Id)
+        .into_tuple()
         .all(db)
         .await?;
-    let held = |row: Assigned| Held {
-        appointment: row.id,
-        starts_ms: row.ours.starts_ms,
-        is_ours: row.ours.staff_id == row.staff_id,
-    };
-    Ok(rows.into_iter().map(held).collect())
+    let held = rows.into_iter().map(|(appointment, starts_ms, ours, now)| Held {
+        appointment,
+        starts_ms,
+        is_ours: ours == now,
+    });
+    Ok(held.collect())
 }
 
 /// How many appointments of this member of staff there are of which hostmatch does not know when they

@@ -199,25 +199,6 @@ fn read(row: &QueryResult) -> Result<Option<Mapping>, StoreError> {
     }))
 }
 
-selected! {
-    /// The newest audit row of a host.
-    struct Newest of () {
-        company: CompanyId = Expr::col(mapping_audit::Column::CompanyId),
-        host: HostId = Expr::col(mapping_audit::Column::CalcomHostId),
-        id: DbId = Expr::col(mapping_audit::Column::Id).max(),
-    }
-}
-
-selected! {
-    /// The newest audit row of a mapping.
-    struct Last of () {
-        id: DbId = Expr::col(mapping_audit::Column::Id),
-        mapping: DbId = Expr::col(mapping_audit::Column::MappingId),
-        actor: Option<Actor> = Expr::col(mapping_audit::Column::Actor),
-        action: Option<Stored<AuditAction>> = Expr::col(mapping_audit::Column::Action),
-    }
-}
-
 /// The newest audit row of each host, whatever became of the mapping that it was about: 0 where
 /// there is none.
 pub(super) async fn last_audits_of(
@@ -226,18 +207,17 @@ pub(super) async fn last_audits_of(
 ) -> Result<HashMap<HostKey, i64>, StoreError> {
     use mapping_audit::Column;
     let (company, host) = (Column::CompanyId, Column::CalcomHostId);
-    let mut select = Query::select();
-    Newest::select(&mut select);
-    select
-        .from(mapping_audit::Entity)
-        .cond_where(any_host(company, host, keys.iter().copied()))
-        .group_by_columns([company, host]);
-    let mut newest = HashMap::new();
-    for row in tx.query_all(&select).await? {
-        let row = Newest::read(&row)?;
-        newest.insert(HostKey::new(row.company, row.host), row.id.0);
-    }
-    Ok(newest)
+    let newest: Vec<(CompanyId, HostId, DbId)> = mapping_audit::Entity::find()
+        .select_only()
+        .columns([company, host])
+        .column_as(Column::Id.max(), "newest")
+        .filter(any_host(company, host, keys.iter().copied()))
+        .group_by(company)
+        .group_by(host)
+        .into_tuple()
+        .all(tx)
+        .await?;
+    Ok(newest.into_iter().map(|(company, host, id)| (HostKey::new(company, host), id.0)).collect())
 }
 
 /// The newest audit row of each of these mappings: its id, and whether the machine switched the
@@ -256,15 +236,17 @@ pub(super) async fn last_audits(
         .from(mapping_audit::Entity)
         .and_where(Expr::col(Column::MappingId).is_in(pad_in_list(rows)))
         .group_by_col(Column::MappingId);
-    let mut select = Query::select();
-    Last::select(&mut select);
-    select.from(mapping_audit::Entity).and_where(Expr::col(Column::Id).in_subquery(newest));
-    let mut audits = HashMap::new();
-    for row in tx.query_all(&select).await? {
-        let row = Last::read(&row)?;
-        let by_machine = row.actor.is_some_and(|actor| actor.is_machine());
-        let switched_off = row.action.is_some_and(|action| action.known() == Some(AuditAction::Updated));
-        audits.insert(row.mapping.0, (row.id.0, by_machine && switched_off));
-    }
-    Ok(audits)
+    let last: Vec<(DbId, DbId, Option<Actor>, Option<Stored<AuditAction>>)> = mapping_audit::Entity::find()
+        .select_only()
+        .columns([Column::MappingId, Column::Id, Column::Actor, Column::Action])
+        .filter(Column::Id.in_subquery(newest))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let audits = last.into_iter().map(|(mapping, id, actor, action)| {
+        let by_machine = actor.is_some_and(|actor| actor.is_machine());
+        let switched_off = action.is_some_and(|action| action.known() == Some(AuditAction::Updated));
+        (mapping.0, (id.0, by_machine && switched_off))
+    });
+    Ok(audits.collect())
 }

@@ -150,23 +150,11 @@ pub(super) async fn outcomes(
         return Ok(HashMap::new());
     }
     use event::Column;
-    let mut select = Query::select();
-    Recorded::select(&mut select);
-    select.from(event::Entity);
-    let ids = pad_in_list(ids.iter().map(|id| id.as_str()));
-    select.and_where(Expr::col(Column::EventId).is_in(ids));
-    let rows = tx.query_all(&select).await?;
-    rows.iter()
-        .map(|row| Recorded::read(row).map(|row| (row.event, row.outcome)).map_err(Into::into))
-        .collect()
-}
-
-selected! {
-    /// What became of an event.
-    struct Recorded of () {
-        event: EventId = Expr::col(event::Column::EventId),
-        outcome: String = Expr::col(event::Column::Outcome),
-    }
+    let recorded = event::Entity::find()
+        .select_only()
+        .columns([Column::EventId, Column::Outcome])
+        .filter(Column::EventId.is_in(pad_in_list(ids.iter().map(|id| id.as_str()))));
+    Ok(recorded.into_tuple::<(EventId, String)>().all(tx).await?.into_iter().collect())
 }
 
 /// The name under which a review is stored with an inbox row; nobody found is `unknown`.
