@@ -133,7 +133,7 @@ pub(crate) struct EventDetails {
 /// One event by its id. It is an error when there is none.
 pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails, AppError> {
     let found = context.with_deadline(recorded_event(&context.database, &context.scope, id)).await?;
-    let row = found.ok_or_else(|| AppError::NotFound { what: "event with this id".to_owned() })?;
+    let row = found.ok_or_else(|| AppError::NotFound("event with this id".to_owned()))?;
     let dead_letters = letters_of_event(&context.database, &context.scope, &row);
     let dead_letters = context.with_deadline(dead_letters).await?;
     let reason = row.reason.as_deref().and_then(|reason| reason.parse().ok()).map(Reason::meaning);

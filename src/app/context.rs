@@ -92,7 +92,7 @@ impl AppContext {
     /// What there is not in what the caller may see.
     pub(super) fn absent(&self, what: impl Display) -> AppError {
         let of = self.scope.only().map(|company| format!(" of company {company}")).unwrap_or_default();
-        AppError::NotFound { what: format!("{what}{of}") }
+        AppError::NotFound(format!("{what}{of}"))
     }
 
     /// The queue, connected when it is asked for first.

@@ -23,31 +23,18 @@ pub enum AppError {
     /// What was asked for cannot be written where it is to go.
     #[error("writing the result: {0}")]
     Write(#[from] std::io::Error),
-    /// A plan or replay cannot be begun or gone on with as it stands; the text says why.
-    #[error("{why}")]
-    Replay {
-        /// Why.
-        why: String,
-        /// What can be done.
-        next: Option<NextAction>,
-    },
+    /// A plan or replay cannot be begun or gone on with as it stands: why, and what can be done.
+    #[error("{0}")]
+    Replay(String, Option<NextAction>),
     /// What was handed over cannot be read; the text says where.
     #[error("{0}")]
     Unreadable(String),
-    /// There is no such thing in what the caller may see. `what`: `mapping 7`.
-    #[error("there is no {what}")]
-    NotFound {
-        /// What was asked for.
-        what: String,
-    },
-    /// What is needed for it is not there; the text says what.
-    #[error("{text}")]
-    Absent {
-        /// What is not there.
-        text: String,
-        /// What may be done instead.
-        next: Option<NextAction>,
-    },
+    /// There is no such thing in what the caller may see: no `mapping 7`.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// What is needed for it is not there: what that is, and what may be done instead.
+    #[error("{0}")]
+    Absent(String, Option<NextAction>),
     /// It is not allowed as things are; the text says why.
     #[error("{0}")]
     NotAllowed(String),
@@ -111,8 +98,8 @@ impl AppError {
             ) => ErrorCode::NotFound,
             Self::Refused(Refusal::SeveralSuggestions(..)) => ErrorCode::Invalid,
             Self::Refused(_) => ErrorCode::NotAllowed,
-            Self::NotFound { .. } | Self::Absent { .. } => ErrorCode::NotFound,
-            Self::NotAllowed(_) | Self::Replay { .. } => ErrorCode::NotAllowed,
+            Self::NotFound(_) | Self::Absent(..) => ErrorCode::NotFound,
+            Self::NotAllowed(_) | Self::Replay(..) => ErrorCode::NotAllowed,
             Self::Invalid(_) => ErrorCode::Invalid,
         }
     }
@@ -120,7 +107,7 @@ impl AppError {
     /// What the caller may do about it, where there is one thing to do.
     pub fn next(&self) -> Option<NextAction> {
         match self {
-            Self::Absent { next, .. } | Self::Replay { next, .. } => next.clone(),
+            Self::Absent(_, next) | Self::Replay(_, next) => next.clone(),
             Self::Refused(
                 Refusal::NoSuggestion(key) | Refusal::NotSuggested(key, ..) | Refusal::NotMapped(key),
             ) => Some(NextAction::AssignHost(*key)),

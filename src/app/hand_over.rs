@@ -241,7 +241,7 @@ pub async fn undo_hand_over(
     reason: Option<&str>,
 ) -> Result<UndoneHandOver, AppError> {
     let row = context.with_deadline(store::hand_over(context.connection(), &context.scope, id)).await?;
-    let row = row.ok_or_else(|| AppError::NotFound { what: format!("hand-over {id}") })?;
+    let row = row.ok_or_else(|| AppError::NotFound(format!("hand-over {id}")))?;
     let was_undone = || AppError::NotAllowed(format!("hand-over {id} was taken back before"));
     if row.undone_ms.is_some() {
         return Err(was_undone());

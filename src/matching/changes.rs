@@ -41,22 +41,22 @@ pub enum MappingRef {
     New(HostKey),
 }
 
-/// One change of one mapping.
+/// One change of one mapping. Which mapping it is, and whose, its audit row says.
 #[derive(Clone, Debug, PartialEq)]
-pub enum MappingChange {
-    /// Switch off a mapping whose member of staff no longer counts, because another took its place.
-    Supersede {
-        /// The row.
-        row: i64,
-        /// Its audit row.
-        audit: Audit,
-    },
-    /// Make a mapping.
+pub struct MappingChange {
+    /// Its audit row.
+    pub audit: Audit,
+    /// What is written.
+    pub write: MappingWrite,
+}
+
+/// What is written of a mapping.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MappingWrite {
+    /// Its member of staff no longer counts, because another took its place: it is switched off.
+    Supersede,
+    /// It is made.
     Insert {
-        /// Company and host.
-        key: HostKey,
-        /// The member of staff.
-        staff: StaffId,
         /// The host as the event showed it.
         host: Box<Host>,
         /// `mapping_source`
@@ -65,33 +65,14 @@ pub enum MappingChange {
         confidence: Confidence,
         /// `metadata`; with the audit's `change_key`, by which the row is known for ours.
         metadata: Value,
-        /// Its audit row.
-        audit: Audit,
     },
-    /// Switch a mapping of the machine's on again.
+    /// It was the machine's, and is switched on again; its company may be another than before.
     Reactivate {
-        /// The row.
-        row: i64,
-        /// Company and host; the company may be another than before.
-        key: HostKey,
         /// `mapping_source`
         source: MappingSource,
         /// `confidence_score`
         confidence: Confidence,
-        /// Its audit row.
-        audit: Audit,
     },
-}
-
-impl MappingChange {
-    /// The audit row of this change.
-    pub fn audit(&self) -> &Audit {
-        match self {
-            Self::Supersede { audit, .. } | Self::Insert { audit, .. } | Self::Reactivate { audit, .. } => {
-                audit
-            }
-        }
-    }
 }
 
 /// A row of `calcom_host_mapping_audits`: one for each real change.

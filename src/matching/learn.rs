@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::changes::{Audit, HostBearing, InboxRow, InboxState, MappingChange, MappingRef};
+use super::changes::{Audit, HostBearing, InboxRow, InboxState, MappingChange, MappingRef, MappingWrite};
 use super::directory::{HostKey, Mapping};
 use super::plan::Plan;
 use super::resolver::{Review, Suggestion};
@@ -44,7 +44,7 @@ impl Plan<'_> {
         }
         for old in mappings.iter_mut().filter(|mapping| mapping.is_active) {
             old.is_active = false;
-            if let MappingRef::Row(row) = old.row {
+            if let MappingRef::Row(_) = old.row {
                 let audit = Audit {
                     change_key: change_key(key, &old.staff, AuditAction::Updated, last_audit),
                     mapping: old.row,
@@ -58,7 +58,7 @@ impl Plan<'_> {
                         old.staff, candidate.staff
                     )),
                 };
-                self.changes.mappings.push(MappingChange::Supersede { row, audit });
+                self.changes.mappings.push(MappingChange { audit, write: MappingWrite::Supersede });
             }
         }
         let reason = format!("Auto-matched via {source} with {}% confidence", candidate.confidence.0);
@@ -86,9 +86,9 @@ impl Plan<'_> {
             audit.mapping = known.row;
             (known.source, known.confidence) = (source.into(), candidate.confidence);
             (known.is_active, known.staff_is_valid, known.made_for) = (true, true, key.company);
-            if let MappingRef::Row(row) = known.row {
-                let confidence = candidate.confidence;
-                self.changes.mappings.push(MappingChange::Reactivate { row, key, source, confidence, audit });
+            if let MappingRef::Row(_) = known.row {
+                let write = MappingWrite::Reactivate { source, confidence: candidate.confidence };
+                self.changes.mappings.push(MappingChange { audit, write });
             }
             known.row
         } else {
@@ -118,15 +118,9 @@ impl Plan<'_> {
                 "calcom_username": snapshot.username, "calcom_timezone": snapshot.time_zone,
                 "mapping_source": source.as_str(), "confidence_score": candidate.confidence, "is_active": true,
             });
-            self.changes.mappings.push(MappingChange::Insert {
-                key,
-                staff: candidate.staff.clone(),
-                host: Box::new(snapshot),
-                source,
-                confidence: candidate.confidence,
-                metadata,
-                audit,
-            });
+            let (host, confidence) = (Box::new(snapshot), candidate.confidence);
+            let write = MappingWrite::Insert { host, source, confidence, metadata };
+            self.changes.mappings.push(MappingChange { audit, write });
             MappingRef::New(key)
         };
         self.close_inbox(key);

@@ -20,7 +20,7 @@ pub use actor::{Actor, ActorKind};
 pub use assign::Holder;
 pub use changes::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostBearing, InboxRow, InboxState,
-    MappingChange, MappingRef, Observed,
+    MappingChange, MappingRef, MappingWrite, Observed,
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use learn::mapped_host;

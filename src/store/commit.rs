@@ -17,7 +17,7 @@ use super::{GatewaySchema, StoreError, bind_staff, rows, taken_ids};
 use crate::event::BookingRef;
 use crate::matching::{
     Actor, AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange,
-    MappingRef, Observed, Review,
+    MappingRef, MappingWrite, Observed, Review,
 };
 
 /// The rows of mappings that were to be made by this batch.
@@ -56,34 +56,34 @@ async fn mappings(
         return Ok(Rows::new());
     }
     for change in changes {
-        match change {
-            MappingChange::Supersede { row, .. } => {
-                tx.execute(&update_mapping(schema, *row, [(Column::IsActive, false.into())])).await?;
+        let MappingRef::Row(row) = change.audit.mapping else { continue };
+        match &change.write {
+            MappingWrite::Supersede => {
+                tx.execute(&update_mapping(schema, row, [(Column::IsActive, false.into())])).await?;
             }
-            MappingChange::Reactivate { row, key, source, confidence, .. } => {
+            MappingWrite::Reactivate { source, confidence } => {
                 let values = [
-                    (Column::CompanyId, Value::from(key.company)),
+                    (Column::CompanyId, Value::from(change.audit.key.company)),
                     (Column::IsActive, true.into()),
                     (Column::MappingSource, source.as_str().into()),
                     (Column::ConfidenceScore, (*confidence).into()),
                 ];
-                tx.execute(&update_mapping(schema, *row, values)).await?;
+                tx.execute(&update_mapping(schema, row, values)).await?;
             }
-            MappingChange::Insert { .. } => {}
+            MappingWrite::Insert { .. } => {}
         }
     }
-    let inserts: Vec<&MappingChange> =
-        changes.iter().filter(|change| matches!(change, MappingChange::Insert { .. })).collect();
+    let is_insert = |change: &&MappingChange| matches!(change.write, MappingWrite::Insert { .. });
+    let inserts: Vec<&MappingChange> = changes.iter().filter(is_insert).collect();
     for inserts in chunk_rows(&inserts) {
         insert_mappings(tx, schema, inserts).await?;
     }
     let made = made(tx, schema, changes).await?;
     // What somebody else made in the meantime is theirs to tell, and to keep.
-    let is_real = |change: &&MappingChange| match change {
-        MappingChange::Insert { key, .. } => made.get(key).is_some_and(|made| made.is_ours),
-        MappingChange::Supersede { .. } | MappingChange::Reactivate { .. } => true,
+    let is_real = |change: &&MappingChange| {
+        !is_insert(change) || made.get(&change.audit.key).is_some_and(|made| made.is_ours)
     };
-    let audits: Vec<&Audit> = changes.iter().filter(is_real).map(MappingChange::audit).collect();
+    let audits: Vec<&Audit> = changes.iter().filter(is_real).map(|change| &change.audit).collect();
     for audits in chunk_rows(&audits) {
         insert_audits(tx, schema, audits, &made, &Actor::WORKER).await?;
     }
@@ -126,9 +126,8 @@ pub(super) fn mapping_rows(
     use mapping::Column;
     let clocks = &schema.mapping_clocks;
     let row = |change: &&MappingChange| {
-        let MappingChange::Insert { key, staff, host, source, confidence, metadata, .. } = change else {
-            return None;
-        };
+        let MappingWrite::Insert { host, source, confidence, metadata } = &change.write else { return None };
+        let Audit { key, staff, .. } = &change.audit;
         let staff = match staff.of_kind(schema.staff_key) {
             Ok(staff) => staff,
             Err(misfit) => return Some(Err(misfit)),

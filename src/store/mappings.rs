@@ -18,7 +18,8 @@ use super::statement::{any_host, pad_in_list};
 use super::{DbId, GatewaySchema, StoreError};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{
-    Actor, AuditAction, Confidence, HostKey, Mapping, MappingChange, MappingRef, MappingSource, Stored,
+    Actor, AuditAction, Confidence, HostKey, Mapping, MappingChange, MappingRef, MappingSource, MappingWrite,
+    Stored,
 };
 
 /// The active mappings of these hosts, each in its own company, without audits: for hosts whose
@@ -93,11 +94,9 @@ pub(super) async fn made(
     schema: &GatewaySchema,
     changes: &[MappingChange],
 ) -> Result<BTreeMap<HostKey, Made>, StoreError> {
-    let inserts = changes.iter().filter_map(|change| match change {
-        MappingChange::Insert { key, audit, .. } => Some((*key, audit.change_key.to_string())),
-        _ => None,
-    });
-    let change_keys: BTreeMap<HostKey, String> = inserts.collect();
+    let inserts = changes.iter().filter(|change| matches!(change.write, MappingWrite::Insert { .. }));
+    let change_keys: BTreeMap<HostKey, String> =
+        inserts.map(|change| (change.audit.key, change.audit.change_key.to_string())).collect();
     let mut made = BTreeMap::new();
     if change_keys.is_empty() {
         return Ok(made);

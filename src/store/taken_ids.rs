@@ -30,11 +30,7 @@ pub(super) async fn are_mappings_there(
     if backend != DbBackend::Postgres || made == changes.len() as u64 {
         return Ok(());
     }
-    let wanted = changes.iter().filter_map(|change| match change {
-        MappingChange::Insert { key, staff, .. } => Some((key, staff)),
-        _ => None,
-    });
-    let wanted: Vec<_> = wanted.collect();
+    let wanted: Vec<_> = changes.iter().map(|change| (&change.audit.key, &change.audit.staff)).collect();
     use mapping::Column;
     let rows: Vec<(Option<CompanyId>, HostId, StaffId, bool)> = mapping::Entity::find()
         .select_only()

@@ -41,7 +41,7 @@ pub(crate) async fn preview(
     ids.dedup();
     if ids.is_empty() {
         let state = from.map_or("", LetterState::as_str);
-        return Err(AppError::NotFound { what: format!("{state} dead letter that is chosen by this") });
+        return Err(AppError::NotFound(format!("{state} dead letter that is chosen by this")));
     }
     Ok(ids)
 }
@@ -78,7 +78,7 @@ pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Resul
     let mut found: Vec<String> = found.into_iter().map(|group| group.fingerprint).collect();
     found.dedup();
     let group = match found.as_slice() {
-        [] => return Err(AppError::NotFound { what: format!("group {group}") }),
+        [] => return Err(AppError::NotFound(format!("group {group}"))),
         [group] => group.clone(),
         several => {
             return Err(AppError::Invalid(format!("several groups begin so: {}", several.join(", "))));

@@ -72,7 +72,7 @@ pub(crate) struct Cure {
 pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<LetterView, AppError> {
     let database = &context.database;
     let found = context.with_deadline(dead_letter(database, &context.scope, id)).await?;
-    let letter = found.ok_or_else(|| AppError::NotFound { what: format!("dead letter {id}") })?;
+    let letter = found.ok_or_else(|| AppError::NotFound(format!("dead letter {id}")))?;
     if reveal {
         let act = NewAct::new(LetterAction::Reveal, context.author.as_str());
         act_on_letters(database, &context.scope, &[id], &act).await?;

@@ -11,7 +11,7 @@ use super::{AppContext, AppError, NextAction};
 use crate::decide::{DeliveryResult, EventPrediction, Prediction, Processor};
 use crate::event::{AppointmentId, BookingEvent, BookingRef, CompanyId, Host, StaffId};
 use crate::matching::{
-    Holder, HostKey, MappingChange, Outcome, Reason, Resolution, Resolver, Review, Step, Target,
+    Holder, HostKey, MappingWrite, Outcome, Reason, Resolution, Resolver, Review, Step, Target,
 };
 use crate::store::{self, StoreError};
 
@@ -97,7 +97,7 @@ impl Explainer<'_> {
 
     async fn newest_event(&self, reference: &BookingRef) -> Result<BookingEvent, AppError> {
         let found = store::remembered(self.tx, &self.context.schema, reference);
-        let absent = |text, next| AppError::Absent { text, next };
+        let absent = AppError::Absent;
         let remembered = self.context.with_deadline(found).await?.map_err(|target| match target {
             Target::Several => absent(format!("several appointments have the booking {reference}"), None),
             Target::NoCompany => {
@@ -216,15 +216,15 @@ impl EffectView {
             return effect;
         };
         let key = HostKey::new(before.company, host);
-        let of_this_host = changes.mappings.iter().filter(|change| change.audit().key == key);
+        let of_this_host = changes.mappings.iter().filter(|change| change.audit.key == key);
         effect.mappings = of_this_host
             .map(|change| MappingChangeView {
-                change: match change {
-                    MappingChange::Supersede { .. } => "switched_off",
-                    MappingChange::Insert { .. } => "made",
-                    MappingChange::Reactivate { .. } => "switched_on",
+                change: match change.write {
+                    MappingWrite::Supersede => "switched_off",
+                    MappingWrite::Insert { .. } => "made",
+                    MappingWrite::Reactivate { .. } => "switched_on",
                 },
-                staff: change.audit().staff.clone(),
+                staff: change.audit.staff.clone(),
             })
             .collect();
         // Beyond those of the event, what would be decided because this host becomes known.

@@ -250,9 +250,9 @@ pub(crate) struct UndoneImport {
 /// What would be taken back.
 pub(crate) async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, AppError> {
     let import = context.with_deadline(store::import(context.connection(), &context.scope, id)).await?;
-    let import = import.ok_or_else(|| AppError::NotFound { what: format!("import {id}") })?;
-    let act = import.token.parse().map_err(|_| AppError::NotFound {
-        what: format!("record of what import {id} changed: its token is no UUID"),
+    let import = import.ok_or_else(|| AppError::NotFound(format!("import {id}")))?;
+    let act = import.token.parse().map_err(|_| {
+        AppError::NotFound(format!("record of what import {id} changed: its token is no UUID"))
     })?;
     let changes = changes_of_act(context.connection(), &context.schema, act);
     Ok(UndoImport { changes: context.with_deadline(changes).await?, import })

@@ -193,7 +193,7 @@ async fn turn(
 /// The plan or replay with this id.
 async fn find(context: &AppContext, id: i64) -> Result<Model, AppError> {
     let found = context.with_deadline(replay(&context.database, &context.scope, id)).await?;
-    found.ok_or_else(|| AppError::NotFound { what: format!("plan or replay {id}") })
+    found.ok_or_else(|| AppError::NotFound(format!("plan or replay {id}")))
 }
 
 /// What somebody does now with a replay.
@@ -225,5 +225,5 @@ fn refusal(row: &Model, beginning: &Beginning, now_ms: i64) -> AppError {
         }
         (state, _) => (format!("replay {id} is {state}"), Some(NextAction::MakePlan)),
     };
-    AppError::Replay { why, next }
+    AppError::Replay(why, next)
 }

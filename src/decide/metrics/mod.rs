@@ -16,7 +16,7 @@ use self::series::{
 };
 use super::in_flight::{Ending, InFlight};
 use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
-use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingChange, MatchStats, Reason};
+use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingWrite, MatchStats, Reason};
 use crate::queue::{ClosedBy, Delivery, header};
 use crate::runtime::clock::now_ms;
 use crate::telemetry::metrics::{Family, on_scrape};
@@ -150,10 +150,10 @@ impl Meters {
             self.missing.count([reason.as_str()]);
         }
         for change in &changes.mappings {
-            match change {
-                MappingChange::Insert { source, .. } => self.created.count([source.as_str()]),
-                MappingChange::Reactivate { .. } => self.changed.count(["reactivated"]),
-                MappingChange::Supersede { .. } => self.changed.count(["superseded"]),
+            match &change.write {
+                MappingWrite::Insert { source, .. } => self.created.count([source.as_str()]),
+                MappingWrite::Reactivate { .. } => self.changed.count(["reactivated"]),
+                MappingWrite::Supersede => self.changed.count(["superseded"]),
             }
         }
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::audits::key_value;
 use super::{HostChange, MappingState, RowChange, RowTarget};
-use crate::matching::{Actor, Audit, HostKey, InboxState, MappingChange, MappingRef};
+use crate::matching::{Actor, Audit, HostKey, InboxState, MappingChange, MappingRef, MappingWrite};
 use crate::store::commit::{insert_audits, mapping_rows, row_of};
 use crate::store::entity::mapping::{Column, Entity};
 use crate::store::entity::{inbox, mapping_audit};
@@ -102,15 +102,13 @@ fn values(key: HostKey, change: &RowChange) -> (Option<serde_json::Value>, serde
 
 fn insertion(change: &RowChange, audit: &Audit, now_ms: i64) -> Option<MappingChange> {
     let RowTarget::New(host) = &change.row else { return None };
-    Some(MappingChange::Insert {
-        key: audit.key,
-        staff: change.staff.clone(),
+    let write = MappingWrite::Insert {
         host: host.clone(),
         source: change.to.source.known()?,
         confidence: change.to.confidence,
         metadata: json!({ "created_by_person_at_ms": now_ms, "change_key": audit.change_key }),
-        audit: audit.clone(),
-    })
+    };
+    Some(MappingChange { audit: audit.clone(), write })
 }
 
 /// In the place of a row within a decision: it takes another row back.

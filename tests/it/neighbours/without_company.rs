@@ -4,6 +4,7 @@
 use hostmatch::event::{CompanyId, Host, HostId, StaffId};
 use hostmatch::matching::{
     Audit, AuditAction, ChangeSet, Confidence, HostKey, MappingChange, MappingRef, MappingSource,
+    MappingWrite,
 };
 use hostmatch::store;
 use serde_json::json;
@@ -139,13 +140,13 @@ fn insert(host: i64) -> MappingChange {
     let key = HostKey::new(CompanyId(901), HostId(host));
     let jana = StaffId::Text(staff(JANA).trim_matches('\'').to_owned());
     let change_key = uuid::Uuid::new_v4();
-    MappingChange::Insert {
-        key,
-        staff: jana.clone(),
-        host: Box::new(Host { name: Some("Ours".into()), ..Host::default() }),
-        source: MappingSource::AutoEmail,
-        confidence: Confidence(95),
-        metadata: json!({ "change_key": change_key }),
+    MappingChange {
+        write: MappingWrite::Insert {
+            host: Box::new(Host { name: Some("Ours".into()), ..Host::default() }),
+            source: MappingSource::AutoEmail,
+            confidence: Confidence(95),
+            metadata: json!({ "change_key": change_key }),
+        },
         audit: Audit {
             change_key,
             mapping: MappingRef::New(key),
