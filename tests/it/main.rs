@@ -46,6 +46,7 @@ mod metrics;
 mod migrating;
 mod migrations;
 mod moving_in;
+mod names;
 mod neighbours;
 mod observing;
 mod odd_rows;

@@ -274,7 +274,7 @@ fn links_in_the_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut wrong = Vec::new();
     let mut links = 0;
-    for source in files(&["README.md", "CHANGELOG.md", "docs"], "md") {
+    for source in files(&["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs"], "md") {
         for target in source.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = target.split('#').next().unwrap_or_default();
             if path.is_empty() || target.contains("://") {
