@@ -1,6 +1,8 @@
-//! Why a use case could not be done: a code for programs, and what it was about in words.
+//! Why a use case could not be done: a code for programs, what it was about in words, and what may be done next.
 
-use super::{NextAction, Refusal};
+use super::Refusal;
+use crate::event::StaffId;
+use crate::matching::HostKey;
 use crate::queue::{PublishError, QueueError};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -117,4 +119,33 @@ impl AppError {
             _ => None,
         }
     }
+}
+
+/// What may be done next, as a value: the command line names a command, the web UI shows a button.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the others say what they are")]
+pub enum NextAction {
+    AcceptSuggestion(HostKey),
+    /// Take one of several suggestions for this host: one of these.
+    ChooseSuggestion(HostKey, Vec<StaffId>),
+    AssignHost(HostKey),
+    /// Say who this host is, of whom no booking was decided yet.
+    MapUnseenHost(HostKey),
+    MakePlan,
+    BeginPlan(i64),
+    ResumeReplay(i64),
+    /// Plan the dead letters of this group, when their cause is gone.
+    PlanGroup(String),
+    ShowLetter(i64),
+    /// Open this discarded dead letter again.
+    RestoreLetter(i64),
+    ReplayLetter(i64),
+    /// See how the booking of this dead letter is matched.
+    ExplainLetter(i64),
+    /// See how the booking with this reference is matched.
+    ExplainBooking(String),
+    /// Give the booking itself.
+    GiveBooking,
+    /// Give the booking itself, and its company.
+    GiveBookingOfCompany,
 }

@@ -21,7 +21,6 @@ pub mod inbox;
 pub mod mapping_files;
 pub(crate) mod mappings;
 mod names;
-mod next_action;
 pub mod repair;
 pub(crate) mod report;
 mod ruling;
@@ -36,11 +35,10 @@ pub(crate) mod publish;
 pub use carry_out::{Act, Answers, decide, decide_now, predict};
 pub use context::{Access, AppContext};
 pub use decision::{Author, Before, Command, Decided, Decision, Effect, Refusal};
-pub use error::{AppError, ErrorCode};
+pub use error::{AppError, ErrorCode, NextAction};
 pub use hand_over::{
     HandOver, HandOverView, HostLeft, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
 };
-pub use next_action::NextAction;
 
 pub use crate::store::{
     AuditFilter, AuditRow, Compare, HostAct, InboxFilter, InboxKind, MappingFilter, Period, RepairFilter,

@@ -9,7 +9,7 @@ use crate::event::{Decoded, Envelope, decode};
 use crate::queue::{Queue, header};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
-use crate::telemetry::traces::{self, Parent, Span, SpanKind};
+use crate::telemetry::traces::{Parent, Span, SpanKind};
 
 pub(crate) use crate::queue::Message;
 
@@ -119,15 +119,8 @@ pub(crate) async fn publish(
 }
 
 /// The span of publishing one event, whose context it carries from now on.
-fn traced(message: &mut Message, (system, destination): (&'static str, &str)) -> Span {
-    if !traces::are_on() {
-        return Span::NONE;
-    }
-    let span = Span::begin(Parent::None, SpanKind::Producer, format!("publish {destination}"), []);
-    span.set("messaging.system", system);
-    span.set("messaging.destination.name", destination.to_owned());
-    span.set("messaging.operation.name", "publish");
-    span.set("messaging.operation.type", "send");
+fn traced(message: &mut Message, destination: (&'static str, &str)) -> Span {
+    let span = Span::messaging(Parent::None, SpanKind::Producer, "publish", destination, []);
     if let Some(origin) = span.origin() {
         origin.write(&mut message.headers);
     }

@@ -165,20 +165,15 @@ impl Counts {
         let simulated = is.found.clone();
         self.simulated.add(simulated.is_some(), is.outcome == Outcome::NeedsReview);
         let mut differences: Vec<(&'static str, Option<StaffId>)> = Vec::new();
-        match (&recorded, &simulated) {
-            (None, Some(_)) => {
-                self.more += 1;
-                differences.push(("more", None));
-            }
-            (Some(_), None) => {
-                self.fewer += 1;
-                differences.push(("fewer", None));
-            }
-            (Some(one), Some(two)) if one != two => {
-                self.another += 1;
-                differences.push(("another", None));
-            }
-            _ => {}
+        let difference = match (&recorded, &simulated) {
+            (None, Some(_)) => Some(("more", &mut self.more)),
+            (Some(_), None) => Some(("fewer", &mut self.fewer)),
+            (Some(one), Some(two)) if one != two => Some(("another", &mut self.another)),
+            _ => None,
+        };
+        if let Some((what, count)) = difference {
+            *count += 1;
+            differences.push((what, None));
         }
         let mut against = false;
         if let Some(person) = by_person {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::delivery_result::DeliveryResult;
 use super::metrics::{Named, kind_of};
 use super::trace;
-use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, Ignored, Malformed, Shape};
+use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, Malformed, Shape};
 use crate::matching::{DEAD_LETTER, Item, Outcome, Plan, Reason, Target, Verdict};
 use crate::queue::{Delivery, Disposition, header, identity};
 use crate::store::{Lookup, Replayed};
@@ -17,20 +17,14 @@ use crate::telemetry::traces::Span;
 /// Bookings decided in one transaction: bounds what is locked, and every list of values.
 const MAX_BOOKINGS: usize = 500;
 
-/// What was read of a delivery.
-enum Content {
-    /// It has not been read yet, or cannot be.
-    Nothing,
-    Event(Box<BookingEvent>),
-    Ignored(Ignored),
-}
-
 /// One delivery on its way.
+#[derive(Default)]
 pub(crate) struct InFlight {
     pub(crate) delivery: Delivery,
     /// Its span, where traces are on.
     pub(super) span: Span,
-    content: Content,
+    /// None: it has not been read yet, or cannot be.
+    content: Option<Decoded>,
     /// As it is counted.
     pub(crate) named: Named,
     /// It is the copy of a dead letter.
@@ -92,28 +86,13 @@ pub(crate) fn replayed(delivery: &Delivery) -> Option<Replayed> {
 impl InFlight {
     /// A delivery that was received.
     pub(crate) fn new(delivery: Delivery) -> Self {
-        Self {
-            delivery,
-            span: Span::NONE,
-            content: Content::Nothing,
-            named: Named::default(),
-            replayed: None,
-            may_be_unknown: false,
-            targets: Vec::new(),
-            is_locked: false,
-            code: None,
-            strategy: None,
-            planned: None,
-            result: None,
-            more_waiting: false,
-            disposition: Disposition::Release,
-        }
+        Self { delivery, ..Self::default() }
     }
 
     /// An event that was decided before.
     pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
         let delivery = Delivery { attempt: 1, first_seen_ms: decided_ms, ..Delivery::default() };
-        Self { content: Content::Event(Box::new(event)), ..Self::new(delivery) }
+        Self { content: Some(Decoded::Event(Box::new(event))), ..Self::new(delivery) }
     }
 
     /// Reads it. `ends_unknown`: an appointment that is not there yet will not be waited for any longer, and
@@ -123,11 +102,11 @@ impl InFlight {
         self.named = Named::of(&self.delivery, read.as_ref());
         self.replayed = replayed(&self.delivery);
         match read {
-            Some(Ok(Decoded::Event(event))) => {
-                self.may_be_unknown = ends_unknown && event.content == Shape::Calcom;
-                self.content = Content::Event(event);
+            Some(Ok(decoded)) => {
+                let is_calcoms = matches!(&decoded, Decoded::Event(event) if event.content == Shape::Calcom);
+                self.may_be_unknown = ends_unknown && is_calcoms;
+                self.content = Some(decoded);
             }
-            Some(Ok(Decoded::Ignored(ignored))) => self.content = Content::Ignored(ignored),
             Some(Err(malformed)) => {
                 self.result = Some(DeliveryResult::Dead(malformed.kind.into(), malformed.to_string()));
             }
@@ -149,8 +128,8 @@ impl InFlight {
         let publisher = self.delivery.message.headers.get(header::PUBLISHER).map(String::as_str);
         let received_ms = self.delivery.first_seen_ms;
         self.planned = match &self.content {
-            Content::Event(_) if self.is_locked => None,
-            Content::Event(event) => {
+            Some(Decoded::Event(_)) if self.is_locked => None,
+            Some(Decoded::Event(event)) => {
                 let Self { targets, may_be_unknown, .. } = &*self;
                 let may_be_unknown = *may_be_unknown;
                 let verdict = plan.event(&Item { event, targets, publisher, received_ms, may_be_unknown });
@@ -159,11 +138,11 @@ impl InFlight {
                 }
                 Some(verdict.into())
             }
-            Content::Ignored(ignored) => {
+            Some(Decoded::Ignored(ignored)) => {
                 plan.ignored(ignored, publisher, received_ms);
                 Some(DeliveryResult::Done(Outcome::Ignored))
             }
-            Content::Nothing => self.result.clone(),
+            None => self.result.clone(),
         };
     }
 
@@ -181,22 +160,22 @@ impl InFlight {
     /// What is to be looked up for it.
     pub(super) fn lookup(&self) -> Option<Lookup<'_>> {
         match &self.content {
-            Content::Event(event) => Some(Lookup { event, tried_before: self.delivery.attempt > 0 }),
-            Content::Ignored(_) | Content::Nothing => None,
+            Some(Decoded::Event(event)) => Some(Lookup { event, tried_before: self.delivery.attempt > 0 }),
+            Some(Decoded::Ignored(_)) | None => None,
         }
     }
 
     /// The id of an event for which there is nothing to do.
     pub(super) fn ignored(&self) -> Option<&EventId> {
-        if let Content::Ignored(ignored) = &self.content { Some(&ignored.id) } else { None }
+        if let Some(Decoded::Ignored(ignored)) = &self.content { Some(&ignored.id) } else { None }
     }
 
     /// Its event's id and type, where it could be read.
     fn event(&self) -> Option<(&EventId, &str)> {
         match &self.content {
-            Content::Event(event) => Some((&event.id, &event.event_type)),
-            Content::Ignored(ignored) => Some((&ignored.id, &ignored.event_type)),
-            Content::Nothing => None,
+            Some(Decoded::Event(event)) => Some((&event.id, &event.event_type)),
+            Some(Decoded::Ignored(ignored)) => Some((&ignored.id, &ignored.event_type)),
+            None => None,
         }
     }
 
@@ -278,9 +257,9 @@ pub(super) fn transactions(flights: &mut [InFlight]) -> Vec<Vec<&mut InFlight>> 
     let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
     for flight in flights.iter_mut().filter(|flight| flight.result.is_none()) {
         let size = match &flight.content {
-            Content::Event(event) => event.bookings.len(),
-            Content::Ignored(_) => 1,
-            Content::Nothing => continue,
+            Some(Decoded::Event(event)) => event.bookings.len(),
+            Some(Decoded::Ignored(_)) => 1,
+            None => continue,
         };
         if bookings + size > MAX_BOOKINGS && !part.is_empty() {
             parts.push(std::mem::take(&mut part));

@@ -24,7 +24,7 @@ pub(crate) fn begin(from: Destination<'_>, flights: &mut [InFlight]) -> Span {
         flight.span = message(from, &flight.delivery, origin.as_ref());
         origins.extend(origin.or_else(|| flight.span.origin()));
     }
-    let batch = consumer(Parent::None, "batch", from, &origins);
+    let batch = Span::messaging(Parent::None, SpanKind::Consumer, "batch", from, &origins);
     batch.set("messaging.batch.message_count", i64::try_from(flights.len()).unwrap_or(i64::MAX));
     if let Some(origin) = batch.origin().filter(|_| batch.is_kept()) {
         flights.iter().for_each(|flight| flight.span.link(&origin));
@@ -38,7 +38,7 @@ pub(crate) fn recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span 
         return Span::NONE;
     }
     let origins: Vec<Origin> = deliveries.iter().filter_map(origin).collect();
-    let span = consumer(Parent::None, "record", from, &origins);
+    let span = Span::messaging(Parent::None, SpanKind::Consumer, "record", from, &origins);
     span.set("messaging.batch.message_count", i64::try_from(deliveries.len()).unwrap_or(i64::MAX));
     span
 }
@@ -54,12 +54,12 @@ pub(super) fn origin(delivery: &Delivery) -> Option<Origin> {
 
 fn message(from: Destination<'_>, delivery: &Delivery, origin: Option<&Origin>) -> Span {
     let replay = delivery.message.headers.get(header::REPLAY).and_then(|text| text.parse::<i64>().ok());
-    let span = match origin {
-        Some(origin) if delivery.attempt == 0 && replay.is_none() => {
-            consumer(Parent::Origin(origin), "process", from, &[])
-        }
-        origin => consumer(Parent::None, "process", from, origin),
+    let is_first = delivery.attempt == 0 && replay.is_none();
+    let (parent, link) = match origin {
+        Some(origin) if is_first => (Parent::Origin(origin), None),
+        origin => (Parent::None, origin),
     };
+    let span = Span::messaging(parent, SpanKind::Consumer, "process", from, link);
     if span.is_kept() {
         span.set("hostmatch.attempt", i64::from(delivery.attempt) + 1);
         if let Some(id) = delivery.message.message_id.as_deref().and_then(shown_id) {
@@ -68,22 +68,6 @@ fn message(from: Destination<'_>, delivery: &Delivery, origin: Option<&Origin>) 
         if let Some(replay) = replay {
             span.set("hostmatch.replay", replay);
         }
-    }
-    span
-}
-
-fn consumer<'a>(
-    parent: Parent<'_>,
-    operation: &'static str,
-    (system, queue): Destination<'_>,
-    links: impl IntoIterator<Item = &'a Origin>,
-) -> Span {
-    let span = Span::begin(parent, SpanKind::Consumer, format!("{operation} {queue}"), links);
-    if span.is_kept() {
-        span.set("messaging.system", system);
-        span.set("messaging.destination.name", queue.to_owned());
-        span.set("messaging.operation.name", operation);
-        span.set("messaging.operation.type", "process");
     }
     span
 }

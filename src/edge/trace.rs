@@ -84,18 +84,14 @@ fn carried(message: &Message) -> Option<Origin> {
 fn publish(
     parent: Parent<'_>,
     operation: &'static str,
-    (system, destination): (&'static str, &str),
+    destination: (&'static str, &str),
     links: &[Origin],
     messages: &[Message],
 ) -> Span {
-    let span = Span::begin(parent, SpanKind::Producer, format!("{operation} {destination}"), links);
+    let span = Span::messaging(parent, SpanKind::Producer, operation, destination, links);
     if !span.is_kept() {
         return span;
     }
-    span.set("messaging.system", system);
-    span.set("messaging.destination.name", destination.to_owned());
-    span.set("messaging.operation.name", operation);
-    span.set("messaging.operation.type", "send");
     match messages {
         [message] => {
             if let Some(id) = message.message_id.as_deref().and_then(shown_id) {

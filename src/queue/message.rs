@@ -80,7 +80,7 @@ pub struct Delivery {
 }
 
 /// What is to become of a delivery. Nothing is acknowledged before its successor is confirmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Disposition {
     /// Done: acknowledge.
     Ack,
@@ -99,5 +99,6 @@ pub enum Disposition {
         headers: BTreeMap<String, String>,
     },
     /// Give it back untouched: nothing is counted.
+    #[default]
     Release,
 }

@@ -97,6 +97,25 @@ impl Span {
     /// None.
     pub const NONE: Self = Self(None);
 
+    /// Begins a span of sending messages to a queue, or of taking them from it. A queue is named by its kind and name.
+    pub fn messaging<'a>(
+        parent: Parent<'_>,
+        kind: SpanKind,
+        operation: &'static str,
+        (system, queue): (&'static str, &str),
+        links: impl IntoIterator<Item = &'a Origin>,
+    ) -> Self {
+        let is_sent = kind == SpanKind::Producer;
+        let span = Self::begin(parent, kind, format!("{operation} {queue}"), links);
+        if span.is_kept() {
+            span.set("messaging.system", system);
+            span.set("messaging.destination.name", queue.to_owned());
+            span.set("messaging.operation.name", operation);
+            span.set("messaging.operation.type", if is_sent { "send" } else { "process" });
+        }
+        span
+    }
+
     /// Begins a span. `name` is one of few: ids are attributes.
     pub fn begin<'a>(
         parent: Parent<'_>,

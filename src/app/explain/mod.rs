@@ -97,13 +97,15 @@ impl Explainer<'_> {
 
     async fn newest_event(&self, reference: &BookingRef) -> Result<BookingEvent, AppError> {
         let found = store::remembered(self.tx, &self.context.schema, reference);
-        let absent = AppError::Absent;
         let remembered = self.context.with_deadline(found).await?.map_err(|target| match target {
-            Target::Several => absent(format!("several appointments have the booking {reference}"), None),
-            Target::NoCompany => {
-                absent(format!("the appointment with the booking {reference} belongs to no company"), None)
+            Target::Several => {
+                AppError::Absent(format!("several appointments have the booking {reference}"), None)
             }
-            Target::Missing | Target::Found(_) => absent(
+            Target::NoCompany => AppError::Absent(
+                format!("the appointment with the booking {reference} belongs to no company"),
+                None,
+            ),
+            Target::Missing | Target::Found(_) => AppError::Absent(
                 format!("no appointment has the booking {reference}"),
                 Some(NextAction::GiveBookingOfCompany),
             ),
@@ -113,7 +115,7 @@ impl Explainer<'_> {
         assignment.and_then(|assignment| assignment.newest_event()).ok_or_else(|| {
             let id = remembered.appointment;
             let text = format!("no event with a host has been decided for appointment {id}");
-            absent(text, Some(NextAction::GiveBooking))
+            AppError::Absent(text, Some(NextAction::GiveBooking))
         })
     }
 
