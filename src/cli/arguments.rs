@@ -17,7 +17,6 @@ use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
 
-/// A host of a company
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct OneHost {
     /// The company
@@ -29,13 +28,11 @@ pub(super) struct OneHost {
 }
 
 impl OneHost {
-    /// Both.
     pub(super) fn key(self) -> HostKey {
         HostKey::new(self.company, self.host)
     }
 }
 
-/// Whose
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct OnlyOf {
     /// Only if it is this company's
@@ -43,7 +40,6 @@ pub(super) struct OnlyOf {
     pub(super) company: Option<CompanyId>,
 }
 
-/// Of which company
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct OfCompany {
     /// Of this company
@@ -51,7 +47,6 @@ pub(super) struct OfCompany {
     pub(super) company: Option<CompanyId>,
 }
 
-/// Of which host, or company
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct OfHost {
     /// Of this company
@@ -62,7 +57,6 @@ pub(super) struct OfHost {
     pub(super) host: Option<HostId>,
 }
 
-/// Decisions of a time
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct DecidedArgs {
     /// Decided from this moment on: 30d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
@@ -76,7 +70,6 @@ pub(super) struct DecidedArgs {
     pub(super) company: Option<CompanyId>,
 }
 
-/// How much of a list
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct PageArgs {
     /// At most this many
@@ -87,13 +80,11 @@ pub(super) struct PageArgs {
     pub(super) before: Option<i64>,
 }
 
-/// An id of a company.
 pub(super) fn company(text: &str) -> Result<CompanyId, String> {
     let id = text.parse().ok().filter(|id| *id > 0);
     id.map(CompanyId).ok_or_else(|| "write the number of a company".to_owned())
 }
 
-/// An id of a Cal.com user.
 pub(super) fn host(text: &str) -> Result<HostId, String> {
     let id = text.parse().ok().and_then(HostId::new);
     id.ok_or_else(|| "write the number of a Cal.com user, from 1 to 2147483647".to_owned())

@@ -76,7 +76,6 @@ pub(super) struct ExportArgs {
     format: Format,
 }
 
-/// What an export looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// One JSON object a line
@@ -143,7 +142,6 @@ fn changes(row: &AuditRow) -> String {
     changes.collect::<Vec<_>>().join(", ")
 }
 
-/// Writes a table of audit rows.
 pub(super) fn table(rows: &[AuditRow]) -> Result<(), Failure> {
     let head = ["AUDIT", "AT", "COMPANY", "HOST", "STAFF", "ACTION", "BY", "CHANGED", "WHY"];
     let rows = rows.iter().map(|row| {

@@ -8,7 +8,6 @@ use crate::app::{AppContext, Before, Decided, Decision, Effect, RepairRow, Repai
 use crate::event::StaffId;
 use crate::matching::HostKey;
 
-/// How something is decided
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CommonArgs {
     #[command(flatten)]
@@ -28,7 +27,6 @@ impl CommonArgs {
     }
 }
 
-/// Which appointments go along with it
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct RepairArgs {
     /// What becomes of the appointments that wait for this host [default: ask on a terminal, else none]

@@ -71,7 +71,6 @@ pub(super) struct Filter {
     appointment: Option<i64>,
 }
 
-/// When they were decided.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Time {
     /// Decided at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
@@ -83,7 +82,6 @@ pub(super) struct Time {
 }
 
 impl Filter {
-    /// What was asked for.
     fn chosen(&self, time: Option<&Time>) -> EventFilter {
         EventFilter {
             outcome: self.outcome.clone(),
@@ -128,11 +126,9 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
     global.with_context(None, company, work).await
 }
 
-/// The head of a table of events.
 const HEAD: [&str; 9] =
     ["DECIDED", "OUTCOME", "REASON", "TYPE", "SHAPE", "PUBLISHER", "BOOKING", "COMPANY", "ID"];
 
-/// A row of the table.
 fn cells(event: &EventView) -> [String; 9] {
     [
         event.decided.clone(),

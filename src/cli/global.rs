@@ -109,7 +109,6 @@ impl Global {
         Err(Failure::new(Exit::Usage, text))
     }
 
-    /// Whether `-v` was given.
     pub(super) fn is_verbose(&self) -> bool {
         self.verbose > 0
     }

@@ -15,7 +15,6 @@ use crate::app::mapping_files::{self, Form, ImportFile, ImportView};
 use crate::app::{AppContext, Progress, Scope};
 use crate::event::CompanyId;
 
-/// The commands about files.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Export(Export),
@@ -37,7 +36,6 @@ pub(super) struct Export {
     inactive: bool,
 }
 
-/// What is written, and how
 #[derive(Debug, clap::Args)]
 struct Csv {
     #[command(flatten)]

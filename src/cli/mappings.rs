@@ -216,7 +216,6 @@ fn state_of(mapping: &MappingView) -> &'static str {
     }
 }
 
-/// Writes a table of mappings.
 pub(super) fn table(mappings: &[MappingView]) -> Result<(), Failure> {
     let head =
         ["ID", "COMPANY", "HOST", "NAME", "STAFF", "STAFF NAME", "SOURCE", "CONF", "STATE", "LAST USED"];

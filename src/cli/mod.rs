@@ -155,7 +155,6 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// The script on stdout.
 fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "hostmatch", &mut script);

@@ -43,7 +43,6 @@ pub(super) struct Create {
     expires: Expiry,
 }
 
-/// When a token ends, if it does.
 #[derive(Clone, Copy, Debug)]
 struct Expiry(Option<OffsetDateTime>);
 

@@ -98,7 +98,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// What a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
@@ -202,7 +201,6 @@ impl Reading {
         }
     }
 
-    /// For people.
     fn print(&self) -> Result<(), Failure> {
         let place = if self.place == "-" { String::new() } else { format!("{}: ", self.place) };
         let shape = self.shape.map(|shape| format!(" ({shape})")).unwrap_or_default();

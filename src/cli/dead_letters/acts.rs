@@ -9,7 +9,6 @@ use crate::app::AppContext;
 use crate::app::dead_letters::{self, LetterAction, done_to};
 use crate::cli::{Exit, Failure, Output, items, output};
 
-/// Which letters, and why
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Change {
     #[command(flatten)]
@@ -38,7 +37,6 @@ pub(in crate::cli) struct Import {
     file: PathBuf,
 }
 
-/// Runs `discard` and `restore`.
 pub(super) async fn run(
     output: Output,
     action: LetterAction,
@@ -62,19 +60,16 @@ pub(super) async fn run(
     })
 }
 
-/// Runs `note`.
 pub(super) async fn note(output: Output, args: &Note, context: &AppContext) -> Result<Exit, Failure> {
     let note = dead_letters::note(context, &args.group, &args.text).await?;
     output.show(&note, || output::line(&format!("Noted on group {}", note.group)))
 }
 
-/// Runs `export`.
 pub(super) async fn export(which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
     let letters = dead_letters::export(context, &which.chosen()?, output::json_line).await?;
     Ok(if letters == 0 { Exit::NotFound } else { Exit::Done })
 }
 
-/// Runs `import`.
 pub(super) async fn import(output: Output, args: &Import, context: &AppContext) -> Result<Exit, Failure> {
     let name = args.file.display().to_string();
     let view = if args.file == Path::new("-") {

@@ -45,7 +45,6 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// What was asked for.
     pub(super) fn chosen(&self) -> DeadLetterFilter {
         DeadLetterFilter {
             ids: self.ids.clone(),

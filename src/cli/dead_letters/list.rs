@@ -48,7 +48,6 @@ pub(in crate::cli) struct Groups {
     format: Option<Format>,
 }
 
-/// Runs `list`.
 pub(super) async fn run(output: Output, args: &List, context: &AppContext) -> Result<Exit, Failure> {
     let format = Format::of(args.format, output);
     let limit = args.limit.unwrap_or(if format.is_endless() { u64::MAX } else { USUAL });
@@ -99,7 +98,6 @@ fn letter_cells(letter: DeadLetterSummary) -> [String; 9] {
     ]
 }
 
-/// Runs `groups`.
 pub(super) async fn groups(output: Output, args: &Groups, context: &AppContext) -> Result<Exit, Failure> {
     let view = dead_letters::groups(context, &args.filter.chosen(), args.skip, args.limit).await?;
     match Format::of(args.format, output) {

@@ -49,7 +49,6 @@ fn percent(text: &str) -> Result<i32, String> {
     number.filter(|number| (0..=100).contains(number)).ok_or_else(|| "write 0% to 100%".to_owned())
 }
 
-/// Runs `plan`.
 pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
     let view = freeze(which, context).await?;
     let (Some(id), Some(report)) = (view.plan, &view.report) else { return nothing(output, &view) };
@@ -64,14 +63,12 @@ pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext)
     Ok(if view.left_out.is_empty() { Exit::Done } else { Exit::Partial })
 }
 
-/// Makes the plan, with a bar.
 async fn freeze(which: &Choosing, context: &AppContext) -> Result<PlanView, Failure> {
     let filter = which.chosen()?;
     let plan = async |progress: Telling<'_>| replay::plan(context, &filter, progress).await;
     Ok(output::with_progress("planning", plan).await?)
 }
 
-/// Says that there was nothing to plan.
 fn nothing(output: Output, view: &PlanView) -> Result<Exit, Failure> {
     output.show(view, || {
         left_out(&view.left_out)?;
@@ -80,7 +77,6 @@ fn nothing(output: Output, view: &PlanView) -> Result<Exit, Failure> {
     Ok(Exit::NotFound)
 }
 
-/// Runs `replay`.
 pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> Result<Exit, Failure> {
     let (id, report, is_whole) = match args.plan {
         Some(_) if !args.which.is_empty() => {

@@ -59,7 +59,6 @@ impl Command {
     }
 }
 
-/// Runs the command.
 pub(super) async fn run(output: Output, command: &Command, context: &AppContext) -> Result<Exit, Failure> {
     let done = match command {
         Command::List { limit, before } => {

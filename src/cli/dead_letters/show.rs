@@ -15,7 +15,6 @@ pub(in crate::cli) struct Args {
     pub(super) reveal: bool,
 }
 
-/// Runs the command.
 pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Result<Exit, Failure> {
     let shown = dead_letters::show(context, args.id, args.reveal).await;
     let mut letter = shown.map_err(|error| Failure::with_list(error, "hostmatch deadletters list"))?;
@@ -25,7 +24,6 @@ pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Re
     output.show(&letter, || table(&letter))
 }
 
-/// Writes it to stdout, for people.
 fn table(letter: &LetterView) -> Result<(), Failure> {
     output::line(&format!("Dead letter {}  ({})", letter.id, letter.state))?;
     let event = format!("{}  {}", dash(letter.event_type.as_ref()), dash(letter.event_id.as_ref()));

@@ -8,7 +8,6 @@ use crate::install::inspection::{Inspection, Level, Verdict};
 /// As many rows of one finding are shown; the JSON has all of them.
 const KEYS_SHOWN: usize = 20;
 
-/// Shows all of it.
 pub(super) fn show(found: &Inspection) -> Result<(), Failure> {
     verdict(found)?;
     server(found)?;
