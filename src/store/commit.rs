@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use migration::by_engine;
 use migration::gateway::KeyKind;
 use sea_orm::sea_query::{InsertStatement, OnConflict, UpdateStatement, Value};
 use sea_orm::{DbErr, Statement};
@@ -300,11 +301,8 @@ pub(super) fn update_appointments(
             Ok(json!([write.id.0, staff, host]))
         })
         .collect::<Result<_, DbErr>>()?;
-    let (integer, text) = match schema.backend {
-        DbBackend::MySql => ("BIGINT", "VARCHAR(255)"),
-        DbBackend::Postgres => ("bigint", "text"),
-        _ => ("INTEGER", "TEXT"),
-    };
+    let names = [("BIGINT", "VARCHAR(255)"), ("bigint", "text"), ("INTEGER", "TEXT")];
+    let (integer, text) = by_engine(schema.backend, names);
     let staff = match schema.staff_key {
         KeyKind::Integer => integer,
         KeyKind::Text => text,

@@ -282,12 +282,10 @@ async fn postgres(
     let pool = pool::<sqlx::Postgres>(config).after_connect(move |connection, _| {
         Box::pin(async move {
             // Not with the options above: as it is, the server's own default can still be read.
-            match purpose {
-                Purpose::ReadOnly => {
-                    connection.execute("SET default_transaction_read_only = on").await.map(drop)
-                }
-                Purpose::Work | Purpose::Migrate => Ok(()),
+            if purpose == Purpose::ReadOnly {
+                connection.execute("SET default_transaction_read_only = on").await?;
             }
+            Ok(())
         })
     });
     let pool = pool.connect_with(options).await.map_err(StoreError::connecting)?;

@@ -158,17 +158,7 @@ impl From<DbErr> for StoreError {
             DbErr::RecordNotInserted => Self::Rejected("no row was inserted".into()),
             DbErr::RecordNotUpdated => Self::Rejected("no row was updated".into()),
             DbErr::MutexPoisonError => away("the connection is not usable"),
-            DbErr::ConvertFromU64(_)
-            | DbErr::UnpackInsertId
-            | DbErr::UpdateGetPrimaryKey
-            | DbErr::AttrNotSet(_)
-            | DbErr::Custom(_)
-            | DbErr::KeyArityMismatch { .. }
-            | DbErr::PrimaryKeyNotSet { .. }
-            | DbErr::RbacError(_)
-            | DbErr::AccessDenied { .. } => Self::Rejected("the statement could not be carried out".into()),
-            // DbErr is non_exhaustive: the compiler asks for this arm although all are named above.
-            _ => Self::Rejected("unknown database error".into()),
+            _ => Self::Rejected("the statement could not be carried out".into()),
         }
     }
 }

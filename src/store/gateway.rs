@@ -126,15 +126,14 @@ pub(super) fn find<C: ColumnTrait>(columns: &Columns, column: C) -> Option<&Colu
 
 /// PostgreSQL compares a boolean with nothing else; the others keep it as a number anyway.
 fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<(), StoreError> {
-    let flag = ACTIVE.into_iter().find_map(|flag| find(columns, flag));
-    match flag.filter(|flag| {
-        backend == DbBackend::Postgres && !matches!(flag.data_type.as_str(), "bool" | "boolean")
-    }) {
-        None => Ok(()),
-        Some(flag) => Err(StoreError::Schema(format!(
-            "staff.{} is {} and must be boolean: it says who is active",
-            flag.name, flag.full_type
-        ))),
+    match ACTIVE.into_iter().find_map(|flag| find(columns, flag)) {
+        Some(Column { name, data_type, full_type, .. })
+            if backend == DbBackend::Postgres && !matches!(data_type.as_str(), "bool" | "boolean") =>
+        {
+            let wrong = format!("staff.{name} is {full_type} and must be boolean: it says who is active");
+            Err(StoreError::Schema(wrong))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -255,6 +255,7 @@ pub async fn load_waiting(
 }
 
 /// What the events of a batch ask about.
+#[derive(Default)]
 struct Asked {
     appointments: BTreeSet<AppointmentId>,
     hosts: BTreeSet<HostKey>,
@@ -264,11 +265,7 @@ struct Asked {
 
 impl Asked {
     fn of(events: &[&BookingEvent], targets: &[Vec<Target>], found: &Found) -> Self {
-        let mut asked = Self {
-            appointments: BTreeSet::new(),
-            hosts: BTreeSet::new(),
-            companies_without_host_id: Vec::new(),
-        };
+        let mut asked = Self::default();
         for (event, targets) in events.iter().zip(targets) {
             for (booking, target) in event.bookings.iter().zip(targets) {
                 let Target::Found(id) = target else { continue };

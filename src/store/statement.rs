@@ -133,14 +133,12 @@ pub(super) enum Then {
     Fill,
 }
 
-/// A column of a row: its value, and what becomes of it in a row that is there already.
-pub(super) type Cell<E> = (<E as EntityTrait>::Column, Value, Then);
-
-/// Writes these rows, of which there is at least one, to a table whose key is the column `key`.
+/// Writes these rows, of which there is at least one, to a table whose key is the column `key`: each column with its
+/// value, and what becomes of it in a row that is there already.
 pub(super) fn upsert<E: EntityTrait, const N: usize>(
     backend: DbBackend,
     key: E::Column,
-    rows: Vec<[Cell<E>; N]>,
+    rows: Vec<[(E::Column, Value, Then); N]>,
 ) -> Statement {
     let is_mysql = backend == DbBackend::MySql;
     let entity = E::default();
@@ -168,7 +166,10 @@ pub(super) fn upsert<E: EntityTrait, const N: usize>(
         for column in 0..N {
             sql.push_str(if column == 0 { "" } else { ", " });
             number += 1;
-            placeholder(&mut sql, backend, number);
+            match backend {
+                DbBackend::Postgres => _ = write!(sql, "${number}"),
+                _ => sql.push('?'),
+            }
         }
         sql.push(')');
     }
@@ -179,13 +180,6 @@ pub(super) fn upsert<E: EntityTrait, const N: usize>(
     };
     let values = rows.into_iter().flatten().map(|(_, value, _)| value);
     Statement::from_sql_and_values(backend, sql, values)
-}
-
-fn placeholder(sql: &mut String, backend: DbBackend, number: usize) {
-    match backend {
-        DbBackend::Postgres => _ = write!(sql, "${number}"),
-        _ => sql.push('?'),
-    }
 }
 
 #[cfg(test)]
