@@ -5,7 +5,7 @@
 //! confirmed goes into the spool, and nobody after it waits for the broker; `forward` does that,
 //! until the spool is empty.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::EdgeConfig;
 use crate::http::health::{Finding, State};
 use crate::queue::{Message, PublishError, Publisher, QueueError, Spool, SpoolError, SpoolLimits};
+use crate::runtime::locked;
 
 /// For so long the queue counts as one that does not take what is published, after it did not and
 /// unless it has since. The forwarder tries again sooner.
@@ -102,12 +103,12 @@ impl Sink {
 
     fn takes(&self, takes: bool) {
         let refused = (!takes).then(Instant::now);
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+        *locked(&self.refused) = refused;
     }
 
     /// Whether what is published now would be taken, as far as is known.
     fn is_taken(&self) -> Result<(), &'static str> {
-        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = *locked(&self.refused);
         if !self.publisher.is_ready() {
             Err("there is no way to the queue; the log says why")
         } else if refused.is_some_and(|refused| refused.elapsed() < REFUSING) {

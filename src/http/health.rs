@@ -5,7 +5,7 @@
 //! since when that has been so.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{self, Limits};
+use crate::runtime::locked;
 
 /// After how long a connection ends on which nothing comes, and how large a head may be.
 const LIMITS: Limits = Limits { idle: Duration::from_secs(5), head: 16 << 10 };
@@ -89,7 +90,7 @@ impl Record {
     pub fn checks(&self, findings: Vec<Finding>) -> Vec<Check> {
         let now = OffsetDateTime::now_utc();
         let now = now.replace_nanosecond(0).unwrap_or(now);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.known);
         let checks = findings.into_iter().map(|finding| {
             let since = match known.get(finding.name) {
                 Some((before, since)) if *before == finding.state => *since,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::{Request, Response};
@@ -27,6 +27,7 @@ use super::logs::TelemetryError;
 use super::traces::TRACER;
 use crate::config::TracesConfig;
 use crate::http::client::Client;
+use crate::runtime::locked;
 
 /// Spans that wait to be sent; more are dropped.
 const QUEUE: usize = 8192;
@@ -137,7 +138,7 @@ impl HttpClient for CollectorClient {
         };
         let sent: Result<_, HttpError> = sent.await;
         // The exporter says no more than that it did not work.
-        *self.stats.cause() = sent.as_ref().err().map(ToString::to_string);
+        *locked(&self.stats.cause) = sent.as_ref().err().map(ToString::to_string);
         sent
     }
 }
@@ -155,12 +156,6 @@ struct Stats {
     warned_refused: AtomicBool,
     /// It has been said that there are too many.
     warned_full: AtomicBool,
-}
-
-impl Stats {
-    fn cause(&self) -> MutexGuard<'_, Option<String>> {
-        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Lets spans into the queue while there is room.
@@ -233,7 +228,7 @@ impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
                     tracing::warn!(
                         endpoint,
                         %error,
-                        problem = self.stats.cause().as_deref(),
+                        problem = locked(&self.stats.cause).as_deref(),
                         "the collector does not take traces: spans are dropped until it does; bookings are not affected"
                     );
                 }

@@ -8,7 +8,7 @@
 //! A label is one of a closed list: no id, no address, no name of anybody stands in one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,6 +20,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::{TelemetryError, process};
+use crate::runtime::locked;
 
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -258,7 +259,7 @@ pub fn install(roles: &[&'static str], lists: &[&[Series]]) -> Result<(), Teleme
 /// old otherwise.
 pub fn on_scrape(callback: impl Fn() + Send + 'static) {
     if RECORDER.get().is_some() {
-        ON_SCRAPE.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(callback));
+        locked(&ON_SCRAPE).push(Box::new(callback));
     }
 }
 
@@ -281,7 +282,7 @@ async fn answer() -> Response {
 }
 
 fn render(recorder: &PrometheusHandle) -> String {
-    for callback in &*ON_SCRAPE.lock().unwrap_or_else(PoisonError::into_inner) {
+    for callback in &*locked(&ON_SCRAPE) {
         callback();
     }
     recorder.render() + &process::render()

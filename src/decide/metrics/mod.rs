@@ -5,7 +5,7 @@
 mod series;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use metrics::{Counter, Gauge, Histogram};
@@ -19,6 +19,7 @@ use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
 use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingWrite, MatchStats, Reason};
 use crate::queue::{ClosedBy, Delivery, header};
 use crate::runtime::clock::now_ms;
+use crate::runtime::locked;
 use crate::telemetry::metrics::{Family, on_scrape};
 use crate::telemetry::traces::Span;
 
@@ -178,7 +179,7 @@ impl Meters {
         // What is tried again, or replayed, has waited on purpose.
         let waited = deliveries.iter().filter(|one| one.attempt == 0 && !is_replay(one));
         let oldest_ms = waited.map(published_ms).min();
-        self.hands().insert(pipeline, Hand { oldest_ms, is_busy: true });
+        locked(&self.hands).insert(pipeline, Hand { oldest_ms, is_busy: true });
     }
 
     /// A pipeline has no longer so many deliveries in hand. `is_all`: nothing waited behind them.
@@ -186,7 +187,7 @@ impl Meters {
         if let Some(gauge) = self.in_flight.of([]) {
             gauge.decrement(size(count));
         }
-        if let Some(hand) = self.hands().get_mut(&pipeline) {
+        if let Some(hand) = locked(&self.hands).get_mut(&pipeline) {
             hand.is_busy = false;
             hand.oldest_ms = hand.oldest_ms.filter(|_| !is_all);
         }
@@ -194,17 +195,13 @@ impl Meters {
 
     /// Nothing waits in the queue: what the pipelines had last tells nothing any more.
     pub(crate) fn nothing_waits(&self) {
-        self.hands().retain(|_, hand| hand.is_busy);
+        locked(&self.hands).retain(|_, hand| hand.is_busy);
     }
 
     /// Seconds since the oldest event was published that is in hand.
     fn oldest_age(&self) -> f64 {
-        let oldest = self.hands().values().filter_map(|hand| hand.oldest_ms).min();
+        let oldest = locked(&self.hands).values().filter_map(|hand| hand.oldest_ms).min();
         oldest.map_or(0.0, |oldest| seconds(now_ms() - oldest))
-    }
-
-    fn hands(&self) -> MutexGuard<'_, HashMap<usize, Hand>> {
-        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// These deliveries are gone. `decided_ms`: when the last of them was committed.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::fields::{self, Object};
 use super::outside::{self, Outside};
 use super::pruned::CONTENT_ENCODING;
-use super::{Answer, hints, parse};
+use super::{Answer, parse};
 
 /// The names of CloudEvents' headers begin so: its AMQP binding, the JMS twin of that, and what HTTP
 /// has and bridges leave.
@@ -55,7 +55,7 @@ pub(super) fn from_headers(outside: &mut Outside<'_>, prefix: &str) -> Answer<()
     let version = attribute("specversion").unwrap_or_default();
     if !is_known(&version) {
         let message = format!("the header {prefix}specversion must be 1.0 (or 0.3)");
-        return Err(Box::new(outside.fault("", message, hints(outside))));
+        return Err(outside.fault("", message));
     }
     Ok(())
 }
@@ -75,7 +75,7 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
     outside.time_ms = fields::time_ms(&body, "time");
     if !body.get("specversion").and_then(Value::as_str).is_some_and(is_known) {
         let message = "specversion must be the text 1.0 (or 0.3)";
-        return Err(Box::new(outside.fault("specversion", message, hints(outside))));
+        return Err(outside.fault("specversion", message));
     }
     let encoded = body.get(CONTENT_ENCODING).and_then(Value::as_str);
     let old_base64 = encoded.is_some_and(|name| name.eq_ignore_ascii_case("base64"));
@@ -94,13 +94,13 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
         (None | Some(Value::Null), Some(other)) => {
             let message =
                 format!("data_base64 must be a text in base64, and not {}", fields::kind_of(&other));
-            Err(Box::new(outside.fault("data_base64", message, hints(outside))))
+            Err(outside.fault("data_base64", message))
         }
         (Some(other), _) => {
             let twice = if other.is_string() { " (is it encoded twice?)" } else { "" };
             let kind = fields::kind_of(&other);
             let message = format!("data must be the event, an object, and not {kind}{twice}");
-            Err(Box::new(outside.fault("data", message, hints(outside))))
+            Err(outside.fault("data", message))
         }
     }
 }
@@ -108,11 +108,11 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
 fn decode_base64(outside: &mut Outside<'_>, key: &str, text: &str) -> Answer<Object> {
     let Ok(bytes) = BASE64.decode(text.trim()) else {
         let message = format!("{key} is not base64");
-        return Err(Box::new(outside.fault(key, message, hints(outside))));
+        return Err(outside.fault(key, message));
     };
     let event = parse(&bytes);
     outside.enter_text(key, bytes);
-    event.map_err(|fault| Box::new(outside.placed(fault.with(hints(outside)))))
+    event.map_err(|fault| Box::new(outside.placed(fault.with(outside.hints()))))
 }
 
 fn is_known(version: &str) -> bool {

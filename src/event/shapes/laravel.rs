@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
+use super::Answer;
 use super::fields::{self, Object};
 use super::outside::{self, Outside};
-use super::{Answer, hints};
 
 /// What to publish in place of a job that cannot be read.
 const STRING_JOB: &str =
@@ -25,10 +25,9 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
     outside.types.extend(names.map(str::to_owned));
     outside.names_type_at("job");
     outside.uuid = body.get("uuid").and_then(outside::id_text);
-    let refuse = |place: &str, message: String| Err(Box::new(outside.fault(place, message, hints(outside))));
     match body.remove("data") {
         Some(Value::Object(data)) => match data.get("command").and_then(Value::as_str) {
-            Some(command) => refuse("data/command", object_job(command)),
+            Some(command) => Err(outside.fault("data/command", object_job(command))),
             None => {
                 outside.enter("data");
                 Ok(data)
@@ -37,16 +36,16 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
         Some(Value::String(text)) if text.is_empty() => {
             let message = "data is empty: push() got no event, or Horizon's later() lost it; use push(), or \
                            pushRaw(json_encode($event))";
-            refuse("data", message.to_owned())
+            Err(outside.fault("data", message))
         }
         Some(Value::String(_)) => {
             let message = "data must be the event, an object, and not a text: give push() the array itself, not \
                            json_encode($event)";
-            refuse("data", message.to_owned())
+            Err(outside.fault("data", message))
         }
         other => {
             let kind = fields::kind_of(other.as_ref().unwrap_or(&Value::Null));
-            refuse("data", format!("data must be the event, an object, and not {kind}"))
+            Err(outside.fault("data", format!("data must be the event, an object, and not {kind}")))
         }
     }
 }

@@ -23,7 +23,7 @@ use serde_json::Value;
 use self::fields::{Fault, Object};
 use self::outside::Outside;
 use super::booking::Shape;
-use super::decode::{Decoded, Envelope, Hints, Malformed};
+use super::decode::{Decoded, Envelope, Malformed};
 
 pub use self::cloudevents::carried_context;
 pub use self::native::MAX_BOOKINGS;
@@ -59,7 +59,7 @@ fn unwrapped(outside: &mut Outside<'_>) -> Answer<Object> {
                 outside.shape = Shape::CloudEventsBinary;
                 cloudevents::from_headers(outside, prefix)?;
             }
-            return Err(Box::new(fault.with(hints(outside))));
+            return Err(Box::new(fault.with(outside.hints())));
         }
     };
     outside.pushed_ms = body.get("pushedAt").and_then(fields::seconds_ms);
@@ -78,14 +78,6 @@ fn unwrapped(outside: &mut Outside<'_>) -> Answer<Object> {
     outside.shape = Shape::Laravel;
     let event = laravel::unwrap(outside, body)?;
     if cloudevents::is_structured(&event) { cloudevents::unwrap(outside, event) } else { Ok(event) }
-}
-
-/// What is known of a message of which the event cannot be read.
-fn hints(outside: &Outside<'_>) -> Hints {
-    let event_type = outside::event_type(outside, None);
-    let id = outside::event_id(outside, None, event_type.as_deref(), None);
-    let shape = Some(outside.shape).filter(|shape| *shape != Shape::Native);
-    Hints { id: Some(id), event_type, shape, ..Hints::default() }
 }
 
 /// The body as a JSON object, with what this module looks at. Of a key that stands there twice the last one counts, as it does for

@@ -90,8 +90,16 @@ impl<'a> Outside<'a> {
     }
 
     /// A fault of the wrapping itself, under this key of what is the event so far.
-    pub(super) fn fault(&self, key: &str, message: impl Into<String>, hints: Hints) -> Malformed {
-        Fault::at(self.pointer(key), message).with(hints)
+    pub(super) fn fault(&self, key: &str, message: impl Into<String>) -> Box<Malformed> {
+        Box::new(Fault::at(self.pointer(key), message).with(self.hints()))
+    }
+
+    /// What is known of a message of which the event cannot be read.
+    pub(super) fn hints(&self) -> Hints {
+        let event_type = event_type(self, None);
+        let id = event_id(self, None, event_type.as_deref(), None);
+        let shape = Some(self.shape).filter(|shape| *shape != Shape::Native);
+        Hints { id: Some(id), event_type, shape, ..Hints::default() }
     }
 
     /// A fault of the event, told by its place in the body.

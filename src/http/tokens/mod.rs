@@ -8,11 +8,13 @@ mod change;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
+
+use crate::runtime::locked;
 
 pub use change::{ChangeError, change};
 use file::Hash;
@@ -82,7 +84,7 @@ impl Tokens {
         self.refresh().await?;
         let hash = file::hash(token);
         let found = {
-            let read = self.read();
+            let read = locked(&self.read);
             let known = read.as_ref().map_or(&[][..], |(_, known)| known);
             // Without an early end: the time tells nothing about the list.
             let found = known
@@ -108,7 +110,7 @@ impl Tokens {
         let Some(path) = &self.path else { return Ok(()) };
         let read = self.read_anew(path).await;
         if read.is_err() {
-            *self.read() = None;
+            *locked(&self.read) = None;
         }
         read
     }
@@ -116,18 +118,14 @@ impl Tokens {
     async fn read_anew(&self, path: &Path) -> std::io::Result<()> {
         // The stamp is taken before the text: a change in between is seen the next time.
         let stamp = Stamp::of(&tokio::fs::metadata(path).await?);
-        if self.read().as_ref().is_some_and(|(known, _)| *known == stamp) {
+        if locked(&self.read).as_ref().is_some_and(|(known, _)| *known == stamp) {
             return Ok(());
         }
         let known = parse(&tokio::fs::read_to_string(path).await?);
         tracing::info!(tokens = known.len(), "edge.tokens_file has been read");
         self.limits.keep(|hash| known.iter().any(|one| one.hash == *hash));
-        *self.read() = Some((stamp, known));
+        *locked(&self.read) = Some((stamp, known));
         Ok(())
-    }
-
-    fn read(&self) -> MutexGuard<'_, Option<(Stamp, Vec<Known>)>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,10 +1,11 @@
 //! How often each token may be used: so many requests a second, as many at once after a pause.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::file::Hash;
+use crate::runtime::locked;
 
 /// The requests of every token that was used lately.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl RateLimits {
     /// Counts a request, or says after which time there will be room for it.
     pub(super) fn take(&self, token: Hash, now: Instant) -> Result<(), Duration> {
         let Some(interval) = self.interval else { return Ok(()) };
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = locked(&self.due);
         let due = due.entry(token).or_insert(now);
         let from = (*due).max(now);
         let early = from.duration_since(now).saturating_sub(self.ahead);
@@ -41,7 +42,7 @@ impl RateLimits {
 
     /// Forgets the tokens that are not there any more.
     pub(super) fn keep(&self, known: impl Fn(&Hash) -> bool) {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner).retain(|token, _| known(token));
+        locked(&self.due).retain(|token, _| known(token));
     }
 }
 

@@ -183,7 +183,7 @@ impl AmqpConsumer {
         }
         locked(&lane.acks).take(received.delivery_tag);
         self.window.note(received.data.len());
-        if !subscription.ending && subscription.prefetch != self.window.prefetch() {
+        if !subscription.ending && subscription.prefetch != self.window.prefetch {
             subscription.end(self.queue.0.settings.confirm_timeout);
         }
         let (tag, acker) = (received.delivery_tag, received.acker.clone());
@@ -206,7 +206,7 @@ impl AmqpConsumer {
             };
             // The connection may be older than the loss of the queue.
             let with_topology = self.said.is_some();
-            let (queue, prefetch) = (self.queue.clone(), self.window.prefetch());
+            let (queue, prefetch) = (self.queue.clone(), self.window.prefetch);
             let subscribed = consume(queue, self.source, link.clone(), lane.clone(), prefetch, with_topology);
             let limit = self.queue.0.settings.connect_timeout;
             let task = tokio::spawn(timeout(limit, subscribed));

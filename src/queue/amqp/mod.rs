@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use self::link::{Keeper, Role};
 use self::publisher::Publishing;
-use self::topology::Topology;
+use self::topology::{QueueSpec, Topology};
 use super::{Level, Part, QueueError};
 use crate::config::{self, QueueConfig};
 
@@ -94,22 +94,20 @@ impl Amqp {
         let deadline = Instant::now() + settings.connect_timeout;
         let unavailable = |problem: Problem| QueueError::Unavailable(problem.text);
         let link = self.keeper().up(deadline).await.map_err(unavailable)?;
-        let Topology { work, dead, waits, .. } = &settings.topology;
-        let queues = [(Part::Work, work), (Part::Dead, dead)].into_iter();
-        let queues = queues.chain(waits.iter().map(|(_, name)| (Part::Retry, name)));
+        let Topology { work, queues, .. } = &settings.topology;
         let counted = async {
             let channel = link.connection.create_channel().await?;
             let mut levels: Vec<Level> = Vec::new();
-            for (part, name) in queues {
+            for QueueSpec { part, name, .. } in queues {
                 let (ready, consumers) = topology::inspect(&channel, name).await?;
-                match levels.iter_mut().find(|level| level.part == part) {
+                match levels.iter_mut().find(|level| level.part == *part) {
                     Some(level) => {
                         level.ready += u64::from(ready);
                         level.consumers = level.consumers.map(|others| others + u64::from(consumers));
                     }
                     None => levels.push(Level {
-                        name: if part == Part::Retry { format!("{work}.retry") } else { name.clone() },
-                        part,
+                        name: if *part == Part::Retry { format!("{work}.retry") } else { name.clone() },
+                        part: *part,
                         ready: ready.into(),
                         unacked: None,
                         consumers: Some(consumers.into()),

@@ -200,7 +200,8 @@ const STEP: u16 = 8;
 pub(super) struct Window {
     most: u16,
     budget: usize,
-    now: u16,
+    /// What to ask the broker for now.
+    pub(super) prefetch: u16,
     /// Of those seen since the last change or the last full count.
     largest: usize,
     seen: u16,
@@ -211,14 +212,9 @@ pub(super) struct Window {
 impl Window {
     /// Never more than `most` messages, and not more than `budget` bytes of bodies.
     pub(super) fn new(most: u16, budget: usize) -> Self {
-        let mut window = Self { most, budget, now: 1, largest: 0, seen: 0, has_changed: false };
-        window.now = window.fitting(UNKNOWN);
+        let mut window = Self { most, budget, prefetch: 1, largest: 0, seen: 0, has_changed: false };
+        window.prefetch = window.fitting(UNKNOWN);
         window
-    }
-
-    /// What to ask the broker for now.
-    pub(super) fn prefetch(&self) -> u16 {
-        self.now
     }
 
     /// Notes the body of a delivery.
@@ -228,13 +224,16 @@ impl Window {
         let fitting = self.fitting(self.largest);
         let (enough, next) = match self.has_changed {
             true => (self.most, fitting),
-            false => (self.now.saturating_mul(2).min(self.most), fitting.min(self.now.saturating_mul(STEP))),
+            false => (
+                self.prefetch.saturating_mul(2).min(self.most),
+                fitting.min(self.prefetch.saturating_mul(STEP)),
+            ),
         };
-        if fitting < self.now || self.seen >= enough {
+        if fitting < self.prefetch || self.seen >= enough {
             // Every change costs a new subscription: a little more is not worth one.
-            if next < self.now || next == self.most || next / 2 >= self.now {
-                self.has_changed |= next != self.now;
-                self.now = next;
+            if next < self.prefetch || next == self.most || next / 2 >= self.prefetch {
+                self.has_changed |= next != self.prefetch;
+                self.prefetch = next;
             }
             (self.largest, self.seen) = (0, 0);
         }
@@ -256,11 +255,11 @@ mod tests {
         let mut window = Window::new(400, 16 * MIB);
         for (now, bodies) in [(16, 32), (128, 400), (400, 1000)] {
             for _ in 0..bodies {
-                assert_eq!(window.prefetch(), now);
+                assert_eq!(window.prefetch, now);
                 window.note(3000);
             }
         }
-        assert_eq!(window.prefetch(), 400);
+        assert_eq!(window.prefetch, 400);
     }
 
     #[test]
@@ -269,10 +268,10 @@ mod tests {
         (0..40).for_each(|_| window.note(3000));
         window.note(MIB);
         for _ in 0..400 {
-            assert_eq!(window.prefetch(), 16);
+            assert_eq!(window.prefetch, 16);
             window.note(3000);
         }
-        assert_eq!(window.prefetch(), 400);
+        assert_eq!(window.prefetch, 400);
     }
 
     #[test]
@@ -280,11 +279,11 @@ mod tests {
         let mut window = Window::new(400, 16 * MIB);
         (0..400).for_each(|_| window.note(3000));
         window.note(2 * MIB);
-        assert_eq!(window.prefetch(), 8);
+        assert_eq!(window.prefetch, 8);
         window.note(64 * MIB);
-        assert_eq!(window.prefetch(), 1);
+        assert_eq!(window.prefetch, 1);
         (0..400).for_each(|_| window.note(MIB));
-        assert_eq!(window.prefetch(), 16, "and rises again");
-        assert_eq!(Window::new(4, 16 * MIB).prefetch(), 4, "never more than was asked for");
+        assert_eq!(window.prefetch, 16, "and rises again");
+        assert_eq!(Window::new(4, 16 * MIB).prefetch, 4, "never more than was asked for");
     }
 }

@@ -100,11 +100,7 @@ pub(super) async fn take(
         if chosen.is_empty() && !worn_out.is_empty() {
             continue;
         }
-        let mut taken = Taken { ids: Vec::new(), deliveries: Vec::new(), closed_by };
-        for (id, delivery) in load(db, &chosen).await? {
-            taken.ids.push(id);
-            taken.deliveries.push(delivery);
-        }
+        let (ids, deliveries) = load(db, &chosen).await?.into_iter().unzip();
         let leased = ActiveModel {
             lease: Set(Some(lease.0.to_owned())),
             leased_until_ms: Set(Some(lease.1)),
@@ -117,7 +113,7 @@ pub(super) async fn take(
             .filter(among(&chosen)?)
             .exec(db)
             .await?;
-        return Ok(taken);
+        return Ok(Taken { ids, deliveries, closed_by });
     }
 }
 

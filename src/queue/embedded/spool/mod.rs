@@ -139,9 +139,7 @@ impl Spool {
     /// # Errors
     /// See [`SpoolError`].
     pub async fn append(&self, messages: Vec<Message>) -> Result<(), SpoolError> {
-        for message in &messages {
-            copies::check(message).map_err(SpoolError::Unfit)?;
-        }
+        messages.iter().try_for_each(copies::check).map_err(SpoolError::Unfit)?;
         if let Some(hangs) = self.shared.hangs() {
             return Err(hangs);
         }
