@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::names::page;
+use super::context::page;
 use super::redaction::{MASK, masked_name};
 use super::{AppContext, AppError, ErrorCode, NextAction};
 use crate::matching::{DEAD_LETTER, Outcome, Reason};

@@ -1,5 +1,6 @@
-//! What every use case works with.
+//! What every use case works with; names of members of staff, and pages.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use tokio::sync::OnceCell;
 use super::{AppError, Author};
 use crate::config::Config;
 use crate::decide::Processor;
+use crate::event::StaffId;
 use crate::queue::Queue;
-use crate::store::{Database, GatewaySchema, Scope, StoreError};
+use crate::store::{Database, GatewaySchema, Scope, StaffFact, StoreError, staff_facts};
 
 /// Whether a use case writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,4 +109,33 @@ impl AppContext {
         }
         self.database.close().await;
     }
+}
+
+/// The names of members of staff.
+pub(super) struct Names(BTreeMap<StaffId, StaffFact>);
+
+/// The names of these.
+pub(super) async fn names(
+    context: &AppContext,
+    ids: impl IntoIterator<Item = StaffId>,
+) -> Result<Names, AppError> {
+    let ids: BTreeSet<StaffId> = ids.into_iter().collect();
+    let facts = staff_facts(context.connection(), &context.schema, &ids);
+    Ok(Names(context.with_deadline(facts).await?))
+}
+
+impl Names {
+    /// The name, if there is such a person.
+    pub(super) fn name(&self, id: &StaffId) -> Option<String> {
+        self.0.get(id).map(|fact| fact.name.clone())
+    }
+}
+
+/// A page of rows, of which one more than wanted was read; and the place where the next one begins, if there are
+/// more.
+pub(super) fn page<T, P>(mut rows: Vec<T>, limit: u64, place: impl Fn(&T) -> P) -> (Vec<T>, Option<P>) {
+    let more = rows.len() as u64 > limit;
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = rows.last().filter(|_| more).map(place);
+    (rows, next)
 }

@@ -48,20 +48,16 @@ pub enum AppError {
 /// What kind of failure it is: a front end makes its exit code or status of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum ErrorCode {
-    /// Asked for wrongly.
     Invalid,
-    /// Not there.
     NotFound,
-    /// Not allowed as things are.
+    /// As things are.
     NotAllowed,
-    /// The configuration is wrong.
     ConfigInvalid,
-    /// The broker, or the queue's file, cannot be reached.
+    /// The broker, or the queue's file.
     BrokerUnreachable,
-    /// The database cannot be reached.
     DatabaseUnreachable,
-    /// Anything else.
     Failed,
 }
 

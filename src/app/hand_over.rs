@@ -73,10 +73,8 @@ pub struct UndoneHandOver {
 /// A host that stays as it is.
 #[derive(Debug, Serialize)]
 pub struct HostLeft {
-    /// Which.
-    pub host: HostId,
-    /// Why.
-    pub why: String,
+    pub(crate) host: HostId,
+    pub(crate) why: String,
 }
 
 /// What would be handed over now. Writes nothing and locks nothing.

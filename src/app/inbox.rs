@@ -4,8 +4,8 @@ use sea_orm::DatabaseTransaction;
 use serde::Serialize;
 
 use super::carry_out::{again, fitting};
+use super::context::{Names, names, page};
 use super::mappings::{self, MappingView};
-use super::names::{Names, names, page};
 use super::repair::{self, Counts};
 use super::{AppContext, AppError, Command, Decision, NextAction, Refusal};
 use crate::event::StaffId;

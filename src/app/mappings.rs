@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::names::page;
+use super::context::page;
 use super::repair::{self, Counts};
 use super::{AppContext, AppError, Command, Decision};
 use crate::event::{CompanyId, HostId, StaffId};

@@ -20,7 +20,6 @@ mod hand_over;
 pub mod inbox;
 pub mod mapping_files;
 pub(crate) mod mappings;
-mod names;
 pub mod repair;
 pub(crate) mod report;
 mod ruling;

@@ -29,7 +29,7 @@ pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
 }
 
 async fn redecide_some(processor: &Processor) -> Result<usize, StoreError> {
-    let (database, limit) = (processor.database(), processor.redecide_limit.max(1));
+    let (database, limit) = (&processor.database, processor.redecide_limit.max(1));
     let found = store::waiting(database.connection(), &processor.schema, limit.saturating_mul(TRANSACTIONS));
     let found = database.with_deadline(found).await?;
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -77,8 +77,8 @@ async fn redecide(
 pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
     let (mut after, mut decided, mut more_waiting) = (AppointmentId(0), 0, false);
     while !processor.observes() {
-        let found = store::observed(processor.database().connection(), after, OBSERVED_CHUNK);
-        let some = processor.database().with_deadline(found).await?;
+        let found = store::observed(processor.database.connection(), after, OBSERVED_CHUNK);
+        let some = processor.database.with_deadline(found).await?;
         let Some(last) = some.last().map(|assignment| assignment.appointment) else { break };
         after = last;
         let mut flights: Vec<InFlight> = some

@@ -39,11 +39,10 @@ pub struct Prediction {
 #[derive(Debug)]
 pub struct EventPrediction {
     /// What each of its bookings means, and what would become of it.
-    pub bookings: Vec<(Target, Prediction)>,
+    pub(crate) bookings: Vec<(Target, Prediction)>,
     /// Its appointments as they are.
-    pub before: BTreeMap<AppointmentId, Appointment>,
-    /// What would be written.
-    pub changes: ChangeSet,
+    pub(crate) before: BTreeMap<AppointmentId, Appointment>,
+    pub(crate) changes: ChangeSet,
 }
 
 /// What would have been decided on one recorded booking.
@@ -69,7 +68,7 @@ impl<'p> DryRun<'p> {
     /// and after all that were asked about before.
     pub async fn predict(&mut self, messages: Vec<(Message, i64)>) -> Result<Vec<Prediction>, StoreError> {
         // The last attempt tells what becomes of it in the end.
-        let attempt = u32::try_from(self.processor.schedule().len()).unwrap_or(u32::MAX);
+        let attempt = u32::try_from(self.processor.schedule.len()).unwrap_or(u32::MAX);
         let flight = |(message, first_seen_ms)| {
             let mut flight = InFlight::new(Delivery { message, attempt, first_seen_ms, redelivered: false });
             self.processor.decode(&mut flight);
@@ -132,7 +131,7 @@ impl<'p> DryRun<'p> {
         without_people: Option<&Resolver>,
     ) -> Result<BTreeMap<AppointmentId, Trial>, StoreError> {
         let Processor { schema, resolver, .. } = self.processor;
-        let database = self.processor.database();
+        let database = &self.processor.database;
         let tried: Vec<_> = events
             .iter()
             .filter_map(|event| {
@@ -178,7 +177,7 @@ impl<'p> DryRun<'p> {
     /// False: planning it made the program fail, and what was carried along is forgotten.
     async fn part(&mut self, part: &mut [&mut InFlight]) -> Result<bool, StoreError> {
         let state = std::mem::take(&mut self.state);
-        let database = self.processor.database();
+        let database = &self.processor.database;
         let planning = async {
             let tx = database.begin_reading().await?;
             let mut plan = self.load(&tx, part, state).await;

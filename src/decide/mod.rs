@@ -9,16 +9,14 @@ mod again;
 mod delivery_result;
 mod dry_run;
 mod in_flight;
-mod letters;
 mod metrics;
 mod processor;
 mod retry_set;
 mod trace;
 
 pub use again::{redecide_waiting, write_observed};
-pub use delivery_result::{Attempt, DeliveryResult};
+pub use delivery_result::{Attempt, DeliveryResult, kept, revived};
 pub use dry_run::{DryRun, EventPrediction, Prediction, Trial};
-pub use letters::{kept, revived};
 pub use metrics::SERIES;
 pub use processor::Processor;
 

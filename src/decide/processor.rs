@@ -31,15 +31,16 @@ use crate::store::{
 /// Everything that deciding needs. Shared by the pipelines of a worker; it keeps nothing of what it decided.
 #[derive(Debug)]
 pub struct Processor {
-    database: Database,
+    pub(crate) database: Database,
     pub(super) schema: GatewaySchema,
-    pub(super) resolver: Resolver,
+    pub(crate) resolver: Resolver,
     mode: Mode,
     overwrite: Overwrite,
     unknown_booking: UnknownBooking,
     pub(super) redecide_limit: u32,
-    schedule: Vec<Duration>,
-    meters: Arc<Meters>,
+    /// The delays between attempts.
+    pub schedule: Vec<Duration>,
+    pub(crate) meters: Arc<Meters>,
 }
 
 impl Processor {
@@ -64,23 +65,9 @@ impl Processor {
         Self { resolver, ..self }
     }
 
-    /// The database that it works on.
-    pub fn database(&self) -> &Database {
-        &self.database
-    }
-
-    /// The delays between attempts.
-    pub fn schedule(&self) -> &[Duration] {
-        &self.schedule
-    }
-
     /// Begins a dry run, in which nothing has happened yet.
     pub fn dry_run(&self) -> DryRun<'_> {
         DryRun { processor: self, state: Loaded::default() }
-    }
-
-    pub(crate) fn meters(&self) -> &Arc<Meters> {
-        &self.meters
     }
 
     /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind.

@@ -100,12 +100,11 @@ pub struct Audit {
 /// The new values of one appointment of the gateway. `updated_at` is set by the database's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppointmentWrite {
-    /// Which.
-    pub id: AppointmentId,
+    pub(crate) id: AppointmentId,
     /// `staff_id`
-    pub staff: Option<StaffId>,
+    pub(crate) staff: Option<StaffId>,
     /// `calcom_host_id`
-    pub host_id: Option<i64>,
+    pub(crate) host_id: Option<i64>,
 }
 
 /// A row of `hostmatch_assignments`: what we know and did about one appointment.
@@ -220,16 +219,14 @@ pub enum Observed {
 /// An event with a usable host, of a kind that may assign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostBearing {
-    /// The event.
-    pub event: EventId,
-    /// Its time.
-    pub time: EventTime,
+    pub(crate) event: EventId,
+    pub(crate) time: EventTime,
     /// The host's id, if it has one.
-    pub host_id: Option<i64>,
+    pub(crate) host_id: Option<i64>,
     /// The host's first address, normalised.
-    pub host_email: Option<String>,
+    pub(crate) host_email: Option<String>,
     /// Where in the event the host was found.
-    pub source: String,
+    pub(crate) source: String,
 }
 
 impl HostBearing {
@@ -257,26 +254,24 @@ impl HostBearing {
 /// A row of `hostmatch_inbox`: a host that needs (or needed) a person.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboxRow {
-    /// Company and host.
-    pub key: HostKey,
+    pub(crate) key: HostKey,
     /// The host as the newest event showed it.
-    pub host: Host,
+    pub(crate) host: Host,
     /// That event; later ones that said the same within the hour are not noted.
-    pub event: EventId,
-    /// Its time.
-    pub time: EventTime,
+    pub(crate) event: EventId,
+    pub(crate) time: EventTime,
     /// The hour of the earliest event, ms since 1970.
-    pub first_seen_ms: i64,
+    pub(crate) first_seen_ms: i64,
     /// The hour of the latest event, ms since 1970.
-    pub last_seen_ms: i64,
+    pub(crate) last_seen_ms: i64,
     /// What is the matter; `None`: nobody was found.
-    pub review: Option<Review>,
+    pub(crate) review: Option<Review>,
     /// Whom a person may accept.
-    pub suggestions: Vec<Suggestion>,
+    pub(crate) suggestions: Vec<Suggestion>,
     /// Whether somebody still has to do something.
-    pub state: InboxState,
+    pub(crate) state: InboxState,
     /// Since when, ms since 1970.
-    pub state_changed_ms: i64,
+    pub(crate) state_changed_ms: i64,
 }
 
 /// Whether somebody still has to do something about a host.
@@ -297,25 +292,23 @@ pub enum InboxState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
     /// By which repeats are told.
-    pub id: EventId,
-    /// Its type, as named.
-    pub event_type: String,
+    pub(crate) id: EventId,
+    pub(crate) event_type: String,
     /// The shape that it came in.
-    pub shape: &'static str,
+    pub(crate) shape: &'static str,
     /// Who published it, as far as is known.
-    pub publisher: Option<String>,
+    pub(crate) publisher: Option<String>,
     /// Its (first) booking.
-    pub booking: Option<BookingRef>,
-    /// The tenant.
-    pub company: Option<CompanyId>,
+    pub(crate) booking: Option<BookingRef>,
+    pub(crate) company: Option<CompanyId>,
     /// The (first) appointment.
-    pub appointment: Option<AppointmentId>,
+    pub(crate) appointment: Option<AppointmentId>,
     /// The worst outcome of its bookings.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// A code that says more about the outcome.
-    pub reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// When it was first received, ms since 1970.
-    pub received_ms: i64,
+    pub(crate) received_ms: i64,
     /// When it was decided, ms since 1970.
-    pub decided_ms: i64,
+    pub(crate) decided_ms: i64,
 }

@@ -28,11 +28,9 @@ pub enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookup {
     /// The strategy that found somebody, one of the names of [`Strategy`].
-    pub strategy: Option<&'static str>,
-    /// What came of it.
-    pub found: Found,
-    /// How sure the strategy was.
-    pub confidence: Option<Confidence>,
+    pub(crate) strategy: Option<&'static str>,
+    pub(crate) found: Found,
+    pub(crate) confidence: Option<Confidence>,
 }
 
 /// What was met while a batch was worked out.

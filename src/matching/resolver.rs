@@ -92,12 +92,9 @@ pub struct Step {
 /// Whom a strategy found; of one that was refused no more than who it is.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepFound {
-    /// Who.
-    pub staff: StaffId,
-    /// How sure the strategy is.
-    pub confidence: Option<u8>,
-    /// Why.
-    pub evidence: Option<Evidence>,
+    pub(crate) staff: StaffId,
+    pub(crate) confidence: Option<u8>,
+    pub(crate) evidence: Option<Evidence>,
 }
 
 /// The chain of strategies and the threshold for new matches.

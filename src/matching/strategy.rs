@@ -76,16 +76,13 @@ pub(super) const REFUSED: &str = "the member of staff is inactive, deleted, or i
 /// One member of staff that a strategy proposes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Candidate {
-    /// Who.
-    pub staff: StaffId,
-    /// How sure the strategy is.
-    pub confidence: Confidence,
-    /// Why.
+    pub(crate) staff: StaffId,
+    pub(crate) confidence: Confidence,
     #[serde(skip)]
-    pub evidence: Evidence,
+    pub(crate) evidence: Evidence,
     /// Whether this is a decision already taken, or a new match that the threshold judges.
     #[serde(skip)]
-    pub origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 /// Where a proposal comes from.

@@ -102,7 +102,7 @@ pub(super) async fn watch(worker: Worker, stop: Shutdown) {
     let Worker { config, processor, availability, health, .. } = worker;
     let asks = async {
         loop {
-            let ping = timeout(config.database.acquire_timeout, processor.database().ping());
+            let ping = timeout(config.database.acquire_timeout, processor.database.ping());
             let answers = matches!(ping.await, Ok(Ok(())));
             if let Some(running) = &mut *locked(&health.0) {
                 running.is_silent = !answers;

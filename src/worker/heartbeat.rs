@@ -85,13 +85,13 @@ impl Heartbeat {
             failed: count(DEAD_LETTER),
             settled_seconds: tally.settled_ago().map(|ago| ago.as_secs()),
         };
-        let database = self.worker.processor.database();
+        let database = &self.worker.processor.database;
         database.with_deadline(store::tell_worker(database, &self.me, self.since.elapsed(), work)).await
     }
 
     /// It has stopped: its row goes.
     pub(super) async fn leave(&self) {
-        let db = self.worker.processor.database().connection();
+        let db = self.worker.processor.database.connection();
         match timeout(LEAVING, store::remove_worker(db, self.me.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "this worker's row stays, as of one that is gone"),

@@ -70,7 +70,7 @@ pub(super) async fn run(worker: Worker, shutdown: Shutdown) {
 
 async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(), StoreError> {
     let before = |age: Duration| now_ms() - i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    let database = processor.database();
+    let database = &processor.database;
     let payloads = purge_payloads(database, before(retention.payloads)).await?;
     let events = purge_events(database, before(retention.events)).await?;
     let dead_letters = purge_closed_letters(database, before(retention.dead_letters)).await?;

@@ -24,7 +24,7 @@ impl Pipeline {
         while let Gathered::Batch(mut batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.worker.tally.batch_begins();
             self.part.begins();
-            let meters = self.worker.processor.meters();
+            let meters = &self.worker.processor.meters;
             meters.takes(self.number, batch.deliveries(), batch.closed_by);
             let (count, drained) = (batch.deliveries().len(), batch.closed_by == ClosedBy::Drained);
             let mut flights: Vec<InFlight> = batch.take().into_iter().map(InFlight::new).collect();
@@ -53,7 +53,7 @@ impl Pipeline {
         let is_decided = loop {
             let decided = processor.decide_all(&mut flights).await;
             availability.set(decided.is_ok());
-            processor.meters().database(decided.is_ok());
+            processor.meters.database(decided.is_ok());
             match decided {
                 Ok(()) => break true,
                 Err(away) if hold.wait(&away, &self.shutdown).await => {}
@@ -74,8 +74,8 @@ impl Pipeline {
 
     async fn settle(&self, batch: Batch, mut flights: Vec<InFlight>) -> Result<(), QueueError> {
         let Worker { processor, tally, .. } = &self.worker;
-        let (now_ms, meters) = (now_ms(), processor.meters());
-        flights.iter_mut().for_each(|flight| flight.finish(processor.schedule(), now_ms));
+        let (now_ms, meters) = (now_ms(), &processor.meters);
+        flights.iter_mut().for_each(|flight| flight.finish(&processor.schedule, now_ms));
         let settle = Stage::begin(meters, "settle");
         let settled = batch.settle_taken(&ends(&flights)).await?;
         settle.end();

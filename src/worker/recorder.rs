@@ -71,7 +71,7 @@ impl Recorder {
         {
             let is_replay = letter.replayed.is_some();
             let letter = &letter.letter;
-            let meters = self.worker.processor.meters();
+            let meters = &self.worker.processor.meters;
             meters.mark_dead_lettered(letter.event_type.as_deref(), &letter.reason, is_replay);
         }
         self.worker.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
@@ -81,7 +81,7 @@ impl Recorder {
     /// Records them together; if the database refuses that, one by one, so that one letter costs
     /// the others nothing.
     async fn record(&self, letters: &[NewDeadLetter]) -> Result<usize, StoreError> {
-        let database = self.worker.processor.database();
+        let database = &self.worker.processor.database;
         let insert = async |letters: &[NewDeadLetter]| {
             database.with_deadline(insert_dead_letters(database, letters)).await
         };

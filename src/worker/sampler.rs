@@ -100,7 +100,7 @@ pub(super) struct Sampler {
 
 impl Sampler {
     pub(super) fn new(worker: Worker) -> Self {
-        let (database, pool) = (worker.processor.database().clone(), POOL.gauges());
+        let (database, pool) = (worker.processor.database.clone(), POOL.gauges());
         let most = worker.config.database.max_connections;
         on_scrape(move || {
             let (open, idle) = database.connections();
@@ -136,7 +136,7 @@ impl Sampler {
     }
 
     async fn read_database(&self) -> Result<Backlogs, StoreError> {
-        let (database, now_ms) = (self.worker.processor.database(), now_ms());
+        let (database, now_ms) = (&self.worker.processor.database, now_ms());
         let db = database.connection();
         let looks = async {
             Ok(Backlogs {
@@ -160,7 +160,7 @@ impl Sampler {
         }
         let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
         // That it answers is not yet that events can be decided.
-        self.worker.processor.meters().database(!is_away && !self.worker.availability.is_held());
+        self.worker.processor.meters.database(!is_away && !self.worker.availability.is_held());
         self.up.set(["database"], f64::from(u8::from(looked.is_ok())));
         self.set_database(looked.as_ref().ok());
     }
@@ -211,7 +211,7 @@ impl Sampler {
                 self.told.push(gauge);
             }
             if *part == Part::Work && *ready == 0 {
-                self.worker.processor.meters().nothing_waits();
+                self.worker.processor.meters.nothing_waits();
             }
         }
     }

@@ -28,7 +28,7 @@ fn stream(world: &World) -> Vec<Value> {
     let mut stream = proptest::collection::vec(events(), 950).new_tree(&mut runner).unwrap().current();
     stream.extend_from_within(..50);
     for event in &mut stream {
-        event["attempt"] = json!(world.processor.schedule().len());
+        event["attempt"] = json!(world.processor.schedule.len());
     }
     stream
 }

@@ -10,7 +10,7 @@ pub(crate) use acts::{change_state, done_to, note, preview};
 pub(crate) use show::{LetterView, show};
 pub(crate) use transfer::{export, import};
 
-use super::names::page;
+use super::context::page;
 use super::{AppContext, AppError};
 pub(crate) use crate::store::{
     Act, Compare, DeadLetterFilter, DeadLetterSummary, Group, LeftOut, LetterAction, LetterState,

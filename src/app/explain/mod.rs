@@ -10,9 +10,7 @@ pub use view::{Columns, Delivery, EffectView, ExplanationView, MappingChangeView
 use super::{AppContext, AppError, NextAction};
 use crate::decide::{DeliveryResult, EventPrediction, Prediction, Processor};
 use crate::event::{AppointmentId, BookingEvent, BookingRef, CompanyId, Host, StaffId};
-use crate::matching::{
-    Holder, HostKey, MappingWrite, Outcome, Reason, Resolution, Resolver, Review, Step, Target,
-};
+use crate::matching::{Holder, HostKey, MappingWrite, Outcome, Reason, Resolution, Review, Step, Target};
 use crate::store::{self, StoreError};
 
 /// Something to be explained.
@@ -34,12 +32,7 @@ pub enum Subject {
 /// is no such appointment.
 pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec<ExplanationView>, AppError> {
     let tx = context.with_deadline(context.database.begin_reading()).await?;
-    let explainer = Explainer {
-        context,
-        tx: &tx,
-        processor: context.processor(),
-        resolver: Resolver::new(context.config.matching.auto_accept),
-    };
+    let explainer = Explainer { context, tx: &tx, processor: context.processor() };
     let explained = explainer.explain(subjects).await;
     let ended = context.with_deadline(async { Ok(tx.rollback().await?) }).await;
     let explanations = explained?;
@@ -52,7 +45,6 @@ struct Explainer<'a> {
     context: &'a AppContext,
     tx: &'a DatabaseTransaction,
     processor: Processor,
-    resolver: Resolver,
 }
 
 impl Explainer<'_> {
@@ -96,16 +88,14 @@ impl Explainer<'_> {
     }
 
     async fn newest_event(&self, reference: &BookingRef) -> Result<BookingEvent, AppError> {
+        use AppError::Absent;
         let found = store::remembered(self.tx, &self.context.schema, reference);
         let remembered = self.context.with_deadline(found).await?.map_err(|target| match target {
-            Target::Several => {
-                AppError::Absent(format!("several appointments have the booking {reference}"), None)
+            Target::Several => Absent(format!("several appointments have the booking {reference}"), None),
+            Target::NoCompany => {
+                Absent(format!("the appointment with the booking {reference} belongs to no company"), None)
             }
-            Target::NoCompany => AppError::Absent(
-                format!("the appointment with the booking {reference} belongs to no company"),
-                None,
-            ),
-            Target::Missing | Target::Found(_) => AppError::Absent(
+            Target::Missing | Target::Found(_) => Absent(
                 format!("no appointment has the booking {reference}"),
                 Some(NextAction::GiveBookingOfCompany),
             ),
@@ -115,7 +105,7 @@ impl Explainer<'_> {
         assignment.and_then(|assignment| assignment.newest_event()).ok_or_else(|| {
             let id = remembered.appointment;
             let text = format!("no event with a host has been decided for appointment {id}");
-            AppError::Absent(text, Some(NextAction::GiveBooking))
+            Absent(text, Some(NextAction::GiveBooking))
         })
     }
 
@@ -170,7 +160,7 @@ impl Explainer<'_> {
     async fn steps(&self, host: &Host, company: CompanyId) -> Result<(Vec<Step>, Resolution), StoreError> {
         let directory = store::directory_for(self.tx, &self.context.schema, company, host.id);
         let directory = self.context.with_deadline(directory).await?;
-        Ok(self.resolver.explain(host, company, &directory))
+        Ok(self.processor.resolver.explain(host, company, &directory))
     }
 }
 

@@ -84,7 +84,6 @@ pub struct Columns {
 #[derive(Clone, Debug, Serialize)]
 pub struct MappingChangeView {
     /// `made`, `switched_on`, `switched_off`.
-    pub change: &'static str,
-    /// Whose mapping.
-    pub staff: StaffId,
+    pub(crate) change: &'static str,
+    pub(crate) staff: StaffId,
 }

@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::Serialize;
 
 use super::carry_out::{again, fitting};
-use super::names::{names, page};
+use super::context::{names, page};
 use super::{AppContext, AppError, Refusal};
 use crate::event::StaffId;
 use crate::matching::HostKey;
