@@ -143,11 +143,9 @@ pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails,
     Ok(EventDetails { event: row.into(), meaning, dead_letters, next, commands: Vec::new() })
 }
 
-/// The last `lines` events, oldest first, and then each one as it is decided, until `stop`: `show` is given each.
-/// A database that is away is waited for.
-///
-/// # Errors
-/// [`AppError`] when the database cannot be reached at the start, or refuses; or that of `show`.
+/// The last `lines` events, oldest first, and then each one as it is decided, until `stop`: `show` is given
+/// each. A database that is away is waited for. Fails when the database cannot be reached at the start, or
+/// refuses, and when `show` does.
 pub(crate) async fn tail<E: From<AppError>>(
     context: &AppContext,
     filter: EventFilter,

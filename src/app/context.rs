@@ -39,10 +39,8 @@ pub struct AppContext {
 }
 
 impl AppContext {
-    /// Connects to the database and reads what its tables look like.
-    ///
-    /// # Errors
-    /// When the database cannot be reached, or its tables are not as they must be.
+    /// Connects to the database and reads what its tables look like. Fails when its tables are not as they
+    /// must be.
     pub async fn open(
         config: &Arc<Config>,
         access: Access,

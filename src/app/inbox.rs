@@ -231,11 +231,9 @@ pub struct IgnoredView {
     reason: String,
 }
 
-/// Ignores a host until a moment (ms since 1970), or until it is reopened. Workers go on noting what
-/// they see of it, and nobody is asked.
-///
-/// # Errors
-/// When it is not in the inbox, or is mapped, or the moment is over; or the database's error.
+/// Ignores a host until a moment (ms since 1970), or until it is reopened. Workers go on noting what they see
+/// of it, and nobody is asked. One that is not in the inbox, or is mapped, is an error, and a moment that is
+/// over.
 pub async fn ignore(
     context: &AppContext,
     key: HostKey,

@@ -70,19 +70,15 @@ impl Processor {
         DryRun { processor: self, state: Loaded::default() }
     }
 
-    /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind.
-    ///
-    /// # Errors
-    /// What stands in the way.
+    /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind. The error says
+    /// what stands in the way.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.database.with_deadline(store::probe(&self.database, &self.schema, self.mode)).await
     }
 
-    /// Decides these deliveries, and gives what came of each.
-    ///
-    /// # Errors
-    /// When the database cannot be used: nothing is answered then, and the same again later may be.
-    /// What was committed before that is committed; deciding it again leaves the same rows.
+    /// Decides these deliveries, and gives what came of each. Fails when the database cannot be used: nothing
+    /// is answered then, and the same again later may be. What was committed before that is committed;
+    /// deciding it again leaves the same rows.
     pub async fn process(&self, deliveries: &[Delivery]) -> Result<Vec<DeliveryResult>, StoreError> {
         let mut flights: Vec<InFlight> = deliveries.iter().cloned().map(InFlight::new).collect();
         self.read(&mut flights);

@@ -147,10 +147,8 @@ impl Resolver {
         Self { chain: Strategy::VARIANTS.to_vec(), auto_accept: Confidence(auto_accept) }
     }
 
-    /// A chain of these strategies alone, asked in this order.
-    ///
-    /// # Errors
-    /// When there is no such strategy, or one is named twice, or none at all.
+    /// A chain of these strategies alone, asked in this order. It is an error when there is no such strategy,
+    /// or one is named twice, or none at all.
     pub fn ordered<S: AsRef<str>>(auto_accept: u8, names: &[S]) -> Result<Self, String> {
         let all = Strategy::names().collect::<Vec<_>>().join(", ");
         let mut chain = Vec::new();

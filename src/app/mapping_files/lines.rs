@@ -22,10 +22,8 @@ pub(crate) struct ImportFile {
 
 impl ImportFile {
     /// Reads a file. `scope`: the companies that are imported; if it is one, rows that name none are of that.
-    /// `known_only`: hosts that no booking has named yet are refused.
-    ///
-    /// # Errors
-    /// What is wrong with the whole file.
+    /// `known_only`: hosts that no booking has named yet are refused. The error says what is wrong with the
+    /// whole file.
     pub(crate) fn read(bytes: &[u8], scope: &Scope, known_only: bool) -> Result<Self, String> {
         let known = [&COLUMNS[..], &MORE_COLUMNS].concat();
         let mut required = vec!["calcom_host_id", "staff_id"];

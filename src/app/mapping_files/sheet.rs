@@ -32,10 +32,8 @@ pub(super) struct Row {
 }
 
 impl Sheet {
-    /// Reads a file whose columns are some of `known`, and at least those that are `required`.
-    ///
-    /// # Errors
-    /// What is wrong with the file, in words that quote no cell below the header.
+    /// Reads a file whose columns are some of `known`, and at least those that are `required`. The error says
+    /// what is wrong with the file, and quotes no cell below the header.
     pub(super) fn read(bytes: &[u8], known: &[&str], required: &[&str]) -> Result<Self, String> {
         let (text, encoding) = decode(bytes)?;
         // The parser counts lines by \n alone.

@@ -94,10 +94,8 @@ async fn found(
     Ok(found)
 }
 
-/// Freezes a repair of the appointments that wait now, and gives its number. `None`: there are none.
-///
-/// # Errors
-/// [`Refusal::NotMapped`], or the database's error.
+/// Freezes a repair of the appointments that wait now, and gives its number. `None`: there are none. Refused
+/// ([`Refusal::NotMapped`]) while nobody is mapped.
 pub async fn begin(
     context: &AppContext,
     key: HostKey,
@@ -123,12 +121,9 @@ pub async fn begin(
     Ok(begun.await?.ok_or(Refusal::NotMapped(key))?)
 }
 
-/// Assigns the appointments of a repair that are still to be assigned, in parts. `progress` is called with how
-/// many were done. What is locked is tried again for a while, and then stays pending.
-///
-/// # Errors
-/// When there is no such repair, or it has ended, or the database's error; what was done before is done, and
-/// noted.
+/// Assigns the appointments of a repair that are still to be assigned, in parts. `progress` is called with
+/// how many were done. What is locked is tried again for a while, and then stays pending. One that has ended
+/// is an error. When it fails, what was done before is done, and noted.
 pub async fn apply(
     context: &AppContext,
     id: i64,
@@ -142,11 +137,8 @@ pub async fn apply(
     one(context, id).await
 }
 
-/// Gives the appointments of a repair back that nobody else has touched since, in parts.
-///
-/// # Errors
-/// When there is no such repair, or it was taken back, or the database's error; what was done before is done,
-/// and noted.
+/// Gives the appointments of a repair back that nobody else has touched since, in parts. One that was taken
+/// back is an error. When it fails, what was done before is done, and noted.
 pub async fn undo(
     context: &AppContext,
     id: i64,
