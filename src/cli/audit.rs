@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::arguments::{self, OfHost, PageArgs, moment};
 use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::app::{self, AppContext, AuditFilter, AuditRow};
-use crate::event::{HostId, StaffId};
+use crate::event::StaffId;
 
 /// Rows read at a time.
 const PAGE: u64 = 1000;

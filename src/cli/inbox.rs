@@ -12,7 +12,7 @@ use super::{
 };
 use crate::app::inbox::{self, InboxDetails, InboxView};
 use crate::app::{AppContext, InboxFilter, InboxKind};
-use crate::event::{HostId, StaffId};
+use crate::event::StaffId;
 use crate::matching::{HostKey, InboxState};
 
 /// The states, and all of them.

@@ -142,7 +142,10 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 }
 
 async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
-    // What the file says comes first: it needs no database.
+    // A dry run refuses a name as the real one would.
+    args.common.acting.author()?;
+    let acting = (!args.dry_run).then_some(&args.common.acting);
+    // What the file says comes next: it needs no database.
     let scope = Scope::of(args.company);
     let file = ImportFile::read(&items::read(&args.file)?, &scope, args.known_hosts).map_err(|why| {
         let or = if why.contains("no column company_id") { "; or say which with --company N" } else { "" };
@@ -155,9 +158,6 @@ async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
         })
     });
     let failed = failed.transpose()?;
-    // A dry run refuses a name as the real one would.
-    args.common.acting.author()?;
-    let acting = (!args.dry_run).then_some(&args.common.acting);
     let work = async |context: &AppContext| import_file(context, args, file, failed.as_ref()).await;
     let done = global.with_context(acting, args.company, work).await;
     // Nothing failed: there is nothing for it to say.

@@ -5,7 +5,7 @@ use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
 use super::{Exit, Failure, Global, Output, audit, mapping_files, output, output::dash};
 use crate::app::mappings::{self, MappingDetails, MappingView};
 use crate::app::{AppContext, Command as Wanted, Compare, Decision, MappingFilter};
-use crate::event::{HostId, StaffId};
+use crate::event::StaffId;
 
 /// Mappings: which host is which member of staff
 #[derive(Debug, clap::Subcommand)]

@@ -17,7 +17,10 @@ const AVOIDED: [(&[&str], &str); 17] = [
     (&["=went_well", "collided", "=left_over"], "`succeeded`, `conflicted`, `requeue`"),
     (&["slot", "give_way"], "`InFlight`, `set_nowait`"),
     (&["pieces", "padded", "=cells"], "`chunk_rows`, `pad_in_list`, `RowReader`, `columns`"),
-    (&["wish", "deed", "desk", "manner", "=did", "=along"], "`Command`, `Effect`, `AppContext`, `CommonArgs`"),
+    (
+        &["wish", "deed", "desk", "manner", "=did", "=along"],
+        "`Command`, `Effect`, `AppContext`, `CommonArgs`",
+    ),
     (&["patient", "patience"], "`Target`, `…_TIMEOUT`"),
     (&["bury", "buried", "to_the_dead"], "`mark_dead_lettered`, `move_to_dead_letters`"),
     (&["until_back", "unless_closed"], "`wait_until_available`, `ignore_unless_closed`"),
@@ -51,7 +54,8 @@ fn is_avoided(name: &str, avoided: &str) -> bool {
 fn items(source: &Source) -> impl Iterator<Item = (usize, &str)> {
     const DECLARES: [&str; 8] = ["fn", "struct", "enum", "const", "static", "mod", "type", "trait"];
     source.code().enumerate().flat_map(|(number, line)| {
-        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+        let mut words =
+            line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
         let mut names = Vec::new();
         while let Some(word) = words.next() {
             if DECLARES.contains(&word)
