@@ -71,11 +71,11 @@ pub type LabelOf = (&'static str, Values);
 
 /// Makes a constant of each series, and a list of them all: `NAME = kind, "name", [labels], "help";`.
 macro_rules! series {
-    ($(#[$doc:meta])* $list:ident: $($name:ident = $kind:expr, $text:literal, [$($label:expr),*], $help:literal;)+) => {
+    ($(#[$doc:meta])* $vis:vis $list:ident: $($name:ident = $kind:expr, $text:literal, [$($label:expr),*], $help:literal;)+) => {
         $(pub(super) const $name: crate::telemetry::metrics::Series =
             crate::telemetry::metrics::Series::new($text, $kind, $help).by(&[$($label),*]);)+
         $(#[$doc])*
-        pub const $list: [crate::telemetry::metrics::Series; [$($text),+].len()] = [$($name),+];
+        $vis const $list: [crate::telemetry::metrics::Series; [$($text),+].len()] = [$($name),+];
     };
 }
 pub(crate) use series;

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metrics::Gauge;
 use strum::VariantArray as _;
 use tokio::time::MissedTickBehavior;
 
@@ -19,65 +18,42 @@ use crate::store::{
     InboxKind, Scope, StoreError, StoreErrorKind, Unassigned, Waits, open_dead_letters, open_inbox, together,
     unassigned,
 };
-use crate::telemetry::metrics::{Family, Kind, Series, Values, on_scrape};
+use crate::telemetry::metrics::Kind::Gauge;
+use crate::telemetry::metrics::Values::{Closed, Few};
+use crate::telemetry::metrics::{Family, LabelOf as Label, on_scrape, series};
 
 /// How long a look may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-const MESSAGES: &str = "hostmatch_queue_messages";
-const CONSUMERS: &str = "hostmatch_queue_consumers";
+const QUEUE: Label = ("queue", Few("its name; one for all wait queues together"));
+const ROLE: Label = ("queue_role", Closed(|| Part::VARIANTS.iter().copied().map(Part::as_str).collect()));
+const READY: Label = ("state", Few("`ready`, `unacked`"));
+const REASON: Label =
+    ("reason", Closed(|| InboxKind::VARIANTS.iter().copied().map(InboxKind::as_str).collect()));
+const HORIZON: Label = ("horizon", Closed(|| vec!["24h", "7d", "all"]));
+const STATE: Label = ("state", Closed(|| vec!["idle", "used", "max"]));
+const OF: Label = ("of", Closed(|| vec!["database", "queue"]));
 
-const ROLE: (&str, Values) =
-    ("queue_role", Values::Closed(|| Part::VARIANTS.iter().copied().map(Part::as_str).collect()));
-const QUEUE: (&str, Values) = ("queue", Values::Few("its name; one for all wait queues together"));
-
-const LETTERS: Series =
-    Series::new("hostmatch_dead_letters_open", Kind::Gauge, "Dead letters that wait for a person");
-const INBOX: Series = Series::new("hostmatch_inbox_items", Kind::Gauge, "Hosts that need a person").by(&[(
-    "reason",
-    Values::Closed(|| InboxKind::VARIANTS.iter().copied().map(InboxKind::as_str).collect()),
-)]);
-const INBOX_AGE: Series = Series::new(
-    "hostmatch_inbox_oldest_item_age_seconds",
-    Kind::Gauge,
-    "For how long a host has needed a person, of the one that has longest; 0: none does",
-);
-const UNASSIGNED: Series = Series::new(
-    "hostmatch_unassigned_bookings",
-    Kind::Gauge,
-    "Bookings without staff that start within this time from now, cancelled ones left out",
-)
-.by(&[("horizon", Values::Closed(|| vec!["24h", "7d", "all"]))]);
-const POOL: Series = Series::new(
-    "hostmatch_db_pool_connections",
-    Kind::Gauge,
-    "Connections of this worker to the database, and how many there may be",
-)
-.by(&[("state", Values::Closed(|| vec!["idle", "used", "max"]))]);
-const UP: Series = Series::new(
-    "hostmatch_sample_up",
-    Kind::Gauge,
-    "1 while what is sampled could be looked at the last time",
-)
-.by(&[("of", Values::Closed(|| vec!["database", "queue"]))]);
-
-/// What a worker looks at.
-pub(super) const SERIES: [Series; 8] = [
-    Series::new(
-        MESSAGES,
-        Kind::Gauge,
-        "Messages in a queue; `unacked` only on the embedded queue: RabbitMQ does not tell",
-    )
-    .by(&[QUEUE, ROLE, ("state", Values::Few("`ready`, `unacked`"))]),
-    Series::new(CONSUMERS, Kind::Gauge, "Who consumes from a queue on RabbitMQ, all workers together")
-        .by(&[QUEUE, ROLE]),
-    LETTERS,
-    INBOX,
-    INBOX_AGE,
-    UNASSIGNED,
-    POOL,
-    UP,
-];
+series! {
+    /// What a worker looks at.
+    pub(super) SERIES:
+    MESSAGES = Gauge, "hostmatch_queue_messages", [QUEUE, ROLE, READY],
+        "Messages in a queue; `unacked` only on the embedded queue: RabbitMQ does not tell";
+    CONSUMERS = Gauge, "hostmatch_queue_consumers", [QUEUE, ROLE],
+        "Who consumes from a queue on RabbitMQ, all workers together";
+    LETTERS = Gauge, "hostmatch_dead_letters_open", [],
+        "Dead letters that wait for a person";
+    INBOX = Gauge, "hostmatch_inbox_items", [REASON],
+        "Hosts that need a person";
+    INBOX_AGE = Gauge, "hostmatch_inbox_oldest_item_age_seconds", [],
+        "For how long a host has needed a person, of the one that has longest; 0: none does";
+    UNASSIGNED = Gauge, "hostmatch_unassigned_bookings", [HORIZON],
+        "Bookings without staff that start within this time from now, cancelled ones left out";
+    POOL = Gauge, "hostmatch_db_pool_connections", [STATE],
+        "Connections of this worker to the database, and how many there may be";
+    UP = Gauge, "hostmatch_sample_up", [OF],
+        "1 while what is sampled could be looked at the last time";
+}
 
 /// What waits for people.
 struct Backlogs {
@@ -89,13 +65,13 @@ struct Backlogs {
 /// The one who looks.
 pub(super) struct Sampler {
     worker: Worker,
-    letters: Family<Gauge, 0>,
-    inbox: Family<Gauge, 1>,
-    inbox_age: Family<Gauge, 0>,
-    unassigned: Family<Gauge, 1>,
-    up: Family<Gauge, 1>,
+    letters: Family<metrics::Gauge, 0>,
+    inbox: Family<metrics::Gauge, 1>,
+    inbox_age: Family<metrics::Gauge, 0>,
+    unassigned: Family<metrics::Gauge, 1>,
+    up: Family<metrics::Gauge, 1>,
     /// What was told of queues, to be taken back.
-    told: Vec<Gauge>,
+    told: Vec<metrics::Gauge>,
 }
 
 impl Sampler {
@@ -198,9 +174,9 @@ impl Sampler {
         };
         self.told.clear();
         for Level { name, part, ready, unacked, consumers } in levels {
-            let labels = |state: &'static str| metrics::gauge!(MESSAGES, "queue" => name.clone(), "queue_role" => part.as_str(), "state" => state);
+            let labels = |state: &'static str| metrics::gauge!(MESSAGES.name, "queue" => name.clone(), "queue_role" => part.as_str(), "state" => state);
             let consuming =
-                || metrics::gauge!(CONSUMERS, "queue" => name.clone(), "queue_role" => part.as_str());
+                || metrics::gauge!(CONSUMERS.name, "queue" => name.clone(), "queue_role" => part.as_str());
             let all = [
                 Some((labels("ready"), ready)),
                 unacked.as_ref().map(|count| (labels("unacked"), count)),

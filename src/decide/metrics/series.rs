@@ -55,7 +55,7 @@ const RATIOS: &[f64] = &[0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0];
 
 series! {
     /// What a worker counts as it works. What it looks at from time to time is in `sampler.rs`.
-    SERIES:
+    pub SERIES:
     RECEIVED = Counter, "hostmatch_events_received_total", [TYPE, FORMAT],
         "Deliveries that were read, every attempt and every time that one comes again";
     PROCESSED = Counter, "hostmatch_events_processed_total", [TYPE, OUTCOME],
