@@ -8,9 +8,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{
-    Exit, Failure, Global, Output, arguments, arguments::OfCompany, decision::CommonArgs, items, output,
-};
+use super::arguments::{self, OfCompany};
+use super::{Exit, Failure, Global, Output, decision::CommonArgs, items, output};
 use crate::app::mapping_files::{self, Form, ImportFile, ImportView};
 use crate::app::{AppContext, Progress, Scope};
 use crate::event::CompanyId;

@@ -173,21 +173,18 @@ pub(super) fn csv<T: Serialize>(rows: &[T], first: bool) -> Result<(), Failure> 
             let head: Vec<String> = row.keys().map(|name| cell(name)).collect();
             line(&head.join(","))?;
         }
-        line(&cells(&row))?;
+        line(&csv_row(&row))?;
     }
     Ok(())
 }
 
-fn cells(row: &Map<String, Value>) -> String {
-    let cells: Vec<String> = row
-        .values()
-        .map(|value| match value {
-            Value::Null => String::new(),
-            Value::String(text) => cell(text),
-            other => cell(&other.to_string()),
-        })
-        .collect();
-    cells.join(",")
+fn csv_row(row: &Map<String, Value>) -> String {
+    let cells = row.values().map(|value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => cell(text),
+        other => cell(&other.to_string()),
+    });
+    cells.collect::<Vec<_>>().join(",")
 }
 
 /// As RFC 4180 has it. A spreadsheet takes what begins so for a formula: it is kept from that.

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, items, items::Place, output};
+use super::items::{self, Place};
+use super::{Exit, Failure, Global, output};
 use crate::app::redaction::{MASK, masked_name};
 use crate::contract::CONTENT_TYPES;
 use crate::event::{

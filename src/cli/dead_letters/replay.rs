@@ -8,7 +8,7 @@ use super::left_out;
 use crate::app::replay::{
     self, Beginning, Ended, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayTerms, Report,
 };
-use crate::app::{AppContext, Progress as Telling};
+use crate::app::{self, AppContext};
 use crate::cli::{Exit, Failure, Output, output};
 use crate::runtime::shutdown;
 
@@ -65,7 +65,7 @@ pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext)
 
 async fn freeze(which: &Choosing, context: &AppContext) -> Result<PlanView, Failure> {
     let filter = which.chosen()?;
-    let plan = async |progress: Telling<'_>| replay::plan(context, &filter, progress).await;
+    let plan = async |progress: app::Progress<'_>| replay::plan(context, &filter, progress).await;
     Ok(output::with_progress("planning", plan).await?)
 }
 
