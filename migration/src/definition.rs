@@ -88,25 +88,19 @@ impl Definition {
         self
     }
 
-    pub(crate) fn index(self, name: &'static str, columns: Names) -> Self {
-        self.with(name, columns, false, None)
+    pub(crate) fn index(mut self, name: &'static str, columns: Names) -> Self {
+        self.indexes.push(PlannedIndex { name, columns, unique: false, only: None });
+        self
     }
 
-    /// An index of the rows that meet a condition; on MySQL, which has none such, of all.
-    pub(crate) fn index_where(self, name: &'static str, columns: Names, condition: &'static str) -> Self {
-        self.with(name, columns, false, Some(condition))
+    pub(crate) fn unique(mut self, name: &'static str, columns: Names) -> Self {
+        self.indexes.push(PlannedIndex { name, columns, unique: true, only: None });
+        self
     }
 
-    pub(crate) fn unique(self, name: &'static str, columns: Names) -> Self {
-        self.with(name, columns, true, None)
-    }
-
-    pub(crate) fn unique_where(self, name: &'static str, columns: Names, condition: &'static str) -> Self {
-        self.with(name, columns, true, Some(condition))
-    }
-
-    fn with(mut self, name: &'static str, columns: Names, unique: bool, only: Option<&'static str>) -> Self {
-        self.indexes.push(PlannedIndex { name, columns, unique, only });
+    /// The last index is of the rows that meet a condition; on MySQL, which has none such, of all.
+    pub(crate) fn only(mut self, condition: &'static str) -> Self {
+        self.indexes.last_mut().into_iter().for_each(|index| index.only = Some(condition));
         self
     }
 

@@ -16,7 +16,7 @@ pub(crate) struct Dialect {
     pub(crate) user: Option<String>,
     /// `calcom_host_mappings.id`: our own, or that of an adopted table.
     pub(crate) mapping: String,
-    /// `appointments` can take one more index.
+    /// `appointments` can take one more index: the gateway's may have all 64 that MySQL allows a table.
     pub(crate) room_for_index: bool,
 }
 
@@ -38,7 +38,7 @@ impl Dialect {
                 .map(Column::reference_type),
             mapping: key(names::MAPPINGS)
                 .unwrap_or_else(|| by_engine(backend, ["BIGINT", "BIGINT", "INTEGER"]).to_owned()),
-            room_for_index: columns.room_for_index(),
+            room_for_index: columns.appointments_keys < 64,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::migration::{Op, Planned};
 use crate::names::{BOOKKEEPING, JOURNAL};
 use crate::rights::{may_begin, may_run};
 use crate::session::{Session, retry_while_busy};
-use crate::status::{journal_of, newer, present};
+use crate::status::{journal_of, present, status};
 use crate::tables::{MIGRATIONS, place};
 
 /// Takes back the last `steps` migrations, or all of them, with the rows in them; the gateway's
@@ -69,7 +69,8 @@ pub async fn going_down(
 
 /// Only the program that made a migration knows how to take it back, and what came before it waits for that.
 async fn only_ours(connection: &DatabaseConnection) -> Result<(), MigrateError> {
-    let names = newer(connection).await?;
+    let newer = status(connection).await?.into_iter().filter(|one| !one.known);
+    let names: Vec<String> = newer.map(|one| one.name).collect();
     if names.is_empty() {
         return Ok(());
     }

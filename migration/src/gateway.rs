@@ -2,6 +2,7 @@
 //! data, and what of it is in the way of working with them.
 
 use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult};
+use serde::Serialize;
 
 use crate::catalog::{number, rows};
 use crate::dialect::by_engine;
@@ -15,18 +16,22 @@ pub const GATEWAY_TABLES: [&str; 7] =
 const MORE_TABLES: [&str; 1] = ["customers"];
 
 /// A column as the database describes it.
-#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult, Serialize)]
 pub struct Column {
     /// Its table.
+    #[serde(skip)]
     #[sea_orm(from_alias = "tab")]
     pub table: String,
     /// Its name.
     pub name: String,
     /// The base type in the engine's own words, lower case: `bigint`, `char`; PostgreSQL `int8`, `uuid`.
+    #[serde(skip)]
     pub data_type: String,
     /// The whole type, as it can stand in DDL: `bigint(20) unsigned`, `char(36)`, `character varying(36)`.
+    #[serde(rename = "type")]
     pub full_type: String,
     /// The character set, of text columns on MySQL.
+    #[serde(skip)]
     pub charset: Option<String>,
     /// The collation, of text columns; on PostgreSQL only where it is not the database's own.
     pub collation: Option<String>,
@@ -91,8 +96,8 @@ impl Column {
 pub struct Columns {
     backend: DbBackend,
     columns: Vec<Column>,
-    /// How many indexes `appointments` has; counted on MySQL only.
-    appointments_keys: i64,
+    /// How many indexes `appointments` has, the primary key included; counted on MySQL only.
+    pub(crate) appointments_keys: i64,
 }
 
 impl Columns {
@@ -115,12 +120,6 @@ impl Columns {
     /// As if these were there.
     pub(crate) fn assumed(backend: DbBackend, columns: Vec<Column>) -> Self {
         Self { backend, columns, appointments_keys: 0 }
-    }
-
-    /// MySQL allows a table so many indexes, the primary key included; the gateway's appointments
-    /// may have them all.
-    pub(crate) fn room_for_index(&self) -> bool {
-        self.appointments_keys < 64
     }
 
     /// The engine.

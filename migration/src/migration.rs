@@ -15,29 +15,20 @@ use crate::dialect::Dialect;
 pub(crate) struct Migration {
     /// Its name in the bookkeeping; never changed once released. That of a table ends with the table's.
     pub(crate) name: &'static str,
-    change: Change,
+    pub(crate) change: Change,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Change {
+pub(crate) enum Change {
     /// A table of ours with its indexes.
     Table(fn(Definition, &Dialect) -> Definition),
-    /// A column of a table that is there, and what goes with it.
+    /// A table that is there, the column that it gets, and what goes with it.
     Column(&'static str, &'static str, fn(&Dialect) -> Vec<Op>),
 }
 
 impl Migration {
     pub(crate) const fn table(name: &'static str, define: fn(Definition, &Dialect) -> Definition) -> Self {
         Self { name, change: Change::Table(define) }
-    }
-
-    pub(crate) const fn column(
-        name: &'static str,
-        table: &'static str,
-        column: &'static str,
-        ops: fn(&Dialect) -> Vec<Op>,
-    ) -> Self {
-        Self { name, change: Change::Column(table, column, ops) }
     }
 
     /// The table that it makes, or that gets its column.

@@ -130,7 +130,7 @@ fn of_a_newer_program(status: &[Status]) -> Result<Option<String>, MigrateError>
 
 /// What is kept of a plan that adopts: the statements of the tables that were there.
 pub(crate) fn kept(planned: &[Planned], adopts: bool) -> Vec<Entry> {
-    let adoptable = planned.iter().filter(|one| adopts && adopt::keeps(one.migration));
+    let adoptable = planned.iter().filter(|one| adopts && adopt::ADOPTABLE.contains(&one.migration));
     journal::entries(&adoptable.cloned().collect::<Vec<_>>(), State::Made, true)
 }
 

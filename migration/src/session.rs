@@ -46,21 +46,16 @@ impl Session {
         };
         let session = Self { tx: connection.begin_with_options(options).await?, backend };
         let seconds = LOCK_WAIT.as_secs();
-        match backend {
-            // Zero dates that are there, as values or defaults, are not ours to refuse.
-            DbBackend::MySql => {
-                session
-                    .run(&format!(
-                        "SET @hostmatch_sql_mode = @@SESSION.sql_mode, @hostmatch_waits = @@SESSION.lock_wait_timeout, \
-                         @hostmatch_rows = @@SESSION.innodb_lock_wait_timeout, \
-                         SESSION sql_mode = REPLACE(REPLACE(@@SESSION.sql_mode, 'NO_ZERO_DATE', ''), \
-                         'NO_ZERO_IN_DATE', ''), SESSION lock_wait_timeout = {seconds}, \
-                         SESSION innodb_lock_wait_timeout = {seconds}"
-                    ))
-                    .await?;
-            }
-            DbBackend::Postgres => session.run(&format!("SET LOCAL lock_timeout = '{seconds}s'")).await?,
-            _ => {}
+        // Zero dates that are there, as values or defaults, are not ours to refuse.
+        let mysql = format!(
+            "SET @hostmatch_sql_mode = @@SESSION.sql_mode, @hostmatch_waits = @@SESSION.lock_wait_timeout, \
+             @hostmatch_rows = @@SESSION.innodb_lock_wait_timeout, \
+             SESSION sql_mode = REPLACE(REPLACE(@@SESSION.sql_mode, 'NO_ZERO_DATE', ''), 'NO_ZERO_IN_DATE', ''), \
+             SESSION lock_wait_timeout = {seconds}, SESSION innodb_lock_wait_timeout = {seconds}"
+        );
+        session.on_mysql(&mysql).await?;
+        if backend == DbBackend::Postgres {
+            session.run(&format!("SET LOCAL lock_timeout = '{seconds}s'")).await?;
         }
         Ok(session)
     }

@@ -128,21 +128,19 @@ fn name(text: &str) -> Option<(String, &str)> {
 
 /// LIKE: `%` is any text, `_` any character, `\` makes the next one plain.
 fn matches(pattern: &str, text: &str) -> bool {
-    let mut pattern_chars = pattern.chars();
-    let Some(first) = pattern_chars.next() else { return text.is_empty() };
-    let rest = pattern_chars.as_str();
-    let same = |wanted: char, rest: &str| {
-        let mut chars = text.chars();
-        chars.next() == Some(wanted) && matches(rest, chars.as_str())
+    let mut rest = pattern.chars();
+    let after_any = |pattern: &str| {
+        let mut text = text.chars();
+        text.next().is_some() && matches(pattern, text.as_str())
     };
-    match first {
-        '%' => text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..])),
-        '_' => text.chars().next().is_some_and(|c| matches(rest, &text[c.len_utf8()..])),
-        '\\' => match pattern_chars.next() {
-            Some(plain) => same(plain, pattern_chars.as_str()),
-            None => same('\\', rest),
-        },
-        plain => same(plain, rest),
+    let after =
+        |wanted: char, pattern: &str| text.strip_prefix(wanted).is_some_and(|text| matches(pattern, text));
+    match rest.next() {
+        None => text.is_empty(),
+        Some('%') => matches(rest.as_str(), text) || after_any(pattern),
+        Some('_') => after_any(rest.as_str()),
+        Some('\\') => after(rest.next().unwrap_or('\\'), rest.as_str()),
+        Some(plain) => after(plain, rest.as_str()),
     }
 }
 

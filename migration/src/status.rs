@@ -57,12 +57,6 @@ pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, Migr
     Ok(known.chain(newer).collect())
 }
 
-/// The migrations of a newer program that this database has.
-pub(crate) async fn newer(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    let all = status(connection).await?;
-    Ok(all.into_iter().filter(|one| !one.known).map(|one| one.name).collect())
-}
-
 /// The names of those that are applied.
 pub(crate) async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     Ok(status(connection).await?.into_iter().filter(|one| one.applied).map(|one| one.name).collect())

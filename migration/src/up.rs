@@ -2,7 +2,7 @@
 
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
 
-use crate::adopt::{in_the_way, keeps};
+use crate::adopt::{ADOPTABLE, in_the_way};
 use crate::bookkeeping::journal::{self, Entry, State};
 use crate::bookkeeping::{create, note, tidy};
 use crate::catalog::relations;
@@ -86,7 +86,7 @@ async fn make(session: &Session, planned: &[Planned], adopts: bool) -> Result<()
         return at_once(session, planned, adopts).await;
     }
     let mut entries = journal::entries(planned, State::Planned, false);
-    entries.iter_mut().for_each(|entry| entry.keep = adopts && keeps(&entry.migration));
+    entries.iter_mut().for_each(|entry| entry.keep = adopts && ADOPTABLE.contains(&entry.migration.as_str()));
     intend(session, &entries).await?;
     by_journal(session, &entries).await
 }

@@ -20,18 +20,13 @@ use existing::{ExistingTable, copy_of};
 
 pub(crate) use obstacles::in_the_way;
 
-/// The migrations whose work may have been done by somebody else.
-const ADOPTABLE: [&str; 3] = [MAPPINGS.name, AUDITS.name, CALCOM_HOST_ID.name];
+/// The migrations whose work may have been done by somebody else. Their statements are kept when anything is adopted:
+/// they alone know the shape that was found.
+pub(crate) const ADOPTABLE: [&str; 3] = [MAPPINGS.name, AUDITS.name, CALCOM_HOST_ID.name];
 
 /// Only the audits tell whose doing what of a mapping was: before they go, the mappings are given back.
 /// Nobody adopts the one again without the other, or what was found would be forgotten.
 pub(crate) const GIVEN_BACK_TOGETHER: [&str; 2] = [MAPPINGS.name, AUDITS.name];
-
-/// Whether the statements of this migration are kept when anything is adopted: they alone know the shape
-/// that was found.
-pub(crate) fn keeps(migration: &str) -> bool {
-    ADOPTABLE.contains(&migration)
-}
 
 /// What is there of what these migrations would make.
 #[derive(Default)]

@@ -39,7 +39,8 @@ pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
         .index("idx_starts", &["starts_ms"])
         .index("idx_decided", &["decided_ms"])
         // While nobody observes it is empty, where an index can be.
-        .index_where("idx_observed", &["observed", "appointment_id"], "observed IS NOT NULL")
+        .index("idx_observed", &["observed", "appointment_id"])
+        .only("observed IS NOT NULL")
 }
 
 /// The hosts that need a person: one row per company and host.

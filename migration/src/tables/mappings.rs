@@ -41,7 +41,7 @@ pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
             .column(typed("active_host_id", active))
             .unique("one_active_mapping", &["company_id", "active_host_id"])
     } else {
-        table.unique_where("one_active_mapping", &["company_id", "calcom_host_id"], "is_active")
+        table.unique("one_active_mapping", &["company_id", "calcom_host_id"]).only("is_active")
     }
 }
 

@@ -8,15 +8,17 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::dialect::Dialect;
 use crate::gateway::Columns;
-use crate::migration::Migration;
+use crate::migration::{Change, Migration};
 use mappings::{COLUMN, TABLE};
 
 pub(crate) use mappings::calcom_host_id_index;
 
 pub(crate) const MAPPINGS: Migration = Migration::table("m1001_calcom_host_mappings", mappings::mappings);
 pub(crate) const AUDITS: Migration = Migration::table("m1002_calcom_host_mapping_audits", mappings::audits);
-pub(crate) const CALCOM_HOST_ID: Migration =
-    Migration::column("m1003_appointments_calcom_host_id", TABLE, COLUMN, mappings::calcom_host_id);
+pub(crate) const CALCOM_HOST_ID: Migration = Migration {
+    name: "m1003_appointments_calcom_host_id",
+    change: Change::Column(TABLE, COLUMN, mappings::calcom_host_id),
+};
 
 /// All of them. New ones go to the end.
 pub(crate) const MIGRATIONS: [Migration; 18] = [
@@ -55,15 +57,11 @@ pub(crate) fn is_before_baseline(name: &str) -> bool {
 /// `appointments.calcom_host_id`, which nothing of ours needs.
 pub fn indexes(backend: DbBackend) -> Vec<(&'static str, String, &'static [&'static str])> {
     let dialect = Dialect::of(&Columns::assumed(backend, Vec::new()));
-    let of = |one: &Migration| {
-        let table = one.table_of();
-        one.definition(&dialect)
-            .into_iter()
-            .flat_map(move |definition| definition.indexes(backend))
-            .map(move |(name, columns)| (table, name, columns))
-            .collect::<Vec<_>>()
-    };
-    MIGRATIONS.iter().flat_map(of).collect()
+    let tables = MIGRATIONS.iter().filter_map(|one| Some((one.table_of(), one.definition(&dialect)?)));
+    let indexes = tables.flat_map(|(table, definition)| {
+        definition.indexes(backend).into_iter().map(move |(name, columns)| (table, name, columns))
+    });
+    indexes.collect()
 }
 
 #[cfg(test)]
@@ -84,7 +82,7 @@ mod tests {
     #[test]
     fn each_table_of_ours_has_its_migration() {
         let whole = MIGRATIONS.iter().filter(|migration| migration.column_made().is_none());
-        let made: BTreeSet<_> = whole.map(super::Migration::table_of).collect();
+        let made: BTreeSet<_> = whole.map(Migration::table_of).collect();
         assert_eq!(made, TABLES.into());
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::cli::{Failure, output, output::dash};
-use crate::install::inspection::{Inspection, Level, Verdict};
+use crate::install::inspection::{ColumnFacts, Inspection, Level, Verdict};
 
 /// As many rows of one finding are shown; the JSON has all of them.
 const KEYS_SHOWN: usize = 20;
@@ -111,13 +111,13 @@ fn columns(found: &Inspection) -> Result<(), Failure> {
     heading("Columns of the gateway's that hostmatch uses")?;
     let gateway = found.tables.iter().filter(|table| table.of == "gateway");
     let rows = gateway.flat_map(|table| {
-        table.columns.iter().map(|column| {
+        table.columns.iter().map(|ColumnFacts { column, used_for }| {
             [
                 format!("  {}.{}", table.name, column.name),
                 column.full_type.clone(),
                 dash(column.collation.as_deref()),
                 if column.nullable { "null" } else { "not null" }.to_owned(),
-                dash(column.used_for),
+                dash(*used_for),
             ]
         })
     });

@@ -264,24 +264,14 @@ async fn writes(
 /// The command that gives what the role needs.
 fn grant(reader: &BrokerReader, config: &Config, role: Role) -> String {
     let prefix = config.queue.prefix.replace('.', "\\.");
+    let (all, none) = (format!("^{prefix}\\."), "^$".to_owned());
+    let queues = format!("^{prefix}\\.(bookings|dead)$");
     let (configure, write, read) = match (config.queue.topology, role) {
-        (Topology::Declare, _) => {
-            let all = format!("^{prefix}\\.");
-            (all.clone(), format!("^({prefix}\\..*|amq\\.default)$"), all)
-        }
-        (Topology::Verify, Role::Edge) => ("^$".to_owned(), format!("^{prefix}\\.events$"), "^$".to_owned()),
-        (Topology::Verify, Role::Worker | Role::All) => {
-            let events = if role.has_edge() {
-                format!("({prefix}\\.events|amq\\.default)")
-            } else {
-                "amq\\.default".to_owned()
-            };
-            ("^$".to_owned(), format!("^{events}$"), format!("^{prefix}\\.(bookings|dead)$"))
-        }
+        (Topology::Declare, _) => (all.clone(), format!("^({prefix}\\..*|amq\\.default)$"), all),
+        (Topology::Verify, Role::Edge) => (none.clone(), format!("^{prefix}\\.events$"), none),
+        (Topology::Verify, Role::Worker) => (none, "^amq\\.default$".to_owned(), queues),
+        (Topology::Verify, Role::All) => (none, format!("^({prefix}\\.events|amq\\.default)$"), queues),
     };
-    format!(
-        "rabbitmqctl set_permissions -p '{}' '{}' '{configure}' '{write}' '{read}'",
-        reader.vhost(),
-        reader.user()
-    )
+    let (vhost, user) = (reader.vhost(), reader.user());
+    format!("rabbitmqctl set_permissions -p '{vhost}' '{user}' '{configure}' '{write}' '{read}'")
 }

@@ -80,10 +80,10 @@ pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
     judge.findings
 }
 
-const HALFWAY: &str = "may this user see it? MariaDB and MySQL hide a table to which nothing is granted: hostmatch gateway \
-                       grants prints what is to be granted. Only when an administrator does not see it either: put it back \
-                       from a backup; or, to have it made anew and empty, drop what is left of it, delete the row from \
-                       hostmatch_migrations, and run hostmatch migrate up";
+const HALFWAY: &str = "may this user see it? MariaDB and MySQL hide a table to which nothing is granted: hostmatch \
+                       gateway grants prints what is to be granted. Only when an administrator does not see it \
+                       either: put it back from a backup; or, to have it made anew and empty, drop what is left of \
+                       it, delete the row from hostmatch_migrations, and run hostmatch migrate up";
 
 /// Beyond this the newest appointments cannot be clocks that differ a little.
 const AHEAD: i64 = 5;

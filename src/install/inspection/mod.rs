@@ -22,6 +22,7 @@ pub(crate) use super::finding::{Finding, Level};
 pub(crate) use data::Count;
 pub(crate) use findings::Verdict;
 pub(crate) use server::Server;
+pub(crate) use tables::ColumnFacts;
 use tables::Table;
 pub(crate) use uses::{Missing, Uses};
 
@@ -44,7 +45,7 @@ pub(crate) struct Inspection {
 }
 
 /// What `hostmatch migrate up` would do.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Migration {
     #[serde(flatten)]
     pub(crate) examination: Examination,
@@ -89,10 +90,13 @@ pub(super) async fn inspect_at(
     let data = if counts { data::inspect(database, &columns).await? } else { Vec::new() };
     let (drift, unknown) = unless_refused(migration::drift(connection).await)?;
     let (examination, refusal) = unless_refused(migration::examine(connection).await)?;
-    let migration = match examination {
-        Some(examination) => Migration::of(database, examination).await?,
-        None => Migration::default(),
-    };
+    let mut examination = examination.unwrap_or_default();
+    // With nothing pending nothing is run, not even for the bookkeeping.
+    if examination.pending.is_empty() && examination.adoptions.is_empty() {
+        examination.statements.clear();
+    }
+    let rights_missing = migration::missing_rights(connection, &examination.statements).await?;
+    let migration = Migration { examination, rights_missing };
     let basis =
         Basis { columns, unusable, drift: drift.unwrap_or_default(), unexamined: unknown.or(refusal) };
     let mut inspection = Inspection {
@@ -120,17 +124,5 @@ fn unless_refused<T>(
         // The gateway's tables are judged one by one.
         Err(MigrateError::Gateway(_)) => Ok((None, None)),
         Err(refusal) => Ok((None, Some(refusal))),
-    }
-}
-
-impl Migration {
-    async fn of(database: &Database, mut examination: Examination) -> Result<Self, StoreError> {
-        // With nothing pending nothing is run, not even for the bookkeeping.
-        if examination.pending.is_empty() && examination.adoptions.is_empty() {
-            examination.statements.clear();
-        }
-        let rights_missing =
-            migration::missing_rights(database.connection(), &examination.statements).await?;
-        Ok(Self { examination, rights_missing })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use migration::gateway::{Column, Columns, GATEWAY_TABLES};
 use migration::names::quoted;
 use migration::{Granted, TABLES, by_engine};
-use sea_orm::{DbBackend, FromQueryResult, QueryResult};
+use sea_orm::{DbBackend, FromQueryResult};
 use serde::Serialize;
 
 use super::all;
@@ -70,11 +70,8 @@ pub(crate) struct Trigger {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ColumnFacts {
-    pub(crate) name: String,
-    #[serde(rename = "type")]
-    pub(crate) full_type: String,
-    pub(crate) collation: Option<String>,
-    pub(crate) nullable: bool,
+    #[serde(flatten)]
+    pub(crate) column: Column,
     pub(crate) used_for: Option<&'static str>,
 }
 
@@ -105,10 +102,7 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
         table.triggers = sees_triggers.then_some(here);
         tables.push(table);
     }
-    let place = |table: &Table| {
-        GATEWAY_TABLES.iter().chain(TABLES.iter()).position(|name| *name == table.name).unwrap_or_default()
-    };
-    tables.sort_by_key(place);
+    tables.sort_by_key(|table| GATEWAY_TABLES.iter().chain(&TABLES).position(|name| *name == table.name));
     Ok(tables)
 }
 
@@ -118,21 +112,13 @@ fn facts(column: &Column) -> Option<ColumnFacts> {
     if used_for.is_none() && !TABLES.contains(&column.table.as_str()) {
         return None;
     }
-    Some(ColumnFacts {
-        name: column.name.clone(),
-        full_type: column.full_type.clone(),
-        collation: column.collation.clone(),
-        nullable: column.nullable,
-        used_for,
-    })
+    Some(ColumnFacts { column: column.clone(), used_for })
 }
 
 /// The name comes from our own list.
 async fn rows_of(database: &Database, table: &str, estimate: i64) -> Result<Option<Rows>, StoreError> {
-    let sql = format!(
-        "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM {table} LIMIT {}) AS counted",
-        MAX_COUNTED + 1
-    );
+    let limit = MAX_COUNTED + 1;
+    let sql = format!("SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM {table} LIMIT {limit}) AS counted");
     Ok(match count(database, &sql).await? {
         Counted::Number(count) if count <= MAX_COUNTED => Some(Rows { count, exact: true }),
         // The estimate may be older than the last analysis of the table.
@@ -148,8 +134,7 @@ async fn indexes(database: &Database, names: &str) -> Result<HashMap<String, i64
         return Ok(HashMap::new());
     }
     let rows = all(database, MYSQL_INDEXES.replace("{names}", names)).await?;
-    let pair = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index::<DbId>(1)?.0));
-    rows.iter().map(pair).collect()
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index::<DbId>(1)?.0))).collect()
 }
 
 async fn triggers(database: &Database, names: &str) -> Result<Vec<Trigger>, StoreError> {

@@ -131,9 +131,8 @@ impl Comparing<'_> {
             }
             return Ok(());
         }
-        for (argument, wanted) in
-            [("type", "topic".into()), ("durable", true.into()), ("internal", false.into())]
-        {
+        let wanted = [("type", "topic".into()), ("durable", true.into()), ("internal", false.into())];
+        for (argument, wanted) in wanted {
             self.argument(&object, argument, wanted, &info[argument], &remedy);
         }
         let text = |value: &Value| value.as_str().map(str::to_owned);
