@@ -10,7 +10,7 @@ use strum::VariantArray as _;
 
 use super::entity::{appointment, assignment, dead_letter, event, inbox};
 use super::prelude::*;
-use super::{InboxKind, LetterState, Scope, StoreError};
+use super::{InboxKind, LetterState, Scope};
 use crate::matching::{InboxState, Outcome};
 use crate::runtime::clock::as_rfc3339;
 
@@ -40,11 +40,7 @@ pub struct Unassigned {
 /// Whether somebody has it is what the gateway's appointment says now, whoever wrote it. Cancelled is one
 /// about which a cancellation was decided after the event that named its host, or with it (for as long as
 /// `retention.events` keeps it). Nothing is known of appointments about which no event has come.
-pub async fn unassigned(
-    db: &impl ConnectionTrait,
-    scope: &Scope,
-    now_ms: i64,
-) -> Result<Unassigned, StoreError> {
+pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -> Result<Unassigned> {
     use assignment::Column as A;
     use event::Column as E;
     // Single values, asked for each booking without staff, are never made a join of whole tables.
@@ -101,7 +97,7 @@ pub async fn open_inbox(
     db: &impl ConnectionTrait,
     scope: &Scope,
     now_ms: i64,
-) -> Result<BTreeMap<InboxKind, Waits>, StoreError> {
+) -> Result<BTreeMap<InboxKind, Waits>> {
     use inbox::Column;
     let is_ignored = || Column::State.eq(InboxState::Ignored.as_str());
     let kinds = InboxKind::VARIANTS.iter().filter(|kind| **kind != InboxKind::Unknown);
@@ -130,10 +126,7 @@ pub async fn open_inbox(
 
 /// The dead letters that are open, by reason code; only reasons of which there are any. The age of one counts
 /// from when it was first received.
-pub async fn open_dead_letters(
-    db: &impl ConnectionTrait,
-    scope: &Scope,
-) -> Result<BTreeMap<String, Waits>, StoreError> {
+pub async fn open_dead_letters(db: &impl ConnectionTrait, scope: &Scope) -> Result<BTreeMap<String, Waits>> {
     use dead_letter::Column;
     let select = dead_letter::Entity::find()
         .select_only()

@@ -14,11 +14,7 @@ use super::statement::value;
 use super::{Database, DbId, GatewaySchema, StoreError, gateway};
 
 /// The SQL expression for "now" that fits the column; none for a column that holds no time.
-pub(super) async fn now_for(
-    database: &Database,
-    column: &Column,
-    timezone: &str,
-) -> Result<Option<String>, StoreError> {
+pub(super) async fn now_for(database: &Database, column: &Column, timezone: &str) -> Result<Option<String>> {
     let zone = Zone::parse(timezone)?;
     let expression = match (database.backend(), column.data_type.as_str()) {
         (DbBackend::MySql, "timestamp") => return Ok(Some("CURRENT_TIMESTAMP".into())),
@@ -54,11 +50,7 @@ pub struct MappingClocks {
 
 impl MappingClocks {
     /// As these columns are here.
-    pub(super) async fn of(
-        database: &Database,
-        columns: &Columns,
-        timezone: &str,
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn of(database: &Database, columns: &Columns, timezone: &str) -> Result<Self> {
         Ok(Self {
             created_at: now_in(database, columns, timezone, mapping::Column::CreatedAt).await?,
             updated_at: now_in(database, columns, timezone, mapping::Column::UpdatedAt).await?,
@@ -74,7 +66,7 @@ async fn now_in(
     columns: &Columns,
     timezone: &str,
     column: impl ColumnTrait,
-) -> Result<String, StoreError> {
+) -> Result<String> {
     // On SQLite nothing is adopted, and ours are in UTC.
     let adoptable = database.backend() != DbBackend::Sqlite;
     let clock = match gateway::find(columns, column).filter(|_| adoptable) {
@@ -95,7 +87,7 @@ pub(super) fn in_ms(backend: DbBackend, column: &str) -> String {
 
 /// By how many ms the times of audits are ahead of UTC: 0, unless an adopted column holds the
 /// gateway's local time.
-pub(super) async fn ahead(db: &impl ConnectionTrait, schema: &GatewaySchema) -> Result<i64, StoreError> {
+pub(super) async fn ahead(db: &impl ConnectionTrait, schema: &GatewaySchema) -> Result<i64> {
     let clock = schema.mapping_clocks.changed_at.as_str();
     if matches!(clock, "CURRENT_TIMESTAMP" | "now()") || schema.backend == DbBackend::Sqlite {
         return Ok(0);
@@ -118,7 +110,7 @@ enum Zone {
 }
 
 impl Zone {
-    fn parse(text: &str) -> Result<Self, StoreError> {
+    fn parse(text: &str) -> Result<Self> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_+-/:".contains(c);
         if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
             return Err(StoreError::Schema(
@@ -159,7 +151,7 @@ fn mysql(zone: &Zone) -> String {
     format!("CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', {to})")
 }
 
-async fn postgres(database: &Database, zone: &Zone) -> Result<String, StoreError> {
+async fn postgres(database: &Database, zone: &Zone) -> Result<String> {
     Ok(match zone {
         // As a plain text, an offset's sign is read the other way round (POSIX).
         Zone::Offset(zone) => format!("(now() AT TIME ZONE INTERVAL '{zone}')"),
@@ -171,7 +163,7 @@ async fn postgres(database: &Database, zone: &Zone) -> Result<String, StoreError
 /// The zone in which other sessions of this database run. Our own tells nothing: the driver has
 /// set it to UTC, as the session's default too. A database's own setting can be read; the
 /// server's cannot, but initdb gives its log the same zone, and that can.
-pub(crate) async fn postgres_zone(database: &Database) -> Result<String, StoreError> {
+pub(crate) async fn postgres_zone(database: &Database) -> Result<String> {
     let sql = "SELECT COALESCE((SELECT split_part(setting, '=', 2) \
                FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
                WHERE s.setrole = 0 AND lower(split_part(setting, '=', 1)) = 'timezone' \
@@ -186,7 +178,7 @@ pub(crate) async fn postgres_zone(database: &Database) -> Result<String, StoreEr
     }
 }
 
-fn sqlite(zone: &Zone) -> Result<String, StoreError> {
+fn sqlite(zone: &Zone) -> Result<String> {
     match zone {
         Zone::Server => Ok("CURRENT_TIMESTAMP".into()),
         Zone::Offset(zone) => Ok(format!("datetime('now', '{zone}')")),
@@ -196,7 +188,7 @@ fn sqlite(zone: &Zone) -> Result<String, StoreError> {
 
 /// Whether the expression has a value: MySQL gives NULL for a zone that it does not know,
 /// PostgreSQL an error.
-async fn knows(database: &Database, expression: &str) -> Result<bool, StoreError> {
+async fn knows(database: &Database, expression: &str) -> Result<bool> {
     let sql = format!("SELECT CASE WHEN {expression} IS NULL THEN 0 ELSE 1 END");
     match value::<DbId>(database.connection(), sql).await {
         Ok(known) => Ok(known == Some(DbId(1))),

@@ -14,7 +14,7 @@ use super::entity::{assignment, event, inbox, mapping, mapping_audit};
 use super::mappings::{Made, made};
 use super::prelude::*;
 use super::statement::{Then, chunk_rows, insert, upsert};
-use super::{GatewaySchema, StoreError, bind_staff, rows, taken_ids};
+use super::{GatewaySchema, bind_staff, rows, taken_ids};
 use crate::event::BookingRef;
 use crate::matching::{
     Actor, AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange,
@@ -25,11 +25,7 @@ use crate::matching::{
 pub(super) type Rows = BTreeMap<HostKey, Made>;
 
 /// Writes everything. After an error the transaction is to be rolled back.
-pub async fn commit(
-    tx: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    changes: &ChangeSet,
-) -> Result<(), StoreError> {
+pub async fn commit(tx: &impl ConnectionTrait, schema: &GatewaySchema, changes: &ChangeSet) -> Result<()> {
     let made = mappings(tx, schema, &changes.mappings).await?;
     for rows in chunk_rows(&changes.assignments) {
         tx.execute_raw(assignments(schema, rows, &made)?).await?;
@@ -51,7 +47,7 @@ async fn mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     changes: &[MappingChange],
-) -> Result<Rows, StoreError> {
+) -> Result<Rows> {
     use mapping::Column;
     if changes.is_empty() {
         return Ok(Rows::new());
@@ -108,7 +104,7 @@ async fn insert_mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     changes: &[&MappingChange],
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let synced = Expr::cust(schema.mapping_clocks.last_synced_at.clone());
     let mut insert = mapping_rows(schema, changes, synced)?;
     // Two workers that met the same new host leave one mapping: the database's constraints decide.
@@ -166,7 +162,7 @@ pub(super) async fn insert_audits(
     audits: &[&Audit],
     made: &Rows,
     actor: &Actor,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     use mapping_audit::Column;
     let row = |audit: &&Audit| {
         Ok([
@@ -190,7 +186,7 @@ pub(super) async fn insert_audits(
     taken_ids::are_audits_there(tx, schema.backend, audits, made.rows_affected()).await
 }
 
-fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement, StoreError> {
+fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement> {
     use Then::{Fill, Keep, Update};
     use assignment::Column;
     // Whoever only observes leaves to others what is theirs, whatever they have written meanwhile.
@@ -289,10 +285,7 @@ fn short(name: &str) -> &str {
 /// One UPDATE for many appointments, joined with a list of their new values that is bound as one JSON
 /// text: so one statement does for any number of rows, and each row is found by its key. `updated_at` is
 /// set by the database's own clock, as the gateway's own code would.
-pub(super) fn update_appointments(
-    schema: &GatewaySchema,
-    writes: &[AppointmentWrite],
-) -> Result<Statement, StoreError> {
+pub(super) fn update_appointments(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Result<Statement> {
     let rows: Vec<serde_json::Value> = writes
         .iter()
         .map(|write| {

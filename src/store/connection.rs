@@ -19,6 +19,7 @@ use sea_orm::{
 };
 
 use super::StoreError;
+use super::error::Result;
 use crate::config::DatabaseConfig;
 
 /// How long closing may take. What is not finished by then, the server rolls back.
@@ -58,23 +59,23 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] when the server cannot be reached or refuses us, with the
     /// reason; [`StoreError::Schema`] for a URL that makes no sense.
-    pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
+    pub async fn connect(config: &DatabaseConfig) -> Result<Self> {
         Self::open(config, Purpose::Work).await
     }
 
     /// Connects to look: the server refuses whatever would write, and an SQLite file that is not
     /// there is not made.
-    pub async fn connect_to_look(config: &DatabaseConfig) -> Result<Self, StoreError> {
+    pub async fn connect_to_look(config: &DatabaseConfig) -> Result<Self> {
         Self::open(config, Purpose::ReadOnly).await
     }
 
     /// Connects for migrations: the same, but a statement may take as long as it needs (a new
     /// column on a large table does).
-    pub async fn connect_for_migrations(config: &DatabaseConfig) -> Result<Self, StoreError> {
+    pub async fn connect_for_migrations(config: &DatabaseConfig) -> Result<Self> {
         Self::open(config, Purpose::Migrate).await
     }
 
-    async fn open(config: &DatabaseConfig, purpose: Purpose) -> Result<Self, StoreError> {
+    async fn open(config: &DatabaseConfig, purpose: Purpose) -> Result<Self> {
         let url = config.url.expose();
         let (backend, connection) = match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("mysql" | "mariadb") => (DbBackend::MySql, mysql(url, config, purpose).await?),
@@ -91,10 +92,7 @@ impl Database {
 
     /// Waits for `work`, a transaction or a few statements, but not for ever. The server's own
     /// limits end a statement; this ends one whose server is gone without a word, as unavailable.
-    pub async fn with_deadline<T>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+    pub async fn with_deadline<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
             let reason = format!("no answer within {} s", self.deadline.as_secs());
             Err(StoreError::Unavailable { reason, source: None })
@@ -114,7 +112,7 @@ impl Database {
 
     /// Begins a transaction that is going to write. On SQLite it takes the write lock at once: a
     /// transaction that reads first and asks for it later fails under load, without waiting.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub async fn begin(&self) -> Result<DatabaseTransaction> {
         let sqlite_transaction_mode =
             (self.backend == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode, ..TransactionOptions::default() };
@@ -123,10 +121,7 @@ impl Database {
 
     /// Does `work` in a transaction of [`Database::begin`] and commits it, or rolls it back at once:
     /// a transaction that is merely dropped keeps its locks until the pool comes to it.
-    pub async fn transact<T>(
-        &self,
-        work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub async fn transact<T>(&self, work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T>) -> Result<T> {
         let tx = self.begin().await?;
         match work(&tx).await {
             Ok(done) => {
@@ -143,7 +138,7 @@ impl Database {
 
     /// Begins a transaction that only looks, at one state of the database: the server refuses
     /// whatever would write in it. (SQLite does not, but it is to be rolled back like the others.)
-    pub async fn begin_reading(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub async fn begin_reading(&self) -> Result<DatabaseTransaction> {
         let on_a_server = self.backend != DbBackend::Sqlite;
         let options = TransactionOptions {
             isolation_level: on_a_server.then_some(IsolationLevel::RepeatableRead),
@@ -164,7 +159,7 @@ impl Database {
     }
 
     /// Whether the server answers: a probe for readiness and for the end of an outage.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    pub async fn ping(&self) -> Result<()> {
         Ok(self.connection.ping().await?)
     }
 
@@ -193,11 +188,7 @@ fn bad_url(error: &sqlx::Error) -> StoreError {
     StoreError::Schema(format!("database.url cannot be used: {error}"))
 }
 
-async fn mysql(
-    url: &str,
-    config: &DatabaseConfig,
-    purpose: Purpose,
-) -> Result<DatabaseConnection, StoreError> {
+async fn mysql(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<DatabaseConnection> {
     let url = url.strip_prefix("mariadb").map_or_else(|| url.to_owned(), |rest| format!("mysql{rest}"));
     let options = MySqlConnectOptions::from_str(&url)
         .map_err(|e| bad_url(&e))?
@@ -253,11 +244,7 @@ fn mysql_lock_waits(limit: Duration) -> String {
     format!("SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds}")
 }
 
-async fn postgres(
-    url: &str,
-    config: &DatabaseConfig,
-    purpose: Purpose,
-) -> Result<DatabaseConnection, StoreError> {
+async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<DatabaseConnection> {
     let millis = |limit: Duration| limit.as_millis().to_string();
     // Plans are kept with prepared statements, and may have been made while a table was empty: a scan of it
     // would go on until the server's next ANALYZE. All that the daily work asks for has an index; and where
@@ -292,11 +279,7 @@ async fn postgres(
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 
-async fn sqlite(
-    url: &str,
-    config: &DatabaseConfig,
-    purpose: Purpose,
-) -> Result<DatabaseConnection, StoreError> {
+async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<DatabaseConnection> {
     if url.contains(":memory:") || url.contains("mode=memory") {
         let why =
             "database.url: an SQLite database in memory is a different one for every connection; name a file";
@@ -334,7 +317,7 @@ async fn sqlite(
 
 /// A plain TCP connection first: the pool tries again and again while the server refuses, and in
 /// the end only says that it timed out.
-async fn probe(host: &str, port: u16, limit: Duration) -> Result<(), StoreError> {
+async fn probe(host: &str, port: u16, limit: Duration) -> Result<()> {
     let unreachable = |source: std::io::Error| StoreError::unreachable(host, port, source);
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match tokio::time::timeout(limit, tokio::net::TcpStream::connect((address, port))).await {

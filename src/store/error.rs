@@ -42,6 +42,9 @@ pub enum StoreError {
     Schema(String),
 }
 
+/// What an operation on the database gives.
+pub(super) type Result<T, E = StoreError> = std::result::Result<T, E>;
+
 /// What to do about a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorKind {

@@ -2,7 +2,7 @@
 
 use super::entity::event::{Column, Entity, Model};
 use super::prelude::*;
-use super::{Database, Scope, StoreError};
+use super::{Database, Scope};
 
 /// Which events; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub async fn recorded_events(
     scope: &Scope,
     filter: &EventFilter,
     limit: u64,
-) -> Result<Vec<Model>, StoreError> {
+) -> Result<Vec<Model>> {
     let events = Entity::find()
         .filter(filter.condition(scope))
         .order_by_desc(Column::DecidedMs)
@@ -67,11 +67,7 @@ pub async fn recorded_events(
 }
 
 /// One event by its id.
-pub async fn recorded_event(
-    database: &Database,
-    scope: &Scope,
-    id: &str,
-) -> Result<Option<Model>, StoreError> {
+pub async fn recorded_event(database: &Database, scope: &Scope, id: &str) -> Result<Option<Model>> {
     let event = scope.condition(Column::CompanyId).add(Column::EventId.eq(id));
     Ok(Entity::find().filter(event).one(database.connection()).await?)
 }

@@ -12,7 +12,7 @@ use super::entity::appointment::{Column, Entity};
 use super::prelude::*;
 use super::row_reader::selected;
 use super::statement::pad_in_list;
-use super::{DbId, GatewaySchema, RefColumn, StoreError};
+use super::{DbId, GatewaySchema, RefColumn};
 use crate::event::{AppointmentId, Booking, BookingEvent, BookingRef, CompanyId};
 use crate::matching::Target;
 
@@ -49,7 +49,7 @@ impl Found {
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
         events: &[&BookingEvent],
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self> {
         let mut found = Self::default();
         let ids: BTreeSet<i64> = events.iter().filter_map(|event| event.appointment).map(|id| id.0).collect();
         if !ids.is_empty() {
@@ -76,7 +76,7 @@ impl Found {
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
         reference: &BookingRef,
-    ) -> Result<Target, StoreError> {
+    ) -> Result<Target> {
         let mut found = Self::default();
         found.read_refs(tx, schema, &BTreeSet::from([reference])).await?;
         Ok(found.by_reference(std::iter::once(reference)))
@@ -87,7 +87,7 @@ impl Found {
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
         refs: &BTreeSet<&BookingRef>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         if !refs.is_empty() {
             for column in &schema.booking_refs {
                 self.read_column(tx, column, refs).await?;
@@ -101,7 +101,7 @@ impl Found {
         tx: &impl ConnectionTrait,
         column: &RefColumn,
         refs: &BTreeSet<&BookingRef>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let is_bpchar = column.is_padded && tx.get_database_backend() == DbBackend::Postgres;
         let text = |reference: &&BookingRef| {
             let value = Expr::val(reference.as_str());

@@ -67,7 +67,7 @@ impl GatewaySchema {
     /// missing and cannot be done without, and refuses a time zone that the server does not know, and
     /// tables from which a newer program has taken something away. [`StoreError::Behind`] says that
     /// `hostmatch migrate up` is due.
-    pub async fn read(database: &Database, config: &GatewayConfig) -> Result<Self, StoreError> {
+    pub async fn read(database: &Database, config: &GatewayConfig) -> Result<Self> {
         version::check(database).await?;
         let columns = Columns::read(database.connection()).await?;
         let problems = columns.problems();
@@ -83,11 +83,7 @@ impl GatewaySchema {
     }
 
     /// What will be used of these columns. Refuses what [`Columns::problems`] does not tell.
-    pub(crate) async fn of(
-        database: &Database,
-        columns: &Columns,
-        config: &GatewayConfig,
-    ) -> Result<Self, StoreError> {
+    pub(crate) async fn of(database: &Database, columns: &Columns, config: &GatewayConfig) -> Result<Self> {
         let backend = database.backend();
         active_flag_is_boolean(columns, backend)?;
         Ok(Self {
@@ -125,7 +121,7 @@ pub(super) fn find<C: ColumnTrait>(columns: &Columns, column: C) -> Option<&Colu
 }
 
 /// PostgreSQL compares a boolean with nothing else; the others keep it as a number anyway.
-fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<(), StoreError> {
+fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<()> {
     match ACTIVE.into_iter().find_map(|flag| find(columns, flag)) {
         Some(Column { name, data_type, full_type, .. })
             if backend == DbBackend::Postgres && !matches!(data_type.as_str(), "bool" | "boolean") =>
@@ -138,7 +134,7 @@ fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<(), S
 }
 
 /// Our own tables are there, as this program knows them; a newer program may have added to them.
-async fn migrated(database: &Database) -> Result<(), StoreError> {
+async fn migrated(database: &Database) -> Result<()> {
     let status = migration::status(database.connection()).await.map_err(|error| match error {
         MigrateError::Database { source, .. } => StoreError::from(source),
         other => StoreError::Schema(other.to_string()),
@@ -155,7 +151,7 @@ async fn migrated(database: &Database) -> Result<(), StoreError> {
     names(|one| !one.applied).map_or(Ok(()), |names| Err(StoreError::Behind(names)))
 }
 
-fn booking_refs(columns: &Columns, backend: DbBackend) -> Result<Vec<RefColumn>, StoreError> {
+fn booking_refs(columns: &Columns, backend: DbBackend) -> Result<Vec<RefColumn>> {
     let mut refs = Vec::new();
     let named = [Reference::CalcomV2BookingId, Reference::CalcomV2BookingUid, Reference::CalcomBookingId];
     for (column, is_required) in named.into_iter().zip([true, false, false]) {

@@ -32,7 +32,7 @@ pub struct Given {
 }
 
 /// The appointments that were handed over. An error: the column holds something else.
-pub fn given_by(row: &Model) -> Result<Vec<Given>, StoreError> {
+pub fn given_by(row: &Model) -> Result<Vec<Given>> {
     serde_json::from_str(&row.appointments).map_err(|error| {
         StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))
     })
@@ -46,7 +46,7 @@ pub async fn held_by(
     company: CompanyId,
     staff: &StaffId,
     from_ms: i64,
-) -> Result<Vec<Held>, StoreError> {
+) -> Result<Vec<Held>> {
     use appointment::Column as Now;
     use assignment::Column as Ours;
     let rows: Vec<(AppointmentId, i64, Option<StaffId>, Option<StaffId>)> = appointment::Entity::find()
@@ -78,7 +78,7 @@ pub async fn held_at_unknown_times(
     schema: &GatewaySchema,
     company: CompanyId,
     staff: &StaffId,
-) -> Result<i64, StoreError> {
+) -> Result<i64> {
     let count = appointment::Entity::find()
         .select_only()
         .expr(appointment::Column::Id.count())
@@ -90,16 +90,12 @@ pub async fn held_at_unknown_times(
 }
 
 /// Notes a hand-over; gives its number.
-pub async fn insert_hand_over(tx: &impl ConnectionTrait, row: ActiveModel) -> Result<i64, StoreError> {
+pub async fn insert_hand_over(tx: &impl ConnectionTrait, row: ActiveModel) -> Result<i64> {
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
 /// The hand-over with this number, if it is of these companies.
-pub async fn hand_over(
-    db: &impl ConnectionTrait,
-    scope: &Scope,
-    id: i64,
-) -> Result<Option<Model>, StoreError> {
+pub async fn hand_over(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }
 
@@ -110,7 +106,7 @@ pub async fn note_hand_over_undone(
     by: &str,
     why: Option<&str>,
     at_ms: i64,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let undone = ActiveModel {
         undone_by: Set(Some(by.to_owned())),
         undone_why: Set(why.map(str::to_owned)),

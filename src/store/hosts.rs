@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 
 use sea_orm::sea_query::OnConflict;
 
-use super::StoreError;
 use super::entity::{host_lock, inbox};
 use super::prelude::*;
 use super::statement::{any_host, chunk_rows, insert};
@@ -31,7 +30,7 @@ pub(super) async fn lock(
     backend: DbBackend,
     keys: &BTreeSet<HostKey>,
     wanted: Hosts,
-) -> Result<Hosts, StoreError> {
+) -> Result<Hosts> {
     if backend == DbBackend::Sqlite {
         return Ok(Hosts::Alone); // One transaction writes at a time.
     }
@@ -55,7 +54,7 @@ pub(super) async fn lock(
 
 /// Whether each host has a row in the inbox that somebody still has to do something about, or decided not
 /// to; and a lock row.
-async fn are_in_inbox(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<bool, StoreError> {
+async fn are_in_inbox(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<bool> {
     use inbox::Column;
     let company = (inbox::Entity, Column::CompanyId);
     let host = (inbox::Entity, Column::HostId);
@@ -74,11 +73,7 @@ async fn are_in_inbox(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Re
     Ok(tx.query_all(&select).await?.len() == keys.len())
 }
 
-async fn share(
-    tx: &impl ConnectionTrait,
-    backend: DbBackend,
-    keys: &BTreeSet<HostKey>,
-) -> Result<(), StoreError> {
+async fn share(tx: &impl ConnectionTrait, backend: DbBackend, keys: &BTreeSet<HostKey>) -> Result<()> {
     use host_lock::Column;
     let mut select = Query::select();
     select

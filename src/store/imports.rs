@@ -1,11 +1,11 @@
 //! The record of imports of mappings. The mappings themselves are decided like any other.
 
+use super::Scope;
 use super::entity::import::{ActiveModel, Column, Entity, Model};
 use super::prelude::*;
-use super::{Scope, StoreError};
 
 /// Notes that an import begins; gives its number.
-pub async fn begin_import(tx: &impl ConnectionTrait, import: ActiveModel) -> Result<i64, StoreError> {
+pub async fn begin_import(tx: &impl ConnectionTrait, import: ActiveModel) -> Result<i64> {
     Ok(Entity::insert(import).exec(tx).await?.last_insert_id)
 }
 
@@ -16,7 +16,7 @@ pub async fn note_import(
     changed: i32,
     failed: i32,
     ended_ms: Option<i64>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let (changed, failed, ended_ms) = (Set(changed), Set(failed), Set(ended_ms));
     let progress = ActiveModel { changed, failed, ended_ms, ..Default::default() };
     Entity::update_many().set(progress).filter(Column::Id.eq(id)).exec(tx).await?;
@@ -30,7 +30,7 @@ pub async fn note_import_undone(
     by: &str,
     why: Option<&str>,
     at_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let undone = ActiveModel {
         undone_by: Set(Some(by.to_owned())),
         undone_why: Set(why.map(str::to_owned)),
@@ -43,12 +43,12 @@ pub async fn note_import_undone(
 }
 
 /// Imports that were of these companies, the newest first, at most `limit`.
-pub async fn imports(db: &impl ConnectionTrait, scope: &Scope, limit: u64) -> Result<Vec<Model>, StoreError> {
+pub async fn imports(db: &impl ConnectionTrait, scope: &Scope, limit: u64) -> Result<Vec<Model>> {
     let of_scope = Entity::find().filter(scope.condition(Column::CompanyId));
     Ok(of_scope.order_by_desc(Column::Id).limit(limit).all(db).await?)
 }
 
 /// The import with this number, if it was of these companies.
-pub async fn import(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<Model>, StoreError> {
+pub async fn import(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }

@@ -59,7 +59,7 @@ impl Locked {
     ///
     /// # Errors
     /// [`StoreError::SharedHost`]: the same has to be loaded and planned again with [`Hosts::Alone`].
-    pub fn allow(&self, changes: &ChangeSet) -> Result<(), StoreError> {
+    pub fn allow(&self, changes: &ChangeSet) -> Result<()> {
         match self.hosts {
             Hosts::Shared if !changes.mappings.is_empty() || !changes.inbox.is_empty() => {
                 Err(StoreError::SharedHost)
@@ -88,7 +88,7 @@ pub async fn load_hosts(
     schema: &GatewaySchema,
     lookups: &[Lookup<'_>],
     purpose: Purpose,
-) -> Result<Batch, StoreError> {
+) -> Result<Batch> {
     let events: Vec<&BookingEvent> = lookups.iter().map(|lookup| lookup.event).collect();
     let events = events.as_slice();
     let found = Found::read(tx, schema, events).await?;
@@ -153,7 +153,7 @@ impl Batch {
         learned: &BTreeSet<HostKey>,
         events: &BTreeSet<&EventId>,
         limit: u32,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         if self.locked.hosts == Hosts::Shared && !learned.is_empty() {
             return Err(StoreError::SharedHost);
         }
@@ -190,7 +190,7 @@ pub async fn waiting(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     limit: u32,
-) -> Result<Vec<(AppointmentId, HostKey)>, StoreError> {
+) -> Result<Vec<(AppointmentId, HostKey)>> {
     use assignment::Column;
     let (a, ap) = (A, "ap");
     let named = [(a, Column::AppointmentId), (a, Column::CompanyId), (a, Column::HostId)];
@@ -243,7 +243,7 @@ pub async fn load_waiting(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     waiting: &[(AppointmentId, HostKey)],
-) -> Result<Loaded, StoreError> {
+) -> Result<Loaded> {
     let mut loaded = Loaded::default();
     let keys = waiting.iter().map(|(_, key)| *key).collect();
     for mapping in mappings::active(tx, schema, &keys).await? {
@@ -294,7 +294,7 @@ async fn waiting_for(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
     limit: u32,
-) -> Result<Vec<AppointmentId>, StoreError> {
+) -> Result<Vec<AppointmentId>> {
     use assignment::Column;
     let hosts = any_host(Column::CompanyId, Column::HostId, keys.iter().copied());
     let waiting = assignment::Entity::find()
@@ -322,7 +322,7 @@ pub(super) async fn appointments(
     schema: &GatewaySchema,
     ids: &BTreeSet<AppointmentId>,
     purpose: Purpose,
-) -> Result<BTreeMap<AppointmentId, Appointment>, StoreError> {
+) -> Result<BTreeMap<AppointmentId, Appointment>> {
     let mut appointments = BTreeMap::new();
     if ids.is_empty() {
         return Ok(appointments);

@@ -15,7 +15,7 @@ use super::entity::{mapping, mapping_audit, staff};
 use super::prelude::*;
 use super::row_reader::{named, selected};
 use super::statement::{any_host, pad_in_list};
-use super::{DbId, GatewaySchema, StoreError};
+use super::{DbId, GatewaySchema};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{
     Actor, AuditAction, Confidence, HostKey, Mapping, MappingChange, MappingRef, MappingSource, MappingWrite,
@@ -28,7 +28,7 @@ pub(super) async fn active(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
-) -> Result<Vec<Mapping>, StoreError> {
+) -> Result<Vec<Mapping>> {
     let mut mappings = Vec::new();
     if keys.is_empty() {
         return Ok(mappings);
@@ -49,7 +49,7 @@ pub(super) async fn all(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
-) -> Result<Vec<Mapping>, StoreError> {
+) -> Result<Vec<Mapping>> {
     let rows = tx.query_all(&select(schema, keys)).await?;
     let found: Vec<Mapping> =
         rows.iter().filter_map(|row| read(row).transpose()).collect::<Result<_, _>>()?;
@@ -93,7 +93,7 @@ pub(super) async fn made(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     changes: &[MappingChange],
-) -> Result<BTreeMap<HostKey, Made>, StoreError> {
+) -> Result<BTreeMap<HostKey, Made>> {
     let inserts = changes.iter().filter(|change| matches!(change.write, MappingWrite::Insert { .. }));
     let change_keys: BTreeMap<HostKey, String> =
         inserts.map(|change| (change.audit.key, change.audit.change_key.to_string())).collect();
@@ -181,7 +181,7 @@ fn select_active(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStat
 }
 
 /// A row of [`select`]. None where nothing says the company.
-fn read(row: &QueryResult) -> Result<Option<Mapping>, StoreError> {
+fn read(row: &QueryResult) -> Result<Option<Mapping>> {
     let row = Row::read(row)?;
     let Some(company) = row.company else { return Ok(None) };
     Ok(Some(Mapping {
@@ -203,7 +203,7 @@ fn read(row: &QueryResult) -> Result<Option<Mapping>, StoreError> {
 pub(super) async fn last_audits_of(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
-) -> Result<HashMap<HostKey, i64>, StoreError> {
+) -> Result<HashMap<HostKey, i64>> {
     use mapping_audit::Column;
     let (company, host) = (Column::CompanyId, Column::CalcomHostId);
     let newest: Vec<(CompanyId, HostId, DbId)> = mapping_audit::Entity::find()
@@ -224,7 +224,7 @@ pub(super) async fn last_audits_of(
 pub(super) async fn last_audits(
     tx: &impl ConnectionTrait,
     rows: Vec<i64>,
-) -> Result<HashMap<i64, (i64, bool)>, StoreError> {
+) -> Result<HashMap<i64, (i64, bool)>> {
     if rows.is_empty() {
         return Ok(HashMap::new());
     }

@@ -1,4 +1,4 @@
-//! Of sea-orm, what nearly every file here builds its statements with.
+//! What nearly every file here builds its statements with, most of it of sea-orm, and what they give.
 
 pub(super) use sea_orm::sea_query::{
     CaseStatement, Cond, Expr, ExprTrait as _, Order, Query, SelectStatement,
@@ -8,3 +8,5 @@ pub(super) use sea_orm::{
     IdenStatic as _, Iterable as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
     Set,
 };
+
+pub(super) use super::error::Result;

@@ -5,7 +5,7 @@ use sea_orm::ColumnTrait;
 
 use super::entity::{appointment, event, host_lock, inbox, mapping};
 use super::prelude::*;
-use super::{Database, GatewaySchema, Hosts, StoreError, load, mappings, rows, staff};
+use super::{Database, GatewaySchema, Hosts, load, mappings, rows, staff};
 use crate::config::Mode;
 use crate::event::{AppointmentId, CompanyId, EventId, HostId};
 use crate::matching::HostKey;
@@ -15,7 +15,7 @@ const NOBODY: i64 = -1;
 
 /// Reads the tables that deciding reads, and writes where it writes in this mode. Fails as deciding would, and
 /// leaves nothing behind.
-pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> Result<(), StoreError> {
+pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> Result<()> {
     let observes = mode == Mode::Observe;
     let key = HostKey::new(CompanyId(NOBODY), HostId(NOBODY));
     let tx = database.begin().await?;
@@ -39,7 +39,7 @@ pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> R
 }
 
 /// Sets a column of no row to itself.
-async fn touch<C: ColumnTrait>(tx: &impl ConnectionTrait, column: C, key: C) -> Result<(), StoreError> {
+async fn touch<C: ColumnTrait>(tx: &impl ConnectionTrait, column: C, key: C) -> Result<()> {
     let mut update = Query::update();
     update
         .table(C::EntityName::default())

@@ -7,7 +7,7 @@ use super::entity::assignment;
 use super::find::Found;
 use super::prelude::*;
 use super::statement::values_of;
-use super::{GatewaySchema, StoreError, mappings, rows, staff};
+use super::{GatewaySchema, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
 use crate::matching::{Assignment, Directory, HostKey, Mapping, Target};
 
@@ -18,7 +18,7 @@ pub async fn directory_for(
     schema: &GatewaySchema,
     company: CompanyId,
     host: Option<HostId>,
-) -> Result<Directory, StoreError> {
+) -> Result<Directory> {
     let keys = host.map(|host| HostKey::new(company, host)).into_iter().collect();
     directory_of(tx, schema, &keys, &BTreeSet::from([company]), |_| true).await
 }
@@ -30,7 +30,7 @@ pub async fn directory_of(
     keys: &BTreeSet<HostKey>,
     companies: &BTreeSet<CompanyId>,
     wanted: impl Fn(&Mapping) -> bool,
-) -> Result<Directory, StoreError> {
+) -> Result<Directory> {
     let mut directory = Directory::default();
     if !keys.is_empty() {
         for mapping in mappings::all(tx, schema, keys).await?.into_iter().filter(wanted) {
@@ -59,7 +59,7 @@ pub async fn remembered(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     reference: &BookingRef,
-) -> Result<Result<Remembered, Target>, StoreError> {
+) -> Result<Result<Remembered, Target>> {
     let appointment = match Found::named(tx, schema, reference).await? {
         Target::Found(id) => id,
         other => return Ok(Err(other)),
@@ -74,7 +74,7 @@ pub async fn observed(
     db: &impl ConnectionTrait,
     after: AppointmentId,
     limit: u64,
-) -> Result<Vec<Assignment>, StoreError> {
+) -> Result<Vec<Assignment>> {
     use assignment::Column;
     let observed = assignment::Entity::find()
         .filter(Column::Observed.is_not_null())

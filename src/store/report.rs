@@ -8,7 +8,7 @@ use sea_orm::sea_query::{Asterisk, Func};
 
 use super::entity::{appointment, assignment, dead_letter, mapping_audit};
 use super::prelude::*;
-use super::{GatewaySchema, Scope, StoreError, rows};
+use super::{GatewaySchema, Scope, rows};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
 use crate::matching::{AuditAction, Confidence, Outcome};
 
@@ -73,7 +73,7 @@ pub async fn decided(
     period: Period,
     after: (i64, i64),
     limit: u64,
-) -> Result<Vec<Decided>, StoreError> {
+) -> Result<Vec<Decided>> {
     use assignment::Column::{AppointmentId, CompanyId, DecidedMs};
     let decided = assignment::Entity::find()
         .join(JoinType::InnerJoin, assignment::appointment_in_company())
@@ -96,7 +96,7 @@ pub async fn decided(
 pub async fn recorded(
     db: &impl ConnectionTrait,
     decisions: &[Decided],
-) -> Result<BTreeMap<AppointmentId, BookingEvent>, StoreError> {
+) -> Result<BTreeMap<AppointmentId, BookingEvent>> {
     let ids: Vec<AppointmentId> = decisions.iter().map(|one| one.appointment).collect();
     let kept = rows::with_bookings(db, &ids).await?.into_iter().filter(|it| it.payload.is_some());
     Ok(kept.filter_map(|it| Some((it.appointment, it.newest_event()?))).collect())
@@ -110,7 +110,7 @@ pub async fn new_mappings(
     scope: &Scope,
     first_day: &str,
     last_day: &str,
-) -> Result<Vec<(String, AuditAction, i64)>, StoreError> {
+) -> Result<Vec<(String, AuditAction, i64)>> {
     use mapping_audit::Column;
     let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
     let day = || Func::cust("SUBSTR").arg(Expr::col(Column::ChangedAt).cast_as(text)).arg(1).arg(10);
@@ -136,7 +136,7 @@ pub async fn dead_letter_reasons(
     db: &impl ConnectionTrait,
     scope: &Scope,
     period: Period,
-) -> Result<BTreeMap<String, i64>, StoreError> {
+) -> Result<BTreeMap<String, i64>> {
     use dead_letter::Column;
     let select = dead_letter::Entity::find()
         .select_only()

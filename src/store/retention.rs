@@ -3,10 +3,10 @@
 
 use sea_orm::{EntityTrait, Select, TryGetable};
 
+use super::Database;
 use super::entity::{assignment, event};
 use super::prelude::*;
 use super::statement::values_of;
-use super::{Database, StoreError};
 use crate::event::AppointmentId;
 
 /// Rows in one step.
@@ -14,7 +14,7 @@ const STEP: u64 = 500;
 
 /// Forgets the bookings kept with assignments that were decided before `before_ms`. Gives how many. After an error
 /// what was purged before is purged.
-pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
+pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64> {
     use assignment::Column;
     let old = Column::DecidedMs.lt(before_ms).and(Column::Payload.is_not_null());
     let oldest = assignment::Entity::find().filter(old.clone()).order_by_asc(Column::DecidedMs).limit(STEP);
@@ -30,7 +30,7 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64, 
 
 /// Deletes the rows of events that were decided before `before_ms`. Gives how many. After an error what was
 /// deleted before is deleted.
-pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
+pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64> {
     use event::Column;
     let old = Column::DecidedMs.lt(before_ms);
     let oldest = event::Entity::find().filter(old.clone()).order_by_asc(Column::DecidedMs).limit(STEP);
@@ -42,12 +42,12 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64, St
 
 /// Removes these rows, of which there are those of one step, again and again: until none is left, or `remove`, which
 /// is given their keys, removes none of them. Gives how many it removed.
-pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = Result<u64, StoreError>>>(
+pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = Result<u64>>>(
     database: &Database,
     rows: Select<E>,
     key: E::Column,
     remove: impl Fn(Vec<K>) -> R,
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let mut removed = 0;
     loop {
         let keys: Vec<K> =
@@ -63,7 +63,7 @@ pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = R
 }
 
 /// Gives how many.
-pub(super) async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64, StoreError> {
+pub(super) async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64> {
     let delete = E::delete_many().filter(these);
     database.with_deadline(async { Ok(delete.exec(database.connection()).await?.rows_affected) }).await
 }

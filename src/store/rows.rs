@@ -7,7 +7,7 @@ use super::entity::{event, inbox};
 use super::prelude::*;
 use super::row_reader::selected;
 use super::statement::{any_host, pad_in_list};
-use super::{DbId, InboxKind, StoreError};
+use super::{DbId, InboxKind};
 use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, EventTime, Host, HostId, StaffId};
 use crate::matching::{
     Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
@@ -41,10 +41,7 @@ selected! {
 }
 
 /// Our rows for these appointments, without their payloads.
-pub(super) async fn assignments(
-    tx: &impl ConnectionTrait,
-    ids: &[AppointmentId],
-) -> Result<Vec<Assignment>, StoreError> {
+pub(super) async fn assignments(tx: &impl ConnectionTrait, ids: &[AppointmentId]) -> Result<Vec<Assignment>> {
     let mut select = Query::select();
     Decided::select(&mut select);
     select.from(Entity).and_where(Expr::col(Column::AppointmentId).is_in(ids.iter().copied()));
@@ -56,7 +53,7 @@ pub(super) async fn assignments(
 pub(super) async fn with_bookings(
     tx: &impl ConnectionTrait,
     ids: &[AppointmentId],
-) -> Result<Vec<Assignment>, StoreError> {
+) -> Result<Vec<Assignment>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -109,7 +106,7 @@ fn assignment(row: Decided) -> Assignment {
 pub(super) async fn inbox(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
-) -> Result<BTreeMap<HostKey, InboxRow>, StoreError> {
+) -> Result<BTreeMap<HostKey, InboxRow>> {
     use inbox::Column;
     let hosts = any_host(Column::CompanyId, Column::HostId, keys.iter().copied());
     let rows = inbox::Entity::find().filter(hosts).all(tx).await?;
@@ -145,7 +142,7 @@ pub(super) fn inbox_row(row: inbox::Model) -> InboxRow {
 pub(super) async fn outcomes(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<&EventId>,
-) -> Result<HashMap<EventId, String>, StoreError> {
+) -> Result<HashMap<EventId, String>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }

@@ -6,7 +6,7 @@ use super::entity::staff::{Column, Entity};
 use super::prelude::*;
 use super::row_reader::selected;
 use super::statement::pad_in_list;
-use super::{GatewaySchema, NameColumns, StoreError};
+use super::{GatewaySchema, NameColumns};
 use crate::event::{CompanyId, StaffId};
 use crate::matching::Staff;
 
@@ -32,7 +32,7 @@ pub(super) async fn active(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     companies: &BTreeSet<CompanyId>,
-) -> Result<BTreeMap<CompanyId, Vec<Staff>>, StoreError> {
+) -> Result<BTreeMap<CompanyId, Vec<Staff>>> {
     let mut rosters: BTreeMap<CompanyId, Vec<Staff>> = companies.iter().map(|id| (*id, Vec::new())).collect();
     if companies.is_empty() {
         return Ok(rosters);

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use sea_orm::sea_query::{InsertStatement, IntoColumnRef, LockBehavior, LockType, Value};
 use sea_orm::{EntityTrait, Select, Statement, TryGetable};
 
-use super::StoreError;
 use super::prelude::*;
 use crate::matching::HostKey;
 
@@ -44,7 +43,7 @@ pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<
 pub(super) async fn value<T: TryGetable>(
     db: &impl ConnectionTrait,
     sql: impl Into<String>,
-) -> Result<Option<T>, StoreError> {
+) -> Result<Option<T>> {
     let query = Statement::from_string(db.get_database_backend(), sql.into());
     Ok(db.query_one_raw(query).await?.map(|row| row.try_get_by_index(0)).transpose()?)
 }
@@ -54,7 +53,7 @@ pub(super) async fn values_of<E: EntityTrait, T: TryGetable, C: FromIterator<T>>
     db: &impl ConnectionTrait,
     rows: Select<E>,
     column: E::Column,
-) -> Result<C, StoreError> {
+) -> Result<C> {
     Ok(rows.select_only().column(column).into_tuple::<T>().all(db).await?.into_iter().collect())
 }
 
@@ -105,7 +104,7 @@ pub(super) fn lock_free_ones(select: &mut SelectStatement, backend: DbBackend) {
 /// order of its own, and a cycle of transactions that wait for each other costs one of them its
 /// work: the lighter one, which would be the gateway's. Whoever holds such a row and never waits cannot be
 /// part of a deadlock cycle.
-pub(super) async fn set_nowait(tx: &impl ConnectionTrait, backend: DbBackend) -> Result<(), StoreError> {
+pub(super) async fn set_nowait(tx: &impl ConnectionTrait, backend: DbBackend) -> Result<()> {
     let sql = match backend {
         // Until the connection is taken from the pool again. MySQL, unlike MariaDB, knows no
         // shorter wait than a second.

@@ -26,7 +26,7 @@ pub(super) async fn are_mappings_there(
     backend: DbBackend,
     changes: &[&MappingChange],
     made: u64,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     if backend != DbBackend::Postgres || made == changes.len() as u64 {
         return Ok(());
     }
@@ -60,7 +60,7 @@ pub(super) async fn are_audits_there(
     backend: DbBackend,
     audits: &[&Audit],
     made: u64,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     if backend != DbBackend::Postgres || made == audits.len() as u64 {
         return Ok(());
     }
@@ -75,7 +75,7 @@ pub(super) async fn are_audits_there(
     if there == i64::try_from(keys.len()).ok() { Ok(()) } else { Err(taken(tx, Column::Id).await?) }
 }
 
-async fn taken<C: ColumnTrait>(tx: &impl ConnectionTrait, id: C) -> Result<StoreError, StoreError> {
+async fn taken<C: ColumnTrait>(tx: &impl ConnectionTrait, id: C) -> Result<StoreError> {
     let (entity, id) = (C::EntityName::default(), id.as_str());
     let table = entity.table_name();
     let sql = format!("SELECT pg_get_serial_sequence('{table}', '{id}')");

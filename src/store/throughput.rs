@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::entity::event::{Column, Entity};
 use super::prelude::*;
-use super::{DbId, Scope, StoreError};
+use super::{DbId, Scope};
 use crate::matching::{DEAD_LETTER, recorded_outcomes};
 
 /// How many events were decided last at each of these moments (ms since 1970) or later, by outcome
@@ -14,7 +14,7 @@ pub async fn outcomes_since<const N: usize>(
     db: &impl ConnectionTrait,
     scope: &Scope,
     since_ms: [i64; N],
-) -> Result<BTreeMap<String, [i64; N]>, StoreError> {
+) -> Result<BTreeMap<String, [i64; N]>> {
     let alias = |number: usize| format!("n{number}");
     let mut select = Entity::find()
         .select_only()
@@ -47,7 +47,7 @@ pub async fn ages_since(
     scope: &Scope,
     since_ms: i64,
     most: u64,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<Vec<i64>> {
     let select = Entity::find()
         .select_only()
         .columns([Column::DecidedMs, Column::ReceivedMs])
@@ -61,7 +61,7 @@ pub async fn ages_since(
 }
 
 /// When an event was decided last, of whatever company, in ms since 1970.
-pub async fn decided_last(db: &impl ConnectionTrait) -> Result<Option<i64>, StoreError> {
+pub async fn decided_last(db: &impl ConnectionTrait) -> Result<Option<i64>> {
     let last = Entity::find().select_only().column(Column::DecidedMs).order_by_desc(Column::DecidedMs);
     Ok(last.limit(1).into_tuple().one(db).await?)
 }

@@ -3,6 +3,7 @@
 
 use sea_orm::DbBackend;
 
+use super::error::Result;
 use super::statement::value;
 use super::{Database, StoreError};
 
@@ -10,7 +11,7 @@ use super::{Database, StoreError};
 ///
 /// # Errors
 /// [`StoreError::Schema`] says what it is and what it has to be.
-pub(super) async fn check(database: &Database) -> Result<(), StoreError> {
+pub(super) async fn check(database: &Database) -> Result<()> {
     if database.backend() != DbBackend::MySql {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use super::clock::now_in_ms;
 use super::entity::worker::{Column, Entity, Model};
 use super::prelude::*;
 use super::statement::insert;
-use super::{Database, DbId, StoreError};
+use super::{Database, DbId};
 
 /// The name of the database's clock beside a worker's columns.
 const NOW_MS: &str = "now_ms";
@@ -76,12 +76,7 @@ pub struct WorkerRow {
 }
 
 /// Tells that this worker, which started `up` ago, is there: one row, made or brought up to date.
-pub async fn tell_worker(
-    database: &Database,
-    worker: &Worker,
-    up: Duration,
-    work: Work,
-) -> Result<(), StoreError> {
+pub async fn tell_worker(database: &Database, worker: &Worker, up: Duration, work: Work) -> Result<()> {
     let now = || Expr::cust(now_in_ms(database.backend()));
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let ago = |seconds: u64| now().sub(count(seconds).saturating_mul(1000));
@@ -111,13 +106,13 @@ pub async fn tell_worker(
 }
 
 /// Removes this worker's row: it has stopped.
-pub async fn remove_worker(db: &impl ConnectionTrait, id: Uuid) -> Result<(), StoreError> {
+pub async fn remove_worker(db: &impl ConnectionTrait, id: Uuid) -> Result<()> {
     Entity::delete_many().filter(Column::Id.eq(id.to_string())).exec(db).await?;
     Ok(())
 }
 
 /// The workers, those seen last first; some of them may be gone.
-pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> {
+pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>> {
     let select = Entity::find()
         .column_as(Expr::cust(now_in_ms(database.backend())), NOW_MS)
         .order_by_desc(Column::SeenMs)
@@ -133,7 +128,7 @@ pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>, StoreError> 
 }
 
 /// Removes the rows of workers that have told nothing of themselves for so long. Gives how many.
-pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64, StoreError> {
+pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64> {
     let before =
         Expr::cust(now_in_ms(database.backend())).sub(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));
     let delete = Entity::delete_many().filter(Expr::col(Column::SeenMs).lt(before));

@@ -13,7 +13,7 @@ use crate::store::entity::{dead_letter, dead_letter_action_letter as act_letter,
 use crate::store::prelude::*;
 use crate::store::replays::lock_letters;
 use crate::store::statement::chunk_rows;
-use crate::store::{Database, Scope, StoreError};
+use crate::store::{Database, Scope};
 
 /// Letters in one step.
 const STEP: usize = 1_000;
@@ -125,12 +125,7 @@ pub struct Acted {
 /// Does something on letters, step by step: there may be very many. [`LetterAction::Discard`] puts open
 /// ones away, [`LetterAction::Restore`] opens discarded ones again; anything else is recorded only.
 /// After an error what was done before is done, and recorded.
-pub async fn act_on_letters(
-    database: &Database,
-    scope: &Scope,
-    ids: &[i64],
-    act: &NewAct,
-) -> Result<Acted, StoreError> {
+pub async fn act_on_letters(database: &Database, scope: &Scope, ids: &[i64], act: &NewAct) -> Result<Acted> {
     let (mut all, mut number) = (Acted::default(), None);
     for some in ids.chunks(STEP) {
         let work = async |tx: &DatabaseTransaction| {
@@ -163,7 +158,7 @@ async fn change_state(
     ids: &[i64],
     act: &NewAct,
     acted: &mut Acted,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let Some((from, to)) = act.action.change() else {
         acted.done.extend(ids);
         return Ok(());
@@ -191,13 +186,13 @@ async fn change_state(
 }
 
 /// Records an act that changes no letters, such as a note on a group.
-pub async fn note(database: &Database, act: &NewAct) -> Result<(), StoreError> {
+pub async fn note(database: &Database, act: &NewAct) -> Result<()> {
     let work = async |tx: &DatabaseTransaction| record_act(tx, act).await;
     database.transact(work).await.map(drop)
 }
 
 /// Records what somebody does, in the transaction that does it. Gives the row's id.
-pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct) -> Result<i64, StoreError> {
+pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct) -> Result<i64> {
     let fit = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
     let row = ActiveModel {
         token: Set(Uuid::new_v4().to_string()),
@@ -215,11 +210,7 @@ pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct
 }
 
 /// What was done on this letter (by itself, or with its group), or with this replay; oldest first.
-pub async fn acts(
-    database: &Database,
-    letter: Option<(i64, &str)>,
-    replay: Option<i64>,
-) -> Result<Vec<Act>, StoreError> {
+pub async fn acts(database: &Database, letter: Option<(i64, &str)>, replay: Option<i64>) -> Result<Vec<Act>> {
     let mut any = Cond::any().add_option(replay.map(|replay| Column::ReplayId.eq(replay)));
     if let Some((id, fingerprint)) = letter {
         let own = act_letter::Entity::find()

@@ -15,7 +15,7 @@ use crate::store::entity::dead_letter_action::{Column as Acts, Entity as Act};
 use crate::store::entity::event;
 use crate::store::prelude::*;
 use crate::store::statement::{like_literal, values_of};
-use crate::store::{Database, Scope, StoreError};
+use crate::store::{Database, Scope};
 
 /// Which dead letters; an empty filter means all. What is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -149,7 +149,7 @@ pub async fn dead_letters(
     scope: &Scope,
     filter: &DeadLetterFilter,
     limit: u64,
-) -> Result<Vec<DeadLetter>, StoreError> {
+) -> Result<Vec<DeadLetter>> {
     Ok(newest_first(filter.condition(scope), limit).all(database.connection()).await?)
 }
 
@@ -159,7 +159,7 @@ pub async fn dead_letter_summaries(
     scope: &Scope,
     filter: &DeadLetterFilter,
     limit: u64,
-) -> Result<Vec<DeadLetterSummary>, StoreError> {
+) -> Result<Vec<DeadLetterSummary>> {
     let letters = newest_first(filter.condition(scope), limit).into_partial_model();
     Ok(letters.all(database.connection()).await?)
 }
@@ -179,7 +179,7 @@ pub async fn letters_of_event(
     database: &Database,
     scope: &Scope,
     event: &event::Model,
-) -> Result<Vec<LetterOfEvent>, StoreError> {
+) -> Result<Vec<LetterOfEvent>> {
     // For the booking there is an index.
     let these = scope
         .condition(Column::CompanyId)
@@ -197,27 +197,19 @@ pub async fn dead_letter_ids(
     database: &Database,
     scope: &Scope,
     filter: &DeadLetterFilter,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<Vec<i64>> {
     let letters = Entity::find().filter(filter.condition(scope)).order_by_asc(Column::Id);
     values_of(database.connection(), letters, Column::Id).await
 }
 
 /// Those of these ids that are there, in the order of the ids.
-pub async fn dead_letters_of(
-    database: &Database,
-    scope: &Scope,
-    ids: &[i64],
-) -> Result<Vec<DeadLetter>, StoreError> {
+pub async fn dead_letters_of(database: &Database, scope: &Scope, ids: &[i64]) -> Result<Vec<DeadLetter>> {
     let these = scope.condition(Column::CompanyId).add(Column::Id.is_in(ids.iter().copied()));
     Ok(Entity::find().filter(these).order_by_asc(Column::Id).all(database.connection()).await?)
 }
 
 /// One dead letter by its id.
-pub async fn dead_letter(
-    database: &Database,
-    scope: &Scope,
-    id: i64,
-) -> Result<Option<DeadLetter>, StoreError> {
+pub async fn dead_letter(database: &Database, scope: &Scope, id: i64) -> Result<Option<DeadLetter>> {
     Ok(dead_letters_of(database, scope, &[id]).await?.pop())
 }
 
@@ -261,7 +253,7 @@ pub async fn groups(
     filter: &DeadLetterFilter,
     skip: u64,
     limit: u64,
-) -> Result<Vec<Group>, StoreError> {
+) -> Result<Vec<Group>> {
     let letters = Expr::col(Column::Fingerprint).count();
     let mut query = Query::select();
     query

@@ -3,6 +3,7 @@
 use sea_orm::{EntityTrait, Select};
 
 use super::{LetterAction, LetterState};
+use crate::store::Database;
 use crate::store::entity::{
     dead_letter as letter, dead_letter_action as act, dead_letter_action_letter as act_letter, replay,
     replay_item as item,
@@ -10,7 +11,6 @@ use crate::store::entity::{
 use crate::store::prelude::*;
 use crate::store::replays::ReplayState;
 use crate::store::retention::{delete, in_steps};
-use crate::store::{Database, StoreError};
 
 /// Rows in one step.
 const STEP: u64 = 200;
@@ -21,7 +21,7 @@ const CLOSED: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, L
 
 /// Deletes dead letters that were closed before `before_ms`. Gives how many. After an error what was deleted before
 /// is deleted.
-pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
+pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64> {
     use letter::Column;
     let closed = Column::ClosedMs.lt(before_ms).and(Column::State.is_in(CLOSED));
     let oldest = letter::Entity::find().filter(closed.clone()).order_by_asc(Column::ClosedMs);
@@ -36,7 +36,7 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
 /// did before then. Kept are: a replay that is running or paused; one of which a letter is on the way,
 /// or was and is open; what was done on an open letter, or with a replay that is kept. Gives the
 /// number of replays. After an error what was deleted before is deleted.
-pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64, StoreError> {
+pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
     let old = replay::Entity::find()
         .filter(replay::Column::CreatedMs.lt(before_ms))
         .filter(replay::Column::State.is_not_in(ReplayState::LIVE))
@@ -101,7 +101,7 @@ fn open_letters_of_acts() -> SelectStatement {
 }
 
 /// Deletes the letters of a replay step by step: there may be very many.
-async fn delete_items(database: &Database, replay: i64) -> Result<u64, StoreError> {
+async fn delete_items(database: &Database, replay: i64) -> Result<u64> {
     let of_replay = item::Column::ReplayId.eq(replay);
     let items = first(item::Entity::find().filter(of_replay.clone()), item::Column::LetterId);
     in_steps(database, items, item::Column::LetterId, |letters: Vec<i64>| {

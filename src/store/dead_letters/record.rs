@@ -6,19 +6,16 @@ use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel as _, UpdateMany};
 use super::{DeadLetter, LetterState, NewDeadLetter};
 use crate::matching::DEAD_LETTER;
 use crate::runtime::crash_points;
+use crate::store::Database;
 use crate::store::entity::dead_letter::{ActiveModel, Column, Entity};
 use crate::store::entity::event;
 use crate::store::prelude::*;
 use crate::store::replays::{FAILED, end_replayed};
-use crate::store::{Database, StoreError};
 
 /// Records dead letters, in one transaction; one that is recorded already shows its newest attempt,
 /// and is open again, unless its copy is on the way. Gives the number of new rows.
 /// After an error nothing is recorded.
-pub async fn insert_dead_letters(
-    database: &Database,
-    letters: &[NewDeadLetter],
-) -> Result<usize, StoreError> {
+pub async fn insert_dead_letters(database: &Database, letters: &[NewDeadLetter]) -> Result<usize> {
     // In key order, so that two recorders do not wait for each other in a circle.
     let mut letters: Vec<&NewDeadLetter> = letters.iter().collect();
     letters.sort_by(|a, b| a.letter.dead_id.cmp(&b.letter.dead_id));
@@ -56,10 +53,7 @@ async fn is_recorded(transaction: &DatabaseTransaction, dead_id: &str) -> Result
 
 /// Ends the replay whose copy this is, and shows the attempt with its letter. False: it is no copy
 /// that is on the way, or its letter is gone, and it is to be recorded like any other.
-async fn has_failed_again(
-    transaction: &DatabaseTransaction,
-    letter: &NewDeadLetter,
-) -> Result<bool, StoreError> {
+async fn has_failed_again(transaction: &DatabaseTransaction, letter: &NewDeadLetter) -> Result<bool> {
     let Some(copy) = &letter.replayed else { return Ok(false) };
     let letter = &letter.letter;
     let reason = Some(letter.reason.as_str());
@@ -129,7 +123,7 @@ async fn record_event(
     transaction: &DatabaseTransaction,
     event_id: &str,
     letter: &NewDeadLetter,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let NewDeadLetter { letter, shape, publisher, .. } = letter;
     let (event_id, reason) = (fit(event_id, 255), Some(fit(&letter.reason, 64)));
     let text = |text: &Option<String>, length| text.as_deref().map(|text| fit(text, length));

@@ -18,7 +18,7 @@ use crate::store::entity::mapping_audit::{Column, Entity};
 use crate::store::prelude::*;
 use crate::store::row_reader::selected;
 use crate::store::statement::{like_literal, pad_in_list};
-use crate::store::{DbId, Document, GatewaySchema, Scope, StoreError};
+use crate::store::{DbId, Document, GatewaySchema, Scope};
 
 /// Which audit rows; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub async fn audits(
     scope: &Scope,
     filter: &AuditFilter,
     limit: u64,
-) -> Result<Vec<AuditRow>, StoreError> {
+) -> Result<Vec<AuditRow>> {
     let ahead = ahead(db, schema).await?;
     let at = || changed_at(schema.backend);
     let mut wanted = scope
@@ -128,7 +128,7 @@ pub async fn change_of(
     schema: &GatewaySchema,
     scope: &Scope,
     id: i64,
-) -> Result<Option<Change>, StoreError> {
+) -> Result<Option<Change>> {
     let wanted = scope.condition(Column::CompanyId).add(Column::Id.eq(id));
     let Some(row) = all(db, schema, wanted).await?.pop() else { return Ok(None) };
     let Some(key) = row.host_key() else { return Ok(None) };
@@ -147,7 +147,7 @@ pub async fn changes_of_act(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     act: Uuid,
-) -> Result<Vec<Change>, StoreError> {
+) -> Result<Vec<Change>> {
     let range = change_key(act, 0, 0)..=change_key(act, u32::MAX, u16::MAX);
     let mut changes: Vec<Change> = Vec::new();
     for row in in_range(db, schema, range).await? {
@@ -167,7 +167,7 @@ pub(crate) async fn audits_since(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     rows: impl IntoIterator<Item = &AuditRow>,
-) -> Result<Vec<AuditRow>, StoreError> {
+) -> Result<Vec<AuditRow>> {
     let (ids, mappings): (Vec<i64>, BTreeSet<Option<i64>>) =
         rows.into_iter().map(|row| (row.id, row.mapping)).unzip();
     let Some(oldest) = ids.into_iter().min() else { return Ok(Vec::new()) };
@@ -179,7 +179,7 @@ async fn in_range(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     range: RangeInclusive<Uuid>,
-) -> Result<Vec<AuditRow>, StoreError> {
+) -> Result<Vec<AuditRow>> {
     let [first, last] = [range.start(), range.end()].map(|key| key_value(schema.backend, &key.to_string()));
     let wanted = Cond::all().add(Expr::col(Column::ChangeKey).between(first, last));
     let mut rows = all(db, schema, wanted).await?;
@@ -240,22 +240,14 @@ fn select(schema: &GatewaySchema, wanted: Cond) -> SelectStatement {
 }
 
 /// All of these rows, oldest first.
-async fn all(
-    db: &impl ConnectionTrait,
-    schema: &GatewaySchema,
-    wanted: Cond,
-) -> Result<Vec<AuditRow>, StoreError> {
+async fn all(db: &impl ConnectionTrait, schema: &GatewaySchema, wanted: Cond) -> Result<Vec<AuditRow>> {
     let ahead = ahead(db, schema).await?;
     let mut select = select(schema, wanted);
     select.order_by(Column::Id, Order::Asc);
     read(db, &select, ahead).await
 }
 
-async fn read(
-    db: &impl ConnectionTrait,
-    select: &SelectStatement,
-    ahead: i64,
-) -> Result<Vec<AuditRow>, StoreError> {
+async fn read(db: &impl ConnectionTrait, select: &SelectStatement, ahead: i64) -> Result<Vec<AuditRow>> {
     let read = |row: &QueryResult| {
         let row = AuditRow::read(row)?;
         // One that says no time has none.

@@ -14,7 +14,7 @@ use crate::store::mappings::M;
 use crate::store::prelude::*;
 use crate::store::row_reader::selected;
 use crate::store::statement::{any_host, pad_in_list, set_nowait, values_of};
-use crate::store::{DbId, GatewaySchema, Hosts, StoreError, hosts, mappings, rows};
+use crate::store::{DbId, GatewaySchema, Hosts, hosts, mappings, rows};
 
 /// Hosts that are asked about in one statement.
 const HOSTS_CHUNK: usize = 256;
@@ -25,7 +25,7 @@ pub(crate) async fn begin_deciding(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     hosts::lock(tx, schema.backend, keys, Hosts::Alone).await?;
     set_nowait(tx, schema.backend).await
 }
@@ -35,7 +35,7 @@ pub async fn facts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
-) -> Result<BTreeMap<HostKey, HostFacts>, StoreError> {
+) -> Result<BTreeMap<HostKey, HostFacts>> {
     let mut all = BTreeMap::new();
     let asked: Vec<HostKey> = keys.iter().copied().collect();
     for some in asked.chunks(HOSTS_CHUNK) {
@@ -67,10 +67,7 @@ pub async fn facts(
 }
 
 /// The hosts of these that a booking has named.
-async fn booked(
-    tx: &impl ConnectionTrait,
-    keys: &BTreeSet<HostKey>,
-) -> Result<BTreeSet<HostKey>, StoreError> {
+async fn booked(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<BTreeSet<HostKey>> {
     use assignment::Column;
     let hosts: Vec<(CompanyId, HostId)> = assignment::Entity::find()
         .select_only()
@@ -87,7 +84,7 @@ async fn booked(
 pub(crate) async fn companies(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<CompanyId>,
-) -> Result<BTreeSet<CompanyId>, StoreError> {
+) -> Result<BTreeSet<CompanyId>> {
     if ids.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -122,7 +119,7 @@ pub(super) fn select_mappings(schema: &GatewaySchema) -> SelectStatement {
     select
 }
 
-pub(super) fn read_mapping(result: &QueryResult) -> Result<MappingRow, StoreError> {
+pub(super) fn read_mapping(result: &QueryResult) -> Result<MappingRow> {
     let row = Row::read(result)?;
     Ok(MappingRow {
         id: row.id.0,
@@ -143,10 +140,7 @@ pub(super) fn read_mapping(result: &QueryResult) -> Result<MappingRow, StoreErro
     })
 }
 
-pub(super) async fn add_last_audits(
-    tx: &impl ConnectionTrait,
-    rows: &mut [MappingRow],
-) -> Result<(), StoreError> {
+pub(super) async fn add_last_audits(tx: &impl ConnectionTrait, rows: &mut [MappingRow]) -> Result<()> {
     let newest = mappings::last_audits(tx, rows.iter().map(|row| row.id).collect()).await?;
     for row in rows {
         row.last_audit = newest.get(&row.id).map_or(0, |(id, _)| *id);

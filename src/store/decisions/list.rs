@@ -10,7 +10,7 @@ use crate::store::entity::mapping::{Column, Entity};
 use crate::store::mappings::M;
 use crate::store::prelude::*;
 use crate::store::row_reader::named;
-use crate::store::{Compare, GatewaySchema, Scope, StoreError, mappings};
+use crate::store::{Compare, GatewaySchema, Scope, mappings};
 
 /// Which mappings; what is given must all be true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub async fn list_mappings(
     scope: &Scope,
     filter: &MappingFilter,
     limit: u64,
-) -> Result<Vec<MappingRow>, StoreError> {
+) -> Result<Vec<MappingRow>> {
     let mut select = select_mappings(schema);
     let mut used = bookings();
     used.expr(Expr::col((A, assignment::Column::DecidedMs)).max());
@@ -79,8 +79,7 @@ pub async fn list_mappings(
         let last_used_ms = row.try_get("", assignment::Column::DecidedMs.as_str())?;
         Ok(MappingRow { last_used_ms, ..read_mapping(row)? })
     };
-    let mut rows: Vec<MappingRow> =
-        db.query_all(&select).await?.iter().map(read).collect::<Result<_, StoreError>>()?;
+    let mut rows: Vec<MappingRow> = db.query_all(&select).await?.iter().map(read).collect::<Result<_>>()?;
     add_last_audits(db, &mut rows).await?;
     Ok(rows)
 }

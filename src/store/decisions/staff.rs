@@ -9,7 +9,7 @@ use crate::store::entity::staff::{Column, Entity};
 use crate::store::mappings::S;
 use crate::store::prelude::*;
 use crate::store::statement::pad_in_list;
-use crate::store::{DbId, GatewaySchema, NameColumns, StoreError};
+use crate::store::{DbId, GatewaySchema, NameColumns};
 
 /// A member of staff.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) async fn staff_facts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     ids: &BTreeSet<StaffId>,
-) -> Result<BTreeMap<StaffId, StaffFact>, StoreError> {
+) -> Result<BTreeMap<StaffId, StaffFact>> {
     let asked: Vec<&StaffId> = ids.iter().collect();
     let mut facts = BTreeMap::new();
     for some in asked.chunks(256) {
@@ -95,7 +95,7 @@ pub(super) fn select_staff(select: &mut SelectStatement, schema: &GatewaySchema)
 }
 
 /// What [`select_staff`] selected.
-pub(super) fn read_staff(row: &QueryResult) -> Result<StaffFact, StoreError> {
+pub(super) fn read_staff(row: &QueryResult) -> Result<StaffFact> {
     let text = |column: Column| row.try_get::<Option<String>>(PREFIX, column.as_str());
     let is_so = |column: Column| row.try_get::<DbId>(PREFIX, column.as_str()).map(|one| one.0 == 1);
     let parts = [text(Column::FirstName)?, text(Column::LastName)?];

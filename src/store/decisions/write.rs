@@ -26,7 +26,7 @@ pub(crate) async fn write_changes(
     (act, actor): (Uuid, &Actor),
     changes: &[HostChange],
     now_ms: i64,
-) -> Result<Vec<Vec<(i64, i64)>>, StoreError> {
+) -> Result<Vec<Vec<(i64, i64)>>> {
     let rows: Vec<&RowChange> = changes.iter().flat_map(|change| &change.rows).collect();
     let audits: Vec<Audit> = changes.iter().flat_map(|change| audits_of(act, change)).collect();
     let audits: Vec<&Audit> = audits.iter().collect();
@@ -127,7 +127,7 @@ async fn rewrite(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     rows: &[(i64, &MappingState)],
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let case = |value: fn(&MappingState) -> Value| -> Expr {
         let cases = rows.iter().fold(CaseStatement::new(), |cases, (row, state)| {
             cases.case(Column::Id.eq(*row), Expr::val(value(state)))
@@ -150,7 +150,7 @@ async fn audit_ids(
     tx: &impl ConnectionTrait,
     backend: DbBackend,
     audits: &[&Audit],
-) -> Result<HashMap<String, i64>, StoreError> {
+) -> Result<HashMap<String, i64>> {
     use mapping_audit::Column;
     let mut ids = HashMap::new();
     for some in chunk_rows(audits) {
@@ -169,7 +169,7 @@ async fn audit_ids(
 
 /// Closes the inbox rows of hosts that are mapped now, and opens those again that need a person once
 /// more. One that a person ignores stays so, unless it is mapped.
-async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i64) -> Result<(), StoreError> {
+async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i64) -> Result<()> {
     for (needs_person, from, to) in [
         (false, &[InboxState::Open, InboxState::Ignored][..], InboxState::Resolved),
         (true, &[InboxState::Resolved][..], InboxState::Open),

@@ -8,7 +8,6 @@ use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 use crate::event::{CompanyId, HostId};
 use crate::matching::{Actor, HostKey, InboxState, Stored, words};
 use crate::runtime::clock::{as_rfc3339, now_ms};
-use crate::store::StoreError;
 use crate::store::entity::inbox;
 use crate::store::entity::inbox_action::{ActiveModel, Column, Entity};
 use crate::store::prelude::*;
@@ -57,7 +56,7 @@ pub(crate) async fn act_on_host(
     key: HostKey,
     (action, until_ms): (HostAction, Option<i64>),
     (made_by, why): (&Actor, Option<String>),
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let state = match action {
         HostAction::Ignore => InboxState::Ignored,
         HostAction::Reopen => InboxState::Open,
@@ -86,7 +85,7 @@ pub(crate) async fn act_on_host(
 }
 
 /// What was done with this host, oldest first.
-pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<HostAct>, StoreError> {
+pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<HostAct>> {
     let host = any_host(Column::CompanyId, Column::HostId, [key]);
     Ok(Entity::find().filter(host).order_by_asc(Column::Id).into_partial_model().all(db).await?)
 }
@@ -95,7 +94,7 @@ pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<Ho
 pub(crate) async fn last_host_acts(
     db: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
-) -> Result<BTreeMap<HostKey, HostAct>, StoreError> {
+) -> Result<BTreeMap<HostKey, HostAct>> {
     let mut last = BTreeMap::new();
     let keys: Vec<HostKey> = keys.iter().copied().collect();
     for some in keys.chunks(256) {

@@ -10,7 +10,7 @@ use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::entity::inbox::{Column, Entity, Model};
 use crate::store::entity::{appointment, assignment};
 use crate::store::prelude::*;
-use crate::store::{Scope, StoreError, rows};
+use crate::store::{Scope, rows};
 
 /// The bookings of a host, counted, in the statement for a page.
 const W: &str = "w";
@@ -43,7 +43,7 @@ pub async fn inbox_entries(
     scope: &Scope,
     filter: &InboxFilter,
     (skip, limit): (u64, u64),
-) -> Result<Vec<InboxEntry>, StoreError> {
+) -> Result<Vec<InboxEntry>> {
     let u = "u";
     let same_host = Expr::col((W, Column::CompanyId))
         .equals((u, Column::CompanyId))
@@ -118,7 +118,7 @@ fn condition(scope: &Scope, filter: &InboxFilter, table: &'static str, now_ms: i
     all.add_option(filter.kind.map(|wanted| wanted.condition(table)))
 }
 
-fn entry(row: &QueryResult) -> Result<InboxEntry, StoreError> {
+fn entry(row: &QueryResult) -> Result<InboxEntry> {
     let bookings = Bookings::from_query_result(row, "")?;
     let row = Model::from_query_result(row, "")?;
     let ignored_until_ms = row.ignored_until_ms;

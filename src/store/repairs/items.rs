@@ -15,7 +15,7 @@ use crate::store::entity::{appointment, repair};
 use crate::store::load::{self, Purpose};
 use crate::store::prelude::*;
 use crate::store::statement::{chunk_rows, pad_in_list, values_of};
-use crate::store::{GatewaySchema, Hosts, StoreError, hosts};
+use crate::store::{GatewaySchema, Hosts, hosts};
 
 /// Freezes a repair of these appointments. Gives its id. After an error the transaction is to be rolled back.
 pub(crate) async fn begin_repair(
@@ -25,7 +25,7 @@ pub(crate) async fn begin_repair(
     (staff, scope): (&StaffId, RepairScope),
     waiting: &[Waiting],
     (made_by, why): (&Actor, Option<String>),
-) -> Result<i64, StoreError> {
+) -> Result<i64> {
     let row = repair::ActiveModel {
         token: Set(TextUuid(Uuid::new_v4())),
         company_id: Set(key.company),
@@ -58,7 +58,7 @@ pub async fn lock_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     hosts::lock(tx, schema.backend, keys, Hosts::Alone).await?;
     Ok(())
 }
@@ -70,7 +70,7 @@ pub(crate) async fn repair_items(
     state: Option<ItemState>,
     after: i64,
     limit: u64,
-) -> Result<Vec<RepairItem>, StoreError> {
+) -> Result<Vec<RepairItem>> {
     let items = Entity::find()
         .filter(Column::RepairId.eq(repair))
         .apply_if(state.map(Stored::from), |all, state| all.filter(Column::State.eq(state)))
@@ -86,7 +86,7 @@ pub(crate) async fn free_appointments(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     ids: &BTreeSet<AppointmentId>,
-) -> Result<BTreeMap<AppointmentId, Appointment>, StoreError> {
+) -> Result<BTreeMap<AppointmentId, Appointment>> {
     load::appointments(tx, schema, ids, Purpose::Write(Hosts::Alone)).await
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn free_appointments(
 pub(crate) async fn still_there(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<AppointmentId>,
-) -> Result<BTreeSet<AppointmentId>, StoreError> {
+) -> Result<BTreeSet<AppointmentId>> {
     if ids.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -105,11 +105,7 @@ pub(crate) async fn still_there(
 }
 
 /// Notes where these appointments stand now, in the transaction that does it.
-pub(crate) async fn mark_items(
-    tx: &impl ConnectionTrait,
-    repair: i64,
-    items: &[RepairItem],
-) -> Result<(), StoreError> {
+pub(crate) async fn mark_items(tx: &impl ConnectionTrait, repair: i64, items: &[RepairItem]) -> Result<()> {
     for some in chunk_rows(items) {
         let case = |value: fn(&RepairItem) -> Value| -> Expr {
             let cases = some.iter().fold(CaseStatement::new(), |cases, item| {
@@ -136,7 +132,7 @@ pub(crate) async fn set_repair_state(
     repair: i64,
     from: RepairState,
     to: RepairState,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let mut row = repair::ActiveModel { state: Set(to.into()), ..Default::default() };
     match to {
         RepairState::Done | RepairState::Stopped => row.ended_ms = Set(Some(now_ms())),
@@ -152,7 +148,7 @@ pub(crate) async fn start_undoing(
     repair: i64,
     undone_by: &Actor,
     why: Option<&str>,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let row = repair::ActiveModel {
         state: Set(RepairState::Undoing.into()),
         undone_by: Set(Some(undone_by.clone())),
@@ -183,7 +179,7 @@ async fn update_repair(
     id: i64,
     from: &[RepairState],
     row: repair::ActiveModel,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let updated = repair::Entity::update_many()
         .set(row)
         .filter(repair::Column::Id.eq(id))

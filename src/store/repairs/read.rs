@@ -8,10 +8,10 @@ use super::{ItemState, RepairRow};
 use crate::event::{AppointmentId, HostId};
 use crate::matching::{HostKey, Outcome, Stored};
 use crate::runtime::clock::as_rfc3339;
+use crate::store::Scope;
 use crate::store::entity::repair::{Column, Entity};
 use crate::store::entity::{appointment, assignment, repair_item};
 use crate::store::prelude::*;
-use crate::store::{Scope, StoreError};
 
 /// An appointment that waits for its host to become known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
@@ -31,7 +31,7 @@ pub struct Waiting {
 
 /// The appointments that wait for this host: its newest event names it, nobody was found, and nobody
 /// has assigned them since. Counted from what was decided, never from a counter.
-pub(crate) async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<Waiting>, StoreError> {
+pub(crate) async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<Waiting>> {
     use assignment::Column;
     let is_in_company = appointment::Column::CompanyId.into_expr().eq(Column::CompanyId.into_expr());
     let waiting = assignment::Entity::find()
@@ -61,7 +61,7 @@ pub async fn repairs(
     scope: &Scope,
     filter: &RepairFilter,
     limit: u64,
-) -> Result<Vec<RepairRow>, StoreError> {
+) -> Result<Vec<RepairRow>> {
     let rows = Entity::find()
         .filter(scope.condition(Column::CompanyId))
         .apply_if(filter.host, |all, host| all.filter(Column::HostId.eq(host)))
@@ -72,11 +72,7 @@ pub async fn repairs(
 }
 
 /// The repair with this id.
-pub(crate) async fn repair(
-    db: &impl ConnectionTrait,
-    scope: &Scope,
-    id: i64,
-) -> Result<Option<RepairRow>, StoreError> {
+pub(crate) async fn repair(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<RepairRow>> {
     let row = Entity::find_by_id(id).filter(scope.condition(Column::CompanyId));
     Ok(row.into_partial_model().one(db).await?)
 }
@@ -100,7 +96,7 @@ pub struct Tally {
 pub(crate) async fn tallies(
     db: &impl ConnectionTrait,
     repairs: impl IntoIterator<Item = i64>,
-) -> Result<BTreeMap<i64, Tally>, StoreError> {
+) -> Result<BTreeMap<i64, Tally>> {
     use repair_item::Column;
     let counts: Vec<(i64, Stored<ItemState>, i64)> = repair_item::Entity::find()
         .select_only()

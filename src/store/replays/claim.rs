@@ -11,14 +11,14 @@ use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
 use crate::store::entity::{dead_letter, replay};
 use crate::store::prelude::*;
 use crate::store::statement::values_of;
-use crate::store::{Database, LetterState, Scope, StoreError};
+use crate::store::{Database, LetterState, Scope};
 
 /// Where these letters stand, and when each failed last, locked until the transaction ends.
 pub(in crate::store) async fn lock_letters(
     tx: &impl ConnectionTrait,
     scope: &Scope,
     ids: &[i64],
-) -> Result<BTreeMap<i64, (Stored<LetterState>, i64)>, StoreError> {
+) -> Result<BTreeMap<i64, (Stored<LetterState>, i64)>> {
     let letters: Vec<(i64, Stored<LetterState>, i64)> = dead_letter::Entity::find()
         .select_only()
         .columns([dead_letter::Column::Id, dead_letter::Column::State, dead_letter::Column::LastFailedMs])
@@ -42,7 +42,7 @@ pub async fn claim(
     lease: &str,
     ids: &[(i64, i64)],
     now_ms: i64,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<Vec<i64>> {
     let work = async |tx: &DatabaseTransaction| {
         if !is_held(tx, replay, lease).await? {
             return Ok(Vec::new());
@@ -95,7 +95,7 @@ pub async fn claim(
 }
 
 /// Whether this process has the replay, which it keeps until the transaction ends.
-async fn is_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool, StoreError> {
+async fn is_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool> {
     let held = replay::Entity::find_by_id(replay)
         .filter(replay::Column::State.eq(ReplayState::Running))
         .filter(replay::Column::Lease.eq(lease))
@@ -104,11 +104,7 @@ async fn is_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<
     Ok(!held.is_empty())
 }
 
-async fn still_pending(
-    tx: &impl ConnectionTrait,
-    replay: i64,
-    ids: &[i64],
-) -> Result<BTreeSet<i64>, StoreError> {
+async fn still_pending(tx: &impl ConnectionTrait, replay: i64, ids: &[i64]) -> Result<BTreeSet<i64>> {
     let pending = Entity::find()
         .filter(Column::ReplayId.eq(replay))
         .filter(Column::LetterId.is_in(ids.iter().copied()))
@@ -120,7 +116,7 @@ async fn still_pending(
 
 /// Notes that the copies of these letters are surely in the queue.
 /// After an error, publishing them once more does no harm.
-pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<(), StoreError> {
+pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<()> {
     Entity::update_many()
         .col_expr(Column::State, ReplayItemState::Sent.into())
         .filter(Column::ReplayId.eq(replay))

@@ -10,7 +10,7 @@ use crate::store::entity::dead_letter;
 use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
 use crate::store::prelude::*;
 use crate::store::statement::{chunk_rows, values_of};
-use crate::store::{Database, LetterState, StoreError};
+use crate::store::{Database, LetterState};
 
 /// What a delivery says of itself: it is the copy of this letter, made by this replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(in crate::store) async fn end_replayed(
     result: &str,
     reason: Option<&str>,
     now_ms: i64,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let update = Entity::update_many()
         .set(ended(result, reason, now_ms))
         .filter(Column::ReplayId.eq(copy.replay))
@@ -60,7 +60,7 @@ pub async fn end_decided(
     copy: &Replayed,
     outcome: Outcome,
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     if !end_replayed(tx, copy, outcome.as_str(), None, now_ms).await? {
         return Ok(());
     }
@@ -79,7 +79,7 @@ pub async fn end_decided(
 /// Gives up the letters of a replay that are on the way: their copies are taken for lost, and they
 /// are open again. Should a copy come back after all, it is handled like any other message. Gives
 /// how many, which are in the record. After an error nothing is given up.
-pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<usize, StoreError> {
+pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<usize> {
     let work = async |tx: &DatabaseTransaction| {
         let letters = take_back(tx, replay, None, (LOST, None), act.at_ms).await?;
         if letters > 0 {
@@ -98,7 +98,7 @@ pub async fn refuse(
     letter: i64,
     reason: &'static str,
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let result = (REFUSED, Some(reason));
     let work = async |tx: &DatabaseTransaction| take_back(tx, replay, Some(letter), result, now_ms).await;
     database.transact(work).await.map(drop)
@@ -111,7 +111,7 @@ async fn take_back(
     only: Option<i64>,
     (result, reason): (&'static str, Option<&'static str>),
     now_ms: i64,
-) -> Result<usize, StoreError> {
+) -> Result<usize> {
     let on_the_way = Entity::find()
         .filter(Column::ReplayId.eq(replay))
         .filter(Column::State.is_in(ReplayItemState::ON_THE_WAY))

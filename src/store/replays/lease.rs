@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::end::ended;
 use super::{FAILED, LEFT, ReplayItemState, ReplayState};
+use crate::store::Database;
 use crate::store::dead_letters::{LetterAction, NewAct, record_act};
 use crate::store::entity::replay::{ActiveModel, Column, Entity};
 use crate::store::entity::replay_item;
 use crate::store::prelude::*;
 use crate::store::statement::chunk_rows;
-use crate::store::{Database, StoreError};
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct NewItem {
 }
 
 /// Freezes a plan. Gives its id. After an error nothing is kept.
-pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64, StoreError> {
+pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64> {
     let work = async |tx: &DatabaseTransaction| {
         let row = ActiveModel {
             token: Set(Uuid::new_v4().to_string()),
@@ -140,7 +140,7 @@ pub async fn begin_replay(
     lease: (&str, i64),
     beginning: &Beginning,
     act: &NewAct,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let work = async |tx: &DatabaseTransaction| {
         let running = ActiveModel {
             state: Set(ReplayState::Running.into()),
@@ -192,12 +192,7 @@ pub async fn begin_replay(
 }
 
 /// Renews the lease. False: it was lost.
-pub async fn hold_lease(
-    database: &Database,
-    replay: i64,
-    lease: (&str, i64),
-    now_ms: i64,
-) -> Result<bool, StoreError> {
+pub async fn hold_lease(database: &Database, replay: i64, lease: (&str, i64), now_ms: i64) -> Result<bool> {
     let update = held(replay, lease, now_ms).filter(Column::State.eq(ReplayState::Running));
     Ok(update.exec(database.connection()).await?.rows_affected > 0)
 }
@@ -219,7 +214,7 @@ fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateMany<
 /// Leaves a replay in another state, with what is to be recorded of it, and gives the lease up. If it
 /// ends before the end, the letters that were never taken stay as they are. False: it was not in one
 /// of the states `from`, or another process has it.
-pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Result<bool, StoreError> {
+pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Result<bool> {
     let Turn { from, to, because, lease, act, now_ms } = turn;
     let work = async |tx: &DatabaseTransaction| {
         let left = ActiveModel {
@@ -256,7 +251,7 @@ async fn leave_pending(
     replay: i64,
     only_failing: bool,
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let failing = only_failing.then(|| replay_item::Column::Predicted.eq(FAILED));
     replay_item::Entity::update_many()
         .set(ended(LEFT, None, now_ms))

@@ -8,7 +8,7 @@ use crate::matching::Stored;
 use crate::store::entity::replay_item::{Column, Entity};
 use crate::store::entity::{dead_letter, replay};
 use crate::store::prelude::*;
-use crate::store::{Database, Scope, StoreError};
+use crate::store::{Database, Scope};
 
 /// One letter of a replay. `docs/commands.md` describes its JSON, which is a contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
@@ -44,11 +44,7 @@ pub struct Shares {
 }
 
 /// One plan or replay.
-pub async fn replay(
-    database: &Database,
-    scope: &Scope,
-    id: i64,
-) -> Result<Option<replay::Model>, StoreError> {
+pub async fn replay(database: &Database, scope: &Scope, id: i64) -> Result<Option<replay::Model>> {
     Ok(replay::Entity::find_by_id(id).filter(within(scope)).one(database.connection()).await?)
 }
 
@@ -58,7 +54,7 @@ pub async fn replays(
     scope: &Scope,
     before: Option<i64>,
     limit: u64,
-) -> Result<Vec<replay::Model>, StoreError> {
+) -> Result<Vec<replay::Model>> {
     let replays = replay::Entity::find()
         .filter(within(scope).add_option(before.map(|before| replay::Column::Id.lt(before))))
         .order_by_desc(replay::Column::Id)
@@ -94,7 +90,7 @@ pub async fn replay_items(
     replay: i64,
     states: &[ReplayItemState],
     result: Option<&str>,
-) -> Result<Vec<ItemRow>, StoreError> {
+) -> Result<Vec<ItemRow>> {
     let items = of_replay(replay)
         .filter(Column::State.is_in(states.iter().copied()))
         .filter(Cond::all().add_option(result.map(|result| Column::Result.eq(result))));
@@ -102,7 +98,7 @@ pub async fn replay_items(
 }
 
 /// Since when the first of the letters on the way is on it, in ms since 1970 (UTC).
-pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option<i64>, StoreError> {
+pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option<i64>> {
     let since = of_replay(replay)
         .select_only()
         .column_as(Column::SentMs.min(), "since_ms")
@@ -114,7 +110,7 @@ pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option
 pub async fn item_counts(
     database: &Database,
     replay: i64,
-) -> Result<Vec<(Stored<ReplayItemState>, Option<String>, i64)>, StoreError> {
+) -> Result<Vec<(Stored<ReplayItemState>, Option<String>, i64)>> {
     let counts = of_replay(replay)
         .select_only()
         .columns([Column::State, Column::Result])
@@ -125,7 +121,7 @@ pub async fn item_counts(
 }
 
 /// How the letters of a replay are shared out.
-pub async fn shares(database: &Database, replay: i64) -> Result<Vec<Shares>, StoreError> {
+pub async fn shares(database: &Database, replay: i64) -> Result<Vec<Shares>> {
     let shares = of_replay(replay)
         .group_by(Column::State)
         .group_by(Column::Predicted)
