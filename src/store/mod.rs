@@ -41,24 +41,14 @@ mod imports;
 mod hand_overs;
 mod scope;
 
+// What is a folder lists by itself what it gives.
 pub use backlog::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
 pub use clock::MappingClocks;
 pub(crate) use clock::{now_in_ms, postgres_zone};
 pub use commit::commit;
 pub use connection::Database;
-pub use dead_letters::{
-    Act, Acted, Compare, DeadLetter, DeadLetterFilter, DeadLetterSummary, Group, LeftOut, LetterAction,
-    LetterOfEvent, LetterState, NewAct, NewDeadLetter, act_on_letters, acts, dead_letter, dead_letter_ids,
-    dead_letter_summaries, dead_letters, dead_letters_of, groups, insert_dead_letters, letters_of_event,
-    note, purge_closed_letters, purge_replays,
-};
-pub use decisions::{
-    AuditFilter, AuditRow, Change, HostFacts, MappingFilter, MappingRow, MappingState, StaffFact, audits,
-    change_of, changes_of_act, facts, list_mappings,
-};
-pub(crate) use decisions::{
-    HostChange, RowChange, RowTarget, audits_since, begin_deciding, companies, staff_facts, write_changes,
-};
+pub use dead_letters::*;
+pub use decisions::*;
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EventFilter, recorded_event, recorded_events};
 pub use find::Lookup;
@@ -68,27 +58,12 @@ pub use hand_overs::{
 };
 pub use hosts::Hosts;
 pub use imports::{begin_import, import, imports, note_import, note_import_undone};
-pub use inbox::{
-    Bookings, HostAct, HostAction, InboxEntry, InboxFilter, InboxKind, host_acts, inbox_entries,
-};
-pub(crate) use inbox::{act_on_host, last_host_acts};
+pub use inbox::*;
 pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting};
 pub use probe::probe;
 pub use read_only::{Remembered, directory_for, directory_of, observed, remembered};
-pub use repairs::{
-    ItemState, Prior, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState, Tally, Waiting,
-    lock_hosts, repairs,
-};
-pub(crate) use repairs::{
-    begin_repair, free_appointments, mark_items, repair, repair_items, set_repair_state, start_undoing,
-    still_there, tallies, waiting_of,
-};
-pub use replays::{
-    Beginning, FAILED, ItemRow, LEFT, LOST, NewItem, NewReplay, REFUSED, ReplayItemState, ReplayState,
-    ReplayTerms, Replayed, Shares, Turn, begin_replay, claim, end_decided, give_up, hold_lease,
-    insert_replay, item_counts, on_the_way_since, refuse, replay, replay_items, replays, sent, set_state,
-    shares,
-};
+pub use repairs::*;
+pub use replays::*;
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
 pub use retention::{purge_events, purge_payloads};
 pub use scope::Scope;
