@@ -43,10 +43,10 @@ pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
     if is_webhook && outside.shape == Shape::Native {
         outside.shape = Shape::Calcom;
     }
-    let (identify, read): (fn(&_, &_) -> _, fn(&_, _, _, &_) -> _) =
-        if is_webhook { (calcom::identify, calcom::read) } else { (native::identify, native::read) };
+    let identify = if is_webhook { calcom::identify } else { native::identify };
+    let read = if is_webhook { calcom::read } else { native::read };
     let (id, hints) = identify(&outside, &event);
-    read(&outside, event, id, &hints).map_err(|fault: Fault| outside.placed(fault.with(hints)))
+    read(&outside, event, id, &hints).map_err(|fault| outside.placed(fault.with(hints)))
 }
 
 /// The event itself, and in `outside` what its wrapping says.
