@@ -1,5 +1,5 @@
 //! What every part of a process stands on: the present, growing delays, the stop signal, and the
-//! points at which a test build can be made to crash.
+//! points at which a test build can be made to crash; here the words of closed lists, and locking.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
