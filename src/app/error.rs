@@ -52,7 +52,6 @@ pub enum AppError {
 pub enum ErrorCode {
     Invalid,
     NotFound,
-    /// As things are.
     NotAllowed,
     ConfigInvalid,
     /// The broker, or the queue's file.
@@ -140,7 +139,6 @@ pub enum NextAction {
     ExplainLetter(i64),
     /// See how the booking with this reference is matched.
     ExplainBooking(String),
-    /// Give the booking itself.
     GiveBooking,
     /// Give the booking itself, and its company.
     GiveBookingOfCompany,

@@ -32,12 +32,9 @@ pub(crate) struct EventCheck {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EventStatus {
-    /// An event to act on.
     #[default]
     Valid,
-    /// Nothing to act on.
     Ignored,
-    /// It cannot be read.
     Invalid,
 }
 

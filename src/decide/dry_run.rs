@@ -213,7 +213,9 @@ impl<'p> DryRun<'p> {
 fn plan_one(flight: &mut InFlight, plan: &mut Plan<'_>) {
     flight.plan(plan);
     if let Some(DeliveryResult::Done(Outcome::Assigned | Outcome::WouldAssign)) = flight.planned {
-        flight.strategy = flight.targets.iter().find_map(Target::found).and_then(|id| plan.strategy_of(id));
+        let id = flight.targets.iter().find_map(Target::found);
+        let decided = id.and_then(|id| plan.appointments().get(&id)?.assignment.as_ref());
+        flight.strategy = decided.and_then(|decided| decided.strategy.clone());
     }
 }
 

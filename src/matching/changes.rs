@@ -222,7 +222,7 @@ pub struct HostBearing {
     pub(crate) event: EventId,
     pub(crate) time: EventTime,
     /// The host's id, if it has one.
-    pub(crate) host_id: Option<i64>,
+    pub host_id: Option<i64>,
     /// The host's first address, normalised.
     pub(crate) host_email: Option<String>,
     /// Where in the event the host was found.
@@ -294,7 +294,6 @@ pub struct EventRow {
     /// By which repeats are told.
     pub(crate) id: EventId,
     pub(crate) event_type: String,
-    /// The shape that it came in.
     pub(crate) shape: &'static str,
     /// Who published it, as far as is known.
     pub(crate) publisher: Option<String>,

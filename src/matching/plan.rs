@@ -244,11 +244,6 @@ impl<'r> Plan<'r> {
         }
     }
 
-    /// The strategy of the last decision on this appointment that found somebody.
-    pub fn strategy_of(&self, id: AppointmentId) -> Option<String> {
-        self.state.appointments.get(&id)?.assignment.as_ref()?.strategy.clone()
-    }
-
     /// What the next events would find, had everything been written.
     pub fn into_state(self) -> Loaded {
         self.state

@@ -94,7 +94,6 @@ fn state(row: &Model) -> String {
 /// One plan or replay with all that is known of it.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReplayDetails {
-    /// It.
     pub(crate) replay: ReplayView,
     /// What was predicted, and what became of it.
     pub(crate) report: Report,

@@ -62,7 +62,6 @@ impl FromStr for Rate {
 pub(super) struct ItemCounts {
     /// On the way.
     pub(super) flying: i64,
-    /// Ended.
     pub(super) ended: i64,
     /// Of these, by the worker or the recorder.
     pub(super) finished: i64,

@@ -10,7 +10,6 @@ use crate::store::{FAILED, LEFT, ReplayItemState, Shares, StoreError, shares};
 /// How a plan or replay stands. Counts are of letters; `docs/commands.md` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Report {
-    /// All of them.
     pub(crate) letters: i64,
     /// By the outcome foretold; `failed` is one.
     pub(crate) foretold: BTreeMap<String, i64>,
@@ -18,9 +17,7 @@ pub(crate) struct Report {
     pub(crate) strategies: BTreeMap<String, i64>,
     /// Of those foretold as `failed`, by reason code.
     pub(crate) failures_foretold: BTreeMap<String, i64>,
-    /// Not sent yet.
     pub(crate) pending: i64,
-    /// On the way.
     pub(crate) on_the_way: i64,
     /// By what became of them; `failed`, `refused`, `left` and `lost` are among them.
     pub(crate) results: BTreeMap<String, i64>,
@@ -39,7 +36,6 @@ pub(crate) struct Difference {
     pub(crate) foretold: String,
     /// The result, with its reason code.
     pub(crate) became: String,
-    /// How many.
     pub(crate) letters: i64,
 }
 

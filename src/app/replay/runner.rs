@@ -50,9 +50,7 @@ pub(crate) enum Ended {
     Done,
     /// Too many failed; the rest was left as it is.
     Stopped(String),
-    /// Somebody paused it.
     Paused,
-    /// Somebody cancelled it.
     Cancelled,
     /// This process was asked to stop; the replay can be resumed.
     Detached,
@@ -76,7 +74,6 @@ pub(crate) struct Progress {
     pub(crate) ended: i64,
     /// Of these, failed again.
     pub(crate) failed: i64,
-    /// Letters on the way.
     pub(crate) on_the_way: i64,
     /// Nothing more is to be sent: only results are awaited.
     pub(crate) all_sent: bool,
