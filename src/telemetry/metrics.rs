@@ -71,7 +71,9 @@ pub type LabelOf = (&'static str, Values);
 
 /// Makes a constant of each series, and a list of them all: `NAME = kind, "name", [labels], "help";`.
 macro_rules! series {
-    ($(#[$doc:meta])* $vis:vis $list:ident: $($name:ident = $kind:expr, $text:literal, [$($label:expr),*], $help:literal;)+) => {
+    ($(#[$doc:meta])* $vis:vis $list:ident:
+        $($name:ident = $kind:expr, $text:literal, [$($label:expr),*], $help:literal;)+
+    ) => {
         $(pub(super) const $name: crate::telemetry::metrics::Series =
             crate::telemetry::metrics::Series::new($text, $kind, $help).by(&[$($label),*]);)+
         $(#[$doc])*

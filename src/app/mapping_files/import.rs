@@ -1,4 +1,5 @@
-//! Importing, and taking an import back. Every line is looked at first, then they are imported in parts, each part a transaction.
+//! Importing: every line is looked at first, then they are imported in parts, each part a transaction. And taking
+//! an import back.
 
 use std::collections::BTreeSet;
 use std::io::Write;
