@@ -235,7 +235,8 @@ pub(super) async fn last_audits(
         .from(mapping_audit::Entity)
         .and_where(Expr::col(Column::MappingId).is_in(pad_in_list(rows)))
         .group_by_col(Column::MappingId);
-    let last: Vec<(DbId, DbId, Option<Actor>, Option<Stored<AuditAction>>)> = mapping_audit::Entity::find()
+    type Newest = (DbId, DbId, Option<Actor>, Option<Stored<AuditAction>>);
+    let last: Vec<Newest> = mapping_audit::Entity::find()
         .select_only()
         .columns([Column::MappingId, Column::Id, Column::Actor, Column::Action])
         .filter(Column::Id.in_subquery(newest))

@@ -96,7 +96,7 @@ impl Worker {
         let (consumer, part) =
             part("the worker's recorder of dead letters".to_owned(), Source::Dead, LETTERS);
         let recorder = Recorder { worker: self.clone(), consumer, part, shutdown: stop.clone() };
-        tasks.spawn(async move { Ok(recorder.run().await?) });
+        tasks.spawn(async move { Ok(Box::pin(recorder.run()).await?) });
         self.health.runs(self, parts, stop.clone());
         let mut beside = |part: BoxFuture<'static, ()>| {
             tasks.spawn(part.map(Ok));

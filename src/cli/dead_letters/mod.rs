@@ -63,7 +63,6 @@ impl Command {
 
 /// Runs the command; fails when the database cannot be reached, or there is no such dead letter.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let command = command;
     let me = Acting::default();
     let acting = (!command.only_reads()).then_some(&me);
     let output = global.output;
