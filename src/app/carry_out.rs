@@ -141,20 +141,18 @@ async fn rulings(
 ) -> Result<Vec<Result<Ruling, Refusal>>, StoreError> {
     let keys: BTreeSet<HostKey> = decisions.iter().map(|decision| decision.key).collect();
     let facts = store::facts(tx, schema, &keys).await?;
-    let named: BTreeSet<StaffId> = decisions
-        .iter()
-        .filter_map(
-            |decision| if let Command::Set(staff) = &decision.command { Some(staff.clone()) } else { None },
-        )
-        .collect();
+    let (mut named, mut taken_back) = (BTreeSet::new(), Vec::new());
+    for decision in decisions {
+        match &decision.command {
+            Command::Set(staff) => _ = named.insert(staff.clone()),
+            Command::Revert(change) => taken_back.extend(&change.rows),
+            Command::SwitchOff(_) | Command::SwitchOn(_) => {}
+        }
+    }
     let staff: BTreeMap<StaffId, StaffFact> = store::staff_facts(tx, schema, &named).await?;
     let asked: BTreeSet<CompanyId> = keys.iter().map(|key| key.company).collect();
     let companies = store::companies(tx, &asked).await?;
-    let taken_back = decisions.iter().filter_map(|decision| match &decision.command {
-        Command::Revert(change) => Some(&change.rows),
-        Command::Set(_) | Command::SwitchOff(_) | Command::SwitchOn(_) => None,
-    });
-    let since = store::audits_since(tx, schema, taken_back.flatten()).await?;
+    let since = store::audits_since(tx, schema, taken_back).await?;
     let mut decided = BTreeSet::new();
     let rule = |decision: &Decision| {
         if !companies.contains(&decision.key.company) {

@@ -132,13 +132,11 @@ impl<'p> DryRun<'p> {
     ) -> Result<BTreeMap<AppointmentId, Trial>, StoreError> {
         let Processor { schema, resolver, .. } = self.processor;
         let database = &self.processor.database;
-        let tried: Vec<_> = events
-            .iter()
-            .filter_map(|event| {
-                let (host, _) = event.bookings.first()?.host.as_ref()?;
-                Some((event, event.appointment?, event.company?, host))
-            })
-            .collect();
+        let tried = events.iter().filter_map(|event| {
+            let (host, _) = event.bookings.first()?.host.as_ref()?;
+            Some((event, event.appointment?, event.company?, host))
+        });
+        let tried: Vec<_> = tried.collect();
         let key = |company: CompanyId, host: &Host| Some(HostKey::new(company, host.id?));
         let keys = tried.iter().filter_map(|(.., company, host)| key(*company, host)).collect();
         let companies: BTreeSet<CompanyId> = tried.iter().map(|(_, _, company, _)| *company).collect();

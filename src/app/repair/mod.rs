@@ -40,11 +40,10 @@ pub struct RepairPreview {
 /// How many of each there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
-    /// Not begun.
     pub(crate) future: usize,
     /// Begun, or over.
     pub(crate) past: usize,
-    /// Not known.
+    /// Of which it is not known.
     pub(crate) unknown: usize,
 }
 
