@@ -12,6 +12,9 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: AppointmentId,
     pub company_id: Option<CompanyId>,
+    pub branch_id: Option<OpaqueId>,
+    pub service_id: Option<OpaqueId>,
+    pub customer_id: Option<OpaqueId>,
     pub staff_id: Option<StaffId>,
     pub calcom_host_id: Option<HostId>,
     pub calcom_v2_booking_id: Option<OpaqueId>,
@@ -40,6 +43,31 @@ pub enum Relation {
     Mapping,
     #[sea_orm(has_one = "super::assignment::Entity")]
     Assignment,
+    #[sea_orm(
+        belongs_to = "super::company::Entity",
+        from = "Column::CompanyId",
+        to = "super::company::Column::Id"
+    )]
+    Company,
+    #[sea_orm(
+        belongs_to = "super::service::Entity",
+        from = "Column::ServiceId",
+        to = "super::service::Column::Id"
+    )]
+    Service,
+    #[sea_orm(
+        belongs_to = "super::branch::Entity",
+        from = "Column::BranchId",
+        to = "super::branch::Column::Id"
+    )]
+    Branch,
+    #[sea_orm(
+        belongs_to = "super::customer::Entity",
+        from = "Column::CustomerId",
+        to = "super::customer::Column::Id"
+    )]
+    Customer,
 }
 
-related!(staff by Staff, mapping by Mapping, assignment by Assignment);
+related!(staff by Staff, mapping by Mapping, assignment by Assignment, company by Company);
+related!(service by Service, branch by Branch, customer by Customer);

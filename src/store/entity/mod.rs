@@ -20,7 +20,9 @@ macro_rules! related {
 
 pub mod appointment;
 pub mod assignment;
+pub mod branch;
 pub mod company;
+pub mod customer;
 pub mod dead_letter;
 pub mod dead_letter_action;
 pub mod dead_letter_action_letter;
@@ -36,7 +38,9 @@ pub mod repair;
 pub mod repair_item;
 pub mod replay;
 pub mod replay_item;
+pub mod service;
 pub mod staff;
+pub mod user;
 pub mod worker;
 
 use std::collections::BTreeSet;
@@ -71,8 +75,15 @@ pub struct GatewayColumns(Arc<BTreeSet<(String, String)>>);
 impl GatewayColumns {
     /// Those of the entities' tables.
     pub(super) fn of(columns: &Columns) -> Self {
-        let tables =
-            [appointment::Entity.table_name(), company::Entity.table_name(), staff::Entity.table_name()];
+        let tables = [
+            appointment::Entity.table_name(),
+            branch::Entity.table_name(),
+            company::Entity.table_name(),
+            customer::Entity.table_name(),
+            service::Entity.table_name(),
+            staff::Entity.table_name(),
+            user::Entity.table_name(),
+        ];
         let named = tables.into_iter().flat_map(|table| {
             columns.in_table(table).map(move |column| (table.to_owned(), column.name.clone()))
         });

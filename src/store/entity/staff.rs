@@ -25,10 +25,16 @@ pub struct Model {
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
+    #[sea_orm(
+        belongs_to = "super::company::Entity",
+        from = "Column::CompanyId",
+        to = "super::company::Column::Id"
+    )]
+    Company,
     #[sea_orm(has_many = "super::appointment::Entity")]
     Appointments,
     #[sea_orm(has_many = "super::mapping::Entity")]
     Mappings,
 }
 
-related!(appointment by Appointments, mapping by Mappings);
+related!(company by Company, appointment by Appointments, mapping by Mappings);
