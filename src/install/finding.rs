@@ -112,7 +112,7 @@ codes! {
         AddressesCollide Error: "two of `edge.listen`, `worker.health_listen` and `metrics.listen` are the same address"
             => "give `worker.health_listen` or `metrics.listen` another port, or leave it empty",
         BrokerUnencrypted Warning Rabbit: "the way to a broker on another machine is not encrypted: password and events can be read on it"
-            => "set `queue.url` to `amqps://…` (and `queue.management_url` to `https://…`); docs/configuration.md, encrypted lines",
+            => "set `queue.url` to `amqps://…` (and `queue.management_url` to `https://…`); docs/configuration.md, encrypted connections",
         BrokerGuest Warning Rabbit: "the broker on another machine is used as `guest`, with the password that everybody knows"
             => "`rabbitmqctl add_user hostmatch`, `rabbitmqctl set_permissions hostmatch …` (docs/configuration.md, least rights), set `queue.url`, `rabbitmqctl delete_user guest`",
         DatabaseUnencrypted Warning Worker: "the way to a database on another machine is not encrypted, or nobody looks at the server's certificate"
