@@ -1,5 +1,5 @@
 //! What the decoder promises for any bytes. The fuzz target and a test of the usual run share it
-//! (tests/it/events/fuzzing.rs).
+//! (tests/it/event/fuzzing.rs).
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! hostmatch finds the member of staff for every Cal.com booking.
 //!
 //! The modules, from the bottom up. A module names only modules above it in this
-//! list (of a lower layer); siblings do not know each other. `tests/it/tidy.rs` holds that.
+//! list (of a lower layer); siblings do not know each other. `tests/it/documents/tidy.rs` holds that.
 //!
 //! | layer | modules | what |
 //! |---|---|---|

@@ -1,5 +1,5 @@
 //! What may be wrong with an installation: a closed list of codes, and what is found of them. `docs/doctor.md` has
-//! the same list, made from this one; `tests/it/documents.rs` compares them.
+//! the same list, made from this one; `tests/it/documents/mod.rs` compares them.
 
 use serde::Serialize;
 

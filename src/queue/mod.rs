@@ -1,7 +1,7 @@
 //! The outside world of messages: one set of operations on RabbitMQ and on the embedded queue.
 //!
 //! Publish confirmed, receive a batch, settle it (acknowledge, retry after a delay, dead-letter).
-//! The two are a closed set, so this is an enum and not a trait. `tests/it/queue.rs` runs one
+//! The two are a closed set, so this is an enum and not a trait. `tests/it/queue/mod.rs` runs one
 //! conformance suite against both.
 //!
 //! The promise of both: what `publish` has answered `Ok` to survives a crash, and every message

@@ -8,7 +8,7 @@ use hostmatch::event::EVENT_TYPES;
 use serde_json::Value;
 
 use crate::edge::site::Site;
-use crate::program::{command, hostmatch, json};
+use crate::support::program::{command, hostmatch, json};
 
 /// Every document by its name in `docs/schema`, and how the program prints it.
 fn documents() -> Vec<(String, Vec<String>, Value)> {

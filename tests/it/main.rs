@@ -1,4 +1,4 @@
-//! Integration tests: one binary, one module per area.
+//! Integration tests: one binary, in the order of the layers; as src has it, with what holds
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,68 +9,19 @@
 #[macro_use]
 mod support;
 
-mod adopting;
-mod adopting_given_back;
-mod adopting_interrupted;
-mod adopting_misfits;
-mod adopting_raced;
-mod adopting_refused;
-mod adopting_rights;
-mod alerting;
-mod broken_builds;
-mod column_names;
-mod command_line;
-mod configuration;
+mod config;
+mod http;
+mod event;
+mod telemetry;
 mod contract;
-mod database;
-mod dead_letter_commands;
-mod dead_letter_lists;
-mod dead_letters;
-mod deciding;
-mod demo;
-mod doctor;
-mod dry_run;
-mod documents;
-mod edge;
-mod events;
-mod explaining;
-mod gateway;
-mod hand_over;
-mod health;
-mod http_client;
-mod inspecting;
-mod journeys;
-mod logging;
-mod mapping_files;
-mod metrics;
-mod migrating;
-mod migrations;
-mod moving_in;
-mod names;
-mod neighbours;
-mod observing;
-mod odd_rows;
-mod operating;
-mod people;
-mod privileges;
-mod privileges_adopting;
-mod program;
-mod publishing;
+mod store;
 mod queue;
-mod recorded_events;
+mod decide;
+mod app;
+mod install;
+mod worker;
+mod edge;
+mod cli;
+mod migration;
 mod reliability;
-mod reporting;
-mod replaying;
-mod security;
-mod sequences;
-mod simulating;
-mod backlog;
-mod starting;
-mod status;
-mod store_entities;
-mod tidy;
-mod topology_commands;
-mod traces;
-mod upgrading;
-mod validating;
-mod walk;
+mod documents;

@@ -1,6 +1,6 @@
 //! The least rights with which hostmatch can be run, migrated and looked around with, as the
 //! statements that an administrator runs, and which of them the connected user lacks.
-//! `tests/it/privileges.rs` runs the program with just these, and takes each of them away.
+//! `tests/it/install/privileges/mod.rs` runs the program with just these, and takes each of them away.
 
 mod statements;
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::site::RETELL;
 use super::spool::{WAIT_TIMEOUT, event};
-use crate::program::command;
 use crate::support::broker::free_port;
+use crate::support::program::command;
 use crate::support::{Process, eventually, unique};
 
 const NEARLY: &str = "the spool is nearly full: mend the way to the queue, or make room";

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use super::site::{RETELL, queue_config};
 use super::spool::{Received, WAIT_TIMEOUT, event};
-use crate::program::command;
+use crate::support::program::command;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::traces::Traces;
 use crate::support::{Process, amqp_url, eventually, unique};

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::site::{EVENTS, RETELL, bearer, problem, token_line};
-use crate::program::{command, json, stderr, stdout};
 use crate::support::Process;
+use crate::support::program::{command, json, stderr, stdout};
 
 /// An edge that reads a file of tokens.
 struct Installation {

@@ -16,6 +16,7 @@ pub(crate) mod postgres;
 mod private;
 mod process;
 mod production;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod report;
 mod scrape;

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::traces::{Traces, connect};
 use super::{Backend, GatewayShape, Process, World, amqp_url, eventually, unique};
-use crate::program::command;
+use crate::support::program::command;
 
 /// How long a test waits for everything to be decided; nobody waits this long when all is well.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(180);

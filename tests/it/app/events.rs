@@ -1,0 +1,195 @@
+//! `hostmatch events`: what is listed, in which order, for whom; what follows; what is told of one.
+
+use std::process::Output;
+use std::time::Duration;
+
+use hostmatch::event::CompanyId;
+use hostmatch::store::{DeadLetter, LetterState, NewDeadLetter, insert_dead_letters};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::program::{command, json, stderr, stdout};
+use crate::support::{Backend, Event, GatewayShape, Process, TestDatabase, eventually};
+
+/// Events 1 to 6, decided one second after the other: odd ones of company 15, even ones of company
+/// 16; the first and the fourth were rejected.
+async fn recorded(backend: Backend) -> TestDatabase {
+    let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
+    for n in 1..=6 {
+        let rejected = n == 1 || n == 4;
+        let letter = NewDeadLetter {
+            letter: DeadLetter {
+                id: 0,
+                state: LetterState::Open.into(),
+                replays: 0,
+                closed_ms: None,
+                dead_id: format!("dead-{n}"),
+                event_id: Some(format!("Ev-{n}")),
+                event_type: Some("appointment.created".into()),
+                booking_ref: Some(format!("bk'{n}")),
+                company_id: Some(CompanyId(16 - n % 2)),
+                host_id: None,
+                starts_ms: None,
+                reason: "appointment_not_found".into(),
+                error: "no appointment has this booking".into(),
+                fingerprint: "aaaa".into(),
+                attempts: 6,
+                history: "[]".into(),
+                routing_key: "k".into(),
+                headers: "{}".into(),
+                body: vec![0],
+                first_seen_ms: 1_772_323_200_000,
+                last_failed_ms: at(n),
+                recorded_ms: at(n),
+            },
+            shape: Some("native".into()),
+            publisher: Some("salon app".into()),
+            replayed: None,
+        };
+        if rejected {
+            insert_dead_letters(&test.db, &[letter]).await.unwrap();
+        } else {
+            decided(&test, n, "assigned").await;
+        }
+    }
+    test
+}
+
+fn at(n: i64) -> i64 {
+    1_772_323_200_000 + 1000 * n
+}
+
+async fn decided(test: &TestDatabase, n: i64, outcome: &str) {
+    let number = u32::try_from(n).unwrap();
+    let (id, appointment) = (format!("Ev-{n}"), Some((16 - number % 2, number)));
+    let decided_ms = at(n);
+    test.event(Event { id: &id, kind: "BOOKING_CREATED", outcome, appointment, decided_ms }).await;
+}
+
+fn run(test: &TestDatabase, arguments: &[&str]) -> Output {
+    command(&["events"]).args(arguments).env("HOSTMATCH_DATABASE__URL", &test.url).output().unwrap()
+}
+
+fn ids(rows: &Value) -> Vec<&str> {
+    rows.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect()
+}
+
+on_engines!(rejected_ones_come_first_and_pages_follow);
+async fn rejected_ones_come_first_and_pages_follow(backend: Backend) {
+    let test = recorded(backend).await;
+    let list = |arguments: &[&str]| json(&run(&test, &[&["list", "--output", "json"], arguments].concat()));
+    let all = list(&[]);
+    assert_eq!(ids(&all["rejected"]), ["Ev-4", "Ev-1"], "{backend:?}");
+    assert_eq!(ids(&all["events"]), ["Ev-6", "Ev-5", "Ev-3", "Ev-2"]);
+    assert_eq!((&all["more_rejected"], &all["next_before"]), (&json!(false), &Value::Null));
+    let first = &all["rejected"][0];
+    let expected = json!({
+        "id": "Ev-4", "type": "appointment.created", "shape": "native", "publisher": "salon app",
+        "booking": "bk'4", "company": 16, "appointment": null, "outcome": "dead_letter",
+        "reason": "appointment_not_found", "received": "2026-03-01T00:00:00Z",
+        "decided": "2026-03-01T00:00:04Z", "rejected": true,
+    });
+    assert_eq!(*first, expected);
+
+    let page = list(&["--limit", "3"]);
+    assert_eq!(ids(&page["events"]), ["Ev-6", "Ev-5", "Ev-3"]);
+    let before = page["next_before"].as_str().unwrap();
+    let page = list(&["--limit", "3", "--before", before]);
+    assert_eq!((ids(&page["events"]), ids(&page["rejected"])), (vec!["Ev-2"], vec![]));
+    assert_eq!(list(&["--limit", "1"])["more_rejected"], true);
+
+    // Filters, of which none shows another company's.
+    for (arguments, rejected, events) in [
+        (&["--company", "15"][..], &["Ev-1"][..], &["Ev-5", "Ev-3"][..]),
+        (&["--outcome", "dead_letter"], &[], &["Ev-4", "Ev-1"]),
+        (&["--outcome", "assigned", "--company", "16"], &[], &["Ev-6", "Ev-2"]),
+        (&["--type", "BOOKING_CREATED", "--shape", "calcom"], &[], &["Ev-6", "Ev-5", "Ev-3", "Ev-2"]),
+        (&["--publisher", "salon app"], &["Ev-4", "Ev-1"], &[]),
+        (&["--booking", "bk-3"], &[], &["Ev-3"]),
+        (&["--appointment", "5", "--company", "16"], &[], &[]),
+        (&["--since", "2026-03-01T00:00:04Z", "--until", "2026-03-01T00:00:06Z"], &["Ev-4"], &["Ev-5"]),
+        (&["--company", "15", "--before", "9999999999999:Z"], &[], &["Ev-5", "Ev-3"]),
+    ] {
+        let found = list(arguments);
+        assert_eq!(
+            (ids(&found["rejected"]), ids(&found["events"])),
+            (rejected.to_vec(), events.to_vec()),
+            "{backend:?} {arguments:?}"
+        );
+    }
+    assert_eq!(run(&test, &["list", "--outcome", "nonsense"]).status.code(), Some(2));
+    let table = run(&test, &["list"]);
+    let lines: Vec<&str> = stdout(&table).lines().collect();
+    assert!(lines[1].contains("Ev-4") && lines[3].contains("Ev-6"), "{lines:?}");
+}
+
+on_engines!(one_is_shown_with_its_dead_letter_to_its_company_alone);
+async fn one_is_shown_with_its_dead_letter_to_its_company_alone(backend: Backend) {
+    let test = recorded(backend).await;
+    let show = |arguments: &[&str]| run(&test, &[&["show", "--output", "json"], arguments].concat());
+    let told = json(&show(&["Ev-4", "--company", "16"]));
+    assert_eq!(told["dead_letters"][0]["error"], "no appointment has this booking", "{backend:?}");
+    assert_eq!(
+        told["next"],
+        json!([format!("hostmatch deadletters show {}", told["dead_letters"][0]["id"])])
+    );
+    assert!(told["meaning"].as_str().unwrap().contains("no appointment"), "{told}");
+    let told = json(&show(&["Ev-3"]));
+    assert_eq!((&told["publisher"], &told["dead_letters"]), (&json!("calcom"), &json!([])));
+    assert_eq!(told["next"], json!(["hostmatch match explain --uid 'bk-3'"]));
+    for nobodys in [&["Ev-4", "--company", "15"][..], &["Ev-9"], &["ev-4"]] {
+        let output = show(nobodys);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(3), ""), "{}", stderr(&output));
+    }
+    assert!(stdout(&run(&test, &["show", "Ev-1"])).contains("Dead letter "));
+    // Another company's dead letter of the same id is not told with it.
+    test.run(&["UPDATE hostmatch_dead_letters SET company_id = 15 WHERE event_id = 'Ev-4'"]).await;
+    let told = json(&show(&["Ev-4", "--company", "16"]));
+    assert_eq!((&told["dead_letters"], &told["next"]), (&json!([]), &json!([])), "{backend:?}");
+    // What a sender calls a type or itself may be anything.
+    test.run(&["UPDATE hostmatch_events SET event_type = 'Jane Roe', publisher = 'jane@roe.example' WHERE event_id = 'Ev-3'"]).await;
+    let masked = run(&test, &["show", "Ev-3"]);
+    assert!(
+        stdout(&masked).contains("***") && !stdout(&masked).to_lowercase().contains("roe"),
+        "{}",
+        stdout(&masked)
+    );
+}
+
+on_engines!(the_tail_follows_and_shows_each_once);
+async fn the_tail_follows_and_shows_each_once(backend: Backend) {
+    let test = recorded(backend).await;
+    let home = tempfile::tempdir().unwrap();
+    let mut tail = command(&["events", "tail", "--company", "15", "--lines", "2", "--output", "json"]);
+    tail.env("HOSTMATCH_DATABASE__URL", &test.url);
+    let mut tail = Process::start(tail, home.path(), "tail");
+    let shown = async |tail: &mut Process, wanted: &[&str]| {
+        eventually(&format!("{backend:?}: {wanted:?}"), Duration::from_secs(30), async || {
+            let text = tail.stdout();
+            let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let told: Vec<String> = lines
+                .map(|line| format!("{} {}", line["id"].as_str().unwrap(), line["outcome"].as_str().unwrap()))
+                .collect();
+            assert!(tail.is_running() && told.len() <= wanted.len(), "{told:?} {}", tail.stderr());
+            (told == wanted).then_some(())
+        })
+        .await;
+    };
+    shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned"]).await;
+    // One of another company; one; one that was decided before the last and committed later; and
+    // one that became something else.
+    decided(&test, 8, "assigned").await;
+    decided(&test, 9, "kept").await;
+    shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept"]).await;
+    decided(&test, 7, "stale").await;
+    let four = ["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept", "Ev-7 stale"];
+    shown(&mut tail, &four).await;
+    let again = format!(
+        "UPDATE hostmatch_events SET outcome = 'assigned', decided_ms = {} WHERE event_id = 'Ev-1'",
+        at(20)
+    );
+    test.run(&[again]).await;
+    shown(&mut tail, &[&four[..], &["Ev-1 assigned"]].concat()).await;
+    tail.signal(Signal::SIGINT);
+    assert_eq!(tail.end().await.code(), Some(0), "{}", tail.stderr());
+}

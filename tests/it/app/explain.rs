@@ -1,0 +1,266 @@
+//! `hostmatch match explain`: what it tells, and that it changes nothing and holds nobody up.
+
+use std::collections::BTreeMap;
+use std::process::Output;
+use std::time::Duration;
+
+use hostmatch::event::{BookingRef, CompanyId, Decoded, Envelope, HostId, decode};
+use hostmatch::matching::{HostKey, Target};
+use hostmatch::store::{self, Lookup, Purpose};
+use sea_orm::ConnectionTrait as _;
+use serde_json::{Value, json};
+
+use crate::support::program::{command, json, stderr, stdout};
+use crate::support::{Backend, GatewayShape, World, event, host, load, shapes};
+
+/// Frida left and is mapped; another Frida has her name; Mara is known by her address.
+async fn salon(backend: Backend, shape: GatewayShape) -> World {
+    let world = World::new(backend, shape).await;
+    for company in [15, 16] {
+        world.company(company).await;
+    }
+    world.staff(12, 15, "Frida Alt", "alt@salon.example").await;
+    world.appointment(4710, 15, "Bk-first").await;
+    world.one(event("e-first", "Bk-first", 1, host(1_420_209, "", "alt@salon.example"))).await;
+    world.staff_active(12, false).await;
+    world.staff(31, 15, "Frida Spitz", "other@salon.example").await;
+    world.staff(32, 15, "Mara Lind", "mara@salon.example").await;
+    for (id, reference) in [(4711, "Bk-mara"), (4712, "Bk-frida"), (4713, "Bk-nobody")] {
+        world.appointment(id, 15, reference).await;
+    }
+    world
+}
+
+fn explain(world: &World, arguments: &[&str]) -> Output {
+    command(&["match", "explain"])
+        .args(arguments)
+        .env("HOSTMATCH_DATABASE__URL", &world.test.url)
+        .output()
+        .unwrap()
+}
+
+/// The explanations of a file with this content.
+fn explanations(world: &World, content: &str, arguments: &[&str]) -> Vec<Value> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bookings");
+    std::fs::write(&file, content).unwrap();
+    let output = explain(world, &["--output", "json", "--booking", file.to_str().unwrap()]);
+    let output = if arguments.is_empty() {
+        output
+    } else {
+        explain(world, &[&["--output", "json", "--booking", file.to_str().unwrap()], arguments].concat())
+    };
+    json(&output)["explanations"].as_array().unwrap_or_else(|| panic!("{}", stderr(&output))).clone()
+}
+
+/// Every row of every table of an SQLite file.
+async fn all_rows(world: &World) -> BTreeMap<String, Vec<String>> {
+    let mut all = BTreeMap::new();
+    for table in world.test.texts("SELECT name FROM sqlite_master WHERE type = 'table'").await {
+        let columns = world.test.texts(&format!("SELECT name FROM pragma_table_info('{table}')")).await;
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        all.insert(table.clone(), world.rows(&table, &columns).await);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_host_is_explained_strategy_by_strategy() {
+    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let host = ["--host", "1420209", "--email", "frida@salon.example", "--name", "Frida  SPITZ"];
+    let output = explain(&world, &[&host[..], &["--company", "15"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let lines: Vec<String> =
+        stdout(&output).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        lines[..7],
+        [
+            "Host 1420209 (company 15)",
+            "PRIO STRATEGY LOOKED FOR FOUND CONF RESULT",
+            "200 manual a mapping of host 1420209 made by a person - - nobody",
+            "150 existing a mapping of host 1420209 made by an earlier match staff 12 - refused: the member of \
+             staff is inactive, deleted, or in another company",
+            "100 email frida@salon.example - - nobody",
+            "50 name frida spitz staff 31 75 75 is below 80: a suggestion",
+            "Decision: not assigned; suggestion: staff 31.",
+        ]
+    );
+    assert!(lines[7].starts_with("What to do: if the suggestion is right"), "{}", lines[7]);
+
+    // The threshold is the configured one, and nothing is found in another company.
+    let lower = ["--company", "15", "--set", "matching.auto_accept=75", "--output", "json"];
+    let told = json(&explain(&world, &[&host[..], &lower].concat()));
+    let decision = &told["explanations"][0]["decision"];
+    assert_eq!(*decision, json!({ "result": "matched", "staff": 31, "strategy": "name", "confidence": 75 }));
+    let other = json(&explain(&world, &[&host[..], &["--company", "16", "--output", "json"]].concat()));
+    assert_eq!(other["explanations"][0]["decision"], json!({ "result": "unmatched" }));
+}
+
+#[tokio::test]
+async fn a_booking_is_explained_to_its_end_and_nothing_is_written() {
+    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let before = all_rows(&world).await;
+    assert!(before["appointments"].len() == 4 && before.len() > 8, "the comparison sees something");
+
+    let bare = json!({ "uid": "Bk-mara", "hosts": host(7, "Mara Lind", "mara@salon.example") });
+    let told = explanations(&world, &bare.to_string(), &[]);
+    assert_eq!(told.len(), 1);
+    let expected = json!({
+        "appointment": 4711, "delivery": "done", "outcome": "assigned", "reason": null, "why": null,
+        "held_by": "nobody", "also_decided": 0,
+        "before": { "staff_id": null, "calcom_host_id": null }, "after": { "staff_id": 32, "calcom_host_id": 7 },
+        "mappings": [{ "change": "made", "staff": 32 }],
+    });
+    assert_eq!(told[0]["effect"], expected);
+    assert_eq!((&told[0]["booking"], &told[0]["host_source"]), (&json!("Bk-mara"), &json!("hosts")));
+    let results: Vec<&str> =
+        told[0]["steps"].as_array().unwrap().iter().map(|step| step["result"].as_str().unwrap()).collect();
+    assert_eq!(results, ["nobody", "nobody", "taken", "not asked: it was decided above"]);
+
+    // Events of any kind, one a line, each by itself.
+    let lines = [
+        event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "frida@salon.example")),
+        event("e-2", "Bk-first", 0, host(7, "Mara Lind", "mara@salon.example")),
+        event("e-3", "Bk-nobody", 5, json!([])),
+        event("e-4", "Bk-unknown", 5, host(7, "Mara Lind", "mara@salon.example")),
+        json!({ "triggerEvent": "PING" }),
+        json!({ "event": "appointment.created", "calcom_booking": { "title": "Jane Roe" } }),
+        json!({ "event": "appointment.created", "company_id": 16,
+                "calcom_booking": { "uid": "Bk-mara", "hosts": host(7, "", "mara@salon.example") } }),
+    ];
+    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    let told = explanations(&world, &lines.join("\n"), &[]);
+    let effects: Vec<String> = told
+        .iter()
+        .map(|one| {
+            let effect = &one["effect"];
+            ["delivery", "outcome", "reason"].map(|key| effect[key].as_str().unwrap_or("-")).join(" ")
+        })
+        .collect();
+    assert_eq!(
+        effects,
+        [
+            "done needs_review below_threshold",
+            "done stale -",
+            "done no_host -",
+            "- - -",
+            "done ignored -",
+            "dead_letter - no_booking",
+            "dead_letter - tenant_mismatch",
+        ]
+    );
+    let company = explanations(&world, &lines[3], &["--company", "15"]);
+    assert_eq!(company[0]["effect"]["delivery"], "retry");
+    assert_eq!(company[0]["decision"]["staff"], 32);
+    assert!(company[0]["next"].as_str().unwrap().contains("calcom_v2_booking_id"), "{company:?}");
+
+    assert_eq!(all_rows(&world).await, before);
+}
+
+#[tokio::test]
+async fn an_appointment_is_explained_from_what_is_remembered() {
+    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    world.one(event("e-1", "Bk-mara", 5, host(7, "Mara Lind", "mara@salon.example"))).await;
+    world.somebody_sets(4711, Some(31)).await;
+    for payload in ["kept", "purged"] {
+        let output = explain(&world, &["--uid", "Bk-mara", "--output", "json"]);
+        let told = &json(&output)["explanations"][0];
+        assert_eq!(told["decision"]["strategy"], "existing", "{payload}");
+        assert_eq!(
+            (&told["effect"]["outcome"], &told["effect"]["held_by"]),
+            (&json!("kept"), &json!("somebody_else"))
+        );
+        assert_eq!(told["host"]["email"], "mara@salon.example", "{payload}");
+        assert_eq!(told["host"]["name"] == "Mara Lind", payload == "kept");
+        world.run("UPDATE hostmatch_assignments SET payload = NULL").await;
+    }
+    let table = explain(&world, &["--uid", "Bk-mara"]);
+    assert!(stdout(&table).starts_with("Booking Bk-mara, its newest event again\nHost 7  (company 15)"));
+    assert!(
+        stdout(&table).contains("staff_id stays 31 (set or cleared by somebody else)"),
+        "{}",
+        stdout(&table)
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_explained_ends_with_its_exit_code() {
+    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    for (arguments, code, text) in [
+        (&["--uid", "Bk-none"][..], 3, "no appointment has the booking"),
+        (&["--uid", "Bk-nobody"], 3, "no event with a host has been decided for appointment 4713"),
+        (&["--booking", "/nowhere/booking.json"], 3, "cannot be read"),
+        (&["--host", "7"], 2, "--company"),
+        (&["--host", "0", "--company", "15"], 2, "0"),
+        (&[], 2, "--booking"),
+        (&["--uid", "Bk-mara", "--host", "7", "--company", "15"], 2, "cannot be used with"),
+    ] {
+        let output = explain(&world, arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(text), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+    }
+    // Neither an appointment nor a company to look in.
+    let told = explanations(&world, &json!({ "uid": "Bk-none", "hosts": [{ "id": 7 }] }).to_string(), &[]);
+    assert!(told[0]["next"].as_str().unwrap().contains("--company"), "{told:?}");
+}
+
+on_engines!(looking_sees_what_deciding_sees_and_waits_for_nobody);
+async fn looking_sees_what_deciding_sees_and_waits_for_nobody(backend: Backend) {
+    for shape in shapes() {
+        sees_what_deciding_sees(backend, shape).await;
+    }
+}
+
+async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
+    let world = salon(backend, shape).await;
+    let (db, schema) = (&world.test.db, world.test.schema().await);
+    let sent = event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "")).to_string();
+    let event = decoded(sent.as_bytes());
+    let locks = world.count("hostmatch_host_locks").await;
+
+    // A worker is in the middle of it. (SQLite's readers see the state before it, as they must.)
+    let deciding = db.begin().await.unwrap();
+    let lookups = [Lookup { event: &event, tried_before: false }];
+    let alone = Purpose::Write(store::Hosts::Alone);
+    let (loaded, _) = load(&deciding, &schema, &lookups, alone).await.unwrap();
+    let looking = db.begin_reading().await.unwrap();
+    let look = load(&looking, &schema, &lookups, Purpose::ReadOnly);
+    let (seen, _) = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();
+    assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
+    assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);
+    let key = HostKey::new(CompanyId(15), HostId(1_420_209));
+    assert_eq!(seen.loaded.directory.mappings(key), loaded.loaded.directory.mappings(key));
+
+    let directory = store::directory_for(&looking, &schema, key.company, Some(key.host)).await.unwrap();
+    assert_eq!(directory.mappings(key).len(), 1, "{backend:?}/{shape:?}");
+    assert!(!directory.is_mapped(key), "its member of staff has left");
+    assert_eq!(directory.roster(key.company).unwrap().staff().len(), 2);
+    let nobody = store::directory_for(&looking, &schema, CompanyId(16), None).await.unwrap();
+    assert!(nobody.roster(CompanyId(16)).unwrap().staff().is_empty());
+
+    let reference = |text| BookingRef::new(text).unwrap();
+    let first = store::remembered(&looking, &schema, &reference("Bk-first")).await.unwrap().unwrap();
+    let assignment = first.assignment.unwrap();
+    assert_eq!(assignment.newest.unwrap().host_id, Some(1_420_209));
+    assert!(assignment.payload.unwrap().contains("alt@salon.example"));
+    let fresh = store::remembered(&looking, &schema, &reference("Bk-mara")).await.unwrap().unwrap();
+    assert_eq!((fresh.appointment.0, fresh.assignment), (4711, None));
+    let none = store::remembered(&looking, &schema, &reference("bk-mara")).await.unwrap();
+    assert_eq!(none, Err(Target::Missing), "{backend:?}/{shape:?}");
+
+    deciding.rollback().await.unwrap();
+    if backend != Backend::Sqlite {
+        let write = "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES (15, 1)";
+        assert!(looking.execute_unprepared(write).await.is_err(), "{backend:?}: it only reads");
+    }
+    looking.rollback().await.unwrap();
+    assert_eq!(world.count("hostmatch_host_locks").await, locks);
+}
+
+fn decoded(body: &[u8]) -> hostmatch::event::BookingEvent {
+    match decode(&Envelope::new(body, 0)).unwrap() {
+        Decoded::Event(event) => *event,
+        Decoded::Ignored(_) => panic!("it is a booking event"),
+    }
+}

@@ -1,0 +1,301 @@
+//! Every command of the office with `--output json`, on every engine: its shape is a contract
+//! (docs/commands.md).
+
+use serde_json::{Value, json};
+
+use super::{asked, run, seen, staff_of, starting};
+use crate::app::people::decisions::salon;
+use crate::support::program::{stderr, stdout};
+use crate::support::{Backend, GatewayShape, World, event, host};
+
+/// Moments become `<time>`: they differ from run to run.
+fn timeless(value: Value) -> Value {
+    let is_time = |text: &str| text.len() == 20 && text.starts_with("20") && text.ends_with('Z');
+    match value {
+        Value::String(text) if is_time(&text) => json!("<time>"),
+        Value::Array(all) => all.into_iter().map(timeless).collect(),
+        Value::Object(all) => all.into_iter().map(|(name, value)| (name, timeless(value))).collect(),
+        other => other,
+    }
+}
+
+fn same(world: &World, what: &str, found: Value, expected: Value) {
+    let found = timeless(found);
+    assert_eq!(found, expected, "{:?} {what}: {}", world.test, serde_json::to_string_pretty(&found).unwrap());
+}
+
+/// Two bookings wait for Boris (host 7), one of them to come; nobody knows host 8.
+async fn waiting(world: &World) {
+    let boris = || host(7, "boris kamm", "b@else.example");
+    let sent = [
+        event("e1", "B11", 1, boris()),
+        starting(event("e2", "B12", 2, boris()), "2099-03-02T09:00:00Z"),
+        event("e3", "B13", 3, host(8, "Nobody", "")),
+    ];
+    world.send(&sent).await;
+}
+
+const HOST: [&str; 4] = ["--company", "1", "--host", "7"];
+
+fn to(words: &[&'static str], more: &[&'static str]) -> Vec<&'static str> {
+    [words, &HOST, more].concat()
+}
+
+on_engines!(the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail);
+async fn the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail(backend: Backend) {
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let world = salon(backend, shape).await;
+    waiting(&world).await;
+    inbox(&world);
+    let (mapping, audit) = decisions_and_repairs(&world).await;
+    mappings_and_audits(&world, mapping, audit);
+    changes(&world, mapping).await;
+}
+
+/// A member of staff, as JSON has it.
+fn staff(world: &World, n: u32) -> Value {
+    json!(staff_of(world, n))
+}
+
+fn inbox(world: &World) {
+    let suggestion = json!({
+        "staff": staff(world, 12), "staff_name": "Boris Kamm", "strategy": "name", "confidence": 75,
+        "because": "has the same name, boris kamm",
+    });
+    let line = json!({
+        "company": 1, "host": 7, "name": "boris kamm", "email": "b@else.example", "kind": "suggestion",
+        "what": "somebody fits, but not surely enough", "state": "open", "ignored_by": null,
+        "ignored_reason": null, "ignored_until": null, "waiting": 2, "bookings": 2,
+        "next_booking": "<time>", "last_booking": "<time>", "first_seen": "<time>", "last_seen": "<time>",
+        "suggestions": [suggestion],
+    });
+    let list = seen(world, &["inbox", "list", "--kind", "suggestion"]);
+    same(world, "inbox list", list, json!({ "hosts": [line], "next_skip": null }));
+    let page = seen(world, &["inbox", "list", "--company", "1", "--limit", "1"]);
+    assert_eq!((&page["hosts"][0]["host"], &page["next_skip"]), (&json!(7), &json!(1)), "soonest first");
+    let page = seen(world, &["inbox", "list", "--company", "1", "--limit", "1", "--skip", "1"]);
+    assert_eq!((&page["hosts"][0]["kind"], &page["next_skip"]), (&json!("unknown"), &Value::Null));
+
+    let ignored = asked(world, 0, &to(&["inbox", "ignore"], &["--reason", "a test", "--until", "14d"]));
+    let expected =
+        json!({ "did": "ignored", "company": 1, "host": 7, "until": "<time>", "reason": "a test" });
+    same(world, "inbox ignore", ignored, expected);
+    let shown = seen(world, &to(&["inbox", "show"], &[]));
+    assert_eq!(shown["host"]["ignored_by"], "cli:anna@office", "{shown}");
+    assert_eq!(seen(world, &["inbox", "list", "--company", "1"])["hosts"].as_array().unwrap().len(), 1);
+    let reopened = asked(world, 0, &to(&["inbox", "reopen"], &[]));
+    same(world, "inbox reopen", reopened, json!({ "did": "reopened", "company": 1, "host": 7 }));
+    assert_eq!(asked(world, 0, &to(&["inbox", "reopen"], &[]))["did"], "unchanged");
+
+    let mut shown = seen(world, &to(&["inbox", "show"], &[]));
+    assert_eq!(shown["next"], "hostmatch inbox accept --company 1 --host 7");
+    let act = |action: &str, why: Value, until: Value| json!({ "at": "<time>", "action": action, "by": "cli:anna@office", "why": why, "until": until });
+    let acts =
+        json!([act("ignore", json!("a test"), json!("<time>")), act("reopen", Value::Null, Value::Null)]);
+    shown["next"] = Value::Null;
+    let counts = json!({ "future": 1, "past": 1, "unknown": 0 });
+    let expected = json!({
+        "host": line, "waiting": counts, "mappings": [], "history": [], "acts": acts, "next": null,
+    });
+    same(world, "inbox show", shown, expected);
+}
+
+/// Gives the mapping and its audit row.
+async fn decisions_and_repairs(world: &World) -> (i64, i64) {
+    let counts = json!({ "future": 1, "past": 1, "unknown": 0 });
+    let accepted = asked(world, 0, &to(&["inbox", "accept"], &["--repair", "future"]));
+    let mapping = accepted["mapping"].as_i64().unwrap();
+    let audit = accepted["audits"][0].as_i64().unwrap();
+    let repair = json!({
+        "id": 1, "company": 1, "host": 7, "staff": staff(world, 12), "staff_name": "Boris Kamm", "scope": "future",
+        "state": "done", "appointments": 1,
+        "counts": { "pending": 0, "done": 1, "left": 0, "undone": 0, "kept": 0 },
+        "made_by": "cli:anna@office", "why": "suggestion accepted: name (75)", "created": "<time>",
+        "ended": "<time>", "undone_by": null, "undone_why": null, "undone": null,
+    });
+    let expected = json!({
+        "did": "made", "company": 1, "host": 7, "mapping": mapping, "staff": staff(world, 12),
+        "staff_name": "Boris Kamm", "before": [], "audits": [audit], "waiting": counts, "repair": repair,
+    });
+    same(world, "inbox accept", accepted, expected);
+    assert_eq!((world.assigned(11).await, world.assigned(12).await), ("-/7".into(), "12/7".into()));
+
+    let preview = seen(world, &to(&["repair", "preview"], &[]));
+    let expected = json!({
+        "company": 1, "host": 7, "staff": staff(world, 12), "staff_name": "Boris Kamm", "future": [],
+        "past": [{ "appointment": 11, "starts": "<time>", "booking": "B11" }], "unknown": [],
+    });
+    same(world, "repair preview", preview, expected);
+    let applied = asked(world, 0, &to(&["repair", "apply"], &["--scope", "all", "--yes", "--reason", "old"]));
+    let id = applied["repair"]["id"].to_string();
+    assert_eq!(applied["repair"]["counts"]["done"], 1, "{applied}");
+    let undone = asked(world, 0, &["repair", "undo", &id, "--yes"]);
+    assert_eq!(undone["repair"]["state"], "undone", "{undone}");
+    let undone = timeless(undone["repair"].clone());
+    let shown = seen(world, &["repair", "show", &id]);
+    let items = json!([{ "appointment": 11, "starts": "<time>", "state": "undone", "reason": null }]);
+    same(world, "repair show", shown, json!({ "repair": undone, "items": items }));
+    let repairs = seen(world, &["repair", "list", "--company", "1", "--host", "7"]);
+    assert_eq!(timeless(repairs["repairs"][0].clone()), undone);
+    assert_eq!((&repairs["next_before"], repairs["repairs"].as_array().unwrap().len()), (&Value::Null, 2));
+
+    (mapping, audit)
+}
+
+fn mappings_and_audits(world: &World, mapping: i64, audit: i64) {
+    let entry = json!({
+        "id": mapping, "company": 1, "host": 7, "host_name": "boris kamm", "host_email": "b@else.example",
+        "staff": staff(world, 12), "staff_name": "Boris Kamm", "source": "manual", "confidence": 100,
+        "active": true, "staff_valid": true, "last_used": "<time>", "last_audit": audit,
+    });
+    let list = seen(world, &["mappings", "list", "--source", "manual", "--confidence", ">=100"]);
+    same(world, "mappings list", list, json!({ "mappings": [entry], "next_before": null }));
+    let made = json!({
+        "company_id": 1, "is_active": true, "mapping_source": "manual", "confidence_score": 100,
+        "staff_id": staff(world, 12), "calcom_host_id": 7, "calcom_name": "boris kamm",
+        "calcom_email": "b@else.example", "calcom_username": "x", "calcom_timezone": "Europe/Berlin",
+    });
+    let row = json!({
+        "id": audit, "at": "<time>", "mapping": mapping, "company": 1, "host": 7, "staff": staff(world, 12),
+        "action": "created", "actor": "cli:anna@office", "reason": "suggestion accepted: name (75)",
+        "old": null, "new": made,
+    });
+    let number = mapping.to_string();
+    let shown = seen(world, &["mappings", "show", &number]);
+    let counts = json!({ "future": 0, "past": 1, "unknown": 0 });
+    same(world, "mappings show", shown, json!({ "mapping": entry, "waiting": counts, "history": [row] }));
+    let history = seen(world, &["mappings", "history", &number]);
+    same(world, "mappings history", history, json!({ "history": [row] }));
+    let trail = seen(world, &["audit", "list", "--actor", "cli:*", "--since", "1h", "--company", "1"]);
+    same(world, "audit list", trail, json!({ "audits": [row], "next_before": null }));
+    assert_eq!(seen(world, &["audit", "list", "--until", "1h"])["audits"], json!([]), "{:?}", world.test);
+    let exported = run(world, &["audit", "export", "--action", "created"]);
+    let exported: Value = serde_json::from_str(stdout(&exported).trim()).unwrap();
+    same(world, "audit export", exported, row);
+}
+
+async fn changes(world: &World, mapping: i64) {
+    let number = mapping.to_string();
+    // Who replaces is asked, or says --yes.
+    let third = staff_of(world, 13).to_string();
+    let set = ["mappings", "set", "--company", "1", "--host", "7", "--staff", &third];
+    assert_eq!(asked(world, 4, &set)["error"]["code"], "needs_confirmation");
+    let replaced = asked(world, 0, &[&set[..], &["--yes", "--repair", "none"]].concat());
+    let before = json!([{
+        "mapping": mapping, "staff": staff(world, 12), "staff_name": "Boris Kamm", "source": "manual",
+        "confidence": 100,
+    }]);
+    assert_eq!((&replaced["did"], &replaced["before"]), (&json!("replaced"), &before));
+    let last = replaced["audits"][1].to_string();
+    let reverted = asked(world, 0, &["mappings", "revert", &last]);
+    assert_eq!((&reverted["did"], &reverted["mapping"]), (&json!("reverted"), &json!(mapping)), "{reverted}");
+    assert_eq!(asked(world, 0, &["mappings", "revert", &last])["did"], "unchanged");
+    assert_eq!(asked(world, 0, &["mappings", "deactivate", &number])["did"], "switched_off");
+    assert_eq!(asked(world, 6, &["mappings", "revert", &last])["error"]["code"], "not_allowed");
+    assert_eq!(asked(world, 0, &["mappings", "deactivate", &number])["did"], "unchanged");
+    assert_eq!(asked(world, 0, &["mappings", "reactivate", &number])["did"], "switched_on");
+    let eleven = staff_of(world, 11).to_string();
+    let assign = ["inbox", "assign", "--company", "1", "--host", "8", "--staff", &eleven, "--repair", "all"];
+    let assigned = asked(world, 0, &assign);
+    assert_eq!((&assigned["did"], &assigned["repair"]["counts"]["done"]), (&json!("made"), &json!(1)));
+    assert_eq!(world.assigned(13).await, "11/8");
+}
+
+on_engines!(filters_of_mappings_find_what_is_wrong_with_them);
+async fn filters_of_mappings_find_what_is_wrong_with_them(backend: Backend) {
+    let world = salon(backend, GatewayShape::Living).await;
+    world.send(&[event("e1", "B11", 1, host(7, "A", "anna@salon.example"))]).await;
+    let eleven = staff_of(&world, 11).to_string();
+    let twelve = staff_of(&world, 12).to_string();
+    for (host, staff) in [("8", &eleven), ("9", &twelve)] {
+        let set = ["mappings", "set", "--company", "1", "--host", host, "--staff", staff, "--unseen"];
+        asked(&world, 0, &set);
+    }
+    world.staff_active(12, false).await;
+    let hosts = |filter: &[&str]| {
+        let list = seen(&world, &[&["mappings", "list"], filter].concat());
+        let all = list["mappings"].as_array().unwrap().iter().map(|row| row["host"].as_i64().unwrap());
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(&[]), [9, 8, 7], "{backend:?}");
+    assert_eq!(hosts(&["--conflict"]), [8, 7], "{backend:?}");
+    assert_eq!(hosts(&["--staff-inactive"]), [9], "{backend:?}");
+    assert_eq!(hosts(&["--unused-since", "1h"]), [9, 8], "{backend:?}");
+    assert_eq!(hosts(&["--source", "auto_email"]), [7]);
+    assert_eq!(hosts(&["--confidence", "<=95"]), [7]);
+    assert_eq!(hosts(&["--staff", &eleven, "--active", "true"]), [8, 7]);
+    assert_eq!(hosts(&["--staff", "nobody"]), [] as [i64; 0]);
+    assert_eq!(hosts(&["--company", "2"]), [] as [i64; 0]);
+    assert_eq!(hosts(&["--active", "false"]), [] as [i64; 0]);
+    let page = seen(&world, &["mappings", "list", "--limit", "2"]);
+    let before = page["next_before"].to_string();
+    assert_eq!(hosts(&["--before", &before]), [7]);
+}
+
+#[tokio::test]
+async fn people_are_told_in_words_and_what_to_do_next() {
+    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    waiting(&world).await;
+    let says = |arguments: &[&str], parts: &[&str]| {
+        let output = run(&world, arguments);
+        let text = format!("{}{}", stdout(&output), stderr(&output));
+        for part in parts {
+            assert!(text.contains(part), "{arguments:?}: {part}: {text}");
+        }
+    };
+    says(&["inbox", "list"], &["KIND", "boris kamm", "suggestion", "staff 12 Boris Kamm (75)"]);
+    let show = ["inbox", "show", "--company", "1", "--host", "7"];
+    says(
+        &show,
+        &["somebody fits, but not surely enough", "has the same name", "What to do: hostmatch inbox accept"],
+    );
+    let explain = ["match", "explain", "--uid", "B11"];
+    says(&explain, &["hostmatch mappings set --company 1 --host 7 --staff 12\n"]);
+    says(&["inbox", "accept", "--company", "1", "--host", "8"], &["nobody is suggested for host 8"]);
+    let accept = ["inbox", "accept", "--company", "1", "--host", "7"];
+    says(
+        &accept,
+        &["Host 7 is Boris Kamm (staff 12) from now on", "mappings revert 1 --company 1", "repair preview"],
+    );
+    says(&accept, &["it has a mapping"]);
+    let apply = ["repair", "apply", "--company", "1", "--host", "7"];
+    says(&apply, &["needs a confirmation"]);
+    says(&[&apply[..], &["--yes"]].concat(), &["Repair 1 (done): 1 appointments", "repair undo 1"]);
+    says(&["mappings", "list"], &["in force", "Boris Kamm"]);
+    says(&["audit", "list"], &["mapping_source manual", "suggestion accepted"]);
+    let nobody = ["mappings", "set", "--company", "1", "--host", "77", "--staff", "12"];
+    says(&nobody, &["no booking of company 1 has been with host 77 yet"]);
+    let machine = [&nobody[..], &["--actor", "Worker", "--unseen"]].concat();
+    assert_eq!(run(&world, &machine).status.code(), Some(2));
+}
+
+on_engines!(of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conflict);
+async fn of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conflict(backend: Backend) {
+    let world = salon(backend, GatewayShape::Living).await;
+    world.staff(14, 1, "Boris Kamm", "").await;
+    world.send(&[event("e1", "B11", 1, host(7, "boris kamm", ""))]).await;
+    let kind = || seen(&world, &["inbox", "list"])["hosts"][0]["kind"].clone();
+    assert_eq!(kind(), "ambiguous", "{backend:?}");
+    let [eleven, twelve, fourteen] = [11, 12, 14].map(|n| staff_of(&world, n).to_string());
+    let accept = to(&["inbox", "accept"], &[]);
+    let told = asked(&world, 2, &accept)["error"]["message"].to_string();
+    assert!(told.contains(&format!("--staff ({twelve}, {fourteen})")), "{told}");
+    let with = |staff: &str, code: i32| asked(&world, code, &[&accept[..], &["--staff", staff]].concat());
+    with(&eleven, 3);
+    let mapping = with(&fourteen, 0)["mapping"].to_string();
+    assert_eq!(kind(), Value::Null, "{backend:?}");
+    // Carla's address, whom a person took the host from.
+    let thirteen = staff_of(&world, 13).to_string();
+    let set = ["mappings", "set", "--company", "1", "--host", "7", "--yes", "--repair", "none"];
+    let carla = asked(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();
+    asked(&world, 0, &["mappings", "deactivate", &carla]);
+    world.send(&[event("e2", "B12", 2, host(7, "C", "carla@salon.example"))]).await;
+    assert_eq!(kind(), "conflict", "{backend:?}");
+    let list = seen(&world, &["inbox", "list", "--kind", "conflict"]);
+    assert_eq!(list["hosts"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(seen(&world, &["inbox", "list", "--kind", "ambiguous"])["hosts"], json!([]));
+    // The suggestion can be accepted all the same: a person has the last word.
+    assert_eq!(asked(&world, 0, &[&accept[..], &["--repair", "all"]].concat())["did"], "made");
+    assert_eq!(world.assigned(12).await, "13/7", "{backend:?}");
+    assert_ne!(mapping, carla);
+}

@@ -1,0 +1,140 @@
+//! The commands of `docs/office.md`, as they stand there, in the salon that it tells of.
+
+use std::process::Command;
+
+use super::starting;
+use crate::support::program::{command, stderr, stdout};
+use crate::support::{Backend, GatewayShape, World, event, host};
+
+async fn salon(backend: Backend) -> World {
+    let world = World::new(backend, GatewayShape::Roadmap).await;
+    world.company(15).await;
+    for (n, name) in [(31, "Mara Lind"), (32, "Boris Kamm"), (33, "Zoe Arndt")] {
+        world.staff(n, 15, name, "").await;
+    }
+    for n in 1..=4 {
+        world.appointment(n, 15, &format!("Bk-{n}")).await;
+    }
+    let boris = || host(1_420_209, "boris kamm", "");
+    let sent = [
+        event("e1", "Bk-1", 1, boris()),
+        starting(event("e2", "Bk-2", 2, boris()), "2099-03-02T09:00:00Z"),
+        event("e3", "Bk-3", 3, host(1_420_310, "Front Desk", "")),
+        event("e4", "Bk-4", 4, host(1_420_555, "Test", "")),
+    ];
+    world.send(&sent).await;
+    world
+}
+
+on_engines!(the_commands_of_the_office_do_what_the_page_says);
+async fn the_commands_of_the_office_do_what_the_page_says(backend: Backend) {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/office.md")).unwrap();
+    let world = salon(backend).await;
+    let program = command(&[]);
+    let directory = std::path::Path::new(program.get_program()).parent().unwrap();
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+    let desk = tempfile::tempdir().unwrap();
+    let mut commands = 0;
+    for block in text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n")) {
+        for line in block.lines().filter(|line| !line.is_empty()) {
+            let mut command = Command::new("sh");
+            command.args(["-c", line]).env("PATH", &path).env("HOSTMATCH_DATABASE__URL", &world.test.url);
+            command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.current_dir(desk.path());
+            let output = command.output().unwrap();
+            let told = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
+            assert_eq!(output.status.code(), Some(0), "{told}");
+            commands += 1;
+            let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {told}");
+            match commands {
+                1 => says("staff 32 Boris Kamm (75)"),
+                2 => says("What to do: hostmatch inbox accept --company 15 --host 1420209"),
+                3 => {
+                    says("Host 1420209 is Boris Kamm (staff 32) from now on (mapping 1).");
+                    says("Take it back with: hostmatch repair undo 1 --company 15");
+                }
+                4 => says("Host 1420310 is Zoe Arndt (staff 33) from now on (mapping 2)."),
+                5 => says("1 past appointment waits"),
+                6 => says("Repair 2 (done): 1 appointments"),
+                7 => says("1 given back"),
+                8 => says("and no longer Zoe Arndt (staff 33)"),
+                9 => says("switched off"),
+                10 => says("Mara has taken over"),
+                11 => says("Taken back: host 1420310 is Zoe Arndt (staff 33) again (mapping 2)."),
+                14 => says("Host 1420555 is ignored until"),
+                15 => says("unknown, ignored"),
+                17 => says("reverts audit 4: Zoe is back"),
+                18 => says("created"),
+                // What a person does in the spreadsheet.
+                19 => {
+                    let file = desk.path().join("open-hosts.csv");
+                    let list = std::fs::read_to_string(&file).unwrap();
+                    let filled = list.replace(";1420555;Test;;;", ";1420555;Test;;32;");
+                    assert_ne!(filled, list, "{backend:?}");
+                    std::fs::write(file, filled).unwrap();
+                }
+                20 => says("Not imported. It would be: 1 made"),
+                21 => says("1 made"),
+                22 => says("Would be handed over: 1 hosts, 0 appointments"),
+                23 => says("Take it back with: hostmatch staff hand-over-undo 1 --company 15"),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(commands, 23, "the page has other commands now: let this test look at them");
+    let assigned = world.rows("appointments", &["id", "staff_id"]).await;
+    assert_eq!(assigned, ["1|-", "2|32", "3|-", "4|-"], "{backend:?}");
+}
+
+/// A dead letter whose host nobody knows names the command that makes the mapping.
+#[tokio::test]
+async fn a_dead_letter_that_waits_for_a_person_names_the_command_for_it() {
+    let world = salon(Backend::Sqlite).await;
+    let mut lost = event("e9", "Bk-9", 9, host(1_420_999, "Somebody", ""));
+    lost["company_id"] = 15.into();
+    lost["attempt"] = 99.into();
+    let letter = hostmatch::store::NewDeadLetter {
+        letter: hostmatch::store::DeadLetter {
+            id: 0,
+            state: hostmatch::store::LetterState::Open.into(),
+            replays: 0,
+            closed_ms: None,
+            dead_id: "dead-1".into(),
+            event_id: Some("e9".into()),
+            event_type: Some("appointment.created".into()),
+            booking_ref: Some("Bk-9".into()),
+            company_id: Some(hostmatch::event::CompanyId(15)),
+            host_id: Some(1_420_999),
+            starts_ms: None,
+            reason: "appointment_not_found".into(),
+            error: "no appointment has this booking (yet)".into(),
+            fingerprint: "f".into(),
+            attempts: 6,
+            history: "[]".into(),
+            routing_key: "appointment.created".into(),
+            headers: "{}".into(),
+            body: lost.to_string().into_bytes(),
+            first_seen_ms: 1,
+            last_failed_ms: 2,
+            recorded_ms: 3,
+        },
+        shape: Some("native".into()),
+        publisher: None,
+        replayed: None,
+    };
+    hostmatch::store::insert_dead_letters(&world.test.db, &[letter]).await.unwrap();
+    world.appointment(9, 15, "Bk-9").await;
+    let shown = super::seen(&world, &["deadletters", "show", "1"]);
+    let set = "hostmatch mappings set --unseen --company 15 --host 1420999 --staff ID";
+    assert_eq!(
+        (&shown["cure"]["foretold"], &shown["cure"]["commands"][1]),
+        (&"unmatched".into(), &set.into()),
+        "{shown}"
+    );
+    let explained = super::seen(&world, &["match", "explain", "--host", "1420999", "--company", "15"]);
+    let next = explained["explanations"][0]["next"].as_str().unwrap();
+    assert!(
+        next.ends_with("hostmatch mappings set --company 15 --host 1420999 --staff ID [--unseen]"),
+        "{next}"
+    );
+}

@@ -1,0 +1,163 @@
+//! Letters that do not come back, letters that no queue takes, and processes that have lost a replay
+//! to another one.
+
+use std::time::Duration;
+
+use hostmatch::queue::{BatchLimits, Disposition, Gathered, Source};
+use hostmatch::runtime::shutdown::Shutdown;
+use hostmatch::store::{
+    Beginning, LetterAction, NewAct, ReplayState, ReplayTerms, Turn, begin_replay, claim, hold_lease,
+    set_state,
+};
+use serde_json::json;
+
+use super::{
+    WAIT_TIMEOUT, appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara,
+};
+use crate::support::program::{json, stderr, stdout};
+use crate::support::{Backend, Stack, eventually};
+
+/// Letters that can be decided by now, in a plan. Gives its id.
+async fn planned(stack: &Stack, letters: u32) -> String {
+    die(stack, &(1..=letters).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    for n in 1..=letters {
+        appears(stack, n).await;
+    }
+    plan(stack, &["--all"]).0
+}
+
+/// Sends all letters of a plan, and loses them in the queue.
+async fn lose(stack: &Stack, id: &str, letters: usize) {
+    let mut sending =
+        stack.start(&["deadletters", "replay", "--plan", id, "--canary", "0", "--rate", "1000/s", "--yes"]);
+    eventually("they are sent", WAIT_TIMEOUT, async || {
+        let states = stack.world.rows("hostmatch_replay_items", &["state"]).await;
+        states.iter().all(|state| state == "sent").then_some(())
+    })
+    .await;
+    assert_eq!(sending.stop().await, Some(130), "{}", sending.stderr());
+    let mut consumer = stack.queue.consumer(Source::Bookings, BatchLimits { size: 99, bytes: 1 << 20 });
+    let mut lost = 0;
+    while lost < letters {
+        let Gathered::Batch(batch) = consumer.next_batch(&Shutdown::new(), None).await.unwrap() else {
+            panic!("there are copies")
+        };
+        let some = batch.deliveries().len();
+        batch.settle(vec![Disposition::Ack; some]).await.unwrap();
+        lost += some;
+    }
+}
+
+on_engines!(letters_whose_copies_are_lost_are_sent_once_more);
+async fn letters_whose_copies_are_lost_are_sent_once_more(backend: Backend) {
+    let stack = salon(backend).await;
+    let id = planned(&stack, 3).await;
+    lose(&stack, &id, 3).await;
+    stack.world.run("UPDATE hostmatch_replay_items SET sent_ms = 1").await;
+    let shown = run(&stack, &["replays", "show", &id]);
+    assert!(stdout(&shown).contains("--resend"), "it says what can be done: {}", stdout(&shown));
+    let worker = stack.worker().await;
+    let mut resumed = stack.start(&["deadletters", "replays", "resume", &id, "--resend", "--output", "json"]);
+    assert_eq!(resumed.ends_within(Duration::from_secs(60)).await.code(), Some(0), "{}", resumed.stderr());
+    stops(worker).await;
+    let resumed = resumed.report();
+    assert_eq!(resumed["ended"], "done", "{backend:?}: {resumed}");
+    assert_eq!(states(&stack).await, [("resolved".to_owned(), 3)], "{backend:?}");
+}
+
+on_engines!(letters_that_are_given_up_are_open_again_and_can_be_replayed);
+async fn letters_that_are_given_up_are_open_again_and_can_be_replayed(backend: Backend) {
+    let stack = salon(backend).await;
+    let id = planned(&stack, 3).await;
+    lose(&stack, &id, 3).await;
+    assert_eq!(run(&stack, &["replays", "cancel", &id]).status.code(), Some(0));
+    assert_eq!(states(&stack).await, [("replaying".to_owned(), 3)], "cancelling alone waits for them");
+    let given_up = run(&stack, &["replays", "cancel", &id, "--give-up"]);
+    assert_eq!(given_up.status.code(), Some(0), "{}", stderr(&given_up));
+    assert_eq!(states(&stack).await, [("open".to_owned(), 3)], "{backend:?}");
+    let again = run(&stack, &["replays", "cancel", &id, "--give-up"]);
+    assert_eq!(again.status.code(), Some(6), "{}", stdout(&again));
+    let shown = json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
+    assert_eq!(shown["report"]["results"], counts(&[("lost", 3)]), "{shown}");
+    let acts = shown["acts"].as_array().unwrap();
+    let last = acts.last().unwrap();
+    assert_eq!((&last["action"], &last["letters"]), (&json!("give_up"), &json!(3)), "{shown}");
+
+    let (next, _) = plan(&stack, &["--all"]);
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &next, &[]);
+    stops(worker).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(states(&stack).await, [("resolved".to_owned(), 3)], "{backend:?}");
+}
+
+on_engines!(a_letter_that_no_queue_takes_costs_the_others_nothing);
+async fn a_letter_that_no_queue_takes_costs_the_others_nothing(backend: Backend) {
+    let stack = salon(backend).await;
+    die(&stack, &(1..=4).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    for n in 1..=4 {
+        appears(&stack, n).await;
+    }
+    let unfit = json!({ "headers": {}, "message_id": "x".repeat(300) });
+    stack.world.run(&format!("UPDATE hostmatch_dead_letters SET headers = '{unfit}' WHERE id = 2")).await;
+    let (id, _) = plan(&stack, &["--all"]);
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &id, &[]);
+    stops(worker).await;
+    assert_eq!((code, &told["ended"]), (Some(5), &json!("done")), "{backend:?}: {told}");
+    assert_eq!(told["report"]["results"], counts(&[("assigned", 3), ("refused", 1)]), "{told}");
+    let items = json(&run(&stack, &["replays", "show", &id, "--result", "refused", "--output", "json"]));
+    assert_eq!(
+        (&items["items"][0]["letter"], &items["items"][0]["result_reason"]),
+        (&json!(2), &json!("unfit"))
+    );
+    let states: Vec<_> = stack.world.rows("hostmatch_dead_letters", &["id", "state"]).await;
+    assert_eq!(states, ["1|resolved", "2|open", "3|resolved", "4|resolved"], "{backend:?}");
+}
+
+on_engines!(who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays_so);
+async fn who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays_so(backend: Backend) {
+    let stack = salon(backend).await;
+    die(&stack, &(1..=2).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    appears(&stack, 1).await;
+    let (id, _) = plan(&stack, &["--all"]);
+    let (id, db) = (id.parse::<i64>().unwrap(), &stack.world.test.db);
+    let act = NewAct { at_ms: 10, ..NewAct::new(LetterAction::Pause, "cli:me@here") };
+    let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
+    assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
+    // It is in the transaction that begins it: whoever goes on leaves them out too.
+    let results = "SELECT result FROM hostmatch_replay_items ORDER BY result IS NULL";
+    assert_eq!(stack.world.test.texts(results).await, ["left", "NULL"], "{backend:?}");
+
+    let late = NewAct { at_ms: 30, ..act };
+    let again = Beginning::Again { resend: false };
+    assert!(begin_replay(db, id, ("b", 40), &again, &late).await.unwrap());
+    assert!(!hold_lease(db, id, ("a", 50), 35).await.unwrap());
+    let letter = "SELECT letter_id FROM hostmatch_replay_items WHERE result IS NULL";
+    let letter = stack.world.test.number(letter).await;
+    let seen = format!("SELECT last_failed_ms FROM hostmatch_dead_letters WHERE id = {letter}");
+    let letter = [(letter, stack.world.test.number(&seen).await)];
+    assert_eq!(claim(db, id, "a", &letter, 35).await.unwrap(), [] as [i64; 0], "{backend:?}");
+    let turn = |lease, to| Turn {
+        from: &[ReplayState::Running],
+        to,
+        because: None,
+        lease: Some(lease),
+        act: None,
+        now_ms: 35,
+    };
+    assert!(!set_state(db, id, turn("a", ReplayState::Done)).await.unwrap());
+    assert_eq!(claim(db, id, "b", &letter, 35).await.unwrap(), [letter[0].0]);
+    assert!(set_state(db, id, turn("b", ReplayState::Stopped)).await.unwrap());
+    assert_eq!(letters(&stack).await.iter().filter(|letter| letter.ends_with("|replaying|1")).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_ends_early_leaves_the_rest_in_the_same_step() {
+    let stack = salon(Backend::Sqlite).await;
+    let id = planned(&stack, 2).await.parse().unwrap();
+    let (from, to) = (&[ReplayState::Planned][..], ReplayState::Cancelled);
+    let turn = Turn { from, to, because: None, lease: None, act: None, now_ms: 1 };
+    assert!(set_state(&stack.world.test.db, id, turn).await.unwrap());
+    assert_eq!(stack.world.rows("hostmatch_replay_items", &["result"]).await, ["left", "left"]);
+}

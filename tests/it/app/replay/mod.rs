@@ -1,0 +1,91 @@
+//! Dead letters on their way back: what a plan foretells, what a replay does, and what happens when
+//! it is interrupted.
+
+mod plans;
+mod replays;
+mod interrupted;
+mod lost;
+mod walk;
+pub(crate) mod rights;
+
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::program::{json, stderr, stdout};
+use crate::support::{Backend, GatewayShape, Process, Stack, event, host};
+
+/// How long a replay may take; nobody waits this long when all is well.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// An installation with one salon, in which Mara (host 11) works.
+async fn salon(backend: Backend) -> Stack {
+    let stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    stack.world.company(15).await;
+    stack.world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
+    stack
+}
+
+/// An event about booking `Bk-{n}`, with Mara.
+fn with_mara(n: u32, at: u32) -> Value {
+    event(&format!("e-{n}-{at}"), &format!("Bk-{n}"), at, host(11, "Mara Lind", "mara@salon.example"))
+}
+
+/// The appointment of `Bk-{n}` appears.
+async fn appears(stack: &Stack, n: u32) {
+    stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
+}
+
+/// Lets these events become dead letters.
+async fn die(stack: &Stack, events: &[Value]) {
+    stack.publish(events).await;
+    stack.drain().await;
+    assert_eq!(usize::try_from(stack.world.count("hostmatch_dead_letters").await).unwrap(), events.len());
+}
+
+fn run(stack: &Stack, arguments: &[&str]) -> Output {
+    stack.command(&[&["deadletters"], arguments].concat()).output().unwrap()
+}
+
+/// Plans, and gives the plan's id and its report.
+fn plan(stack: &Stack, arguments: &[&str]) -> (String, Value) {
+    let output = run(stack, &[&["plan", "--output", "json"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let plan = json(&output);
+    (plan["plan"].to_string(), plan["report"].clone())
+}
+
+/// Carries a plan out, as fast as it goes; gives the exit code and what was said.
+fn replay(stack: &Stack, plan: &str, arguments: &[&str]) -> (Option<i32>, Value) {
+    let usual = ["replay", "--plan", plan, "--rate", "1000/s", "--yes", "--output", "json"];
+    let output = run(stack, &[&usual, arguments].concat());
+    let code = output.status.code();
+    assert!(!stdout(&output).is_empty(), "{code:?}: {}", stderr(&output));
+    (code, json(&output))
+}
+
+/// `state` of every letter, with how often it was replayed.
+async fn letters(stack: &Stack) -> Vec<String> {
+    stack.world.rows("hostmatch_dead_letters", &["id", "state", "replays"]).await
+}
+
+async fn states(stack: &Stack) -> Vec<(String, i64)> {
+    let mut all: std::collections::BTreeMap<String, i64> = std::collections::BTreeMap::new();
+    for state in stack.world.rows("hostmatch_dead_letters", &["state"]).await {
+        *all.entry(state).or_default() += 1;
+    }
+    all.into_iter().collect()
+}
+
+fn counts(pairs: &[(&str, i64)]) -> Value {
+    pairs
+        .iter()
+        .map(|(name, count)| ((*name).to_owned(), json!(count)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+async fn stops(mut worker: Process) {
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+}

@@ -1,0 +1,204 @@
+//! What a plan freezes, what it foretells, and whether that is what happens.
+
+use serde_json::json;
+
+use super::{appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara};
+use crate::support::program::{json, stderr};
+use crate::support::{Backend, Stack, event, host, is_full};
+
+/// Letters of five kinds, `each` of every one: their appointment is there by now; so it is, and a
+/// person has made the mapping that it takes; a newer event has been decided since; they name
+/// another company; they cannot be read.
+async fn five_kinds(stack: &Stack, each: u32) {
+    // Ids begin with 1: MariaDB takes 0 for the next one.
+    let (first, mapped, superseded, foreign) = (1, each + 1, 2 * each + 1, 3 * each + 1);
+    let mut events = Vec::new();
+    for n in 0..each {
+        events.push(with_mara(first + n, 60));
+        let stranger = host(77, "Nobody Known", "nobody@salon.example");
+        events.push(event(&format!("m-{n}"), &format!("Bk-{}", mapped + n), 60, stranger));
+        events.push(with_mara(superseded + n, 60));
+        let mut wrong = with_mara(foreign + n, 60);
+        wrong["company_id"] = json!(16);
+        events.push(wrong);
+        events.push(
+            json!({ "event": "appointment.created", "event_id": format!("x-{n}"), "calcom_booking": n }),
+        );
+        appears(stack, foreign + n).await;
+    }
+    die(stack, &events).await;
+    stack.world.staff(2, 15, "Ida Berg", "ida@salon.example").await;
+    stack.world.maps(15, 77, 2).await;
+    for n in 1..=3 * each {
+        appears(stack, n).await;
+    }
+    let newer: Vec<_> = (0..each).map(|n| with_mara(superseded + n, 90)).collect();
+    stack.publish(&newer).await;
+    stack.drain().await;
+}
+
+async fn goes_as_planned(backend: Backend, each: u32) {
+    let stack = salon(backend).await;
+    five_kinds(&stack, each).await;
+    let before = stack.world.everything().await;
+    let (id, report) = plan(&stack, &["--all"]);
+    let n = i64::from(each);
+    assert_eq!(report["letters"], 5 * n);
+    assert_eq!(report["foretold"], counts(&[("assigned", 2 * n), ("failed", 2 * n), ("stale", n)]));
+    assert_eq!(report["failures_foretold"], counts(&[("malformed", n), ("tenant_mismatch", n)]));
+    assert_eq!(report["strategies"]["manual"], n, "{report}");
+    assert_eq!(stack.world.everything().await, before, "a plan changes nothing");
+    assert_eq!(states(&stack).await, [("open".to_owned(), 5 * n)]);
+
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &id, &["--stop-on-failure", "100%", "--reason", "the gateway is back"]);
+    assert_eq!((code, &told["ended"]), (Some(5), &json!("done")), "some failed again: {told}");
+    assert_eq!(told["report"]["results"], report["foretold"]);
+    assert_eq!(told["report"]["as_planned_percent"], json!(100.0), "{told}");
+    assert_eq!(told["report"]["differences"], json!([]));
+    stops(worker).await;
+    let states = states(&stack).await;
+    let wanted = [("open", 2 * n), ("resolved", 2 * n), ("skipped", n)];
+    assert_eq!(states, wanted.map(|(state, count)| (state.to_owned(), count)));
+    assert!(letters(&stack).await.iter().all(|letter| letter.ends_with("|1")), "each was replayed once");
+    assert_eq!(stack.world.assigned(1).await, "1/11");
+    assert_eq!(stack.world.assigned(each + 1).await, "2/77");
+    let newest =
+        format!("SELECT event_id FROM hostmatch_assignments WHERE appointment_id = {}", 2 * each + 1);
+    assert_eq!(
+        stack.world.test.texts(&newest).await,
+        [format!("e-{}-90", 2 * each + 1)],
+        "the newer one counts"
+    );
+    let again = stack.world.test.column("history", "hostmatch_dead_letters WHERE state = 'open'").await;
+    assert!(
+        again.iter().all(|history| history.matches("at_ms").count() == 2),
+        "the new attempt is shown too"
+    );
+    assert!(stack.is_empty().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_of_five_kinds_go_as_planned_on_mariadb() {
+    goes_as_planned(Backend::MariaDb, if is_full() { 2000 } else { 20 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_of_five_kinds_go_as_planned_on_postgresql() {
+    goes_as_planned(Backend::Postgres, if is_full() { 2000 } else { 100 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_of_five_kinds_go_as_planned_on_sqlite_with_the_embedded_queue() {
+    goes_as_planned(Backend::Sqlite, if is_full() { 2000 } else { 20 }).await;
+}
+
+on_engines!(what_changes_between_plan_and_replay_is_told_and_what_arrives_stays);
+async fn what_changes_between_plan_and_replay_is_told_and_what_arrives_stays(backend: Backend) {
+    let stack = salon(backend).await;
+    die(&stack, &(1..=4).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    for n in 1..=4 {
+        appears(&stack, n).await;
+    }
+    let (id, report) = plan(&stack, &["--all"]);
+    assert_eq!(report["foretold"], counts(&[("assigned", 4)]));
+
+    // One letter dies once more, one is put away, one arrives; and of the others Mara is off.
+    stack
+        .world
+        .run("UPDATE hostmatch_dead_letters SET last_failed_ms = last_failed_ms + 1 WHERE id = 1")
+        .await;
+    let put_away = run(&stack, &["discard", "--ids", "2,99", "--reason", "spam", "--yes"]);
+    assert_eq!(put_away.status.code(), Some(5), "{}", stderr(&put_away));
+    stack.publish(&[with_mara(5, 60)]).await;
+    stack.drain().await;
+    stack.world.staff_active(1, false).await;
+
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &id, &[]);
+    stops(worker).await;
+    assert_eq!(code, Some(5), "{told}");
+    let report = &told["report"];
+    assert_eq!(report["results"], counts(&[("refused", 2), ("unmatched", 2)]), "{told}");
+    assert_eq!(report["as_planned_percent"], json!(0.0));
+    let differences: Vec<String> = report["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{}: {} {}", one["letters"], one["foretold"], one["became"]))
+        .collect();
+    assert_eq!(
+        differences,
+        [
+            "1: \"assigned\" \"refused (changed)\"",
+            "1: \"assigned\" \"refused (not_open)\"",
+            "2: \"assigned\" \"unmatched\""
+        ]
+    );
+    let wanted = ["1|open|0", "2|discarded|0", "3|resolved|1", "4|resolved|1", "5|open|0"];
+    assert_eq!(letters(&stack).await, wanted);
+}
+
+on_engines!(a_plan_sees_what_each_letter_would_leave_to_the_next);
+async fn a_plan_sees_what_each_letter_would_leave_to_the_next(backend: Backend) {
+    let stack = salon(backend).await;
+    // The newer event of one appointment died first, and is replayed first.
+    die(&stack, &[with_mara(1, 90)]).await;
+    stack.publish(&[with_mara(1, 60)]).await;
+    stack.drain().await;
+    appears(&stack, 1).await;
+    let (id, report) = plan(&stack, &["--code", "appointment_not_found"]);
+    assert_eq!(report["foretold"], counts(&[("assigned", 1), ("stale", 1)]), "{backend:?}");
+    let worker = stack.worker().await;
+    let (code, told) = replay(&stack, &id, &[]);
+    stops(worker).await;
+    assert_eq!((code, &told["report"]["as_planned_percent"]), (Some(0), &json!(100.0)), "{told}");
+    assert_eq!(letters(&stack).await, ["1|resolved|1", "2|skipped|1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_of_one_booking_keep_their_order_before_its_appointment_is_there() {
+    let stack = salon(Backend::Sqlite).await;
+    die(&stack, &[with_mara(1, 60), with_mara(1, 90), with_mara(2, 60)]).await;
+    plan(&stack, &["--all"]);
+    let lanes: Vec<i64> = stack
+        .world
+        .rows("hostmatch_replay_items", &["letter_id", "lane"])
+        .await
+        .iter()
+        .map(|row| row.split_once('|').unwrap().1.parse().unwrap())
+        .collect();
+    assert_eq!(lanes.iter().collect::<std::collections::BTreeSet<_>>().len(), 2, "{lanes:?}");
+    assert!(lanes.iter().all(|lane| *lane < 0), "no appointment's id: {lanes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_planned_or_begun_is_refused_clearly() {
+    let mut stack = salon(Backend::Sqlite).await;
+    die(&stack, &[with_mara(1, 60), with_mara(2, 60)]).await;
+    let refused = |arguments: &[&str], code: i32, what: &str| {
+        let output = run(&stack, arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        let text = format!("{}{}", stderr(&output), crate::support::program::stdout(&output));
+        assert!(text.contains(what), "{arguments:?}: {text}");
+    };
+    for command in ["plan", "replay"] {
+        refused(&[command], 2, "--all");
+        refused(&[command, "--all", "--company", "15"], 2, "--all");
+    }
+    refused(&["discard", "--reason", "x"], 2, "--all");
+    refused(&["plan", "--company", "99"], 3, "nothing to plan");
+    refused(&["plan", "--ids", "77"], 3, "no such dead letter");
+    refused(&["replay", "--plan", "77", "--yes"], 3, "no plan or replay 77");
+    refused(&["replay", "--plan", "1", "--all"], 2, "not both");
+    refused(&["replay", "--all"], 4, "needs a confirmation");
+    let some = run(&stack, &["plan", "--ids", "1,77", "--output", "json"]);
+    assert_eq!(some.status.code(), Some(5));
+    assert_eq!(json(&some)["left_out"][0]["id"], 77);
+    stack.set("replay.plan_valid", "1ms");
+    let (id, _) = plan(&stack, &["--all"]);
+    let output = run(&stack, &["replay", "--plan", &id, "--yes"]);
+    assert_eq!(output.status.code(), Some(6));
+    assert!(stderr(&output).contains("has expired"), "{}", stderr(&output));
+    assert_eq!(states(&stack).await, [("open".to_owned(), 2)], "nothing was done");
+}

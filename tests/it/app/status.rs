@@ -1,0 +1,324 @@
+//! `hostmatch status`: what it shows of a real installation, in good times and in bad ones.
+
+use std::process::Output;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::support::program::{stderr, stdout};
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::{Backend, GatewayShape, Stack, World, amqp_url, event, eventually, host};
+
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+fn status(stack: &Stack, arguments: &[&str]) -> Output {
+    stack.command(&[&["status"], arguments].concat()).output().unwrap()
+}
+
+/// Its JSON, and its exit code.
+fn answer(stack: &Stack, arguments: &[&str]) -> (Value, i32) {
+    let output = status(stack, &[&["--output", "json"], arguments].concat());
+    let code = output.status.code().unwrap();
+    let text = stdout(&output);
+    let told: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}{}", stderr(&output)));
+    (told["status"].clone(), code)
+}
+
+fn codes(told: &Value) -> Vec<&str> {
+    told["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect()
+}
+
+/// An event about a booking that starts in so many hours.
+fn soon(id: &str, reference: &str, hours: i64, hosts: Value) -> Value {
+    let start = OffsetDateTime::now_utc() + time::Duration::hours(hours);
+    let mut event = event(id, reference, 1, hosts);
+    event["calcom_booking"]["start"] = json!(start.format(&Rfc3339).unwrap());
+    event
+}
+
+async fn salon(backend: Backend) -> Stack {
+    let shape = if backend == Backend::Postgres { GatewayShape::Living } else { GatewayShape::Roadmap };
+    let world = World::new(backend, shape).await;
+    for company in [15, 16] {
+        world.company(company).await;
+    }
+    world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
+    for id in 1..=6 {
+        world.appointment(id, if id == 6 { 16 } else { 15 }, &format!("Bk-{id}")).await;
+    }
+    Stack::on(world, (backend != Backend::Sqlite).then(amqp_url)).await
+}
+
+fn some_events() -> Vec<Value> {
+    let mara = host(11, "Mara Lind", "mara@salon.example");
+    vec![
+        soon("e-1", "Bk-1", 2, mara),
+        soon("e-2", "Bk-2", 3, host(12, "Mara Lind", "")),
+        soon("e-3", "Bk-3", 50, host(13, "Nobody", "")),
+        soon("e-4", "Bk-4", 500, json!([])),
+        soon("e-6", "Bk-6", 5, host(14, "Nobody", "")),
+        json!({ "event": "appointment.created", "event_id": "e-7", "calcom_booking": {} }),
+    ]
+}
+
+on_engines!(it_tells_what_was_decided_what_waits_and_who_works);
+async fn it_tells_what_was_decided_what_waits_and_who_works(backend: Backend) {
+    let stack = salon(backend).await;
+    let mut worker = stack.worker().await;
+    stack.publish(&some_events()).await;
+    stack.until_decided(6).await;
+    let (all, code) = eventually("the worker has told of its work", WAIT_TIMEOUT, async || {
+        let (all, code) = answer(&stack, &[]);
+        (all["workers"][0]["finished"] == 6 && all["dead_letters"]["open"] == 1).then_some((all, code))
+    })
+    .await;
+    let what = format!("{backend:?}: {all:#}");
+    assert_eq!((&all["state"], &all["assigning"], code), (&json!("attention"), &json!("yes"), 10), "{what}");
+    // They are as old as their headers say.
+    assert_eq!(codes(&all), ["slow", "unassigned_soon", "dead_letters_open"], "{what}");
+    assert!(all["age"]["p50_ms"].as_i64() > Some(86_400_000), "{what}");
+    let outcomes =
+        json!({ "assigned": 1, "needs_review": 1, "unmatched": 2, "no_host": 1, "dead_letter": 1 });
+    for window in ["last_minute", "last_15_minutes", "last_hour", "last_day"] {
+        // The minute may be over.
+        if window != "last_minute" || all["events"][window]["decided"] == 6 {
+            assert_eq!(all["events"][window]["outcomes"], outcomes, "{what}");
+            assert_eq!(all["events"][window]["assigned_percent"], 16.7, "{what}");
+        }
+    }
+    assert_eq!(all["age"]["events"], 5, "{what}");
+    let unassigned = &all["unassigned"];
+    let counts = ["within_24_hours", "within_7_days", "all"].map(|key| unassigned[key].as_i64().unwrap());
+    assert_eq!(counts, [2, 3, 4], "{what}");
+    assert_eq!(
+        all["inbox"]["by_reason"],
+        json!({ "suggestion": 1, "ambiguous": 0, "unknown": 2, "conflict": 0 }),
+        "{what}"
+    );
+    assert_eq!(all["dead_letters"]["by_reason"], json!({ "no_booking": 1 }), "{what}");
+    let queue = [&all["queue"]["ready"], &all["queue"]["waiting"], &all["queue"]["dead"]];
+    assert!(queue.iter().all(|count| **count == 0), "{what}");
+    let consumers = if backend == Backend::Sqlite { Value::Null } else { json!(2) };
+    assert_eq!(all["queue"]["consumers"], consumers, "{what}");
+    let one = &all["workers"][0];
+    assert_eq!(
+        (&one["mode"], &one["role"], &one["gone"]),
+        (&json!("assign"), &json!("worker"), &json!(false))
+    );
+    assert_eq!((&one["pid"], &one["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
+
+    // Another company sees its own only.
+    let (theirs, _) = answer(&stack, &["--company", "16"]);
+    assert_eq!(theirs["events"]["last_day"]["outcomes"], json!({ "unmatched": 1 }), "{theirs:#}");
+    assert_eq!((&theirs["unassigned"]["all"], &theirs["inbox"]["open"]), (&json!(1), &json!(1)));
+    assert_eq!(theirs["dead_letters"]["open"], 0, "{theirs:#}");
+
+    // People see the same.
+    let output = status(&stack, &[]);
+    let text = stdout(&output);
+    for line in [
+        "ATTENTION: bookings are assigned, and",
+        "2 bookings without staff start within 24 h",
+        "1 no_booking",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("Mara") && !text.contains("Nobody"), "{text}");
+
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    let (after, code) = answer(&stack, &[]);
+    assert_eq!((codes(&after)[0], code), ("no_worker", 10), "{after:#}");
+    assert_eq!((&after["state"], &after["assigning"]), (&json!("not_working"), &json!("no")));
+    assert_eq!(after["workers"], json!([]), "it has taken leave: {after:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_installation_that_is_well_says_so_and_one_that_observes_says_that() {
+    for (mode, assigning, line) in
+        [("assign", "yes", "OK: bookings are assigned"), ("observe", "observing", "OK: it observes")]
+    {
+        let mut stack = salon(Backend::MariaDb).await;
+        stack.set("worker.mode", mode);
+        let mut worker = stack.worker().await;
+        let all = eventually("it is well", WAIT_TIMEOUT, async || {
+            let (all, code) = answer(&stack, &[]);
+            (code == 0).then_some(all)
+        })
+        .await;
+        assert_eq!((&all["state"], &all["assigning"]), (&json!("ok"), &json!(assigning)), "{all:#}");
+        assert!(stdout(&status(&stack, &[])).contains(line));
+        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_database_or_the_broker_it_shows_the_rest() {
+    let mut stack = salon(Backend::Postgres).await;
+    let mut worker = stack.worker().await;
+    let (database, broker) = (stack.world.test.url.clone(), stack.config.url.expose().to_owned());
+    let (to_database, to_broker) =
+        (Proxy::start(&Proxy::target(&database)).await, Proxy::start(&Proxy::target(&broker)).await);
+    stack.set("database.url", &to_database.url(&database));
+    stack.set("queue.url", &to_broker.url(&broker));
+    to_database.set(Mode::Refuse);
+    // The worker's consumers come one by one.
+    eventually("both pipelines consume", Duration::from_secs(30), async || {
+        (answer(&stack, &[]).0["queue"]["consumers"] == 2).then_some(())
+    })
+    .await;
+    let (seen, code) = answer(&stack, &[]);
+    assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable"]), "{seen:#}");
+    let text = stdout(&status(&stack, &[])).to_owned();
+    assert!(text.contains("NOT WORKING") && text.contains("QUEUE"), "{text}");
+    to_broker.set(Mode::Refuse);
+    let (seen, code) = answer(&stack, &[]);
+    assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable", "queue_unreachable"]), "{seen:#}");
+    to_database.set(Mode::Pass);
+    let (seen, code) = answer(&stack, &[]);
+    assert_eq!((code, codes(&seen)[0]), (7, "queue_unreachable"), "{seen:#}");
+    assert_eq!(seen["workers"].as_array().unwrap().len(), 1, "{seen:#}");
+    // One that is there and says nothing.
+    to_database.set(Mode::Stall);
+    let (seen, code) = answer(&stack, &[]);
+    assert_eq!((code, codes(&seen)[0]), (8, "database_unreachable"), "{seen:#}");
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watching_goes_on_through_an_outage_and_ends_with_130() {
+    let mut stack = salon(Backend::MariaDb).await;
+    // The first one makes the queues.
+    stack.publish(&some_events()[..1]).await;
+    let database = stack.world.test.url.clone();
+    let proxy = Proxy::start(&Proxy::target(&database)).await;
+    stack.set("database.url", &proxy.url(&database));
+    let mut blocks = stack.start(&["status", "--watch", "1"]);
+    let mut lines = stack.start(&["status", "--watch", "1", "--output", "json"]);
+    let last = |process: &crate::support::Process| -> Option<Value> {
+        serde_json::from_str(process.stdout().lines().last()?).ok()
+    };
+    let states = |wanted: &'static str| {
+        let lines = &lines;
+        async move {
+            eventually(wanted, WAIT_TIMEOUT, async || {
+                let told = last(lines)?;
+                let first = told["status"]["reasons"][0]["code"].as_str().unwrap_or_default().to_owned();
+                (first == wanted).then_some(())
+            })
+            .await;
+        }
+    };
+    states("no_worker").await;
+    proxy.set(Mode::Refuse);
+    proxy.cut();
+    states("database_unreachable").await;
+    proxy.set(Mode::Pass);
+    states("no_worker").await;
+    eventually("there are blocks", WAIT_TIMEOUT, async || {
+        (blocks.stdout().matches("hostmatch status").count() >= 3).then_some(())
+    })
+    .await;
+    for process in [&mut blocks, &mut lines] {
+        process.signal(Signal::SIGINT);
+        assert_eq!(process.end().await.code(), Some(130), "{}", process.stderr());
+    }
+    assert!(!blocks.stdout().contains('\u{1b}'), "no terminal, no escapes");
+}
+
+/// Workers as they would be on fifty machines, told by themselves so many seconds ago.
+async fn workers(stack: &Stack, count: u32, seconds: u32) {
+    let rows: Vec<String> = (1..=count)
+        .map(|n| {
+            format!(
+                "('{n}-{seconds}', 'hostmatch-worker-7f9c4d5b8-{n:05}.salon.example', {n}, 'worker', '0.1.0', 'assign', 2, \
+                 {{now}} - 7200000, {{now}} - {seconds}000, 1000, 1, 1)"
+            )
+        })
+        .collect();
+    let now = match stack.world.test.backend {
+        Backend::MariaDb => "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
+        Backend::Postgres => "CAST(EXTRACT(EPOCH FROM now()) * 1000 AS bigint)",
+        Backend::Sqlite => "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    };
+    let insert = format!(
+        "INSERT INTO hostmatch_workers (id, host, pid, role, version, mode, pipelines, started_ms, seen_ms, finished, \
+         retried, failed) VALUES {}",
+        rows.join(", ").replace("{now}", now)
+    );
+    stack.world.run(&insert).await;
+}
+
+on_engines!(fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first);
+async fn fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first(backend: Backend) {
+    let stack = salon(backend).await;
+    workers(&stack, 50, 3).await;
+    workers(&stack, 1, 600).await;
+    stack.publish(&some_events()).await;
+    let output = status(&stack, &[]);
+    let text = stdout(&output);
+    assert!(text.lines().count() <= 24, "{} lines: {text}", text.lines().count());
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.contains("50 running, 1 gone"), "{text}");
+    let (seen, _) = answer(&stack, &[]);
+    assert_eq!(seen["workers"].as_array().unwrap().iter().filter(|it| it["gone"] == true).count(), 1);
+    assert!(codes(&seen).contains(&"workers_gone"), "{seen:#}");
+}
+
+on_engines!(whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_works_on);
+async fn whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_works_on(backend: Backend) {
+    let stack = salon(backend).await;
+    workers(&stack, 3, 25 * 3600).await;
+    workers(&stack, 1, 23 * 3600).await;
+    let mut worker = stack.worker().await;
+    eventually("the old ones are gone", WAIT_TIMEOUT, async || {
+        (stack.world.count("hostmatch_workers").await == 2).then_some(())
+    })
+    .await;
+    worker.kill().await;
+    assert_eq!(stack.world.count("hostmatch_workers").await, 2, "it could not take leave");
+
+    // As after a `migrate down`, or before a `migrate up`.
+    stack.world.run("DROP TABLE hostmatch_workers").await;
+    let mut worker = stack.start(&["serve", "worker"]);
+    worker
+        .says(
+            "this worker goes on, and `hostmatch status` does not show it: it cannot write the table \
+         hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch gateway grants`",
+        )
+        .await;
+    stack.publish(&some_events()[..1]).await;
+    stack.until_decided(1).await;
+    let (seen, code) = answer(&stack, &[]);
+    assert_eq!((code, codes(&seen)[0]), (10, "database_refuses"), "{backend:?}: {seen:#}");
+    assert_eq!((&seen["workers"], &seen["events"]["last_day"]["decided"]), (&Value::Null, &json!(1)));
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_wait_while_nobody_decides_and_a_spool_that_is_not_empty_are_told() {
+    let mut stack = salon(Backend::MariaDb).await;
+    let broker = stack.config.url.expose().to_owned();
+    let proxy = Proxy::start(&Proxy::target(&broker)).await;
+    stack.set("edge.allow_unsigned", "true");
+    stack.set("queue.confirm_timeout", "1s");
+    workers(&stack, 1, 3).await;
+    stack.publish(&some_events()).await;
+    let (seen, _) = answer(&stack, &[]);
+    assert_eq!(codes(&seen)[..2], ["no_consumer", "stalled"], "{seen:#}");
+    assert_eq!((&seen["queue"]["ready"], &seen["spool"]), (&json!(6), &Value::Null), "{seen:#}");
+
+    stack.set("queue.url", &proxy.url(&broker));
+    proxy.set(Mode::Refuse);
+    let (mut edge, url) = stack.edge("edge").await;
+    let client = crate::support::http_client();
+    let event = soon("e-8", "Bk-5", 2, host(11, "Mara Lind", "mara@salon.example"));
+    let posted = client.post(format!("{url}/api/retell/webhook")).json(&event).send().await.unwrap();
+    assert!(posted.status().is_success(), "{posted:?}");
+    let (seen, code) = answer(&stack, &[]);
+    assert_eq!((code, &seen["spool"]["messages"]), (7, &json!(1)), "{seen:#}");
+    assert!(codes(&seen).contains(&"spooled"), "{seen:#}");
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+}

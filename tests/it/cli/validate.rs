@@ -1,0 +1,166 @@
+//! `hostmatch validate`: every shape, what is wrong and where, what travels outside, nothing personal.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::program::{command, json, stderr, stdout};
+
+fn fixtures() -> Vec<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/events");
+    let mut files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| !file.ends_with("expected-readings.json"));
+    files.sort();
+    files
+}
+
+/// Checks this text.
+fn validate(text: &[u8], arguments: &[&str]) -> (TempDir, Output) {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("message");
+    std::fs::write(&file, text).unwrap();
+    let output = command(&["validate"]).arg(&file).args(arguments).current_dir(&home).output().unwrap();
+    (home, output)
+}
+
+fn answer(text: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
+    let (_home, output) = validate(text.to_string().as_bytes(), &[arguments, &["--output", "json"]].concat());
+    (output.status.code(), json(&output)["messages"][0].clone())
+}
+
+#[test]
+fn what_is_wrong_is_pointed_at() {
+    for (text, pointer, reason) in [
+        (
+            json!({"event": "appointment.created", "calcom_booking": {"uid": ["Jane"]}}),
+            "/calcom_booking/uid",
+            "malformed",
+        ),
+        (
+            json!({"event": "appointment.moved", "calcom_booking": {"uid": "u1"}}),
+            "/event",
+            "unknown_event_type",
+        ),
+        (
+            json!({"event": "Jane@roe.example", "calcom_booking": {"uid": "u1"}}),
+            "/event",
+            "unknown_event_type",
+        ),
+        (
+            json!({"event": "appointment.created", "calcom_booking": {"title": "Jane"}}),
+            "/calcom_booking",
+            "no_booking",
+        ),
+        (json!({"triggerEvent": "BOOKING_CREATED", "payload": "Jane"}), "/payload", "malformed"),
+        (
+            json!({"event": "appointment.created", "company_id": "Jane", "calcom_booking": {"uid": "u"}}),
+            "/company_id",
+            "malformed",
+        ),
+    ] {
+        let (code, told) = answer(&text, &[]);
+        assert_eq!((code, &told["verdict"]), (Some(10), &json!("malformed")), "{text}");
+        assert_eq!(
+            (&told["problem"]["pointer"], &told["problem"]["reason"]),
+            (&json!(pointer), &json!(reason))
+        );
+        assert!(!told.to_string().contains("Jane"), "{told}");
+    }
+    for bytes in [&b""[..], b"{", b"\xff\xfe", b"\xef\xbb\xbf{}", b"[]"] {
+        let (_home, output) = validate(bytes, &[]);
+        assert_eq!(output.status.code(), Some(10), "{bytes:?}: {}", stdout(&output));
+    }
+    let missing = command(&["validate", "/nonexistent"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(3));
+}
+
+#[test]
+fn how_it_was_read_is_told_without_what_is_personal() {
+    let text = json!({"event": "appointment.created", "event_id": "e1", "company_id": "15", "calcom_booking": {
+        "uid": "u1", "id": 7, "rescheduledFromUid": "u0", "start": "2026-03-02T09:00:00Z", "updatedAt": "2026-03-01T08:00:00Z",
+        "hosts": [{"id": 9, "name": "Mara Lind", "email": "mara@salon.example"}]}});
+    let (code, told) = answer(&text, &[]);
+    assert_eq!(code, Some(0));
+    let expected = json!({
+        "place": "-", "verdict": "valid", "shape": "native", "type": "appointment.created", "id": "e1", "company": 15,
+        "appointment": null, "may_assign": true, "problem": null, "notes": [],
+        "bookings": [{
+            "uid": "u1", "id": "7", "replaces": "u0", "time": "2026-03-01T08:00:00Z", "stamped": false,
+            "starts": "2026-03-02T09:00:00Z", "off": false,
+            "host": {"found_in": "hosts", "id": 9, "name": "***", "email": "***", "username": null},
+        }],
+    });
+    assert_eq!(told, expected);
+    for file in fixtures() {
+        let output = command(&["validate"]).arg(&file).output().unwrap();
+        let (out, err) = (stdout(&output), stderr(&output));
+        assert!(matches!(output.status.code(), Some(0 | 10)), "{}: {err}", file.display());
+        assert!(
+            !out.contains('@') && !out.contains("Mara") && !out.contains("Frida"),
+            "{}: {out}",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn what_may_not_be_what_was_meant_is_noted() {
+    let text = json!({"event": "appointment.created", "calcom_booking": [
+        {"uid": "u1", "updatedAt": "yesterday", "hosts": [{"id": "unknown", "email": "unknown"}]},
+        {"uid": "u2", "updatedAt": "2026-03-01T08:00:00Z", "hosts": [{"email": "mara@salon.example"}]},
+        {"uid": "u3", "updatedAt": "2026-03-01T08:00:00Z", "status": "cancelled"},
+    ]});
+    let (code, told) = answer(&text, &[]);
+    assert_eq!(code, Some(0));
+    let of: Vec<Option<u64>> =
+        told["notes"].as_array().unwrap().iter().map(|note| note["booking"].as_u64()).collect();
+    assert_eq!(of, [None, None, Some(0), Some(0), Some(1)], "{told}");
+}
+
+#[test]
+fn what_travels_outside_counts() {
+    let bare = json!({"calcom_booking": {"uid": "u1"}});
+    assert_eq!(answer(&bare, &[]).0, Some(10));
+    for outside in [
+        &["--routing-key", "appointment.updated"][..],
+        &["--header", "x-hostmatch-type=appointment.updated"],
+        &["--message-type", "appointment.updated"],
+    ] {
+        let (code, told) =
+            answer(&bare, &[outside, &["--message-id", "m1", "--timestamp", "1772323200"]].concat());
+        assert_eq!(
+            (code, &told["type"], &told["id"]),
+            (Some(0), &json!("appointment.updated"), &json!("m1"))
+        );
+        assert_eq!(
+            (&told["bookings"][0]["time"], &told["bookings"][0]["stamped"]),
+            (&json!("2026-03-01T00:00:00Z"), &json!(true))
+        );
+    }
+    for (content_type, notes) in [("application/json; charset=utf-8", 0), ("text/plain", 1)] {
+        let body = json!({"event": "appointment.created", "event_id": "e", "company_id": 1, "occurred_at": "2026-03-01T00:00:00Z",
+            "calcom_booking": {"uid": "u1", "hosts": [{"id": 7}]}});
+        let (code, told) = answer(&body, &["--content-type", content_type]);
+        assert_eq!((code, told["notes"].as_array().unwrap().len()), (Some(0), notes), "{told}");
+    }
+    let cloud =
+        ["--header", "ce-specversion=1.0", "--header", "ce-type=appointment.updated", "--header", "ce-id=c1"];
+    let (code, read) = answer(&bare, &cloud);
+    assert_eq!((code, &read["shape"], &read["id"]), (Some(0), &json!("cloudevents_bin"), &json!("c1")));
+    let job = json!({"job": "appointment.created", "data": {"calcom_booking": {"uid": 1.5}}});
+    let (code, read) = answer(&job, &[]);
+    assert_eq!(
+        (code, &read["shape"], &read["problem"]["pointer"]),
+        (Some(10), &json!("laravel"), &json!("/data/calcom_booking/uid"))
+    );
+    let ignored = answer(&json!({"triggerEvent": "PING"}), &[]);
+    assert_eq!(
+        (ignored.0, &ignored.1["verdict"], &ignored.1["shape"]),
+        (Some(0), &json!("ignored"), &json!("calcom"))
+    );
+    let (_home, output) = validate(b"{\"event\":\"call_ended\"}\n{\"event\":7}\n", &["--output", "json"]);
+    let messages = &json(&output)["messages"];
+    assert_eq!((output.status.code(), &messages[1]["place"]), (Some(10), &json!("line 2")), "{messages}");
+}

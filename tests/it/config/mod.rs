@@ -1,0 +1,4 @@
+//! Configuration: its layers, refusals and warnings.
+
+mod layers;
+mod warnings;

@@ -1,0 +1,92 @@
+//! What is said at the start about settings that are probably mistakes.
+
+use std::process::Output;
+
+use serde_json::json;
+
+use crate::support::program::{command, hostmatch, json as document, stderr, stdout};
+use crate::support::{Backend, GatewayShape, Stack};
+
+fn validate(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    command(&[&["config", "validate"], arguments].concat()).envs(variables.iter().copied()).output().unwrap()
+}
+
+#[test]
+fn a_url_that_names_no_database_is_refused_with_its_key_and_origin() {
+    for url in [
+        "mysql://gw:hunter2@db.example:3306",
+        "mysql://gw:hunter2@db.example/",
+        "mariadb://db.example?ssl-mode=required",
+        "postgres://gw:hunter2@db.example:5432/?sslmode=require",
+    ] {
+        let output = validate(&[("HOSTMATCH_DATABASE__URL", url)], &[]);
+        assert_eq!(output.status.code(), Some(9), "{url}");
+        let text = stderr(&output);
+        assert!(
+            text.contains("database.url (environment variable HOSTMATCH_DATABASE__URL): names no database"),
+            "{text}"
+        );
+        assert!(!text.contains("hunter2"));
+    }
+    for url in [
+        "mysql://gw:a@b@db.example:3306/gw",
+        "postgres://db.example?dbname=gw",
+        "sqlite://gw.db",
+        "postgres:///gw?host=/run",
+    ] {
+        assert_eq!(validate(&[("HOSTMATCH_DATABASE__URL", url)], &[]).status.code(), Some(0), "{url}");
+    }
+}
+
+#[test]
+fn a_variable_with_one_underscore_is_pointed_out_and_others_are_left_alone() {
+    let one = [
+        ("HOSTMATCH_DATABASE_URL", "mysql://gw:hunter2@db.example/gw"),
+        ("HOSTMATCH_DATABASE_PORT", "tcp://x"),
+    ];
+    let output = validate(&one, &[]);
+    assert_eq!(output.status.code(), Some(10));
+    let text = stdout(&output);
+    assert!(
+        text.contains("HOSTMATCH_DATABASE_URL is not read") && text.contains("HOSTMATCH_DATABASE__URL"),
+        "{text}"
+    );
+    assert!(!text.contains("PORT") && !text.contains("hunter2"), "{text}");
+    let output = validate(&[("hostmatch_queue_retry_delays", "1s")], &["--output", "json"]);
+    let warning = document(&output)["warnings"][0].clone();
+    assert!(warning.as_str().unwrap().contains("HOSTMATCH_QUEUE__RETRY_DELAYS"), "{warning}");
+    assert_eq!(document(&hostmatch(&["config", "validate", "--output", "json"]))["warnings"], json!([]));
+
+    let directory = tempfile::tempdir().unwrap();
+    let output = command(&["migrate", "status"]).envs(one).current_dir(&directory).output().unwrap();
+    assert!(stderr(&output).contains("HOSTMATCH_DATABASE__URL, with two underscores"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn the_edge_says_which_routes_can_only_refuse() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let warnings = async |stack: &Stack| {
+        let (mut edge, _) = stack.edge("edge").await;
+        edge.stop().await;
+        let lines = edge.stderr();
+        lines
+            .lines()
+            .filter(|line| line.contains("everything"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let all = warnings(&stack).await;
+    for what in ["/webhooks/calcom", "everything of Retell's", "/v1/events", "edge.tokens_file"] {
+        assert!(all.contains(what), "{what}: {all}");
+    }
+    stack.set("edge.calcom_secrets", "one");
+    stack.set("edge.gateway_secrets", "two");
+    let fewer = warnings(&stack).await;
+    assert!(
+        !fewer.contains("calcom") && !fewer.contains("/v1/events") && fewer.contains("Retell"),
+        "{fewer}"
+    );
+    stack.set("edge.allow_unsigned", "true");
+    assert_eq!(warnings(&stack).await, "");
+}

@@ -1,0 +1,11 @@
+//! What is decided and written, on every engine and every shape of gateway.
+
+mod dry_run;
+mod neighbours;
+mod observing;
+
+mod rules;
+mod faults;
+mod sharing;
+pub(crate) mod invariants;
+pub(crate) mod reading;

@@ -1,0 +1,157 @@
+//! A server in Europe/Berlin while the clocks change: `appointments.updated_at` and the times of adopted
+//! mappings are what the gateway's own code would have written, and which event is the newer one does
+//! not depend on any clock.
+
+use serde_json::{Value, json};
+
+use crate::migration::adopting::gateway;
+use crate::support::adopted::{Variant, rows, tables};
+use crate::support::mariadb::MariaDb;
+use crate::support::{Backend, GatewayShape, TestDatabase, UpdatedAt, World, event, host};
+
+/// Moments around both changes, and what a clock on the wall in Berlin shows then.
+const MOMENTS: [(&str, &str); 6] = [
+    ("2026-03-29T00:59:59Z", "2026-03-29 01:59:59"),
+    ("2026-03-29T01:00:00Z", "2026-03-29 03:00:00"),
+    ("2026-07-01T12:00:00Z", "2026-07-01 14:00:00"),
+    ("2026-10-25T00:30:00Z", "2026-10-25 02:30:00"),
+    ("2026-10-25T01:30:00Z", "2026-10-25 02:30:00"),
+    ("2026-10-25T02:00:00Z", "2026-10-25 03:00:00"),
+];
+
+fn booked(id: &str, updated_at: &str, who: Value) -> Value {
+    json!({
+        "event": "appointment.updated", "event_id": id,
+        "calcom_booking": {
+            "uid": "ABC123", "start": "2026-10-25T02:30:00+01:00", "updatedAt": updated_at, "hosts": who,
+        }
+    })
+}
+
+fn frida() -> Value {
+    host(1001, "Frida S.", "frida@salon.example")
+}
+
+fn nadja() -> Value {
+    host(2002, "Nadja O.", "nadja@salon.example")
+}
+
+async fn salon(test: TestDatabase) -> World {
+    let world = World::of(test, &[]).await;
+    world.company(1).await;
+    world.staff(1, 1, "Frida Spitz", "frida@salon.example").await;
+    world.staff(2, 1, "Nadja Okafor", "nadja@salon.example").await;
+    world.appointment(1, 1, "ABC123").await;
+    world
+}
+
+/// Adopted mappings, one superseded and one made: their times as they read on the wall in Berlin.
+async fn times_of_mappings(test: TestDatabase) -> Vec<String> {
+    migration::adopt(test.db.connection()).await.unwrap();
+    let world = World::of(test, &[]).await;
+    world.appointment(9003, 901, "bk-9003").await;
+    assert_eq!(world.one(event("e1", "bk-9003", 1, host(5002, "", "omar@salon.example"))).await, "assigned");
+    let (zone, text) = match world.test.backend {
+        Backend::MariaDb => ("SYSTEM", "CAST({} AS CHAR)"),
+        _ => ("Europe/Berlin", "to_char({}, 'YYYY-MM-DD HH24:MI:SS')"),
+    };
+    let mut times = Vec::new();
+    for (column, of) in [
+        ("updated_at", "calcom_host_mappings WHERE id = 2"),
+        ("created_at", "calcom_host_mappings WHERE id > 5"),
+        ("updated_at", "calcom_host_mappings WHERE id > 5"),
+        ("last_synced_at", "calcom_host_mappings WHERE id > 5"),
+        ("changed_at", "calcom_host_mapping_audits WHERE action = 'auto_matched' AND actor = 'worker'"),
+        ("changed_at", "calcom_host_mapping_audits WHERE action = 'updated' AND actor = 'worker'"),
+    ] {
+        let sql = format!("SELECT {} FROM {of}", text.replace("{}", column));
+        times.extend(world.test.texts_in(zone, &sql).await);
+    }
+    times
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_mariadb_the_time_of_a_change_is_what_the_gateway_would_have_written() {
+    let Some(server) = MariaDb::start_in("Europe/Berlin").await else { return };
+    for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
+        let url = server.at(moment).await;
+        for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
+            let shape = GatewayShape::Production(updated_at);
+            let test = TestDatabase::migrated_on(url.clone(), Backend::MariaDb, shape).await;
+            let world = salon(test).await;
+            assert_eq!(world.one(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
+            let sql = "SELECT CONCAT(updated_at, ' ', UNIX_TIMESTAMP(updated_at) = UNIX_TIMESTAMP()) FROM appointments";
+            // As the gateway sees it: its sessions have the server's zone.
+            let written = world.test.texts_in("SYSTEM", sql).await.remove(0);
+            let (written, exact) = written.rsplit_once(' ').unwrap();
+            assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
+            // In the hour that comes twice, a column without a zone cannot tell; one with a zone does.
+            let ambiguous = updated_at == UpdatedAt::Local && on_the_wall.starts_with("2026-10-25 02:");
+            assert!(exact == "1" || ambiguous, "{updated_at:?} {moment}");
+        }
+        let kind = if n % 2 == 0 { "DATETIME" } else { "TIMESTAMP" };
+        let test = TestDatabase::fresh_on(url.clone(), Backend::MariaDb, GatewayShape::Living).await;
+        let tables = tables(Backend::MariaDb, Variant::Living).into_iter();
+        test.run(&tables.map(|sql| sql.replace("TIMESTAMP N", &format!("{kind} N"))).collect::<Vec<_>>())
+            .await;
+        test.run(&rows(Backend::MariaDb, Variant::Living)).await;
+        assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{kind} {moment}");
+    }
+}
+
+/// In Berlin, and its clock stands.
+async fn database_at(test: TestDatabase, moment: &str) -> TestDatabase {
+    let name = test.name();
+    test.run(&[
+        // Found before the server's own.
+        "CREATE SCHEMA clock".to_owned(),
+        format!(
+            "CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql STABLE AS \
+             $$ SELECT timestamptz '{moment}' $$"
+        ),
+        format!("ALTER DATABASE {name} SET search_path = public, clock, pg_catalog"),
+        format!("ALTER DATABASE {name} SET timezone = 'Europe/Berlin'"),
+    ])
+    .await;
+    test.reconnected().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgresql_the_time_of_a_change_is_what_the_gateway_would_have_written() {
+    for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
+        for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
+            let shape = GatewayShape::Production(updated_at);
+            let test = database_at(TestDatabase::migrated(Backend::Postgres, shape).await, moment).await;
+            let world = salon(test).await;
+            assert_eq!(world.one(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
+            let sql = "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') FROM appointments";
+            let written = world.test.texts_in("Europe/Berlin", sql).await.remove(0);
+            assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
+        }
+        // Times without a zone, and with one.
+        let variant = if n % 2 == 0 { Variant::Living } else { Variant::Plan };
+        let test = database_at(gateway(Backend::Postgres, variant).await, moment).await;
+        assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{moment}");
+    }
+}
+
+on_engines!(which_event_is_newer_does_not_depend_on_a_clock_on_the_wall: mariadb, postgres);
+/// On the wall the older of these is an hour later, or at the same time.
+async fn which_event_is_newer_does_not_depend_on_a_clock_on_the_wall(backend: Backend) {
+    for (older, newer) in [
+        ("2026-10-25T02:45:00+02:00", "2026-10-25T02:15:00+01:00"),
+        ("2026-10-25T00:59:59Z", "2026-10-25T01:00:00Z"),
+        ("2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"),
+        ("2026-03-29T01:59:59+01:00", "2026-03-29T03:00:00+02:00"),
+    ] {
+        let shape = GatewayShape::Production(UpdatedAt::Local);
+        let world = salon(TestDatabase::migrated(backend, shape).await).await;
+        assert_eq!(world.one(booked("new", newer, frida())).await, "assigned", "{newer}");
+        assert_eq!(world.one(booked("old", older, nadja())).await, "stale", "{older} after {newer}");
+        assert_eq!(world.assigned(1).await, "1/1001");
+        world.forget().await;
+        assert_eq!(world.one(booked("old", older, nadja())).await, "assigned", "{older}");
+        assert_eq!(world.one(booked("new", newer, frida())).await, "assigned", "{newer} after {older}");
+        assert_eq!(world.assigned(1).await, "1/1001");
+    }
+}

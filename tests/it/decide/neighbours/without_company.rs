@@ -1,0 +1,161 @@
+//! A gateway whose mappings were adopted goes on writing some of its own, as it always did: without
+//! their company, and so outside of what keeps a host from having two active ones.
+
+use hostmatch::event::{CompanyId, Host, HostId, StaffId};
+use hostmatch::matching::{
+    Audit, AuditAction, ChangeSet, Confidence, HostKey, MappingChange, MappingRef, MappingSource,
+    MappingWrite,
+};
+use hostmatch::store;
+use serde_json::json;
+
+use crate::migration::adopting::gateway;
+use crate::support::adopted::{Variant, staff};
+use crate::support::{Backend, World, event, host};
+
+const JANA: u32 = 901;
+const OMAR: u32 = 902;
+/// Not active.
+const LENA: u32 = 903;
+/// Of another company than the others.
+const MARA: u32 = 904;
+
+/// Adopted tables: of host 5001 the mapping 1 says Jana, in the other company Mara.
+async fn adopted(backend: Backend) -> World {
+    let test = gateway(backend, Variant::Living).await;
+    migration::adopt(test.db.connection()).await.unwrap();
+    let world = World::of(test, &[]).await;
+    for id in 9010..9020 {
+        let company = if id == 9019 { 902 } else { 901 };
+        world.appointment(id, company, &format!("bk-{id}")).await;
+    }
+    world
+}
+
+/// The gateway maps a host, and does not say for which company.
+async fn they_map(world: &World, host: u32, whom: u32, source: &str) {
+    let sql = format!(
+        "INSERT INTO calcom_host_mappings (staff_id, calcom_host_id, calcom_name, calcom_email, mapping_source) \
+         VALUES ({}, {host}, 'X', '', '{source}')",
+        staff(whom)
+    );
+    world.run(&sql).await;
+}
+
+/// A booking of the appointment with a host whom nothing but a mapping tells.
+async fn booked(world: &World, appointment: u32, with: u32) -> String {
+    let (id, booking) = (format!("e-{appointment}"), format!("bk-{appointment}"));
+    world.one(event(&id, &booking, 1, host(with, "Somebody Else", "else@elsewhere.example"))).await
+}
+
+async fn redecide(world: &World) {
+    hostmatch::decide::redecide_waiting(&world.processor).await.unwrap();
+}
+
+on_engines!(two_that_disagree_are_for_a_person_and_no_other_company_sees_them: mariadb, postgres);
+async fn two_that_disagree_are_for_a_person_and_no_other_company_sees_them(backend: Backend) {
+    let world = adopted(backend).await;
+    they_map(&world, 5001, OMAR, "auto_email").await;
+    assert_eq!(booked(&world, 9010, 5001).await, "needs_review", "{backend:?}");
+    assert_eq!(world.assigned(9010).await, "-/5001", "{backend:?}");
+    let inbox = world.rows("hostmatch_inbox", &["company_id", "host_id", "kind", "suggestions"]).await;
+    assert_eq!(inbox.len(), 1, "{backend:?}: {inbox:?}");
+    assert!(inbox[0].starts_with("901|5001|ambiguous"), "{backend:?}: {inbox:?}");
+    let places =
+        [JANA, OMAR].map(|n| inbox[0].find(staff(n).trim_matches('\'')).or(inbox[0].find(&n.to_string())));
+    assert!(places[0].is_some() && places[0] < places[1], "{backend:?}: {inbox:?}");
+    // It is not looked at again and again while nothing has changed.
+    let waiting = store::waiting(world.test.db.connection(), &world.test.schema().await, 10).await.unwrap();
+    assert_eq!(waiting, [], "{backend:?}");
+    redecide(&world).await;
+    assert_eq!(world.assigned(9010).await, "-/5001", "{backend:?}");
+    assert_eq!(booked(&world, 9019, 5001).await, "assigned", "{backend:?}");
+    assert_eq!(world.assigned(9019).await, "904/5001", "{backend:?}: the other company's");
+    // Whom a person leaves is taken, and what waited follows.
+    world
+        .run(&format!("UPDATE calcom_host_mappings SET is_active = FALSE WHERE staff_id = {}", staff(OMAR)))
+        .await;
+    redecide(&world).await;
+    assert_eq!(world.assigned(9010).await, "901/5001", "{backend:?}");
+}
+
+on_engines!(a_mapping_without_its_company_counts_for_that_of_its_member_of_staff: mariadb, postgres);
+async fn a_mapping_without_its_company_counts_for_that_of_its_member_of_staff(backend: Backend) {
+    let world = adopted(backend).await;
+    // One of the other company is none here; and what waits is told of one that is made later.
+    they_map(&world, 6001, MARA, "auto_email").await;
+    assert_eq!(booked(&world, 9010, 6001).await, "unmatched", "{backend:?}");
+    redecide(&world).await;
+    assert_eq!(world.assigned(9010).await, "-/6001", "{backend:?}");
+    // A source that we do not know is that of a match when it begins like one.
+    they_map(&world, 6001, OMAR, "auto_phone").await;
+    redecide(&world).await;
+    assert_eq!(world.assigned(9010).await, "902/6001", "{backend:?}");
+
+    // A person's word stands above that of a match, in whatever order they were written.
+    they_map(&world, 5001, OMAR, "manual").await;
+    assert_eq!(booked(&world, 9011, 5001).await, "assigned", "{backend:?}");
+    assert_eq!(world.assigned(9011).await, "902/5001", "{backend:?}");
+    they_map(&world, 6002, OMAR, "admin").await;
+    they_map(&world, 6002, JANA, "auto_email").await;
+    assert_eq!(booked(&world, 9012, 6002).await, "assigned", "{backend:?}");
+    assert_eq!(world.assigned(9012).await, "902/6002", "{backend:?}");
+
+    // Those that no longer count make room for one that does.
+    for whom in [LENA, OMAR] {
+        they_map(&world, 6003, whom, "auto_email").await;
+    }
+    world.staff_active(OMAR, false).await;
+    let sent = event("e-9013", "bk-9013", 1, host(6003, "", "jana@salon.example"));
+    assert_eq!(world.one(sent).await, "assigned", "{backend:?}");
+    let rows =
+        world.rows("calcom_host_mappings WHERE calcom_host_id = 6003", &["staff_id", "company_id"]).await;
+    assert_eq!(rows, ["901|901", "902|-", "903|-"], "{backend:?}");
+    let active = "calcom_host_mappings WHERE calcom_host_id = 6003 AND is_active";
+    assert_eq!(world.rows(active, &["staff_id"]).await, ["901"], "{backend:?}");
+    let audits = "calcom_host_mapping_audits WHERE calcom_host_id = 6003";
+    let audits = world.rows(audits, &["action", "staff_id", "company_id"]).await;
+    assert_eq!(audits, ["auto_matched|901|901", "updated|902|901", "updated|903|901"], "{backend:?}");
+}
+
+on_engines!(a_mapping_that_the_gateway_made_first_is_theirs: mariadb, postgres);
+/// Between our look and our INSERT the gateway made the very same mapping: it is theirs, nobody tells
+/// of it as ours, and so `down` leaves it.
+async fn a_mapping_that_the_gateway_made_first_is_theirs(backend: Backend) {
+    let world = adopted(backend).await;
+    they_map(&world, 6001, JANA, "auto_email").await;
+    let schema = world.test.schema().await;
+    let changes = ChangeSet { mappings: vec![insert(6001), insert(6002)], ..ChangeSet::default() };
+    let tx = world.test.db.begin().await.unwrap();
+    store::commit(&tx, &schema, &changes).await.unwrap();
+    tx.commit().await.unwrap();
+    let audits = "calcom_host_mapping_audits WHERE actor = 'worker'";
+    assert_eq!(world.rows(audits, &["calcom_host_id", "staff_id"]).await, ["6002|901"], "{backend:?}");
+    migration::down(world.test.db.connection(), None).await.unwrap();
+    let left = "calcom_host_mappings WHERE calcom_host_id > 6000";
+    assert_eq!(world.rows(left, &["calcom_host_id", "calcom_name"]).await, ["6001|X"], "{backend:?}");
+}
+
+fn insert(host: i64) -> MappingChange {
+    let key = HostKey::new(CompanyId(901), HostId(host));
+    let jana = StaffId::Text(staff(JANA).trim_matches('\'').to_owned());
+    let change_key = uuid::Uuid::new_v4();
+    MappingChange {
+        write: MappingWrite::Insert {
+            host: Box::new(Host { name: Some("Ours".into()), ..Host::default() }),
+            source: MappingSource::AutoEmail,
+            confidence: Confidence(95),
+            metadata: json!({ "change_key": change_key }),
+        },
+        audit: Audit {
+            change_key,
+            mapping: MappingRef::New(key),
+            key,
+            staff: jana,
+            action: AuditAction::AutoMatched,
+            old_values: None,
+            new_values: json!({}),
+            reason: Some("a test".into()),
+        },
+    }
+}

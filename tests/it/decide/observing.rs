@@ -1,0 +1,149 @@
+//! A worker that only observes decides and records everything and writes nothing of the gateway's; and
+//! from observing to assigning nothing is forgotten, and nobody's decision overwritten.
+
+use hostmatch::decide::Processor;
+use serde_json::{Value, json};
+
+use crate::install::privileges::{gateway, run};
+use crate::support::{Backend, GatewayShape, TestDatabase, User, World, decide, event, host};
+
+const OBSERVE: (&str, &str) = ("worker.mode", "observe");
+
+/// Mara and Boris, and appointments 1 to 6, of which somebody has given 5 to Boris and 6 to Mara.
+async fn salon(backend: Backend) -> World {
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let world = World::new(backend, shape).await;
+    for company in [15, 16] {
+        world.company(company).await;
+    }
+    world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
+    world.staff(2, 15, "Boris Kamm", "boris@salon.example").await;
+    for id in 1..=6 {
+        world.appointment(id, 15, &format!("Bk-{id}")).await;
+    }
+    world.somebody_sets(5, Some(2)).await;
+    world.somebody_sets(6, Some(1)).await;
+    world
+}
+
+async fn observer(test: &TestDatabase) -> Processor {
+    World::processor_on(test, &[OBSERVE]).await
+}
+
+fn mara() -> Value {
+    host(11, "Mara Lind", "mara@salon.example")
+}
+
+async fn outcomes(processor: &Processor, events: &[Value]) -> Vec<String> {
+    decide(processor, events).await.iter().map(|answer| format!("{answer:?}")).collect()
+}
+
+on_engines!(an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_overwrites_nothing);
+async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_overwrites_nothing(
+    backend: Backend,
+) {
+    let world = salon(backend).await;
+    let watching = observer(&world.test).await;
+    let all = ["id", "staff_id", "calcom_host_id", "updated_at"];
+    let before = world.rows("appointments", &all).await;
+
+    let events = [
+        event("e-1", "Bk-1", 1, mara()),
+        event("e-2", "Bk-2", 1, host(12, "Boris Kamm", "private@else.example")),
+        event("e-3", "Bk-3", 1, mara()),
+        event("e-4", "Bk-4", 1, json!([{ "email": "boris@salon.example" }])),
+        event("e-5", "Bk-5", 1, mara()),
+        event("e-6", "Bk-6", 1, mara()),
+    ];
+    let expected = ["WouldAssign", "NeedsReview", "WouldAssign", "WouldAssign", "Kept", "Unchanged"];
+    let mut said = outcomes(&watching, &events[..2]).await;
+    said.extend(outcomes(&watching, &events[2..]).await);
+    assert_eq!(said, expected.map(|outcome| format!("Done({outcome})")), "{backend:?}");
+
+    assert_eq!(world.rows("appointments", &all).await, before, "{backend:?}");
+    for table in ["calcom_host_mappings", "calcom_host_mapping_audits"] {
+        assert_eq!(world.count(table).await, 0, "{backend:?}: {table}");
+    }
+    let row = ["appointment_id", "staff_id", "found_staff_id", "observed", "strategy", "outcome"];
+    assert_eq!(
+        world.rows("hostmatch_assignments", &row).await,
+        [
+            "1|-|1|decided|email|would_assign",
+            "2|-|-|decided|-|needs_review",
+            "3|-|1|decided|email|would_assign",
+            "4|-|2|decided|email|would_assign",
+            "5|-|1|decided|email|kept",
+            "6|-|1|decided|email|unchanged",
+        ]
+    );
+    assert_eq!(world.count("hostmatch_inbox").await, 1);
+    let rows = world.everything().await;
+    said = outcomes(&watching, &events).await;
+    assert_eq!(said, expected.map(|outcome| format!("Done({outcome})")), "{backend:?}: again");
+    assert_eq!(world.everything().await, rows, "{backend:?}: the same events leave the same rows");
+
+    // Another program goes on meanwhile: it decides about 3, and clears 5.
+    world.somebody_sets(3, Some(2)).await;
+    hostmatch::decide::write_observed(&watching).await.unwrap();
+    assert_eq!(world.assigned(1).await, "-/-", "{backend:?}: an observer never switches");
+    hostmatch::decide::write_observed(&world.processor).await.unwrap();
+    let switched: Vec<String> = world.appointments().await.into_values().collect();
+    assert_eq!(switched, ["1/11", "-/12", "2/11", "2/-", "2/11", "1/11"], "{backend:?}");
+    assert_eq!(world.rows("calcom_host_mappings", &["calcom_host_id", "staff_id"]).await, ["11|1"]);
+    assert_eq!(world.count("calcom_host_mapping_audits").await, 1, "{backend:?}");
+    let whose = world.rows("hostmatch_assignments", &["appointment_id", "staff_id", "observed"]).await;
+    assert_eq!(whose, ["1|1|-", "2|-|-", "3|-|-", "4|2|-", "5|-|-", "6|-|-"], "{backend:?}");
+    let rows = world.everything().await;
+    hostmatch::decide::write_observed(&world.processor).await.unwrap();
+    assert_eq!(world.everything().await, rows, "{backend:?}: once is enough");
+
+    // What the switch wrote is ours to change, what it kept is not.
+    let boris = host(13, "Boris Kamm", "boris@salon.example");
+    world.send(&[event("e-7", "Bk-1", 9, boris), event("e-8", "Bk-3", 9, mara())]).await;
+    assert_eq!((world.assigned(1).await, world.assigned(3).await), ("2/13".into(), "2/11".into()));
+}
+
+on_engines!(what_an_observer_would_withdraw_is_withdrawn_after_the_switch);
+async fn what_an_observer_would_withdraw_is_withdrawn_after_the_switch(backend: Backend) {
+    let world = salon(backend).await;
+    let watching = observer(&world.test).await;
+    world.send(&[event("e-1", "Bk-1", 1, mara()), event("e-2", "Bk-2", 1, mara())]).await;
+    for (id, at) in [("e-3", 2), ("e-4", 3)] {
+        let stranger = host(99, "A Stranger", "stranger@else.example");
+        decide(&watching, &[event(id, "Bk-1", at, stranger)]).await;
+    }
+    // Of the second one nothing is new, and it stays as it was decided.
+    decide(&watching, &[event("e-2", "Bk-2", 1, mara())]).await;
+    assert_eq!((world.assigned(1).await, world.assigned(2).await), ("1/11".into(), "1/11".into()));
+    let rows =
+        world.rows("hostmatch_assignments", &["appointment_id", "staff_id", "observed", "outcome"]).await;
+    assert_eq!(rows, ["1|1|withdrawal|unmatched", "2|1|-|assigned"], "{backend:?}");
+    hostmatch::decide::write_observed(&world.processor).await.unwrap();
+    assert_eq!((world.assigned(1).await, world.assigned(2).await), ("-/99".into(), "1/11".into()));
+}
+
+on_engines!(an_observer_needs_no_right_to_write_to_the_gateways_tables: mariadb, postgres);
+async fn an_observer_needs_no_right_to_write_to_the_gateways_tables(backend: Backend) {
+    let [owner, watches] = [User::new(backend).await, User::new(backend).await];
+    let test = gateway(backend, &owner).await;
+    migration::up(test.db.connection()).await.unwrap();
+    crate::install::privileges::grant(&test, &watches, "observe").await;
+    let world = World::of(test, &[]).await;
+    world.company(15).await;
+    world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
+    world.appointment(1, 15, "Bk-1").await;
+    let database = hostmatch::store::Database::connect(&watches.config(&world.test)).await.unwrap();
+    let settings = crate::support::settings_of(&[OBSERVE]);
+    let schema = world.test.schema().await;
+    let watching = Processor::new(database.clone(), schema, &settings);
+    watching.probe().await.unwrap();
+    assert_eq!(outcomes(&watching, &[event("e-1", "Bk-1", 1, mara())]).await, ["Done(WouldAssign)"]);
+    let writes = ["UPDATE appointments SET staff_id = NULL", "DELETE FROM calcom_host_mappings"];
+    for write in writes {
+        let refused = sea_orm::ConnectionTrait::execute_unprepared(database.connection(), write).await;
+        assert!(refused.is_err(), "{backend:?}: {write}");
+    }
+    let (code, text) = run(&world.test, &watches, &["report", "--since", "1d"]);
+    assert_eq!(code, Some(0), "{backend:?}: {text}");
+    database.close().await;
+}

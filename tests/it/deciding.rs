@@ -1,7 +1,0 @@
-//! What is decided and written, on every engine and every shape of gateway.
-
-mod rules;
-mod faults;
-mod sharing;
-pub(crate) mod invariants;
-pub(crate) mod reading;

@@ -1,0 +1,137 @@
+//! Columns are named by their entities, nowhere by a text: a text that is misspelled, or left behind when a
+//! column is renamed, is found by no compiler.
+
+use std::path::Path;
+
+use crate::documents::tidy::{Source, files};
+
+/// Where a table's columns are described.
+const DESCRIBED_IN: [&str; 2] = ["src/store/entity", "src/queue/embedded/entity.rs"];
+
+/// Calls whose first argument names a column or a table.
+const NAMING: [&str; 20] = [
+    "Alias::new(",
+    "Expr::col(",
+    "Expr::column(",
+    ".column(",
+    ".columns(",
+    ".group_by_col(",
+    ".group_by_columns(",
+    ".update_column(",
+    ".update_columns(",
+    "do_nothing_on(",
+    "OnConflict::column(",
+    "OnConflict::columns(",
+    "TableRef::Table(",
+    ".equals(",
+    ".order_by(",
+    ".from(",
+    ".from_as(",
+    ".into_table(",
+    ".table(",
+    ".value(",
+];
+
+/// Calls that read a column; the first argument, a prefix, is empty.
+const READING: [&str; 2] = ["try_get(", "try_get_by("];
+
+/// The calls of this code that name a column by a text.
+fn named_by_text(code: &str) -> Vec<String> {
+    let dense: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    let dense = without_type_arguments(&dense);
+    let mut found = Vec::new();
+    for call in NAMING.iter().chain(&READING) {
+        for (start, _) in dense.match_indices(call) {
+            let rest = &dense[start + call.len()..];
+            let arguments =
+                if READING.contains(call) { rest.strip_prefix("\"\",").unwrap_or(rest) } else { rest };
+            let first = first_argument(arguments);
+            if first.contains('"') {
+                found.push(format!("{call}{first}"));
+            }
+        }
+    }
+    let turned = ["\".into_column_ref(", "\".into_iden(", "\".into_table_ref("];
+    found.extend(turned.iter().filter(|call| dense.contains(**call)).map(|call| (*call).to_owned()));
+    found
+}
+
+/// `try_get::<Option<String>>(` as `try_get(`.
+fn without_type_arguments(dense: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = dense;
+    while let Some(at) = rest.find("::<") {
+        plain.push_str(&rest[..at]);
+        let mut depth = 0_u32;
+        let end = rest[at + 2..].char_indices().find_map(|(i, c)| {
+            match c {
+                '<' => depth += 1,
+                '>' => depth -= 1,
+                _ => {}
+            }
+            (depth == 0).then_some(at + 2 + i + 1)
+        });
+        rest = &rest[end.unwrap_or(rest.len())..];
+    }
+    plain + rest
+}
+
+/// Up to the comma or parenthesis that ends it.
+fn first_argument(arguments: &str) -> &str {
+    let mut depth = 0_u32;
+    for (i, c) in arguments.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth > 0 => depth -= 1,
+            ',' | ')' if depth == 0 => return &arguments[..i],
+            _ => {}
+        }
+    }
+    arguments
+}
+
+fn names_by_text(source: &Source) -> Vec<String> {
+    let code: String = source.code().collect::<Vec<_>>().join("\n");
+    if code.contains("sea_orm") || code.contains("prelude::*") { named_by_text(&code) } else { Vec::new() }
+}
+
+#[test]
+fn columns_are_named_by_their_entities() {
+    let mut wrong = Vec::new();
+    for source in files(&["src"], "rs") {
+        if DESCRIBED_IN.iter().any(|place| source.path.starts_with(Path::new(place))) {
+            continue;
+        }
+        wrong.extend(
+            names_by_text(&source).first().map(|first| format!("{}: {first}", source.path.display())),
+        );
+    }
+    assert!(wrong.is_empty(), "columns are named by texts:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_way_of_naming_a_column_is_found() {
+    for by_text in [
+        r#"Expr::col("id").eq(1)"#,
+        r#"Expr::col((m, "id"))"#,
+        "select.columns([\n    \"id\",\n])",
+        r#"select.order_by(("a", "id"), Order::Asc)"#,
+        r#"row.try_get::<Option<DbId>>("", "id")?"#,
+        r#"row.try_get_by::<i64, _>("id")"#,
+        r#"row.try_get("", "id")"#,
+        r#"update.value("state", state)"#,
+        r#"Alias::new("newest")"#,
+        r#""id".into_column_ref()"#,
+    ] {
+        assert_eq!(named_by_text(by_text).len(), 1, "{by_text}");
+    }
+    for by_entity in [
+        "Expr::col(Column::Id).eq(\"x\")",
+        "Expr::col((m, Column::Id))",
+        "select.columns([Column::Id])",
+        "row.try_get::<DbId>(\"\", Column::Id.as_str())?",
+        "update.value(Column::State, \"open\")",
+    ] {
+        assert_eq!(named_by_text(by_entity), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,99 @@
+//! The broker is killed between a publish and its confirm: whoever published is told, and after the same
+//! once more there is one effect.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::php::Php;
+use crate::support::broker::Broker;
+use crate::support::program::stderr;
+use crate::support::proxy::{ACK, Harm, Proxy, When};
+use crate::support::{Backend, GatewayShape, Ledger, Stack, World, eventually};
+
+fn event(id: &str, uid: &str) -> Value {
+    json!({
+        "event": "appointment.created", "event_id": id,
+        "calcom_booking": {
+            "uid": uid, "hosts": [{"id": 310002, "name": "Jonas Weber", "email": "jonas.weber@salon.example"}],
+        },
+    })
+}
+
+#[tokio::test]
+async fn killed_before_the_confirm_it_is_told_and_happens_once() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    if !super::php::is_installed() {
+        return;
+    }
+    broker.run().await;
+    let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    world.company(1).await;
+    world.staff(2, 1, "Jonas Weber", "jonas.weber@salon.example").await;
+    for (id, uid) in [(1, "by-php"), (2, "by-edge")] {
+        world.appointment(id, 1, uid).await;
+    }
+    let mut stack = Stack::on(world, Some(broker.url())).await;
+    let mut ledger = Ledger::open("a broker killed between publish and confirm: PHP and edge", &stack).await;
+    // The first look makes exchange and queues.
+    stack.queue.depth().await.unwrap();
+    let mut php = Php::application(&format!("{}.events", stack.config.prefix)).unwrap();
+    let (to_php, to_edge) = (
+        Proxy::start(&Proxy::target(&broker.url())).await,
+        Proxy::start(&Proxy::target(&broker.url())).await,
+    );
+    php.broker(&to_php.url(&broker.url()));
+    // Without a spool, which would take the event and say so.
+    for (key, value) in [("edge.allow_unsigned", "true"), ("edge.spool", ""), ("queue.confirm_timeout", "5s")]
+    {
+        stack.set(key, value);
+    }
+    stack.set("queue.url", &to_edge.url(&broker.url()));
+    let (mut edge, address) = stack.edge("edge").await;
+    let address = address.trim_start_matches("http://").to_owned();
+
+    // The broker has both, and its confirms do not arrive; then it dies.
+    to_php.plan(When::Answers(ACK), Harm::Stall);
+    to_edge.plan(When::Answers(ACK), Harm::Stall);
+    let by_edge = event("e-edge", "by-edge");
+    let publishing = php.run("publish.php", &["by-php", "e-php"]);
+    let posting = ledger.post(&address, std::slice::from_ref(&by_edge));
+    let killing = async {
+        to_php.until_harmed().await;
+        to_edge.until_harmed().await;
+        broker.kill().await;
+        to_php.cut();
+        to_edge.cut();
+    };
+    let (told, refused, ()) = tokio::join!(publishing, posting, killing);
+    assert_eq!(told.status.code(), Some(1), "PHP is told: {}", stderr(&told));
+    assert!(stderr(&told).contains("not confirmed"), "{}", stderr(&told));
+    assert_eq!(refused.len(), 1, "the edge tells");
+    ledger.sent(&event("e-php", "by-php"), false);
+    let away = php.run("publish.php", &["by-php", "e-php"]).await;
+    assert_eq!(away.status.code(), Some(1), "nobody is there");
+
+    // The same once more, with the same ids.
+    broker.run().await;
+    to_php.set(crate::support::proxy::Mode::Pass);
+    to_edge.set(crate::support::proxy::Mode::Pass);
+    php.does("publish.php", &["by-php", "e-php"]).await;
+    ledger.sent(&event("e-php", "by-php"), true);
+    eventually("the edge takes it", Duration::from_secs(60), async || {
+        ledger.post(&address, std::slice::from_ref(&by_edge)).await.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(edge.stop().await, Some(0));
+    stack.set("queue.url", &broker.url());
+    stack.drain().await;
+    assert_eq!(
+        stack.world.rows("hostmatch_events", &["event_id", "outcome"]).await,
+        ["e-edge|assigned", "e-php|assigned"]
+    );
+    assert_eq!(stack.world.rows("staff_changes", &["appointment_id"]).await, ["1", "2"]);
+    assert_eq!(
+        (stack.world.assigned(1).await, stack.world.assigned(2).await),
+        ("2/310002".into(), "2/310002".into())
+    );
+    ledger.close(&stack).await;
+}

@@ -1,0 +1,143 @@
+//! PHP with an application in a directory of its own: the snippets of docs/gateway.md.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use super::snippets;
+use crate::support::program::{stderr, stdout};
+use crate::support::{Backend, TestDatabase};
+
+/// A PHP application. Its scripts run in its directory, with what tests/php/prepend.php loads.
+pub(super) struct Php {
+    home: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Php {
+    /// With the document's snippets as its files, and in them this exchange in place of
+    /// `hostmatch.events`. `None` where PHP or a package is not installed and that is known
+    /// (`HOSTMATCH_TEST_SKIP_PHP`): there is nothing to test then.
+    pub(super) fn application(exchange: &str) -> Option<Self> {
+        if !is_installed() {
+            return None;
+        }
+        let home = tempfile::tempdir().unwrap();
+        for snippet in snippets::all() {
+            let path = home.path().join(&snippet.path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, snippet.text.replace("hostmatch.events", exchange)).unwrap();
+        }
+        Some(Self { home, environment: Vec::new() })
+    }
+
+    pub(super) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Sets a variable of its environment.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Its way to a broker.
+    pub(super) fn broker(&mut self, url: &str) {
+        let (user, place) = url.trim_start_matches("amqp://").rsplit_once('@').unwrap();
+        let (user, password) = user.split_once(':').unwrap();
+        let (host, port) = place.trim_end_matches('/').split_once(':').unwrap();
+        for (name, value) in [("HOST", host), ("PORT", port), ("USER", user), ("PASSWORD", password)] {
+            self.set(&format!("RABBITMQ_{name}"), value);
+        }
+    }
+
+    /// Its way to a database.
+    pub(super) fn database(&mut self, test: &TestDatabase) {
+        let driver = match test.backend {
+            Backend::Sqlite => "sqlite",
+            Backend::MariaDb => "mysql",
+            Backend::Postgres => "pgsql",
+        };
+        self.set("DB_CONNECTION", driver);
+        let rest = test.url.split_once("://").unwrap().1;
+        if test.backend == Backend::Sqlite {
+            return self.set("DB_DATABASE", rest.split('?').next().unwrap());
+        }
+        let (authority, database) = rest.split_once('/').unwrap();
+        let (user, place) = authority.rsplit_once('@').unwrap();
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        let (host, port) = place.split_once(':').unwrap();
+        for (name, value) in [
+            ("HOST", host),
+            ("PORT", port),
+            ("DATABASE", database.split('?').next().unwrap()),
+            ("USERNAME", user),
+            ("PASSWORD", password),
+        ] {
+            self.set(&format!("DB_{name}"), value);
+        }
+    }
+
+    /// A script of its directory, or of tests/php.
+    pub(super) fn command(&self, script: &str, arguments: &[&str]) -> Command {
+        let own = self.home().join(script);
+        let script = if own.exists() { own } else { in_tests(script) };
+        let mut command = Command::new("php");
+        let prepend = format!("auto_prepend_file={}", in_tests("prepend.php").display());
+        command.args([
+            "-d",
+            "error_reporting=E_ALL & ~E_DEPRECATED",
+            "-d",
+            "display_errors=stderr",
+            "-d",
+            &prepend,
+        ]);
+        command.arg(script).args(arguments);
+        command.envs(self.environment.iter().cloned()).current_dir(self.home()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a script to its end. What it does on other threads goes on meanwhile.
+    pub(super) async fn run(&self, script: &str, arguments: &[&str]) -> Output {
+        self.feed(script, arguments, Stdio::null()).await
+    }
+
+    /// The same with this file as its input.
+    pub(super) async fn read(&self, script: &str, arguments: &[&str], input: &Path) -> String {
+        let output = self.feed(script, arguments, std::fs::File::open(input).unwrap().into()).await;
+        succeeded(script, &output)
+    }
+
+    /// Runs a script that must succeed, and gives what it writes.
+    pub(super) async fn does(&self, script: &str, arguments: &[&str]) -> String {
+        succeeded(script, &self.run(script, arguments).await)
+    }
+
+    async fn feed(&self, script: &str, arguments: &[&str], input: Stdio) -> Output {
+        let mut command = self.command(script, arguments);
+        command.stdin(input);
+        tokio::process::Command::from(command).kill_on_drop(true).output().await.unwrap()
+    }
+}
+
+fn succeeded(script: &str, output: &Output) -> String {
+    assert!(output.status.success(), "{script}: {}\n{}", stdout(output), stderr(output));
+    assert_eq!(stderr(output), "", "{script} complains");
+    stdout(output).to_owned()
+}
+
+fn in_tests(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/php").join(name)
+}
+
+/// Whether PHP is there with all packages. Where it is not, and nobody said that this is known, the
+/// test fails: one that did not run must not look like one that passed.
+pub(super) fn is_installed() -> bool {
+    let prepend = format!("auto_prepend_file={}", in_tests("prepend.php").display());
+    let code = "foreach (['pdo_mysql', 'pdo_pgsql', 'pdo_sqlite', 'curl'] as $name) extension_loaded($name) || exit(1);";
+    let found = Command::new("php").args(["-d", &prepend, "-r", code]).output();
+    let is_there = found.is_ok_and(|output| output.status.success());
+    let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PHP").is_some();
+    assert!(is_there || known, "PHP, or a package of it, is not installed; scripts/test installs them");
+    is_there
+}

@@ -1,0 +1,75 @@
+//! The blocks of PHP in docs/gateway.md, each named by its second line.
+
+use std::collections::BTreeSet;
+
+use super::php::Php;
+
+/// A block of the document.
+pub(super) struct Snippet {
+    /// Where it belongs in an application.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+/// All of them, in the order in which they stand there.
+pub(super) fn all() -> Vec<Snippet> {
+    let document = document();
+    let blocks = document.split("```php\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let named = |text: &str| {
+        let comment = text.lines().nth(1).and_then(|line| line.strip_prefix("// "));
+        let path = comment.unwrap_or_else(|| panic!("a block without a name: {text}")).to_owned();
+        Snippet { path, text: text.to_owned() }
+    };
+    blocks.map(named).collect()
+}
+
+/// The lines that are to be typed in the section of this name.
+pub(super) fn commands(section: &str) -> Vec<String> {
+    let document = document();
+    let section =
+        document.split("\n## ").find_map(|text| text.strip_prefix(section)).expect("no such section");
+    let blocks = section.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
+}
+
+fn document() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gateway.md")).unwrap()
+}
+
+/// Where the other tests run or load each of them.
+const TESTED: [(&str, &str); 20] = [
+    ("event.php", "all that publish"),
+    ("post.php", "ways, ten_minutes"),
+    ("app/Hostmatch/NotPublished.php", "publisher"),
+    ("app/Hostmatch/Edge.php", "ways, outbox"),
+    ("edge.php", "ways"),
+    ("app/Hostmatch/Publisher.php", "publisher, breaking"),
+    ("app/Hostmatch/Connect.php", "publisher"),
+    ("publish.php", "ways, breaking, ten_minutes"),
+    ("database/migrations/2026_03_01_000000_create_hostmatch_outbox.php", "outbox"),
+    ("app/Hostmatch/Outbox.php", "outbox"),
+    ("book.php", "outbox"),
+    ("config/queue.php", "ways"),
+    ("push.php", "ways"),
+    ("push-raw.php", "ways"),
+    ("cloudevent.php", "ways"),
+    ("app/Models/CalcomHostMapping.php", "models"),
+    ("app/Models/CalcomHostMappingAudit.php", "models"),
+    ("app/Models/BelongsToInCompany.php", "models"),
+    ("app/Models/HasCalcomHost.php", "models"),
+    ("app/Models/IsCalcomHost.php", "models"),
+];
+
+#[tokio::test]
+async fn every_block_of_the_document_is_php_and_has_a_test() {
+    let snippets = all();
+    let there: BTreeSet<&str> = snippets.iter().map(|snippet| snippet.path.as_str()).collect();
+    assert_eq!(there.len(), snippets.len(), "two blocks have one name");
+    assert_eq!(there, TESTED.map(|(path, _)| path).into());
+    let Some(php) = Php::application("hostmatch.events") else { return };
+    for snippet in snippets {
+        let output = std::process::Command::new("php").arg("-l").arg(php.home().join(&snippet.path)).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}: {}", snippet.path, crate::support::program::stdout(&output));
+    }
+}

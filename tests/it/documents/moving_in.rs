@@ -1,0 +1,100 @@
+//! The commands and statements of `docs/moving-in.md`, as they stand there, from the first look to
+//! the way back; with tables of ours that are there already, and without.
+
+use crate::support::adopted::Variant;
+use crate::support::program::{command, stderr, stdout};
+use crate::support::{Backend, GatewayShape, TestDatabase};
+
+/// The code blocks of the document: their language, and their text.
+fn blocks(text: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut parts = text.split("```");
+    parts.next();
+    while let Some(block) = parts.next() {
+        let (language, code) = block.split_once('\n').unwrap();
+        blocks.push((language.to_owned(), code.to_owned()));
+        parts.next();
+    }
+    blocks
+}
+
+/// The commands that are named in the text, outside of its blocks.
+fn named(text: &str) -> Vec<String> {
+    let prose: String = text.split("```").step_by(2).collect();
+    let spans = prose.split('`').skip(1).step_by(2);
+    spans.filter(|span| span.starts_with("hostmatch ")).map(|span| span.replace('\n', " ")).collect()
+}
+
+on_engines!(the_commands_of_moving_in_do_what_they_say: mariadb, postgres);
+async fn the_commands_of_moving_in_do_what_they_say(backend: Backend) {
+    do_what_they_say(TestDatabase::fresh(backend, GatewayShape::Living).await, false).await;
+}
+
+on_engines!(the_commands_of_moving_in_adopt_what_is_there: mariadb, postgres);
+async fn the_commands_of_moving_in_adopt_what_is_there(backend: Backend) {
+    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    do_what_they_say(test.with_tables_of_ours(Variant::Living).await, true).await;
+}
+
+/// `adopts`: tables of ours are there; until they are adopted, `migrate` stops.
+async fn do_what_they_say(test: TestDatabase, adopts: bool) {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving-in.md")).unwrap();
+    let staff = "00000000-0000-4000-8000-000000000001";
+    test.run(&[
+        "INSERT INTO companies (id, name) VALUES (7, 'Salon Sieben')".to_owned(),
+        format!(
+            "INSERT INTO staff (id, company_id, name, email) VALUES ('{staff}', 7, 'Mara Lind', 'mara@salon.example')"
+        ),
+        "INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES (1, 7, 'hG3kPq9sVw')".to_owned(),
+    ])
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let event = serde_json::json!({ "event": "appointment.created", "calcom_booking": {
+        "uid": "hG3kPq9sVw", "start": "2026-03-02T09:00:00Z", "updatedAt": "2026-03-01T10:00:00.000Z",
+        "hosts": [{ "id": 11, "name": "Mara Lind", "email": "mara@salon.example" }] } });
+    std::fs::write(home.path().join("bookings.ndjson"), format!("{event}\n")).unwrap();
+    let (mut commands, mut queries) = (Vec::new(), 0);
+    let ours = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name IN \
+                ('calcom_host_mappings', 'hostmatch_migrations') AND table_schema IN (DATABASE())"
+        .replace("DATABASE()", if test.backend == Backend::Postgres { "'public'" } else { "DATABASE()" });
+    for (language, code) in blocks(&text) {
+        if language == "sql" {
+            for query in code.split(';').filter(|query| !query.trim().is_empty()) {
+                test.texts(query).await;
+                queries += 1;
+            }
+        }
+        for line in code.lines().filter(|line| language == "sh" && line.starts_with("hostmatch ")) {
+            let line = line.split(" #").next().unwrap().split(" > ").next().unwrap();
+            let arguments: Vec<&str> = line.split_whitespace().skip(1).collect();
+            let output = command(&arguments)
+                .env("HOSTMATCH_DATABASE__URL", &test.url)
+                .current_dir(&home)
+                .output()
+                .unwrap();
+            let code = output.status.code();
+            let is_adopted = commands.iter().any(|line: &String| line.ends_with("up --adopt"));
+            let fine: &[i32] = match (arguments[0], arguments[1]) {
+                ("gateway", _) => &[0, 10],
+                ("migrate", "status") if adopts && !is_adopted => &[10],
+                ("migrate", _) if adopts && !is_adopted && !arguments.contains(&"--adopt") => &[6],
+                _ => &[0],
+            };
+            let is_fine = code.is_some_and(|code| fine.contains(&code));
+            assert!(is_fine, "{line}: {code:?} {}{}", stdout(&output), stderr(&output));
+            commands.push(line.trim().to_owned());
+            if arguments.contains(&"--until-empty") {
+                let assigned = "SELECT COUNT(*) FROM appointments WHERE staff_id IS NOT NULL";
+                assert_eq!(test.number(assigned).await, 1, "{line}: {}", stdout(&output));
+                assert_eq!(test.number(&ours).await, 2, "{line}");
+            }
+        }
+    }
+    assert!(commands.len() >= 15 && queries >= 2, "{commands:?}, {queries} queries");
+    for named in named(&text) {
+        assert!(commands.iter().any(|line| line.starts_with(&named)), "{named} was not run: {commands:#?}");
+    }
+    // What was there already is given back, and nothing else is left.
+    assert_eq!(test.number(&ours).await, i64::from(adopts));
+    assert_eq!(test.count("appointments WHERE staff_id IS NOT NULL").await, 1);
+}

@@ -1,0 +1,151 @@
+//! The commands of `docs/operations.md`, as they stand there: among them a backup, the loss of what was
+//! decided after it, and the way to have all of it again.
+
+use std::process::Command;
+
+use crate::support::program::{stderr, stdout};
+use crate::support::{Backend, GatewayShape, Mix, Stack, Stream, World, event, host};
+
+/// Lines of the page's blocks for this engine, or for any.
+fn lines(text: &'static str, engine: &str) -> Vec<&'static str> {
+    let mut lines = Vec::new();
+    for block in text.split("```").skip(1).step_by(2) {
+        let (info, body) = block.split_once('\n').unwrap();
+        if ["sh".to_owned(), format!("sh {engine}")].contains(&info.trim().to_owned()) {
+            lines.extend(body.lines().map(str::trim).filter(|line| !line.is_empty()));
+        }
+    }
+    lines
+}
+
+/// Where the database's own programs find this database: in the way that each of them knows.
+fn for_tools(command: &mut Command, stack: &Stack) {
+    let url = reqwest::Url::parse(&stack.world.test.url).unwrap();
+    let port = url.port_or_known_default().unwrap_or(if stack.world.test.backend == Backend::MariaDb {
+        3306
+    } else {
+        5432
+    });
+    let (host, user, password) =
+        (url.host_str().unwrap(), url.username(), url.password().unwrap_or_default());
+    command.env("GATEWAY", url.path().trim_start_matches('/'));
+    command
+        .env("PGHOST", host)
+        .env("PGPORT", port.to_string())
+        .env("PGUSER", user)
+        .env("PGPASSWORD", password);
+    let options =
+        format!("[client]\nprotocol=tcp\nhost={host}\nport={port}\nuser={user}\npassword={password}\n");
+    std::fs::write(stack.home().join(".my.cnf"), options).unwrap();
+    command.env("HOME", stack.home());
+}
+
+async fn operate(backend: Backend) {
+    let text = include_str!("../../../docs/operations.md");
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    stack.set("edge.allow_unsigned", "true");
+    stack.set("edge.tokens_file", "tokens");
+    let made =
+        stack.command(&["token", "create", "--name", "gateway", "--scope", "events"]).output().unwrap();
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let (mut edge, address) = stack.edge("edge").await;
+
+    let stream = Stream::new(600, Mix::Decidable);
+    stream.open(&stack.world).await;
+    stack.world.company(15).await;
+    stack.world.staff(151, 15, "Boris Kamm", "").await;
+    stack.world.appointment(9001, 15, "Bk-1").await;
+    let (before, after) = stream.events.split_at(stream.events.len() / 2);
+    stack.publish(before).await;
+    stack.publish(&[event("boris", "Bk-1", 1, host(1_420_209, "boris kamm", ""))]).await;
+    stack.drain().await;
+    // From a little before the backup on: what is known already does no harm.
+    let since = before[before.len() - 50..].iter().chain(after).map(|event| format!("{event}\n"));
+    std::fs::write(stack.home().join("since.ndjson"), since.collect::<String>()).unwrap();
+
+    let program = stack.command(&[]);
+    let directory = std::path::Path::new(program.get_program()).parent().unwrap();
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+    let engine = if backend == Backend::MariaDb { "mariadb" } else { "postgres" };
+    let mut lost = None;
+    let mut done = 0;
+    for line in lines(text, engine) {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(stack.home());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("PATH", &path).env("EDGE", &address);
+        for_tools(&mut command, &stack);
+        let output = command.output().unwrap();
+        let told = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
+        let code = match line.split_whitespace().take(3).collect::<Vec<_>>()[..] {
+            // There are none.
+            ["hostmatch", "deadletters", "plan"] => 3,
+            // No worker runs.
+            ["hostmatch", "status", ..] => 10,
+            _ => 0,
+        };
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {told}");
+        match line {
+            _ if line.contains("dump --single") || line.starts_with("pg_dump") => {
+                stack.publish(after).await;
+                stack.drain().await;
+                lost = Some((stack.decided().await, decided(&stack).await));
+            }
+            _ if line.contains("< gateway.sql") || line.starts_with("pg_restore") => {
+                let (events, rows) = lost.as_ref().unwrap();
+                assert!(stack.decided().await < events - 100, "this is not the older database");
+                assert_ne!(decided(&stack).await, *rows);
+            }
+            "hostmatch serve worker --until-empty" => {
+                let (events, rows) = lost.as_ref().unwrap();
+                assert_eq!(stack.decided().await, *events);
+                assert_eq!(decided(&stack).await, *rows, "{backend:?}");
+            }
+            _ if line.contains("$EDGE/health/ready") => says("\"status\":\"ready\""),
+            _ if line.starts_with("hostmatch match explain") => says("1420209"),
+            _ => {}
+        }
+        done += 1;
+    }
+    assert!(lost.is_some() && done > 25, "the page has other commands now: let this test look at them");
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+}
+
+on_engines!(appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_for);
+/// The page's advice where staff are deleted and made anew: what the deletion emptied stays empty, and is
+/// filled by workers that may overwrite.
+async fn appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_for(backend: Backend) {
+    let world = World::new(backend, GatewayShape::Roadmap).await;
+    world.company(15).await;
+    world.staff(31, 15, "Mara Lind", "mara@salon.example").await;
+    world.appointment(1, 15, "Bk-1").await;
+    let mara = |id: &str, at| event(id, "Bk-1", at, host(7, "Mara Lind", "mara@salon.example"));
+    assert_eq!(world.one(mara("e1", 1)).await, "assigned");
+    world.somebody_sets(1, None).await;
+    world.run("DELETE FROM staff").await;
+    assert_eq!(world.count("calcom_host_mappings").await, 0, "{backend:?}: its mapping goes with it");
+    world.staff(41, 15, "Mara Lind", "mara@salon.example").await;
+    assert_eq!(world.one(mara("e2", 2)).await, "kept", "{backend:?}");
+    assert_eq!(world.assigned(1).await, "-/7");
+    let world = World::of(world.test, &[("appointments.overwrite", "always")]).await;
+    assert_eq!(world.one(mara("e3", 2)).await, "assigned", "{backend:?}");
+    assert_eq!(world.assigned(1).await, "41/7");
+}
+
+/// What was decided, in the tables that people and the gateway look at; without our clocks.
+async fn decided(stack: &Stack) -> std::collections::BTreeMap<&'static str, Vec<String>> {
+    let mut all = stack.world.everything().await;
+    all.retain(|table, _| !["hostmatch_events", "hostmatch_inbox"].contains(table));
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_operations_do_what_the_page_says_on_mariadb() {
+    operate(Backend::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_operations_do_what_the_page_says_on_postgresql() {
+    operate(Backend::Postgres).await;
+}

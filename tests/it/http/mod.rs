@@ -1,0 +1,3 @@
+//! What is shared by everything that speaks HTTP.
+
+mod client;

@@ -1,0 +1,207 @@
+//! Values that are legal and dangerous, and files, folders and disks.
+
+use std::fs::{Permissions, set_permissions, write};
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{Clinic, ROOM, SECRET};
+use crate::support::Backend;
+use crate::support::program::{json, stdout};
+
+/// Settings, and what is found because of them: code, subject, remedy.
+type Seed = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
+
+const WITH_A_FILE: &[Seed] = &[
+    (
+        &[("edge.allow_unsigned", "true"), ("edge.listen", "0.0.0.0:8080")],
+        "edge_unsigned",
+        "edge.allow_unsigned",
+        "edge.allow_unsigned = false",
+    ),
+    (&[("edge.gateway_secrets", "")], "edge_refuses_all", "edge", "edge.tokens_file"),
+    (&[("edge.calcom_secrets", "hush")], "secret_weak", "edge.calcom_secrets", "openssl rand"),
+    (
+        &[("worker.health_listen", "127.0.0.1:8080")],
+        "addresses_collide",
+        "worker.health_listen",
+        "worker.health_listen",
+    ),
+    (&[("worker.hold", "20m")], "hold_too_long", "worker.hold", "15m"),
+    (
+        &[("worker.shutdown_timeout", "3s")],
+        "shutdown_too_short",
+        "worker.shutdown_timeout",
+        "statement_timeout",
+    ),
+    (&[("queue.delivery_limit", "3")], "delivery_limit_low", "queue.delivery_limit", "50"),
+    (&[("retention.events", "1d")], "retention_too_short", "retention.events", "retention.events"),
+    (&[("appointments.overwrite", "always")], "overwrite_always", "appointments.overwrite", "ours"),
+    (&[("matching.auto_accept", "50")], "threshold_low", "matching.auto_accept", "80"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dangerous_values_are_found_and_nothing_else() {
+    for (settings, code, subject, remedy) in WITH_A_FILE {
+        let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+        for (key, value) in *settings {
+            clinic.set(key, value);
+        }
+        let report = clinic.doctor(&[]);
+        report.finds(code, subject, remedy);
+        report.only(&[*code]);
+    }
+}
+
+/// With a broker or a database that is somewhere else (and does not answer here).
+const ELSEWHERE: &[Seed] = &[
+    (&[("queue.url", "amqp://u:hush@broker.invalid")], "broker_unencrypted", "queue.url", "amqps://"),
+    (
+        &[("queue.url", "amqps://guest:guest@broker.invalid")],
+        "broker_guest",
+        "queue.url",
+        "rabbitmqctl add_user",
+    ),
+    (
+        &[("database.url", "mysql://u:hush@db.invalid/gateway")],
+        "database_unencrypted",
+        "database.url",
+        "VERIFY_IDENTITY",
+    ),
+    (
+        &[
+            ("database.url", "postgres://u:hush@127.0.0.1:1/g"),
+            ("database.max_connections", "2"),
+            ("worker.pipelines", "4"),
+        ],
+        "pool_too_small",
+        "database.max_connections",
+        "worker.pipelines",
+    ),
+    (
+        &[("queue.url", "amqp://u:hush@127.0.0.1:1"), ("queue.prefetch", "120")],
+        "prefetch_too_small",
+        "queue.prefetch",
+        "worker.batch_size",
+    ),
+    (
+        &[("queue.url", "amqp://u:hush@127.0.0.1:1"), ("edge.spool", "")],
+        "spool_off",
+        "edge.spool",
+        "edge.spool",
+    ),
+    (
+        &[("queue.url", "amqp://u:hush@127.0.0.1:1"), ("edge.spool_max_bytes", "900000GiB")],
+        "disk_nearly_full",
+        "edge.spool",
+        "edge.spool_max_bytes",
+    ),
+    (
+        &[("queue.url", "amqp://u:hush@127.0.0.1:1"), ("edge.spool", "/nowhere/at/all/spool.db")],
+        "folder_unwritable",
+        "edge.spool",
+        "mkdir -p '/nowhere/at/all'",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dangerous_with_servers_elsewhere_is_found_while_they_are_away() {
+    for (settings, code, subject, remedy) in ELSEWHERE {
+        let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+        clinic.set("queue.connect_timeout", "1s");
+        clinic.set("database.acquire_timeout", "1s");
+        for (key, value) in *settings {
+            clinic.set(key, value);
+        }
+        let report = if *code == "disk_nearly_full" { clinic.asked(&[]) } else { clinic.doctor(&[]) };
+        report.finds(code, subject, remedy);
+        let away = if settings[0].0 == "queue.url" { "broker_unreachable" } else { "database_unreachable" };
+        report.finds(away, "hush".trim_start_matches("hush"), "hostmatch config show");
+        report.only(&[*code, away]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_that_is_not_read_is_found() {
+    let clinic = Clinic::embedded(Backend::Sqlite).await;
+    let output = clinic
+        .stack
+        .command(&[&["doctor", "--output", "json"], &ROOM[..]].concat())
+        .env("HOSTMATCH_WORKER_PIPELINES", "4")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(10));
+    let finding = &json(&output)["findings"][0];
+    assert_eq!(finding["code"], "environment_not_read");
+    assert!(finding["what"].as_str().unwrap().contains("HOSTMATCH_WORKER__PIPELINES"), "{finding:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_is_refused_is_a_report_too() {
+    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+    clinic.set("worker.pipelines", "none");
+    clinic.set("queue.prefetch", "10");
+    let output = clinic.run(&["doctor", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(9));
+    let report = json(&output);
+    let found = report["findings"].as_array().unwrap();
+    let subjects: Vec<&str> = found.iter().map(|one| one["subject"].as_str().unwrap()).collect();
+    assert_eq!(subjects, ["worker.pipelines", "worker.batch_size"], "{report:#}");
+    assert!(found.iter().all(|one| one["code"] == "config_invalid"), "{report:#}");
+    assert!(
+        stdout(&clinic.run(&["doctor"]))
+            .contains("what to do: correct worker.pipelines in environment variable")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_others_may_read_or_change_are_found() {
+    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+    let home = clinic.stack.home().to_owned();
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = home.join(name);
+        write(&path, text).unwrap();
+        set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let config = file("hostmatch.toml", &format!("[edge]\ncalcom_secrets = [\"{SECRET}\"]\n"), 0o646);
+    let report = clinic.doctor(&[]);
+    report.finds("secret_readable", "hostmatch.toml", "chmod o-rwx");
+    report.finds("file_writable", "hostmatch.toml", "chmod o-w");
+    report.only(&["secret_readable", "file_writable"]);
+    std::fs::remove_file(config).unwrap();
+
+    clinic.set("edge.calcom_secrets_file", &file("calcom", SECRET, 0o644));
+    clinic.set("traces.headers_file", &file("headers", "authorization=Bearer abc", 0o644));
+    clinic.set("edge.tokens_file", &file("tokens", "what is this\n", 0o644));
+    let report = clinic.doctor(&[]);
+    report.finds("secret_readable", "edge.calcom_secrets_file", "chmod o-rwx");
+    report.finds("secret_readable", "traces.headers_file", "chmod o-rwx");
+    report.finds("token_line_left_out", "edge.tokens_file", "hostmatch token create");
+    report.only(&["secret_readable", "token_line_left_out"]);
+
+    let hash = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+    let expired = format!("{hash}  {{\"name\":\"old\",\"expires\":\"2020-01-01T00:00:00Z\"}}\n");
+    clinic.set("edge.tokens_file", &file("tokens", &expired, 0o640));
+    clinic.set("edge.calcom_secrets_file", &file("calcom", SECRET, 0o640));
+    clinic.set("traces.headers_file", &file("headers", "authorization=Bearer abc", 0o640));
+    clinic
+        .doctor(&[])
+        .finds("tokens_expired", "edge.tokens_file", "hostmatch token")
+        .only(&["tokens_expired"]);
+
+    clinic.set("edge.tokens_file", &home.join("nowhere").display().to_string());
+    clinic
+        .doctor(&[])
+        .finds("file_unreadable", "edge.tokens_file", "hostmatch token create")
+        .only(&["file_unreadable"]);
+    // A worker has nothing to do with it.
+    assert_eq!(clinic.doctor(&["--role", "worker"]).code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_queue_that_is_no_database_is_found() {
+    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+    let path = clinic.stack.home().join("other.db");
+    write(&path, "this is no database, and never was one; it only looks like a file of one").unwrap();
+    clinic.set("queue.url", &format!("sqlite://{}", path.display()));
+    clinic.doctor(&[]).finds("queue_file_unusable", "other.db", "queue.url").only(&["queue_file_unusable"]);
+}

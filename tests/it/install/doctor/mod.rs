@@ -1,0 +1,220 @@
+//! The doctor: what is seeded is found, with a remedy; what is healthy is green and silent.
+
+mod configuration;
+mod database;
+mod broker;
+mod policies;
+mod edges;
+
+use std::process::Output;
+use std::time::Duration;
+
+use hostmatch::install::doctor::Code;
+use serde_json::Value;
+
+use crate::support::broker::Broker;
+use crate::support::program::{json, stderr, stdout};
+use crate::support::{Backend, GatewayShape, Process, Server, Stack, TestDatabase, World, eventually};
+
+/// Stands wherever a secret stands, and must never be seen.
+const SECRET: &str = "hush-hush-hush-hush-hush-hush-hush";
+
+const ROOM: [&str; 4] = ["--accept", "disk_nearly_full", "--accept", "disk_full"];
+
+/// An installation that is examined.
+struct Clinic {
+    stack: Stack,
+}
+
+impl Clinic {
+    /// With the embedded queue; nothing is wrong with it.
+    async fn embedded(backend: Backend) -> Self {
+        Self::of(Stack::on(World::new(backend, GatewayShape::Roadmap).await, None).await)
+    }
+
+    /// On a private broker whose management API is at this address; nothing is wrong with it, once a
+    /// worker runs.
+    async fn on(test: TestDatabase, broker: &Broker, management: &str) -> Self {
+        let mut clinic = Self::of(Stack::on(World::of(test, &[]).await, Some(broker.url())).await);
+        clinic.set("queue.management_url", management);
+        clinic
+    }
+
+    fn of(stack: Stack) -> Self {
+        let mut clinic = Self { stack };
+        clinic.set("edge.gateway_secrets", SECRET);
+        clinic.set("queue.connect_timeout", "5s");
+        clinic
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        self.stack.set(key, value);
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.stack.command(arguments).output().unwrap();
+        let told = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(!told.contains("hush"), "a secret is told: {told}");
+        output
+    }
+
+    /// What the doctor says; how full the disk is on which the tests run does not count.
+    fn doctor(&self, arguments: &[&str]) -> Report {
+        self.asked(&[&ROOM[..], arguments].concat())
+    }
+
+    fn asked(&self, arguments: &[&str]) -> Report {
+        let output = self.run(&[&["doctor", "--output", "json"], arguments].concat());
+        let report = Report { code: output.status.code(), json: json(&output) };
+        report.is_whole();
+        report
+    }
+
+    /// A worker that consumes.
+    async fn worker(&self) -> Process {
+        let worker = self.stack.worker().await;
+        eventually("the worker consumes", Duration::from_secs(60), async || {
+            let report = self.doctor(&[]);
+            let waits = ["exchange_missing", "queue_missing", "binding_missing", "no_consumers"];
+            (!report.codes().iter().any(|code| waits.contains(code))).then_some(())
+        })
+        .await;
+        worker
+    }
+}
+
+/// What the doctor said, in JSON.
+struct Report {
+    code: Option<i32>,
+    json: Value,
+}
+
+impl Report {
+    fn findings(&self) -> &[Value] {
+        self.json["findings"].as_array().unwrap()
+    }
+
+    /// The codes that were found, each once.
+    fn codes(&self) -> Vec<&str> {
+        let mut codes: Vec<&str> = self.findings().iter().map(|one| one["code"].as_str().unwrap()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes
+    }
+
+    fn finding(&self, code: &str) -> &Value {
+        let found = self.findings().iter().find(|one| one["code"] == code);
+        found.unwrap_or_else(|| panic!("{code} is missing: {:#}", self.json))
+    }
+
+    /// Why this code was not looked for.
+    fn why_not(&self, code: &str) -> &str {
+        let all = self.json["not_checked"].as_array().unwrap();
+        let one = all.iter().find(|one| one["code"] == code);
+        one.unwrap_or_else(|| panic!("{code} was looked for: {:#}", self.json))["why"].as_str().unwrap()
+    }
+
+    /// The finding is there, names this subject and this remedy, and the exit code is as documented.
+    fn finds(&self, code: &str, subject: &str, remedy: &str) -> &Self {
+        let is_meant =
+            |one: &&Value| one["code"] == code && one["subject"].as_str().unwrap().contains(subject);
+        let finding = self.findings().iter().find(is_meant);
+        let finding = finding.unwrap_or_else(|| panic!("{code} on {subject} is missing: {:#}", self.json));
+        let text = |key: &str| finding[key].as_str().unwrap();
+        assert!(text("remedy").contains(remedy), "{code}: {remedy}: {finding:#}");
+        assert!(!text("what").is_empty());
+        let expected = if self.json["errors"].as_u64().unwrap() > 0 { 1 } else { 10 };
+        assert_eq!(self.code, Some(expected), "{:#}", self.json);
+        self
+    }
+
+    /// And nothing else is found.
+    fn only(&self, codes: &[&str]) {
+        let mut codes = codes.to_vec();
+        codes.sort_unstable();
+        assert_eq!(self.codes(), codes, "{:#}", self.json);
+    }
+
+    /// No code is accounted for twice, and each is of the closed list.
+    fn is_whole(&self) {
+        let names = |key: &str| -> Vec<String> {
+            let all = self.json[key].as_array().unwrap().iter();
+            all.map(|one| one.get("code").unwrap_or(one).as_str().unwrap().to_owned()).collect()
+        };
+        let mut all = [names("findings"), names("accepted")].concat();
+        all.sort_unstable();
+        all.dedup();
+        all.extend([names("passed"), names("not_checked")].concat());
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count, "{:#}", self.json);
+        let known = |name: &String| Code::ALL.iter().any(|code| code.as_str() == name);
+        assert!(all.iter().all(known), "{all:?}");
+    }
+}
+
+/// A private broker with its management API.
+async fn broker() -> Option<(Broker, String)> {
+    let mut broker = Broker::prepare()?;
+    let management = broker.with_management();
+    broker.configure("channel_max = 40\nmax_message_size = 2097152\n");
+    broker.run().await;
+    Some((broker, management))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_installation_is_green_and_silent() {
+    let Some((broker, management)) = broker().await else { return };
+    for backend in [Backend::Sqlite, Backend::MariaDb, Backend::Postgres] {
+        let server = if backend == Backend::Sqlite { None } else { Server::start(backend, 60).await };
+        let test = match &server {
+            Some(server) => TestDatabase::migrated_on(server.address(), backend, GatewayShape::Roadmap).await,
+            None => TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await,
+        };
+        let clinic = Clinic::on(test, &broker, &management).await;
+        let mut worker = clinic.worker().await;
+        let report = clinic.doctor(&[]);
+        assert_eq!((report.code, report.codes()), (Some(0), vec![]), "{backend:?}: {:#}", report.json);
+        assert_eq!(report.json["not_checked"], serde_json::json!([]), "{backend:?}");
+        let output = clinic.run(&[&["doctor"], &ROOM[..]].concat());
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+        let lines: Vec<&str> = stdout(&output).lines().collect();
+        let line = lines[lines.len() - 1];
+        assert!(line.starts_with("OK: ") && line.contains("RabbitMQ 3."), "{backend:?}: {line}");
+        assert!(lines.len() == 1 || lines[0] == "ACCEPTED", "{backend:?}: {lines:?}");
+        assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+        drop(clinic);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_embedded_queue_there_is_no_broker_to_look_at() {
+    let clinic = Clinic::embedded(Backend::Sqlite).await;
+    let report = clinic.doctor(&[]);
+    assert_eq!((report.code, report.codes()), (Some(0), vec![]), "{:#}", report.json);
+    assert_eq!(report.json["not_checked"], serde_json::json!([]));
+    let passed = report.json["passed"].as_array().unwrap();
+    assert!(passed.contains(&"queue_file_unusable".into()) && !passed.contains(&"queue_missing".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn for_people_it_says_what_on_what_and_what_to_do_and_what_is_accepted_does_not_count() {
+    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+    clinic.set("appointments.overwrite", "always");
+    let output = clinic.run(&[&["doctor", "--all"], &ROOM[..]].concat());
+    assert_eq!(output.status.code(), Some(10));
+    let text = stdout(&output);
+    for line in [
+        "WARNING\n  overwrite_always: appointments.overwrite",
+        "what to do: set appointments.overwrite",
+        "OK\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(text.trim_end().lines().last().unwrap().starts_with("0 errors, 1 warning, "), "{text}");
+    let output = clinic.run(&[&["doctor", "--accept", "overwrite_always"], &ROOM[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(stdout(&output).contains("ACCEPTED\n  overwrite_always"), "{}", stdout(&output));
+    assert_eq!(clinic.run(&["doctor", "--accept", "everything"]).status.code(), Some(2));
+}

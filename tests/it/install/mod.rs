@@ -1,0 +1,6 @@
+//! Is the installation set up right?
+
+mod doctor;
+mod inspection;
+pub(crate) mod privileges;
+mod topology;

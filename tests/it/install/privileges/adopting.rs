@@ -1,0 +1,55 @@
+//! The rights that `gateway grants` prints are enough where tables of ours are there already, with the
+//! rows that the gateway put in.
+
+use crate::install::privileges::{gateway, grant, printed, run};
+use crate::support::adopted::adopted;
+use crate::support::{Backend, User};
+
+on_engines!(with_just_these_rights_tables_are_adopted_and_given_back: mariadb, postgres);
+async fn with_just_these_rights_tables_are_adopted_and_given_back(backend: Backend) {
+    let [owner, looks, migrates, takes_back] = [
+        User::new(backend).await,
+        User::new(backend).await,
+        User::new(backend).await,
+        User::new(backend).await,
+    ];
+    let test = gateway(backend, &owner).await;
+    test.run(&adopted(backend)).await;
+    if backend == Backend::Postgres {
+        for table in ["calcom_host_mappings", "calcom_host_mapping_audits"] {
+            test.run(&[format!("ALTER TABLE {table} OWNER TO {}", owner.quoted())]).await;
+        }
+    }
+    grant(&test, &looks, "inspect").await;
+    let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
+    assert_eq!(code, Some(10), "{test:?}: {text}");
+    for word in ["READY", "adopt calcom_host_mappings\n", "adopt appointments.calcom_host_id"] {
+        assert!(text.contains(word) && !text.contains("NOT READY"), "{test:?}: {word}: {text}");
+    }
+    grant(&test, &migrates, "migrate").await;
+    let (code, text) = run(&test, &migrates, &["migrate", "up", "--adopt"]);
+    assert_eq!(code, Some(0), "{test:?}: {text}");
+
+    // PostgreSQL shows the journal to whoever may not read it: that is something to put right.
+    let statements = printed(&test, &looks, "inspect");
+    let (journal, others): (Vec<_>, Vec<_>) =
+        statements.into_iter().partition(|statement| statement.contains("hostmatch_journal"));
+    assert_eq!(journal.len(), 1, "{test:?}");
+    test.run(&others).await;
+    if backend == Backend::Postgres {
+        let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
+        assert_eq!(code, Some(10), "{test:?}: {text}");
+        for word in ["NOT READY", "lacks SELECT on hostmatch_journal", "gateway grants"] {
+            assert!(text.contains(word), "{test:?}: {word}: {text}");
+        }
+    }
+    test.run(&journal).await;
+    let (_, text) = run(&test, &looks, &["gateway", "inspect"]);
+    assert!(text.contains("nothing: all is there") && !text.contains("NOT READY"), "{test:?}: {text}");
+    // Who is granted only now has what giving back takes. (On PostgreSQL the owner alone may drop.)
+    let back = if backend == Backend::Postgres { &migrates } else { &takes_back };
+    grant(&test, back, "migrate").await;
+    let (code, text) = run(&test, back, &["migrate", "down", "--all", "--yes"]);
+    assert_eq!(code, Some(0), "{test:?}: {text}");
+    drop(test);
+}

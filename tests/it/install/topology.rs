@@ -1,0 +1,155 @@
+//! `hostmatch topology`: what is wanted, what a broker has, making what is missing, exporting it.
+
+use std::path::Path;
+use std::process::Output;
+
+use hostmatch::config::QueueConfig;
+use serde_json::{Value, json};
+
+use crate::support::broker::Broker;
+use crate::support::program::{command, json, stderr, stdout};
+use crate::support::traces::{Traces, connect};
+use crate::support::{amqp_url, unique};
+
+/// The program on this queue; what it leaves on the shared broker is removed.
+struct Site {
+    url: String,
+    prefix: String,
+    settings: Vec<(&'static str, String)>,
+    _traces: Option<Traces>,
+}
+
+impl Site {
+    fn on(url: &str) -> Self {
+        let prefix = unique("test");
+        let site = Self { url: url.to_owned(), prefix, settings: Vec::new(), _traces: None };
+        let traces = Traces::Broker(site.config());
+        Self { _traces: Some(traces), ..site }
+    }
+
+    fn config(&self) -> QueueConfig {
+        let flags = [("queue.url", &self.url), ("queue.prefix", &self.prefix)];
+        let mut overrides = hostmatch::config::Overrides::default();
+        for (key, value) in flags {
+            overrides.set("test", key, value);
+        }
+        hostmatch::config::load_from(None, std::iter::empty(), &overrides).unwrap().config.queue
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = command(&[&["topology"], arguments].concat());
+        command.env("HOSTMATCH_QUEUE__URL", &self.url).env("HOSTMATCH_QUEUE__PREFIX", &self.prefix);
+        for (name, value) in &self.settings {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        let told = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(!told.contains("hush"), "a secret is told: {told}");
+        output
+    }
+
+    fn ask(&self, arguments: &[&str]) -> (Option<i32>, Value) {
+        let output = self.run(&[arguments, &["--output", "json"]].concat());
+        assert_eq!(stderr(&output), "", "{arguments:?}");
+        (output.status.code(), json(&output))
+    }
+}
+
+#[test]
+fn what_is_wanted_is_shown_without_a_broker_and_an_embedded_queue_wants_nothing() {
+    let site = Site::on("amqp://u:hush@127.0.0.1:1/salon");
+    let (code, shown) = site.ask(&["show"]);
+    assert_eq!(code, Some(0));
+    let p = &site.prefix;
+    assert_eq!(shown["exchange"], json!({ "name": format!("{p}.events"), "type": "topic", "durable": true }));
+    let work = shown["queues"].as_array().unwrap().iter().find(|queue| queue["role"] == "work").unwrap();
+    assert_eq!(work["arguments"]["x-delivery-limit"], 50);
+    assert_eq!(shown["bindings"][0]["routing_key"], "#");
+    let table = site.run(&["show"]);
+    assert!(stdout(&table).contains("x-dead-letter-strategy=at-least-once"), "{}", stdout(&table));
+    assert_eq!(site.run(&["diff"]).status.code(), Some(7));
+
+    let embedded = Site::on("sqlite://nowhere.db");
+    for arguments in [&["show"][..], &["diff"], &["apply"], &["export"]] {
+        let (code, told) = embedded.ask(arguments);
+        assert_eq!((code, &told["embedded"]), (Some(0), &json!(true)), "{arguments:?}");
+    }
+    assert!(!Path::new("nowhere.db").exists());
+}
+
+#[test]
+fn apply_makes_what_is_missing_whatever_the_configuration_says_and_is_then_done() {
+    let mut site = Site::on(&amqp_url());
+    site.settings.push(("HOSTMATCH_QUEUE__TOPOLOGY", "verify".into()));
+    let (code, before) = site.ask(&["diff"]);
+    assert_eq!((code, &before["equal"]), (Some(10), &json!(false)));
+    assert_eq!(
+        before["differences"].as_array().unwrap().len(),
+        8,
+        "exchange, dead, work, five waits: {before:#}"
+    );
+    let (code, applied) = site.ask(&["apply"]);
+    assert_eq!(code, Some(0), "{applied:#}");
+    assert_eq!(applied["made"].as_array().unwrap().len(), 8, "{applied:#}");
+    let (code, after) = site.ask(&["diff"]);
+    assert_eq!((code, &after["equal"]), (Some(0), &json!(true)), "{after:#}");
+    assert!(after["not_compared"][0]["why"].as_str().unwrap().contains("queue.management_url"), "{after:#}");
+    let (code, again) = site.ask(&["apply"]);
+    assert_eq!((code, &again["made"]), (Some(0), &json!([])), "{again:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_changed_stays_with_its_messages_and_is_told_with_what_to_do() {
+    let mut site = Site::on(&amqp_url());
+    assert_eq!(site.run(&["apply"]).status.code(), Some(0));
+    let connection = connect(&site.url).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let work = format!("{}.bookings", site.prefix);
+    let confirmed = lapin::options::ConfirmSelectOptions::default();
+    channel.confirm_select(confirmed).await.unwrap();
+    let options = lapin::options::BasicPublishOptions::default();
+    let properties = lapin::BasicProperties::default().with_delivery_mode(2);
+    channel
+        .basic_publish("".into(), work.as_str().into(), options, b"{}", properties)
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    site.settings.push(("HOSTMATCH_QUEUE__DELIVERY_LIMIT", "20".into()));
+    let (code, applied) = site.ask(&["apply"]);
+    assert_eq!(code, Some(10), "{applied:#}");
+    assert_eq!((&applied["made"], &applied["problems"]), (&json!([]), &json!([])), "{applied:#}");
+    let left = &applied["differences"][0];
+    let expected = json!(["queue", work, "argument", "x-delivery-limit", 20, 50]);
+    let found = ["object", "name", "change", "argument", "wanted", "found"].map(|key| left[key].clone());
+    assert_eq!(json!(found), expected);
+    let remedy = left["remedy"].as_str().unwrap();
+    assert!(remedy.contains("1 messages are in it") && remedy.contains("delete_queue"), "{remedy}");
+    let looks = lapin::options::QueueDeclareOptions::durable().passive();
+    let table = lapin::types::FieldTable::default();
+    let queue = channel.queue_declare(work.as_str().into(), looks, table).await.unwrap();
+    assert_eq!(queue.message_count(), 1, "it is still there");
+    assert!(stdout(&site.run(&["diff"])).contains("has x-delivery-limit 50, wanted is 20\n  what to do: "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_exported_and_imported_is_what_is_wanted() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    let management = broker.with_management();
+    broker.run().await;
+    broker.control(&["add_vhost", "salon/1"]).await;
+    broker.control(&["set_permissions", "-p", "salon/1", "guest", ".*", ".*", ".*"]).await;
+    let mut site = Site::on(&format!("{}/salon%2F1", broker.url()));
+    site.settings.push(("HOSTMATCH_QUEUE__MANAGEMENT_URL", management));
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("definitions.json");
+    let exported = site.run(&["export"]);
+    assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
+    std::fs::write(&file, &exported.stdout).unwrap();
+    assert_eq!(site.run(&["diff"]).status.code(), Some(10));
+    broker.control(&["import_definitions", file.to_str().unwrap()]).await;
+    let (code, after) = site.ask(&["diff"]);
+    assert_eq!((code, after), (Some(0), json!({ "equal": true, "differences": [], "not_compared": [] })));
+    let other: Value = serde_json::from_slice(&site.run(&["export", "--vhost", "other"]).stdout).unwrap();
+    assert_eq!(other["queues"][0]["vhost"], "other");
+}

@@ -1,0 +1,204 @@
+//! `hostmatch migrate` killed at each of its statements can be run again, to the same end.
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::migration::adopting::{gateway, same, state};
+use crate::support::address::with_parameter;
+use crate::support::adopted::Variant;
+use crate::support::program::command;
+use crate::support::proxy::Proxy;
+use crate::support::toll::{Side, Toll};
+use crate::support::{Backend, GatewayShape, TestDatabase, eventually, is_full};
+
+/// Starts the program, with a toll at the `nth` statement that changes anything.
+pub(crate) async fn through(
+    test: &TestDatabase,
+    arguments: &[&str],
+    nth: usize,
+    side: Side,
+) -> (Toll, Child) {
+    let target = Proxy::target(&test.url);
+    let toll = Toll::start(&target, nth, side).await;
+    let mut command = command(arguments);
+    let mut url = test.url.replace(&target, &toll.address);
+    if test.backend == Backend::Postgres {
+        // In the clear, or the statements could not be seen.
+        url = with_parameter(&url, "sslmode=disable");
+    }
+    command.env("HOSTMATCH_DATABASE__URL", url);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    (toll, child)
+}
+
+/// Runs the program up to its `nth` statement that changes anything, and kills it there. False
+/// when it ended before.
+async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side) -> bool {
+    let (toll, mut child) = through(test, arguments, nth, side).await;
+    tokio::select! {
+        () = toll.reached() => {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            true
+        }
+        ended = eventually("it ends or is killed", Duration::from_secs(120), async || child.try_wait().unwrap()) => {
+            let output = child.wait_with_output().unwrap();
+            assert!(ended.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            false
+        }
+    }
+}
+
+/// At which statements `up` is killed unless everything is wanted: every so many, to go on with it,
+/// and to take it back at once.
+struct Sample {
+    resumed: usize,
+    taken_back: usize,
+}
+
+const EACH: Sample = Sample { resumed: 1, taken_back: 5 };
+const MANY: Sample = Sample { resumed: 2, taken_back: 3 };
+const SOME: Sample = Sample { resumed: 6, taken_back: 9 };
+
+/// Kills `up` at each statement; goes on with it, and kills it there once more and takes it back.
+async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sample: Sample) {
+    let connection = test.db.connection();
+    let before = state(test).await;
+    // Once there and back: PostgreSQL writes a check that it has made again in other words.
+    migration::adopt(connection).await.unwrap();
+    migration::down(connection, None).await.unwrap();
+    migration::adopt(connection).await.unwrap();
+    let wanted = state(test).await;
+    let recorded = records(test).await;
+    assert_eq!(recorded, i64::from(arguments.contains(&"--adopt")), "{test:?}");
+    migration::down(connection, None).await.unwrap();
+    same("at first", &state(test).await, &before);
+    let (mut nth, mut tried) = (1, 0);
+    'statements: loop {
+        for (goes_on, every) in [(true, sample.resumed), (false, sample.taken_back)] {
+            if !is_full() && nth % every > 0 {
+                continue;
+            }
+            if !killed(test, arguments, nth, side).await {
+                break 'statements;
+            }
+            tried += 1;
+            let what = format!("{test:?}: killed {side:?} change {nth}, goes on: {goes_on}");
+            if goes_on {
+                migration::adopt(connection).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+                same(&what, &without_times(&state(test).await), &without_times(&wanted));
+                assert_eq!(records(test).await, recorded, "{what}: recorded once");
+            }
+            migration::down(connection, None).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            same(&what, &state(test).await, &before);
+        }
+        nth += 1;
+    }
+    migration::down(connection, None).await.unwrap();
+    same("at last", &state(test).await, &before);
+    assert!(nth > 10 && tried >= 4, "it made {nth} changes only, and was killed {tried} times");
+}
+
+/// Audits of the adoption itself.
+async fn records(test: &TestDatabase) -> i64 {
+    test.count("calcom_host_mapping_audits WHERE actor = 'migration'").await
+}
+
+/// When a migration ran differs, when a row was given a time that it lacked, and number and time of
+/// the row that records an adoption. (The times of the gateway's rows are of that year's beginning.)
+fn without_times(lines: &[String]) -> Vec<String> {
+    let is_record =
+        |line: &str| line.starts_with("calcom_host_mapping_audits: ") && line.contains("\"migration\"");
+    let is_now = |part: &str| part.len() >= 19 && part.starts_with("20") && !part.starts_with("2026-0");
+    let one = |line: &String| match line.starts_with("hostmatch_migrations: ") {
+        true => line.trim_end_matches(|c: char| !c.is_alphabetic()).to_owned(),
+        false => line.split('"').map(|part| if is_now(part) { "now" } else { part }).collect(),
+    };
+    lines.iter().filter(|line| !is_record(line)).map(one).collect()
+}
+
+async fn down_is_killed(test: &TestDatabase, side: Side) {
+    let connection = test.db.connection();
+    let before = state(test).await;
+    let mut nth = 1;
+    loop {
+        migration::adopt(connection).await.unwrap();
+        if !killed(test, &["migrate", "down", "--all", "--yes"], nth, side).await {
+            break;
+        }
+        let what = format!("{test:?}: killed {side:?} change {nth}");
+        migration::down(connection, None).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        same(&what, &state(test).await, &before);
+        nth += 1;
+    }
+    assert!(nth > 10, "it made {nth} changes only");
+    same("at last", &state(test).await, &before);
+}
+
+#[tokio::test]
+async fn up_adopting_on_mariadb_before_a_statement() {
+    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    up_is_killed(&test, Side::Before, &["migrate", "up", "--adopt"], EACH).await;
+}
+
+#[tokio::test]
+async fn up_adopting_on_mariadb_after_a_statement() {
+    let test = gateway(Backend::MariaDb, Variant::Plan).await;
+    up_is_killed(&test, Side::After, &["migrate", "up", "--adopt"], MANY).await;
+}
+
+#[tokio::test]
+async fn up_adopting_little_more_than_rows_on_mariadb() {
+    for side in [Side::Before, Side::After] {
+        let test = gateway(Backend::MariaDb, Variant::Bare).await;
+        up_is_killed(&test, side, &["migrate", "up", "--adopt"], SOME).await;
+    }
+}
+
+#[tokio::test]
+async fn up_adopting_on_postgres() {
+    let test = gateway(Backend::Postgres, Variant::Living).await;
+    up_is_killed(&test, Side::After, &["migrate", "up", "--adopt"], SOME).await;
+}
+
+#[tokio::test]
+async fn up_on_mariadb_without_anything_to_adopt() {
+    for side in [Side::Before, Side::After] {
+        let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
+        up_is_killed(&test, side, &["migrate", "up"], MANY).await;
+    }
+}
+
+#[tokio::test]
+async fn down_on_mariadb_before_a_statement() {
+    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    down_is_killed(&test, Side::Before).await;
+}
+
+#[tokio::test]
+async fn down_on_mariadb_after_a_statement() {
+    let test = gateway(Backend::MariaDb, Variant::Bare).await;
+    down_is_killed(&test, Side::After).await;
+}
+
+#[tokio::test]
+async fn down_on_mariadb_without_anything_adopted() {
+    let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
+    down_is_killed(&test, Side::After).await;
+}
+
+#[tokio::test]
+async fn an_interrupted_down_is_finished_before_anything_else() {
+    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let connection = test.db.connection();
+    migration::adopt(connection).await.unwrap();
+    // After what is going to be taken back was written down.
+    assert!(killed(&test, &["migrate", "down", "--all", "--yes"], 60, Side::After).await);
+    let error = migration::adopt(connection).await.unwrap_err().to_string();
+    assert!(error.contains("migrate down"), "{error}");
+    let found = migration::examine(connection).await.unwrap();
+    assert!(found.obstacles.iter().any(|one| one.remedy.contains("migrate down")), "{found:#?}");
+    migration::down(connection, Some(1)).await.unwrap();
+    migration::adopt(connection).await.unwrap();
+}

@@ -1,0 +1,86 @@
+//! A row of the gateway's that an old shape cannot hold is never cut to fit: whoever wrote it, whenever
+//! that was, and however the server is set.
+
+use std::time::Duration;
+
+use migration::MigrateError;
+use sea_orm::sqlx::Executor as _;
+use sea_orm::{ConnectOptions, Database};
+
+use crate::migration::adopting::gateway;
+use crate::migration::adopting::given_back::{mapped, narrow, refused};
+use crate::migration::adopting::interrupted::through;
+use crate::support::adopted::Variant;
+use crate::support::toll::Side;
+use crate::support::{Backend, eventually};
+
+on_engines!(also_an_audit_that_does_not_say_whose_it_is: mariadb, postgres);
+async fn also_an_audit_that_does_not_say_whose_it_is(backend: Backend) {
+    let test = gateway(backend, Variant::Living).await;
+    test.run(&["ALTER TABLE calcom_host_mapping_audits ADD COLUMN actor VARCHAR(50) NULL"]).await;
+    migration::adopt(test.db.connection()).await.unwrap();
+    let long = "x".repeat(201);
+    test.run(&[format!(
+        "INSERT INTO calcom_host_mapping_audits (mapping_id, action, reason) VALUES (1, 'created', '{long}')"
+    )])
+    .await;
+    refused(&test, &["audits.reason holds"]).await;
+    test.run(&[format!("UPDATE calcom_host_mapping_audits SET reason = 'y' WHERE reason = '{long}'")]).await;
+    migration::down(test.db.connection(), None).await.unwrap();
+    let kept = "SELECT COUNT(*) FROM calcom_host_mapping_audits WHERE reason = 'y' AND actor IS NULL";
+    assert_eq!(test.number(kept).await, 1, "{backend:?}");
+}
+
+/// A way down that was interrupted asks no more before it goes on; the server would only warn.
+#[tokio::test]
+async fn also_on_a_mariadb_that_is_not_strict() {
+    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    test.run(&narrow(Backend::MariaDb)).await;
+    migration::adopt(test.db.connection()).await.unwrap();
+    let interrupted = "UPDATE hostmatch_journal SET state = 'undoing' ORDER BY seq DESC LIMIT 1";
+    test.run(&[mapped(6001, "From A List", "import"), interrupted.to_owned()]).await;
+    let mut options = ConnectOptions::new(&test.url);
+    options.map_sqlx_mysql_pool_opts(|pool| {
+        pool.after_connect(|connection, _| {
+            let lax = "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'STRICT_TRANS_TABLES', '')";
+            Box::pin(async move { connection.execute(lax).await.map(drop) })
+        })
+    });
+    let lax = Database::connect(options).await.unwrap();
+    for _ in 0..2 {
+        let error = migration::down(&lax, None).await.unwrap_err();
+        assert!(matches!(error, MigrateError::Raced(_)), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("mapping_source holds") && text.contains("id 6\n"), "{text}");
+        assert_eq!(
+            test.texts("SELECT mapping_source FROM calcom_host_mappings WHERE id = 6").await,
+            ["import"]
+        );
+    }
+    test.run(&["UPDATE calcom_host_mappings SET mapping_source = 'admin' WHERE id = 6"]).await;
+    migration::down(&lax, None).await.unwrap();
+    assert_eq!(test.texts("SELECT mapping_source FROM calcom_host_mappings WHERE id = 6").await, ["admin"]);
+}
+
+on_engines!(also_when_it_is_written_after_that_was_looked_for: mariadb, postgres);
+async fn also_when_it_is_written_after_that_was_looked_for(backend: Backend) {
+    let said = if backend == Backend::MariaDb { "half-way" } else { "nothing was changed" };
+    let test = gateway(backend, Variant::Bare).await;
+    migration::adopt(test.db.connection()).await.unwrap();
+    let (toll, mut child) = through(&test, &["migrate", "down", "--all", "--yes"], 1, Side::Before).await;
+    toll.reached().await;
+    test.run(&[mapped(6001, &"x".repeat(101), "manual")]).await;
+    toll.release();
+    eventually("it ends", Duration::from_secs(120), async || child.try_wait().unwrap()).await;
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{backend:?}: {text}");
+    for word in [said, "calcom_host_mappings.calcom_name holds", "id 6\n"] {
+        assert!(text.contains(word), "{backend:?}: {word}: {text}");
+    }
+    let length = "SELECT CHAR_LENGTH(calcom_name) FROM calcom_host_mappings WHERE id = 6";
+    assert_eq!(test.number(length).await, 101, "{backend:?}");
+    test.run(&["UPDATE calcom_host_mappings SET calcom_name = 'x' WHERE id = 6"]).await;
+    migration::down(test.db.connection(), None).await.unwrap();
+    assert_eq!(test.count("calcom_host_mappings").await, 6, "{backend:?}");
+}

@@ -1,0 +1,105 @@
+//! The gateway writes what stands in the way of adoption after that was looked for: it is named with
+//! its rows, again each time, and both ways out are open. And what it cannot write any more afterwards.
+
+use std::time::Duration;
+
+use migration::MigrateError;
+use sea_orm::ConnectionTrait as _;
+
+use crate::migration::adopting::interrupted::through;
+use crate::migration::adopting::{gateway, same, state};
+use crate::support::adopted::{Variant, staff};
+use crate::support::toll::Side;
+use crate::support::{Backend, TestDatabase, eventually};
+
+const SOON: Duration = Duration::from_secs(120);
+
+/// A second active mapping of host 5001, which is mapping 1; it becomes mapping 6.
+fn second() -> String {
+    format!(
+        "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, calcom_email, \
+         mapping_source, created_at, updated_at) VALUES (901, {}, 5001, 'x', 'x@salon.example', 'manual', \
+         '2026-02-02 10:00:00', '2026-02-02 10:00:00')",
+        staff(902)
+    )
+}
+
+const NAMED: &str = "company 901, host 5001: mappings 1, 6";
+const OFF: &str =
+    "UPDATE calcom_host_mappings SET is_active = FALSE, updated_at = '2026-02-02 11:00:00' WHERE id = 6";
+
+/// The program's first statement waits until the gateway has written; gives what the program said.
+async fn raced(test: &TestDatabase) -> String {
+    let (toll, mut child) = through(test, &["migrate", "up", "--adopt"], 1, Side::Before).await;
+    toll.reached().await;
+    test.run(&[second()]).await;
+    toll.release();
+    eventually("it ends", SOON, async || child.try_wait().unwrap()).await;
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{test:?}: {text}");
+    assert!(text.contains(NAMED) && text.contains("what to do"), "{test:?}: {text}");
+    assert!(!text.contains("@salon.example"), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn on_mariadb_it_stops_half_way_and_goes_on_once_that_is_put_right() {
+    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let text = raced(&test).await;
+    assert!(text.contains("half-way") && text.contains("migrate down --all"), "{text}");
+    for _ in 0..2 {
+        let again = migration::adopt(test.db.connection()).await.unwrap_err();
+        assert!(matches!(again, MigrateError::Raced(_)), "{again}");
+        assert!(again.to_string().contains(NAMED), "{again}");
+    }
+    test.run(&[OFF]).await;
+    migration::adopt(test.db.connection()).await.unwrap();
+    assert_eq!(test.count("calcom_host_mappings").await, 6);
+    let on = "UPDATE calcom_host_mappings SET is_active = TRUE WHERE id = 6";
+    let refused = test.db.connection().execute_unprepared(on).await.unwrap_err().to_string();
+    assert!(refused.contains("one_active_mapping"), "{refused}");
+}
+
+#[tokio::test]
+async fn on_mariadb_it_can_be_given_back_as_well() {
+    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let before = state(&test).await;
+    raced(&test).await;
+    migration::down(test.db.connection(), None).await.unwrap();
+    let (row, shape): (Vec<_>, Vec<_>) =
+        state(&test).await.into_iter().partition(|line| line.starts_with("calcom_host_mappings: [6,"));
+    same("given back", &shape, &before);
+    assert_eq!(row.len(), 1, "what the gateway wrote stays");
+}
+
+#[tokio::test]
+async fn on_postgresql_nothing_was_changed() {
+    let test = gateway(Backend::Postgres, Variant::Living).await;
+    let before = state(&test).await;
+    let text = raced(&test).await;
+    assert!(text.contains("nothing was changed"), "{text}");
+    test.run(&["DELETE FROM calcom_host_mappings WHERE id = 6"]).await;
+    same("rolled back", &state(&test).await, &before);
+    migration::adopt(test.db.connection()).await.unwrap();
+}
+
+on_engines!(afterwards_a_second_active_mapping_is_refused_to_the_gateway_too: mariadb, postgres);
+/// A gateway that goes on mapping hosts itself: what the keys refuse it, as docs/adopting.md says.
+async fn afterwards_a_second_active_mapping_is_refused_to_the_gateway_too(backend: Backend) {
+    let test = gateway(backend, Variant::Living).await;
+    migration::adopt(test.db.connection()).await.unwrap();
+    let same_again = second().replace(&staff(902), &staff(901));
+    for (insert, key) in [(second(), "one_active_mapping"), (same_again, "unique_host_staff")] {
+        let refused = test.db.connection().execute_unprepared(&insert).await.unwrap_err().to_string();
+        assert!(refused.contains(key), "{backend:?}: {refused}");
+    }
+    // First the old one off, then the new one; or a host in another company.
+    test.run(&[
+        "UPDATE calcom_host_mappings SET is_active = FALSE WHERE id = 1".to_owned(),
+        second(),
+        second().replace("901,", "902,").replace(&staff(902), &staff(904)).replace("5001", "5002"),
+    ])
+    .await;
+    assert_eq!(test.count("calcom_host_mappings").await, 7, "{backend:?}");
+}

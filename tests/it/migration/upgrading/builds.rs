@@ -1,0 +1,315 @@
+//! Two builds, before and after a migration, side by side on one queue and one schema, forth and back.
+//!
+//! The older one is the program in `HOSTMATCH_TEST_OLD_PROGRAM`; without it nothing is tested here, which
+//! `scripts/test` says at its end. `scripts/rolling-upgrade` builds it. Where no migration is between the two,
+//! they are tested side by side all the same.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{complaints, done_by};
+use crate::support::program::{stderr, stdout};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually};
+
+/// Enough for all the changes below; what is left then comes at once.
+const EVENTS: u32 = 8000;
+/// Published together, so often, while no more than so many wait.
+const CHUNK: usize = 4;
+const EVERY: Duration = Duration::from_millis(50);
+const BACKLOG: usize = 300;
+/// Decided after each change before the next one.
+const BETWEEN: i64 = 60;
+
+/// What both builds say while all is well: of the settings of this test, and of letters that die.
+const EXPECTED: [&str; 3] =
+    ["edge.allow_unsigned is on", "an event became a dead letter", "queued what cannot be read"];
+
+/// The older program.
+#[expect(clippy::print_stderr, reason = "whoever reads the output is to know that nothing was tested")]
+fn older() -> Option<PathBuf> {
+    let program = std::env::var_os("HOSTMATCH_TEST_OLD_PROGRAM");
+    if program.is_none() {
+        eprintln!("SKIPPED: two builds side by side; scripts/rolling-upgrade tests them");
+    }
+    program.map(PathBuf::from)
+}
+
+/// One of the two programs, to be started with these arguments.
+type Build = fn(&Site, &[&str]) -> Command;
+
+/// An installation that is upgraded.
+struct Site {
+    stack: Stack,
+    older: PathBuf,
+}
+
+impl Site {
+    /// With the tables of the older program.
+    async fn new(mut stack: Stack, older: PathBuf) -> Self {
+        stack.set("edge.allow_unsigned", "true");
+        let site = Self { stack, older };
+        site.runs(site.stack.command(&["migrate", "down", "--all", "--yes"]));
+        site.runs(site.old(&["migrate", "up"]));
+        site
+    }
+
+    /// The older program, as [`Stack::command`] makes the newer one.
+    fn old(&self, arguments: &[&str]) -> Command {
+        let like = self.stack.command(arguments);
+        let mut command = Command::new(&self.older);
+        command.args(arguments).current_dir(self.stack.home()).stdin(std::process::Stdio::null());
+        for (name, value) in like.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
+    fn runs(&self, mut command: Command) -> Output {
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {}{}", stdout(&output), stderr(&output));
+        output
+    }
+
+    async fn worker(&self, command: Build) -> Process {
+        let mut worker = self.stack.launch(command(self, &["serve", "worker"]));
+        worker.says("the worker is running").await;
+        worker
+    }
+
+    /// An edge with a spool of this name, and its address (`host:port`).
+    async fn edge(&self, spool: &str, command: Build) -> (Process, String) {
+        let mut command = command(self, &["serve", "edge", "--listen", "127.0.0.1:0"]);
+        command.env("HOSTMATCH_EDGE__SPOOL", self.stack.home().join(spool));
+        let mut edge = self.stack.launch(command);
+        let line = edge.says("the edge is listening").await;
+        (edge, line["address"].as_str().unwrap().to_owned())
+    }
+}
+
+fn old(site: &Site, arguments: &[&str]) -> Command {
+    site.old(arguments)
+}
+
+fn new(site: &Site, arguments: &[&str]) -> Command {
+    site.stack.command(arguments)
+}
+
+/// Events that come in steadily, over HTTP and AMQP by turns, whatever happens.
+struct Load<'a> {
+    site: &'a Site,
+    ledger: Ledger,
+    events: &'a [Value],
+    next: usize,
+    /// The edges that are there to be posted to.
+    edges: &'a RefCell<Vec<String>>,
+}
+
+impl Load<'_> {
+    /// Makes a change while events come in, and lets some more of them be decided after it.
+    async fn during<T>(&mut self, change: impl Future<Output = T>) -> T {
+        tokio::pin!(change);
+        let mut tick = tokio::time::interval(EVERY);
+        let changed = loop {
+            tokio::select! {
+                changed = &mut change => break changed,
+                _ = tick.tick() => self.publish().await,
+            }
+        };
+        let before = self.site.stack.decided().await;
+        while self.next < self.events.len() && self.site.stack.decided().await < before + BETWEEN {
+            tick.tick().await;
+            self.publish().await;
+        }
+        changed
+    }
+
+    async fn publish(&mut self) {
+        let decided = usize::try_from(self.site.stack.decided().await).unwrap();
+        if self.next > decided + BACKLOG {
+            return;
+        }
+        let until = (self.next + CHUNK).min(self.events.len());
+        let chunk = &self.events[self.next..until];
+        self.next = until;
+        // What carries nothing to act on is not queued by an edge.
+        let by_http = |event: &&Value| event["event"].is_string();
+        let (mut posted, mut rest): (Vec<Value>, Vec<Value>) =
+            chunk.iter().cloned().partition(|event| by_http(&event));
+        let edge = self.edges.borrow().get(self.next / CHUNK % 3).cloned();
+        match edge {
+            // An edge that has just gone is like one that a balancer has not taken out yet.
+            Some(edge) => rest.extend(self.ledger.post(&edge, &posted).await),
+            None => rest.append(&mut posted),
+        }
+        self.ledger.publish(&self.site.stack, &rest).await;
+    }
+
+    /// All that is left, and the end.
+    async fn end(mut self) -> Ledger {
+        self.ledger.publish(&self.site.stack, &self.events[self.next..]).await;
+        self.ledger
+    }
+}
+
+async fn side_by_side(backend: Backend) {
+    let Some(older) = older() else { return };
+    let site = Site::new(Stack::new(backend, GatewayShape::Roadmap).await, older).await;
+    let stream = Stream::new(EVENTS, Mix::All);
+    stream.open(&site.stack.world).await;
+    let ledger = Ledger::open("two builds, before and after a migration", &site.stack).await;
+    let edges = RefCell::new(Vec::new());
+    let mut load = Load { site: &site, ledger, events: &stream.events, next: 0, edges: &edges };
+    let mut gone: Vec<Process> = Vec::new();
+
+    // Before: the older program alone.
+    let mut workers = vec![site.worker(old).await, site.worker(old).await];
+    let (mut old_edge, address) = site.edge("a.db", old).await;
+    edges.borrow_mut().push(address);
+    load.during(async {}).await;
+
+    // One of the newer program is too early, and waits, if there is anything to wait for.
+    let status = new(&site, &["migrate", "status"]).output().unwrap();
+    let mut early = site.stack.launch(new(&site, &["serve", "worker"]));
+    if status.status.code() == Some(10) {
+        load.during(early.says("waiting for the migration")).await;
+    }
+    let migrate = async {
+        let mut migrate = site.stack.launch(new(&site, &["migrate", "up"]));
+        assert_eq!(migrate.end().await.code(), Some(0), "{}", migrate.stderr());
+        migrate
+    };
+    gone.push(load.during(migrate).await);
+    load.during(early.says("the worker is running")).await;
+    workers.extend([early, load.during(site.worker(new)).await]);
+    let (mut new_edge, address) = load.during(site.edge("b.db", new)).await;
+    edges.borrow_mut().push(address);
+
+    // What the older ones have left is replayed by the newer.
+    let replay = async |command: Build| {
+        let which = ["deadletters", "replay", "--code", "tenant_mismatch"];
+        let arguments = [&which[..], &["--reason", "a test", "--yes", "--output", "json"]].concat();
+        let mut replay = site.stack.launch(command(&site, &arguments));
+        // Their cause is still there: they fail again, as planned.
+        assert_eq!(replay.end().await.code(), Some(5), "{}", replay.stderr());
+        let report = &replay.report()["report"];
+        assert_eq!(report["as_planned_percent"], json!(100.0), "{report}");
+        replay
+    };
+    gone.push(load.during(replay(new)).await);
+
+    // The older ones leave, one by one.
+    edges.borrow_mut().remove(0);
+    assert_eq!(load.during(old_edge.stop()).await, Some(0), "{}", old_edge.stderr());
+    for _ in 0..2 {
+        let mut worker = workers.remove(0);
+        let counts = load.during(done_by(&mut worker)).await;
+        assert!(counts.values().sum::<u64>() > 0, "an older worker has done nothing: {counts:?}");
+        gone.push(worker);
+    }
+    gone.push(old_edge);
+
+    // And the way back: the program alone, not the tables.
+    let back = load.during(site.worker(old)).await;
+    let (edge, address) = load.during(site.edge("a.db", old)).await;
+    edges.borrow_mut().splice(.., [address]);
+    workers.push(back);
+    gone.push(load.during(replay(old)).await);
+    assert_eq!(load.during(new_edge.stop()).await, Some(0), "{}", new_edge.stderr());
+    for _ in 0..2 {
+        let mut worker = workers.remove(0);
+        let counts = load.during(done_by(&mut worker)).await;
+        assert!(counts.values().sum::<u64>() > 0, "a newer worker has done nothing: {counts:?}");
+        gone.push(worker);
+    }
+    gone.push(std::mem::replace(&mut new_edge, edge));
+    site.runs(site.old(&["migrate", "status"]));
+    site.runs(site.old(&["migrate", "up"]));
+    let ledger = load.end().await;
+    site.stack.until_decided(stream.len()).await;
+    site.stack.until_idle().await;
+    assert_eq!(new_edge.stop().await, Some(0), "{}", new_edge.stderr());
+    for mut worker in workers {
+        let counts = done_by(&mut worker).await;
+        assert!(counts.values().sum::<u64>() > 0, "one that came last has done nothing: {counts:?}");
+        gone.push(worker);
+    }
+    gone.push(new_edge);
+    ledger.close(&site.stack).await;
+    stream.assert_done(&site.stack).await;
+    let expected = [&EXPECTED[..], &["waiting for the migration"]].concat();
+    let complaints: Vec<String> = gone.iter().flat_map(|process| complaints(process, &expected)).collect();
+    assert!(complaints.is_empty(), "{backend:?}:\n{}", complaints.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_builds_work_side_by_side_on_mariadb() {
+    side_by_side(Backend::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_builds_work_side_by_side_on_postgresql() {
+    side_by_side(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_builds_work_side_by_side_on_sqlite_with_the_embedded_queue() {
+    side_by_side(Backend::Sqlite).await;
+}
+
+on_engines!(what_one_build_keeps_in_a_file_the_other_forwards: sqlite, mariadb);
+/// Files that one build has made and filled are emptied by the other: a spool, and an embedded queue.
+async fn what_one_build_keeps_in_a_file_the_other_forwards(backend: Backend) {
+    let Some(older) = older() else { return };
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    // Not the file that the test's own program has made already.
+    let queue = format!("sqlite://{}", stack.home().join("made-by-the-older.db").display());
+    if backend == Backend::Sqlite {
+        stack.set("queue.url", &queue);
+    }
+    let site = Site::new(stack, older.clone()).await;
+    let stream = Stream::new(300, Mix::Decidable);
+    stream.open(&site.stack.world).await;
+    let posted: Vec<Value> =
+        stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
+    let mut ledger = Ledger::open("files of one build opened by another", &site.stack).await;
+    let ways: [[Build; 2]; 2] = [[old, new], [new, old]];
+    let share = posted.len().div_ceil(ways.len());
+    for (number, ([keeps, forwards], events)) in ways.iter().zip(posted.chunks(share)).enumerate() {
+        let spool = format!("spool-{number}.db");
+        let mut command = keeps(&site, &["serve", "edge", "--listen", "127.0.0.1:0"]);
+        command.env("HOSTMATCH_EDGE__SPOOL", site.stack.home().join(&spool));
+        if backend != Backend::Sqlite {
+            // Nobody listens there.
+            command.env("HOSTMATCH_queue__url", "amqp://guest:guest@127.0.0.1:9");
+        }
+        let mut edge = site.stack.launch(command);
+        let line = edge.says("the edge is listening").await;
+        let refused = ledger.post(line["address"].as_str().unwrap(), events).await;
+        assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+
+        site.runs(new(&site, &["migrate", "up"]));
+        let (mut edge, _) = site.edge(&spool, *forwards).await;
+        let mut worker = site.worker(*forwards).await;
+        let all: std::collections::BTreeSet<&str> = posted[..(number * share + events.len())]
+            .iter()
+            .map(|event| event["event_id"].as_str().unwrap())
+            .collect();
+        eventually("what was kept is decided", Duration::from_secs(60), async || {
+            (site.stack.decided().await >= i64::try_from(all.len()).unwrap()).then_some(())
+        })
+        .await;
+        assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+        done_by(&mut worker).await;
+        let complaints = [complaints(&edge, &EXPECTED), complaints(&worker, &EXPECTED)].concat();
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    }
+    ledger.close(&site.stack).await;
+}

@@ -1,0 +1,54 @@
+//! The broken builds that the checks are to find (`scripts/broken-builds`): their patches still fit
+//! the code, name tests that there are, and stand in `docs/reliability.md`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn patches() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken");
+    let mut patches: Vec<PathBuf> =
+        directory.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    patches.sort();
+    patches
+}
+
+/// The two lines with which a patch begins: the test, and what is broken.
+fn head(patch: &Path) -> (String, String) {
+    let text = std::fs::read_to_string(patch).unwrap();
+    let mut lines = text.lines();
+    let mut line = |kind: &str| lines.next().unwrap().strip_prefix(kind).expect(kind).to_owned();
+    (line("test: "), line("broken: "))
+}
+
+#[test]
+fn every_patch_fits() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for patch in patches() {
+        let check = Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root).output();
+        let check = check.unwrap();
+        if !check.status.success() {
+            wrong.push(format!("{}: {}", patch.display(), String::from_utf8_lossy(&check.stderr)));
+        }
+    }
+    assert!(wrong.is_empty(), "make them anew, the same change to the code of now:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_patch_names_a_test_and_is_in_the_document() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let document = include_str!("../../../docs/reliability.md");
+    let all = patches();
+    assert!(all.len() >= 13, "{all:?}");
+    for patch in all {
+        let (test, broken) = head(&patch);
+        assert!(document.contains(&format!("| {broken} |")), "docs/reliability.md lacks: {broken}");
+        let place = test.replace("::", "/");
+        let there = tests.join(format!("{place}.rs")).exists() || {
+            let (module, name) = place.rsplit_once('/').unwrap();
+            let text = std::fs::read_to_string(tests.join(format!("{module}.rs"))).unwrap();
+            text.contains(&format!("async fn {name}"))
+        };
+        assert!(there, "{}: there is no test {test}", patch.display());
+    }
+}

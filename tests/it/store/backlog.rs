@@ -1,0 +1,220 @@
+//! How things stand, as counts: on every engine, by company, and read by an index.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hostmatch::config::DatabaseConfig;
+use hostmatch::event::CompanyId;
+use hostmatch::store::{
+    Database, InboxKind, Scope, StoreError, Unassigned, Waits, Work, Worker, ages_since, decided_last,
+    open_dead_letters, open_inbox, outcomes_since, purge_workers, remove_worker, tell_worker, together,
+    unassigned, workers,
+};
+use serde_json::{Value, json};
+
+use crate::decide::reading::{OTHERS, by_table, filled, rows_read, run};
+use crate::support::{Backend, GatewayShape, Letter, World, config, event, host};
+
+/// 2026-03-01T10:00:00Z, 23 hours before most of the bookings here start.
+const NOW_MS: i64 = 1_772_359_200_000;
+const HOUR_MS: i64 = 3_600_000;
+
+async fn salon(backend: Backend) -> World {
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let world = World::new(backend, shape).await;
+    for company in [15, 16] {
+        world.company(company).await;
+    }
+    world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
+    for id in 1..=12 {
+        world.appointment(id, if id == 12 { 16 } else { 15 }, &format!("Bk-{id}")).await;
+    }
+    world
+}
+
+fn starting(mut event: Value, start: &str) -> Value {
+    event["calcom_booking"]["start"] = json!(start);
+    event
+}
+
+fn cancelled(event: &Value, id: &str) -> Value {
+    let mut event = event.clone();
+    event["event_id"] = json!(id);
+    event["event"] = json!("appointment.cancelled");
+    event
+}
+
+on_engines!(bookings_without_staff_are_counted_by_when_they_start);
+async fn bookings_without_staff_are_counted_by_when_they_start(backend: Backend) {
+    let world = salon(backend).await;
+    let mara = || host(11, "Mara Lind", "mara@salon.example");
+    let nobody = || host(14, "Nobody", "");
+    let called_off = event("e-3", "Bk-3", 1, nobody());
+    let alive_again = event("e-11", "Bk-11", 1, nobody());
+    world
+        .send(&[
+            event("e-1", "Bk-1", 1, mara()),
+            event("e-2", "Bk-2", 1, host(13, "Mara Lind", "")),
+            called_off.clone(),
+            event("e-4", "Bk-4", 1, json!([])),
+            event("e-5", "Bk-5", 1, mara()),
+            event("e-6", "Bk-6", 1, nobody()),
+            starting(event("e-7", "Bk-7", 1, nobody()), "2026-03-01T09:59:00Z"),
+            starting(event("e-8", "Bk-8", 1, nobody()), "2026-03-04T09:00:00Z"),
+            starting(event("e-9", "Bk-9", 1, nobody()), "2026-04-04T09:00:00Z"),
+            cancelled(&event("e-10", "Bk-10", 1, nobody()), "c-10"),
+            cancelled(&alive_again, "c-11"),
+            event("e-12", "Bk-12", 1, nobody()),
+        ])
+        .await;
+    world.send(&[cancelled(&called_off, "c-3"), alive_again]).await;
+    // A person, or the gateway, has decided meanwhile.
+    world.somebody_sets(5, None).await;
+    world.somebody_sets(6, Some(1)).await;
+
+    let db = world.test.db.connection();
+    let ask = async |company: Option<i64>| {
+        unassigned(db, &Scope::of(company.map(CompanyId)), NOW_MS).await.unwrap()
+    };
+    let next_ms = Some(NOW_MS + 23 * HOUR_MS);
+    // Appointments 2, 4, 5 and 11; then 8; then 9.
+    assert_eq!(ask(Some(15)).await, Unassigned { day: 4, week: 5, all: 6, next_ms }, "{backend:?}");
+    assert_eq!(ask(Some(16)).await, Unassigned { day: 1, week: 1, all: 1, next_ms }, "{backend:?}");
+    assert_eq!(ask(None).await, Unassigned { day: 5, week: 6, all: 7, next_ms }, "{backend:?}");
+    assert_eq!(ask(Some(17)).await, Unassigned::default(), "{backend:?}");
+}
+
+on_engines!(what_needs_a_person_is_counted_by_what_is_the_matter);
+async fn what_needs_a_person_is_counted_by_what_is_the_matter(backend: Backend) {
+    let world = salon(backend).await;
+    world
+        .send(&[
+            event("e-1", "Bk-1", 1, host(13, "Mara Lind", "")),
+            event("e-2", "Bk-2", 1, host(14, "Nobody", "")),
+            event("e-3", "Bk-3", 1, host(15, "Nobody", "")),
+            event("e-4", "Bk-4", 1, host(16, "Nobody", "")),
+            event("e-12", "Bk-12", 1, host(14, "Nobody", "")),
+        ])
+        .await;
+    // One ignored for good, one whose time is over, one that is over and done with.
+    for change in [
+        "state_changed_ms = company_id * 100 + host_id",
+        "state = 'ignored' WHERE host_id = 15",
+        "state = 'ignored', ignored_until_ms = 7 WHERE host_id = 16",
+        "kind = 'ambiguous', suggestions = '[{\"field\":\"mapping\"}]' WHERE host_id = 16",
+    ] {
+        world.run(&format!("UPDATE hostmatch_inbox SET {change}")).await;
+    }
+    let db = world.test.db.connection();
+    let waits = |count, oldest_ms: i64| Waits { count, oldest_ms: (count > 0).then_some(oldest_ms) };
+    let found = open_inbox(db, &Scope::of(Some(CompanyId(15))), NOW_MS).await.unwrap();
+    let expected = BTreeMap::from([
+        (InboxKind::Suggestion, waits(1, 1_513)),
+        (InboxKind::Ambiguous, waits(0, 0)),
+        (InboxKind::Unknown, waits(1, 1_514)),
+        (InboxKind::Conflict, waits(1, 7)),
+    ]);
+    assert_eq!(found, expected, "{backend:?}");
+    assert_eq!(together(found.values()), waits(3, 7));
+    let found = open_inbox(db, &Scope::All, 6).await.unwrap();
+    assert_eq!(found[&InboxKind::Unknown], waits(2, 1_514), "{backend:?}");
+    assert_eq!(found[&InboxKind::Conflict], waits(0, 0), "not yet: {backend:?}");
+    world.run("UPDATE hostmatch_inbox SET state = 'resolved'").await;
+    assert_eq!(together(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()), Waits::default());
+}
+
+on_engines!(dead_letters_are_counted_by_reason_while_they_are_open);
+async fn dead_letters_are_counted_by_reason_while_they_are_open(backend: Backend) {
+    let world = salon(backend).await;
+    for (n, company, reason, state) in [
+        (5, Some(15), "malformed", "open"),
+        (4, Some(15), "malformed", "open"),
+        (3, Some(16), "malformed", "open"),
+        (2, Some(15), "malformed", "resolved"),
+        (1, Some(15), "poison", "discarded"),
+        (9, None, "poison", "open"),
+    ] {
+        let id = format!("d-{n}");
+        world.test.letter(Letter { id: &id, reason, state, company, times_ms: (n, 100) }).await;
+    }
+    let db = world.test.db.connection();
+    let waits =
+        |reason: &str, count, oldest_ms| (reason.to_owned(), Waits { count, oldest_ms: Some(oldest_ms) });
+    let all = open_dead_letters(db, &Scope::All).await.unwrap();
+    assert_eq!(all, BTreeMap::from([waits("malformed", 3, 3), waits("poison", 1, 9)]), "{backend:?}");
+    let one = open_dead_letters(db, &Scope::of(Some(CompanyId(15)))).await.unwrap();
+    assert_eq!(one, BTreeMap::from([waits("malformed", 2, 4)]), "{backend:?}");
+}
+
+/// Workers, and everything that is only looked at: with just the rights of whoever runs it.
+pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
+    let me = Worker {
+        id: uuid::Uuid::new_v4(),
+        host: "worker.salon.example".into(),
+        pid: 1,
+        role: "worker".into(),
+        version: "0.1.0".into(),
+        revision: None,
+        mode: "assign".into(),
+        pipelines: 2,
+    };
+    tell_worker(database, &me, Duration::from_secs(1), Work::default()).await?;
+    let work = Work { finished: 3, retried: 2, failed: 1, settled_seconds: Some(2) };
+    tell_worker(database, &me, Duration::from_secs(5), work).await?;
+    let told = workers(database).await?;
+    let mine = told.iter().find(|row| row.worker == me).expect("it has told of itself");
+    assert_eq!(Work { settled_seconds: None, ..mine.work }, Work { settled_seconds: None, ..work });
+    let near = |age: u64, seconds: u64| age.abs_diff(seconds) <= 1;
+    assert!(near(mine.seen_seconds, 0) && near(mine.up_seconds, 1) && !mine.gone, "{mine:?}");
+    assert!(mine.work.settled_seconds.is_some_and(|ago| near(ago, 2)), "{mine:?}");
+    assert_eq!(purge_workers(database, Duration::from_secs(3600)).await?, 0);
+    remove_worker(database.connection(), me.id).await?;
+    read(database, &Scope::All).await
+}
+
+/// Everything that a screen of `hostmatch status` reads of the database.
+async fn read(database: &Database, scope: &Scope) -> Result<(), StoreError> {
+    let db = database.connection();
+    unassigned(db, scope, NOW_MS).await?;
+    open_inbox(db, scope, NOW_MS).await?;
+    open_dead_letters(db, scope).await?;
+    outcomes_since(db, scope, [NOW_MS - HOUR_MS, NOW_MS]).await?;
+    ages_since(db, scope, NOW_MS - HOUR_MS, 100).await?;
+    decided_last(db).await?;
+    workers(database).await?;
+    Ok(())
+}
+
+on_engines!(what_is_read_does_not_grow_with_what_is_over: mariadb, postgres);
+async fn what_is_read_does_not_grow_with_what_is_over(backend: Backend) {
+    let (world, database) = filled(backend).await;
+    // What is over: of last year, resolved, or with staff.
+    for change in
+        ["hostmatch_inbox SET state = 'resolved'", "hostmatch_assignments SET starts_ms = appointment_id"]
+    {
+        run(&database, &format!("UPDATE {change}")).await;
+    }
+    match backend {
+        Backend::MariaDb => {
+            // What was there before is in the indexes until it is purged, and estimates count it.
+            for table in ["hostmatch_inbox", "hostmatch_assignments"] {
+                run(&database, &format!("ALTER TABLE {table} FORCE")).await;
+            }
+            run(&database, "ANALYZE TABLE hostmatch_inbox, hostmatch_assignments, hostmatch_events").await;
+        }
+        _ => run(&database, "VACUUM ANALYZE").await,
+    }
+    database.close().await;
+    let one = DatabaseConfig { max_connections: 1, ..config(&world.test.url) };
+    let database = Database::connect_to_look(&one).await.unwrap();
+    for scope in [Scope::All, Scope::of(Some(CompanyId(2)))] {
+        // The sessions are set up and the statements prepared: that reads, too.
+        read(&database, &scope).await.unwrap();
+        let before = rows_read(&database).await;
+        let again = rows_read(&database).await;
+        read(&database, &scope).await.unwrap();
+        let read = rows_read(&database).await - again - (again - before);
+        assert!(read < i64::from(OTHERS) / 4, "{backend:?}: {read} rows, {:#?}", by_table(&database).await);
+    }
+    database.close().await;
+}

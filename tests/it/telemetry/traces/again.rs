@@ -1,0 +1,96 @@
+//! Another attempt, a dead letter and its replay: traces of their own, linked to the first.
+
+use std::time::Duration;
+
+use super::{CONSUMER, TRACE, nothing_personal, post, put, queue_name, salon, traceparent, with_mara};
+use crate::support::collector::Collector;
+use crate::support::{Backend, eventually};
+
+on_engines!(another_attempt_is_a_linked_trace);
+async fn another_attempt_is_a_linked_trace(backend: Backend) {
+    let (collector, mut stack) = (Collector::start().await, salon(backend).await);
+    collector.hears(&mut stack);
+    let (mut all, base) = stack.edge("all").await;
+    post(&base, "/api/retell/webhook", &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
+    let name = format!("process {}", queue_name(&stack));
+    let first = collector.span("first attempt", &name, |span| span.trace == TRACE).await;
+    assert!(first.failed, "{first:?}");
+    assert_eq!(first.attribute("error.type"), "appointment_not_found");
+    assert_eq!((first.attribute("hostmatch.outcome"), first.attribute("hostmatch.attempt")), ("retry", "1"));
+    // Now its appointment is there.
+    stack.world.appointment(1, 15, "Bk-1").await;
+    let decided = |span: &crate::support::collector::Sent| span.attribute("hostmatch.outcome") == "assigned";
+    let last = collector.span("the attempt that decided it", &name, decided).await;
+    assert_ne!(last.trace, TRACE);
+    assert_eq!((last.kind, last.parent.as_str(), last.failed), (CONSUMER, "", false));
+    let published = (TRACE.to_owned(), first.parent);
+    assert!(last.links.contains(&published), "{last:?}");
+    assert_eq!(last.attribute("hostmatch.event.id"), "e-1");
+    assert_eq!(all.stop().await, Some(0));
+}
+
+on_engines!(a_replay_is_a_linked_trace);
+/// The dead letter keeps the context; whoever replays it need not know of traces.
+async fn a_replay_is_a_linked_trace(backend: Backend) {
+    let (collector, mut stack) = (Collector::start().await, salon(backend).await);
+    let told_nothing = stack.command(&["deadletters"]);
+    collector.hears(&mut stack);
+    stack.set("queue.retry_delays", "400ms");
+    let (mut all, base) = stack.edge("all").await;
+    post(&base, "/api/retell/webhook", &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
+    let name = format!("process {}", queue_name(&stack));
+    let first = collector.span("first attempt", &name, |span| span.trace == TRACE).await;
+    let published = (TRACE.to_owned(), first.parent.clone());
+    let dead = |span: &crate::support::collector::Sent| span.attribute("hostmatch.outcome") == "dead_letter";
+    let dead = collector.span("given up", &name, dead).await;
+    assert!(dead.links.contains(&published) && dead.failed, "{dead:?}");
+    let recorded = name.replace("process", "record").replace("bookings", "dead");
+    let recorded = collector.span("recorded", &recorded, |_| true).await;
+    assert_eq!(recorded.links, std::slice::from_ref(&published));
+
+    stack.world.appointment(1, 15, "Bk-1").await;
+    eventually("the dead letter is recorded", Duration::from_secs(60), async || {
+        (stack.world.count("hostmatch_dead_letters").await == 1).then_some(())
+    })
+    .await;
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(told_nothing.get_program());
+        command.args(told_nothing.get_args()).args(arguments).current_dir(stack.home());
+        for (name, value) in told_nothing.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        crate::support::program::json(&output)
+    };
+    let plan = run(&["plan", "--all", "--output", "json"])["plan"].to_string();
+    run(&["replay", "--plan", &plan, "--yes", "--output", "json"]);
+    assert_eq!(stack.world.assigned(1).await, "1/11");
+    let replayed = |span: &crate::support::collector::Sent| span.attribute("hostmatch.replay") == plan;
+    let replayed = collector.span("replayed", &name, replayed).await;
+    assert_eq!((replayed.parent.as_str(), replayed.attribute("hostmatch.outcome")), ("", "assigned"));
+    assert!(replayed.trace != TRACE && replayed.trace != dead.trace);
+    assert!(replayed.links.contains(&published), "{replayed:?}");
+    assert_eq!(all.stop().await, Some(0));
+    nothing_personal(&collector);
+}
+
+on_engines!(what_comes_without_a_context_gets_one);
+/// Its first attempt begins the trace to which the others are linked.
+async fn what_comes_without_a_context_gets_one(backend: Backend) {
+    let (collector, mut stack) = (Collector::start().await, salon(backend).await);
+    collector.hears(&mut stack);
+    put(&stack, &[], &with_mara(1)).await;
+    let mut worker = stack.worker().await;
+    let name = format!("process {}", queue_name(&stack));
+    let attempt = async |number: &str| {
+        collector.span(number, &name, |span| span.attribute("hostmatch.attempt") == number).await
+    };
+    let (first, second) = (attempt("1").await, attempt("2").await);
+    assert_eq!(first.parent, "");
+    assert!(second.trace != first.trace && second.links.contains(&first.named()), "{second:?}");
+    assert_eq!(worker.stop().await, Some(0));
+}

@@ -1,0 +1,268 @@
+//! Whether a worker does its work can be asked from outside: on a port of its own, and of the edge
+//! in the same process.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::program::{stderr, stdout};
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, event, eventually};
+
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+async fn asked(base: &str) -> (StatusCode, Value) {
+    let client = crate::support::http_client();
+    let response = client.get(format!("{base}/health/ready")).send().await.unwrap();
+    (response.status(), response.json().await.unwrap())
+}
+
+async fn until(base: &str, code: StatusCode, reason: &str) {
+    eventually(&format!("{code} {reason}"), WAIT_TIMEOUT, async || {
+        let (status, told) = asked(base).await;
+        let reasons = told["reasons"].as_array().cloned().unwrap_or_default();
+        let fits = reasons.iter().any(|told| told.as_str().unwrap().contains(reason));
+        (status == code && (fits || (reason.is_empty() && reasons.is_empty()))).then_some(())
+    })
+    .await;
+}
+
+/// Where this worker answers.
+async fn base_of(worker: &mut Process) -> String {
+    let line = worker.says("the worker answers health routes").await;
+    format!("http://{}", line["address"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_connected_and_gets_nothing_is_not_ready_until_it_does() {
+    let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    let stream = Stream::new(100, Mix::Decidable);
+    stream.open(&stack.world).await;
+    let broker = stack.config.url.expose().to_owned();
+    let proxy = Proxy::start(&Proxy::target(&broker)).await;
+    stack.set("queue.url", &proxy.url(&broker));
+    stack.set("queue.prefetch", "20");
+    stack.set("worker.batch_size", "20");
+    stack.set("worker.stalled_after", "1s");
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let mut worker = stack.start(&["serve", "worker"]);
+    let base = base_of(&mut worker).await;
+    until(&base, StatusCode::OK, "").await;
+    // The broker never hears that something is done, and soon hands out no more.
+    proxy.set(Mode::SwallowAcks);
+    stack.publish(&stream.events).await;
+    until(&base, StatusCode::SERVICE_UNAVAILABLE, "of the worker is handed out nothing").await;
+    proxy.set(Mode::Pass);
+    stack.until_decided(stream.len()).await;
+    until(&base, StatusCode::OK, "").await;
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_goes_on_accepting_and_tells_that_the_worker_beside_it_does_not_work() {
+    let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    let database = stack.world.test.url.clone();
+    let proxy = Proxy::start(&Proxy::target(&database)).await;
+    proxy.set(Mode::Refuse);
+    stack.set("database.url", &proxy.url(&database));
+    stack.set("database.acquire_timeout", "1s");
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let (mut both, edge) = stack.edge("all").await;
+    let worker = base_of(&mut both).await;
+    until(&edge, StatusCode::OK, "the worker has not started yet").await;
+    until(&worker, StatusCode::SERVICE_UNAVAILABLE, "the worker has not started yet").await;
+    assert_eq!(asked(&edge).await.1["status"], "degraded");
+    proxy.set(Mode::Pass);
+    until(&edge, StatusCode::OK, "").await;
+    until(&worker, StatusCode::OK, "").await;
+    assert_eq!(both.stop().await, Some(0), "{}", both.stderr());
+}
+
+/// Nothing at all, and half a head.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_to_a_worker_that_is_silent_is_ended() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let mut worker = stack.start(&["serve", "worker"]);
+    let base = base_of(&mut worker).await;
+    for said in [&b""[..], b"GET /heal"] {
+        let mut stream = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        let mut answer = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+        assert!(end.is_ok(), "still open after {:?}", String::from_utf8_lossy(said));
+    }
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_on_an_embedded_queue_is_ready_too() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let mut worker = stack.start(&["serve", "worker"]);
+    let base = base_of(&mut worker).await;
+    until(&base, StatusCode::OK, "").await;
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+}
+
+/// The check of this name, as the route tells it.
+async fn check(base: &str, route: &str, name: &str) -> (StatusCode, Value) {
+    let client = crate::support::http_client();
+    let response = client.get(format!("{base}/health/{route}")).send().await.unwrap();
+    let code = response.status();
+    let told: Value = response.json().await.unwrap();
+    let checks = told["checks"].as_array().unwrap().clone();
+    let found = checks.into_iter().find(|check| check["name"] == name);
+    (code, found.unwrap_or_else(|| panic!("{name}: {told}")))
+}
+
+async fn until_check(base: &str, name: &str, state: &str, code: StatusCode) -> Value {
+    eventually(&format!("{name} is {state}"), WAIT_TIMEOUT, async || {
+        let (status, check) = check(base, "ready", name).await;
+        (status == code && check["state"] == state).then_some(check)
+    })
+    .await
+}
+
+/// `hostmatch healthcheck`: its line, and its exit code.
+fn healthcheck(stack: &Stack, arguments: &[&str]) -> (String, Option<i32>) {
+    let output = stack.command(&[&["healthcheck"], arguments].concat()).output().unwrap();
+    (stdout(&output).trim().to_owned(), output.status.code())
+}
+
+on_engines!(a_worker_tells_of_each_part_and_since_when);
+async fn a_worker_tells_of_each_part_and_since_when(backend: Backend) {
+    let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
+    let database = stack.world.test.url.clone();
+    // A file is never away.
+    let proxy = match backend {
+        Backend::Sqlite => None,
+        _ => Some(Proxy::start(&Proxy::target(&database)).await),
+    };
+    if let Some(proxy) = &proxy {
+        stack.set("database.url", &proxy.url(&database));
+    }
+    stack.set("database.acquire_timeout", "1s");
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let mut worker = stack.start(&["serve", "worker"]);
+    let base = base_of(&mut worker).await;
+    for name in ["running", "database", "consumers", "progress"] {
+        let check = until_check(&base, name, "ok", StatusCode::OK).await;
+        assert_eq!((&check["role"], &check["reasons"]), (&json!("worker"), &Value::Null), "{check}");
+    }
+    let (_, before) = check(&base, "ready", "database").await;
+    assert_eq!(healthcheck(&stack, &["--url", &base]), ("ready".to_owned(), Some(0)));
+    if let Some(proxy) = &proxy {
+        proxy.set(Mode::Refuse);
+        proxy.cut();
+        let away = until_check(&base, "database", "failed", StatusCode::SERVICE_UNAVAILABLE).await;
+        assert!(away["since"].as_str() > before["since"].as_str(), "{before} {away}");
+        assert!(away["reasons"][0].as_str().unwrap().contains("does not answer"), "{away}");
+        let (code, _) = check(&base, "live", "database").await;
+        assert_eq!(code, StatusCode::OK, "an outage is no reason to start again");
+        let (line, code) = healthcheck(&stack, &["--url", &base]);
+        assert_eq!((line.starts_with("not_ready: the database"), code), (true, Some(1)), "{line}");
+        assert_eq!(healthcheck(&stack, &["--live", "--url", &base]), ("live".to_owned(), Some(0)));
+        let told = asked(&base).await.1.to_string();
+        assert!(!told.contains("root") && !told.contains("postgres"), "{told}");
+        proxy.set(Mode::Pass);
+        until_check(&base, "database", "ok", StatusCode::OK).await;
+    }
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    let (line, code) = healthcheck(&stack, &["--url", &base]);
+    assert_eq!((line.contains("nobody listens there"), code), (true, Some(1)), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_tells_of_the_queue_and_of_its_spool() {
+    let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    let broker = stack.config.url.expose().to_owned();
+    let proxy = Proxy::start(&Proxy::target(&broker)).await;
+    stack.set("queue.url", &proxy.url(&broker));
+    stack.set("queue.confirm_timeout", "1s");
+    stack.set("edge.allow_unsigned", "true");
+    let (mut edge, base) = stack.edge("edge").await;
+    for name in ["running", "queue", "spool"] {
+        let check = until_check(&base, name, "ok", StatusCode::OK).await;
+        assert_eq!(check["role"], "edge", "{check}");
+    }
+    proxy.set(Mode::Refuse);
+    proxy.cut();
+    until_check(&base, "queue", "failed", StatusCode::OK).await;
+    let client = crate::support::http_client();
+    let event = event("e-1", "Bk-1", 1, json!([]));
+    let posted = client.post(format!("{base}/api/retell/webhook")).json(&event).send().await.unwrap();
+    assert!(posted.status().is_success(), "{posted:?}");
+    until_check(&base, "spool", "degraded", StatusCode::OK).await;
+    let (line, code) = healthcheck(&stack, &["--url", &base]);
+    assert_eq!((line.starts_with("degraded: "), code), (true, Some(0)), "{line}");
+    proxy.set(Mode::Pass);
+    until_check(&base, "spool", "ok", StatusCode::OK).await;
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+}
+
+#[cfg(feature = "crash-points")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_that_is_at_one_batch_for_longer_than_possible_makes_the_process_not_live() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    // (1 s + 1 s + 2 * 1 s + 1 s) * 5
+    for key in
+        ["worker.hold", "database.acquire_timeout", "database.statement_timeout", "queue.confirm_timeout"]
+    {
+        stack.set(key, "1s");
+    }
+    let mut command = stack.command(&["serve", "all", "--listen", "127.0.0.1:0"]);
+    command.env("HOSTMATCH_CRASH_AT", "received:1:hang");
+    let mut both = stack.launch(command);
+    let line = both.says("the edge is listening").await;
+    let (worker, edge) = (base_of(&mut both).await, format!("http://{}", line["address"].as_str().unwrap()));
+    until(&worker, StatusCode::OK, "").await;
+    stack.publish(&[event("e-1", "Bk-1", 1, json!([]))]).await;
+    both.says("crashing here, as asked to").await;
+    assert_eq!(check(&worker, "live", "progress").await.0, StatusCode::OK, "not yet");
+    for base in [&worker, &edge] {
+        let stuck = eventually("it is stuck", WAIT_TIMEOUT, async || {
+            let (code, check) = check(base, "live", "progress").await;
+            (code == StatusCode::SERVICE_UNAVAILABLE).then_some(check)
+        })
+        .await;
+        assert_eq!(stuck["state"], "stuck", "{stuck}");
+        assert!(stuck["reasons"][0].as_str().unwrap().contains("start the process again"), "{stuck}");
+        let (line, code) = healthcheck(&stack, &["--live", "--url", base]);
+        assert_eq!((line.starts_with("stuck: pipeline"), code), (true, Some(1)), "{line}");
+    }
+    both.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthcheck_finds_the_address_in_the_configuration() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let (mut edge, base) = stack.edge("edge").await;
+    let address = base.trim_start_matches("http://").to_owned();
+    let port = address.rsplit_once(':').unwrap().1;
+    for listen in [address.clone(), format!("0.0.0.0:{port}"), format!("localhost:{port}")] {
+        stack.set("edge.listen", &listen);
+        assert_eq!(healthcheck(&stack, &[]), ("ready".to_owned(), Some(0)), "{listen}");
+    }
+    // Nobody answers as a worker: it is of another container, unless it was asked for.
+    stack.set("worker.health_listen", "127.0.0.1:9");
+    assert_eq!(healthcheck(&stack, &[]).1, Some(0));
+    assert_eq!(healthcheck(&stack, &["edge"]).1, Some(0));
+    assert_eq!(healthcheck(&stack, &["worker"]).1, Some(1));
+    stack.set("worker.health_listen", "");
+    let refused = stack.command(&["healthcheck", "worker"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("worker.health_listen"), "{}", stderr(&refused));
+    // Something else that answers there.
+    let (line, code) = healthcheck(&stack, &["--url", &format!("{base}/nothing")]);
+    assert_eq!((line.contains("no health route: 404"), code), (true, Some(1)), "{line}");
+    let told = stack.command(&["healthcheck", "--output", "json"]).output().unwrap();
+    let told = crate::support::program::json(&told);
+    assert_eq!((&told["well"], &told["asked"][0]["status"]), (&json!(true), &json!("ready")), "{told}");
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    assert_eq!(healthcheck(&stack, &[]).1, Some(1));
+}
