@@ -1,9 +1,9 @@
-//! A gateway, as a program of its own: it does to its appointments what a Laravel application does,
-//! in several sessions at once, and tells how it fared. The tests let it run alone, and beside us.
+//! A gateway as a separate program: it changes appointments as a Laravel application does, in several
+//! concurrent sessions, and reports what happened. The tests run it alone and beside hostmatch.
 //!
-//! Its own transactions lock in one order, so that they never deadlock among themselves: a member of
-//! staff, then appointments of one company by id, then what its triggers touch. Where it maps hosts
-//! itself, it is appointments first, then people, as an UPDATE of an appointment locks them; then
+//! Its own transactions lock in one order, so that they never deadlock among themselves: a member of staff,
+//! then appointments of one company by id, then the rows that its triggers touch. When it maps hosts
+//! itself, the order is appointments, then people, as an UPDATE of an appointment locks them, then
 //! mappings.
 
 mod matcher;
@@ -25,32 +25,32 @@ use matcher::Mapping;
 use salon::{Company, Random, Salon};
 use seen::Seen;
 
-/// Works on a gateway's appointments as the gateway itself would, and prints as JSON what it saw.
+/// Changes a gateway's appointments as the gateway itself would, and prints the results as JSON.
 #[derive(Clone, Debug, Parser)]
 struct Options {
     /// The gateway's database.
     url: String,
-    /// Sessions at once.
+    /// Number of concurrent sessions.
     #[arg(long, default_value_t = 4)]
     connections: u32,
-    /// Transactions of each session.
+    /// Number of transactions per session.
     #[arg(long, default_value_t = 300)]
     rounds: u32,
-    /// What is done, and to what, follows from this number.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// It has a matcher of its own, which maps hosts in tables that its own migrations made.
+    /// Uses the gateway's own matcher, which maps hosts in tables that the gateway's migrations created.
     #[arg(long)]
     maps: bool,
 }
 
-/// What a request does between two statements.
+/// Pause of a request between two statements.
 const THINK: Duration = Duration::from_millis(1);
-/// … and between two transactions.
+/// Pause between two transactions.
 const PAUSE: Duration = Duration::from_millis(4);
-/// Hosts that only the gateway meets.
+/// First id of the hosts that only the gateway meets.
 const NEW_HOSTS: i64 = 500_000_000;
-/// Times that a person changes their account at Cal.com: host `1000 * n + person` is theirs.
+/// How often a person changes their account at Cal.com: host `1000 * n + person` is theirs.
 const ACCOUNTS: i64 = 60;
 
 #[tokio::main]
@@ -86,18 +86,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(writeln!(std::io::stdout(), "{}", seen.report())?)
 }
 
-/// One session: one request after the other.
+/// One session: one request after another.
 struct Session {
     db: DatabaseConnection,
     salon: Arc<Salon>,
-    /// Counts decisions while the row is locked: of two on one row, the greater was the later.
+    /// Numbers the decisions while the row is locked: of two decisions on one row, the later has the
+    /// greater number.
     order: Arc<AtomicU64>,
     random: Random,
     name: String,
     number: i64,
     sessions: i64,
     maps: bool,
-    /// The last host that this session met as the first.
+    /// The last host that this session was the first to meet.
     new_host: i64,
 }
 
@@ -110,11 +111,11 @@ struct Request {
     decides: Option<(i64, String)>,
 }
 
-/// What a transaction came to.
+/// The result of a transaction.
 struct Done {
-    /// When something was decided in it: its place among all decisions.
+    /// The place of its decision among all decisions, if it made one.
     order: Option<u64>,
-    /// It made a mapping.
+    /// Whether it created a mapping.
     mapped: bool,
 }
 
@@ -151,7 +152,7 @@ impl Session {
             for change in &request.changes {
                 changed = tx.execute_unprepared(change).await?.rows_affected();
             }
-            // Who is there already was not decided for.
+            // If the member of staff was already set, nothing was decided.
             let decides = request.decides.is_some() && changed > 0;
             Ok(Done { order: decides.then(|| self.order.fetch_add(1, Ordering::SeqCst)), mapped })
         };
@@ -167,7 +168,7 @@ impl Session {
         }
     }
 
-    /// The next thing that somebody wants of the gateway.
+    /// Chooses the next request to the gateway.
     fn request(&mut self, round: u32) -> Request {
         let salon = self.salon.clone();
         let company = self.random.of(&salon.companies);
@@ -198,9 +199,9 @@ impl Session {
                     company.id, self.name
                 )],
             ),
-            // It moves.
+            // It is rescheduled.
             1 | 2 => request(vec![appointments(appointment)], vec![status(appointment)]),
-            // The gateway's own rule, or a person, decides who does it.
+            // The gateway's own rule, or a person, chooses the member of staff.
             3 | 4 => Request {
                 locks: both(own, appointment),
                 maps: None,
@@ -210,7 +211,7 @@ impl Session {
                 )],
                 decides: Some((*appointment, own.clone())),
             },
-            // Is this person free then?
+            // Checks whether this person is free.
             5 | 6 => request(both(host, appointment), vec![status(appointment)]),
             // Two appointments change places.
             7 => {
@@ -234,11 +235,11 @@ impl Session {
         }
     }
 
-    /// Its matcher finds out who a host is, maps it, and assigns the appointment: mostly a host that it
-    /// is the first to meet, sometimes one of an event that goes to hostmatch too.
+    /// Lets the gateway's matcher resolve a host, map it and assign the appointment. The host is mostly new
+    /// to the gateway, and sometimes one whose events hostmatch gets too.
     ///
-    /// Each session has people of its own (there are more people than sessions), so that two never map
-    /// the same host.
+    /// Each session has its own people (there are more people than sessions), so that two sessions never
+    /// map the same host.
     fn matched(&mut self, company: &Company, appointment: i64) -> Request {
         let is_new = *self.random.of(&[true, true, false]);
         let own_share: Vec<&String> = company
@@ -258,7 +259,7 @@ impl Session {
             account + person
         };
         Request {
-            // Eloquent's `lockForUpdate`, which some do before.
+            // Eloquent's `lockForUpdate`, which some applications call first.
             locks: vec![format!("SELECT * FROM appointments WHERE id = {appointment} FOR UPDATE")],
             changes: vec![format!(
                 "UPDATE appointments SET staff_id = '{staff}', calcom_host_id = {host} WHERE id = {appointment} \

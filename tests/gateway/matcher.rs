@@ -1,22 +1,22 @@
-//! The gateway's own first matcher: it maps hosts to people and records that, in the tables that its
-//! own migrations made, while it assigns appointments.
+//! The gateway's own matcher: while it assigns appointments, it maps hosts to people and records that in
+//! the tables of its own migrations.
 
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
-/// A host that somebody is to be mapped to.
+/// A host and the person to map it to.
 pub(crate) struct Mapping {
-    /// Cal.com's id.
+    /// Cal.com's id of the host.
     pub(crate) host: i64,
-    /// The person.
+    /// The member of staff.
     pub(crate) staff: String,
 }
 
 impl Mapping {
-    /// Laravel's `firstOrCreate`: looks without a lock, and inserts what is not there. Gives whether it
-    /// did.
+    /// Works like Laravel's `firstOrCreate`: reads without a lock and inserts the row if it is missing.
+    /// Returns whether it inserted it.
     ///
     /// # Errors
-    /// The database's own; a unique key that somebody else has taken meanwhile is one of them.
+    /// Returns the database's error, for example that another session has inserted the unique key meanwhile.
     pub(crate) async fn first_or_create(&self, tx: &impl ConnectionTrait) -> Result<bool, DbErr> {
         let Self { host, staff } = self;
         let is_it = format!("calcom_host_id = {host} AND staff_id = '{staff}'");

@@ -1,14 +1,14 @@
-//! What there is to work on: companies, their people, their appointments; and chance.
+//! The data to work on: companies, their people and their appointments; and random choices.
 
 use std::collections::BTreeMap;
 
 use hostmatch::store::DbId;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement};
 
-/// Everything, as it is at the start.
+/// All companies, as read at the start.
 pub(crate) struct Salon {
     pub(crate) companies: Vec<Company>,
-    /// "Now", in the database's words.
+    /// "Now" in the database's SQL.
     pub(crate) now: &'static str,
 }
 
@@ -16,9 +16,9 @@ pub(crate) struct Salon {
 #[derive(Default)]
 pub(crate) struct Company {
     pub(crate) id: i64,
-    /// Those with an e-mail address: Cal.com may know them as hosts.
+    /// People with an e-mail address: Cal.com may know them as hosts.
     pub(crate) hosts: Vec<String>,
-    /// Those without: only the gateway itself gives them anything to do.
+    /// People without one: only the gateway itself assigns them anything.
     pub(crate) own: Vec<String>,
     pub(crate) appointments: Vec<i64>,
 }
@@ -52,7 +52,7 @@ impl Salon {
     }
 }
 
-/// Chance that is the same each time (splitmix64).
+/// Random numbers that are the same in every run (splitmix64).
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -60,7 +60,7 @@ impl Random {
         Self(seed)
     }
 
-    /// One of these; there must be one.
+    /// Returns one of these; there must be at least one.
     pub(crate) fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -1,4 +1,4 @@
-//! How the gateway fared: what was committed, what failed and why, how long it took.
+//! The results of the gateway: what was committed, what failed and why, how long it took.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,9 +12,9 @@ pub(crate) struct Seen {
     times: Vec<Duration>,
     deadlocks: u32,
     lock_wait_timeouts: u32,
-    /// What it was about to insert had been inserted by somebody else.
+    /// Failed inserts: another session had already inserted the row.
     duplicates: u32,
-    /// Mappings that it made.
+    /// Mappings that it created.
     mapped: u32,
     others: Vec<String>,
     /// For each appointment the last decision, and its place in the order of all.

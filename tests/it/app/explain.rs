@@ -161,7 +161,7 @@ async fn a_booking_is_explained_to_its_end_and_nothing_is_written() {
 async fn an_appointment_is_explained_from_what_is_remembered() {
     let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     world.one(event("e-1", "Bk-mara", 5, host(7, "Mara Lind", "mara@salon.example"))).await;
-    world.somebody_sets(4711, Some(31)).await;
+    world.set_staff_externally(4711, Some(31)).await;
     for payload in ["kept", "purged"] {
         let output = explain(&world, &["--uid", "Bk-mara", "--output", "json"]);
         let told = &json(&output)["explanations"][0];

@@ -53,8 +53,8 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: 
         world.appointment(n, 15, &format!("Bk-{n}")).await;
     }
     // 3 is over by then, 4 was given to Mara by a person, and of 5 nobody knows when it is.
-    world.somebody_sets(4, Some(1)).await;
-    world.somebody_sets(5, Some(1)).await;
+    world.set_staff_externally(4, Some(1)).await;
+    world.set_staff_externally(5, Some(1)).await;
     for n in 1..=4 {
         let mut event =
             event(&format!("e-{n}"), &format!("Bk-{n}"), 1, host(11, "Mara Lind", "mara@salon.example"));

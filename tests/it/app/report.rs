@@ -40,9 +40,9 @@ async fn a_report_compares_what_was_found_with_what_the_appointments_have(backen
         event("e-8", "Bk-8", 1, host(15, "Nobody", "")),
     ];
     decide(&watching, &events).await;
-    world.somebody_sets(2, Some(1)).await;
-    world.somebody_sets(3, Some(2)).await;
-    world.somebody_sets(5, Some(2)).await;
+    world.set_staff_externally(2, Some(1)).await;
+    world.set_staff_externally(3, Some(2)).await;
+    world.set_staff_externally(5, Some(2)).await;
     let decided_ms =
         world.test.number("SELECT decided_ms FROM hostmatch_assignments WHERE appointment_id = 1").await;
     let letter =

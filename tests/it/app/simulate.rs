@@ -33,8 +33,8 @@ async fn a_simulation_tells_what_another_threshold_would_have_decided(backend: B
     }
     let mara = || host(11, "Mara Lind", "mara@salon.example");
     let boris = |id| host(id, "Boris Kamm", "");
-    world.maps(15, 13, 1).await;
-    world.somebody_sets(4, Some(2)).await;
+    world.map_by_person(15, 13, 1).await;
+    world.set_staff_externally(4, Some(2)).await;
     for (id, of) in
         [(1, mara()), (2, boris(12)), (3, boris(13)), (4, mara()), (5, host(12, "", "")), (6, boris(14))]
     {

@@ -284,7 +284,7 @@ async fn whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_w
     stack.world.run("DROP TABLE hostmatch_workers").await;
     let mut worker = stack.start(&["serve", "worker"]);
     worker
-        .says(
+        .wait_for_log(
             "this worker goes on, and `hostmatch status` does not show it: it cannot write the table \
          hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch gateway grants`",
         )

@@ -67,7 +67,7 @@ async fn policies_and_thresholds_are_followed() {
         world.staff(2, 15, "Boris Kamm", "").await;
         world.appointment(1, 15, "ABC123").await;
         world.appointment(2, 15, "DEF456").await;
-        world.somebody_sets(1, Some(2)).await;
+        world.set_staff_externally(1, Some(2)).await;
         assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, expected[0], "{settings:?}");
         assert_eq!(world.one(event("e2", "DEF456", 1, frida())).await, expected[1], "{settings:?}");
     }

@@ -21,8 +21,8 @@ async fn salon(backend: Backend) -> World {
     for id in 1..=6 {
         world.appointment(id, 15, &format!("Bk-{id}")).await;
     }
-    world.somebody_sets(5, Some(2)).await;
-    world.somebody_sets(6, Some(1)).await;
+    world.set_staff_externally(5, Some(2)).await;
+    world.set_staff_externally(6, Some(1)).await;
     world
 }
 
@@ -83,7 +83,7 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
     assert_eq!(world.everything().await, rows, "{backend:?}: the same events leave the same rows");
 
     // Another program goes on meanwhile: it decides about 3, and clears 5.
-    world.somebody_sets(3, Some(2)).await;
+    world.set_staff_externally(3, Some(2)).await;
     hostmatch::decide::write_observed(&watching).await.unwrap();
     assert_eq!(world.assigned(1).await, "-/-", "{backend:?}: an observer never switches");
     hostmatch::decide::write_observed(&world.processor).await.unwrap();

@@ -131,18 +131,18 @@ everywhere!(another_host_moves_or_withdraws_only_what_we_assigned, |world: World
 });
 
 everywhere!(somebody_elses_decision_stands, |world: World| async move {
-    world.somebody_sets(1, Some(2)).await;
+    world.set_staff_externally(1, Some(2)).await;
     assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "kept");
     assert_eq!(world.assigned(1).await, "2/1420209");
     assert_eq!(world.count("calcom_host_mappings").await, 1, "the mapping is learned all the same");
     assert_eq!(world.one(event("e2", "ABC123", 2, host(9, "Nobody", ""))).await, "kept");
     // What we assigned and somebody cleared stays cleared.
     assert_eq!(world.one(event("e3", "DEF456", 1, frida())).await, "assigned");
-    world.somebody_sets(2, None).await;
+    world.set_staff_externally(2, None).await;
     assert_eq!(world.one(event("e4", "DEF456", 2, frida())).await, "kept");
     assert_eq!(world.assigned(2).await, "-/1420209");
     // Already the very person: unchanged, and it stays theirs.
-    world.somebody_sets(2, Some(1)).await;
+    world.set_staff_externally(2, Some(1)).await;
     world.run("UPDATE hostmatch_assignments SET staff_id = NULL").await;
     assert_eq!(world.one(event("e5", "DEF456", 3, frida())).await, "unchanged");
     assert_eq!(world.one(event("e6", "DEF456", 4, host(8, "Boris", "boris@salon.example"))).await, "kept");
@@ -194,7 +194,7 @@ everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async mov
 
 everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
     assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
-    world.switches_mappings_off().await;
+    world.switch_mappings_off().await;
     world
         .run(
             "INSERT INTO calcom_host_mapping_audits (mapping_id, action, actor) \
@@ -208,7 +208,7 @@ everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
 
 everywhere!(switched_off_past_us_is_a_persons_doing_too, |world: World| async move {
     assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
-    world.switches_mappings_off().await;
+    world.switch_mappings_off().await;
     assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "needs_review");
     assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
 });

@@ -122,7 +122,7 @@ async fn appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_
     world.appointment(1, 15, "Bk-1").await;
     let mara = |id: &str, at| event(id, "Bk-1", at, host(7, "Mara Lind", "mara@salon.example"));
     assert_eq!(world.one(mara("e1", 1)).await, "assigned");
-    world.somebody_sets(1, None).await;
+    world.set_staff_externally(1, None).await;
     world.run("DELETE FROM staff").await;
     assert_eq!(world.count("calcom_host_mappings").await, 0, "{backend:?}: its mapping goes with it");
     world.staff(41, 15, "Mara Lind", "mara@salon.example").await;

@@ -34,7 +34,7 @@ impl Alone {
             .envs(settings.iter().copied())
             .current_dir(home.path());
         let mut edge = Process::start(command, home.path(), &unique("edge"));
-        let line = edge.says("the edge is listening").await;
+        let line = edge.wait_for_log("the edge is listening").await;
         let base = format!("http://{}", line["address"].as_str().unwrap());
         let client = crate::support::http_client();
         Self { edge, base, client, _home: home }
@@ -71,7 +71,7 @@ async fn before_its_age_the_spool_warns_and_still_accepts() {
     .await;
     assert!(warned, "it was ready while the alarm was on");
     assert_eq!(alone.post("refused").await, StatusCode::SERVICE_UNAVAILABLE);
-    let line = alone.edge.says(NEARLY).await;
+    let line = alone.edge.wait_for_log(NEARLY).await;
     assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
     assert_eq!(line["level"], "WARN");
     assert_eq!(alone.edge.stop().await, Some(0), "{}", alone.edge.stderr());
@@ -86,16 +86,16 @@ async fn the_log_says_which_bound_is_near_and_which_is_reached() {
         posted += 1;
         assert_eq!(near.post(&format!("e{posted}")).await, StatusCode::OK);
     }
-    let line = near.edge.says(NEARLY).await;
+    let line = near.edge.wait_for_log(NEARLY).await;
     assert!(line["problem"].as_str().unwrap().contains("of 20480 bytes (edge.spool_max_bytes)"), "{line}");
 
     let mut old = Alone::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "300ms")]).await;
     assert_eq!(old.post("old").await, StatusCode::OK);
-    let line = old.edge.says(REFUSED).await;
+    let line = old.edge.wait_for_log(REFUSED).await;
     assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
     assert_eq!(line["level"], "ERROR");
     // At most once a minute.
     let (again, began) = (Duration::from_secs(3), tokio::time::Instant::now());
     eventually("it goes on looking", WAIT_TIMEOUT, async || (began.elapsed() > again).then_some(())).await;
-    assert_eq!(old.edge.said(REFUSED).len(), 1, "{}", old.edge.stderr());
+    assert_eq!(old.edge.logged(REFUSED).len(), 1, "{}", old.edge.stderr());
 }

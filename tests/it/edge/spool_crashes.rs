@@ -70,7 +70,7 @@ impl Crashing {
 
     async fn run(&self, command: Command) -> (Process, String) {
         let mut edge = Process::start(command, self.home.path(), &unique("edge"));
-        let line = edge.says("the edge is listening").await;
+        let line = edge.wait_for_log("the edge is listening").await;
         (edge, format!("http://{}", line["address"].as_str().unwrap()))
     }
 
@@ -147,7 +147,7 @@ async fn killed_while_it_spools_the_edge_loses_nothing_that_it_has_accepted() {
     let accepted = accepted.into_inner().unwrap();
     rig.proxy.set(Mode::Pass);
     let (mut edge, _) = rig.start().await;
-    let left = edge.says("forwarding what was left in the spool").await;
+    let left = edge.wait_for_log("forwarding what was left in the spool").await;
     assert!(left["messages"].as_u64().unwrap() >= accepted.len() as u64, "{left}");
     assert_ordered(&rig.received("edge killed while it spools", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
@@ -178,7 +178,7 @@ async fn killed_while_it_forwards_the_edge_forwards_the_rest_when_it_runs_again(
     }
     assert_eq!(caught, 1, "it was never caught in the middle");
     let (mut edge, _) = rig.start().await;
-    edge.says("the spool is empty: events go straight to the queue again").await;
+    edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     let accepted = accepted.into_inner().unwrap();
     assert_ordered(&rig.received("edge killed while it forwards", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
@@ -193,16 +193,16 @@ async fn asked_to_stop_the_edge_says_what_is_left_and_forwards_it_the_next_time(
     rig.send(&base, 1, 3, &accepted).await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     let left = "events are left in the spool; they are forwarded when the edge runs again";
-    assert_eq!(edge.said(left)[0]["messages"], 3 * SENDERS, "{}", edge.stderr());
+    assert_eq!(edge.logged(left)[0]["messages"], 3 * SENDERS, "{}", edge.stderr());
 
     rig.proxy.set(Mode::Pass);
     let (mut edge, _) = rig.start().await;
     let mut accepted = accepted.into_inner().unwrap();
     let mut received = rig.received("edge stopped", &accepted).await;
     assert_ordered(&received);
-    edge.says("the spool is empty: events go straight to the queue again").await;
+    edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-    assert!(edge.said(left).is_empty());
+    assert!(edge.logged(left).is_empty());
     received.ids.sort();
     accepted.sort();
     assert_eq!(received.ids, accepted, "each of them once");
@@ -293,7 +293,7 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     let (status, told) = ready().await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
     assert!(told["reasons"].to_string().contains("hostmatch-spool.db"), "{told}");
-    edge.says("the spool cannot be written; trying again").await;
+    edge.wait_for_log("the spool cannot be written; trying again").await;
 
     let room = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &edge.id().to_string()]).status();
     assert!(room.unwrap().success());

@@ -27,7 +27,8 @@ impl Installation {
         let mut command = configured(home.path(), &["serve", "edge", "--listen", "127.0.0.1:0"]);
         command.envs(settings.iter().copied());
         let mut edge = Process::start(command, home.path(), "edge");
-        let address = edge.says("the edge is listening").await["address"].as_str().unwrap().to_owned();
+        let address =
+            edge.wait_for_log("the edge is listening").await["address"].as_str().unwrap().to_owned();
         let client = crate::support::http_client();
         Self { base: format!("http://{address}"), client, edge, home }
     }

@@ -54,9 +54,9 @@ async fn a_worker_that_dies_while_its_retries_wait_has_acknowledged_none_of_them
     stack.set("queue.topology", "verify");
     let mut worker = without_wait_queues(&stack, &mut ledger).await;
     ledger.publish(&stack, &stream.events).await;
-    worker.says("retries and dead letters wait for the broker").await;
+    worker.wait_for_log("retries and dead letters wait for the broker").await;
     worker.kill().await;
-    stack.until_given_back().await;
+    stack.wait_until_requeued().await;
     stream.open_appointments(&stack.world).await;
     stack.set("queue.topology", "declare");
     stack.drain().await;

@@ -121,7 +121,7 @@ async fn worker_dies(backend: Backend, traffic: Traffic, point: &str) {
     let passage = if RECORDER.contains(&point) { 1 } else { 2 };
     let mut worker = start_to_die(&stack, &["serve", "worker"], point, passage);
     dies(&mut worker, point).await;
-    stack.until_given_back().await;
+    stack.wait_until_requeued().await;
 
     if traffic == Retries {
         stream.open_appointments(&stack.world).await;
@@ -140,7 +140,7 @@ fn start_to_die(stack: &Stack, arguments: &[&str], point: &str, passage: u32) ->
 async fn dies(process: &mut Process, point: &str) {
     let end = process.end().await;
     assert_eq!(end.signal(), Some(9), "it was to die at {point}: {end} {}", process.stderr());
-    assert_eq!(process.said("crashing here, as asked to")[0]["point"], point);
+    assert_eq!(process.logged("crashing here, as asked to")[0]["point"], point);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,7 +167,7 @@ async fn edge_dies(backend: Backend, point: &str) {
         stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
 
     let mut edge = start_to_die(&stack, &["serve", "edge", "--listen", "127.0.0.1:0"], point, 20);
-    let line = edge.says("the edge is listening").await;
+    let line = edge.wait_for_log("the edge is listening").await;
     let refused = ledger.post(line["address"].as_str().unwrap(), &events).await;
     dies(&mut edge, point).await;
     assert_eq!(refused.len(), events.len() - 19, "it died on the twentieth");

@@ -19,7 +19,7 @@ async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) 
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     for said in ["an event is tried again later", "an event became a dead letter"] {
-        let lines = worker.said(said);
+        let lines = worker.logged(said);
         assert!(lines.is_empty(), "{lines:?}");
     }
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
@@ -111,16 +111,16 @@ async fn refuses(server: &Server, backend: Backend) {
     let mut worker = stack.worker().await;
     admin.set_read_only(true).await;
     ledger.publish(&stack, first).await;
-    worker.says(HOLDS).await;
+    worker.wait_for_log(HOLDS).await;
     assert_eq!(stack.decided().await, 0);
     admin.set_read_only(false).await;
     stack.until_idle().await;
 
-    let held = worker.said(HOLDS).len();
+    let held = worker.logged(HOLDS).len();
     let crowd = crowd(&url, &admin).await;
     ledger.publish(&stack, second).await;
     eventually("it holds on again", Duration::from_secs(90), async || {
-        (worker.said(HOLDS).len() > held).then_some(())
+        (worker.logged(HOLDS).len() > held).then_some(())
     })
     .await;
     drop(crowd);

@@ -81,7 +81,7 @@ async fn an_edges_line_that_is_late_is_only_that() {
     let (stack, stream, mut ledger, proxy) = scene("20 ms late, edge").await;
     proxy.set(Mode::Latency(Duration::from_millis(20)));
     let (mut edge, base) = stack.edge("edge").await;
-    edge.says("connected to the broker").await;
+    edge.wait_for_log("connected to the broker").await;
     post(&mut ledger, &base, &stream).await;
     assert!(!edge.stderr().contains("goes into the spool"), "{}", edge.stderr());
     end(stack, ledger, &mut edge, &base).await;
@@ -101,7 +101,7 @@ async fn what_waits_in_the_spool_leaves_it_with_its_confirm() {
         proxy.set(Mode::Pass);
         proxy.until_harmed().await;
         if *harm == Harm::Stall {
-            edge.says("the queue does not confirm; trying again").await;
+            edge.wait_for_log("the queue does not confirm; trying again").await;
             proxy.set(Mode::Pass);
         }
         end(stack, ledger, &mut edge, &base).await;

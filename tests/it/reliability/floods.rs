@@ -180,7 +180,7 @@ async fn two_workers_and_a_person_on_the_same_host() {
             stack.until_decided(count as usize / 4).await;
             maps_by_hand(world).await;
             for id in &picked {
-                world.somebody_sets(*id, Some(PICKED)).await;
+                world.set_staff_externally(*id, Some(PICKED)).await;
             }
         };
         tokio::join!(stack.publish(&rounds[0]), person);

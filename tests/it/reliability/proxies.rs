@@ -71,7 +71,7 @@ impl Scene {
         let waits = "waiting for the database";
         crate::support::eventually(says, Duration::from_secs(60), async || {
             assert!(worker.is_running(), "{}", worker.stderr());
-            (!worker.said(says).is_empty() || !worker.said(waits).is_empty()).then_some(())
+            (!worker.logged(says).is_empty() || !worker.logged(waits).is_empty()).then_some(())
         })
         .await;
     }
@@ -190,7 +190,7 @@ async fn a_worker_whose_acknowledgements_are_lost_finds_out_by_itself() {
     scene.stack.set("worker.stalled_after", "1s");
     scene.proxy.set(Mode::SwallowAcks);
     let mut worker = scene.stack.start(&["serve", "worker"]);
-    worker.says("the consumer stalled: connecting again").await;
+    worker.wait_for_log("the consumer stalled: connecting again").await;
     scene.proxy.set(Mode::Pass);
     scene.end(worker).await;
 }

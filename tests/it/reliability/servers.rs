@@ -43,8 +43,8 @@ async fn memory_alarm(broker: &Broker) {
     ledger.publish(&stack, &stream.events).await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
     let mut worker = stack.worker().await;
-    worker.says("the broker takes no messages for now").await;
-    worker.says("retries and dead letters wait for the broker").await;
+    worker.wait_for_log("the broker takes no messages for now").await;
+    worker.wait_for_log("retries and dead letters wait for the broker").await;
     broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
     end(stack, stream, ledger, worker).await;
 }
@@ -61,7 +61,7 @@ async fn right_revoked(broker: &Broker) {
     ledger.publish(&stack, first).await;
     eventually("it works", WAIT_TIMEOUT, async || (stack.decided().await > 0).then_some(())).await;
     revoke(broker, ["^$", ".*"]).await;
-    worker.says("no connection to the broker; trying again").await;
+    worker.wait_for_log("no connection to the broker; trying again").await;
     revoke(broker, [".*", "^$"]).await;
     ledger.publish(&stack, second).await;
     eventually("it is not allowed to consume", WAIT_TIMEOUT, async || {
@@ -90,7 +90,7 @@ async fn consumer_timeout(broker: &Broker) {
     let lock = lock_hosts(&stack).await;
     ledger.publish(&stack, &stream.events).await;
     let mut worker = stack.worker().await;
-    worker.says("consuming nothing; subscribing again").await;
+    worker.wait_for_log("consuming nothing; subscribing again").await;
     lock.rollback().await.unwrap();
     end(stack, stream, ledger, worker).await;
 }
@@ -117,7 +117,7 @@ async fn queue_deleted(broker: &Broker) {
     // Only when it is empty and nobody has anything of it in hand is nothing lost with it.
     stack.until_decided(first.len() - repeats(first)).await;
     channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-    worker.says("consuming nothing; subscribing again").await;
+    worker.wait_for_log("consuming nothing; subscribing again").await;
     ledger.publish(&stack, second).await;
     end(stack, stream, ledger, worker).await;
 }
@@ -202,7 +202,7 @@ async fn a_storm_of_deadlocks_costs_nothing(backend: Backend) {
     stack.world.run("CREATE TABLE rival (id BIGINT)").await;
     let worker = stack.worker().await;
     eventually("our transactions gave way to deadlocks, and went on", WAIT_TIMEOUT, async || {
-        let lost = worker.said("a transaction gave way");
+        let lost = worker.logged("a transaction gave way");
         let deadlocks = lost.iter().filter(|line| line["error"].to_string().contains("eadlock")).count();
         if deadlocks < 3 {
             rival(&stack).await;
@@ -242,7 +242,7 @@ async fn rival(stack: &Stack) {
 /// No event has lost one of its tries, and none is dead.
 fn uncounted(worker: &Process) {
     for said in ["an event is tried again later", "an event became a dead letter"] {
-        let lines = worker.said(said);
+        let lines = worker.logged(said);
         assert!(lines.is_empty(), "{lines:?}");
     }
 }
@@ -259,7 +259,7 @@ async fn locks_that_somebody_keeps_are_waited_out(backend: Backend) {
     let all = stack.config.retry_delays.iter().sum::<Duration>() + Duration::from_secs(1);
     let began = Instant::now();
     eventually("it has given up more often than an event is tried", WAIT_TIMEOUT, async || {
-        let given_up = worker.said("somebody else keeps rows locked: these events are put off").len();
+        let given_up = worker.logged("somebody else keeps rows locked: these events are put off").len();
         (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
     })
     .await;

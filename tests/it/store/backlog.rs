@@ -69,8 +69,8 @@ async fn bookings_without_staff_are_counted_by_when_they_start(backend: Backend)
         .await;
     world.send(&[cancelled(&called_off, "c-3"), alive_again]).await;
     // A person, or the gateway, has decided meanwhile.
-    world.somebody_sets(5, None).await;
-    world.somebody_sets(6, Some(1)).await;
+    world.set_staff_externally(5, None).await;
+    world.set_staff_externally(6, Some(1)).await;
 
     let db = world.test.db.connection();
     let ask = async |company: Option<i64>| {

@@ -1,18 +1,18 @@
-//! Addresses of the servers, and of what is on them.
+//! Addresses of the test servers and of their databases.
 //!
-//! A server's address may name a database and parameters: PostgreSQL's has to name one where there
-//! is none with the account's name.
+//! A server's address may name a database and parameters. PostgreSQL's must name one if no database has the
+//! account's name.
 
 use reqwest::Url;
 
 use super::Backend;
 
-/// Where the shared RabbitMQ is.
+/// Returns the address of the shared RabbitMQ.
 pub(crate) fn amqp_url() -> String {
     server("HOSTMATCH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
 }
 
-/// Where the shared database server of this engine is. `None` for SQLite, which has none.
+/// Returns the address of this engine's shared database server. `None` for SQLite, which has none.
 pub(crate) fn database_server(backend: Backend) -> Option<String> {
     match backend {
         Backend::Sqlite => None,
@@ -23,19 +23,19 @@ pub(crate) fn database_server(backend: Backend) -> Option<String> {
     }
 }
 
-/// An address from the environment, else the usual one.
+/// Returns an address from the environment, or the usual one.
 fn server(variable: &str, usual: &str) -> String {
     std::env::var(variable).ok().filter(|url| !url.is_empty()).unwrap_or_else(|| usual.to_owned())
 }
 
-/// The address of this database: whatever else the server's address says stays.
+/// Returns the address of this database; everything else in the server's address is kept.
 pub(crate) fn with_database(server: &str, name: &str) -> String {
     let mut url = Url::parse(server).unwrap();
     url.set_path(&format!("/{name}"));
     url.into()
 }
 
-/// The same address for this account.
+/// Returns the same address for this account.
 pub(crate) fn with_account(url: &str, name: &str, password: &str) -> String {
     let mut url = Url::parse(url).unwrap();
     url.set_username(name).unwrap();
@@ -43,20 +43,20 @@ pub(crate) fn with_account(url: &str, name: &str, password: &str) -> String {
     url.into()
 }
 
-/// The same address with one parameter more.
+/// Returns the same address with one more parameter.
 pub(crate) fn with_parameter(url: &str, parameter: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}{parameter}")
 }
 
-/// The name of the database.
+/// Returns the name of the database.
 pub(crate) fn database_of(url: &str) -> &str {
     let place = url.split('?').next().unwrap_or_default();
     place.rsplit('/').next().unwrap_or_default()
 }
 
 #[test]
-fn a_database_takes_the_place_of_the_one_that_the_server_names() {
+fn a_database_replaces_the_one_in_the_servers_address() {
     for (server, expected) in [
         ("postgres://a:b@h:1", "postgres://a:b@h:1/x"),
         ("postgres://a:b@h:1/", "postgres://a:b@h:1/x"),

@@ -1,18 +1,18 @@
-//! Tables of ours as the gateway's own migrations made them, with rows: to be run over
+//! Our tables as the gateway's own migrations created them, with rows. The statements are run on top of
 //! [`GatewayShape::Living`](super::GatewayShape).
 
 use super::Backend;
 
-/// How the gateway's migrations wrote them.
+/// The form in which the gateway's migrations created the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
-    /// As it lives: enumerations, cascading audits, nullable times, a nullable company, no actor.
+    /// As in the live gateway: enumerations, cascading audits, nullable times, a nullable company, no actor.
     Living,
-    /// The first plan's SQL: no company at all; times that MariaDB fills as it likes; on
-    /// PostgreSQL an enumerated type.
+    /// The SQL of the first plan: no company at all; times that MariaDB fills in by itself; on PostgreSQL
+    /// an enumerated type.
     Plan,
-    /// Little more than what is asked for: short texts, plain integers, no keys, no indexes, and
-    /// `staff_id` in a collation that cannot refer to anybody.
+    /// Little more than adoption requires: short texts, plain integers, no keys, no indexes, and `staff_id`
+    /// in a collation that allows no foreign key.
     Bare,
 }
 
@@ -20,14 +20,14 @@ pub(crate) fn variants() -> [Variant; 3] {
     [Variant::Living, Variant::Plan, Variant::Bare]
 }
 
-/// A gateway's tables and rows, of the usual variant.
+/// Returns a gateway's tables and rows, in the usual variant.
 pub(crate) fn adopted(backend: Backend) -> Vec<String> {
     let mut all = tables(backend, Variant::Living);
     all.extend(rows(backend, Variant::Living));
     all
 }
 
-/// The tables, and the column `appointments.calcom_host_id`.
+/// Returns the statements for the tables and for the column `appointments.calcom_host_id`.
 pub(crate) fn tables(backend: Backend, variant: Variant) -> Vec<String> {
     match (backend, variant) {
         (Backend::MariaDb, Variant::Living) => strings(&MARIADB_LIVING),
@@ -36,11 +36,11 @@ pub(crate) fn tables(backend: Backend, variant: Variant) -> Vec<String> {
         (Backend::Postgres, Variant::Living) => strings(&POSTGRES_LIVING),
         (Backend::Postgres, Variant::Plan) => strings(&POSTGRES_PLAN),
         (Backend::Postgres, Variant::Bare) => strings(&POSTGRES_BARE),
-        (Backend::Sqlite, _) => panic!("nothing is adopted on SQLite"),
+        (Backend::Sqlite, _) => panic!("SQLite has nothing to adopt"),
     }
 }
 
-/// Two companies, their people, appointments, and mappings with audits.
+/// Returns the statements for two companies, their people, appointments, and mappings with audits.
 pub(crate) fn rows(backend: Backend, variant: Variant) -> Vec<String> {
     let mut rows = strings(&PEOPLE);
     for mapping in [
@@ -58,8 +58,8 @@ pub(crate) fn rows(backend: Backend, variant: Variant) -> Vec<String> {
     rows
 }
 
-/// An INSERT as the gateway's PHP would write it: company, staff, host, name, address, source, score,
-/// active, metadata.
+/// Returns an INSERT as the gateway's PHP would write it: company, staff, host, name, address, source,
+/// score, active, metadata.
 fn insert_mapping(backend: Backend, variant: Variant, values: &str) -> String {
     let bare = variant == Variant::Bare;
     let company = values.split(", ").next().unwrap();
@@ -86,7 +86,7 @@ fn insert_mapping(backend: Backend, variant: Variant, values: &str) -> String {
     if bare {
         rest = rest.rsplit_once(", ").unwrap().0.to_owned();
     }
-    // JSON within JSON: the gateway encodes what its model encodes again.
+    // JSON within JSON: the gateway encodes again what its model has already encoded.
     let double = match backend {
         Backend::MariaDb => r#"'"{\\"auto_created_at\\":\\"2026-01-05\\"}"'"#,
         _ => r#"'"{\"auto_created_at\":\"2026-01-05\"}"'"#,
@@ -113,14 +113,14 @@ fn insert_audit(variant: Variant, mapping: u32, action: &str) -> String {
     )
 }
 
-/// The id of a member of staff, as SQL.
+/// Returns the id of a member of staff, as SQL.
 pub(crate) fn staff(n: u32) -> String {
     format!("'00000000-0000-4000-8000-{n:012}'")
 }
 
-/// What the gateway goes on doing, as its PHP writes it, once its tables are adopted: it knows
-/// nothing of our columns. The last row stays.
-pub(crate) fn gateway_goes_on(backend: Backend, variant: Variant) -> Vec<String> {
+/// Returns what the gateway continues to write, as its PHP does, after its tables are adopted: it does not
+/// know our columns. The last row stays.
+pub(crate) fn gateway_continues(backend: Backend, variant: Variant) -> Vec<String> {
     let values = "902, {904}, 5101, 'Mara Wolf', 'mara@atelier.example', 'auto_email', {score95} TRUE, NULL";
     let last = "(SELECT id FROM (SELECT MAX(id) AS id FROM calcom_host_mappings) newest)";
     let audit = insert_audit(variant, 0, "created").replacen("VALUES (0", &format!("VALUES ({last}"), 1);

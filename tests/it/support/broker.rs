@@ -1,7 +1,7 @@
-//! A RabbitMQ node of the test's own, to be stopped and started in the middle of things.
+//! A RabbitMQ node for one test, which the test can stop and start at any time.
 //!
-//! It runs as whoever runs the tests, with its data in a directory of its own; the shared broker
-//! and its settings are not touched. Ready after 5 to 10 seconds.
+//! It runs as the user who runs the tests, with its data in its own directory; the shared broker and its
+//! settings are not touched. It is ready after 5 to 10 seconds.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -17,18 +17,18 @@ use tokio::net::TcpStream;
 use super::daemon::Daemon;
 use super::{eventually, unique};
 
-/// The server's own script: the one in `sbin` insists on being root or rabbitmq.
+/// The server's own script: the one in `sbin` runs only as root or rabbitmq.
 const SCRIPTS: [&str; 3] = [
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
 ];
 
-/// One scheduler that does not spin, and no port but on loopback.
+/// One scheduler that does not spin, and ports only on loopback.
 const ERLANG: &str =
     "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}";
 
-/// A private node. Dropped, it is killed and its data removed.
+/// A private node. Dropping it kills it and removes its data.
 pub(crate) struct Broker {
     script: PathBuf,
     name: String,
@@ -40,9 +40,9 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// A node that is not running yet: its address is known already. `None` where no RabbitMQ is
-    /// installed (`HOSTMATCH_TEST_RABBITMQ_SERVER` names its script where it is somewhere else):
-    /// the caller has nothing to test then.
+    /// Prepares a node without starting it; its address is already known. Returns `None` if RabbitMQ is not
+    /// installed: the caller then has nothing to test. `HOSTMATCH_TEST_RABBITMQ_SERVER` names its script if
+    /// that is in another place.
     pub(crate) fn prepare() -> Option<Self> {
         let named = std::env::var_os("HOSTMATCH_TEST_RABBITMQ_SERVER").map(PathBuf::from);
         let script = named.into_iter().chain(SCRIPTS.map(PathBuf::from)).find(|script| script.exists());
@@ -63,14 +63,14 @@ impl Broker {
         })
     }
 
-    /// Adds lines to the configuration with which it will run.
+    /// Adds lines to the node's configuration.
     pub(crate) fn configure(&self, lines: &str) {
         let path = self.directory.path().join("rabbitmq.conf");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(path, format!("{text}{lines}")).unwrap();
     }
 
-    /// Enables the management API, on a port of its own, for when it runs; gives its address.
+    /// Enables the management API on its own port for the next start; returns its address.
     pub(crate) fn with_management(&mut self) -> String {
         let port = free_port();
         std::fs::write(self.directory.path().join("plugins"), "[rabbitmq_management].").unwrap();
@@ -79,12 +79,12 @@ impl Broker {
         format!("http://127.0.0.1:{port}")
     }
 
-    /// Where it is, or will be.
+    /// Returns the node's address, even before it runs.
     pub(crate) fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}", self.port)
     }
 
-    /// Starts the node, with the data that it had, and waits until it takes connections.
+    /// Starts the node with its existing data and waits until it accepts connections.
     pub(crate) async fn run(&mut self) {
         let home = self.directory.path();
         let mut command = Command::new(&self.script);
@@ -98,21 +98,21 @@ impl Broker {
             .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG)
-            // Erlang's name server, which the first node starts and all share.
+            // Erlang's name server, which the first node starts and all nodes share.
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .current_dir(home);
-        // Noted before it is waited for: whatever happens now, it is ended with the test.
+        // Stored before the wait: whatever happens now, the node ends with the test.
         let daemon = self.daemon.insert(Daemon::start(&mut command));
         for port in std::iter::once(self.port).chain(self.management_port) {
-            eventually("a private RabbitMQ takes connections", Duration::from_secs(90), async || {
-                assert!(daemon.is_running(), "the private RabbitMQ ended at once");
+            eventually("a private RabbitMQ accepts connections", Duration::from_secs(90), async || {
+                assert!(daemon.is_running(), "the private RabbitMQ ended immediately");
                 TcpStream::connect(("127.0.0.1", port)).await.ok()
             })
             .await;
         }
     }
 
-    /// Stops the node in order.
+    /// Stops the node cleanly.
     pub(crate) async fn stop(&mut self) {
         self.end(Signal::SIGTERM).await;
     }
@@ -125,7 +125,7 @@ impl Broker {
     /// Runs `rabbitmqctl` on this node.
     pub(crate) async fn control(&self, arguments: &[&str]) {
         let home = self.directory.path();
-        // It takes connections a moment before it has quite started.
+        // The node accepts connections shortly before it has fully started.
         let output = eventually("a private RabbitMQ has started", Duration::from_secs(60), async || {
             let output = tokio::process::Command::new(self.script.with_file_name("rabbitmqctl"))
                 .args(["--node", &format!("{}@localhost", self.name)])
@@ -155,8 +155,8 @@ impl Broker {
     }
 }
 
-/// A port for a server that is yet to start. Below those that the system gives to whoever connects, so
-/// that none of the many tests that run beside this one takes it in the meantime.
+/// Returns a port for a server that is not started yet. It is below the ephemeral range of the system, so
+/// that none of the many tests that run at the same time gets it in the meantime.
 pub(crate) fn free_port() -> u16 {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
         let [one, two, ..] = *uuid::Uuid::new_v4().as_bytes();

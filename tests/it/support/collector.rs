@@ -1,4 +1,4 @@
-//! A collector of traces: takes spans by OTLP over HTTP, on a port of its own, and keeps them.
+//! A trace collector that receives spans by OTLP over HTTP, on its own port, and keeps them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,26 +26,26 @@ use super::{Stack, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// A span as it was sent.
+/// A span as it was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) name: String,
     pub(crate) kind: i32,
     pub(crate) trace: String,
     pub(crate) id: String,
-    /// Empty when the trace begins with it.
+    /// Empty if the span is the root of its trace.
     pub(crate) parent: String,
-    /// Trace and span of each.
+    /// Trace id and span id of each link.
     pub(crate) links: Vec<(String, String)>,
     pub(crate) attributes: BTreeMap<String, String>,
-    /// Of the process that sent it.
+    /// The resource attributes of the process that sent the span.
     pub(crate) resource: BTreeMap<String, String>,
     pub(crate) failed: bool,
     pub(crate) nanos: std::ops::Range<u64>,
 }
 
 impl Sent {
-    /// How others link to it.
+    /// Returns the ids by which other spans link to this one.
     pub(crate) fn named(&self) -> (String, String) {
         (self.trace.clone(), self.id.clone())
     }
@@ -55,7 +55,7 @@ impl Sent {
     }
 }
 
-/// Running until it is dropped.
+/// A collector that runs until it is dropped.
 #[derive(Clone, Default)]
 pub(crate) struct Collector {
     address: String,
@@ -80,7 +80,7 @@ impl Collector {
         collector
     }
 
-    /// One that speaks TLS, with this certificate and key; gives its port.
+    /// Starts a collector that uses TLS with this certificate and key; returns it with its port.
     pub(crate) async fn encrypted(certificate: &Path, key: &Path) -> (Self, u16) {
         let certificate = CertificateDer::from_pem_file(certificate).unwrap();
         let key = PrivateKeyDer::from_pem_file(key).unwrap();
@@ -109,8 +109,8 @@ impl Collector {
         Router::new().route("/v1/traces", post(take)).with_state(self.kept.clone())
     }
 
-    /// Everything that `stack` starts from now on sends its spans here, soon.
-    pub(crate) fn hears(&self, stack: &mut Stack) {
+    /// Makes everything that `stack` starts from now on send its spans here, with a short delay.
+    pub(crate) fn receives_from(&self, stack: &mut Stack) {
         stack.set("traces.endpoint", &format!("http://{}", self.address));
         stack.variable("OTEL_BSP_SCHEDULE_DELAY", "100");
     }
@@ -119,12 +119,12 @@ impl Collector {
         self.kept.spans.lock().unwrap().clone()
     }
 
-    /// Everything that was sent here, as it was.
+    /// Returns all received bodies, unchanged.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.kept.bytes.lock().unwrap().clone()
     }
 
-    /// Of the newest request.
+    /// Returns the headers of the newest request.
     pub(crate) fn headers(&self) -> HeaderMap {
         self.kept.headers.lock().unwrap().clone()
     }
@@ -133,7 +133,7 @@ impl Collector {
         self.kept.requests.load(Ordering::SeqCst)
     }
 
-    /// Waits until there is a span of this name that is as it should be.
+    /// Waits for a span with this name that meets the condition.
     pub(crate) async fn span(&self, what: &str, name: &str, is_it: impl Fn(&Sent) -> bool) -> Sent {
         let what = format!("the span {name:?} ({what})");
         eventually(&what, SOON, async || {

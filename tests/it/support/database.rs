@@ -1,4 +1,4 @@
-//! A database for one test, on any engine, gone when the test ends (also by a panic).
+//! A database for one test, on any engine. It is removed when the test ends, even by a panic.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,11 +19,11 @@ pub(crate) enum Backend {
     Postgres,
 }
 
-/// A database of the test's own. Dropping it removes it from the server.
+/// A database for one test. Dropping it removes it from the server.
 pub(crate) struct TestDatabase {
-    /// How to reach it, for a program under test.
+    /// The URL for a program under test.
     pub(crate) url: String,
-    /// Connected as the program connects.
+    /// A connection with the program's settings.
     pub(crate) db: Database,
     pub(crate) backend: Backend,
     pub(crate) shape: GatewayShape,
@@ -31,29 +31,29 @@ pub(crate) struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// A new database with a gateway of this shape, and none of our tables.
+    /// Creates a database with a gateway of this shape and none of our tables.
     pub(crate) async fn fresh(backend: Backend, shape: GatewayShape) -> Self {
         Self::fresh_in(Home::make(backend).await, backend, shape).await
     }
 
-    /// The same on a server of the test's own.
+    /// Does the same on a private server.
     pub(crate) async fn fresh_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
         Self::fresh_in(Home::on(server, backend).await, backend, shape).await
     }
 
-    /// The same, migrated.
+    /// Does the same and migrates the database.
     pub(crate) async fn migrated_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
         let this = Self::fresh_on(server, backend, shape).await;
         migration::up(this.db.connection()).await.unwrap();
         this
     }
 
-    /// The same with tables of ours that the gateway's own migrations made, rows and all.
+    /// Adds our tables as the gateway's own migrations created them, with their rows.
     pub(crate) async fn with_tables_of_ours(self, variant: Variant) -> Self {
         let in_production = matches!(self.shape, GatewayShape::Production(_));
         let mut tables = super::adopted::tables(self.backend, variant);
         if in_production {
-            // Its keys are text; and on MariaDB `appointments` has all the indexes that it can have.
+            // The gateway's keys are text; on MariaDB `appointments` has the maximum number of indexes.
             let full = |sql: &String| {
                 self.backend == Backend::MariaDb && sql.starts_with("ALTER TABLE appointments ADD INDEX")
             };
@@ -65,7 +65,7 @@ impl TestDatabase {
         self
     }
 
-    /// The same, adopted.
+    /// Adopts the gateway's tables.
     pub(crate) async fn with_adopted(self) -> Self {
         let this = self.with_tables_of_ours(Variant::Plan).await;
         migration::adopt(this.db.connection()).await.unwrap();
@@ -87,14 +87,14 @@ impl TestDatabase {
         this
     }
 
-    /// The same, migrated.
+    /// Creates a database with a gateway of this shape and migrates it.
     pub(crate) async fn migrated(backend: Backend, shape: GatewayShape) -> Self {
         let this = Self::fresh(backend, shape).await;
         migration::up(this.db.connection()).await.unwrap();
         this
     }
 
-    /// The same on PostgreSQL, in a database that orders texts as a dictionary does.
+    /// Does the same on PostgreSQL, in a database whose collation orders texts as a dictionary does.
     pub(crate) async fn migrated_in_dictionary_order() -> Self {
         let home = Home::in_dictionary_order().await;
         let this = Self::fresh_in(home, Backend::Postgres, GatewayShape::Roadmap).await;
@@ -102,17 +102,17 @@ impl TestDatabase {
         this
     }
 
-    /// The database's own name on its server.
+    /// Returns the name of the database on its server.
     pub(crate) fn name(&self) -> &str {
         address::database_of(&self.url)
     }
 
-    /// What the program finds here.
+    /// Reads the gateway's schema as the program does.
     pub(crate) async fn schema(&self) -> GatewaySchema {
         GatewaySchema::read(&self.db, &GatewayConfig { timezone: "server".into() }).await.unwrap()
     }
 
-    /// Runs statements, one by one.
+    /// Runs the statements one by one.
     pub(crate) async fn run<S: AsRef<str>>(&self, statements: &[S]) {
         for statement in statements {
             let statement = statement.as_ref();
@@ -121,26 +121,26 @@ impl TestDatabase {
         }
     }
 
-    /// Connected anew: with what has been set for new sessions since.
+    /// Reconnects, so that settings made for new sessions apply.
     pub(crate) async fn reconnected(self) -> Self {
         self.db.close().await;
         let db = Database::connect(&config(&self.url)).await.unwrap();
         Self { db, ..self }
     }
 
-    /// The first column of every row, text, as a session in this time zone reads it.
+    /// Returns the first column of every row, which must be text, as a session in this time zone reads it.
     pub(crate) async fn texts_in(&self, zone: &str, query: &str) -> Vec<String> {
         let tx = self.db.begin().await.unwrap();
         let setting = if self.backend == Backend::MariaDb { "SESSION time_zone =" } else { "TIME ZONE" };
         tx.execute_unprepared(&format!("SET {setting} '{zone}'")).await.unwrap();
         let rows = tx.query_all_raw(Statement::from_string(self.db.backend(), query)).await.unwrap();
-        // The session is like the others again when it goes back to the pool.
+        // Reset the session before it returns to the pool.
         tx.execute_unprepared(&format!("SET {setting} '+00:00'")).await.unwrap();
         tx.rollback().await.unwrap();
         rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect()
     }
 
-    /// The first column of every row, which must be text.
+    /// Returns the first column of every row, which must be text.
     pub(crate) async fn texts(&self, query: &str) -> Vec<String> {
         let statement = Statement::from_string(self.db.backend(), query);
         let rows = self.db.connection().query_all_raw(statement).await;
@@ -150,7 +150,7 @@ impl TestDatabase {
             .collect()
     }
 
-    /// A number, such as a count.
+    /// Returns a number, such as a count.
     pub(crate) async fn number(&self, query: &str) -> i64 {
         let statement = Statement::from_string(self.db.backend(), query);
         let row = self.db.connection().query_one_raw(statement).await.unwrap().unwrap();
@@ -164,7 +164,7 @@ impl fmt::Debug for TestDatabase {
     }
 }
 
-/// A configuration for this URL, with limits that suit a test.
+/// Returns a configuration for this URL, with limits that suit a test.
 pub(crate) fn config(url: &str) -> DatabaseConfig {
     DatabaseConfig {
         url: Secret::new(url),
@@ -175,7 +175,7 @@ pub(crate) fn config(url: &str) -> DatabaseConfig {
     }
 }
 
-/// Where the database lives, until this is dropped.
+/// The place of the database, which is removed when this is dropped.
 enum Home {
     File(tempfile::TempDir),
     Server { server: String, name: String },
@@ -191,7 +191,7 @@ impl Home {
 
     async fn on(server: String, backend: Backend) -> Self {
         let name = format!("hostmatch_test_{}", uuid::Uuid::new_v4().simple());
-        // template1 may be in use by somebody; living gateways have another collation than their keys.
+        // Another session may be using template1; live gateways have another collation than their keys.
         let options = match backend {
             Backend::Postgres => "TEMPLATE template0",
             _ => "CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
@@ -200,7 +200,7 @@ impl Home {
         Self::Server { server, name }
     }
 
-    /// On PostgreSQL, with texts in the order of a dictionary.
+    /// Creates a PostgreSQL database whose collation orders texts as a dictionary does.
     async fn in_dictionary_order() -> Self {
         let server = address::database_server(Backend::Postgres).unwrap();
         let name = format!("hostmatch_test_{}", uuid::Uuid::new_v4().simple());
@@ -221,7 +221,7 @@ impl Drop for Home {
     fn drop(&mut self) {
         let Self::Server { server, name } = self else { return };
         let (server, name) = (server.clone(), name.clone());
-        // A test's runtime may be ending or panicking: the removal has one of its own.
+        // The test's runtime may be ending or panicking, so the removal uses its own.
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(remove(&server, &name)).unwrap();
@@ -238,7 +238,7 @@ async fn administer(server: &str, statement: &str) -> Result<(), sea_orm::DbErr>
     connection.close().await
 }
 
-/// Cuts what is still connected: a transaction that a test left open would hold the removal.
+/// Closes remaining connections: an open transaction of a test would block the removal.
 async fn remove(server: &str, name: &str) -> Result<(), sea_orm::DbErr> {
     if server.starts_with("postgres") {
         return administer(server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
@@ -249,7 +249,7 @@ async fn remove(server: &str, name: &str) -> Result<(), sea_orm::DbErr> {
         connection.query_all_raw(Statement::from_string(connection.get_database_backend(), query)).await?
     {
         let id = row.try_get::<hostmatch::store::DbId>("", "id")?.0;
-        // It may be gone by now.
+        // The connection may be gone by now.
         let _ = connection.execute_unprepared(&format!("KILL {id}")).await;
     }
     connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}")).await?;

@@ -1,9 +1,9 @@
-//! A test that runs on several engines is one case for each: `cargo test -- mariadb` runs those of one, and
-//! they run beside each other.
+//! A test for several engines is one case for each, so `cargo test -- mariadb` runs those of one engine,
+//! and the cases run in parallel.
 
-/// Makes the cases of a function that takes a `Backend`: on all engines, or on those that are named.
-/// `name` becomes the tests `name::sqlite`, `name::mariadb` and `name::postgres`. With `fn` the function
-/// makes a runtime of its own.
+/// Creates the cases of a function that takes a `Backend`, for all engines or for the named ones. `name`
+/// becomes the tests `name::sqlite`, `name::mariadb` and `name::postgres`. With `fn` the function creates
+/// its own runtime.
 macro_rules! on_engines {
     ($name:ident) => {
         on_engines!($name: sqlite, mariadb, postgres);
@@ -11,7 +11,7 @@ macro_rules! on_engines {
     ($name:ident: $($engine:ident),+) => {
         mod $name {
             $(
-                // More threads than most machines have cores, so that what is to race does.
+                // More threads than most machines have cores, so that races occur.
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $engine() {
                     Box::pin(super::$name(on_engines!(@ $engine))).await;

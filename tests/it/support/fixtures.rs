@@ -1,17 +1,16 @@
-//! Rows that tests need to be there, and short ways to look at those that are: on any engine, on any shape
-//! of gateway.
+//! Rows that tests need, and short ways to read rows, on any engine and any shape of gateway.
 
 use std::ops::RangeInclusive;
 
 use super::{TestDatabase, World};
 
-/// A dead letter, as far as lists and counts look at it.
+/// A dead letter, with the values that lists and counts use.
 pub(crate) struct Letter<'a> {
     pub(crate) id: &'a str,
     pub(crate) reason: &'a str,
     pub(crate) state: &'a str,
     pub(crate) company: Option<u32>,
-    /// When it was first seen, and when it failed last.
+    /// When it was first seen, and when it last failed.
     pub(crate) times_ms: (i64, i64),
 }
 
@@ -20,18 +19,18 @@ pub(crate) struct Event<'a> {
     pub(crate) id: &'a str,
     pub(crate) kind: &'a str,
     pub(crate) outcome: &'a str,
-    /// Of the company's appointment of this number, whose booking is `bk-` and the number.
+    /// The company and the number of its appointment; the booking is `bk-` and that number.
     pub(crate) appointment: Option<(u32, u32)>,
     pub(crate) decided_ms: i64,
 }
 
 impl TestDatabase {
-    /// Rows of a table, or of one `WHERE` something.
+    /// Counts the rows of a table, or of a table with a `WHERE` condition.
     pub(crate) async fn count(&self, of: &str) -> i64 {
         self.number(&format!("SELECT COUNT(*) FROM {of}")).await
     }
 
-    /// One column of a table, or of one `WHERE` something: text, in the order of the keys.
+    /// Returns one text column of a table, or of a table with a `WHERE` condition, in key order.
     pub(crate) async fn column(&self, name: &str, of: &str) -> Vec<String> {
         self.texts(&format!("SELECT {name} FROM {of} ORDER BY id")).await
     }
@@ -61,15 +60,15 @@ impl TestDatabase {
 }
 
 impl World {
-    /// Many appointments: the reference of each is the prefix and its number.
+    /// Inserts many appointments; the reference of each is the prefix and its number.
     pub(crate) async fn appointments_of(&self, company: u32, ids: RangeInclusive<u32>, prefix: &str) {
         let rows: Vec<String> = ids.map(|id| format!("({id}, {company}, '{prefix}{id}')")).collect();
         let columns = "id, company_id, calcom_v2_booking_id";
         self.run(&format!("INSERT INTO appointments ({columns}) VALUES {}", rows.join(", "))).await;
     }
 
-    /// A person has mapped this host.
-    pub(crate) async fn maps(&self, company: u32, host: u32, staff: u32) {
+    /// Inserts a person's mapping for this host.
+    pub(crate) async fn map_by_person(&self, company: u32, host: u32, staff: u32) {
         let staff = self.staff_id(staff);
         self.run(&format!(
             "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, calcom_email, \
@@ -78,13 +77,13 @@ impl World {
         .await;
     }
 
-    /// Somebody switches all mappings off, past us.
-    pub(crate) async fn switches_mappings_off(&self) {
+    /// Switches all mappings off directly in the database, not through hostmatch.
+    pub(crate) async fn switch_mappings_off(&self) {
         self.run("UPDATE calcom_host_mappings SET is_active = FALSE").await;
     }
 
-    /// All dead letters are in this state from now on.
-    pub(crate) async fn letters_become(&self, state: &str) {
+    /// Sets all dead letters to this state.
+    pub(crate) async fn set_letters_state(&self, state: &str) {
         self.run(&format!("UPDATE hostmatch_dead_letters SET state = '{state}'")).await;
     }
 }

@@ -1,46 +1,46 @@
-//! Gateways as they are found: a new one as the baseline makes it, one that has lived, and one with
-//! everything that a production gateway has.
+//! Shapes of gateways: a new one as the baseline creates it, a live one, and one with every peculiarity of
+//! a production gateway.
 
 use super::Backend;
 
-/// What the gateway's tables look like.
+/// The shape of the gateway's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GatewayShape {
     /// No tables at all.
     Empty,
-    /// As the baseline makes them: integer keys, first and last name.
+    /// As the baseline creates them: integer keys, first and last name.
     Roadmap,
-    /// UUID staff in another collation than the database's, one name column, soft deletes, more
+    /// UUID keys of staff in another collation than the database's, one name column, soft deletes, more
     /// columns for the booking's reference.
     Living,
-    /// As one in production: see [`super::production`]. Not on SQLite.
+    /// As a gateway in production: see [`super::production`]. Not on SQLite.
     Production(UpdatedAt),
 }
 
-/// What `appointments.updated_at` is.
+/// The type of `appointments.updated_at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpdatedAt {
     /// TIMESTAMP; on PostgreSQL with a time zone.
     Instant,
-    /// DATETIME, in the gateway's zone; on PostgreSQL without a time zone.
+    /// DATETIME, in the gateway's time zone; on PostgreSQL without a time zone.
     Local,
-    /// There is none; nor any other column that can be done without.
+    /// The column is missing, and so is every other optional column.
     Missing,
 }
 
 impl GatewayShape {
-    /// Staff have UUIDs, and their name in one column.
+    /// Returns whether staff have UUIDs, and their name in one column.
     pub(crate) fn has_uuids(self) -> bool {
         !matches!(self, Self::Empty | Self::Roadmap)
     }
 }
 
-/// The shapes that hold a gateway.
+/// Returns the shapes with gateway tables.
 pub(crate) fn shapes() -> [GatewayShape; 2] {
     [GatewayShape::Roadmap, GatewayShape::Living]
 }
 
-/// The statements that make the living gateway.
+/// Returns the statements that create the live gateway.
 pub(super) fn living(backend: Backend) -> Vec<String> {
     let (key, uuid, moment, long, tail) = match backend {
         Backend::Sqlite => ("INTEGER PRIMARY KEY AUTOINCREMENT", "varchar(36)", "datetime", "text", ""),

@@ -1,14 +1,14 @@
-//! What was sent, and what became of it, counted from outside: in the database and in the queue.
+//! Counts from outside, in the database and in the queue, what was sent and what happened to it.
 //!
 //! ```ignore
 //! let mut ledger = Ledger::open("broker restarted", &stack).await; // before anything is sent
-//! ledger.publish(&stack, &events).await;      // or `sent`, for what goes in by another way
-//! …                                           // the harm, and the recovery from it
+//! ledger.publish(&stack, &events).await;      // or `sent`, for events that enter another way
+//! …                                           // the fault, and the recovery from it
 //! ledger.close(&stack).await;                 // when no worker runs any more
 //! ```
 //!
-//! `close` writes the scenario's row of the report, and fails when anything was lost or happened
-//! twice. That each event had the right outcome is another question: see [`super::Stream`].
+//! `close` writes the scenario's row of the report, and fails if anything was lost or happened twice.
+//! Whether each event had the right outcome is checked by [`super::Stream`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -27,11 +27,11 @@ pub(crate) struct Ledger {
     /// How often each event was sent, and how often that was confirmed, by [`identity`].
     sent: BTreeMap<String, usize>,
     accepted: BTreeMap<String, usize>,
-    /// Changes of an appointment's staff that a person made.
+    /// Changes of an appointment's staff by a person.
     by_hand: BTreeMap<i64, i64>,
 }
 
-/// What is wrong, in words; nothing when all is well.
+/// What is wrong, as text; empty if nothing is.
 #[derive(Debug, Default)]
 struct Findings {
     lost: Vec<String>,
@@ -39,9 +39,9 @@ struct Findings {
 }
 
 impl Ledger {
-    /// Begins to count: from now on every change of an appointment's staff is noted by the database.
+    /// Begins to count: from now on the database records every change of an appointment's staff.
     pub(crate) async fn open(scenario: &str, stack: &Stack) -> Self {
-        stack.world.test.run(&note_changes(stack.world.test.backend)).await;
+        stack.world.test.run(&record_changes(stack.world.test.backend)).await;
         Self {
             scenario: scenario.to_owned(),
             began: Instant::now(),
@@ -59,7 +59,7 @@ impl Ledger {
         }
     }
 
-    /// An event was sent; `accepted`: and whoever took it has said so.
+    /// Records that an event was sent and, with `accepted`, that the receiver confirmed it.
     pub(crate) fn sent(&mut self, event: &Value, accepted: bool) {
         *self.sent.entry(identity(event)).or_default() += 1;
         if accepted {
@@ -67,8 +67,8 @@ impl Ledger {
         }
     }
 
-    /// Posts these events one by one to the edge at this address (`host:port`), and gives those that
-    /// were not answered with success.
+    /// Posts these events one by one to the edge at this address (`host:port`). Returns those that got no
+    /// 2xx answer.
     pub(crate) async fn post(&mut self, address: &str, events: &[Value]) -> Vec<Value> {
         let client = crate::support::http_client();
         let url = format!("http://{address}/api/retell/webhook");
@@ -84,13 +84,13 @@ impl Ledger {
         refused
     }
 
-    /// A person has changed the staff of this appointment.
+    /// Records that a person changed the staff of this appointment.
     pub(crate) fn by_hand(&mut self, appointment: u32) {
         *self.by_hand.entry(appointment.into()).or_default() += 1;
     }
 
-    /// Counts, writes the row of the report, and fails when anything was lost or happened twice.
-    /// To be called when no worker runs any more.
+    /// Counts, writes the row of the report, and fails if anything was lost or happened twice. Call it when
+    /// no worker is running any more.
     pub(crate) async fn close(self, stack: &Stack) {
         let duration = self.began.elapsed();
         let mut findings = Findings::default();
@@ -110,7 +110,7 @@ impl Ledger {
         assert!(well, "{} ({}): {findings:#?}", self.scenario, stack.backends());
     }
 
-    /// Each accepted event is decided, dead or still queued: one of them.
+    /// Checks that each accepted event is in exactly one state: decided, dead or still queued.
     async fn events(&self, stack: &Stack, findings: &mut Findings) {
         let decided =
             stack.world.rows("hostmatch_events WHERE outcome <> 'dead_letter'", &["event_id"]).await;
@@ -135,10 +135,10 @@ impl Ledger {
         }
         let strange: Vec<&String> =
             decided.iter().chain(dead.keys()).filter(|id| !self.sent.contains_key(*id)).collect();
-        assert!(strange.is_empty(), "nobody sent {strange:?}");
+        assert!(strange.is_empty(), "the test did not send {strange:?}");
     }
 
-    /// How many dead letters each event has.
+    /// Counts the dead letters of each event.
     async fn dead(&self, world: &World) -> BTreeMap<String, usize> {
         let letters = hostmatch::store::dead_letters(
             &world.test.db,
@@ -149,14 +149,14 @@ impl Ledger {
         .await;
         let mut dead = BTreeMap::new();
         for row in letters.unwrap() {
-            // An event without an id of its own has one made of it; it is known here by its text.
+            // An event without an id gets one derived from it; the ledger knows it by its text.
             let own = row.event_id.filter(|id| self.sent.contains_key(id));
             *dead.entry(own.unwrap_or_else(|| identity_of(&row.body))).or_default() += 1;
         }
         dead
     }
 
-    /// An event changes the staff of its appointment once at most.
+    /// Checks that an event changes the staff of its appointment at most once.
     async fn changes(&self, world: &World, findings: &mut Findings) {
         let count = async |table: &str| -> BTreeMap<i64, i64> {
             let table = format!("{table} GROUP BY appointment_id");
@@ -178,7 +178,7 @@ impl Ledger {
     }
 }
 
-/// The event's own id, or else all of it.
+/// Returns the event's own id, or else its whole text.
 fn identity(event: &Value) -> String {
     event["event_id"].as_str().map_or_else(|| event.to_string(), str::to_owned)
 }
@@ -188,13 +188,13 @@ fn identity_of(body: &[u8]) -> String {
     event.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |event| identity(&event))
 }
 
-/// What is in the queues. It is taken out of them.
+/// Takes all messages out of the queues and returns them.
 async fn queued(stack: &Stack) -> BTreeSet<String> {
     let patience = Duration::from_secs(60);
     let depth = || async { stack.queue.depth().await.unwrap() };
-    // A broker that was away may not be found again yet.
+    // A broker that was away may not be reachable again yet.
     let idle = async || stack.queue.depth().await.is_ok_and(|depth| depth.waiting == 0).then_some(());
-    eventually("nothing waits any more", patience, idle).await;
+    eventually("no message is waiting any more", patience, idle).await;
     let mut queued = BTreeSet::new();
     for source in [Source::Bookings, Source::Dead] {
         let mut consumer = stack.queue.consumer(source, BatchLimits { size: 100, bytes: 8 << 20 });
@@ -216,8 +216,8 @@ async fn queued(stack: &Stack) -> BTreeSet<String> {
     queued
 }
 
-/// The audit trail, played back, leads to the very mappings that are there; and each of its rows
-/// changes something.
+/// Checks that replaying the audit trail gives exactly the mappings in the database, and that each of its
+/// rows changes something.
 async fn audits(world: &World, findings: &mut Findings) {
     let columns = ["id", "company_id", "calcom_host_id", "staff_id", "new_values"];
     let mut trail: Vec<(i64, String, bool)> = Vec::new();
@@ -251,14 +251,16 @@ async fn audits(world: &World, findings: &mut Findings) {
     let all: BTreeSet<&String> = played.keys().chain(there.keys()).collect();
     for mapping in all.into_iter().filter(differ) {
         let (tells, is) = (played.get(mapping), there.get(mapping));
-        findings.lost.push(format!("mapping {mapping}: active by its audits {tells:?}, and in truth {is:?}"));
+        findings
+            .lost
+            .push(format!("mapping {mapping}: active by its audits: {tells:?}, in the database: {is:?}"));
     }
 }
 
-/// Lets the database note each real change of an appointment's staff in a table.
-fn note_changes(backend: Backend) -> Vec<String> {
+/// Makes the database record each real change of an appointment's staff in a table.
+fn record_changes(backend: Backend) -> Vec<String> {
     let note = "INSERT INTO staff_changes VALUES (NEW.id)";
-    let begin = "CREATE TRIGGER note_changes AFTER UPDATE ON appointments FOR EACH ROW";
+    let begin = "CREATE TRIGGER record_changes AFTER UPDATE ON appointments FOR EACH ROW";
     let mut statements = vec!["CREATE TABLE staff_changes (appointment_id BIGINT NOT NULL)".to_owned()];
     statements.extend(match backend {
         Backend::Sqlite => vec![format!("{begin} WHEN NEW.staff_id IS NOT OLD.staff_id BEGIN {note}; END")],

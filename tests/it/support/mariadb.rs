@@ -1,7 +1,7 @@
-//! A MariaDB server of the test's own, to be stopped and started in the middle of things.
+//! A MariaDB server for one test, which the test can stop and start at any time.
 //!
-//! It runs as whoever runs the tests, with its data in a directory of its own; the shared server
-//! is not touched. Ready after 2 to 5 seconds.
+//! It runs as the user who runs the tests, with its data in its own directory; the shared server is not
+//! touched. It is ready after 2 to 5 seconds.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,7 +22,7 @@ use super::eventually;
 const PLACES: [&str; 6] =
     ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/local/sbin", "/usr/libexec"];
 
-/// A private server. Dropped, it is killed and its data removed.
+/// A private server. Dropping it kills it and removes its data.
 pub(crate) struct MariaDb {
     program: PathBuf,
     user: String,
@@ -34,18 +34,18 @@ pub(crate) struct MariaDb {
 }
 
 impl MariaDb {
-    /// Makes a server and waits until it takes connections. `None` where no MariaDB server is
-    /// installed: the caller has nothing to test then.
+    /// Creates a server and waits until it accepts connections. Returns `None` if no MariaDB server is
+    /// installed: the caller then has nothing to test.
     pub(crate) async fn start() -> Option<Self> {
         Self::start_as("UTC", Vec::new()).await
     }
 
-    /// The same, where the server's own time zone is this one (`SYSTEM`, as most servers have it).
+    /// Does the same with this time zone for the server (`SYSTEM`, as on most servers).
     pub(crate) async fn start_in(zone: &'static str) -> Option<Self> {
         Self::start_as(zone, Vec::new()).await
     }
 
-    /// The same, with more options.
+    /// Does the same with more options.
     pub(crate) async fn start_with(options: Vec<String>) -> Option<Self> {
         Self::start_as("UTC", options).await
     }
@@ -54,7 +54,7 @@ impl MariaDb {
         let program = super::or_skip("mariadbd", find("mariadbd", PLACES))?;
         let installer = super::or_skip("mariadb-install-db", find("mariadb-install-db", PLACES))?;
         let directory = tempfile::tempdir().unwrap();
-        // A server that root starts wants to be told that this is meant.
+        // A server that root starts needs an explicit `--user`.
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         let user = format!("--user={}", String::from_utf8(user).unwrap().trim());
         std::fs::create_dir(directory.path().join("tmp")).unwrap();
@@ -78,19 +78,19 @@ impl MariaDb {
         Some(server)
     }
 
-    /// Where it is.
+    /// Returns the server's address.
     pub(crate) fn url(&self) -> String {
         format!("mysql://root@127.0.0.1:{}", self.port)
     }
 
-    /// Stops the clock at this moment, RFC 3339 in UTC, for every session from now on that is not an
-    /// administrator's, and gives where such a one connects.
+    /// Stops the clock at this moment, RFC 3339 in UTC, for all new sessions except those of
+    /// administrators. Returns the URL of such a user.
     pub(crate) async fn at(&self, moment: &str) -> String {
         let moment = OffsetDateTime::parse(moment, &Rfc3339).unwrap().unix_timestamp();
         let server = sea_orm::Database::connect(self.url()).await.unwrap();
         for statement in [
             "CREATE USER IF NOT EXISTS gateway@'127.0.0.1'",
-            // All that is needed, and not CONNECTION ADMIN: for such a user init_connect is left out.
+            // All necessary rights without CONNECTION ADMIN: init_connect is skipped for users who have it.
             "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, TRIGGER, PROCESS \
              ON *.* TO gateway@'127.0.0.1'",
             "SET GLOBAL log_bin_trust_function_creators = 1",
@@ -102,14 +102,14 @@ impl MariaDb {
         format!("mysql://gateway@127.0.0.1:{}", self.port)
     }
 
-    /// Sets something for all sessions from now on, such as `sql_mode = 'ANSI_QUOTES'`.
+    /// Sets something for all new sessions, such as `sql_mode = 'ANSI_QUOTES'`.
     pub(crate) async fn set(&self, setting: &str) {
         let server = sea_orm::Database::connect(self.url()).await.unwrap();
         server.execute_unprepared(&format!("SET GLOBAL {setting}")).await.unwrap();
         server.close().await.unwrap();
     }
 
-    /// Starts the server, with the data that it had, and waits until it takes connections.
+    /// Starts the server with its existing data and waits until it accepts connections.
     pub(crate) async fn run(&mut self) {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         let mut command = Command::new(&self.program);
@@ -121,26 +121,26 @@ impl MariaDb {
             .arg(format!("--pid-file={}", path("pid")))
             .args(&self.options)
             .env("TZ", &self.zone)
-            // At its start a server removes every temporary table in there, other servers' too; the
-            // shared one has been seen to crash on that.
+            // When it starts, a server removes every temporary table in that directory, including those of
+            // other servers, which has crashed the shared one.
             .env("TMPDIR", path("tmp"));
         self.daemon = Some(Daemon::start(&mut command));
         let port = self.port;
-        eventually("a private MariaDB takes connections", Duration::from_secs(60), async || {
+        eventually("a private MariaDB accepts connections", Duration::from_secs(60), async || {
             let mut connection = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-            // The server speaks first, once it is ready.
+            // The server speaks first, when it is ready.
             connection.read_u8().await.ok()
         })
         .await;
     }
 
-    /// The same in another time zone, as `TZ` names it.
+    /// Does the same in another time zone, as `TZ` names it.
     pub(crate) async fn run_in(&mut self, zone: String) {
         self.zone = zone;
         self.run().await;
     }
 
-    /// Stops the server in order.
+    /// Stops the server cleanly.
     pub(crate) async fn stop(&mut self) {
         self.end(Signal::SIGTERM).await;
     }

@@ -1,4 +1,4 @@
-//! What the tests share: databases, brokers and names of their own, and waiting for a condition.
+//! Helpers for all tests: databases, brokers and unique names for each test, and waiting for a condition.
 
 pub(crate) mod address;
 pub(crate) mod adopted;
@@ -44,24 +44,24 @@ pub(crate) use stream::{Mix, Stream};
 pub(crate) use user::User;
 pub(crate) use world::{World, decide, delivery, event, host, load, settings_of};
 
-/// A client without authorities and proxies: what it asks is on this machine, and not encrypted.
+/// Returns a client without certificate authorities and proxies: its requests stay on this machine,
+/// unencrypted.
 pub(crate) fn http_client() -> reqwest::Client {
-    // reqwest wants a provider of TLS all the same. Fails only when there is one already.
+    // reqwest needs a TLS provider all the same. The call fails only if one is already installed.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
 }
 
-/// A program that a test wants to start by itself. Where it is not installed the test fails, unless
-/// `HOSTMATCH_TEST_SKIP_PRIVATE` says that this is known: a test that did not run must not look like
-/// one that passed.
+/// Checks for a program that a test wants to start by itself. If it is not installed the test fails, unless
+/// `HOSTMATCH_TEST_SKIP_PRIVATE` permits that: a test that did not run must not look like one that passed.
 pub(crate) fn or_skip(program: &str, found: Option<std::path::PathBuf>) -> Option<std::path::PathBuf> {
     let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PRIVATE").is_some();
     assert!(found.is_some() || known, "{program} is not installed; scripts/test installs it");
     found
 }
 
-/// Prometheus' tool for rules and metrics. Where it is not installed the test fails, unless
-/// `HOSTMATCH_TEST_SKIP_PROMTOOL` says that this is known.
+/// Finds Prometheus' tool for rules and metrics. If it is not installed the test fails, unless
+/// `HOSTMATCH_TEST_SKIP_PROMTOOL` permits that.
 pub(crate) fn promtool() -> Option<std::path::PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|it| it.join("promtool")).find(|it| it.is_file());
@@ -73,24 +73,25 @@ pub(crate) fn promtool() -> Option<std::path::PathBuf> {
     found
 }
 
-/// Whether everything is wanted, however long it takes (`scripts/test --full`, `scripts/reliability`).
+/// Returns whether the long tests run too (`scripts/test --full`, `scripts/reliability`).
 pub(crate) fn is_full() -> bool {
     std::env::var_os("HOSTMATCH_TEST_FULL").is_some()
 }
 
-/// A name that no other test has.
+/// Returns a name that no other test has.
 pub(crate) fn unique(what: &str) -> String {
     format!("{what}-{}", uuid::Uuid::new_v4().simple())
 }
 
-/// Asks until the answer is there; panics, saying what was waited for, when it takes too long.
+/// Polls until there is a value; panics with the description of the condition after the time limit.
 pub(crate) async fn eventually<T>(
     what: &str,
     within: Duration,
     mut ask: impl AsyncFnMut() -> Option<T>,
 ) -> T {
     let until = Instant::now() + within;
-    // What comes at once is seen at once, and what takes long is not asked for all the time.
+    // Short pauses at first, longer ones later: quick results are seen early, slow ones are not polled too
+    // often.
     let mut pause = Duration::from_millis(5);
     loop {
         if let Some(answer) = ask().await {

@@ -1,7 +1,7 @@
-//! A PostgreSQL server of the test's own, to be stopped and started in the middle of things.
+//! A PostgreSQL server for one test, which the test can stop and start at any time.
 //!
-//! PostgreSQL refuses to run as root: it runs as `postgres` then, else as whoever runs the tests,
-//! with its data in a directory of its own; the shared server is not touched. Ready after a few
+//! PostgreSQL refuses to run as root, so for root it runs as `postgres`, otherwise as the user who runs the
+//! tests, with its data in its own directory; the shared server is not touched. It is ready after a few
 //! seconds.
 
 use std::fs::Permissions;
@@ -18,9 +18,9 @@ use super::broker::free_port;
 use super::daemon::{Daemon, find};
 use super::eventually;
 
-/// A private server. Dropped, it is killed and its data removed.
+/// A private server. Dropping it kills it and removes its data.
 pub(crate) struct Postgres {
-    /// Where its programs are.
+    /// The directory of its programs.
     programs: PathBuf,
     port: u16,
     options: Vec<String>,
@@ -29,9 +29,8 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a server with these settings (`max_connections=20`) and waits until it takes
-    /// connections. `None` where no PostgreSQL server is installed: the caller has nothing to test
-    /// then.
+    /// Creates a server with these settings (`max_connections=20`) and waits until it accepts connections.
+    /// Returns `None` if no PostgreSQL server is installed: the caller then has nothing to test.
     pub(crate) async fn start_with(options: Vec<String>) -> Option<Self> {
         let mut server = Self::prepare()?;
         server.options = options;
@@ -39,13 +38,13 @@ impl Postgres {
         Some(server)
     }
 
-    /// The same, not running yet.
+    /// Prepares a server without starting it.
     pub(crate) fn prepare() -> Option<Self> {
         let initdb = super::or_skip("PostgreSQL (initdb)", find("initdb", places()))?;
         let programs = initdb.parent().unwrap().to_owned();
         let directory = tempfile::tempdir().unwrap();
         let server = Self { programs, port: free_port(), directory, options: Vec::new(), daemon: None };
-        give(server.directory.path());
+        give_to_server(server.directory.path());
         let made = server
             .program("initdb")
             .args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"])
@@ -55,47 +54,47 @@ impl Postgres {
         Some(server)
     }
 
-    /// Sets something for when it runs.
+    /// Adds a setting for the next start.
     pub(crate) fn configure(&mut self, option: String) {
         self.options.push(option);
     }
 
-    /// A file that only the server may read, as it wants its key to be.
+    /// Writes a file that only the server may read, as it requires for its key.
     pub(crate) fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        give(&path);
+        give_to_server(&path);
         path
     }
 
-    /// Where it is.
+    /// Returns the server's address.
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Starts the server, with the data that it had, and waits until it takes connections.
+    /// Starts the server with its existing data and waits until it accepts connections.
     pub(crate) async fn run(&mut self) {
         let home = self.directory.path().display();
         let mut command = self.program("postgres");
         command.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
-        // What a killed process had written is with the kernel; this is no test of the disk.
+        // The kernel keeps what a killed process had written; this is no test of the disk.
         command.args(["-c", "fsync=off", "-c", &format!("unix_socket_directories={home}")]);
-        // With its data, and gone with it: what lies in /dev/shm outlives a server that is killed.
+        // Shared memory next to the data, removed with it: files in /dev/shm outlive a killed server.
         command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         for option in &self.options {
             command.args(["-c", option]);
         }
         let url = self.url();
         let daemon = self.daemon.insert(Daemon::start(&mut command));
-        eventually("a private PostgreSQL takes connections", Duration::from_secs(60), async || {
-            assert!(daemon.is_running(), "the private PostgreSQL ended at once");
+        eventually("a private PostgreSQL accepts connections", Duration::from_secs(60), async || {
+            assert!(daemon.is_running(), "the private PostgreSQL ended immediately");
             sea_orm::Database::connect(&url).await.ok()?.close().await.ok()
         })
         .await;
     }
 
-    /// Stops the server in order, whoever is connected.
+    /// Stops the server cleanly, even with open connections.
     pub(crate) async fn stop(&mut self) {
         self.end(Signal::SIGINT).await;
     }
@@ -111,7 +110,7 @@ impl Postgres {
         }
     }
 
-    /// One of its programs, as the right user, on the data.
+    /// Returns the command for one of its programs, as the right user, on the data.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
         command.arg("-D").arg(self.directory.path().join("data")).current_dir(self.directory.path());
@@ -122,14 +121,14 @@ impl Postgres {
     }
 }
 
-/// Makes it the server's.
-fn give(path: &Path) {
+/// Makes the server's user the owner of the path.
+fn give_to_server(path: &Path) {
     if let Some((user, group)) = other_user() {
         chown(path, Some(user), Some(group)).unwrap();
     }
 }
 
-/// Who runs the server, where root runs the tests.
+/// Returns the user for the server if root runs the tests.
 fn other_user() -> Option<(u32, u32)> {
     let number = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().unwrap();
@@ -138,7 +137,7 @@ fn other_user() -> Option<(u32, u32)> {
     (number(&["-u"]) == 0).then(|| (number(&["-u", "postgres"]), number(&["-g", "postgres"])))
 }
 
-/// Where Debian has the newest version, and where others have theirs.
+/// Returns the directory of Debian's newest version, then the usual ones.
 fn places() -> Vec<PathBuf> {
     let versions = Path::new("/usr/lib/postgresql").read_dir().into_iter().flatten();
     let mut places: Vec<PathBuf> = versions.map(|version| version.unwrap().path().join("bin")).collect();

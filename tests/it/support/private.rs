@@ -1,18 +1,18 @@
-//! A database server of the test's own, whichever it is, and an installation on it.
+//! A private database server of either engine, and an installation on it.
 
 use super::mariadb::MariaDb;
 use super::postgres::Postgres;
 use super::{Backend, GatewayShape, Stack, TestDatabase, World, amqp_url};
 
-/// A private server. Dropped, it is killed and its data removed.
+/// A private server. Dropping it kills it and removes its data.
 pub(crate) enum Server {
     MariaDb(MariaDb),
     Postgres(Postgres),
 }
 
 impl Server {
-    /// A running server that takes so many connections. `None` where it is not installed: the
-    /// caller has nothing to test then.
+    /// Starts a server with this limit of connections. Returns `None` if it is not installed: the caller
+    /// then has nothing to test.
     pub(crate) async fn start(backend: Backend, connections: u32) -> Option<Self> {
         match backend {
             Backend::MariaDb => {
@@ -26,7 +26,7 @@ impl Server {
         }
     }
 
-    /// Where it is.
+    /// Returns the server's address.
     pub(crate) fn address(&self) -> String {
         match self {
             Self::MariaDb(server) => server.url(),
@@ -34,7 +34,7 @@ impl Server {
         }
     }
 
-    /// A migrated gateway on it.
+    /// Creates a migrated gateway on it.
     pub(crate) async fn gateway(&self) -> TestDatabase {
         let (url, backend) = match self {
             Self::MariaDb(server) => (server.url(), Backend::MariaDb),
@@ -43,14 +43,14 @@ impl Server {
         TestDatabase::migrated_on(url, backend, GatewayShape::Living).await
     }
 
-    /// An installation on it, with little patience.
+    /// Creates an installation on it, with short timeouts.
     pub(crate) async fn stack(&self) -> Stack {
         let mut stack = Stack::on(World::of(self.gateway().await, &[]).await, Some(amqp_url())).await;
         stack.set("database.acquire_timeout", "1s");
         stack
     }
 
-    /// Starts it again, with the data that it had, and waits until it takes connections.
+    /// Starts it again with its existing data and waits until it accepts connections.
     pub(crate) async fn run(&mut self) {
         match self {
             Self::MariaDb(server) => server.run().await,
@@ -58,7 +58,7 @@ impl Server {
         }
     }
 
-    /// Stops it in order.
+    /// Stops it cleanly.
     pub(crate) async fn stop(&mut self) {
         match self {
             Self::MariaDb(server) => server.stop().await,

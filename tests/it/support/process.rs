@@ -1,4 +1,4 @@
-//! The real program as a process of its own: started, watched through its log, ended by signals.
+//! The real program as a separate process: started, observed through its log, ended by signals.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::eventually;
 
-/// Long enough for a slow machine; nobody waits this long when all is well.
+/// Enough for a slow machine; a passing test never waits this long.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A running program. Dropped, it is killed; what it wrote stays in its directory.
+/// A running program. Dropping it kills it; its output stays in its directory.
 pub(crate) struct Process {
     child: Child,
     stdout: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command`; what it writes goes to `<name>.stdout` and `<name>.stderr` in `directory`.
+    /// Starts `command`; its output goes to `<name>.stdout` and `<name>.stderr` in `directory`.
     pub(crate) fn start(mut command: Command, directory: &std::path::Path, name: &str) -> Self {
         let path = |kind: &str| directory.join(format!("{name}.{kind}"));
         let (stdout, stderr) = (path("stdout"), path("stderr"));
@@ -38,24 +38,24 @@ impl Process {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process has ended by itself.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         self.ends_within(SOON).await
     }
 
-    /// The same, with more (or less) patience.
+    /// Does the same with another time limit.
     pub(crate) async fn ends_within(&mut self, patience: Duration) -> ExitStatus {
-        eventually("the process ends", patience, async || self.child.try_wait().unwrap()).await
+        eventually("the process has ended", patience, async || self.child.try_wait().unwrap()).await
     }
 
-    /// Asks it to stop and gives its exit code.
+    /// Asks the process to stop and returns its exit code.
     pub(crate) async fn stop(&mut self) -> Option<i32> {
         assert!(self.is_running(), "it ended by itself: {}", self.stderr());
         self.signal(Signal::SIGTERM);
         self.end().await.code()
     }
 
-    /// Ends it as a crash would.
+    /// Kills the process, as a crash would.
     pub(crate) async fn kill(&mut self) {
         assert!(self.is_running(), "it ended by itself: {}", self.stderr());
         self.signal(Signal::SIGKILL);
@@ -74,28 +74,28 @@ impl Process {
         std::fs::read_to_string(&self.stdout).unwrap()
     }
 
-    /// The one JSON document on stdout.
+    /// Returns the one JSON document on stdout.
     pub(crate) fn report(&self) -> Value {
         let text = self.stdout();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}\n{}", self.stderr()))
     }
 
-    /// The lines with this message in its log, which must be in JSON.
-    pub(crate) fn said(&self, message: &str) -> Vec<Value> {
+    /// Returns the lines with this message in its log, which must be JSON.
+    pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
         let text = self.stderr();
-        // Who waits for one line asks again and again: only what may be it is read as JSON.
+        // Waiting for one line polls often: only lines that contain the message are parsed as JSON.
         let quoted = serde_json::to_string(message).unwrap();
         let lines = text.lines().filter(|line| line.contains(&quoted));
-        // The last line may be half written.
+        // The last line may be incomplete.
         let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["message"] == message).collect()
     }
 
-    /// Waits until it says this, and gives the line.
-    pub(crate) async fn says(&mut self, message: &str) -> Value {
+    /// Waits until it logs this message, and returns the line.
+    pub(crate) async fn wait_for_log(&mut self, message: &str) -> Value {
         eventually(message, SOON, async || {
-            let said = self.said(message).pop();
-            assert!(said.is_some() || self.is_running(), "{message}: it ended: {}", self.stderr());
+            let said = self.logged(message).pop();
+            assert!(said.is_some() || self.is_running(), "{message}: the process ended: {}", self.stderr());
             said
         })
         .await

@@ -1,19 +1,19 @@
-//! A gateway as it stands in production, with everything that has got in somebody's way: UUIDs in
-//! another collation than the database's own, a third collation elsewhere, all the keys that a table
-//! can have, triggers, booking ids in columns of every kind, JSON that is checked and encoded twice.
+//! A gateway as in production, with everything that has caused trouble: UUIDs in another collation than the
+//! database's own, a third collation elsewhere, the maximum number of keys on a table, triggers, booking
+//! ids in columns of every type, JSON that is checked and encoded twice.
 
 use super::Backend;
 use super::gateway::UpdatedAt;
 
-/// Keys of `appointments`: all that MySQL allows, so that the column that we add stays without one.
+/// Keys of `appointments`: the maximum that MySQL allows, so that the column that we add gets none.
 const KEYS: usize = 64;
 
-/// The statements that make it.
+/// Returns the statements that create it.
 pub(super) fn tables(backend: Backend, updated_at: UpdatedAt) -> Vec<String> {
     match backend {
         Backend::MariaDb => mariadb(updated_at),
         Backend::Postgres => postgres(updated_at),
-        Backend::Sqlite => panic!("nobody runs such a gateway on SQLite"),
+        Backend::Sqlite => panic!("no such gateway exists on SQLite"),
     }
 }
 
@@ -35,7 +35,7 @@ fn mariadb(updated_at: UpdatedAt) -> Vec<String> {
         "KEY appointments_company_id_index (company_id)",
         "KEY appointments_staff_id_index (staff_id)",
     ];
-    // … and one for each question that somebody once asked. The primary key is one too.
+    // … and one for each query that once needed one. The primary key counts too.
     let more =
         (fixed.len() + 1..KEYS).map(|n| format!("KEY appointments_report_{n}_index (status, price_{n})"));
     let keys = fixed.iter().map(|key| (*key).to_owned()).chain(more).collect::<Vec<_>>().join(", ");
@@ -72,7 +72,7 @@ fn mariadb(updated_at: UpdatedAt) -> Vec<String> {
              {keys}) {UNICODE}",
             optional("calcom_v2_booking_uid VARCHAR(50) NULL, calcom_booking_id BIGINT NULL,"),
         ),
-        // A composite appointment keeps a booking of its own in each of its phases.
+        // Each phase of a composite appointment has its own booking.
         format!(
             "CREATE TABLE appointment_phases ({KEY}, appointment_id BIGINT UNSIGNED NOT NULL, staff_id CHAR(36) \
              CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NULL, calcom_booking_uid VARCHAR(255) NULL, \
@@ -118,7 +118,7 @@ fn postgres(updated_at: UpdatedAt) -> Vec<String> {
     let mut sql: Vec<String> = vec![
         "CREATE TABLE companies (id bigserial PRIMARY KEY, name varchar(255) NOT NULL, settings json NULL)".into(),
         "CREATE TABLE users (id bigserial PRIMARY KEY, name varchar(255) NOT NULL)".into(),
-        // A key of blank-padded text, wider than what stands in it.
+        // A key of blank-padded text, wider than its values.
         format!(
             "CREATE TABLE staff (id char(40) PRIMARY KEY, company_id bigint NOT NULL REFERENCES companies (id) \
              ON DELETE CASCADE, name varchar(255) NOT NULL, {} calcom_user_id varchar(255) NULL)",

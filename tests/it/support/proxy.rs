@@ -1,4 +1,4 @@
-//! A TCP proxy that misbehaves on demand, at once or when something certain passes.
+//! A TCP proxy that misbehaves on demand, immediately or when certain bytes pass.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,8 +13,8 @@ use tokio::time::sleep;
 
 use super::eventually;
 
-/// `basic.ack`, as it stands in an AMQP frame: an acknowledgement when the client sends it, the
-/// confirm of a publish when the broker does.
+/// `basic.ack` as encoded in an AMQP frame: from the client it is an acknowledgement, from the broker the
+/// confirm of a publish.
 pub(crate) const ACK: &[u8] = &[0, 60, 0, 80];
 /// `basic.publish`.
 pub(crate) const PUBLISH: &[u8] = &[0, 60, 0, 40];
@@ -26,50 +26,50 @@ pub(crate) const COMMIT: &[u8] = b"COMMIT";
 /// How long a slow close leaves the connection half open.
 const SLOWLY: Duration = Duration::from_secs(5);
 
-/// What becomes of the bytes.
+/// What happens to the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// They pass.
     Pass,
-    /// They are kept: the line is open and silent. They go on when the mode is `Pass` again.
+    /// They are held: the connection is open and silent. They are forwarded when the mode is `Pass` again.
     Stall,
-    /// Only what the client sends is kept; the server's bytes pass.
+    /// Only bytes from the client are held; the server's pass.
     StallUpstream,
-    /// Only what the server sends is kept.
+    /// Only bytes from the server are held.
     StallDownstream,
-    /// New connections are closed at once. Those that are there stay: see [`Proxy::cut`].
+    /// New connections are closed immediately. Existing ones stay: see [`Proxy::cut`].
     Refuse,
-    /// They pass, each piece later by so much.
+    /// They pass, each chunk with this delay.
     Latency(Duration),
-    /// They pass, so many in a second, each way.
+    /// They pass at this many bytes per second, in each direction.
     Throttle(usize),
-    /// Of an AMQP connection: acknowledgements of the client are swallowed, all else passes.
+    /// On an AMQP connection: the client's acknowledgements are swallowed, everything else passes.
     SwallowAcks,
 }
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Harm {
-    /// It is closed in order (FIN).
+    /// It is closed cleanly (FIN).
     Cut,
-    /// It is torn down (RST).
+    /// It is reset (RST).
     Reset,
-    /// Nobody is heard any more, but both may still write for a while.
+    /// Neither side receives anything any more, but both can still write for a while.
     SlowClose,
-    /// Not at all: from now on it is open and silent.
+    /// It does not end: from now on it is open and silent.
     Stall,
 }
 
-/// At which point something is to happen, once.
+/// The point at which a planned fault happens, once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum When {
-    /// After so many bytes, of all connections, both ways together.
+    /// After this many bytes, summed over all connections and both directions.
     Bytes(usize),
-    /// When the client sends this, before it is passed on.
+    /// When the client sends this, before it is forwarded.
     Sends(&'static [u8]),
-    /// When the client has sent this and the server has it.
+    /// When the client has sent this and the server has received it.
     Sent(&'static [u8]),
-    /// When the server sends this, before it is passed on.
+    /// When the server sends this, before it is forwarded.
     Answers(&'static [u8]),
 }
 
@@ -88,7 +88,7 @@ struct Connection {
 #[derive(Clone, Copy)]
 struct State {
     mode: Mode,
-    /// Connections of an older generation are ended.
+    /// Connections of an older generation are closed.
     generation: u64,
     harm: Harm,
 }
@@ -101,7 +101,8 @@ impl Connection {
         });
     }
 
-    /// How many of these bytes may pass before what is planned happens; `None`: all, and nothing.
+    /// Returns how many of these bytes may pass before the planned fault, and the fault; `None` if all may
+    /// pass.
     fn allows(&self, bytes: &[u8], upstream: bool) -> Option<(usize, Harm)> {
         let mut plan = self.plan.lock().unwrap();
         let (when, harm) = plan.as_mut()?;
@@ -124,7 +125,7 @@ impl Connection {
 }
 
 impl Proxy {
-    /// A proxy for `target` (`host:port`), passing.
+    /// Starts a proxy for `target` (`host:port`) that forwards everything.
     pub(crate) async fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -134,7 +135,7 @@ impl Proxy {
         Self { address, line, accepting }
     }
 
-    /// `url` with the proxy in place of its host and port.
+    /// Returns `url` with the proxy in place of its host and port.
     pub(crate) fn url(&self, url: &str) -> String {
         let (scheme, rest) = url.split_once("://").unwrap();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -142,31 +143,31 @@ impl Proxy {
         format!("{scheme}://{user}{}{}", self.address, &rest[end..])
     }
 
-    /// The `host:port` of a URL: what to give to [`Proxy::start`].
+    /// Returns the `host:port` of a URL, for [`Proxy::start`].
     pub(crate) fn target(url: &str) -> String {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_owned()
     }
 
-    /// From now on.
+    /// Sets the mode from now on.
     pub(crate) fn set(&self, mode: Mode) {
         self.line.state.send_modify(|state| state.mode = mode);
     }
 
-    /// Cuts every connection that is there.
+    /// Cuts every existing connection.
     pub(crate) fn cut(&self) {
         self.line.harm(Harm::Cut);
     }
 
-    /// Harms every connection that is there, once it comes to that point.
+    /// Applies the fault to every existing connection when that point is reached.
     pub(crate) fn plan(&self, when: When, harm: Harm) {
         *self.line.plan.lock().unwrap() = Some((when, harm));
     }
 
-    /// Waits until what was planned has happened.
+    /// Waits until the planned fault has happened.
     pub(crate) async fn until_harmed(&self) {
-        eventually("the line is harmed", Duration::from_secs(60), async || {
+        eventually("the planned fault has happened", Duration::from_secs(60), async || {
             self.line.plan.lock().unwrap().is_none().then_some(())
         })
         .await;
@@ -193,7 +194,7 @@ async fn accept(listener: TcpListener, target: String, line: Arc<Connection>) {
     }
 }
 
-/// Forwards until one side closes or the connection is ended, and ends it.
+/// Forwards until one side closes or the connection is ended, then closes it.
 async fn connection(mut client: TcpStream, mut server: TcpStream, line: &Connection) {
     let born = line.state.borrow().generation;
     let (from_client, to_client) = client.split();
@@ -245,11 +246,11 @@ async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &Connectio
                 let pass = harm.map_or(bytes.len(), |(pass, _)| pass);
                 if write(&mut to, &bytes[..pass], now.mode).await.is_err() { return; }
                 match harm {
-                    // What is held back goes on when the line is free again.
+                    // Held bytes are forwarded when the proxy passes again.
                     Some((_, Harm::Stall)) => {
                         line.harm(Harm::Stall);
                         let passing = state.wait_for(|state| state.mode == Mode::Pass || state.generation != born);
-                        // What was held on a line that is cut is lost with it.
+                        // Bytes held on a connection that is cut are lost with it.
                         let is_whole = passing.await.is_ok_and(|now| now.generation == born);
                         if !is_whole || to.write_all(&bytes[pass..]).await.is_err() { return; }
                     }
@@ -276,7 +277,7 @@ async fn write(to: &mut WriteHalf<'_>, bytes: &[u8], mode: Mode) -> std::io::Res
     to.write_all(bytes).await
 }
 
-/// The client's side of an AMQP connection, frame by frame; anything else passes as it is.
+/// The client's side of an AMQP connection, frame by frame; other protocols pass unchanged.
 #[derive(Default)]
 struct Frames {
     rest: Vec<u8>,
@@ -285,7 +286,7 @@ struct Frames {
 }
 
 impl Frames {
-    /// What of these bytes is to be passed on: whole frames.
+    /// Returns the part of these bytes to forward: whole frames.
     fn pass(&mut self, bytes: Vec<u8>, swallow_acks: bool) -> Vec<u8> {
         if !self.begun {
             self.begun = true;

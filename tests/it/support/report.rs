@@ -4,23 +4,23 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// What one scenario came to.
+/// The result of one scenario.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) scenario: &'a str,
     pub(crate) backends: &'a str,
     /// Events sent, repeats included.
     pub(crate) attempted: usize,
-    /// Of these, those that the queue or the edge has confirmed.
+    /// Of these, the events that the queue or the edge confirmed.
     pub(crate) accepted: usize,
     pub(crate) lost: usize,
-    /// Effects that happened twice; none where nothing is decided, and so nothing can.
+    /// Effects that happened twice; `None` if nothing is decided, so that nothing can.
     pub(crate) duplicated: Option<usize>,
     pub(crate) duration: Duration,
 }
 
-/// Appends the row to the file that `HOSTMATCH_RELIABILITY_REPORT` names, if it names one. Tests
-/// that run at the same time may do so at the same time: it is one short write at the end.
+/// Appends the row to the file named by `HOSTMATCH_RELIABILITY_REPORT`, if set. Tests that run at the same
+/// time may append at the same time: each does one short write.
 pub(crate) fn write(row: &Row<'_>) {
     let Some(path) = std::env::var_os("HOSTMATCH_RELIABILITY_REPORT") else { return };
     let Row { scenario, backends, attempted, accepted, lost, duplicated, duration } = row;

@@ -1,11 +1,11 @@
-//! What a process tells at `/metrics`, read as Prometheus reads it.
+//! The metrics of a process at `/metrics`, read as Prometheus reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Process, eventually};
 
-/// One answer of `/metrics`.
+/// One response of `/metrics`.
 pub(crate) struct Scrape {
     pub(crate) text: String,
     /// By `name{label="value",…}`.
@@ -13,13 +13,13 @@ pub(crate) struct Scrape {
 }
 
 impl Scrape {
-    /// Where this process, for which `metrics.listen` is set, tells.
+    /// Returns the address of the metrics of this process, for which `metrics.listen` must be set.
     pub(crate) async fn base(process: &mut Process) -> String {
-        let line = process.says("metrics are answered").await;
+        let line = process.wait_for_log("metrics are answered").await;
         format!("http://{}", line["address"].as_str().unwrap())
     }
 
-    /// Asks there.
+    /// Scrapes the metrics at this address.
     pub(crate) async fn of(base: &str) -> Self {
         let client = crate::support::http_client();
         let response = client.get(format!("{base}/metrics")).send().await.unwrap();
@@ -34,24 +34,24 @@ impl Scrape {
         Self { text, samples }
     }
 
-    /// Asks until the answer is as it should be.
+    /// Scrapes until the condition is met.
     pub(crate) async fn until(base: &str, what: &str, mut is_so: impl FnMut(&Self) -> bool) -> Self {
         let within = Duration::from_secs(120);
         eventually(what, within, async || Some(Self::of(base).await).filter(&mut is_so)).await
     }
 
-    /// The names of all metrics.
+    /// Returns the names of all metrics.
     pub(crate) fn names(&self) -> BTreeSet<&str> {
         let types = self.text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         types.map(|line| line.split(' ').next().unwrap()).collect()
     }
 
-    /// The sample of this series; it must be there.
+    /// Returns the sample of this series, which must exist.
     pub(crate) fn value(&self, series: &str) -> f64 {
         *self.samples.get(series).unwrap_or_else(|| panic!("there is no {series}"))
     }
 
-    /// The samples of this name, by the values of their labels, with blanks between them.
+    /// Returns the samples of this metric, by the values of their labels, separated by blanks.
     pub(crate) fn all(&self, name: &str) -> BTreeMap<String, f64> {
         let values = |labels: &str| {
             labels.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>().join(" ")
@@ -63,13 +63,13 @@ impl Scrape {
         own.collect()
     }
 
-    /// The same of those that are not 0, as `values of labels: number`.
+    /// Returns the samples that are not 0, as `values of labels: number`.
     pub(crate) fn counted(&self, name: &str) -> Vec<String> {
         let all = self.all(name).into_iter().filter(|(_, value)| *value != 0.0);
         all.map(|(labels, value)| format!("{labels}: {value}")).collect()
     }
 
-    /// All samples of this name together.
+    /// Returns the sum of all samples of this metric.
     pub(crate) fn sum(&self, name: &str) -> f64 {
         self.all(name).values().sum()
     }

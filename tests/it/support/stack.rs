@@ -1,5 +1,5 @@
-//! The whole installation for one test: a gateway's database, a queue, and the real program as
-//! processes on them.
+//! The whole installation for one test: a gateway's database, a queue, and the real program as processes
+//! that use them.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -21,28 +21,28 @@ use super::traces::{Traces, connect};
 use super::{Backend, GatewayShape, Process, World, amqp_url, eventually, unique};
 use crate::support::program::command;
 
-/// How long a test waits for everything to be decided; nobody waits this long when all is well.
+/// How long a test waits for all decisions; a passing test never waits this long.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Retry delays for tests: in all a little more than two seconds.
+/// Retry delays for tests: a little more than two seconds in total.
 pub(crate) const DELAYS: [Duration; 3] =
     [Duration::from_millis(400), Duration::from_millis(700), Duration::from_millis(1000)];
 
-/// An installation. What it leaves on servers is removed when it is dropped.
+/// An installation. Dropping it removes what it leaves on servers.
 pub(crate) struct Stack {
     pub(crate) world: World,
-    /// The test's own way to the queue.
+    /// The test's own connection to the queue.
     pub(crate) queue: Queue,
     pub(crate) config: QueueConfig,
     environment: Vec<(String, String)>,
     started: Cell<u32>,
     home: TempDir,
-    /// Of the broker; none when the queue is a file.
+    /// What to remove on the broker; `None` if the queue is a file.
     traces: Option<Traces>,
 }
 
 impl Stack {
-    /// SQLite comes with the embedded queue, a server with RabbitMQ.
+    /// Uses the embedded queue with SQLite, and RabbitMQ with a database server.
     pub(crate) async fn new(backend: Backend, shape: GatewayShape) -> Self {
         let world = World::new(backend, shape).await;
         match backend {
@@ -51,7 +51,7 @@ impl Stack {
         }
     }
 
-    /// With a queue on this broker (under a prefix of its own), or else in a file.
+    /// Uses a queue on this broker (under its own prefix), or else a file.
     pub(crate) async fn on(world: World, broker: Option<String>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let is_rabbitmq = broker.is_some();
@@ -94,31 +94,31 @@ impl Stack {
         stack
     }
 
-    /// Sets a key of the configuration for all processes that are started from now on.
+    /// Sets a configuration key for all processes that are started from now on.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         let (section, key) = key.split_once('.').unwrap();
         self.variable(&format!("HOSTMATCH_{section}__{key}"), value);
     }
 
-    /// Sets a variable of the environment for all processes that are started from now on.
+    /// Sets an environment variable for all processes that are started from now on.
     pub(crate) fn variable(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// A directory of the test's own, where its processes run and write.
+    /// Returns the test's own directory, in which its processes run and write.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// The program with these arguments, configured for this installation.
+    /// Returns the program with these arguments, configured for this installation.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command.envs(self.environment.iter().cloned()).current_dir(self.home());
         command
     }
 
-    /// The environment of its processes, for what reads the configuration in this one.
+    /// Returns the environment of its processes, for tests that read the configuration in their own process.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
         self.environment.iter().map(|(name, value)| (name.into(), value.into()))
     }
@@ -128,7 +128,7 @@ impl Stack {
         self.launch(self.command(arguments))
     }
 
-    /// Starts the program through `runner`, a command that ends in running its own arguments.
+    /// Starts the program through `runner`, a command that runs its own arguments at the end.
     pub(crate) fn limited(&self, mut runner: Command, arguments: &[&str]) -> Process {
         let command = self.command(arguments);
         runner.arg(command.get_program()).args(command.get_args());
@@ -136,13 +136,13 @@ impl Stack {
         self.launch(runner)
     }
 
-    /// Starts what [`Stack::command`] made.
+    /// Starts a command from [`Stack::command`].
     pub(crate) fn launch(&self, command: Command) -> Process {
         let number = self.started.replace(self.started.get() + 1);
         Process::start(command, self.home(), &format!("{number}"))
     }
 
-    /// Runs a worker until there is nothing left to do, and gives its report.
+    /// Runs a worker until nothing is left to do, and returns its report.
     pub(crate) async fn drain(&self) -> Value {
         let mut worker = self.start(&["serve", "worker", "--until-empty", "--output", "json"]);
         let end = worker.ends_within(WAIT_TIMEOUT).await;
@@ -150,7 +150,7 @@ impl Stack {
         worker.report()
     }
 
-    /// What it runs on, in words.
+    /// Describes the database and the queue.
     pub(crate) fn backends(&self) -> &'static str {
         match (self.world.test.backend, self.traces.is_some()) {
             (Backend::Sqlite, false) => "SQLite, embedded queue",
@@ -162,9 +162,9 @@ impl Stack {
         }
     }
 
-    /// Waits until everything that a dead process had in hand is back in its queue. The embedded
-    /// queue's leases, which last a minute, are ended for it.
-    pub(crate) async fn until_given_back(&self) {
+    /// Waits until all messages that a dead process had in hand are back in their queue. Ends the embedded
+    /// queue's leases, which would last a minute.
+    pub(crate) async fn wait_until_requeued(&self) {
         if self.traces.is_none() {
             let file = sea_orm::Database::connect(self.config.url.expose()).await.unwrap();
             file.execute_unprepared("UPDATE messages SET leased_until_ms = 1 WHERE lease IS NOT NULL")
@@ -173,16 +173,16 @@ impl Stack {
             return file.close().await.unwrap();
         }
         for queue in ["bookings", "dead"] {
-            self.until_nobody_consumes(queue).await;
+            self.wait_until_no_consumer(queue).await;
         }
     }
 
-    /// Waits until this queue on RabbitMQ has no consumer: what they had in hand is back in it.
-    pub(crate) async fn until_nobody_consumes(&self, queue: &str) {
+    /// Waits until this queue on RabbitMQ has no consumer: its unacknowledged messages are then ready again.
+    pub(crate) async fn wait_until_no_consumer(&self, queue: &str) {
         let connection = connect(self.config.url.expose()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let name = format!("{}.{queue}", self.config.prefix);
-        eventually("nobody consumes any more", WAIT_TIMEOUT, async || {
+        eventually("the queue has no consumer any more", WAIT_TIMEOUT, async || {
             let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
             let queue = channel.queue_declare(name.as_str().into(), look, FieldTable::default()).await;
             (queue.unwrap().consumer_count() == 0).then_some(())
@@ -194,25 +194,25 @@ impl Stack {
     /// Starts `serve worker` and waits until it runs.
     pub(crate) async fn worker(&self) -> Process {
         let mut worker = self.start(&["serve", "worker"]);
-        worker.says("the worker is running").await;
+        worker.wait_for_log("the worker is running").await;
         worker
     }
 
-    /// Starts a role with an edge on a free port, and gives its address too.
+    /// Starts a role with an edge on a free port; returns its address too.
     pub(crate) async fn edge(&self, role: &str) -> (Process, String) {
         let mut edge = self.start(&["serve", role, "--listen", "127.0.0.1:0"]);
-        let line = edge.says("the edge is listening").await;
+        let line = edge.wait_for_log("the edge is listening").await;
         (edge, format!("http://{}", line["address"].as_str().unwrap()))
     }
 
-    /// Publishes these events as the edge would; again, while the broker does not take them.
-    /// Gives how many messages were sent for them: what is not confirmed in time is sent again.
+    /// Publishes these events as the edge would, and repeats that until the broker accepts them. Returns
+    /// how many messages were sent: an event that is not confirmed before the deadline is sent again.
     pub(crate) async fn publish(&self, events: &[Value]) -> u64 {
         let publisher = self.queue.publisher();
         let sent = AtomicU64::new(0);
         for chunk in events.chunks(250) {
             let messages: Vec<Message> = chunk.iter().map(message).collect();
-            eventually("the queue takes events", WAIT_TIMEOUT, async || {
+            eventually("the queue accepts events", WAIT_TIMEOUT, async || {
                 sent.fetch_add(messages.len() as u64, Ordering::Relaxed);
                 publisher.publish(messages.clone()).await.ok()
             })
@@ -221,12 +221,12 @@ impl Stack {
         sent.into_inner()
     }
 
-    /// Events of which there is an outcome.
+    /// Counts the events with an outcome.
     pub(crate) async fn decided(&self) -> i64 {
         self.world.count("hostmatch_events").await
     }
 
-    /// Waits until there is an outcome for so many events.
+    /// Waits until this many events have an outcome.
     pub(crate) async fn until_decided(&self, events: usize) {
         let events = i64::try_from(events).unwrap();
         eventually("the events are decided", WAIT_TIMEOUT, async || {
@@ -235,19 +235,19 @@ impl Stack {
         .await;
     }
 
-    /// Whether nothing is in any queue. To be asked when every worker has stopped: RabbitMQ does
-    /// not tell what they have in hand, and what they had is back in its queue then.
+    /// Returns whether all queues are empty. Call it when every worker has stopped: RabbitMQ does not
+    /// report unacknowledged messages, which are back in their queue then.
     pub(crate) async fn is_empty(&self) -> bool {
         let depth = self.queue.depth().await.unwrap();
         depth.ready + depth.waiting + depth.dead + depth.in_flight.unwrap_or(0) == 0
     }
 
-    /// Waits until nothing is ready or waiting. (What is in hand shows when the workers stop.)
+    /// Waits until no message is ready or waiting. (Unacknowledged messages are seen when the workers stop.)
     pub(crate) async fn until_idle(&self) {
         eventually("the queue is empty", WAIT_TIMEOUT, async || self.is_empty().await.then_some(())).await;
     }
 
-    /// Everything that all processes so far have written.
+    /// Returns everything that all processes have written so far.
     pub(crate) fn written(&self) -> String {
         let files = self.home().read_dir().unwrap().map(|entry| entry.unwrap().path());
         let written = files.filter(|path| {

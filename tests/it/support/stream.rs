@@ -1,5 +1,5 @@
-//! A long stream of mixed events over three salons, and what must have become of it in the end,
-//! whoever decided it and in whatever order.
+//! A long stream of mixed events for three salons, and the required final state, whichever worker decides
+//! the events and in whatever order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,31 +14,32 @@ const EACH: u32 = 5;
 
 const STEP: usize = 7919;
 
-/// What may be in a stream.
+/// Which events a stream contains.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mix {
     /// Everything.
     All,
-    /// Nothing that ends as a dead letter.
+    /// No event that ends as a dead letter.
     Decidable,
-    /// Nothing else: what cannot be read, and what names a company that is not the appointment's.
+    /// Only dead letters: events that cannot be read, and events that name a company other than the
+    /// appointment's.
     Dead,
 }
 
 pub(crate) struct Stream {
-    /// In the order in which they are published; some of them stand there twice.
+    /// In the order in which they are published; some occur twice.
     pub(crate) events: Vec<Value>,
     /// The outcome of each event id; `None` where it depends on the order of arrival.
     outcomes: BTreeMap<String, Option<&'static str>>,
-    /// Staff and host of each appointment in the end.
+    /// The final staff and host of each appointment.
     appointments: BTreeMap<u32, String>,
-    /// Company, host and staff of each mapping in the end.
+    /// Company, host and staff of each mapping at the end.
     mappings: BTreeSet<String>,
     dead: usize,
 }
 
 impl Stream {
-    /// `count` events. Newer ones come before older ones as often as not.
+    /// Creates `count` events. Newer ones come before older ones about half of the time.
     pub(crate) fn new(count: u32, mix: Mix) -> Self {
         let appointments = (count / EACH).max(1);
         let mut stream = Self {
@@ -49,8 +50,8 @@ impl Stream {
             dead: 0,
         };
         let made: Vec<Value> = (0..count).map(|n| stream.event(n, mix)).collect();
-        // A fixed shuffle: a walk in steps of a prime comes through all of them.
-        assert!(!made.len().is_multiple_of(STEP), "the walk would turn in a circle");
+        // A fixed shuffle: a walk in steps of a prime visits all of them.
+        assert!(!made.len().is_multiple_of(STEP), "the walk would not visit every event");
         let shuffled = (0..made.len()).map(|n| made[n * STEP % made.len()].clone());
         for (n, event) in shuffled.enumerate() {
             if n % 50 == 0 && stream.outcomes[event["event_id"].as_str().unwrap()] != Some("dead_letter") {
@@ -61,7 +62,7 @@ impl Stream {
         stream
     }
 
-    /// Every host in any stream, with its company.
+    /// Returns every host of any stream, with its company.
     pub(crate) fn hosts() -> impl Iterator<Item = (u32, u64)> {
         let all = (1..=COMPANIES).flat_map(|company| (1..=8).map(move |n| (company, n)));
         all.map(|(company, n)| (company, host(company, n).0["id"].as_u64().unwrap()))
@@ -111,7 +112,7 @@ impl Stream {
                 if let Some(staff) = staff {
                     self.mappings.insert(format!("{company}|{}|{staff}|1", host["id"]));
                 }
-                // Made in the order of time: the last one about an appointment counts.
+                // Created in the order of time: the last one about an appointment counts.
                 let staff = staff.map_or("-".to_owned(), |staff| staff.to_string());
                 self.appointments.insert(appointment, format!("{staff}/{}", host["id"]));
                 None
@@ -122,8 +123,8 @@ impl Stream {
         event
     }
 
-    /// Adds an event of its own, about an appointment of its own that no other touches, which must
-    /// become a dead letter; `appointment` may be one whose row the database refuses.
+    /// Adds an event about its own appointment, which no other event uses. It must become a dead letter;
+    /// `appointment` may be one whose row the database refuses.
     pub(crate) fn add_dead(&mut self, appointment: u32, position: usize) {
         let company = appointment % COMPANIES + 1;
         let id = format!("d{appointment}");
@@ -137,29 +138,29 @@ impl Stream {
         self.dead += 1;
     }
 
-    /// The newest event first, and the oldest last.
+    /// Puts the newest event first and the oldest last.
     pub(crate) fn reverse(&mut self) {
         let number = |event: &Value| event["event_id"].as_str().unwrap()[1..].parse::<u32>().unwrap();
         self.events.sort_by_key(|event| std::cmp::Reverse(number(event)));
     }
 
-    /// Each of them so many times, one after all the others.
+    /// Repeats the whole stream this many times.
     pub(crate) fn repeat(&mut self, times: usize) {
         self.events = (0..times).flat_map(|_| self.events.clone()).collect();
     }
 
-    /// How many different events there are.
+    /// Returns the number of different events.
     pub(crate) fn len(&self) -> usize {
         self.outcomes.len()
     }
 
-    /// Makes the salons and the appointments.
+    /// Creates the salons and the appointments.
     pub(crate) async fn open(&self, world: &World) {
         self.open_salons(world).await;
         self.open_appointments(world).await;
     }
 
-    /// Companies and staff only: events about an appointment are tried again later.
+    /// Creates only companies and staff: events about an appointment are retried later.
     pub(crate) async fn open_salons(&self, world: &World) {
         for company in 1..=COMPANIES {
             world.company(company).await;
@@ -172,7 +173,7 @@ impl Stream {
         }
     }
 
-    /// The rest.
+    /// Creates the appointments.
     pub(crate) async fn open_appointments(&self, world: &World) {
         let ids: Vec<u32> = self.appointments.keys().copied().collect();
         for ids in ids.chunks(1000) {
@@ -186,13 +187,13 @@ impl Stream {
         }
     }
 
-    /// Everything has happened exactly once: call it when no worker runs any more.
+    /// Checks that everything has happened exactly once. Call it when no worker is running any more.
     pub(crate) async fn assert_done(&self, stack: &Stack) {
         let world = &stack.world;
         assert!(stack.is_empty().await, "something is left in a queue: {:?}", stack.queue.depth().await);
         let rows = world.rows("hostmatch_events", &["event_id", "outcome"]).await;
         let rows: BTreeMap<&str, &str> = rows.iter().map(|row| row.split_once('|').unwrap()).collect();
-        assert!(rows.keys().eq(self.outcomes.keys()), "one outcome for every event, and no other");
+        assert!(rows.keys().eq(self.outcomes.keys()), "exactly one outcome for every event");
         let decided = ["assigned", "unchanged", "stale", "needs_review", "unmatched"];
         for (id, expected) in &self.outcomes {
             let found = rows[id.as_str()];
@@ -200,16 +201,20 @@ impl Stream {
             assert!(right, "{id}: {found} instead of {expected:?}");
         }
         let dead = world.test.texts("SELECT event_id FROM hostmatch_dead_letters").await;
-        assert_eq!(dead.len(), self.dead, "one dead letter for each that must be one");
+        assert_eq!(dead.len(), self.dead, "one dead letter for each event that must become one");
         let different: BTreeSet<&String> = dead.iter().collect();
-        assert_eq!(different.len(), self.dead, "none is there twice");
+        assert_eq!(different.len(), self.dead, "no dead letter is there twice");
         assert!(dead.iter().all(|id| self.outcomes[id] == Some("dead_letter")));
 
-        assert_eq!(world.appointments().await, self.appointments, "the newest event of each counts");
+        assert_eq!(
+            world.appointments().await,
+            self.appointments,
+            "the newest event of each appointment counts"
+        );
         self.assert_audited(world).await;
     }
 
-    /// The mappings are what must be, and their audits played back lead to the very same rows.
+    /// Checks that the mappings are as required, and that replaying their audits gives the same rows.
     async fn assert_audited(&self, world: &World) {
         let active = |value: &str| if ["1", "true"].contains(&value) { "1" } else { "0" }.to_owned();
         let columns = ["company_id", "calcom_host_id", "staff_id", "is_active"];
@@ -239,14 +244,15 @@ fn email(company: u32, n: u32) -> String {
     format!("person{n}@salon{company}.example")
 }
 
-/// One of a company's hosts, and whom it is. Number 8 has the same id in every company.
+/// Returns one of a company's hosts, and the member of staff that it is. Number 8 has the same id in every
+/// company.
 fn host(company: u32, n: u32) -> (Value, Option<u32>) {
     let id = company * 1000 + n;
     match n {
         1..=4 => (json!({ "id": id, "name": "P.", "email": email(company, n) }), Some(company * 10 + n)),
         // By name only: a suggestion.
         5 => (json!({ "id": id, "name": "Person Nr5", "email": "private@elsewhere.example" }), None),
-        // Two share this mailbox.
+        // Two people share this mailbox.
         6 => (json!({ "id": id, "name": "Twins", "email": email(company, 6) }), None),
         7 => (json!({ "id": id, "name": "Nobody Known" }), None),
         _ => (json!({ "id": 77, "name": "P.", "email": email(company, 1) }), Some(company * 10 + 1)),

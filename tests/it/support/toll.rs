@@ -1,5 +1,6 @@
-//! A proxy that stops everything at the N-th statement that changes the database: so that a program
-//! can be killed exactly there, or something else can happen meanwhile. Speaks enough of MySQL and PostgreSQL to see such a statement.
+//! A proxy that holds the N-th statement that changes the database, so that a test can kill the program
+//! exactly there, or do something else meanwhile. It parses enough of MySQL's and PostgreSQL's protocols to
+//! find such a statement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,16 +10,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// On which side of the statement.
+/// The side of the statement at which the proxy stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// The server never sees it.
+    /// The server never receives it.
     Before,
-    /// The server has carried it out and answered; the program never learns of it.
+    /// The server has executed it and answered; the program never receives the answer.
     After,
 }
 
-/// Listens on a port of its own until dropped.
+/// Listens on its own port until dropped.
 pub(crate) struct Toll {
     pub(crate) address: String,
     reached: watch::Receiver<bool>,
@@ -36,7 +37,7 @@ struct Gate {
 }
 
 impl Toll {
-    /// In front of `target` (`host:port`), for the `nth` statement, counted from 1.
+    /// Starts a proxy in front of `target` (`host:port`) for the `nth` statement, counted from 1.
     pub(crate) async fn start(target: &str, nth: usize, side: Side) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -47,14 +48,14 @@ impl Toll {
         Self { address, reached, released: releasing, accepting }
     }
 
-    /// Waits until the statement has come.
+    /// Waits until the statement has arrived.
     pub(crate) async fn reached(&self) {
         let mut reached = self.reached.clone();
         // The sender lives as long as this.
         let _ = reached.wait_for(|reached| *reached).await;
     }
 
-    /// Lets the statement go on.
+    /// Lets the statement pass.
     pub(crate) fn release(&self) {
         self.released.send_replace(true);
     }
@@ -77,7 +78,7 @@ async fn accept(listener: TcpListener, target: String, gate: Gate) {
     }
 }
 
-/// Both protocols are questions and answers by turns.
+/// In both protocols a request and its response alternate.
 async fn pass(client: TcpStream, server: TcpStream, gate: Gate) {
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
@@ -101,13 +102,13 @@ async fn pass(client: TcpStream, server: TcpStream, gate: Gate) {
     }
 }
 
-/// Keeps the connection open and silent until it is released, or the proxy goes.
+/// Keeps the connection open and silent until it is released or the proxy is dropped.
 async fn hold(gate: &Gate) {
     gate.reached.send_replace(true);
     let _ = gate.released.clone().wait_for(|released| *released).await;
 }
 
-/// A statement that is sent as text stands after five bytes, on MySQL as on PostgreSQL.
+/// In both protocols the text of a statement starts after five bytes.
 fn changes(packet: &[u8]) -> bool {
     let is_query = packet.first() == Some(&b'Q') || packet.get(4) == Some(&3);
     let text = packet.get(5..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a test leaves behind on a broker or on the disk, removed when it ends, well or not.
+//! Removes what a test leaves on a broker or on disk when it ends, whether it passes or fails.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
 use tempfile::TempDir;
 
-/// Dropping it removes them.
+/// What to remove when this is dropped.
 pub(crate) enum Traces {
-    /// Everything of this prefix on a broker.
+    /// Everything with this prefix on a broker.
     Broker(QueueConfig),
     Directory(#[expect(dead_code, reason = "dropping it removes the directory")] TempDir),
 }
@@ -19,7 +19,7 @@ impl Drop for Traces {
     fn drop(&mut self) {
         if let Self::Broker(config) = self {
             let config = config.clone();
-            // The test's own runtime may be ending: the cleaning has one of its own.
+            // The test's runtime may be ending, so the cleanup uses its own.
             let _ = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
                 runtime
@@ -42,7 +42,7 @@ pub(crate) async fn clean(config: &QueueConfig) {
     let _ = connection.close(200, "bye".into()).await;
 }
 
-/// A plain connection, for what a test does behind the queue's back.
+/// Opens a plain connection, for a test's changes that bypass the queue module.
 pub(crate) async fn connect(url: &str) -> lapin::Result<Connection> {
     Connection::connect(url, ConnectionProperties::default()).await
 }

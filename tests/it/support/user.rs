@@ -1,22 +1,22 @@
-//! A user of a database server with no rights but those that a test grants.
+//! A user of a database server with only the rights that a test grants.
 
 use hostmatch::config::DatabaseConfig;
 
 use super::address::{database_server, with_account};
 use super::{Backend, TestDatabase, config};
 
-/// Every user has it: there are servers that let nobody in without one.
+/// The password of every user: some servers refuse users without one.
 const PASSWORD: &str = "p@ss/word";
 
-/// A user whose name and password have to be quoted. Dropped, it is removed; so it has to outlive the
-/// databases in which it owns something.
+/// A user whose name and password must be quoted. Dropping it removes it, so it must outlive the databases
+/// in which it owns something.
 pub(crate) struct User {
     pub(crate) name: String,
     backend: Backend,
 }
 
 impl User {
-    /// A new user of the shared server.
+    /// Creates a user on the shared server.
     pub(crate) async fn new(backend: Backend) -> Self {
         let name = format!("it's \"a\" `user` {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         let user = Self { name, backend };
@@ -28,7 +28,7 @@ impl User {
         user
     }
 
-    /// As it stands in a statement.
+    /// Returns the name as a statement quotes it.
     pub(crate) fn quoted(&self) -> String {
         match self.backend {
             Backend::MariaDb => format!("`{}`@`%`", self.name.replace('`', "``")),
@@ -36,7 +36,7 @@ impl User {
         }
     }
 
-    /// This database, as this user.
+    /// Returns the URL of this database for this user.
     pub(crate) fn url(&self, test: &TestDatabase) -> String {
         with_account(&test.url, &self.name, PASSWORD)
     }
@@ -53,7 +53,7 @@ impl Drop for User {
             Backend::MariaDb => format!("DROP USER IF EXISTS {}", self.quoted()),
             _ => format!("DROP ROLE IF EXISTS {}", self.quoted()),
         };
-        // A test's runtime may be ending or panicking: the removal has one of its own.
+        // The test's runtime may be ending or panicking, so the removal uses its own.
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(administer(backend, &[statement]));

@@ -1,5 +1,5 @@
-//! A salon on any engine and any shape of gateway: people, appointments, events, and the rows
-//! that deciding leaves behind.
+//! A salon on any engine and any shape of gateway: people, appointments, events, and the rows that
+//! decisions leave.
 
 use std::collections::BTreeMap;
 
@@ -24,12 +24,12 @@ impl World {
         Self::with(backend, shape, &[]).await
     }
 
-    /// With settings other than the defaults, as `section.key` and value.
+    /// Creates a world with settings other than the defaults, as `section.key` and value.
     pub(crate) async fn with(backend: Backend, shape: GatewayShape, settings: &[(&str, &str)]) -> Self {
         Self::of(TestDatabase::migrated(backend, shape).await, settings).await
     }
 
-    /// A world in this database.
+    /// Creates a world in this database.
     pub(crate) async fn of(test: TestDatabase, settings: &[(&str, &str)]) -> Self {
         let processor = Self::processor_on(&test, settings).await;
         Self { test, processor }
@@ -39,7 +39,7 @@ impl World {
         Processor::new(test.db.clone(), test.schema().await, &settings_of(settings))
     }
 
-    /// The id of member of staff `n`, as this gateway writes it in SQL.
+    /// Returns the id of member of staff `n`, as this gateway writes it in SQL.
     pub(crate) fn staff_id(&self, n: u32) -> String {
         if self.test.shape.has_uuids() { format!("'00000000-0000-4000-8000-{n:012}'") } else { n.to_string() }
     }
@@ -49,7 +49,7 @@ impl World {
         self.test.run(&[format!("INSERT INTO companies (id, name) VALUES ({id}, '{name}')")]).await;
     }
 
-    /// A member of staff; `email` may be empty.
+    /// Inserts a member of staff; `email` may be empty.
     pub(crate) async fn staff(&self, n: u32, company: u32, name: &str, email: &str) {
         let id = self.staff_id(n);
         let email = if email.is_empty() { "NULL".to_owned() } else { format!("'{email}'") };
@@ -77,8 +77,8 @@ impl World {
         self.test.run(&[insert]).await;
     }
 
-    /// Somebody else sets (or, with `None`, clears) the staff of an appointment.
-    pub(crate) async fn somebody_sets(&self, appointment: u32, staff: Option<u32>) {
+    /// Sets (or, with `None`, clears) the staff of an appointment, as another program would.
+    pub(crate) async fn set_staff_externally(&self, appointment: u32, staff: Option<u32>) {
         let staff = staff.map_or("NULL".to_owned(), |n| self.staff_id(n));
         self.test
             .run(&[format!("UPDATE appointments SET staff_id = {staff} WHERE id = {appointment}")])
@@ -90,13 +90,13 @@ impl World {
         decide(&self.processor, events).await
     }
 
-    /// The same, where the database may be out of order.
+    /// Does the same when the database may fail.
     pub(crate) async fn try_send(&self, events: &[Value]) -> Result<usize, StoreError> {
         let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
         self.processor.process(&deliveries).await.map(|answers| answers.len())
     }
 
-    /// Decides one event and gives the name of its outcome, or of its reason.
+    /// Decides one event and returns the name of its outcome or of its reason.
     pub(crate) async fn one(&self, event: Value) -> String {
         match self.send(&[event]).await.remove(0) {
             DeliveryResult::Done(outcome) => outcome.to_string(),
@@ -106,12 +106,12 @@ impl World {
         }
     }
 
-    /// `staff/host` of an appointment, with `-` for NULL; members of staff by their number.
+    /// Returns `staff/host` of an appointment, with `-` for NULL; members of staff by their number.
     pub(crate) async fn assigned(&self, appointment: u32) -> String {
         self.appointments().await.remove(&appointment).expect("no such appointment")
     }
 
-    /// The same for all appointments.
+    /// Returns the same for all appointments.
     pub(crate) async fn appointments(&self) -> BTreeMap<u32, String> {
         let rows = self.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await;
         rows.iter()
@@ -122,7 +122,7 @@ impl World {
             .collect()
     }
 
-    /// These columns of all rows, as sorted text; ids of staff by their number.
+    /// Returns these columns of all rows, as sorted text; ids of staff by their number.
     pub(crate) async fn rows(&self, table: &str, columns: &[&str]) -> Vec<String> {
         let text = match self.test.backend {
             Backend::MariaDb => "CHAR",
@@ -147,7 +147,7 @@ impl World {
         rows
     }
 
-    /// All that deciding writes, without what must differ (ids, clocks).
+    /// Returns everything that deciding writes, without values that always differ (ids, clocks).
     pub(crate) async fn everything(&self) -> BTreeMap<&'static str, Vec<String>> {
         let mut all = BTreeMap::new();
         for (table, columns) in TABLES {
@@ -157,7 +157,7 @@ impl World {
         all
     }
 
-    /// Forgets everything that was decided.
+    /// Removes everything that was decided.
     pub(crate) async fn forget(&self) {
         let mut statements =
             vec!["UPDATE appointments SET staff_id = NULL, calcom_host_id = NULL".to_owned()];
@@ -178,7 +178,7 @@ impl World {
         self.test.count(of).await
     }
 
-    /// Whether somebody here is about to lock a host that somebody else has. On MariaDB.
+    /// Returns whether a session is waiting for a host's lock that another session holds. On MariaDB.
     pub(crate) async fn has_waiting(&self) -> bool {
         let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
             WHERE db = DATABASE() AND info LIKE 'INSERT INTO `hostmatch_host_locks`%'";
@@ -216,7 +216,7 @@ const TABLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The default configuration with these settings.
+/// Returns the default configuration with these settings.
 pub(crate) fn settings_of(settings: &[(&str, &str)]) -> Config {
     let mut flags = Overrides::default();
     for (key, value) in settings {
@@ -230,7 +230,7 @@ pub(crate) async fn decide(processor: &Processor, events: &[Value]) -> Vec<Deliv
     processor.process(&deliveries).await.unwrap()
 }
 
-/// An event as it would be delivered. Its `"first_seen"`, if it has one, is when it was received.
+/// Returns an event as it would be delivered. Its `"first_seen"`, if present, is its time of receipt.
 pub(crate) fn delivery(event: &Value) -> Delivery {
     Delivery {
         message: Message { body: Bytes::from(event.to_string()), ..Message::default() },
@@ -240,7 +240,7 @@ pub(crate) fn delivery(event: &Value) -> Delivery {
     }
 }
 
-/// The gateway's event about one booking, at minute `at` of a day.
+/// Returns the gateway's event about one booking, at minute `at` of a day.
 pub(crate) fn event(id: &str, reference: &str, at: u32, hosts: Value) -> Value {
     json!({
         "event": "appointment.created", "event_id": id,
@@ -255,7 +255,7 @@ pub(crate) fn host(id: u32, name: &str, email: &str) -> Value {
     json!([{ "id": id, "name": name, "email": email, "username": "x", "timeZone": "Europe/Berlin" }])
 }
 
-/// Reads for these events all that deciding reads, and who their new hosts are.
+/// Loads everything that deciding these events reads, and resolves their new hosts.
 pub(crate) async fn load(
     tx: &DatabaseTransaction,
     schema: &GatewaySchema,

@@ -32,7 +32,7 @@ async fn until(base: &str, code: StatusCode, reason: &str) {
 
 /// Where this worker answers.
 async fn base_of(worker: &mut Process) -> String {
-    let line = worker.says("the worker answers health routes").await;
+    let line = worker.wait_for_log("the worker answers health routes").await;
     format!("http://{}", line["address"].as_str().unwrap())
 }
 
@@ -218,11 +218,11 @@ async fn a_pipeline_that_is_at_one_batch_for_longer_than_possible_makes_the_proc
     let mut command = stack.command(&["serve", "all", "--listen", "127.0.0.1:0"]);
     command.env("HOSTMATCH_CRASH_AT", "received:1:hang");
     let mut both = stack.launch(command);
-    let line = both.says("the edge is listening").await;
+    let line = both.wait_for_log("the edge is listening").await;
     let (worker, edge) = (base_of(&mut both).await, format!("http://{}", line["address"].as_str().unwrap()));
     until(&worker, StatusCode::OK, "").await;
     stack.publish(&[event("e-1", "Bk-1", 1, json!([]))]).await;
-    both.says("crashing here, as asked to").await;
+    both.wait_for_log("crashing here, as asked to").await;
     assert_eq!(check(&worker, "live", "progress").await.0, StatusCode::OK, "not yet");
     for base in [&worker, &edge] {
         let stuck = eventually("it is stuck", WAIT_TIMEOUT, async || {

@@ -5,7 +5,7 @@ use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::store::{AuditFilter, Scope, audits, change_of, changes_of_act};
 
 use super::{anna, decides, decides_on, staff_of};
-use crate::support::adopted::{Variant, gateway_goes_on};
+use crate::support::adopted::{Variant, gateway_continues};
 use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
 
 const MAPPINGS: [&str; 6] =
@@ -179,7 +179,7 @@ on_engines!(mappings_without_a_company_are_decided_on_and_restored_as_they_were:
 /// A gateway whose tables were adopted goes on writing mappings without their company.
 async fn mappings_without_a_company_are_decided_on_and_restored_as_they_were(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await.with_adopted().await;
-    test.run(&gateway_goes_on(backend, Variant::Plan)).await;
+    test.run(&gateway_continues(backend, Variant::Plan)).await;
     let world = World::of(test, &[]).await;
     let schema = world.test.schema().await;
     let on = active(true, backend);

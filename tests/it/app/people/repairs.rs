@@ -48,7 +48,7 @@ async fn accepting_assigns_what_waits_and_only_that_and_undo_restores_it(backend
     ];
     world.send(&sent).await;
     // A person's own decision, before.
-    world.somebody_sets(12, Some(13)).await;
+    world.set_staff_externally(12, Some(13)).await;
     let before = appointments(&world).await;
     let accept = ["inbox", "accept", "--company", "1", "--host", "7", "--repair", "all"];
     let accepted = asked(&world, 0, &accept);
@@ -75,7 +75,7 @@ async fn accepting_assigns_what_waits_and_only_that_and_undo_restores_it(backend
     let applied =
         asked(&world, 0, &["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"]);
     let repair = applied["repair"]["id"].to_string();
-    world.somebody_sets(11, Some(13)).await;
+    world.set_staff_externally(11, Some(13)).await;
     world.send(&[event("e6", "B14", 9, boris())]).await;
     let undone = asked(&world, 5, &["repair", "undo", &repair, "--yes"]);
     assert_eq!(undone["repair"]["counts"]["kept"], 2, "{undone}");

@@ -73,7 +73,7 @@ async fn worker_dies_at(backend: Backend, point: &str) {
     ]);
     let end = dying.end().await;
     assert_eq!(end.signal(), Some(9), "it was to die at {point}: {end} {}", dying.stderr());
-    stack.until_given_back().await;
+    stack.wait_until_requeued().await;
     let worker = stack.worker().await;
     assert_eq!(replay.ends_within(WAIT_TIMEOUT).await.code(), Some(0), "{point}: {}", replay.stderr());
     stops(worker).await;

@@ -28,7 +28,7 @@ async fn five_kinds(stack: &Stack, each: u32) {
     }
     die(stack, &events).await;
     stack.world.staff(2, 15, "Ida Berg", "ida@salon.example").await;
-    stack.world.maps(15, 77, 2).await;
+    stack.world.map_by_person(15, 77, 2).await;
     for n in 1..=3 * each {
         appears(stack, n).await;
     }

@@ -128,7 +128,7 @@ async fn a_message_that_claims_to_be_a_letters_copy_ends_nothing(backend: Backen
     appears(&stack, 2).await;
     // The letter is on its way, and nothing has become of it yet.
     let (id, _) = plan(&stack, &["--all"]);
-    stack.world.letters_become("replaying").await;
+    stack.world.set_letters_state("replaying").await;
     stack.world.run("UPDATE hostmatch_replay_items SET state = 'sent', outstanding = letter_id").await;
     let forged = Message {
         body: with_mara(2, 60).to_string().into(),

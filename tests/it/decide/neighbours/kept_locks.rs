@@ -33,12 +33,12 @@ async fn only_one_waits(backend: Backend, lock: &str) {
     // More often than an event is tried that fails.
     let tries = stack.config.retry_delays.len() + 2;
     eventually("it is put off again and again", SOON, async || {
-        (worker.said(PUT_OFF).len() >= tries).then_some(())
+        (worker.logged(PUT_OFF).len() >= tries).then_some(())
     })
     .await;
     let waiting = stack.world.rows("hostmatch_events WHERE event_id = 'e13'", &["outcome"]).await;
     assert!(waiting.is_empty(), "{backend:?}: {waiting:?}");
-    assert!(worker.said(PUT_OFF).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
+    assert!(worker.logged(PUT_OFF).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
 
     theirs.rollback().await.unwrap();
     stack.until_decided(all).await;
@@ -56,7 +56,7 @@ async fn a_locked_table_holds_everything_up_and_counts_nothing() {
         let theirs = locked(&stack, lock).await;
         let mut worker = stack.worker().await;
         stack.publish(&events).await;
-        worker.says("the database cannot be used: holding on, nothing is counted").await;
+        worker.wait_for_log("the database cannot be used: holding on, nothing is counted").await;
         assert_eq!(stack.decided().await, 0);
         if backend == Backend::MariaDb {
             theirs.execute_unprepared("UNLOCK TABLES").await.unwrap();
@@ -97,7 +97,7 @@ async fn all_is_well(stack: &Stack, worker: &mut Process) {
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     assert_eq!(stack.world.count("hostmatch_dead_letters").await, 0);
-    assert!(worker.said("an event is tried again later").is_empty(), "no attempt: {}", worker.stderr());
+    assert!(worker.logged("an event is tried again later").is_empty(), "no attempt: {}", worker.stderr());
     for (id, state) in stack.world.appointments().await {
         assert_eq!(state, if id == 13 { "2/2002" } else { "1/1001" }, "{id}");
     }

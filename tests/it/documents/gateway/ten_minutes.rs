@@ -75,7 +75,7 @@ async fn the_first_ten_minutes_go_as_written() {
     let mut worker = program(&typed[1]);
     worker.env("HOSTMATCH_QUEUE__URL", broker.url()).env("HOSTMATCH_LOG__FORMAT", "json");
     let mut worker = Process::start(worker, home, "worker");
-    worker.says("the worker is running").await;
+    worker.wait_for_log("the worker is running").await;
     let mut application = application;
     application.broker(&broker.url());
     // The worker makes the exchange; who is quicker is told, and publishes again.

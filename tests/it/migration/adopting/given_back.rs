@@ -4,7 +4,7 @@
 use migration::MigrateError;
 
 use crate::migration::adopting::{gateway, of_gateway, same, state};
-use crate::support::adopted::{Variant, gateway_goes_on, staff, variants};
+use crate::support::adopted::{Variant, gateway_continues, staff, variants};
 use crate::support::{Backend, TestDatabase, World, event, host};
 
 /// A booking of company 901 with this host, whom this address tells; it has to be assigned.
@@ -64,7 +64,7 @@ async fn what_the_gateway_made_active_since_stays_so_and_the_rest_comes_back(bac
         let on = if backend == Backend::MariaDb { ["1", "0"] } else { ["true", "false"] };
         assert_eq!(world.rows(lenas, &columns).await, [format!("auto_email|95|{}", on[0])], "{what}");
         // Meanwhile the gateway maps the host to Jana.
-        let theirs = gateway_goes_on(backend, variant).remove(0);
+        let theirs = gateway_continues(backend, variant).remove(0);
         let theirs =
             theirs.replace("902, ", "NULL, ").replace(&staff(904), &staff(901)).replace("5101", "5002");
         world.test.run(&[theirs]).await;

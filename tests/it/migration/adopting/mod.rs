@@ -11,7 +11,7 @@ mod rights;
 use serde_json::json;
 
 use crate::migration::{dump, schema};
-use crate::support::adopted::{Variant, adopted, gateway_goes_on, rows, tables, variants};
+use crate::support::adopted::{Variant, adopted, gateway_continues, rows, tables, variants};
 use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
 
 /// A gateway with tables of ours in it.
@@ -106,7 +106,7 @@ async fn adopted_tables_work_and_are_given_back(backend: Backend) {
         let world = World::of(test, &[]).await;
         decide(&world).await;
         let test = world.test;
-        test.run(&gateway_goes_on(backend, variant)).await;
+        test.run(&gateway_continues(backend, variant)).await;
 
         migration::down(test.db.connection(), None).await.unwrap();
         let after = of_gateway(&state(&test).await);
@@ -129,7 +129,7 @@ on_engines!(a_mapping_that_the_gateway_makes_later_counts: mariadb, postgres);
 async fn a_mapping_that_the_gateway_makes_later_counts(backend: Backend) {
     let test = gateway(backend, Variant::Plan).await;
     migration::adopt(test.db.connection()).await.unwrap();
-    test.run(&gateway_goes_on(backend, Variant::Plan)).await;
+    test.run(&gateway_continues(backend, Variant::Plan)).await;
     let world = World::of(test, &[]).await;
     world.appointment(9003, 902, "bk-9003").await;
     let sent = event("e1", "bk-9003", 1, host(5102, "Somebody Else", "else@elsewhere.example"));

@@ -79,7 +79,7 @@ impl Site {
 
     async fn worker(&self, command: Build) -> Process {
         let mut worker = self.stack.launch(command(self, &["serve", "worker"]));
-        worker.says("the worker is running").await;
+        worker.wait_for_log("the worker is running").await;
         worker
     }
 
@@ -88,7 +88,7 @@ impl Site {
         let mut command = command(self, &["serve", "edge", "--listen", "127.0.0.1:0"]);
         command.env("HOSTMATCH_EDGE__SPOOL", self.stack.home().join(spool));
         let mut edge = self.stack.launch(command);
-        let line = edge.says("the edge is listening").await;
+        let line = edge.wait_for_log("the edge is listening").await;
         (edge, line["address"].as_str().unwrap().to_owned())
     }
 }
@@ -178,7 +178,7 @@ async fn side_by_side(backend: Backend) {
     let status = new(&site, &["migrate", "status"]).output().unwrap();
     let mut early = site.stack.launch(new(&site, &["serve", "worker"]));
     if status.status.code() == Some(10) {
-        load.during(early.says("waiting for the migration")).await;
+        load.during(early.wait_for_log("waiting for the migration")).await;
     }
     let migrate = async {
         let mut migrate = site.stack.launch(new(&site, &["migrate", "up"]));
@@ -186,7 +186,7 @@ async fn side_by_side(backend: Backend) {
         migrate
     };
     gone.push(load.during(migrate).await);
-    load.during(early.says("the worker is running")).await;
+    load.during(early.wait_for_log("the worker is running")).await;
     workers.extend([early, load.during(site.worker(new)).await]);
     let (mut new_edge, address) = load.during(site.edge("b.db", new)).await;
     edges.borrow_mut().push(address);
@@ -290,7 +290,7 @@ async fn what_one_build_keeps_in_a_file_the_other_forwards(backend: Backend) {
             command.env("HOSTMATCH_queue__url", "amqp://guest:guest@127.0.0.1:9");
         }
         let mut edge = site.stack.launch(command);
-        let line = edge.says("the edge is listening").await;
+        let line = edge.wait_for_log("the edge is listening").await;
         let refused = ledger.post(line["address"].as_str().unwrap(), events).await;
         assert!(refused.is_empty(), "{refused:?}");
         assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());

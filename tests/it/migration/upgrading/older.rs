@@ -7,7 +7,7 @@ use crate::support::program::{json, stderr};
 use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, eventually};
 
 async fn ready(worker: &Process) -> u16 {
-    let line = worker.said("the worker answers health routes").remove(0);
+    let line = worker.logged("the worker answers health routes").remove(0);
     let url = format!("http://{}/health/ready", line["address"].as_str().unwrap());
     let client = crate::support::http_client();
     client.get(url).send().await.unwrap().status().as_u16()
@@ -29,7 +29,7 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
         assert_eq!(down.status.code(), Some(0), "{}", stderr(&down));
 
         let mut worker = stack.start(&["serve", "worker"]);
-        let line = worker.says("waiting for the migration").await;
+        let line = worker.wait_for_log("waiting for the migration").await;
         let error = line["error"].as_str().unwrap();
         assert!(error.contains("run `hostmatch migrate up` (pending: m10"), "{error}");
         assert_eq!(ready(&worker).await, 503, "{backend:?}");
@@ -42,7 +42,7 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
 
         let up = stack.command(&["migrate", "up"]).output().unwrap();
         assert_eq!(up.status.code(), Some(0), "{}", stderr(&up));
-        worker.says("the worker is running").await;
+        worker.wait_for_log("the worker is running").await;
         let within = std::time::Duration::from_secs(60);
         eventually("it is ready", within, async || (ready(&worker).await == 200).then_some(())).await;
         stack.until_decided(stream.len()).await;

@@ -29,7 +29,7 @@ async fn a_restarted_broker_costs_nothing() {
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    assert!(worker.said("connected to the broker").len() > 1, "it was really gone: {}", worker.stderr());
+    assert!(worker.logged("connected to the broker").len() > 1, "it was really gone: {}", worker.stderr());
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
@@ -59,7 +59,7 @@ async fn restarted(mut server: Server) {
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    let held = worker.said("the database cannot be used: holding on, nothing is counted");
+    let held = worker.logged("the database cannot be used: holding on, nothing is counted");
     assert!(!held.is_empty(), "it was really gone: {}", worker.stderr());
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
@@ -85,12 +85,12 @@ async fn away_for_longer_than_the_hold(mut server: Server) {
     stack.until_decided(100).await;
     server.kill().await;
     ledger.publish(&stack, meanwhile).await;
-    stack.until_nobody_consumes("bookings").await;
+    stack.wait_until_no_consumer("bookings").await;
     assert!(stack.queue.depth().await.unwrap().ready > 0, "it was in the middle");
     assert!(worker.is_running(), "{}", worker.stderr());
     server.run().await;
     assert_eq!(worker.end().await.code(), Some(0), "{}", worker.stderr());
-    assert!(!worker.said("the database can be used again").is_empty(), "{}", worker.stderr());
+    assert!(!worker.logged("the database can be used again").is_empty(), "{}", worker.stderr());
     let counts = &worker.report()["counts"];
     assert!(counts["retry"].is_null() && counts["dead_letter"].is_null(), "{counts}");
     ledger.close(&stack).await;

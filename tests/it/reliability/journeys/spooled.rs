@@ -51,13 +51,13 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
     let mut worker = stack.start(&["serve", "worker"]);
     broker.run().await;
     stack.until_decided(BOOKINGS * EACH).await;
-    edge.says("the spool is empty: events go straight to the queue again").await;
+    edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert!(stack.is_empty().await);
 
-    let counts = &worker.said("the worker has stopped")[0]["counts"];
+    let counts = &worker.logged("the worker has stopped")[0]["counts"];
     assert_eq!(counts.to_string().matches(char::is_numeric).count(), 5, "only one outcome: {counts}");
     let outcomes = stack.world.test.texts("SELECT DISTINCT outcome FROM hostmatch_events").await;
     assert_eq!(outcomes, ["assigned"], "none stale, none unchanged: each came once, and in its order");

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// How many deliveries have left a worker for good, by the line with which it ended.
 fn finished(worker: &Process) -> u64 {
-    let counts = worker.said("the worker has stopped").remove(0)["counts"].as_str().unwrap().to_owned();
+    let counts = worker.logged("the worker has stopped").remove(0)["counts"].as_str().unwrap().to_owned();
     let counts: BTreeMap<String, u64> = serde_json::from_str(&counts).unwrap();
     counts
         .iter()
@@ -35,7 +35,7 @@ async fn stopped_under_full_load(backend: Backend) {
         assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
     };
     tokio::join!(ledger.publish(&stack, &stream.events), stopping);
-    stack.until_given_back().await;
+    stack.wait_until_requeued().await;
     let depth = stack.queue.depth().await.unwrap();
     assert!(depth.ready > 0, "it stopped in the middle: {depth:?}");
 

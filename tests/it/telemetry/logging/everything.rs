@@ -38,7 +38,7 @@ struct Run {
 pub(super) async fn happens(backend: Backend, format: &str) -> String {
     let collector = Collector::start().await;
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     salon(&stack).await;
     for (key, value) in [
         ("traces.headers", &*format!("authorization={COLLECTORS}")),

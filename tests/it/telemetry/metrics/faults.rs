@@ -37,7 +37,7 @@ async fn a_database_that_answers_and_cannot_be_used_is_not_up() {
     stack.world.run("ALTER TABLE staff RENAME TO staff_away").await;
     stack.publish(&[event("e2", "Bk-2", 1, mara())]).await;
     Scrape::until(&base, "it cannot be used", |scrape| scrape.value("hostmatch_db_up") == 0.0).await;
-    stack.world.somebody_sets(1, Some(2)).await;
+    stack.world.set_staff_externally(1, Some(2)).await;
     let scrape = Scrape::until(&base, "another sample", waits(0.0)).await;
     assert_eq!((scrape.value("hostmatch_db_up"), scrape.all("hostmatch_sample_up")["database"]), (0.0, 1.0));
 

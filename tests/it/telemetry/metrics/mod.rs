@@ -180,7 +180,7 @@ async fn send_mixture(stack: &Stack, edge: &str) {
 on_engines!(what_happened_is_counted_exactly);
 async fn what_happened_is_counted_exactly(backend: Backend) {
     let stack = salon(backend).await;
-    stack.world.somebody_sets(7, Some(2)).await;
+    stack.world.set_staff_externally(7, Some(2)).await;
     let mut worker = stack.worker().await;
     let (mut edge, public) = stack.edge("edge").await;
     let (at_worker, at_edge) = (Scrape::base(&mut worker).await, Scrape::base(&mut edge).await);
@@ -195,7 +195,7 @@ async fn what_happened_is_counted_exactly(backend: Backend) {
     assert_edge(&scrape);
 
     // A person takes care of one.
-    stack.world.somebody_sets(3, Some(2)).await;
+    stack.world.set_staff_externally(3, Some(2)).await;
     let fewer = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
     let scrape = Scrape::until(&at_worker, "one booking fewer", fewer).await;
     assert_eq!(scrape.counted("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
@@ -379,7 +379,7 @@ async fn what_comes_again_after_a_crash_is_counted_once(backend: Backend) {
     Scrape::until(&base, "the first one", processed(1.0)).await;
     stack.publish(&[one(2)]).await;
     worker.end().await;
-    stack.until_given_back().await;
+    stack.wait_until_requeued().await;
     let mut worker = stack.worker().await;
     let base = Scrape::base(&mut worker).await;
     stack.publish(&[one(3)]).await;

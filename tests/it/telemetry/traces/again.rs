@@ -9,7 +9,7 @@ use crate::support::{Backend, eventually};
 on_engines!(another_attempt_is_a_linked_trace);
 async fn another_attempt_is_a_linked_trace(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     let (mut all, base) = stack.edge("all").await;
     post(&base, "/api/retell/webhook", &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
     let name = format!("process {}", queue_name(&stack));
@@ -34,7 +34,7 @@ on_engines!(a_replay_is_a_linked_trace);
 async fn a_replay_is_a_linked_trace(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     let told_nothing = stack.command(&["deadletters"]);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     stack.set("queue.retry_delays", "400ms");
     let (mut all, base) = stack.edge("all").await;
     post(&base, "/api/retell/webhook", &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
@@ -82,7 +82,7 @@ on_engines!(what_comes_without_a_context_gets_one);
 /// Its first attempt begins the trace to which the others are linked.
 async fn what_comes_without_a_context_gets_one(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     put(&stack, &[], &with_mara(1)).await;
     let mut worker = stack.worker().await;
     let name = format!("process {}", queue_name(&stack));

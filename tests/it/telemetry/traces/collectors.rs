@@ -12,7 +12,7 @@ const RETELL: &str = "/api/retell/webhook";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_share_of_nothing_keeps_only_what_callers_keep() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     stack.set("traces.sample_ratio", "0");
     for n in 1..=3 {
         stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
@@ -41,7 +41,7 @@ async fn a_share_of_nothing_keeps_only_what_callers_keep() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_collector_there_is_nothing_and_contexts_travel_all_the_same() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     // Off wins over the standard's own variables.
     stack.set("traces.endpoint", "");
     stack.variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
@@ -85,7 +85,7 @@ async fn a_collector_that_is_away_costs_no_booking_and_is_told_once() {
         }
         let away =
             "the collector does not take traces: spans are dropped until it does; bookings are not affected";
-        let line = all.says(away).await;
+        let line = all.wait_for_log(away).await;
         assert!(line["endpoint"].as_str().unwrap().contains(&port.to_string()), "{line}");
         for n in 31..=60 {
             post(&base, RETELL, &[], &with_mara(n)).await;
@@ -94,8 +94,8 @@ async fn a_collector_that_is_away_costs_no_booking_and_is_told_once() {
         let began = Instant::now();
         assert_eq!(all.stop().await, Some(0));
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-        assert_eq!(all.said(away).len(), 1, "{}", all.stderr());
-        assert_eq!(all.said("not all spans reached the collector of traces").len(), 1, "{}", all.stderr());
+        assert_eq!(all.logged(away).len(), 1, "{}", all.stderr());
+        assert_eq!(all.logged("not all spans reached the collector of traces").len(), 1, "{}", all.stderr());
     }
 }
 
@@ -115,8 +115,8 @@ async fn spans_that_do_not_fit_are_dropped() {
     stack.until_decided(EVENTS as usize).await;
     assert_eq!(worker.stop().await, Some(0));
     let full = "spans are dropped: the collector of traces does not keep up; bookings do not wait for it";
-    assert_eq!(worker.said(full).len(), 1, "{}", worker.stderr());
-    let end = worker.said("not all spans reached the collector of traces").remove(0);
+    assert_eq!(worker.logged(full).len(), 1, "{}", worker.stderr());
+    let end = worker.logged("not all spans reached the collector of traces").remove(0);
     let lost = end["lost"].as_u64().unwrap() + end["unsent"].as_u64().unwrap();
     assert!(lost >= u64::from(EVENTS), "{end}");
 }
@@ -124,7 +124,7 @@ async fn spans_that_do_not_fit_are_dropped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_collector_wants_to_see_is_sent_and_the_standards_names_count() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     std::fs::write(stack.home().join("headers"), "authorization=Bearer c0llect\nx-scope-orgid = salons\n")
         .unwrap();
     stack.set("traces.headers_file", "headers");

@@ -20,7 +20,7 @@ async fn in_trace(collector: &Collector, trace: &str, name: &str) -> Sent {
 on_engines!(one_trace_goes_from_the_request_to_the_commit);
 async fn one_trace_goes_from_the_request_to_the_commit(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     stack.world.appointment(1, 15, "Bk-1").await;
     let (mut edge, base) = stack.edge("edge").await;
     let mut worker = stack.worker().await;
@@ -63,9 +63,9 @@ async fn one_trace_goes_from_the_request_to_the_commit(backend: Backend) {
     }
 
     // The log names the trace: of the request, and of the event's outcome.
-    assert_eq!(edge.says("request").await["trace_id"], TRACE);
-    assert_eq!(worker.says("an event was decided").await["trace_id"], TRACE);
-    assert_eq!(worker.says("batch settled").await["trace_id"], batch.trace);
+    assert_eq!(edge.wait_for_log("request").await["trace_id"], TRACE);
+    assert_eq!(worker.wait_for_log("an event was decided").await["trace_id"], TRACE);
+    assert_eq!(worker.wait_for_log("batch settled").await["trace_id"], batch.trace);
     assert_eq!(worker.stop().await, Some(0));
     assert_eq!(edge.stop().await, Some(0));
     nothing_personal(&collector);
@@ -76,7 +76,7 @@ async fn one_trace_goes_from_the_request_to_the_commit(backend: Backend) {
 on_engines!(publishers_own_contexts_are_taken_on: sqlite, mariadb);
 async fn publishers_own_contexts_are_taken_on(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     for n in 1..=4 {
         stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
     }
@@ -117,7 +117,7 @@ async fn publishers_own_contexts_are_taken_on(backend: Backend) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cloudevents_over_http_are_linked_or_continued() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     let (mut edge, base) = stack.edge("edge").await;
     let (far, near) = (traceparent("01"), format!("00-{}-{}-01", "ab".repeat(16), "cd".repeat(8)));
     let structured = json!({
@@ -143,7 +143,7 @@ async fn cloudevents_over_http_are_linked_or_continued() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_event_of_a_file_begins_a_trace() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     for n in 1..=2 {
         stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
     }
@@ -170,12 +170,12 @@ async fn the_spool_keeps_the_context() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     let mut stack = Stack::on(world, Some(broker.url())).await;
     open(&mut stack).await;
-    collector.hears(&mut stack);
+    collector.receives_from(&mut stack);
     stack.world.appointment(1, 15, "Bk-1").await;
     let (mut edge, base) = stack.edge("edge").await;
     post(&base, RETELL, &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
     broker.run().await;
-    edge.says("the spool is empty: events go straight to the queue again").await;
+    edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     let mut worker = stack.worker().await;
     stack.until_decided(1).await;
     let exchange = format!("{}.events", stack.config.prefix);
