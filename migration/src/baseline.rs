@@ -1,4 +1,4 @@
-//! A minimal gateway: for demos, tests, and new installations without one.
+//! Creates a minimal gateway, for demos, tests and new installations without one.
 
 use sea_orm_migration::schema::{boolean, integer_null, string_len, string_len_null};
 use sea_orm_migration::sea_orm::sea_query::{Expr, ForeignKeyAction};
@@ -9,14 +9,14 @@ use crate::dialect::big_key;
 use crate::error::MigrateError;
 use crate::gateway::{Column, Columns, GATEWAY_TABLES};
 
-/// Makes a minimal set of the gateway's tables, with the key types of a Laravel application.
-/// Gives the names of the tables.
+/// Creates a minimal set of the gateway's tables, with the key types of a Laravel application. Returns the
+/// names of the tables.
 ///
 /// # Errors
-/// [`MigrateError::NotEmpty`] when any of them exists (nothing is changed then), and
+/// [`MigrateError::NotEmpty`] when any of them exists (then nothing is changed), and
 /// [`MigrateError::Database`].
 pub async fn baseline(connection: &DatabaseConnection) -> Result<Vec<&'static str>, MigrateError> {
-    let failed = |source: DbErr| MigrateError::of("making the gateway's tables", source);
+    let failed = |source: DbErr| MigrateError::of("creating the gateway's tables", source);
     let columns = Columns::read(connection).await.map_err(failed)?;
     let there: Vec<String> =
         GATEWAY_TABLES.iter().filter(|t| columns.has_table(t)).map(|&table| table.to_owned()).collect();
@@ -29,12 +29,12 @@ pub async fn baseline(connection: &DatabaseConnection) -> Result<Vec<&'static st
     Ok(GATEWAY_TABLES.to_vec())
 }
 
-/// The statements that [`baseline()`] runs.
+/// Returns the statements that [`baseline()`] runs.
 pub fn baseline_sql(backend: DbBackend) -> Vec<String> {
     GATEWAY_TABLES.iter().flat_map(|name| table(name, backend).statements(backend)).collect()
 }
 
-/// What [`Columns::read`] would find of the keys after [`baseline()`].
+/// Returns the key columns that [`Columns::read`] would find after [`baseline()`].
 pub(crate) fn assumed(backend: DbBackend) -> Columns {
     let key = |table: &&str| Column {
         table: (*table).to_owned(),
@@ -50,7 +50,7 @@ pub(crate) fn assumed(backend: DbBackend) -> Columns {
 
 fn table(name: &'static str, backend: DbBackend) -> Definition {
     let refers = |name| typed(name, big_key(backend));
-    // What Laravel's `dateTime()` makes.
+    // The type of Laravel's `dateTime()`.
     let local = |name| typed(name, if backend == DbBackend::Postgres { "TIMESTAMP(0)" } else { "DATETIME" });
     let key = match backend {
         DbBackend::MySql => typed("id", "BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"),
@@ -93,7 +93,7 @@ fn table(name: &'static str, backend: DbBackend) -> Definition {
             .index("calcom_v2_booking_id_index", &["calcom_v2_booking_id"])
             .index("company_starts_index", &["company_id", "starts_at"]),
     };
-    // What Laravel's `timestamp()` makes.
+    // The type of Laravel's `timestamp()`.
     let moment = if backend == DbBackend::Postgres { "TIMESTAMP(0)" } else { "TIMESTAMP" };
     ["created_at", "updated_at"].into_iter().fold(table, |table, name| {
         table.column(typed(name, moment).null().default(Expr::current_timestamp()))

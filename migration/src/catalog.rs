@@ -1,11 +1,11 @@
-//! Questions to the database, and what stands in its catalogue under the names that we want.
+//! Queries the database's catalogue, and finds which of our names are taken.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use crate::dialect::by_engine;
 use crate::names::quoted;
 
-/// All rows of a query without values.
+/// Returns all rows of a query without parameters.
 pub(crate) async fn rows<C: ConnectionTrait>(
     connection: &C,
     sql: impl Into<String>,
@@ -13,13 +13,13 @@ pub(crate) async fn rows<C: ConnectionTrait>(
     connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await
 }
 
-/// The number that a query gives.
+/// Returns the number that a query selects.
 pub(crate) async fn number<C: ConnectionTrait>(connection: &C, sql: &str) -> Result<i64, DbErr> {
     rows(connection, sql).await?.first().map_or(Ok(0), |row| row.try_get_by_index(0))
 }
 
-/// What stands under these names, of those that are there; and whether it is a table that can be referred to and
-/// rolled back, not a view, a sequence, a table of an engine without transactions.
+/// Returns those of these names that exist, and whether each is a transactional table that a foreign key can
+/// reference (not a view, a sequence or a table of an engine without transactions).
 pub(crate) async fn relations<C: ConnectionTrait>(
     connection: &C,
     names: &[impl AsRef<str>],

@@ -1,7 +1,7 @@
-//! A table with its indexes, put together by sea-query's builders for all three engines.
+//! Builds a table with its indexes for all three engines, with sea-query's builders.
 //!
 //! On MySQL, where DDL cannot be rolled back, all of it is one statement. Types that only one engine has, and
-//! those of the gateway's keys, are text ([`typed`], [`Dialect`](crate::dialect::Dialect)).
+//! the gateway's key types, are given as text ([`typed`], [`Dialect`](crate::dialect::Dialect)).
 
 use sea_orm_migration::schema::{big_integer_null, big_pk_auto, string_len, string_len_null, text_null};
 use sea_orm_migration::sea_orm::DbBackend;
@@ -28,7 +28,7 @@ pub(crate) struct Definition {
     name: &'static str,
     table: TableCreateStatement,
     indexes: Vec<PlannedIndex>,
-    /// How MySQL compares its texts.
+    /// The collation of its texts on MySQL.
     collation: &'static str,
 }
 
@@ -39,7 +39,7 @@ impl Definition {
         Self { name, table, indexes: Vec::new(), collation: "utf8mb4_bin" }
     }
 
-    /// On MySQL, texts are compared as the gateway's are.
+    /// On MySQL, compares texts as the gateway does, ignoring case.
     pub(crate) fn folding(self) -> Self {
         Self { collation: "utf8mb4_unicode_ci", ..self }
     }
@@ -49,17 +49,17 @@ impl Definition {
         self
     }
 
-    /// Columns that belong together.
+    /// Adds several columns.
     pub(crate) fn columns<const N: usize>(self, columns: [ColumnDef; N]) -> Self {
         columns.into_iter().fold(self, Self::column)
     }
 
-    /// What names an act, once.
+    /// Adds the unique token that identifies an action.
     pub(crate) fn token(self) -> Self {
         self.column(string_len("token", 36)).unique("unique_token", &["token"])
     }
 
-    /// Who took an act back, why and when.
+    /// Adds the columns for who undid an action, why and when.
     pub(crate) fn undone(self) -> Self {
         self.columns([
             string_len_null("undone_by", 255),
@@ -98,7 +98,8 @@ impl Definition {
         self
     }
 
-    /// The last index is of the rows that meet a condition; on MySQL, which has none such, of all.
+    /// Limits the last index to the rows that meet a condition. MySQL has no partial indexes: there it covers
+    /// all rows.
     pub(crate) fn only(mut self, condition: &'static str) -> Self {
         self.indexes.last_mut().into_iter().for_each(|index| index.only = Some(condition));
         self
@@ -108,17 +109,17 @@ impl Definition {
         self.table.get_columns().iter().map(ColumnDef::get_column_name).collect()
     }
 
-    /// Its indexes beside the primary key: their names on this engine, and their columns.
+    /// Returns the indexes except the primary key: their names on this engine, and their columns.
     pub(crate) fn indexes(&self, backend: DbBackend) -> Vec<(String, Names)> {
         self.indexes.iter().map(|one| (self.index_name(backend, one.name), one.columns)).collect()
     }
 
-    /// Index names are shared by the whole schema, but on MySQL.
+    /// Index names are unique in the whole schema, except on MySQL.
     fn index_name(&self, backend: DbBackend, name: &str) -> String {
         if backend == DbBackend::MySql { name.to_owned() } else { format!("{}_{name}", self.name) }
     }
 
-    /// The statements that make it.
+    /// Returns the statements that create the table.
     pub(crate) fn statements(&self, backend: DbBackend) -> Vec<String> {
         let mut table = self.table.clone();
         let indexes = self.indexes.iter().map(|one| {
@@ -141,21 +142,21 @@ impl Definition {
         std::iter::once(backend.build(&table).sql).chain(indexes).collect()
     }
 
-    /// The changes that make it.
+    /// Returns the changes that create the table.
     pub(crate) fn ops(&self, backend: DbBackend) -> Vec<Op> {
         let mut sql = self.statements(backend).into_iter();
         let table = sql.next().map(|create| Op::table(backend, self.name, create));
-        // Indexes go with their table. They are statements of their own only where all is one transaction.
+        // Indexes are dropped with their table. They are separate statements only on engines with one transaction.
         table.into_iter().chain(sql.map(Op::rows)).collect()
     }
 }
 
-/// A key that counts up. Never reused on SQLite either: audits and lists refer to it.
+/// An auto-increment key. Ids are never reused, on SQLite either: audits and lists refer to them.
 pub(crate) fn counting_key(name: &'static str) -> ColumnDef {
     big_pk_auto(name)
 }
 
-/// A column of a type that the builders do not know.
+/// A column of a type that the builders lack.
 pub(crate) fn typed(name: &'static str, kind: &str) -> ColumnDef {
     ColumnDef::new(name).custom(Alias::new(kind)).take()
 }

@@ -1,28 +1,28 @@
-//! The engine, and the column types that are its own or the gateway's.
+//! The engine, and the column types that depend on it or on the gateway.
 
 use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::gateway::{Column, Columns};
 use crate::names;
 
-/// The engine, and the types of the gateway's keys as our columns must have them.
+/// The engine, and the gateway's key types, which our columns must match.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialect {
     pub(crate) backend: DbBackend,
     pub(crate) company: String,
     pub(crate) staff: String,
     pub(crate) appointment: String,
-    /// None without a table `users` to which a foreign key can point.
+    /// None if there is no table `users` that a foreign key can reference.
     pub(crate) user: Option<String>,
-    /// `calcom_host_mappings.id`: our own, or that of an adopted table.
+    /// The type of `calcom_host_mappings.id`: our own, or that of an adopted table.
     pub(crate) mapping: String,
-    /// `appointments` can take one more index: the gateway's may have all 64 that MySQL allows a table.
+    /// Whether `appointments` can take one more index: the gateway may already use all 64 that MySQL allows.
     pub(crate) room_for_index: bool,
 }
 
 impl Dialect {
-    /// Takes the key types from what is there; falls back to an integer key where a table is
-    /// missing, which [`Columns::problems`] has refused before.
+    /// Takes the key types from the existing columns. Falls back to an integer key for a missing table, which
+    /// [`Columns::problems`] has already refused.
     pub(crate) fn of(columns: &Columns) -> Self {
         let key = |table| columns.get(table, "id").map(Column::reference_type);
         let backend = columns.backend();
@@ -46,7 +46,7 @@ impl Dialect {
         self.backend == DbBackend::MySql
     }
 
-    /// A column's definition, with the types that are this engine's or the gateway's in their places.
+    /// Replaces the placeholders in a column's definition by this engine's or the gateway's types.
     pub(crate) fn filled(&self, definition: &str) -> String {
         let types = [
             ("{company}", self.company.as_str()),
@@ -58,7 +58,7 @@ impl Dialect {
         types.iter().fold(definition.to_owned(), |text, (place, kind)| text.replace(place, kind))
     }
 
-    /// A text that is compared and ordered by its bytes.
+    /// A text type that is compared and ordered by its bytes.
     pub(crate) fn exact(&self, length: u8) -> String {
         let collation = if self.backend == DbBackend::Postgres { " COLLATE \"C\"" } else { "" };
         format!("VARCHAR({length}){collation}")
@@ -76,13 +76,13 @@ impl Dialect {
         by_engine(self.backend, ["JSON", "JSONB", "TEXT"])
     }
 
-    /// A moment, to the second. MariaDB would make the first NOT NULL one of a table change with
-    /// every update; an explicit default prevents it.
+    /// A timestamp to the second. The columns need an explicit default: without one MariaDB changes the first
+    /// NOT NULL timestamp of a table with every update.
     pub(crate) fn moment(&self) -> &'static str {
         by_engine(self.backend, ["TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP"])
     }
 
-    /// A moment as fine as the engine has it, with "now" as its default.
+    /// A timestamp at the engine's best precision, with the current time as its default.
     pub(crate) fn fine_moment_now(&self) -> &'static str {
         let definitions = [
             "TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)",
@@ -93,7 +93,7 @@ impl Dialect {
     }
 }
 
-/// That of these which is this engine's: MariaDB's and MySQL's, PostgreSQL's, SQLite's.
+/// Picks this engine's value from those for MariaDB and MySQL, PostgreSQL, and SQLite.
 pub fn by_engine<T>(backend: DbBackend, [mysql, postgres, sqlite]: [T; 3]) -> T {
     match backend {
         DbBackend::MySql => mysql,
@@ -102,7 +102,7 @@ pub fn by_engine<T>(backend: DbBackend, [mysql, postgres, sqlite]: [T; 3]) -> T 
     }
 }
 
-/// A gateway's usual key: BIGINT UNSIGNED where the engine has it.
+/// The usual type of a gateway's key: BIGINT UNSIGNED where the engine has it.
 pub(crate) fn big_key(backend: DbBackend) -> &'static str {
     by_engine(backend, ["bigint unsigned", "bigint", "INTEGER"])
 }

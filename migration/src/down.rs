@@ -1,13 +1,14 @@
-//! The way down: the opposite of each statement, in the opposite order, each forgotten when done.
+//! Undoes the migrations: runs the undo statements in reverse order and removes each from the journal when it
+//! is done.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
 
-use crate::adopt::GIVEN_BACK_TOGETHER;
+use crate::adopt::UNDONE_AS_A_PAIR;
 use crate::bookkeeping::journal::{self, Entry, State};
-use crate::bookkeeping::{tidy, unnote};
+use crate::bookkeeping::{delete_applied, tidy};
 use crate::catalog::{self, relations};
 use crate::dialect::Dialect;
-use crate::error::{LOOKING, MigrateError, is_misfit};
+use crate::error::{MigrateError, READING_TABLES, is_misfit};
 use crate::examination::{Examination, Obstacle};
 use crate::gateway::Columns;
 use crate::migration::{Op, Planned};
@@ -17,13 +18,12 @@ use crate::session::{Session, retry_while_busy};
 use crate::status::{journal_of, present, status};
 use crate::tables::{MIGRATIONS, place};
 
-/// Takes back the last `steps` migrations, or all of them, with the rows in them; the gateway's
-/// tables and rows are then as they were before, what was adopted too. Gives the names of the
-/// migrations taken back. What was interrupted, up or down, is taken back in any case, and adopted
-/// mappings along with their audits.
+/// Undoes the last `steps` migrations, or all of them, and deletes the rows in them. The gateway's tables and
+/// rows are then as they were before, including adopted ones. Returns the names of the migrations undone. An
+/// interrupted `up` or `down` is always undone, and adopted mappings are undone together with their audits.
 ///
 /// # Errors
-/// [`MigrateError`]; everything but `Database` and `Busy` is found before anything is changed.
+/// [`MigrateError`]; all but `Database` and `Busy` are found before anything is changed.
 pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
     only_ours(connection).await?;
     let present = present(connection).await?;
@@ -35,14 +35,14 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
         may_run(connection, &statements(connection, &chosen, &journal, is_all).await?).await?;
         if !is_interrupted(&journal) {
             let failed =
-                |source| MigrateError::of("looking for rows that the old tables cannot hold", source);
+                |source| MigrateError::of("checking for rows that the old tables cannot hold", source);
             let obstacles = in_the_way(connection, &chosen, &journal).await.map_err(failed)?;
             if !obstacles.is_empty() {
                 return Err(MigrateError::Obstacles(Examination::of_obstacles(obstacles)));
             }
         }
     }
-    // After a pause the first to be taken back may be half gone: it still counts.
+    // On a retry the first migration may already be partly undone: it still counts.
     let done = retry_while_busy(async || take_back(connection, steps, &present).await).await;
     match done {
         Err(MigrateError::Database { doing, source }) if is_misfit(&source) => {
@@ -53,7 +53,8 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
     }
 }
 
-/// The names of the migrations that [`down()`] would take back here, the first made first.
+/// Returns the names of the migrations that [`down()`] would undo here, in the order in which they were
+/// applied.
 ///
 /// # Errors
 /// [`MigrateError::Newer`] and [`MigrateError::Database`].
@@ -67,23 +68,24 @@ pub async fn going_down(
     Ok(chosen(&present, steps, &journal))
 }
 
-/// Only the program that made a migration knows how to take it back, and what came before it waits for that.
+/// Checks that this program knows every applied migration. Only the program that applied a migration can undo
+/// it, and older migrations cannot be undone before newer ones.
 async fn only_ours(connection: &DatabaseConnection) -> Result<(), MigrateError> {
     let newer = status(connection).await?.into_iter().filter(|one| !one.known);
     let names: Vec<String> = newer.map(|one| one.name).collect();
     if names.is_empty() {
         return Ok(());
     }
-    Err(MigrateError::Newer { names, why: "take these back with that version; this one does not know how" })
+    Err(MigrateError::Newer { names, why: "undo these with that version; this one does not know how" })
 }
 
-/// Takes migrations back. `first` is what was there when this began.
+/// Undoes migrations. `first` is what was present when the run began.
 async fn take_back(
     connection: &DatabaseConnection,
     steps: Option<u32>,
     first: &[String],
 ) -> Result<Vec<String>, MigrateError> {
-    let failed = |source| MigrateError::of("taking migrations back", source);
+    let failed = |source| MigrateError::of("undoing migrations", source);
     let session = Session::open(connection).await.map_err(failed)?;
     session.be_strict().await.map_err(failed)?;
     let journal = journal::read(&session.tx).await.map_err(failed)?;
@@ -103,15 +105,15 @@ async fn take_back(
     Ok(chosen)
 }
 
-/// The migrations to take back: the last of those that are there, whatever an interruption left unfinished,
-/// and what can be given back only along with them.
+/// Returns the migrations to undo: the last of those present, those that an interruption left unfinished, and
+/// those that can only be undone together with them.
 fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) -> Vec<String> {
     let count = steps.map_or(present.len(), |steps| present.len().min(steps as usize));
     let mut chosen: Vec<String> = present[present.len() - count..].to_vec();
-    let [mappings, audits] = GIVEN_BACK_TOGETHER;
-    let goes_along = chosen.iter().any(|name| name == audits);
+    let [mappings, audits] = UNDONE_AS_A_PAIR;
+    let with_audits = chosen.iter().any(|name| name == audits);
     for entry in journal {
-        let due = entry.state != State::Made || (goes_along && entry.migration == mappings);
+        let due = entry.state != State::Made || (with_audits && entry.migration == mappings);
         if due && !chosen.contains(&entry.migration) {
             chosen.push(entry.migration.clone());
         }
@@ -120,13 +122,14 @@ fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) -> Vec<Stri
     chosen
 }
 
-/// Half way up or down: not everything is there that a question may ask about.
+/// Returns whether an `up` or `down` was interrupted: then tables that a question reads may be missing.
 fn is_interrupted(journal: &[Entry]) -> bool {
     journal.iter().any(|entry| entry.state != State::Made)
 }
 
-/// Rows of the gateway's that the shapes to be given back cannot hold. Half-way all rows count: ask only
-/// once a statement has failed on one, for by then those that leave are gone.
+/// Finds rows of the gateway that the restored shape cannot hold. After an interruption the exclusions are
+/// dropped: call this only after a statement has failed on such a row, because the excluded rows are gone by
+/// then.
 async fn in_the_way(
     connection: &DatabaseConnection,
     chosen: &[String],
@@ -148,13 +151,13 @@ async fn in_the_way(
     Ok(obstacles)
 }
 
-/// The rows that were too much for a statement of [`down()`]: written since they were asked for.
+/// Returns the rows on which a statement of [`down()`] failed: they were written after the check.
 async fn misfits(
     connection: &DatabaseConnection,
     steps: Option<u32>,
     first: &[String],
 ) -> Option<MigrateError> {
-    // A server that is away has nothing to say; its first error tells more.
+    // If the server is away, its first error is the more useful one.
     let journal = journal::read(connection).await.ok()?;
     let obstacles = in_the_way(connection, &chosen(first, steps, &journal), &journal).await.ok()?;
     let found = (!obstacles.is_empty()).then(|| Examination::of_obstacles(obstacles))?;
@@ -164,14 +167,14 @@ async fn misfits(
 const MISFIT: &str =
     "give these rows a value that fits, or delete them; then run hostmatch migrate down again";
 
-/// What [`down()`] is going to run.
+/// Returns the statements that [`down()`] is going to run.
 async fn statements(
     connection: &DatabaseConnection,
     last: &[String],
     journal: &[Entry],
     is_all: bool,
 ) -> Result<Vec<String>, MigrateError> {
-    let failed = |source| MigrateError::of(LOOKING, source);
+    let failed = |source| MigrateError::of(READING_TABLES, source);
     let columns = Columns::read(connection).await.map_err(failed)?;
     let written = journal.iter().filter(|entry| last.contains(&entry.migration));
     let mut statements: Vec<String> = written.filter_map(|entry| entry.op.undo.clone()).collect();
@@ -184,7 +187,7 @@ async fn statements(
     Ok(statements)
 }
 
-/// What was made without adopting leaves no journal: its statements are known.
+/// Returns the changes of migrations without a journal: their statements follow from their definitions.
 fn unwritten(chosen: &[String], journal: &[Entry], dialect: &Dialect) -> Vec<Planned> {
     let is_written = |name: &str| journal.iter().any(|entry| entry.migration == name);
     let of =
@@ -219,7 +222,8 @@ async fn undo(session: &Session, chosen: &[String], journal: Vec<Entry>) -> Resu
     Ok(())
 }
 
-/// Writes down what is going to be taken back, in one with the bookkeeping.
+/// Marks what is going to be undone in the journal, and removes it from the bookkeeping in the same
+/// transaction.
 async fn begin(
     session: &Session,
     chosen: &[String],
@@ -227,7 +231,7 @@ async fn begin(
     plain: &[Entry],
 ) -> Result<(), DbErr> {
     let mysql = session.backend == DbBackend::MySql;
-    // What was planned and never begun needs nothing; only the first can have been in flight.
+    // Statements that never began need no undo; only the first can have been in flight.
     let mut planned = entries.iter().filter(|entry| entry.state == State::Planned);
     let probe = |entry: &Entry| entry.op.undo.as_ref().and(entry.op.probe.clone());
     let first = planned.next().map(|entry| (entry.seq, probe(entry)));
@@ -244,7 +248,7 @@ async fn begin(
     }
     session.begin_rows().await?;
     for name in chosen {
-        session.run(&unnote(name)).await?;
+        session.run(&delete_applied(name)).await?;
     }
     for entry in entries.iter().filter(|entry| entry.state != State::Undoing) {
         if never(entry) {

@@ -1,4 +1,4 @@
-//! Why migrating was refused or failed.
+//! The errors of migrating.
 
 use std::time::Duration;
 
@@ -9,69 +9,71 @@ use crate::examination::Examination;
 use crate::names::BOOKKEEPING;
 use crate::sequences::Lagging;
 
-/// What [`MigrateError::Database`] says of reading the catalogue.
-pub(crate) const LOOKING: &str = "looking at its tables";
+/// What [`MigrateError::Database`] says was being done when the catalogue was read.
+pub(crate) const READING_TABLES: &str = "reading its tables";
 
-/// How long a statement waits for somebody's lock.
+/// How long a statement waits for another session's lock.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(3);
-/// How often everything is tried while one is in the way.
+/// How often the whole run is tried while another session holds a lock.
 pub(crate) const TRIES: u32 = 4;
 
 /// Why migrating was refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each says what it means")]
 pub enum MigrateError {
-    /// Something of ours was made by somebody else, and nobody has said that it may be adopted.
-    /// Nothing was changed.
+    /// Something else created one of our tables, and the caller did not ask to adopt it. Nothing was changed.
     #[error(
-        "nothing was changed: tables of hostmatch are there already, and hostmatch did not make them\n{}\n\
+        "nothing was changed: hostmatch's tables exist already, and hostmatch did not create them\n{}\n\
          To bring them to hostmatch's shape and keep every row: hostmatch migrate up --adopt \
-         (hostmatch migrate sql --adopt shows the statements; hostmatch migrate down gives back what was found)",
-        .0.in_words()
+         (hostmatch migrate sql --adopt shows the statements; hostmatch migrate down restores what was found)",
+        .0.render()
     )]
     NotAdopted(Box<Examination>),
-    #[error("nothing was changed: something stands in the way\n{}", .0.in_words())]
+    #[error("nothing was changed: there are obstacles\n{}", .0.render())]
     Obstacles(Box<Examination>),
-    /// The same, but the gateway wrote it after that was looked for: it is half done (on MySQL, where
-    /// nothing can be rolled back).
+    /// Like `Obstacles`, but the gateway wrote the rows after they were checked. On MySQL, where nothing can
+    /// be rolled back, the migration is half done.
     #[error(
-        "migrating stopped half-way: something has come to stand in the way since it began\n{}\n\
-         Put that right and run the same command again: it goes on where it stopped. Or give back what was \
+        "migrating stopped half-way: the gateway has written rows that it cannot handle since it began\n{}\n\
+         Fix these and run the same command again: it continues where it stopped. Or restore what was \
          found: hostmatch migrate down --all",
-        .0.in_words()
+        .0.render()
     )]
     Raced(Box<Examination>),
     #[error(
-        "nothing was changed: the gateway's tables are not as hostmatch needs them: {}. Is this the \
+        "nothing was changed: the gateway's tables lack what hostmatch needs: {}. Is this the \
          gateway's database? (For a new installation without one: hostmatch migrate baseline)",
         .0.join("; ")
     )]
     Gateway(Vec<String>),
-    #[error("nothing was changed: this database has tables of a gateway already: {}", .0.join(", "))]
+    #[error("nothing was changed: this database already has tables of a gateway: {}", .0.join(", "))]
     NotEmpty(Vec<String>),
-    #[error("nothing was changed: this database takes no writes: {0}; point database.url at one that does")]
+    #[error(
+        "nothing was changed: this database takes no writes: {0}; point database.url at one that takes them"
+    )]
     ReadOnly(String),
     #[error(
         "nothing was changed: the database user lacks {}. `hostmatch gateway grants` prints what an administrator \
-         has to grant, to migrate or only to look",
+         has to grant, to migrate or only to read",
         .0.join("; ")
     )]
     Rights(Vec<String>),
-    /// The migrations are made; sequences that lag behind could not be set, for they are somebody else's.
+    /// The migrations are applied, but another user owns the sequences that lag behind, so they could not be
+    /// set.
     #[error(
-        "{}; the database user may not set what lags behind: {}. Have somebody who may run this, and run the same \
-         command again:\n{}",
+        "{}; the database user may not set the sequences that lag behind: {}. Ask a user with the right to do so to \
+         run this, then run the same command again:\n{}",
         if made.is_empty() { "nothing was changed".to_owned() } else { format!("applied: {}", made.join(", ")) },
-        in_words(lagging, "; ", Lagging::to_string),
-        in_words(lagging, "\n", |one| one.reset() + ";")
+        join(lagging, "; ", Lagging::to_string),
+        join(lagging, "\n", |one| one.reset() + ";")
     )]
     Sequences { made: Vec<String>, lagging: Vec<Lagging> },
     #[error(
-        "nothing was changed: {BOOKKEEPING} says that migrations are applied whose work is not there: {}. \
-         May this user see it? MariaDB and MySQL hide a table to which nothing is granted: `hostmatch gateway \
-         grants` prints what is to be granted. Only when an administrator does not see it either: put it back from \
-         a backup; or, to have it made anew and empty, drop what is left of that table, delete these rows from \
-         {BOOKKEEPING}, and run `hostmatch migrate up`",
+        "nothing was changed: {BOOKKEEPING} lists migrations as applied whose tables or columns are missing: {}. \
+         Can this user see them? MariaDB and MySQL hide a table on which a user has no rights: `hostmatch gateway \
+         grants` prints what to grant. Only if an administrator cannot see the table either: restore it from a \
+         backup; or, to create it again, empty, drop what is left of it, delete these rows from {BOOKKEEPING}, and \
+         run `hostmatch migrate up`",
         .0.join("; ")
     )]
     Drift(Vec<String>),
@@ -79,18 +81,18 @@ pub enum MigrateError {
     Interrupted,
     #[error(
         "nothing was changed: a build of hostmatch from before its first release has migrated this database \
-         ({BOOKKEEPING} has {}), and no upgrade leads from its tables to these. What to do: with that build, save \
-         what is to be kept (hostmatch mappings export) and take its tables back (hostmatch migrate down --all); \
-         with this one, hostmatch migrate up, and hostmatch mappings import",
+         ({BOOKKEEPING} has {}), and its tables cannot be upgraded. What to do: with that build, export what you \
+         want to keep (hostmatch mappings export) and remove its tables (hostmatch migrate down --all); with this \
+         version, run hostmatch migrate up, and hostmatch mappings import",
         first_and_last(.0)
     )]
     BeforeBaseline(Vec<String>),
     #[error("nothing was changed: a newer hostmatch has migrated this database ({}): {why}", .names.join(", "))]
     Newer { names: Vec<String>, why: &'static str },
     #[error(
-        "somebody holds a lock that {doing} needs: gave up after {TRIES} tries of {} s, so that nobody has to wait \
-         behind it. Find the long transaction (SHOW FULL PROCESSLIST; PostgreSQL: pg_stat_activity), let it end, \
-         and run the same command again: it goes on where it stopped",
+        "another session holds a lock that {doing} needs: gave up after {TRIES} tries of {} s, so that no other \
+         session waits behind it. Find the long transaction (SHOW FULL PROCESSLIST; PostgreSQL: pg_stat_activity), \
+         let it end, and run the same command again: it continues where it stopped",
         LOCK_WAIT.as_secs()
     )]
     Busy { doing: &'static str },
@@ -98,7 +100,7 @@ pub enum MigrateError {
     Database { doing: &'static str, source: DbErr },
 }
 
-/// The ends of a list that is too long to be read.
+/// Returns the first and the last of a list that is too long to read.
 fn first_and_last(names: &[String]) -> String {
     match names {
         [] => String::new(),
@@ -107,35 +109,35 @@ fn first_and_last(names: &[String]) -> String {
     }
 }
 
-fn in_words(lagging: &[Lagging], between: &str, words: impl Fn(&Lagging) -> String) -> String {
+fn join(lagging: &[Lagging], between: &str, words: impl Fn(&Lagging) -> String) -> String {
     lagging.iter().map(words).collect::<Vec<_>>().join(between)
 }
 
 impl MigrateError {
-    /// Sorts an error of the database.
+    /// Classifies an error of the database.
     pub(crate) fn of(doing: &'static str, source: DbErr) -> Self {
         if is_busy(&source) { Self::Busy { doing } } else { Self::Database { doing, source } }
     }
 }
 
-/// It gave up waiting for somebody's lock.
+/// Whether the statement gave up waiting for another session's lock.
 fn is_busy(error: &DbErr) -> bool {
-    // SQLite's: busy, locked; with what says more in the higher bytes.
+    // SQLite's codes for busy and locked; extended codes use the higher bytes.
     let is_locked = |code: &str| code.parse::<u32>().is_ok_and(|code| [5, 6].contains(&(code & 0xff)));
     is_one_of(error, &[1205, 1213], &["55P03", "40P01"], is_locked)
 }
 
-/// A value does not fit into the shape that its column was to get.
+/// Whether a value does not fit the new shape of its column.
 pub(crate) fn is_misfit(error: &DbErr) -> bool {
     is_one_of(error, &[1265, 1406], &["22001", "22P02", "23514"], |_| false)
 }
 
-/// The user may not do that, or not see it.
+/// Whether the user may not do that, or not see it.
 pub(crate) fn is_denied(error: &DbErr) -> bool {
     is_one_of(error, &[1142, 1143], &["42501"], |_| false)
 }
 
-/// Whether the server itself said one of these.
+/// Whether the server returned one of these codes.
 fn is_one_of(error: &DbErr, mysql: &[u16], postgres: &[&str], sqlite: impl Fn(&str) -> bool) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
     else {

@@ -1,5 +1,5 @@
-//! What stands in the database already: the columns of the gateway's tables and of ours, as plain
-//! data, and what of it is in the way of working with them.
+//! Reads which columns the gateway's tables and ours have, as plain data, and reports what makes them
+//! unusable.
 
 use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult};
 use serde::Serialize;
@@ -8,11 +8,11 @@ use crate::catalog::{number, rows};
 use crate::dialect::by_engine;
 use crate::names::{TABLES, quoted};
 
-/// The gateway's tables of which something is read or referred to.
+/// The gateway's tables that we read or reference.
 pub const GATEWAY_TABLES: [&str; 7] =
     ["companies", "branches", "services", "staff", "users", "appointments", "calls"];
 
-/// Tables of the gateway's that the baseline does not make, and of which something is read where they are.
+/// Tables of the gateway that the baseline does not create, and that are read if they exist.
 const MORE_TABLES: [&str; 1] = ["customers"];
 
 /// A column as the database describes it.
@@ -24,34 +24,34 @@ pub struct Column {
     pub table: String,
     /// Its name.
     pub name: String,
-    /// The base type in the engine's own words, lower case: `bigint`, `char`; PostgreSQL `int8`, `uuid`.
+    /// The base type under the engine's name, in lower case: `bigint`, `char`; PostgreSQL `int8`, `uuid`.
     #[serde(skip)]
     pub data_type: String,
-    /// The whole type, as it can stand in DDL: `bigint(20) unsigned`, `char(36)`, `character varying(36)`.
+    /// The whole type as written in DDL: `bigint(20) unsigned`, `char(36)`, `character varying(36)`.
     #[serde(rename = "type")]
     pub full_type: String,
     /// The character set, of text columns on MySQL.
     #[serde(skip)]
     pub charset: Option<String>,
-    /// The collation, of text columns; on PostgreSQL only where it is not the database's own.
+    /// The collation of text columns; on PostgreSQL only if it is not the database's default.
     pub collation: Option<String>,
-    /// It may be NULL.
+    /// Whether it may be NULL.
     pub nullable: bool,
 }
 
-/// What a column can serve as when it is a key.
+/// How a column can be used as a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// Any width of integer, signed or not.
+    /// An integer of any width, signed or not.
     Integer,
-    /// CHAR, VARCHAR, TEXT; also MariaDB's UUID, which speaks text.
+    /// CHAR, VARCHAR, TEXT; also MariaDB's UUID, which is read and written as text.
     Text,
     /// PostgreSQL's own `uuid`.
     Uuid,
 }
 
 impl Column {
-    /// What kind of key it is; none for a type that we cannot use as one.
+    /// Returns its kind of key; none for a type that cannot be used as one.
     pub fn key_kind(&self, backend: DbBackend) -> Option<KeyKind> {
         let kind = self.data_type.as_str();
         match backend {
@@ -71,13 +71,13 @@ impl Column {
         }
     }
 
-    /// Any width of integer.
+    /// Returns whether it is an integer of any width.
     pub(crate) fn is_integer(&self, backend: DbBackend) -> bool {
         self.key_kind(backend) == Some(KeyKind::Integer)
     }
 
-    /// The type as our own column must have it to refer to this one: foreign keys on text need
-    /// the same character set and collation, on MySQL.
+    /// Returns the type that our own column needs to reference this one. On MySQL, foreign keys on text need
+    /// the same character set and collation.
     pub(crate) fn reference_type(&self) -> String {
         let mut sql = self.full_type.clone();
         match (&self.charset, &self.collation) {
@@ -91,7 +91,7 @@ impl Column {
     }
 }
 
-/// All columns of the gateway's tables and of ours that are there.
+/// All existing columns of the gateway's tables and of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     backend: DbBackend,
@@ -101,10 +101,10 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Looks at the database that the connection leads to (on PostgreSQL: along its search path).
+    /// Reads the columns of the connected database (on PostgreSQL: of its search path).
     ///
     /// # Errors
-    /// The database's own, when its catalogue cannot be read.
+    /// The database's error when its catalogue cannot be read.
     pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
         let names = quoted(GATEWAY_TABLES.iter().chain(&MORE_TABLES).chain(&TABLES));
@@ -117,37 +117,37 @@ impl Columns {
         Ok(Self { backend, columns, appointments_keys })
     }
 
-    /// As if these were there.
+    /// Pretends that these columns exist.
     pub(crate) fn assumed(backend: DbBackend, columns: Vec<Column>) -> Self {
         Self { backend, columns, appointments_keys: 0 }
     }
 
-    /// The engine.
+    /// Returns the engine.
     pub fn backend(&self) -> DbBackend {
         self.backend
     }
 
-    /// The table is there.
+    /// Returns whether the table exists.
     pub fn has_table(&self, table: &str) -> bool {
         self.columns.iter().any(|column| column.table == table)
     }
 
-    /// The column, if it is there.
+    /// Returns the column, if it exists.
     pub fn get(&self, table: &str, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.table == table && column.name == name)
     }
 
-    /// The columns of a table, in its order; none without it.
+    /// Returns the columns of a table, in its order; none if the table does not exist.
     pub fn in_table<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a Column> {
         self.columns.iter().filter(move |column| column.table == table)
     }
 
-    /// The column is there.
+    /// Returns whether the column exists.
     pub fn has(&self, table: &str, name: &str) -> bool {
         self.get(table, name).is_some()
     }
 
-    /// What the gateway's tables lack that cannot be done without, a line each; empty if all is well.
+    /// Returns what the gateway's tables lack that we need, one line each; empty if nothing.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (table, columns) in REQUIRED {
@@ -182,11 +182,11 @@ const REQUIRED: [(&str, &[&str]); 3] = [
     ("appointments", &["id", "company_id", "staff_id", "calcom_v2_booking_id"]),
 ];
 
-/// Key columns, and whether only an integer will do.
+/// Key columns, and whether each must be an integer.
 const KEYS: [(&str, &str, bool); 3] =
     [("companies", "id", true), ("appointments", "id", true), ("staff", "id", false)];
 
-// MySQL 8 types some of these columns as binary: CAST makes them text on every version.
+// MySQL 8 returns some of these columns as binary: CAST makes them text on every version.
 const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(column_name AS CHAR) AS name, \
      CAST(data_type AS CHAR) AS data_type, CAST(column_type AS CHAR) AS full_type, \
      CAST(character_set_name AS CHAR) AS charset, CAST(collation_name AS CHAR) AS collation, \

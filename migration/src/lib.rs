@@ -1,14 +1,15 @@
-//! The tables of hostmatch, and what they need of the gateway's.
+//! Creates and removes the tables of hostmatch, and checks the gateway's tables that they depend on.
 //!
-//! [`up()`] and [`down()`] make and remove our tables and the one column `appointments.calcom_host_id`
-//! in the gateway's database, on MariaDB/MySQL, PostgreSQL and SQLite. The gateway's own tables
-//! are never created, altered beyond that column, or dropped; [`baseline()`] is the explicit
-//! exception, for demos, tests and new installations, and refuses where any of them exists.
+//! [`up()`] and [`down()`] create and remove our tables and the one column `appointments.calcom_host_id` in
+//! the gateway's database, on MariaDB/MySQL, PostgreSQL and SQLite. The gateway's own tables are never
+//! created, altered beyond that column, or dropped. [`baseline()`] is the explicit exception, for demos,
+//! tests and new installations; it refuses if any of those tables exists.
 //!
-//! What of ours the gateway's own migrations made already is refused, or adopted: [`adopt()`] brings it
-//! to our shape and keeps every row, and [`down()`] gives back what was found.
+//! If the gateway's own migrations have already created some of our tables, [`up()`] refuses. [`adopt()`]
+//! brings them to our shape and keeps every row, and [`down()`] restores what was found.
 //!
-//! Bookkeeping is in `hostmatch_migrations`, so that it never meets Laravel's `migrations`.
+//! The applied migrations are recorded in `hostmatch_migrations`, a name that cannot collide with Laravel's
+//! `migrations`.
 
 pub mod gateway;
 pub mod names;

@@ -1,28 +1,30 @@
-//! One migration, as a function from the engine's dialect to changes: `up` runs the very statements that
-//! `sql` prints and `down` takes back. Each change knows how to take it back, and how to find out whether it was made.
+//! Defines one migration as a function from the engine's dialect to a list of changes. `up` runs exactly the
+//! statements that `sql` prints and `down` undoes. Each change knows its undo statement, and how to check
+//! whether it was made.
 //!
-//! On MySQL every DDL statement is committed at once. Whoever goes on after an interruption asks
-//! the catalogue whether the statement that was in flight has been carried out. The other engines
-//! make all changes in one transaction and need no such question.
+//! MySQL commits every DDL statement at once. A run that continues after an interruption queries the
+//! catalogue for whether the statement in flight was executed. The other engines make all changes in one
+//! transaction and need no such check.
 
 use sea_orm_migration::sea_orm::{self, DbBackend, FromQueryResult};
 
 use crate::definition::Definition;
 use crate::dialect::Dialect;
 
-/// A migration: what it makes, and how.
+/// A migration: its name and its changes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Migration {
-    /// Its name in the bookkeeping; never changed once released. That of a table ends with the table's.
+    /// Its name in the bookkeeping; never changed once released. A table's migration is named after the
+    /// table.
     pub(crate) name: &'static str,
     pub(crate) change: Change,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
-    /// A table of ours with its indexes.
+    /// One of our tables with its indexes.
     Table(fn(Definition, &Dialect) -> Definition),
-    /// A table that is there, the column that it gets, and what goes with it.
+    /// An existing table, the column added to it, and the statements that add it.
     Column(&'static str, &'static str, fn(&Dialect) -> Vec<Op>),
 }
 
@@ -31,7 +33,7 @@ impl Migration {
         Self { name, change: Change::Table(define) }
     }
 
-    /// The table that it makes, or that gets its column.
+    /// Returns the table that the migration creates or adds its column to.
     pub(crate) fn table_of(&self) -> &'static str {
         match self.change {
             Change::Table(_) => self.name.split_once('_').map_or(self.name, |(_, table)| table),
@@ -39,7 +41,7 @@ impl Migration {
         }
     }
 
-    /// The column, if it only adds that.
+    /// Returns the column, if the migration only adds one.
     pub(crate) fn column_made(&self) -> Option<&'static str> {
         match self.change {
             Change::Table(_) => None,
@@ -47,7 +49,7 @@ impl Migration {
         }
     }
 
-    /// The whole table, if it makes one.
+    /// Returns the whole table, if the migration creates one.
     pub(crate) fn definition(&self, dialect: &Dialect) -> Option<Definition> {
         match self.change {
             Change::Table(define) => Some(define(Definition::new(self.table_of()), dialect)),
@@ -55,7 +57,7 @@ impl Migration {
         }
     }
 
-    /// The changes, in order. Taken back in the opposite one.
+    /// Returns the changes, in order. They are undone in reverse order.
     pub(crate) fn ops(&self, dialect: &Dialect) -> Vec<Op> {
         match self.change {
             Change::Table(define) => define(Definition::new(self.table_of()), dialect).ops(dialect.backend),
@@ -63,7 +65,7 @@ impl Migration {
         }
     }
 
-    /// What it makes, as people write it.
+    /// Returns the name of what the migration creates, as people write it.
     pub(crate) fn made(&self) -> String {
         match self.column_made() {
             None => self.table_of().to_owned(),
@@ -79,52 +81,54 @@ pub(crate) struct Planned {
     pub(crate) ops: Vec<Op>,
 }
 
-/// One statement with its opposite.
+/// One statement and its undo statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub(crate) struct Op {
-    /// The statement; none for what only has to happen when it is taken back.
+    /// The statement; none if the change consists only of its undo statement.
     #[sea_orm(from_alias = "to_make")]
     pub(crate) make: Option<String>,
-    /// What takes it back; none where something else does (an index goes with its table).
+    /// The undo statement; none if another one covers it (an index is dropped with its table).
     #[sea_orm(from_alias = "to_undo")]
     pub(crate) undo: Option<String>,
-    /// A query for a number above 0 when the change is there. None: running it twice is as once. Beside
-    /// no statement at all it is a question to be asked before the way back.
+    /// A query that returns a number above 0 if the change is in place. None: the statement can safely run
+    /// twice. If there is no statement either, this is a query that runs before anything is undone
+    /// ([`Self::question`]).
     #[sea_orm(from_alias = "to_probe")]
     pub(crate) probe: Option<String>,
 }
 
 impl Op {
-    /// A new table.
+    /// Creates a table.
     pub(crate) fn table(backend: DbBackend, name: &str, create: String) -> Self {
         let probe = Probe::on(backend).table(name);
         Self { make: Some(create), undo: Some(format!("DROP TABLE {name}")), probe }
     }
 
-    /// Rows that are written; written twice they are the same.
+    /// Writes rows; running it twice has the same result as once.
     pub(crate) fn rows(make: String) -> Self {
         Self { make: Some(make), ..Self::default() }
     }
 
-    /// Changes nothing: asks, before anything is taken back, for rows that would be in the way of that.
-    /// Each has an `id`, and says in `what` why. `but` leaves out those that will be gone by then: it is a
-    /// line of its own, since half-way they are gone, and maybe what it asks about is, too.
+    /// Changes nothing: before anything is undone, finds rows that the old shape cannot hold. Each row has an
+    /// `id`, and a `what` that describes the problem. `but` excludes rows that will be gone by then. It is on
+    /// its own line, so that it can be dropped after an interruption, when those rows, and possibly the
+    /// tables that it reads, are gone.
     pub(crate) fn question(rows: &str, but: &str) -> Self {
         Self { probe: Some(format!("{rows}\n{but}")), ..Self::default() }
     }
 
-    /// Only when it is taken back; done twice it is as done once.
+    /// Runs only when the migration is undone; running it twice has the same result as once.
     pub(crate) fn only_undo(undo: String) -> Self {
         Self { undo: Some(undo), ..Self::default() }
     }
 }
 
-/// Questions to MySQL's catalogue.
+/// Queries on MySQL's catalogue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe(bool);
 
 impl Probe {
-    /// None are needed but on MySQL.
+    /// Only MySQL needs probes.
     pub(crate) fn on(backend: DbBackend) -> Self {
         Self(backend == DbBackend::MySql)
     }
@@ -146,7 +150,7 @@ impl Probe {
         self.ask(table, "columns", &format!(" AND column_name = '{column}'"))
     }
 
-    /// The column meets a condition on `information_schema.columns`.
+    /// Checks whether the column meets a condition on `information_schema.columns`.
     pub(crate) fn column_is(self, table: &str, column: &str, condition: &str) -> Option<String> {
         self.ask(table, "columns", &format!(" AND column_name = '{column}' AND {condition}"))
     }
@@ -155,7 +159,8 @@ impl Probe {
         self.ask(table, "statistics", &format!(" AND index_name = '{index}'"))
     }
 
-    /// A key of this name. (MariaDB shows `table_constraints` to nobody whose rights are on single tables.)
+    /// Checks for a key of this name. (MariaDB hides `table_constraints` from users whose rights are on
+    /// single tables.)
     pub(crate) fn constraint(self, table: &str, name: &str) -> Option<String> {
         self.ask(table, "key_column_usage", &format!(" AND constraint_name = '{name}'"))
     }

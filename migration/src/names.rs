@@ -1,11 +1,11 @@
-//! The names of our tables. They live in somebody else's database, where `events` or `repairs` may be
-//! taken: so all of them but the two that are agreed with the gateway begin with `hostmatch_`.
+//! The names of our tables. They are in the gateway's database, where `events` or `repairs` may already
+//! exist, so all of them begin with `hostmatch_`, except the two that are agreed with the gateway.
 
 macro_rules! tables {
     ($($name:ident $table:literal $what:literal)*) => {
         $(#[doc = $what] pub const $name: &str = $table;)*
 
-        /// All of them, beside the bookkeeping of the migrations; their order means nothing.
+        /// All our tables except the bookkeeping of the migrations, in no particular order.
         pub const TABLES: [&str; 17] = [$($name),*];
     };
 }
@@ -15,29 +15,29 @@ tables! {
     AUDITS "calcom_host_mapping_audits" "Every change of a mapping."
     ASSIGNMENTS "hostmatch_assignments" "What was decided for each appointment."
     INBOX "hostmatch_inbox" "Hosts that need a person."
-    HOST_LOCKS "hostmatch_host_locks" "A row for each host, to be locked before it is decided on."
-    EVENTS "hostmatch_events" "What became of each event."
-    DEAD_LETTERS "hostmatch_dead_letters" "Deliveries that were given up, with all they brought."
+    HOST_LOCKS "hostmatch_host_locks" "One row per host, which is locked before the host is decided."
+    EVENTS "hostmatch_events" "The outcome of each event."
+    DEAD_LETTERS "hostmatch_dead_letters" "Deliveries that were given up, with their whole message."
     REPLAYS "hostmatch_replays" "Plans to replay dead letters."
     REPLAY_ITEMS "hostmatch_replay_items" "The letters of a plan."
     DEAD_LETTER_ACTIONS "hostmatch_dead_letter_actions" "What operators did with dead letters."
-    DEAD_LETTER_ACTION_LETTERS "hostmatch_dead_letter_action_letters" "Which letters such an act was done on."
-    INBOX_ACTIONS "hostmatch_inbox_actions" "What people did with them."
-    REPAIRS "hostmatch_repairs" "Repairs of appointments that waited."
+    DEAD_LETTER_ACTION_LETTERS "hostmatch_dead_letter_action_letters" "The letters that such an action applied to."
+    INBOX_ACTIONS "hostmatch_inbox_actions" "What people did with hosts in the inbox."
+    REPAIRS "hostmatch_repairs" "Repairs of waiting appointments."
     REPAIR_ITEMS "hostmatch_repair_items" "The appointments of a repair, as they were before."
     IMPORTS "hostmatch_imports" "Imports of mappings."
-    HAND_OVERS "hostmatch_hand_overs" "What one member of staff gave to another."
-    WORKERS "hostmatch_workers" "Workers that run, or ran."
+    HAND_OVERS "hostmatch_hand_overs" "Hosts and bookings that one member of staff handed over to another."
+    WORKERS "hostmatch_workers" "Workers, running or stopped."
 }
 
-/// Which migrations are applied. So named that it never meets Laravel's `migrations`.
+/// Which migrations are applied. The name cannot collide with Laravel's `migrations`.
 pub const BOOKKEEPING: &str = "hostmatch_migrations";
-/// The statements of migrations, while something is unfinished or adopted.
+/// The statements of unfinished or adopted migrations.
 pub const JOURNAL: &str = "hostmatch_journal";
-/// Before the name of an adopted table: its rows as they were, until they are given back.
+/// Prefix of the table that keeps the original rows of an adopted table until `down` restores them.
 pub const ADOPTED: &str = "hostmatch_adopted_";
 
-/// Names for an `IN (…)`: only such as stand in lists of ours, for nothing is escaped.
+/// Quotes names for an `IN (…)`. Only for names from our own lists: nothing is escaped.
 pub fn quoted<T: std::fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
     names.into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }

@@ -1,13 +1,13 @@
-//! What is going to be done, and what stands in its way: found, and named, before the first statement.
+//! Plans a run: finds what has to be done, and every obstacle, before the first statement.
 
 use sea_orm_migration::sea_orm::{DatabaseConnection, DbBackend, DbErr};
 
 use crate::adopt;
 use crate::baseline;
 use crate::bookkeeping::journal::{self, Entry, State};
-use crate::bookkeeping::{create, note};
+use crate::bookkeeping::{create, insert_applied};
 use crate::dialect::Dialect;
-use crate::error::{LOOKING, MigrateError};
+use crate::error::{MigrateError, READING_TABLES};
 use crate::examination::{Examination, Obstacle};
 use crate::gateway::Columns;
 use crate::migration::{Migration, Planned};
@@ -15,24 +15,24 @@ use crate::sequences::{self, Lagging};
 use crate::status::{Status, journal_of, status};
 use crate::tables::MIGRATIONS;
 
-/// What to do, and what was found while planning it.
+/// What to do, and what planning found.
 pub(crate) struct Plan {
     pub(crate) examination: Examination,
     pub(crate) planned: Vec<Planned>,
-    /// Something is adopted.
+    /// Whether anything is adopted.
     pub(crate) adopts: bool,
     /// What the gateway's tables lack.
     problems: Vec<String>,
 }
 
-/// The statements that [`up`](crate::up()), or [`adopt`](crate::adopt()), would run here, bookkeeping included, in
-/// order. Its errors are theirs.
+/// Returns the statements that [`up`](crate::up()), or [`adopt`](crate::adopt()), would run here, in order,
+/// including the bookkeeping. Returns the same errors as they do.
 pub async fn sql(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
     Ok(allowed(connection, adopt).await?.examination.statements)
 }
 
-/// What [`up`](crate::up()) would find and do. Changes nothing, and is no error where `up` would refuse. What the
-/// gateway's own tables lack is not in it: see [`Columns::problems`].
+/// Returns what [`up`](crate::up()) would find and do. Changes nothing, and returns no error where `up` would
+/// refuse. For what the gateway's own tables lack, see [`Columns::problems`].
 ///
 /// # Errors
 /// [`MigrateError::BeforeBaseline`], [`MigrateError::Newer`] and [`MigrateError::Database`].
@@ -40,14 +40,14 @@ pub async fn examine(connection: &DatabaseConnection) -> Result<Examination, Mig
     Ok(plan(connection).await?.examination)
 }
 
-/// The statements for a gateway as [`baseline()`](crate::baseline()) makes it, without a database.
+/// Returns the statements for a gateway that [`baseline()`](crate::baseline()) created, without a database.
 pub fn sql_for(backend: DbBackend) -> Vec<String> {
     let dialect = Dialect::of(&baseline::assumed(backend));
     let planned = MIGRATIONS.iter().map(|one| Planned { migration: one.name, ops: one.ops(&dialect) });
     statements(backend, &planned.collect::<Vec<_>>(), false)
 }
 
-/// The plan, if nothing stands in its way.
+/// Returns the plan if no obstacle was found.
 pub(crate) async fn allowed(connection: &DatabaseConnection, adopt: bool) -> Result<Plan, MigrateError> {
     let plan = plan(connection).await?;
     if !plan.problems.is_empty() {
@@ -63,7 +63,7 @@ pub(crate) async fn allowed(connection: &DatabaseConnection, adopt: bool) -> Res
 }
 
 async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
-    let failed = |source: DbErr| MigrateError::of(LOOKING, source);
+    let failed = |source: DbErr| MigrateError::of(READING_TABLES, source);
     let status = status(connection).await?;
     let columns = Columns::read(connection).await.map_err(failed)?;
     let pending: Vec<Migration> =
@@ -81,7 +81,7 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
     plan.examination.notes.extend(of_a_newer_program(&status)?);
     let journal = journal_of(connection).await?;
     if journal.iter().any(|entry| entry.state == State::Undoing) {
-        let what = "a `hostmatch migrate down` was interrupted, and left tables half taken back";
+        let what = "a `hostmatch migrate down` was interrupted half-way";
         plan.examination.obstacles.push(Obstacle::new(what, "run hostmatch migrate down again"));
         return Ok(plan);
     }
@@ -89,7 +89,7 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
     let unfinished: Vec<&Entry> =
         journal.iter().filter(|entry| plan.examination.pending.contains(&entry.migration)).collect();
     if !unfinished.is_empty() {
-        let note = "an interrupted `hostmatch migrate up` is finished first, as it was begun";
+        let note = "an interrupted `hostmatch migrate up` is finished first, with its original statements";
         plan.examination.notes.push(note.into());
         let planned = unfinished.iter().filter(|entry| entry.state == State::Planned);
         plan.examination.statements = planned.filter_map(|entry| entry.op.make.clone()).collect();
@@ -109,26 +109,26 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
     Ok(plan)
 }
 
-/// What there is to say about the migrations of a newer program, if it is in nobody's way.
+/// Describes the migrations of a newer program; an error if this program cannot work with them.
 fn of_a_newer_program(status: &[Status]) -> Result<Option<String>, MigrateError> {
     let names: Vec<String> = status.iter().filter(|one| !one.known).map(|one| one.name.clone()).collect();
     if names.is_empty() {
         return Ok(None);
     }
     let why = if status.iter().any(Status::is_in_the_way) {
-        "it took away what this version uses; use that one"
+        "it removed what this version uses; use the newer version"
     } else if status.iter().any(|one| !one.applied) {
-        "but without what this version would migrate first"
+        "but lacks migrations that this version would apply before"
     } else {
         let names = names.join(", ");
         return Ok(Some(format!(
-            "a newer hostmatch has migrated this database ({names}); this one leaves that alone"
+            "a newer hostmatch has migrated this database ({names}); this version does not change those"
         )));
     };
     Err(MigrateError::Newer { names, why })
 }
 
-/// What is kept of a plan that adopts: the statements of the tables that were there.
+/// Returns the journal entries that an adoption keeps: the statements of the adoptable tables.
 pub(crate) fn kept(planned: &[Planned], adopts: bool) -> Vec<Entry> {
     let adoptable = planned.iter().filter(|one| adopts && adopt::ADOPTABLE.contains(&one.migration));
     journal::entries(&adoptable.cloned().collect::<Vec<_>>(), State::Made, true)
@@ -142,7 +142,7 @@ fn statements(backend: DbBackend, planned: &[Planned], adopts: bool) -> Vec<Stri
     }
     for one in planned {
         sql.extend(one.ops.iter().filter_map(|op| op.make.clone()));
-        sql.push(note(backend, one.migration));
+        sql.push(insert_applied(backend, one.migration));
     }
     sql
 }

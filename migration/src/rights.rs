@@ -1,5 +1,5 @@
-//! What a run of statements needs, and whether this server and this user allow it: asked before the
-//! first of them, because on MySQL nothing of what came before a refusal could be rolled back.
+//! Checks which rights a run of statements needs, and whether this server and this user allow it. The check
+//! comes before the first statement, because MySQL cannot roll back the statements before a refused one.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ use crate::names::JOURNAL;
 use crate::show_grants::Granted;
 use crate::status::drift;
 
-/// The server takes writes, this user sees the gateway's tables, and what has been migrated is there.
+/// Checks that the server takes writes, that this user sees the gateway's tables, and that what the applied
+/// migrations created exists.
 pub(crate) async fn may_begin(connection: &DatabaseConnection) -> Result<(), MigrateError> {
     if let Some(why) = read_only(connection).await.map_err(failed)? {
         return Err(MigrateError::ReadOnly(why));
@@ -28,7 +29,7 @@ pub(crate) async fn may_begin(connection: &DatabaseConnection) -> Result<(), Mig
     if drift.is_empty() { Ok(()) } else { Err(MigrateError::Drift(drift)) }
 }
 
-/// This user may run all of these statements, and keep the journal of them where there is one.
+/// Checks that this user may run all of these statements, and keep the journal where one is needed.
 pub(crate) async fn may_run(
     connection: &DatabaseConnection,
     statements: &[String],
@@ -43,13 +44,13 @@ pub(crate) async fn may_run(
 }
 
 fn failed(source: DbErr) -> MigrateError {
-    MigrateError::of("looking at what this user may do", source)
+    MigrateError::of("reading what this user may do", source)
 }
 
-/// A right, in MySQL's words, and the table that it is on.
+/// A privilege, under MySQL's name, and its table.
 type Need = (&'static str, String);
 
-/// Why this server takes no writes, from nobody; none when it does.
+/// Returns why this server refuses writes from every user; none when it takes them.
 pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
     match connection.get_database_backend() {
         DbBackend::MySql => {
@@ -64,7 +65,7 @@ pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>
             Ok(None)
         }
         DbBackend::Postgres => {
-            // What the session was started with: a session that only looks has set it for itself since.
+            // The value at the session's start: our read-only sessions set it themselves afterwards.
             let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN 'it is a replica (pg_is_in_recovery)' \
                        WHEN (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') = 'on' \
                        THEN 'default_transaction_read_only is on' END";
@@ -85,8 +86,8 @@ pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>
     }
 }
 
-/// What this user lacks to see the gateway's tables at all. MySQL shows a table only to those who
-/// have a right on it: without this question, a table that is hidden would be called missing.
+/// Returns what this user lacks to see the gateway's tables at all. MySQL shows a table only to users who
+/// have a right on it: without this check, a hidden table would be reported as missing.
 async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     if connection.get_database_backend() != DbBackend::MySql {
         return Ok(Vec::new());
@@ -100,7 +101,7 @@ async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
 /// With any of these on a table, MySQL shows its columns.
 const SHOWS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "REFERENCES"];
 
-/// What this user lacks to run these statements, a line each; empty if nothing.
+/// Returns what this user lacks to run these statements, one line each; empty if nothing.
 pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> Result<Vec<String>, DbErr> {
     let needs: BTreeSet<Need> = statements.iter().flat_map(|statement| needs(statement)).collect();
     match connection.get_database_backend() {
@@ -121,11 +122,11 @@ pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> 
     }
 }
 
-const HIDDEN: &str = " (it is granted, but MariaDB does not see it beside a right on single columns of that \
-                      table: let a user of its own migrate)";
+const HIDDEN: &str = " (it is granted, but MariaDB ignores it if the user also has rights on single columns of the \
+                      table: migrate as a separate user)";
 
-/// MariaDB lets whoever may do anything with a table's rows refer to them; but it asks for one right
-/// after the other, and stops at the first, which must then be there for the whole table.
+/// MariaDB lets a user who has any of these rights on a table reference it. But it checks the rights in this
+/// order and stops at the first that exists, which must then cover the whole table.
 fn may_refer(granted: &Granted, table: &str) -> bool {
     let in_its_order = ["SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES"];
     let first = in_its_order.into_iter().find(|privilege| granted.any(&[privilege], table));
@@ -136,7 +137,7 @@ async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Re
     let mut missing = BTreeSet::new();
     for (privilege, table) in needs {
         let on_table = format!("{privilege} on {table}");
-        // Owner is who is a member of the owning role. What is not there yet will be ours.
+        // Members of the owning role count as owner. A table that does not exist yet will be our own.
         let (lacks, may) = match *privilege {
             "CREATE" => ("CREATE on the schema".to_owned(), String::new()),
             "ALTER" | "INDEX" | "DROP" => (
@@ -171,7 +172,8 @@ async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Re
     Ok(missing.into_iter().collect())
 }
 
-/// What a statement of ours needs. They are all written in one way, so that the first words tell.
+/// Returns the rights that one of our statements needs. All our statements are written in the same form, so
+/// the first words are enough.
 fn needs(statement: &str) -> Vec<Need> {
     let words: Vec<&str> = statement
         .split(|c: char| c.is_whitespace() || c == '(')
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_statement_tells_what_it_needs() {
+    fn each_kind_of_statement_has_its_needs() {
         assert_eq!(
             of("CREATE TABLE IF NOT EXISTS `hostmatch_migrations` ( `version` …"),
             ["CREATE hostmatch_migrations"]

@@ -1,5 +1,6 @@
-//! PostgreSQL counts ids by a sequence beside the table. Rows that are inserted with their ids, as by an import,
-//! do not move it: the next id is then one that is taken. The other engines look at the rows themselves.
+//! Finds and sets PostgreSQL sequences that lag behind the ids of their tables. An import that inserts rows
+//! with their ids does not move the sequence, so the next id is already in use. The other engines take the
+//! next id from the rows themselves.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 
@@ -8,21 +9,22 @@ use crate::error::{MigrateError, is_denied};
 use crate::names::{TABLES, quoted};
 use crate::session::Session;
 
-/// A sequence of PostgreSQL's that would give out ids that are taken.
+/// A PostgreSQL sequence whose next ids are already in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lagging {
-    /// The table whose ids it counts.
+    /// The table that it numbers.
     pub table: String,
     /// Its name.
     pub sequence: String,
-    /// The id that it gave out last.
+    /// The last id that it returned.
     pub last: i64,
-    /// The newest that is there.
+    /// The highest id in the table.
     pub newest: i64,
 }
 
 impl Lagging {
-    /// The statement that sets it. Nobody inserts meanwhile, so that it never goes back.
+    /// Returns the statement that sets it. It locks the table against inserts, so the sequence never moves
+    /// back.
     pub(crate) fn reset(&self) -> String {
         let Self { table, sequence, .. } = self;
         let literal = sequence.replace('\'', "''");
@@ -43,7 +45,7 @@ impl std::fmt::Display for Lagging {
     }
 }
 
-/// The sequences of our tables that lag behind the ids that are there, as far as this user may see it.
+/// Returns the sequences of our tables that lag behind their ids, as far as this user may see them.
 pub async fn lagging<C: ConnectionTrait>(connection: &C) -> Result<Vec<Lagging>, DbErr> {
     if connection.get_database_backend() != DbBackend::Postgres {
         return Ok(Vec::new());
@@ -51,7 +53,7 @@ pub async fn lagging<C: ConnectionTrait>(connection: &C) -> Result<Vec<Lagging>,
     let mut lagging = Vec::new();
     for row in rows(connection, SEQUENCES.replace("{names}", &quoted(TABLES))).await? {
         let (table, sequence): (String, String) = (row.try_get("", "tab")?, row.try_get("", "seq")?);
-        // Who may use it but not read it is told only of one that has been used.
+        // A user who may use the sequence but not read it sees the last value only after a first use.
         let last = if row.try_get("", "is_readable")? {
             let sql = format!("SELECT last_value - (NOT is_called)::int AS last FROM {sequence}");
             rows(connection, sql).await?.first().map(|row| row.try_get("", "last")).transpose()?
@@ -69,7 +71,7 @@ pub async fn lagging<C: ConnectionTrait>(connection: &C) -> Result<Vec<Lagging>,
     Ok(lagging)
 }
 
-/// Sets these sequences to the newest ids, after a run that has `made` these migrations.
+/// Sets these sequences to the highest ids, after a run that applied the migrations `made`.
 pub(crate) async fn reset(
     connection: &DatabaseConnection,
     lagging: &[Lagging],
@@ -89,7 +91,7 @@ pub(crate) async fn reset(
     session.commit().await.map_err(failed)
 }
 
-/// Of an identity, of a `serial`, or named in the default alone.
+/// Finds the sequence of an identity column, of a `serial`, or one that only the default names.
 const SEQUENCES: &str = "SELECT c.oid::regclass::text AS tab, s.oid::regclass::text AS seq, \
      has_sequence_privilege(s.oid, 'SELECT') AS is_readable, q.last_value AS last \
      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'id' AND NOT a.attisdropped \

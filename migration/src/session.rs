@@ -1,7 +1,7 @@
-//! One connection to migrate on, which never waits long for a lock.
+//! Opens the connection for migrating, which never waits long for a lock.
 //!
-//! A DDL statement that waits for a long transaction makes everybody after it wait too: the
-//! gateway would stand still. So it gives up soon, and comes again a little later.
+//! A DDL statement that waits for a long transaction blocks every later statement on that table: the gateway
+//! would stop. So it gives up soon and tries again a little later.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use sea_orm_migration::sea_orm::{
 use crate::catalog::number;
 use crate::error::{LOCK_WAIT, MigrateError, TRIES};
 
-/// After somebody's lock was in the way, so long passes before the next try.
+/// How long to wait before the next try when another session held a lock.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A connection with a transaction open. On MySQL that means nothing to DDL, which commits.
+/// A connection with an open transaction. On MySQL the transaction does not cover DDL, which commits at once.
 pub(crate) struct Session {
     pub(crate) tx: DatabaseTransaction,
     pub(crate) backend: DbBackend,
 }
 
 impl Session {
-    /// Does `work` on one, and commits it.
+    /// Runs `work` in a session and commits it.
     pub(crate) async fn with<T>(
         connection: &DatabaseConnection,
         doing: &'static str,
@@ -39,14 +39,14 @@ impl Session {
 
     pub(crate) async fn open(connection: &DatabaseConnection) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
-        // SQLite: one that reads first and writes later fails when somebody else wrote in between.
+        // SQLite: a transaction that reads first fails on its write if another session wrote in between.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
         let session = Self { tx: connection.begin_with_options(options).await?, backend };
         let seconds = LOCK_WAIT.as_secs();
-        // Zero dates that are there, as values or defaults, are not ours to refuse.
+        // Existing zero dates, as values or defaults, must not make our statements fail.
         let mysql = format!(
             "SET @hostmatch_sql_mode = @@SESSION.sql_mode, @hostmatch_waits = @@SESSION.lock_wait_timeout, \
              @hostmatch_rows = @@SESSION.innodb_lock_wait_timeout, \
@@ -60,7 +60,8 @@ impl Session {
         Ok(session)
     }
 
-    /// From now on MySQL refuses what does not fit, however its server is set, instead of cutting it.
+    /// From now on MySQL refuses values that do not fit, whatever the server's settings, instead of
+    /// truncating them.
     pub(crate) async fn be_strict(&self) -> Result<(), DbErr> {
         self.on_mysql("SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')").await
     }
@@ -73,14 +74,15 @@ impl Session {
         self.tx.execute_unprepared(statement).await.map(drop)
     }
 
-    /// Whether the change is there: what its probe answers; none means that running it again does
-    /// no harm, and is taken for `otherwise`.
+    /// Returns whether the change is in place, by its probe. Without a probe the statement can safely run
+    /// again, and the result is `otherwise`.
     pub(crate) async fn is_there(&self, probe: Option<&str>, otherwise: bool) -> Result<bool, DbErr> {
         let Some(probe) = probe else { return Ok(otherwise) };
         Ok(number(&self.tx, probe).await? > 0)
     }
 
-    /// MySQL's DDL has ended the transaction; rows that belong together want one of their own.
+    /// Begins a transaction for rows that belong together: on MySQL the DDL has ended the session's
+    /// transaction.
     pub(crate) async fn begin_rows(&self) -> Result<(), DbErr> {
         self.on_mysql("START TRANSACTION").await
     }
@@ -99,7 +101,7 @@ impl Session {
     }
 }
 
-/// Tries again while somebody's lock is in the way.
+/// Retries while another session holds a lock that is needed.
 pub(crate) async fn retry_while_busy<T>(
     mut migrate: impl AsyncFnMut() -> Result<T, MigrateError>,
 ) -> Result<T, MigrateError> {

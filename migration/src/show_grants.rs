@@ -1,20 +1,20 @@
-//! What a MySQL or MariaDB user may do, read from `SHOW GRANTS`: the one place where rights that
-//! come by a role stand too, and which everybody may ask about themselves.
+//! Reads the rights of a MySQL or MariaDB user from `SHOW GRANTS`. It is the only source that includes rights
+//! granted through a role, and every user may run it for their own account.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
 
 use crate::catalog::rows;
 
-/// The rights of the user that is connected, in the database that it is connected to.
+/// The rights of the connected user in the connected database.
 #[derive(Clone, Debug)]
 pub struct Granted {
     database: String,
     lines: Vec<GrantLine>,
-    /// It is MariaDB, not MySQL.
+    /// Whether the server is MariaDB, not MySQL.
     pub mariadb: bool,
 }
 
-/// One line of the answer: privileges on something, each with the columns; none is all of them.
+/// One line of the result: privileges on an object, each with its columns; no columns means all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct GrantLine {
     privileges: Vec<(String, Vec<String>)>,
@@ -25,7 +25,7 @@ struct GrantLine {
 }
 
 impl Granted {
-    /// Asks the server.
+    /// Reads the grants from the server.
     pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
         let sql = "SELECT CAST(COALESCE(DATABASE(), '') AS CHAR), CAST(VERSION() AS CHAR)";
         let (database, version): (String, String) = match rows(connection, sql).await?.first() {
@@ -34,29 +34,29 @@ impl Granted {
         };
         let mut lines = Vec::new();
         for row in rows(connection, "SHOW GRANTS").await? {
-            lines.extend(line(&row.try_get_by_index::<String>(0)?));
+            lines.extend(parse_grant(&row.try_get_by_index::<String>(0)?));
         }
         Ok(Self { database, lines, mariadb: version.contains("MariaDB") })
     }
 
-    /// One of these privileges is there on this table, or on some of its columns.
+    /// Returns whether one of these privileges is granted on this table, or on some of its columns.
     pub fn any(&self, privileges: &[&str], table: &str) -> bool {
         privileges.iter().any(|wanted| self.has(wanted, table, |_| true))
     }
 
-    /// The privilege is there on the whole of this table.
+    /// Returns whether the privilege is granted on the whole of this table.
     pub fn whole(&self, privilege: &str, table: &str) -> bool {
         self.has(privilege, table, <[String]>::is_empty)
     }
 
-    /// The privilege is there on this column.
+    /// Returns whether the privilege is granted on this column.
     pub fn column(&self, privilege: &str, table: &str, column: &str) -> bool {
         self.has(privilege, table, |columns| columns.is_empty() || columns.iter().any(|one| one == column))
     }
 
     fn has(&self, wanted: &str, table: &str, enough: impl Fn(&[String]) -> bool) -> bool {
         self.lines.iter().any(|line| {
-            // Only where the whole database is meant is its name a pattern.
+            // The database's name is a pattern only in a grant on the whole database.
             let here = match line.table.as_str() {
                 "*" => line.database == "*" || matches(&line.database, &self.database),
                 one => one == table && line.database == self.database,
@@ -69,12 +69,12 @@ impl Granted {
     }
 }
 
-/// ``GRANT SELECT (`a`), UPDATE ON `db`.`table` TO …``. A line without an object grants a role.
-fn line(text: &str) -> Option<GrantLine> {
+/// Parses ``GRANT SELECT (`a`), UPDATE ON `db`.`table` TO …``. A line without an object grants a role.
+fn parse_grant(text: &str) -> Option<GrantLine> {
     let mut rest = text.strip_prefix("GRANT ")?;
     let mut privileges = Vec::new();
     let object = loop {
-        // A privilege ends where its columns begin, the next one, or what it is on.
+        // A privilege ends before its columns, the next privilege, or the object.
         let ends = ["(", ",", " ON "].into_iter().filter_map(|end| Some((rest.find(end)?, end)));
         let (at, end) = ends.min()?;
         let privilege = rest[..at].trim().to_owned();
@@ -92,7 +92,7 @@ fn line(text: &str) -> Option<GrantLine> {
     Some(GrantLine { privileges, database, table })
 }
 
-/// A list of columns, whose names may hold anything; `rest` is then what comes after it.
+/// Parses a list of columns, whose names may contain any character; sets `rest` to what follows.
 fn columns(rest: &mut &str) -> Option<Vec<String>> {
     let mut columns = Vec::new();
     loop {
@@ -106,7 +106,8 @@ fn columns(rest: &mut &str) -> Option<Vec<String>> {
     }
 }
 
-/// A name in backticks (or, under ANSI_QUOTES, in double quotes), or a bare `*`; and what follows.
+/// Parses a name in backticks (or, under ANSI_QUOTES, in double quotes), or a bare `*`; returns it and what
+/// follows.
 fn name(text: &str) -> Option<(String, &str)> {
     if let Some(rest) = text.strip_prefix('*') {
         return Some(("*".into(), rest));
@@ -126,7 +127,7 @@ fn name(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// LIKE: `%` is any text, `_` any character, `\` makes the next one plain.
+/// Matches a LIKE pattern: `%` is any text, `_` any character, `\` escapes the next one.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut rest = pattern.chars();
     let after_any = |pattern: &str| {
@@ -146,12 +147,12 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Granted, line};
+    use super::{Granted, parse_grant};
 
     fn granted(lines: &[&str]) -> Granted {
         Granted {
             database: "my_gateway".into(),
-            lines: lines.iter().filter_map(|text| line(text)).collect(),
+            lines: lines.iter().filter_map(|text| parse_grant(text)).collect(),
             mariadb: true,
         }
     }

@@ -1,23 +1,23 @@
-//! Which migrations a database has: of those that this program knows, and of a newer one's; and whether what they
-//! made is still there.
+//! Reads which migrations a database has, those of a newer program included, and checks whether what they
+//! created still exists.
 //!
-//! While programs are replaced one by one, old and new ones work on the same tables. A migration
-//! therefore only adds what an older program can do without (it *expands*); what nobody uses any more
-//! is taken away by a migration of a later release, whose name says so (it *contracts*). So a program
-//! that finds a newer one's migration goes on, unless that one contracts.
+//! During a rolling upgrade, old and new programs work on the same tables. A migration therefore only adds
+//! what an older program can do without (it *expands*). What no program uses any more is removed by a
+//! migration of a later release, whose name says so (it *contracts*). A program that finds a newer program's
+//! migration therefore keeps working, unless that migration contracts.
 
 use sea_orm_migration::sea_orm::DatabaseConnection;
 
 use crate::bookkeeping::journal::{self, Entry};
-use crate::bookkeeping::noted;
+use crate::bookkeeping::read_applied;
 use crate::dialect::Dialect;
-use crate::error::{LOOKING, MigrateError, is_denied};
+use crate::error::{MigrateError, READING_TABLES, is_denied};
 use crate::gateway::Columns;
 use crate::migration::Migration;
 use crate::names::JOURNAL;
 use crate::tables::{MIGRATIONS, is_before_baseline};
 
-/// Stands in the name of a migration that takes away or changes what older programs use.
+/// Part of the name of a migration that removes or changes what older programs use.
 pub(crate) const CONTRACTS: &str = "_contract_";
 
 /// One migration, and whether this database has it.
@@ -25,27 +25,27 @@ pub(crate) const CONTRACTS: &str = "_contract_";
 pub struct Status {
     /// Its name.
     pub name: String,
-    /// It has been applied.
+    /// Whether it has been applied.
     pub applied: bool,
-    /// This program knows it; otherwise it is a newer program's.
+    /// Whether this program knows it; otherwise it is a newer program's.
     pub known: bool,
 }
 
 impl Status {
-    /// Whether a newer program took away with it what this one uses.
+    /// Returns whether this migration of a newer program removed what this program uses.
     pub fn is_in_the_way(&self) -> bool {
         !self.known && self.name.contains(CONTRACTS)
     }
 }
 
-/// All migrations in order, those of a newer program last, and which are applied. Changes nothing, and
-/// needs no right to.
+/// Returns all migrations in order, those of a newer program last, and whether each is applied. Changes
+/// nothing and needs no right to write.
 ///
 /// # Errors
 /// [`MigrateError::BeforeBaseline`] and [`MigrateError::Database`].
 pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, MigrateError> {
     let failed = |source| MigrateError::of("reading which migrations are applied", source);
-    let applied = noted(connection).await.map_err(failed)?;
+    let applied = read_applied(connection).await.map_err(failed)?;
     after_baseline(applied.iter())?;
     let known = MIGRATIONS.iter().map(|migration| Status {
         name: migration.name.to_owned(),
@@ -57,12 +57,12 @@ pub async fn status(connection: &DatabaseConnection) -> Result<Vec<Status>, Migr
     Ok(known.chain(newer).collect())
 }
 
-/// The names of those that are applied.
+/// Returns the names of the applied migrations.
 pub(crate) async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     Ok(status(connection).await?.into_iter().filter(|one| one.applied).map(|one| one.name).collect())
 }
 
-/// The migrations of which there is anything: applied, or begun. Of those that this program knows.
+/// Returns the migrations known to this program that are applied or begun.
 pub(crate) async fn present(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     let status = status(connection).await?;
     let journal = journal_of(connection).await?;
@@ -71,7 +71,7 @@ pub(crate) async fn present(connection: &DatabaseConnection) -> Result<Vec<Strin
     Ok(ours.map(|one| one.name).collect())
 }
 
-/// What is written down here. PostgreSQL shows that there is something to those, too, who may not read it.
+/// Reads the journal. PostgreSQL shows that the table exists even to a user who may not read it.
 pub(crate) async fn journal_of(connection: &DatabaseConnection) -> Result<Vec<Entry>, MigrateError> {
     let journal = journal::read(connection).await.map_err(|source| match is_denied(&source) {
         true => MigrateError::Rights(vec![format!("SELECT on {JOURNAL}")]),
@@ -81,36 +81,37 @@ pub(crate) async fn journal_of(connection: &DatabaseConnection) -> Result<Vec<En
     Ok(journal)
 }
 
-/// None of these is of a build from before the first release.
+/// Refuses migrations of a build from before the first release.
 fn after_baseline<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), MigrateError> {
     let mut before: Vec<String> = names.filter(|name| is_before_baseline(name)).cloned().collect();
     before.dedup();
     if before.is_empty() { Ok(()) } else { Err(MigrateError::BeforeBaseline(before)) }
 }
 
-/// Migrations that are applied according to the bookkeeping while what they made is not there, or
-/// not whole: a line each. Changes nothing.
+/// Returns one line for each migration that the bookkeeping lists as applied although what it created is
+/// missing or incomplete. Changes nothing.
 ///
 /// # Errors
 /// [`MigrateError::BeforeBaseline`] and [`MigrateError::Database`].
 pub async fn drift(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     let applied = applied(connection).await?;
-    let columns = Columns::read(connection).await.map_err(|source| MigrateError::of(LOOKING, source))?;
+    let columns =
+        Columns::read(connection).await.map_err(|source| MigrateError::of(READING_TABLES, source))?;
     let dialect = Dialect::of(&columns);
     let applied = MIGRATIONS.iter().filter(|one| applied.iter().any(|name| name == one.name));
     let gone = applied.filter_map(|one| Some((one.name, gone(one, &dialect, &columns)?)));
     Ok(gone.map(|(name, gone)| format!("{name} ({gone})")).collect())
 }
 
-/// What one applied migration made and is not there (any more), in words; none if all of it is.
+/// Describes what is missing of one applied migration; none if nothing is.
 fn gone(migration: &Migration, dialect: &Dialect, columns: &Columns) -> Option<String> {
     let table = migration.table_of();
     let Some(definition) = migration.definition(dialect) else {
         let column = migration.column_made()?;
-        return (!columns.has(table, column)).then(|| format!("the column {table}.{column} is not there"));
+        return (!columns.has(table, column)).then(|| format!("the column {table}.{column} is missing"));
     };
     if !columns.has_table(table) {
-        return Some(format!("the table {table} is not there"));
+        return Some(format!("the table {table} is missing"));
     }
     let missing: Vec<String> =
         definition.column_names().into_iter().filter(|column| !columns.has(table, column)).collect();
@@ -128,12 +129,12 @@ mod tests {
     use crate::dialect::Dialect;
     use crate::tables::MIGRATIONS;
 
-    /// A name without its quotes.
+    /// Removes the quotes from a name.
     fn bare(name: &str) -> String {
         name.trim_matches(['`', '"']).to_owned()
     }
 
-    /// Why a program that does not know of this statement might fail after it; none when it only adds.
+    /// Returns why an older program might fail after this statement; none when the statement only adds.
     fn harm(statement: &str, made_here: &BTreeSet<String>) -> Option<String> {
         let words: Vec<&str> = statement.split_whitespace().collect();
         let table = |n: usize| bare(words.get(n).unwrap_or(&""));
@@ -143,7 +144,7 @@ mod tests {
                 .then(|| "older programs may write what is not unique".to_owned()),
             ["ALTER", "TABLE", ..] => {
                 let body = words[3..].join(" ");
-                // A comma within brackets separates nothing here.
+                // Commas within parentheses do not separate parts.
                 let mut depth = 0;
                 let parts = body.split(|c: char| {
                     depth += i32::from(c == '(') - i32::from(c == ')');
@@ -161,7 +162,7 @@ mod tests {
                     }
                 })
             }
-            _ => Some("it is none of the statements that only add".to_owned()),
+            _ => Some("it is not a statement that only adds".to_owned()),
         }
     }
 

@@ -1,10 +1,10 @@
-//! The way up: statements in order, each noted when it is made.
+//! Applies the migrations: runs their statements in order and records each one when it is done.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
 
 use crate::adopt::{ADOPTABLE, in_the_way};
 use crate::bookkeeping::journal::{self, Entry, State};
-use crate::bookkeeping::{create, note, tidy};
+use crate::bookkeeping::{create, insert_applied, tidy};
 use crate::catalog::relations;
 use crate::error::MigrateError;
 use crate::examination::Examination;
@@ -16,16 +16,17 @@ use crate::sequences;
 use crate::session::{Session, retry_while_busy};
 use crate::status::{applied, journal_of};
 
-/// Makes all that is missing; gives the names of the migrations that it ran. What an earlier run
-/// left unfinished is finished first. A sequence of ours that lags behind the ids of its table is set.
+/// Applies all missing migrations and returns the names of those that it ran. Finishes first what an earlier
+/// run left unfinished. Sets each of our sequences that lags behind the ids of its table.
 ///
 /// # Errors
-/// [`MigrateError`]; everything but `Database`, `Busy` and `Sequences` is found before anything is changed.
+/// [`MigrateError`]; all but `Database`, `Busy` and `Sequences` are found before anything is changed.
 pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     retry_while_busy(async || go_up(connection, false).await).await
 }
 
-/// The same, and adopts what of our tables the gateway's own migrations made. Its errors are those of [`up()`].
+/// Like [`up()`], but adopts those of our tables that the gateway's own migrations created. Returns the same
+/// errors.
 pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     retry_while_busy(async || go_up(connection, true).await).await
 }
@@ -60,7 +61,7 @@ async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<Strin
     Ok(made)
 }
 
-/// What stands in the way now instead of what the server said, where that is the reason.
+/// Replaces the database's error by the obstacle that caused it, if there is one now.
 async fn named(
     connection: &DatabaseConnection,
     adopt: bool,
@@ -68,19 +69,19 @@ async fn named(
 ) -> Result<(), MigrateError> {
     let Err(error @ MigrateError::Database { .. }) = done else { return done };
     if connection.get_database_backend() != DbBackend::MySql {
-        // All of it was rolled back: as if it were run for the first time.
+        // All of it was rolled back, so the first checks apply again.
         return Err(allowed(connection, adopt).await.err().unwrap_or(error));
     }
     match in_the_way(connection).await {
         Ok(obstacles) if !obstacles.is_empty() => {
             Err(MigrateError::Raced(Examination::of_obstacles(obstacles)))
         }
-        // A server that is away has nothing to say; its first error tells more.
+        // If the server is away, its first error is the more useful one.
         _ => Err(error),
     }
 }
 
-/// Makes all of it: in one transaction where DDL can be rolled back, else by the journal.
+/// Makes all changes: in one transaction where DDL can be rolled back, otherwise by the journal.
 async fn make(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
     if session.backend != DbBackend::MySql {
         return at_once(session, planned, adopts).await;
@@ -91,7 +92,7 @@ async fn make(session: &Session, planned: &[Planned], adopts: bool) -> Result<()
     by_journal(session, &entries).await
 }
 
-/// Removes a journal in which nothing is left: whoever was to do it was interrupted.
+/// Drops a journal without entries: an interrupted run left it.
 async fn clear(connection: &DatabaseConnection) -> Result<(), MigrateError> {
     let is_empty = async {
         let there = relations(connection, &[JOURNAL]).await?;
@@ -114,12 +115,12 @@ async fn at_once(session: &Session, planned: &[Planned], adopts: bool) -> Result
         for make in one.ops.iter().filter_map(|op| op.make.as_ref()) {
             session.run(make).await?;
         }
-        session.run(&note(session.backend, one.migration)).await?;
+        session.run(&insert_applied(session.backend, one.migration)).await?;
     }
     Ok(())
 }
 
-/// Writes down what is going to be done, before any of it.
+/// Writes the planned statements to the journal before any of them runs.
 async fn intend(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
     session.run(&create(session.backend)).await?;
     session.run(&journal::create(session.backend)).await?;
@@ -132,7 +133,7 @@ async fn by_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
     let mut first = true;
     for (i, entry) in entries.iter().enumerate() {
         if entry.state == State::Planned {
-            // Only the first can have been in flight.
+            // Only the first planned statement can have been in flight.
             let probe = entry.op.probe.as_deref().filter(|_| first);
             first = false;
             if let Some(make) = &entry.op.make
@@ -144,7 +145,7 @@ async fn by_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
         }
         if entries.get(i + 1).is_none_or(|next| next.migration != entry.migration) {
             session.begin_rows().await?;
-            session.run(&note(session.backend, &entry.migration)).await?;
+            session.run(&insert_applied(session.backend, &entry.migration)).await?;
             journal::finished(session, &entry.migration).await?;
             session.commit_rows().await?;
         }

@@ -1,5 +1,5 @@
-//! One ALTER TABLE, put together piece by piece with its opposite, and a line for people about each
-//! piece. Nothing is taken away from the table but what keeps our rows out.
+//! Builds one ALTER TABLE and its undo statement part by part, with a line for people about each part. It
+//! removes only what prevents our rows from being inserted.
 
 use sea_orm_migration::sea_orm::DbBackend;
 
@@ -8,14 +8,14 @@ use super::obstacles::Kind;
 use crate::dialect::Dialect;
 use crate::migration::{Op, Probe};
 
-/// Changes of one table.
+/// The changes of one table.
 pub(super) struct Alter<'a> {
     found: &'a ExistingTable,
     backend: DbBackend,
     parts: Vec<String>,
     undo: Vec<String>,
     probe: Option<String>,
-    /// PostgreSQL makes indexes by statements of their own.
+    /// PostgreSQL creates indexes with separate statements.
     indexes: Vec<Op>,
 }
 
@@ -31,39 +31,39 @@ impl<'a> Alter<'a> {
     fn part(&mut self, make: String, undo: String, probe: Option<String>) {
         self.parts.push(make);
         self.undo.push(undo);
-        // All parts of a statement are made, or none.
+        // A statement runs whole or not at all, so one probe is enough.
         self.probe = self.probe.take().or(probe);
     }
 
-    /// A column that is missing.
+    /// Adds a missing column.
     pub(super) fn add(&mut self, name: &str, definition: &str) {
         let probe = Probe::on(self.backend).column(&self.found.table, name);
         self.part(format!("ADD COLUMN {name} {definition}"), format!("DROP COLUMN {name}"), probe);
     }
 
-    /// Those of these columns that are missing; says so.
+    /// Adds those of these columns that are missing, and describes each.
     pub(super) fn add_missing(&mut self, columns: &[(&str, Kind, Option<&str>)], d: &Dialect) -> Vec<String> {
         let mut said = Vec::new();
         for (name, _, definition) in columns {
             let Some(definition) = definition.filter(|_| !self.found.has(name)) else { continue };
             self.add(name, &d.filled(definition));
-            said.push(format!("{name} is missing: it is added"));
+            said.push(format!("{name} is missing: it will be added"));
         }
         said
     }
 
-    /// Those of these plain indexes that are missing; says so.
+    /// Adds those of these plain indexes that are missing, and describes each.
     pub(super) fn index_missing(&mut self, indexes: &[(&str, &[&str], bool)]) -> Vec<String> {
         let mut said = Vec::new();
         for (name, columns, _) in indexes.iter().filter(|(_, columns, _)| !self.found.has_index(columns)) {
             let columns = columns.join(", ");
             self.index(false, name, &columns, "");
-            said.push(format!("there is no index on ({columns}): {name} is added"));
+            said.push(format!("there is no index on ({columns}): {name} will be added"));
         }
         said
     }
 
-    /// An index that is missing.
+    /// Adds an index.
     pub(super) fn index(&mut self, unique: bool, name: &str, columns: &str, condition: &str) {
         let unique = if unique { "UNIQUE " } else { "" };
         let table = &self.found.table;
@@ -79,7 +79,7 @@ impl<'a> Alter<'a> {
         }
     }
 
-    /// A foreign key that is missing.
+    /// Adds a foreign key.
     pub(super) fn foreign_key(&mut self, column: &str, refers_to: &str, on_delete: &str) {
         let name = format!("{}_{column}_foreign", self.found.table);
         let drop = if self.mysql() { "FOREIGN KEY" } else { "CONSTRAINT" };
@@ -89,7 +89,7 @@ impl<'a> Alter<'a> {
         self.part(make, format!("DROP {drop} {name}"), probe);
     }
 
-    /// Another definition for a column, on MySQL.
+    /// Changes the definition of a column, on MySQL.
     fn modify(&mut self, column: &ExistingColumn, definition: &str, condition: &str) {
         let name = &column.name;
         self.part(
@@ -99,12 +99,12 @@ impl<'a> Alter<'a> {
         );
     }
 
-    /// Another type for a column, and whether it may be NULL; the rest of its definition stays.
+    /// Changes the type of a column, and whether it may be NULL; the rest of its definition stays.
     pub(super) fn retype(&mut self, column: &ExistingColumn, new: &str, nullable: bool) {
         let name = &column.name;
         if self.mysql() {
             let rest = column.definition[type_length(&column.definition)..].trim_start();
-            // A type with its own collation says that instead.
+            // A type with its own collation replaces the column's.
             let rest = if new.contains(" COLLATE ") { without_collation(rest) } else { rest.to_owned() };
             let rest = if nullable { rest.replacen("NOT NULL", "NULL", 1) } else { rest };
             let (bare, collation) = new.split_once(" CHARACTER SET ").unwrap_or((new, ""));
@@ -119,11 +119,11 @@ impl<'a> Alter<'a> {
         let collation = old.find(" COLLATE ").map_or("", |at| &old[at..]);
         let collation = if new.contains(" COLLATE ") { "" } else { collation };
         let mut parts = vec![format!("ALTER COLUMN {name} TYPE {new}{collation} USING {name}::text::{new}")];
-        // A cast to a text of limited length would cut what is too long; without one it is refused.
+        // A cast to a text of limited length truncates longer values; without the cast they are refused.
         let cast = if width(old).is_some() { String::new() } else { format!("::{old}") };
         let mut undo = vec![format!("ALTER COLUMN {name} TYPE {old} USING {name}::text{cast}")];
         if let Some(default) = column.default.as_ref().filter(|_| column.is_enum) {
-            // A default is of the old type, and does not follow by itself.
+            // The default has the old type, and is not converted automatically.
             parts.insert(0, format!("ALTER COLUMN {name} DROP DEFAULT"));
             parts.push(format!("ALTER COLUMN {name} SET DEFAULT ({default})::text"));
             undo.insert(0, format!("ALTER COLUMN {name} DROP DEFAULT"));
@@ -136,7 +136,7 @@ impl<'a> Alter<'a> {
         self.part(parts.join(", "), undo.join(", "), None);
     }
 
-    /// An enumeration becomes text; a text that is too short becomes longer. Says whether it was.
+    /// Changes an enumeration to text, or lengthens a text that is too short, and describes the change.
     pub(super) fn text(&mut self, name: &str, wanted: u32) -> Option<String> {
         let column = self.found.column(name)?;
         if column.is_enum {
@@ -149,14 +149,14 @@ impl<'a> Alter<'a> {
             let (check_name, definition) = (&check.name, &check.definition);
             self.parts.push(format!("DROP CONSTRAINT \"{check_name}\""));
             self.undo.push(format!("ADD CONSTRAINT \"{check_name}\" {definition}"));
-            said = Some(format!("{name} is checked to be one of a list: the check {check_name} goes"));
+            said = Some(format!("{name} is limited to a list: the check {check_name} will be dropped"));
         }
         let Some(width) = width(&column.definition).filter(|width| *width < wanted) else { return said };
         self.retype(column, &format!("varchar({wanted})"), column.nullable);
         said.or(Some(format!("{name} holds {width} characters: it becomes VARCHAR({wanted})")))
     }
 
-    /// A text of limited length becomes TEXT.
+    /// Changes a text of limited length to TEXT.
     pub(super) fn unlimited(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name)?;
         let width = width(&column.definition)?;
@@ -164,7 +164,7 @@ impl<'a> Alter<'a> {
         Some(format!("{name} holds {width} characters: it becomes TEXT"))
     }
 
-    /// A column that has to take NULL.
+    /// Makes a column accept NULL.
     pub(super) fn nullable(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name).filter(|column| !column.nullable)?;
         if self.mysql() {
@@ -176,7 +176,7 @@ impl<'a> Alter<'a> {
         Some(format!("{name} is NOT NULL: it becomes NULL, so that an audit outlives its mapping"))
     }
 
-    /// A time of making that MariaDB changes with every update.
+    /// Stops MariaDB from changing a creation time with every update.
     pub(super) fn steady(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name)?;
         let at = column.definition.find(" ON UPDATE ")?;
@@ -184,10 +184,10 @@ impl<'a> Alter<'a> {
         let after = rest.find(' ').map_or("", |end| &rest[end..]);
         let definition = format!("{}{after}", &column.definition[..at]);
         self.modify(column, &definition, "extra NOT LIKE '%on update%'");
-        Some(format!("{name} changes with every update of its row: it will not any more"))
+        Some(format!("{name} changes with every update of its row: it will keep its value"))
     }
 
-    /// The statements.
+    /// Returns the statements.
     pub(super) fn ops(self) -> Vec<Op> {
         let mut ops = Vec::new();
         if !self.parts.is_empty() {
@@ -201,14 +201,15 @@ impl<'a> Alter<'a> {
     }
 }
 
-/// On MySQL an update moves every time that follows updates, unless it is set to itself.
+/// Returns assignments of these columns to themselves: otherwise on MySQL an update changes each column with
+/// ON UPDATE.
 pub(super) fn keep_times(found: &ExistingTable, alias: &str) -> String {
     let moving = found.columns.iter().filter(|column| column.definition.contains(" ON UPDATE "));
     moving.map(|column| format!(", {alias}`{0}` = {alias}`{0}`", column.name)).collect()
 }
 
-/// Sets columns of the rows of a table, under this alias, that have one of another table beside them; no time moves
-/// along.
+/// Builds an UPDATE of the rows of a table, under this alias, that join a row of another table. Columns with
+/// ON UPDATE keep their values.
 pub(super) fn update(
     (found, alias): (&ExistingTable, &str),
     (other, on): (&str, &str),
@@ -229,7 +230,7 @@ pub(super) fn update(
     format!("UPDATE {table} {alias} JOIN {other} ON {on} SET {values}{keep} WHERE {which}")
 }
 
-/// Where the type ends in a column's definition: `enum('a b','c')`, `bigint(20) unsigned`.
+/// Returns where the type ends in a column's definition: `enum('a b','c')`, `bigint(20) unsigned`.
 pub(super) fn type_length(definition: &str) -> usize {
     let mut quoted = false;
     let end = definition.char_indices().find(|(_, c)| {
@@ -253,7 +254,7 @@ fn without_collation(rest: &str) -> String {
     kept.join(" ")
 }
 
-/// How many characters a `varchar(n)`, `char(n)` or `character varying(n)` holds.
+/// Returns how many characters a `varchar(n)`, `char(n)` or `character varying(n)` holds.
 pub(super) fn width(definition: &str) -> Option<u32> {
     let kind = definition.split('(').next()?;
     let digits = definition.split_once('(')?.1.split_once(')')?.0;

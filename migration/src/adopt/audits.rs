@@ -1,4 +1,4 @@
-//! `calcom_host_mapping_audits` as somebody else made it.
+//! Adopts a `calcom_host_mapping_audits` that the gateway created.
 
 use super::alter::{Alter, keep_times, update};
 use super::existing::{ExistingTable, copy_of};
@@ -10,10 +10,10 @@ use crate::names;
 
 pub(super) const TABLE: &str = names::AUDITS;
 
-/// One row records the adoption; this key finds it again.
+/// The key of the one row that records the adoption.
 const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
 
-/// The changes that it needs, and how it differs.
+/// Returns the changes that the table needs, and how it differs.
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![found.keep(d, &["mapping_id"])];
@@ -27,7 +27,9 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
             undo: Some(format!("ALTER TABLE {TABLE} ADD CONSTRAINT {quote}{name}{quote} {definition}")),
             probe: Probe::on(d.backend).no_constraint(TABLE, name),
         });
-        said.push(format!("audits go with their mapping ({name}): they will stay, and lose only mapping_id"));
+        said.push(format!(
+            "audits are deleted with their mapping ({name}): they will stay, and lose only mapping_id"
+        ));
     }
 
     let mut alter = Alter::new(found, d.backend);
@@ -52,7 +54,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     ops.extend(alter.ops());
     ops.extend(fill(found, d).map(Op::rows));
     if !right {
-        // The gateway may have deleted a mapping while no foreign key told it of the audits.
+        // Without a foreign key, the gateway may have deleted a mapping and left its audits.
         let keep = keep_times(found, "");
         ops.push(Op::rows(format!(
             "UPDATE {TABLE} SET mapping_id = NULL{keep} WHERE mapping_id IS NOT NULL \
@@ -71,7 +73,7 @@ fn sets_null(definition: &str) -> bool {
     definition.contains("ON DELETE SET NULL")
 }
 
-/// Copies of the mapping's ids, where we added the columns for them.
+/// Copies the mapping's ids into the columns that we added for them.
 fn fill(found: &ExistingTable, d: &Dialect) -> Option<String> {
     let mut added = vec!["company_id", "calcom_host_id", "staff_id"];
     added.retain(|column| !found.has(column));
@@ -81,20 +83,21 @@ fn fill(found: &ExistingTable, d: &Dialect) -> Option<String> {
     Some(update((found, "a"), (&maps, "m.id = a.mapping_id"), &set, &which, d))
 }
 
-/// A condition on the rows that go when it is given back.
+/// Returns a condition on the rows that are deleted when the table is restored.
 fn goes(found: &ExistingTable) -> String {
     let copy = copy_of(TABLE);
     format!("id NOT IN (SELECT id FROM {copy}) AND {}", ours(Some(found)).replace("a.", ""))
 }
 
-/// Takes our rows out again; in the order of making.
+/// Deletes our rows from the restored table. The operations are in the order of making: they are undone in
+/// reverse.
 fn give_back(found: &ExistingTable) -> impl Iterator<Item = Op> {
     let copy = copy_of(TABLE);
     let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {}", goes(found))];
     let cascades =
         found.foreign_keys_of("mapping_id").any(|key| key.definition.contains("ON DELETE CASCADE"));
     if found.column("mapping_id").is_some_and(|column| !column.nullable) {
-        // Their mapping was deleted since: in the old shape they would have gone with it.
+        // Their mapping was deleted meanwhile: in the old shape that would have deleted them, too.
         undo.push(format!("DELETE FROM {TABLE} WHERE mapping_id IS NULL"));
     } else if cascades {
         undo.push(format!(
@@ -105,19 +108,19 @@ fn give_back(found: &ExistingTable) -> impl Iterator<Item = Op> {
     undo.into_iter().rev().map(Op::only_undo)
 }
 
-/// A condition on audits `a`: this program wrote it.
+/// Returns a condition on audits `a` that this program wrote.
 pub(super) fn ours(found: Option<&ExistingTable>) -> String {
     match found {
-        // The table is ours, and the gateway does not know it.
+        // The table is ours: the gateway does not write to it.
         None => "TRUE".into(),
         Some(found) if !found.has("actor") => "a.actor <> 'gateway'".into(),
-        // It has an actor of its own: these are the ones that this program writes.
+        // It already had an actor column: these are the values that this program writes.
         Some(_) => "(a.actor IN ('worker', 'migration') OR a.actor LIKE 'cli:%')".into(),
     }
 }
 
-/// Writes down that and what was adopted: about no mapping, so that nobody's doing looks like
-/// somebody else's.
+/// Records in the audits what was adopted. The row refers to no mapping, so that no change is attributed to
+/// the wrong actor.
 pub(super) fn record(d: &Dialect, what: &str) -> Op {
     let from = if d.is_mysql() { " FROM DUAL" } else { "" };
     Op::rows(format!(

@@ -1,5 +1,5 @@
-//! A table of ours that somebody else made, as the engine itself writes it: so that what adoption
-//! changes can be given back word for word.
+//! Reads one of our tables that the gateway created, as the engine itself describes it, so that adoption can
+//! restore it word for word.
 
 use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult};
 
@@ -8,32 +8,32 @@ use crate::dialect::Dialect;
 use crate::migration::Op;
 use crate::names::ADOPTED;
 
-/// A table, its parts as they can stand in DDL.
+/// A table, with its parts as written in DDL.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExistingTable {
     pub(crate) table: String,
     pub(crate) columns: Vec<ExistingColumn>,
     pub(crate) indexes: Vec<ExistingIndex>,
     pub(crate) foreign_keys: Vec<ExistingConstraint>,
-    /// PostgreSQL's checks: how Laravel writes an enumeration there.
+    /// PostgreSQL's checks, which Laravel uses for enumerations there.
     pub(crate) checks: Vec<ExistingConstraint>,
-    /// MySQL's, but for those of JSON: in words.
+    /// The names of MySQL's checks, except those of JSON columns.
     pub(crate) stray_checks: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub(crate) struct ExistingColumn {
     pub(crate) name: String,
-    /// What follows the name; on PostgreSQL the type alone.
+    /// What follows the name in DDL; on PostgreSQL only the type.
     pub(crate) definition: String,
     pub(crate) nullable: bool,
-    /// An INSERT may leave it out: a default, a counter, a computed value.
+    /// Whether an INSERT may leave it out: it is nullable, or has a default, a counter or a computed value.
     #[sea_orm(from_alias = "counts")]
     pub(crate) fills_itself: bool,
     /// PostgreSQL's default.
     #[sea_orm(from_alias = "fallback")]
     pub(crate) default: Option<String>,
-    /// ENUM, or PostgreSQL's own enumerated type.
+    /// ENUM, or an enumerated type of PostgreSQL.
     pub(crate) is_enum: bool,
 }
 
@@ -42,21 +42,21 @@ pub(crate) struct ExistingIndex {
     pub(crate) name: String,
     pub(crate) unique: bool,
     pub(crate) columns: Vec<String>,
-    /// The condition of a partial one.
+    /// The condition of a partial index.
     pub(crate) condition: Option<String>,
 }
 
-/// A foreign key, or a check.
+/// A foreign key or a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExistingConstraint {
     pub(crate) name: String,
     pub(crate) columns: Vec<String>,
-    /// What follows the name: `FOREIGN KEY … REFERENCES …`, `CHECK (…)`.
+    /// What follows the name in DDL: `FOREIGN KEY … REFERENCES …`, `CHECK (…)`.
     pub(crate) definition: String,
 }
 
 impl ExistingTable {
-    /// Looks at a table that is there. On SQLite nothing is adopted, and so nothing read.
+    /// Reads an existing table. On SQLite nothing is adopted, so nothing is read.
     pub(crate) async fn read<C: ConnectionTrait>(connection: &C, table: &str) -> Result<Self, DbErr> {
         match connection.get_database_backend() {
             DbBackend::MySql => {
@@ -77,8 +77,9 @@ impl ExistingTable {
         self.column(name).is_some()
     }
 
-    /// An index that begins with these columns: one more would be of no use. (On MySQL it could even
-    /// take the place of one that was made for a foreign key, which would then be missing later.)
+    /// Returns whether an index begins with these columns: then another one would be useless. (On MySQL it
+    /// could even replace an index that the server created for a foreign key, and that index would then be
+    /// missing after `down`.)
     pub(crate) fn has_index(&self, columns: &[&str]) -> bool {
         self.indexes.iter().any(|index| {
             index.condition.is_none()
@@ -87,7 +88,7 @@ impl ExistingTable {
         })
     }
 
-    /// The database keeps these columns unique.
+    /// Returns whether the database keeps these columns unique.
     pub(crate) fn has_unique(&self, columns: &[&str]) -> bool {
         self.indexes.iter().any(|index| {
             index.unique
@@ -104,8 +105,8 @@ impl ExistingTable {
         self.foreign_keys.iter().filter(move |key| key.columns == [column])
     }
 
-    /// Keeps the rows as they were, until `down`: their ids, and of these columns those that are there. So it is
-    /// known which were there before, and what of them this program may have changed since.
+    /// Copies the rows until `down`: their ids, and those of these columns that exist. The copy shows which
+    /// rows existed before, and what this program may have changed in them since.
     pub(crate) fn keep(&self, d: &Dialect, columns: &[&str]) -> Op {
         let (table, copy) = (&self.table, copy_of(&self.table));
         let kept = std::iter::once("id").chain(columns.iter().copied().filter(|column| self.has(column)));
@@ -114,7 +115,7 @@ impl ExistingTable {
         Op::table(d.backend, &copy, format!("CREATE TABLE {copy}{key} AS SELECT {kept} FROM {table}"))
     }
 
-    /// The answer of MySQL's SHOW CREATE TABLE: one part a line.
+    /// Parses MySQL's SHOW CREATE TABLE, which has one part per line.
     pub(crate) fn parse(table: &str, text: &str) -> Self {
         let mut found = Self { table: table.to_owned(), ..Self::default() };
         for line in text.lines().skip(1) {
@@ -144,7 +145,7 @@ impl ExistingTable {
                 name if name.starts_with('`') => {
                     let name = name.trim_matches('`').to_owned();
                     if rest.contains(" CHECK (") && !rest.contains("json_valid(") {
-                        found.stray_checks.push(format!("that of the column {name}"));
+                        found.stray_checks.push(format!("the check of the column {name}"));
                     }
                     let nullable = !rest.contains(" NOT NULL");
                     let fillers = [" DEFAULT ", " AUTO_INCREMENT", " GENERATED ", " AS ("];
@@ -192,7 +193,7 @@ impl ExistingTable {
     }
 }
 
-/// Where the rows of an adopted table are kept.
+/// Returns the name of the table that keeps the rows of an adopted table.
 pub(crate) fn copy_of(table: &str) -> String {
     format!("{ADOPTED}{table}")
 }
@@ -201,7 +202,7 @@ fn index(name: &str, unique: bool, columns: &str) -> ExistingIndex {
     ExistingIndex { name: name.to_owned(), unique, columns: names(columns), condition: None }
 }
 
-/// The names in `` (`a`,`b`(20)) ``, up to the end of the list.
+/// Returns the names in `` (`a`,`b`(20)) ``, up to the end of the list.
 fn names(list: &str) -> Vec<String> {
     let end = list.find(") ").map_or(list, |end| &list[..end]);
     end.split('`').skip(1).step_by(2).map(str::to_owned).collect()

@@ -1,5 +1,5 @@
-//! Keys and checks of a table that somebody else made which would keep our rows out, or whose names
-//! we need ourselves. Found before the first statement: MySQL could not take back what came before.
+//! Finds keys and checks of an existing table that would refuse our rows, or whose names we need. They are
+//! found before the first statement, because MySQL could not roll back the earlier ones.
 
 use super::existing::{ExistingIndex, ExistingTable};
 use super::mappings;
@@ -22,8 +22,8 @@ pub(super) const AUDITS: [(&str, &[&str], bool); 4] = [
     ("idx_company_host", &["company_id", "calcom_host_id"], false),
 ];
 
-/// Columns of which a check may limit what we write; the words of the first two are taken care of
-/// where the engine lets a check be given back.
+/// Columns for which a check may refuse what we write. Known checks on `mapping_source` and `action` are
+/// dropped and restored, on engines where that is possible.
 const CHECKED: [&str; 10] = [
     "mapping_source",
     "action",
@@ -37,7 +37,7 @@ const CHECKED: [&str; 10] = [
     "mapping_id",
 ];
 
-/// What of a table's keys and checks stands in the way.
+/// Returns the keys and checks of a table that are obstacles.
 pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     let mut add = |what: String, remedy: &str| obstacles.push(Obstacle::new(what, remedy));
@@ -47,8 +47,8 @@ pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
     for index in found.indexes.iter().filter(|index| index.unique && !fits(index)) {
         let (name, columns) = (&index.name, index.columns.join(", "));
         add(
-            format!("{table} has the unique key {name} ({columns}): it keeps rows of hostmatch out"),
-            "drop it, or make it a plain index; one active mapping for a host in a company is kept without it",
+            format!("{table} has the unique key {name} ({columns}): it would refuse rows of hostmatch"),
+            "drop it, or make it a plain index; another key ensures one active mapping per host and company",
         );
     }
     for (name, columns, unique) in ours {
@@ -59,15 +59,15 @@ pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
         if let Some(index) = same_name.filter(|index| !is_one_active(index)) {
             let (name, columns) = (&index.name, index.columns.join(", "));
             add(
-                format!("{table} has an index {name} of other columns ({columns})"),
+                format!("{table} has an index {name} on other columns ({columns})"),
                 "rename it: hostmatch needs an index of that name",
             );
         }
     }
     for check in &found.stray_checks {
         add(
-            format!("{table} has a CHECK that hostmatch cannot give back: {check}"),
-            "drop it before, and make it again after `migrate down` if need be",
+            format!("{table} has a CHECK that hostmatch cannot restore: {check}"),
+            "drop it first, and create it again after `migrate down` if necessary",
         );
     }
     for check in &found.checks {
@@ -92,7 +92,7 @@ fn is_one_active(index: &ExistingIndex) -> bool {
     has(index, "active_host_id") || index.condition.as_deref() == Some("is_active")
 }
 
-/// Our rows are unique by host and member of staff, and active ones by host and company.
+/// Our rows are unique by host and member of staff; active ones by host and company.
 fn lets_mappings_in(index: &ExistingIndex) -> bool {
     has(index, "id")
         || has(index, "calcom_host_id") && has(index, "staff_id")
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_our_rows_out_is_in_the_way_and_nothing_else() {
+    fn only_what_refuses_our_rows_is_an_obstacle() {
         let fine = "  `id` bigint(20) NOT NULL AUTO_INCREMENT,\n  `metadata` longtext DEFAULT NULL CHECK (json_valid(`metadata`)),\n  \
                     PRIMARY KEY (`id`),\n  UNIQUE KEY `unique_host_staff` (`calcom_host_id`,`staff_id`),\n  \
                     UNIQUE KEY `three` (`company_id`,`calcom_host_id`,`staff_id`),\n  KEY `idx_staff` (`staff_id`)";

@@ -1,4 +1,4 @@
-//! `calcom_host_mappings` as somebody else made it.
+//! Adopts a `calcom_host_mappings` that the gateway created.
 
 use super::alter::{Alter, update};
 use super::existing::{ExistingTable, copy_of};
@@ -9,9 +9,9 @@ use crate::migration::Op;
 use crate::names;
 
 pub(super) const TABLE: &str = names::MAPPINGS;
-/// What of a row this program may change, and must be able to give back.
+/// The columns that this program may change, and must be able to restore.
 const CHANGED: [&str; 5] = ["company_id", "is_active", "mapping_source", "confidence_score", "updated_at"];
-/// Texts that may be shorter than ours, or enumerated, and what we make of them.
+/// Texts that may be shorter than ours, or enumerations, and the length that we need.
 const TEXTS: [(&str, u32); 5] = [
     ("mapping_source", 32),
     ("calcom_name", 255),
@@ -20,7 +20,7 @@ const TEXTS: [(&str, u32); 5] = [
     ("calcom_timezone", 50),
 ];
 
-/// The changes that it needs, and how it differs.
+/// Returns the changes that the table needs, and how it differs.
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![found.keep(d, &CHANGED)];
@@ -42,7 +42,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     said.extend(alter.index_missing(&keys::MAPPINGS[..3]));
     if !found.has_unique(&["calcom_host_id", "staff_id"]) {
         alter.index(true, "unique_host_staff", "calcom_host_id, staff_id", "");
-        said.push("(calcom_host_id, staff_id) is not kept unique: unique_host_staff is added".into());
+        said.push("(calcom_host_id, staff_id) is not kept unique: unique_host_staff will be added".into());
     }
     ops.extend(alter.ops());
 
@@ -60,7 +60,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     for (column, refers_to) in [("company_id", "companies"), ("staff_id", "staff")] {
         if found.foreign_keys_of(column).next().is_none() {
             alter.foreign_key(column, refers_to, "CASCADE");
-            said.push(format!("{column} has no foreign key: one to {refers_to} is added"));
+            said.push(format!("{column} has no foreign key: one to {refers_to} will be added"));
         }
     }
     ops.extend(alter.ops());
@@ -68,8 +68,8 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
 }
 
 fn one_active(alter: &mut Alter<'_>, found: &ExistingTable, d: &Dialect, said: &mut Vec<String>) {
-    const SAID: &str = "nothing keeps a host from having two active mappings in a company: one_active_mapping is \
-                        added, and holds for the gateway too";
+    const SAID: &str = "a host can have two active mappings in a company: one_active_mapping will be \
+                        added, and applies to the gateway too";
     if d.is_mysql() {
         if !found.has("active_host_id") {
             let hosts = found.column("calcom_host_id");
@@ -79,8 +79,8 @@ fn one_active(alter: &mut Alter<'_>, found: &ExistingTable, d: &Dialect, said: &
             alter.add("active_host_id", &computed);
         }
         if !found.has_unique(&["company_id", "active_host_id"]) {
-            // Not company_id first: the server would let it take the place of an index that it made
-            // itself for a foreign key on company_id.
+            // Not company_id first: then the server would use it in place of the index that it created for a
+            // foreign key on company_id.
             alter.index(true, "one_active_mapping", "active_host_id, company_id", "");
             said.push(SAID.into());
         }
@@ -106,17 +106,17 @@ fn fill_company(found: &ExistingTable, d: &Dialect) -> Op {
     };
     let make = update("staff s", "s.id = m.staff_id", "s.company_id", "m.company_id IS NULL");
     let undo = update(&format!("{copy} c"), "c.id = m.id", "NULL", "c.company_id IS NULL");
-    // A column that we added goes, and with it what is in it.
+    // A column that we added is dropped with its values.
     Op { make: Some(make), undo: found.has("company_id").then_some(undo), probe: None }
 }
 
-/// Mappings that audits `a` of ours tell of; `ours` is a condition on those.
+/// Selects the mappings in our audits `a`; `ours` is the condition on those audits.
 fn audited(ours: &str) -> String {
     let audits = super::audits::TABLE;
     format!("SELECT a.mapping_id FROM {audits} a WHERE a.mapping_id IS NOT NULL AND {ours}")
 }
 
-/// A condition on mappings that this program made.
+/// Returns a condition on mappings that this program created.
 fn made(ours: &str) -> String {
     format!(
         "id NOT IN (SELECT id FROM {}) AND id IN ({} AND a.old_values IS NULL \
@@ -126,7 +126,7 @@ fn made(ours: &str) -> String {
     )
 }
 
-/// Asks for rows that the old shape cannot hold; to stand behind the copy.
+/// Returns the questions for rows that the old shape cannot hold; they go after the copy.
 pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
     let made = made(ours);
     obstacles::questions(found, d, &TEXTS.map(|(name, _)| name), |name| {
@@ -135,26 +135,26 @@ pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<O
     })
 }
 
-/// Gives the rows back; for as long as the audits still say whose doing what was. `ours` is a
-/// condition on audits `a`. In the order of making, which is opposite to that of undoing.
+/// Restores the rows. This must run while the audits still record which changes are ours; `ours` is a
+/// condition on audits `a`. The operations are in the order of making: they are undone in reverse.
 pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 3] {
     let (audited, made) = (audited(ours), made(ours));
-    // All are off for a moment, so that none is in the way of another that gets its company back.
+    // First all are inactive, so that none conflicts with another when its company is restored.
     let back = CHANGED.into_iter().filter_map(|column| match column {
         "is_active" => Some((column, "FALSE".to_owned())),
-        // It goes with its column.
+        // The column is dropped later.
         "company_id" if !found.has(column) => Some((column, "NULL".to_owned())),
         _ if !found.has(column) => None,
-        // An enumeration has become text meanwhile.
+        // The adoption changed an enumeration to text.
         "mapping_source" if !d.is_mysql() => Some((column, format!("c.{column}::text"))),
         _ => Some((column, format!("c.{column}"))),
     });
     let back: Vec<_> = back.collect();
-    // The mappings `m` that were there before, as `c`.
+    // The mappings `m` that existed before, with their copies `c`.
     let copy = format!("{} c", copy_of(TABLE));
     let update = |on: &str, set: &[_], which: &str| update((found, "m"), (&copy, on), set, which, d);
     let all = update("c.id = m.id", &back, &format!("m.id IN ({audited})"));
-    // Then those that were on, unless the gateway has made another one active since.
+    // Then activates those that were active, unless the gateway has activated another one since.
     let company = |m: &str| {
         format!("COALESCE({m}.company_id, (SELECT s.company_id FROM staff s WHERE s.id = {m}.staff_id))")
     };
@@ -166,7 +166,7 @@ pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 
         format!("o.company_id = {} AND o.calcom_host_id = m.calcom_host_id AND o.id <> m.id", company("m"));
     let on = [("is_active", "TRUE".to_owned())];
     let on = if d.is_mysql() {
-        // The table that is changed may be looked into only aside.
+        // MySQL reads the table that it updates only through a derived table.
         let join = format!("c.id = m.id LEFT JOIN ({others}) o ON {same}");
         update(&join, &on, &format!("c.is_active AND o.id IS NULL AND m.id IN ({audited})"))
     } else {

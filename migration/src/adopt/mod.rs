@@ -1,5 +1,5 @@
-//! Adoption: tables and a column of ours that the gateway's own migrations made are brought to our
-//! shape, by additions wherever that will do, and given back as they were.
+//! Adopts our tables and our column if the gateway's own migrations created them: brings them to our shape,
+//! by additions wherever possible, and restores them on the way down.
 
 mod alter;
 mod audits;
@@ -20,15 +20,15 @@ use existing::{ExistingTable, copy_of};
 
 pub(crate) use obstacles::in_the_way;
 
-/// The migrations whose work may have been done by somebody else. Their statements are kept when anything is adopted:
-/// they alone know the shape that was found.
+/// The migrations whose tables the gateway may have created. Their statements are kept when anything is
+/// adopted: they are the only record of the shape that was found.
 pub(crate) const ADOPTABLE: [&str; 3] = [MAPPINGS.name, AUDITS.name, CALCOM_HOST_ID.name];
 
-/// Only the audits tell whose doing what of a mapping was: before they go, the mappings are given back.
-/// Nobody adopts the one again without the other, or what was found would be forgotten.
-pub(crate) const GIVEN_BACK_TOGETHER: [&str; 2] = [MAPPINGS.name, AUDITS.name];
+/// Only the audits record which changes of a mapping are ours, so the mappings are restored before the audits
+/// are dropped. The two are always undone together: undoing one alone would lose the shape that was found.
+pub(crate) const UNDONE_AS_A_PAIR: [&str; 2] = [MAPPINGS.name, AUDITS.name];
 
-/// What is there of what these migrations would make.
+/// What already exists of what these migrations would create.
 #[derive(Default)]
 struct There {
     mappings: Option<ExistingTable>,
@@ -42,8 +42,8 @@ impl There {
     }
 }
 
-/// The changes of these migrations here, and whether they adopt anything. Says in the examination
-/// what is adopted and what is in the way; then the changes are not to be made.
+/// Returns the changes of these migrations here, and whether they adopt anything. Adds adoptions and
+/// obstacles to the examination; with obstacles, the changes must not be made.
 pub(crate) async fn plan<C: ConnectionTrait>(
     connection: &C,
     pending: &[Migration],
@@ -54,8 +54,8 @@ pub(crate) async fn plan<C: ConnectionTrait>(
     let there = find(connection, pending, columns, examination).await?;
     if d.backend == DbBackend::Sqlite && there.any() {
         examination.obstacles.push(Obstacle::new(
-            "on SQLite nothing can be adopted: its ALTER TABLE cannot bring a table to another shape",
-            "move away what is there; hostmatch makes its own",
+            "on SQLite nothing can be adopted: its ALTER TABLE cannot change a table's shape",
+            "rename what exists; hostmatch creates its own",
         ));
     }
     let mut wrong = Vec::new();
@@ -106,19 +106,19 @@ pub(crate) async fn plan<C: ConnectionTrait>(
     }
     if pending.iter().any(|migration| migration.name == CALCOM_HOST_ID.name) && !d.room_for_index {
         let note = "appointments has as many indexes as MySQL allows (64): appointments.calcom_host_id gets none. \
-                    Nothing in hostmatch looks appointments up by their host";
+                    hostmatch never queries appointments by their host";
         examination.notes.push(note.into());
     }
     Ok((planned, there.any()))
 }
 
-/// What belongs to the whole: rows given back while the audits still say whose doing was what, and
-/// a record of the adoption. Both go with the last migration that can carry them.
+/// Adds what concerns the adoption as a whole: restoring the rows while the audits still record which changes
+/// are ours, and a record of the adoption. Both belong to the last migration that can carry them.
 fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: &Dialect) {
     let adopted: Vec<&str> = examination.adoptions.iter().map(|adoption| adoption.what.as_str()).collect();
     let changes: usize = examination.adoptions.iter().map(|adoption| adoption.differences.len()).sum();
     let text = format!(
-        "adopted as they were: {}; {changes} differences were levelled; migrate down gives them back",
+        "adopted: {}; {changes} differences were removed; migrate down restores them",
         adopted.join(", ")
     );
     let last = [AUDITS.name, CALCOM_HOST_ID.name]
@@ -145,7 +145,7 @@ async fn find<C: ConnectionTrait>(
     let mut there = There::default();
     let tables = pending.iter().filter(|migration| migration.column_made().is_none());
     let mut names: Vec<String> = tables.map(|migration| migration.table_of().to_owned()).collect();
-    // Where the rows of before will be kept. They are there rightly once their migration is applied.
+    // The tables for the original rows. They may exist only once their migration is applied.
     let adoptable = |name: &str| [mappings::TABLE, audits::TABLE].contains(&name);
     let kept: Vec<String> = names.iter().filter(|name| adoptable(name)).map(|name| copy_of(name)).collect();
     names.extend(kept);
@@ -155,10 +155,10 @@ async fn find<C: ConnectionTrait>(
             *place = Some(ExistingTable::read(connection, &name).await?);
             continue;
         }
-        let kind = if is_table { "the table" } else { "a view, or a table not of InnoDB," };
+        let kind = if is_table { "the table" } else { "a view, or a table outside InnoDB," };
         examination.obstacles.push(Obstacle::new(
-            format!("{kind} {name} is there, and hostmatch did not make it"),
-            "move it away (RENAME TABLE), or keep what made it from making it",
+            format!("{kind} {name} exists, and hostmatch did not create it"),
+            "rename it (RENAME TABLE), and prevent its creator from creating it again",
         ));
     }
     there.column = columns.has("appointments", "calcom_host_id")
@@ -166,21 +166,21 @@ async fn find<C: ConnectionTrait>(
     Ok(there)
 }
 
-/// The column stays as it is; it gets its index where there is none and room for one.
+/// Adopts the column as it is, and adds the index if it is missing and the table can take one.
 async fn adopt_column<C: ConnectionTrait>(
     connection: &C,
     d: &Dialect,
 ) -> Result<(Vec<Op>, Vec<String>), DbErr> {
-    // Nothing to do is something to write down: else `down` would take it for ours, and drop it.
+    // Even with nothing to do there is an entry: otherwise `down` would treat the column as ours and drop it.
     let mut ops = vec![Op::default()];
     let is_indexed = if d.is_mysql() {
-        // Its catalogue shows the index to whoever may read the column; SHOW CREATE TABLE asks for more.
+        // The catalogue shows the index to every user who may read the column; SHOW CREATE TABLE needs more.
         number(connection, MYSQL_INDEXES).await? > 0
     } else {
         ExistingTable::read(connection, "appointments").await?.has_index(&["calcom_host_id"])
     };
     let index = calcom_host_id_index(d).filter(|_| !is_indexed);
-    let said = index.iter().map(|_| "there is no index on it: one is added".to_owned()).collect();
+    let said = index.iter().map(|_| "it has no index: one will be added".to_owned()).collect();
     ops.extend(index);
     Ok((ops, said))
 }

@@ -1,5 +1,6 @@
-//! What has to be put right by a person before anything can be adopted: looked for before the first
-//! statement, and shown with the rows, by their keys. And the questions for what would be in the way of giving back.
+//! Finds what a person has to fix before anything can be adopted. It runs before the first statement, and
+//! lists the rows by their keys. Also builds the questions for rows that would prevent a table from being
+//! restored.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
 
@@ -12,10 +13,10 @@ use crate::examination::Obstacle;
 use crate::gateway::{Column, Columns};
 use crate::migration::Op;
 
-/// So many rows of each kind are named.
+/// How many rows of each kind are listed.
 const SHOWN: usize = 100;
 
-/// What a column has to be, to be adopted.
+/// The type that a column needs to be adopted.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Integer,
@@ -23,7 +24,7 @@ pub(super) enum Kind {
     HostId,
     Text,
     Flag,
-    /// As `staff.id` is.
+    /// The type of `staff.id`.
     Staff,
     Json,
     Moment,
@@ -31,7 +32,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What it has to be, in words; none when the column is that.
+    /// Describes the required type; none if the column has it.
     fn wanted(self, column: &Column, is_enum: bool, columns: &Columns) -> Option<&'static str> {
         let backend = columns.backend();
         let base = column.data_type.as_str();
@@ -47,7 +48,7 @@ impl Kind {
             Self::Flag => ("a boolean", ["tinyint", "bool"].contains(&base)),
             Self::Staff => {
                 let staff = columns.get("staff", "id").and_then(|id| id.key_kind(backend));
-                ("what staff.id is", staff.is_some() && column.key_kind(backend) == staff)
+                ("the type of staff.id", staff.is_some() && column.key_kind(backend) == staff)
             }
             Self::Json => {
                 let kinds = ["json", "jsonb", "longtext", "mediumtext", "text"];
@@ -60,13 +61,13 @@ impl Kind {
     }
 }
 
-/// Columns that this program writes: what each has to be, and as what it is added where it is missing; without
-/// that it has to be there.
+/// Columns that this program writes: the required type of each, and the definition with which it is added if
+/// missing. A column without a definition must exist.
 type Shape = &'static [(&'static str, Kind, Option<&'static str>)];
 
 pub(super) const MAPPINGS: Shape = &[
     ("id", Kind::Integer, None),
-    // NULL for what the gateway inserts: it does not know the column.
+    // NULL in rows that the gateway inserts: it does not know the column.
     ("company_id", Kind::Integer, Some("{company} NULL")),
     ("staff_id", Kind::Staff, None),
     ("calcom_host_id", Kind::HostId, None),
@@ -93,17 +94,17 @@ pub(super) const AUDITS: Shape = &[
     ("old_values", Kind::Json, Some("{json} NULL")),
     ("new_values", Kind::Json, Some("{json} NULL")),
     ("changed_by", Kind::Any, Some("BIGINT NULL")),
-    // What the gateway inserts does not say.
+    // Rows that the gateway inserts leave it out.
     ("actor", Kind::Text, Some("VARCHAR(255) NOT NULL DEFAULT 'gateway'")),
     ("changed_at", Kind::Moment, Some("{now}")),
     ("reason", Kind::Text, Some("TEXT NULL")),
     ("change_key", Kind::Text, Some("CHAR(36) NULL")),
 ];
 
-/// Computed where it is missing.
+/// Computed, so it is never required.
 const ACTIVE: (&str, Kind, Option<&str>) = ("active_host_id", Kind::Integer, Some(""));
 
-/// Columns of the wrong meaning; nothing can be said of the rows of such a table.
+/// Finds columns of the wrong type. The rows of such a table cannot be checked.
 pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obstacle> {
     let table = &found.table;
     let shape = if table == mappings::TABLE { MAPPINGS } else { AUDITS };
@@ -115,7 +116,7 @@ pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obsta
             Some(column) => {
                 let is_enum = found.column(name).is_some_and(|column| column.is_enum);
                 let narrow = column.charset.as_deref().filter(|charset| *charset != "utf8mb4");
-                // Sources and actions are ours; names are anybody's.
+                // Only names can contain any character; sources and actions are our own values.
                 if let Some(charset) = narrow.filter(|_| name.starts_with("calcom_")) {
                     wrong.push(format!(
                         "{name} is in {charset}, which cannot hold every name, and must be in utf8mb4"
@@ -128,32 +129,32 @@ pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obsta
         }
     }
     if found.column("id").is_some_and(|id| !id.fills_itself) {
-        wrong.push("id does not count by itself".into());
+        wrong.push("id does not count up automatically".into());
     }
     for column in &found.columns {
         if !column.fills_itself && !shape.iter().any(|(name, ..)| *name == column.name) {
-            wrong.push(format!("{} must be given and hostmatch does not know it", column.name));
+            wrong.push(format!("{} must be given a value, and hostmatch does not know it", column.name));
         }
     }
     (!wrong.is_empty()).then(|| {
         Obstacle::new(
             format!("the table {table} cannot be adopted: {}", wrong.join("; ")),
-            "move it away (RENAME TABLE), or give it these columns, types or defaults",
+            "rename it (RENAME TABLE), or give it these columns, types or defaults",
         )
     })
 }
 
-/// What is wrong with the column `appointments.calcom_host_id`.
+/// Checks the type of the column `appointments.calcom_host_id`.
 pub(super) fn of_column(columns: &Columns) -> Option<Obstacle> {
     let column = columns.get("appointments", "calcom_host_id")?;
     let wanted = Kind::HostId.wanted(column, false, columns)?;
     Some(Obstacle::new(
         format!("appointments.calcom_host_id is {} and must be {wanted}", column.full_type),
-        "rename the column or change its type; what writes to it has to go along",
+        "rename the column or change its type, and adapt the code that writes to it",
     ))
 }
 
-/// Rows that our constraints, or our reading, could not take.
+/// Finds rows that our constraints would refuse, or that we could not read.
 pub(super) async fn of_mappings<C: ConnectionTrait>(
     connection: &C,
     found: &ExistingTable,
@@ -180,10 +181,10 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
                  AND m.calcom_host_id IS NOT NULL \
                  GROUP BY {company}, m.calcom_host_id HAVING COUNT(*) > 1 ORDER BY {company}, m.calcom_host_id"
             ),
-            "switch all but one of each off (is_active = FALSE)",
+            "deactivate all but one of each (is_active = FALSE)",
         ),
         (
-            "several mappings are of the same host and member of staff",
+            "several mappings have the same host and member of staff",
             format!(
                 "SELECT CONCAT('host ', CAST(m.calcom_host_id AS {text}), ': mappings ', {ids}) FROM {table} m \
                  WHERE m.calcom_host_id IS NOT NULL GROUP BY m.calcom_host_id, m.staff_id HAVING COUNT(*) > 1 ORDER BY m.calcom_host_id, MIN(m.id)"
@@ -191,12 +192,12 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
             "delete all but one of each",
         ),
         (
-            "the member of staff of a mapping is not there",
+            "the member of staff of a mapping does not exist",
             format!("SELECT {id} {joined} WHERE s.id IS NULL ORDER BY m.id"),
             "delete these mappings, or set staff_id",
         ),
         (
-            "a mapping has no host id, or one that is none of Cal.com's",
+            "a mapping has no host id, or one that cannot be Cal.com's",
             format!(
                 "SELECT {id} FROM {table} m WHERE m.calcom_host_id IS NULL \
                  OR m.calcom_host_id NOT BETWEEN 1 AND 2147483647 ORDER BY m.id"
@@ -206,7 +207,7 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
     ];
     if has_company {
         checks.push((
-            "the company of a mapping is not there",
+            "the company of a mapping does not exist",
             format!(
                 "SELECT {id} FROM {table} m LEFT JOIN companies c ON c.id = m.company_id \
                  WHERE m.company_id IS NOT NULL AND c.id IS NULL ORDER BY m.id"
@@ -214,7 +215,7 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
             "delete these mappings, or set company_id",
         ));
         checks.push((
-            "the member of staff of a mapping is of another company",
+            "the member of staff of a mapping belongs to another company",
             format!("SELECT {id} {joined} WHERE m.company_id <> s.company_id ORDER BY m.id"),
             "delete these mappings, or set company_id to that of the member of staff",
         ));
@@ -222,7 +223,7 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
     ask(connection, checks).await
 }
 
-/// Audits that refer to nothing.
+/// Finds audits whose mapping does not exist.
 pub(super) async fn of_audits<C: ConnectionTrait>(
     connection: &C,
     mappings_there: bool,
@@ -235,7 +236,7 @@ pub(super) async fn of_audits<C: ConnectionTrait>(
         "TRUE".to_owned()
     };
     let orphans = (
-        "the mapping of an audit is not there",
+        "the mapping of an audit does not exist",
         format!(
             "SELECT CONCAT('audit ', CAST(a.id AS {text}), ' of mapping ', CAST(a.mapping_id AS {text})) \
              FROM {} a WHERE a.mapping_id IS NOT NULL AND {gone} ORDER BY a.id",
@@ -246,8 +247,8 @@ pub(super) async fn of_audits<C: ConnectionTrait>(
     ask(connection, vec![orphans]).await
 }
 
-/// What has come to stand in the way since that was looked for: rows that our constraints cannot take, in tables
-/// that may be half adopted. The gateway goes on writing meanwhile.
+/// Finds obstacles that appeared after the first check: rows that our constraints refuse, in tables that may
+/// be half adopted. The gateway keeps writing during a migration.
 pub(crate) async fn in_the_way<C: ConnectionTrait>(connection: &C) -> Result<Vec<Obstacle>, DbErr> {
     let columns = Columns::read(connection).await?;
     let d = Dialect::of(&columns);
@@ -284,7 +285,7 @@ async fn ask<C: ConnectionTrait>(
     Ok(obstacles)
 }
 
-/// `m.staff_id` as it can be compared with `staff.id`: MySQL refuses to mix two collations.
+/// Returns `m.staff_id` in a form comparable to `staff.id`: MySQL refuses to mix two collations.
 fn same_staff(columns: &Columns, d: &Dialect) -> String {
     let (id, ours) = (columns.get("staff", "id"), columns.get(mappings::TABLE, "staff_id"));
     let collation = |column: Option<&Column>| column.and_then(|column| column.collation.clone());
@@ -296,10 +297,11 @@ fn same_staff(columns: &Columns, d: &Dialect) -> String {
     }
 }
 
-/// A question for each of these columns that holds less in its old shape than in ours: for rows that this could not
-/// hold again, before anything is taken back, so that none is lost. They can only be the gateway's; those of hostmatch
-/// go, and what it changed is given back first. `leaves` is a condition on rows that are gone, or whose column is given back, by then. To be put before the changes
-/// of the table: on the way back it is there until they are undone.
+/// Builds a question for each of these columns whose old shape holds less than ours: it finds rows that the
+/// old shape could not hold, before anything is undone, so that no row is lost. These can only be the
+/// gateway's rows: hostmatch's own are deleted, and what it changed is restored first. `leaves` is a
+/// condition on rows that are deleted, or whose column is restored, by then. The questions go before the
+/// changes of the table, so that they remain in the journal until those are undone.
 pub(super) fn questions(
     found: &ExistingTable,
     d: &Dialect,
@@ -312,7 +314,7 @@ pub(super) fn questions(
         let what = format!("{table}.{name} holds what its old shape cannot: {shape}").replace('\'', "''");
         Op::question(
             &format!("SELECT {id} AS id, '{what}' AS what FROM {table} WHERE NOT ({fits})"),
-            // Of a row that does not say whose it is the answer would be NULL: it is the gateway's.
+            // For a row without an actor the condition is NULL: the row is the gateway's.
             &format!("AND NOT COALESCE(({}), FALSE)", leaves(name)),
         )
     };
@@ -322,7 +324,7 @@ pub(super) fn questions(
         .collect()
 }
 
-/// Each old limit of a column, in words and as a condition on what fits.
+/// Returns each old limit of a column, as a text and as a condition on values that fit.
 fn shapes(found: &ExistingTable, d: &Dialect, name: &str) -> Vec<(String, String)> {
     let Some(column) = found.column(name) else { return Vec::new() };
     let definition = &column.definition;

@@ -1,10 +1,10 @@
-//! What is going to be done, written down before it is begun, and what has to be taken back.
+//! The journal: the statements that are going to run, written down before the first of them, and those that
+//! `down` needs.
 //!
-//! MySQL commits every DDL statement at once, so a migration that is interrupted stays half made.
-//! Here stands each of its statements, its opposite and the question that tells whether it was
-//! carried out, before the first of them runs: whoever comes next goes on from there, up or down.
-//! On every engine the statements of an adoption stay here until `down`: they alone know the shape
-//! that was found.
+//! MySQL commits every DDL statement at once, so an interrupted migration stays half done. Before the first
+//! of its statements runs, the journal stores each statement, its undo statement and the query that checks
+//! whether it was executed. The next run continues from there, up or down. On every engine the statements of
+//! an adoption stay in the journal until `down`: they are the only record of the shape that was found.
 
 use sea_orm_migration::sea_orm::sea_query::{Alias, Query, StringLen};
 use sea_orm_migration::sea_orm::{
@@ -19,20 +19,20 @@ use crate::names::JOURNAL;
 use crate::session::Session;
 use crate::tables::place;
 
-// Not "undo" and the like, which are reserved words somewhere.
+// Not "undo" and similar, which are reserved words on some engines.
 const COLUMNS: [&str; 7] = ["seq", "migration", "state", "is_kept", "to_make", "to_undo", "to_probe"];
 
-/// Room for the statements of one migration, so that they are ordered as the migrations are.
+/// Sequence numbers per migration, so that statements are ordered as their migrations are.
 const STRIDE: usize = 1000;
 
-/// Where a statement stands.
+/// The state of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
 pub(crate) enum State {
-    /// To be made; the first of these may have been.
+    /// To be run; the first of these may have been executed.
     Planned,
     Made,
-    /// To be taken back; the last of these may have been.
+    /// To be undone; the last of these may have been undone.
     Undoing,
 }
 
@@ -42,14 +42,14 @@ pub(crate) struct Entry {
     pub(crate) seq: i64,
     pub(crate) migration: String,
     pub(crate) state: State,
-    /// It stays when it is made: it belongs to an adoption.
+    /// Whether it stays after it was made, because it belongs to an adoption.
     #[sea_orm(from_alias = "is_kept")]
     pub(crate) keep: bool,
     #[sea_orm(nested)]
     pub(crate) op: Op,
 }
 
-/// The statements of these migrations, in order.
+/// Returns the statements of these migrations, in order.
 pub(crate) fn entries(planned: &[Planned], state: State, keep: bool) -> Vec<Entry> {
     let mut entries = Vec::new();
     for one in planned {
@@ -61,7 +61,7 @@ pub(crate) fn entries(planned: &[Planned], state: State, keep: bool) -> Vec<Entr
     entries
 }
 
-/// The statement that makes the table.
+/// Returns the statement that creates the journal.
 pub(crate) fn create(backend: DbBackend) -> String {
     let mysql = ("LONGTEXT", " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin");
     let (long, options) = by_engine(backend, [mysql, ("TEXT", ""), ("TEXT", "")]);
@@ -72,7 +72,7 @@ pub(crate) fn create(backend: DbBackend) -> String {
     )
 }
 
-/// One statement that writes all of these, or none.
+/// Builds one statement that inserts all of these entries, or none.
 pub(crate) fn insert(backend: DbBackend, entries: &[Entry]) -> Statement {
     let mut insert = Query::insert();
     insert.into_table(Alias::new(JOURNAL)).columns(COLUMNS.map(Alias::new));
@@ -90,7 +90,7 @@ pub(crate) fn insert(backend: DbBackend, entries: &[Entry]) -> Statement {
     backend.build(&insert)
 }
 
-/// Everything that is written here, in order; nothing where there is no such table.
+/// Reads all entries in order; none if the table does not exist.
 pub(crate) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Vec<Entry>, DbErr> {
     if relations(connection, &[JOURNAL]).await?.is_empty() {
         return Ok(Vec::new());
@@ -99,7 +99,7 @@ pub(crate) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Vec<Entry
     rows(connection, select).await?.iter().map(|row| Entry::from_query_result(row, "")).collect()
 }
 
-/// Notes where an entry stands now.
+/// Sets the state of an entry.
 pub(crate) async fn mark(session: &Session, seq: i64, state: State) -> Result<(), DbErr> {
     session.run(&format!("UPDATE {JOURNAL} SET state = '{}' WHERE seq = {seq}", state.to_value())).await
 }
@@ -108,7 +108,7 @@ pub(crate) async fn forget(session: &Session, seq: i64) -> Result<(), DbErr> {
     session.run(&format!("DELETE FROM {JOURNAL} WHERE seq = {seq}")).await
 }
 
-/// Forgets what a migration that is made needs no more.
+/// Deletes the entries of a finished migration, except those to be kept.
 pub(crate) async fn finished(session: &Session, migration: &str) -> Result<(), DbErr> {
     session.run(&format!("DELETE FROM {JOURNAL} WHERE migration = '{migration}' AND NOT is_kept")).await
 }

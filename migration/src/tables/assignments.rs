@@ -1,4 +1,5 @@
-//! What was decided and what people did about it. Times in `_ms` are ms since 1970 (UTC), compared exactly.
+//! Tables for decisions and for what people did about them. Times in `_ms` are ms since 1970 (UTC), compared
+//! exactly.
 
 use sea_orm_migration::schema::{
     big_integer, big_integer_null, boolean, integer, integer_null, small_integer_null, string_len,
@@ -9,16 +10,16 @@ use sea_orm_migration::sea_orm::sea_query::ForeignKeyAction;
 use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
 
-/// What was decided for each appointment: the last assignment, the newest event with a host, and
-/// what is needed to decide again. Times in `_ms` are ms since 1970 (UTC), compared exactly.
+/// What was decided for each appointment: the last assignment, the newest event with a host, and the data
+/// needed to decide again.
 pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
     table
         .column(typed("appointment_id", &d.appointment).not_null())
         .column(big_integer("company_id"))
         .column(typed("staff_id", &d.staff).null())
-        // Whom the decision found, written or not.
+        // The member of staff that the decision found, even if the appointment was not written.
         .column(typed("found_staff_id", &d.staff).null())
-        // It was made by a worker that only observed, and is still to be written.
+        // Set if a worker in observe mode decided and the appointment is still to be written.
         .column(string_len_null("observed", 16))
         .columns([big_integer_null("mapping_id"), string_len_null("strategy", 32)])
         .column(small_integer_null("confidence"))
@@ -38,7 +39,7 @@ pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
         .index("idx_company_host", &["company_id", "host_id", "outcome"])
         .index("idx_starts", &["starts_ms"])
         .index("idx_decided", &["decided_ms"])
-        // While nobody observes it is empty, where an index can be.
+        // Without a worker in observe mode this index is empty, on engines with partial indexes.
         .index("idx_observed", &["observed", "appointment_id"])
         .only("observed IS NOT NULL")
 }
@@ -49,7 +50,7 @@ pub(super) fn inbox(table: Definition, d: &Dialect) -> Definition {
         .columns([big_integer("company_id"), integer("host_id")])
         .columns([string_len_null("name", 255), string_len_null("email", 255)])
         .columns([string_len_null("username", 255), string_len_null("time_zone", 64)])
-        // The event from which the snapshot above was taken.
+        // The event that the columns above come from.
         .column(typed("event_id", &d.exact(255)).null())
         .column(big_integer_null("event_time_ms"))
         .column(boolean("event_stamped").default(false))
@@ -57,13 +58,13 @@ pub(super) fn inbox(table: Definition, d: &Dialect) -> Definition {
         .column(typed("suggestions", d.long_text()).not_null())
         .column(string_len("state", 16).default("open"))
         .column(big_integer("state_changed_ms"))
-        // After that it is open again. NULL: a person reopens it.
+        // When this passes, the row is open again. NULL: only a person reopens it.
         .column(big_integer_null("ignored_until_ms"))
         .primary_key(&["company_id", "host_id"])
         .index("idx_state", &["state", "last_seen_ms"])
 }
 
-/// What people did with hosts that need a person, beside mapping them: who, when, why.
+/// What people did with hosts in the inbox, except mapping them: who, when, why.
 pub(super) fn inbox_actions(table: Definition, _: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -73,13 +74,13 @@ pub(super) fn inbox_actions(table: Definition, _: &Dialect) -> Definition {
         .index("idx_host", &["company_id", "host_id", "id"])
 }
 
-/// Rows that exist to be locked: a worker holds a host's row while it decides on a host without a
-/// valid mapping, so that two workers do not decide on the same one at once.
+/// Rows that exist only to be locked: a worker locks a host's row while it decides a host without a valid
+/// mapping, so that two workers do not decide the same host at once.
 pub(super) fn host_locks(table: Definition, _: &Dialect) -> Definition {
     table.column(big_integer("company_id")).column(integer("host_id")).primary_key(&["company_id", "host_id"])
 }
 
-/// One slim row per event: what came, and what became of it. Kept for `retention.events`.
+/// One slim row per event: what it was, and its outcome. Kept for `retention.events`.
 pub(super) fn events(table: Definition, d: &Dialect) -> Definition {
     table
         .column(typed("event_id", &d.exact(255)).not_null())
@@ -94,8 +95,8 @@ pub(super) fn events(table: Definition, d: &Dialect) -> Definition {
         .index("idx_booking", &["booking_ref"])
 }
 
-/// A repair: after a person's decision, the waiting appointments of a host get their member of staff,
-/// and may be given back. One row for each.
+/// Repairs: after a person's decision, the waiting appointments of a host get their member of staff. A repair
+/// can be undone. One row per repair.
 pub(super) fn repairs(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -109,7 +110,7 @@ pub(super) fn repairs(table: Definition, d: &Dialect) -> Definition {
         .index("idx_host", &["company_id", "host_id", "id"])
 }
 
-/// The appointments of a repair, frozen: what became of each, and what there was before.
+/// The appointments of a repair, frozen: the result of each, and its values before.
 pub(super) fn repair_items(table: Definition, d: &Dialect) -> Definition {
     table
         .columns([big_integer("repair_id"), big_integer("appointment_id"), big_integer_null("starts_ms")])
@@ -121,8 +122,8 @@ pub(super) fn repair_items(table: Definition, d: &Dialect) -> Definition {
         .index("idx_appointment", &["appointment_id"])
 }
 
-/// Imports of mappings: who, when, from which file, and what came of it. `token` names the act by which
-/// the audit rows of an import are found.
+/// Imports of mappings: who, when, from which file, with which result. `token` identifies the action in the
+/// audit rows of the import.
 pub(super) fn imports(table: Definition, _: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -134,8 +135,8 @@ pub(super) fn imports(table: Definition, _: &Dialect) -> Definition {
         .undone()
 }
 
-/// Hand-overs: whose hosts and bookings went to whom, and which appointments that were. `token` names
-/// the act by which the audit rows of the mappings are found.
+/// Hand-overs: whose hosts and bookings went to whom, and which appointments these were. `token` identifies
+/// the action in the audit rows of the mappings.
 pub(super) fn hand_overs(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -150,8 +151,8 @@ pub(super) fn hand_overs(table: Definition, d: &Dialect) -> Definition {
         .index("idx_company", &["company_id", "id"])
 }
 
-/// The workers that run: one row per process, which it brings up to date every few seconds and removes when
-/// it stops. Times are the database's own, so that the clocks of the machines do not matter.
+/// The running workers: one row per process, which it updates every few seconds and deletes when it stops.
+/// Times come from the database, so the clocks of the machines do not matter.
 pub(super) fn workers(table: Definition, _: &Dialect) -> Definition {
     table
         .columns([string_len("id", 36), string_len("host", 255), big_integer("pid"), string_len("role", 16)])

@@ -1,4 +1,4 @@
-//! Dead letters, what operators did with them, and their replays.
+//! Tables for dead letters, for what operators did with them, and for their replays.
 
 use sea_orm_migration::schema::{
     big_integer, big_integer_null, integer, integer_null, string_len, string_len_null, text, text_null,
@@ -7,8 +7,8 @@ use sea_orm_migration::schema::{
 use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
 
-/// Deliveries that could not be carried out, with their original bytes: open until a person
-/// replays or discards them.
+/// Deliveries that could not be processed, with their original bytes. They are open until a person replays or
+/// discards them.
 pub(super) fn dead_letters(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -18,7 +18,7 @@ pub(super) fn dead_letters(table: Definition, d: &Dialect) -> Definition {
         .column(typed("booking_ref", &d.exact(255)).null())
         .columns([big_integer_null("company_id"), big_integer_null("host_id"), big_integer_null("starts_ms")])
         .columns([string_len("reason", 64), text("error")])
-        // Groups are found by how their fingerprint begins: it is compared by its bytes.
+        // Groups are found by a prefix of their fingerprint, so it is compared by its bytes.
         .column(typed("fingerprint", &d.exact(64)).not_null())
         .column(integer("attempts"))
         .column(integer("replays").default(0))
@@ -28,7 +28,7 @@ pub(super) fn dead_letters(table: Definition, d: &Dialect) -> Definition {
         .column(typed("body", d.bytes()).not_null())
         .columns([big_integer("first_seen_ms"), big_integer("last_failed_ms"), big_integer("recorded_ms")])
         .column(string_len("state", 16).default("open"))
-        // Since when it is resolved, skipped or discarded.
+        // When it was resolved, skipped or discarded.
         .column(big_integer_null("closed_ms"))
         .unique("unique_dead_id", &["dead_id"])
         .index("idx_state", &["state", "id"])
@@ -41,7 +41,7 @@ pub(super) fn dead_letters(table: Definition, d: &Dialect) -> Definition {
         .index("idx_last_failed", &["last_failed_ms", "id"])
         .index("idx_attempts", &["attempts", "id"])
         .index("idx_closed", &["closed_ms", "id"])
-        // Holds everything that a list of groups is made of.
+        // Covers every column that a list of groups reads.
         .index(
             "idx_groups",
             &[
@@ -57,7 +57,7 @@ pub(super) fn dead_letters(table: Definition, d: &Dialect) -> Definition {
         )
 }
 
-/// What operators did with dead letters: who, when, why, on what.
+/// What operators did with dead letters: who, when, why, and to which ones.
 pub(super) fn dead_letter_actions(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -71,7 +71,7 @@ pub(super) fn dead_letter_actions(table: Definition, d: &Dialect) -> Definition 
         .index("idx_replay", &["replay_id"])
 }
 
-/// The dead letters that an operator's act was done on. (Those of a replay are its items.)
+/// The dead letters that an operator's action applied to. (Those of a replay are its items.)
 pub(super) fn dead_letter_action_letters(table: Definition, _: &Dialect) -> Definition {
     table
         .columns([big_integer("action_id"), big_integer("letter_id")])
@@ -79,8 +79,8 @@ pub(super) fn dead_letter_action_letters(table: Definition, _: &Dialect) -> Defi
         .index("idx_letter", &["letter_id"])
 }
 
-/// A plan to replay dead letters, and its replay: one row. `lease_until_ms` is in the future while
-/// a process works on it.
+/// A plan to replay dead letters, and its replay: one row. `lease_until_ms` is in the future while a process
+/// works on it.
 pub(super) fn replays(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -97,9 +97,9 @@ pub(super) fn replays(table: Definition, d: &Dialect) -> Definition {
         .index("idx_created", &["created_ms"])
 }
 
-/// The dead letters of a plan, frozen: what each was then, what was foretold, what became of it.
-/// `outstanding` is the letter's id while its copy is on the way, and unique: a letter is on the
-/// way once.
+/// The dead letters of a plan, frozen: the state of each at that time, the prediction and the result.
+/// `outstanding` is the letter's id while its copy is in flight, and unique: a letter has at most one copy in
+/// flight.
 pub(super) fn replay_items(table: Definition, _: &Dialect) -> Definition {
     table
         .columns([big_integer("replay_id"), big_integer("letter_id"), string_len("digest", 64)])

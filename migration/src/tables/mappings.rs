@@ -1,5 +1,5 @@
-//! The tables and the column that are agreed with the gateway: mappings, their audits, and which Cal.com host an
-//! appointment is with.
+//! The tables and the column that are agreed with the gateway: mappings, their audits, and the Cal.com host
+//! of an appointment.
 
 use sea_orm_migration::schema::{
     big_integer_null, boolean, char_len_null, integer, integer_null, small_integer, string_len,
@@ -35,7 +35,7 @@ pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
         .index("idx_email", &["calcom_email"])
         .index("idx_active", &["is_active", "calcom_host_id"]);
     if d.is_mysql() {
-        // No partial indexes there: a column that is NULL, hence never equal, for inactive rows.
+        // MySQL has no partial indexes: this column is NULL for inactive rows, and NULLs never conflict.
         let active = "INT GENERATED ALWAYS AS (IF(is_active, calcom_host_id, NULL)) STORED";
         table
             .column(typed("active_host_id", active))
@@ -45,7 +45,7 @@ pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
     }
 }
 
-/// Every real change of a mapping. The rows outlive the mapping, and carry copies of its ids.
+/// Every actual change of a mapping. The rows outlive the mapping, and contain copies of its ids.
 pub(super) fn audits(table: Definition, d: &Dialect) -> Definition {
     let changed_by = d.user.as_deref().unwrap_or("BIGINT");
     let table = table
@@ -73,10 +73,10 @@ pub(super) fn audits(table: Definition, d: &Dialect) -> Definition {
 pub(super) const TABLE: &str = "appointments";
 pub(super) const COLUMN: &str = "calcom_host_id";
 
-/// The one column that the gateway's own table gets: which Cal.com host a booking is with.
+/// Adds the one column that the gateway's own table gets: which Cal.com host a booking is with.
 ///
-/// Two statements: a server that can add a column without touching the rows, or make an index while
-/// others write, does so by itself, but not when both are asked for at once.
+/// Two statements: a server that can add a column without rewriting the rows, or create an index while other
+/// sessions write, does so for each alone, but not for both in one statement.
 pub(super) fn calcom_host_id(d: &Dialect) -> Vec<Op> {
     let place = if d.is_mysql() { " AFTER calcom_v2_booking_id" } else { "" };
     let column = Op {
@@ -87,8 +87,8 @@ pub(super) fn calcom_host_id(d: &Dialect) -> Vec<Op> {
     std::iter::once(column).chain(calcom_host_id_index(d)).collect()
 }
 
-/// The index on the column. Nothing in this program looks appointments up by their host; it is for
-/// the gateway and for people, and is left out where the table can take no more.
+/// Adds the index on the column. hostmatch never queries appointments by their host: the index is for the
+/// gateway and for people. It is left out if the table cannot take another one.
 pub(crate) fn calcom_host_id_index(d: &Dialect) -> Option<Op> {
     let (name, drop) = if d.is_mysql() {
         ("idx_calcom_host", format!("DROP INDEX idx_calcom_host ON {TABLE}"))

@@ -1,4 +1,4 @@
-//! The migrations, one per table, in the order in which they run.
+//! The list of migrations, one per table, in the order in which they run.
 
 mod mappings;
 mod assignments;
@@ -20,7 +20,7 @@ pub(crate) const CALCOM_HOST_ID: Migration = Migration {
     change: Change::Column(TABLE, COLUMN, mappings::calcom_host_id),
 };
 
-/// All of them. New ones go to the end.
+/// All migrations. New ones are added at the end.
 pub(crate) const MIGRATIONS: [Migration; 18] = [
     MAPPINGS,
     AUDITS,
@@ -42,19 +42,19 @@ pub(crate) const MIGRATIONS: [Migration; 18] = [
     Migration::table("m1018_hostmatch_workers", assignments::workers),
 ];
 
-/// Where a migration stands among all; those that are not known come last.
+/// Returns the position of a migration in the order; unknown ones come last.
 pub(crate) fn place(name: &str) -> usize {
     MIGRATIONS.iter().position(|migration| migration.name == name).unwrap_or(MIGRATIONS.len())
 }
 
-/// Whether a migration is of the builds before the first release. They had 22, `m0001_…` to `m0022_…`, and
-/// tables of other names.
+/// Returns whether a migration belongs to a build from before the first release. Those had 22, `m0001_…` to
+/// `m0022_…`, and other table names.
 pub(crate) fn is_before_baseline(name: &str) -> bool {
     name.starts_with("m0")
 }
 
-/// The indexes that the migrations make, each with its table, its name and its columns; but for the one on
-/// `appointments.calcom_host_id`, which nothing of ours needs.
+/// Returns the indexes that the migrations create, each with its table, its name and its columns, except the
+/// one on `appointments.calcom_host_id`, which hostmatch does not need.
 pub fn indexes(backend: DbBackend) -> Vec<(&'static str, String, &'static [&'static str])> {
     let dialect = Dialect::of(&Columns::assumed(backend, Vec::new()));
     let tables = MIGRATIONS.iter().filter_map(|one| Some((one.table_of(), one.definition(&dialect)?)));
@@ -72,7 +72,7 @@ mod tests {
     use crate::names::TABLES;
 
     #[test]
-    fn names_are_in_order_and_told_from_those_before_the_baseline() {
+    fn names_are_in_order_and_differ_from_those_before_the_baseline() {
         let names = MIGRATIONS.map(|migration| migration.name);
         assert!(names.is_sorted(), "{names:?}");
         assert!(!names.iter().any(|name| is_before_baseline(name)), "{names:?}");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn every_engine_has_the_same_ones_but_for_how_one_active_mapping_is_held() {
+    fn every_engine_has_the_same_indexes_except_that_of_one_active_mapping() {
         let of = |backend| {
             let all = indexes(backend).into_iter().map(|(table, _, columns)| (table, columns));
             let mut all: Vec<_> = all.filter(|(_, columns)| columns[0] != "company_id").collect();
