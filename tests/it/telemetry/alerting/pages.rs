@@ -23,7 +23,7 @@ fn every_alert_says_what_to_do_and_has_its_page() {
             }
         }
         let page = std::fs::read_to_string(path(&format!("docs/runbooks/{alert}.md"))).unwrap_or_default();
-        for head in [&format!("# {alert}"), "## What it means", "## See first", "## Do", "## Escalate"] {
+        for head in [&format!("# {alert}"), "## What it means", "## Check first", "## Do", "## Escalate"] {
             if !page.lines().any(|line| line == head) {
                 wrong.push(format!("docs/runbooks/{alert}.md: no line {head}"));
             }
