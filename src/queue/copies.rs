@@ -1,5 +1,5 @@
-//! The rules for what travels along: how a received message becomes a [`Delivery`], and how its
-//! copy for another attempt or for the dead letters looks. The same on both queues.
+//! Defines how a received message becomes a [`Delivery`], and what its copy for a retry or for the
+//! dead letters contains. The same on both queues.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use super::error::PublishError;
 use super::message::{Delivery, Message, header};
 use crate::runtime::clock::now_ms;
 
-/// The routing key as the publisher gave it. A copy travels under the name of its queue, so the
-/// original is kept here and put back on receipt.
+/// The routing key as the publisher set it. A copy is published under the name of its queue, so the
+/// original is kept in this header and restored on receipt.
 const ROUTING_KEY: &str = "x-hostmatch-routing-key";
 
-/// Names the dead letters of messages that can be told apart; never to be changed.
+/// The namespace of the ids that identify messages. Must never change.
 const COPIES: Uuid = Uuid::from_u128(0x9d1f_42c7_5b0e_4a83_a6d4_0c93_7be1_58f2);
 
-/// Most bytes that all headers of one message may have: they must fit into one AMQP frame
-/// (128 KiB as negotiated), with room for what is added on the way.
+/// The maximum size of all headers of one message, in bytes: they must fit into one AMQP frame (128 KiB as
+/// negotiated), with room for headers that are added later.
 const MAX_HEADERS: usize = 64 * 1024;
 
 /// The longest AMQP short string, in bytes.
 const MAX_SHORT: usize = 255;
 
-/// Refuses what AMQP cannot carry, on both queues alike: a file that a local queue accepts must
-/// not become unpublishable on the day it is forwarded to a broker.
+/// Refuses what AMQP cannot carry, on both queues: a message that a local file accepts must still be
+/// publishable when it is forwarded to a broker.
 pub(super) fn check(message: &Message) -> Result<(), PublishError> {
     let properties = [
         ("routing key", Some(&message.routing_key)),
@@ -45,8 +45,8 @@ pub(super) fn check(message: &Message) -> Result<(), PublishError> {
     Ok(())
 }
 
-/// Whether a header belongs to the broker. A copied `x-death` makes RabbitMQ 3.x drop messages
-/// silently when it sees a cycle; `CC` and `BCC` would send copies to strangers.
+/// Returns whether a header belongs to the broker. A copied `x-death` makes RabbitMQ 3.x drop messages
+/// silently when it detects a cycle; `CC` and `BCC` would send copies to other queues.
 pub(super) fn is_brokers_own(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(name.as_str(), "x-death" | "x-delivery-count" | "x-acquired-count" | "cc" | "bcc" | "x-delay")
@@ -55,8 +55,8 @@ pub(super) fn is_brokers_own(name: &str) -> bool {
         || name.starts_with("x-opt-")
 }
 
-/// A message as it arrived becomes a delivery: the counters are read from its headers, the
-/// routing key is put back.
+/// Converts a received message to a delivery: reads the counters from its headers and restores the
+/// routing key.
 pub(super) fn receive(mut message: Message, redelivered: bool) -> Delivery {
     if let Some(original) = message.headers.remove(ROUTING_KEY) {
         message.routing_key = original;
@@ -67,7 +67,7 @@ pub(super) fn receive(mut message: Message, redelivered: bool) -> Delivery {
     Delivery { message, attempt, first_seen_ms, redelivered }
 }
 
-/// The copy for another attempt: one attempt more, if this was one, and `headers` set.
+/// Creates the copy for a retry: counts this attempt, if it was one, and sets `headers`.
 pub(super) fn for_retry(delivery: &Delivery, counts: bool, headers: &BTreeMap<String, String>) -> Message {
     let mut message = delivery.message.clone();
     message.headers.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -77,8 +77,8 @@ pub(super) fn for_retry(delivery: &Delivery, counts: bool, headers: &BTreeMap<St
     for_work(message)
 }
 
-/// The copy for the dead letters: the attempt that failed is counted, `headers` set, and an id,
-/// unless there is one already (a replayed message that failed again keeps its dead letter).
+/// Creates the copy for the dead letters: counts the failed attempt, sets `headers`, and adds an id
+/// unless it has one already (a replayed message that fails again keeps its dead letter).
 pub(super) fn for_the_dead(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
     let mut message = for_retry(delivery, true, headers);
     let id = identity(&delivery.message).to_string();
@@ -86,18 +86,18 @@ pub(super) fn for_the_dead(delivery: &Delivery, headers: &BTreeMap<String, Strin
     message
 }
 
-/// A message that is to be published into a queue by its name.
+/// Prepares a message to be published to a queue by name.
 pub(super) fn for_work(mut message: Message) -> Message {
     message.headers.insert(ROUTING_KEY.to_owned(), message.routing_key.clone());
     fit(&mut message.headers);
     message
 }
 
-/// Tells a message from others: the same id, routing key and bytes are the same message.
+/// Identifies a message: the same id, routing key and bytes are the same message.
 ///
-/// Whoever is killed between the copy's confirm and the original's acknowledgement leaves two of
-/// them, and a sender may send twice: the same message makes the same id each time, and so one dead
-/// letter.
+/// A worker that is killed between the confirm of the copy and the acknowledgement of the original
+/// leaves two of them, and a sender may send twice: the same message gets the same id each time, and so
+/// becomes one dead letter.
 pub fn identity(message: &Message) -> Uuid {
     let id = message.message_id.as_deref().unwrap_or_default();
     let parts = [id.as_bytes(), message.routing_key.as_bytes(), &message.body];
@@ -109,18 +109,18 @@ pub fn identity(message: &Message) -> Uuid {
     Uuid::new_v5(&COPIES, &name)
 }
 
-/// Marks a message that the queue itself gave up on: reason, words, an id; its end counts as an
-/// attempt, as any other does.
+/// Marks a message that the queue itself dead-lettered with a reason, an explanation and an id. This
+/// counts as an attempt, like any other failure.
 pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: Uuid) {
     let words = match reason {
         "delivery_limit" => {
-            "handed out up to the delivery limit without ever being settled: \
+            "delivered up to the delivery limit without ever being settled: \
                              the worker crashed on it, or lost its connection, each time"
         }
-        "expired" => "its own time to live ended before it was handled",
+        "expired" => "its own time to live expired before it was processed",
         "maxlen" => "the queue was full",
         "rejected" => "rejected by another consumer of the queue",
-        _ => "given up by the broker",
+        _ => "dead-lettered by the broker",
     };
     let attempt = number(&message.headers, header::ATTEMPT).unwrap_or(0_u32).saturating_add(1);
     message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
@@ -129,8 +129,8 @@ pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: U
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id.to_string());
 }
 
-/// A copy that the broker cannot take would hold up its queue for ever: the largest headers of
-/// others go first, then the history.
+/// Drops headers until they fit. A copy that the broker cannot accept would block its queue for ever. The
+/// largest headers of other programs are dropped first, then the history.
 fn fit(headers: &mut BTreeMap<String, String>) {
     while header_bytes(headers) > MAX_HEADERS {
         let largest_of_others = headers
@@ -142,7 +142,7 @@ fn fit(headers: &mut BTreeMap<String, String>) {
             None if headers.contains_key(header::HISTORY) => header::HISTORY.to_owned(),
             None => header::ERROR.to_owned(),
         };
-        tracing::warn!(header = name, "headers are too large to travel on; this one is left out");
+        tracing::warn!(header = name, "the headers are too large for a copy; dropping this one");
         if headers.remove(&name).is_none() {
             return;
         }
@@ -169,24 +169,24 @@ mod tests {
     fn a_copy_counts_the_attempt_and_keeps_the_routing_key() {
         let first = delivery();
         assert_eq!(first.attempt, 0);
-        let mut travelled = for_retry(&first, true, &BTreeMap::new());
-        travelled.routing_key = "hostmatch.bookings".into();
-        let second = receive(travelled, false);
+        let mut retried = for_retry(&first, true, &BTreeMap::new());
+        retried.routing_key = "hostmatch.bookings".into();
+        let second = receive(retried, false);
         assert_eq!((second.attempt, second.first_seen_ms), (1, first.first_seen_ms));
         assert_eq!(second.message.routing_key, "appointment.created");
-        let put_off = receive(for_retry(&second, false, &BTreeMap::new()), false);
-        assert_eq!(put_off.attempt, 1, "giving way is no attempt");
+        let deferred = receive(for_retry(&second, false, &BTreeMap::new()), false);
+        assert_eq!(deferred.attempt, 1, "a deferral does not count as an attempt");
     }
 
     #[test]
-    fn a_dead_letter_keeps_its_id_when_it_dies_again() {
+    fn a_dead_letter_keeps_its_id_when_it_is_dead_lettered_again() {
         let once = receive(for_the_dead(&delivery(), &BTreeMap::new()), false);
         let twice = for_the_dead(&once, &BTreeMap::new());
         assert_eq!(twice.headers[header::DEAD_ID], once.message.headers[header::DEAD_ID]);
     }
 
     #[test]
-    fn a_copy_made_twice_is_one_dead_letter_and_another_message_is_another() {
+    fn two_copies_are_one_dead_letter_and_another_message_is_another() {
         let id = |message: Message| {
             let dead = for_the_dead(&receive(message, false), &BTreeMap::new());
             dead.headers[header::DEAD_ID].clone()
@@ -199,12 +199,12 @@ mod tests {
         assert_eq!(id(seen("one", "1")), id(seen("one", "2")));
         assert_ne!(id(seen("one", "1")), id(seen("two", "1")));
         let plain = |body: &'static str| Message { body: body.into(), ..Message::default() };
-        assert_eq!(id(plain("one")), id(plain("one")), "it does not say when it came");
+        assert_eq!(id(plain("one")), id(plain("one")), "without a time of receipt");
         assert_ne!(id(plain("one")), id(plain("two")));
     }
 
     #[test]
-    fn headers_of_a_copy_are_cut_to_what_a_frame_holds() {
+    fn headers_of_a_copy_are_dropped_until_they_fit_a_frame() {
         let mut big = delivery();
         big.message.headers.insert("x-other".into(), "o".repeat(40_000));
         let added = BTreeMap::from([
@@ -213,7 +213,7 @@ mod tests {
         ]);
         let copy = for_the_dead(&big, &added);
         assert!(header_bytes(&copy.headers) <= MAX_HEADERS);
-        assert!(!copy.headers.contains_key("x-other"), "another's header goes before our history");
+        assert!(!copy.headers.contains_key("x-other"), "other headers are dropped before our history");
         assert_eq!(copy.headers[header::HISTORY].len(), 40_000);
         assert_eq!(copy.headers[header::REASON], "malformed");
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with a queue, in words for whoever has to mend it.
+//! The errors of a queue, with texts for the person who has to fix it.
 
 /// The queue cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -6,7 +6,7 @@ pub enum QueueError {
     /// `queue.url`, or another key of `[queue]`, cannot be used; the text names it.
     #[error("{0}")]
     Url(String),
-    /// The broker is away, or refuses.
+    /// The broker is unavailable, or refuses.
     #[error("the broker cannot be used: {0}")]
     Unavailable(String),
     /// The local file cannot be used.
@@ -22,22 +22,22 @@ pub enum QueueError {
     Closed,
 }
 
-/// A message was not accepted, or not surely.
+/// A message was not accepted, or possibly not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// No way to the queue now; try again later.
+    /// The queue cannot be reached now; retry later.
     #[error("the queue is not available: {0}")]
     Unavailable(String),
-    /// The queue said no: it is full. Later it may say yes.
+    /// The queue is full. It may accept the message later.
     #[error("the queue refused the message: {0}")]
     Refused(String),
-    /// Nothing is bound to the exchange, or a queue is gone. Later it may be there.
+    /// No queue is bound to the exchange, or a queue is gone. It may exist later.
     #[error("the queue refused the message: {0}")]
     Returned(String),
-    /// The message breaks a limit: it will never be accepted as it is.
+    /// The message exceeds a limit: it will never be accepted as it is.
     #[error("the message does not fit the queue: {0}")]
     Unfit(String),
-    /// No answer in time; the message may have been accepted.
+    /// No confirm in time; the message may have been accepted.
     #[error("the queue did not confirm in time; the message may or may not have been accepted")]
     Timeout,
 }

@@ -1,6 +1,6 @@
-//! What travels through a queue: bytes, headers, and what is to become of them.
+//! Messages, deliveries and dispositions.
 //!
-//! The queue knows nothing of bookings: it moves messages and does what a [`Disposition`] says.
+//! The queue knows nothing about bookings: it moves messages and does what a [`Disposition`] says.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Our own headers. They are set by the queue and the worker, and travel along.
+/// Our own headers. The queue and the worker set them, and copies keep them.
 pub mod header {
-    /// Attempts so far, as a number; absent means 0. Counted here and nowhere else: the broker's
-    /// own counters differ from version to version.
+    /// Attempts so far, as a number; absent means 0. Attempts are counted only here: the broker's own
+    /// counters differ from version to version.
     pub const ATTEMPT: &str = "x-hostmatch-attempt";
     /// When the message was first received, in ms since 1970 (UTC).
     pub const FIRST_SEEN: &str = "x-hostmatch-first-seen";
@@ -20,9 +20,9 @@ pub mod header {
     pub const PUBLISHER: &str = "x-hostmatch-publisher";
     /// Why it became a dead letter: a reason code.
     pub const REASON: &str = "x-hostmatch-reason";
-    /// Why it became a dead letter, in words.
+    /// Why it became a dead letter: an explanation.
     pub const ERROR: &str = "x-hostmatch-error";
-    /// The id of the dead letter, so that recording it twice makes one row.
+    /// The id of the dead letter, so that recording it twice creates one row.
     pub const DEAD_ID: &str = "x-hostmatch-dead-id";
     /// What went wrong on earlier attempts: a JSON array of {at_ms, reason, error}.
     pub const HISTORY: &str = "x-hostmatch-history";
@@ -32,24 +32,24 @@ pub mod header {
     pub const REPLAY_LETTER: &str = "x-hostmatch-replay-letter";
     /// How often the dead letter has been replayed, this time included.
     pub const REPLAY_COUNT: &str = "x-hostmatch-replay-count";
-    /// Who replays it.
+    /// The person who replays it.
     pub const REPLAY_BY: &str = "x-hostmatch-replay-by";
-    /// Why, in words of theirs.
+    /// The reason that this person gave.
     pub const REPLAY_REASON: &str = "x-hostmatch-replay-reason";
 }
 
 /// A message to be published, or as it arrived. Only text headers are kept; the broker's own
-/// (`x-death` and its kin) are never among them. As JSON it is what a dead letter keeps of its message
-/// beside the routing key and the body: headers and AMQP properties.
+/// (`x-death` and similar) never are. Its JSON form is what a dead letter keeps of its message besides
+/// the routing key and the body: headers and AMQP properties.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Message {
-    /// The bytes, untouched.
+    /// The bytes, unchanged.
     #[serde(skip)]
     pub body: Bytes,
     /// Text headers by name.
     pub headers: BTreeMap<String, String>,
-    /// The routing key under which it was, or is to be, published.
+    /// The routing key with which it was published, or will be.
     #[serde(skip)]
     pub routing_key: String,
     /// AMQP `type`.
@@ -65,40 +65,40 @@ pub struct Message {
     pub timestamp_ms: Option<i64>,
 }
 
-/// One message in somebody's hand.
+/// One message that the queue has delivered.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
     /// The message.
     pub message: Message,
     /// Attempts before this one, from our own header.
     pub attempt: u32,
-    /// When it was first received, in ms since 1970: from our header, else now.
+    /// When it was first received, in ms since 1970: from our header, otherwise now.
     pub first_seen_ms: i64,
-    /// It was handed out before without being settled: a crash, a lost connection. Such a one is
-    /// handled alone, so that a poison does not use up its neighbours' delivery limit.
+    /// It was delivered before without being settled: a crash, a lost connection. It is processed alone,
+    /// so that a message that makes processing fail does not use up the delivery limit of others.
     pub redelivered: bool,
 }
 
-/// What is to become of a delivery. Nothing is acknowledged before its successor is confirmed.
+/// How to settle a delivery. It is acknowledged only after its copy, if any, is confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Disposition {
     /// Done: acknowledge.
     Ack,
-    /// Back into the work queue after this delay.
+    /// Return it to the work queue after a delay.
     Retry {
         /// One of the configured delays.
         after: Duration,
-        /// It was an attempt, and is counted as one.
+        /// Whether this counts as an attempt.
         counts: bool,
         /// Headers to set on the copy (the event's type, the history).
         headers: BTreeMap<String, String>,
     },
-    /// To the dead letters, with these headers set (reason, error, the event's type, the history).
+    /// Publish it to the dead letters.
     DeadLetter {
-        /// Headers to set on the copy.
+        /// Headers to set on the copy (reason, error, the event's type, the history).
         headers: BTreeMap<String, String>,
     },
-    /// Give it back untouched: nothing is counted.
+    /// Return it unchanged to the queue: nothing is counted.
     #[default]
     Release,
 }

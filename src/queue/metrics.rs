@@ -1,4 +1,4 @@
-//! What the queue tells of itself: connections, publishes, and how many messages are where.
+//! The metrics of the queue: connections and publishes.
 
 use super::PublishError;
 use crate::telemetry::metrics::Kind::{Counter, Gauge};
@@ -6,26 +6,26 @@ use crate::telemetry::metrics::Values::{Closed, Few};
 use crate::telemetry::metrics::{LabelOf as Label, series};
 
 const CONNECTION: Label =
-    ("connection", Few("`publish`, and of a worker `consume`: each from its first use on"));
+    ("connection", Few("`publish`, and on a worker `consume`; each from its first use on"));
 const RESULT: Label = ("result", Closed(|| RESULTS.to_vec()));
 
 series! {
-    /// What both roles tell.
+    /// The series of both roles.
     pub SERIES:
     PUBLISHES = Counter, "hostmatch_publishes_total", [RESULT],
-        "Messages handed to the queue (an edge's events; a worker's retries and dead letters), by what it said";
+        "Messages published to the queue (an edge's events; a worker's retries and dead letters), by result";
     CONNECTED = Gauge, "hostmatch_amqp_connected", [CONNECTION],
         "1 while this connection to RabbitMQ is up";
     BLOCKED = Gauge, "hostmatch_amqp_blocked", [CONNECTION],
-        "1 while RabbitMQ, short of memory or disk, takes nothing over it";
+        "1 while RabbitMQ, short of memory or disk, reads nothing from this connection";
     RECONNECTS = Counter, "hostmatch_amqp_reconnects_total", [CONNECTION],
-        "How often this connection to RabbitMQ was made again";
+        "How often this connection to RabbitMQ was re-established";
 }
 
-/// `unfit`: the message breaks a limit. `returned`: no queue is bound.
+/// `unfit`: the message exceeds a limit. `returned`: no queue is bound.
 const RESULTS: [&str; 6] = ["confirmed", "nack", "returned", "timeout", "unavailable", "unfit"];
 
-/// Counts messages by what became of them.
+/// Counts published messages by result.
 pub(super) fn published<'r>(results: impl IntoIterator<Item = &'r Result<(), PublishError>>) {
     let mut counts = [0; RESULTS.len()];
     for result in results {
@@ -43,24 +43,24 @@ pub(super) fn published<'r>(results: impl IntoIterator<Item = &'r Result<(), Pub
     }
 }
 
-/// A connection is about to be kept from now on.
+/// Adds the series of a connection that is kept from now on.
 pub(super) fn keeps(connection: &'static str) {
     metrics::counter!(RECONNECTS.name, "connection" => connection).absolute(0);
     connected(connection, false);
 }
 
-/// A connection was made (again), or is lost.
+/// Records that a connection is up or down.
 pub(super) fn connected(connection: &'static str, is_up: bool) {
     metrics::gauge!(CONNECTED.name, "connection" => connection).set(f64::from(u8::from(is_up)));
     blocked(connection, false);
 }
 
-/// A connection was made not for the first time.
+/// Counts a connection that was re-established.
 pub(super) fn reconnected(connection: &'static str) {
     metrics::counter!(RECONNECTS.name, "connection" => connection).increment(1);
 }
 
-/// The broker takes nothing over it for now, or does again.
+/// Records whether the broker blocks a connection.
 pub(super) fn blocked(connection: &'static str, is_blocked: bool) {
     metrics::gauge!(BLOCKED.name, "connection" => connection).set(f64::from(u8::from(is_blocked)));
 }

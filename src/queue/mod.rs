@@ -1,11 +1,11 @@
-//! The outside world of messages: one set of operations on RabbitMQ and on the embedded queue.
+//! The message queue: the same operations on RabbitMQ and on the embedded queue.
 //!
-//! Publish confirmed, receive a batch, settle it (acknowledge, retry after a delay, dead-letter).
+//! Publish with confirms, receive a batch, settle it (acknowledge, retry after a delay, dead-letter).
 //! The two are a closed set, so this is an enum and not a trait. `tests/it/queue/mod.rs` runs one
 //! conformance suite against both.
 //!
-//! The promise of both: what `publish` has answered `Ok` to survives a crash, and every message
-//! is handed out until somebody settles it. A message may come twice, never not at all.
+//! Both promise: messages for which `publish` has returned `Ok` survive a crash, and every message is
+//! delivered again until it is settled. A message may be delivered twice, but is never lost.
 
 mod message;
 mod error;
@@ -30,18 +30,18 @@ pub use message::{Delivery, Disposition, Message, header};
 
 words!(Source, Part, ClosedBy);
 
-/// Where a consumer takes its deliveries from. Its name in the embedded queue; on RabbitMQ with the prefix before
-/// it.
+/// The queue from which a consumer receives deliveries. Its name is that of the embedded queue; on
+/// RabbitMQ the prefix precedes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Source {
     /// The work queue.
     Bookings,
-    /// The dead letters, on their way into the table `hostmatch_dead_letters`.
+    /// The dead letters that the recorder moves to the table `hostmatch_dead_letters`.
     Dead,
 }
 
-/// The kinds of queue, as OpenTelemetry's `messaging.system` has them.
+/// The kinds of queue, as values of OpenTelemetry's `messaging.system`.
 const RABBITMQ: &str = "rabbitmq";
 const SQLITE: &str = "sqlite";
 
@@ -54,21 +54,21 @@ pub struct BatchLimits {
     pub bytes: usize,
 }
 
-/// How many messages are where. While a message moves from one queue to the next it may for a
-/// moment be counted in neither: who waits for "empty" looks twice, a little apart.
+/// The number of messages in each state. While a message moves from one queue to the next, it may
+/// briefly be counted in neither: a caller that waits for "empty" must read twice, a little apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// In the work queue and in nobody's hand.
+    /// In the work queue and not delivered.
     pub ready: u64,
-    /// In a wait queue: to be tried again later.
+    /// In a wait queue, until the next attempt.
     pub waiting: u64,
-    /// Among the dead letters, not yet recorded and in nobody's hand.
+    /// In the queue of dead letters, neither recorded nor delivered.
     pub dead: u64,
-    /// Handed out and not settled, of work and of dead letters. RabbitMQ does not tell.
+    /// Delivered but not settled, work and dead letters. RabbitMQ does not report it.
     pub in_flight: Option<u64>,
 }
 
-/// What a queue is for.
+/// The purpose of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Part {
@@ -76,33 +76,33 @@ pub enum Part {
     Work,
     /// Events that wait for their next attempt.
     Retry,
-    /// Dead letters on their way into the table.
+    /// Dead letters that wait to be recorded.
     Dead,
 }
 
 /// How full one queue is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// Its name. All wait queues together have one.
+    /// Its name. All wait queues share one.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub part: Part,
-    /// Messages in nobody's hand.
+    /// Messages that are not delivered.
     pub ready: u64,
-    /// Messages that were handed out and are not settled. RabbitMQ does not tell over AMQP.
+    /// Messages that are delivered but not settled. RabbitMQ does not report them over AMQP.
     pub unacked: Option<u64>,
-    /// Who consumes from it. A file does not know.
+    /// The number of its consumers. Unknown for a file.
     pub consumers: Option<u64>,
 }
 
-/// Something of the queue on RabbitMQ, or its counterpart of the one in a local file.
+/// A part of the queue on RabbitMQ, or its counterpart for a local file.
 #[derive(Clone)]
 enum On<A, E> {
     Amqp(A),
     Embedded(E),
 }
 
-/// The same call on whichever of the two it is.
+/// Makes the same call on either of the two.
 macro_rules! either {
     ($on:expr, $one:ident => $call:expr) => {
         match $on {
@@ -120,13 +120,13 @@ type Backend = On<amqp::Amqp, embedded::Embedded>;
 pub struct Queue(Backend);
 
 impl Queue {
-    /// Opens what `queue.url` names: `amqp://`, `amqps://` or `sqlite://path`.
+    /// Opens the queue that `queue.url` names: `amqp://`, `amqps://` or `sqlite://path`.
     ///
-    /// On RabbitMQ this does not wait for the broker: connections are made in the background and
-    /// made again for ever. A local file is opened, and created if it is not there.
+    /// On RabbitMQ this does not wait for the broker: connections are established in the background,
+    /// with retries for ever. A local file is opened, and created if it does not exist.
     ///
     /// # Errors
-    /// [`QueueError::Url`] when the URL is none of these or cannot be read,
+    /// [`QueueError::Url`] when the URL is none of these or cannot be parsed,
     /// [`QueueError::File`] when the local file cannot be used.
     pub async fn open(config: &QueueConfig) -> Result<Self, QueueError> {
         let url = config.url.expose();
@@ -141,7 +141,7 @@ impl Queue {
         }
     }
 
-    /// A publisher. On RabbitMQ the first one starts connecting.
+    /// Returns a publisher. On RabbitMQ the first one starts connecting.
     pub fn publisher(&self) -> Publisher {
         if let On::Amqp(queue) = &self.0 {
             queue.publishing();
@@ -149,7 +149,7 @@ impl Queue {
         Publisher(self.0.clone())
     }
 
-    /// A consumer with batches of its own. It takes nothing before the first `next_batch`.
+    /// Creates a consumer with its own batches. It consumes nothing before the first `next_batch`.
     pub fn consumer(&self, source: Source, limits: BatchLimits) -> Consumer {
         Consumer(match &self.0 {
             On::Amqp(queue) => On::Amqp(amqp::AmqpConsumer::new(queue.clone(), source, limits)),
@@ -159,12 +159,12 @@ impl Queue {
         })
     }
 
-    /// How many messages are where; also the way to ask whether the queue can be used at all:
-    /// on RabbitMQ it waits up to `queue.connect_timeout` for the connection.
+    /// Counts the messages in each state. Also checks whether the queue can be used at all: on RabbitMQ
+    /// it waits up to `queue.connect_timeout` for the connection.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`] with the newest problem in words (a broker that is away, a
-    /// queue with other arguments, missing rights).
+    /// [`QueueError::Unavailable`] with the newest problem (an unavailable broker, a queue with other
+    /// arguments, missing permissions).
     pub async fn depth(&self) -> Result<Depth, QueueError> {
         let levels = self.levels().await?;
         let ready = |part| levels.iter().filter(|level| level.part == part).map(|level| level.ready).sum();
@@ -177,7 +177,7 @@ impl Queue {
         })
     }
 
-    /// How full each queue is, and who consumes.
+    /// Returns how full each queue is, and how many consumers it has.
     ///
     /// # Errors
     /// As [`Queue::depth`].
@@ -185,14 +185,14 @@ impl Queue {
         either!(&self.0, queue => queue.levels().await)
     }
 
-    /// Closes the connections; what is in hand and not settled comes again. Takes a few seconds
-    /// at most, whatever the broker does. Clones of this queue are closed with it.
+    /// Closes the connections; unsettled deliveries are delivered again. Takes at most a few seconds,
+    /// whatever the broker does. Clones of this queue are closed with it.
     pub async fn close(&self) {
         either!(&self.0, queue => queue.close().await);
     }
 }
 
-/// Publishes with confirmation. Cheap to clone, and meant to be used by many at once.
+/// Publishes with confirms. Cheap to clone, and may be used by many tasks at once.
 #[derive(Clone)]
 pub struct Publisher(Backend);
 
@@ -200,16 +200,16 @@ impl Publisher {
     /// Publishes the messages in order and returns when all of them are durably accepted.
     ///
     /// # Errors
-    /// When one of them was not, or not surely. Some may have been accepted all the same, so
-    /// publishing them again makes duplicates; that is the price of losing none. Waits at most
+    /// When one of them was not accepted, or possibly not. Some may have been accepted nevertheless, so
+    /// publishing them again creates duplicates; that is the price of losing none. Waits at most
     /// `queue.confirm_timeout` for every few hundred messages.
     pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         messages.iter().try_for_each(copies::check)?;
         either!(&self.0, queue => queue.publish(messages).await)
     }
 
-    /// Publishes the messages, in order, to the work queue itself: to nobody else who listens to the
-    /// exchange. For what was published there once already.
+    /// Publishes the messages, in order, directly to the work queue, not to other queues of the exchange:
+    /// for messages that have already been published to the exchange once.
     ///
     /// # Errors
     /// As [`Publisher::publish`].
@@ -222,8 +222,8 @@ impl Publisher {
         }
     }
 
-    /// Where messages go, for whoever shows it: the kind of the queue, as OpenTelemetry calls it, and a
-    /// name in it.
+    /// Returns where messages go, for display: the kind of the queue, as OpenTelemetry names it, and the
+    /// name of the exchange or queue.
     pub fn destination(&self) -> (&'static str, &str) {
         match &self.0 {
             On::Amqp(queue) => (RABBITMQ, queue.exchange()),
@@ -231,12 +231,12 @@ impl Publisher {
         }
     }
 
-    /// Whether the queue is a file on this machine, which is never away.
+    /// Returns whether the queue is a local file, which is never unavailable.
     pub fn is_local(&self) -> bool {
         matches!(self.0, On::Embedded(_))
     }
 
-    /// Whether a publish would find an open way now. Publishes nothing.
+    /// Returns whether the connection is ready to publish now. Publishes nothing.
     pub fn is_ready(&self) -> bool {
         either!(&self.0, queue => queue.is_ready())
     }

@@ -1,18 +1,18 @@
-//! Reading `queue.url`.
+//! Parses `queue.url`.
 
 use lapin::uri::AMQPUri;
 
 use crate::queue::QueueError;
 
-/// Seconds between heartbeats, unless the URL says otherwise. The broker's own wish (60 s) would
-/// leave a dead connection unnoticed for two minutes.
+/// Seconds between heartbeats, unless the URL sets another value. With the broker's own default (60 s)
+/// a dead connection would go unnoticed for two minutes.
 const HEARTBEAT: u16 = 10;
-/// The longest that may be asked for.
+/// The longest interval that the URL may set.
 const LONGEST: u16 = 600;
 
-/// Reads an AMQP URL. Departs from lapin's reading in two places where it would go to a place
-/// that nobody meant: an IPv6 address (lapin connects to localhost instead), and the path `/`
-/// (a virtual host with an empty name; here the default one).
+/// Parses an AMQP URL. Differs from lapin in two cases in which lapin would connect to the wrong
+/// place: for an IPv6 address lapin connects to localhost, and for the path `/` it uses a virtual
+/// host with an empty name; here `/` means the default virtual host.
 pub(super) fn parse(url: &str) -> Result<AMQPUri, QueueError> {
     // The parser's error may quote a part of the URL, and with it the password.
     let mut address: AMQPUri = url.parse().map_err(|_| {
@@ -31,11 +31,10 @@ pub(super) fn parse(url: &str) -> Result<AMQPUri, QueueError> {
     if address.vhost.is_empty() {
         address.vhost = "/".to_owned();
     }
-    // Without heartbeats nobody notices a blocked connection that goes silent: it would never be
-    // replaced.
+    // Without heartbeats a blocked connection that goes silent is never noticed and never replaced.
     if !(1..=LONGEST).contains(address.query.heartbeat.get_or_insert(HEARTBEAT)) {
         let problem = format!(
-            "queue.url has a heartbeat that is not 1 to {LONGEST} seconds; leave it out ({HEARTBEAT} is usual)"
+            "queue.url has a heartbeat that is not 1 to {LONGEST} seconds; omit it (default: {HEARTBEAT})"
         );
         return Err(QueueError::Url(problem));
     }
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_mean_what_they_say() {
+    fn addresses_are_parsed_as_written() {
         let address = parse("amqp://u:p%40ss@broker.example:5673/salon").unwrap();
         assert_eq!((address.authority.host.as_str(), address.authority.port), ("broker.example", 5673));
         assert_eq!((address.authority.userinfo.password.as_str(), address.vhost.as_str()), ("p@ss", "salon"));
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_heartbeats_is_refused() {
+    fn a_connection_without_heartbeats_is_refused() {
         for wrong in ["0", "601"] {
             let error = parse(&format!("amqp://localhost?heartbeat={wrong}")).map(|_| ()).unwrap_err();
             assert!(error.to_string().contains("queue.url has a heartbeat"), "{error}");

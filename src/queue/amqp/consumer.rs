@@ -1,4 +1,4 @@
-//! Consuming: subscribe, gather, and subscribe again when anything ends.
+//! Consumes from RabbitMQ: subscribes, gathers batches, and subscribes again after every failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::runtime::backoff::Delays;
 use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
-/// A subscription that lived this long was a good one: the delays start over after it.
+/// After a subscription that lived this long the delays start over.
 const GOOD_LIFE: Duration = Duration::from_secs(2);
 
-/// Bodies that the broker may have handed out: two batches, one in hand and one ready.
+/// How many batches of bodies the broker may deliver ahead: one in progress and one ready.
 const BATCHES: usize = 2;
 
-/// How long nothing may come before the queue is looked at, unless the caller says otherwise.
+/// How long the consumer waits for a delivery before it checks the queue, unless the caller sets it.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 pub(in crate::queue) struct AmqpConsumer {
@@ -33,19 +33,20 @@ pub(in crate::queue) struct AmqpConsumer {
     source: Source,
     limits: BatchLimits,
     subscription: Option<Subscription>,
-    /// A subscription on its way. `next_batch` may be dropped meanwhile; dropped with it, it would
-    /// leave a subscriber on the broker that holds messages and that nobody hears.
+    /// A subscription in progress. It outlives a dropped `next_batch`: otherwise a subscriber would stay on
+    /// the broker and hold messages that nothing reads.
     subscribing: Option<Subscribing>,
-    /// The channel on which the next subscription follows the one before.
+    /// The channel that the next subscription reuses.
     follow: Option<Arc<Lane>>,
     window: Window,
     pub(in crate::queue) watch: Watch,
-    /// Taken from the stream, but of the next batch.
+    /// Already read from the stream, but part of the next batch.
     held_over: Option<InHand>,
     delays: Delays,
-    /// Before the next subscription: not at once after one that failed.
+    /// Wait before the next subscription, because the last one failed.
     wait_first: bool,
-    said: Option<String>,
+    /// The last problem that was logged.
+    logged: Option<String>,
 }
 
 struct InHand {
@@ -70,7 +71,7 @@ impl AmqpConsumer {
             held_over: None,
             delays: Delays::new(Duration::from_millis(200), Duration::from_secs(30)),
             wait_first: false,
-            said: None,
+            logged: None,
         }
     }
 
@@ -97,20 +98,20 @@ impl AmqpConsumer {
     pub(in crate::queue) async fn pause(&mut self) {
         self.held_over = None;
         self.watch.health.set(None);
-        // Kept until the channel is closed: a stream that is dropped cancels its consumer, and on a channel
-        // that is being closed lapin takes that for an error of the whole connection.
+        // Keep the subscription until the channel is closed: dropping the stream cancels its consumer, and
+        // on a closing channel lapin treats that as an error of the whole connection.
         let subscription = self.subscription.take();
         let subscribed = subscription.as_ref().map(|subscription| subscription.lane.clone());
         let subscribing = self.subscribing.take().and_then(|subscribing| subscribing.lane);
         let Some(lane) = subscribed.or(subscribing).or(self.follow.take()) else { return };
-        // Closing the channel gives back everything that came over it, in one step.
+        // Closing the channel returns everything that was delivered on it, in one step.
         let close = lane.channel.close(200, "pause".into());
         if timeout(self.queue.0.settings.confirm_timeout, close).await.is_err() {
             lane.link.give_up(NO_ANSWER);
         }
     }
 
-    /// The next delivery, however long it takes.
+    /// Waits for the next delivery, without a time limit.
     async fn first(&mut self) -> InHand {
         if let Some(held_over) = self.held_over.take()
             && held_over.lane.is_open()
@@ -134,8 +135,8 @@ impl AmqpConsumer {
         }
     }
 
-    /// Adds what is already here, up to the limits. Does not wait, so nothing can be lost by
-    /// dropping the future of `next_batch`.
+    /// Adds the deliveries that have already arrived, up to the limits. Does not wait, so dropping the
+    /// future of `next_batch` loses nothing.
     fn gather(&mut self, first: InHand) -> Batch {
         let mut bytes = first.delivery.message.body.len();
         let alone = first.delivery.redelivered;
@@ -150,7 +151,7 @@ impl AmqpConsumer {
             let Some(heard) = stream.and_then(|stream| stream.next().now_or_never()) else {
                 break ClosedBy::Drained;
             };
-            // The stream tells of an error once: it has to be heard here.
+            // The stream reports an error only once, so it must be handled here.
             let Some(next) = self.heard(heard) else { continue };
             let (size, redelivered) = (next.delivery.message.body.len(), next.delivery.redelivered);
             if redelivered || bytes.saturating_add(size) > self.limits.bytes {
@@ -164,7 +165,7 @@ impl AmqpConsumer {
         Batch::new(deliveries, closed_by, Hold::Amqp(hold))
     }
 
-    /// Takes what came over the subscription; where that is its end, prepares for the next one.
+    /// Handles an item of the stream: accepts a delivery, or prepares for the next subscription.
     fn heard(&mut self, heard: Option<lapin::Result<Received>>) -> Option<InHand> {
         match heard {
             Some(Ok(received)) => return self.take(received),
@@ -174,7 +175,7 @@ impl AmqpConsumer {
         None
     }
 
-    /// A delivery of a dead channel is not taken: it could not be settled, and comes again.
+    /// Accepts a delivery, unless its channel is dead: then it could not be settled, and is redelivered.
     fn take(&mut self, received: Received) -> Option<InHand> {
         let subscription = self.subscription.as_mut()?;
         let lane = subscription.lane.clone();
@@ -182,7 +183,7 @@ impl AmqpConsumer {
             return None;
         }
         locked(&lane.acks).take(received.delivery_tag);
-        self.window.note(received.data.len());
+        self.window.record(received.data.len());
         if !subscription.ending && subscription.prefetch != self.window.prefetch {
             subscription.end(self.queue.0.settings.confirm_timeout);
         }
@@ -192,7 +193,7 @@ impl AmqpConsumer {
         Some(InHand { delivery, tag, acker, lane })
     }
 
-    /// May be dropped at any point: what is on its way is taken up by the next call.
+    /// Subscribes. May be dropped at any point: the next call continues a subscription in progress.
     async fn subscribe(&mut self) {
         if self.wait_first {
             sleep(self.delays.next()).await;
@@ -205,7 +206,7 @@ impl AmqpConsumer {
                 None => self.queue.keeper().up_whenever().await,
             };
             // The connection may be older than the loss of the queue.
-            let with_topology = self.said.is_some();
+            let with_topology = self.logged.is_some();
             let (queue, prefetch) = (self.queue.clone(), self.window.prefetch);
             let subscribed = consume(queue, self.source, link.clone(), lane.clone(), prefetch, with_topology);
             let limit = self.queue.0.settings.connect_timeout;
@@ -225,27 +226,27 @@ impl AmqpConsumer {
                 }
                 self.watch.subscribed(&subscription.lane);
                 self.subscription = Some(subscription);
-                self.said = None;
+                self.logged = None;
             }
             Ok(Ok(Err(error))) => self.unsubscribed(Problem::of(&error, &self.queue.0.settings)),
             Ok(Err(_)) => {
                 link.give_up(NO_ANSWER);
                 self.unsubscribed(Problem::passing(NO_ANSWER));
             }
-            Err(_) => self.unsubscribed(Problem::passing("subscribing made the program fail")),
+            Err(_) => self.unsubscribed(Problem::passing("subscribing panicked")),
         }
     }
 
-    /// The stream has come to its end: ours, to go on with another prefetch, or the broker's.
+    /// Handles the end of the stream: we cancelled it to change the prefetch, or the broker ended it.
     fn ended(&mut self) {
         match self.subscription.take_if(|subscription| subscription.ending && subscription.lane.is_open()) {
             Some(subscription) => self.follow = Some(subscription.lane),
-            // Cancelled by the broker: most often the queue was deleted.
+            // The broker cancelled it, usually because the queue was deleted.
             None => self.unsubscribed(Problem::passing("the broker ended the subscription")),
         }
     }
 
-    /// Drops everything of the subscription, if there is one, and prepares for the next.
+    /// Drops the subscription, if there is one, and prepares for the next.
     fn unsubscribed(&mut self, problem: Problem) {
         self.watch.health.set(None);
         self.held_over = None;
@@ -255,9 +256,9 @@ impl AmqpConsumer {
             self.delays.reset();
         }
         self.wait_first = true;
-        if self.said.as_ref() != Some(&problem.text) {
-            tracing::warn!(problem = problem.text, "consuming nothing; subscribing again");
-            self.said = Some(problem.text);
+        if self.logged.as_ref() != Some(&problem.text) {
+            tracing::warn!(problem = problem.text, "not consuming; subscribing again");
+            self.logged = Some(problem.text);
         }
     }
 }

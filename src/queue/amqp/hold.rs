@@ -1,4 +1,4 @@
-//! Settling a batch: copies first, confirmed; then the acknowledgements of their originals.
+//! Settles a batch: publishes the copies, waits for their confirms, then acknowledges the originals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -18,17 +18,17 @@ use crate::runtime::backoff::Delays;
 use crate::runtime::crash_points;
 use crate::runtime::locked;
 
-/// How long copies that cannot be published are tried again before their originals are given
-/// back. Giving back uses up the delivery limit, waiting does not; but the broker takes back by
-/// itself what is not acknowledged for half an hour.
+/// How long publishing the copies is retried before their originals are returned to the queue.
+/// Returning counts towards the delivery limit, waiting does not; but the broker itself requeues
+/// deliveries that stay unacknowledged for half an hour.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long what is done waits for the copies of its neighbours. One frame acknowledges all that came up to
-/// it, but not around what is still in hand: then each takes a frame of its own. Should the program die meanwhile,
-/// what is done comes again, as after any death between commit and acknowledgement.
+/// How long finished deliveries wait for the copies of others in the batch. One frame acknowledges every
+/// tag up to its own, but only if none of them is still in progress; otherwise each takes its own frame. If
+/// the program dies meanwhile, they are redelivered, as after any crash between commit and acknowledgement.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The channel over which a batch came, and what is settled on it: one generation.
+/// The channel on which a batch was delivered, and the tags settled on it: one generation.
 pub(super) struct Lane {
     pub(super) link: Arc<Link>,
     pub(super) channel: Channel,
@@ -36,16 +36,16 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Whether what came over this channel can still be settled.
+    /// Returns whether deliveries of this channel can still be settled.
     pub(super) fn is_open(&self) -> bool {
         !self.link.over.is_cancelled() && self.channel.status().connected()
     }
 
-    /// Sends an acknowledgement, a nack or a reject of these tags; whether it went out.
+    /// Sends an acknowledgement, a nack or a reject of these tags; returns whether it was sent.
     ///
-    /// The tags are noted as settled in the very step in which the frame is handed over: earlier,
-    /// somebody's acknowledgement of "all up to" could cover them; later, it could come second.
-    /// `Ok(false)` means that the channel was dead already.
+    /// The tags are recorded as settled in the same step in which the frame is handed over. Earlier,
+    /// another batch's "all up to" acknowledgement could cover them; later, it could be sent second.
+    /// `Ok(false)` means that the channel was already dead.
     async fn send(
         &self,
         tags: &[u64],
@@ -75,7 +75,7 @@ impl Lane {
     }
 }
 
-/// The means to settle one batch.
+/// What is needed to settle one batch.
 pub(in crate::queue) struct AmqpHold {
     pub(super) queue: Amqp,
     pub(super) lane: Arc<Lane>,
@@ -84,7 +84,7 @@ pub(in crate::queue) struct AmqpHold {
 }
 
 impl Drop for AmqpHold {
-    /// A batch that was dropped unsettled: give it back, and let it count.
+    /// Returns a batch that was dropped unsettled to the queue; this counts as a delivery.
     fn drop(&mut self) {
         let held = std::mem::take(&mut self.held);
         if held.is_empty() || !self.lane.is_open() {
@@ -137,7 +137,7 @@ impl AmqpHold {
             let unpublished = match timeout(ACKNOWLEDGE_TIMEOUT, &mut publishing).await {
                 Ok(unpublished) => unpublished,
                 Err(_) => {
-                    // What is done does not wait any longer for the copies of its neighbours, nor they for it.
+                    // From here on, finished deliveries and the copies do not wait for each other.
                     let (unpublished, ()) = tokio::join!(publishing, self.acknowledge(&done, &mut settled));
                     done.clear();
                     unpublished
@@ -161,13 +161,13 @@ impl AmqpHold {
         settled
     }
 
-    /// Publishes the copies, again and again while the broker does not take them. The answer is
-    /// those that it has not taken, in order.
+    /// Publishes the copies, with retries while the broker does not accept them. Returns the indices
+    /// of those that the broker has not confirmed, in order.
     async fn publish(&self, copies: &mut BTreeMap<usize, (Target, Message)>) -> Vec<usize> {
         let publishing = self.queue.publishing();
         let until = Instant::now() + PUBLISH_TIMEOUT;
         let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(10));
-        let mut said = false;
+        let mut logged = false;
         loop {
             let (indices, items): (Vec<usize>, Vec<_>) = std::mem::take(copies).into_iter().unzip();
             let results = publishing.publish_each(&items).await;
@@ -179,9 +179,9 @@ impl AmqpHold {
                 }
             }
             let Some(problem) = problem else { return Vec::new() };
-            if !said {
+            if !logged {
                 tracing::warn!(%problem, copies = copies.len(), "retries and dead letters wait for the broker");
-                said = true;
+                logged = true;
             }
             if Instant::now() >= until || !self.lane.is_open() {
                 return copies.keys().copied().collect();
@@ -194,17 +194,17 @@ impl AmqpHold {
         }
     }
 
-    /// Acknowledges these, with as few frames as is safe: notes which are gone and how many are no longer
-    /// ours.
+    /// Acknowledges these deliveries with as few frames as is safe. Records which are gone from the queue and
+    /// how many we no longer held.
     async fn acknowledge(&self, indices: &[usize], settled: &mut Settled) {
         if indices.is_empty() {
             return;
         }
         let limit = self.queue.0.settings.confirm_timeout;
         let tags: Vec<u64> = indices.iter().map(|index| self.held[*index].0).collect();
-        let together = locked(&self.lane.acks).all_up_to(&tags).unwrap_or(0);
+        let last_multiple = locked(&self.lane.acks).all_up_to(&tags).unwrap_or(0);
         let (first, rest): (Vec<usize>, Vec<usize>) =
-            indices.iter().copied().partition(|index| self.held[*index].0 <= together);
+            indices.iter().copied().partition(|index| self.held[*index].0 <= last_multiple);
         crash_points::point("before_ack");
         if let Some(last) = first.last() {
             let ack = self.held[*last].1.ack(BasicAckOptions { multiple: first.len() > 1 });
@@ -221,8 +221,8 @@ impl AmqpHold {
         crash_points::point("after_ack");
     }
 
-    /// Gives these back, which counts nothing where the broker knows the difference (from 4.3).
-    /// Answers how many were no longer ours.
+    /// Returns these deliveries to the queue. On brokers from 4.3 on this does not count as a delivery.
+    /// Returns how many we no longer held.
     async fn give_back(&self, indices: &[usize], released: &mut usize) -> usize {
         let limit = self.queue.0.settings.confirm_timeout;
         let mut lost = 0;
@@ -243,7 +243,7 @@ pub(super) struct Acks {
     floor: u64,
     /// Settled tags above the floor.
     settled: BTreeSet<u64>,
-    /// The highest tag that was taken.
+    /// The highest tag that was delivered.
     taken: u64,
 }
 
@@ -254,8 +254,8 @@ impl Default for Acks {
 }
 
 impl Acks {
-    /// The highest of `tags` up to which everything on this channel is either settled or among
-    /// `tags`: acknowledging it with `multiple` acknowledges nothing that somebody still holds.
+    /// Returns the highest of `tags` up to which every tag on this channel is either settled or in `tags`:
+    /// acknowledging it with `multiple` acknowledges nothing that another batch still holds.
     pub(super) fn all_up_to(&self, tags: &[u64]) -> Option<u64> {
         let wanted: BTreeSet<u64> = tags.iter().copied().collect();
         let mut next = self.floor;
@@ -269,22 +269,22 @@ impl Acks {
         highest
     }
 
-    /// Notes a tag as taken. They are taken in order.
+    /// Records a tag as delivered. Tags arrive in order.
     pub(super) fn take(&mut self, tag: u64) {
         self.taken = tag;
     }
 
-    /// Whether anything that was taken is not settled yet.
+    /// Returns whether any delivered tag is not settled yet.
     pub(super) fn is_in_hand(&self) -> bool {
         self.taken >= self.floor
     }
 
-    /// Whether a tag was settled before.
+    /// Returns whether a tag is settled.
     pub(super) fn is_settled(&self, tag: u64) -> bool {
         tag < self.floor || self.settled.contains(&tag)
     }
 
-    /// Notes tags as settled, in whatever way.
+    /// Records tags as settled: acknowledged, rejected or returned.
     pub(super) fn settle(&mut self, tags: impl IntoIterator<Item = u64>) {
         self.settled.extend(tags.into_iter().filter(|tag| *tag >= self.floor));
         while self.settled.remove(&self.floor) {
@@ -298,20 +298,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_acknowledgement_never_covers_what_somebody_else_holds() {
+    fn one_acknowledgement_never_covers_a_tag_that_another_batch_holds() {
         let mut acks = Acks::default();
         assert_eq!(acks.all_up_to(&[1, 2, 3]), Some(3));
-        assert_eq!(acks.all_up_to(&[1, 2, 4]), Some(2), "3 is in another's hand");
-        assert_eq!(acks.all_up_to(&[2, 3]), None, "1 is in another's hand");
+        assert_eq!(acks.all_up_to(&[1, 2, 4]), Some(2), "another batch holds 3");
+        assert_eq!(acks.all_up_to(&[2, 3]), None, "another batch holds 1");
         acks.settle([2, 3]);
-        assert_eq!(acks.all_up_to(&[1, 4]), Some(4), "2 and 3 are settled already");
+        assert_eq!(acks.all_up_to(&[1, 4]), Some(4), "2 and 3 are already settled");
         acks.settle([1]);
         assert_eq!(acks.floor, 4);
-        assert!(acks.settled.is_empty(), "what is below the floor is not kept");
+        assert!(acks.settled.is_empty(), "tags below the floor are not kept");
     }
 
     #[test]
-    fn what_was_taken_is_in_hand_until_all_of_it_is_settled() {
+    fn delivered_tags_are_in_hand_until_all_of_them_are_settled() {
         let mut acks = Acks::default();
         assert!(!acks.is_in_hand());
         (1..=3).for_each(|tag| acks.take(tag));

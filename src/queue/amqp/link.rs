@@ -1,7 +1,7 @@
-//! One connection to the broker, kept alive.
+//! Keeps one connection to the broker alive.
 //!
-//! A task connects, makes or checks the topology, hands the connection out, watches it, throws it
-//! away when anything is wrong with it, waits (growing, with jitter), and does it again, for ever.
+//! A task connects, creates or checks the topology, hands the connection out, watches it, discards it
+//! when anything is wrong with it, waits (growing delays with jitter), and starts again, for ever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -21,7 +21,7 @@ use crate::runtime::backoff::Delays;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// A connection that lived this long was a good one: the delays start over after it.
+/// After a connection that lived this long the delays start over.
 const GOOD_LIFE: Duration = Duration::from_secs(2);
 /// The shortest wait after a problem that only a person can solve.
 const CONFIGURATION_DELAY: Duration = Duration::from_secs(5);
@@ -43,29 +43,29 @@ impl Role {
     }
 }
 
-/// One live connection: one generation. What was received over it can be settled only over it.
+/// One live connection: one generation. A delivery can be settled only on the connection that received it.
 pub(super) struct Link {
     pub(super) connection: Connection,
-    /// Channels in confirm mode that nobody uses at the moment.
+    /// Idle channels in confirm mode.
     pub(super) spare: Mutex<Vec<Channel>>,
     blocked: AtomicBool,
     /// Cancelled when the connection is no longer used.
     pub(super) over: CancellationToken,
-    /// Why it was given up.
+    /// Why it was abandoned.
     why: OnceLock<&'static str>,
 }
 
-/// Why a connection is given up, most often.
+/// The most common reason to abandon a connection.
 pub(super) const NO_ANSWER: &str = "the broker did not answer in time";
 
 impl Link {
-    /// Throws the connection away. The first reason stands in the log.
+    /// Abandons the connection. The first reason given is logged.
     pub(super) fn give_up(&self, why: &'static str) {
         let _ = self.why.set(why);
         self.over.cancel();
     }
 
-    /// The broker is short of memory or disk and reads nothing from this connection.
+    /// Returns whether the broker, short of memory or disk, reads nothing from this connection.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
     }
@@ -77,7 +77,7 @@ enum State {
     Up(Arc<Link>),
 }
 
-/// Hands out the connection that is alive now.
+/// Hands out the current live connection.
 #[derive(Clone)]
 pub(super) struct Keeper(watch::Receiver<State>);
 
@@ -94,7 +94,7 @@ impl Keeper {
         Self(receiver)
     }
 
-    /// The connection of this moment.
+    /// Returns the current connection, if there is one.
     pub(super) fn now(&self) -> Option<Arc<Link>> {
         match &*self.0.borrow() {
             State::Up(link) if !link.over.is_cancelled() => Some(link.clone()),
@@ -102,7 +102,7 @@ impl Keeper {
         }
     }
 
-    /// Waits for a connection, until `deadline`; else says what the newest problem is.
+    /// Waits for a connection until `deadline`; after that, returns the newest problem.
     pub(super) async fn up(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
         match timeout_at(deadline, self.up_whenever()).await {
             Ok(link) => Ok(link),
@@ -113,7 +113,7 @@ impl Keeper {
         }
     }
 
-    /// Waits for a connection for as long as it takes.
+    /// Waits for a connection, without a time limit.
     pub(super) async fn up_whenever(&self) -> Arc<Link> {
         let mut state = self.0.clone();
         loop {
@@ -123,7 +123,7 @@ impl Keeper {
                 return link.clone();
             }
             if state.changed().await.is_err() {
-                // The task has ended because the queue was closed: there never will be one.
+                // The task has ended because the queue was closed: no connection will ever come.
                 std::future::pending::<()>().await;
             }
         }
@@ -134,17 +134,17 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
     metrics::keeps(role.name());
     let mut was_up = false;
     let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
-    let mut said = None;
+    let mut logged = None;
     loop {
-        let made = tokio::select! {
+        let connected = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            made = connect(role, &settings) => made,
+            connected = connect(role, &settings) => connected,
         };
-        let problem = match made {
+        let problem = match connected {
             Ok(connection) => {
                 tracing::info!(role = role.name(), "connected to the broker");
-                said = None;
+                logged = None;
                 metrics::connected(role.name(), true);
                 if std::mem::replace(&mut was_up, true) {
                     metrics::reconnected(role.name());
@@ -162,14 +162,14 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
         if stop.is_cancelled() {
             return;
         }
-        // An outage of an hour is one line, not a thousand.
-        if said.as_ref() != Some(&problem.text) {
+        // Log an outage of an hour in one line, not in a thousand.
+        if logged.as_ref() != Some(&problem.text) {
             tracing::warn!(
                 role = role.name(),
                 problem = problem.text,
                 "no connection to the broker; trying again"
             );
-            said = Some(problem.text.clone());
+            logged = Some(problem.text.clone());
         }
         let shortest = if problem.configuration { CONFIGURATION_DELAY } else { Duration::ZERO };
         state.send_replace(State::Down(problem));
@@ -195,7 +195,7 @@ async fn connect(role: Role, settings: &Settings) -> Result<Connection, Problem>
     }
 }
 
-/// A connection under a name that says what it is for. Nothing is declared on it.
+/// Opens a connection whose name states its purpose. Declares nothing on it.
 pub(crate) async fn open(purpose: &str, settings: &Settings) -> lapin::Result<Connection> {
     let name = format!("hostmatch {purpose} ({})", std::process::id());
     let properties = ConnectionProperties::default()
@@ -205,7 +205,7 @@ pub(crate) async fn open(purpose: &str, settings: &Settings) -> lapin::Result<Co
     Connection::connect_uri(settings.address.clone(), properties).await
 }
 
-/// Hands the connection out until it breaks, is given up or is no longer wanted; says why.
+/// Hands the connection out until it breaks, is abandoned or is no longer needed; returns why.
 async fn live(
     role: Role,
     connection: Connection,
@@ -222,8 +222,8 @@ async fn live(
         why: OnceLock::new(),
     });
     state.send_replace(State::Up(link.clone()));
-    // The events tell most ends at once; the look every second is for those they do not tell.
-    let mut look = tokio::time::interval(Duration::from_secs(1));
+    // Events report most failures at once; the check every second finds the others.
+    let mut check = tokio::time::interval(Duration::from_secs(1));
     let problem = loop {
         tokio::select! {
             biased;
@@ -233,20 +233,20 @@ async fn live(
                 Some(Event::ConnectionBlocked(reason)) => {
                     link.blocked.store(true, Ordering::Relaxed);
                     metrics::blocked(role.name(), true);
-                    tracing::warn!(role = role.name(), problem = reason, "the broker takes no messages for now");
+                    tracing::warn!(role = role.name(), problem = reason, "the broker accepts no messages for now");
                 }
                 Some(Event::ConnectionUnblocked) => {
                     link.blocked.store(false, Ordering::Relaxed);
                     metrics::blocked(role.name(), false);
-                    tracing::info!(role = role.name(), "the broker takes messages again");
+                    tracing::info!(role = role.name(), "the broker accepts messages again");
                 }
-                // A message that the broker finds too large costs its channel: the publisher is told.
+                // The broker closes the channel of a message that is too large: the publisher gets the error.
                 Some(Event::Error(error)) if matches!(role, Role::Publish) && code(&error) == Some(406) => {}
                 Some(Event::Error(error)) => break Problem::of(&error, settings),
                 Some(_) => {}
                 None => break Problem::passing("the connection ended"),
             },
-            _ = look.tick() => {
+            _ = check.tick() => {
                 if !link.connection.status().connected() {
                     break Problem::passing("the connection was lost");
                 }
@@ -255,9 +255,9 @@ async fn live(
     };
     link.over.cancel();
     state.send_replace(State::Down(problem.clone()));
-    // A blocked or dead connection does not answer; whatever is left of it goes in the background.
+    // A blocked or dead connection does not answer; what is left of it is closed in the background.
     if timeout(CLOSE_LIMIT, link.connection.close(200, "bye".into())).await.is_err() {
-        tracing::debug!(role = role.name(), "the broker did not answer the farewell");
+        tracing::debug!(role = role.name(), "the broker did not confirm that the connection was closed");
     }
     problem
 }

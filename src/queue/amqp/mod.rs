@@ -1,9 +1,9 @@
 //! The queue on RabbitMQ.
 //!
-//! Two connections, each kept alive by a task of its own ([`link`]): one publishes, one consumes
-//! and acknowledges, because a broker that is short of memory blocks a connection that publishes,
-//! acknowledgements and all. lapin's own recovery is not used: when it gives up, consumers are
-//! told nothing. Every wait for the network has a deadline.
+//! There are two connections, each kept alive by its own task ([`link`]): one publishes, the other
+//! consumes and acknowledges, because a broker that is short of memory blocks a publishing connection
+//! completely, acknowledgements included. lapin's own recovery is not used: when it fails, consumers
+//! get no error. Every wait for the network has a deadline.
 
 pub mod topology;
 mod address;
@@ -34,10 +34,10 @@ pub(super) use self::hold::AmqpHold;
 pub(crate) use self::link::open;
 pub(crate) use self::problem::{Problem, code};
 
-/// The longest that [`Amqp::close`] takes.
+/// The longest time that [`Amqp::close`] takes.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What every part needs to know. No `Debug`: the address holds a password.
+/// The settings that all parts share. No `Debug`: the address holds a password.
 pub(crate) struct Settings {
     pub(crate) address: AMQPUri,
     pub(crate) topology: Topology,
@@ -114,8 +114,8 @@ impl Amqp {
                     }),
                 }
             }
-            // Closed by itself when dropped, but nobody would hear of a failure.
-            channel.close(200, "looked".into()).await?;
+            // Dropping it would close it too, but without reporting a failure.
+            channel.close(200, "inspected".into()).await?;
             Ok(levels)
         };
         match timeout(settings.connect_timeout, counted).await {
@@ -129,16 +129,16 @@ impl Amqp {
         self.0.stop.cancel();
         self.0.tasks.close();
         if timeout(CLOSE_LIMIT, self.0.tasks.wait()).await.is_err() {
-            tracing::warn!("the broker did not take leave in time; the connections are abandoned");
+            tracing::warn!("the broker did not close the connections in time; they are abandoned");
         }
     }
 
-    /// The connection that consumes and acknowledges.
+    /// Returns the connection that consumes and acknowledges.
     fn keeper(&self) -> &Keeper {
         self.0.consuming.get_or_init(|| self.keep(Role::Consume))
     }
 
-    /// The connection that publishes.
+    /// Returns the connection that publishes.
     pub(super) fn publishing(&self) -> &Arc<Publishing> {
         let start = || Arc::new(Publishing::new(self.keep(Role::Publish), self.0.settings.clone()));
         self.0.publishing.get_or_init(start)

@@ -1,4 +1,4 @@
-//! What a broker's refusal means and what to do about it, in words.
+//! Explains a broker's refusal: what it means and what to do about it.
 
 use lapin::ErrorKind;
 
@@ -9,11 +9,11 @@ use super::Settings;
 pub(crate) struct Problem {
     /// What failed and what to do next.
     pub(crate) text: String,
-    /// Somebody has to change something: trying again soon is of no use.
+    /// The configuration must change: retrying soon does not help.
     pub(crate) configuration: bool,
 }
 
-/// The AMQP reply code of an error, when the broker sent one.
+/// Returns the AMQP reply code of an error, if the broker sent one.
 pub(crate) fn code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
@@ -22,7 +22,7 @@ pub(crate) fn code(error: &lapin::Error) -> Option<u16> {
 }
 
 impl Problem {
-    /// Something that passes by itself.
+    /// Creates a problem that passes by itself.
     pub(super) fn passing(text: impl Into<String>) -> Self {
         Self { text: text.into(), configuration: false }
     }
@@ -38,17 +38,17 @@ impl Problem {
                 "check user and password in queue.url".to_owned()
             }
             Some(403) => format!(
-                "the broker's user needs the rights configure, write and read on names that begin with \
-                 {:?}; or let an administrator make the queues, set queue.topology = \"verify\", and \
-                 give it write and read",
+                "the broker's user needs the permissions configure, write and read on names that begin with \
+                 {:?}; or let an administrator create the queues, set queue.topology = \"verify\", and \
+                 grant write and read only",
                 settings.topology.exchange.trim_end_matches("events")
             ),
-            Some(404) => "with queue.topology = \"verify\" an administrator has to make it; with \
-                 \"declare\" hostmatch makes it"
+            Some(404) => "with queue.topology = \"verify\" an administrator has to create it; with \
+                 \"declare\" hostmatch creates it"
                 .to_owned(),
             Some(406) => precondition(&said),
             Some(530) => format!(
-                "check that the virtual host {:?} in queue.url exists and that the user may enter it",
+                "check that the virtual host {:?} in queue.url exists and that the user may access it",
                 address.vhost
             ),
             _ => {
@@ -60,7 +60,7 @@ impl Problem {
     }
 }
 
-/// The broker's text of a 406 names the argument and both values.
+/// Explains a 406, from the broker's text, which names the argument and both values.
 fn precondition(said: &str) -> String {
     if said.contains("invalid arg") {
         return "the broker does not know this argument: hostmatch needs RabbitMQ 3.10 or newer".to_owned();
@@ -71,12 +71,12 @@ fn precondition(said: &str) -> String {
     let quoted: Vec<&str> = said.split('\'').skip(1).step_by(2).collect();
     match quoted.as_slice() {
         [argument, queue, ..] if said.contains("inequivalent arg") => format!(
-            "the queue or exchange {queue:?} is already there with another {argument}; either set the \
-             configuration to what the broker has, or use another queue.prefix, or delete {queue:?} \
-             when it is empty and hostmatch makes it again"
+            "the queue or exchange {queue:?} already exists with another {argument}; set the configuration \
+             to the broker's value, use another queue.prefix, or delete {queue:?} when it is empty: \
+             hostmatch creates it again"
         ),
-        _ => "the broker has something of this name with other properties; use another queue.prefix, or \
-              delete it when it is empty"
+        _ => "the broker has a queue or an exchange of this name with other properties; use another \
+              queue.prefix, or delete it when it is empty"
             .to_owned(),
     }
 }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_406_says_which_argument_of_which_queue() {
+    fn a_406_names_the_argument_and_the_queue() {
         let advice = precondition(
             "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'salon.bookings' in vhost \
              '/': received the value '50' of type 'signedint' but current is the value '20'",
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_broker_is_named_as_such() {
+    fn an_old_broker_is_reported_as_old() {
         let advice = precondition("PRECONDITION_FAILED - invalid arg 'x-message-ttl' for queue 'q' of vhost");
         assert!(advice.contains("3.10"), "{advice}");
     }

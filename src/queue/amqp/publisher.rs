@@ -1,11 +1,11 @@
-//! Publishing with confirmation.
+//! Publishes messages and waits for their confirms.
 //!
-//! Each group of messages has a channel to itself until its last confirm. lapin pairs a returned
-//! message with whichever confirm comes next, which is not always its own; within a group this is
-//! harmless because the returned ones are found by where they were going.
+//! Each group of messages has its own channel until its last confirm. lapin pairs a returned
+//! message with the next confirm, which may belong to another message; within a group this is
+//! harmless, because returned messages are identified by their target.
 //!
-//! What is published by many at once ([`Publishing::publish_together`]) waits for a free channel and then
-//! goes as one group: so an edge with many connections is not limited by the number of channels.
+//! Messages that many callers publish at once ([`Publishing::publish_grouped`]) wait for a free channel and
+//! are then published as one group, so the number of channels does not limit an edge with many connections.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,13 +23,13 @@ use crate::runtime::{crash_points, locked};
 /// Messages that are published before their confirms are awaited.
 const GROUP: usize = 256;
 
-/// Fewer than these do not make a group worth a channel of its own.
+/// From this many messages on, a call gets its own channel; fewer share a group with other calls.
 const PUBLISH_CHUNK: usize = 16;
 
-/// Groups, and so channels, in flight at once. More would not be confirmed faster.
+/// The most groups, and so channels, in flight at once. More would not be confirmed faster.
 const IN_FLIGHT: usize = 16;
 
-const GONE: &str = "an exchange or a queue is gone; a new connection looks for it";
+const GONE: &str = "an exchange or a queue is missing; connecting again to check the topology";
 
 /// Where a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(in crate::queue) struct Publishing {
     waiting: Mutex<Vec<Waiting>>,
 }
 
-/// What waits to be published together with others, and who wants to know how it went.
+/// Messages that wait to be published in a group, and the sender for their results.
 struct Waiting {
     items: Vec<(Target, Message)>,
     done: oneshot::Sender<Results>,
@@ -61,7 +61,7 @@ struct Waiting {
 
 type Results = Vec<Result<(), PublishError>>;
 
-/// The places in a group of what came back because no queue took it.
+/// The positions in a group of the messages that were returned because no queue accepted them.
 type Returned = Vec<usize>;
 
 impl Publishing {
@@ -73,7 +73,7 @@ impl Publishing {
         self.keeper.now().is_some_and(|link| !link.is_blocked() && link.connection.status().connected())
     }
 
-    /// Publishes all, in order, and says of each whether it was confirmed.
+    /// Publishes all messages in order; returns for each whether it was confirmed.
     pub(super) async fn publish_each(&self, items: &[(Target, Message)]) -> Results {
         let mut results = Vec::with_capacity(items.len());
         for group in items.chunks(GROUP) {
@@ -84,7 +84,7 @@ impl Publishing {
             };
             match published {
                 Ok(group) => results.extend(group),
-                // What comes after a group that failed is not tried: the order would suffer.
+                // The groups after a failed one are not published, to keep the order.
                 Err(error) => {
                     results.resize(items.len(), Err(error));
                     break;
@@ -99,9 +99,9 @@ impl Publishing {
         Instant::now() + self.settings.confirm_timeout
     }
 
-    /// The same for a few messages, in one group with those of whoever else waits for a channel. Who
-    /// stops waiting before there was one has published nothing.
-    pub(super) async fn publish_together(self: &Arc<Self>, items: Vec<(Target, Message)>) -> Results {
+    /// Publishes a few messages, in one group with those of other callers that wait for a channel. A
+    /// caller that stops waiting before it gets one has published nothing.
+    pub(super) async fn publish_grouped(self: &Arc<Self>, items: Vec<(Target, Message)>) -> Results {
         let (count, deadline) = (items.len(), self.deadline());
         let (done, mut results) = oneshot::channel();
         locked(&self.waiting).push(Waiting { items, done });
@@ -115,24 +115,24 @@ impl Publishing {
             metrics::published(&results);
             return results;
         };
-        // All that wait, this one among them unless another has taken it along.
-        let together = std::mem::take(&mut *locked(&self.waiting));
-        if !together.is_empty() {
+        // All that wait; this call is among them, unless another has already taken it.
+        let waiting = std::mem::take(&mut *locked(&self.waiting));
+        if !waiting.is_empty() {
             let publishing = Arc::clone(self);
-            // A task of its own: the others are not to be left alone when this one stops waiting.
+            // In its own task, so that the others are still published when this caller stops waiting.
             tokio::spawn(async move {
-                publishing.publish_for_all(together).await;
+                publishing.publish_for_all(waiting).await;
                 drop(turn);
             });
         }
         results.await.unwrap_or_else(|_| vec![Err(PublishError::Timeout); count])
     }
 
-    /// One group after the other, each of those that wait for it still.
-    async fn publish_for_all(&self, mut together: Vec<Waiting>) {
+    /// Publishes one group after the other, for the callers that still wait.
+    async fn publish_for_all(&self, mut waiting: Vec<Waiting>) {
         loop {
-            together.retain(|one| !one.done.is_closed());
-            if together.is_empty() {
+            waiting.retain(|one| !one.done.is_closed());
+            if waiting.is_empty() {
                 return;
             }
             let mut messages = 0;
@@ -140,24 +140,24 @@ impl Publishing {
                 messages += one.items.len();
                 messages <= GROUP
             };
-            // At least one: each has fewer than PUBLISH_CHUNK.
-            let count = together.iter().take_while(fits).count();
-            let rest = together.split_off(count);
-            self.publish_for(std::mem::replace(&mut together, rest)).await;
+            // At least one fits: each has fewer than PUBLISH_CHUNK messages.
+            let count = waiting.iter().take_while(fits).count();
+            let rest = waiting.split_off(count);
+            self.publish_for(std::mem::replace(&mut waiting, rest)).await;
         }
     }
 
-    async fn publish_for(&self, mut together: Vec<Waiting>) {
-        let sizes: Vec<usize> = together.iter().map(|one| one.items.len()).collect();
-        let group: Vec<_> = together.iter_mut().flat_map(|one| std::mem::take(&mut one.items)).collect();
+    async fn publish_for(&self, mut waiting: Vec<Waiting>) {
+        let sizes: Vec<usize> = waiting.iter().map(|one| one.items.len()).collect();
+        let group: Vec<_> = waiting.iter_mut().flat_map(|one| std::mem::take(&mut one.items)).collect();
         let all = self.publish_group(self.deadline(), &group).await;
         let mut first = 0;
-        for (one, size) in together.into_iter().zip(sizes) {
+        for (one, size) in waiting.into_iter().zip(sizes) {
             let own = first..first + size;
             first = own.end;
             let results = match &all {
                 Ok(results) => results[own].to_vec(),
-                // It may be another's message that the broker does not take, and then closes the channel.
+                // The broker may have closed the channel because of another caller's message.
                 Err(PublishError::Unfit(_)) if size < group.len() => {
                     let alone = self.publish_group(self.deadline(), &group[own]).await;
                     alone.unwrap_or_else(|error| vec![Err(error); size])
@@ -169,8 +169,8 @@ impl Publishing {
         }
     }
 
-    /// What no queue took is published once more, over the next connection, which makes what is
-    /// missing. It need not be missing: just after it was made, a broker may not know of a binding yet.
+    /// Publishes a group. Publishes messages that no queue accepted once more, on the next connection, which
+    /// creates whatever is missing. A binding that was only just created may not be in effect yet.
     async fn publish_group(
         &self,
         deadline: Instant,
@@ -202,8 +202,8 @@ impl Publishing {
             Ok(Ok(results)) => Ok(results),
             Ok(Err(error)) => Err(self.failed(&link, &error)),
             Err(_) => {
-                // Unanswered confirms pile up on a connection; a blocked one is only waited for,
-                // because every new one would be blocked as well.
+                // Unanswered confirms pile up on a connection, so abandon it; but keep a blocked one,
+                // because every new connection would be blocked as well.
                 if !link.is_blocked() {
                     link.give_up(NO_ANSWER);
                 }
@@ -217,7 +217,7 @@ impl Publishing {
         match code(error) {
             // 406 on a publish: larger than the broker's max_message_size.
             Some(406) => PublishError::Unfit(problem.text),
-            // The exchange is gone: a new connection makes it again.
+            // The exchange is gone: a new connection creates it again.
             Some(404) => {
                 link.give_up(GONE);
                 PublishError::Unavailable(problem.text)
@@ -228,11 +228,11 @@ impl Publishing {
 }
 
 fn too_much() -> PublishError {
-    PublishError::Unavailable("too much is being published already".to_owned())
+    PublishError::Unavailable("too many messages are being published already".to_owned())
 }
 
-/// Publishes a group on a channel of its own and awaits its confirms. A channel on which anything
-/// went wrong is dropped, which closes it.
+/// Publishes a group on its own channel and awaits the confirms. After any failure the channel is
+/// dropped, which closes it.
 async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(Results, Returned)> {
     let spare = locked(&link.spare).pop();
     let channel = match spare {
@@ -245,11 +245,11 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(
     };
     let (results, returned) = publish_and_confirm(&channel, group).await?;
     if !returned.is_empty() {
-        // Nothing is bound, or a queue is gone: a new connection makes it again.
+        // No queue is bound, or a queue is gone: a new connection creates it again.
         link.give_up(GONE);
     } else if results.iter().all(Result::is_ok) {
-        // Only then: once a quorum queue was full, a RabbitMQ 3.10 may go on refusing what comes over
-        // the same channel, also after its limit was lifted.
+        // Only then: after a quorum queue was full, RabbitMQ 3.10 may keep refusing messages on the same
+        // channel even when the limit has been lifted.
         locked(&link.spare).push(channel);
     }
     Ok((results, returned))
@@ -292,14 +292,14 @@ async fn publish_and_confirm(
     let returned: Returned = (0..group.len()).filter(|n| unroutable.contains(&group[*n].0)).collect();
     for n in &returned {
         results[*n] = Err(PublishError::Returned(format!(
-            "no queue takes what is published to exchange {:?}",
+            "no queue receives messages published to exchange {:?}",
             group[*n].0.exchange
         )));
     }
     Ok((results, returned))
 }
 
-/// Why a channel takes no more: the broker tells it to those that wait for a confirm.
+/// Returns why the broker closed the channel: it reports this to those that wait for a confirm.
 async fn cause(error: lapin::Error, confirms: Vec<PublisherConfirm>) -> lapin::Error {
     for confirm in confirms {
         if let Err(cause) = confirm.await
@@ -318,7 +318,7 @@ impl Amqp {
         let target = |key: &String| Target { exchange: exchange.to_owned(), routing_key: key.clone() };
         let items: Vec<_> = messages.into_iter().map(|m| (target(&m.routing_key), m)).collect();
         let results = match items.len() {
-            1..PUBLISH_CHUNK => self.publishing().publish_together(items).await,
+            1..PUBLISH_CHUNK => self.publishing().publish_grouped(items).await,
             _ => self.publishing().publish_each(&items).await,
         };
         results.into_iter().collect()

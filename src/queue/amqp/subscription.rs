@@ -1,5 +1,4 @@
-//! One subscription: making it, noticing that nothing comes over it although it should, and
-//! changing how much the broker may hand out.
+//! Creates one subscription, detects when it stalls, and changes its prefetch.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,34 +18,34 @@ use super::{Amqp, topology};
 use crate::queue::{ConsumerHealth, Source};
 use crate::runtime::locked;
 
-/// After a look that found messages ready: how long the next of them may take to come.
+/// How long a delivery may take after a check has found messages ready.
 const GRACE: Duration = Duration::from_secs(10);
 
-const STALLED: &str = "messages are ready and none of them was delivered";
+const STALLED: &str = "messages are ready but none was delivered";
 
 pub(super) struct Subscription {
     pub(super) stream: lapin::Consumer,
     pub(super) lane: Arc<Lane>,
     pub(super) since: Instant,
     pub(super) prefetch: u16,
-    /// It was cancelled, to be followed by one with another prefetch on the same channel.
+    /// It was cancelled, and one with another prefetch follows on the same channel.
     pub(super) ending: bool,
 }
 
-/// A subscription on its way.
+/// A subscription in progress.
 pub(super) struct Subscribing {
     pub(super) link: Arc<Link>,
-    /// The channel of the one before, where it follows one.
+    /// The channel of the previous subscription, if this one reuses it.
     pub(super) lane: Option<Arc<Lane>>,
     pub(super) task: JoinHandle<Result<lapin::Result<Subscription>, Elapsed>>,
 }
 
-/// Whether deliveries come when there are messages to deliver.
+/// Checks that deliveries arrive when there are messages to deliver.
 pub(in crate::queue) struct Watch {
-    /// How long nothing may come before the queue is looked at.
+    /// How long to wait for a delivery before the queue is checked.
     pub(in crate::queue) after: Duration,
     pub(in crate::queue) health: ConsumerHealth,
-    /// Nothing came over the last subscription, and nothing has shown yet that this one is better.
+    /// The last subscription stalled, and this one has not been seen to work yet.
     stalled: bool,
 }
 
@@ -55,7 +54,7 @@ impl Watch {
         Self { after, health: ConsumerHealth::default(), stalled: false }
     }
 
-    /// There is a new subscription.
+    /// Records a new subscription.
     pub(super) fn subscribed(&self, lane: &Lane) {
         if !self.stalled {
             self.health.set(Some(lane.link.over.clone()));
@@ -70,11 +69,11 @@ impl Watch {
 }
 
 impl Subscription {
-    /// What comes next, however long that takes. A broker that has messages for us and hands out
-    /// none is not waited for: its connection is given up. May be dropped at any point.
+    /// Waits for the next item of the stream, without a time limit. If the broker has messages but
+    /// delivers none, abandons its connection. May be dropped at any point.
     ///
     /// # Errors
-    /// Why nothing would ever come.
+    /// When no delivery will ever arrive: why.
     pub(super) async fn next(
         &mut self,
         queue: &str,
@@ -83,15 +82,15 @@ impl Subscription {
     ) -> Result<Option<lapin::Result<Received>>, Problem> {
         let mut suspected = false;
         loop {
-            let patience = if suspected { GRACE.min(watch.after) } else { watch.after };
-            if let Ok(heard) = timeout(patience, self.stream.next()).await {
+            let wait = if suspected { GRACE.min(watch.after) } else { watch.after };
+            if let Ok(heard) = timeout(wait, self.stream.next()).await {
                 if let Some(Ok(_)) = heard {
                     watch.works(&self.lane);
                 }
                 return Ok(heard);
             }
             let stalled = match self.ready(queue, limit).await {
-                // Somebody who has as much in hand as he may have gets no more.
+                // A consumer with unsettled deliveries may have reached its prefetch.
                 Ok(_) if locked(&self.lane.acks).is_in_hand() => None,
                 Ok(Some(0)) => {
                     watch.works(&self.lane);
@@ -116,26 +115,26 @@ impl Subscription {
         }
     }
 
-    /// How many messages are ready in the queue, asked over the same connection by a channel of
-    /// its own. `None`: not allowed to look, or the queue is gone, which others notice.
+    /// Counts the messages that are ready in the queue, on a new channel of the same connection.
+    /// `None`: reading is not allowed, or the queue is gone, which is detected elsewhere.
     async fn ready(&self, queue: &str, limit: Duration) -> Result<Option<u32>, &'static str> {
         let counted = async {
             let channel = self.lane.link.connection.create_channel().await?;
             let (count, _) = topology::inspect(&channel, queue).await?;
-            // Closed by itself when dropped, but nobody would hear of a failure.
-            channel.close(200, "looked".into()).await?;
+            // Dropping it would close it too, but without reporting a failure.
+            channel.close(200, "inspected".into()).await?;
             Ok::<_, lapin::Error>(count)
         };
         match timeout(limit, counted).await {
             Ok(Ok(count)) => Ok(Some(count)),
-            // Also where the connection is going down: the stream ends.
+            // Also when the connection is failing: the stream ends then.
             Ok(Err(_)) => Ok(None),
             Err(_) => Err(NO_ANSWER),
         }
     }
 
-    /// Cancels it, so that one with another prefetch can follow on the same channel. What was
-    /// handed out before still comes; then the stream ends.
+    /// Cancels it, so that one with another prefetch can follow on the same channel. Messages that
+    /// the broker has already sent still arrive; then the stream ends.
     pub(super) fn end(&mut self, limit: Duration) {
         self.ending = true;
         let (lane, tag) = (self.lane.clone(), self.stream.tag());
@@ -157,7 +156,7 @@ pub(super) fn name(queue: &Amqp, source: Source) -> &str {
     }
 }
 
-/// Subscribes: on `lane`, or on a channel of its own.
+/// Subscribes on `lane`, or on a new channel.
 pub(super) async fn consume(
     queue: Amqp,
     source: Source,
@@ -178,7 +177,7 @@ pub(super) async fn consume(
         }
     };
     let channel = &lane.channel;
-    // It counts for the consumers that begin after it.
+    // It applies to consumers that start after it.
     channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
     let options = BasicConsumeOptions::default();
     let stream =
@@ -186,39 +185,39 @@ pub(super) async fn consume(
     Ok(Subscription { stream, lane, since: Instant::now(), prefetch, ending: false })
 }
 
-/// What a body may have before any was seen: as much as the edge takes by default.
+/// The assumed size of a body before the first one: as much as the edge accepts by default.
 const UNKNOWN: usize = 1 << 20;
 
-/// The first time it rises after twice as many bodies as are asked for, and so many times as high. That
-/// costs a new subscription; small batches until there were `most` bodies would cost far more.
+/// The factor of the first rise, which comes after twice as many bodies as the prefetch. That costs a new
+/// subscription; small batches until `most` bodies have arrived would cost far more.
 const STEP: u16 = 8;
 
-/// The number of unacknowledged messages whose bodies stay within a budget, learned from the
-/// bodies that come. It falls with the first one that is too large for it. But for a first step it rises
-/// only when `most` in a row were small: then large ones that follow cost up to `most` bodies, each time.
+/// The number of unacknowledged messages whose bodies stay within a budget, learned from the bodies that
+/// arrive. It falls with the first body that is too large for it. Except for a first step it rises only after
+/// `most` small bodies in a row: large ones that follow may then exceed the budget by up to `most` bodies.
 #[derive(Debug)]
 pub(super) struct Window {
     most: u16,
     budget: usize,
-    /// What to ask the broker for now.
+    /// The prefetch to request from the broker now.
     pub(super) prefetch: u16,
-    /// Of those seen since the last change or the last full count.
+    /// The largest body since the last change or the last full count.
     largest: usize,
     seen: u16,
-    /// It has risen or fallen before.
+    /// Whether it has risen or fallen before.
     has_changed: bool,
 }
 
 impl Window {
-    /// Never more than `most` messages, and not more than `budget` bytes of bodies.
+    /// Creates a window of at most `most` messages and `budget` bytes of bodies.
     pub(super) fn new(most: u16, budget: usize) -> Self {
         let mut window = Self { most, budget, prefetch: 1, largest: 0, seen: 0, has_changed: false };
         window.prefetch = window.fitting(UNKNOWN);
         window
     }
 
-    /// Notes the body of a delivery.
-    pub(super) fn note(&mut self, bytes: usize) {
+    /// Records the size of a delivery's body.
+    pub(super) fn record(&mut self, bytes: usize) {
         self.largest = self.largest.max(bytes);
         self.seen = self.seen.saturating_add(1);
         let fitting = self.fitting(self.largest);
@@ -230,7 +229,7 @@ impl Window {
             ),
         };
         if fitting < self.prefetch || self.seen >= enough {
-            // Every change costs a new subscription: a little more is not worth one.
+            // Every change costs a new subscription: a small increase is not worth one.
             if next < self.prefetch || next == self.most || next / 2 >= self.prefetch {
                 self.has_changed |= next != self.prefetch;
                 self.prefetch = next;
@@ -251,39 +250,39 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn it_begins_as_if_all_were_large_and_rises_in_two_steps_while_all_are_small() {
+    fn it_starts_for_large_bodies_and_rises_in_two_steps_while_all_are_small() {
         let mut window = Window::new(400, 16 * MIB);
         for (now, bodies) in [(16, 32), (128, 400), (400, 1000)] {
             for _ in 0..bodies {
                 assert_eq!(window.prefetch, now);
-                window.note(3000);
+                window.record(3000);
             }
         }
         assert_eq!(window.prefetch, 400);
     }
 
     #[test]
-    fn after_a_large_one_it_rises_only_when_a_full_count_was_small() {
+    fn after_a_large_body_it_rises_only_after_a_full_count_of_small_ones() {
         let mut window = Window::new(400, 16 * MIB);
-        (0..40).for_each(|_| window.note(3000));
-        window.note(MIB);
+        (0..40).for_each(|_| window.record(3000));
+        window.record(MIB);
         for _ in 0..400 {
             assert_eq!(window.prefetch, 16);
-            window.note(3000);
+            window.record(3000);
         }
         assert_eq!(window.prefetch, 400);
     }
 
     #[test]
-    fn one_that_is_too_large_lowers_it_at_once_and_it_is_never_zero() {
+    fn a_body_that_is_too_large_lowers_it_at_once_and_it_is_never_zero() {
         let mut window = Window::new(400, 16 * MIB);
-        (0..400).for_each(|_| window.note(3000));
-        window.note(2 * MIB);
+        (0..400).for_each(|_| window.record(3000));
+        window.record(2 * MIB);
         assert_eq!(window.prefetch, 8);
-        window.note(64 * MIB);
+        window.record(64 * MIB);
         assert_eq!(window.prefetch, 1);
-        (0..400).for_each(|_| window.note(MIB));
+        (0..400).for_each(|_| window.record(MIB));
         assert_eq!(window.prefetch, 16, "and rises again");
-        assert_eq!(Window::new(4, 16 * MIB).prefetch, 4, "never more than was asked for");
+        assert_eq!(Window::new(4, 16 * MIB).prefetch, 4, "never more than the maximum");
     }
 }

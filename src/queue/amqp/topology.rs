@@ -1,7 +1,7 @@
-//! The exchange and the queues, as plain data, and making or checking them on a broker.
+//! Defines the exchange and the queues as plain data, and creates or checks them on a broker.
 //!
-//! Exactly this is a public contract: publishers know the exchange, and an administrator who
-//! makes the queues by hand must make these.
+//! This is a public contract: publishers know the exchange, and an administrator who creates the
+//! queues by hand must create exactly these.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use serde_json::Value;
 use crate::config::{self, QueueConfig};
 use crate::queue::{Part, QueueError};
 
-/// The delivery limit of the dead letters: as good as none. Left out it would be 20 on RabbitMQ
-/// 4, and `-1` loses the message at once on 3.10.
+/// The delivery limit of the dead-letter queue: in effect none. Without the argument it would be 20 on
+/// RabbitMQ 4, and `-1` loses the message at once on 3.10.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// The routing key with which the work queue is bound: every one.
+/// The routing key with which the work queue is bound: it matches every key.
 pub const EVERYTHING: &str = "#";
 
 /// The longest prefix: the longest name made from it stays an AMQP short string.
 const MAX_PREFIX: usize = 200;
 
-/// Everything that has to be there. Durable, all of it.
+/// Everything that must exist on the broker. All of it is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     /// The topic exchange that publishers write to.
@@ -44,17 +44,17 @@ pub struct Topology {
 pub struct QueueSpec {
     /// Its full name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub part: Part,
     /// Its arguments (`x-…`): texts and whole numbers.
     pub arguments: BTreeMap<&'static str, Value>,
 }
 
 impl Topology {
-    /// The topology that a configuration asks for.
+    /// Returns the topology for a configuration.
     ///
     /// # Errors
-    /// When the prefix is empty, or so long that the names made from it would not be names.
+    /// When the prefix is empty, or so long that the names derived from it would be too long.
     pub fn new(config: &QueueConfig) -> Result<Self, QueueError> {
         let prefix = &config.prefix;
         if prefix.is_empty() || prefix.len() > MAX_PREFIX {
@@ -82,8 +82,8 @@ impl Topology {
         Ok(Self { exchange: format!("{prefix}.events"), work, dead, waits, queues })
     }
 
-    /// The queue in which a message waits for about `after`: the shortest wait that is not
-    /// shorter, else the longest; with no wait configured, the work queue itself.
+    /// Returns the queue in which a message waits for about `after`: the one with the shortest delay
+    /// that is not shorter, otherwise the longest; without configured delays, the work queue itself.
     pub fn wait_queue(&self, after: Duration) -> &str {
         let long_enough = self.waits.iter().find(|(delay, _)| *delay >= after);
         long_enough.or(self.waits.last()).map_or(&self.work, |(_, name)| name)
@@ -109,8 +109,8 @@ impl QueueSpec {
         Self { name: name.to_owned(), part, arguments }
     }
 
-    /// At least once: with the default strategy a message can vanish between two queues, and
-    /// without `reject-publish` the broker silently falls back to that default.
+    /// Sets dead-lettering to `target`, at least once: with the default strategy a message can be lost
+    /// between two queues, and without `reject-publish` the broker silently falls back to that default.
     fn dead_lettering_to(mut self, target: &str) -> Self {
         let texts = [
             ("x-dead-letter-exchange", ""),
@@ -122,7 +122,7 @@ impl QueueSpec {
         self
     }
 
-    /// Declares it.
+    /// Declares the queue.
     pub(crate) async fn make(&self, channel: &Channel) -> lapin::Result<()> {
         let name = self.name.as_str().into();
         channel.queue_declare(name, QueueDeclareOptions::durable(), self.table()).await.map(drop)
@@ -141,7 +141,7 @@ impl QueueSpec {
     }
 }
 
-/// Makes what is missing, or only looks, as `mode` says.
+/// Creates what is missing, or only checks, depending on `mode`.
 pub(super) async fn ensure(
     connection: &Connection,
     topology: &Topology,
@@ -158,24 +158,24 @@ pub(super) async fn ensure(
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let exchange = topology.exchange.as_str().into();
     let seen = channel.exchange_declare(exchange, ExchangeKind::Topic, options, FieldTable::default()).await;
-    not_allowed_to_look(seen)?;
+    ignore_forbidden(seen)?;
     for queue in &topology.queues {
         let channel = connection.create_channel().await?;
-        not_allowed_to_look(inspect(&channel, &queue.name).await.map(|_| ()))?;
+        ignore_forbidden(inspect(&channel, &queue.name).await.map(|_| ()))?;
     }
     Ok(())
 }
 
-/// RabbitMQ 4.3 wants the right to configure even for a look. Whether the queue is there then
-/// shows when it is used.
-fn not_allowed_to_look(seen: lapin::Result<()>) -> lapin::Result<()> {
+/// Ignores a missing permission. RabbitMQ 4.3 requires `configure` even to check whether a queue exists;
+/// whether it does then shows when it is used.
+fn ignore_forbidden(seen: lapin::Result<()>) -> lapin::Result<()> {
     match seen {
         Err(error) if super::problem::code(&error) == Some(403) => Ok(()),
         seen => seen,
     }
 }
 
-/// How many messages are ready in a queue, and how many consume from it; an error when it is not there.
+/// Counts the messages that are ready in a queue, and its consumers; fails when the queue does not exist.
 pub(super) async fn inspect(channel: &Channel, queue: &str) -> lapin::Result<(u32, u32)> {
     let options = QueueDeclareOptions::durable().passive();
     let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;

@@ -1,4 +1,4 @@
-//! Between AMQP properties and a [`Message`].
+//! Converts between AMQP properties and a [`Message`].
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use crate::queue::Source;
 use crate::queue::copies;
 use crate::queue::message::{Delivery, Message, header};
 
-/// The namespace of the ids of dead letters that the broker made.
+/// The namespace of the ids of dead letters that the broker itself dead-lettered.
 const BROKERS_DEAD: Uuid = Uuid::from_u128(0x5e1f_0c9a_7c55_4f0e_9d0b_3a61_d2b8_44c7);
 
 const PERSISTENT: u8 = 2;
 
-/// A text as an AMQP short string. What is too long was refused before; lapin would panic on it.
+/// Converts a text to an AMQP short string. Longer texts were refused earlier; lapin would panic on them.
 pub(super) fn short(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap_or_default()
 }
 
-/// The `app_id` of what we publish.
+/// The `app_id` of the messages that we publish.
 const OURS: &str = "hostmatch";
 
-/// The properties under which a message is published: always persistent.
+/// Returns the properties with which a message is published: always persistent.
 pub(super) fn properties(message: &Message) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (name, value) in &message.headers {
@@ -52,8 +52,8 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
     properties
 }
 
-/// What was received, without the broker's own headers. A dead letter that the broker itself
-/// made gets its reason, its routing key and an id.
+/// Converts a received message, without the broker's own headers. A message that the broker itself
+/// dead-lettered gets its reason, its routing key and an id.
 pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> Delivery {
     let properties = received.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
@@ -65,7 +65,7 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), as_text(value)?)))
         .collect();
     let sender = text(properties.app_id()).or_else(|| text(properties.user_id()));
-    // What goes through us says who published it in the header, if anybody knows.
+    // Messages that hostmatch has published name their publisher, if known, in the header.
     if !headers.contains_key(header::PUBLISHER)
         && let Some(name) = sender.filter(|name| name != OURS)
     {
@@ -94,7 +94,7 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
     copies::receive(message, received.redelivered)
 }
 
-/// One line of `x-death`: why, when and under which routing key the broker gave a message up.
+/// One entry of `x-death`: why, when and under which routing key the broker dead-lettered a message.
 struct Death {
     reason: String,
     routing_key: Option<String>,
@@ -102,7 +102,7 @@ struct Death {
 }
 
 impl Death {
-    /// The death in the work queue; the others are deaths in wait queues, which are our doing.
+    /// Returns the entry of the work queue; the others are of wait queues, where messages expire by design.
     fn newest(headers: &FieldTable, work_queue: &str) -> Option<Self> {
         let deaths = headers.inner().get("x-death")?.as_array()?.as_slice();
         let mut deaths = deaths.iter().filter_map(AMQPValue::as_field_table);
@@ -119,7 +119,7 @@ impl Death {
     }
 }
 
-/// The same for every delivery of one dead letter, so that recording it twice makes one row.
+/// Returns the same bytes for every delivery of one dead letter, so that recording it twice creates one row.
 fn fingerprint(message: &Message, time: u64) -> Vec<u8> {
     let mut bytes = time.to_be_bytes().to_vec();
     bytes.extend_from_slice(message.message_id.as_deref().unwrap_or_default().as_bytes());
@@ -128,7 +128,7 @@ fn fingerprint(message: &Message, time: u64) -> Vec<u8> {
     bytes
 }
 
-/// A simple header value as text; tables, arrays and bytes that are no text are left out.
+/// Returns a simple header value as text; `None` for tables, arrays and bytes that are not text.
 fn as_text(value: &AMQPValue) -> Option<String> {
     Some(match value {
         AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok()?,

@@ -1,4 +1,4 @@
-//! Taking batches out of the file.
+//! Consumes batches from the file.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::runtime::backoff::Delays;
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 
-/// How often to look for what no bell announces: another process's messages, ended waits and
+/// How often to poll for what the bell does not announce: messages of another process, ended waits and
 /// expired leases.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -23,12 +23,13 @@ pub(in crate::queue) struct EmbeddedConsumer {
     queue: Embedded,
     pub(in crate::queue) source: Source,
     limits: BatchLimits,
-    /// Begins the names of all its leases.
+    /// The prefix of the names of all its leases.
     id: String,
     leases: u64,
     bell: watch::Receiver<()>,
     delays: Delays,
-    said: Option<String>,
+    /// The last problem that was logged.
+    logged: Option<String>,
     pub(in crate::queue) health: ConsumerHealth,
 }
 
@@ -38,7 +39,7 @@ impl EmbeddedConsumer {
         let id = format!("{}.", Uuid::new_v4());
         let delays = Delays::new(Duration::from_millis(200), Duration::from_secs(30));
         let health = ConsumerHealth::default();
-        Self { queue, source, limits, id, leases: 0, bell, delays, said: None, health }
+        Self { queue, source, limits, id, leases: 0, bell, delays, logged: None, health }
     }
 
     pub(in crate::queue) async fn next_batch(
@@ -68,7 +69,7 @@ impl EmbeddedConsumer {
                 }
                 Err(error) => self.fails(&error),
             };
-            let failed = self.said.is_some();
+            let failed = self.logged.is_some();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
@@ -89,7 +90,7 @@ impl EmbeddedConsumer {
             Ok(()) => self.queue.ring(),
             Err(error) => {
                 let problem = file.problem(&error);
-                tracing::warn!(%problem, "what is in hand comes again when its lease expires");
+                tracing::warn!(%problem, "the unsettled deliveries are redelivered when their lease expires");
             }
         }
     }
@@ -116,19 +117,19 @@ impl EmbeddedConsumer {
 
     fn works(&mut self) {
         self.health.set(Some(self.queue.0.stop.clone()));
-        if self.said.take().is_some() {
+        if self.logged.take().is_some() {
             tracing::info!("the queue file can be used again");
             self.delays.reset();
         }
     }
 
-    /// The file cannot be used now (a full disk): go on trying, and say so once.
+    /// Handles a file that cannot be used now (a full disk): logs it once, and returns when to retry.
     fn fails(&mut self, error: &DbErr) -> Duration {
         self.health.set(None);
         let problem = self.queue.0.file.problem(error).to_string();
-        if self.said.as_ref() != Some(&problem) {
-            tracing::error!(problem, "no messages can be taken; trying again");
-            self.said = Some(problem);
+        if self.logged.as_ref() != Some(&problem) {
+            tracing::error!(problem, "no messages can be read; trying again");
+            self.logged = Some(problem);
         }
         self.delays.next()
     }

@@ -1,14 +1,14 @@
-//! `messages`: what waits in the file, work and dead letters.
+//! Maps the table `messages`: the messages in the file, work and dead letters.
 
 use sea_orm::entity::prelude::*;
 
-/// A row: a message, and where it is. Moments are in ms since 1970.
+/// A row: a message and its state. Times are in ms since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "messages")]
 pub(super) struct Model {
     #[sea_orm(primary_key)]
     pub(super) id: i64,
-    /// In which of the two queues it is.
+    /// Which of the two queues it is in.
     pub(super) queue: String,
     pub(super) body: Vec<u8>,
     /// As JSON.
@@ -19,23 +19,23 @@ pub(super) struct Model {
     pub(super) correlation_id: Option<String>,
     pub(super) content_type: Option<String>,
     pub(super) timestamp_ms: Option<i64>,
-    /// When it came.
+    /// When it arrived.
     pub(super) enqueued_ms: i64,
-    /// Its place in the order: when it came, or its wait ended.
+    /// Its place in the order: when it arrived, or its wait ended.
     pub(super) rank_ms: i64,
     /// When its wait ends.
     pub(super) due_ms: i64,
-    /// How often it was handed out.
+    /// How often it was delivered.
     pub(super) deliveries: i64,
-    /// It was handed out before.
+    /// Whether it was delivered before.
     pub(super) redelivered: bool,
-    /// Who has it in hand.
+    /// The lease that holds it.
     pub(super) lease: Option<String>,
-    /// Until when, unless renewed.
+    /// When the lease ends, unless it is renewed.
     pub(super) leased_until_ms: Option<i64>,
 }
 
-/// Where the row leads.
+/// The relations of the table: none.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub(super) enum Relation {}
 

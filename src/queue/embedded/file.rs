@@ -1,4 +1,4 @@
-//! The file itself: opening it, recognising it, writing in turns.
+//! Opens the file, checks that it is a queue of ours, and serialises writes.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use super::TransactionTrait;
 use crate::queue::QueueError;
 use crate::runtime::backoff::Delays;
 
-/// Marks the file as ours ("hmq1"), so that another program's SQLite file is not written into.
+/// Marks the file as ours ("hmq1"), so that we do not write to another program's SQLite file.
 const APPLICATION_ID: i64 = 0x686d_7131;
 const SCHEMA_VERSION: i64 = 1;
 
 /// How long SQLite itself waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long we try again after that.
+/// How long we retry after that.
 const BUSY_LIMIT: Duration = Duration::from_secs(30);
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -29,7 +29,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 pub(super) struct File {
     path: String,
     pub(super) connection: DatabaseConnection,
-    /// SQLite has one writer at a time. Within a process a fair queue is faster than its waiting.
+    /// SQLite has one writer at a time. Within a process a fair lock is faster than SQLite's own waiting.
     writers: Mutex<()>,
 }
 
@@ -43,15 +43,15 @@ impl File {
         Self::at(path).await
     }
 
-    /// Opens the file at `path`, and makes file and schema when they are not there.
+    /// Opens the file at `path`; creates the file and its schema when they do not exist.
     pub(super) async fn at(path: String) -> Result<Self, QueueError> {
         let mut options = ConnectOptions::new("sqlite://queue");
         // sqlx would log statements, slow ones even at the level warn.
         options.max_connections(4).sqlx_logging(false);
         options.map_sqlx_sqlite_pool_opts(|pool| {
-            // Whoever had it before may have left a transaction open, after an error of the disk:
-            // what is written within that one would never be committed. Usually there is none, which
-            // is an error that means nothing.
+            // After a disk error the previous user of the connection may have left a transaction open:
+            // writes within that one would never be committed. Usually none is open, and the error for
+            // that is ignored.
             pool.before_acquire(|connection, _| {
                 Box::pin(async move {
                     let _none_open = connection.execute("ROLLBACK").await;
@@ -75,8 +75,8 @@ impl File {
         Ok(file)
     }
 
-    /// Opens the file at `path` to look: nothing is made, and nothing can be written.
-    pub(super) async fn to_look(path: String) -> Result<Self, QueueError> {
+    /// Opens the file at `path` read-only: nothing is created, and nothing can be written.
+    pub(super) async fn open_read_only(path: String) -> Result<Self, QueueError> {
         let mut options = ConnectOptions::new("sqlite://queue");
         options.max_connections(1).sqlx_logging(false);
         let filename = path.clone();
@@ -88,10 +88,10 @@ impl File {
         Ok(Self { path, connection, writers: Mutex::new(()) })
     }
 
-    /// Writes in one transaction, when it is its turn. Nothing is written when it fails or is dropped.
+    /// Writes in one transaction, one writer at a time. If it fails or is dropped, nothing is written.
     ///
-    /// `BEGIN IMMEDIATE`: a transaction that reads first and writes later fails when another process wrote in
-    /// between.
+    /// `BEGIN IMMEDIATE`: a transaction that reads first and writes later fails when another process has
+    /// written in between.
     pub(super) async fn write<T>(
         &self,
         work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
@@ -107,19 +107,19 @@ impl File {
         Ok(written)
     }
 
-    /// It has not answered for long.
+    /// Returns the error for a file that does not answer.
     pub(super) fn hangs(&self) -> QueueError {
-        let problem = "it does not answer; look at the disk, and at who else writes into it".to_owned();
+        let problem = "it does not answer; check the disk, and which other programs write to it".to_owned();
         QueueError::File { path: self.path.clone(), problem }
     }
 
-    /// What is wrong with the file, in words.
+    /// Explains what is wrong with the file.
     pub(super) fn problem(&self, error: &DbErr) -> QueueError {
         problem(&self.path, error)
     }
 
     async fn recognise(&self) -> Result<(), QueueError> {
-        let made = self.write(async |db| {
+        let checked = self.write(async |db| {
             let application = number(db, "PRAGMA application_id").await?;
             let version = number(db, "PRAGMA user_version").await?;
             let tables = number(db, "SELECT count(*) FROM sqlite_master").await?;
@@ -134,13 +134,13 @@ impl File {
                     None
                 }
                 (APPLICATION_ID, version, _) => Some(format!(
-                    "it was made by another version of hostmatch (its schema is {version}, this one knows \
-                     {SCHEMA_VERSION}); empty it with the version that made it"
+                    "it was created by another version of hostmatch (its schema is {version}, this version \
+                     knows {SCHEMA_VERSION}); empty it with the version that created it"
                 )),
                 _ => Some("it is a database, but not a hostmatch queue; give another path".to_owned()),
             })
         });
-        match made.await {
+        match checked.await {
             Ok(None) => Ok(()),
             Ok(Some(problem)) => Err(QueueError::File { path: self.path.clone(), problem }),
             Err(error) => Err(self.problem(&error)),
@@ -153,7 +153,7 @@ async fn number(db: &DatabaseTransaction, sql: &str) -> Result<i64, DbErr> {
     row.map_or(Ok(0), |row| row.try_get_by_index(0))
 }
 
-/// Tries again while another process has the file for itself.
+/// Retries while another process has locked the file.
 async fn while_busy<T, A: Future<Output = Result<T, DbErr>>>(attempt: impl Fn() -> A) -> Result<T, DbErr> {
     let until = Instant::now() + BUSY_LIMIT;
     let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
@@ -165,7 +165,7 @@ async fn while_busy<T, A: Future<Output = Result<T, DbErr>>>(attempt: impl Fn() 
     }
 }
 
-/// The SQLite result code of an error, without its extension.
+/// Returns the SQLite result code of an error, without its extension.
 fn code(error: &DbErr) -> Option<u32> {
     let (DbErr::Conn(RuntimeErr::SqlxError(error))
     | DbErr::Exec(RuntimeErr::SqlxError(error))
@@ -183,11 +183,13 @@ fn is_busy(error: &DbErr) -> bool {
 
 fn problem(path: &str, error: &DbErr) -> QueueError {
     let problem = match code(error) {
-        Some(8 | 3) => "no right to write to it or to its directory".to_owned(),
-        Some(10) => "reading or writing failed; look at the disk".to_owned(),
-        Some(11) => "it is damaged; move it aside (a new one is made) and try to rescue what is in it with \
+        Some(8 | 3) => "no permission to write to it or to its directory".to_owned(),
+        Some(10) => "reading or writing failed; check the disk".to_owned(),
+        Some(11) => {
+            "it is damaged; move it aside (a new one is created) and try to recover its content with \
                      `sqlite3 FILE .recover`"
-            .to_owned(),
+                .to_owned()
+        }
         Some(13) => "the disk is full".to_owned(),
         Some(14) => {
             "it cannot be opened; does its directory exist, and may this user write there?".to_owned()

@@ -1,4 +1,4 @@
-//! A batch in hand: its lease is renewed while it lives, and ends with it.
+//! Holds the lease of a batch: it is renewed while the batch lives, and ends with it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::queue::{Delivery, Disposition, QueueError, Settled};
 use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 
-/// After a crash, messages in hand come again within this time.
+/// After a crash, leased messages are delivered again within this time.
 const LENGTH: Duration = Duration::from_secs(60);
 const RENEWAL: Duration = Duration::from_secs(20);
 
-/// When a lease that begins or is renewed now ends, in ms since 1970.
+/// Returns when a lease that starts or is renewed now ends, in ms since 1970.
 pub(super) fn until_ms() -> i64 {
     from_now_ms(LENGTH)
 }
@@ -25,14 +25,14 @@ fn from_now_ms(after: Duration) -> i64 {
     now_ms().saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The right to settle one batch. Made before the messages are leased, so that a task that is
-/// cancelled at any moment leaves nothing leased behind.
+/// The right to settle one batch. Created before the messages are leased, so that a task that is
+/// cancelled at any moment leaves no lease behind.
 pub(in crate::queue) struct EmbeddedHold {
     queue: Embedded,
     pub(super) lease: String,
     pub(super) ids: Vec<i64>,
     renewal: JoinHandle<()>,
-    /// There is nothing to give back: it was settled, or nothing was leased.
+    /// Nothing has to be returned to the queue: the batch was settled, or nothing was leased.
     pub(super) over: bool,
 }
 
@@ -57,7 +57,7 @@ impl EmbeddedHold {
         Ok(settled)
     }
 
-    /// Everything in one transaction: a retry and the end of its original are one step.
+    /// Settles everything in one transaction: a retry and the end of its original are one step.
     async fn write(
         &self,
         db: &DatabaseTransaction,
@@ -98,7 +98,7 @@ impl EmbeddedHold {
 }
 
 impl Drop for EmbeddedHold {
-    /// A batch that was dropped unsettled: give it back, and let it count.
+    /// Returns a batch that was dropped unsettled to the queue; this counts as a delivery.
     fn drop(&mut self) {
         self.renewal.abort();
         if self.over {
@@ -107,7 +107,7 @@ impl Drop for EmbeddedHold {
         let (queue, lease) = (self.queue.clone(), std::mem::take(&mut self.lease));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                // When this fails, the lease ends by itself.
+                // If this fails, the lease expires.
                 let given_back = queue.0.file.write(async |db| rows::release_all(db, &lease, true).await);
                 if given_back.await.is_ok() {
                     queue.ring();

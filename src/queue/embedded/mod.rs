@@ -1,8 +1,8 @@
 //! The queue in a local SQLite file: no broker, nothing to install, one table.
 //!
-//! What is published is on the disk when the call returns (WAL, `synchronous=FULL`). A delivery
-//! is leased: while its holder lives the lease is renewed, and when the holder crashes it expires
-//! and the message comes again. Several consumers and several processes may share one file.
+//! Published messages are on disk when the call returns (WAL, `synchronous=FULL`). A delivery is
+//! leased: while its holder lives the lease is renewed, and when the holder crashes it expires and the
+//! message is delivered again. Several consumers and several processes may share one file.
 
 mod entity;
 mod file;
@@ -47,7 +47,7 @@ impl Embedded {
         Ok(Self(Arc::new(Inner { file, delivery_limit, bell, stop })))
     }
 
-    /// All of them in one transaction: all or none.
+    /// Publishes the messages in one transaction: all or none.
     pub(super) async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         if !self.is_ready() {
             return Err(PublishError::Unavailable("the queue has been closed".to_owned()));
@@ -83,7 +83,7 @@ impl Embedded {
         self.0.stop.cancel();
         self.ring();
         if self.0.file.connection.clone().close().await.is_err() {
-            tracing::warn!("the queue file could not be closed in order; it is safe all the same");
+            tracing::warn!("the queue file could not be closed cleanly; its messages are safe");
         }
     }
 

@@ -1,8 +1,7 @@
-//! The statements: what each operation does to the table. All of them run in a transaction of the
-//! caller's, but for the reads.
+//! The SQL statements of each operation. All of them, except reads, run in a transaction of the caller.
 //!
-//! What runs for every single message has its text here: to build it each time costs more than to bind it.
-//! Every statement has one text, whatever the number of messages, so that it is prepared once.
+//! Statements that run for every single message are written as text: building them each time costs more
+//! than binding values. Every statement has one text for any number of messages, so it is prepared once.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +17,8 @@ use super::entity::{ActiveModel, Column, Entity};
 use crate::queue::message::{Delivery, Message};
 use crate::queue::{BatchLimits, ClosedBy, Level, Part, Source, copies};
 
-/// What can be taken now. What never waited is due at 0, so that a clock that is set back hides
-/// nothing.
+/// Selects the messages that can be delivered now. Messages that never waited are due at 0, so that
+/// setting the clock back hides nothing.
 fn free(source: Source, now_ms: i64) -> Select<Entity> {
     Entity::find()
         .filter(Column::Queue.eq(source.as_str()))
@@ -27,13 +26,13 @@ fn free(source: Source, now_ms: i64) -> Select<Entity> {
         .filter(Cond::any().add(Column::Lease.is_null()).add(Column::LeasedUntilMs.lte(now_ms)))
 }
 
-/// By the time of arrival, or of the end of the wait: a retry stands in line like everybody, and
-/// what is given back keeps its place.
+/// Orders messages by the time at which they arrived or their wait ended: a retry waits behind earlier
+/// messages, and a returned message keeps its place.
 fn in_order(messages: Select<Entity>) -> Select<Entity> {
     messages.order_by_asc(Column::RankMs).order_by_asc(Column::Id)
 }
 
-/// With one of these ids.
+/// Matches messages with one of these ids.
 fn among(ids: &[i64]) -> Result<Expr, DbErr> {
     let mut values = Query::select();
     values.expr(Expr::cust("value")).from_function(Func::cust("json_each").arg(as_json(&ids)?), "ids");
@@ -48,7 +47,7 @@ fn as_json<T: serde::Serialize>(value: &T) -> Result<String, DbErr> {
     serde_json::to_string(value).map_err(|error| DbErr::Custom(error.to_string()))
 }
 
-/// Puts a message at the end of the work queue.
+/// Appends a message to the work queue.
 pub(super) async fn insert(db: &impl ConnectionTrait, message: &Message, now_ms: i64) -> Result<(), DbErr> {
     let sql = "INSERT INTO messages (queue, body, headers, routing_key, message_type, message_id, \
                correlation_id, content_type, timestamp_ms, enqueued_ms, rank_ms) VALUES ('bookings',?,?,?,?,?,?,?,?,?,?)";
@@ -67,21 +66,21 @@ pub(super) async fn insert(db: &impl ConnectionTrait, message: &Message, now_ms:
     db.execute_raw(statement(sql, values)).await.map(|_| ())
 }
 
-/// Whether there is anything to take: a read that disturbs no writer.
+/// Returns whether there is anything to deliver: a read that blocks no writer.
 pub(super) async fn anything(db: &impl ConnectionTrait, source: Source, now_ms: i64) -> Result<bool, DbErr> {
     let first = free(source, now_ms).select_only().column(Column::Id).into_tuple::<i64>();
     Ok(first.one(db).await?.is_some())
 }
 
-/// What was taken: ids and deliveries, in step.
+/// The leased messages: ids and deliveries in the same order.
 pub(super) struct Taken {
     pub(super) ids: Vec<i64>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) closed_by: ClosedBy,
 }
 
-/// Leases the next messages, up to the limits; a redelivered one alone. What was handed out more
-/// often than the delivery limit allows is moved to the dead letters on the way.
+/// Leases the next messages, up to the limits; a redelivered one alone. Moves messages that were
+/// delivered more often than the delivery limit allows to the dead letters.
 pub(super) async fn take(
     db: &impl ConnectionTrait,
     source: Source,
@@ -117,8 +116,8 @@ pub(super) async fn take(
     }
 }
 
-/// The first messages of the work queue, up to the limits, whoever had leased them: for a file with
-/// only one owner.
+/// Returns the first messages of the work queue, up to the limits, whether leased or not: for a file
+/// with only one owner.
 pub(super) async fn head(
     db: &impl ConnectionTrait,
     limits: BatchLimits,
@@ -127,7 +126,7 @@ pub(super) async fn head(
     load(db, &chosen.ids).await
 }
 
-/// A message that may be handed out now. Sizes first: bodies are read only of what is taken.
+/// A message that may be delivered now. Only its size is read: bodies are read of chosen messages only.
 #[derive(DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 struct Candidate {
@@ -138,10 +137,10 @@ struct Candidate {
     redelivered: bool,
 }
 
-/// What may be handed out now.
+/// The messages to deliver now.
 struct Chosen {
     ids: Vec<i64>,
-    /// Handed out too often already.
+    /// Those that have been delivered too often.
     worn_out: Vec<i64>,
     closed_by: ClosedBy,
 }
@@ -190,7 +189,7 @@ async fn load(db: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, Delive
     held.into_iter().map(Held::received).collect()
 }
 
-/// A message that is handed out.
+/// A message that is being delivered.
 #[derive(DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 struct Held {
@@ -211,7 +210,7 @@ impl Held {
         let message = Message {
             body: self.body.into(),
             headers: serde_json::from_str(&self.headers)
-                .map_err(|_| DbErr::Custom("headers are no JSON".to_owned()))?,
+                .map_err(|_| DbErr::Custom("the headers are not JSON".to_owned()))?,
             routing_key: self.routing_key,
             message_type: self.message_type,
             message_id: self.message_id,
@@ -223,7 +222,7 @@ impl Held {
     }
 }
 
-/// Which of these are still under this lease.
+/// Returns which of these messages are still under this lease.
 pub(super) async fn ours(db: &impl ConnectionTrait, ids: &[i64], lease: &str) -> Result<Vec<i64>, DbErr> {
     let ours =
         Entity::find().select_only().column(Column::Id).filter(Column::Lease.eq(lease)).filter(among(ids)?);
@@ -237,7 +236,7 @@ pub(super) async fn delete(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(),
     Entity::delete_many().filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
-/// Another attempt, as a fresh message that arrives at `due_ms`.
+/// Schedules another attempt, as a new message that arrives at `due_ms`.
 pub(super) async fn retry(
     db: &impl ConnectionTrait,
     id: i64,
@@ -261,13 +260,13 @@ pub(super) async fn move_to_dead_letters(
     db.execute_raw(statement(sql, [as_json(headers)?.into(), id.into()])).await.map(|_| ())
 }
 
-/// Out of the line, as they are.
+/// Moves messages out of the work queue unchanged.
 pub(super) async fn set_aside(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), DbErr> {
     let aside = Entity::update_many().col_expr(Column::Queue, Source::Dead.as_str().into());
     aside.filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
-/// When the first message of the work queue came, in ms since 1970.
+/// Returns when the first message of the work queue arrived, in ms since 1970.
 pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
     let work = Entity::find()
         .select_only()
@@ -276,7 +275,7 @@ pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, D
     in_order(work).into_tuple().one(db).await
 }
 
-/// Ends leases. Asked for (`counted` false), it is as if the delivery had not been.
+/// Ends the lease of these messages. With `counted` false, the delivery does not count.
 pub(super) async fn release(
     db: &impl ConnectionTrait,
     lease: &str,
@@ -286,7 +285,7 @@ pub(super) async fn release(
     released(counted).filter(Column::Lease.eq(lease)).filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
-/// Ends every lease whose name begins so. `counted` as in [`release`].
+/// Ends every lease whose name begins with `begins`. `counted` as in [`release`].
 pub(super) async fn release_all(db: &impl ConnectionTrait, begins: &str, counted: bool) -> Result<(), DbErr> {
     let theirs = Expr::col(Column::Lease).binary(BinOper::Custom("GLOB"), format!("{begins}*"));
     released(counted).filter(theirs).exec(db).await.map(|_| ())
@@ -312,7 +311,7 @@ struct Counted {
     dead_unacked: i64,
 }
 
-/// What is free and what is leased, of the work queue (what is due, and what waits) and of the dead letters.
+/// Counts free and leased messages of the work queue (due and waiting ones) and of the dead letters.
 pub(super) async fn levels(db: &impl ConnectionTrait, now_ms: i64) -> Result<Vec<Level>, DbErr> {
     let sql = "SELECT
         coalesce(sum(free AND queue = 'bookings' AND due_ms <= ?), 0) AS ready,

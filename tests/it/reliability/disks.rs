@@ -63,7 +63,7 @@ async fn a_full_disk_under_the_embedded_queue_costs_nothing() {
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 
     let mut worker = stack.limited(small_files(), &["serve", "worker"]);
-    worker.wait_for_log("no messages can be taken; trying again").await;
+    worker.wait_for_log("no messages can be read; trying again").await;
     make_room(&worker);
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());

@@ -43,7 +43,7 @@ async fn memory_alarm(broker: &Broker) {
     ledger.publish(&stack, &stream.events).await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
     let mut worker = stack.worker().await;
-    worker.wait_for_log("the broker takes no messages for now").await;
+    worker.wait_for_log("the broker accepts no messages for now").await;
     worker.wait_for_log("retries and dead letters wait for the broker").await;
     broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
     end(stack, stream, ledger, worker).await;
@@ -90,7 +90,7 @@ async fn consumer_timeout(broker: &Broker) {
     let lock = lock_hosts(&stack).await;
     ledger.publish(&stack, &stream.events).await;
     let mut worker = stack.worker().await;
-    worker.wait_for_log("consuming nothing; subscribing again").await;
+    worker.wait_for_log("not consuming; subscribing again").await;
     lock.rollback().await.unwrap();
     end(stack, stream, ledger, worker).await;
 }
@@ -117,7 +117,7 @@ async fn queue_deleted(broker: &Broker) {
     // Only when it is empty and nobody has anything of it in hand is nothing lost with it.
     stack.until_decided(first.len() - repeats(first)).await;
     channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-    worker.wait_for_log("consuming nothing; subscribing again").await;
+    worker.wait_for_log("not consuming; subscribing again").await;
     ledger.publish(&stack, second).await;
     end(stack, stream, ledger, worker).await;
 }

@@ -1,7 +1,7 @@
-//! The spool: what the broker does not confirm waits here, on the disk, in order.
+//! The spool keeps messages that the broker does not confirm on disk, in order.
 //!
-//! The same file as the embedded queue's, with one owner: a lock refuses a second one, so the
-//! order is strict and nothing needs a lease. One task writes: requests that come together share
+//! It uses the file format of the embedded queue, with one owner: a lock refuses a second one, so the
+//! order is strict and nothing needs a lease. One task writes: requests that arrive together share
 //! one transaction, and so one fsync.
 
 mod writer;
@@ -22,7 +22,7 @@ use crate::queue::copies;
 use crate::queue::{BatchLimits, Message, PublishError, QueueError};
 use crate::runtime::clock::now_ms;
 
-/// What a message counts besides its body: headers, and the file's own bookkeeping.
+/// The bytes that a message counts for besides its body: headers and the file's own bookkeeping.
 const OVERHEAD: u64 = 512;
 
 /// How much a spool may hold.
@@ -30,49 +30,49 @@ const OVERHEAD: u64 = 512;
 pub struct SpoolLimits {
     /// Bytes of bodies, and 512 more for each message.
     pub max_bytes: u64,
-    /// While the oldest message is older than this, no new one is taken.
+    /// While the oldest message is older than this, no new one is accepted.
     pub max_age: Duration,
 }
 
-/// What is in a spool, and whether it can be written.
+/// How full a spool is, and whether it can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpoolLevel {
     /// Messages that wait to be forwarded.
     pub messages: u64,
     /// Bytes of everything in it.
     pub bytes: u64,
-    /// When the oldest that waits was put there, in ms since 1970.
+    /// When the oldest waiting message was stored, in ms since 1970.
     pub oldest_ms: Option<i64>,
-    /// Messages that the broker will not take as they are.
+    /// Messages that the broker will not accept as they are.
     pub set_aside: u64,
-    /// Why the file could not be written the last time.
+    /// Why the last write to the file failed.
     pub problem: Option<String>,
 }
 
 impl SpoolLevel {
-    /// The age of the oldest message that waits.
+    /// Returns the age of the oldest waiting message.
     pub fn age(&self) -> Duration {
         let ms = self.oldest_ms.map_or(0, |oldest| now_ms().saturating_sub(oldest));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
 }
 
-/// Why the spool did not take messages. None of them is in it then, but for [`SpoolError::File`],
-/// where they may be.
+/// Why the spool did not accept messages. None of them is stored then, except possibly after
+/// [`SpoolError::File`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolError {
-    /// A message that no queue would take.
+    /// A message that no queue would accept.
     #[error(transparent)]
     Unfit(PublishError),
-    /// They would not fit in.
-    #[error("the spool is full: it has {bytes} bytes and may have {most} (edge.spool_max_bytes)")]
+    /// They would not fit.
+    #[error("the spool is full: it has {bytes} of at most {most} bytes (edge.spool_max_bytes)")]
     Full {
-        /// What is in it.
+        /// The bytes in it.
         bytes: u64,
         /// The limit.
         most: u64,
     },
-    /// What is in it has waited too long already.
+    /// The oldest message has waited too long.
     #[error("the oldest event in the spool has waited longer than edge.spool_max_age")]
     Old,
     /// The file cannot be used.
@@ -84,11 +84,11 @@ pub enum SpoolError {
 #[derive(Clone, Debug)]
 pub struct Spooled {
     id: i64,
-    /// The message, as it was put there.
+    /// The message as it was stored.
     pub message: Message,
 }
 
-/// Messages on the disk, in order. They leave only when somebody removes them.
+/// Messages on disk, in order. They stay until the caller removes them.
 pub struct Spool {
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
@@ -101,11 +101,11 @@ fn size(message: &Message) -> u64 {
 }
 
 impl Spool {
-    /// Opens the spool at `path`, and makes it when it is not there. What was set aside when it
-    /// was last open is in line again: the broker's limits may be others now.
+    /// Opens the spool at `path`, and creates it when it does not exist. Messages that were set aside
+    /// earlier wait again, because the broker's limits may have changed.
     ///
     /// # Errors
-    /// When the file cannot be used, is no queue of ours, or belongs to another process.
+    /// When the file cannot be used, is not a hostmatch queue, or belongs to another process.
     pub async fn open(path: PathBuf, limits: SpoolLimits) -> Result<Self, QueueError> {
         let path = path.display().to_string();
         let lock = lock(&path)?;
@@ -120,21 +120,21 @@ impl Spool {
         Ok(Self { shared, jobs, stop, writer })
     }
 
-    /// What is in the spool at `path`, whoever owns it. Changes nothing.
+    /// Returns how full the spool at `path` is, whichever process owns it. Changes nothing.
     ///
     /// # Errors
-    /// When the file is not there, cannot be read, or is no queue of ours.
+    /// When the file does not exist, cannot be read, or is not a hostmatch queue.
     pub async fn inspect(path: &Path) -> Result<SpoolLevel, QueueError> {
-        let file = File::to_look(path.display().to_string()).await?;
+        let file = File::open_read_only(path.display().to_string()).await?;
         let measured = measure(&file.connection).await.map_err(|error| file.problem(&error));
-        // It is only read.
+        // A failed close does not matter: the file was only read.
         let _ = file.connection.clone().close().await;
         measured.map(|(level, _)| level)
     }
 
-    /// Puts the messages at the end: all or none. They are on the disk when this returns, which may
-    /// take as long as the disk does; dropped meanwhile, they may be put there all the same. A file
-    /// that has not answered for some seconds is given nothing more.
+    /// Appends the messages: all or none. They are on disk when this returns, which may take as long as
+    /// the disk does; if the future is dropped meanwhile, they may be stored nevertheless. While the
+    /// file has not answered for some seconds, this fails at once.
     ///
     /// # Errors
     /// See [`SpoolError`].
@@ -150,7 +150,7 @@ impl Spool {
         answer.await.map_err(|_| closed())?
     }
 
-    /// The messages that have waited longest, in order; none when nothing waits.
+    /// Returns the messages that have waited longest, in order; none when nothing waits.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -160,17 +160,17 @@ impl Spool {
         Ok(head.into_iter().map(|(id, delivery)| Spooled { id, message: delivery.message }).collect())
     }
 
-    /// Takes out what was forwarded.
+    /// Removes forwarded messages.
     ///
     /// # Errors
-    /// When the file cannot be written: they are in it still.
+    /// When the file cannot be written: they are still in it.
     pub async fn remove(&self, forwarded: &[Spooled]) -> Result<(), QueueError> {
         let bytes = forwarded.iter().map(|spooled| size(&spooled.message)).sum();
         self.leave(forwarded, Leave::Forwarded { bytes }).await
     }
 
-    /// Takes a message out of the line that the broker will not take as it is. It stays in the
-    /// file, and is in line again when the spool is opened the next time.
+    /// Sets a message aside that the broker will not accept as it is. It stays in the file, and waits
+    /// again when the spool is next opened.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -185,46 +185,46 @@ impl Spool {
         answer.await.map_err(|_| QueueError::Closed)?
     }
 
-    /// What is in it now.
+    /// Returns how full it is now.
     pub fn level(&self) -> SpoolLevel {
         self.shared.level.borrow().clone()
     }
 
-    /// Whether nothing waits. Once an append has returned, this is false until it was forwarded.
+    /// Returns whether nothing waits. Once an append has returned, this is false until it is forwarded.
     pub fn is_empty(&self) -> bool {
         self.shared.level.borrow().messages == 0
     }
 
-    /// What it may hold.
+    /// Returns its limits.
     pub fn limits(&self) -> SpoolLimits {
         self.shared.limits
     }
 
-    /// Whether one more event (of no great size) would be taken now.
+    /// Returns why one more small event would be refused now; `None`: it would be accepted.
     pub fn refusal(&self) -> Option<SpoolError> {
         let level = self.shared.level.borrow();
         let problem = self.shared.hangs().or_else(|| level.problem.clone().map(SpoolError::File));
         problem.or_else(|| self.shared.limits.refusal(&level, level.bytes, OVERHEAD))
     }
 
-    /// Completes when something waits.
+    /// Completes when a message waits.
     pub async fn filled(&self) {
         let mut level = self.shared.level.subscribe();
         // The sender lives as long as `self`: this cannot fail.
         let _filled = level.wait_for(|level| level.messages > 0).await;
     }
 
-    /// Completes when nothing is written any more: it was closed, or its writer has failed.
+    /// Completes when the spool no longer writes: it was closed, or its writer has failed.
     pub async fn ended(&self) {
         self.jobs.closed().await;
     }
 
-    /// Writes what was given to it so far, and closes the file.
+    /// Writes what has been appended so far, and closes the file.
     pub async fn close(&self) {
         self.stop.cancel();
         self.writer.wait().await;
         if self.shared.file.connection.clone().close().await.is_err() {
-            tracing::warn!("the spool could not be closed in order; it is safe all the same");
+            tracing::warn!("the spool could not be closed cleanly; its messages are safe");
         }
     }
 }
@@ -238,8 +238,8 @@ impl SpoolLimits {
     }
 }
 
-/// Makes this process the only owner. Not a lock of SQLite's: that would refuse nobody who is
-/// patient, and a look with `sqlite3` is welcome.
+/// Makes this process the only owner. A lock of SQLite would only make a second owner wait, and would
+/// also keep people from reading the file with `sqlite3`.
 fn lock(path: &str) -> Result<std::fs::File, QueueError> {
     let refused = |problem: String| QueueError::File { path: path.to_owned(), problem };
     let lock_path = format!("{path}.lock");
@@ -248,7 +248,7 @@ fn lock(path: &str) -> Result<std::fs::File, QueueError> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
-            Err(refused("another edge uses it; give each edge a file of its own".to_owned()))
+            Err(refused("another edge uses it; give each edge its own file".to_owned()))
         }
         Err(TryLockError::Error(error)) => Err(refused(format!("{lock_path} cannot be locked: {error}"))),
     }

@@ -1,4 +1,4 @@
-//! The one task that writes into a spool.
+//! The only task that writes to a spool.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::queue::{Message, QueueError};
 use crate::runtime::clock::now_ms;
 use crate::runtime::{crash_points, locked};
 
-/// Requests that share one transaction at most.
+/// The most requests that share one transaction.
 pub(super) const GROUP: usize = 256;
-/// Bytes that go into one transaction at most, unless one request has more: a disk that writes a
-/// megabyte in a second is slow, and does not hang.
+/// The most bytes in one transaction, unless a single request has more: a disk that writes one megabyte
+/// per second is slow but does not hang.
 const GROUP_BYTES: u64 = 4 << 20;
-/// How often to see whether a file can be written again that could not.
+/// How often to check whether a file that could not be written can be written again.
 const PROBE: Duration = Duration::from_secs(1);
-/// A file on which one transaction takes so long does not answer.
+/// A file on which one transaction takes this long counts as hanging.
 const HANGS: Duration = Duration::from_secs(5);
 
 /// What the spool and its writer share.
@@ -30,33 +30,33 @@ pub(super) struct Shared {
     pub(super) file: File,
     pub(super) limits: SpoolLimits,
     pub(super) level: watch::Sender<SpoolLevel>,
-    /// Since when the writer has been waiting for the file to take one transaction.
+    /// Since when the writer has been waiting for the current transaction.
     pub(super) writing: Mutex<Option<Instant>>,
-    /// Held as long as the file is open; the system frees it when the process dies.
+    /// Held as long as the file is open; the system releases it when the process dies.
     pub(super) _lock: std::fs::File,
 }
 
-/// Messages that go in together, or not at all.
+/// Messages that are stored together or not at all.
 pub(super) struct Append {
     pub(super) messages: Vec<Message>,
     pub(super) size: u64,
     pub(super) done: oneshot::Sender<Result<(), SpoolError>>,
 }
 
-/// What the writer is to do.
+/// A job for the writer.
 pub(super) enum Job {
     Append(Append),
     Leave { ids: Vec<i64>, leave: Leave, done: oneshot::Sender<Result<(), QueueError>> },
 }
 
-/// How messages leave the line.
+/// How messages stop waiting.
 pub(super) enum Leave {
     Forwarded { bytes: u64 },
     SetAside,
 }
 
-/// Puts everything back in line, and counts it as [`measure`] does. What had been set aside goes to the end: it has
-/// waited for no broker, and is not to make the spool look old.
+/// Makes all messages wait again, and measures the file like [`measure`]. Messages that were set aside go to
+/// the end: they were not waiting for a broker, and must not make the spool seem old.
 pub(super) async fn put_back(file: &File) -> Result<(SpoolLevel, Option<i64>), DbErr> {
     let back = "UPDATE messages SET queue = 'bookings', redelivered = 0, \
                 rank_ms = CASE WHEN queue = 'dead' THEN max(rank_ms, ?) ELSE rank_ms END \
@@ -68,7 +68,7 @@ pub(super) async fn put_back(file: &File) -> Result<(SpoolLevel, Option<i64>), D
     .await
 }
 
-/// What is in the file now, and the newest time of arrival.
+/// Measures how full the file is; returns this and the newest time of arrival.
 pub(super) async fn measure(db: &impl ConnectionTrait) -> Result<(SpoolLevel, Option<i64>), DbErr> {
     let sql = "SELECT count(*) FILTER (WHERE queue = 'bookings'), coalesce(sum(length(body)), 0), \
                min(rank_ms) FILTER (WHERE queue = 'bookings'), count(*) FILTER (WHERE queue = 'dead'), \
@@ -82,7 +82,7 @@ pub(super) async fn measure(db: &impl ConnectionTrait) -> Result<(SpoolLevel, Op
     Ok((SpoolLevel { messages, bytes, oldest_ms, set_aside, problem: None }, newest_ms))
 }
 
-/// The one task that writes. Asked to stop, it first writes what it was given.
+/// Runs the writer. On `stop` it first writes the jobs that it has already received.
 pub(super) async fn write(
     shared: Arc<Shared>,
     mut jobs: mpsc::Receiver<Job>,
@@ -98,7 +98,7 @@ pub(super) async fn write(
                 if count == 0 {
                     return;
                 }
-                // The order is that of arrival, also when somebody sets the clock back.
+                // Keep the order of arrival even when the clock is set back.
                 clock = clock.max(now_ms());
                 crash_points::point("spooling");
                 shared.work(taken.drain(..), clock).await;
@@ -109,7 +109,7 @@ pub(super) async fn write(
     }
 }
 
-/// Cuts them, in order, into what one transaction takes each.
+/// Splits the appends, in order, into groups of one transaction each.
 fn groups(appends: Vec<Append>) -> Vec<Vec<Append>> {
     let mut groups: Vec<Vec<Append>> = Vec::new();
     let mut bytes = 0;
@@ -129,16 +129,16 @@ fn groups(appends: Vec<Append>) -> Vec<Vec<Append>> {
 }
 
 impl Shared {
-    /// Notes the time meanwhile: see [`Self::hangs`].
+    /// Runs a transaction and records since when it has been running, for [`Self::hangs`].
     async fn writing<T>(&self, transaction: impl Future<Output = T>) -> T {
-        let note = |since| *locked(&self.writing) = since;
-        note(Some(Instant::now()));
+        let set = |since| *locked(&self.writing) = since;
+        set(Some(Instant::now()));
         let written = transaction.await;
-        note(None);
+        set(None);
         written
     }
 
-    /// Why nothing more is to be given to the writer: the file does not answer.
+    /// Returns an error while the file does not answer, so that the writer gets no more jobs.
     pub(super) fn hangs(&self) -> Option<SpoolError> {
         let since = *locked(&self.writing);
         let hangs = since.is_some_and(|since| since.elapsed() >= HANGS);
@@ -150,7 +150,7 @@ impl Shared {
         for job in jobs {
             match job {
                 Job::Append(append) => appends.push(append),
-                // First, and each for itself: on a full disk this is what makes room.
+                // First, and each by itself: on a full disk this frees space.
                 Job::Leave { ids, leave, done } => {
                     let left = self.writing(self.leave(&ids, leave)).await;
                     let _gone = done.send(left.map_err(|error| self.failed(&error)));
@@ -187,7 +187,7 @@ impl Shared {
         let answer = match written.await {
             Ok(()) => {
                 let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
-                // Before anybody is answered: what they send next must go behind this.
+                // Before the callers get an answer: what they send next must go behind this.
                 self.level.send_modify(|level| {
                     level.messages += count;
                     level.bytes = bytes;
@@ -219,8 +219,8 @@ impl Shared {
         let count = u64::try_from(ids.len()).unwrap_or(u64::MAX);
         self.level.send_modify(|level| {
             let rest = level.messages.saturating_sub(count);
-            // The file knows best whether anything waits: an append that failed may have been
-            // written all the same.
+            // Trust the file on whether anything waits: a failed append may have been written
+            // nevertheless.
             level.messages = if oldest_ms.is_none() { 0 } else { rest.max(1) };
             level.bytes = level.bytes.saturating_sub(gone);
             level.set_aside += aside;
@@ -230,7 +230,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes a little that changes nothing.
+    /// Checks that the file can be written, with a write that changes nothing.
     async fn probe(&self) {
         match self.file.write(async |db| db.execute_unprepared("PRAGMA user_version = 1").await).await {
             Ok(_) => {
@@ -249,7 +249,7 @@ impl Shared {
             level.problem = Some(text.clone());
             is_new
         });
-        // An outage of an hour is one line, not a thousand.
+        // Log an outage of an hour in one line, not in a thousand.
         if is_new {
             tracing::error!(problem = text, "the spool cannot be written; trying again");
         }
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_takes_many_small_ones_and_few_large_ones_in_order() {
+    fn a_transaction_has_many_small_appends_or_few_large_ones_in_order() {
         let cut = |sizes: &[u64]| {
             let append =
                 |size: &u64| Append { messages: Vec::new(), size: *size, done: oneshot::channel().0 };
