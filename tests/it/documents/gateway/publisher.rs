@@ -18,7 +18,7 @@ async fn what_is_not_taken_is_told() {
         assert!(answer.contains(text), "{case}: {answer}");
     };
     says("missing exchange", "NotPublished: not confirmed: NOT_FOUND");
-    says("no queue", "NotPublished: no queue took e-1 (NO_ROUTE)");
+    says("no queue", "NotPublished: no queue accepted e-1 (NO_ROUTE)");
     says("full queue", "NotPublished: the broker refused e-2");
     says("after a refusal", "published");
     says("no id", "InvalidArgumentException: an event needs a text in event_id");
