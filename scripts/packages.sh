@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Debian's packages, for the scripts beside this file, which source it. It starts no service.
+# Installs Debian's packages, for the scripts beside this file, which source it. It starts no service.
 
 readonly POLICY=/usr/sbin/policy-rc.d
 
@@ -22,24 +22,24 @@ update_package_lists() {
     apt_updated=yes
 }
 
-# Installs packages, and fails where another would have to go for it.
+# Installs packages, and fails if that would remove another package.
 install() { # packages
-    has_apt || fail "please install: $* (there is no apt-get here, or no way to become root)"
+    has_apt || fail "please install: $* (there is no apt-get, or neither root nor sudo)"
     note "installing $*"
     update_package_lists
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-remove "$@" >/dev/null
 }
 
-# Installs a server for its programs alone. Its service is neither started, not even for the moment before
-# it could be configured, nor will it start with the machine.
+# Installs only the programs of a server. Its service is not started, not even briefly before
+# it could be configured, and does not start at boot.
 install_server() { # service, packages
     local service=$1
     shift
     if [[ -e /etc/init.d/$service ]]; then
-        # It is there already, and somebody's: it goes on as it is.
+        # The service exists already and is in use: it stays as it is.
         install "$@"
     elif [[ -e $POLICY ]]; then
-        # Containers often have such a file, which says the same.
+        # Containers often have such a file, with the same effect.
         install "$@"
         disable_service "$service"
     else
@@ -57,6 +57,6 @@ install_server() { # service, packages
 
 disable_service() { # service
     as_root update-rc.d "$1" disable >/dev/null 2>&1 || true
-    # Erlang's name server, which RabbitMQ brings along, would listen on every address.
+    # Erlang's name server, which comes with RabbitMQ, would listen on every address.
     if has systemctl; then as_root systemctl disable --quiet epmd.socket epmd.service 2>/dev/null || true; fi
 }
