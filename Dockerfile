@@ -11,9 +11,9 @@ COPY Cargo.toml Cargo.lock config.toml ./
 COPY migration migration
 COPY third-party third-party
 COPY src src
-# Named because the manifest does; the tests themselves are not part of the image.
+# The manifest names these paths; the tests themselves are not part of the image.
 RUN mkdir -p tests/it && echo '//! Empty.' > tests/it/main.rs
-# Which commit this is, for hostmatch_build_info: --build-arg REVISION="$(git rev-parse --short HEAD)"
+# The commit of the build, for hostmatch_build_info: --build-arg REVISION="$(git rev-parse --short HEAD)"
 ARG REVISION=unknown
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
@@ -23,14 +23,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:bookworm-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/hostmatch /usr/local/bin/hostmatch
-# SQLite files lie in the working directory: the edge's spool, and what the configuration names.
+# SQLite files are in the working directory: the edge's spool, and those that the configuration names.
 RUN useradd --system --uid 10001 --home-dir /var/lib/hostmatch --create-home hostmatch
 USER 10001
 WORKDIR /var/lib/hostmatch
 EXPOSE 8080
-# No HEALTHCHECK: what is healthy depends on the role, and a migration has none. Who starts a role asks it:
-# `hostmatch healthcheck` (docker-compose.yml), or /health/live and /health/ready (deploy/kubernetes).
-# SIGTERM: finish what is in hand, then end. See worker.shutdown_timeout.
+# No HEALTHCHECK: the check depends on the role, and a migration has no health route. Define it where a role
+# is started: `hostmatch healthcheck` (docker-compose.yml), or /health/live and /health/ready
+# (deploy/kubernetes). SIGTERM: finish the work in progress, then end. See worker.shutdown_timeout.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["hostmatch"]
 CMD ["serve", "all"]
