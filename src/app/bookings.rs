@@ -1,4 +1,4 @@
-//! The record of events: is my message arriving, and how was it read?
+//! Use cases that list, show and follow the recorded events.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -15,14 +15,14 @@ pub(crate) use crate::store::EventFilter;
 use crate::store::entity::event::Model;
 use crate::store::{LetterOfEvent, letters_of_event, recorded_event, recorded_events};
 
-/// How often to look for new events.
+/// How often to read new events.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// An event is written when its transaction ends, and bears the time at which it was decided. So far
-/// back it is looked for.
+/// How far back to read for late events: an event is written when its transaction ends, but carries the time
+/// at which it was decided.
 const BACK_MS: i64 = 15_000;
 
-/// Rows read at a time.
+/// Rows in one read.
 const PAGE: u64 = 500;
 
 /// One event. `docs/commands.md` describes it: its JSON is a contract.
@@ -47,7 +47,7 @@ impl From<Model> for EventView {
     fn from(row: Model) -> Self {
         Self {
             id: row.event_id,
-            // A sender may call a type, and itself, whatever they like.
+            // Senders choose types and publisher names freely, so both may hold personal data.
             event_type: masked_name(&row.event_type),
             shape: row.shape,
             publisher: row.publisher.map(|name| if name.contains('@') { MASK.to_owned() } else { name }),
@@ -66,17 +66,17 @@ impl From<Model> for EventView {
 /// The last events, each list newest first.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct EventsView {
-    /// Those that became dead letters; none behind the first page, and where one outcome is asked for.
+    /// The events that became dead letters. Empty after the first page, and when the filter names an outcome.
     pub(crate) rejected: Vec<EventView>,
-    /// There are more rejected ones.
+    /// Whether there are more rejected events.
     pub(crate) more_rejected: bool,
-    /// The others.
+    /// The other events.
     pub(crate) events: Vec<EventView>,
-    /// Where the next page begins; none on the last one.
+    /// Where the next page begins. `None` on the last page.
     pub(crate) next_before: Option<String>,
 }
 
-/// The last events: those that were rejected, then the others, at most `limit` of either.
+/// Returns the last events: the rejected ones, then the others, at most `limit` of each.
 pub(crate) async fn list(
     context: &AppContext,
     filter: EventFilter,
@@ -96,7 +96,7 @@ pub(crate) async fn list(
     Ok(view)
 }
 
-/// Events, and where those behind them begin.
+/// Reads one page of events, and the place where the next page begins.
 async fn events(
     context: &AppContext,
     filter: &EventFilter,
@@ -112,25 +112,25 @@ async fn read(context: &AppContext, filter: &EventFilter, limit: u64) -> Result<
     Ok(context.with_deadline(events).await?)
 }
 
-/// An event with what came of it. `docs/commands.md` describes it: its JSON is a contract.
+/// An event and its result. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct EventDetails {
     /// The event.
     #[serde(flatten)]
     pub(crate) event: EventView,
-    /// What the outcome, or the reason, means.
+    /// The meaning of the outcome or of the reason.
     pub(crate) meaning: Option<&'static str>,
     /// Its dead letters, newest first.
     pub(crate) dead_letters: Vec<LetterOfEvent>,
-    /// Where to look next.
+    /// The useful next steps.
     #[serde(skip)]
     pub(crate) next: Vec<NextAction>,
-    /// The same as commands, by whoever shows it.
+    /// The next steps as commands. The front end fills them in.
     #[serde(rename = "next")]
     pub(crate) commands: Vec<String>,
 }
 
-/// One event by its id. It is an error when there is none.
+/// Returns one event by its id. Fails when there is none.
 pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails, AppError> {
     let found = context.with_deadline(recorded_event(&context.database, &context.scope, id)).await?;
     let row = found.ok_or_else(|| AppError::NotFound("event with this id".to_owned()))?;
@@ -143,9 +143,9 @@ pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails,
     Ok(EventDetails { event: row.into(), meaning, dead_letters, next, commands: Vec::new() })
 }
 
-/// The last `lines` events, oldest first, and then each one as it is decided, until `stop`: `show` is given
-/// each. A database that is away is waited for. Fails when the database cannot be reached at the start, or
-/// refuses, and when `show` does.
+/// Calls `show` with the last `lines` events, oldest first, and then with each event as it is decided, until
+/// `stop`. Waits while the database is away. Fails when the database cannot be reached at the start, when it
+/// refuses, and when `show` fails.
 pub(crate) async fn tail<E: From<AppError>>(
     context: &AppContext,
     filter: EventFilter,
@@ -178,22 +178,22 @@ pub(crate) async fn tail<E: From<AppError>>(
 struct Tail<'a> {
     context: &'a AppContext,
     filter: EventFilter,
-    /// What was shown of those that may be found again: when it was decided, and how.
+    /// The shown events that a read may find again: when each was decided, and its outcome.
     shown: HashMap<String, (i64, String)>,
     newest_ms: i64,
 }
 
 impl Tail<'_> {
-    /// The last ones, oldest first; what is older counts as shown.
+    /// Reads the last `lines` events, oldest first. Older events count as shown.
     async fn past(&mut self, lines: u64) -> Result<Vec<Model>, AppError> {
-        // One at least: what is fresh is told by the newest, and without it all would be.
+        // At least one: without the newest event's time, every event would count as new.
         let mut past = read(self.context, &self.filter, lines.max(1)).await?;
         self.newest_ms = past.first().map_or(0, |row| row.decided_ms);
         past.truncate(usize::try_from(lines).unwrap_or(usize::MAX));
         past.reverse();
         let oldest = past.first().filter(|_| past.len() as u64 == lines).map(place);
         let known: HashSet<String> = past.iter().map(|row| row.event_id.clone()).collect();
-        // What came between the two queries.
+        // Events that arrived between the two queries.
         let late = |row: &Model| {
             !known.contains(&row.event_id) && oldest.as_ref().is_none_or(|oldest| place(row) > *oldest)
         };
@@ -204,7 +204,7 @@ impl Tail<'_> {
         Ok(past)
     }
 
-    /// Those that have not been shown, oldest first.
+    /// Reads the events that have not been shown, oldest first.
     async fn fresh(&mut self) -> Result<Vec<Model>, AppError> {
         let from = self.newest_ms.saturating_sub(BACK_MS);
         let mut filter = EventFilter { since_ms: Some(from), ..self.filter.clone() };
@@ -229,7 +229,7 @@ impl Tail<'_> {
     }
 }
 
-/// Its place in the order of the list.
+/// Returns the event's position in the order of the list.
 fn place(row: &Model) -> (i64, String) {
     (row.decided_ms, row.event_id.clone())
 }

@@ -1,4 +1,4 @@
-//! Carrying decisions out: the facts are read under the hosts' locks, in the transaction that writes.
+//! Carries out decisions: reads the facts under the hosts' locks, in the transaction that writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,35 +16,35 @@ use crate::store::{
     self, Database, GatewaySchema, HostChange, StaffFact, StoreError, StoreErrorKind, begin_deciding,
 };
 
-/// Who decides, and the name of what they do: all that is decided in one go has it in common.
+/// One act of a person: all decisions that are made together share its author and id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    /// Who.
+    /// Who decides.
     pub author: Author,
-    /// By this it is found again, all of it together (`store::changes_of_act`); the same decision of the
-    /// same act, written twice, leaves one row.
+    /// Finds all changes of the act (`store::changes_of_act`). Writing the same decision of an act twice
+    /// leaves one row.
     pub id: Uuid,
-    /// The number of the first decision: those of an act that is carried out in parts go on counting.
+    /// The number of the first decision. An act that is carried out in parts continues the count.
     pub first: u32,
 }
 
 impl Act {
-    /// A new act.
+    /// Creates an act with a new id.
     pub fn new(author: Author) -> Self {
         Self { author, id: Uuid::new_v4(), first: 0 }
     }
 }
 
-/// What becomes of each decision, in their order.
+/// The result of each decision, in the order of the decisions.
 pub type Answers = Vec<Result<Decided, Refusal>>;
 
-/// Carries decisions out in the caller's transaction, a fixed number of statements for some 250 of
-/// them. A decision that is refused leaves no trace and holds none of the others up; who wants all or
+/// Carries out decisions in the caller's transaction, with a fixed number of statements for about 250
+/// decisions. A refused decision writes nothing and does not stop the others; a caller that wants all or
 /// nothing rolls back.
 ///
-/// The hosts stay locked until the transaction ends, and from then on it waits for nobody: it fails with a
-/// conflict instead, and is to be tried again ([`decide_now`] does). When it fails, the transaction is to be
-/// rolled back.
+/// The hosts stay locked until the transaction ends. Once they are locked, the transaction waits for no other
+/// lock: it fails with a conflict, and the caller retries ([`decide_now`] does). On failure the caller must
+/// roll back.
 pub async fn decide(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -76,7 +76,7 @@ pub async fn decide(
         let ruling = ruling?;
         let made = if ruling.rows.is_empty() { Vec::new() } else { written.next().unwrap_or_default() };
         let mut decided = predicted(decision, ruling);
-        // Of rows that are changed together the one that is made comes last.
+        // Of rows that are changed together, the new row comes last.
         let last = made.last().filter(|_| decided.staff.is_some()).map(|(mapping, _)| *mapping);
         decided.mapping = decided.mapping.or(last);
         decided.audits = made.into_iter().map(|(_, audit)| audit).collect();
@@ -85,7 +85,7 @@ pub async fn decide(
     Ok(decisions.iter().zip(rulings).map(decided).collect())
 }
 
-/// What would become of decisions now. Writes nothing and locks nothing.
+/// Predicts the results of decisions. Writes nothing and locks nothing.
 pub async fn predict(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -96,8 +96,8 @@ pub async fn predict(
     Ok(predicted.collect())
 }
 
-/// [`decide`] in a transaction of its own, which gives way to the gateway and is tried again. When it fails,
-/// nothing was decided.
+/// Runs [`decide`] in its own transaction, which rolls back and retries when the gateway holds a lock. On
+/// failure nothing was decided.
 pub async fn decide_now(
     database: &Database,
     schema: &GatewaySchema,
@@ -107,8 +107,8 @@ pub async fn decide_now(
     again(database, async |tx: &DatabaseTransaction| decide(tx, schema, act, decisions).await).await
 }
 
-/// Does `work` in a transaction, and again after a moment while somebody is in its way, or while what it
-/// read is not so any more when it writes.
+/// Runs `work` in a transaction. Retries after a delay when another session holds a lock, or has changed what
+/// `work` read.
 pub(super) async fn again<T>(
     database: &Database,
     mut work: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
@@ -121,14 +121,14 @@ pub(super) async fn again<T>(
         let Err(error) = &done else { return done };
         let once_more = match error.kind() {
             StoreErrorKind::Conflict => tries < TRIES,
-            // The gateway may have written the very row meanwhile.
+            // The gateway may have written the same row meanwhile.
             StoreErrorKind::Rejected => !std::mem::replace(&mut refused, true),
             StoreErrorKind::Unavailable | StoreErrorKind::Behind | StoreErrorKind::Schema => false,
         };
         if !once_more {
             return done;
         }
-        tracing::debug!(%error, "a person's decision gave way");
+        tracing::debug!(%error, "rolled back a person's decision, retrying");
         tokio::time::sleep(delays.next()).await;
         tries += 1;
     }
@@ -173,7 +173,7 @@ fn predicted(decision: &Decision, ruling: Ruling) -> Decided {
     Decided { effect, key: decision.key, mapping, staff, staff_name, before, audits: Vec::new() }
 }
 
-/// A text as the column holds it.
+/// Shortens a text to what the column holds, and removes NUL characters.
 pub(super) fn fitting(text: &str) -> String {
     text.chars().filter(|c| *c != '\0').take(8_000).collect()
 }

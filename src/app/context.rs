@@ -1,4 +1,4 @@
-//! What every use case works with; names of members of staff, and pages.
+//! The context that every use case gets; names of members of staff, and pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -17,21 +17,21 @@ use crate::store::{Database, GatewaySchema, Scope, StaffFact, StoreError, staff_
 /// Whether a use case writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It reads: let in where nobody may write, and not waiting for a server that is away.
+    /// Reads only: works where writing is not allowed, and does not wait for a server that is away.
     ReadOnly,
-    /// It writes.
+    /// Reads and writes.
     Write,
 }
 
-/// The gateway's database, the queue, and for whom.
+/// The gateway's database, the queue, and the caller.
 pub struct AppContext {
     /// The gateway's database.
     pub database: Database,
-    /// What its tables look like.
+    /// The shape of the gateway's tables.
     pub schema: GatewaySchema,
     /// The configuration in force.
     pub config: Arc<Config>,
-    /// Who asks, for the record.
+    /// The person who calls, for the record.
     pub author: Author,
     /// The companies that the caller may see.
     pub scope: Scope,
@@ -39,8 +39,7 @@ pub struct AppContext {
 }
 
 impl AppContext {
-    /// Connects to the database and reads what its tables look like. Fails when its tables are not as they
-    /// must be.
+    /// Connects to the database and reads the shape of its tables. Fails when a table is not as required.
     pub async fn open(
         config: &Arc<Config>,
         access: Access,
@@ -60,7 +59,7 @@ impl AppContext {
         }
     }
 
-    /// With a database that is open.
+    /// Creates a context with an open database.
     pub fn of(
         database: Database,
         schema: GatewaySchema,
@@ -71,17 +70,17 @@ impl AppContext {
         Self { database, schema, config, author, scope, queue: OnceCell::new() }
     }
 
-    /// The database's connections.
+    /// Returns the database's connections.
     pub fn connection(&self) -> &DatabaseConnection {
         self.database.connection()
     }
 
-    /// What deciding needs, as workers have it.
+    /// Creates a processor with the configuration that workers use.
     pub(crate) fn processor(&self) -> Processor {
         Processor::new(self.database.clone(), self.schema.clone(), &self.config)
     }
 
-    /// Waits for what is asked of the database, for as long as `database` in the configuration says.
+    /// Waits for `work` no longer than the section `database` of the configuration allows.
     pub async fn with_deadline<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -89,18 +88,18 @@ impl AppContext {
         self.database.with_deadline(work).await
     }
 
-    /// What there is not in what the caller may see.
+    /// Returns the error for something that does not exist in the caller's scope.
     pub(super) fn absent(&self, what: impl Display) -> AppError {
         let of = self.scope.only().map(|company| format!(" of company {company}")).unwrap_or_default();
         AppError::NotFound(format!("{what}{of}"))
     }
 
-    /// The queue, connected when it is asked for first.
+    /// Returns the queue. Connects at the first call.
     pub async fn queue(&self) -> Result<&Queue, AppError> {
         Ok(self.queue.get_or_try_init(|| Queue::open(&self.config.queue)).await?)
     }
 
-    /// Closes the connections in good order.
+    /// Closes the connections.
     pub async fn close(&self) {
         if let Some(queue) = self.queue.get() {
             queue.close().await;
@@ -112,7 +111,7 @@ impl AppContext {
 /// The names of members of staff.
 pub(super) struct Names(BTreeMap<StaffId, StaffFact>);
 
-/// The names of these.
+/// Reads the names of these members of staff.
 pub(super) async fn names(
     context: &AppContext,
     ids: impl IntoIterator<Item = StaffId>,
@@ -123,14 +122,14 @@ pub(super) async fn names(
 }
 
 impl Names {
-    /// The name, if there is such a person.
+    /// Returns the name, if there is such a member of staff.
     pub(super) fn name(&self, id: &StaffId) -> Option<String> {
         self.0.get(id).map(|fact| fact.name.clone())
     }
 }
 
-/// A page of rows, of which one more than wanted was read; and the place where the next one begins, if there are
-/// more.
+/// Cuts `rows`, which were read with `limit + 1`, to one page. Returns the page, and the place where the next
+/// page begins if there are more rows.
 pub(super) fn page<T, P>(mut rows: Vec<T>, limit: u64, place: impl Fn(&T) -> P) -> (Vec<T>, Option<P>) {
     let more = rows.len() as u64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

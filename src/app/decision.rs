@@ -1,16 +1,16 @@
-//! A decision about a host, and what becomes of it.
+//! Decisions about hosts: what a person can decide, and the result.
 
 use crate::event::{CompanyId, Host, HostId, StaffId};
 use crate::matching::{Actor, Confidence, HostKey, MappingSource, Stored};
 use crate::store::{Change, RepairState};
 
-/// Who decides: any [`Actor`] but a machine.
+/// The person who decides: any [`Actor`] that is not a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author(Actor);
 
 impl Author {
-    /// Somebody by this name. `None` for one that is empty, too long, or a machine's, in whatever case:
-    /// what a machine switched off it may switch on again, and what a person did not.
+    /// Creates an author. `None` for a name that is empty, too long, or a machine's (in any case): a machine
+    /// may switch on again what it switched off, but not what a person switched off.
     pub fn new(name: &str) -> Option<Self> {
         let name = name.trim();
         let fits =
@@ -19,27 +19,27 @@ impl Author {
         (fits && !is_machine()).then(|| Self(name.into()))
     }
 
-    /// The same as an actor.
+    /// Returns the author as an actor.
     pub fn actor(&self) -> &Actor {
         &self.0
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }
 
-/// What is wanted for a host.
+/// What a decision does with a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// It is this member of staff, whoever it was before.
+    /// Map the host to this member of staff, whatever it was mapped to before.
     Set(StaffId),
-    /// This mapping no longer counts, and no match brings it back.
+    /// Switch this mapping off. No match switches it on again.
     SwitchOff(i64),
-    /// This mapping counts again.
+    /// Switch this mapping on again.
     SwitchOn(i64),
-    /// This change is taken back: every row is as it was before. A row that it made is switched off.
+    /// Revert this change: restore every row, and switch off a row that the change created.
     Revert(Change),
 }
 
@@ -48,50 +48,50 @@ pub enum Command {
 pub struct Decision {
     /// Company and host.
     pub key: HostKey,
-    /// What is wanted.
+    /// What to do.
     pub command: Command,
     /// Why, in the person's words.
     pub reason: Option<String>,
-    /// The host's newest audit row when the person looked (`HostFacts::last_audit`): if there is
-    /// another by now, the decision is refused. `None`: whatever the state is.
+    /// The host's newest audit row that the person saw (`HostFacts::last_audit`). The decision is refused if
+    /// there is a newer one. `None` accepts any state.
     pub seen: Option<i64>,
-    /// A host that no booking has named yet may be mapped. Else it is taken for a mistyped one.
+    /// Whether to accept a host that no booking has named yet. Otherwise it is refused as a typing error.
     pub may_be_new: bool,
-    /// What a new mapping says of the host, in place of what was seen of it.
+    /// The host's data for a new mapping, in place of the data that bookings contained.
     pub snapshot: Option<Host>,
 }
 
 impl Decision {
-    /// A decision about this host.
+    /// Creates a decision about this host.
     pub fn new(company: CompanyId, host: HostId, command: Command) -> Self {
         let key = HostKey::new(company, host);
         Self { key, command, reason: None, seen: None, may_be_new: false, snapshot: None }
     }
 
-    /// The decision that takes a change back.
+    /// Creates the decision that reverts a change.
     pub(super) fn reverting(change: Change, reason: String) -> Self {
         let (company, host) = (change.key.company, change.key.host);
         Self { reason: Some(reason), ..Self::new(company, host, Command::Revert(change)) }
     }
 }
 
-/// What was done.
+/// What a decision did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// The host had no mapping, and has one now (`manual`).
     Made,
-    /// It was somebody else, and is this member of staff now (`admin`).
+    /// The host was mapped to another member of staff, and is mapped to this one now (`admin`).
     Replaced,
-    /// A match had found this very member of staff; now a person says so (`admin`).
+    /// A match had found the same member of staff; now a person has confirmed it (`admin`).
     Confirmed,
-    /// The mapping no longer counts.
+    /// The mapping was switched off.
     SwitchedOff,
-    /// The mapping counts again.
+    /// The mapping was switched on.
     SwitchedOn,
-    /// A change was taken back.
+    /// A change was reverted.
     Reverted,
-    /// It was so already; nothing was written.
+    /// The state was already as decided; nothing was written.
     Unchanged,
 }
 
@@ -104,13 +104,13 @@ pub struct Before {
     pub staff: StaffId,
     /// Their name.
     pub staff_name: String,
-    /// How it came to be.
+    /// How the mapping was created.
     pub source: Stored<MappingSource>,
     /// `confidence_score`
     pub confidence: Confidence,
 }
 
-/// What became of a decision.
+/// The result of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Decided {
     /// What was done.
@@ -119,20 +119,20 @@ pub struct Decided {
     /// Company and host.
     #[serde(flatten)]
     pub key: HostKey,
-    /// The mapping that it is about; of a revert the one in force now, if there is one. None before it
-    /// is made.
+    /// The mapping; for a revert the mapping in force now, if there is one. `None` in a prediction of a new
+    /// mapping.
     pub mapping: Option<i64>,
     /// Its member of staff.
     pub staff: Option<StaffId>,
     /// Their name.
     pub staff_name: Option<String>,
-    /// What was in force before.
+    /// The mappings in force before.
     pub before: Vec<Before>,
-    /// The audit rows that were written, in their order.
+    /// The written audit rows, in order.
     pub audits: Vec<i64>,
 }
 
-/// Why something that a person decides cannot be carried out. Nothing was written for it.
+/// Why a decision cannot be carried out. Nothing was written for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum Refusal {
@@ -142,42 +142,42 @@ pub enum Refusal {
     NoStaff(StaffId),
     #[error("staff {staff} does not belong to company {company}")]
     Foreign { staff: StaffId, company: CompanyId },
-    #[error("staff {0} is not active: switch that person on in the gateway first, or choose somebody else")]
+    #[error("staff {0} is not active: activate that person in the gateway first, or choose somebody else")]
     Inactive(StaffId),
     #[error("staff {0} was deleted in the gateway: choose somebody else")]
     Deleted(StaffId),
-    #[error("no booking of company {0} has been with host {1} yet: see whether the number is right")]
+    #[error("no booking of company {0} has named host {1} yet: check the number")]
     UnknownHost(CompanyId, HostId),
     #[error("company {0} has no mapping {1}")]
     NoMapping(CompanyId, i64),
-    #[error("host {host} is mapped to staff {staff} (mapping {mapping}): switch that off first")]
+    #[error("host {host} is mapped to staff {staff} (mapping {mapping}): switch that mapping off first")]
     Taken { host: HostId, mapping: i64, staff: StaffId },
-    #[error("somebody else has changed the mapping of host {0} in the meantime: look at it again")]
+    #[error("somebody else has changed the mapping of host {0} in the meantime: check it again")]
     ChangedMeanwhile(HostId),
     #[error("mapping {mapping} was changed again since{}", .by.map_or_else(String::new, |audit| format!(" (audit {audit}): revert that first")))]
-    // `by`: the newer change; none when no audit row tells of it.
+    // `by`: the newer change; `None` when no audit row records it.
     ChangedSince { mapping: i64, by: Option<i64> },
-    #[error("audit {0} does not tell how the mapping was before, so that it cannot be restored")]
+    #[error("audit {0} does not record how the mapping was before, so it cannot be restored")]
     NotRevertible(i64),
-    #[error("host {0} is decided on twice here")]
+    #[error("host {0} has two decisions in one request")]
     Twice(HostId),
     #[error("host {} of company {} is not in the inbox", .0.host, .0.company)]
     NotInInbox(HostKey),
-    #[error("host {0} needs nobody any more: it has a mapping")]
+    #[error("host {0} needs no decision any more: it has a mapping")]
     Resolved(HostId),
     #[error("nobody is suggested for host {}", .0.host)]
     NoSuggestion(HostKey),
     #[error("several are suggested for host {}", .0.host)]
     SeveralSuggestions(HostKey, Vec<StaffId>),
-    #[error("staff {staff} is not suggested for host {host} (but {among})", staff = .1, host = .0.host, among = listed(.2))]
+    #[error("staff {staff} is not suggested for host {host} (suggested: {among})", staff = .1, host = .0.host, among = listed(.2))]
     NotSuggested(HostKey, StaffId, Vec<StaffId>),
-    #[error("host {} has no mapping that counts", .0.host)]
+    #[error("host {} has no mapping in force", .0.host)]
     NotMapped(HostKey),
-    #[error("repair {0} is {1}: there is nothing to go on with")]
+    #[error("repair {0} is {1}: there is nothing left to do")]
     Ended(i64, Stored<RepairState>),
 }
 
-/// Ids of members of staff, in words.
+/// Renders ids of members of staff as a list.
 fn listed(staff: &[StaffId]) -> String {
     staff.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

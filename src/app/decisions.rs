@@ -1,4 +1,4 @@
-//! One decision of a person's: what it would come to, and carrying it out.
+//! Previews and carries out one decision of a person.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::{Act, AppContext, AppError, Decided, Decision, Refusal, decide_now, p
 use crate::matching::HostKey;
 use crate::store::{HostFacts, RepairRow, facts};
 
-/// What came of a decision. `docs/commands.md` describes it: its JSON is a contract.
+/// The result of a decision. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct DecisionView {
     #[serde(flatten)]
@@ -16,8 +16,8 @@ pub(crate) struct DecisionView {
     pub(crate) repair: Option<RepairRow>,
 }
 
-/// What a decision would come to now; and the decision as it is to be carried out after that was seen: it is
-/// refused when somebody else decides on the host in between.
+/// Predicts the result of a decision. Also returns the decision to carry out afterwards: it is refused when
+/// another decision about the host comes in between.
 pub(crate) async fn preview(
     context: &AppContext,
     decision: Decision,
@@ -32,7 +32,7 @@ pub(crate) async fn preview(
     Ok((decision, predicted))
 }
 
-/// Carries a decision out that was previewed.
+/// Carries out a previewed decision.
 pub(crate) async fn carry_out(context: &AppContext, decision: Decision) -> Result<DecisionView, AppError> {
     let key = decision.key;
     let act = Act::new(context.author.clone());
@@ -54,7 +54,7 @@ async fn host_facts(context: &AppContext, key: HostKey) -> Result<HostFacts, App
     Ok(found.remove(&key).ok_or(Refusal::UnknownHost(key.company, key.host))?)
 }
 
-/// What is in force for a host, in words.
+/// Describes the mapping in force for a host.
 fn in_force(facts: &HostFacts) -> String {
     match facts.mappings.iter().find(|row| row.is_active_in(facts.key.company)) {
         None => "it has no mapping in force now".to_owned(),

@@ -1,4 +1,4 @@
-//! Why a use case could not be done: a code for programs, what it was about in words, and what may be done next.
+//! Errors of use cases: a code for programs, a text for people, and the next step.
 
 use super::Refusal;
 use crate::event::StaffId;
@@ -6,46 +6,46 @@ use crate::matching::HostKey;
 use crate::queue::{PublishError, QueueError};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Why a use case could not be done. Its text says what failed and on what, with no personal data; it names no
-/// command: [`AppError::next`] says what may be done.
+/// Why a use case failed. The text says what failed and on what, without personal data. It names no command:
+/// [`AppError::next`] returns the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The database's error.
+    /// An error of the database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The queue's.
+    /// An error of the queue.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// Something could not be published.
+    /// A message could not be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// What a person decides cannot be carried out.
+    /// A decision cannot be carried out.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// What was asked for cannot be written where it is to go.
+    /// The result cannot be written to its destination.
     #[error("writing the result: {0}")]
     Write(#[from] std::io::Error),
-    /// A plan or replay cannot be begun or gone on with as it stands: why, and what can be done.
+    /// A plan or replay cannot be started or resumed in its state: why, and the next step.
     #[error("{0}")]
     Replay(String, Option<NextAction>),
-    /// What was handed over cannot be read; the text says where.
+    /// The input cannot be read; the text says where.
     #[error("{0}")]
     Unreadable(String),
-    /// There is no such thing in what the caller may see: no `mapping 7`.
+    /// The caller's scope does not contain it, such as `mapping 7`.
     #[error("there is no {0}")]
     NotFound(String),
-    /// What is needed for it is not there: what that is, and what may be done instead.
+    /// A prerequisite is missing: which one, and the next step.
     #[error("{0}")]
     Absent(String, Option<NextAction>),
-    /// It is not allowed as things are; the text says why.
+    /// The request is not allowed in this state; the text says why.
     #[error("{0}")]
     NotAllowed(String),
-    /// What was asked for makes no sense; the text says why.
+    /// The request makes no sense; the text says why.
     #[error("{0}")]
     Invalid(String),
 }
 
-/// What kind of failure it is: a front end makes its exit code or status of it.
+/// The kind of a failure. A front end maps it to an exit code or a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -67,7 +67,7 @@ impl From<csv::Error> for AppError {
 }
 
 impl AppError {
-    /// What kind of failure it is.
+    /// Returns the kind of the failure.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Store(error) if error.kind() == StoreErrorKind::Unavailable => {
@@ -101,7 +101,7 @@ impl AppError {
         }
     }
 
-    /// What the caller may do about it, where there is one thing to do.
+    /// Returns the next step, where there is exactly one.
     pub fn next(&self) -> Option<NextAction> {
         match self {
             Self::Absent(_, next) | Self::Replay(_, next) => next.clone(),
@@ -116,30 +116,30 @@ impl AppError {
     }
 }
 
-/// What may be done next, as a value: the command line names a command, the web UI shows a button.
+/// A next step: the command line names a command, the web UI shows a button.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the others say what they are")]
+#[expect(missing_docs, reason = "the other names say it")]
 pub enum NextAction {
     AcceptSuggestion(HostKey),
-    /// Take one of several suggestions for this host: one of these.
+    /// Accept one of these suggestions for this host.
     ChooseSuggestion(HostKey, Vec<StaffId>),
     AssignHost(HostKey),
-    /// Say who this host is, of whom no booking was decided yet.
+    /// Map this host, of which no booking has been decided yet.
     MapUnseenHost(HostKey),
     MakePlan,
     BeginPlan(i64),
     ResumeReplay(i64),
-    /// Plan the dead letters of this group, when their cause is gone.
+    /// Plan a replay of this group's dead letters, once their cause is fixed.
     PlanGroup(String),
     ShowLetter(i64),
     /// Open this discarded dead letter again.
     RestoreLetter(i64),
     ReplayLetter(i64),
-    /// See how the booking of this dead letter is matched.
+    /// Explain how the booking of this dead letter is matched.
     ExplainLetter(i64),
-    /// See how the booking with this reference is matched.
+    /// Explain how the booking with this reference is matched.
     ExplainBooking(String),
     GiveBooking,
-    /// Give the booking itself, and its company.
+    /// Give the booking itself and its company.
     GiveBookingOfCompany,
 }

@@ -1,7 +1,8 @@
-//! A member of staff leaves: their hosts and their appointments to come go to somebody else, in one
-//! transaction, and back again while nobody else has touched them.
+//! Hands over the hosts and future appointments of a member of staff to another one, in one transaction, and
+//! undoes it for what nobody else has changed since.
 //!
-//! Only what hostmatch has assigned is handed over. What a person assigned is told, and left.
+//! Only appointments that hostmatch has assigned are handed over. Those that a person assigned are listed and
+//! stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,51 +23,51 @@ use crate::store::{
     staff_facts,
 };
 
-/// Mappings of one member of staff, at most.
+/// The maximum number of mappings of one member of staff.
 const MAX_MAPPINGS: u64 = 10_000;
 
-/// What is to go from whom to whom.
+/// The request to hand over from one member of staff to another.
 #[derive(Clone, Debug)]
 pub struct HandOver {
     /// The company of both.
     pub company: CompanyId,
-    /// Who leaves.
+    /// The member of staff who leaves.
     pub from: StaffId,
-    /// Who takes over.
+    /// The member of staff who takes over.
     pub to: StaffId,
-    /// Appointments that start then or later, ms since 1970.
+    /// The first start of an appointment to hand over, ms since 1970.
     pub from_ms: i64,
     /// Why, in the person's words.
     pub reason: Option<String>,
 }
 
-/// What a hand-over comes to. `docs/commands.md` describes its JSON.
+/// The result or preview of a hand-over. `docs/commands.md` describes its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HandOverView {
-    /// Its number; none of one that was only looked at.
+    /// Its number. `None` for a preview.
     pub hand_over: Option<i64>,
     /// The hosts.
     pub hosts: Vec<HostId>,
     /// The appointments that are handed over.
     pub appointments: Vec<Held>,
-    /// Those that somebody else gave to the one who leaves: they stay.
+    /// The appointments that somebody else assigned to the member of staff who leaves: they stay.
     pub left: Vec<Held>,
-    /// Appointments of the one who leaves of which nobody knows when they are: they stay.
+    /// The number of their appointments without a known start: they stay.
     pub undated: i64,
 }
 
-/// What came of taking one back. `docs/commands.md` describes its JSON.
+/// The result of undoing a hand-over. `docs/commands.md` describes its JSON.
 #[derive(Debug, Default, Serialize)]
 pub struct UndoneHandOver {
     /// Its number.
     pub hand_over: i64,
-    /// The hosts that are as they were.
+    /// The restored hosts.
     pub hosts: Vec<HostId>,
-    /// The appointments that are.
+    /// The restored appointments.
     pub appointments: Vec<AppointmentId>,
-    /// Hosts that were changed again since, and why they stay.
+    /// The hosts that were changed since, and why they stay.
     pub hosts_left: Vec<HostLeft>,
-    /// Appointments that were.
+    /// The appointments that were changed since.
     pub appointments_left: Vec<AppointmentId>,
 }
 
@@ -77,7 +78,7 @@ pub struct HostLeft {
     pub(crate) why: String,
 }
 
-/// What would be handed over now. Writes nothing and locks nothing.
+/// Previews a hand-over. Writes nothing and locks nothing.
 pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
     let (db, schema) = (context.connection(), &context.schema);
     order.check(context).await?;
@@ -88,7 +89,7 @@ pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result
     Ok(order.found(db, schema, &decisions).await?)
 }
 
-/// Hands over, all of it or nothing. When it fails, nothing was done.
+/// Hands over everything or nothing. On failure nothing was changed.
 pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
     preview_hand_over(context, order).await?;
     let act = Act::new(context.author.clone());
@@ -96,7 +97,7 @@ pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOve
     Ok(again(&context.database, work).await?)
 }
 
-/// Whoever is nobody here, or may not take over, stands in the way of the whole.
+/// Turns a refusal into an error for the whole hand-over: a member of staff is unknown or may not take over.
 fn not_allowed(refusal: Refusal) -> AppError {
     AppError::NotAllowed(refusal.to_string())
 }
@@ -122,7 +123,7 @@ impl HandOver {
         valid(to, self.company).map_err(not_allowed)
     }
 
-    /// One for each host of the one who leaves.
+    /// Returns one decision for each host of the member of staff who leaves.
     async fn decisions(
         &self,
         db: &impl ConnectionTrait,
@@ -169,15 +170,16 @@ impl HandOver {
     ) -> Result<HandOverView, StoreError> {
         let decisions = self.decisions(tx, schema).await?;
         store::lock_hosts(tx, schema, &decisions.iter().map(|decision| decision.key).collect()).await?;
-        // What somebody has decided until the locks were there stands.
+        // Somebody may have decided before the locks were taken; that decision stays.
         if self.decisions(tx, schema).await? != decisions {
             return Err(StoreError::Conflict(format!("hosts of staff {} were changed meanwhile", self.from)));
         }
         let mut view = self.found(tx, schema, &decisions).await?;
         let ids: BTreeSet<AppointmentId> = view.appointments.iter().map(|held| held.appointment).collect();
-        // Before anything that waits for nobody: then MariaDB rolls back who skips a locked row.
+        // This must precede statements that do not wait for locks: after those, MariaDB rolls back a
+        // transaction that skips a locked row.
         let free = store::free_appointments(tx, schema, &ids).await?;
-        // It was all right a moment ago: when it is not, it is looked at once more.
+        // The preview was accepted a moment ago, so a refusal means that something changed: retry.
         let changed = |refusal: Refusal| StoreError::Conflict(refusal.to_string());
         for answer in decide(tx, schema, act, &decisions).await? {
             answer.map_err(changed)?;
@@ -231,8 +233,8 @@ impl HandOver {
     }
 }
 
-/// Takes a hand-over back: each host and each appointment that nobody else has touched since. When it fails,
-/// nothing was done.
+/// Undoes a hand-over for each host and each appointment that nobody else has changed since. On failure
+/// nothing was changed.
 pub async fn undo_hand_over(
     context: &AppContext,
     id: i64,
@@ -249,7 +251,7 @@ pub async fn undo_hand_over(
     again(&context.database, work).await?.ok_or_else(was_undone)
 }
 
-/// None: it was taken back meanwhile.
+/// Undoes a hand-over in the transaction. Returns `None` if it was undone meanwhile.
 async fn give_back(
     tx: &DatabaseTransaction,
     schema: &GatewaySchema,

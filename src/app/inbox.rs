@@ -1,4 +1,4 @@
-//! The inbox: hosts that need a person, and what a person does with them beside saying who they are.
+//! Use cases of the inbox: list, show, accept, assign, ignore and reopen hosts that need a person.
 
 use sea_orm::DatabaseTransaction;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::store::{
     MappingFilter, Scope,
 };
 
-/// A host that needs a person, as it is shown. `docs/commands.md` describes it: its JSON is a contract.
+/// The view of a host that needs a person. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct InboxView {
     #[serde(flatten)]
@@ -28,21 +28,21 @@ pub(crate) struct InboxView {
     pub(crate) state: InboxState,
     pub(crate) ignored_by: Option<Actor>,
     pub(crate) ignored_reason: Option<String>,
-    /// Until when, ms since 1970; none: until it is reopened.
+    /// The end of ignoring, ms since 1970. `None`: until it is reopened.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) ignored_until: Option<i64>,
     #[serde(flatten)]
     pub(crate) bookings: Bookings,
-    /// The hour in which it was seen first, ms since 1970.
+    /// The hour in which a booking first named the host, ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) first_seen: i64,
-    /// The hour in which it was seen last, ms since 1970.
+    /// The hour in which a booking last named the host, ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) last_seen: i64,
     pub(crate) suggestions: Vec<SuggestionView>,
 }
 
-/// A suggestion as it is shown.
+/// The view of a suggestion.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SuggestionView {
     pub(crate) staff: StaffId,
@@ -64,13 +64,13 @@ fn because(Evidence { field, value }: &Evidence) -> String {
     match field.as_str() {
         "email" => format!("has the same e-mail address, {value}"),
         "name" => format!("has the same name, {value}"),
-        "mapping" => format!("is who this host is mapped to ({value})"),
+        "mapping" => format!("is mapped to this host ({value})"),
         other => format!("has the same {other}, {value}"),
     }
 }
 
 impl InboxView {
-    /// `last`: what was done with the host last, beside mapping it.
+    /// Creates the view of an entry. `last`: the last act on the host other than a mapping.
     fn of(entry: InboxEntry, last: Option<&HostAct>, names: &Names) -> Self {
         let InboxEntry { row, kind, ignored_until_ms, bookings } = entry;
         let is_ignored = row.state == InboxState::Ignored;
@@ -92,7 +92,7 @@ impl InboxView {
         }
     }
 
-    /// What decides it.
+    /// Returns the action that decides the host.
     pub(crate) fn next(&self) -> Option<NextAction> {
         match (self.state, self.suggestions.as_slice()) {
             (InboxState::Resolved, _) => None,
@@ -109,10 +109,10 @@ impl InboxView {
 fn what(review: Option<Review>, kind: InboxKind) -> &'static str {
     match (review, kind) {
         (None, _) => "nobody was found",
-        (Some(Review::BelowThreshold), _) => "somebody fits, but not surely enough",
-        (Some(Review::SwitchedOff), _) => "it fits somebody from whom a person has taken this host",
+        (Some(Review::BelowThreshold), _) => "somebody fits, but with too little confidence",
+        (Some(Review::SwitchedOff), _) => "a person has switched off the mapping that fits",
         (Some(Review::Ambiguous), InboxKind::Conflict) => "several mappings are in force and disagree",
-        (Some(Review::Ambiguous), _) => "several people fit, and nothing tells them apart",
+        (Some(Review::Ambiguous), _) => "several people fit equally well",
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) struct InboxList {
     pub(crate) next_skip: Option<u64>,
 }
 
-/// Hosts that need a person, those with the soonest booking first.
+/// Returns hosts that need a person, those with the earliest booking first.
 pub(crate) async fn list(
     context: &AppContext,
     filter: &InboxFilter,
@@ -147,7 +147,7 @@ fn suggested(entry: &InboxEntry) -> impl Iterator<Item = StaffId> + '_ {
     entry.row.suggestions.iter().map(|one| one.staff.clone())
 }
 
-/// A host of the inbox with all there is to know before somebody decides.
+/// A host of the inbox with everything that a person needs to decide.
 #[derive(Debug, Serialize)]
 pub(crate) struct InboxDetails {
     pub(crate) host: InboxView,
@@ -157,7 +157,7 @@ pub(crate) struct InboxDetails {
     pub(crate) acts: Vec<HostAct>,
 }
 
-/// One host: what is the matter, who is suggested and why, what waits, what was done with it.
+/// Returns one host: its problem, the suggestions with reasons, the waiting appointments and the history.
 pub(crate) async fn show(context: &AppContext, key: HostKey) -> Result<InboxDetails, AppError> {
     let entry = entry(context, key).await?;
     let names = names(context, suggested(&entry)).await?;
@@ -184,7 +184,7 @@ async fn find(
     Ok(store::inbox_entries(db, &Scope::of(Some(key.company)), &filter, (0, 1)).await?.pop())
 }
 
-/// The decision that accepts a suggestion for a host: the one there is, or the one named.
+/// Returns the decision that accepts a suggestion for a host: the only one, or the one for `staff`.
 pub(crate) async fn accepting(
     context: &AppContext,
     key: HostKey,
@@ -209,7 +209,7 @@ pub(crate) async fn accepting(
     Ok(Decision { reason: Some(reason), ..decision })
 }
 
-/// The decision that says who a host of the inbox is. (One that is not in it `Command::Set` alone maps.)
+/// Returns the decision that maps a host of the inbox. (`Command::Set` alone also maps hosts outside it.)
 pub(crate) async fn assigning(
     context: &AppContext,
     key: HostKey,
@@ -219,21 +219,21 @@ pub(crate) async fn assigning(
     Ok(Decision::new(key.company, key.host, Command::Set(staff.clone())))
 }
 
-/// A host that nobody has to look at.
+/// The view of an ignored host.
 #[derive(Debug, Serialize)]
 pub struct IgnoredView {
     did: &'static str,
     #[serde(flatten)]
     key: HostKey,
-    /// Until when, ms since 1970; none: until it is reopened.
+    /// The end of ignoring, ms since 1970. `None`: until it is reopened.
     #[serde(serialize_with = "as_rfc3339")]
     pub until: Option<i64>,
     reason: String,
 }
 
-/// Ignores a host until a moment (ms since 1970), or until it is reopened. Workers go on noting what they see
-/// of it, and nobody is asked. One that is not in the inbox, or is mapped, is an error, and a moment that is
-/// over.
+/// Ignores a host until a moment (ms since 1970), or until it is reopened. Workers continue to record its
+/// bookings, but it needs no person. Fails when it is not in the inbox or is mapped, and for a moment in the
+/// past.
 pub async fn ignore(
     context: &AppContext,
     key: HostKey,
@@ -241,26 +241,24 @@ pub async fn ignore(
     until: Option<i64>,
 ) -> Result<IgnoredView, AppError> {
     if until.is_some_and(|until| until <= now_ms()) {
-        return Err(AppError::Invalid(
-            "the time until which it is to be ignored lies in the past".to_owned(),
-        ));
+        return Err(AppError::Invalid("the time until which to ignore the host is in the past".to_owned()));
     }
     act(context, key, (HostAction::Ignore, until), Some(why)).await?;
     Ok(IgnoredView { did: "ignored", key, until, reason: why.to_owned() })
 }
 
-/// A host that is open again, or was so already.
+/// The view of a host that was reopened, or was open already.
 #[derive(Debug, Serialize)]
 pub struct ReopenedView {
     did: &'static str,
     #[serde(flatten)]
     key: HostKey,
-    /// It was not open.
+    /// Whether it was not open before.
     #[serde(skip)]
     pub is_new: bool,
 }
 
-/// Opens an ignored host again. One that is not in the inbox, or is mapped, is an error.
+/// Reopens an ignored host. Fails when it is not in the inbox or is mapped.
 pub async fn reopen(context: &AppContext, key: HostKey, why: Option<&str>) -> Result<ReopenedView, AppError> {
     let is_new = entry(context, key).await?.row.state != InboxState::Open;
     if is_new {
@@ -269,7 +267,7 @@ pub async fn reopen(context: &AppContext, key: HostKey, why: Option<&str>) -> Re
     Ok(ReopenedView { did: if is_new { "reopened" } else { "unchanged" }, key, is_new })
 }
 
-/// Does something with a host that still needs a person, under its lock: workers write its row too.
+/// Records an act on a host that still needs a person, under the host's lock: workers write its row too.
 async fn act(
     context: &AppContext,
     key: HostKey,

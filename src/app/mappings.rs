@@ -1,4 +1,4 @@
-//! Mappings: which host is which member of staff, and saying otherwise; and their audit trail: who said so.
+//! Use cases for mappings and their audit trail: list, show, switch and revert.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::matching::{HostKey, MappingSource, Stored};
 use crate::runtime::clock::as_rfc3339;
 use crate::store::{self, AuditFilter, AuditRow, MappingFilter, MappingRow, change_of, list_mappings};
 
-/// A mapping as it is shown. `docs/commands.md` describes it: its JSON is a contract.
+/// The view of a mapping. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MappingView {
     pub(crate) id: i64,
@@ -24,7 +24,7 @@ pub(crate) struct MappingView {
     pub(crate) confidence: u8,
     pub(crate) active: bool,
     pub(crate) staff_valid: bool,
-    /// When a booking of its host was decided last, ms since 1970.
+    /// When a booking of its host was last decided, ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) last_used: Option<i64>,
     pub(crate) last_audit: Option<i64>,
@@ -58,7 +58,7 @@ pub(crate) struct MappingList {
     pub(crate) next_before: Option<i64>,
 }
 
-/// Mappings, newest first.
+/// Returns mappings, newest first.
 pub(crate) async fn list(
     context: &AppContext,
     filter: &MappingFilter,
@@ -77,7 +77,7 @@ pub(super) async fn read(
     Ok(context.with_deadline(rows).await?.into_iter().map(MappingView::from).collect())
 }
 
-/// A mapping, and the host that it is about.
+/// Reads one mapping and its host.
 async fn one(context: &AppContext, id: i64) -> Result<(HostKey, MappingView), AppError> {
     let filter = MappingFilter { id: Some(id), ..MappingFilter::default() };
     let found = read(context, &filter, 1).await?.pop();
@@ -85,7 +85,7 @@ async fn one(context: &AppContext, id: i64) -> Result<(HostKey, MappingView), Ap
     keyed.ok_or_else(|| context.absent(format_args!("mapping {id}")))
 }
 
-/// A mapping with what is around it.
+/// A mapping with its history and the appointments that wait for its host.
 #[derive(Debug, Serialize)]
 pub(crate) struct MappingDetails {
     pub(crate) mapping: MappingView,
@@ -93,7 +93,7 @@ pub(crate) struct MappingDetails {
     pub(crate) history: Vec<AuditRow>,
 }
 
-/// One mapping, with what waits for its host and who changed it.
+/// Returns one mapping with its history and the appointments that wait for its host.
 pub(crate) async fn show(context: &AppContext, id: i64) -> Result<MappingDetails, AppError> {
     let (key, mapping) = one(context, id).await?;
     let waiting = repair::preview(context, key).await?.counts();
@@ -106,7 +106,7 @@ pub(crate) struct MappingHistory {
     pub(crate) history: Vec<AuditRow>,
 }
 
-/// Who changed a mapping, from what to what, and why; newest first.
+/// Returns the changes of a mapping, newest first: who, from what to what, and why.
 pub(crate) async fn history(context: &AppContext, id: i64, limit: u64) -> Result<MappingHistory, AppError> {
     one(context, id).await?;
     Ok(MappingHistory { history: changes(context, id, limit).await? })
@@ -123,7 +123,7 @@ pub(crate) struct AuditList {
     pub(crate) next_before: Option<i64>,
 }
 
-/// Changes of mappings, newest first.
+/// Returns changes of mappings, newest first.
 pub(crate) async fn audits(
     context: &AppContext,
     filter: &AuditFilter,
@@ -142,7 +142,7 @@ pub(super) async fn read_audits(
     Ok(context.with_deadline(rows).await?)
 }
 
-/// The decision that switches a mapping off or on.
+/// Returns the decision that switches a mapping off or on.
 pub(crate) async fn switching(
     context: &AppContext,
     id: i64,
@@ -152,7 +152,7 @@ pub(crate) async fn switching(
     Ok(Decision::new(key.company, key.host, command(id)))
 }
 
-/// The decision that takes back the change to which this audit row belongs.
+/// Returns the decision that reverts the change of this audit row.
 pub(crate) async fn reverting(
     context: &AppContext,
     audit: i64,

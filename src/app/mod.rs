@@ -1,14 +1,13 @@
-//! The use cases, one a file: what the command line, the web UI and the roles can be asked for.
+//! The use cases of the command line, the web UI and the roles, one in each file.
 //!
-//! A use case takes an [`AppContext`] and typed input, and gives a view (its JSON is that of `--output json`)
-//! or an [`AppError`]. It knows no command line, no stdout and no HTTP: what may be done next is a
-//! [`NextAction`], which each front end words in its own way. The context's scope stands in the WHERE clause of
-//! each query.
+//! A use case takes an [`AppContext`] and typed input, and returns a view (its JSON is that of
+//! `--output json`) or an [`AppError`]. It knows no command line, no stdout and no HTTP: a next step is a
+//! [`NextAction`], which each front end renders. The context's scope is part of each WHERE clause.
 //!
-//! A [`Decision`] about a host is ruled on by pure code (`ruling.rs`) over facts that were read under
-//! the host's lock, the one that workers take too. So of two that decide on one host at once the second
-//! sees what the first did; with [`Decision::seen`] it is refused then, since it was about another state.
-//! Each change of a mapping's row leaves one audit row, and can be taken back by another decision.
+//! Pure code (`ruling.rs`) decides what a [`Decision`] about a host changes. It uses facts that were read
+//! under the host's lock, which workers take too. So when two people decide on one host at once, the second
+//! sees what the first did; with [`Decision::seen`] the second is refused, since it was about another state.
+//! Each change of a mapping's row writes one audit row, and another decision can revert it.
 
 mod carry_out;
 mod context;
@@ -44,5 +43,5 @@ pub use crate::store::{
     RepairRow, RepairScope, RepairState, Scope, Waiting, WorkerRow,
 };
 
-/// Told how much of how much is done, again and again while a use case works.
+/// A callback that a use case calls with the number of done steps and of all steps.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);

@@ -1,5 +1,5 @@
-//! Publishing events by hand: each is checked as the worker will read it, and published with a confirm. No
-//! database is needed.
+//! Publishes events by hand: checks each as the worker will read it, and publishes it with a confirm. Needs
+//! no database.
 
 use serde::Serialize;
 
@@ -13,10 +13,10 @@ use crate::telemetry::traces::{Parent, Span, SpanKind};
 
 pub(crate) use crate::queue::Message;
 
-/// Messages per confirmed publish: enough to be quick, few enough for a bar that moves.
+/// Messages per confirmed publish: enough to be fast, few enough for a progress bar that moves.
 const PUBLISH_CHUNK: usize = 200;
 
-/// What was found out about one event. `docs/commands.md` describes it: its JSON is a contract.
+/// The result of checking one event. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct EventCheck {
     pub(crate) place: String,
@@ -28,7 +28,7 @@ pub(crate) struct EventCheck {
     pub(crate) problem: Option<String>,
 }
 
-/// What an event is.
+/// Whether an event is valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EventStatus {
@@ -38,7 +38,7 @@ pub(crate) enum EventStatus {
     Invalid,
 }
 
-/// Reads one event as the worker will, and makes the message of it, unless it is invalid.
+/// Reads one event as the worker will. Creates the message for it unless it is invalid.
 pub(crate) fn check(place: String, body: &[u8]) -> (EventCheck, Option<Message>) {
     let now_ms = now_ms();
     let mut message = Message {
@@ -77,12 +77,12 @@ pub(crate) fn check(place: String, body: &[u8]) -> (EventCheck, Option<Message>)
             return (check, None);
         }
     }
-    // The type as routing key, for whoever else listens to the exchange. AMQP takes 255 bytes.
+    // The routing key is the type, for other consumers of the exchange. AMQP allows 255 bytes.
     message.routing_key = check.event_type.clone().filter(|key| key.len() <= 255).unwrap_or_default();
     (check, Some(message))
 }
 
-/// Publishes in order, until `stop`; `watch` is told how many are surely published.
+/// Publishes in order, until `stop`. Calls `watch` with the number of confirmed messages.
 pub(crate) async fn publish(
     config: &Config,
     messages: &[Message],
@@ -90,7 +90,7 @@ pub(crate) async fn publish(
     mut watch: impl FnMut(usize),
 ) -> Result<(), AppError> {
     let queue = Queue::open(&config.queue).await?;
-    // Tells a broker that is away before the first message is sent.
+    // Fails before the first message if the broker is away.
     queue.depth().await?;
     let publisher = queue.publisher();
     let (mut published, mut result) = (0, Ok(()));
@@ -115,7 +115,7 @@ pub(crate) async fn publish(
     Ok(result?)
 }
 
-/// The span of publishing one event, whose context it carries from now on.
+/// Starts the span of publishing one event and writes its context into the message.
 fn traced(message: &mut Message, destination: (&'static str, &str)) -> Span {
     let span = Span::messaging(Parent::None, SpanKind::Producer, "publish", destination, []);
     if let Some(origin) = span.origin() {

@@ -1,10 +1,10 @@
-//! A message without personal data: every text and number is masked, except what is known to be
-//! none by its key and by its look. What is not known is masked: senders add fields over time.
+//! Masks personal data in messages: every text and number, unless its key and its form are known to be
+//! harmless. Unknown fields are masked, because senders add fields over time.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What stands in place of what is not shown.
+/// The replacement for a masked value.
 pub(crate) const MASK: &str = "***";
 
 /// Keys of ids, types, states and times.
@@ -14,17 +14,17 @@ const PLAIN: &str = "id uid event event_id event_type triggerEvent type status s
     timeZone created_at createdAt updatedAt occurred_at pushedAt time timestamp start startTime end \
     endTime duration length";
 
-/// Keys that a form's field may have, and nothing that a person entered.
+/// Keys of form fields, which are never a person's input.
 const FORM: &str = "name email phone phoneNumber location notes guests title label value id";
 
-/// What people fill in, or programs freely: nothing in it is known, its keys neither.
+/// Keys of objects that people or programs fill in freely: neither their keys nor their values are known.
 const FREE: [&str; 6] =
     ["responses", "bookingFieldsResponses", "userFieldsResponses", "customInputs", "metadata", "attendees"];
 
-/// Most bytes of a body that are shown when it is no JSON.
+/// The maximum number of bytes shown of a body that is not JSON.
 pub(crate) const MAX_SHOWN: usize = 4096;
 
-/// The body of a message, in a form that is safe to look at, whatever it is.
+/// The view of a message's body, masked unless revealed.
 #[derive(Debug, Serialize)]
 pub(crate) struct PayloadView {
     pub(crate) bytes: usize,
@@ -33,7 +33,7 @@ pub(crate) struct PayloadView {
     pub(crate) content: Content,
 }
 
-/// What the bytes are, or their beginning. Of what is no JSON nothing can be masked: it is shown revealed or not at
+/// The content of a body, or its beginning. What is not JSON cannot be masked: it is shown revealed or not at
 /// all.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -44,7 +44,7 @@ pub(crate) enum Content {
 }
 
 impl PayloadView {
-    /// Of these bytes.
+    /// Creates the view of these bytes.
     pub(crate) fn of(body: &[u8], revealed: bool) -> Self {
         let content = match (serde_json::from_slice::<Value>(body), std::str::from_utf8(body)) {
             (Ok(value), _) if revealed => Content::Json { value },
@@ -62,25 +62,25 @@ impl PayloadView {
     }
 }
 
-/// A name that a sender chose, if it looks like one.
+/// Masks a name that a sender chose, unless it has the form of a plain name.
 pub(crate) fn masked_name(name: &str) -> String {
-    if looks_plain(name) { name.to_owned() } else { MASK.to_owned() }
+    if is_plain(name) { name.to_owned() } else { MASK.to_owned() }
 }
 
-/// A header as it may be shown.
+/// Masks a header unless it is hostmatch's own or of the trace.
 pub(crate) fn masked_header(name: &str, value: &str) -> String {
     let known = name.starts_with("x-hostmatch-") || matches!(name, "traceparent" | "tracestate");
     if known { value.to_owned() } else { MASK.to_owned() }
 }
 
-/// What is known of the place where a value stands.
+/// What is known about the place of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Within {
     /// Directly under one of the plain keys.
     Plain,
     /// Under a key that is not known.
     Unknown,
-    /// Somewhere inside what is filled in freely.
+    /// Anywhere inside an object that is filled in freely.
     Free,
 }
 
@@ -88,7 +88,7 @@ fn mask(value: &Value, within: Within) -> Value {
     match value {
         Value::Null | Value::Bool(_) => value.clone(),
         Value::Number(_) if within == Within::Plain => value.clone(),
-        Value::String(text) if within == Within::Plain && looks_plain(text) => value.clone(),
+        Value::String(text) if within == Within::Plain && is_plain(text) => value.clone(),
         Value::Number(_) | Value::String(_) => Value::from(MASK),
         Value::Array(items) => items.iter().map(|item| mask(item, within)).collect(),
         Value::Object(object) => Value::Object(members(object, within)),
@@ -104,21 +104,21 @@ fn members(object: &Map<String, Value>, within: Within) -> Map<String, Value> {
             key if is_in(key, PLAIN) => Within::Plain,
             _ => Within::Unknown,
         };
-        // A key may be an address, too. Numbered, so that each keeps its member.
-        let hidden = within == Within::Free && !is_in(key, FORM) && !is_in(key, PLAIN) || !looks_plain(key);
+        // A key may be an address, too. Masked keys are numbered, so that they stay distinct.
+        let hidden = within == Within::Free && !is_in(key, FORM) && !is_in(key, PLAIN) || !is_plain(key);
         let key = if hidden { format!("{MASK}{}", number + 1) } else { key.clone() };
         shown.insert(key, mask(value, inside));
     }
     shown
 }
 
-/// Ids, types and times have no blanks and no `@`, and are short.
-fn looks_plain(text: &str) -> bool {
+/// Whether the text has the form of an id, type or time: short, without blanks and `@`.
+fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:+/".contains(c);
     text.len() <= 64 && text.chars().all(plain)
 }
 
-/// Whether it is one of these words.
+/// Whether the key is one of these words.
 fn is_in(key: &str, words: &str) -> bool {
     words.split(' ').any(|word| word == key)
 }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_shown_only_when_asked_for() {
+    fn a_body_that_is_not_json_is_shown_only_revealed() {
         let text = b"{\"name\": \"Jane Roe\",";
         assert!(!format!("{:?}", PayloadView::of(text, false)).contains("Jane"));
         assert!(format!("{:?}", PayloadView::of(text, true)).contains("Jane"));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn of_headers_only_ours_and_the_trace_are_shown() {
+    fn only_headers_of_hostmatch_and_of_the_trace_are_shown() {
         assert_eq!(masked_header("x-hostmatch-attempt", "6"), "6");
         assert_eq!(masked_header("authorization", "Bearer hunter2"), MASK);
     }

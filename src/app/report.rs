@@ -1,4 +1,4 @@
-//! What was decided, how it agrees with what the appointments have, and how well matching does.
+//! Reports on decisions: how they agree with the appointments, and how well matching works.
 //! `docs/commands.md` describes the JSON: its keys are a contract.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +11,10 @@ use crate::matching::{AuditAction, Confidence, HostKey, Outcome};
 use crate::runtime::clock::{as_rfc3339, rfc3339};
 use crate::store::{Decided, Period, dead_letter_reasons, decided, new_mappings};
 
-/// Decisions read at once.
+/// Decisions in one read.
 const PAGE_ROWS: u64 = 2000;
 
-/// What the report says.
+/// The view of a report.
 #[derive(Default, Serialize)]
 pub(crate) struct ReportView {
     #[serde(serialize_with = "as_rfc3339")]
@@ -24,14 +24,14 @@ pub(crate) struct ReportView {
     pub(crate) company: Option<CompanyId>,
     pub(crate) appointments: Appointments,
     pub(crate) comparison: Comparison,
-    /// By strategy and confidence, the surest first.
+    /// By strategy and confidence, highest confidence first.
     pub(crate) strategies: Vec<ByStrategy>,
     pub(crate) mappings: Mappings,
     pub(crate) failed: Failed,
     pub(crate) differences: Vec<Difference>,
 }
 
-/// How many were decided, and have somebody.
+/// The numbers of decided appointments and of those with staff.
 #[derive(Default, Serialize)]
 pub(crate) struct Appointments {
     pub(crate) decided: u64,
@@ -40,22 +40,22 @@ pub(crate) struct Appointments {
     pub(crate) with_staff_percent: Option<f64>,
 }
 
-/// How many decisions agree with the appointments as they are now, and how.
+/// The numbers of decisions that agree and disagree with the appointments' present state.
 #[derive(Default, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) same: u64,
-    /// Of those, the ones that somebody else decided: what agreement can be judged by.
+    /// The `same` ones that somebody else decided: only these are evidence of agreement.
     pub(crate) same_by_others: u64,
     pub(crate) different: u64,
     pub(crate) only_we: u64,
     pub(crate) only_they: u64,
     pub(crate) neither: u64,
     pub(crate) not_compared: u64,
-    /// Of the decisions that somebody else took too, how many are the same.
+    /// The percentage of equal decisions, among those that somebody else made too.
     pub(crate) agreement_percent: Option<f64>,
 }
 
-/// One strategy at one confidence.
+/// The decisions of one strategy with one confidence.
 #[derive(Serialize)]
 pub(crate) struct ByStrategy {
     pub(crate) strategy: String,
@@ -64,7 +64,7 @@ pub(crate) struct ByStrategy {
     pub(crate) comparison: Comparison,
 }
 
-/// Mappings that were made, and those that assigning would make.
+/// New mappings, and the number that assigning would create.
 #[derive(Default, Serialize)]
 pub(crate) struct Mappings {
     pub(crate) per_day: Vec<Day>,
@@ -79,7 +79,7 @@ pub(crate) struct Day {
     pub(crate) by_people: i64,
 }
 
-/// Appointments for which nobody was found, and why.
+/// Appointments for which no member of staff was found, and why.
 #[derive(Default, Serialize)]
 pub(crate) struct Failed {
     pub(crate) appointments: u64,
@@ -88,7 +88,7 @@ pub(crate) struct Failed {
     pub(crate) dead_letters: BTreeMap<String, i64>,
 }
 
-/// A decision with which the appointment disagrees.
+/// A decision that differs from the appointment.
 #[derive(Serialize)]
 pub(crate) struct Difference {
     pub(crate) appointment: AppointmentId,
@@ -101,7 +101,7 @@ pub(crate) struct Difference {
     confidence: Option<Confidence>,
 }
 
-/// How a decision and the appointment as it is now agree.
+/// How a decision and the appointment's present state agree.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Agreement {
@@ -110,12 +110,12 @@ enum Agreement {
     OnlyWe,
     OnlyThey,
     Neither,
-    /// A decision of an earlier version, which did not note whom it found.
+    /// A decision of an earlier version, which did not record whom it found.
     NotCompared,
 }
 
-/// Reports on a period; with the first `max_differences` appointments that have somebody else than was found, or
-/// nobody. What it keeps meanwhile follows the number of hosts, not of bookings.
+/// Reports on a period, with the first `max_differences` appointments whose staff differs from the match. Its
+/// memory grows with the number of hosts, not of bookings.
 pub(crate) async fn report(
     context: &AppContext,
     period: Period,
@@ -149,7 +149,7 @@ pub(crate) async fn report(
 }
 
 impl ReportView {
-    /// Counts one decision. Gives the host for which assigning would make a mapping.
+    /// Counts one decision. Returns the host for which assigning would create a mapping.
     fn count(&mut self, one: Decided, max_differences: usize) -> Option<HostKey> {
         let outcome = one.outcome().filter(|it| !matches!(it, Outcome::Recorded | Outcome::Ignored))?;
         let observed = one.observed.is_some();
@@ -200,7 +200,7 @@ impl ReportView {
         &mut self.strategies[place]
     }
 
-    /// Sorts the strategies, and tells the shares.
+    /// Sorts the strategies, and computes the percentages.
     fn judge(&mut self) {
         self.strategies.sort_by(|a, b| b.confidence.cmp(&a.confidence).then(a.strategy.cmp(&b.strategy)));
         let of_strategies = self.strategies.iter_mut().map(|it| &mut it.comparison);
@@ -240,7 +240,7 @@ fn agreement(one: &Decided, outcome: Outcome) -> Agreement {
     }
 }
 
-/// Of a hundred, to one decimal; none of nothing.
+/// Returns a percentage with one decimal. `None` if `whole` is 0.
 pub(super) fn percent(part: u64, whole: u64) -> Option<f64> {
     let tenths = (part * 1000 + whole / 2).checked_div(whole)?;
     u32::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)

@@ -1,4 +1,4 @@
-//! Pure: what a decision changes, by the facts about its host; or why it cannot be carried out.
+//! Decides, as pure code over the facts about a host, what a decision changes or why it is refused.
 
 use std::collections::BTreeMap;
 
@@ -7,25 +7,25 @@ use crate::event::{self, CompanyId, StaffId};
 use crate::matching::{AuditAction, Confidence, MappingSource, mapped_host};
 use crate::store::{AuditRow, Change, HostFacts, MappingRow, MappingState, RowChange, RowTarget, StaffFact};
 
-/// How sure a person is.
+/// The confidence of a person's decision.
 const CERTAIN: Confidence = Confidence(100);
 
-/// What a decision changes.
+/// The changes of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ruling {
     pub(super) effect: Effect,
-    /// What changes, rows that are switched off first.
+    /// The changed rows, those that are switched off first.
     pub(super) rows: Vec<RowChange>,
-    /// The mapping that it is about; none before it is made.
+    /// The mapping of the decision. `None` for a new one.
     pub(super) mapping: Option<i64>,
     pub(super) staff: Option<StaffFact>,
     pub(super) before: Vec<Before>,
-    /// Nobody is mapped afterwards.
+    /// Whether the host has no mapping in force afterwards.
     pub(super) needs_person: bool,
 }
 
-/// Rules on a decision. `staff`: those whom decisions name, by the id that they name. `since`: the audit
-/// rows, oldest first, that are newer than those to be taken back.
+/// Decides what a person's decision changes. `staff`: the members of staff that decisions name, by that id.
+/// `since`: the audit rows that are newer than those to revert, oldest first.
 pub(super) fn rule(
     decision: &Decision,
     facts: &HostFacts,
@@ -44,7 +44,7 @@ pub(super) fn rule(
     }
 }
 
-/// A host, with the mappings of its own company apart from those of others.
+/// A host, with the mappings of its own company.
 struct Host<'a> {
     facts: &'a HostFacts,
     own: Vec<&'a MappingRow>,
@@ -76,7 +76,7 @@ impl<'a> Host<'a> {
             .collect()
     }
 
-    /// A ruling about this mapping, with these rows changed.
+    /// Creates a ruling about this mapping with these changed rows.
     fn ruled(
         &self,
         effect: Effect,
@@ -97,7 +97,7 @@ impl<'a> Host<'a> {
         if !self.facts.is_known && !decision.may_be_new {
             return Err(Refusal::UnknownHost(self.facts.key.company, self.facts.key.host));
         }
-        // It may stand under another company, from which the person has moved here.
+        // The mapping may belong to another company, from which the member of staff has moved here.
         let mine = self.facts.mappings.iter().find(|row| row.staff.id == staff.id);
         let in_force = mine.filter(|row| row.state.is_active && row.company() == Some(self.company()));
         let others: Vec<&MappingRow> = self.active().filter(|row| row.staff.id != staff.id).collect();
@@ -136,7 +136,7 @@ impl<'a> Host<'a> {
         Ok(Ruling { effect, rows, mapping, staff, before: self.before(), needs_person: false })
     }
 
-    /// What was seen of the host last: by its bookings, else by its newest mapping.
+    /// Returns the host's newest data: from its bookings, else from its newest mapping.
     fn snapshot(&self, decision: &Decision) -> event::Host {
         let booked = || Some(self.facts.inbox.as_ref()?.host.clone());
         let mapped = || {
@@ -173,7 +173,7 @@ impl<'a> Host<'a> {
         Ok(self.ruled(effect, vec![switched(row, on, action)], Some(row), !on && other.is_none()))
     }
 
-    /// This other mapping is in force.
+    /// Returns the refusal because this other mapping is in force.
     fn taken(&self, other: &MappingRow) -> Refusal {
         let (host, staff) = (self.facts.key.host, other.staff.id.clone());
         Refusal::Taken { host, mapping: other.id, staff }
@@ -194,19 +194,19 @@ impl<'a> Host<'a> {
             let mapping = audit.mapping.ok_or(Refusal::NotRevertible(audit.id))?;
             let (row, state) = states.get_mut(&mapping).ok_or(Refusal::NoMapping(self.company(), mapping))?;
             match still_in_force(audit, since).as_slice() {
-                [] => continue, // It was taken back before.
+                [] => continue, // It was reverted before.
                 [only] if only.id == audit.id => {}
                 [.., newest] => return Err(Refusal::ChangedSince { mapping, by: Some(newest.id) }),
             }
             let new = audit.new.as_ref().ok_or(Refusal::NotRevertible(audit.id))?;
             let after = state.with(new).ok_or(Refusal::NotRevertible(audit.id))?;
             if after != *state {
-                // The gateway itself wrote past the audit trail.
+                // The gateway changed the row without an audit row.
                 return Err(Refusal::ChangedSince { mapping, by: None });
             }
             let to = match &audit.old {
                 Some(old) => state.with(old).ok_or(Refusal::NotRevertible(audit.id))?,
-                // It was made by this: rows are never deleted.
+                // This change created the row; rows are never deleted.
                 None => MappingState { is_active: false, ..state.clone() },
             };
             if to != *state {
@@ -240,7 +240,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// What stands of a change of a row and of those that came after it, without whatever was taken back.
+/// Returns a change of a row and the later changes of that row, without the reverted ones.
 fn still_in_force<'a>(audit: &'a AuditRow, since: &'a [AuditRow]) -> Vec<&'a AuditRow> {
     let mut still_in_force = vec![audit];
     for later in since.iter().filter(|later| later.mapping == audit.mapping && later.id > audit.id) {

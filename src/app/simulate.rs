@@ -1,5 +1,5 @@
-//! What another threshold, or another order of strategies, would have decided on the bookings that were recorded.
-//! Writes nothing and locks nothing. `docs/commands.md` describes the JSON: its keys are a contract.
+//! Simulates another threshold or order of strategies on the recorded bookings. Writes nothing and locks
+//! nothing. `docs/commands.md` describes the JSON: its keys are a contract.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +12,25 @@ use crate::matching::{Confidence, Outcome, Resolver};
 use crate::runtime::clock::{now_ms, rfc3339};
 use crate::store::{Decided, Period, decided, recorded};
 
-/// Bookings read at once.
+/// Bookings in one read.
 const PAGE: u64 = 200;
 
-/// What is asked.
+/// The input of a simulation.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Bookings decided from this moment on, in ms since 1970.
+    /// The first moment at which a booking was decided, in ms since 1970.
     pub since_ms: i64,
-    /// Before this one; none: now.
+    /// The end of the period, exclusive. `None`: now.
     pub until_ms: Option<i64>,
-    /// A new match is taken from this confidence on; none: as configured.
+    /// The confidence from which a new match is accepted. `None`: as configured.
     pub auto_accept: Option<u8>,
-    /// These strategies alone, in this order; none: all.
+    /// The only strategies to use, in this order. Empty: all.
     pub order: Vec<String>,
-    /// So many differences are listed.
+    /// The maximum number of listed differences.
     pub max_differences: usize,
 }
 
-/// What the simulation says: the period, the company asked for, the threshold and strategies, what was counted.
+/// The result of a simulation: its period, company, threshold, strategies and counts.
 #[derive(Debug, Serialize)]
 pub struct SimulationView {
     pub(crate) since: String,
@@ -42,9 +42,8 @@ pub struct SimulationView {
     pub(crate) counts: Counts,
 }
 
-/// Decides the recorded bookings once more, as if it had been so from the beginning: mappings that matching
-/// made are left out, those of people are in force, staff are those of today. A strategy that is not known is
-/// an error.
+/// Decides the recorded bookings again, as if these settings had always been in force: uses people's mappings
+/// and today's staff, but no mapping that matching created. Fails for an unknown strategy.
 pub async fn simulate(context: &AppContext, question: &Question) -> Result<SimulationView, AppError> {
     let auto_accept = question.auto_accept.unwrap_or(context.config.matching.auto_accept);
     let usual: Vec<String> = Resolver::new(auto_accept).order().into_iter().map(str::to_owned).collect();
@@ -80,7 +79,7 @@ pub async fn simulate(context: &AppContext, question: &Question) -> Result<Simul
     Ok(SimulationView { since, until, company: context.scope.only(), auto_accept, order, counts })
 }
 
-/// How many bookings were matched, and how many were not.
+/// The numbers of bookings that were matched and not matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Tally {
     matched: u64,
@@ -92,28 +91,28 @@ pub(crate) struct Tally {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct ByStrategy {
     pub(crate) matched: u64,
-    /// Of those, the ones that nobody was found for.
+    /// Matched now, but not when they were recorded.
     pub(crate) more: u64,
-    /// Of those, the ones for which a person decided otherwise.
+    /// Matched, but a person decided otherwise.
     pub(crate) against_people: u64,
 }
 
-/// How the trial agrees with what people decided.
+/// How the simulation agrees with people's decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct People {
-    /// Bookings of hosts that a person mapped, whom the chain alone would have found just so.
+    /// Bookings of hosts that a person mapped, for which the other strategies find the same member of staff.
     mappings_same: u64,
-    /// The same, found otherwise.
+    /// Such bookings for which they find another member of staff.
     mappings_differ: u64,
-    /// The same, found by nobody else.
+    /// Such bookings for which they find no member of staff.
     mappings_only: u64,
-    /// Appointments that somebody else has given to the person that would have been found.
+    /// Appointments that somebody else assigned to the member of staff whom the simulation finds.
     appointments_same: u64,
-    /// To another one.
+    /// Appointments that somebody else assigned to another member of staff.
     appointments_differ: u64,
 }
 
-/// One booking that would have been decided otherwise.
+/// One booking that would have been decided differently.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Difference {
     pub(crate) appointment: AppointmentId,
@@ -123,41 +122,41 @@ pub(crate) struct Difference {
     pub(crate) what: &'static str,
     pub(crate) recorded: Option<StaffId>,
     pub(crate) simulated: Option<StaffId>,
-    /// Whom a person decided for.
+    /// The member of staff that a person chose.
     pub(crate) people: Option<StaffId>,
-    /// The strategy that finds somebody.
+    /// The strategy that matched.
     pub(crate) strategy: Option<String>,
     confidence: Option<Confidence>,
 }
 
-/// Everything that is counted. Its size does not grow with the number of bookings.
+/// The counts of a simulation. Their size does not grow with the number of bookings.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Counts {
-    /// Bookings that were decided once more.
+    /// Bookings that were decided again.
     pub(crate) bookings: u64,
-    /// Left out: their booking is not kept any more.
+    /// Decisions left out because their booking is not kept any more.
     pub(crate) not_kept: u64,
     recorded: Tally,
     simulated: Tally,
-    /// Matched that were not.
+    /// Matched only in the simulation.
     pub(crate) more: u64,
-    /// Not matched that were.
+    /// Matched only in the record.
     pub(crate) fewer: u64,
-    /// Matched to somebody else.
+    /// Matched to different members of staff.
     pub(crate) another: u64,
     pub(crate) strategies: BTreeMap<String, ByStrategy>,
     pub(crate) people: People,
-    /// The first of those that differ.
+    /// The first differences.
     pub(crate) differences: Vec<Difference>,
 }
 
 impl Counts {
-    /// Counts one booking; of differences the first `most` are kept.
-    fn add(&mut self, was: &Decided, trial: &Trial, most: usize) {
+    /// Counts one booking. Keeps the first `max_differences` differences.
+    fn add(&mut self, was: &Decided, trial: &Trial, max_differences: usize) {
         let Trial { decided: is, by_person, without_people } = trial;
         self.bookings += 1;
         let recorded = was.found.clone().or_else(|| {
-            // An earlier version did not note whom it found, only whom it assigned.
+            // An earlier version did not record whom it found, only whom it assigned.
             was.ours.clone().filter(|_| was.outcome() == Some(Outcome::Assigned))
         });
         let review = was.review.is_some() || was.outcome() == Some(Outcome::NeedsReview);
@@ -204,7 +203,7 @@ impl Counts {
             row.against_people += u64::from(against);
         }
         for (what, people) in differences {
-            if self.differences.len() < most {
+            if self.differences.len() < max_differences {
                 let found = if what == "against_mapping" { without_people } else { &simulated };
                 self.differences.push(Difference {
                     appointment: was.appointment,

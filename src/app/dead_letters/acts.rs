@@ -1,4 +1,4 @@
-//! What a person decides about dead letters, with the reason, for the record.
+//! Use cases that discard and restore dead letters and write notes, with the reason for the record.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,23 @@ use crate::store::{
     groups, note as record,
 };
 
-/// What became of the letters.
+/// The result for each letter.
 #[derive(Debug, Serialize)]
 pub(crate) struct ActedView {
-    /// Those on which it was done, under what was done to them.
+    /// The changed letters, under the word for the change.
     #[serde(flatten)]
     pub(crate) done: BTreeMap<&'static str, Vec<i64>>,
-    /// Those on which it could not be done.
+    /// The letters that could not be changed.
     pub(crate) refused: Vec<LeftOut>,
 }
 
-/// What is done to a letter by this.
+/// Returns the past participle for a changed letter.
 pub(crate) fn done_to(action: LetterAction) -> &'static str {
     if action == LetterAction::Restore { "restored" } else { "discarded" }
 }
 
-/// The letters that would be discarded or restored. Those that were named are among them whatever they are,
-/// so that each is answered for. It is an error when there are none.
+/// Returns the letters that would be discarded or restored. Includes the letters named by id in any state, so
+/// that the result accounts for each of them. Fails when there are none.
 pub(crate) async fn preview(
     context: &AppContext,
     action: LetterAction,
@@ -41,12 +41,12 @@ pub(crate) async fn preview(
     ids.dedup();
     if ids.is_empty() {
         let state = from.map_or("", LetterState::as_str);
-        return Err(AppError::NotFound(format!("{state} dead letter that is chosen by this")));
+        return Err(AppError::NotFound(format!("{state} dead letter that matches the filter")));
     }
     Ok(ids)
 }
 
-/// Discards these letters, or restores them. When it fails, what was done before is done, and recorded.
+/// Discards or restores these letters. On failure the letters changed so far stay changed and recorded.
 pub(crate) async fn change_state(
     context: &AppContext,
     action: LetterAction,
@@ -70,7 +70,7 @@ pub(crate) struct NoteView {
     pub(crate) note: String,
 }
 
-/// Writes a note on the group whose fingerprint begins so. It is an error when there is none, or several.
+/// Writes a note on the group whose fingerprint begins with `group`. Fails when there is none, or several.
 pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Result<NoteView, AppError> {
     let filter = DeadLetterFilter { fingerprint: Some(group.to_owned()), ..DeadLetterFilter::default() };
     let found = groups(&context.database, &context.scope, &filter, 0, 10);
@@ -81,7 +81,8 @@ pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Resul
         [] => return Err(AppError::NotFound(format!("group {group}"))),
         [group] => group.clone(),
         several => {
-            return Err(AppError::Invalid(format!("several groups begin so: {}", several.join(", "))));
+            let text = format!("several groups begin with {group}: {}", several.join(", "));
+            return Err(AppError::Invalid(text));
         }
     };
     let act = NewAct {

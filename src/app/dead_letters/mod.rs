@@ -1,4 +1,4 @@
-//! Dead letters: lists and groups of them, one of them, what people do with them.
+//! Use cases for dead letters: list, group and show them, change their state, move them.
 
 mod acts;
 mod show;
@@ -24,7 +24,7 @@ pub(crate) struct LettersView {
     pub(crate) next_before: Option<i64>,
 }
 
-/// Dead letters, newest first, at most `limit`.
+/// Returns dead letters, newest first, at most `limit`.
 pub(crate) async fn list(
     context: &AppContext,
     filter: &DeadLetterFilter,
@@ -35,14 +35,14 @@ pub(crate) async fn list(
     Ok(LettersView { dead_letters, next_before })
 }
 
-/// Dead letters by their cause.
+/// Dead letters grouped by cause.
 #[derive(Debug, Serialize)]
 pub(crate) struct GroupsView {
     pub(crate) groups: Vec<Group>,
 }
 
-/// Dead letters of one cause together, at most `limit` groups from the `skip`th on. Only open letters, unless
-/// the filter names a state.
+/// Groups dead letters by cause: skips `skip` groups and returns at most `limit`. Reads only open letters
+/// unless the filter names a state.
 pub(crate) async fn groups(
     context: &AppContext,
     filter: &DeadLetterFilter,

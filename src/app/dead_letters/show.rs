@@ -1,4 +1,4 @@
-//! One dead letter: its attempts, how it came, its payload, and what would cure it.
+//! Shows one dead letter: its attempts, its path, its payload, and what a replay would do now.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub(crate) struct LetterView {
     pub(crate) payload: PayloadView,
 }
 
-/// Something that happened.
+/// One moment of a letter's history.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Moment {
     pub(crate) at: String,
@@ -53,21 +53,21 @@ pub(crate) struct Moment {
     pub(crate) worker: Option<String>,
 }
 
-/// What would cure it.
+/// What a replay would do now, and the next steps.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cure {
-    /// What would become of it, were it replayed now; `failed` is one.
+    /// The predicted outcome of a replay now; can be `failed`.
     pub(crate) foretold: &'static str,
     /// Why it would fail again.
     pub(crate) reason: Option<&'static str>,
-    /// What to do, in this order.
+    /// The next steps, in order.
     #[serde(skip)]
     pub(crate) next: Vec<NextAction>,
-    /// The same as commands, by whoever shows it.
+    /// The next steps as commands. The front end fills them in.
     pub(crate) commands: Vec<String>,
 }
 
-/// One dead letter. That it is revealed, personal data included, is recorded first. It is an error when there
+/// Returns one dead letter. With `reveal` it includes personal data, and records that first. Fails when there
 /// is none.
 pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<LetterView, AppError> {
     let database = &context.database;
@@ -122,7 +122,7 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
     })
 }
 
-/// Of an open letter: by doing everything that a replay would, and writing nothing.
+/// Predicts what a replay of an open letter would do: runs the whole replay and writes nothing.
 async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>, AppError> {
     let id = letter.id;
     let cure = |foretold, reason, next| Ok(Some(Cure { foretold, reason, next, commands: Vec::new() }));
@@ -147,7 +147,7 @@ async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>,
             cure(outcome.as_str(), None, vec![NextAction::ReplayLetter(id)])
         }
         Some(DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _)) => {
-            // When the cause is gone, for everything that it had befallen.
+            // Once the cause is fixed, the whole group can be replayed.
             let next = vec![NextAction::PlanGroup(letter.fingerprint.clone())];
             cure(FAILED, Some(reason.as_str()), next)
         }
@@ -155,7 +155,7 @@ async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>,
     }
 }
 
-/// The way that it went, in words.
+/// Describes the letter's path through the queues.
 fn path(letter: &DeadLetter) -> String {
     let sender =
         if letter.routing_key.is_empty() { "sent without a routing key" } else { &letter.routing_key };
@@ -168,7 +168,8 @@ fn path(letter: &DeadLetter) -> String {
     path.join(" → ")
 }
 
-/// Received, every failed attempt that is known, recorded. Only the newest attempts travel along.
+/// Lists when the letter was received, when each known attempt failed, and when it was recorded. A message
+/// carries only its newest attempts.
 fn timeline(letter: &DeadLetter) -> Vec<Moment> {
     let happened = |ms, what: String| (ms, Moment { at: rfc3339(ms), what, ..Moment::default() });
     let history: Vec<Attempt> = serde_json::from_str(&letter.history).unwrap_or_default();
@@ -187,7 +188,7 @@ fn timeline(letter: &DeadLetter) -> Vec<Moment> {
         timeline.push((ms, Moment { reason, error, ..moment }));
     }
     timeline.push(happened(letter.recorded_ms, "recorded as a dead letter".to_owned()));
-    // One that was replayed has failed after it was recorded.
+    // A replayed letter has failed again after it was recorded.
     timeline.sort_by_key(|(ms, _)| *ms);
     timeline.into_iter().map(|(_, moment)| moment).collect()
 }

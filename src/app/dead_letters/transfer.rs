@@ -1,4 +1,4 @@
-//! Dead letters as JSON lines, for moving them between installations.
+//! Exports and imports dead letters as JSON lines, to move them between installations.
 
 use std::io::{BufRead, Seek};
 
@@ -10,11 +10,11 @@ use crate::store::{
     dead_letter_ids, dead_letters_of, insert_dead_letters, note,
 };
 
-/// Letters read or written together; each may be as large as a message can be.
+/// Letters in one read or write. Each may be as large as a message can be.
 const CHUNK: usize = 50;
 
-/// Takes out the letters that the filter chooses, whole, and gives each to `write`. That they leave is recorded
-/// before they do. Gives how many.
+/// Calls `write` with each letter that the filter chooses, personal data included. Records the export first.
+/// Returns the number of letters.
 pub(crate) async fn export<E: From<AppError>>(
     context: &AppContext,
     filter: &DeadLetterFilter,
@@ -37,15 +37,15 @@ pub(crate) async fn export<E: From<AppError>>(
     Ok(ids.len())
 }
 
-/// What an import found.
+/// The result of an import.
 #[derive(Debug, Serialize)]
 pub(crate) struct ImportView {
     pub(crate) imported: usize,
     pub(crate) known: usize,
 }
 
-/// Records the letters of an export here, as open ones. Every line is read before the first is recorded.
-/// `name` is what the input is called.
+/// Records the letters of an export as open letters. Reads every line before it records the first one. `name`
+/// names the input in errors.
 pub(crate) async fn import(
     context: &AppContext,
     mut input: impl BufRead + Seek,
@@ -55,7 +55,7 @@ pub(crate) async fn import(
     for letter in letters(&mut input, name) {
         let company = letter?.letter.company_id;
         if !company.map_or(context.scope == Scope::All, |id| context.scope.contains(id)) {
-            let problem = "a letter is another company's; nothing was imported";
+            let problem = "a letter belongs to another company; nothing was imported";
             return Err(AppError::NotAllowed(format!("{name}: {problem}")));
         }
         all += 1;
@@ -77,7 +77,7 @@ pub(crate) async fn import(
     }
 }
 
-/// The letters of an export, one after the other: there may be more than fit in memory.
+/// Reads the letters of an export one by one: there may be more than fit in memory.
 fn letters(input: impl BufRead, name: &str) -> impl Iterator<Item = Result<NewDeadLetter, AppError>> {
     let lines = input.split(b'\n').zip(1..);
     let filled = lines.filter(|(line, _)| !matches!(line, Ok(line) if line.trim_ascii().is_empty()));
@@ -85,9 +85,9 @@ fn letters(input: impl BufRead, name: &str) -> impl Iterator<Item = Result<NewDe
         let problem =
             |what| AppError::Unreadable(format!("{name} line {number}: {what}; nothing was imported"));
         let line = line.map_err(|error| problem(error.to_string()))?;
-        // The parser's own words would quote the line.
+        // The parser's own message would quote the line.
         let letter = serde_json::from_slice(&line)
-            .map_err(|error| problem(format!("is no dead letter (column {})", error.column())))?;
+            .map_err(|error| problem(format!("is not a dead letter (column {})", error.column())))?;
         Ok(NewDeadLetter { letter, shape: None, publisher: None, replayed: None })
     })
 }

@@ -1,5 +1,5 @@
-//! An explanation of a match: what each strategy said, what was decided, and what would become of the appointment
-//! and of the delivery. Found by a dry run; writes nothing, and holds nobody up.
+//! Explains a match by a dry run: what each strategy found, the decision, and the effect on the appointment
+//! and the delivery. Writes nothing and locks nothing.
 
 mod view;
 
@@ -13,22 +13,22 @@ use crate::event::{AppointmentId, BookingEvent, BookingRef, CompanyId, Host, Sta
 use crate::matching::{Holder, HostKey, MappingWrite, Outcome, Reason, Resolution, Review, Step, Target};
 use crate::store::{self, StoreError};
 
-/// Something to be explained.
+/// The subject of an explanation.
 #[derive(Debug)]
 pub enum Subject {
     /// A host in a company, without a booking.
     Host(Box<Host>, CompanyId),
-    /// An event, and the company to assume where no appointment is found.
+    /// An event, and the company to assume if no appointment is found.
     Event(Box<BookingEvent>, Option<CompanyId>),
-    /// A message that carries nothing to act on, by its type.
+    /// The type of a message that contains nothing to act on.
     Ignored(String),
-    /// A message that cannot be read: why, and in words without its content.
+    /// A message that cannot be read: the reason, and a text without the message's content.
     Unreadable(Reason, String),
-    /// An appointment, by a reference that it has: its newest event once more.
+    /// An appointment, by one of its references: explains its newest event again.
     Reference(BookingRef),
 }
 
-/// Explains one after the other, each by itself: none learns from the one before. It is an error when there
+/// Explains each subject independently: a mapping learned for one has no effect on the next. Fails when there
 /// is no such appointment.
 pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec<ExplanationView>, AppError> {
     let tx = context.with_deadline(context.database.begin_reading()).await?;
@@ -40,7 +40,7 @@ pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec
     Ok(explanations)
 }
 
-/// Explains in one transaction, which is never committed.
+/// Explains subjects in one transaction, which is never committed.
 struct Explainer<'a> {
     context: &'a AppContext,
     tx: &'a DatabaseTransaction,
@@ -136,7 +136,7 @@ impl Explainer<'_> {
                     next(decision, Some(&effect), key)
                 }
                 None if host.is_some() => {
-                    ("nothing says which company to look in: give it with --company N".to_owned(), None)
+                    ("the company is not known: give it with --company N".to_owned(), None)
                 }
                 None => (effect.next().unwrap_or("nothing").to_owned(), None),
             };
@@ -146,7 +146,7 @@ impl Explainer<'_> {
                 company,
                 host: host.map(|(host, _)| host.clone()),
                 host_source: host.map(|(_, source)| source.as_str()),
-                // Without a company there is no appointment either, and nothing to be said.
+                // Without a company there is no appointment either, so there is no effect to show.
                 effect: (company.is_some() || host.is_none()).then_some(effect),
                 steps,
                 decision,
@@ -165,7 +165,7 @@ impl Explainer<'_> {
 }
 
 impl ExplanationView {
-    /// Nothing could be said: there is neither an appointment nor a company to look in.
+    /// Whether there is nothing to explain: there is neither an appointment nor a company.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.effect.is_none()
     }
@@ -175,7 +175,7 @@ impl EffectView {
     fn of(result: DeliveryResult, code: Option<&'static str>, appointment: Option<AppointmentId>) -> Self {
         let (delivery, outcome, reason, why) = match result {
             DeliveryResult::Done(outcome) => (Delivery::Done, Some(outcome.as_str()), code, None),
-            // What it waits for needs no words.
+            // The reason code describes what it waits for.
             DeliveryResult::Retry(reason, _) => (Delivery::Retry, None, Some(reason.as_str()), None),
             DeliveryResult::Deferred => (Delivery::Retry, None, None, None),
             DeliveryResult::Dead(reason, why) => {
@@ -185,7 +185,7 @@ impl EffectView {
         Self { appointment, delivery, outcome, reason, why, ..Self::default() }
     }
 
-    /// Of one booking of an event.
+    /// Returns the effect of one booking of an event.
     fn of_booking(event: &BookingEvent, index: usize, predicted: &EventPrediction) -> Self {
         let EventPrediction { bookings, before, changes } = predicted;
         let Prediction { result, code, appointment, .. } = bookings[index].1.clone();
@@ -219,7 +219,7 @@ impl EffectView {
                 staff: change.audit.staff.clone(),
             })
             .collect();
-        // Beyond those of the event, what would be decided because this host becomes known.
+        // Other appointments that would be decided because this host becomes known.
         let others = changes.assignments.iter().filter(|row| {
             let is_own = bookings.iter().any(|(target, _)| *target == Target::Found(row.appointment));
             let names = row.newest.as_ref().is_some_and(|newest| newest.host_id == Some(host.0));
@@ -229,31 +229,33 @@ impl EffectView {
         effect
     }
 
-    /// What a person can do, where that does not depend on who the host is.
+    /// Returns what a person can do, where that does not depend on the host.
     fn next(&self) -> Option<&'static str> {
         let reason = self.reason.filter(|_| self.delivery != Delivery::Done);
         if let Some(reason) = reason.and_then(|reason| reason.parse::<Reason>().ok()) {
             return Some(reason.remedy());
         }
         if self.reason == Some("several_appointments") {
-            return Some("let only one appointment have this booking's reference, or send appointment_id");
+            return Some("give this booking's reference to one appointment only, or send appointment_id");
         }
         match self.outcome?.parse().ok()? {
             Outcome::WouldAssign => Some("nothing: it is assigned once worker.mode is assign"),
             Outcome::Assigned | Outcome::Unchanged | Outcome::Recorded | Outcome::Ignored => Some("nothing"),
             Outcome::Kept => Some(
-                "nothing, if that is right; clearing staff_id does not help, appointments.overwrite = \"always\" would",
+                "nothing, if that is right; appointments.overwrite = \"always\" would overwrite it, clearing \
+                 staff_id would not help",
             ),
             Outcome::Stale => Some("nothing: a newer event of this appointment counts"),
             Outcome::NoHost => {
-                Some("see in Cal.com whom the booking is with, and let the gateway send its host")
+                Some("check in Cal.com whom the booking is with, and make the gateway send its host")
             }
             Outcome::NeedsReview | Outcome::Unmatched => None,
         }
     }
 }
 
-/// What a person can do about a decision, and as an action. A host without an id can have no mapping.
+/// Returns what a person can do about a decision, as text and as an action. A host without an id can have no
+/// mapping.
 fn next(
     decision: &Resolution,
     effect: Option<&EffectView>,
@@ -262,23 +264,23 @@ fn next(
     if let Some(next) = effect.and_then(EffectView::next) {
         return (next.to_owned(), None);
     }
-    let or_address = "the right member of staff can be given the host's e-mail address in the gateway";
+    let or_address = "give the right member of staff the host's e-mail address in the gateway";
     let (advice, suggestions) = match decision {
         Resolution::Matched { .. } => return ("nothing".to_owned(), None),
         Resolution::NeedsReview { review: Review::BelowThreshold, suggestions } => (
             format!(
-                "if the suggestion is right, say so; or {or_address}; matching.auto_accept says from which \
-                     confidence on such a match is taken on its own"
+                "if the suggestion is right, accept it; or {or_address}; or lower matching.auto_accept, the \
+                 confidence from which such a match is accepted automatically"
             ),
             suggestions.as_slice(),
         ),
         Resolution::NeedsReview { review: Review::Ambiguous, .. } => {
-            ("say who it is, or let only one of them have what they share".to_owned(), &[][..])
+            ("assign the host, or remove what they share from all but one of them".to_owned(), &[][..])
         }
         Resolution::NeedsReview { review: Review::SwitchedOff, suggestions } => {
-            ("if it is that person after all, or another, say so".to_owned(), suggestions.as_slice())
+            ("assign the host to that person again, or to another".to_owned(), suggestions.as_slice())
         }
-        Resolution::Unmatched => (format!("say who it is; or {or_address}"), &[][..]),
+        Resolution::Unmatched => (format!("assign the host; or {or_address}"), &[][..]),
     };
     let only = if let [one] = suggestions { Some(one.staff.clone()) } else { None };
     match key {

@@ -1,4 +1,4 @@
-//! What an explanation says: the JSON of `match --output json`.
+//! The view of an explanation: the JSON of `match --output json`.
 
 use serde::Serialize;
 
@@ -6,59 +6,59 @@ use crate::app::NextAction;
 use crate::event::{AppointmentId, BookingRef, CompanyId, Host, StaffId};
 use crate::matching::{Resolution, Step};
 
-/// What is said about one host or booking. `docs/commands.md` describes it: its JSON is a contract.
+/// The explanation of one host or booking. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Default, Serialize)]
 pub struct ExplanationView {
-    /// The event's type; none for a host alone, and for what is remembered.
+    /// The event's type. `None` for a host alone, and for an appointment's newest event.
     pub event_type: Option<String>,
     /// The booking's reference.
     pub booking: Option<BookingRef>,
-    /// The tenant in which was looked; none when nothing says it.
+    /// The company whose staff was searched. `None` if it is not known.
     pub company: Option<CompanyId>,
-    /// The host; none when there is no usable one.
+    /// The host. `None` if there is no usable one.
     pub host: Option<Host>,
-    /// Where in the event it was found.
+    /// The place in the event where the host was found.
     pub host_source: Option<&'static str>,
-    /// What each strategy said, highest priority first.
+    /// What each strategy found, highest priority first.
     pub steps: Vec<Step>,
     /// What the chain decided.
     pub decision: Option<Resolution>,
-    /// What would become of the appointment and of the delivery; none for a host alone.
+    /// The effect on the appointment and the delivery. `None` for a host alone.
     pub effect: Option<EffectView>,
-    /// What a person can do. The front end adds how, from `action`.
+    /// What a person can do. The front end adds the command for `action`.
     #[serde(skip)]
     pub advice: String,
-    /// The same as an action, and whom it would be about, where that is clear.
+    /// The advice as an action, and the member of staff if there is only one candidate.
     #[serde(skip)]
     pub action: Option<(NextAction, Option<StaffId>)>,
 }
 
-/// What would follow if the event came now.
+/// What would happen if the event arrived now.
 #[derive(Debug, Default, Serialize)]
 pub struct EffectView {
-    /// The appointment; none when there is none, or several.
+    /// The appointment. `None` if there is none, or several.
     pub appointment: Option<AppointmentId>,
-    /// What would become of the delivery.
+    /// What would happen to the delivery.
     pub delivery: Delivery,
     /// The outcome of a delivery that is done.
     pub outcome: Option<&'static str>,
-    /// A code that says more: of a review, of a retry, of a dead letter.
+    /// The code of a review, a retry or a dead letter.
     pub reason: Option<&'static str>,
-    /// The same in words, where there are some.
+    /// The reason as text, where there is one.
     pub why: Option<String>,
-    /// Whose doing the present `staff_id` is.
+    /// Who set the present `staff_id`.
     pub held_by: Option<&'static str>,
     /// The appointment's columns as they are.
     pub before: Option<Columns>,
     /// The appointment's columns as they would be.
     pub after: Option<Columns>,
-    /// What would be done to mappings.
+    /// The changes of mappings.
     pub mappings: Vec<MappingChangeView>,
-    /// Other appointments that wait for this host and would be decided with it.
+    /// The number of other appointments that wait for this host and would be decided with it.
     pub also_decided: usize,
 }
 
-/// What would become of a delivery.
+/// What would happen to a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
@@ -71,7 +71,7 @@ pub enum Delivery {
     DeadLetter,
 }
 
-/// What we write of an appointment.
+/// The columns that hostmatch writes of an appointment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Columns {
     /// `staff_id`

@@ -1,4 +1,4 @@
-//! The mappings there are, and the hosts that need one, as CSV.
+//! Writes mappings, and the hosts that need one, as CSV.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use crate::store::{InboxFilter, MappingFilter, inbox_entries, list_mappings};
 
 const PAGE_ROWS: u64 = 1000;
 
-/// Writes the mappings as CSV, those that are switched off only if asked for.
+/// Writes the mappings as CSV, with `with_inactive` also those that are switched off.
 pub(crate) async fn export(
     context: &AppContext,
     with_inactive: bool,
@@ -42,8 +42,8 @@ pub(crate) async fn export(
     }
 }
 
-/// Writes the hosts that need a person as CSV, to be filled in and imported; with who is suggested filled in
-/// where that is one person, if asked for.
+/// Writes the hosts that need a person as CSV, to fill in and import. With `with_suggestions` fills in the
+/// suggestion where there is only one.
 pub(crate) async fn template(
     context: &AppContext,
     with_suggestions: bool,

@@ -1,5 +1,5 @@
-//! Importing: every line is looked at first, then they are imported in parts, each part a transaction. And taking
-//! an import back.
+//! Imports mappings: previews every line, then imports them in parts, each in one transaction. Also undoes an
+//! import.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -19,33 +19,33 @@ use crate::runtime::clock::now_ms;
 use crate::store::entity::import::{ActiveModel, Model};
 use crate::store::{self, Change, MappingRow, StoreError, begin_import, changes_of_act, facts, note_import};
 
-/// Errors in a view; [`Import::write_failed`] writes all of them.
+/// The maximum number of errors in a view; [`Import::write_failed`] writes all of them.
 const MAX_SHOWN_ERRORS: usize = 20;
 
-/// A file, what becomes of each of its lines, and what is still to be decided.
+/// A file, the result of each line, and the decisions to carry out.
 pub(crate) struct Import {
     file: ImportFile,
     results: Vec<LineResult<Effect>>,
-    /// Decisions that change something, each with the number of its line and with what was seen of its host:
-    /// what somebody else decides until it is imported is not overwritten.
+    /// The decisions that change something, each with the number of its line and with the host's newest audit
+    /// row in the preview: a decision that comes in between is not overwritten.
     changes: Vec<(usize, Decision)>,
     id: Option<i64>,
 }
 
-/// What became, or would become, of a file. `docs/commands.md` describes its JSON.
+/// The result or preview of an import. `docs/commands.md` describes its JSON.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ImportView {
-    /// The import's number; none: nothing was imported.
+    /// The import's number. `None`: nothing was imported.
     pub(crate) import: Option<i64>,
     pub(crate) lines: usize,
     pub(crate) encoding: &'static str,
     pub(crate) delimiter: char,
     pub(crate) made: usize,
     pub(crate) replaced: usize,
-    /// Mappings that a match had made, and a person says now.
+    /// Mappings that a match had created and the import confirms.
     pub(crate) confirmed: usize,
     pub(crate) unchanged: usize,
-    /// Lines in which nobody is filled in.
+    /// Lines without a member of staff.
     pub(crate) skipped: usize,
     /// Lines that cannot be imported.
     pub(crate) failed: usize,
@@ -60,14 +60,14 @@ pub(crate) struct LineError {
 }
 
 impl ImportView {
-    /// Lines by which a mapping is made or changed.
+    /// Returns the number of lines that create or change a mapping.
     pub(crate) fn changed(&self) -> usize {
         self.made + self.replaced + self.confirmed
     }
 }
 
 impl Import {
-    /// What became of it so far, or would become of it.
+    /// Returns the result so far, or the preview.
     pub(crate) fn view(&self) -> ImportView {
         let sheet = &self.file.sheet;
         let mut view = ImportView {
@@ -96,7 +96,7 @@ impl Import {
         view
     }
 
-    /// Writes the lines that cannot be imported: the same columns, and why; in UTF-8, with the file's own
+    /// Writes the lines that cannot be imported, with their errors: in UTF-8, with the file's columns and
     /// delimiter.
     pub(crate) fn write_failed(&self, out: impl Write) -> Result<(), AppError> {
         let sheet = &self.file.sheet;
@@ -116,7 +116,7 @@ impl Import {
     }
 }
 
-/// What would become of each line. `reason`: of lines that give none.
+/// Previews the result of each line. `reason`: for lines that give none.
 pub(crate) async fn preview_import(
     context: &AppContext,
     file: ImportFile,
@@ -153,9 +153,9 @@ pub(crate) async fn preview_import(
     Ok(Import { file, results, changes, id: None })
 }
 
-/// Imports what [`preview_import`] found, in parts, each of them a transaction. An import that is interrupted
-/// is gone on with by importing the file again: what is so already is left alone. When it fails, a part may
-/// be imported.
+/// Imports the changes that [`preview_import`] found, in parts, each in one transaction. To continue an
+/// interrupted import, import the file again: lines that are already in force change nothing. On failure a
+/// part may be imported.
 pub(crate) async fn import(
     context: &AppContext,
     mut import: Import,
@@ -200,7 +200,7 @@ pub(crate) async fn import(
     Ok(import)
 }
 
-/// Those that ask for something else than what is in force: a file that was exported confirms nothing.
+/// Returns the decisions that differ from the mappings in force: importing an exported file confirms nothing.
 async fn differing(
     context: &AppContext,
     part: &[(usize, Decision)],
@@ -228,19 +228,19 @@ fn is_change(result: &LineResult<Effect>) -> bool {
     !matches!(result, Err(_) | Ok(None | Some(Effect::Unchanged)))
 }
 
-/// The imports, the newest first.
+/// Returns the imports, newest first.
 pub(crate) async fn imports(context: &AppContext, limit: u64) -> Result<Vec<Model>, AppError> {
     let rows = store::imports(context.connection(), &context.scope, limit);
     Ok(context.with_deadline(rows).await?)
 }
 
-/// An import that may be taken back.
+/// An import that can be undone.
 pub(crate) struct UndoImport {
     pub(crate) import: Model,
     pub(crate) changes: Vec<Change>,
 }
 
-/// What came of taking an import back.
+/// The result of undoing an import.
 #[derive(Debug, Serialize)]
 pub(crate) struct UndoneImport {
     pub(crate) import: i64,
@@ -248,19 +248,18 @@ pub(crate) struct UndoneImport {
     pub(crate) left: Vec<HostLeft>,
 }
 
-/// What would be taken back.
+/// Returns what would be undone.
 pub(crate) async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, AppError> {
     let import = context.with_deadline(store::import(context.connection(), &context.scope, id)).await?;
     let import = import.ok_or_else(|| AppError::NotFound(format!("import {id}")))?;
     let act = import.token.parse().map_err(|_| {
-        AppError::NotFound(format!("record of what import {id} changed: its token is no UUID"))
+        AppError::NotFound(format!("record of what import {id} changed: its token is not a UUID"))
     })?;
     let changes = changes_of_act(context.connection(), &context.schema, act);
     Ok(UndoImport { changes: context.with_deadline(changes).await?, import })
 }
 
-/// Takes an import back: every mapping is as it was before, unless it was changed again since. When it fails,
-/// a part may be taken back.
+/// Undoes an import: restores every mapping that was not changed since. On failure a part may be undone.
 pub(crate) async fn undo_import(
     context: &AppContext,
     undo: UndoImport,

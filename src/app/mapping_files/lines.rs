@@ -1,4 +1,4 @@
-//! What the lines of a file ask for, as far as it can be said without looking into the database.
+//! Reads the decisions in the lines of a file, without the database.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::event::{CompanyId, Host, HostId};
 use crate::matching::HostKey;
 use crate::store::Scope;
 
-/// What there is of one line: nothing, when nobody is filled in or the mapping is switched off; or why it cannot be
-/// imported.
+/// The result of one line: `None` when no member of staff is filled in or the mapping is switched off; an
+/// error when the line cannot be imported.
 pub(super) type LineResult<T> = Result<Option<T>, String>;
 
-/// A file and what each of its rows asks for.
+/// A file and the decision of each row.
 #[derive(Debug)]
 pub(crate) struct ImportFile {
     pub(super) sheet: Sheet,
@@ -21,8 +21,8 @@ pub(crate) struct ImportFile {
 }
 
 impl ImportFile {
-    /// Reads a file. `scope`: the companies that are imported; if it is one, rows that name none are of that.
-    /// `known_only`: hosts that no booking has named yet are refused. The error says what is wrong with the
+    /// Reads a file. `scope`: the companies to import; if it is one company, rows that name none belong to
+    /// it. `known_only`: refuse hosts that no booking has named yet. The error describes a problem of the
     /// whole file.
     pub(crate) fn read(bytes: &[u8], scope: &Scope, known_only: bool) -> Result<Self, String> {
         let known = [&COLUMNS[..], &MORE_COLUMNS].concat();
@@ -47,21 +47,23 @@ fn decision(sheet: &Sheet, row: &Row, scope: &Scope) -> LineResult<Decision> {
     }
     let cell = |column: &str| sheet.cell(row, column);
     let number = |column: &str| {
-        cell(column).map(|text| text.parse::<i64>().map_err(|_| format!("{column} is no number"))).transpose()
+        cell(column)
+            .map(|text| text.parse::<i64>().map_err(|_| format!("{column} is not a number")))
+            .transpose()
     };
     let company =
         number("company_id")?.map(CompanyId).or_else(|| scope.only()).ok_or("company_id is empty")?;
     match scope.only() {
         Some(only) if only != company => {
-            return Err(format!("is of company {company}, and only {only} is imported"));
+            return Err(format!("belongs to company {company}, but only company {only} is imported"));
         }
         _ if !scope.contains(company) => {
-            return Err(format!("is of company {company}, which is not imported"));
+            return Err(format!("belongs to company {company}, which is not imported"));
         }
         _ => {}
     }
     let host = number("calcom_host_id")?.ok_or("calcom_host_id is empty")?;
-    let host = HostId::new(host).ok_or("calcom_host_id is no id of a Cal.com user")?;
+    let host = HostId::new(host).ok_or("calcom_host_id is not the id of a Cal.com user")?;
     let is_active = match cell("is_active").unwrap_or("true").to_lowercase().as_str() {
         "true" | "1" | "yes" | "ja" | "wahr" => true,
         "false" | "0" | "no" | "nein" | "falsch" => false,
@@ -78,7 +80,7 @@ fn decision(sheet: &Sheet, row: &Row, scope: &Scope) -> LineResult<Decision> {
     Ok(Some(decision))
 }
 
-/// One host twice: the same again is one too many; of two that differ neither is taken.
+/// Refuses lines that repeat a host: the second of two equal lines, and both of two that differ.
 fn refuse_repeats(rows: &[Row], lines: &mut [LineResult<Decision>]) {
     let mut first: BTreeMap<HostKey, usize> = BTreeMap::new();
     let mut bad: Vec<(usize, String)> = Vec::new();
@@ -91,7 +93,7 @@ fn refuse_repeats(rows: &[Row], lines: &mut [LineResult<Decision>]) {
         let (here, there) = (rows[index].line, rows[earlier].line);
         let Ok(Some(other)) = &lines[earlier] else { continue };
         if other.command == decision.command {
-            bad.push((index, format!("says the same as line {there}")));
+            bad.push((index, format!("repeats line {there}")));
         } else {
             let host = decision.key.host;
             bad.push((index, format!("host {host} has another member of staff in line {there}")));
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_is_told_by_itself() {
+    fn each_line_has_its_own_result() {
         let text = "company_id;calcom_host_id;staff_id;is_active;reason\n15;7;31;;moved\n15;8;;;\n15;x;31;;\n\
                     16;9;31;;\n;9;31;;\n15;10;31;false;\n15;11;1;;\n15;11;1;;\n15;12;1;;\n15;12;2;;\n15;13;1;maybe;\n";
         let read = ImportFile::read(text.as_bytes(), &Scope::of(Some(CompanyId(15))), false).unwrap();
@@ -126,12 +128,12 @@ mod tests {
             [
                 "7 Some(\"moved\")",
                 "skipped",
-                "calcom_host_id is no number",
-                "is of company 16, and only 15 is imported",
+                "calcom_host_id is not a number",
+                "belongs to company 16, but only company 15 is imported",
                 "9 None",
                 "skipped",
                 "11 None",
-                "says the same as line 8",
+                "repeats line 8",
                 "host 12 has another member of staff in line 11",
                 "host 12 has another member of staff in line 10",
                 "is_active is neither true nor false",

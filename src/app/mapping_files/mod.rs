@@ -1,4 +1,4 @@
-//! Mappings as files that a spreadsheet reads and writes.
+//! Exports and imports mappings as files for spreadsheets.
 
 mod export;
 mod import;
@@ -10,8 +10,8 @@ pub(crate) use import::{ImportView, import, imports, preview_import, preview_und
 pub(crate) use lines::ImportFile;
 pub(crate) use sheet::Form;
 
-/// What a line of a file is about. A file needs the host and the member of staff of each line, and the
-/// company, where that is not said besides.
+/// The columns of a file. Required are the host and the member of staff, and the company unless the command
+/// gives it.
 const COLUMNS: [&str; 10] = [
     "company_id",
     "calcom_host_id",
@@ -25,7 +25,7 @@ const COLUMNS: [&str; 10] = [
     "reason",
 ];
 
-/// What a file may have besides: a template says more, and failed lines say why.
+/// Additional columns of templates and of files with failed lines.
 const MORE_COLUMNS: [&str; 3] = ["suggestions", "waiting", "error"];
 
 /// Decisions in one transaction.

@@ -1,24 +1,24 @@
-//! CSV as spreadsheets write it: commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252; and as
-//! they may be given it: no cell is a formula.
+//! Reads CSV as spreadsheets write it (commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252), and
+//! writes CSV in which no cell is a formula.
 
 use std::io::Write;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
-/// The longest cell that is taken for one, in characters. Longer ones come from a quotation mark that
-/// is opened and never closed.
+/// The maximum length of a cell, in characters. A longer one comes from a quotation mark that is never
+/// closed.
 const MAX_CELL_CHARS: usize = 2000;
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug)]
 pub(super) struct Sheet {
-    /// The names of its columns, as they stand there, lower-cased.
+    /// The names of the columns in lower case.
     pub(super) columns: Vec<String>,
-    /// The rows below; empty ones left out.
+    /// The rows below the header, without empty ones.
     pub(super) rows: Vec<Row>,
-    /// What stands between cells.
+    /// The delimiter between cells.
     pub(super) delimiter: u8,
-    /// In which encoding it was read.
+    /// The encoding of the file.
     pub(super) encoding: &'static str,
 }
 
@@ -27,19 +27,19 @@ pub(super) struct Sheet {
 pub(super) struct Row {
     /// Its line in the file, from 1.
     pub(super) line: u64,
-    /// Its cells, without what kept them from being formulas.
+    /// Its cells, without the apostrophe that keeps a cell from being a formula.
     pub(super) cells: Vec<String>,
 }
 
 impl Sheet {
-    /// Reads a file whose columns are some of `known`, and at least those that are `required`. The error says
-    /// what is wrong with the file, and quotes no cell below the header.
+    /// Reads a file. Its columns must be in `known` and include all `required` ones. The error quotes no cell
+    /// below the header.
     pub(super) fn read(bytes: &[u8], known: &[&str], required: &[&str]) -> Result<Self, String> {
         let (text, encoding) = decode(bytes)?;
         // The parser counts lines by \n alone.
         let text = text.replace("\r\n", "\n");
         let (first, text) = match text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')) {
-            // Excel's own line, which names the delimiter.
+            // Excel's first line, which names the delimiter.
             Some((mark, rest)) => (mark.trim_end().bytes().next(), rest),
             None => (None, text.as_str()),
         };
@@ -60,26 +60,26 @@ impl Sheet {
             }
         }
         if rows.is_empty() {
-            return Err("holds nothing: expected a header and rows".into());
+            return Err("is empty: expected a header and rows".into());
         }
         let columns: Vec<String> = rows.remove(0).cells.iter().map(|cell| cell.to_lowercase()).collect();
         check(&columns, known, required)?;
         Ok(Self { columns, rows, delimiter, encoding })
     }
 
-    /// The cell of this column, if the row has it and it is not empty.
+    /// Returns the cell of this column, if the row has it and it is not empty.
     pub(super) fn cell<'a>(&self, row: &'a Row, column: &str) -> Option<&'a str> {
         let index = self.columns.iter().position(|name| name == column)?;
         row.cells.get(index).map(String::as_str).filter(|cell| !cell.is_empty())
     }
 
-    /// What is wrong with the form of this row.
+    /// Returns what is wrong with the form of this row.
     pub(super) fn misfit(&self, row: &Row) -> Option<String> {
         if row.cells.iter().any(|cell| cell.chars().count() > MAX_CELL_CHARS) {
-            return Some("a cell is far too long: is a quotation mark opened and not closed?".into());
+            return Some("a cell is far too long: is a quotation mark not closed?".into());
         }
         let (found, wanted) = (row.cells.len(), self.columns.len());
-        (found != wanted).then(|| format!("has {found} cells, and the header has {wanted}"))
+        (found != wanted).then(|| format!("has {found} cells, but the header has {wanted}"))
     }
 }
 
@@ -95,7 +95,7 @@ fn check(columns: &[String], known: &[&str], required: &[&str]) -> Result<(), St
     }
     for (index, name) in columns.iter().enumerate() {
         if !known.contains(&name.as_str()) {
-            return Err(format!("has a column {name:?} that is not known; there are: {all}"));
+            return Err(format!("has an unknown column {name:?}; known are: {all}"));
         }
         if columns[..index].contains(name) {
             return Err(format!("has the column {name} twice"));
@@ -104,7 +104,7 @@ fn check(columns: &[String], known: &[&str], required: &[&str]) -> Result<(), St
     Ok(())
 }
 
-/// The text of a file, by its byte order mark, else by what its bytes can be.
+/// Decodes a file by its byte order mark, or else by guessing its encoding.
 fn decode(bytes: &[u8]) -> Result<(String, &'static str), String> {
     let (encoding, body) = match Encoding::for_bom(bytes) {
         Some((encoding, mark)) => (encoding, &bytes[mark..]),
@@ -112,7 +112,7 @@ fn decode(bytes: &[u8]) -> Result<(String, &'static str), String> {
     };
     let (text, had_errors) = encoding.decode_without_bom_handling(body);
     if had_errors || text.contains('\0') {
-        return Err(format!("is no text in {}: save it as CSV in UTF-8", encoding.name()));
+        return Err(format!("is not text in {}: save it as CSV in UTF-8", encoding.name()));
     }
     Ok((text.into_owned(), encoding.name()))
 }
@@ -125,12 +125,12 @@ fn guessed(bytes: &[u8]) -> &'static Encoding {
         (even, odd) if odd * 3 > start.len() && odd > even => UTF_16LE,
         (even, _) if even * 3 > start.len() => UTF_16BE,
         _ if std::str::from_utf8(bytes).is_ok() => UTF_8,
-        // What is neither is what a spreadsheet of Western Europe writes.
+        // Spreadsheets in Western Europe write Windows-1252.
         _ => WINDOWS_1252,
     }
 }
 
-/// The delimiter by which the first line has most columns that are known.
+/// Returns the delimiter that gives the first line the most known columns.
 fn delimiter(text: &str, known: &[&str]) -> u8 {
     let header = text.lines().next().unwrap_or_default();
     let columns = |delimiter: u8| {
@@ -141,19 +141,19 @@ fn delimiter(text: &str, known: &[&str]) -> u8 {
     [b'\t', b';', b','].into_iter().max_by_key(|delimiter| columns(*delimiter)).unwrap_or(b',')
 }
 
-/// How a file is written.
+/// The form of a file to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Form {
-    /// What stands between cells.
+    /// The delimiter between cells.
     pub(super) delimiter: u8,
-    /// With a byte order mark, so that spreadsheets take it for UTF-8.
+    /// Whether to write a byte order mark, so that spreadsheets read UTF-8.
     pub(super) is_marked: bool,
 }
 
 impl Form {
-    /// For programs.
+    /// The form for programs.
     pub(crate) const PLAIN: Self = Self { delimiter: b',', is_marked: false };
-    /// For a spreadsheet in a country whose decimals have a comma.
+    /// The form for a spreadsheet in a country with decimal commas.
     pub(crate) const EXCEL: Self = Self { delimiter: b';', is_marked: true };
 }
 
@@ -161,7 +161,7 @@ impl Form {
 pub(super) struct Writer<W: Write>(csv::Writer<W>);
 
 impl<W: Write> Writer<W> {
-    /// Begins with the header.
+    /// Creates a writer and writes the header.
     pub(super) fn new(mut out: W, form: Form, columns: &[&str]) -> Result<Self, csv::Error> {
         if form.is_marked {
             out.write_all("\u{feff}".as_bytes())?;
@@ -174,23 +174,23 @@ impl<W: Write> Writer<W> {
         Ok(this)
     }
 
-    /// Writes one row, of which no cell is a formula.
+    /// Writes one row. No cell becomes a formula.
     pub(super) fn row<S: AsRef<str>>(&mut self, cells: &[S]) -> Result<(), csv::Error> {
         self.0.write_record(cells.iter().map(|cell| guarded(cell.as_ref())))
     }
 
-    /// Writes what is left.
+    /// Flushes the writer.
     pub(super) fn end(mut self) -> Result<(), csv::Error> {
         Ok(self.0.flush()?)
     }
 }
 
-/// A spreadsheet takes what begins so for a formula.
+/// Whether a spreadsheet would read the text as a formula.
 fn begins_a_formula(text: &str) -> bool {
     text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
-/// With an apostrophe before what would be a formula (and before one that has such an apostrophe).
+/// Puts an apostrophe before a text that would be a formula (and before one that already has such a mark).
 fn guarded(text: &str) -> String {
     if begins_a_formula(text) { format!("'{text}") } else { text.to_owned() }
 }
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn every_delimiter_and_encoding_is_told_by_the_file_itself() {
+    fn every_delimiter_and_encoding_is_detected() {
         let text = "Host;name\r\n7;Zoë Grün\r\n";
         let latin = WINDOWS_1252.encode(text).0.into_owned();
         for (bytes, encoding) in [
@@ -239,23 +239,23 @@ mod tests {
         assert_eq!(read(b"\"host\"\t\"name\"\n7\tx\n").unwrap().delimiter, b'\t');
         let marked = read(b"sep=;\r\nhost;name\r\n\r\n;\r\n7;x\r\n").unwrap();
         assert_eq!((marked.delimiter, marked.rows[0].line, marked.rows.len()), (b';', 5, 1));
-        assert!(read(b"host\n\0\0\0\x01\x02").unwrap_err().contains("no text"));
+        assert!(read(b"host\n\0\0\0\x01\x02").unwrap_err().contains("not text"));
     }
 
     #[test]
-    fn wrong_columns_are_told_by_name() {
-        assert!(read(b"").unwrap_err().contains("holds nothing"));
+    fn wrong_columns_are_reported_by_name() {
+        assert!(read(b"").unwrap_err().contains("is empty"));
         assert!(read(b"7,x\n").unwrap_err().contains("no column host"));
-        assert!(read(b"host,nmae\n7,x\n").unwrap_err().contains("\"nmae\" that is not known"));
+        assert!(read(b"host,nmae\n7,x\n").unwrap_err().contains("unknown column \"nmae\""));
         assert!(read(b"host,name,host\n").unwrap_err().contains("the column host twice"));
         let sheet = read(b"host,name\n7\n8,x,y\n9,\"open\n").unwrap();
         let misfits: Vec<_> = sheet.rows.iter().map(|row| sheet.misfit(row)).collect();
-        assert!(misfits[0].as_ref().unwrap().contains("has 1 cells, and the header has 2"));
+        assert!(misfits[0].as_ref().unwrap().contains("has 1 cells, but the header has 2"));
         assert!(misfits[1].as_ref().unwrap().contains("has 3 cells"));
     }
 
     #[test]
-    fn no_cell_is_a_formula_and_all_of_them_survive_the_way_back() {
+    fn no_cell_is_a_formula_and_every_cell_is_read_back_unchanged() {
         let cells =
             ["=1+1", "+49 30", "-5", "@x", "'=1", "''+", "'quoted", "plain", "a;\"b\"\nc", "O'Neill", ""];
         for form in [Form::PLAIN, Form::EXCEL] {

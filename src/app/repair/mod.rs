@@ -1,10 +1,10 @@
-//! Putting the past right: the appointments that waited for a host get their member of staff now that a
-//! person has said who it is; and are given back, while nobody else has touched them.
+//! Repairs: assigns the appointments that waited for a host once a person has mapped it, and undoes that for
+//! appointments that nobody else has changed since.
 //!
-//! They are decided by the very plan by which a worker decides appointments again, so that its guards
-//! hold here too: only who still waits is touched, never what a person assigned. Each part is one
-//! transaction: the host's lock first, then those appointments that nobody else has locked, waiting for
-//! none. What was done is noted with it; so a repair can be gone on with by anybody at any time.
+//! A repair uses the plan with which a worker decides appointments again, so the same guards hold: it changes
+//! only appointments that still wait, never one that a person assigned. Each part is one transaction: it
+//! locks the host, then the appointments that no other session has locked, without waiting for those. It
+//! records what it did in the same transaction, so anybody can resume a repair at any time.
 
 mod parts;
 
@@ -21,34 +21,34 @@ use crate::store::{
     self, ItemState, RepairFilter, RepairItem, RepairRow, RepairScope, RepairState, StoreError, Waiting,
 };
 
-/// What could be put right for a host. `docs/commands.md` describes it: its JSON is a contract.
+/// The preview of a host's repair. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RepairPreview {
     #[serde(flatten)]
     pub(crate) key: HostKey,
-    /// Who would get the appointments; none while the host has no mapping that counts.
+    /// The member of staff who would get the appointments. `None` while the host has no mapping in force.
     pub(crate) staff: Option<StaffId>,
     pub(crate) staff_name: Option<String>,
-    /// Those that have not begun.
+    /// The waiting appointments that have not started.
     pub future: Vec<Waiting>,
-    /// Those that have.
+    /// The waiting appointments that have started.
     pub past: Vec<Waiting>,
-    /// Those of which it is not known.
+    /// The waiting appointments without a known start.
     pub unknown: Vec<Waiting>,
 }
 
-/// How many of each there are.
+/// The numbers of waiting appointments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     pub(crate) future: usize,
-    /// Begun, or over.
+    /// Started, or over.
     pub(crate) past: usize,
-    /// Of which it is not known.
+    /// Without a known start.
     pub(crate) unknown: usize,
 }
 
 impl Counts {
-    /// How many of them a repair would assign.
+    /// Returns how many a repair with this scope would assign.
     pub(crate) fn of(self, scope: RepairScope) -> usize {
         match scope {
             RepairScope::Future => self.future,
@@ -58,13 +58,13 @@ impl Counts {
 }
 
 impl RepairPreview {
-    /// How many of each there are.
+    /// Counts the waiting appointments.
     pub(crate) fn counts(&self) -> Counts {
         Counts { future: self.future.len(), past: self.past.len(), unknown: self.unknown.len() }
     }
 }
 
-/// What could be put right for this host now.
+/// Previews the repair of this host.
 pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
     let found = context.with_deadline(found(context, context.connection(), key)).await?;
     let staff_name = match &found.staff {
@@ -93,8 +93,8 @@ async fn found(
     Ok(found)
 }
 
-/// Freezes a repair of the appointments that wait now, and gives its number. `None`: there are none. Refused
-/// ([`Refusal::NotMapped`]) while nobody is mapped.
+/// Creates a repair of exactly the appointments that wait now, and returns its number. `None`: no appointment
+/// waits. Fails with [`Refusal::NotMapped`] while the host has no mapping in force.
 pub async fn begin(
     context: &AppContext,
     key: HostKey,
@@ -120,9 +120,9 @@ pub async fn begin(
     Ok(begun.await?.ok_or(Refusal::NotMapped(key))?)
 }
 
-/// Assigns the appointments of a repair that are still to be assigned, in parts. `progress` is called with
-/// how many were done. What is locked is tried again for a while, and then stays pending. One that has ended
-/// is an error. When it fails, what was done before is done, and noted.
+/// Assigns the pending appointments of a repair, in parts. Calls `progress` with the number of done
+/// appointments. Retries locked appointments for a while, then leaves them pending. Fails when the repair has
+/// ended. On failure the appointments done so far stay done and recorded.
 pub async fn apply(
     context: &AppContext,
     id: i64,
@@ -136,8 +136,8 @@ pub async fn apply(
     one(context, id).await
 }
 
-/// Gives the appointments of a repair back that nobody else has touched since, in parts. One that was taken
-/// back is an error. When it fails, what was done before is done, and noted.
+/// Undoes a repair, in parts, for the appointments that nobody else has changed since. Fails when the repair
+/// was undone already. On failure the appointments undone so far stay undone and recorded.
 pub async fn undo(
     context: &AppContext,
     id: i64,
@@ -147,7 +147,7 @@ pub async fn undo(
     let repair = row(context, id).await?;
     let why = why.map(fitting);
     let begun = again(&context.database, async |tx: &DatabaseTransaction| {
-        // Behind whoever assigns a part of it at the moment.
+        // Waits for a session that is assigning a part of the repair.
         store::lock_hosts(tx, &context.schema, &[repair.key()].into()).await?;
         store::start_undoing(tx, id, context.author.actor(), why.as_deref()).await
     });
@@ -163,7 +163,7 @@ async fn row(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
     context.with_deadline(found).await?.ok_or_else(|| context.absent(format_args!("repair {id}")))
 }
 
-/// One repair, with what it has come to.
+/// Returns one repair with its counts.
 pub(crate) async fn one(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
     Ok(with_counts(context, vec![row(context, id).await?]).await?.remove(0))
 }
@@ -179,14 +179,14 @@ async fn with_counts(context: &AppContext, mut rows: Vec<RepairRow>) -> Result<V
     Ok(rows)
 }
 
-/// Repairs. `docs/commands.md` describes it: its JSON is a contract.
+/// A page of repairs. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct RepairList {
     pub(crate) repairs: Vec<RepairRow>,
     pub(crate) next_before: Option<i64>,
 }
 
-/// Repairs, newest first.
+/// Returns repairs, newest first.
 pub(crate) async fn list(
     context: &AppContext,
     filter: &RepairFilter,
@@ -204,7 +204,7 @@ pub(crate) struct RepairDetails {
     pub(crate) items: Vec<RepairItem>,
 }
 
-/// A repair with those of its appointments that are behind `after`.
+/// Returns a repair with its appointments after `after`.
 pub(crate) async fn show(
     context: &AppContext,
     id: i64,

@@ -1,4 +1,4 @@
-//! A repair, part after part.
+//! Carries out and undoes a repair in parts, each in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::store::{self, GatewaySchema, ItemState, Prior, RepairItem, RepairRow,
 /// Appointments in one transaction.
 const PART: u64 = 250;
 
-/// How often what is locked is tried again before it is left for another time.
+/// How many rounds a repair makes over locked appointments before it leaves them pending.
 const ROUNDS: u32 = 6;
 
-/// Does part after part of a repair, with the items that are in state `from`; those that had locked rows again,
-/// from the beginning, for some rounds.
+/// Processes the items in state `from`, part by part. Repeats for some rounds while rows are locked by other
+/// sessions.
 pub(super) async fn in_parts(
     context: &AppContext,
     repair: &RepairRow,
@@ -54,16 +54,16 @@ pub(super) async fn in_parts(
     Ok(())
 }
 
-/// What became of one part.
+/// The result of one part.
 struct Part {
-    /// The last appointment that was asked for.
+    /// The last requested appointment.
     last: i64,
-    /// Somebody else has locked some of them.
+    /// Whether another session has locked some of the appointments.
     is_locked: bool,
     size: usize,
 }
 
-/// None: there is nothing more to do.
+/// Processes one part. Returns `None` when nothing is left to do.
 async fn part(
     tx: &DatabaseTransaction,
     context: &AppContext,
@@ -89,7 +89,7 @@ async fn part(
         false => assign(tx, context, repair, &mut items).await?,
     };
     let Some((read, changes)) = decided else { return Ok(None) };
-    // What was not read is locked by somebody else, or not there any more.
+    // An appointment that was not read is locked by another session, or was deleted.
     let missing: BTreeSet<AppointmentId> =
         items.iter().map(|item| item.appointment).filter(|id| !read.contains(id)).collect();
     let there = store::still_there(tx, &missing).await?;
@@ -106,10 +106,10 @@ async fn part(
     Ok(Some(part))
 }
 
-/// The appointments that could be read, and what changes of them.
+/// The appointments that could be read, and their changes.
 type Changed = (BTreeSet<AppointmentId>, ChangeSet);
 
-/// None: the host is somebody else's by now.
+/// Assigns the appointments of one part. Returns `None` if the host is mapped to another member of staff now.
 async fn assign(
     tx: &DatabaseTransaction,
     context: &AppContext,
@@ -150,7 +150,7 @@ async fn assign(
     Ok(Some((read, changes)))
 }
 
-/// Why an appointment does not wait for this host any more, if it does not.
+/// Returns why an appointment does not wait for this host any more. `None` if it still waits.
 fn waits_no_more(appointment: &Appointment, key: HostKey) -> Option<&'static str> {
     match &appointment.assignment {
         _ if appointment.company != key.company => Some("other_company"),

@@ -1,10 +1,10 @@
-//! Replaying dead letters: freeze a plan (`plan.rs`) that predicts what would become of each letter, carry it
-//! out (`runner.rs`) at a given rate, and compare (`report.rs`). Here: what people see of plans and replays,
-//! and what they say about them meanwhile.
+//! Replays dead letters: freezes a plan (`plan.rs`) that predicts each letter's outcome, carries it out
+//! (`runner.rs`) at a given rate, and compares (`report.rs`). This file shows, pauses and cancels plans and
+//! replays.
 //!
-//! A replay ends in outcomes, not in "sent": the worker ends each letter in the transaction of its effect, the
-//! recorder in the one that records it again. Here copies are published, and results are read. Whoever
-//! replays holds a lease, so that one process does, and another may go on when it has died.
+//! A letter ends with an outcome, not when it is sent: the worker ends it in the transaction of its effect,
+//! the recorder in the one that records it again. This module publishes the copies and reads the results. The
+//! process that replays holds a lease, so there is only one, and another can resume if it dies.
 
 mod plan;
 mod picker;
@@ -30,7 +30,7 @@ use crate::store::{
 };
 pub(crate) use crate::store::{Beginning, FAILED, LEFT, LOST, REFUSED, ReplayTerms};
 
-/// On the way for so long, letters may have been lost.
+/// Dead letters that are in flight for longer than this may be lost.
 const STUCK_AFTER_MS: i64 = 60_000;
 
 /// Plans and replays, newest first.
@@ -79,7 +79,8 @@ impl From<Model> for ReplayView {
     }
 }
 
-/// A plan can expire, and whoever runs a replay can die, without anybody noting it.
+/// Returns the state to show: no process records that a plan has expired, or that the process of a replay has
+/// died.
 fn state(row: &Model) -> String {
     let now_ms = now_ms();
     match &row.state {
@@ -91,29 +92,29 @@ fn state(row: &Model) -> String {
     }
 }
 
-/// One plan or replay with all that is known of it.
+/// One plan or replay with its report and history.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReplayDetails {
     pub(crate) replay: ReplayView,
-    /// What was predicted, and what became of it.
+    /// The predictions and the results.
     pub(crate) report: Report,
-    /// Who did what with it.
+    /// The acts of people on it.
     pub(crate) acts: Vec<Act>,
-    /// Since when the first of the letters on the way is on it, in ms since 1970.
+    /// When the oldest letter in flight was sent, in ms since 1970.
     #[serde(rename = "on_the_way_since", serialize_with = "as_rfc3339")]
     pub(crate) on_the_way_since_ms: Option<i64>,
-    /// Its letters, if they were asked for.
+    /// Its letters, if requested.
     pub(crate) items: Option<Vec<ItemRow>>,
 }
 
 impl ReplayDetails {
-    /// Whether letters are on the way for so long that they may be lost.
+    /// Whether letters are in flight for so long that they may be lost.
     pub(crate) fn is_stuck(&self) -> bool {
         self.on_the_way_since_ms.is_some_and(|since| now_ms() - since > STUCK_AFTER_MS)
     }
 }
 
-/// Plans and replays, at most `limit` of those older than `before`.
+/// Returns plans and replays older than `before`, at most `limit`.
 pub(crate) async fn list(
     context: &AppContext,
     before: Option<i64>,
@@ -124,7 +125,7 @@ pub(crate) async fn list(
     Ok(ReplaysView { replays: rows.into_iter().map(ReplayView::from).collect() })
 }
 
-/// One plan or replay; with its letters, or those with this result, if they are asked for.
+/// Returns one plan or replay, on request with its letters, or with those that have this result.
 pub(crate) async fn show(
     context: &AppContext,
     id: i64,
@@ -147,19 +148,19 @@ pub(crate) async fn show(
     })
 }
 
-/// Pauses a replay: what is on the way is finished, nothing more is sent until it is resumed.
+/// Pauses a replay: letters in flight are finished, no more are sent until it is resumed.
 pub(crate) async fn pause(context: &AppContext, id: i64) -> Result<(), AppError> {
     turn(context, id, LetterAction::Pause, &[ReplayState::Running], ReplayState::Paused).await
 }
 
-/// Ends a replay, or throws a plan away: what is on the way is finished, the rest stays as it is.
+/// Ends a replay or discards a plan: letters in flight are finished, the others stay as they are.
 pub(crate) async fn cancel(context: &AppContext, id: i64) -> Result<(), AppError> {
     let from = [ReplayState::Planned, ReplayState::Running, ReplayState::Paused];
     turn(context, id, LetterAction::Cancel, &from, ReplayState::Cancelled).await
 }
 
-/// Ends a replay, if it has not ended, and gives up what is on the way: those letters are open again.
-/// Gives how many.
+/// Ends a replay if it has not ended, and gives up the letters in flight: they are open again. Returns their
+/// number.
 pub(crate) async fn cancel_and_give_up(context: &AppContext, id: i64) -> Result<usize, AppError> {
     let refused = match cancel(context, id).await {
         Err(AppError::NotAllowed(text)) => Some(text),
@@ -167,7 +168,7 @@ pub(crate) async fn cancel_and_give_up(context: &AppContext, id: i64) -> Result<
     };
     let act = NewAct { replay: Some(id), ..NewAct::new(LetterAction::GiveUp, context.author.as_str()) };
     match (context.with_deadline(give_up(&context.database, id, &act)).await?, refused) {
-        (0, Some(text)) => Err(AppError::NotAllowed(format!("{text}, and nothing is on the way"))),
+        (0, Some(text)) => Err(AppError::NotAllowed(format!("{text}, and no letter is in flight"))),
         (letters, _) => Ok(letters),
     }
 }
@@ -189,13 +190,13 @@ async fn turn(
     Err(AppError::NotAllowed(format!("replay {id} is {state}: there is nothing to {action}")))
 }
 
-/// The plan or replay with this id.
+/// Reads the plan or replay with this id.
 async fn find(context: &AppContext, id: i64) -> Result<Model, AppError> {
     let found = context.with_deadline(replay(&context.database, &context.scope, id)).await?;
     found.ok_or_else(|| AppError::NotFound(format!("plan or replay {id}")))
 }
 
-/// What somebody does now with a replay.
+/// Creates the record of an act on a replay.
 fn act_on(row: &Model, action: LetterAction, context: &AppContext) -> NewAct {
     NewAct {
         replay: Some(row.id),
@@ -204,7 +205,7 @@ fn act_on(row: &Model, action: LetterAction, context: &AppContext) -> NewAct {
     }
 }
 
-/// Why a replay cannot be begun or resumed, and what to do.
+/// Returns the error for a replay that cannot be started or resumed, with the next step.
 fn refusal(row: &Model, beginning: &Beginning, now_ms: i64) -> AppError {
     let id = row.id;
     let (why, next) = match (&row.state, beginning) {
@@ -216,11 +217,11 @@ fn refusal(row: &Model, beginning: &Beginning, now_ms: i64) -> AppError {
         }
         (Stored::Known(ReplayState::Running), _) if row.lease_until_ms.is_some_and(|it| it > now_ms) => {
             let seconds = (row.lease_until_ms.unwrap_or(now_ms) - now_ms) / 1000 + 1;
-            let text = "a process works on replay";
-            (format!("{text} {id}; if it has died, resume it in {seconds} s"), None)
+            let text = "another process is running replay";
+            (format!("{text} {id}; if that process has died, resume the replay in {seconds} s"), None)
         }
         (Stored::Known(ReplayState::Running | ReplayState::Paused), Beginning::First(_)) => {
-            (format!("replay {id} was begun"), Some(NextAction::ResumeReplay(id)))
+            (format!("replay {id} was started"), Some(NextAction::ResumeReplay(id)))
         }
         (state, _) => (format!("replay {id} is {state}"), Some(NextAction::MakePlan)),
     };

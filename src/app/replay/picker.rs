@@ -1,4 +1,4 @@
-//! Which letters next, and when: at the rate, the canaries first and alone, and never two of one
+//! Picks the letters to send next: at the rate, the canaries first and alone, and never two of one
 //! appointment at a time, so that they are decided in the order of the plan.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -9,16 +9,16 @@ use std::time::Duration;
 use crate::matching::Stored;
 use crate::store::{FAILED, ItemRow, LEFT, LOST, REFUSED, ReplayItemState};
 
-/// Most letters on the way at once: what is on the way can no longer be stopped.
+/// The maximum number of letters in flight: these can no longer be stopped.
 const MAX_ON_THE_WAY: usize = 1000;
 
-/// Letters claimed and published together.
+/// Letters in one claim.
 const CLAIM_CHUNK: usize = 100;
 
-/// With fewer results than these a share of failures says nothing.
+/// The minimum number of results for a share of failures to be meaningful.
 const MIN_RESULTS: i64 = 5;
 
-/// So many letters in a second, a minute or an hour; written `20/s`, `100/m`, `500/h`.
+/// A number of letters per second, minute or hour, written `20/s`, `100/m`, `500/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
     letters: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Letters in this time, with their fraction.
+    /// Returns the number of letters in this time, as a fraction.
     pub(crate) fn within(self, time: Duration) -> f64 {
         let seconds = match self.per {
             's' => 1.0,
@@ -47,7 +47,7 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no rate; write 20/s, 100/m or 500/h");
+        let wrong = || format!("{text:?} is not a rate; write 20/s, 100/m or 500/h");
         let (letters, per) = text.split_once('/').ok_or_else(wrong)?;
         let letters = letters.parse().ok().filter(|letters| *letters > 0).ok_or_else(wrong)?;
         match per {
@@ -57,20 +57,20 @@ impl FromStr for Rate {
     }
 }
 
-/// How many of a replay's letters are where.
+/// The numbers of a replay's letters by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ItemCounts {
-    /// On the way.
+    /// In flight.
     pub(super) flying: i64,
     pub(super) ended: i64,
-    /// Of these, by the worker or the recorder.
+    /// Ended by the worker or the recorder.
     pub(super) finished: i64,
-    /// Of these, failed again.
+    /// Finished, and failed again.
     pub(super) failed: i64,
 }
 
 impl ItemCounts {
-    /// From how many letters are in which state, with which result.
+    /// Adds up the numbers of letters by state and result.
     pub(super) fn of(item_counts: &[(Stored<ReplayItemState>, Option<String>, i64)]) -> Self {
         let mut all = Self::default();
         for (state, result, count) in item_counts {
@@ -90,7 +90,7 @@ impl ItemCounts {
     }
 }
 
-/// What is still to be sent.
+/// The letters still to send.
 #[derive(Debug)]
 pub(super) struct Picker {
     pending: VecDeque<ItemRow>,
@@ -106,12 +106,12 @@ impl Picker {
         Self { pending: pending.into(), canary, stop_percent, rate, credit: 1.0 }
     }
 
-    /// Nothing is left to be sent.
+    /// Whether no letter is left to send.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// Why the replay is to stop, if it is.
+    /// Returns why the replay must stop, if it must.
     pub(super) fn stop(&self, counts: ItemCounts) -> Option<String> {
         let ItemCounts { finished, failed, .. } = counts;
         let enough = if self.canary > 0 { self.canary } else { MIN_RESULTS };
@@ -119,9 +119,9 @@ impl Picker {
         too_many.then(|| format!("{failed} of {finished} failed again: more than {} %", self.stop_percent))
     }
 
-    /// The next letters to be sent now, after this time.
+    /// Returns the letters to send now; `passed` is the time since the last call.
     pub(super) fn next(&mut self, passed: Duration, counts: ItemCounts, busy: &[ItemRow]) -> Vec<ItemRow> {
-        // A second's worth may be made up for, not more.
+        // Catches up at most one second's worth of letters.
         let most = self.rate.within(Duration::from_secs(1)).max(1.0);
         self.credit = (self.credit + self.rate.within(passed)).min(most);
         let mut room = MAX_ON_THE_WAY.saturating_sub(busy.len()).min(CLAIM_CHUNK);
@@ -136,7 +136,7 @@ impl Picker {
                 later.push_back(item);
                 break;
             }
-            // All of one appointment wait behind the first of them.
+            // All letters of one appointment wait for the first of them.
             if item.lane.is_some_and(|lane| !lanes.insert(lane)) {
                 later.push_back(item);
                 continue;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_decided_counts_as_ended_and_not_as_finished() {
+    fn letters_without_an_outcome_count_as_ended_and_not_as_finished() {
         let one = |state: &str, result: Option<&str>| (Stored::read(state), result.map(str::to_owned), 1);
         let all = [
             one("pending", None),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_to_the_rate_and_makes_up_for_one_second_only() {
+    fn it_keeps_the_rate_and_catches_up_one_second_only() {
         let mut picker = picker((1..=100).map(|id| item(id, None)).collect(), 0);
         assert_eq!(picker.next(Duration::ZERO, ItemCounts::default(), &[]).len(), 1);
         assert_eq!(picker.next(SECOND / 2, ItemCounts::default(), &[]).len(), 5);

@@ -1,4 +1,4 @@
-//! Freezing a plan: exactly these letters, each with what would become of it now.
+//! Freezes a plan: a fixed set of letters, each with its predicted outcome.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -15,10 +15,10 @@ use crate::store::{
     dead_letter_ids, dead_letters_of, insert_replay,
 };
 
-/// Letters read together; each may be as large as a message can be.
+/// Letters in one read. Each may be as large as a message can be.
 const READ_CHUNK: usize = 50;
 
-/// A plan that was made.
+/// A new plan, or the reasons why there is none.
 #[derive(Debug, Serialize)]
 pub(crate) struct PlanView {
     pub(crate) plan: Option<i64>,
@@ -28,8 +28,8 @@ pub(crate) struct PlanView {
     pub(crate) report: Option<Report>,
 }
 
-/// Freezes the open letters that this filter chooses, and what deciding them now would do: it is done in
-/// transactions that only read. `watch` is told how many of how many are done. When it fails, there is no
+/// Freezes the open letters that this filter chooses, with the outcome that each would have now, predicted in
+/// read-only transactions. Calls `watch` with the numbers of done and of all letters. On failure there is no
 /// plan.
 pub(crate) async fn plan(
     context: &AppContext,
@@ -64,13 +64,13 @@ pub(crate) async fn plan(
     Ok(PlanView { plan: Some(id), expires, left_out, report })
 }
 
-/// What a plan predicts.
+/// Returns the predictions of a plan.
 pub(crate) async fn predicted(context: &AppContext, id: i64) -> Result<Report, AppError> {
     find(context, id).await?;
     Ok(Report::read(context, id).await?)
 }
 
-/// Of the letters that were asked for by their ids, those that are not open.
+/// Returns the letters that were requested by id and are not in the plan, with the reason.
 async fn left_out(
     context: &AppContext,
     filter: &DeadLetterFilter,
@@ -87,7 +87,7 @@ async fn left_out(
             let why = match letter.map(|letter| (letter.state.known(), letter)) {
                 None => "there is no such dead letter".to_owned(),
                 Some((Some(LetterState::Replaying), _)) => "it is already being replayed".to_owned(),
-                Some((Some(LetterState::Open), _)) => "it is not what the filter asks for".to_owned(),
+                Some((Some(LetterState::Open), _)) => "it does not match the filter".to_owned(),
                 Some((_, letter)) => format!("it is {}", letter.state),
             };
             LeftOut { id: *id, why }
@@ -104,8 +104,8 @@ async fn predictions(dry_run: &mut DryRun<'_>, letters: Vec<DeadLetter>) -> Resu
     Ok(items.map(|((row, digest), prediction)| item(row, digest, prediction)).collect())
 }
 
-/// In place of an appointment that is not there yet: letters of one booking go one after the other
-/// all the same. Never an appointment's id.
+/// Returns the lane of a letter whose appointment does not exist yet, so that letters of one booking are
+/// still sent one after the other. Never equals an appointment's id.
 fn lane_of(row: &DeadLetter) -> Option<i64> {
     let booking = row.booking_ref.as_ref()?;
     let mut hash = DefaultHasher::new();

@@ -1,4 +1,4 @@
-//! What was foretold, what became of it, and where they differ.
+//! Compares the predictions of a plan with the results.
 
 use std::collections::BTreeMap;
 
@@ -7,32 +7,32 @@ use serde::Serialize;
 use crate::app::AppContext;
 use crate::store::{FAILED, LEFT, ReplayItemState, Shares, StoreError, shares};
 
-/// How a plan or replay stands. Counts are of letters; `docs/commands.md` describes it.
+/// The progress of a plan or replay. All counts are letters; `docs/commands.md` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Report {
     pub(crate) letters: i64,
-    /// By the outcome foretold; `failed` is one.
+    /// By predicted outcome; can be `failed`.
     pub(crate) foretold: BTreeMap<String, i64>,
-    /// Of those foretold as `assigned`, by the strategy.
+    /// The letters predicted as `assigned`, by strategy.
     pub(crate) strategies: BTreeMap<String, i64>,
-    /// Of those foretold as `failed`, by reason code.
+    /// The letters predicted as `failed`, by reason code.
     pub(crate) failures_foretold: BTreeMap<String, i64>,
     pub(crate) pending: i64,
     pub(crate) on_the_way: i64,
-    /// By what became of them; `failed`, `refused`, `left` and `lost` are among them.
+    /// By result; can be `failed`, `refused`, `left` or `lost`.
     pub(crate) results: BTreeMap<String, i64>,
-    /// Of those with a result (other than `left`), as foretold.
+    /// The letters with a result (other than `left`) that was predicted.
     pub(crate) as_planned: i64,
-    /// The same in percent, cut to a tenth; none without results.
+    /// The same in percent, rounded down to a tenth. `None` without results.
     pub(crate) as_planned_percent: Option<f64>,
-    /// What became other than foretold.
+    /// The results that differ from their predictions.
     pub(crate) differences: Vec<Difference>,
 }
 
-/// Letters of which something became other than what had been foretold.
+/// Letters whose result differs from the prediction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Difference {
-    /// The outcome foretold, with the reason code of a failure.
+    /// The predicted outcome, with the reason code of a failure.
     pub(crate) foretold: String,
     /// The result, with its reason code.
     pub(crate) became: String,
@@ -40,12 +40,12 @@ pub(crate) struct Difference {
 }
 
 impl Report {
-    /// How this plan or replay stands.
+    /// Reads the report of this plan or replay.
     pub(super) async fn read(context: &AppContext, replay: i64) -> Result<Self, StoreError> {
         Ok(Self::of(&context.with_deadline(shares(&context.database, replay)).await?))
     }
 
-    /// From how the letters are shared out.
+    /// Adds up the numbers of letters by prediction and result.
     fn of(shares: &[Shares]) -> Self {
         let mut report = Self::default();
         let add = |map: &mut BTreeMap<String, i64>, key: &str, count| {
@@ -93,7 +93,7 @@ impl Report {
         report
     }
 
-    /// How many have this result.
+    /// Returns how many letters have this result.
     pub(crate) fn became(&self, result: &str) -> i64 {
         self.results.get(result).copied().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Carrying out a plan: claim, publish confirmed, read what came of it, until nothing is left.
+//! Carries out a plan: claims letters, publishes them with confirms and reads results, until none is left.
 
 use std::time::Duration;
 
@@ -21,44 +21,44 @@ use crate::store::{
     begin_replay, claim, dead_letters_of, hold_lease, item_counts, refuse, replay_items, sent, set_state,
 };
 
-/// How long a process may be silent before another may go on.
+/// How long a process may be silent before another may resume its replay.
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 
-/// How often results are read while letters are sent or come back, and while nothing happens.
+/// How often to read results while letters are sent or results arrive, and while nothing happens.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const IDLE_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait at most before a failed step is tried again.
+/// The maximum delay before a failed step is retried.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// After so long without a result somebody may want to know what to do about it.
+/// How long to wait for a result before warning that letters may be lost.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// Letters published together; each may be as large as a message can be.
+/// Letters in one publish. Each may be as large as a message can be.
 const PUBLISH_CHUNK: usize = 50;
 
-/// The longest header that a person fills, in bytes.
+/// The maximum length of a header with a person's text, in bytes.
 const MAX_HEADER: usize = 1024;
 
-/// How a replay ended, here.
+/// How a replay ended in this process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(into = "&'static str")]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Ended {
     /// Every letter has its result.
     Done,
-    /// Too many failed; the rest was left as it is.
+    /// Too many letters failed; the others stay as they are.
     Stopped(String),
     Paused,
     Cancelled,
     /// This process was asked to stop; the replay can be resumed.
     Detached,
-    /// Another process has it now.
+    /// Another process runs the replay now.
     Lost,
 }
 
-/// What became of a replay. `docs/commands.md` describes it: its JSON is a contract.
+/// The result of a replay. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReplayEnd {
     pub(crate) replay: i64,
@@ -67,23 +67,22 @@ pub(crate) struct ReplayEnd {
     pub(crate) report: Report,
 }
 
-/// How far it is.
+/// The progress of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// Letters that have a result, or will have none.
     pub(crate) ended: i64,
-    /// Of these, failed again.
+    /// Ended letters that failed again.
     pub(crate) failed: i64,
     pub(crate) on_the_way: i64,
-    /// Nothing more is to be sent: only results are awaited.
+    /// Whether all letters are sent, and only results are missing.
     pub(crate) all_sent: bool,
-    /// Letters are on the way, and for a while nothing has come back.
+    /// Whether letters are in flight and no result has arrived for a while.
     pub(crate) is_stuck: bool,
 }
 
-/// Carries out a plan or replay, to its end or until somebody says otherwise. `watch` is told how many
-/// letters there are, and how far it is. When it fails, what is on the way is finished by the worker all the
-/// same.
+/// Carries out a plan or replay until it ends or a person stops it. Calls `watch` with the number of letters
+/// and the progress. On failure the worker still finishes the letters in flight.
 pub(crate) async fn carry_out(
     context: &AppContext,
     replay: i64,
@@ -92,7 +91,7 @@ pub(crate) async fn carry_out(
     mut watch: impl FnMut(i64, Progress),
 ) -> Result<ReplayEnd, AppError> {
     let queue = context.queue().await?;
-    // Tells a broker that is away before anything is begun.
+    // Fails before the replay starts if the broker is away.
     queue.depth().await?;
     let runner = Runner { context, publisher: queue.publisher(), replay, lease: Uuid::new_v4().to_string() };
     let letters = Report::read(context, replay).await?.letters;
@@ -119,7 +118,7 @@ impl Runner<'_> {
         let mut delays = Delays::new(POLL_INTERVAL, MAX_BACKOFF);
         loop {
             match self.go_on(&row, shutdown, &mut watch).await {
-                // Nothing is lost by waiting: what was claimed is published when it is back.
+                // Waiting loses nothing: claimed letters are published when the database is back.
                 Err(AppError::Store(error))
                     if matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict) =>
                 {
@@ -179,8 +178,8 @@ impl Runner<'_> {
                 Some(ReplayState::Cancelled) => return Ok(Ended::Cancelled),
                 _ => return Ok(Ended::Lost),
             }
-            // Whoever had it before may have died between claiming and publishing. Nothing that this
-            // process has claimed is unsent here.
+            // An earlier process may have died between claiming and publishing. At this point this process
+            // has published everything that it claimed.
             if gathered.is_none_or(|at| at.elapsed() >= LEASE) {
                 let claimed = context.with_deadline(items(&[ReplayItemState::Claimed])).await?;
                 let claimed: Vec<i64> = claimed.into_iter().map(|item| item.letter).collect();
@@ -202,7 +201,7 @@ impl Runner<'_> {
                 tracing::warn!(
                     replay = self.replay,
                     letters = counts.flying,
-                    "nothing of a replay has come back for a while: is a worker running, or is the retry schedule long?"
+                    "no result of a replay for a while: is a worker running, or is the retry schedule long?"
                 );
             }
             let ItemCounts { ended, failed, flying: on_the_way, .. } = counts;
@@ -234,8 +233,8 @@ impl Runner<'_> {
         }
     }
 
-    /// Publishes copies of these letters, which are claimed, as often as it takes. False: asked to
-    /// stop first; they are published when the replay is resumed.
+    /// Publishes copies of these claimed letters, and retries until it succeeds. Returns false if the process
+    /// was asked to stop first; resuming the replay publishes them.
     async fn publish(&self, row: &Model, ids: &[i64], shutdown: &Shutdown) -> Result<bool, AppError> {
         let (context, database) = (self.context, &self.context.database);
         let refuse = async |letter, why| {
@@ -252,7 +251,7 @@ impl Runner<'_> {
                 return Ok(false);
             }
             if put == Put::Unfit {
-                // One by one, so that one letter costs the others nothing.
+                // One by one, so that one letter does not hold up the others.
                 for (letter, copy) in letters.iter().zip(copies) {
                     match self.put(vec![copy], shutdown).await? {
                         Put::Sent => {}
@@ -268,7 +267,7 @@ impl Runner<'_> {
         Ok(true)
     }
 
-    /// Puts copies into the work queue together, as often as it takes.
+    /// Publishes copies to the work queue in one batch, and retries until it succeeds.
     async fn put(&self, copies: Vec<Message>, shutdown: &Shutdown) -> Result<Put, AppError> {
         let mut delays = Delays::new(POLL_INTERVAL, MAX_BACKOFF);
         loop {
@@ -276,7 +275,7 @@ impl Runner<'_> {
                 Ok(()) => return Ok(Put::Sent),
                 Err(error @ PublishError::Unfit(_)) => {
                     if copies.len() == 1 {
-                        tracing::warn!(%error, "no queue takes this letter");
+                        tracing::warn!(%error, "no queue accepts this letter");
                     }
                     return Ok(Put::Unfit);
                 }
@@ -290,7 +289,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Renews the lease. Whether it was lost, the replay's row tells.
+    /// Renews the lease. The replay's row shows whether it was lost.
     async fn renew(&self) -> Result<(), AppError> {
         let (now_ms, lease) = (now_ms(), self.lease.as_str());
         hold_lease(&self.context.database, self.replay, (lease, now_ms + millis(LEASE)), now_ms).await?;
@@ -317,7 +316,7 @@ impl Runner<'_> {
         Ok(Ended::Detached)
     }
 
-    /// False: another process has it, or somebody has paused or cancelled it.
+    /// Ends the replay. Returns false if another process runs it, or a person has paused or cancelled it.
     async fn end(&self, to: ReplayState, because: Option<&str>) -> Result<bool, AppError> {
         let lease = Some(self.lease.as_str());
         let turn = Turn { from: &[ReplayState::Running], to, because, lease, act: None, now_ms: now_ms() };
@@ -325,14 +324,14 @@ impl Runner<'_> {
     }
 }
 
-/// What became of some copies.
+/// The result of publishing copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Put {
-    /// They are surely in the queue.
+    /// The broker has confirmed all of them.
     Sent,
-    /// No queue takes one of them.
+    /// No queue accepts one of them.
     Unfit,
-    /// Asked to stop first.
+    /// The process was asked to stop first.
     Stopped,
 }
 

@@ -1,4 +1,4 @@
-//! Is it assigning? What stands against it, the worst first.
+//! Judges the status: whether bookings are assigned, and the problems, the worst first.
 
 use serde::Serialize;
 
@@ -7,14 +7,14 @@ use crate::matching::Outcome;
 use crate::runtime::clock::rfc3339;
 use crate::store::WorkerRow;
 
-/// How it is, in one word.
+/// The state of the installation.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// Nothing to do.
     #[default]
     Ok,
-    /// It works, and somebody should look.
+    /// It works, but a person should check something.
     Attention,
     /// Bookings are not decided.
     NotWorking,
@@ -25,15 +25,15 @@ pub(crate) enum State {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Assigning {
     Yes,
-    /// Workers decide and record, and write nothing (`worker.mode`).
+    /// Workers decide and record, but do not assign (`worker.mode`).
     Observing,
     No,
-    /// What would tell cannot be looked at.
+    /// The workers cannot be read.
     #[default]
     Unknown,
 }
 
-/// One reason why it is not `ok`.
+/// One reason why the state is not `ok`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Reason {
     pub(crate) state: State,
@@ -41,28 +41,28 @@ pub(crate) struct Reason {
     pub(crate) message: String,
 }
 
-/// The roadmap's targets: at least so many percent assigned, at most so many not, at most so many errors.
+/// The roadmap's targets: the minimum percentage assigned, the maximum unmatched, the maximum of errors.
 const ASSIGNED_PERCENT: f64 = 90.0;
 const UNMATCHED_PERCENT: u64 = 20;
 const ERROR_PERCENT: u64 = 5;
 
-/// Of fewer events a share says nothing: within a day, and within an hour or less.
+/// The minimum number of events for a share to be meaningful: within a day, and within an hour or less.
 const ENOUGH: i64 = 20;
 const ENOUGH_IN_AN_HOUR: i64 = 10;
 
-/// Events that are older when they are decided come too late for whoever waits for the booking.
+/// The age from which an event is decided too late for the people who wait for the booking.
 const SLOW_MS: i64 = 60_000;
 
-/// While events are ready, one is decided within this time.
+/// While events are ready, at least one must be decided within this time.
 const STALLED_MS: i64 = 300_000;
 
-/// A host that waits for longer has been forgotten.
+/// A host that waits for longer than this has been forgotten.
 const NEGLECTED_MS: i64 = 7 * 24 * 3_600_000;
 
-/// A worker that is gone for longer is no news.
+/// A worker that is gone for longer than this is not reported.
 const NEWS_SECONDS: u64 = 3600;
 
-/// Says of what was read what follows from it.
+/// Derives the reasons, the state and whether it is assigning from what was read.
 pub(super) fn judge(view: &mut StatusView) {
     let mut reasons = Reasons::default();
     reachable(view, &mut reasons);
@@ -96,7 +96,7 @@ fn assigning(view: &StatusView) -> Assigning {
     }
     let observing = running(workers).filter(|worker| worker.worker.mode == "observe").count();
     match running(workers).count() {
-        // Somebody takes events who does not show himself.
+        // Consumers without a heartbeat take events.
         0 => Assigning::Unknown,
         count if count == observing => Assigning::Observing,
         _ => Assigning::Yes,
@@ -130,25 +130,25 @@ fn workers(view: &StatusView, reasons: &mut Reasons) {
     let consumers = view.queue.as_ref().and_then(|queue| queue.consumers);
     let Some(workers) = &view.workers else {
         if consumers == Some(0) {
-            reasons.fatal("no_consumer", "nobody takes events from the queue: start a worker".to_owned());
+            reasons.fatal("no_consumer", "no worker consumes the queue: start a worker".to_owned());
         }
         return;
     };
     let count = running(workers).count();
     match (count, consumers) {
         (0, None | Some(0)) => {
-            reasons.fatal("no_worker", "no worker runs: start `hostmatch serve worker`".to_owned());
+            reasons.fatal("no_worker", "no worker is running: start `hostmatch serve worker`".to_owned());
         }
         (0, Some(consumers)) => reasons.attention(
             "unseen_workers",
             format!(
-                "{consumers} consumers take events and do not show themselves: workers of an older version, or \
+                "{consumers} consumers take events but write no heartbeat: workers of an older version, or \
                  without the rights that `hostmatch gateway grants --role run` prints"
             ),
         ),
         (_, Some(0)) => reasons.fatal(
             "no_consumer",
-            "workers run, and none of them takes events from the queue: see their logs".to_owned(),
+            "workers are running, but none of them consumes the queue: see their logs".to_owned(),
         ),
         _ => {}
     }
@@ -162,8 +162,7 @@ fn workers(view: &StatusView, reasons: &mut Reasons) {
     let lost = workers.iter().filter(|worker| worker.gone && worker.seen_seconds < NEWS_SECONDS).count();
     if lost > 0 {
         let verb = if lost == 1 { "worker has" } else { "workers have" };
-        reasons
-            .attention("workers_gone", format!("{lost} {verb} ended within the hour without taking leave"));
+        reasons.attention("workers_gone", format!("{lost} {verb} died within the last hour"));
     }
 }
 
@@ -179,7 +178,7 @@ fn flow(view: &StatusView, reasons: &mut Reasons) {
     }
     if let Some(age) = view.age.as_ref().filter(|age| age.p95_ms > SLOW_MS) {
         let late = span(age.p95_ms);
-        reasons.attention("slow", format!("events are decided late: 5 % of them after more than {late}"));
+        reasons.attention("slow", format!("events are decided late: 5 % of them take longer than {late}"));
     }
     if let Some(spool) = view.spool.as_ref().filter(|spool| spool.messages + spool.set_aside > 0) {
         let count = spool.messages + spool.set_aside;
@@ -193,8 +192,7 @@ fn shares(view: &StatusView, reasons: &mut Reasons) {
     if let Some(percent) = day.assigned_percent.filter(|it| *it < ASSIGNED_PERCENT)
         && day.to_assign() - day.count(|outcome| outcome == Outcome::WouldAssign) >= ENOUGH
     {
-        let text =
-            format!("only {percent} % of the events of a day led to staff (target {ASSIGNED_PERCENT} %)");
+        let text = format!("only {percent} % of a day's events were assigned (target {ASSIGNED_PERCENT} %)");
         reasons.attention("assigned_low", text);
     }
     let hour = &events.last_hour;
@@ -203,7 +201,7 @@ fn shares(view: &StatusView, reasons: &mut Reasons) {
         reasons.attention(
             "unmatched_high",
             format!(
-                "of {} events within the hour {unmatched} found nobody (limit {UNMATCHED_PERCENT} %)",
+                "{} events in the last hour, {unmatched} of them unmatched (limit {UNMATCHED_PERCENT} %)",
                 hour.to_assign()
             ),
         );
@@ -214,7 +212,7 @@ fn shares(view: &StatusView, reasons: &mut Reasons) {
         reasons.attention(
             "errors_high",
             format!(
-                "of {} events within 15 min {failed} became dead letters (limit {ERROR_PERCENT} %)",
+                "{} events in the last 15 min, {failed} of them dead letters (limit {ERROR_PERCENT} %)",
                 quarter.decided
             ),
         );
@@ -246,12 +244,12 @@ fn people(view: &StatusView, reasons: &mut Reasons) {
     }
 }
 
-/// `1 booking` with its verb, or `2 bookings` with theirs.
+/// Returns `1 booking` or `2 bookings`, each with its verb.
 fn plural(count: i64, what: &str, one: &'static str, more: &'static str) -> (String, &'static str) {
     if count == 1 { (format!("1 {what}"), one) } else { (format!("{count} {what}s"), more) }
 }
 
-/// A time for people: `45 s`, `12 min`, `2 h 10 min`, `3 d`.
+/// Renders a time for people: `45 s`, `12 min`, `2 h 10 min`, `3 d`.
 pub(crate) fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -269,10 +267,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_in_two_units_at_most() {
-        let told = [-5, 45_999, 60_000, 3_599_000, 3_600_000, 7_800_000, 86_400_000, 200_000_000];
-        let told: Vec<String> = told.into_iter().map(span).collect();
-        assert_eq!(told, ["0 s", "45 s", "1 min", "59 min", "1 h", "2 h 10 min", "1 d", "2 d"]);
+    fn times_have_at_most_two_units() {
+        let times = [-5, 45_999, 60_000, 3_599_000, 3_600_000, 7_800_000, 86_400_000, 200_000_000];
+        let spans: Vec<String> = times.into_iter().map(span).collect();
+        assert_eq!(spans, ["0 s", "45 s", "1 min", "59 min", "1 h", "2 h 10 min", "1 d", "2 d"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Is it assigning, how fast, what waits, and for whom? `docs/commands.md` describes the JSON: its keys are a
-//! contract.
+//! The status: whether bookings are assigned, how fast, and what waits. `docs/commands.md` describes the
+//! JSON: its keys are a contract.
 
 mod judge;
 mod read;
@@ -18,7 +18,7 @@ use crate::runtime::clock::as_rfc3339;
 use crate::store::{Unassigned, Waits, WorkerRow, together};
 use judge::Reason;
 
-/// Everything. A part that could not be read is null.
+/// The view of the status. A part that could not be read is null.
 #[derive(Default, Serialize)]
 pub(crate) struct StatusView {
     #[serde(serialize_with = "as_rfc3339")]
@@ -27,7 +27,7 @@ pub(crate) struct StatusView {
     pub(crate) state: State,
     pub(crate) assigning: Assigning,
     pub(crate) reasons: Vec<Reason>,
-    /// What keeps the database from being read.
+    /// Why the database cannot be read, or not completely.
     pub(crate) database_problem: Option<Problem>,
     pub(crate) queue_problem: Option<Problem>,
     pub(crate) events: Option<Events>,
@@ -44,7 +44,7 @@ pub(crate) struct StatusView {
 #[derive(Serialize)]
 pub(crate) struct Problem {
     pub(crate) message: String,
-    /// It cannot be reached. Else it is there and something else is wrong.
+    /// Whether the server cannot be reached. Otherwise it answers, but something else is wrong.
     pub(crate) is_away: bool,
 }
 
@@ -55,17 +55,17 @@ pub(crate) struct Events {
     pub(crate) last_15_minutes: Window,
     pub(crate) last_hour: Window,
     pub(crate) last_day: Window,
-    /// When an event was decided last, of whatever company.
+    /// When an event of any company was last decided.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) last_decided: Option<i64>,
 }
 
-/// Events that were decided within some time.
+/// Events that were decided within one window of time.
 #[derive(Serialize)]
 pub(crate) struct Window {
     pub(crate) decided: i64,
-    /// Of the events that were to give a booking its staff, those after which it had it. Dead letters and
-    /// what needs a person count as not assigned.
+    /// The percentage of assigned bookings among the events that should assign one. Dead letters and events
+    /// that need a person count as not assigned.
     pub(crate) assigned_percent: Option<f64>,
     pub(crate) outcomes: BTreeMap<String, i64>,
 }
@@ -79,18 +79,18 @@ impl Window {
         window
     }
 
-    /// Those with such an outcome.
+    /// Counts the events with such an outcome.
     pub(crate) fn count(&self, is_such: impl Fn(Outcome) -> bool) -> i64 {
         let such = self.outcomes.iter().filter(|(outcome, _)| outcome.parse().is_ok_and(&is_such));
         such.map(|(_, count)| count).sum()
     }
 
-    /// Those that became dead letters.
+    /// Counts the events that became dead letters.
     pub(crate) fn dead_letters(&self) -> i64 {
         self.outcomes.get(DEAD_LETTER).copied().unwrap_or(0)
     }
 
-    /// Those that were to give a booking its staff.
+    /// Counts the events that should assign a booking.
     fn to_assign(&self) -> i64 {
         self.count(Outcome::is_to_assign) + self.dead_letters()
     }
@@ -106,17 +106,17 @@ pub(crate) struct Ages {
 }
 
 impl Ages {
-    /// Of all these; none of nothing.
+    /// Computes the percentiles. `None` without ages.
     fn of(mut ages: Vec<i64>) -> Option<Self> {
         ages.sort_unstable();
         let max_ms = *ages.last()?;
-        // The smallest that so many percent do not exceed.
+        // The smallest age that this percentage of ages does not exceed.
         let rank = |percent: usize| ages[(ages.len() * percent).div_ceil(100).max(1) - 1];
         Some(Self { events: ages.len(), p50_ms: rank(50), p95_ms: rank(95), max_ms })
     }
 }
 
-/// How many messages are where.
+/// The numbers of messages in the queues.
 #[derive(Default, Serialize)]
 pub(crate) struct Depth {
     pub(crate) ready: u64,
@@ -126,7 +126,7 @@ pub(crate) struct Depth {
     pub(crate) consumers: Option<u64>,
 }
 
-/// What waits for a person.
+/// Hosts or dead letters that wait for a person.
 #[derive(Serialize)]
 pub(crate) struct Waiting {
     pub(crate) open: i64,
@@ -143,7 +143,7 @@ impl Waiting {
     }
 }
 
-/// What the edge on this machine has in its spool.
+/// The contents of the spool of the edge on this machine.
 #[derive(Serialize)]
 pub(crate) struct Spooled {
     pub(crate) messages: u64,
@@ -159,9 +159,9 @@ mod tests {
     #[test]
     fn percentiles_are_values_that_occurred() {
         assert!(Ages::of(Vec::new()).is_none());
-        let told = |ages: Vec<i64>| Ages::of(ages).map(|it| (it.p50_ms, it.p95_ms, it.max_ms));
-        assert_eq!(told(vec![7]), Some((7, 7, 7)));
-        assert_eq!(told((1..=100).rev().collect()), Some((50, 95, 100)));
-        assert_eq!(told(vec![4, 1, 3, 2]), Some((2, 4, 4)));
+        let percentiles = |ages: Vec<i64>| Ages::of(ages).map(|it| (it.p50_ms, it.p95_ms, it.max_ms));
+        assert_eq!(percentiles(vec![7]), Some((7, 7, 7)));
+        assert_eq!(percentiles((1..=100).rev().collect()), Some((50, 95, 100)));
+        assert_eq!(percentiles(vec![4, 1, 3, 2]), Some((2, 4, 4)));
     }
 }

@@ -1,4 +1,5 @@
-//! Reading the database and the queue at once, each as far as it can be reached, and never for long.
+//! Reads the status from the database and the queue in parallel, as far as they can be reached, with short
+//! timeouts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,16 +20,16 @@ use crate::store::{
 
 const MINUTE_MS: i64 = 60_000;
 
-/// How long a server that is away is waited for.
+/// How long to wait for a server that is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Ages are of so many events at most.
+/// The maximum number of events whose ages are read.
 const MAX_AGES: u64 = 2_000;
 
-/// Counting a day takes longer than the rest: while it is read again and again, this is done so often.
+/// How often a repeated read counts the day again, which takes longer than the rest.
 const DAY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Reads the status, once or again and again. It needs no [`crate::app::AppContext`]: it works while database and
+/// Reads the status, once or repeatedly. It needs no [`crate::app::AppContext`]: it works while database and
 /// queue are away.
 pub(crate) struct StatusReader {
     database: DatabaseConfig,
@@ -40,7 +41,7 @@ pub(crate) struct StatusReader {
     day: Option<Day>,
 }
 
-/// What was decided in the 24 hours before a moment, by outcome.
+/// The numbers of events decided in the 24 hours before a moment, by outcome.
 struct Day {
     counted: Instant,
     until_ms: i64,
@@ -48,18 +49,18 @@ struct Day {
 }
 
 impl StatusReader {
-    /// Connects to nothing yet.
+    /// Creates a reader without connecting.
     pub(crate) fn new(config: &Config, scope: Scope) -> Self {
         let mut database = config.database.clone();
         database.acquire_timeout = database.acquire_timeout.min(CONNECT_TIMEOUT);
-        // Who only reads makes nothing.
+        // A reader must not create queues.
         let mut queue = QueueConfig { topology: Topology::Verify, ..config.queue.clone() };
         queue.connect_timeout = queue.connect_timeout.min(CONNECT_TIMEOUT);
         let spool = config.edge.spool.clone();
         Self { database, queue, spool, scope, connected: None, opened: None, day: None }
     }
 
-    /// Reads all there is, and says what follows from it.
+    /// Reads everything and judges it.
     pub(crate) async fn read(&mut self) -> StatusView {
         let company = self.scope.only();
         let mut view = StatusView { at: now_ms(), company, ..StatusView::default() };
@@ -84,7 +85,7 @@ impl StatusReader {
         view
     }
 
-    /// Closes the connections in good order.
+    /// Closes the connections.
     pub(crate) async fn close(self) {
         if let Some(database) = self.connected {
             database.close().await;
@@ -118,18 +119,18 @@ async fn levels(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<Dept
     Ok(depth)
 }
 
-/// A queue's file that is not there is not made by who only reads.
+/// Fails if the queue's file does not exist, so that a read does not create it.
 fn exists(config: &QueueConfig) -> Result<(), QueueError> {
     let Some(path) = config.url.expose().strip_prefix("sqlite://") else { return Ok(()) };
     let path = path.split('?').next().unwrap_or_default().to_owned();
     if Path::new(&path).exists() {
         return Ok(());
     }
-    let problem = "it is not there (yet): nothing has been published, or queue.url names another".to_owned();
+    let problem = "it does not exist: nothing has been published yet, or queue.url is wrong".to_owned();
     Err(QueueError::File { path, problem })
 }
 
-/// Of an edge on this machine, if it has one.
+/// Reads the spool of an edge on this machine, if there is one.
 async fn spooled(path: &Path) -> Option<Spooled> {
     if path.as_os_str().is_empty() || !path.exists() {
         return None;
@@ -142,15 +143,15 @@ async fn spooled(path: &Path) -> Option<Spooled> {
             set_aside: level.set_aside,
         }),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "the spool cannot be looked at");
+            tracing::debug!(%error, "the spool cannot be read");
             None
         }
         Err(_) => None,
     }
 }
 
-/// Reads what is in the database. A part that it refuses is left out, and said in the end; while it is away,
-/// nothing is shown.
+/// Reads the database. Skips a part that the database refuses and returns that error at the end; stops at
+/// once while the database is away.
 async fn rows(
     connected: &mut Option<Database>,
     config: &DatabaseConfig,
@@ -175,7 +176,7 @@ async fn rows(
     refused.take().map_or(Ok(()), Err)
 }
 
-/// A table that is not there, or may not be read, leaves the rest to be shown; a server that is away does not.
+/// Reads one part. A missing or unreadable table does not stop the others; a server that is away does.
 async fn part<T>(
     database: &Database,
     asked: impl Future<Output = Result<T, StoreError>>,

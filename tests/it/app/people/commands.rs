@@ -64,7 +64,7 @@ fn inbox(world: &World) {
     });
     let line = json!({
         "company": 1, "host": 7, "name": "boris kamm", "email": "b@else.example", "kind": "suggestion",
-        "what": "somebody fits, but not surely enough", "state": "open", "ignored_by": null,
+        "what": "somebody fits, but with too little confidence", "state": "open", "ignored_by": null,
         "ignored_reason": null, "ignored_until": null, "waiting": 2, "bookings": 2,
         "next_booking": "<time>", "last_booking": "<time>", "first_seen": "<time>", "last_seen": "<time>",
         "suggestions": [suggestion],
@@ -247,7 +247,11 @@ async fn people_are_told_in_words_and_what_to_do_next() {
     let show = ["inbox", "show", "--company", "1", "--host", "7"];
     says(
         &show,
-        &["somebody fits, but not surely enough", "has the same name", "What to do: hostmatch inbox accept"],
+        &[
+            "somebody fits, but with too little confidence",
+            "has the same name",
+            "What to do: hostmatch inbox accept",
+        ],
     );
     let explain = ["match", "explain", "--uid", "B11"];
     says(&explain, &["hostmatch mappings set --company 1 --host 7 --staff 12\n"]);
@@ -264,7 +268,7 @@ async fn people_are_told_in_words_and_what_to_do_next() {
     says(&["mappings", "list"], &["in force", "Boris Kamm"]);
     says(&["audit", "list"], &["mapping_source manual", "suggestion accepted"]);
     let nobody = ["mappings", "set", "--company", "1", "--host", "77", "--staff", "12"];
-    says(&nobody, &["no booking of company 1 has been with host 77 yet"]);
+    says(&nobody, &["no booking of company 1 has named host 77 yet"]);
     let machine = [&nobody[..], &["--actor", "Worker", "--unseen"]].concat();
     assert_eq!(run(&world, &machine).status.code(), Some(2));
 }

@@ -73,7 +73,7 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere(backend: Backend) {
     // One process at a time.
     let second = run(&stack, &["replays", "resume", &id]);
     assert_eq!(second.status.code(), Some(6), "{}", stderr(&second));
-    assert!(stderr(&second).contains("a process works on replay"), "{}", stderr(&second));
+    assert!(stderr(&second).contains("another process is running replay"), "{}", stderr(&second));
     assert_eq!(run(&stack, &["replays", "pause", &id]).status.code(), Some(0));
     assert_eq!(first.ends_within(WAIT_TIMEOUT).await.code(), Some(5), "{}", first.stderr());
     let shown = json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
