@@ -1,5 +1,5 @@
-//! Deciding again, without a delivery: appointments that wait for a host which has become known, and what was
-//! decided while workers only observed.
+//! Decides appointments again without a delivery: those that wait for a host that now has a mapping, and
+//! those that were decided while workers only observed.
 
 use std::collections::BTreeSet;
 
@@ -13,17 +13,17 @@ use crate::matching::{HostKey, Plan};
 use crate::runtime::clock::now_ms;
 use crate::store::{self, StoreError, StoreErrorKind};
 
-/// So many transactions' worth are looked for at once: the look reads and sorts all that wait, which would
-/// cost a host with many appointments more than deciding them.
+/// The appointments of this many transactions are read at once: each read sorts all that wait, which for a
+/// host with many appointments would cost more than deciding them.
 const TRANSACTIONS: u32 = 50;
 
-/// Appointments that were only observed, read at once.
+/// The number of appointments that were only observed and are read at once.
 const OBSERVED_CHUNK: u64 = 200;
 
-/// Decides appointments again that wait for a host which a match has mapped by now, a bounded number in each
-/// transaction, until none is left. When it fails, it is tried again the next time.
+/// Decides appointments again that wait for a host that a match has mapped meanwhile, a bounded number in
+/// each transaction, until none is left. After a failure the next call continues.
 pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
-    // Nobody is mapped while observing.
+    // No host is mapped while observing.
     while !processor.observes() && redecide_some(processor).await? > 0 {}
     Ok(())
 }
@@ -54,7 +54,7 @@ async fn redecide_some(processor: &Processor) -> Result<usize, StoreError> {
     }
 }
 
-/// How many were decided, and which could not be.
+/// Decides these appointments again. Returns how many were decided, and which are locked.
 async fn redecide(
     processor: &Processor,
     tx: &DatabaseTransaction,
@@ -70,10 +70,10 @@ async fn redecide(
     Ok((changes.assignments.len(), locked))
 }
 
-/// From observing to assigning: decides once more what workers decided that only observed, as if its newest
-/// event came again, and writes it this time. So nothing is forgotten, and what somebody else has decided
-/// meanwhile is kept, as always. What cannot be decided now is left for the next time. Gives whether more
-/// appointments wait. When it fails, it is tried again the next time.
+/// Writes what was only observed, when the mode changes from `observe` to `assign`: decides each such
+/// appointment again as if its newest event arrived again. So nothing is lost, and decisions that people or
+/// other programs made meanwhile are kept, as always. Leaves what cannot be decided now for the next call.
+/// Returns whether more appointments wait. After a failure the next call continues.
 pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
     let (mut after, mut decided, mut more_waiting) = (AppointmentId(0), 0, false);
     while !processor.observes() {
@@ -90,7 +90,7 @@ pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
         decided += flights.len();
     }
     if decided > 0 {
-        tracing::info!(appointments = decided, "what was only observed before was decided again");
+        tracing::info!(appointments = decided, "appointments that were only observed were decided again");
     }
     Ok(more_waiting)
 }

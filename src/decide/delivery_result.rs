@@ -1,4 +1,4 @@
-//! From what was decided to what becomes of the delivery; and from a dead letter back to its message.
+//! Derives the disposition of a delivery from its result, and restores the message of a dead letter.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,38 +10,38 @@ use crate::matching::{Outcome, Reason};
 use crate::queue::{Delivery, Disposition, Message, header};
 use crate::store::DeadLetter;
 
-/// What came of one delivery.
+/// The result of one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryResult {
     /// Decided and committed: acknowledge.
     Done(Outcome),
-    /// Try again by the schedule; when it is exhausted, dead-letter.
+    /// Retry by the schedule; when it is exhausted, dead-letter.
     Retry(Reason, String),
-    /// Somebody else kept its rows locked: try again after the first delay, and count nothing.
+    /// Another session kept its rows locked: retry after the first delay, and count no attempt.
     Deferred,
-    /// Dead-letter at once: it will never be better.
+    /// Dead-letter at once: a retry would not help.
     Dead(Reason, String),
 }
 
-/// A failed attempt, as it travels with the message and is shown with the dead letter.
+/// A failed attempt, as a header of the message records it and the dead letter shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// When, ms since 1970 (UTC).
     pub at_ms: i64,
     /// A reason code.
     pub reason: String,
-    /// In words, without personal data.
+    /// An explanation without personal data.
     pub error: String,
     /// The version of the worker.
     pub worker: String,
 }
 
-/// Failed attempts kept with a message; older ones are dropped.
+/// The number of failed attempts that a message keeps; older ones are dropped.
 const HISTORY: usize = 32;
 
 impl DeliveryResult {
     pub(crate) fn poison() -> Self {
-        let why = "deciding it made the program fail; see the log of the worker";
+        let why = "deciding it made hostmatch fail; see the log of the worker";
         Self::Dead(Reason::Poison, why.to_owned())
     }
 
@@ -49,7 +49,7 @@ impl DeliveryResult {
         Self::Retry(Reason::Refused, "it was not decided".to_owned())
     }
 
-    /// What is to become of the delivery. `schedule`: the delays between attempts.
+    /// Returns the disposition of the delivery. `schedule`: the delays between attempts.
     pub fn disposition(
         &self,
         delivery: &Delivery,
@@ -58,7 +58,7 @@ impl DeliveryResult {
         now_ms: i64,
     ) -> Disposition {
         let mut headers = BTreeMap::new();
-        // A retry or a replay must never lose the type: the routing key may be gone by then.
+        // A retry or a replay must keep the type: it may no longer have the routing key.
         if let Some(event_type) = event_type {
             headers.insert(TYPE_HEADER.to_owned(), event_type.to_owned());
         }
@@ -91,18 +91,18 @@ impl DeliveryResult {
     }
 }
 
-/// The failed attempts that travelled with a delivery.
+/// Returns the failed attempts that a delivery's headers record.
 pub(crate) fn history(delivery: &Delivery) -> Vec<Attempt> {
     let text = delivery.message.headers.get(header::HISTORY);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// What a dead letter keeps of its message beside routing key and body.
+/// Returns what a dead letter keeps of its message besides routing key and body.
 pub fn kept(letter: &DeadLetter) -> Message {
     serde_json::from_str(&letter.headers).unwrap_or_default()
 }
 
-/// What belongs to one life of a message, and not to the next.
+/// The headers that a replayed message does not keep.
 const OF_ONE_LIFE: [&str; 8] = [
     header::ATTEMPT,
     header::REASON,
@@ -114,8 +114,8 @@ const OF_ONE_LIFE: [&str; 8] = [
     header::REPLAY_REASON,
 ];
 
-/// The message of a dead letter as it was, about to be handled as if for the first time: its attempts
-/// begin at zero, its history is kept, and it was first received when it was.
+/// Restores the message of a dead letter, to be processed as if for the first time: its attempts start at
+/// zero; its history and the time of its first receipt are kept.
 pub fn revived(letter: &DeadLetter) -> Message {
     let (body, routing_key) = (letter.body.clone().into(), letter.routing_key.clone());
     let mut message = Message { body, routing_key, ..kept(letter) };
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_follow_the_schedule_and_end_as_a_dead_letter_with_its_history() {
+    fn retries_follow_the_schedule_and_end_as_a_dead_letter_with_the_history() {
         let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
         let again = DeliveryResult::Retry(Reason::AppointmentNotFound, "no appointment yet".into());
         let mut current = delivery(0);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_be_better_is_dead_lettered_at_once() {
+    fn a_permanent_failure_is_dead_lettered_at_once() {
         let dead = DeliveryResult::Dead(Reason::Malformed, "not JSON".into());
         let schedule = [Duration::from_secs(5)];
         assert!(matches!(dead.disposition(&delivery(0), None, &schedule, 0), Disposition::DeadLetter { .. }));
@@ -173,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn giving_way_counts_as_nothing_however_often() {
+    fn a_deferral_never_counts_as_an_attempt() {
         let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
         let Disposition::Retry { after, counts, headers } =
             DeliveryResult::Deferred.disposition(&delivery(9), Some("appointment.created"), &schedule, 0)
         else {
-            panic!("it comes back")
+            panic!("it is retried")
         };
         assert_eq!((after, counts), (schedule[0], false));
         assert_eq!(headers.into_keys().collect::<Vec<_>>(), [TYPE_HEADER], "no history");

@@ -1,7 +1,7 @@
-//! What deciding would do, without doing it: the same decoding, the same rows, the same plan, in a
-//! transaction that only reads, locks nothing and is rolled back.
+//! Predicts what deciding would do: the same decoding, the same rows and the same plan, in a transaction
+//! that only reads, locks nothing and is rolled back.
 //!
-//! Each delivery sees what those before it would have left behind, however many they are.
+//! Each delivery sees the changes that those before it would have made, however many they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -22,41 +22,41 @@ use crate::queue::{Delivery, Message};
 use crate::runtime::clock::now_ms;
 use crate::store::{self, Purpose, StoreError};
 
-/// What would become of one message.
+/// The predicted result of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prediction {
-    /// The result in the end, when every attempt has been made: never [`DeliveryResult::Deferred`].
+    /// The final result, after every attempt: never [`DeliveryResult::Deferred`].
     pub result: DeliveryResult,
-    /// A code that says more of what was decided.
+    /// A code with more detail about the decision.
     pub code: Option<&'static str>,
     /// The appointment that it is about, or the first of them.
     pub appointment: Option<AppointmentId>,
-    /// The strategy that would find somebody.
+    /// The strategy that would find a member of staff.
     pub strategy: Option<String>,
 }
 
-/// What would become of one event, booking by booking, and of its appointments.
+/// The predicted results of one event, booking by booking, and the changes to its appointments.
 #[derive(Debug)]
 pub struct EventPrediction {
-    /// What each of its bookings means, and what would become of it.
+    /// The target and the predicted result of each of its bookings.
     pub(crate) bookings: Vec<(Target, Prediction)>,
     /// Its appointments as they are.
     pub(crate) before: BTreeMap<AppointmentId, Appointment>,
     pub(crate) changes: ChangeSet,
 }
 
-/// What would have been decided on one recorded booking.
+/// The decision that would have been made on one recorded booking.
 #[derive(Debug)]
 pub struct Trial {
-    /// The decision, on an appointment that nobody had.
+    /// The decision, on an appointment without staff.
     pub decided: Assignment,
-    /// Whom a person has mapped the host to, if one has.
+    /// The member of staff to whom a person has mapped the host, if any.
     pub by_person: Option<StaffId>,
-    /// Whom the other chain would have found, where a person has mapped the host.
+    /// If a person has mapped the host: the member of staff that the other chain would have found.
     pub without_people: Option<StaffId>,
 }
 
-/// Deciding without deciding. What came before is carried along in here.
+/// A dry run. It keeps the state that earlier predictions would have left.
 #[derive(Debug)]
 pub struct DryRun<'p> {
     pub(super) processor: &'p Processor,
@@ -64,10 +64,10 @@ pub struct DryRun<'p> {
 }
 
 impl<'p> DryRun<'p> {
-    /// What would become of these messages, each with the moment of its first receipt, in this order
-    /// and after all that were asked about before.
+    /// Predicts the results of these messages, each with the time of its first receipt, in this order
+    /// and after all earlier predictions.
     pub async fn predict(&mut self, messages: Vec<(Message, i64)>) -> Result<Vec<Prediction>, StoreError> {
-        // The last attempt tells what becomes of it in the end.
+        // The last attempt decides the final result.
         let attempt = u32::try_from(self.processor.schedule.len()).unwrap_or(u32::MAX);
         let flight = |(message, first_seen_ms)| {
             let mut flight = InFlight::new(Delivery { message, attempt, first_seen_ms, redelivered: false });
@@ -77,7 +77,7 @@ impl<'p> DryRun<'p> {
         let mut flights: Vec<InFlight> = messages.into_iter().map(flight).collect();
         for mut part in transactions(&mut flights) {
             if !self.part(&mut part).await? {
-                // It made the program fail: one by one, to find out which.
+                // Planning panicked: plan one by one, to find the message that causes it.
                 for flight in part {
                     if !self.part(&mut [&mut *flight]).await? {
                         flight.result = Some(DeliveryResult::poison());
@@ -88,8 +88,8 @@ impl<'p> DryRun<'p> {
         Ok(flights.into_iter().map(Prediction::of).collect())
     }
 
-    /// What would become of this event, if it came now and every attempt had been made. Each booking has a result of
-    /// its own. `tx` reads only.
+    /// Predicts the result of this event if it arrived now and every attempt was made. Each booking
+    /// has its own result. `tx` only reads.
     pub async fn predict_event(
         self,
         tx: &DatabaseTransaction,
@@ -110,7 +110,8 @@ impl<'p> DryRun<'p> {
         Ok(EventPrediction { bookings: flights.into_iter().map(prediction).collect(), before, changes })
     }
 
-    /// Whom the host's mapping names, if it counts: who would get the appointments that wait for it.
+    /// Returns the member of staff of the host's mapping, if it is valid: the appointments that wait for the
+    /// host would be assigned to them.
     pub async fn predict_waiting(
         self,
         db: &impl ConnectionTrait,
@@ -121,10 +122,11 @@ impl<'p> DryRun<'p> {
         Ok(resolver.mapped(key, &directory).into_staff())
     }
 
-    /// What would have become of these recorded events, had the strategies been those of this processor from the
-    /// beginning: mappings that matching made are left out and made anew, those of people are in force, staff are
-    /// those of today. `without_people`: a chain that asks no mapping of theirs. An event has a trial if it has a
-    /// host and names its appointment and company. What is carried along grows with the number of hosts.
+    /// Predicts the results of these recorded events, had the strategies of this processor applied from the
+    /// beginning: mappings by matches are ignored and created anew, mappings by people apply, the staff are
+    /// those of today. `without_people`: a chain that uses no mapping by people. An event has a trial if it
+    /// has a host and names its appointment and company. The state that is kept grows with the number of
+    /// hosts.
     pub async fn try_from_the_beginning(
         &mut self,
         events: &[BookingEvent],
@@ -156,7 +158,7 @@ impl<'p> DryRun<'p> {
             plan.event(&Item { event, targets, publisher: None, received_ms: 0, may_be_unknown: false });
             let decided = plan.appointments().get(&id).and_then(|it| it.assignment.clone());
             let Some(mut decided) = decided else { continue };
-            // What was learned from an earlier booking counts for the strategy that found it then.
+            // A mapping learned from an earlier booking counts for the strategy that found it then.
             let source = decided.evidence.as_ref().filter(|it| it.field == "mapping");
             let source = source.and_then(|it| it.value.parse().ok());
             if let Some(learned_by) = source.and_then(MappingSource::strategy) {
@@ -172,7 +174,7 @@ impl<'p> DryRun<'p> {
         Ok(trials)
     }
 
-    /// False: planning it made the program fail, and what was carried along is forgotten.
+    /// Plans a part. Returns false when planning panicked; the state that was kept is lost then.
     async fn part(&mut self, part: &mut [&mut InFlight]) -> Result<bool, StoreError> {
         let state = std::mem::take(&mut self.state);
         let database = &self.processor.database;
@@ -195,7 +197,7 @@ impl<'p> DryRun<'p> {
         Ok(true)
     }
 
-    /// A plan for these, after `state`.
+    /// Loads a plan for these deliveries, after `state`.
     async fn load(
         &self,
         tx: &DatabaseTransaction,

@@ -1,5 +1,4 @@
-//! One delivery from receipt to settlement: what came, what was read of it, what was decided, and what becomes
-//! of it.
+//! One delivery from receipt to settlement: its message, its event, its result and its disposition.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
@@ -14,42 +13,42 @@ use crate::store::{Lookup, Replayed};
 use crate::telemetry::shown_id;
 use crate::telemetry::traces::Span;
 
-/// Bookings decided in one transaction: bounds what is locked, and every list of values.
+/// The most bookings decided in one transaction: bounds the number of locks, and every list of values.
 const MAX_BOOKINGS: usize = 500;
 
-/// One delivery on its way.
+/// One delivery that is not settled yet.
 #[derive(Default)]
 pub(crate) struct InFlight {
     pub(crate) delivery: Delivery,
-    /// Its span, where traces are on.
+    /// Its span, if traces are on.
     pub(super) span: Span,
-    /// None: it has not been read yet, or cannot be.
+    /// `None`: it has not been decoded yet, or cannot be.
     content: Option<Decoded>,
-    /// As it is counted.
+    /// Its labels in metrics.
     pub(crate) named: Named,
-    /// It is the copy of a dead letter.
+    /// The dead letter that it is a copy of.
     pub(super) replayed: Option<Replayed>,
-    /// Its appointment will not be waited for any longer, and that is fine (`calcom.unknown_booking`).
+    /// If its appointment does not exist, it is not retried but ignored (`calcom.unknown_booking`).
     may_be_unknown: bool,
-    /// What each of its bookings means, as it was loaded last.
+    /// The target of each of its bookings, as last loaded.
     pub(super) targets: Vec<Target>,
-    /// An appointment that it is about was not read: somebody else has locked it.
+    /// An appointment that it is about was not read: another session has locked it.
     pub(super) is_locked: bool,
-    /// A code that says more of what was planned.
+    /// A code with more detail about the planned result.
     pub(super) code: Option<&'static str>,
-    /// The strategy that would find somebody, in a dry run.
+    /// The strategy that would find a member of staff, in a dry run.
     pub(super) strategy: Option<String>,
-    /// What a transaction has made of it that is not committed yet.
+    /// The result that a transaction has planned but not committed yet.
     pub(super) planned: Option<DeliveryResult>,
-    /// What came of it: only what is committed, or needs no commit.
+    /// The result: only what is committed, or needs no commit.
     pub(super) result: Option<DeliveryResult>,
-    /// More appointments wait for a host that became known by it.
+    /// More appointments wait for a host to which it gave a mapping.
     pub(crate) more_waiting: bool,
-    /// What is to become of it; given back as long as nothing came of it.
+    /// Its disposition; it is released while there is no result.
     pub(crate) disposition: Disposition,
 }
 
-/// How a delivery leaves.
+/// How the processing of a delivery ends.
 pub(crate) enum Ending {
     Decided(Outcome),
     Deferred,
@@ -57,7 +56,7 @@ pub(crate) enum Ending {
     DeadLettered(Reason),
 }
 
-/// What a delivery says; `None` when reading it made the program fail: no bytes can end it.
+/// Decodes a delivery; `None` when decoding panicked: no message may stop the program.
 pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
     let message = &delivery.message;
     let envelope = Envelope {
@@ -72,8 +71,8 @@ pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
     catch_unwind(AssertUnwindSafe(|| event::decode(&envelope))).ok()
 }
 
-/// The dead letter that a delivery says it is a copy of. Only what the delivery itself shows counts:
-/// whoever forges the headers has another message.
+/// Returns the dead letter of which a delivery claims to be a copy, with the digest of the delivery itself:
+/// a message with forged headers has another digest.
 pub(crate) fn replayed(delivery: &Delivery) -> Option<Replayed> {
     let number = |name| delivery.message.headers.get(name)?.parse().ok();
     Some(Replayed {
@@ -84,19 +83,19 @@ pub(crate) fn replayed(delivery: &Delivery) -> Option<Replayed> {
 }
 
 impl InFlight {
-    /// A delivery that was received.
+    /// Creates one for a received delivery.
     pub(crate) fn new(delivery: Delivery) -> Self {
         Self { delivery, ..Self::default() }
     }
 
-    /// An event that was decided before.
+    /// Creates one for an event that was decided before.
     pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
         let delivery = Delivery { attempt: 1, first_seen_ms: decided_ms, ..Delivery::default() };
         Self { content: Some(Decoded::Event(Box::new(event))), ..Self::new(delivery) }
     }
 
-    /// Reads it. `ends_unknown`: an appointment that is not there yet will not be waited for any longer, and
-    /// for Cal.com's own webhooks that is fine.
+    /// Decodes it. `ends_unknown`: this is the last attempt, and Cal.com's own webhooks may be about
+    /// appointments that do not exist.
     pub(super) fn read(&mut self, ends_unknown: bool) {
         let read = read(&self.delivery);
         self.named = Named::of(&self.delivery, read.as_ref());
@@ -111,7 +110,7 @@ impl InFlight {
                 self.result = Some(DeliveryResult::Dead(malformed.kind.into(), malformed.to_string()));
             }
             None => {
-                let why = "reading it made the program fail";
+                let why = "reading it made hostmatch fail";
                 self.result = Some(DeliveryResult::Dead(Reason::Poison, why.to_owned()));
             }
         }
@@ -123,7 +122,7 @@ impl InFlight {
         }
     }
 
-    /// What the plan says about it; only planned, until the transaction is committed.
+    /// Plans its result; it counts only once the transaction is committed.
     pub(super) fn plan(&mut self, plan: &mut Plan<'_>) {
         let publisher = self.delivery.message.headers.get(header::PUBLISHER).map(String::as_str);
         let received_ms = self.delivery.first_seen_ms;
@@ -146,7 +145,7 @@ impl InFlight {
         };
     }
 
-    /// What was planned is committed, in a write that began then.
+    /// Records that its planned result is committed, in a write that began at `begun`.
     pub(super) fn committed(&mut self, begun: SystemTime, more_waiting: bool) {
         self.result = self.planned.take();
         self.more_waiting |= more_waiting;
@@ -157,7 +156,7 @@ impl InFlight {
         }
     }
 
-    /// What is to be looked up for it.
+    /// Returns what has to be read from the database for it.
     pub(super) fn lookup(&self) -> Option<Lookup<'_>> {
         match &self.content {
             Some(Decoded::Event(event)) => Some(Lookup { event, tried_before: self.delivery.attempt > 0 }),
@@ -165,12 +164,12 @@ impl InFlight {
         }
     }
 
-    /// The id of an event for which there is nothing to do.
+    /// Returns the id of an event for which there is nothing to do.
     pub(super) fn ignored(&self) -> Option<&EventId> {
         if let Some(Decoded::Ignored(ignored)) = &self.content { Some(&ignored.id) } else { None }
     }
 
-    /// Its event's id and type, where it could be read.
+    /// Returns its event's id and type, if it could be decoded.
     fn event(&self) -> Option<(&EventId, &str)> {
         match &self.content {
             Some(Decoded::Event(event)) => Some((&event.id, &event.event_type)),
@@ -179,12 +178,12 @@ impl InFlight {
         }
     }
 
-    /// What came of it.
+    /// Returns its result.
     pub(super) fn into_result(self) -> DeliveryResult {
         self.result.unwrap_or_else(DeliveryResult::undecided)
     }
 
-    /// Says what is to become of it, and tells it: in the log, in its trace. `schedule`: the delays between
+    /// Sets its disposition, and reports it in the log and in its trace. `schedule`: the delays between
     /// attempts.
     pub(crate) fn finish(&mut self, schedule: &[Duration], now_ms: i64) {
         if self.result.is_none() {
@@ -215,7 +214,7 @@ impl InFlight {
         if let Some(reason) = reason {
             self.span.failed(reason.as_str());
         }
-        // Its copy carries its trace along.
+        // Its copy continues its trace.
         if let (Disposition::Retry { headers, .. } | Disposition::DeadLetter { headers }, true) =
             (&mut self.disposition, self.span.is_kept())
             && trace::origin(&self.delivery).is_none()
@@ -226,7 +225,7 @@ impl InFlight {
         self.span.end();
     }
 
-    /// One line for an event that was not decided: what it was, and what becomes of it.
+    /// Logs an event that was not decided, in one line: which event, and its disposition.
     fn log(&self, reason: &str, why: &str) {
         let attempt = self.delivery.attempt + 1;
         let event_id = self.delivery.message.message_id.as_deref().and_then(shown_id);
@@ -238,7 +237,7 @@ impl InFlight {
         }
     }
 
-    /// How it leaves, once it is finished.
+    /// Returns how its processing ended, once it is finished.
     pub(crate) fn ending(&self) -> Ending {
         match (&self.result, &self.disposition) {
             (Some(DeliveryResult::Done(outcome)), _) => Ending::Decided(*outcome),
@@ -252,7 +251,7 @@ impl InFlight {
     }
 }
 
-/// What is to be decided, in transactions of at most [`MAX_BOOKINGS`] bookings.
+/// Groups what has to be decided into transactions of at most [`MAX_BOOKINGS`] bookings.
 pub(super) fn transactions(flights: &mut [InFlight]) -> Vec<Vec<&mut InFlight>> {
     let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
     for flight in flights.iter_mut().filter(|flight| flight.result.is_none()) {

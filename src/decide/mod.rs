@@ -1,9 +1,9 @@
-//! The heart: what becomes of a delivery. Decode, load, plan and commit a batch; what is tried again, and what
-//! is a dead letter; and the same without writing.
+//! The heart of the worker: decodes, loads, plans and commits a batch, and decides what is retried and what
+//! is dead-lettered; also as a dry run that writes nothing.
 //!
 //! An `InFlight` is one delivery from receipt to settlement. The [`Processor`] decides many of them in one
-//! transaction; a `RetrySet` holds what is tried again, because somebody else has locked what it
-//! needs. A [`DryRun`] says what deciding would do.
+//! transaction; a `RetrySet` holds what is retried because another session has locked its rows. A
+//! [`DryRun`] predicts what deciding would do.
 
 mod again;
 mod delivery_result;

@@ -1,9 +1,9 @@
-//! Decides a batch: decode, load, plan, commit, in one transaction.
+//! Decides a batch: decode, load, plan and commit, in one transaction.
 //!
-//! A malformed message gets its result while it is decoded and costs its neighbours nothing. When
-//! the transaction fails, a database that is away holds the whole batch; one that met somebody
-//! else's lock has given way, and is tried again; anything else is somebody's fault, and the batch
-//! is halved down to the one culprit, which alone is answered for.
+//! A malformed message gets its result while it is decoded and does not affect the others. When the
+//! transaction fails because the database is unavailable, the whole batch is held; when it met a lock of
+//! another session, it was rolled back and is retried; any other failure is due to one delivery, and
+//! the batch is halved until that delivery is alone and gets the result.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -28,7 +28,7 @@ use crate::store::{
     self, Database, GatewaySchema, Hosts, Locked, Lookup, Purpose, StoreError, StoreErrorKind,
 };
 
-/// Everything that deciding needs. Shared by the pipelines of a worker; it keeps nothing of what it decided.
+/// Everything that deciding needs. Shared by the pipelines of a worker; it keeps no state of decisions.
 #[derive(Debug)]
 pub struct Processor {
     pub(crate) database: Database,
@@ -44,7 +44,7 @@ pub struct Processor {
 }
 
 impl Processor {
-    /// A processor for this database.
+    /// Creates a processor for this database.
     pub fn new(database: Database, schema: GatewaySchema, config: &Config) -> Self {
         Self {
             database,
@@ -59,7 +59,7 @@ impl Processor {
         }
     }
 
-    /// The same with these strategies.
+    /// Replaces the strategies.
     #[must_use]
     pub fn with(self, resolver: Resolver) -> Self {
         Self { resolver, ..self }
@@ -70,15 +70,15 @@ impl Processor {
         DryRun { processor: self, state: Loaded::default() }
     }
 
-    /// Whether deciding is possible at all now: asked by doing it, and leaving nothing behind. The error says
-    /// what stands in the way.
+    /// Checks whether deciding is possible at all now, by doing it and leaving nothing behind. The error says
+    /// what prevents it.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.database.with_deadline(store::probe(&self.database, &self.schema, self.mode)).await
     }
 
-    /// Decides these deliveries, and gives what came of each. Fails when the database cannot be used: nothing
-    /// is answered then, and the same again later may be. What was committed before that is committed;
-    /// deciding it again leaves the same rows.
+    /// Decides these deliveries, and returns the result of each. Fails when the database cannot be used:
+    /// then no result is returned, and a later call may succeed. Transactions that were committed before
+    /// stay committed; deciding them again leaves the same rows.
     pub async fn process(&self, deliveries: &[Delivery]) -> Result<Vec<DeliveryResult>, StoreError> {
         let mut flights: Vec<InFlight> = deliveries.iter().cloned().map(InFlight::new).collect();
         self.read(&mut flights);
@@ -86,7 +86,7 @@ impl Processor {
         Ok(flights.into_iter().map(InFlight::into_result).collect())
     }
 
-    /// Reads a batch.
+    /// Decodes a batch.
     pub(crate) fn read(&self, flights: &mut [InFlight]) {
         let stage = Stage::begin(&self.meters, "decode");
         flights.iter_mut().for_each(|flight| self.decode(flight));
@@ -100,7 +100,7 @@ impl Processor {
         flight.read(is_last && self.unknown_booking == UnknownBooking::Ignore);
     }
 
-    /// Decides all of these of which nothing came yet, in as many transactions as it takes. When it fails,
+    /// Decides all deliveries that have no result yet, in as many transactions as needed. When it fails,
     /// those that were decided before keep their results.
     pub(crate) async fn decide_all(&self, flights: &mut [InFlight]) -> Result<(), StoreError> {
         let mut retries = RetrySet::new(transactions(flights));
@@ -112,10 +112,10 @@ impl Processor {
                     retries.requeue(part);
                 }
                 Err(Failure::Held(error)) => return Err(error),
-                Err(Failure::InTheWay) => retries.conflicted(part),
+                Err(Failure::Conflict) => retries.conflicted(part),
                 Err(Failure::Culprit(_)) if part.items.len() > 1 => retries.halve(part),
                 Err(Failure::Culprit(result)) => {
-                    // Of it alone: halving has failed with it several times before.
+                    // Counted once: halving has failed with it several times before.
                     self.meters.failed();
                     part.items.into_iter().for_each(|flight| flight.result = Some(result.clone()));
                 }
@@ -123,18 +123,18 @@ impl Processor {
         }
         let deferred = retries.deferred();
         if !deferred.is_empty() {
-            // A locked table is in everybody's way: that is an outage.
+            // A locked table blocks every delivery: that is an outage.
             self.probe().await?;
             tracing::info!(
                 events = deferred.len(),
-                "somebody else keeps rows locked: these events are put off"
+                "another session keeps rows locked: these events are deferred"
             );
         }
         deferred.into_iter().for_each(|flight| flight.result = Some(DeliveryResult::Deferred));
         Ok(())
     }
 
-    /// Decides these in one transaction. Those whose rows are locked have no result afterwards.
+    /// Decides these deliveries in one transaction. Those whose rows are locked have no result afterwards.
     async fn decide(&self, part: &mut [&mut InFlight]) -> Result<(), Failure> {
         let events = part.len();
         let attempt = Box::pin(self.database.with_deadline(self.transact(part)));
@@ -148,15 +148,15 @@ impl Processor {
                 Err(Failure::Held(error))
             }
             StoreErrorKind::Conflict => {
-                tracing::debug!(%error, events, "a transaction gave way");
-                Err(Failure::InTheWay)
+                tracing::debug!(%error, events, "a transaction was rolled back and is retried");
+                Err(Failure::Conflict)
             }
             StoreErrorKind::Rejected => {
-                // A full disk refuses everything: that is nobody's fault.
+                // A full disk refuses everything: no delivery is at fault.
                 if let Err(error) = self.probe().await {
                     return Err(Failure::Held(error));
                 }
-                tracing::warn!(%error, events, "the database did not take a transaction");
+                tracing::warn!(%error, events, "the database refused a transaction");
                 Err(Failure::Culprit(DeliveryResult::Retry(Reason::Refused, error.to_string())))
             }
         }
@@ -208,9 +208,9 @@ impl Processor {
         Ok(Worked { more_waiting: locked.more_waiting, stats, changes, commit })
     }
 
-    /// Reads what deciding these deliveries needs, and in between asks who the new hosts are: each host once. What is
-    /// locked along follows from the answers, and the plan uses them. Notes with each delivery what its bookings mean.
-    /// `before`: what a dry run carries along from those before them.
+    /// Reads what deciding these deliveries needs, and meanwhile resolves each new host once. The resolutions
+    /// determine what is locked, and the plan uses them. Sets the targets of each delivery's bookings.
+    /// `before`: the state that a dry run keeps from earlier deliveries.
     pub(super) async fn load(
         &self,
         tx: &DatabaseTransaction,
@@ -266,7 +266,7 @@ impl Processor {
     }
 }
 
-/// What one transaction did.
+/// The work of one transaction.
 struct Worked<'m> {
     more_waiting: bool,
     stats: MatchStats,
@@ -276,10 +276,10 @@ struct Worked<'m> {
 
 /// Why a part of a batch was not decided.
 enum Failure {
-    /// The database cannot be used: nobody's fault.
+    /// The database cannot be used: no delivery is at fault.
     Held(StoreError),
-    /// Somebody else has locked what it needs.
-    InTheWay,
-    /// One of the part is the culprit; if it is alone, this is what comes of it.
+    /// Another session has locked what it needs.
+    Conflict,
+    /// One delivery of the part is the cause; if it is alone, this is its result.
     Culprit(DeliveryResult),
 }

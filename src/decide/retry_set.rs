@@ -1,9 +1,9 @@
-//! Giving way: the parts of a batch that are still to be done, and what becomes of one whose rows
-//! somebody else has locked.
+//! The parts of a batch that are not decided yet, with retries of those whose rows another session has
+//! locked.
 //!
-//! Our transactions never wait for a row of the gateway's, so they lose against it now and then, and
-//! that is nobody's fault. Such a part is tried again after a moment, behind its neighbours, and in
-//! halves when that does not help; what is still in somebody's way after that is put off, alone.
+//! Our transactions never wait for a row of the gateway, so now and then they conflict with it, which is no
+//! fault. Such a part is retried after a short delay, behind the others, and in halves when that does not
+//! help; items that still conflict after that are deferred alone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::runtime::backoff::Delays;
 const FIRST_DELAY: Duration = Duration::from_millis(2);
 const MAX_DELAY: Duration = Duration::from_millis(60);
 
-/// A part is tried so often before it is halved.
+/// How often a part is tried before it is halved.
 const TRIES: u32 = 3;
 
-/// What cannot be halved is tried so often before it is put off.
+/// How often a part that cannot be halved is tried before it is deferred.
 const TRIES_ALONE: u32 = 10;
 
-/// Nothing is tried again when a batch has met others' locks for so long: they are everywhere.
+/// After this time of conflicts a batch is not retried any more: too many rows are locked.
 const CONFLICTS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The parts that are to be done, in this order.
+/// The parts that are still to be decided, in this order.
 #[derive(Debug)]
 pub(crate) struct RetrySet<T> {
     parts: VecDeque<Part<T>>,
@@ -33,7 +33,7 @@ pub(crate) struct RetrySet<T> {
     deferred: Vec<T>,
 }
 
-/// What is done in one transaction.
+/// The items of one transaction.
 #[derive(Debug)]
 pub(crate) struct Part<T> {
     pub(crate) items: Vec<T>,
@@ -50,7 +50,7 @@ impl<T> RetrySet<T> {
         }
     }
 
-    /// The next part; a moment later, if it was in somebody's way before.
+    /// Returns the next part; after a short delay, if it conflicted before.
     pub(crate) async fn next(&mut self) -> Option<Part<T>> {
         let part = self.parts.pop_front()?;
         if part.tries > 0 && !self.is_too_late() {
@@ -59,14 +59,14 @@ impl<T> RetrySet<T> {
         Some(part)
     }
 
-    /// Somebody fails in this part: each half is tried for itself, the first one first.
+    /// Splits a part in which one item fails: each half is tried on its own, the first one first.
     pub(crate) fn halve(&mut self, mut part: Part<T>) {
         let second = part.items.split_off(part.items.len() / 2);
         self.parts.push_front(Part { items: second, tries: 0 });
         self.parts.push_front(Part { items: part.items, tries: 0 });
     }
 
-    /// The transaction met somebody's lock, and it is not known whose item that concerns.
+    /// Retries or halves a part that met a lock, when it is not known which item the lock concerns.
     pub(crate) fn conflicted(&mut self, part: Part<T>) {
         if part.items.len() > 1 && part.tries + 1 >= TRIES && !self.is_too_late() {
             self.halve(part);
@@ -75,7 +75,7 @@ impl<T> RetrySet<T> {
         }
     }
 
-    /// The rows of all that is left in this part were locked; the rest of it is done.
+    /// Retries the items that are left in this part because their rows were locked.
     pub(crate) fn requeue(&mut self, part: Part<T>) {
         if !part.items.is_empty() {
             self.retry(part);
@@ -95,12 +95,12 @@ impl<T> RetrySet<T> {
         now >= *self.until.get_or_insert(now + CONFLICTS_TIMEOUT)
     }
 
-    /// A part was done: the next one in the way waits but a moment again.
+    /// Records that a part succeeded: the delays start over.
     pub(crate) fn succeeded(&mut self) {
         self.delays.reset();
     }
 
-    /// What was in somebody's way to the end.
+    /// Returns the items that conflicted until the end.
     pub(crate) fn deferred(self) -> Vec<T> {
         self.deferred
     }
@@ -110,7 +110,7 @@ impl<T> RetrySet<T> {
 mod tests {
     use super::*;
 
-    /// Tries everything against locks on some numbers, and gives what was done and what put off.
+    /// Processes the numbers while some are locked; returns which were done and which deferred.
     async fn run(numbers: std::ops::Range<u32>, locked: &[u32]) -> (Vec<u32>, Vec<u32>) {
         let mut parts = RetrySet::new([numbers.collect::<Vec<_>>()]);
         let mut done = Vec::new();
@@ -126,18 +126,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_lock_puts_off_one_and_no_neighbour() {
-        let (mut done, put_off) = run(0..200, &[77]).await;
+    async fn one_lock_defers_only_its_own_item() {
+        let (mut done, deferred) = run(0..200, &[77]).await;
         done.sort_unstable();
         assert_eq!(done, (0..200).filter(|n| *n != 77).collect::<Vec<_>>());
-        assert_eq!(put_off, [77]);
+        assert_eq!(deferred, [77]);
     }
 
     #[tokio::test]
-    async fn locks_everywhere_put_off_everything() {
+    async fn locks_everywhere_defer_everything() {
         let all: Vec<u32> = (0..200).collect();
-        let (done, mut put_off) = run(0..200, &all).await;
-        put_off.sort_unstable();
-        assert_eq!((done, put_off), (vec![], all));
+        let (done, mut deferred) = run(0..200, &all).await;
+        deferred.sort_unstable();
+        assert_eq!((done, deferred), (vec![], all));
     }
 }

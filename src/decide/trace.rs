@@ -1,8 +1,8 @@
-//! What is shown of a batch in traces: a span for the batch, linked to its messages; and for each message
-//! one in the trace that it came with, which ends with the commit of what was decided.
+//! Traces a batch: one span for the batch, linked to its messages, and one span for each message in the trace
+//! that it arrived with, which ends when its result is committed.
 //!
-//! Only a first attempt is part of the message's own trace. Another attempt, or a replay, may come hours
-//! later: it begins a trace of its own, which is linked to the first.
+//! Only the first attempt is part of the message's own trace. A retry or a replay may come hours later: it
+//! begins a new trace, which is linked to the first.
 
 use super::in_flight::InFlight;
 use crate::event::carried_context;
@@ -13,7 +13,7 @@ use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
 /// Where deliveries come from: the kind of the queue, and its name.
 type Destination<'a> = (&'static str, &'a str);
 
-/// Begins the spans of these deliveries, and gives that of the batch. Nothing when traces are off.
+/// Begins the spans of these deliveries, and returns that of the batch. Does nothing when traces are off.
 pub(crate) fn begin(from: Destination<'_>, flights: &mut [InFlight]) -> Span {
     if !traces::are_on() {
         return Span::NONE;
@@ -32,7 +32,7 @@ pub(crate) fn begin(from: Destination<'_>, flights: &mut [InFlight]) -> Span {
     batch
 }
 
-/// The span of recording these dead letters.
+/// Begins the span of recording these dead letters.
 pub(crate) fn recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span {
     if !traces::are_on() {
         return Span::NONE;
@@ -43,7 +43,8 @@ pub(crate) fn recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span 
     span
 }
 
-/// Where a delivery came from: the headers of its newest hop, else what its CloudEvent carries.
+/// Returns the trace context of a delivery: from the headers of its newest hop, otherwise from its
+/// CloudEvent.
 pub(super) fn origin(delivery: &Delivery) -> Option<Origin> {
     let message = &delivery.message;
     Origin::read(|name| message.headers.get(name).map(String::as_str)).or_else(|| {

@@ -1,6 +1,5 @@
-//! What a worker tells of itself. A delivery is counted once, when it has left for good: decided and
-//! acknowledged, or a dead letter. Attempts that are to be made again, and deliveries that come a second
-//! time because an acknowledgement was lost, are none.
+//! The metrics of deciding. A delivery is counted once, when it is finished: decided and acknowledged, or a
+//! dead letter. Retries, and redeliveries after a lost acknowledgement, are not counted as finished.
 
 mod series;
 
@@ -25,7 +24,7 @@ use crate::telemetry::traces::Span;
 
 pub use self::series::SERIES;
 
-/// What a delivery is called where it is counted.
+/// The labels of a delivery in metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Named {
     kind: &'static str,
@@ -35,7 +34,7 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    /// By what could be read of it; `None`: nothing.
+    /// Derives the labels from what could be decoded; `None`: nothing.
     pub(crate) fn of(delivery: &Delivery, read: Option<&Result<Decoded, Malformed>>) -> Self {
         let (kind, shape) = match read {
             Some(Ok(Decoded::Event(event))) => (Some(event.event_type.as_str()), Some(event.shape)),
@@ -58,13 +57,13 @@ impl Named {
     }
 }
 
-/// An event's type as it is counted.
+/// Returns an event's type as a label.
 pub(crate) fn kind_of(event_type: Option<&str>) -> &'static str {
     let known = EVENT_TYPES.iter().find(|known| Some(known.name) == event_type);
     known.map_or(UNKNOWN, |known| known.name)
 }
 
-/// The handles of a worker's series, made once; all pipelines share them.
+/// The handles of a worker's series, created once; all pipelines share them.
 #[derive(Debug)]
 pub(crate) struct Meters {
     received: Family<Counter, 2>,
@@ -88,10 +87,10 @@ pub(crate) struct Meters {
     hands: Mutex<HashMap<usize, Hand>>,
 }
 
-/// What a pipeline has in hand, or had last.
+/// The batch that a pipeline is processing, or processed last.
 #[derive(Clone, Copy, Debug)]
 struct Hand {
-    /// When the oldest of it was published.
+    /// When its oldest event was published.
     oldest_ms: Option<i64>,
     is_busy: bool,
 }
@@ -121,7 +120,7 @@ impl Meters {
         }
     }
 
-    /// A worker begins: what does not change while it runs, and what is looked at when it is asked for.
+    /// Sets the series that stay the same while a worker runs, and registers those that are read on scrape.
     pub(crate) fn begins(self: &Arc<Self>, auto_accept: u8, pipelines: u16) {
         THRESHOLD.gauges().set([], f64::from(auto_accept) / 100.0);
         PIPELINES.gauges().set([], f64::from(pipelines));
@@ -133,12 +132,12 @@ impl Meters {
         });
     }
 
-    /// Deliveries were read.
+    /// Counts deliveries that were decoded.
     pub(crate) fn received(&self, named: impl Iterator<Item = Named>) {
         named.for_each(|Named { kind, format, .. }| self.received.count([kind, format]));
     }
 
-    /// A transaction was committed: what its plan met, and what it wrote.
+    /// Counts what a committed transaction found and wrote.
     pub(crate) fn committed(&self, stats: &MatchStats, changes: &ChangeSet) {
         for one in &stats.lookups {
             let strategy = one.strategy.unwrap_or("none");
@@ -159,30 +158,30 @@ impl Meters {
         }
     }
 
-    /// A host could not be looked for, or what was found not be written, through a fault.
+    /// Counts a fault in finding a host or in writing the result.
     pub(crate) fn failed(&self) {
         self.matches.count(["none", "error"]);
     }
 
-    /// Whether the database could be used just now.
+    /// Records whether the database could be used just now.
     pub(crate) fn database(&self, is_up: bool) {
         self.db_up.set([], f64::from(u8::from(is_up)));
     }
 
-    /// A pipeline has taken a batch.
+    /// Records that a pipeline has received a batch.
     pub(crate) fn takes(&self, pipeline: usize, deliveries: &[Delivery], closed_by: ClosedBy) {
         self.batches.count([closed_by.as_str()]);
         self.batch.record([], size(deliveries.len()));
         if let Some(gauge) = self.in_flight.of([]) {
             gauge.increment(size(deliveries.len()));
         }
-        // What is tried again, or replayed, has waited on purpose.
+        // Retries and replays have waited on purpose.
         let waited = deliveries.iter().filter(|one| one.attempt == 0 && !is_replay(one));
         let oldest_ms = waited.map(published_ms).min();
         locked(&self.hands).insert(pipeline, Hand { oldest_ms, is_busy: true });
     }
 
-    /// A pipeline has no longer so many deliveries in hand. `is_all`: nothing waited behind them.
+    /// Records that a pipeline has finished `count` deliveries. `is_all`: nothing waited behind them.
     pub(crate) fn leaves(&self, pipeline: usize, count: usize, is_all: bool) {
         if let Some(gauge) = self.in_flight.of([]) {
             gauge.decrement(size(count));
@@ -193,18 +192,18 @@ impl Meters {
         }
     }
 
-    /// Nothing waits in the queue: what the pipelines had last tells nothing any more.
+    /// Records that nothing waits in the queue, so that the last batches of idle pipelines no longer count.
     pub(crate) fn nothing_waits(&self) {
         locked(&self.hands).retain(|_, hand| hand.is_busy);
     }
 
-    /// Seconds since the oldest event was published that is in hand.
+    /// Returns the seconds since the oldest event in progress was published.
     fn oldest_age(&self) -> f64 {
         let oldest = locked(&self.hands).values().filter_map(|hand| hand.oldest_ms).min();
         oldest.map_or(0.0, |oldest| seconds(now_ms() - oldest))
     }
 
-    /// These deliveries are gone. `decided_ms`: when the last of them was committed.
+    /// Counts settled deliveries. `decided_ms`: when the last of them was committed.
     pub(crate) fn settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>, decided_ms: i64) {
         let mut has_left = false;
         for flight in gone {
@@ -240,7 +239,7 @@ impl Meters {
         }
     }
 
-    /// The broker itself made a dead letter of a delivery, for this reason.
+    /// Counts a delivery that the broker itself dead-lettered, for this reason.
     pub(crate) fn mark_dead_lettered(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
         self.dead.count([reason.parse().map_or(OTHER, Reason::as_str)]);
         self.processed.count([kind_of(event_type), DEAD_LETTER]);
@@ -250,13 +249,13 @@ impl Meters {
     }
 }
 
-/// A stage that has begun: how long it takes is counted, and it is a step in the trace of the batch. Dropped before
-/// its end, because something failed, it is not counted.
+/// A stage in progress: its duration is recorded, and it is a step in the trace of the batch. A stage that is
+/// dropped before its end, because something failed, is not recorded.
 pub(crate) struct Stage<'m> {
     meters: &'m Meters,
     name: &'static str,
     begun: Instant,
-    /// The same by the clock of the world.
+    /// The same in wall-clock time.
     pub(super) begun_at: SystemTime,
     _step: Span,
 }
@@ -266,7 +265,7 @@ impl<'m> Stage<'m> {
         Self { meters, name, begun: Instant::now(), begun_at: SystemTime::now(), _step: Span::step(name) }
     }
 
-    /// It is over.
+    /// Ends the stage and records its duration.
     pub(crate) fn end(self) {
         self.meters.stage.record([self.name], self.begun.elapsed().as_secs_f64());
     }
@@ -276,13 +275,13 @@ fn is_replay(delivery: &Delivery) -> bool {
     delivery.message.headers.contains_key(header::REPLAY_LETTER)
 }
 
-/// When the event was published: what its message says (whole seconds), or when it was first received,
-/// which an edge says to the millisecond. The earlier one.
+/// Returns when the event was published: the earlier of the message's timestamp (whole seconds) and the
+/// first receipt, which an edge records to the millisecond.
 fn published_ms(delivery: &Delivery) -> i64 {
     delivery.message.timestamp_ms.map_or(delivery.first_seen_ms, |ms| ms.min(delivery.first_seen_ms))
 }
 
-/// Clocks differ: nothing is younger than 0.
+/// Converts to seconds. Clocks differ: no age is negative.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
 fn seconds(ms: i64) -> f64 {
     ms.max(0) as f64 / 1000.0

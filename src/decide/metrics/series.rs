@@ -1,4 +1,4 @@
-//! The series of a worker, as `docs/metrics.md` lists them.
+//! The series of deciding, as `docs/metrics.md` lists them.
 
 use strum::VariantArray as _;
 
@@ -9,9 +9,9 @@ use crate::telemetry::metrics::Kind::{Counter, Gauge, Histogram};
 use crate::telemetry::metrics::Values::{self, Closed};
 use crate::telemetry::metrics::{LabelOf as Label, series};
 
-/// What an event's type is called that is not among those that we act on.
+/// The label of an event type that we do not act on.
 pub(super) const UNKNOWN: &str = "unknown";
-/// A reason for which the broker makes dead letters, and none of ours.
+/// The label of a reason for which the broker dead-letters and that is not one of ours.
 pub(super) const OTHER: &str = "other";
 
 const TYPE: Label =
@@ -37,13 +37,13 @@ const WHY_MISSING: Label =
 const SOURCE: Label = ("source", Closed(made_by_workers));
 const ACTION: Label = ("action", Closed(|| vec!["reactivated", "superseded"]));
 
-/// The sources of the mappings that workers make.
+/// Returns the sources of the mappings that workers create.
 fn made_by_workers() -> Vec<&'static str> {
     let by_workers = MappingSource::VARIANTS.iter().copied().filter(|source| !source.is_by_person());
     by_workers.map(MappingSource::as_str).collect()
 }
 
-/// Seconds, from a batch that was waited for to a retry that waited for an hour, and beyond.
+/// Seconds, from an event that did not wait to a retry after an hour and beyond.
 const AGES: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
     3600.0, 7200.0, 21600.0, 86400.0,
@@ -54,48 +54,48 @@ const SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 10
 const RATIOS: &[f64] = &[0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0];
 
 series! {
-    /// What a worker counts as it works. What it looks at from time to time is in `sampler.rs`.
+    /// The series that a worker records while it decides. `sampler.rs` has those that it samples.
     pub SERIES:
     RECEIVED = Counter, "hostmatch_events_received_total", [TYPE, FORMAT],
-        "Deliveries that were read, every attempt and every time that one comes again";
+        "Deliveries that were read, every attempt and every redelivery included";
     PROCESSED = Counter, "hostmatch_events_processed_total", [TYPE, OUTCOME],
-        "Deliveries that have left for good, each once: by their outcome, or as a dead letter";
+        "Deliveries that are finished, each counted once: by their outcome, or as a dead letter";
     AGE = Histogram(AGES), "hostmatch_event_age_seconds", [TYPE],
-        "From the publishing of an event to the commit of its outcome (replays are left out)";
+        "Time from publishing an event to committing its outcome (without replays)";
     BATCH = Histogram(SIZES), "hostmatch_batch_events", [],
         "Deliveries in a batch";
     BATCHES = Counter, "hostmatch_batches_total", [TRIGGER],
-        "Batches, by why they had no more deliveries";
+        "Batches, by the reason why no more deliveries were added";
     STAGE = Histogram(STAGES), "hostmatch_stage_duration_seconds", [STEP],
-        "How long a stage took: decode and settle of a batch, load, plan and commit of a transaction";
+        "Duration of a stage: decode and settle of a batch, load, plan and commit of a transaction";
     MATCHES = Counter, "hostmatch_matches_total", [FOUND_BY, FOUND],
-        "Hosts that were looked for, by the strategy that found somebody and what came of it";
+        "Host lookups, by the strategy that found a member of staff and by result";
     CONFIDENCE = Histogram(RATIOS), "hostmatch_match_confidence_ratio", [STRATEGY],
-        "How sure a strategy was of whom it found, of those accepted or suggested";
+        "Confidence of the matches that were accepted or suggested";
     MISSING = Counter, "hostmatch_hosts_missing_total", [WHY_MISSING],
-        "Bookings that may assign and name no host, or none with an id";
+        "Bookings that could assign staff but name no host, or none with an id";
     CREATED = Counter, "hostmatch_mappings_created_total", [SOURCE],
-        "Mappings that workers made (those that people make are in the audit trail)";
+        "Mappings that workers created (those by people are in the audit trail)";
     CHANGED = Counter, "hostmatch_mappings_changed_total", [ACTION],
-        "Mappings that workers switched on again, or off because another took their place";
+        "Mappings that workers switched on again, or off because another replaced them";
     RETRIES = Counter, "hostmatch_event_retries_total", [REASON],
-        "Attempts that are to be made again";
+        "Failed attempts that are retried";
     DEAD = Counter, "hostmatch_dead_letters_total", [REASON],
         "Deliveries that became dead letters";
     PUT_OFF = Counter, "hostmatch_events_put_off_total", [],
-        "Deliveries put off because somebody else kept rows locked; that counts as no attempt";
+        "Deliveries deferred because another session kept rows locked; this does not count as an attempt";
     REPLAYS = Counter, "hostmatch_replays_total", [RESULT],
-        "Copies of dead letters that have left for good, by their outcome";
+        "Copies of dead letters that are finished, by their outcome";
     THRESHOLD = Gauge, "hostmatch_auto_accept_threshold_ratio", [],
-        "From this confidence on a match is taken (matching.auto_accept)";
+        "The confidence from which on a match is accepted (matching.auto_accept)";
     IN_FLIGHT = Gauge, "hostmatch_events_in_flight", [],
-        "Deliveries in hand: being decided or settled";
+        "Deliveries in progress: being decided or settled";
     PIPELINES = Gauge, "hostmatch_worker_pipelines", [],
         "Pipelines of this worker (worker.pipelines)";
     LAST = Gauge, "hostmatch_last_event_processed_timestamp_seconds", [],
-        "When a delivery last left for good, in seconds since 1970; 0 before the first one";
+        "When a delivery was last finished, in seconds since 1970; 0 before the first one";
     OLDEST = Gauge, "hostmatch_oldest_ready_event_age_seconds", [],
-        "Age of the oldest event in hand; queues are in order, so that those which wait behind it are younger. 0: none";
+        "Age of the oldest event in progress; queues are in order, so waiting events are younger. 0: none";
     DB_UP = Gauge, "hostmatch_db_up", [],
-        "1 while the database can be used, as far as was seen last; 0 before the first time";
+        "1 while the database can be used, as last seen; 0 before the first check";
 }

@@ -202,7 +202,7 @@ async fn a_storm_of_deadlocks_costs_nothing(backend: Backend) {
     stack.world.run("CREATE TABLE rival (id BIGINT)").await;
     let worker = stack.worker().await;
     eventually("our transactions gave way to deadlocks, and went on", WAIT_TIMEOUT, async || {
-        let lost = worker.logged("a transaction gave way");
+        let lost = worker.logged("a transaction was rolled back and is retried");
         let deadlocks = lost.iter().filter(|line| line["error"].to_string().contains("eadlock")).count();
         if deadlocks < 3 {
             rival(&stack).await;
@@ -259,7 +259,7 @@ async fn locks_that_somebody_keeps_are_waited_out(backend: Backend) {
     let all = stack.config.retry_delays.iter().sum::<Duration>() + Duration::from_secs(1);
     let began = Instant::now();
     eventually("it has given up more often than an event is tried", WAIT_TIMEOUT, async || {
-        let given_up = worker.logged("somebody else keeps rows locked: these events are put off").len();
+        let given_up = worker.logged("another session keeps rows locked: these events are deferred").len();
         (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
     })
     .await;

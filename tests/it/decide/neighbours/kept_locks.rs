@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::{Backend, GatewayShape, Process, Stack, UpdatedAt, event, eventually, host};
 
 const SOON: Duration = Duration::from_secs(120);
-const PUT_OFF: &str = "somebody else keeps rows locked: these events are put off";
+const PUT_OFF: &str = "another session keeps rows locked: these events are deferred";
 const BOOKINGS: u32 = 20;
 
 on_engines!(a_locked_appointment_delays_its_own_booking_only: mariadb, postgres);

@@ -254,7 +254,7 @@ impl Run {
                 .await;
         }
         eventually("one of them is refused", SOON, async || {
-            self.logs().contains("the database did not take a transaction").then_some(())
+            self.logs().contains("the database refused a transaction").then_some(())
         })
         .await;
         self.until("hostmatch_dead_letters WHERE event_id IN ('e-13', 'e-14')", 1).await;
