@@ -52,7 +52,7 @@ fn shapes() -> String {
         let [told_by, event_in] = shape.described();
         vec![code(shape.as_str()), told_by.to_owned(), event_in.to_owned()]
     });
-    table(&["shape", "told by", "the event stands in"], rows)
+    table(&["shape", "recognised by", "the event is in"], rows)
 }
 
 fn duration(delay: std::time::Duration) -> String {
