@@ -1,7 +1,7 @@
 //! hostmatch finds the member of staff for every Cal.com booking.
 //!
-//! The modules, from the bottom up. A module names only modules above it in this
-//! list (of a lower layer); siblings do not know each other. `tests/it/documents/tidy.rs` holds that.
+//! The modules, from the bottom up. A module uses only modules of lower layers, never a sibling;
+//! `tests/it/documents/tidy.rs` checks this.
 //!
 //! | layer | modules | what |
 //! |---|---|---|
@@ -10,11 +10,11 @@
 //! | 2 | [`event`], [`telemetry`] | pure: what is a booking event? · logs, metrics, traces |
 //! | 3 | [`matching`], [`contract`] | pure: who is this host? · the contracts as documents for tools |
 //! | 4 | [`store`], [`queue`] | the outside world: the gateway's database, the broker |
-//! | 5 | [`decide`] | the heart: what becomes of a delivery |
-//! | 6 | [`app`] | the use cases, one a file |
+//! | 5 | [`decide`] | the heart: the result of a delivery |
+//! | 6 | [`app`] | the use cases, one per file |
 //! | 7 | [`install`] | is the installation set up right? |
-//! | 8 | [`worker`], [`edge`] | the long-running roles; they do not know each other |
-//! | 9 | [`cli`] | names everything; only `main.rs` names it |
+//! | 8 | [`worker`], [`edge`] | the long-running roles; neither uses the other |
+//! | 9 | [`cli`] | uses every layer; only `main.rs` uses it |
 
 pub mod config;
 pub mod runtime;

@@ -1,9 +1,9 @@
-//! The program: picks the one TLS provider, then leaves everything to the command line.
+//! The program's entry point: installs the TLS provider and runs the command line.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Fails only when a provider is installed already, and then there is one.
+    // This fails only when a provider is already installed, and that one serves as well.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     hostmatch::cli::main()
 }

@@ -1,6 +1,5 @@
-//! Who may post. A credential that is given must be right; without one, only
-//! `edge.allow_unsigned` lets a request in. A credential of a kind for which nothing is configured
-//! proves nothing, and counts as none.
+//! Authentication of posts. A credential that is sent must be valid; a request without one is accepted
+//! only with `edge.allow_unsigned`. A credential of a kind for which nothing is configured counts as none.
 
 use std::sync::Arc;
 
@@ -25,17 +24,17 @@ const RETELL_CHALLENGE: &str = "HMAC-SHA256 realm=\"hostmatch\", header=\"x-rete
 /// What Cal.com sends in place of a signature when the webhook has no secret.
 const NO_SECRET: &str = "no-secret-provided";
 
-/// What is known before the body has been read.
+/// The result of the checks that do not need the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Before {
-    /// A bearer token has proven who it is, and may do this.
+    /// The request has a valid bearer token that allows this route.
     Proven(Arc<Terms>),
-    /// The body has to be looked at.
+    /// The signature over the body has to be checked.
     Unproven,
 }
 
 impl Before {
-    /// What the sender is called in the record of its events.
+    /// Returns the name of the sender for the record of its events.
     pub(super) fn publisher(&self) -> &str {
         match self {
             Self::Proven(terms) if !terms.name.is_empty() => &terms.name,
@@ -44,10 +43,10 @@ impl Before {
     }
 }
 
-/// Checks the gateway's bearer token, if there is one, before its body is taken in.
+/// Checks the gateway's bearer token, if there is one, before the body is read.
 ///
 /// # Errors
-/// 401 for a token that is not known or whose time is over, 403 for one that is not for this route,
+/// 401 for a token that is unknown or has expired, 403 for one that does not allow this route,
 /// 429 for one that is used too often, 503 when the tokens cannot be read.
 pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Result<Before, Problem> {
     let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Before::Unproven) };
@@ -58,19 +57,19 @@ pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Re
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
     });
     let Some(token) = token else {
-        return Err(problem::unauthorized(BEARER, "write Authorization: Bearer, a blank, and the token"));
+        return Err(problem::unauthorized(BEARER, "send Authorization: Bearer, a space, and the token"));
     };
     match edge.tokens.check(token).await {
         Ok(Checked::Good(terms)) if terms.allows(scope) => Ok(Before::Proven(terms)),
         Ok(Checked::Good(_)) => Err(problem::forbidden(
-            "this token is not for this route: `hostmatch token list` shows for which ones it is",
+            "this token does not allow this route; `hostmatch token list` shows the routes it allows",
         )),
         Ok(Checked::Unknown) => {
             Err(problem::unauthorized(BEARER, "this token is not known, or has been revoked"))
         }
         Ok(Checked::Expired) => Err(problem::unauthorized(
             BEARER,
-            "this token has expired: `hostmatch token create` makes another",
+            "this token has expired; `hostmatch token create` creates a new one",
         )),
         Ok(Checked::TooFast(wait)) => Err(problem::too_fast(wait)),
         Err(error) => {
@@ -80,15 +79,15 @@ pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Re
     }
 }
 
-/// Checks that a token which is for some companies only posts an event of theirs. One that names no
-/// company could be anybody's.
+/// Checks that a token that is limited to certain companies posts only their events. An event that
+/// names no company could belong to any of them.
 ///
 /// # Errors
 /// 403
 pub(super) fn company(before: &Before, company: Option<CompanyId>) -> Result<(), Problem> {
     match before {
         Before::Proven(terms) if !terms.covers(company.map(|id| id.0)) => Err(problem::forbidden(
-            "this token is for events of certain companies: name one of them as company_id; nothing was queued",
+            "this token is limited to certain companies: name one of them as company_id; nothing was queued",
         )),
         _ => Ok(()),
     }
@@ -102,18 +101,18 @@ pub(super) fn gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(
     let keys = &edge.config.gateway_secrets;
     match headers.get(GATEWAY_SIGNATURE).filter(|_| any(keys)) {
         Some(_) => signature::gateway(text(headers, GATEWAY_SIGNATURE), body, keys)
-            .map_err(|_| problem::unauthorized(BEARER, "x-hostmatch-signature does not belong to this body")),
+            .map_err(|_| problem::unauthorized(BEARER, "x-hostmatch-signature does not match this body")),
         None if edge.config.allow_unsigned => Ok(()),
         None => {
-            let detail = "send a bearer token that is known here, or x-hostmatch-signature: \
+            let detail = "send a known bearer token, or x-hostmatch-signature: \
                           the HMAC-SHA256 of the body, in hex";
             Err(problem::unauthorized(BEARER, detail))
         }
     }
 }
 
-/// Checks whether a request without a token may say something in its headers: a signature covers the
-/// body only.
+/// Checks whether a request without a token may carry CloudEvents attributes in its headers: a signature
+/// covers only the body.
 ///
 /// # Errors
 /// 401, unless `edge.allow_unsigned` is on.
@@ -126,7 +125,7 @@ pub(super) fn signed_headers(edge: &Edge) -> Result<(), Problem> {
     Err(problem::unauthorized(BEARER, detail))
 }
 
-/// Whether the request says that Retell sends it.
+/// Returns whether the request claims to come from Retell.
 pub(super) fn is_from_retell(headers: &HeaderMap) -> bool {
     headers.contains_key(RETELL_SIGNATURE)
 }
@@ -134,17 +133,18 @@ pub(super) fn is_from_retell(headers: &HeaderMap) -> bool {
 /// Checks Retell's signature over the body.
 ///
 /// # Errors
-/// 401 when it is wrong or its time is off; also without a key, unless `edge.allow_unsigned` is on.
+/// 401 when it is wrong or its time is too far off; also when no key is configured, unless
+/// `edge.allow_unsigned` is on.
 pub(super) fn retell(edge: &Edge, headers: &HeaderMap, body: &[u8], now_ms: i64) -> Result<(), Problem> {
     let (keys, tolerance) = (&edge.config.retell_api_keys, edge.config.retell_tolerance);
     let refuse = |detail: &str| Err(problem::unauthorized(RETELL_CHALLENGE, detail));
     if !any(keys) {
-        let detail = "no edge.retell_api_keys are configured, so that no webhook of Retell's can be checked";
+        let detail = "no edge.retell_api_keys are configured, so no webhook from Retell can be verified";
         return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
     }
     match signature::retell(text(headers, RETELL_SIGNATURE), body, keys, tolerance, now_ms) {
         Ok(()) => Ok(()),
-        Err(Refusal::Wrong) => refuse("x-retell-signature does not belong to this body"),
+        Err(Refusal::Wrong) => refuse("x-retell-signature does not match this body"),
         Err(Refusal::Stale) => {
             refuse("the time in x-retell-signature is too far from now; compare the clocks")
         }
@@ -154,7 +154,7 @@ pub(super) fn retell(edge: &Edge, headers: &HeaderMap, body: &[u8], now_ms: i64)
 /// Checks Cal.com's signature over the body.
 ///
 /// # Errors
-/// 401 when it is wrong, missing or `no-secret-provided`; also without a secret of ours, unless
+/// 401 when it is wrong, missing or `no-secret-provided`; also when no secret is configured, unless
 /// `edge.allow_unsigned` is on.
 pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let keys = &edge.config.calcom_secrets;
@@ -166,15 +166,15 @@ pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<()
         );
     }
     if !any(keys) {
-        let detail = "no edge.calcom_secrets are configured, so that no webhook of Cal.com's can be checked";
+        let detail = "no edge.calcom_secrets are configured, so no webhook from Cal.com can be verified";
         return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
     }
     signature::verify(header, &[body], keys)
-        .or_else(|_| refuse("x-cal-signature-256 is missing, or does not belong to this body"))
+        .or_else(|_| refuse("x-cal-signature-256 is missing or does not match this body"))
 }
 
-/// The senders that can prove nothing as it is configured, so that whatever they post is refused: a
-/// sentence each.
+/// Returns a sentence for each sender that cannot authenticate with this configuration, so that
+/// everything it posts is refused.
 pub(super) fn refused_altogether(config: &EdgeConfig) -> Vec<&'static str> {
     let has_tokens = !config.tokens_file.as_os_str().is_empty();
     let senders = [
@@ -184,11 +184,11 @@ pub(super) fn refused_altogether(config: &EdgeConfig) -> Vec<&'static str> {
         ),
         (
             any(&config.retell_api_keys),
-            "POST /api/retell/webhook refuses everything of Retell's: edge.retell_api_keys is empty",
+            "POST /api/retell/webhook refuses everything from Retell: edge.retell_api_keys is empty",
         ),
         (
             any(&config.gateway_secrets) || has_tokens,
-            "POST /v1/events, and the gateway at POST /api/retell/webhook, are refused everything: \
+            "POST /v1/events, and POST /api/retell/webhook from the gateway, refuse everything: \
              edge.tokens_file and edge.gateway_secrets are empty",
         ),
     ];

@@ -8,20 +8,21 @@ use percent_encoding::percent_decode_str;
 use super::problem;
 use crate::http::problem::Problem;
 
-/// What makes a request one in binary mode.
+/// The header that marks a request in binary mode.
 const SPECVERSION: &str = "ce-specversion";
 
-/// The attributes that travel along; extensions stay behind.
+/// The attributes that are passed on with the message; extensions are dropped.
 const ATTRIBUTES: [&str; 7] =
     [SPECVERSION, "ce-type", "ce-id", "ce-time", "ce-source", "ce-subject", "ce-dataschema"];
 
-/// Most bytes of one attribute: all of them fit into an AMQP frame.
+/// The most bytes of one attribute: all of them together fit into an AMQP frame.
 const MAX_BYTES: usize = 2048;
 
-/// The attributes of a request in binary mode, as the headers of its message; `None` for any other.
+/// Returns the attributes of a request in binary mode as the headers of its message; `None` for any
+/// other request.
 ///
 /// # Errors
-/// 400 for an attribute that is no text, or too long.
+/// 400 for an attribute that is not text, or too long.
 pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, String>>, Problem> {
     if !headers.contains_key(SPECVERSION) {
         return Ok(None);
@@ -39,8 +40,8 @@ pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, 
     Ok(Some(attributes))
 }
 
-/// An attribute's value out of a header's: without the quotes that may be around it, and with what
-/// is percent-encoded decoded.
+/// Decodes a header's value into an attribute's: removes the optional quotes, then decodes the
+/// percent-encoding.
 fn decoded(value: &str) -> Option<String> {
     let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let unescaped = quoted.map(unescape);
@@ -48,7 +49,7 @@ fn decoded(value: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
 }
 
-/// A quoted string's inside: a backslash stands for the character that follows it.
+/// Unescapes the inside of a quoted string: a backslash stands for the character that follows it.
 fn unescape(quoted: &str) -> String {
     let mut characters = quoted.chars();
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Emptying the spool: in order, each group removed only after its confirm, for as long as it
-//! takes. And the alarm, before a bound is reached.
+//! The spool's forwarder: publishes the spooled events in order, removes each group only after its
+//! confirm, retries without end, and warns before a limit of the spool is reached.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::runtime::crash_points;
 use crate::runtime::shutdown::Shutdown;
 use crate::telemetry::shown_id;
 
-/// What is published before the confirms are awaited.
+/// The limits of a group: its messages are published before their confirms are awaited.
 const GROUP: BatchLimits = BatchLimits { size: 256, bytes: 4 << 20 };
-/// So few are the last ones, which are forwarded while new events wait at the gate.
+/// While at most this many messages are left, new events wait at the gate until they are forwarded.
 const LAST: u64 = 64;
-/// How long they wait there at most.
+/// The longest time that new events wait at the gate.
 const HANDOVER: Duration = Duration::from_secs(1);
-/// How often to look whether a bound is near.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often the alarm may say so.
-const AGAIN: Duration = Duration::from_secs(60);
+/// How often to check whether a limit is near.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest time between two alarms.
+const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Forwards what is in the spool, and raises the alarm, until `stop`. Ends at once where there is
-/// no spool.
+/// Forwards the spooled events, and raises the alarm, until `stop` is cancelled. Returns at once when
+/// there is no spool.
 ///
 /// # Errors
-/// [`Broken`], when the spool has ended by itself.
+/// [`Broken`], when the spool's writer has ended by itself.
 pub(super) async fn run(sink: &Sink, stop: &Shutdown) -> Result<(), Broken> {
     let Some(spool) = &sink.spool else { return Ok(()) };
     let forwarder = Forwarder {
@@ -48,25 +48,26 @@ pub(super) async fn run(sink: &Sink, stop: &Shutdown) -> Result<(), Broken> {
     }
 }
 
-/// The one who writes into the spool has failed, and nobody does it any more.
+/// The spool's writer has failed, so nothing can be spooled any more.
 #[derive(Debug)]
 pub(super) struct Broken;
 
-/// The gate, closed: nobody comes in until this is dropped, which is soon.
+/// The closed gate: no event is accepted until this guard is dropped.
 struct Closed<'a> {
     _gate: RwLockWriteGuard<'a, ()>,
     until: Instant,
 }
 
 impl<'a> Closed<'a> {
-    /// Closes it, unless those who are inside do not come out.
+    /// Closes the gate; `None` when the events that are inside do not leave in time.
     async fn now(gate: &'a RwLock<()>) -> Option<Self> {
         let closed = timeout(HANDOVER, gate.write()).await.ok()?;
         Some(Self { _gate: closed, until: Instant::now() + HANDOVER })
     }
 }
 
-/// Waits for the work, and behind the gate for no longer than it may be closed: then it is opened.
+/// Waits for the work. When it takes longer than the gate may stay closed, opens the gate and goes on
+/// waiting.
 async fn behind<T>(gate: &mut Option<Closed<'_>>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     if let Some(closed) = gate {
@@ -91,7 +92,7 @@ impl Forwarder<'_> {
     async fn run(mut self) {
         let left = self.spool.level().messages;
         if left > 0 {
-            tracing::info!(messages = left, "forwarding what was left in the spool");
+            tracing::info!(messages = left, "forwarding the events that were left in the spool");
         }
         loop {
             tokio::select! {
@@ -107,11 +108,11 @@ impl Forwarder<'_> {
         }
     }
 
-    /// Until nothing waits, or it is to stop. How many were forwarded.
+    /// Forwards until the spool is empty or `stop` is cancelled. Returns how many events were forwarded.
     async fn drain(&mut self) -> usize {
         let (spool, mut forwarded, mut flows) = (self.spool, 0, false);
         while !spool.is_empty() && !self.stop.is_cancelled() {
-            // The last ones: nobody may come behind them until they are forwarded.
+            // No event may enter behind the last ones until they are forwarded.
             let last = flows && spool.level().messages <= LAST;
             let mut gate = if last { Closed::now(&self.sink.gate).await } else { None };
             let head = match behind(&mut gate, spool.head(self.group)).await {
@@ -146,8 +147,8 @@ impl Forwarder<'_> {
         forwarded
     }
 
-    /// They are in the queue. Until they are out of the spool nothing else is forwarded; after a
-    /// crash in between they come a second time.
+    /// Removes the events that are in the queue now. Nothing else is forwarded until they are removed;
+    /// after a crash in between they are published a second time.
     async fn remove(&mut self, head: &[Spooled], mut gate: Option<Closed<'_>>) -> usize {
         let mut removed = behind(&mut gate, self.spool.remove(head)).await;
         drop(gate);
@@ -155,7 +156,7 @@ impl Forwarder<'_> {
             if self.stop.is_cancelled() {
                 return 0;
             }
-            self.failed("what was forwarded cannot be removed; trying again", error.to_string()).await;
+            self.failed("forwarded events cannot be removed; trying again", error.to_string()).await;
             removed = self.spool.remove(head).await;
         }
         self.delays.reset();
@@ -164,8 +165,8 @@ impl Forwarder<'_> {
         head.len()
     }
 
-    /// One of these will never be taken. The one at fault is found by halving; it must not keep
-    /// the others waiting.
+    /// The broker will never accept one of these. Finds it by halving, and sets it aside so that it does
+    /// not hold up the others.
     async fn unfit(&mut self, head: &[Spooled], problem: &str) {
         let [culprit] = head else {
             self.group.size = head.len() / 2;
@@ -176,15 +177,15 @@ impl Forwarder<'_> {
         tracing::error!(
             event_id,
             problem,
-            "the broker does not take an event as it is: it is set aside in the spool, and tried again at \
+            "the broker does not accept an event as it is: it is set aside in the spool, and tried again at \
              the next start; raise the broker's limit"
         );
         if let Err(error) = self.spool.set_aside(culprit).await {
-            self.failed("it cannot be set aside; trying again", error.to_string()).await;
+            self.failed("the event cannot be set aside; trying again", error.to_string()).await;
         }
     }
 
-    /// Says so, once for each problem, and waits a little.
+    /// Logs a problem once, and waits before the next attempt.
     async fn failed(&mut self, what: &'static str, problem: String) {
         if self.said.as_ref() != Some(&problem) {
             let messages = self.spool.level().messages;
@@ -198,20 +199,26 @@ impl Forwarder<'_> {
     }
 }
 
-/// Says when a bound is near or reached, at most once a minute. Never completes.
+/// Warns when a limit of the spool is near or reached, at most once a minute. Never completes.
 async fn alarm(spool: &Spool) {
-    let mut said: Option<Instant> = None;
+    let mut warned: Option<Instant> = None;
     loop {
-        sleep(LOOK).await;
-        if said.is_some_and(|said| said.elapsed() < AGAIN) {
+        sleep(CHECK_INTERVAL).await;
+        if warned.is_some_and(|warned| warned.elapsed() < ALARM_INTERVAL) {
             continue;
         }
         if let Some(refusal) = spool.refusal() {
-            tracing::error!(problem = %refusal, "the spool takes no events: they are refused while the queue is away");
-            said = Some(Instant::now());
+            tracing::error!(
+                problem = %refusal,
+                "the spool accepts no events: they are refused while the queue is away"
+            );
+            warned = Some(Instant::now());
         } else if let Some(problem) = nearly_full(spool) {
-            tracing::warn!(problem, "the spool is nearly full: mend the way to the queue, or make room");
-            said = Some(Instant::now());
+            tracing::warn!(
+                problem,
+                "the spool is nearly full: repair the connection to the queue, or make room"
+            );
+            warned = Some(Instant::now());
         }
     }
 }
@@ -225,15 +232,15 @@ mod tests {
         let gate = RwLock::new(());
         let mut closed = Closed::now(&gate).await;
         let (finish, work) = tokio::sync::oneshot::channel();
-        // The work does not end before somebody has come in.
+        // The work does not end before another task has entered.
         let come_in = async {
             let _entry = gate.read().await;
             finish.send(())
         };
         let both = async { tokio::join!(behind(&mut closed, work), come_in) };
         let done = timeout(HANDOVER * 20, both).await.map(|(done, _)| done.is_ok());
-        assert_eq!(done, Ok(true), "the gate stays closed");
+        assert_eq!(done, Ok(true), "the gate must be opened while the work goes on");
         let _inside = gate.read().await;
-        assert!(Closed::now(&gate).await.is_none(), "somebody who does not come out is not waited for");
+        assert!(Closed::now(&gate).await.is_none(), "a task that stays inside must not be waited for");
     }
 }

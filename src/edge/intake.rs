@@ -1,7 +1,7 @@
-//! From bytes to a message in the queue.
+//! Turns the bytes of a request into messages in the queue.
 //!
-//! The message's id is the event's id: the sender's own, or the hash that decoding makes of the
-//! event. Either is the same when the same event comes again, and so it is told as a repeat.
+//! The message's id is the event's id: the sender's own, or the hash that decoding computes from the
+//! event. Either is the same when the same event arrives again, so a repeat is recognised by it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -19,17 +19,17 @@ use crate::http::problem::Problem;
 use crate::queue::{Message, header};
 use crate::runtime::clock::now_ms;
 
-/// The routing key of what is no event of a known type.
+/// The routing key of anything that is not an event of a known type.
 const UNKNOWN: &str = "unknown";
 
 static NO_HEADERS: LazyLock<BTreeMap<String, String>> = LazyLock::new(BTreeMap::new);
 
-/// What became of one event.
+/// The answer for one event.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Receipt {
     /// The event's id.
     pub(super) id: String,
-    /// What was done with it.
+    /// What was done with the event.
     pub(super) status: Status,
 }
 
@@ -44,37 +44,37 @@ impl Receipt {
 pub(super) enum Status {
     /// It is durably in the queue, or in the spool before it.
     Queued,
-    /// There is nothing to do for it, and it went nowhere.
+    /// There is nothing to do for it, and it was not queued.
     Ignored,
 }
 
-/// An event that has been looked at: what will be answered, and what is to be queued.
+/// An event that has been read: the answer, and the message to queue.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) receipt: Receipt,
     pub(super) message: Option<Message>,
-    /// The company that it names, where that can be read.
+    /// The company that the event names, if that can be read.
     pub(super) company: Option<CompanyId>,
 }
 
-/// When a request came and from whom, and what of its headers travels along.
+/// When a request arrived and from whom, and which of its headers are passed on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) at_ms: i64,
     pub(super) publisher: &'a str,
-    /// CloudEvents' attributes of a request in binary mode. No other header of a request stands for one
-    /// of a message: who posts could name any type with it.
+    /// The CloudEvents attributes of a request in binary mode. No other header of a request becomes a
+    /// header of the message: a sender could claim any type with it.
     pub(super) attributes: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Arrived<'a> {
-    /// Now, from `publisher`.
+    /// Describes a request that arrives now, from `publisher`.
     pub(super) fn now(headers: &'a HeaderMap, publisher: &'a str) -> Self {
         Self { headers, at_ms: now_ms(), publisher, attributes: &NO_HEADERS }
     }
 
-    /// Looks at one event.
+    /// Reads one event.
     ///
     /// # Errors
     /// When it cannot be read; see [`Arrived::take_anything`].
@@ -92,12 +92,15 @@ impl<'a> Arrived<'a> {
         })
     }
 
-    /// Looks at one event that is never refused for its content: what cannot be read is queued
-    /// all the same.
+    /// Reads one event that is never refused for its content: if it cannot be read, it is queued
+    /// as it is.
     pub(super) fn take_anything(self, body: Bytes) -> Arrival {
         self.take(body.clone()).unwrap_or_else(|malformed| {
-            // Names no value of the event; the id may be all that its sender can look for.
-            tracing::warn!(problem = %malformed, "queued what cannot be read: it will be a dead letter");
+            // The problem quotes no value of the event; the id may be all that its sender can search for.
+            tracing::warn!(
+                problem = %malformed,
+                "queued an event that cannot be read: it will become a dead letter"
+            );
             let id = malformed.hints.id.map(|id| id.to_string()).unwrap_or_default();
             let message = self.message(body, id.clone(), None, Shape::Native);
             let company = malformed.hints.company;
@@ -124,22 +127,22 @@ impl<'a> Arrived<'a> {
             message_id: Some(id),
             correlation_id: None,
             content_type: Some(content_type(shape).to_owned()),
-            // AMQP keeps whole seconds; first-seen has the same in milliseconds.
+            // AMQP keeps whole seconds; first-seen has the same time in milliseconds.
             timestamp_ms: None,
         }
     }
 }
 
-/// For whoever else listens to the exchange; a worker looks at the bytes.
+/// Returns the content type for other consumers of the exchange; a worker inspects the bytes.
 fn content_type(shape: Shape) -> &'static str {
     if shape == Shape::CloudEvents { "application/cloudevents+json" } else { "application/json" }
 }
 
-/// Puts the messages into the queue, or into the spool, and waits until they are there for good.
+/// Puts the messages into the queue or the spool, and waits until they are stored durably.
 ///
 /// # Errors
-/// 503 when that is not sure, or not before the deadline. Some may be there all the same, or get
-/// there later: their ids tell a repeat.
+/// 503 when that is uncertain, or not done before the deadline. Some may have been stored all the
+/// same, or are stored later: a repeat is recognised by its id.
 pub(super) async fn publish(
     edge: &Arc<Edge>,
     place: Place,
@@ -162,29 +165,29 @@ pub(super) async fn publish(
     match timeout_at(deadline, accepted).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => {
-            tracing::warn!(%error, count, "what was posted is not accepted");
-            Err(problem::unavailable("it cannot be kept at the moment; send it again"))
+            tracing::warn!(%error, count, "posted events are not accepted");
+            Err(problem::unavailable("it cannot be stored at the moment; send it again"))
         }
         Ok(Err(error)) => {
-            tracing::error!(%error, count, "publishing broke off");
+            tracing::error!(%error, count, "the publishing task ended early");
             Err(problem::internal())
         }
         Err(_) => {
-            tracing::warn!(count, "what was posted was not accepted within edge.request_timeout");
+            tracing::warn!(count, "posted events were not accepted within edge.request_timeout");
             Err(problem::unavailable("it was not confirmed in time; send it again"))
         }
     }
 }
 
-/// When this request must have its answer.
+/// Returns the time by which a request that arrives now must be answered.
 pub(super) fn deadline_of(edge: &Edge) -> Instant {
     Instant::now() + edge.config.request_timeout
 }
 
-/// The bytes as they were sent. The router has set the limit.
+/// Reads the body's bytes as they were sent. The router sets the size limit.
 ///
 /// # Errors
-/// 413, 408, or 400 when the client hung up half-way.
+/// 413, 408, or 400 when the client disconnected halfway.
 pub(super) async fn read_body(edge: &Edge, request: Request, deadline: Instant) -> Result<Bytes, Problem> {
     match timeout_at(deadline, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),

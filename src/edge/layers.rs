@@ -1,4 +1,4 @@
-//! What lies around every route: the log line, and how many requests may be in progress.
+//! The layers around every route: the log line, and the limit on requests in progress.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use super::state::{Edge, Place};
 use super::trace;
 use crate::telemetry::shown_id;
 
-/// What a route wants to stand in the log line.
+/// What a route adds to the log line.
 #[derive(Clone, Debug)]
 pub(super) struct RequestSummary {
     events: usize,
@@ -23,14 +23,14 @@ pub(super) struct RequestSummary {
 }
 
 impl RequestSummary {
-    /// A request with any number of events; only a single one is named.
+    /// Summarizes a request with any number of events; the id is logged only if there is exactly one.
     pub(super) fn of(receipts: &[Receipt], bytes: usize) -> Self {
         let event_id = if let [receipt] = receipts { Some(receipt.id.clone()) } else { None };
         Self { events: receipts.len(), event_id, bytes }
     }
 }
 
-/// One line for each request. The route stands for the path, which anybody may choose.
+/// Logs one line for each request. It has the route, not the path: a client may choose any path.
 pub(super) async fn log(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
@@ -57,7 +57,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-/// Lets a request in if there is room; else it is answered 429 at once, before its body is read.
+/// Admits a request if there is room; otherwise answers 429 at once, before its body is read.
 pub(super) async fn admit(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     match Arc::clone(&edge.in_flight).try_acquire_owned() {
         Ok(permit) => {

@@ -1,4 +1,4 @@
-//! What an edge tells of itself: requests and what became of them, and its spool.
+//! The metrics of an edge: its requests, their results, and its spool.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,11 +15,11 @@ const REQUESTS: &str = "hostmatch_http_requests_total";
 const DURATION: &str = "hostmatch_http_request_duration_seconds";
 const REJECTED: &str = "hostmatch_webhooks_rejected_total";
 
-/// Where events are posted, and the status of what is accepted there.
+/// The routes to which events are posted, each with the status of an accepted post.
 const POSTS: [(&str, &str); 3] =
     [("/api/retell/webhook", "200"), ("/webhooks/calcom", "200"), ("/v1/events", "202")];
 
-/// Every route, and what stands for a path that is none.
+/// Every route, and the label for a path that matches none.
 const ROUTES: [&str; 7] =
     [POSTS[0].0, POSTS[1].0, POSTS[2].0, "/health/live", "/health/ready", "/openapi.json", NO_ROUTE];
 const NO_ROUTE: &str = "none";
@@ -30,7 +30,7 @@ const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 const SPOOL_EVENTS: Series = Series::new(
     "hostmatch_spool_events",
     Kind::Gauge,
-    "Events in the spool, those that are set aside left out",
+    "Events in the spool, without those that are set aside",
 );
 const SPOOL_BYTES: Series = Series::new(
     "hostmatch_spool_bytes",
@@ -40,23 +40,23 @@ const SPOOL_BYTES: Series = Series::new(
 const SPOOL_AGE: Series = Series::new(
     "hostmatch_spool_oldest_event_age_seconds",
     Kind::Gauge,
-    "For how long the oldest event in the spool has waited; 0: there is none",
+    "How long the oldest event in the spool has waited; 0 when the spool is empty",
 );
 const SPOOL_ASIDE: Series = Series::new(
     "hostmatch_spool_set_aside_events",
     Kind::Gauge,
-    "Events in the spool that the broker does not take as they are",
+    "Events in the spool that are set aside because the broker does not accept them as they are",
 );
 
 /// The metrics of an edge.
 pub const SERIES: [Series; 7] = [
-    Series::new(REQUESTS, Kind::Counter, "Requests that were answered").by(&[
+    Series::new(REQUESTS, Kind::Counter, "Answered requests").by(&[
         ROUTE,
         ("method", Values::Few("`GET`, `HEAD`, `POST`, `other`")),
         ("code", Values::Few("the status")),
     ]),
-    Series::new(DURATION, Kind::Histogram(SECONDS), "How long an answer took").by(&[ROUTE]),
-    Series::new(REJECTED, Kind::Counter, "Posts that were refused, by the kind of refusal")
+    Series::new(DURATION, Kind::Histogram(SECONDS), "Time until the answer").by(&[ROUTE]),
+    Series::new(REJECTED, Kind::Counter, "Refused posts, by the kind of refusal")
         .by(&[("reason", Values::Closed(|| problem::ALL.iter().map(|kind| kind.name).collect()))]),
     SPOOL_EVENTS,
     SPOOL_BYTES,
@@ -64,7 +64,7 @@ pub const SERIES: [Series; 7] = [
     SPOOL_ASIDE,
 ];
 
-/// An edge begins: what is posted begins at 0, and its spool is looked at when it is asked for.
+/// Registers the metrics of an edge: the counters of posts start at 0, and each scrape reads the spool.
 pub(super) fn begin(edge: &Arc<Edge>) {
     for (route, accepted) in POSTS {
         for code in [accepted, "401", "503"] {
@@ -85,7 +85,7 @@ pub(super) fn begin(edge: &Arc<Edge>) {
     });
 }
 
-/// A request was answered.
+/// Counts an answered request.
 pub(super) fn answered(
     method: &Method,
     route: Option<&MatchedPath>,

@@ -1,11 +1,12 @@
-//! The HTTP edge: takes events from the gateway, Retell and Cal.com, and puts them into the queue.
+//! The HTTP edge: accepts events from the gateway, Retell and Cal.com, and puts them into the queue.
 //!
-//! A request goes through four steps, each a file: who may post (`auth`, with `signature`), the bytes (`body`), what they are and the message that is made of them
-//! (`intake`), and the answer, which is given only once the message is durably accepted: by
-//! the queue or, while that is away, by the spool (`sink`, `forward`). Whatever is refused is told as a problem document (`problem`).
+//! A request goes through three steps: authentication (`auth`, with `signature`), reading the events and
+//! building their messages (`intake`), and the answer, which is sent only once the messages are durably
+//! accepted: by the queue or, while that is away, by the spool (`sink`, `forward`). A refusal is a problem
+//! document (`problem`).
 //!
-//! A webhook with a right signature is never refused for its content: nobody would send it again.
-//! What cannot be read is queued all the same, and becomes a dead letter with a reason.
+//! A webhook with a valid signature is never refused for its content: its sender would not send it again.
+//! An event that cannot be read is queued all the same, and becomes a dead letter with a reason.
 //!
 //! The edge never opens the gateway's database.
 

@@ -5,28 +5,28 @@ use std::time::Duration;
 use crate::contract::problem;
 use crate::http::problem::{ErrorItem, Problem};
 
-/// What a client is challenged with where the gateway posts.
+/// The challenge on the routes to which the gateway posts.
 pub(super) const BEARER: &str = "Bearer realm=\"hostmatch\"";
 
 /// How long a client should wait while the queue is away.
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How many events that cannot be read are named.
+/// How many unreadable events a refusal lists.
 const MAX_ERRORS: usize = 100;
 
-/// 400: what stands at this JSON pointer is not as it must be.
+/// 400: the value at this JSON pointer is invalid.
 pub(super) fn malformed(pointer: impl Into<String>, detail: impl Into<String>) -> Problem {
     Problem::new(&problem::MALFORMED, detail).at(pointer)
 }
 
-/// 400: these events of a batch of `total` cannot be read. There is at least one.
+/// 400: these events of a batch of `total` cannot be read. `errors` has at least one.
 pub(super) fn malformed_batch(mut errors: Vec<ErrorItem>, total: usize) -> Problem {
     let (first, count) = (errors.first().cloned(), errors.len());
     errors.truncate(MAX_ERRORS);
     let detail = match (&first, count) {
         (Some(first), 1) => first.detail.clone(),
         (Some(first), _) => {
-            format!("{count} of {total} events cannot be read, the first one because {}", first.detail)
+            format!("{count} of {total} events cannot be read; the first one: {}", first.detail)
         }
         (None, _) => String::new(),
     };
@@ -34,17 +34,17 @@ pub(super) fn malformed_batch(mut errors: Vec<ErrorItem>, total: usize) -> Probl
     malformed(pointer, format!("{detail}; nothing was queued")).with_errors(errors)
 }
 
-/// 400: the request broke off.
+/// 400: the request ended early.
 pub(super) fn broken_off() -> Problem {
     Problem::new(&problem::BROKEN_OFF, "the body ended before its announced end; send it again")
 }
 
-/// 401, with the challenge that says what is wanted.
+/// 401, with the challenge that names the expected credential.
 pub(super) fn unauthorized(challenge: &'static str, detail: impl Into<String>) -> Problem {
     Problem::new(&problem::UNAUTHORIZED, detail).with_challenge(challenge)
 }
 
-/// 403: who it is is proven, and they may not.
+/// 403: the sender is authenticated, but not allowed.
 pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
     Problem::new(&problem::FORBIDDEN, detail)
 }
@@ -57,10 +57,10 @@ pub(super) fn not_found() -> Problem {
 
 /// 405.
 pub(super) fn method_not_allowed() -> Problem {
-    Problem::new(&problem::METHOD_NOT_ALLOWED, "the header Allow names the methods that this route has")
+    Problem::new(&problem::METHOD_NOT_ALLOWED, "the header Allow names the methods of this route")
 }
 
-/// 408: the body did not come in time.
+/// 408: the body did not arrive in time.
 pub(super) fn too_slow() -> Problem {
     let detail = "the body did not arrive within edge.request_timeout; send it again";
     Problem::new(&problem::TOO_SLOW, detail)
@@ -77,7 +77,7 @@ pub(super) fn unsupported(detail: impl Into<String>) -> Problem {
     Problem::new(&problem::UNSUPPORTED, detail)
 }
 
-/// 429: as many requests are in progress as may be.
+/// 429: the largest allowed number of requests is in progress.
 pub(super) fn busy() -> Problem {
     let detail = "too many requests are in progress; send it again after the time in Retry-After";
     Problem::new(&problem::BUSY, detail).retry_after(Duration::from_secs(1))
@@ -90,13 +90,13 @@ pub(super) fn too_fast(wait: Duration) -> Problem {
     Problem::new(&problem::TOO_FAST, detail).retry_after(wait)
 }
 
-/// 500: a fault of ours.
+/// 500: a fault of the edge itself.
 pub(super) fn internal() -> Problem {
-    let detail = "nothing is known to have been accepted; send it again, and look into the edge's log";
+    let detail = "nothing is known to have been accepted; send it again, and check the edge's log";
     Problem::new(&problem::INTERNAL, detail)
 }
 
-/// 503: it could not be accepted now.
+/// 503: the request could not be accepted now.
 pub(super) fn unavailable(detail: impl Into<String>) -> Problem {
     Problem::new(&problem::UNAVAILABLE, detail).retry_after(QUEUE_RETRY_AFTER)
 }

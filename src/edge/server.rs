@@ -1,4 +1,4 @@
-//! The routes together, and the server around them.
+//! The edge's router and server.
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -35,16 +35,16 @@ pub enum EdgeError {
     Tokens {
         /// The file as configured.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file of the spool cannot be used.
-    #[error("edge.spool: {0}; give a path where this user may write, or \"\" to do without a spool")]
+    #[error("edge.spool: {0}; give a path that this user may write, or \"\" to run without a spool")]
     Spool(#[source] QueueError),
-    /// What writes into the spool, or forwards what is in it, failed.
+    /// The spool's writer or its forwarder failed.
     #[error(
-        "a part of the edge ended unexpectedly ({0}); the log says where, it is a defect of hostmatch; nothing \
-         that was accepted is lost: start the edge again"
+        "a part of the edge ended unexpectedly ({0}); this is a defect of hostmatch, and the log says where; \
+         nothing that was accepted is lost: start the edge again"
     )]
     Part(String),
     /// The listening socket failed.
@@ -52,25 +52,25 @@ pub enum EdgeError {
     Listen(#[from] std::io::Error),
 }
 
-/// All routes of the edge, for a server of one's own, without the spool. `shutdown` makes it say
-/// that it is not ready.
+/// Returns all routes of the edge, without the spool, for embedding in another server. Once `shutdown`
+/// is cancelled, it reports that it is not ready.
 pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> Router {
     routes(&Arc::new(Edge::new(config, Sink::direct(publisher), shutdown)))
 }
 
 /// Serves the edge on `listener` until `shutdown` is cancelled. It does not wait for the broker:
-/// while that is away, events go into the spool, and `/health/ready` says so; as it does of the
-/// problems of whoever works `alongside` in this process.
+/// while that is away, events go into the spool, and `/health/ready` reports it. `/health/ready` also
+/// reports the problems of the role that runs `alongside` in this process.
 ///
-/// A connection on which nothing comes for `edge.idle_timeout` is ended.
+/// A connection on which nothing arrives for `edge.idle_timeout` is closed.
 ///
-/// Stopping: no new connection is taken; requests in progress have `edge.request_timeout` to end,
-/// and so have publishes whose client hung up. What is in the spool stays for the next start. When a
-/// part of it fails, the edge stops in the same way.
+/// Stopping: no new connection is accepted; requests in progress have `edge.request_timeout` to end,
+/// and so have publishes whose client disconnected. Spooled events stay for the next start. When a
+/// part of the edge fails, it stops in the same way.
 ///
 /// # Errors
 /// When the tokens cannot be read or the spool cannot be used at the start, when the socket fails, or
-/// when a part of the edge does: whoever started this process is to start it again.
+/// when a part of the edge fails: the supervisor has to start this process again.
 pub async fn serve(
     config: &EdgeConfig,
     publisher: Publisher,
@@ -79,24 +79,24 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), EdgeError> {
     let sink = Sink::open(config, publisher).await.map_err(EdgeError::Spool)?;
-    // Also when a part fails: clients are to be answered all the same.
+    // A child token, so that clients are still answered when a part of the edge fails.
     let stop = shutdown.child_token();
     let edge = Arc::new(Edge { alongside, ..Edge::new(config, sink, stop.clone()) });
     let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
     metrics::begin(&edge);
     edge.tokens.refresh().await.map_err(unreadable)?;
     if config.allow_unsigned {
-        tracing::warn!("edge.allow_unsigned is on: anybody who reaches this port can post events");
+        tracing::warn!("edge.allow_unsigned is on: anybody who can reach this port can post events");
     }
     for problem in auth::refused_altogether(config) {
-        tracing::warn!(problem, "a sender is refused whatever it posts");
+        tracing::warn!(problem, "every post of this sender is refused");
     }
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");
-    let patience = config.request_timeout + DRAIN_GRACE;
+    let drain_timeout = config.request_timeout + DRAIN_GRACE;
     let time_is_up = async {
         stop.cancelled().await;
-        tokio::time::sleep(patience).await;
+        tokio::time::sleep(drain_timeout).await;
     };
     let (forwarding, until) = (Arc::clone(&edge), stop.child_token());
     let stop_forwarding = until.clone();
@@ -108,9 +108,9 @@ pub async fn serve(
         edge.publishing.close();
         edge.publishing.wait().await;
     };
-    let looking = health::keep(|| edge.record.checks(edge.findings(edge.sink.health())));
+    let polling = health::keep(|| edge.record.checks(edge.findings(edge.sink.health())));
     let failure = OnceLock::new();
-    // Told to stop it ends by itself, after the confirm that it waits for.
+    // Once it is asked to stop, the forwarder ends by itself after the confirm that it waits for.
     let forwarding = async {
         let part = match forwarder.await {
             Ok(Ok(())) => return,
@@ -122,13 +122,11 @@ pub async fn serve(
     };
     tokio::select! {
         _ = async { tokio::join!(serving, forwarding) } => {}
-        () = time_is_up => tracing::warn!("some requests did not end in time and are given up"),
-        () = looking => {}
+        () = time_is_up => tracing::warn!("some requests did not end in time and are abandoned"),
+        () = polling => {}
     }
     if tokio::time::timeout(config.request_timeout, edge.sink.close()).await.is_err() {
-        tracing::warn!(
-            "the spool's file does not answer and is left as it is; nothing that was accepted is lost"
-        );
+        tracing::warn!("the spool's file could not be closed in time; nothing that was accepted is lost");
     }
     if let Some(failure) = failure.into_inner() {
         return Err(failure);
@@ -156,7 +154,8 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .with_state(Arc::clone(edge))
 }
 
-/// A request that panics costs its neighbours nothing. What it panicked with may hold anything.
+/// Answers a request that panicked; other requests are not affected. The panic's message is not logged:
+/// it may contain personal data.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request panicked; this is a defect of hostmatch");
     problem::internal().into_response()

@@ -1,8 +1,8 @@
-//! Where events go from here: straight to the queue, or by way of the spool.
+//! The sink of the edge's events: straight into the queue, or through the spool.
 //!
-//! While anything waits in the spool, new events queue behind it, so that they arrive in the order
-//! in which they were accepted. That is the circuit breaker as well: the first event that is not
-//! confirmed goes into the spool, and nobody after it waits for the broker; `forward` does that,
+//! While anything is in the spool, new events queue behind it, so that they arrive in the order
+//! in which they were accepted. This also acts as a circuit breaker: the first event that is not
+//! confirmed goes into the spool, and no request after it waits for the broker; only `forward` does,
 //! until the spool is empty.
 
 use std::sync::Mutex;
@@ -17,38 +17,38 @@ use crate::http::health::{Finding, State};
 use crate::queue::{Message, PublishError, Publisher, QueueError, Spool, SpoolError, SpoolLimits};
 use crate::runtime::locked;
 
-/// For so long the queue counts as one that does not take what is published, after it did not and
-/// unless it has since. The forwarder tries again sooner.
+/// How long the queue counts as refusing messages after it has refused one, unless it accepts one
+/// sooner. The forwarder tries again sooner.
 const REFUSING: Duration = Duration::from_secs(15);
 
-/// The way to the queue.
+/// The path of events into the queue.
 pub(super) struct Sink {
     publisher: Publisher,
-    /// When the queue last did not take something, if it has taken nothing since.
+    /// When the queue last refused a message, if it has accepted none since.
     refused: Mutex<Option<Instant>>,
-    /// None where none is configured, and where the queue is a local file itself.
+    /// None if none is configured, or if the queue itself is a local file.
     pub(super) spool: Option<Spool>,
-    /// Shared by those that choose the way, or go into the spool; taken alone to forward the last
-    /// ones. Without it the spool of an edge under load would never be found empty.
+    /// Requests hold it shared while they choose the path or append to the spool; the forwarder holds it
+    /// exclusively for the last events. Without it, the spool of an edge under load would never be empty.
     pub(super) gate: RwLock<()>,
 }
 
 /// Why events were not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    /// The queue did not take them, and there is no spool.
+    /// The queue did not accept them, and there is no spool.
     #[error(transparent)]
     Queue(#[from] PublishError),
-    /// Neither did the spool.
+    /// Neither the queue nor the spool accepted them.
     #[error("the queue did not confirm, and: {0}")]
     Spool(#[from] SpoolError),
 }
 
-/// Whether events are accepted, and what is not as it should be.
+/// Whether events are accepted, and the problems.
 #[derive(Debug, Default)]
 pub(super) struct SinkHealth {
     pub(super) accepts: bool,
-    /// The way to the queue, and the spool where there is one.
+    /// The state of the queue, and of the spool if there is one.
     pub(super) findings: Vec<Finding>,
     pub(super) spool: Option<Depth>,
 }
@@ -63,12 +63,12 @@ pub(super) struct Depth {
 }
 
 impl Sink {
-    /// Only the queue.
+    /// Creates a sink without a spool.
     pub(super) fn direct(publisher: Publisher) -> Self {
         Self { publisher, refused: Mutex::default(), spool: None, gate: RwLock::default() }
     }
 
-    /// With the spool that is configured, if the queue is one that can be away.
+    /// Opens the configured spool, unless the queue is a local file, which cannot be away.
     ///
     /// # Errors
     /// When the spool's file cannot be used.
@@ -82,48 +82,48 @@ impl Sink {
         Ok(Self { spool: Some(spool), ..Self::direct(publisher) })
     }
 
-    /// Where events go.
+    /// Returns the destination of events, for traces.
     pub(super) fn destination(&self) -> (&'static str, &str) {
         self.publisher.destination()
     }
 
-    /// Publishes, and remembers whether that is possible.
+    /// Publishes, and records whether the queue accepts messages.
     ///
     /// # Errors
     /// Those of [`Publisher::publish`].
     pub(super) async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         let published = self.publisher.publish(messages).await;
         match &published {
-            // It is the message's fault.
+            // The message is at fault, not the queue.
             Err(PublishError::Unfit(_)) => {}
-            published => self.takes(published.is_ok()),
+            published => self.record_result(published.is_ok()),
         }
         published
     }
 
-    fn takes(&self, takes: bool) {
-        let refused = (!takes).then(Instant::now);
+    fn record_result(&self, accepted: bool) {
+        let refused = (!accepted).then(Instant::now);
         *locked(&self.refused) = refused;
     }
 
-    /// Whether what is published now would be taken, as far as is known.
-    fn is_taken(&self) -> Result<(), &'static str> {
+    /// Checks whether the queue would accept a message now, as far as is known.
+    fn check_queue(&self) -> Result<(), &'static str> {
         let refused = *locked(&self.refused);
         if !self.publisher.is_ready() {
-            Err("there is no way to the queue; the log says why")
+            Err("there is no connection to the queue; the log says why")
         } else if refused.is_some_and(|refused| refused.elapsed() < REFUSING) {
-            Err("the queue did not take what was published last; the log says why")
+            Err("the queue did not accept the last message; the log says why")
         } else {
             Ok(())
         }
     }
 
-    /// Returns when the messages are durably accepted: by the queue, or on the disk. The queue is
-    /// waited for until half of the time is over; the disk for as long as it takes, and what is
-    /// given to it is there then or not.
+    /// Returns when the messages are durably accepted: by the queue, or on the disk. Waits for the queue
+    /// until half of the time has passed, and for the disk as long as it takes, because a write that has
+    /// begun either succeeds or fails.
     ///
     /// # Errors
-    /// When that is not sure. Some may be accepted all the same.
+    /// When that is uncertain. Some may have been accepted all the same.
     pub(super) async fn accept(&self, messages: Vec<Message>, deadline: Instant) -> Result<(), Refusal> {
         let Some(spool) = &self.spool else { return Ok(self.publish(messages).await?) };
         let entry = self.gate.read().await;
@@ -131,19 +131,19 @@ impl Sink {
             drop(entry);
             match timeout_at(half_way(deadline), self.publish(messages.clone())).await {
                 Ok(Ok(())) => return Ok(()),
-                // What no queue takes at all the spool refuses as well; what this broker does not take
-                // (its limit may be raised) is set aside there.
-                Ok(Err(error)) => tracing::warn!(%error, "not confirmed; it goes into the spool"),
+                // A message that no queue can accept is refused by the spool as well; one that only this
+                // broker refuses (its limit may be raised) is set aside there.
+                Ok(Err(error)) => tracing::warn!(%error, "not confirmed; the events go into the spool"),
                 Err(_) => {
-                    self.takes(false);
-                    tracing::warn!("not confirmed in time; it goes into the spool");
+                    self.record_result(false);
+                    tracing::warn!("not confirmed in time; the events go into the spool");
                 }
             }
             let _entry = self.gate.read().await;
             return Ok(spool.append(messages).await?);
         }
         match spool.append(messages.clone()).await {
-            // Out of order is better than refused: nobody sends a refused webhook again.
+            // Out of order is better than refused: a refused webhook is not sent again.
             Err(SpoolError::Full { .. } | SpoolError::Old | SpoolError::File(_))
                 if self.publisher.is_ready() =>
             {
@@ -154,15 +154,15 @@ impl Sink {
         }
     }
 
-    /// How it stands. Publishes nothing.
+    /// Returns the state of the queue and the spool. Publishes nothing.
     pub(super) fn health(&self) -> SinkHealth {
-        let taken = self.is_taken();
-        let mut health = SinkHealth { accepts: taken.is_ok(), ..SinkHealth::default() };
-        let problem = taken.err().map(str::to_owned).into_iter().collect();
+        let queue = self.check_queue();
+        let mut health = SinkHealth { accepts: queue.is_ok(), ..SinkHealth::default() };
+        let problem = queue.err().map(str::to_owned).into_iter().collect();
         health.findings.push(Finding::new("queue", State::Failed, problem));
         let Some(spool) = &self.spool else {
-            // One that did not take the last event may take the next: to turn all away for a while would
-            // make a stumble an outage.
+            // A queue that refused the last event may accept the next: refusing all events for a while would
+            // turn a brief fault into an outage.
             health.accepts = self.publisher.is_ready();
             return health;
         };
@@ -172,7 +172,7 @@ impl Sink {
             reasons.push("events wait in the spool".to_owned());
         }
         if level.set_aside > 0 {
-            let reason = "events are set aside in the spool that the broker does not take; the log says why";
+            let reason = "the spool has set aside events that the broker does not accept; the log says why";
             reasons.push(reason.to_owned());
         }
         let refusal = spool.refusal();
@@ -209,18 +209,18 @@ impl Sink {
     }
 }
 
-/// From 80 % of a bound on: which one, and what to do.
+/// Describes the limit of the spool that is used to 80 % or more, if there is one.
 pub(super) fn nearly_full(spool: &Spool) -> Option<String> {
     let (level, limits) = (spool.level(), spool.limits());
     if level.bytes >= limits.max_bytes / 5 * 4 {
-        let (bytes, most) = (level.bytes, limits.max_bytes);
-        return Some(format!("the spool has {bytes} of {most} bytes (edge.spool_max_bytes)"));
+        let (bytes, max) = (level.bytes, limits.max_bytes);
+        return Some(format!("the spool has {bytes} of {max} bytes (edge.spool_max_bytes)"));
     }
     let old = level.age() >= limits.max_age / 5 * 4;
-    old.then(|| "the oldest event in the spool nears edge.spool_max_age".to_owned())
+    old.then(|| "the oldest event in the spool is close to edge.spool_max_age".to_owned())
 }
 
-/// What the broker does not confirm until then has half of the time left for the spool.
+/// Returns when to stop waiting for the broker: half of the time is left for the spool.
 fn half_way(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / 2

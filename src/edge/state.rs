@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::http::health::{self, Finding, Record, State};
 use crate::http::tokens::Tokens;
 use crate::runtime::shutdown::Shutdown;
 
-/// A request's place among those that may be in progress. It is taken until the last of what was
-/// begun for the request has ended, also when it has been answered before: that still holds its body.
+/// A request's permit to be in progress. It is held until all work for the request has ended, even if
+/// the answer was sent earlier, because that work still holds the body.
 pub(super) type Place = Arc<OwnedSemaphorePermit>;
 
-/// One for each edge, behind an `Arc`.
+/// The state of one edge, behind an `Arc`.
 pub(super) struct Edge {
     pub(super) config: EdgeConfig,
     pub(super) sink: Sink,
     pub(super) tokens: Tokens,
     /// One permit for each request that may be in progress.
     pub(super) in_flight: Arc<Semaphore>,
-    /// Publishes go on when the client hangs up: what was sent once may not be sent again.
+    /// Publishes continue when the client disconnects: it may not send the event again.
     pub(super) publishing: TaskTracker,
-    /// Remembers since when its parts are as they are.
+    /// Records since when each part has been in its state.
     pub(super) record: Record,
-    /// Tells of whoever else works in this process.
+    /// Reports the checks of the other role in this process.
     pub(super) alongside: Option<health::Report>,
     pub(super) shutdown: Shutdown,
 }
@@ -45,7 +45,7 @@ impl Edge {
         }
     }
 
-    /// How its parts are: `running`, `queue`, and `spool` where there is one.
+    /// Returns the state of each part: `running`, `queue`, and `spool` if there is one.
     pub(super) fn findings(&self, health: SinkHealth) -> Vec<Finding> {
         let stopping = self.shutdown.is_cancelled().then(|| "the edge is stopping".to_owned());
         let mut findings = vec![Finding::new("running", State::Failed, stopping.into_iter().collect())];

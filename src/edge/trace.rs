@@ -1,5 +1,5 @@
-//! Traces at the edge: the span of a request, the span of what is published for it, and the context that
-//! travels along with a message.
+//! Traces at the edge: the span of a request, the span of its publishing, and the context that a message
+//! carries.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -9,13 +9,14 @@ use crate::queue::Message;
 use crate::telemetry::shown_id;
 use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
 
-/// Where a request came from: the headers of this hop, else those of a CloudEvent in binary mode.
+/// Reads a request's trace context: from the headers of this hop, else from those of a CloudEvent in
+/// binary mode.
 pub(super) fn origin(headers: &HeaderMap) -> Option<Origin> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Origin::read(text).or_else(|| Origin::read(|name| text(&format!("ce-{name}"))))
 }
 
-/// The span of a request. What asks for health or metrics all day long has none.
+/// Begins the span of a request. Requests for health and metrics, which arrive all the time, have none.
 pub(super) fn request(request: &Request, route: Option<&str>) -> Span {
     if !traces::are_on() || route.is_some_and(|route| route.starts_with("/health/") || route == "/metrics") {
         return Span::NONE;
@@ -32,7 +33,7 @@ pub(super) fn request(request: &Request, route: Option<&str>) -> Span {
     };
     let origin = origin(request.headers());
     let parent = origin.as_ref().map_or(Parent::None, Parent::Origin);
-    // The route stands for the path, which anybody may choose.
+    // The route, not the path: a client may choose any path.
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
     let span = Span::begin(parent, SpanKind::Server, name, []);
     span.set("http.request.method", method);
@@ -43,7 +44,7 @@ pub(super) fn request(request: &Request, route: Option<&str>) -> Span {
     span
 }
 
-/// A request has its answer.
+/// Records a request's status.
 pub(super) fn answered(span: &Span, status: StatusCode) {
     span.set("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
@@ -51,12 +52,12 @@ pub(super) fn answered(span: &Span, status: StatusCode) {
     }
 }
 
-/// The span of putting these into the queue, or into the spool before it; they carry its context from now on.
+/// Begins the span of publishing these into the queue or the spool; from then on they carry its context.
 pub(super) fn publishing(destination: (&'static str, &str), messages: &mut [Message]) -> Span {
     if !traces::are_on() {
         return Span::NONE;
     }
-    // A CloudEvent may come from further away than the request that brought it.
+    // A CloudEvent may have an earlier origin than the request that carries it.
     let carried: Vec<Origin> = messages.iter().filter_map(carried).collect();
     let span = publish(Parent::Current, "publish", destination, &carried, messages);
     if let Some(origin) = span.origin() {
@@ -65,7 +66,7 @@ pub(super) fn publishing(destination: (&'static str, &str), messages: &mut [Mess
     span
 }
 
-/// The span of forwarding these out of the spool; they keep their own context.
+/// Begins the span of forwarding these from the spool; they keep their own context.
 pub(super) fn forwarding(destination: (&'static str, &str), messages: &[Message]) -> Span {
     if !traces::are_on() {
         return Span::NONE;

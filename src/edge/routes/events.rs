@@ -1,6 +1,6 @@
 //! `POST /v1/events`: one event, an array of them, or NDJSON; CloudEvents in structured, batched and
-//! binary mode. All or nothing: when one of them cannot be read, none is queued, and the answer says
-//! of each that cannot which one it is and where.
+//! binary mode. All or nothing: when an event cannot be read, none is queued, and the answer lists
+//! each unreadable event with the place of the error.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ struct Accepted {
     events: Vec<Receipt>,
 }
 
-/// 202 with the ids once all events are durably queued.
+/// Answers 202 with the ids once all events are durably queued.
 pub(in crate::edge) async fn events(
     State(edge): State<Arc<Edge>>,
     Extension(place): Extension<Place>,
@@ -62,7 +62,7 @@ pub(in crate::edge) async fn events(
     Ok(response)
 }
 
-/// Looks at every event, also when one of them cannot be taken: its sender is told of all.
+/// Reads every event, even after one cannot be read, so that the sender learns of all errors.
 fn take(items: Vec<Item>, arrived: Arrived<'_>, before: &Before) -> Result<Vec<Arrival>, Problem> {
     let (mut arrivals, mut errors, total) = (Vec::with_capacity(items.len()), Vec::new(), items.len());
     for item in items {
@@ -80,17 +80,17 @@ fn take(items: Vec<Item>, arrived: Arrived<'_>, before: &Before) -> Result<Vec<A
     if errors.is_empty() { Ok(arrivals) } else { Err(problem::malformed_batch(errors, total)) }
 }
 
-/// How the events stand in the body.
+/// How the body contains the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     /// One event, or an array of them.
     Json,
-    /// One event a line.
+    /// One event per line.
     Lines,
 }
 
 impl Format {
-    /// By the content type; none at all means JSON.
+    /// Reads the format from the content type; no content type means JSON.
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let plain = |value: &str| value.trim().eq_ignore_ascii_case("identity");
         if headers.get(CONTENT_ENCODING).is_some_and(|value| !value.to_str().is_ok_and(plain)) {
@@ -102,24 +102,24 @@ impl Format {
             "application/x-ndjson" => Ok(Self::Lines),
             known if CONTENT_TYPES.contains(&known) => Ok(Self::Json),
             _ => Err(problem::unsupported(
-                "send application/json (one event or an array), application/x-ndjson (one event a line), \
+                "send application/json (one event or an array), application/x-ndjson (one event per line), \
                  application/cloudevents+json or application/cloudevents-batch+json",
             )),
         }
     }
 }
 
-/// One event of the body, and how its place is told.
+/// One event of the body, and its position.
 struct Item {
     bytes: Bytes,
-    /// Its index, where there may be several: JSON pointers begin with it.
+    /// Its index, if the body may have several events: JSON pointers begin with it.
     index: Option<usize>,
     /// Its line, counted from 1 as editors do.
     line: Option<usize>,
 }
 
 impl Item {
-    /// A JSON pointer into the body, from one into this event.
+    /// Turns a JSON pointer into this event into one into the body.
     fn pointer(&self, inside: &str) -> String {
         self.index.map(|index| format!("/{index}")).unwrap_or_default() + inside
     }
@@ -133,7 +133,7 @@ impl Item {
     }
 }
 
-/// The events of the body, each with its own bytes as they were sent.
+/// Splits the body into its events, each with its bytes as they were sent.
 fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
     let items = match format {
         Format::Lines => lines(body),
@@ -146,7 +146,8 @@ fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
     Ok(items)
 }
 
-/// In binary mode the headers are about one event: the others would be taken for repeats of it.
+/// Checks that the body is a single event: in binary mode the headers describe one event, and others
+/// would be taken for repeats of it.
 fn one_event(items: &[Item]) -> Result<(), Problem> {
     match items {
         [Item { index: None, .. }] => Ok(()),
@@ -175,7 +176,7 @@ fn array(body: &Bytes) -> Result<Vec<Item>, Problem> {
     let wrong = |detail: String| problem::malformed("", format!("{detail}; nothing was queued"));
     let text = std::str::from_utf8(body)
         .map_err(|error| wrong(format!("the body is not UTF-8 (from byte {} on)", error.valid_up_to())))?;
-    // Only cut, not read: each event keeps its bytes, its numbers and the order of its keys.
+    // Split, not parsed: each event keeps its bytes, its numbers and the order of its keys.
     let raws: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|error| wrong(format!("the body is not JSON: {error}")))?;
     let item = |(index, raw): (usize, &RawValue)| {

@@ -1,4 +1,4 @@
-//! What answers which route.
+//! The handlers of the edge's routes.
 
 mod webhooks;
 mod events;

@@ -1,5 +1,5 @@
-//! What whoever runs the edge asks it: `GET /health/live` and `GET /health/ready`, which publish nothing,
-//! and `GET /openapi.json`, what it takes and answers, for tools.
+//! The routes for operators: `GET /health/live` and `GET /health/ready`, which publish nothing, and
+//! `GET /openapi.json`, the description of the edge's requests and answers for tools.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,20 +16,20 @@ use crate::edge::sink::{Depth, SinkHealth};
 use crate::edge::state::Edge;
 use crate::http::health::{self, Check, Health};
 
-/// What is told besides the checks.
+/// The part of the answer besides the checks.
 #[derive(Serialize)]
 pub(in crate::edge) struct Spooled {
     spool: Depth,
 }
 
-/// 503 when who works alongside in this process is stuck, else 200.
+/// Answers 503 when the role that runs alongside in this process is stuck, otherwise 200.
 pub(in crate::edge) async fn live(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<()>>) {
     health::live(checks(&edge, edge.sink.health()))
 }
 
-/// 200 while what is posted now would be durably accepted: `degraded`, with the reasons, when that
-/// is not the usual way, or when who works alongside in this process has a problem. A load balancer
-/// must go on sending then.
+/// Answers 200 while an event posted now would be durably accepted. The status is `degraded`, with the
+/// reasons, when events are not accepted in the usual way, or when the role that runs alongside in this
+/// process has a problem. A load balancer must keep sending requests then.
 pub(in crate::edge) async fn ready(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<Spooled>>) {
     let health = edge.sink.health();
     let accepts = health.accepts && !edge.shutdown.is_cancelled();
@@ -46,7 +46,7 @@ fn checks(edge: &Edge, health: SinkHealth) -> Vec<Check> {
     checks
 }
 
-/// The document is the same for every edge of this version.
+/// Answers with the OpenAPI document, which is the same for every edge of this version.
 pub(in crate::edge) async fn openapi() -> Response {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| contract::openapi().to_string().into());
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()

@@ -1,5 +1,5 @@
-//! Webhooks, each of one event: `POST /webhooks/calcom`, Cal.com's own; `POST /api/retell/webhook`, the
-//! gateway's own event, or one of Retell's.
+//! The webhooks, with one event each: `POST /webhooks/calcom` for Cal.com; `POST /api/retell/webhook` for
+//! the gateway and for Retell.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::edge::state::{Edge, Place};
 use crate::http::problem::Problem;
 use crate::http::tokens::Scope;
 
-/// 200 once it is durably queued, or when there is nothing to do for its trigger (PING and those
-/// that we do not know). What cannot be read is queued too: Cal.com sends nothing twice.
+/// Answers 200 once the event is durably queued, or when there is nothing to do for its trigger (PING
+/// and unknown triggers). An unreadable event is queued too: Cal.com does not send anything twice.
 pub(in crate::edge) async fn calcom(
     State(edge): State<Arc<Edge>>,
     Extension(place): Extension<Place>,
@@ -29,8 +29,8 @@ pub(in crate::edge) async fn calcom(
     answer(&edge, place, Arrived::now(&headers, "calcom").take_anything(bytes), size, deadline).await
 }
 
-/// 200 with the event's id once it is durably queued, or when it carries no booking (as Retell's
-/// own events do). What cannot be read is queued too.
+/// Answers 200 with the event's id once it is durably queued, or when it carries no booking (like
+/// Retell's own events). An unreadable event is queued too.
 pub(in crate::edge) async fn retell(
     State(edge): State<Arc<Edge>>,
     Extension(place): Extension<Place>,

@@ -77,7 +77,7 @@ async fn the_edge_says_which_routes_can_only_refuse() {
             .join("\n")
     };
     let all = warnings(&stack).await;
-    for what in ["/webhooks/calcom", "everything of Retell's", "/v1/events", "edge.tokens_file"] {
+    for what in ["/webhooks/calcom", "everything from Retell", "/v1/events", "edge.tokens_file"] {
         assert!(all.contains(what), "{what}: {all}");
     }
     stack.set("edge.calcom_secrets", "one");

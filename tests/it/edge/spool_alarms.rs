@@ -12,8 +12,8 @@ use crate::support::broker::free_port;
 use crate::support::program::command;
 use crate::support::{Process, eventually, unique};
 
-const NEARLY: &str = "the spool is nearly full: mend the way to the queue, or make room";
-const REFUSED: &str = "the spool takes no events: they are refused while the queue is away";
+const NEARLY: &str = "the spool is nearly full: repair the connection to the queue, or make room";
+const REFUSED: &str = "the spool accepts no events: they are refused while the queue is away";
 
 /// An edge that never had a broker.
 struct Alone {
@@ -57,7 +57,7 @@ async fn before_its_age_the_spool_warns_and_still_accepts() {
     let mut warned = false;
     eventually("nothing more is accepted", WAIT_TIMEOUT, async || {
         let (status, body) = alone.ready().await;
-        let near = body["reasons"].to_string().contains("nears edge.spool_max_age");
+        let near = body["reasons"].to_string().contains("is close to edge.spool_max_age");
         assert!(!near || body["spool"]["oldest_seconds"].as_u64().unwrap() >= 8, "not before 80 %: {body}");
         if near && status == StatusCode::OK && !warned {
             warned = true;

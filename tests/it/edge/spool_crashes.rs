@@ -147,7 +147,7 @@ async fn killed_while_it_spools_the_edge_loses_nothing_that_it_has_accepted() {
     let accepted = accepted.into_inner().unwrap();
     rig.proxy.set(Mode::Pass);
     let (mut edge, _) = rig.start().await;
-    let left = edge.wait_for_log("forwarding what was left in the spool").await;
+    let left = edge.wait_for_log("forwarding the events that were left in the spool").await;
     assert!(left["messages"].as_u64().unwrap() >= accepted.len() as u64, "{left}");
     assert_ordered(&rig.received("edge killed while it spools", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());

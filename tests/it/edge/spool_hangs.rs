@@ -101,7 +101,7 @@ async fn a_broker_that_is_there_and_takes_nothing_is_told_of_once_the_spool_is_f
     for _ in 0..20 {
         let (status, told) = rig.ready().await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
-        assert!(told["reasons"].to_string().contains("did not take what was published last"), "{told}");
+        assert!(told["reasons"].to_string().contains("did not accept the last message"), "{told}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     broker.control(&["clear_policy", "full"]).await;
