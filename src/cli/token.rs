@@ -109,7 +109,7 @@ fn create(output: Output, args: &Create, path: &Path) -> Result<Exit, Failure> {
     let half = || uuid::Uuid::new_v4().simple().to_string();
     let secret = format!("hm_{}{}", half(), half());
     let token = Token::new(&secret, terms);
-    let line = token.line()?;
+    let line = token.to_line()?;
     changed(change(path, |text| {
         let taken = tokens(text).iter().any(|known| known.terms.name == args.name);
         if taken {

@@ -1,8 +1,8 @@
-//! Asking other servers, by HTTP or HTTPS: the only client, reqwest, set up in one place.
+//! The program's only HTTP client: reqwest, set up in one place.
 //!
-//! It speaks HTTP/1.1, uses no proxy and follows no redirect. An answer has a time and a size that it
-//! must not exceed, and is taken as a whole. HTTPS trusts the authorities of the system; these are read
-//! only where the server's URL is an `https://` one.
+//! It speaks HTTP/1.1, uses no proxy and follows no redirect. An answer is read as a whole, within a
+//! limit of time and of size. HTTPS trusts the authorities of the system; these are read only if the
+//! server's URL is an `https://` one.
 
 use std::error::Error;
 use std::fmt;
@@ -14,22 +14,22 @@ use bytes::{Bytes, BytesMut};
 use percent_encoding::percent_decode_str;
 use reqwest::{Method, Request, RequestBuilder, Url};
 
-/// The largest answer that is taken, unless it is set.
+/// The largest answer that is accepted by default.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// Why there is no answer. Names the server, and never what was sent, nor a password.
+/// Why there is no answer. Names the server, but never the content of the request or a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// No request can be made: this is no URL, or there are no certificates.
+    /// No request can be sent: the URL is invalid, or the certificates cannot be read.
     #[error("{0}")]
     Unusable(String),
-    /// There is no connection to that address.
+    /// The server cannot be connected to.
     #[error("{0}")]
     Unconnected(String),
-    /// There is a connection, and no answer in time.
+    /// The server did not answer in time.
     #[error("{0}")]
     Timeout(String),
-    /// The answer broke off, is too large, or is none of HTTP.
+    /// The answer ended early, is too large, or is not HTTP.
     #[error("{0}")]
     Broken(String),
 }
@@ -40,7 +40,7 @@ pub struct Client {
     client: reqwest::Client,
     /// Without user and password, and without a slash at the end.
     base: String,
-    /// User and password, as they are.
+    /// User and password, decoded.
     login: Option<(String, String)>,
     timeout: Duration,
     max_answer: usize,
@@ -54,26 +54,26 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// For the server at `base`, whose path stands before those of the requests. A user and a password in
-    /// it are sent along. Each answer is waited for no longer than `timeout`.
+    /// Creates a client for the server at `base`, whose path precedes those of the requests. A user and a
+    /// password in it are sent with each request. `timeout` limits the wait for each answer.
     ///
     /// # Errors
-    /// When `base` is no URL, or the authorities that the system trusts cannot be read.
+    /// When `base` is not a URL, or the authorities that the system trusts cannot be read.
     pub fn new(base: &str, timeout: Duration) -> Result<Self, ClientError> {
         let is_http = |url: &Url| ["http", "https"].contains(&url.scheme());
         let mut url = Url::parse(base)
             .ok()
             .filter(is_http)
-            .ok_or_else(|| ClientError::Unusable("is no URL such as https://host:port".to_owned()))?;
+            .ok_or_else(|| ClientError::Unusable("is not a URL such as https://host:port".to_owned()))?;
         url.set_query(None);
         url.set_fragment(None);
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let has_login = !url.username().is_empty() || url.password().is_some();
         let login = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
-        // That fails for URLs without a host only, and those of HTTP have one.
+        // This fails only for URLs without a host, and HTTP URLs have one.
         let _ = url.set_username("").and_then(|()| url.set_password(None));
         let base = url.as_str().trim_end_matches('/').to_owned();
-        // reqwest wants a provider of TLS even for plain HTTP. Fails only when there is one already.
+        // reqwest needs a TLS provider even for plain HTTP. This fails only when one is already installed.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder()
             .no_proxy()
@@ -87,25 +87,25 @@ impl Client {
         Ok(Self { client, base, login: has_login.then_some(login), timeout, max_answer: MAX_ANSWER })
     }
 
-    /// Sends this user and password along, unless the URL has a user of its own.
+    /// Sends this user and password with each request, unless the URL has its own.
     #[must_use]
     pub fn with_login(mut self, user: &str, password: &str) -> Self {
         self.login.get_or_insert_with(|| (user.to_owned(), password.to_owned()));
         self
     }
 
-    /// Takes answers of up to so many bytes.
+    /// Limits answers to this many bytes.
     #[must_use]
     pub fn with_max_answer(self, max_answer: usize) -> Self {
         Self { max_answer, ..self }
     }
 
-    /// The server's address, without user and password.
+    /// Returns the server's address, without user and password.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// A request to this path, which begins with a slash; to be given to [`Client::send`].
+    /// Builds a request to this path, which begins with a slash, for [`Client::send`].
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match &self.login {
@@ -114,7 +114,7 @@ impl Client {
         }
     }
 
-    /// What stands at this path, as JSON if there is a choice.
+    /// Gets this path, as JSON if the server offers it.
     ///
     /// # Errors
     /// As [`Client::execute`].
@@ -122,7 +122,7 @@ impl Client {
         self.send(self.request(Method::GET, path).header(ACCEPT, "application/json")).await
     }
 
-    /// Sends a request that was made by [`Client::request`].
+    /// Sends a request that was built with [`Client::request`].
     ///
     /// # Errors
     /// As [`Client::execute`].
@@ -130,10 +130,10 @@ impl Client {
         self.execute(request.build().map_err(|error| self.failed(error))?).await
     }
 
-    /// Sends a request, and takes in its whole answer. Any status is an answer.
+    /// Sends a request and reads its whole answer. An answer with any status is a success.
     ///
     /// # Errors
-    /// When there is no answer in time, or not a whole one.
+    /// When there is no complete answer in time.
     pub async fn execute(&self, request: Request) -> Result<Response<Bytes>, ClientError> {
         let mut answer = self.client.execute(request).await.map_err(|error| self.failed(error))?;
         let mut body = BytesMut::new();
@@ -150,9 +150,10 @@ impl Client {
         Ok(whole)
     }
 
-    /// The innermost cause says it best: "connection refused", "invalid peer certificate".
+    /// Describes an error by its innermost cause, which is the clearest: "connection refused", "invalid
+    /// peer certificate".
     fn failed(&self, error: reqwest::Error) -> ClientError {
-        // reqwest's own texts name the whole URL.
+        // reqwest's own texts contain the whole URL.
         let error = error.without_url();
         let text = format!("{}: {}", self.base, innermost(&error));
         if error.is_builder() {
@@ -163,7 +164,7 @@ impl Client {
             let seconds = self.timeout.as_secs();
             ClientError::Timeout(format!("{} did not answer within {seconds} s", self.base))
         } else if error.is_body() || error.is_decode() {
-            ClientError::Broken(format!("{}: the answer broke off", self.base))
+            ClientError::Broken(format!("{}: the answer ended early", self.base))
         } else {
             ClientError::Broken(text)
         }

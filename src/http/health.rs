@@ -1,8 +1,8 @@
-//! What `/health/live` and `/health/ready` answer, for orchestrators, load balancers and people: of an edge,
-//! beside its other routes, and of a worker, which has no others.
+//! The routes `/health/live` and `/health/ready` for orchestrators, load balancers and people. An edge has
+//! them beside its other routes; a worker has no others.
 //!
-//! A role says what it finds at this moment ([`Finding`]); it is asked every second, and a [`Record`] remembers
-//! since when that has been so.
+//! A role reports its current state as [`Finding`]s. It is polled every second, and a [`Record`] keeps since
+//! when each part has been in its state.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,60 +20,60 @@ use tokio_util::sync::CancellationToken;
 use super::server::{self, Limits};
 use crate::runtime::locked;
 
-/// After how long a connection ends on which nothing comes, and how large a head may be.
+/// The idle timeout of a connection, and the largest head of a request.
 const LIMITS: Limits = Limits { idle: Duration::from_secs(5), head: 16 << 10 };
 
-/// How often a role looks at itself.
+/// How often a role's state is polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How a part of a role is.
+/// The state of a part of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// As it should be.
     Ok,
-    /// It works, and somebody should look.
+    /// It works, but needs attention.
     Degraded,
-    /// It does not work. It may again by itself.
+    /// It does not work, but may recover by itself.
     Failed,
-    /// It does not work, and only another start of the process will help.
+    /// It does not work, and only a restart of the process will help.
     Stuck,
 }
 
-/// What a role finds of one of its parts.
+/// The current state of one part of a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The part, one of a closed list for each role.
     pub name: &'static str,
-    /// How it is.
+    /// Its state.
     pub state: State,
-    /// Why, in words without secrets or personal data; nothing when all is well.
+    /// Why, without secrets or personal data; empty when all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }
 
 impl Finding {
-    /// Of a part that is as it should be when there are no `reasons`, and else in this state.
+    /// Creates a finding: the part is ok when there are no `reasons`, otherwise in the given state.
     pub fn new(name: &'static str, otherwise: State, reasons: Vec<String>) -> Self {
         let state = if reasons.is_empty() { State::Ok } else { otherwise };
         Self { name, state, reasons }
     }
 }
 
-/// A finding, and since when it has been so.
+/// A finding, and since when the part has been in this state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// The role: `edge` or `worker`.
     pub role: &'static str,
-    /// What is found.
+    /// The part's state.
     #[serde(flatten)]
     pub finding: Finding,
-    /// Since when it has been in this state, to a second or so.
+    /// Since when the part has been in this state, to about a second.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
 }
 
-/// Remembers since when the parts of a role are as they are.
+/// Records since when each part of a role has been in its state.
 #[derive(Debug)]
 pub struct Record {
     role: &'static str,
@@ -81,12 +81,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// Of this role.
+    /// Creates an empty record for this role.
     pub fn new(role: &'static str) -> Self {
         Self { role, known: Mutex::default() }
     }
 
-    /// What is found now, and since when it has been so.
+    /// Records these findings, and returns them with the time since when each state has lasted.
     pub fn checks(&self, findings: Vec<Finding>) -> Vec<Check> {
         let now = OffsetDateTime::now_utc();
         let now = now.replace_nanosecond(0).unwrap_or(now);
@@ -103,20 +103,20 @@ impl Record {
     }
 }
 
-/// Tells how each part of a role in this process is at this moment.
+/// Reports the current state of each part of a role in this process.
 pub type Report = Arc<dyn Fn() -> Vec<Check> + Send + Sync>;
 
-/// Looks again and again, so that it is known since when something is so. Never completes.
-pub async fn keep<T>(look: impl Fn() -> T) {
+/// Polls `report` regularly, so that the record knows when a state began. Never completes.
+pub async fn keep<T>(report: impl Fn() -> T) {
     let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        look();
+        report();
     }
 }
 
-/// The answer of both routes; `more` stands beside the rest.
+/// The answer of both routes; the fields of `more` are added to it.
 #[derive(Debug, Serialize)]
 pub struct Health<T> {
     status: &'static str,
@@ -128,7 +128,7 @@ pub struct Health<T> {
     more: Option<T>,
 }
 
-/// 200 and `live` while the process answers and none of it is stuck; else 503 and `stuck`.
+/// Answers 200 and `live` while no part is stuck; otherwise 503 and `stuck`.
 pub fn live(checks: Vec<Check>) -> (StatusCode, Json<Health<()>>) {
     let stuck: Vec<&Check> = checks.iter().filter(|check| check.finding.state == State::Stuck).collect();
     let (code, status) = match stuck.is_empty() {
@@ -139,8 +139,8 @@ pub fn live(checks: Vec<Check>) -> (StatusCode, Json<Health<()>>) {
     (code, answer(status, reasons, checks, None))
 }
 
-/// 200 while it `works`: `ready`, or `degraded` when there is reason to look all the same. Else
-/// 503 and `not_ready`.
+/// Answers 200 while the role `works`: `ready`, or `degraded` when a part has a problem all the same.
+/// Otherwise 503 and `not_ready`.
 pub fn ready<T>(works: bool, checks: Vec<Check>, more: Option<T>) -> (StatusCode, Json<Health<T>>) {
     let reasons: Vec<String> = checks.iter().flat_map(|check| check.finding.reasons.clone()).collect();
     let (code, status) = match (works, reasons.is_empty()) {
@@ -160,8 +160,8 @@ fn answer<T>(
     Json(Health { status, version: env!("CARGO_PKG_VERSION"), reasons, checks, more })
 }
 
-/// Serves both routes for what `report` tells of (it works while each part does), and `more`; nothing else.
-/// Never completes.
+/// Serves both routes from `report`, and the routes of `more`. The role works while each of its parts
+/// does. Never completes.
 pub async fn serve(listener: TcpListener, report: Report, more: Router) {
     let (living, working) = (report.clone(), report.clone());
     let lives = move || std::future::ready(live(living()));
@@ -174,7 +174,7 @@ pub async fn serve(listener: TcpListener, report: Report, more: Router) {
     tokio::join!(serve_only(listener, routes.merge(more)), keep(|| report()));
 }
 
-/// Serves these routes, and nothing else. Never completes.
+/// Serves these routes only. Never completes.
 pub async fn serve_only(listener: TcpListener, routes: Router) {
     server::serve(listener, routes, LIMITS, &CancellationToken::new()).await;
 }

@@ -1,5 +1,5 @@
-//! HTTP, as every part of the program speaks it: the server with its limits, the health routes,
-//! problem documents, bearer tokens, and the client.
+//! HTTP for every part of the program: the server with its limits, the health routes, problem
+//! documents, bearer tokens, and the client.
 
 pub mod server;
 pub mod health;

@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): how a server of ours refuses a request.
+//! Problem documents (RFC 9457): the form in which our servers refuse a request.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use serde::{Serialize, Serializer};
 /// One kind of refusal. Each server has a closed list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProblemKind {
-    /// What its `type` ends with, behind `urn:hostmatch:problem:`.
+    /// The end of its `type`, after `urn:hostmatch:problem:`.
     #[serde(rename = "type", serialize_with = "as_urn")]
     pub name: &'static str,
     /// Its `title`.
     pub title: &'static str,
-    /// The status of HTTP.
+    /// The HTTP status.
     pub status: u16,
-    /// When it is given, as the documentation has it.
+    /// When it is returned, for the documentation.
     #[serde(skip)]
     pub when: &'static str,
 }
 
 impl ProblemKind {
-    /// Its `type`.
+    /// Returns its `type`.
     pub fn urn(&self) -> String {
         urn(self.name)
     }
@@ -38,7 +38,7 @@ fn as_urn<S: Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&urn(name))
 }
 
-/// A refusal: its kind, and in `detail` what failed and what to do. Holds nothing of what was sent.
+/// A refusal: its kind, and in `detail` what failed and what to do. Contains nothing of the request.
 #[derive(Debug, Serialize)]
 pub struct Problem {
     #[serde(flatten)]
@@ -63,34 +63,34 @@ pub struct ErrorItem {
     pub detail: String,
 }
 
-/// Stands among the extensions of an answer that refuses: the name of its kind.
+/// The extension of a response that refuses: the name of its kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused(pub &'static str);
 
 impl Problem {
-    /// Of this kind.
+    /// Creates a refusal of this kind.
     pub fn new(kind: &'static ProblemKind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self { kind, detail, pointer: None, errors: Vec::new(), retry_after: None, challenge: None }
     }
 
-    /// Because of what stands at this JSON pointer.
+    /// Adds the JSON pointer to the value at fault.
     pub fn at(self, pointer: impl Into<String>) -> Self {
         Self { pointer: Some(pointer.into()), ..self }
     }
 
-    /// Because of each of these.
+    /// Adds the list of errors.
     pub fn with_errors(self, errors: Vec<ErrorItem>) -> Self {
         Self { errors, ..self }
     }
 
-    /// The client may try again after this time: in whole seconds, never too few, at least one.
+    /// Adds the time after which the client may try again, rounded up to whole seconds, at least one.
     pub fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Self { retry_after: Some(seconds.max(1)), ..self }
     }
 
-    /// With the challenge (`WWW-Authenticate`) that says which proof is wanted.
+    /// Adds the challenge (`WWW-Authenticate`) that names the expected credential.
     pub fn with_challenge(self, challenge: &'static str) -> Self {
         Self { challenge: Some(challenge), ..self }
     }

@@ -1,6 +1,6 @@
-//! The server of every listener: it takes connections and ends those on which nothing comes. HTTP/1.1
-//! only: a client that speaks HTTP/2 can keep a connection open, and never end a head, by frames that
-//! cost nothing.
+//! The server behind every listener: it accepts connections and closes idle ones. It speaks only HTTP/1.1:
+//! with HTTP/2, a client could keep a connection open without ever completing a head, by sending cheap
+//! frames.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -19,26 +19,26 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What a connection may take.
+/// The limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// After how long it ends when nothing comes.
+    /// After how long without data it is closed.
     pub idle: Duration,
-    /// Bytes in the head of a request, at least 8 KiB. A larger one is answered 431.
+    /// Bytes in the head of a request, at least 8 KiB. A larger head is answered 431.
     pub head: usize,
 }
 
-/// What hyper needs to work with.
+/// The smallest buffer that hyper accepts.
 const MIN_HEAD: usize = 8 << 10;
 
 /// Fields in the head of a request. More are answered 431.
 const MAX_HEADERS: usize = 100;
 
-/// Serves these routes until `shutdown`. Then no new connection is taken, requests in progress are
-/// answered, and it returns when the last connection has ended.
+/// Serves these routes until `shutdown`. Then it accepts no new connection, answers the requests in
+/// progress, and returns when the last connection has ended.
 ///
-/// A connection ends when nothing has come on it for [`Limits::idle`], or when the head of a request
-/// takes that long. A request that takes longer would be cut: it has to have a shorter limit of its own.
+/// A connection is closed when no data has arrived for [`Limits::idle`], or when the head of a request
+/// takes that long. This also cuts a request that takes longer, so requests need a shorter limit.
 pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, shutdown: &CancellationToken) {
     let idle = limits.idle;
     let mut builder = Builder::new();
@@ -60,7 +60,7 @@ pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, sh
         connections.spawn(async move {
             let mut connection = pin!(connection);
             tokio::select! {
-                // However it ended: the client knows, or is gone.
+                // The result does not matter: the client knows it, or has disconnected.
                 _ = connection.as_mut() => return,
                 () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
             }
@@ -72,7 +72,7 @@ pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, sh
     connections.wait().await;
 }
 
-/// What comes on a connection; reading it fails when nothing comes for too long.
+/// The reading half of a connection; a read fails when no data arrives for too long.
 struct IdleTimeoutReader {
     reader: OwnedReadHalf,
     idle: Duration,

@@ -1,31 +1,31 @@
-//! Changing the file of tokens: whoever reads it sees the old one or the new one, nothing between.
+//! Changes the file of tokens atomically: a reader sees the old file or the new one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Why the file of tokens could not be changed. It is as it was.
+/// Why the file of tokens could not be changed. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError<E> {
     /// The file or its directory does not allow it.
-    #[error("{path:?} cannot be {what}: {source}; it is as it was")]
+    #[error("{path:?} cannot be {what}: {source}; it is unchanged")]
     File {
         /// The file as configured.
         path: PathBuf,
-        /// What was attempted.
+        /// The step that failed.
         what: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Whoever wanted the change does not any more.
+    /// The caller's `change` returned an error.
     #[error("{0}")]
     Refused(E),
 }
 
-/// Puts in place of the file's text what `change` makes of it, one after the other when several want
-/// to. A file that is not there is made, readable by its owner alone; one that is keeps its mode and
-/// its owner, so that the edge can go on reading it.
+/// Replaces the file's text with the result of `change`; concurrent callers wait for each other. A
+/// missing file is created, readable only by its owner; an existing one keeps its mode and its owner,
+/// so that the edge can still read it.
 ///
 /// # Errors
 /// [`ChangeError`]
@@ -34,29 +34,29 @@ pub fn change<T, E>(
     change: impl FnOnce(&str) -> Result<(String, T), E>,
 ) -> Result<T, ChangeError<E>> {
     let failed = |what| move |source| ChangeError::File { path: path.to_owned(), what, source };
-    // A link stays one: what it leads to is replaced.
+    // A symbolic link stays one: its target is replaced.
     let real = match path.canonicalize() {
         Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
         real => real.map_err(failed("found"))?,
     };
     let directory = real.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Given back when it is closed.
+    // The lock is released when the file is closed.
     let lock = File::open(directory).map_err(failed("locked"))?;
     lock.lock().map_err(failed("locked"))?;
     let before = match std::fs::read_to_string(&real) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         text => Some(text.map_err(failed("read"))?),
     };
-    let (text, told) = change(before.as_deref().unwrap_or_default()).map_err(ChangeError::Refused)?;
+    let (text, result) = change(before.as_deref().unwrap_or_default()).map_err(ChangeError::Refused)?;
     let name = real.file_name().unwrap_or_default().to_string_lossy();
     let beside = directory.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
     let replaced = replace(&real, &beside, &text, before.is_some()).and_then(|()| lock.sync_all());
     if replaced.is_err() {
-        // It may not even be there.
+        // It may not exist.
         let _ = std::fs::remove_file(&beside);
     }
     replaced.map_err(failed("replaced"))?;
-    Ok(told)
+    Ok(result)
 }
 
 fn replace(real: &Path, beside: &Path, text: &str, is_there: bool) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! The file of tokens: one line each, with the SHA-256 and what the token may do.
+//! The file of tokens: one line per token, with its SHA-256 and its terms.
 //!
 //! ```text
 //! # a comment
@@ -6,9 +6,8 @@
 //! 88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589  gateway in Hamburg
 //! ```
 //!
-//! What follows the hash is a name for people (such a token may do everything, for ever), or a JSON
-//! object with the token's terms. Terms that are not understood are no permission: the line is left
-//! out.
+//! After the hash comes a name for people (such a token may do everything, and never expires), or a JSON
+//! object with the token's terms. A line whose terms are not understood is skipped: it permits nothing.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -31,77 +30,76 @@ pub enum Scope {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
-    /// What people call it; not unique where somebody else wrote the file.
+    /// Its name for people; not unique if the file was not written by hostmatch.
     #[serde(default)]
     pub name: String,
-    /// The routes; empty is all of them.
+    /// The routes; empty means all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<Scope>,
-    /// Only events that name one of these companies (`companies.id`); empty is any event.
+    /// Only events that name one of these companies (`companies.id`) are accepted; empty means any event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub companies: Vec<i64>,
-    /// From when on it is not accepted any more.
+    /// When it expires.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub expires: Option<OffsetDateTime>,
-    /// When it was made.
+    /// When it was created.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub created: Option<OffsetDateTime>,
 }
 
 impl Terms {
-    /// Whether it may post to this route.
+    /// Returns whether the token may post to this route.
     pub(crate) fn allows(&self, scope: Scope) -> bool {
         self.scopes.is_empty() || self.scopes.contains(&scope)
     }
 
-    /// Whether it may post an event that names this company, or none.
+    /// Returns whether the token may post an event that names this company, or none.
     pub(crate) fn covers(&self, company: Option<i64>) -> bool {
         self.companies.is_empty() || company.is_some_and(|id| self.companies.contains(&id))
     }
 
-    /// Whether its time is over.
+    /// Returns whether the token has expired.
     pub fn is_over(&self, now: OffsetDateTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
 }
 
-/// One token of the file. The secret itself is nowhere.
+/// One token of the file. The secret itself is not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub(super) hash: Hash,
-    /// What it may do.
+    /// What the token may do.
     pub terms: Terms,
 }
 
 impl Token {
-    /// The token with this secret.
+    /// Creates the token with this secret.
     pub fn new(secret: &str, terms: Terms) -> Self {
         Self { hash: hash(secret), terms }
     }
 
-    /// What it is called by: the beginning of its hash, which says nothing about the secret.
+    /// Returns the token's id: the beginning of its hash, which reveals nothing about the secret.
     pub fn id(&self) -> String {
         hex::encode(&self.hash[..6])
     }
 
-    /// Its line in the file.
+    /// Returns the token's line in the file.
     ///
     /// # Errors
     /// When its terms cannot be written as JSON, such as a year beyond 9999.
-    pub fn line(&self) -> Result<String, serde_json::Error> {
-        // Behind a # is a comment.
+    pub fn to_line(&self) -> Result<String, serde_json::Error> {
+        // A # begins a comment.
         let terms = serde_json::to_string(&self.terms)?.replace('#', "\\u0023");
         Ok(format!("{}  {terms}", hex::encode(self.hash)))
     }
 }
 
-/// How a token is kept.
+/// Hashes a token as the file stores it.
 pub(super) fn hash(secret: &str) -> Hash {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// What one line says; nothing in it, not the least the line itself, is fit to be shown on error:
-/// somebody may have written the token.
+/// Reads one line. An error must never quote the line: somebody may have written the token itself.
 ///
 /// # Errors
 /// What is wrong with the line.
@@ -136,7 +134,7 @@ mod tests {
             created: None,
         };
         let token = Token::new("secret", terms);
-        assert_eq!(read_line(&token.line().unwrap()), Ok(Some(token.clone())));
+        assert_eq!(read_line(&token.to_line().unwrap()), Ok(Some(token.clone())));
         let hash = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
         for (line, name) in [
             (hash.to_owned(), ""),
@@ -177,6 +175,6 @@ mod tests {
         };
         assert!(some.allows(Scope::Events) && !some.allows(Scope::Retell));
         assert!(some.covers(Some(15)) && !some.covers(Some(16)) && !some.covers(None));
-        assert!(some.is_over(OffsetDateTime::UNIX_EPOCH), "at the very moment");
+        assert!(some.is_over(OffsetDateTime::UNIX_EPOCH), "the moment itself counts as expired");
     }
 }

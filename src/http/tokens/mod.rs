@@ -1,5 +1,5 @@
-//! Bearer tokens: a file with the SHA-256 of each, which is read again when it changes, so that a
-//! token is revoked by taking out its line.
+//! Bearer tokens: a file with the SHA-256 of each. It is read again when it changes, so removing a line
+//! revokes its token.
 
 mod file;
 mod rate_limit;
@@ -21,7 +21,7 @@ use file::Hash;
 pub use file::{Scope, Terms, Token, read_line};
 use rate_limit::RateLimits;
 
-/// The tokens of one file, or none at all.
+/// The tokens of one file, or no tokens.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     path: Option<PathBuf>,
@@ -35,20 +35,20 @@ struct Known {
     terms: Arc<Terms>,
 }
 
-/// What a token turned out to be.
+/// The result of checking a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
-    /// One of those of the file.
+    /// It is in the file and may be used.
     Good(Arc<Terms>),
-    /// None of them.
+    /// It is not in the file.
     Unknown,
-    /// One whose time is over.
+    /// It has expired.
     Expired,
-    /// A good one, used too often: there is room again after this time.
+    /// It is valid, but used too often; the next request is allowed after this time.
     TooFast(Duration),
 }
 
-/// By which a change of the file is told. The inode tells a file that was replaced by another of
+/// Identifies a version of the file. The inode distinguishes a file that was replaced by another of
 /// the same length within one tick of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
@@ -64,29 +64,29 @@ impl Stamp {
 }
 
 impl Tokens {
-    /// The tokens in this file; an empty path means that there are none. Each may be used for `rate`
-    /// requests a second, 0 is without a limit.
+    /// Uses the tokens in this file; an empty path means that there are none. Each token may be used for
+    /// `rate` requests a second; 0 means no limit.
     pub(crate) fn new(path: &Path, rate: u32) -> Self {
         let path = (!path.as_os_str().is_empty()).then(|| path.to_owned());
         Self { path, read: Mutex::new(None), limits: RateLimits::new(rate) }
     }
 
-    /// Whether there is a file of tokens at all.
+    /// Returns whether a file of tokens is configured.
     pub(crate) fn is_configured(&self) -> bool {
         self.path.is_some()
     }
 
-    /// What this token is, and counts its use.
+    /// Checks this token, and counts its use.
     ///
     /// # Errors
-    /// When the file cannot be read. It is not known then who may post: nobody may.
+    /// When the file cannot be read. No token is accepted then.
     pub(crate) async fn check(&self, token: &str) -> std::io::Result<Checked> {
         self.refresh().await?;
         let hash = file::hash(token);
         let found = {
             let read = locked(&self.read);
             let known = read.as_ref().map_or(&[][..], |(_, known)| known);
-            // Without an early end: the time tells nothing about the list.
+            // Compares with every token, so that the time reveals nothing about the list.
             let found = known
                 .iter()
                 .fold(None, |found, one| if bool::from(one.hash.ct_eq(&hash)) { Some(one) } else { found });
@@ -102,10 +102,10 @@ impl Tokens {
         })
     }
 
-    /// Reads the file if it is not the one that was read last.
+    /// Reads the file if it has changed since the last read.
     ///
     /// # Errors
-    /// When the file cannot be read; what was read before is forgotten.
+    /// When the file cannot be read; the tokens that were read before are forgotten.
     pub(crate) async fn refresh(&self) -> std::io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let read = self.read_anew(path).await;
@@ -116,7 +116,7 @@ impl Tokens {
     }
 
     async fn read_anew(&self, path: &Path) -> std::io::Result<()> {
-        // The stamp is taken before the text: a change in between is seen the next time.
+        // The stamp is read before the text: a change in between is noticed the next time.
         let stamp = Stamp::of(&tokio::fs::metadata(path).await?);
         if locked(&self.read).as_ref().is_some_and(|(known, _)| *known == stamp) {
             return Ok(());
@@ -129,7 +129,7 @@ impl Tokens {
     }
 }
 
-/// The lines of the file; those that cannot be read are left out.
+/// Parses the file; skips lines that cannot be read.
 fn parse(text: &str) -> Vec<Known> {
     let mut known = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -138,7 +138,7 @@ fn parse(text: &str) -> Vec<Known> {
             Ok(Some(token)) => known.push(Known { hash: token.hash, terms: Arc::new(token.terms) }),
             Err(problem) => {
                 let line = index + 1;
-                tracing::warn!(line, problem, "a line of edge.tokens_file is left out");
+                tracing::warn!(line, problem, "a line of edge.tokens_file is skipped");
             }
         }
     }

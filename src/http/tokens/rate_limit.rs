@@ -1,4 +1,4 @@
-//! How often each token may be used: so many requests a second, as many at once after a pause.
+//! Rate limits of tokens: a number of requests a second, and the same number at once after a pause.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use super::file::Hash;
 use crate::runtime::locked;
 
-/// The requests of every token that was used lately.
+/// The rate limit of every token that was used lately.
 #[derive(Debug)]
 pub(super) struct RateLimits {
-    /// Between two requests, evenly spread. None: there is no limit.
+    /// The time between two evenly spread requests. None means no limit.
     interval: Option<Duration>,
-    /// How far ahead of that a token may be.
+    /// How far ahead of an even spread a token may be.
     ahead: Duration,
-    /// When each would be where it is, if its requests had come evenly.
+    /// When the next request of each token would be due if its requests were evenly spread.
     due: Mutex<HashMap<Hash, Instant>>,
 }
 
 impl RateLimits {
-    /// `rate` requests a second; 0 is no limit.
+    /// Limits each token to `rate` requests a second; 0 means no limit.
     pub(super) fn new(rate: u32) -> Self {
         let interval = (rate > 0).then(|| Duration::from_secs(1) / rate);
         let ahead = interval.map(|interval| interval * (rate - 1)).unwrap_or_default();
         Self { interval, ahead, due: Mutex::new(HashMap::new()) }
     }
 
-    /// Counts a request, or says after which time there will be room for it.
+    /// Counts a request, or returns the time to wait until it is allowed.
     pub(super) fn take(&self, token: Hash, now: Instant) -> Result<(), Duration> {
         let Some(interval) = self.interval else { return Ok(()) };
         let mut due = locked(&self.due);
@@ -40,7 +40,7 @@ impl RateLimits {
         Ok(())
     }
 
-    /// Forgets the tokens that are not there any more.
+    /// Forgets the tokens that are not `known` any more.
     pub(super) fn keep(&self, known: impl Fn(&Hash) -> bool) {
         locked(&self.due).retain(|token, _| known(token));
     }
@@ -58,7 +58,7 @@ mod tests {
             assert_eq!(limits.take(one, now), Ok(()));
         }
         assert_eq!(limits.take(one, now), Err(Duration::from_millis(250)));
-        assert_eq!(limits.take(other, now), Ok(()), "another token has its own");
+        assert_eq!(limits.take(other, now), Ok(()), "another token has its own limit");
         let soon = now + Duration::from_millis(250);
         assert_eq!(limits.take(one, soon), Ok(()));
         assert!(limits.take(one, soon).is_err());

@@ -81,7 +81,7 @@ async fn what_fails_is_told_apart_and_tells_no_secret() {
     for (address, timeout, expected) in [
         (nobody, TIMEOUT, "Unconnected: Connection refused"),
         (silent_address, Duration::from_secs(1), "Timeout: did not answer within 1 s"),
-        (half, TIMEOUT, "Broken: the answer broke off"),
+        (half, TIMEOUT, "Broken: the answer ended early"),
         (strange, TIMEOUT, "Broken: invalid HTTP version parsed"),
         (server().await, TIMEOUT, "Broken: the answer has more than 99999 bytes"),
     ] {
