@@ -3,10 +3,10 @@
 /// The embedded default configuration.
 pub(super) const EMBEDDED: &str = include_str!("../../config.toml");
 
-/// How the embedded default is named as an origin.
+/// The name of the embedded default as an origin.
 pub(super) const EMBEDDED_ORIGIN: &str = "default";
 
-/// Every key as `section.key`, in the order of `config.toml`: the parsed table forgets the order.
+/// Returns every key as `section.key`, in the order of `config.toml`; a parsed table would lose the order.
 pub(super) fn all() -> Vec<String> {
     let mut section = "";
     let mut keys = Vec::new();
@@ -22,14 +22,14 @@ pub(super) fn all() -> Vec<String> {
     keys
 }
 
-/// The sections, in order.
+/// Returns the sections, in order.
 pub(super) fn sections(keys: &[String]) -> Vec<&str> {
     let mut sections: Vec<&str> = keys.iter().filter_map(|k| k.split_once('.')).map(|(s, _)| s).collect();
     sections.dedup();
     sections
 }
 
-/// Why a key is refused that is not among `keys`, and what would be right.
+/// Explains why a key that is not among `keys` is refused, and lists those that exist.
 pub(super) fn unknown(keys: &[String], key: &str) -> String {
     let section = key.split_once('.').map_or(key, |(section, _)| section);
     let prefix = format!("{section}.");

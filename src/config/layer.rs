@@ -1,5 +1,5 @@
 //! The sources of values: a file, environment variables, flags. Each becomes layers of checked,
-//! known keys with one origin, which figment merges; what is not known becomes a problem.
+//! known keys with one origin, which figment merges; an unknown key becomes a problem.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// A layer of one value.
+    /// Creates a layer of one value.
     pub(super) fn one(origin: impl Into<String>, key: &str, value: Value) -> Self {
         Self { origin: origin.into(), values: BTreeMap::from([(key.to_owned(), value)]) }
     }
@@ -45,13 +45,13 @@ impl Provider for Layer {
     }
 }
 
-/// Reads TOML text. `origin` says where it stands.
+/// Reads TOML text. `origin` says where it comes from.
 pub(super) fn from_toml(origin: &str, text: &str, known: &[String], problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer { origin: origin.to_owned(), values: BTreeMap::new() };
     let dict: Dict = match Toml::from_str(text) {
         Ok(dict) => dict,
         Err(error) => {
-            // Not the error's own display: it quotes the line, and the line may hold a secret.
+            // Not the error's own display: it quotes the line, which may contain a secret.
             let line =
                 error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
             let message = format!("not valid TOML, line {line}: {}", error.message().replace('\n', ", "));
@@ -93,9 +93,9 @@ pub(super) fn from_file(path: &Path, known: &[String], problems: &mut Vec<Proble
     }
 }
 
-/// Picks `HOSTMATCH_<section>__<key>` out of an environment, whatever the case; everything else is
-/// left alone (orchestrators set `HOSTMATCH_SERVICE_HOST` and the like). Values stay texts exactly
-/// as they are: a password may look like a number.
+/// Reads `HOSTMATCH_<section>__<key>` from an environment, in any case; everything else is ignored
+/// (orchestrators set `HOSTMATCH_SERVICE_HOST` and similar). Values stay text exactly as they are: a
+/// password may look like a number.
 pub(super) fn from_environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
     known: &[String],
@@ -124,8 +124,8 @@ pub(super) fn from_environment(
     layers.into_values().collect()
 }
 
-/// Variables with one underscore where two belong, a sentence each: they are not read, and whoever
-/// set them believes that they are.
+/// Returns a sentence for each variable that has one underscore where two belong: it is not read,
+/// although its author believes that it is.
 pub(super) fn misspelt(variables: &[(OsString, OsString)], known: &[String]) -> Vec<String> {
     let sentence = |(name, _): &(OsString, OsString)| {
         let name = name.to_str().filter(|name| has_prefix(name))?;
@@ -148,8 +148,8 @@ fn has_prefix(name: &str) -> bool {
 pub struct Overrides(Vec<Layer>);
 
 impl Overrides {
-    /// Sets `key` (as `section.key`) to `value`; `flag` is how it was given, for error texts and
-    /// `config show`. A later one wins.
+    /// Sets `key` (as `section.key`) to `value`; `flag` is the name of the flag, for error texts and
+    /// `config show`. The last one wins.
     pub fn set(&mut self, flag: &str, key: &str, value: &str) {
         self.0.push(Layer::one(format!("flag {flag}"), key, Value::from(value)));
     }

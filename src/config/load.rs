@@ -1,4 +1,4 @@
-//! Merging the layers into one [`Config`], and refusing what cannot be right.
+//! Merges the layers into one [`Config`], and refuses invalid values.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::layer::{self, Layer, Overrides};
 use super::problem::{ConfigError, Problem};
 use super::{Config, secret_files, validate};
 
-/// The file that is read when none is named, if it is there.
+/// The file that is read when none is named, if it exists.
 const DEFAULT_FILE: &str = "hostmatch.toml";
 
 /// A configuration and where each value came from.
@@ -23,7 +23,7 @@ pub struct Effective {
     pub origins: Vec<(String, String)>,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
-    /// What looks like a mistake and is none that would be refused, a sentence each.
+    /// Likely mistakes that are not refused, one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -32,14 +32,14 @@ pub struct Effective {
 pub struct Shown {
     /// `section.key`
     pub key: String,
-    /// The value in force; secrets are hidden, of a URL only the password and the parameters.
+    /// The effective value; secrets are hidden, in a URL only the password and the parameters.
     pub value: serde_json::Value,
     /// Where it came from.
     pub origin: String,
 }
 
 impl Effective {
-    /// Every key with its value and origin, in the order of `config.toml`, secrets hidden.
+    /// Returns every key with its value and origin, in the order of `config.toml`, secrets hidden.
     ///
     /// # Errors
     /// When a value cannot be written as JSON (a path that is not UTF-8).
@@ -58,17 +58,17 @@ impl Effective {
     }
 }
 
-/// Loads the configuration: embedded default, then `file` (or `./hostmatch.toml` if it is there),
+/// Loads the configuration: embedded default, then `file` (or `./hostmatch.toml` if it exists),
 /// then the process's environment, then `flags`.
 ///
 /// # Errors
-/// Everything that is wrong, in one go: unreadable files, unknown keys, wrong types, impossible
-/// values, each with its key and origin.
+/// All problems at once: unreadable files, unknown keys, wrong types, invalid values, each with its
+/// key and origin.
 pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<Effective, ConfigError> {
     load_from(file, std::env::vars_os(), flags)
 }
 
-/// Like [`load`], with the environment given.
+/// Like [`load`], with the environment as an argument.
 ///
 /// # Errors
 /// As for [`load`].
@@ -94,7 +94,8 @@ pub fn load_from(
     let badly_typed = wrong_types(&figment, &embedded, &known);
     let mut refused: Vec<String> = badly_typed.iter().map(|problem| problem.key.clone()).collect();
     problems.extend(badly_typed);
-    // What could not be read gets its default back, so that the rest can be judged in the same run.
+    // A value that could not be read is replaced with its default, so that the rest is checked in the
+    // same run.
     figment = merge(figment, defaults(&embedded, &refused));
 
     let contents = secret_files::read(&figment, &embedded, &known, &mut problems);
@@ -118,7 +119,7 @@ pub fn load_from(
     Err(ConfigError(problems))
 }
 
-/// Where the value in force came from.
+/// Returns where the effective value came from.
 pub(super) fn origin(figment: &Figment, key: &str) -> String {
     figment.find_metadata(key).map_or_else(String::new, |metadata| metadata.name.to_string())
 }
@@ -127,8 +128,8 @@ fn merge(figment: Figment, layers: impl IntoIterator<Item = Layer>) -> Figment {
     layers.into_iter().fold(figment, Figment::merge)
 }
 
-/// Reads each value that is not a default on its own, over the defaults: figment stops at the
-/// first error, and whoever sets up a server wants to see all of them.
+/// Reads each value that is not a default separately, over the defaults: figment stops at the first
+/// error, and the user wants to see all of them.
 fn wrong_types(figment: &Figment, embedded: &Layer, known: &[String]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for key in known {

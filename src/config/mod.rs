@@ -86,19 +86,19 @@ pub struct QueueConfig {
 }
 
 impl QueueConfig {
-    /// Whether the queue is a file on this machine, and no broker.
+    /// Returns whether the queue is a file on this machine rather than a broker.
     pub fn is_embedded(&self) -> bool {
         self.url.expose().starts_with("sqlite:")
     }
 }
 
-/// Whether the program makes the broker's queues or only looks at them.
+/// Whether the program creates the broker's queues or only checks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topology {
-    /// Make what is missing.
+    /// Create what is missing.
     Declare,
-    /// Only look: needs no right to configure.
+    /// Only check; this needs no right to configure.
     Verify,
 }
 
@@ -130,9 +130,9 @@ pub struct WorkerConfig {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Mode {
-    /// It does: appointments get their staff, and hosts their mappings.
+    /// It writes: appointments get their staff, and hosts their mappings.
     Assign,
-    /// It decides and records in tables of its own what it would have done.
+    /// It decides, and records in our own tables what it would have written.
     Observe,
 }
 
@@ -153,15 +153,15 @@ pub struct AppointmentsConfig {
     pub overwrite: Overwrite,
 }
 
-/// Whose `staff_id` may be overwritten.
+/// Which `staff_id` may be overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overwrite {
-    /// Only what we set ourselves.
+    /// Only one that we have set ourselves.
     Ours,
-    /// Nothing: only an empty one is filled.
+    /// None; only an empty one is filled.
     Never,
-    /// Whoever set it.
+    /// Any, whoever has set it.
     Always,
 }
 
@@ -173,7 +173,7 @@ pub struct CalcomConfig {
     pub unknown_booking: UnknownBooking,
 }
 
-/// What becomes of a Cal.com webhook whose appointment never appears.
+/// What to do with a Cal.com webhook whose appointment never appears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownBooking {
@@ -278,14 +278,14 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// One readable line.
+    /// One readable line per record.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }

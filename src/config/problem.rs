@@ -1,17 +1,17 @@
-//! What is wrong with a configuration: all of it at once, each with its key and origin.
+//! The problems of a configuration, all reported at once, each with its key and origin.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// One thing that is wrong. Never holds a secret.
+/// One problem. Never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// `section.key`; empty when it concerns a whole file.
     pub key: String,
     /// Where the value came from: a file, an environment variable, a flag, the default.
     pub origin: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what is valid.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! Secrets from files: every secret `x` has a twin `x_file`, the path of a file that holds it
+//! Secrets from files: every secret `x` has a second key `x_file`, the path of a file that contains it
 //! (Docker and systemd credentials).
 
 use figment::Figment;
@@ -9,7 +9,8 @@ use super::layer::Layer;
 use super::load::origin;
 use super::problem::Problem;
 
-/// Reads the file of every twin that is set. Both given is a problem: which one was meant?
+/// Reads the file of every `x_file` that is set. Setting both is a problem: it is unclear which one
+/// is meant.
 pub(super) fn read(
     figment: &Figment,
     embedded: &Layer,
@@ -25,7 +26,7 @@ pub(super) fn read(
         let file_origin = origin(figment, &file_key);
         let value = figment.find_value(key).ok();
         if is_given(value.as_ref()) && origin(figment, key) != EMBEDDED_ORIGIN {
-            let message = format!("{key} is given too, by {}: give one or the other", origin(figment, key));
+            let message = format!("{key} is also set, by {}: set only one of them", origin(figment, key));
             problems.push(Problem::new(&file_key, &file_origin, message));
             continue;
         }
@@ -50,7 +51,8 @@ fn is_given(value: Option<&Value>) -> bool {
     }
 }
 
-/// A single secret is the whole file but for one line end; of a list, every line is one.
+/// Reads the secrets in a file: a single secret is the whole file without the last line end; in a
+/// list, every line is one.
 fn content(path: &str, is_list: bool) -> Result<Value, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! Values that have the right type and still cannot be right.
+//! Checks for values that have the right type but are invalid.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::Config;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Every impossible value: its key, and what would be possible. Does not connect to anything.
+/// Returns the key of every invalid value, and what is valid. Connects to nothing.
 pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     database(config, &mut found);
@@ -72,7 +72,7 @@ fn queue(config: &Config, found: &mut Found) {
         refuse(found, "queue.prefix", "is 1 to 64 letters, digits, dots, underscores and hyphens");
     }
     if queue.prefetch == 0 {
-        refuse(found, "queue.prefetch", "must be positive: 0 would mean without limit");
+        refuse(found, "queue.prefetch", "must be positive: 0 would mean no limit");
     }
     if !(1..=10_000).contains(&queue.delivery_limit) {
         refuse(found, "queue.delivery_limit", "must be 1 to 10000");
@@ -84,7 +84,7 @@ fn queue(config: &Config, found: &mut Found) {
     } else if delays.iter().any(|delay| delay.is_zero() || *delay > 24 * HOUR) {
         refuse(found, "queue.retry_delays", "every delay must be more than 0 and at most 24h");
     } else if repeated {
-        refuse(found, "queue.retry_delays", "names a delay twice: each step has a wait queue of its own");
+        refuse(found, "queue.retry_delays", "names a delay twice: each step has its own wait queue");
     }
 }
 
@@ -120,7 +120,7 @@ fn edge(config: &Config, found: &mut Found) {
     if !is_address(&edge.listen) {
         refuse(found, "edge.listen", "is an address and a port, such as 127.0.0.1:8080 or [::1]:8080");
     }
-    // RabbitMQ 4 refuses messages over 16 MiB; what the edge takes must fit the queue.
+    // RabbitMQ 4 refuses messages over 16 MiB; every event that the edge accepts must fit into the queue.
     if edge.body_limit == 0 || edge.body_limit > 16 << 20 {
         refuse(found, "edge.body_limit", "must be 1 byte to 16MiB");
     }
@@ -128,13 +128,13 @@ fn edge(config: &Config, found: &mut Found) {
         refuse(found, "edge.header_limit", "must be 8KiB to 1MiB");
     }
     if edge.token_rate > 1_000_000 {
-        refuse(found, "edge.token_rate", "must be at most 1000000 requests a second; 0 is without a limit");
+        refuse(found, "edge.token_rate", "must be at most 1000000 requests a second; 0 means no limit");
     }
     if edge.max_in_flight == 0 {
         refuse(found, "edge.max_in_flight", "must be positive");
     }
     if edge.idle_timeout <= edge.request_timeout {
-        let why = "must be more than edge.request_timeout: a request in progress is not to be cut";
+        let why = "must be more than edge.request_timeout: a request in progress must not be cut off";
         refuse(found, "edge.idle_timeout", why);
     }
     if edge.spool_max_bytes < edge.body_limit {
@@ -147,7 +147,7 @@ fn traces(config: &Config, found: &mut Found) {
     match reqwest::Url::parse(&traces.endpoint) {
         _ if traces.endpoint.is_empty() => {}
         Ok(url) if !url.username().is_empty() || url.password().is_some() || url.query().is_some() => {
-            let why = "must hold no secret: put what the collector wants to see into traces.headers";
+            let why = "must contain no secret: put the collector's credentials into traces.headers";
             refuse(found, "traces.endpoint", why);
         }
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
@@ -196,7 +196,8 @@ fn has_scheme(url: &str, schemes: &[&str]) -> bool {
     url.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
 }
 
-/// A server has many databases: without a name nothing would be found, or the wrong one.
+/// Returns whether the URL names a database: without a name, the program would find none, or a wrong
+/// one.
 fn names_database(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
@@ -209,10 +210,10 @@ fn names_database(url: &str) -> bool {
 fn is_timezone(name: &str) -> bool {
     if let Some(offset) = name.strip_prefix(['+', '-']) {
         let Some((hours, minutes)) = offset.split_once(':') else { return false };
-        let digits = |text: &str, most: u8| {
+        let digits = |text: &str, max: u8| {
             text.len() == 2
                 && text.bytes().all(|b| b.is_ascii_digit())
-                && text.parse::<u8>().is_ok_and(|n| n <= most)
+                && text.parse::<u8>().is_ok_and(|n| n <= max)
         };
         return digits(hours, 14) && digits(minutes, 59);
     }
@@ -230,8 +231,8 @@ fn is_address(listen: &str) -> bool {
     })
 }
 
-/// A filter of `tracing-subscriber`. Its parser takes any bare word for the name of a module, so
-/// that a misspelt level would silence everything; a bare word must be a level here.
+/// Checks a filter of `tracing-subscriber`. Its parser takes any bare word for the name of a module, so
+/// a misspelt level would silence everything; here a bare word must be a level.
 fn log_level(level: &str) -> Result<(), String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let directives = level.split(',').map(str::trim);

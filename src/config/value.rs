@@ -1,5 +1,5 @@
-//! How single values are written: durations, sizes, secrets; and numbers and booleans that may
-//! also come as text, because the environment has only text.
+//! The formats of single values: durations, sizes, secrets; and numbers and booleans, which may
+//! also be text, because the environment has only text.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use figment::value::{Num, Value};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value that is never shown: `Debug` and `Serialize` print `[hidden]` (or nothing, when empty).
+/// A value that is never shown: `Debug` and `Serialize` print `[hidden]` (or nothing if it is empty).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -18,15 +18,15 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The secret itself: only for the code that uses it.
+    /// Returns the secret itself, only for the code that uses it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// A URL as it may be shown and logged: the password and the parameters are replaced by `***`.
+    /// Returns a URL that may be shown and logged: the password and the parameters are replaced by `***`.
     pub fn shown_as_url(&self) -> String {
         let Some((scheme, rest)) = self.0.split_once("://") else { return format!("{self:?}") };
-        // A password may hold any character, `@` and `/` too, if it was not encoded: everything up
+        // A password that was not encoded may contain any character, even `@` and `/`: everything up
         // to the last `@` is taken for user and password.
         let (user, place) = match rest.rsplit_once('@') {
             Some((user, place)) => (user.split_once(':').map_or("***", |(name, _)| name), place),
@@ -57,7 +57,7 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // serde's own message would quote the value that does not fit: a secret.
+        // serde's own message would quote the wrong value, which is a secret.
         let value = <Value as Deserialize>::deserialize(deserializer)?;
         let text = value
             .into_string()
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// A list of secrets: a TOML array, or one text with commas between them.
+/// Reads a list of secrets: a TOML array, or one comma-separated text.
 pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
     let hidden = || D::Error::custom("expected a list of texts (the value is not shown)");
     match <Value as Deserialize>::deserialize(deserializer)? {
@@ -78,7 +78,7 @@ pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     }
 }
 
-/// A number, or a text that is one.
+/// Reads a number, or a text that is one.
 pub(super) fn number<'de, D, N>(deserializer: D) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
@@ -94,12 +94,12 @@ where
     N::try_from(number).map_err(|_| D::Error::custom(format!("{number} is out of range")))
 }
 
-/// A number with or without a fraction, or a text that is one.
+/// Reads a number with or without a fraction, or a text that is one.
 pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     text(deserializer)?.trim().parse().map_err(|_| D::Error::custom("expected a number, such as 0.25"))
 }
 
-/// A boolean, or the text `true` or `false`.
+/// Reads a boolean, or the text `true` or `false`.
 pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     match <Value as Deserialize>::deserialize(deserializer)? {
         Value::Bool(_, b) => Ok(b),
@@ -112,12 +112,12 @@ pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool
 const DURATION_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// The parts of a text with commas between them.
+/// Returns the parts of a comma-separated text.
 fn between_commas(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
-/// A value as text, so that a bare number gets the same answer as one in quotes.
+/// Returns a value as text, so that a bare number is treated like one in quotes.
 fn as_text(value: &Value) -> String {
     match value {
         Value::String(_, text) => text.clone(),
@@ -132,10 +132,10 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Ok(as_text(&<Value as Deserialize>::deserialize(deserializer)?))
 }
 
-/// A duration as people write it: `500ms`, `5s`, `2m`, `1h`, `30d`.
+/// Parses a duration as people write it: `500ms`, `5s`, `2m`, `1h`, `30d`.
 ///
 /// # Errors
-/// What it should look like.
+/// A description of the format.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -170,7 +170,7 @@ pub(super) mod duration {
     }
 }
 
-/// A list of durations: a TOML array, or one text with commas between them.
+/// A list of durations: a TOML array, or one comma-separated text.
 pub(super) mod durations {
     use super::*;
 

@@ -1,44 +1,44 @@
-//! How long to wait before trying again: growing delays with jitter.
+//! Delays between retries: growing, with jitter.
 //!
-//! The one place that uses the `backoff` crate, and only as a calculator: nothing here sleeps.
-//! Used for reconnecting to the broker and for holding on while the database is away.
+//! The only place that uses the `backoff` crate, and only to compute: nothing here sleeps. Used for
+//! reconnecting to the broker, and for retrying while the database is away.
 
 use std::time::Duration;
 
 use backoff::{ExponentialBackoff, backoff::Backoff as _};
 
-/// A sequence of delays that grows from `first` to `most`, each off by up to half, without end.
+/// An endless sequence of delays that grows from `first` to `max`, each randomized by up to half.
 ///
-/// Jitter keeps the replicas of one installation from knocking in step.
+/// Jitter keeps the replicas of one installation from retrying in step.
 #[derive(Debug)]
 pub struct Delays {
-    most: Duration,
+    max: Duration,
     policy: ExponentialBackoff,
 }
 
 impl Delays {
-    /// Delays that start at about `first`, double each time, and are never longer than `most`.
-    pub fn new(first: Duration, most: Duration) -> Self {
+    /// Creates delays that start at about `first`, double each time, and are never longer than `max`.
+    pub fn new(first: Duration, max: Duration) -> Self {
         let policy = ExponentialBackoff {
             initial_interval: first,
             current_interval: first,
             multiplier: 2.0,
             randomization_factor: 0.5,
-            max_interval: most,
+            max_interval: max,
             // backoff gives up after 15 minutes by default; an outage has no such limit.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
-        Self { most, policy }
+        Self { max, policy }
     }
 
-    /// The next delay. The crate adds its jitter after the cap, so the cap is applied again.
+    /// Returns the next delay. The crate adds its jitter after the cap, so the cap is applied again.
     #[expect(clippy::should_implement_trait, reason = "an iterator may end; this never does")]
     pub fn next(&mut self) -> Duration {
-        self.policy.next_backoff().unwrap_or(self.most).min(self.most)
+        self.policy.next_backoff().unwrap_or(self.max).min(self.max)
     }
 
-    /// Start again from the first delay: call it after a success.
+    /// Starts again from the first delay; to be called after a success.
     pub fn reset(&mut self) {
         self.policy.reset();
     }

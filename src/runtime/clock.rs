@@ -1,16 +1,16 @@
-//! The present, and moments as texts.
+//! The current time, and times as text.
 
 use serde::Serializer;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Milliseconds since 1970 (UTC).
+/// Returns the milliseconds since 1970 (UTC).
 pub fn now_ms() -> i64 {
     let now = OffsetDateTime::now_utc();
     now.unix_timestamp() * 1000 + i64::from(now.millisecond())
 }
 
-/// A moment, given in ms since 1970, as people read it: UTC, to the second.
+/// Formats a time, given in ms since 1970, for people: UTC, to the second.
 pub fn rfc3339(ms: i64) -> String {
     OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000))
         .ok()
@@ -18,10 +18,10 @@ pub fn rfc3339(ms: i64) -> String {
         .unwrap_or_else(|| format!("{ms} ms"))
 }
 
-/// Serializes a moment, given in ms since 1970, as [`rfc3339`] writes it; or none.
+/// Serializes an optional time, given in ms since 1970, as [`rfc3339`] formats it.
 ///
 /// # Errors
-/// The serializer's.
+/// Those of the serializer.
 pub fn as_rfc3339<T, S>(ms: &T, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: Copy + Into<Option<i64>>,

@@ -1,12 +1,12 @@
-//! Named points at which a process kills itself, as a power failure would: for the tests that count
-//! what is left after it.
+//! Named points at which a process kills itself, like a power failure, for tests that count what is
+//! left afterwards.
 //!
-//! Only in a build with the cargo feature `crash-points`. In any other there is nothing of it, and
-//! the variable has no meaning.
+//! They exist only in a build with the cargo feature `crash-points`. In any other build the function is
+//! empty, and the variable has no effect.
 
-/// A point that the program passes. With `HOSTMATCH_CRASH_AT=<name>:<n>` in its environment, the
-/// process gets a SIGKILL here when it comes by for the n-th time; with `<name>:<n>:panic` it panics,
-/// which ends one task only, and with `<name>:<n>:hang` that task stays here for ever.
+/// Marks a point that the program passes. With `HOSTMATCH_CRASH_AT=<name>:<n>` in its environment, the
+/// process sends itself SIGKILL here when it passes for the n-th time; with `<name>:<n>:panic` it panics,
+/// which ends only one task, and with `<name>:<n>:hang` that task blocks here for ever.
 #[cfg(feature = "crash-points")]
 pub(crate) fn point(name: &str) {
     use std::sync::LazyLock;
@@ -25,18 +25,18 @@ pub(crate) fn point(name: &str) {
         tracing::warn!(point = name, "crashing here, as asked to");
         assert!(how != "panic", "crashing here, as asked to");
         if how == "hang" {
-            // The threads of the runtime go on.
+            // The other threads of the runtime continue.
             tokio::task::block_in_place(|| {
                 loop {
                     std::thread::park();
                 }
             });
         }
-        // Does not return: the signal reaches this thread before the call is over.
+        // This does not return: the signal reaches this thread before the call ends.
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
 }
 
-/// A point that the program passes; nothing happens there in this build.
+/// Marks a point that the program passes; it does nothing in this build.
 #[cfg(not(feature = "crash-points"))]
 pub(crate) fn point(_name: &str) {}

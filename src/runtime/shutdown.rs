@@ -1,14 +1,14 @@
-//! The stop signal: SIGINT and SIGTERM as a token that everything long-running watches.
+//! The stop signal: SIGINT and SIGTERM as a token that every long-running task watches.
 
 use tokio_util::sync::CancellationToken;
 
-/// Cloned into every task; `cancelled()` completes once somebody asked to stop.
+/// Cloned into every task; `cancelled()` completes once the process is asked to stop.
 pub type Shutdown = CancellationToken;
 
-/// A token that is cancelled by the first SIGINT or SIGTERM.
+/// Returns a token that the first SIGINT or SIGTERM cancels.
 ///
-/// The second signal ends the process at once with 130: whoever presses Ctrl-C twice means it.
-/// What was in hand is not acknowledged and comes again.
+/// The second signal ends the process at once with 130: a user who presses Ctrl-C twice means it.
+/// Deliveries in progress are not acknowledged, and are delivered again.
 ///
 /// # Errors
 /// When the signal handlers cannot be installed.
@@ -23,7 +23,7 @@ pub fn on_signals() -> std::io::Result<Shutdown> {
             if stop.is_cancelled() {
                 std::process::exit(130);
             }
-            tracing::info!("stopping: finishing what is in hand; a second signal ends at once");
+            tracing::info!("stopping: finishing the work in progress; a second signal ends at once");
             stop.cancel();
         }
     });

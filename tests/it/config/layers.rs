@@ -219,7 +219,7 @@ fn a_secret_and_its_file_together_are_refused_and_so_is_an_unreadable_file() {
         .variable("HOSTMATCH_QUEUE__URL_FILE", "/nowhere/queue-url")
         .refused();
     assert!(refused.contains("edge.gateway_secrets_file (environment variable"), "{refused}");
-    assert!(refused.contains("give one or the other"), "{refused}");
+    assert!(refused.contains("set only one of them"), "{refused}");
     assert!(
         refused.contains("queue.url_file (environment variable HOSTMATCH_QUEUE__URL_FILE):"),
         "{refused}"
@@ -265,8 +265,8 @@ fn where_traces_go_is_looked_at_before_anything_starts() {
     for (key, value, why) in [
         ("endpoint", "\"collector:4318\"", "is a URL"),
         ("endpoint", "\"grpc://collector:4317\"", "is a URL"),
-        ("endpoint", "\"https://me:hunter2@traces.example\"", "must hold no secret"),
-        ("endpoint", "\"https://traces.example?key=hunter2\"", "must hold no secret"),
+        ("endpoint", "\"https://me:hunter2@traces.example\"", "must contain no secret"),
+        ("endpoint", "\"https://traces.example?key=hunter2\"", "must contain no secret"),
         ("sample_ratio", "1.5", "is a share: 0 to 1"),
         ("sample_ratio", "\"half\"", "expected a number"),
         ("headers", "[\"authorization: hunter2\"]", "every header is written name=value"),
