@@ -9,7 +9,7 @@ use super::{Exit, Output, next_action::command};
 use crate::app::{AppError, ErrorCode, NextAction};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
-use crate::install::topology::LookError;
+use crate::install::topology::ReadError;
 use crate::queue::QueueError;
 use crate::store::StoreError;
 use crate::telemetry::TelemetryError;
@@ -137,10 +137,10 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<LookError> for Failure {
-    fn from(error: LookError) -> Self {
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
         match error {
-            LookError::Config(error) => error.into(),
+            ReadError::Config(error) => error.into(),
             error => QueueError::Unavailable(error.to_string()).into(),
         }
     }

@@ -1,5 +1,5 @@
-//! What may be wrong with an installation: a closed list of codes, and what is found of them. `docs/doctor.md` has
-//! the same list, made from this one; `tests/it/documents/mod.rs` compares them.
+//! The problems that an installation may have: a closed list of codes, and the findings. `docs/doctor.md` has
+//! the same list, generated from this one; `tests/it/documents/mod.rs` compares them.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::runtime::words;
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Area {
-    /// Values that are legal and dangerous.
+    /// Values that are valid but dangerous.
     Configuration,
     /// Files, folders and disks on this machine.
     Files,
@@ -23,12 +23,12 @@ pub enum Area {
     Topology,
     /// An edge that runs somewhere else.
     Edge,
-    /// What else there is to know of the gateway's database: told by `hostmatch gateway inspect` alone.
+    /// Other facts about the gateway's database, reported only by `hostmatch gateway inspect`.
     Gateway,
 }
 
 impl Area {
-    /// Those that the doctor looks at, in the order in which they are told.
+    /// The areas that the doctor checks, in the order of its report.
     pub const ALL: [Self; 6] =
         [Self::Configuration, Self::Files, Self::Database, Self::Broker, Self::Topology, Self::Edge];
 }
@@ -40,24 +40,24 @@ impl Area {
 pub enum Level {
     /// Something does not work, or loses or exposes something.
     Error,
-    /// Something works and will cause trouble.
+    /// Something works but will cause trouble.
     Warning,
 }
 
 words!(Area, Level, Code);
 
-/// Where alone a code says something.
+/// The role or the queue to which a code is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Only {
     Edge,
     Worker,
-    /// With RabbitMQ, and not with the embedded queue.
+    /// With RabbitMQ, not with the embedded queue.
     Rabbit,
 }
 
 macro_rules! codes {
     ($($area:ident { $($code:ident $level:ident $($only:ident)*: $when:literal => $remedy:literal,)* })*) => {
-        /// What may be wrong.
+        /// A problem that an installation may have.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[derive(Serialize, strum::IntoStaticStr, strum::EnumString)]
         #[serde(rename_all = "snake_case")]
@@ -69,27 +69,27 @@ macro_rules! codes {
             /// All of them, area by area.
             pub const ALL: &'static [Self] = &[$($(Self::$code,)*)*];
 
-            /// Where it belongs.
+            /// Returns the area of the code.
             pub fn area(self) -> Area {
                 match self { $($(Self::$code => Area::$area,)*)* }
             }
 
-            /// How much it matters.
+            /// Returns how much the problem matters.
             pub fn level(self) -> Level {
                 match self { $($(Self::$code => Level::$level,)*)* }
             }
 
-            /// When it is found.
+            /// Describes when the problem is found.
             pub fn when(self) -> &'static str {
                 match self { $($(Self::$code => $when,)*)* }
             }
 
-            /// What to do about it, in general.
+            /// Describes the general remedy.
             pub fn remedy(self) -> &'static str {
                 match self { $($(Self::$code => $remedy,)*)* }
             }
 
-            /// Where alone it says something; nothing: everywhere.
+            /// Returns what the code is limited to; empty means that it applies everywhere.
             pub(super) fn only(self) -> &'static [Only] {
                 match self { $($(Self::$code => &[$(Only::$only),*],)*)* }
             }
@@ -99,203 +99,203 @@ macro_rules! codes {
 
 codes! {
     Configuration {
-        ConfigInvalid Error: "the configuration is refused; nothing else is looked at, and the exit code is 9"
+        ConfigInvalid Error: "the configuration is refused; nothing else is checked, and the exit code is 9"
             => "correct the key that is named; `hostmatch config validate` checks again",
         EnvironmentNotRead Warning: "a variable has one underscore where two belong, and is not read"
             => "rename it as the finding says: `HOSTMATCH_<section>__<key>`",
         EdgeUnsigned Error Edge: "`edge.allow_unsigned` is on, and `edge.listen` is not a loopback address: anybody can post events"
             => "set `edge.allow_unsigned = false`; give the gateway a token (`hostmatch token create`) or a secret (`edge.gateway_secrets_file`)",
-        EdgeRefusesAll Warning Edge: "the edge has no secret, key or token: it answers 401 to everybody"
+        EdgeRefusesAll Warning Edge: "the edge has no secret, key or token: it answers 401 to every post"
             => "set `edge.calcom_secrets_file`, `edge.gateway_secrets_file`, `edge.retell_api_keys_file` or `edge.tokens_file`; where no edge runs: `hostmatch doctor --role worker`",
         SecretWeak Warning Edge: "a webhook secret has fewer than 16 characters"
-            => "make a longer one (`openssl rand -hex 32`), let both stand in the list, change it at the sender, take the old one out",
+            => "create a longer one (`openssl rand -hex 32`), add it to the list, change it at the sender, then remove the old one",
         AddressesCollide Error: "two of `edge.listen`, `worker.health_listen` and `metrics.listen` are the same address"
             => "give `worker.health_listen` or `metrics.listen` another port, or leave it empty",
-        BrokerUnencrypted Warning Rabbit: "the way to a broker on another machine is not encrypted: password and events can be read on it"
+        BrokerUnencrypted Warning Rabbit: "the connection to a broker on another machine is not encrypted: password and events can be read on the network"
             => "set `queue.url` to `amqps://…` (and `queue.management_url` to `https://…`); docs/configuration.md, encrypted connections",
-        BrokerGuest Warning Rabbit: "the broker on another machine is used as `guest`, with the password that everybody knows"
+        BrokerGuest Warning Rabbit: "the user for a broker on another machine is `guest`, whose password is publicly known"
             => "`rabbitmqctl add_user hostmatch`, `rabbitmqctl set_permissions hostmatch …` (docs/configuration.md, least rights), set `queue.url`, `rabbitmqctl delete_user guest`",
-        DatabaseUnencrypted Warning Worker: "the way to a database on another machine is not encrypted, or nobody looks at the server's certificate"
+        DatabaseUnencrypted Warning Worker: "the connection to a database on another machine is not encrypted, or the server's certificate is not verified"
             => "add `?ssl-mode=VERIFY_IDENTITY&ssl-ca=…` (MariaDB, MySQL) or `?sslmode=verify-full&sslrootcert=…` (PostgreSQL) to `database.url`",
         HoldTooLong Warning Worker: "`worker.hold` is more than half of RabbitMQ's usual consumer timeout (30m), which closes the consumer"
             => "set `worker.hold` to 15m or less",
-        ShutdownTooShort Warning Worker: "`worker.shutdown_timeout` is shorter than one statement and one confirm may take: a stop gives back what was nearly done"
+        ShutdownTooShort Warning Worker: "`worker.shutdown_timeout` is shorter than one statement and one confirm may take: a stop returns deliveries that were nearly finished"
             => "set `worker.shutdown_timeout` to at least `database.statement_timeout` + `queue.confirm_timeout`, and the grace period of the orchestrator above it",
-        PrefetchTooSmall Warning Worker Rabbit: "`queue.prefetch` is less than twice `worker.batch_size`: nothing is there to go on with while a batch is committed"
+        PrefetchTooSmall Warning Worker Rabbit: "`queue.prefetch` is less than twice `worker.batch_size`: a worker has no next batch while it commits one"
             => "set `queue.prefetch` to twice `worker.batch_size`, or `worker.batch_size` to half of it",
-        PoolTooSmall Warning Worker: "`database.max_connections` is less than `worker.pipelines` and the two that recording and housekeeping use"
+        PoolTooSmall Warning Worker: "`database.max_connections` is less than `worker.pipelines` plus the two that recording and housekeeping use"
             => "set `database.max_connections` to at least `worker.pipelines` + 2",
-        DeliveryLimitLow Warning: "`queue.delivery_limit` is below 10: a few restarts of the workers dead-letter events that nothing is wrong with"
-            => "set `queue.delivery_limit` to 50 (a queue that is there keeps its limit: `hostmatch topology diff`)",
-        RetentionTooShort Warning Worker: "`retention.events` is shorter than an event may be on its way (`edge.spool_max_age` and the retries): one that comes twice is not recognised"
-            => "set `retention.events` to more than both together",
+        DeliveryLimitLow Warning: "`queue.delivery_limit` is below 10: a few restarts of the workers dead-letter valid events"
+            => "set `queue.delivery_limit` to 50 (an existing queue keeps its limit: `hostmatch topology diff`)",
+        RetentionTooShort Warning Worker: "`retention.events` is shorter than an event may be in transit (`edge.spool_max_age` plus the retries): a repeated event is not recognised"
+            => "set `retention.events` to more than the sum of both",
         OverwriteAlways Warning Worker: "`appointments.overwrite` is `always`: what people set by hand is overwritten"
             => "set `appointments.overwrite = \"ours\"`",
-        ThresholdLow Warning Worker: "`matching.auto_accept` is below 75, the confidence of a bare name: every match is taken, however weak"
+        ThresholdLow Warning Worker: "`matching.auto_accept` is below 75, the confidence of a bare name: every match is accepted, however weak"
             => "set `matching.auto_accept` to 80; `hostmatch match simulate` shows what that changes",
-        SpoolOff Warning Edge Rabbit: "the edge has no spool: while the broker is away events are answered 503"
-            => "set `edge.spool` to a file on a disk that lasts",
+        SpoolOff Warning Edge Rabbit: "the edge has no spool: while the broker is away, events are answered 503"
+            => "set `edge.spool` to a file on a persistent disk",
     }
     Files {
         SecretReadable Warning: "a file with secrets can be read by every user of this machine"
             => "`chmod o-rwx FILE` (Kubernetes: `defaultMode: 0440` and `fsGroup`)",
-        FileWritable Error: "a configuration file, or one with secrets or tokens, can be changed by every user of this machine"
+        FileWritable Error: "a configuration file, or a file with secrets or tokens, can be changed by every user of this machine"
             => "`chmod o-w FILE`",
         FileUnreadable Error Edge: "`edge.tokens_file` cannot be read: every token is refused"
-            => "make it with `hostmatch token create`, and let the edge's user read it",
+            => "create it with `hostmatch token create`, and let the edge's user read it",
         TokenLineLeftOut Warning Edge: "a line of `edge.tokens_file` is not understood, and its token is refused"
             => "write the line again with `hostmatch token create`",
         TokensExpired Warning Edge: "tokens of `edge.tokens_file` have expired"
-            => "make new ones with `hostmatch token create`, and remove the old ones with `hostmatch token revoke`",
-        FolderUnwritable Error: "the folder of the spool, of the embedded queue or of the SQLite database is not there, or cannot be written by this user"
-            => "make the folder, or give it to the user that runs hostmatch (`chown`); or let the key lead elsewhere",
-        DiskFull Error: "less than 64 MiB are free where the spool, the embedded queue or the SQLite database lies"
-            => "free space, or let the key lead to another disk",
-        DiskNearlyFull Warning: "less than 5 % are free there (of a large disk, less than 1 GiB), or less than `edge.spool_max_bytes`"
-            => "free space, set `edge.spool_max_bytes` to what there is, or let the key lead to another disk",
+            => "create new ones with `hostmatch token create`, and remove the old ones with `hostmatch token revoke`",
+        FolderUnwritable Error: "the folder of the spool, of the embedded queue or of the SQLite database does not exist, or this user cannot write to it"
+            => "create the folder, or give it to the user that runs hostmatch (`chown`); or point the key to another folder",
+        DiskFull Error: "less than 64 MiB are free on the disk of the spool, the embedded queue or the SQLite database"
+            => "free space, or point the key to another disk",
+        DiskNearlyFull Warning: "less than 5 % of that disk are free (on a large disk, less than 1 GiB), or less than `edge.spool_max_bytes`"
+            => "free space, lower `edge.spool_max_bytes` to the free space, or point the key to another disk",
     }
     Database {
-        DatabaseUnreachable Error: "the database cannot be reached, or does not answer what it is asked"
-            => "`hostmatch config show database.url`; is the server up, are user, password and name of the database right?",
+        DatabaseUnreachable Error: "the database cannot be reached, or does not answer a query"
+            => "`hostmatch config show database.url`; is the server up, are user, password and database name correct?",
         DatabaseTooOld Error: "the server is older than MariaDB 10.6 or MySQL 8.0.1"
             => "upgrade the database server",
-        DatabaseReadOnly Error: "the server takes no writes: it is a replica, or set read-only"
-            => "let `database.url` lead to the primary",
-        GatewayTablesMissing Error: "tables or columns of the gateway's that cannot be done without are not there, or hidden from this user"
+        DatabaseReadOnly Error: "the server accepts no writes: it is a replica, or set to read-only"
+            => "point `database.url` to the primary",
+        GatewayTablesMissing Error: "required tables or columns of the gateway are missing, or hidden from this user"
             => "is `database.url` the gateway's database? `hostmatch gateway inspect`; for a new installation without a gateway `hostmatch migrate baseline`",
-        GatewayUnusable Error: "a column of the gateway's has a type that cannot be used"
+        GatewayUnusable Error: "a column of the gateway has a type that hostmatch cannot use"
             => "`hostmatch gateway inspect` says which; change it in the gateway's own migrations",
         TimezoneUnknown Error: "the database does not know the zone in `gateway.timezone`"
             => "set `gateway.timezone` to an offset such as `+02:00`, or load the server's zones (`mysql_tzinfo_to_sql`)",
-        TimezoneWrong Warning: "the gateway's newest `appointments.updated_at` lie ahead of what hostmatch would write now"
+        TimezoneWrong Warning: "the gateway's newest `appointments.updated_at` are ahead of what hostmatch would write now"
             => "set `gateway.timezone` to the zone in which the gateway writes",
-        EngineUnsafe Error: "a table of the gateway's has an engine without transactions"
+        EngineUnsafe Error: "a table of the gateway has an engine without transactions"
             => "`ALTER TABLE … ENGINE=InnoDB`, at a quiet hour",
         StaffKeyDiffers Warning: "a column that refers to `staff.id` has another type or collation"
             => "give the column the type and the collation of `staff.id`",
-        StaffEmailHidden Warning: "`staff.email` is not there, or hidden from this user: nobody is matched by e-mail"
+        StaffEmailHidden Warning: "`staff.email` is missing, or hidden from this user: no host is matched by e-mail"
             => "grant it (`hostmatch gateway grants --role run`), or add the column in the gateway",
         MigrationsPending Error: "our tables are missing, or older than this version"
             => "`hostmatch migrate up`",
-        MigrationsNewer Error: "a newer hostmatch has migrated the database, and took away what this version uses (what it only added is in nobody's way)"
-            => "run that version here too; or go back with it: `hostmatch migrate down`",
-        MigrationsHalfway Error: "a migration is recorded as applied, and what it made is not there"
-            => "if an administrator sees it, grant what `hostmatch gateway grants` prints; if it is gone, put it back from a backup, or delete its row from `hostmatch_migrations` and run `hostmatch migrate up`: it is made anew, and empty",
-        MigrationsBlocked Error: "something stands in the way of `hostmatch migrate up`"
+        MigrationsNewer Error: "a newer hostmatch has migrated the database, and has removed something that this version uses (additions do no harm)"
+            => "run that version here too; or use that version to migrate down: `hostmatch migrate down`",
+        MigrationsHalfway Error: "a migration is recorded as applied, but what it created is missing"
+            => "if an administrator sees it, grant what `hostmatch gateway grants` prints; if it is gone, restore it from a backup, or delete its row from `hostmatch_migrations` and run `hostmatch migrate up`, which creates it again, empty",
+        MigrationsBlocked Error: "`hostmatch migrate up` cannot run as things are"
             => "`hostmatch gateway inspect` lists it, with what to do",
-        SequenceLags Error: "PostgreSQL: a sequence of ours lags behind the ids of its table, as after rows were imported with theirs: new rows are refused until it has caught up. Seen by who may read or use the sequence: the owner of the table"
+        SequenceLags Error: "PostgreSQL: one of our sequences lags behind the ids of its table, for example after rows were imported with their ids: new rows are refused until it has caught up. Only a user that may read or use the sequence sees this, such as the owner of the table"
             => "`hostmatch migrate up` sets it",
-        RightsMissing Error: "this user lacks rights that deciding needs"
+        RightsMissing Error: "this user lacks rights that a worker needs"
             => "let an administrator run what `hostmatch gateway grants --role run` prints (`--role observe` with `worker.mode = \"observe\"`)",
-        DatabaseProbeFailed Error: "doing what deciding does, in a transaction that is rolled back, failed"
+        DatabaseProbeFailed Error: "a trial run of a worker's statements, in a transaction that is rolled back, failed"
             => "the finding says what the server answered",
-        IndexMissing Warning: "an index is not there by which rows are looked up: each batch reads the whole table"
+        IndexMissing Warning: "an index for a lookup is missing: each batch reads the whole table"
             => "`CREATE INDEX …` as the finding says; on the gateway's tables by a migration of the gateway",
         ClockSkew Warning: "the database's clock and this machine's are more than 2 seconds apart"
             => "let both follow the same time servers (`timedatectl`, `chronyc tracking`)",
-        ConnectionsScarce Warning: "the server has not as many connections left as `database.max_connections`"
+        ConnectionsScarce Warning: "the server has fewer connections left than `database.max_connections`"
             => "raise the server's `max_connections`, or lower `database.max_connections`",
         StatementsScarce Warning: "the server keeps fewer prepared statements than 256 for each of `database.max_connections`"
             => "raise the server's `max_prepared_stmt_count`, or lower `database.max_connections`",
     }
     Broker {
         BrokerUnreachable Error: "the broker cannot be reached, or does not answer in time"
-            => "`hostmatch config show queue.url`; is it up, are host and port right, does a firewall stand between?",
-        BrokerRefused Error: "the broker does not let us in: user, password or virtual host"
+            => "`hostmatch config show queue.url`; is the broker up, are host and port correct, is a firewall in between?",
+        BrokerRefused Error: "the broker refuses the login: user, password or virtual host"
             => "correct `queue.url`, or `rabbitmqctl add_user`, `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
-        BrokerTooOld Error: "it is older than RabbitMQ 3.10, or no RabbitMQ"
+        BrokerTooOld Error: "the broker is older than RabbitMQ 3.10, or not RabbitMQ"
             => "upgrade the broker to RabbitMQ 3.10 or newer",
-        BrokerBlocked Error: "the broker takes no messages: it is short of memory or disk"
+        BrokerBlocked Error: "the broker accepts no messages: it is short of memory or disk"
             => "`rabbitmq-diagnostics check_local_alarms`; free disk or memory, or raise `vm_memory_high_watermark` or `disk_free_limit`",
         BrokerAlarm Error: "a node has a memory or disk alarm (management API)"
             => "free disk or memory on that node, or raise its `vm_memory_high_watermark` or `disk_free_limit`",
         BrokerRightMissing Error: "our user may not configure, write or read what its role needs"
             => "`rabbitmqctl set_permissions` as the finding says; docs/configuration.md, least rights on the broker",
-        MessageSizeSmall Error: "the broker takes no messages as large as `edge.body_limit`"
+        MessageSizeSmall Error: "the broker accepts no messages as large as `edge.body_limit`"
             => "raise the broker's `max_message_size`, or lower `edge.body_limit`",
-        ChannelsFew Warning: "the broker lets a connection have fewer channels than `worker.pipelines` and 8"
+        ChannelsFew Warning: "the broker allows a connection fewer channels than `worker.pipelines` + 8"
             => "raise the broker's `channel_max`, or lower `worker.pipelines`",
-        ManagementUnusable Warning: "`queue.management_url` is set, and does not answer or does not let its user see what is needed"
+        ManagementUnusable Warning: "`queue.management_url` is set, but does not answer, or does not let its user see what is needed"
             => "correct `queue.management_url`; `rabbitmq-plugins enable rabbitmq_management`; `rabbitmqctl set_user_tags USER monitoring policymaker`",
         QueueFileUnusable Error: "the file of the embedded queue cannot be used"
             => "the finding says why; `hostmatch config show queue.url`",
     }
     Topology {
-        ExchangeMissing Error: "the exchange that publishers write to is not there"
+        ExchangeMissing Error: "the exchange that publishers write to is missing"
             => "`hostmatch topology apply`",
-        ExchangeDiffers Error: "it is another kind of exchange"
+        ExchangeDiffers Error: "the exchange is of another kind"
             => "`hostmatch topology diff` says how; delete it and run `hostmatch topology apply`, or choose another `queue.prefix`",
-        QueueMissing Error: "a queue is not there"
+        QueueMissing Error: "a queue is missing"
             => "`hostmatch topology apply`",
         QueueDiffers Error: "a queue has other arguments: with `queue.topology = \"declare\"` hostmatch does not start"
-            => "`hostmatch topology diff` says which; set the key to what is there, or delete the queue when it is empty and run `hostmatch topology apply`",
-        BindingMissing Error: "the work queue is not bound to the exchange with `#`: events reach nobody and are returned or lost"
+            => "`hostmatch topology diff` says which; set the key to the existing value, or delete the queue when it is empty and run `hostmatch topology apply`",
+        BindingMissing Error: "the work queue is not bound to the exchange with `#`: events reach no worker, and are returned or lost"
             => "`hostmatch topology apply`",
-        AlternateExchange Warning: "the exchange has an alternate one: events that no queue takes vanish into it, and the publisher believes them accepted"
-            => "take `alternate-exchange` out of the policy (`rabbitmqctl list_policies`)",
-        PolicyExpiresMessages Error: "a policy (`message-ttl`) lets events or dead letters expire, or ends a wait before its time"
-            => "take `message-ttl` out of the policy, or let its pattern leave out our queues (`rabbitmqctl list_policies`)",
-        PolicyBoundsQueue Error: "a policy bounds a queue (`max-length`, `max-length-bytes`): what is too much is refused, or dropped from the dead letters"
-            => "take the bound out of the policy, or let its pattern leave out our queues (`rabbitmqctl list_policies`)",
-        PolicyDeletesQueue Error: "a policy (`expires`) deletes a queue that nobody uses for a while, with what is in it"
-            => "take `expires` out of the policy, or let its pattern leave out our queues (`rabbitmqctl list_policies`)",
+        AlternateExchange Warning: "the exchange has an alternate exchange: it swallows events that no queue accepts, and the publisher believes them accepted"
+            => "remove `alternate-exchange` from the policy (`rabbitmqctl list_policies`)",
+        PolicyExpiresMessages Error: "a policy (`message-ttl`) lets events or dead letters expire, or ends a wait too early"
+            => "remove `message-ttl` from the policy, or exclude our queues from its pattern (`rabbitmqctl list_policies`)",
+        PolicyBoundsQueue Error: "a policy limits a queue (`max-length`, `max-length-bytes`): messages beyond it are refused, or dropped from the dead letters"
+            => "remove the limit from the policy, or exclude our queues from its pattern (`rabbitmqctl list_policies`)",
+        PolicyDeletesQueue Error: "a policy (`expires`) deletes a queue that is unused for a while, with its messages"
+            => "remove `expires` from the policy, or exclude our queues from its pattern (`rabbitmqctl list_policies`)",
         PolicyRedirects Warning: "a policy sends dead letters elsewhere (`dead-letter-exchange`), so that some may never be recorded"
-            => "let the pattern of the policy leave out our queues (`rabbitmqctl list_policies`)",
+            => "exclude our queues from the pattern of the policy (`rabbitmqctl list_policies`)",
         PolicyDeliveryLimit Warning: "a policy lowers the delivery limit of a queue below what is configured"
-            => "take `delivery-limit` out of the policy, or set `queue.delivery_limit` to it",
+            => "remove `delivery-limit` from the policy, or set `queue.delivery_limit` to it",
         ConsumerTimeoutShort Error: "a queue's consumer timeout (argument or policy) is shorter than twice `worker.hold`: the broker closes consumers that wait for the database"
             => "raise `consumer-timeout` in the policy or argument, or lower `worker.hold`",
-        NoConsumers Warning: "nobody consumes the work queue"
+        NoConsumers Warning: "no worker consumes the work queue"
             => "start `hostmatch serve worker`; its log and `/health/ready` say what it waits for",
-        DeadLettersStuck Warning: "dead letters are in their queue and nobody records them"
-            => "start `hostmatch serve worker`, which takes them into the table `hostmatch_dead_letters`",
+        DeadLettersStuck Warning: "dead letters are in their queue, and no worker records them"
+            => "start `hostmatch serve worker`, which records them in the table `hostmatch_dead_letters`",
     }
     Edge {
         EdgeUnreachable Error: "the edge named by `--edge` does not answer"
-            => "is it running, is the URL right, does the proxy in front let `/health/live` through?",
-        EdgeNotReady Warning: "it answers, and is not ready, or only in part"
-            => "the finding has its reasons; its log says more",
+            => "is it running, is the URL correct, does the proxy in front pass `/health/live` through?",
+        EdgeNotReady Warning: "the edge answers, but is not ready, or only in part"
+            => "the finding has the reasons; the edge's log has details",
     }
     Gateway {
-        Adoption Warning: "tables of ours are there that somebody else made"
-            => "`hostmatch migrate up --adopt` brings it to our shape and keeps every row",
+        Adoption Warning: "tables with our names exist already, created by another program"
+            => "`hostmatch migrate up --adopt` changes it to our schema, and keeps every row",
         Migrating Warning: "migrating is different here"
             => "nothing has to be done",
         Trigger Warning: "a trigger runs when `appointments` is written to, or cannot be seen"
-            => "see that it is quick, and right for a change of staff_id by a program",
-        Rows Warning: "the gateway's rows hold something in store for matching"
+            => "check that it is fast, and correct when a program changes staff_id",
+        Rows Warning: "the gateway's rows contain something that affects matching"
             => "the finding says what",
     }
 }
 
 impl Code {
-    /// From this one to that one, as they stand in the list.
+    /// Returns the codes from this one to `last`, in the order of the list.
     pub(super) fn to(self, last: Self) -> &'static [Self] {
         &Self::ALL[self as usize..=last as usize]
     }
 }
 
-/// One thing that is not as it should be, or has to be known. Holds no secret.
+/// One problem, or one fact that a person has to know. Contains no secret.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Finding {
     pub(crate) code: Code,
     pub(crate) level: Level,
     pub(crate) area: Area,
-    /// On what: a key, a file, a queue, a table.
+    /// What it is about: a key, a file, a queue, a table.
     pub(crate) subject: String,
     pub(crate) what: String,
-    /// The command or key that mends it.
+    /// The command or key that fixes it.
     pub(crate) remedy: String,
-    /// The keys of the rows that are meant; empty where it is not about rows.
+    /// The keys of the affected rows; empty if it is not about rows.
     #[serde(skip)]
     pub(crate) rows: Vec<String>,
-    /// Of the broker's topology: what is wanted and what is there.
+    /// For the broker's topology: the expected and the actual state.
     #[serde(skip)]
     pub(crate) difference: Option<Difference>,
 }
 
 impl Finding {
-    /// With the remedy that its code has in general.
+    /// Creates a finding with the general remedy of its code.
     pub(super) fn new(code: Code, subject: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             code,
@@ -303,7 +303,7 @@ impl Finding {
             area: code.area(),
             subject: subject.into(),
             what: what.into(),
-            // There the backquotes are Markdown's.
+            // The general remedies are Markdown, with backquotes.
             remedy: code.remedy().replace('`', ""),
             rows: Vec::new(),
             difference: None,
@@ -315,11 +315,11 @@ impl Finding {
     }
 }
 
-/// Something that was not looked at.
+/// Something that was not checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct NotChecked {
     pub(crate) code: Code,
-    /// Of the broker's topology: what.
+    /// For the broker's topology: what was not checked.
     #[serde(skip)]
     pub(crate) what: String,
     pub(crate) why: String,

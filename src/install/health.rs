@@ -1,4 +1,4 @@
-//! Asking the health routes of an edge or a worker, as its callers do.
+//! Queries the health routes of an edge or a worker over HTTP.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::client::{Client, ClientError};
 
-/// What came of asking. `docs/commands.md` describes it.
+/// The result of a health query. `docs/commands.md` describes it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Health {
     pub(crate) url: String,
     pub(crate) well: bool,
-    /// In its words, or why there are none.
+    /// The status that it reports, or why there is none.
     pub(crate) status: String,
-    /// Why it is not well, or only in part.
+    /// Why it is not ready, or only in part.
     pub(crate) reasons: Vec<String>,
     #[serde(skip)]
     pub(crate) answered: bool,
@@ -27,32 +27,32 @@ struct Answer {
 }
 
 impl Health {
-    /// In one line.
-    pub(crate) fn words(&self) -> String {
+    /// Returns the status and the reasons in one line.
+    pub(crate) fn summary(&self) -> String {
         let reasons = self.reasons.join("; ");
         if reasons.is_empty() { self.status.clone() } else { format!("{}: {reasons}", self.status) }
     }
 }
 
-/// Asks at this address for this route. An error when the address is no URL.
+/// Gets this health route from the server at `base`. An error means that `base` is not a URL.
 pub(crate) async fn ask(base: &str, path: &str, timeout: Duration) -> Result<Health, ClientError> {
     let client = Client::new(base, timeout)?;
     let url = format!("{}{path}", client.base());
     Ok(match client.get(path).await {
         Ok(answer) => {
-            let told: Option<Answer> = serde_json::from_slice(answer.body()).ok();
-            let well = answer.status().is_success() && told.is_some();
-            let (status, reasons) = match told {
-                Some(told) => (told.status, told.reasons),
+            let health: Option<Answer> = serde_json::from_slice(answer.body()).ok();
+            let well = answer.status().is_success() && health.is_some();
+            let (status, reasons) = match health {
+                Some(health) => (health.status, health.reasons),
                 None => (format!("no health route: {}", answer.status().as_u16()), Vec::new()),
             };
             Health { url, well, status, reasons, answered: true }
         }
         Err(error) => {
-            // Somebody who listens and says nothing is of this machine, and not well.
+            // A server that accepts the connection but does not answer is running, and not well.
             let answered = !matches!(error, ClientError::Unconnected(_));
             let why = match error {
-                ClientError::Unconnected(_) => "nobody listens there".to_owned(),
+                ClientError::Unconnected(_) => "nothing listens there".to_owned(),
                 ClientError::Timeout(_) => format!("no answer within {} s", timeout.as_secs()),
                 other => other.to_string(),
             };

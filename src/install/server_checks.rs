@@ -1,4 +1,4 @@
-//! Is the server fit for what we do with it? Its clock against ours, room for our connections, and
+//! Checks whether the database server suits us: its clock against ours, room for our connections, and
 //! the indexes without which a batch takes seconds.
 
 use std::collections::BTreeMap;
@@ -13,33 +13,33 @@ use super::{all, first};
 use crate::runtime::clock::now_ms;
 use crate::store::{Database, DbId, StoreError, now_in_ms};
 
-/// Clocks that are so many ms apart are not kept.
+/// Clocks that are further apart than this many ms are reported.
 const SKEW_MS: i64 = 2_000;
 /// Prepared statements that a connection may keep on the server.
 const STATEMENTS: i64 = 256;
 
-/// Whether the database's clock is ahead of ours or behind. SQLite has ours.
+/// Checks whether the database's clock is ahead of ours or behind. SQLite uses ours.
 pub(super) async fn clock(database: &Database) -> Result<Option<Finding>, StoreError> {
     let backend = database.backend();
     if backend == DbBackend::Sqlite {
         return Ok(None);
     }
     let sql = format!("SELECT {} AS n", now_in_ms(backend));
-    // The first question may wait for a connection; the second one measures.
+    // The first query may have to wait for a connection; the second one measures.
     number(database, &sql).await?;
     let before = now_ms();
     let Some(theirs) = number(database, &sql).await? else { return Ok(None) };
     let after = now_ms();
-    // Somewhere between the two it was read: within that time nothing can be said.
+    // The clock was read between `before` and `after`, so a difference within that time is unknown.
     let ahead = if theirs > after { theirs - after } else { (theirs - before).min(0) };
     let way = if ahead > 0 { "ahead of" } else { "behind" };
     let what = format!("its clock is {}.{} s {way} ours", ahead.abs() / 1000, ahead.abs() % 1000 / 100);
     Ok((ahead.abs() > SKEW_MS).then(|| Finding::new(Code::ClockSkew, "the database's clock", what)))
 }
 
-/// Whether there is room on the server for so many connections and what they keep there.
+/// Checks whether the server has room for this many connections and their prepared statements.
 pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding>, StoreError> {
-    let (most, connected, statements) = match database.backend() {
+    let (max, connected, statements) = match database.backend() {
         DbBackend::Postgres => {
             let limit = "SELECT current_setting('max_connections')::bigint \
                          - current_setting('superuser_reserved_connections')::bigint AS n";
@@ -48,7 +48,7 @@ pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding
             (number(database, limit).await?, number(database, used).await?, None)
         }
         DbBackend::MySql => {
-            let most = number(database, "SELECT CAST(@@max_connections AS SIGNED) AS n").await?;
+            let max = number(database, "SELECT CAST(@@max_connections AS SIGNED) AS n").await?;
             let kept = number(database, "SELECT CAST(@@max_prepared_stmt_count AS SIGNED) AS n").await?;
             let sql =
                 "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Prepared_stmt_count')";
@@ -58,27 +58,27 @@ pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding
                 now.insert(name, value.parse().unwrap_or_default());
             }
             let of = |name: &str| now.get(name).copied().unwrap_or_default();
-            (most, Some(of("Threads_connected")), kept.map(|kept| kept - of("Prepared_stmt_count")))
+            (max, Some(of("Threads_connected")), kept.map(|kept| kept - of("Prepared_stmt_count")))
         }
         _ => return Ok(Vec::new()),
     };
     let subject = format!("database.max_connections = {wanted}");
     let mut findings = Vec::new();
-    if let Some((most, connected)) = most.zip(connected)
-        && most - connected < wanted
+    if let Some((max, connected)) = max.zip(connected)
+        && max - connected < wanted
     {
-        let what = format!("{} of the server's {most} connections are left", most - connected);
+        let what = format!("{} of the server's {max} connections are left", max - connected);
         findings.push(Finding::new(Code::ConnectionsScarce, &subject, what));
     }
     if let Some(statements) = statements.filter(|statements| *statements < wanted * STATEMENTS) {
-        let what = format!("the server keeps {statements} more prepared statements");
+        let what = format!("the server has room for {statements} more prepared statements");
         findings.push(Finding::new(Code::StatementsScarce, subject, what));
     }
     Ok(findings)
 }
 
-/// The indexes that are missing: of the gateway's tables those by which bookings and staff are looked
-/// up, of ours those that the migrations made.
+/// Reports missing indexes: on the gateway's tables those for looking up bookings and staff, on ours
+/// those that the migrations create.
 pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>, StoreError> {
     let backend = database.backend();
     let columns = Columns::read(database.connection()).await?;

@@ -1,22 +1,22 @@
-//! The broker: reachable, new enough, willing, and with the topology that we want. Or the file of
-//! the embedded queue.
+//! Checks the broker: whether it is reachable, new enough, accepts messages, and has the expected
+//! topology. Or checks the file of the embedded queue.
 
 use std::time::Duration;
 
 use super::{Code, Report, Role, places};
 use crate::config::{Config, Topology};
 use crate::install::topology::{
-    BrokerReader, Comparison, FoundQueue, LookError, Management, ManagementError, Part, Written, compare,
+    BrokerReader, Comparison, FoundQueue, Management, ManagementError, Part, ReadError, Written, compare,
 };
 use crate::queue::Queue;
 
-/// The oldest RabbitMQ on which the topology can be made.
+/// The oldest RabbitMQ on which the topology can be created.
 const OLDEST: (u32, u32) = (3, 10);
 /// Channels beside those of the pipelines.
 const CHANNELS: u16 = 8;
-const NO_API: &str = "AMQP does not tell; set queue.management_url";
+const NO_API: &str = "AMQP does not report it; set queue.management_url";
 
-/// What only the management API tells, beside alarms.
+/// Returns the codes that need the management API, besides alarms.
 fn by_management() -> &'static [Code] {
     Code::BindingMissing.to(Code::ConsumerTimeoutShort)
 }
@@ -25,7 +25,7 @@ pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
     if config.queue.is_embedded() {
         return file(config, report).await;
     }
-    report.looked(&[Code::ManagementUnusable]);
+    report.checked(&[Code::ManagementUnusable]);
     let management = Management::of(&config.queue).unwrap_or_else(|error| {
         report.found(Code::ManagementUnusable, "queue.management_url", error.to_string());
         None
@@ -35,22 +35,22 @@ pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
         report.not_checked(&[Code::BrokerAlarm], NO_API);
     }
     let subject = config.queue.url.shown_as_url();
-    report.looked(&[Code::BrokerUnreachable]);
+    report.checked(&[Code::BrokerUnreachable]);
     let reader = match BrokerReader::at(&config.queue).await {
         Ok(reader) => reader,
-        Err(LookError::Unreachable(text)) => return report.found(Code::BrokerUnreachable, subject, text),
+        Err(ReadError::Unreachable(text)) => return report.found(Code::BrokerUnreachable, subject, text),
         Err(error) => return report.found(Code::BrokerRefused, subject, error.to_string()),
     };
-    report.looked(&[Code::BrokerRefused]);
+    report.checked(&[Code::BrokerRefused]);
     if let Err(error) = examine(&reader, management.as_ref(), config, role, report).await {
         report.found(Code::BrokerUnreachable, subject, error.to_string());
     }
     reader.close().await;
 }
 
-/// An embedded queue that is not there yet is made when something is published.
+/// Checks the file of the embedded queue. A missing file is fine: the first publish creates it.
 async fn file(config: &Config, report: &mut Report) {
-    report.looked(&[Code::QueueFileUnusable]);
+    report.checked(&[Code::QueueFileUnusable]);
     let is_there = places::file(config.queue.url.expose()).is_some_and(|path| path.exists());
     if !is_there {
         return;
@@ -72,16 +72,16 @@ async fn examine(
     config: &Config,
     role: Role,
     report: &mut Report,
-) -> Result<(), LookError> {
+) -> Result<(), ReadError> {
     server(reader, config, report).await;
     let found = compare(reader, management).await?;
-    report.looked(Code::ExchangeMissing.to(Code::QueueDiffers));
+    report.checked(Code::ExchangeMissing.to(Code::QueueDiffers));
     report.findings.extend(found.findings.iter().cloned());
     judge(&found, config, report);
     if let Some(api) = management {
         match &found.silent {
             None => {
-                report.looked(by_management());
+                report.checked(by_management());
                 alarms(api, report).await;
             }
             Some(error) => {
@@ -91,7 +91,7 @@ async fn examine(
             }
         }
     }
-    // Last: a broker that takes no messages answers nothing more on this connection.
+    // This comes last: a broker that accepts no messages answers nothing more on this connection.
     let mut lacking = Vec::new();
     if reader.declares() && found.uncompared {
         lacking.push("configure on its exchange and queues".to_owned());
@@ -109,15 +109,15 @@ async fn examine(
         let (user, what) = (format!("user {}", reader.user()), format!("it lacks {}", lacking.join("; ")));
         report.found_with(Code::BrokerRightMissing, user, what, grant(reader, config, role));
     }
-    report.looked(&[Code::BrokerRightMissing]);
+    report.checked(&[Code::BrokerRightMissing]);
     Ok(())
 }
 
 async fn server(reader: &BrokerReader, config: &Config, report: &mut Report) {
     match reader.server().await {
-        None => report.not_checked(&[Code::BrokerTooOld], "it does not say what it is"),
+        None => report.not_checked(&[Code::BrokerTooOld], "the broker does not report its version"),
         Some(server) => {
-            report.looked(&[Code::BrokerTooOld]);
+            report.checked(&[Code::BrokerTooOld]);
             let name = format!("{} {}", server.product, server.version);
             let is_old = server.numbers().is_some_and(|version| version < OLDEST);
             if server.product != "RabbitMQ" || is_old {
@@ -126,27 +126,28 @@ async fn server(reader: &BrokerReader, config: &Config, report: &mut Report) {
             report.facts.push(name);
         }
     }
-    report.looked(&[Code::ChannelsFew]);
-    let (most, wanted) = (reader.channels(), config.worker.pipelines + CHANNELS);
-    // 0 is without a limit.
-    if (1..wanted).contains(&most) {
-        let what = format!("a connection may have {most} channels, and {wanted} are wanted");
+    report.checked(&[Code::ChannelsFew]);
+    let (max, needed) = (reader.channels(), config.worker.pipelines + CHANNELS);
+    // 0 means no limit.
+    if (1..needed).contains(&max) {
+        let what = format!("a connection may have {max} channels, but {needed} are needed");
         report.found(Code::ChannelsFew, reader.place(), what);
     }
 }
 
-/// Who consumes, and what policies, and arguments that an administrator added, make of our queues.
+/// Checks the consumers of our queues, and the effect of policies and of arguments that an administrator
+/// has added.
 fn judge(found: &Comparison, config: &Config, report: &mut Report) {
     if let Some(to) = &found.alternate {
         let subject = format!("{}.events", config.queue.prefix);
-        report.found(Code::AlternateExchange, subject, format!("what no queue takes goes to {to}"));
+        report.found(Code::AlternateExchange, subject, format!("events that no queue accepts go to {to}"));
     }
-    report.looked(Code::NoConsumers.to(Code::DeadLettersStuck));
+    report.checked(Code::NoConsumers.to(Code::DeadLettersStuck));
     for queue in &found.queues {
         if let Some((ready, 0)) = queue.counts {
             match queue.part {
                 Part::Work => {
-                    let what = format!("it has no consumer, and {ready} messages");
+                    let what = format!("it has no consumer, but {ready} messages");
                     report.found(Code::NoConsumers, &queue.name, what);
                 }
                 Part::Dead if ready > 0 => {
@@ -172,20 +173,20 @@ fn rules(queue: &FoundQueue, config: &Config, report: &mut Report) {
     let by = if named.is_empty() { named } else { format!(" ({named})") };
     let mut found = |code, what: String| report.found(code, format!("{}{by}", queue.name), what);
     let is_retry = queue.part == Part::Retry;
-    // A wait queue has a time of its own; what is shorter counts.
+    // A wait queue has its own TTL; the shorter one applies.
     let wait = argument("message-ttl");
     if let Some(ttl) = policy("message-ttl").filter(|ttl| !is_retry || wait.is_none_or(|wait| *ttl < wait)) {
         found(Code::PolicyExpiresMessages, format!("message-ttl is {ttl} ms"));
     }
     for bound in ["max-length", "max-length-bytes"] {
-        if let Some(most) = policy(bound) {
-            found(Code::PolicyBoundsQueue, format!("{bound} is {most}"));
+        if let Some(max) = policy(bound) {
+            found(Code::PolicyBoundsQueue, format!("{bound} is {max}"));
         }
     }
     if let Some(ms) = policy("expires") {
         found(Code::PolicyDeletesQueue, format!("expires is {ms} ms"));
     }
-    // An argument of ours goes before a policy; the dead letters' queue has none.
+    // Our own argument takes precedence over a policy; the dead letters' queue has none.
     let has_own = !by_argument["x-dead-letter-exchange"].is_null();
     if let Some(exchange) = by_policy["dead-letter-exchange"].as_str().filter(|_| !has_own) {
         found(Code::PolicyRedirects, format!("dead-letter-exchange is {exchange:?}"));
@@ -200,7 +201,7 @@ fn rules(queue: &FoundQueue, config: &Config, report: &mut Report) {
     if let Some(ms) = shortest.and_then(|ms| u64::try_from(ms).ok())
         && Duration::from_millis(ms) < hold * 2
     {
-        let what = format!("its consumer timeout is {ms} ms, and worker.hold is {} ms", hold.as_millis());
+        let what = format!("its consumer timeout is {ms} ms, but worker.hold is {} ms", hold.as_millis());
         found(Code::ConsumerTimeoutShort, what);
     }
 }
@@ -215,12 +216,12 @@ async fn alarms(api: &Management, report: &mut Report) {
             return report.not_checked(&[Code::BrokerAlarm], &error.to_string());
         }
     };
-    report.looked(&[Code::BrokerAlarm]);
+    report.checked(&[Code::BrokerAlarm]);
     for node in nodes.as_array().into_iter().flatten() {
         for (of, alarm) in [("memory", "mem_alarm"), ("disk", "disk_free_alarm")] {
             if node[alarm] == true {
                 let name = node["name"].as_str().unwrap_or_default();
-                report.found(Code::BrokerAlarm, name, format!("it is short of {of}: nobody can publish"));
+                report.found(Code::BrokerAlarm, name, format!("it is short of {of}: publishing is blocked"));
             }
         }
     }
@@ -232,13 +233,13 @@ async fn writes(
     role: Role,
     lacking: &mut Vec<String>,
     report: &mut Report,
-) -> Result<(), LookError> {
+) -> Result<(), ReadError> {
     let events = reader.settings.topology.exchange.as_str();
     let exchanges = [(events, events, role.has_edge()), ("", "amq.default", role.has_worker())];
     for (exchange, name, _) in exchanges.into_iter().filter(|(_, _, wanted)| *wanted) {
         match reader.write(exchange, config.edge.body_limit).await? {
             Written::Allowed => {}
-            // That has been told.
+            // This has already been reported.
             Written::Missing => continue,
             Written::Denied => lacking.push(format!("write on {name}")),
             Written::TooLarge(said) => {
@@ -246,7 +247,7 @@ async fn writes(
                 report.found(Code::MessageSizeSmall, subject, said);
             }
             Written::Blocked => {
-                let what = "it takes no messages (connection.blocked)";
+                let what = "it accepts no messages (connection.blocked)";
                 report.found(Code::BrokerBlocked, reader.place(), what);
                 return Ok(());
             }
@@ -256,12 +257,12 @@ async fn writes(
                 return Ok(());
             }
         }
-        report.looked(&[Code::BrokerBlocked, Code::MessageSizeSmall]);
+        report.checked(&[Code::BrokerBlocked, Code::MessageSizeSmall]);
     }
     Ok(())
 }
 
-/// The command that gives what the role needs.
+/// Returns the command that grants what the role needs.
 fn grant(reader: &BrokerReader, config: &Config, role: Role) -> String {
     let prefix = config.queue.prefix.replace('.', "\\.");
     let (all, none) = (format!("^{prefix}\\."), "^$".to_owned());

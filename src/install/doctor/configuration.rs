@@ -1,4 +1,4 @@
-//! Values that are legal and dangerous.
+//! Checks the configuration for values that are valid but dangerous.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use super::places::{host, is_here, parameter};
 use super::{Code, Report, Role};
 use crate::config::{Config, Effective, Overwrite};
 
-/// What RabbitMQ allows a consumer by itself before it is closed.
+/// RabbitMQ's default consumer timeout.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const SHORTEST_SECRET: usize = 16;
 const FEW_DELIVERIES: u32 = 10;
 /// The confidence of a match by name alone.
 const NAME: u8 = 75;
-/// Connections beside those of the pipelines: the recorder's and housekeeping's.
+/// Connections besides those of the pipelines: the recorder's and housekeeping's.
 const OTHERS: u32 = 2;
 
-/// Looks. What says nothing about this installation is left out by whoever finishes the report.
+/// Checks the configuration. [`Report::finish`] drops the findings that do not apply to this installation.
 pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
-    report.looked(Code::ConfigInvalid.to(Code::SpoolOff));
+    report.checked(Code::ConfigInvalid.to(Code::SpoolOff));
     for warning in &effective.warnings {
         report.found(Code::EnvironmentNotRead, "environment", warning);
     }
@@ -38,25 +38,25 @@ fn servers(config: &Config, report: &mut Report) {
     }
     let url = queue.url.expose();
     let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(user, _)| user);
-    // Without a user it is guest, too.
+    // Without a user in the URL it is guest, too.
     let is_guest = matches!(user, None | Some("guest" | "guest:guest")) && !is_here(host(url));
-    report.check(is_guest, Code::BrokerGuest, "queue.url", format!("{} is used as guest", host(url)));
+    report.check(is_guest, Code::BrokerGuest, "queue.url", format!("the user at {} is guest", host(url)));
 
     let url = database.url.expose();
     let is_server = !url.starts_with("sqlite");
     let mode = if url.starts_with("postgres") { "sslmode" } else { "ssl-mode" };
     let verifies = parameter(url, mode).is_some_and(|mode| mode.to_ascii_lowercase().starts_with("verify"));
     let is_open = is_server && !verifies && !is_here(host(url));
-    let what = format!("the server {} is not asked for a certificate ({mode} does not verify)", host(url));
+    let what = format!("the certificate of the server {} is not verified ({mode})", host(url));
     report.check(is_open, Code::DatabaseUnencrypted, "database.url", what);
     let (pipelines, connections) = (config.worker.pipelines, database.max_connections);
     let needed = u32::from(pipelines) + OTHERS;
-    let what = format!("it is {connections}, and worker.pipelines = {pipelines} want {needed}");
+    let what = format!("it is {connections}, but worker.pipelines = {pipelines} needs {needed}");
     let is_small = is_server && connections < needed;
     report.check(is_small, Code::PoolTooSmall, "database.max_connections", what);
 }
 
-/// One process listens on all of them.
+/// Checks that the addresses differ: one process listens on all of them.
 fn addresses(config: &Config, role: Role, report: &mut Report) {
     let addresses = [
         ("edge.listen", &config.edge.listen, role.has_edge()),
@@ -69,12 +69,13 @@ fn addresses(config: &Config, role: Role, report: &mut Report) {
     let used: Vec<_> = addresses.into_iter().filter(fixed).collect();
     for (index, (key, address, _)) in used.iter().enumerate() {
         if let Some((other, taken, _)) = used[..index].iter().find(|(_, taken, _)| collide(taken, address)) {
-            report.found(Code::AddressesCollide, *key, format!("{other} is {taken}, too"));
+            report.found(Code::AddressesCollide, *key, format!("{other} is also {taken}"));
         }
     }
 }
 
-/// Whether only one of them can be listened on: one port, at one address or at all of them.
+/// Returns whether a process can listen on only one of them: the same port, at the same address or at
+/// all addresses.
 fn collide(one: &str, other: &str) -> bool {
     let (one, other) = (one.rsplit_once(':'), other.rsplit_once(':'));
     let is_any = |place: &str| matches!(place, "0.0.0.0" | "[::]");
@@ -90,7 +91,7 @@ fn edge(config: &Config, report: &mut Report) {
     let edge = &config.edge;
     let (place, _) = edge.listen.rsplit_once(':').unwrap_or((&edge.listen, ""));
     let is_open = edge.allow_unsigned && !is_here(place.trim_matches(['[', ']']));
-    let what = format!("it is on, and edge.listen is {}: whoever reaches it can post events", edge.listen);
+    let what = format!("it is on, and edge.listen is {}: anybody can post events there", edge.listen);
     report.check(is_open, Code::EdgeUnsigned, "edge.allow_unsigned", what);
     let secrets =
         [("edge.calcom_secrets", &edge.calcom_secrets), ("edge.gateway_secrets", &edge.gateway_secrets)];
@@ -117,13 +118,13 @@ fn worker(config: &Config, report: &mut Report) {
     let what = format!("it is {is} s; a statement and a confirm may take {may} s");
     report.check(timeout < longest, Code::ShutdownTooShort, "worker.shutdown_timeout", what);
     let is_small = usize::from(queue.prefetch) < 2 * worker.batch_size;
-    let what = format!("it is {}, and worker.batch_size is {}", queue.prefetch, worker.batch_size);
+    let what = format!("it is {}, but worker.batch_size is {}", queue.prefetch, worker.batch_size);
     report.check(is_small, Code::PrefetchTooSmall, "queue.prefetch", what);
     let kept = config.retention.events;
-    let on_its_way = config.edge.spool_max_age + queue.retry_delays.iter().sum::<Duration>();
-    let [is, may] = [kept, on_its_way].map(|duration| duration.as_secs().div_ceil(3600));
-    let what = format!("it is {is} h, and an event may be on its way for {may} h");
-    report.check(kept < on_its_way, Code::RetentionTooShort, "retention.events", what);
+    let in_transit = config.edge.spool_max_age + queue.retry_delays.iter().sum::<Duration>();
+    let [is, may] = [kept, in_transit].map(|duration| duration.as_secs().div_ceil(3600));
+    let what = format!("it is {is} h, but an event may be in transit for {may} h");
+    report.check(kept < in_transit, Code::RetentionTooShort, "retention.events", what);
     let is_always = config.appointments.overwrite == Overwrite::Always;
     report.check(is_always, Code::OverwriteAlways, "appointments.overwrite", "it is always");
     let accepts = config.matching.auto_accept;

@@ -1,4 +1,4 @@
-//! The gateway's database: reachable, migrated, usable, and quick.
+//! Checks the gateway's database: whether it is reachable, migrated, usable, and fast.
 
 use crate::config::{Config, Mode};
 use crate::install::inspection::{Inspection, inspect_at};
@@ -9,31 +9,31 @@ use crate::store::{self, Database, GatewaySchema, StoreError};
 use super::{Area, Code, Level, Report};
 
 pub(super) async fn check(config: &Config, report: &mut Report) {
-    report.looked(&[Code::DatabaseUnreachable]);
+    report.checked(&[Code::DatabaseUnreachable]);
     let database = match Database::connect_to_look(&config.database).await {
         Ok(database) => database,
         Err(error) => return unreachable(config, &error, report),
     };
-    // Each part tells what it can: what another one cannot read must not hide it.
+    // Each part reports what it can: an error in one part must not hide the others.
     if let Err(error) = at(&database, config, report).await {
         unreachable(config, &error, report);
     }
     database.close().await;
     if !report.findings.iter().any(|finding| finding.level == Level::Error) {
-        does(config, report).await;
+        probe(config, report).await;
     }
 }
 
 async fn at(database: &Database, config: &Config, report: &mut Report) -> Result<(), StoreError> {
     let found = database.with_deadline(inspect_at(database, &config.gateway, false)).await?;
-    report.looked(Code::DatabaseTooOld.to(Code::SequenceLags));
+    report.checked(Code::DatabaseTooOld.to(Code::SequenceLags));
     let server = &found.server;
     report.facts.push(format!("{} {}, time zone {}", server.product, server.version, server.time_zone));
     setup(&found, report);
-    // What is granted on tables that are not there yet says nothing.
+    // Before the tables exist, the rights on them mean nothing.
     if found.migration.examination.pending.is_empty() {
         let lacking = database.with_deadline(missing_rights(database, config.worker.mode)).await?;
-        report.looked(&[Code::RightsMissing]);
+        report.checked(&[Code::RightsMissing]);
         if !lacking.is_empty() {
             let user = format!("user {}", found.server.user.as_deref().unwrap_or_default());
             let what = format!("it lacks {}", lacking.join("; "));
@@ -45,12 +45,12 @@ async fn at(database: &Database, config: &Config, report: &mut Report) -> Result
         }
     }
     report.findings.extend(database.with_deadline(lacking_indexes(database)).await?);
-    report.looked(&[Code::IndexMissing]);
+    report.checked(&[Code::IndexMissing]);
     report.findings.extend(database.with_deadline(clock(database)).await?);
-    report.looked(&[Code::ClockSkew]);
+    report.checked(&[Code::ClockSkew]);
     let connections = i64::from(config.database.max_connections);
     report.findings.extend(database.with_deadline(room(database, connections)).await?);
-    report.looked(Code::ConnectionsScarce.to(Code::StatementsScarce));
+    report.checked(Code::ConnectionsScarce.to(Code::StatementsScarce));
     Ok(())
 }
 
@@ -58,8 +58,8 @@ fn unreachable(config: &Config, error: &StoreError, report: &mut Report) {
     report.found(Code::DatabaseUnreachable, config.database.url.shown_as_url(), error.to_string());
 }
 
-/// What `hostmatch gateway inspect` finds, as far as it keeps a worker from its work. What the
-/// gateway's rows hold in store is left to that command.
+/// Reports the findings of `hostmatch gateway inspect` that hinder a worker. That command alone reports
+/// on the gateway's rows.
 fn setup(found: &Inspection, report: &mut Report) {
     let subject = &found.server.database;
     report.findings.extend(found.findings.iter().filter(|one| one.area == Area::Database).cloned());
@@ -71,12 +71,12 @@ fn setup(found: &Inspection, report: &mut Report) {
         report.found_with(Code::MigrationsPending, subject, what, remedy);
     }
     if found.missing.iter().any(|one| one.what == "staff.email") && found.uses.is_some() {
-        report.found(Code::StaffEmailHidden, "staff.email", "it is not there for this user");
+        report.found(Code::StaffEmailHidden, "staff.email", "this user cannot see the column");
     }
 }
 
-/// Does what deciding does, and rolls it back.
-async fn does(config: &Config, report: &mut Report) {
+/// Runs a worker's statements in a transaction, and rolls it back.
+async fn probe(config: &Config, report: &mut Report) {
     let probed = async {
         let database = Database::connect(&config.database).await?;
         let probe = async {
@@ -87,13 +87,13 @@ async fn does(config: &Config, report: &mut Report) {
         database.close().await;
         probed
     };
-    report.looked(&[Code::DatabaseProbeFailed]);
+    report.checked(&[Code::DatabaseProbeFailed]);
     if let Err(error) = probed.await {
         let remedy = match error {
             StoreError::Conflict(_) => {
-                "somebody else holds locks for long: look at the server's list of processes"
+                "another session holds locks for a long time: check the server's list of processes"
             }
-            _ => "mend what the server says; hostmatch gateway inspect tells more",
+            _ => "fix what the server reports; hostmatch gateway inspect shows more",
         };
         let subject = config.database.url.shown_as_url();
         report.found_with(Code::DatabaseProbeFailed, subject, error.to_string(), remedy);

@@ -1,4 +1,4 @@
-//! Files, folders and disks on this machine.
+//! Checks files, folders and disks on this machine.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::http::tokens::read_line;
 
 const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
-/// Less than this is as good as nothing.
-const NOTHING: u64 = 64 << 20;
-/// Of a disk one in so many parts has to be free, and of a large one no more than this.
+/// A disk with less free space than this counts as full.
+const FULL: u64 = 64 << 20;
+/// One part in this many of a disk has to be free, but never more than [`ENOUGH`].
 const PART: u64 = 20;
 const ENOUGH: u64 = 1 << 30;
 
 pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
-    report.looked(Code::SecretReadable.to(Code::DiskNearlyFull));
+    report.checked(Code::SecretReadable.to(Code::DiskNearlyFull));
     let config = &effective.config;
     for (key, path, is_secret) in read(effective) {
         modes(&key, &path, is_secret, report);
@@ -34,13 +34,13 @@ pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     }
 }
 
-/// The files that are read, by their keys, and whether there are secrets in them.
+/// Returns the files that are read, by their keys, and whether they contain secrets.
 fn read(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
     let config = &effective.config;
     let mut files = Vec::new();
     for one in effective.shown().unwrap_or_default() {
         if let Some(path) = one.value.as_str().filter(|path| !path.is_empty() && one.key.ends_with("_file")) {
-            // The tokens' has only their hashes.
+            // The file of tokens contains only their hashes.
             let is_secret = one.key != "edge.tokens_file";
             files.push((one.key.clone(), PathBuf::from(path), is_secret));
         }
@@ -62,7 +62,7 @@ fn read(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
 }
 
 fn modes(key: &str, path: &Path, is_secret: bool, report: &mut Report) {
-    // Whether it is there at all is asked by whoever reads it.
+    // The reader of the file reports when it is missing.
     let Ok(metadata) = path.metadata() else { return };
     let (mode, path) = (metadata.mode(), path.display());
     let subject = format!("{path} ({key})");
@@ -102,7 +102,7 @@ fn tokens(config: &Config, report: &mut Report) {
     }
 }
 
-/// The files that are written, by their keys, and how many bytes each may come to.
+/// Returns the files that are written, by their keys, and how many bytes each may reach.
 fn written(config: &Config, role: Role) -> Vec<(&'static str, PathBuf, u64)> {
     let mut written = Vec::new();
     let mut add = |key, path: Option<PathBuf>, wants| written.extend(path.map(|path| (key, path, wants)));
@@ -129,11 +129,10 @@ fn folder(key: &str, path: &Path, report: &mut Report) {
     let shown = folder.display();
     if !folder.is_dir() {
         let what = format!("there is no folder {shown}");
-        let remedy =
-            format!("mkdir -p '{shown}', as the user that runs hostmatch; or let {key} lead elsewhere");
+        let remedy = format!("mkdir -p '{shown}', as the user that runs hostmatch; or point {key} elsewhere");
         return report.found_with(Code::FolderUnwritable, subject, what, remedy);
     }
-    // SQLite writes files of its own beside it.
+    // SQLite writes more files next to it.
     let blocked = if access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
         format!("this user cannot write the folder {shown}")
     } else if path.exists() && access(path, Access::READ_OK | Access::WRITE_OK).is_err() {
@@ -141,14 +140,14 @@ fn folder(key: &str, path: &Path, report: &mut Report) {
     } else {
         return;
     };
-    let remedy = format!("give both to the user that runs hostmatch (chown); or let {key} lead elsewhere");
+    let remedy = format!("give both to the user that runs hostmatch (chown); or point {key} elsewhere");
     report.found_with(Code::FolderUnwritable, subject, blocked, remedy);
 }
 
 fn disk(key: &str, path: &Path, wants: u64, report: &mut Report) {
     let Ok(disk) = statvfs(folder_of(path)) else { return };
     let (free, all) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
-    // What is there already need not be found again.
+    // The space that the file already uses does not have to be free.
     let wants = wants.saturating_sub(path.metadata().map_or(0, |metadata| metadata.len()));
     let Some((code, what)) = room(free, all, wants) else { return };
     report.found(code, format!("{} ({key})", path.display()), what);
@@ -156,12 +155,12 @@ fn disk(key: &str, path: &Path, wants: u64, report: &mut Report) {
 
 fn room(free: u64, all: u64, wants: u64) -> Option<(Code, String)> {
     let [free_mib, all_mib, wants_mib] = [free, all, wants].map(|bytes| bytes >> 20);
-    if free < NOTHING {
+    if free < FULL {
         Some((Code::DiskFull, format!("{free_mib} MiB are free")))
     } else if free < (all / PART).min(ENOUGH) {
         Some((Code::DiskNearlyFull, format!("{free_mib} of {all_mib} MiB are free")))
     } else {
-        let what = format!("{free_mib} MiB are free, and it may take {wants_mib} more");
+        let what = format!("{free_mib} MiB are free, but it may grow by {wants_mib} MiB");
         (free < wants).then_some((Code::DiskNearlyFull, what))
     }
 }

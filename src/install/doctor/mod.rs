@@ -1,9 +1,9 @@
-//! `hostmatch doctor`: is this installation set up so that it works, loses nothing and exposes
-//! nothing? Configuration, files, database, broker, topology and, if asked, an edge elsewhere.
+//! `hostmatch doctor`: checks whether this installation works, loses nothing and exposes nothing:
+//! configuration, files, database, broker, topology and, on request, an edge on another machine.
 //!
-//! It changes nothing: what it asks of the database in a transaction it rolls back, and what it asks
-//! of the broker is nothing that a queue gets to see. What cannot be known is told as not checked,
-//! with the reason, and never as being right.
+//! It changes nothing: it rolls back its transaction in the database, and its requests to the broker
+//! never reach a queue. Something that cannot be known is reported as not checked, with the reason, and
+//! never as correct.
 
 mod places;
 mod configuration;
@@ -23,7 +23,7 @@ use crate::config::{ConfigError, Effective};
 pub use super::finding::{Area, Code, Level};
 pub(crate) use super::finding::{Finding, NotChecked};
 
-/// How long an edge elsewhere may take for an answer.
+/// How long an edge on another machine may take to answer.
 const EDGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
@@ -49,7 +49,7 @@ pub(crate) struct Target {
     pub(crate) role: Role,
     /// The address of an edge that runs somewhere else, such as `https://hooks.example`.
     pub(crate) edge: Option<String>,
-    /// Findings that are known and meant.
+    /// Findings that are known and accepted.
     pub(crate) accepted: Vec<Code>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) async fn examine(effective: &Effective, target: &Target) -> Report {
             check_edge(url, &mut of_edge).await;
         }
     };
-    // On the heap: together they are large.
+    // On the heap, because these futures are large.
     let broker = Box::pin(broker::check(config, role, &mut of_broker));
     tokio::join!(Box::pin(database), broker, edge);
     for part in [of_database, of_broker, of_edge] {
@@ -80,7 +80,7 @@ pub(crate) async fn examine(effective: &Effective, target: &Target) -> Report {
     report.finish(&scope(config.queue.is_embedded(), target), &target.accepted)
 }
 
-/// The report on a configuration that is refused.
+/// Returns the report on a configuration that is refused.
 pub(crate) fn refused(error: &ConfigError) -> Report {
     let mut report = Report::default();
     for problem in &error.0 {
@@ -94,10 +94,10 @@ pub(crate) fn refused(error: &ConfigError) -> Report {
     report.finish(&BTreeSet::from([Code::ConfigInvalid]), &[])
 }
 
-/// The codes that say something about such an installation.
+/// Returns the codes that apply to such an installation.
 fn scope(is_embedded: bool, target: &Target) -> BTreeSet<Code> {
     let (edge, worker) = (target.role.has_edge(), target.role.has_worker());
-    let is_meant = |code: &Code| {
+    let applies = |code: &Code| {
         let in_area = match code.area() {
             Area::Database => worker,
             Area::Edge => target.edge.is_some(),
@@ -113,42 +113,42 @@ fn scope(is_embedded: bool, target: &Target) -> BTreeSet<Code> {
                 Only::Rabbit => !is_embedded,
             })
     };
-    Code::ALL.iter().copied().filter(is_meant).collect()
+    Code::ALL.iter().copied().filter(applies).collect()
 }
 
-/// Looks at an edge that runs somewhere else, as its callers see it.
+/// Checks an edge that runs somewhere else, from a client's point of view.
 async fn check_edge(url: &str, report: &mut Report) {
-    report.looked(&[Code::EdgeUnreachable]);
+    report.checked(&[Code::EdgeUnreachable]);
     match ask(url, "/health/live", EDGE_TIMEOUT).await {
         Ok(live) if live.well => {}
-        Ok(live) => return report.found(Code::EdgeUnreachable, &live.url, live.words()),
+        Ok(live) => return report.found(Code::EdgeUnreachable, &live.url, live.summary()),
         Err(error) => return report.found(Code::EdgeUnreachable, "--edge", error.to_string()),
     }
-    report.looked(&[Code::EdgeNotReady]);
+    report.checked(&[Code::EdgeNotReady]);
     match ask(url, "/health/ready", EDGE_TIMEOUT).await {
         Ok(ready) if ready.well && ready.status == "ready" => {}
-        Ok(ready) => report.found(Code::EdgeNotReady, &ready.url, ready.words()),
+        Ok(ready) => report.found(Code::EdgeNotReady, &ready.url, ready.summary()),
         Err(error) => report.found(Code::EdgeNotReady, url, error.to_string()),
     }
 }
 
-/// What was found. Each code that belongs to this installation is found, passed, or not checked.
+/// The result of the doctor. Each code that applies to this installation is found, passed, or not checked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Report {
-    /// What is not as it should be: errors first.
+    /// The problems, errors first.
     pub(crate) findings: Vec<Finding>,
-    /// The same, of codes that somebody has accepted.
+    /// The problems whose codes the caller has accepted.
     pub(crate) accepted: Vec<Finding>,
     pub(crate) not_checked: Vec<NotChecked>,
     pub(crate) passed: Vec<Code>,
-    /// What was looked at: the server, the broker.
+    /// What was examined: the server, the broker.
     pub(crate) facts: Vec<String>,
     #[serde(skip)]
-    looked: BTreeSet<Code>,
+    checked: BTreeSet<Code>,
 }
 
 impl Report {
-    /// Notes a finding with the remedy that its code has in general.
+    /// Records a finding with the general remedy of its code.
     pub(super) fn found(&mut self, code: Code, subject: impl Into<String>, what: impl Into<String>) {
         self.findings.push(Finding::new(code, subject, what));
     }
@@ -159,7 +159,7 @@ impl Report {
         }
     }
 
-    /// Notes a finding with a remedy of its own.
+    /// Records a finding with its own remedy.
     pub(super) fn found_with(
         &mut self,
         code: Code,
@@ -170,42 +170,42 @@ impl Report {
         self.findings.push(Finding::new(code, subject, what).remedy(remedy));
     }
 
-    /// Notes that these were looked for: what is not found of them is as it should be.
-    pub(super) fn looked(&mut self, codes: &[Code]) {
-        self.looked.extend(codes);
+    /// Records that these were checked: those without a finding have passed.
+    pub(super) fn checked(&mut self, codes: &[Code]) {
+        self.checked.extend(codes);
     }
 
-    /// Notes that these could not be looked for.
+    /// Records that these could not be checked.
     pub(super) fn not_checked(&mut self, codes: &[Code], why: &str) {
         let of = |code: &Code| NotChecked { code: *code, what: String::new(), why: why.to_owned() };
         self.not_checked.extend(codes.iter().map(of));
     }
 
-    /// Takes over what another part has noted.
+    /// Adds the report of another part.
     pub(super) fn add(&mut self, other: Self) {
         self.findings.extend(other.findings);
         self.not_checked.extend(other.not_checked);
         self.facts.extend(other.facts);
-        self.looked.extend(other.looked);
+        self.checked.extend(other.checked);
     }
 
-    /// Accounts for every code in `scope`, and for no other, and sets aside what is `accepted`.
+    /// Assigns a result to every code in `scope`, and to no other, and separates the `accepted` findings.
     pub(super) fn finish(mut self, scope: &BTreeSet<Code>, accepted: &[Code]) -> Self {
         self.findings.retain(|finding| scope.contains(&finding.code));
         self.findings.sort_by_key(|finding| (finding.level, finding.code));
         let found: BTreeSet<Code> = self.findings.iter().map(|finding| finding.code).collect();
         self.not_checked.retain(|one| !found.contains(&one.code));
-        let noted: BTreeSet<Code> = self.not_checked.iter().map(|one| one.code).collect();
-        for code in scope.iter().filter(|code| !found.contains(code) && !noted.contains(code)) {
-            if self.looked.contains(code) {
+        let skipped: BTreeSet<Code> = self.not_checked.iter().map(|one| one.code).collect();
+        for code in scope.iter().filter(|code| !found.contains(code) && !skipped.contains(code)) {
+            if self.checked.contains(code) {
                 self.passed.push(*code);
                 continue;
             }
             let area = code.area();
             let concerns = |of: Area| of == area || (area == Area::Topology && of == Area::Broker);
             let first = self.findings.iter().find(|finding| concerns(finding.area));
-            let why = first.map_or("an earlier check did not get so far".to_owned(), |finding| {
-                format!("{} stands in the way", finding.code.as_str())
+            let why = first.map_or("an earlier check did not get this far".to_owned(), |finding| {
+                format!("{} prevents it", finding.code.as_str())
             });
             self.not_checked.push(NotChecked { code: *code, what: String::new(), why });
         }
@@ -219,7 +219,7 @@ impl Report {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// The worst of them; none when all is well.
+    /// Returns the worst level; none when there are no findings.
     pub(crate) fn worst(&self) -> Option<Level> {
         self.findings.iter().map(|finding| finding.level).min()
     }

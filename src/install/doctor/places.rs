@@ -1,11 +1,11 @@
-//! Where the URLs of the configuration lead: which machine, which file.
+//! Finds the host, the file and other parts of the configuration's URLs.
 
 use std::path::PathBuf;
 
-/// The host in a URL, without port and brackets; empty where it has none (a socket, a file).
+/// Returns the host of a URL, without port and brackets; empty if it has none (a socket, a file).
 pub(super) fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    // A password may hold anything: what follows the last @ is the place.
+    // A password may contain anything: the host follows the last @.
     let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
     let authority = place.split(['/', '?', '#']).next().unwrap_or_default();
     if let Some((host, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -14,13 +14,13 @@ pub(super) fn host(url: &str) -> &str {
     authority.rsplit_once(':').map_or(authority, |(host, _)| host)
 }
 
-/// Whether what is sent there stays on this machine.
+/// Returns whether the host is this machine.
 pub(super) fn is_here(host: &str) -> bool {
     let address = host.parse::<std::net::IpAddr>();
     host.is_empty() || host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// The parameter of a URL, whatever the case of its name and however it is hyphened.
+/// Returns a parameter of a URL; ignores case, hyphens and underscores in its name.
 pub(super) fn parameter(url: &str, name: &str) -> Option<String> {
     let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
     let (_, parameters) = url.split_once('?')?;
@@ -29,7 +29,7 @@ pub(super) fn parameter(url: &str, name: &str) -> Option<String> {
     found.next()
 }
 
-/// The file of an `sqlite://` URL.
+/// Returns the file of an `sqlite://` URL.
 pub(super) fn file(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
     let path = path.split('?').next().unwrap_or_default();
@@ -43,7 +43,7 @@ pub(super) fn file(url: &str) -> Option<PathBuf> {
     }))
 }
 
-/// Whether there is a password in this URL.
+/// Returns whether this URL contains a password.
 pub(super) fn has_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     rest.rsplit_once('@')

@@ -1,4 +1,4 @@
-//! What the gateway's rows hold in store for matching, as counts: of nobody's row is anything told.
+//! Counts the gateway's rows that affect matching. Only the numbers are reported, never a row.
 
 use figment::providers::{Format as _, Toml};
 use migration::by_engine;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::first;
 use crate::store::{Database, DbId, StoreError};
 
-/// Described in `data.toml`.
+/// A query and its description; `data.toml` explains the fields.
 #[derive(Deserialize)]
 struct Question {
     name: String,
@@ -29,16 +29,16 @@ struct Questions {
 pub(crate) struct Count {
     /// Its name, stable.
     pub(crate) name: String,
-    /// How many; none where that could not be counted.
+    /// How many; none if they could not be counted.
     pub(crate) count: Option<i64>,
-    /// Why it could not.
+    /// Why they could not be counted.
     pub(crate) not_counted: Option<&'static str>,
     pub(crate) meaning: String,
-    /// What follows when there are any, and what to do; none when nothing has to be done.
+    /// The consequence if there are any, and what to do; none if nothing has to be done.
     pub(crate) remedy: Option<String>,
 }
 
-/// What became of counting.
+/// The result of counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     Number(i64),
@@ -46,7 +46,7 @@ pub(super) enum Counted {
     NotAllowed,
 }
 
-/// The number in the first row; nothing counts as 0.
+/// Returns the number in the first row; no row and NULL count as 0.
 pub(super) async fn count(database: &Database, sql: &str) -> Result<Counted, StoreError> {
     match first(database, sql).await {
         Ok(row) => {
@@ -72,12 +72,12 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
     Ok(counts)
 }
 
-/// Those that can be asked here, as this engine understands them.
+/// Returns the queries that these tables allow, in the dialect of this engine.
 fn questions(columns: &Columns) -> Result<Vec<Question>, StoreError> {
     let backend = columns.backend();
     let column = |needed: &str| needed.split_once('.').and_then(|(table, name)| columns.get(table, name));
     let is_text = |column: &Column| column.key_kind(backend) == Some(KeyKind::Text);
-    // A folding collation would group what hostmatch tells apart.
+    // A case-insensitive collation would group values that hostmatch distinguishes.
     let (bytes, end) = by_engine(backend, [("CAST(", " AS BINARY)"), ("", ""), ("", "")]);
     let reference = "calcom_v2_booking_id";
     let of_text = columns.get("appointments", reference).is_some_and(is_text);
@@ -107,7 +107,7 @@ fn filled(sql: String, places: &[(&str, String)]) -> String {
     places.iter().fold(sql, |sql, (place, text)| sql.replace(place, text))
 }
 
-/// Who counts as active, as a condition that goes on.
+/// Returns the condition for active staff, to be appended to another one.
 fn active(columns: &Columns) -> String {
     let mut condition = String::new();
     if let Some(flag) = ["is_active", "active"].into_iter().find(|flag| columns.has("staff", flag)) {

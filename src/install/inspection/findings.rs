@@ -1,4 +1,4 @@
-//! From facts to what a person has to put right, or to know.
+//! Turns facts about the gateway's database into findings: what a person has to fix or to know.
 
 use migration::MigrateError;
 use migration::gateway::{Column, Columns};
@@ -13,7 +13,7 @@ use crate::store::too_old;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     Ready,
-    /// Nothing stands in the way, and there is something to know.
+    /// Nothing has to be fixed, but there is something to know.
     ReadyWithNotes,
     NotReady,
 }
@@ -28,7 +28,7 @@ impl Verdict {
     }
 }
 
-/// A finding, as `hostmatch gateway inspect` tells it.
+/// A finding in the output of `hostmatch gateway inspect`.
 #[derive(Serialize)]
 struct FindingView<'a> {
     kind: &'static str,
@@ -63,7 +63,7 @@ pub(super) fn serialize<S: Serializer>(findings: &[Finding], serializer: S) -> R
     }))
 }
 
-/// Problems first.
+/// Returns the findings, problems first.
 pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
     let mut judge = Judge { found, basis, findings: Vec::new() };
     judge.server();
@@ -80,12 +80,12 @@ pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
     judge.findings
 }
 
-const HALFWAY: &str = "may this user see it? MariaDB and MySQL hide a table to which nothing is granted: hostmatch \
-                       gateway grants prints what is to be granted. Only when an administrator does not see it \
-                       either: put it back from a backup; or, to have it made anew and empty, drop what is left of \
+const DRIFT_REMEDY: &str = "may this user see it? MariaDB and MySQL hide a table on which nothing is granted; \
+                       hostmatch gateway grants prints the grants. Only if an administrator does not see it \
+                       either: restore it from a backup; or, to create it again, empty, drop what is left of \
                        it, delete the row from hostmatch_migrations, and run hostmatch migrate up";
 
-/// Beyond this the newest appointments cannot be clocks that differ a little.
+/// More minutes ahead than this cannot be explained by clocks that differ slightly.
 const AHEAD: i64 = 5;
 
 struct Judge<'a> {
@@ -95,7 +95,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// With the remedy that its code has in general, unless that is replaced.
+    /// Adds a finding with the general remedy of its code, which the caller may replace.
     fn add(&mut self, code: Code, what: impl Into<String>) -> &mut Finding {
         self.findings.push_mut(Finding::new(code, &self.found.server.database, what))
     }
@@ -111,8 +111,8 @@ impl Judge<'_> {
             self.add(Code::DatabaseTooOld, why);
         }
         if let Some(why) = &server.read_only {
-            let remedy = "let database.url lead to the primary; for looking this one will do";
-            self.add_with(Code::DatabaseReadOnly, format!("the server takes no writes: {why}"), remedy);
+            let remedy = "point database.url to the primary; for an inspection this server will do";
+            self.add_with(Code::DatabaseReadOnly, format!("the server accepts no writes: {why}"), remedy);
         }
     }
 
@@ -141,7 +141,7 @@ impl Judge<'_> {
         self.collations(&self.basis.columns);
     }
 
-    /// Columns that refer to staff have to be of the very type of `staff.id`. Adoption sees to ours.
+    /// Checks that columns that refer to staff have the type of `staff.id`. Adoption ensures it for ours.
     fn collations(&mut self, columns: &Columns) {
         let Some(key) = columns.get("staff", "id") else { return };
         let tables = ["appointments", names::MAPPINGS, names::AUDITS, names::ASSIGNMENTS];
@@ -155,7 +155,7 @@ impl Judge<'_> {
             let column = columns.get(table, "staff_id").filter(|column| shape(column) != shape(key));
             if let Some(column) = column {
                 let what = format!(
-                    "{table}.staff_id is {}, and staff.id is {}: no foreign key can stand between them, and comparing \
+                    "{table}.staff_id is {}, but staff.id is {}: no foreign key can connect them, and comparing \
                      them may be refused",
                     shown(column),
                     shown(key)
@@ -168,8 +168,8 @@ impl Judge<'_> {
     fn migrating(&mut self) {
         let examination = &self.found.migration.examination;
         for what in &self.basis.drift {
-            let what = format!("a migration is recorded as applied, and its work is not there: {what}");
-            self.add_with(Code::MigrationsHalfway, what, HALFWAY);
+            let what = format!("a migration is recorded as applied, but its result is missing: {what}");
+            self.add_with(Code::MigrationsHalfway, what, DRIFT_REMEDY);
         }
         match &self.basis.unexamined {
             Some(why @ MigrateError::Newer { .. }) => _ = self.add(Code::MigrationsNewer, why.to_string()),
@@ -182,7 +182,7 @@ impl Judge<'_> {
         for one in &examination.lagging {
             self.add(Code::SequenceLags, one.to_string());
         }
-        // What the gateway's tables lack has been told already.
+        // The problems of the gateway's tables have already been reported.
         let known = self.basis.columns.problems();
         for one in examination.obstacles.iter().filter(|one| !known.contains(&one.what)) {
             let finding = self.add(Code::MigrationsBlocked, &one.what);
@@ -191,10 +191,10 @@ impl Judge<'_> {
         }
         for one in &examination.adoptions {
             let how = match one.differences.len() {
-                0 => "as ours".to_owned(),
+                0 => "with our schema".to_owned(),
                 _ => format!("differing from ours: {}", one.differences.join("; ")),
             };
-            self.add(Code::Adoption, format!("{} is there already, made by somebody else, {how}", one.what));
+            self.add(Code::Adoption, format!("{} was created by another program, {how}", one.what));
         }
         for what in &examination.notes {
             self.add(Code::Migrating, what);
@@ -205,20 +205,20 @@ impl Judge<'_> {
                 && table.keys.and(table.key_limit).is_some()
         });
         if is_full && !examination.notes.iter().any(|what| what.contains("64")) {
-            let what = "appointments has as many indexes as MySQL allows (64), so that appointments.calcom_host_id \
+            let what = "appointments has as many indexes as MySQL allows (64), so appointments.calcom_host_id \
                         cannot get one";
-            let remedy = "nothing has to be done: hostmatch looks hosts up in its own table; or drop an index that \
-                          nobody uses";
+            let remedy = "nothing has to be done: hostmatch looks hosts up in its own table; or drop an unused \
+                          index";
             self.add_with(Code::Migrating, what, remedy);
         }
     }
 
-    /// Who else is about when `appointments` is written to.
+    /// Checks the triggers that run when `appointments` is written.
     fn writers(&mut self) {
         let Some(table) = self.found.tables.iter().find(|table| table.name == "appointments") else { return };
         let Some(triggers) = &table.triggers else {
             let what = "this user may not see the triggers of appointments";
-            let remedy = "GRANT TRIGGER on it for the time of looking, or ask somebody who may";
+            let remedy = "GRANT TRIGGER on it for the time of the inspection, or ask a user who may see them";
             return self.add_with(Code::Trigger, what, remedy);
         };
         for trigger in triggers.iter().filter(|trigger| trigger.event.contains("UPDATE")) {

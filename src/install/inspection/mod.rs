@@ -1,8 +1,8 @@
-//! What stands in the gateway's database, for whoever thinks about letting hostmatch in: read
-//! without changing anything, on any state of it, with no more than the right to read.
+//! Inspects the gateway's database before hostmatch is installed: it changes nothing, works on any state
+//! of the database, and needs only the right to read.
 //!
 //! Facts are gathered first (`server`, `tables`, `uses`, `data`), then judged (`findings`). Of the
-//! gateway's rows only counts are told.
+//! gateway's rows only counts are reported.
 
 mod server;
 mod tables;
@@ -29,17 +29,17 @@ pub(crate) use uses::{Missing, Uses};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Inspection {
     pub(crate) verdict: Verdict,
-    /// What a person has to put right or to know, each with what to do.
+    /// What a person has to fix or to know, each with a remedy.
     #[serde(serialize_with = "findings::serialize")]
     pub(crate) findings: Vec<Finding>,
     pub(crate) server: Server,
-    /// The tables of the gateway's that we know, and ours.
+    /// The gateway's tables that we know, and ours.
     pub(crate) tables: Vec<Table>,
-    /// What of them we will use; none while something is missing that cannot be done without.
+    /// What we will use of them; none while something required is missing.
     pub(crate) uses: Option<Uses>,
-    /// Columns that are not there, and what is lost thereby.
+    /// Missing columns, and the consequence of each.
     pub(crate) missing: Vec<Missing>,
-    /// Counts that tell what matching will meet with.
+    /// Counts of rows that affect matching.
     pub(crate) data: Vec<Count>,
     pub(crate) migration: Migration,
 }
@@ -53,18 +53,18 @@ pub(crate) struct Migration {
     pub(crate) rights_missing: Vec<String>,
 }
 
-/// What the findings follow from beside the facts themselves.
+/// What the findings are based on besides the facts themselves.
 struct Basis {
     columns: Columns,
     /// Why the schema or the time zone cannot be used.
     unusable: Option<String>,
     drift: Vec<String>,
-    /// Why it cannot be said what migrating would do.
+    /// Why the effect of migrating is unknown.
     unexamined: Option<MigrateError>,
 }
 
-/// Inspects everything, over sessions that cannot write. An error only when the database cannot be read at all: what is
-/// wrong with it is none here.
+/// Inspects everything, over sessions that cannot write. Returns an error only when the database cannot be read at
+/// all; its problems are findings.
 pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
     let database = Database::connect_to_look(&config.database).await?;
     let inspected = database.with_deadline(inspect_at(&database, &config.gateway, true)).await;
@@ -72,7 +72,7 @@ pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
     inspected
 }
 
-/// The same over these sessions. `counts`: also what the gateway's rows hold in store, which takes its time.
+/// Does the same over these sessions. With `counts` it also counts the gateway's rows, which takes longer.
 pub(super) async fn inspect_at(
     database: &Database,
     config: &GatewayConfig,
@@ -91,7 +91,7 @@ pub(super) async fn inspect_at(
     let (drift, unknown) = unless_refused(migration::drift(connection).await)?;
     let (examination, refusal) = unless_refused(migration::examine(connection).await)?;
     let mut examination = examination.unwrap_or_default();
-    // With nothing pending nothing is run, not even for the bookkeeping.
+    // With nothing pending, no statement runs, not even for the bookkeeping.
     if examination.pending.is_empty() && examination.adoptions.is_empty() {
         examination.statements.clear();
     }
@@ -114,7 +114,7 @@ pub(super) async fn inspect_at(
     Ok(inspection)
 }
 
-/// What was asked for, or why it cannot be had; a database that fails is an error.
+/// Separates a refusal of the migrations from their answer; a database error stays an error.
 fn unless_refused<T>(
     asked: Result<T, MigrateError>,
 ) -> Result<(Option<T>, Option<MigrateError>), StoreError> {

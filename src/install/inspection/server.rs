@@ -1,4 +1,4 @@
-//! The server: what it is, and how it is set up for others. Our own sessions set what they need.
+//! The database server and its defaults for other sessions; our own sessions set what they need.
 
 use sea_orm::{DbBackend, FromQueryResult};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::{all, first};
 use crate::config::GatewayConfig;
 use crate::store::{Database, DbId, StoreError, postgres_zone};
 
-/// The server, and how it is set up.
+/// The server and its settings.
 #[derive(Clone, Debug, Serialize, FromQueryResult)]
 pub(crate) struct Server {
     /// MariaDB, MySQL, PostgreSQL or SQLite.
@@ -15,18 +15,18 @@ pub(crate) struct Server {
     pub(crate) version: String,
     #[sea_orm(from_alias = "db")]
     pub(crate) database: String,
-    /// As whom.
+    /// The connected user.
     #[sea_orm(from_alias = "who")]
     pub(crate) user: Option<String>,
     pub(crate) charset: Option<String>,
     #[sea_orm(from_alias = "coll")]
     pub(crate) collation: Option<String>,
-    /// MySQL's sql_mode, as other sessions get it.
+    /// MySQL's sql_mode for other sessions.
     pub(crate) sql_mode: Option<String>,
-    /// MySQL: values that do not fit are refused, also to others. (Ours always are.)
+    /// MySQL: values that do not fit are refused in other sessions too. (In ours they always are.)
     #[sea_orm(skip)]
     pub(crate) strict: Option<bool>,
-    /// The isolation of transactions that other sessions get, where it can be read.
+    /// The transaction isolation of other sessions, if it can be read.
     pub(crate) isolation: Option<String>,
     /// The time zone in which other sessions run.
     #[sea_orm(from_alias = "zone")]
@@ -37,14 +37,14 @@ pub(crate) struct Server {
     /// The key `gateway.timezone` of the configuration.
     #[sea_orm(skip)]
     pub(crate) gateway_timezone: String,
-    /// Why nothing can be written there; none when it can.
+    /// Why the server accepts no writes; none when it does.
     #[sea_orm(skip)]
     pub(crate) read_only: Option<String>,
     #[serde(skip)]
     seconds: Option<DbId>,
 }
 
-/// Reads what the server says of itself.
+/// Reads the server's settings.
 pub(super) async fn inspect(database: &Database, config: &GatewayConfig) -> Result<Server, StoreError> {
     let sql = match database.backend() {
         DbBackend::MySql => MYSQL.to_owned(),
@@ -52,11 +52,11 @@ pub(super) async fn inspect(database: &Database, config: &GatewayConfig) -> Resu
         _ => SQLITE.to_owned(),
     };
     let Some(row) = first(database, sql).await? else {
-        return Err(StoreError::Rejected("the server says nothing about itself".into()));
+        return Err(StoreError::Rejected("the server does not report its settings".into()));
     };
     let mut server = Server::from_query_result(&row, "")?;
     if database.backend() == DbBackend::MySql {
-        // Two names for one variable: each server knows one of them, newer ones both.
+        // Two names for one variable: each server knows one of them, newer servers know both.
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')";
         server.isolation =
             all(database, sql).await?.first().map(|row| row.try_get_by_index(1)).transpose()?;
@@ -91,7 +91,7 @@ const SQLITE: &str = "SELECT 'SQLite' AS product, sqlite_version() AS version, \
      (SELECT file FROM pragma_database_list WHERE name = 'main') AS db, NULL AS who, NULL AS charset, NULL AS coll, \
      NULL AS sql_mode, NULL AS isolation, 'UTC' AS zone, 0 AS seconds";
 
-/// Seconds east of UTC as `+02:00`.
+/// Formats seconds east of UTC as `+02:00`.
 fn offset(seconds: i64) -> String {
     let sign = if seconds < 0 { '-' } else { '+' };
     // A second may have passed between the two readings of the clock.

@@ -1,4 +1,4 @@
-//! The tables: how large, of what kind, with which triggers and which of the columns that we use.
+//! The tables: their sizes, engines, triggers, and the columns that we use.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::store::{Database, DbId, StoreError};
 /// Rows are counted up to here; for more, the engine is asked for its estimate.
 const MAX_COUNTED: i64 = 100_000;
 
-/// MySQL's limit of indexes of one table.
+/// MySQL's limit of indexes per table.
 const MYSQL_KEYS: i64 = 64;
 
 #[derive(Clone, Debug, Serialize, FromQueryResult)]
@@ -32,16 +32,16 @@ pub(crate) struct Table {
     /// MySQL's default collation of the table.
     #[sea_orm(from_alias = "coll")]
     pub(crate) collation: Option<String>,
-    /// Indexes, the primary key included.
+    /// Indexes, including the primary key.
     #[sea_orm(from_alias = "indexes")]
     pub(crate) keys: Option<i64>,
-    /// How many it may have; none without a limit.
+    /// How many it may have; none if there is no limit.
     #[sea_orm(skip)]
     pub(crate) key_limit: Option<i64>,
-    /// What else happens when it is written to; none when this user may not see that.
+    /// The triggers on writes to it; none when this user may not see them.
     #[sea_orm(skip)]
     pub(crate) triggers: Option<Vec<Trigger>>,
-    /// The columns that we use or look at; of our own tables, all.
+    /// The columns that we use or inspect; of our own tables, all.
     #[sea_orm(skip)]
     pub(crate) columns: Vec<ColumnFacts>,
     #[serde(skip)]
@@ -51,7 +51,7 @@ pub(crate) struct Table {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Rows {
     pub(crate) count: i64,
-    /// Counted; else the engine's estimate.
+    /// True if they were counted; false if it is the engine's estimate.
     pub(crate) exact: bool,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Trigger {
     /// `INSERT`, `UPDATE`, `DELETE`, or several.
     pub(crate) event: String,
     pub(crate) timing: String,
-    /// With whose rights it runs: `definer`, or `writer`: whoever writes to the table.
+    /// With whose rights it runs: `definer`, or `writer`, the user that writes to the table.
     pub(crate) rights: String,
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
             table.key_limit = Some(MYSQL_KEYS);
         }
         table.columns = columns.in_table(name).filter_map(facts).collect();
-        // MySQL shows triggers to whoever might change them.
+        // MySQL shows triggers only to users who may change them.
         let sees_triggers = granted.as_ref().is_none_or(|granted| granted.any(&["TRIGGER"], name));
         let here = triggers.extract_if(.., |trigger| trigger.table == *name).collect();
         table.triggers = sees_triggers.then_some(here);
@@ -115,7 +115,7 @@ fn facts(column: &Column) -> Option<ColumnFacts> {
     Some(ColumnFacts { column: column.clone(), used_for })
 }
 
-/// The name comes from our own list.
+/// Returns the number of rows. The table's name comes from our own list, so it needs no quoting.
 async fn rows_of(database: &Database, table: &str, estimate: i64) -> Result<Option<Rows>, StoreError> {
     let limit = MAX_COUNTED + 1;
     let sql = format!("SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM {table} LIMIT {limit}) AS counted");
@@ -128,7 +128,7 @@ async fn rows_of(database: &Database, table: &str, estimate: i64) -> Result<Opti
     })
 }
 
-/// On MySQL, how many indexes each table has.
+/// Returns how many indexes each table has, on MySQL.
 async fn indexes(database: &Database, names: &str) -> Result<HashMap<String, i64>, StoreError> {
     if database.backend() != DbBackend::MySql {
         return Ok(HashMap::new());
@@ -143,7 +143,7 @@ async fn triggers(database: &Database, names: &str) -> Result<Vec<Trigger>, Stor
     for row in all(database, sql.replace("{names}", names)).await? {
         let mut trigger = Trigger::from_query_result(&row, "")?;
         if database.backend() == DbBackend::Sqlite {
-            // There it is the statement that made it; the first of these words tell.
+            // SQLite keeps the statement that created the trigger; its first words have timing and event.
             let words: Vec<String> = trigger.event.split_whitespace().map(str::to_ascii_uppercase).collect();
             let of = |kinds: &[&str]| words.iter().find(|word| kinds.contains(&word.as_str())).cloned();
             trigger.timing = of(&["BEFORE", "AFTER", "INSTEAD"]).unwrap_or_else(|| "BEFORE".into());
@@ -154,7 +154,7 @@ async fn triggers(database: &Database, names: &str) -> Result<Vec<Trigger>, Stor
     Ok(triggers)
 }
 
-// One catalogue table at a time, each with a constant name to look for: a subquery of one in the other
+// One catalogue table at a time, with constant names to search for: a subquery of one in the other
 // makes the server open every table of every database.
 const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS name, CAST(engine AS CHAR) AS engine, \
      CAST(table_collation AS CHAR) AS coll, CAST(COALESCE(table_rows, 0) AS SIGNED) AS estimate, \

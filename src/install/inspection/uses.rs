@@ -1,4 +1,4 @@
-//! What of the gateway's columns hostmatch will use here, and what it will do without.
+//! The gateway's columns that hostmatch will use here, and those that it will do without.
 
 use migration::by_engine;
 use migration::gateway::{Columns, KeyKind};
@@ -11,21 +11,21 @@ use crate::store::{Database, GatewaySchema, NameColumns, RefColumn, StoreError};
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Uses {
-    /// What `staff.id` is: `integer`, `text` or `uuid`.
+    /// The type of `staff.id`: `integer`, `text` or `uuid`.
     pub(crate) staff_id: &'static str,
-    /// Where the name of a member of staff stands.
+    /// The columns with the name of a member of staff.
     pub(crate) staff_name: Vec<&'static str>,
     pub(crate) staff_email: Option<&'static str>,
-    /// The flag that says who is active.
+    /// The flag for active staff.
     pub(crate) staff_active: Option<&'static str>,
     pub(crate) staff_deleted: Option<&'static str>,
-    /// The columns in which a booking's reference is looked for, in this order.
+    /// The columns that are searched for a booking's reference, in this order.
     pub(crate) booking_references: Vec<RefColumn>,
-    /// How `appointments.updated_at` is written; none without it.
+    /// How `appointments.updated_at` is written; none if there is no such column.
     pub(crate) updated_at: Option<UpdatedAt>,
 }
 
-/// How the present is written into `appointments.updated_at`.
+/// How the current time is written into `appointments.updated_at`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct UpdatedAt {
     #[serde(rename = "type")]
@@ -33,14 +33,14 @@ pub(crate) struct UpdatedAt {
     /// The column holds the gateway's local time: `gateway.timezone` matters.
     pub(crate) local: bool,
     pub(crate) expression: String,
-    /// What it gives now, as it would stand there.
+    /// The value of the expression now, as it would be stored.
     pub(crate) now: String,
-    /// How many minutes the newest appointments are ahead of that; above 0 something is wrong with
-    /// the zone. None where that cannot be told.
+    /// How many minutes the newest appointments are ahead of that; above 0 the time zone is wrong. None
+    /// if that is unknown.
     pub(crate) ahead_minutes: Option<i64>,
 }
 
-/// A column that is not there.
+/// A missing column.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Missing {
     pub(crate) what: String,
@@ -49,7 +49,7 @@ pub(crate) struct Missing {
     pub(crate) loss: &'static str,
 }
 
-/// What will be used; none while something required is missing.
+/// Returns what will be used; none while something required is missing.
 pub(super) async fn inspect(
     database: &Database,
     columns: &Columns,
@@ -77,7 +77,7 @@ pub(super) async fn inspect(
     }))
 }
 
-/// How many of the newest appointments are looked at.
+/// How many of the newest appointments are examined.
 const NEWEST: u32 = 1000;
 
 async fn updated_at(
@@ -109,23 +109,23 @@ async fn updated_at(
     Ok(Some(UpdatedAt { full_type: column.full_type.clone(), local, expression, now, ahead_minutes }))
 }
 
-/// What hostmatch can do without.
+/// The columns that hostmatch can do without, and the consequence if one is missing.
 const OPTIONAL: [(&str, &str, &str); 7] = [
     (
         "staff",
         "email",
-        "nobody can be found by e-mail; without it only names are left, which are suggestions",
+        "hosts cannot be matched by e-mail; only names are left, and those are only suggestions",
     ),
     ("staff", "is_active", ACTIVE),
-    ("staff", "deleted_at", "deleted staff cannot be told from others, if the gateway keeps them"),
-    ("appointments", "calcom_v2_booking_uid", "bookings are looked for in the other columns only"),
-    ("appointments", "calcom_booking_id", "bookings are looked for in the other columns only"),
+    ("staff", "deleted_at", "deleted staff cannot be distinguished from others, if the gateway keeps them"),
+    ("appointments", "calcom_v2_booking_uid", "bookings are searched for only in the other columns"),
+    ("appointments", "calcom_booking_id", "bookings are searched for only in the other columns"),
     ("appointments", "updated_at", "it is not set when staff_id changes"),
-    ("users", "id", "who changed a mapping is kept as a number, without a reference"),
+    ("users", "id", "the author of a change to a mapping is stored as a number, without a reference"),
 ];
 
 const ACTIVE: &str =
-    "staff.active is used instead; without either, everybody who is not deleted counts as active";
+    "staff.active is used instead; without either, all staff who are not deleted count as active";
 
 pub(super) fn missing(columns: &Columns) -> Vec<Missing> {
     let of = |what| Missing { what, required: true, loss: "nothing can be decided" };

@@ -1,6 +1,6 @@
-//! The least rights with which hostmatch can be run, migrated and looked around with, as the
-//! statements that an administrator runs, and which of them the connected user lacks.
-//! `tests/it/install/privileges/mod.rs` runs the program with just these, and takes each of them away.
+//! The least rights for running, migrating and inspecting, as the statements that an administrator runs,
+//! and the rights that the connected user lacks. `tests/it/install/privileges/mod.rs` runs the
+//! program with exactly these rights, and revokes each of them in turn.
 
 mod statements;
 
@@ -15,7 +15,7 @@ use super::{KNOWN, all, first};
 use crate::config::{DatabaseConfig, Mode};
 use crate::store::{Database, StoreError};
 
-/// What somebody is to do with the gateway's database.
+/// What a user does with the gateway's database.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
 )]
@@ -26,29 +26,29 @@ pub(crate) enum Role {
     Inspect,
     /// `hostmatch migrate up` and `down`.
     Migrate,
-    /// `hostmatch serve` and the commands that look into the database.
+    /// `hostmatch serve` and the commands that read the database.
     Run,
-    /// The same with `worker.mode = "observe"`, and without the commands that decide something.
+    /// The same with `worker.mode = "observe"`, and without the commands that change something.
     Observe,
 }
 
-/// Whose rights are asked for.
+/// The account whose rights are requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// The user that gets them; none: `hostmatch`, `hostmatch_migrate`, …
+    /// The user that gets the rights; none means `hostmatch`, `hostmatch_migrate`, …
     pub(crate) user: Option<String>,
-    /// MySQL: from where it connects; `%` is anywhere.
+    /// MySQL: the host from which it connects; `%` means any.
     pub(crate) host: String,
-    /// For what; none: one after the other what every installation needs.
+    /// The role; none means all roles that every installation needs.
     pub(crate) role: Option<Role>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Grants {
     pub(crate) role: Role,
-    /// To be run by an administrator, in this order.
+    /// The statements that an administrator runs, in this order.
     pub(crate) statements: Vec<String>,
-    /// What else there is to know.
+    /// Notes for the administrator.
     pub(crate) notes: Vec<&'static str>,
 }
 
@@ -58,19 +58,19 @@ type Right = (&'static str, Vec<&'static str>);
 struct Place {
     backend: DbBackend,
     database: String,
-    /// PostgreSQL's schema; none where it is not known: the statements name none then.
+    /// PostgreSQL's schema; none if it is unknown: then the statements name none.
     schema: Option<String>,
-    /// PostgreSQL: who owns `appointments`.
+    /// PostgreSQL: the owner of `appointments`.
     owner: Option<String>,
-    /// PostgreSQL: sequences of ours that are no identity columns, in a schema that was adopted.
+    /// PostgreSQL: our sequences that do not belong to identity columns, in an adopted schema.
     sequences: Vec<String>,
     /// Something was adopted, or a migration was interrupted.
     has_journal: bool,
-    /// None: those of the baseline.
+    /// None means the columns of the baseline.
     columns: Option<Columns>,
 }
 
-/// The statements for this database, as its tables are here.
+/// Returns the statements for this database with its current tables.
 pub(crate) async fn grants(config: &DatabaseConfig, account: &Account) -> Result<Vec<Grants>, StoreError> {
     let database = Database::connect_to_look(config).await?;
     let place = database.with_deadline(Place::read(&database)).await;
@@ -78,12 +78,13 @@ pub(crate) async fn grants(config: &DatabaseConfig, account: &Account) -> Result
     Ok(place?.all(account))
 }
 
-/// The statements for a gateway as [`migration::baseline()`] makes it, in a database of this name.
+/// Returns the statements for the gateway of [`migration::baseline()`], in a database of this name.
 pub(crate) fn grants_for(backend: DbBackend, database: &str, account: &Account) -> Vec<Grants> {
     Place { database: database.to_owned(), ..Place::new(backend, None) }.all(account)
 }
 
-/// What the connected user lacks to decide in this mode, a line each; empty if nothing. SQLite has no users.
+/// Returns the rights that the connected user lacks for a worker in this mode, one line each. SQLite has no
+/// users.
 pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Vec<String>, StoreError> {
     let connection = database.connection();
     let granted = match database.backend() {
@@ -96,7 +97,7 @@ pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Ve
     statements.run(mode == Mode::Observe);
     let mut missing = Vec::new();
     for ((privilege, columns), table) in &statements.rights {
-        // The empty name is the whole table.
+        // The empty name means the whole table.
         for column in if columns.is_empty() { &[""] } else { &columns[..] } {
             let may = match &granted {
                 Some(granted) if column.is_empty() => granted.whole(privilege, table),
@@ -117,14 +118,14 @@ pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Ve
     Ok(missing)
 }
 
-/// What is not there at all is told as a missing migration.
+/// Reads whether a right is granted; true for a missing table, which is reported as a missing migration.
 const MAY: &str = "SELECT COALESCE((SELECT has_schema_privilege(c.relnamespace, 'USAGE') AND \
      CASE WHEN $2 = '' THEN has_table_privilege(c.oid, $3) ELSE has_column_privilege(c.oid, a.attnum, $3) END \
      FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $2 AND NOT a.attisdropped \
      WHERE c.oid = to_regclass($1)), true) AS may";
 
 impl Role {
-    /// Those that every installation has, in the order in which they are needed.
+    /// The roles of every installation, in the order in which they are needed.
     const USUAL: [Self; 3] = [Self::Inspect, Self::Migrate, Self::Run];
 
     fn usual_user(self) -> &'static str {
@@ -185,11 +186,9 @@ impl Place {
         if self.backend == DbBackend::Sqlite {
             let note = match role {
                 Role::Inspect => {
-                    "SQLite has no users: whoever may read the file and write to its directory may look"
+                    "SQLite has no users: an inspection needs to read the file and to write to its directory"
                 }
-                _ => {
-                    "SQLite has no users: whoever runs hostmatch needs to read and write the file and its directory"
-                }
+                _ => "SQLite has no users: hostmatch needs to read and write the file and its directory",
             };
             return Grants { role, statements: Vec::new(), notes: vec![note] };
         }
@@ -204,8 +203,8 @@ impl Place {
         let mut notes = statements.notes;
         if self.columns.is_none() {
             notes.push(
-                "for a gateway as `hostmatch migrate baseline` makes it; for the columns of yours, let \
-                 database.url lead to it and leave out --for",
+                "for the tables that `hostmatch migrate baseline` creates; for your gateway's columns, point \
+                 database.url to it and leave out --for",
             );
         }
         Grants { role, statements: statements.all, notes }
@@ -215,11 +214,11 @@ impl Place {
         self.columns.as_ref().is_none_or(|columns| columns.has_table(table))
     }
 
-    /// The columns of this table that are there and read when deciding, or also when looking around.
-    fn read_columns(&self, table: &str, looks_around: bool) -> Vec<&'static str> {
+    /// Returns the columns of this table that exist and that a worker reads, or also an inspection.
+    fn read_columns(&self, table: &str, inspects: bool) -> Vec<&'static str> {
         let here = KNOWN.iter().filter_map(|(of, name, _, decides, in_baseline)| {
             let is_there = self.columns.as_ref().map_or(*in_baseline, |columns| columns.has(table, name));
-            (*of == table && (*decides || looks_around) && is_there).then_some(*name)
+            (*of == table && (*decides || inspects) && is_there).then_some(*name)
         });
         here.collect()
     }

@@ -8,8 +8,8 @@ fn our_tables() -> impl Iterator<Item = &'static str> {
     TABLES.into_iter().chain([BOOKKEEPING])
 }
 
-/// What deciding does with one of them. MySQL's way of ignoring a row that is there already is to set a
-/// column of it to itself, for which it asks for UPDATE on every column that is inserted; PostgreSQL reads the key.
+/// Returns the rights that a worker needs on one of our tables. To ignore an existing row, MySQL sets one of its
+/// columns to itself, which needs UPDATE on every inserted column; PostgreSQL reads the key.
 fn done_with(table: &str, is_mysql: bool) -> Vec<Right> {
     let privileges = match table {
         BOOKKEEPING => "SELECT",
@@ -28,7 +28,7 @@ fn done_with(table: &str, is_mysql: bool) -> Vec<Right> {
     rights
 }
 
-/// These privileges, on the whole table.
+/// Returns these privileges, on the whole table.
 fn whole(privileges: &'static str) -> Vec<Right> {
     privileges.split(", ").map(|privilege| (privilege, Vec::new())).collect()
 }
@@ -36,10 +36,10 @@ fn whole(privileges: &'static str) -> Vec<Right> {
 pub(super) struct Statements<'a> {
     place: &'a Place,
     user: String,
-    /// The user, as it stands behind TO.
+    /// The user, as written after TO.
     whom: String,
     pub(super) all: Vec<String>,
-    /// The same, as far as they are of tables.
+    /// The rights in these statements, of tables only.
     pub(super) rights: Vec<(Right, String)>,
     pub(super) notes: Vec<&'static str>,
 }
@@ -82,7 +82,7 @@ impl<'a> Statements<'a> {
                 self.on_table(vec![("SELECT", columns)], table);
             }
         }
-        // Before migrating, these are not there.
+        // Before the migration, our tables do not exist.
         let migrated = self.place.has_table(names::ASSIGNMENTS);
         for table in our_tables() {
             if self.place.has_table(table) || (table == BOOKKEEPING && migrated) {
@@ -93,19 +93,19 @@ impl<'a> Statements<'a> {
             self.on_table(whole("SELECT"), JOURNAL);
         }
         self.notes.push(
-            "looking changes nothing; print these again after `hostmatch migrate up`, for our own tables",
+            "inspecting changes nothing; print these again after `hostmatch migrate up`, for our own tables",
         );
         if self.place.is_mysql() {
             self.notes.push(
-                "MySQL and MariaDB show triggers only to whoever may change them (TRIGGER): that is left out here",
+                "MySQL and MariaDB show triggers only to users who may change them; TRIGGER is left out here",
             );
         }
     }
 
     pub(super) fn migrate(&mut self) {
         self.on_schema("USAGE, CREATE");
-        // Tables that somebody else made are looked through for rows that refer to nobody, and what was
-        // adopted is given back by who is of which company.
+        // Adoption searches foreign tables for rows that refer to missing rows, and the way back needs to
+        // know the company of each member of staff.
         let adopts = self.place.has_journal
             || self.place.columns.as_ref().is_some_and(|columns| {
                 columns.has_table(names::MAPPINGS) && !columns.has_table(names::ASSIGNMENTS)
@@ -113,28 +113,28 @@ impl<'a> Statements<'a> {
         let reads = if adopts { whole("SELECT") } else { Vec::new() };
         for table in ["companies", "users", "staff"] {
             if self.place.has_table(table) {
-                // On a whole table it shows MySQL's users the table's columns, and not its rows.
+                // On a whole table, REFERENCES shows MySQL's users its columns, but not its rows.
                 let columns = if self.place.is_mysql() { vec![] } else { vec!["id"] };
                 self.on_table([vec![("REFERENCES", columns)], reads.clone()].concat(), table);
             }
         }
         if self.place.is_mysql() {
             self.on_table([whole("ALTER, INDEX, REFERENCES"), reads].concat(), "appointments");
-            // Where the rows of adopted tables are kept, until they are given back.
+            // The tables that keep the rows of adopted tables until `migrate down` restores them.
             let kept = [names::MAPPINGS, names::AUDITS].map(|table| format!("{ADOPTED}{table}"));
             for table in our_tables().chain([JOURNAL]).map(str::to_owned).chain(kept) {
                 let all = "CREATE, ALTER, DROP, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE";
                 self.on_table(whole(all), &table);
             }
             self.notes = vec![
-                "only for migrating: REVOKE them, or lock the account, when it is done",
-                "for a user of its own: MariaDB does not see REFERENCES on a table beside a right on single columns",
+                "only for migrating: REVOKE them, or lock the account, after it is done",
+                "use a separate user: MariaDB ignores REFERENCES on a table beside a right on single columns",
             ];
             return;
         }
         self.notes.push(
-            "only the owner of appointments can add a column to it: who migrates has to be a member of the role \
-             that owns it (REVOKE that when it is done), or be that role",
+            "only the owner of appointments can add a column to it: the migrating user has to be that role, or \
+             a member of it (REVOKE that after it is done)",
         );
         match &self.place.owner {
             Some(owner) if *owner != self.user => self.grant(&self.place.quoted(owner)),
@@ -142,7 +142,7 @@ impl<'a> Statements<'a> {
             None => {
                 self.on_table(vec![("REFERENCES", vec!["id"])], "appointments");
                 self.notes.push(
-                    "that role is not known here, and its GRANT is missing above: GRANT <owner> TO <user>",
+                    "that role is unknown here, so its GRANT is missing above: GRANT <owner> TO <user>",
                 );
             }
         }
@@ -160,7 +160,7 @@ impl<'a> Statements<'a> {
         }
         let mut rights = vec![("SELECT", read)];
         if !observes {
-            // UPDATE is what SELECT … FOR UPDATE asks for, too.
+            // SELECT … FOR UPDATE needs UPDATE, too.
             let mut written = vec!["staff_id", "calcom_host_id"];
             let seen = self.place.read_columns("appointments", true);
             written.extend(seen.into_iter().filter(|column| *column == "updated_at"));
@@ -168,16 +168,16 @@ impl<'a> Statements<'a> {
         }
         self.on_table(rights, "appointments");
         for table in our_tables() {
-            // These may be the gateway's own.
-            let only_looked_at = observes && table.starts_with("calcom_host_mapping");
+            // These tables may be the gateway's own.
+            let only_read = observes && table.starts_with("calcom_host_mapping");
             let rights = done_with(table, self.place.is_mysql());
-            self.on_table(if only_looked_at { whole("SELECT") } else { rights }, table);
+            self.on_table(if only_read { whole("SELECT") } else { rights }, table);
         }
         for sequence in &self.place.sequences {
             self.grant(&format!("USAGE ON SEQUENCE {}", self.place.table(sequence)));
         }
         self.notes = vec![
-            "after `hostmatch migrate up`: before, our tables and appointments.calcom_host_id are not there",
+            "run these after `hostmatch migrate up`: before it, our tables and appointments.calcom_host_id do not exist",
             "when the gateway's tables get another column that hostmatch uses (is_active, deleted_at, …), print these again",
         ];
     }

@@ -1,10 +1,10 @@
-//! What AMQP and the management API tell of a broker's topology, against what is wanted.
+//! Compares a broker's topology, as AMQP and the management API report it, with the expected one.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::management::{Management, ManagementError};
-use super::reader::{BrokerReader, Here, LookError, Seen};
+use super::reader::{BrokerReader, Here, ReadError, Seen};
 use super::{EVERYTHING, Part};
 use crate::install::finding::{Code, Finding, NotChecked};
 use crate::queue::topology::QueueSpec;
@@ -21,13 +21,13 @@ pub(crate) enum Object {
 #[serde(rename_all = "snake_case", tag = "change")]
 pub(crate) enum Change {
     Missing,
-    /// An argument (or a property) is another. What is wanted and what is there; null: none.
+    /// An argument (or a property) differs: the expected and the actual value; null means none.
     Argument {
         argument: String,
         wanted: Value,
         found: Value,
     },
-    /// It differs in a way that only the broker can say.
+    /// It differs in a way that only the broker can describe.
     Other {
         said: String,
     },
@@ -41,36 +41,37 @@ pub(crate) struct Difference {
     pub(crate) change: Change,
 }
 
-/// A queue of ours that is there.
+/// One of our queues that exists.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FoundQueue {
     pub(crate) name: String,
     pub(crate) part: Part,
-    /// Messages that are ready, and consumers; none where it may not be looked at.
+    /// The numbers of ready messages and of consumers; none if this user may not inspect it.
     pub(crate) counts: Option<(u32, u32)>,
-    /// What the management API says of it; null where it does not tell.
+    /// What the management API reports about it; null if it reports nothing.
     pub(crate) info: Value,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
-    /// What is not as it is wanted, each with its [`Difference`].
+    /// The deviations, each with its [`Difference`].
     pub(crate) findings: Vec<Finding>,
     pub(crate) not_checked: Vec<NotChecked>,
     pub(crate) queues: Vec<FoundQueue>,
-    /// Where the exchange sends what no queue takes; none: back to the publisher.
+    /// Where the exchange sends messages that no queue accepts; none means back to the publisher.
     pub(crate) alternate: Option<String>,
-    /// Something is there that the broker did not compare with ours: our user may not configure it.
+    /// Something exists that the broker did not compare with ours, because our user may not configure it.
     pub(crate) uncompared: bool,
-    /// Why the management API tells nothing, if it was asked.
+    /// Why the management API does not answer, if it was queried.
     pub(crate) silent: Option<ManagementError>,
 }
 
-/// Compares. `management`: where it is configured. An error only when the broker cannot be asked at all.
+/// Compares the topology, with the help of the management API if it is configured. Returns an error only when
+/// the broker cannot be queried at all.
 pub(crate) async fn compare(
     reader: &BrokerReader,
     management: Option<&Management>,
-) -> Result<Comparison, LookError> {
+) -> Result<Comparison, ReadError> {
     let mut comparing = Comparing { reader, management, found: Comparison::default() };
     comparing.ask(&["overview"]).await;
     if comparing.found.silent.is_some() {
@@ -108,21 +109,21 @@ struct Comparing<'a> {
 const ALTERNATE: &str = "alternate-exchange";
 
 impl Comparing<'_> {
-    /// What the API tells; what it does not tell is noted once.
+    /// Returns the API's answer; records its first error.
     async fn ask(&mut self, path: &[&str]) -> Value {
         let Some(api) = self.management else { return Value::Null };
         let answer = api.get(path).await.map_err(|error| self.found.silent.get_or_insert(error));
         answer.ok().flatten().unwrap_or_default()
     }
 
-    async fn exchange(&mut self) -> Result<(), LookError> {
+    async fn exchange(&mut self) -> Result<(), ReadError> {
         let (name, vhost) = (&self.reader.settings.topology.exchange, self.reader.vhost());
         let object = Object::Exchange { name: name.clone() };
         let seen = self.reader.exchange().await?;
         let info = self.ask(&["exchanges", vhost, name]).await;
         let remedy = format!(
-            "an exchange cannot be changed: stop whoever publishes, rabbitmqadmin delete exchange name={name}, and \
-             hostmatch topology apply. Or choose another queue.prefix"
+            "an exchange cannot be changed: stop the publishers, run rabbitmqadmin delete exchange name={name}, \
+             then hostmatch topology apply. Or choose another queue.prefix"
         );
         let Some(here) = self.here(seen, &object, !info.is_null()) else { return Ok(()) };
         if info.is_null() {
@@ -144,7 +145,7 @@ impl Comparing<'_> {
         Ok(())
     }
 
-    async fn queue(&mut self, spec: &QueueSpec) -> Result<(), LookError> {
+    async fn queue(&mut self, spec: &QueueSpec) -> Result<(), ReadError> {
         let vhost = self.reader.vhost();
         let object = Object::Queue { name: spec.name.clone() };
         let seen = self.reader.queue(spec).await?;
@@ -156,13 +157,13 @@ impl Comparing<'_> {
         }
         let here = self.here(seen, &object, !info.is_null()).unwrap_or_default();
         let first = match here.messages {
-            0 => "stop whoever publishes and consumes, and see that it is empty (rabbitmqctl list_queues name messages)"
+            0 => "stop publishers and workers, and check that it is empty (rabbitmqctl list_queues name messages)"
                 .to_owned(),
-            n => format!("{n} messages are in it: let the workers finish them, stop them and whoever publishes"),
+            n => format!("{n} messages are in it: stop the publishers, let the workers finish, then stop them"),
         };
         let remedy = format!(
-            "arguments stay as they were when the queue was made. {first}; then rabbitmqctl delete_queue --vhost \
-             '{vhost}' '{}', and hostmatch topology apply. Or choose another queue.prefix",
+            "a queue keeps the arguments with which it was created. {first}; then run rabbitmqctl delete_queue \
+             --vhost '{vhost}' '{}' and hostmatch topology apply. Or choose another queue.prefix",
             spec.name
         );
         let before = self.found.findings.len();
@@ -177,14 +178,14 @@ impl Comparing<'_> {
         Ok(())
     }
 
-    /// What we want must be there. What is there beside it is a difference, unless the broker, when
-    /// asked for ours, said that this is the same queue.
+    /// Compares a queue's arguments: ours must be present. Additional ones are a difference, unless the
+    /// broker accepted our declaration as that of the same queue.
     fn arguments(&mut self, object: &Object, spec: &QueueSpec, info: &Value, here: &Here, remedy: &str) {
         let found = &info["arguments"];
         for (name, wanted) in &spec.arguments {
             let found = &found[*name];
             let remedy = if *name == "x-delivery-limit" && found.is_number() && spec.part == Part::Work {
-                format!("set queue.delivery_limit = {found}, if that is meant; or {remedy}")
+                format!("set queue.delivery_limit = {found}, if that is intended; or {remedy}")
             } else {
                 remedy.to_owned()
             };
@@ -204,7 +205,7 @@ impl Comparing<'_> {
         let (source, destination) =
             (&self.reader.settings.topology.exchange, &self.reader.settings.topology.work);
         let has_work = self.found.queues.iter().any(|queue| queue.part == Part::Work);
-        // Without one of its ends it is not there either, and that has been told.
+        // Without one of its ends it cannot exist, and the missing end has been reported.
         if !has_work || self.found.findings.iter().any(|one| one.code == Code::ExchangeMissing) {
             return;
         }
@@ -213,7 +214,7 @@ impl Comparing<'_> {
         if self.management.is_none() || self.found.silent.is_some() {
             let why = match &self.found.silent {
                 Some(error) => error.to_string(),
-                None => "AMQP does not tell them; set queue.management_url".to_owned(),
+                None => "AMQP does not report them; set queue.management_url".to_owned(),
             };
             let what = "bindings and policies".to_owned();
             return self.found.not_checked.push(NotChecked { code: Code::BindingMissing, what, why });
@@ -225,8 +226,8 @@ impl Comparing<'_> {
         }
     }
 
-    /// What is there and may be looked at; else that is noted, where the API does not tell instead.
-    fn here(&mut self, seen: Seen, object: &Object, told: bool) -> Option<Here> {
+    /// Returns what exists, or records why it is unknown, unless the API has reported it instead.
+    fn here(&mut self, seen: Seen, object: &Object, reported: bool) -> Option<Here> {
         match seen {
             Seen::Missing => {
                 self.missing(object);
@@ -238,13 +239,13 @@ impl Comparing<'_> {
             }
             Seen::Hidden => self.found.uncompared = true,
         }
-        if told {
+        if reported {
             return Some(Here::default());
         }
         let is_exchange = matches!(object, Object::Exchange { .. });
         let (code, kind) =
             if is_exchange { (Code::ExchangeMissing, "exchange") } else { (Code::QueueMissing, "queue") };
-        let why = "this user may not look at it (from RabbitMQ 4.3 on that needs the right to configure); set \
+        let why = "this user may not inspect it (from RabbitMQ 4.3 on that needs the right to configure); set \
                    queue.management_url";
         let what = format!("the {kind} {}", object.name());
         self.found.not_checked.push(NotChecked { code, what, why: why.to_owned() });
@@ -276,11 +277,11 @@ impl Comparing<'_> {
         };
         let what = match &change {
             Change::Missing if self.reader.declares() => {
-                "it is not there (queue.topology = \"declare\": hostmatch makes it when it starts)".to_owned()
+                "it is missing (queue.topology = \"declare\": hostmatch creates it when it starts)".to_owned()
             }
-            Change::Missing => "it is not there".to_owned(),
+            Change::Missing => "it is missing".to_owned(),
             Change::Argument { argument, wanted, found } => {
-                format!("its {argument} is {found}, and {wanted} is wanted")
+                format!("its {argument} is {found}, but {wanted} is expected")
             }
             Change::Other { said } => said.clone(),
         };
@@ -290,8 +291,8 @@ impl Comparing<'_> {
     }
 }
 
-/// `inequivalent arg 'x' for queue 'q' in vhost '/': received the value '50' of type 'long' but current
-/// is the value '20' of type 'long'`; either value may be `none`.
+/// Parses the broker's text `inequivalent arg 'x' for queue 'q' in vhost '/': received the value '50' of
+/// type 'long' but current is the value '20' of type 'long'`; either value may be `none`.
 fn change(said: &str) -> Change {
     let other = || Change::Other { said: said.to_owned() };
     let Some((head, values)) = said.split_once(": received ") else { return other() };

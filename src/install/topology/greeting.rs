@@ -1,5 +1,5 @@
-//! What a broker says of itself before anybody logs in: its product and version. lapin reads it
-//! and keeps it to itself, so this asks once more over a connection of its own.
+//! Reads the product and version that a broker sends before the login. lapin does not expose them, so
+//! this uses a separate connection.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use lapin::types::AMQPValue;
 use lapin::types::parsing::parse_field_table;
 use lapin::uri::AMQPUri;
 
-/// The header with which a client begins.
+/// The protocol header that a client sends first.
 const HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 /// Kind, channel and size of a frame.
 const FRAME_HEAD: usize = 7;
-/// A first frame larger than this is none of AMQP's.
+/// A first frame larger than this is not AMQP.
 const LARGEST: usize = 64 << 10;
 /// Class and method of connection.start, and the version of the protocol.
 const START: [u8; 6] = [0, 10, 0, 10, 0, 9];
 
-/// A broker, as it names itself.
+/// A broker's product and version.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Server {
     pub(crate) product: String,
@@ -27,15 +27,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Major and minor version; none where they cannot be read.
+    /// Returns the major and minor version; none if they cannot be read.
     pub(crate) fn numbers(&self) -> Option<(u32, u32)> {
         let mut numbers = self.version.split('.').map(str::parse::<u32>);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 }
 
-/// Asks. None when there is no answer, or one that is not understood. Waits, off the runtime, for
-/// at most about `limit`.
+/// Reads the broker's greeting; none when there is no answer, or one that is not understood. Waits on a
+/// blocking thread, for at most about `limit`.
 pub(super) async fn ask(mut address: AMQPUri, limit: Duration) -> Option<Server> {
     address.query.connection_timeout = u64::try_from(limit.as_millis()).ok();
     tokio::task::spawn_blocking(move || greet(&address, limit)).await.ok()?

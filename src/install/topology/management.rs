@@ -1,5 +1,5 @@
-//! RabbitMQ's management API: what AMQP does not tell. Only ever asked, and only where
-//! `queue.management_url` is set.
+//! The client of RabbitMQ's management API, for what AMQP does not report. It only reads, and is used
+//! only if `queue.management_url` is set.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -9,22 +9,22 @@ use crate::http::client::Client;
 use crate::queue::QueueError;
 use crate::queue::amqp::Settings;
 
-/// Why something could not be learned. Holds no password.
+/// Why something could not be read. Contains no password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ManagementError {
-    /// There is no answer, or none that is understood.
-    #[error("the management API does not answer as it should: {0}")]
+    /// There is no answer, or it is not understood.
+    #[error("the management API does not answer as expected: {0}")]
     Silent(String),
     /// User or password are not accepted, or the user may not see this.
     #[error("the management API does not let its user see {0}")]
     Refused(&'static str),
 }
 
-/// The API of one broker, as this user sees it. No `Debug`: it holds a password.
+/// The API of one broker, as this user sees it. It has no `Debug`, because it contains a password.
 pub(crate) struct Management(Client);
 
 impl Management {
-    /// The API that is configured; none where none is. An error for a URL that is none.
+    /// Creates a client of the configured API; none if none is configured. An error means an invalid URL.
     pub(crate) fn of(config: &QueueConfig) -> Result<Option<Self>, QueueError> {
         let base = config.management_url.expose();
         if base.is_empty() {
@@ -41,8 +41,8 @@ impl Management {
         self.0.base()
     }
 
-    /// What stands under this path, such as `["queues", "/", "hostmatch.dead"]`; none when there is no such thing.
-    /// Whoever may see nothing else may see the `overview`.
+    /// Gets this path, such as `["queues", "/", "hostmatch.dead"]`; none when it does not exist. A user who may
+    /// see nothing else may see the `overview`.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Option<Value>, ManagementError> {
         let what = match path.first() {
             Some(&"overview") => "anything",

@@ -1,7 +1,7 @@
-//! What a broker has against what is wanted: for `hostmatch topology` and `hostmatch doctor`.
+//! Compares a broker's topology with the expected one, for `hostmatch topology` and `hostmatch doctor`.
 //!
-//! AMQP tells whether a thing is there and the first argument that differs; the management API
-//! tells all arguments, the bindings and the policies. What neither tells is not checked.
+//! AMQP reports whether an object exists and the first argument that differs; the management API
+//! reports all arguments, the bindings and the policies. What neither reports is not checked.
 
 mod reader;
 mod greeting;
@@ -15,25 +15,25 @@ use crate::queue::amqp::Settings;
 
 pub(crate) use self::comparison::{Change, Comparison, Difference, FoundQueue, Object, compare};
 pub(crate) use self::management::{Management, ManagementError};
-pub(crate) use self::reader::{BrokerReader, LookError, Written};
+pub(crate) use self::reader::{BrokerReader, ReadError, Written};
 pub(crate) use crate::queue::Part;
 pub(crate) use crate::queue::topology::{EVERYTHING, Topology};
 
-/// What became of making what was missing.
+/// The result of creating what was missing.
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) made: Vec<Object>,
-    /// Why something was not.
+    /// Why something was not created.
     pub(crate) problems: Vec<String>,
 }
 
-/// The virtual host that `queue.url` names.
-pub(crate) fn vhost(config: &QueueConfig) -> Result<String, LookError> {
+/// Returns the virtual host that `queue.url` names.
+pub(crate) fn vhost(config: &QueueConfig) -> Result<String, ReadError> {
     Ok(Settings::of(config)?.address.vhost)
 }
 
-/// Exchange, queues and binding in this virtual host, as RabbitMQ's definitions; nothing else, so that
-/// importing them changes nothing else.
+/// Returns exchange, queues and binding in this virtual host as RabbitMQ definitions, and nothing else, so
+/// that importing them changes nothing else.
 pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
     let queues = topology.queues.iter().map(|queue| {
         json!({
@@ -54,12 +54,12 @@ pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
     })
 }
 
-/// Compares what a broker has with what is wanted, and with `makes` makes what is missing first. An error only when the
-/// broker cannot be asked at all.
+/// Compares a broker's topology with the expected one; with `makes` it creates what is missing first. Returns an error
+/// only when the broker cannot be queried at all.
 pub(crate) async fn diff(
     config: &QueueConfig,
     makes: bool,
-) -> Result<(Comparison, Option<Applied>), LookError> {
+) -> Result<(Comparison, Option<Applied>), ReadError> {
     let management = Management::of(config)?;
     let reader = BrokerReader::at(config).await?;
     let done = async {
@@ -72,9 +72,9 @@ pub(crate) async fn diff(
         let left: Vec<&Object> = after.differences().map(|one| &one.object).collect();
         let missing = before.differences().filter(|one| one.change == Change::Missing);
         let made = missing.map(|one| one.object.clone()).filter(|one| !left.contains(&one)).collect();
-        // What differs was refused, and is told with the differences.
-        let is_told = |text: &String| left.iter().any(|one| text.contains(&format!("{:?}", one.name())));
-        let problems = problems.into_iter().filter(|text| !is_told(text)).collect();
+        // The broker refused to create what differs, and that is reported with the differences.
+        let is_reported = |text: &String| left.iter().any(|one| text.contains(&format!("{:?}", one.name())));
+        let problems = problems.into_iter().filter(|text| !is_reported(text)).collect();
         Ok((after, Some(Applied { made, problems })))
     };
     let done = done.await;

@@ -1,10 +1,10 @@
-//! Looking at a broker over AMQP, for `hostmatch doctor` and `hostmatch topology`: what is there,
-//! and what our user may do with it. No message is moved, and only [`BrokerReader::make`] makes anything.
+//! Inspects a broker over AMQP, for `hostmatch doctor` and `hostmatch topology`: what exists, and what our
+//! user may do with it. It moves no message, and only [`BrokerReader::make`] creates anything.
 //!
-//! What may be done is asked by requests that the broker has to refuse for a reason that it looks
-//! at after the rights: a publish whose `expiration` is no number and whose `user_id` is not ours,
-//! a consumer whose priority is no number. "Access refused" then means that the right is missing,
-//! and "precondition failed" that it is there.
+//! It tests rights with requests that the broker has to refuse for a reason that it checks after the
+//! rights: a publish whose `expiration` is not a number and whose `user_id` is not ours, a consumer whose
+//! priority is not a number. "Access refused" then means that the right is missing, and "precondition
+//! failed" that it is granted.
 
 use std::time::Duration;
 
@@ -23,18 +23,18 @@ use crate::queue::QueueError;
 use crate::queue::amqp::{Problem, Settings, code, open};
 use crate::queue::topology::QueueSpec;
 
-/// How often a publish that may be held up is looked after.
+/// How often a publish that may be blocked is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How long the broker may take to say that it takes no messages, after it has had one.
+/// How long the broker may take to report that it accepts no messages, after it has received one.
 const BLOCK_NOTICE: Duration = Duration::from_millis(500);
 
-/// Why a broker cannot be looked at: what failed, and what to do next.
+/// Why a broker cannot be inspected: what failed, and what to do next.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LookError {
-    /// Its address is none.
+pub(crate) enum ReadError {
+    /// Its address is invalid.
     #[error(transparent)]
     Config(#[from] QueueError),
-    /// It is there, and does not let us in.
+    /// It refuses the login.
     #[error("{0}")]
     Refused(String),
     /// It is away, or does not answer in time.
@@ -42,42 +42,42 @@ pub(crate) enum LookError {
     Unreachable(String),
 }
 
-/// What stands under a name.
+/// What exists under a name.
 pub(super) enum Seen {
     Missing,
-    /// We may not even look at it.
+    /// Our user may not even inspect it.
     Hidden,
     Here(Here),
 }
 
-/// Something that is there.
+/// An exchange or queue that exists.
 #[derive(Default)]
 pub(super) struct Here {
-    /// Of a queue: messages that are ready, and consumers.
+    /// For a queue: the numbers of ready messages and of consumers.
     pub(super) messages: u32,
     pub(super) consumers: u32,
-    /// It is not what we want: what the broker says of the first difference.
+    /// The broker's description of the first difference, if it differs from what we expect.
     pub(super) differs: Option<String>,
-    /// Whether it was compared with what we want; without the right to configure it cannot be.
+    /// Whether it was compared with what we expect; that needs the right to configure.
     pub(super) compared: bool,
 }
 
-/// What became of a publish that had to be refused.
+/// The result of a publish that the broker has to refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// One like it with right properties would be taken.
+    /// The same publish with valid properties would be accepted.
     Allowed,
     /// Our user has no right to write there.
     Denied,
-    /// The broker takes no messages of this size: what it says of it, with both sizes.
+    /// The broker accepts no messages of this size: its text, with both sizes.
     TooLarge(String),
     Missing,
-    /// The broker takes no messages now: it is short of memory or disk.
+    /// The broker accepts no messages now: it is short of memory or disk.
     Blocked,
     Silent,
 }
 
-/// A connection that only looks.
+/// A connection that only reads.
 pub(crate) struct BrokerReader {
     pub(crate) settings: Settings,
     connection: Connection,
@@ -85,14 +85,14 @@ pub(crate) struct BrokerReader {
 
 impl BrokerReader {
     /// Connects once, without waiting for a broker that is away.
-    pub(crate) async fn at(config: &QueueConfig) -> Result<Self, LookError> {
+    pub(crate) async fn at(config: &QueueConfig) -> Result<Self, ReadError> {
         let settings = Settings::of(config)?;
         let connection = with_deadline(&settings, open("look", &settings)).await?;
         let connection = connection.map_err(|error| refusal(&error, &settings))?;
         Ok(Self { settings, connection })
     }
 
-    /// Whether hostmatch makes what is missing by itself.
+    /// Returns whether hostmatch itself creates what is missing.
     pub(crate) fn declares(&self) -> bool {
         self.settings.mode == config::Topology::Declare
     }
@@ -109,7 +109,7 @@ impl BrokerReader {
         &self.settings.address.authority.userinfo.username
     }
 
-    /// How many channels the broker lets one connection have.
+    /// Returns how many channels the broker allows one connection.
     pub(crate) fn channels(&self) -> u16 {
         self.connection.configuration().channel_max()
     }
@@ -118,7 +118,7 @@ impl BrokerReader {
         greeting::ask(self.settings.address.clone(), self.settings.connect_timeout).await
     }
 
-    pub(super) async fn exchange(&self) -> Result<Seen, LookError> {
+    pub(super) async fn exchange(&self) -> Result<Seen, ReadError> {
         let name = self.settings.topology.exchange.as_str();
         let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
         let found = async {
@@ -131,7 +131,7 @@ impl BrokerReader {
         self.seen(found, again).await
     }
 
-    pub(super) async fn queue(&self, spec: &QueueSpec) -> Result<Seen, LookError> {
+    pub(super) async fn queue(&self, spec: &QueueSpec) -> Result<Seen, ReadError> {
         let found = async {
             let passive = QueueDeclareOptions::durable().passive();
             let channel = self.channel().await?;
@@ -144,9 +144,9 @@ impl BrokerReader {
         self.seen(found, again).await
     }
 
-    /// Whether our user may write to this exchange (`""` is the default one) a message of so many
-    /// bytes, and whether the broker takes messages at all now. No queue gets it.
-    pub(crate) async fn write(&self, exchange: &str, bytes: usize) -> Result<Written, LookError> {
+    /// Checks whether our user may publish a message of this many bytes to this exchange (`""` is the default
+    /// one), and whether the broker accepts messages at all now. The message reaches no queue.
+    pub(crate) async fn write(&self, exchange: &str, bytes: usize) -> Result<Written, ReadError> {
         let nobody = Uuid::new_v4().simple().to_string();
         let refused = BasicProperties::default().with_expiration("never".into()).with_user_id("-".into());
         let body = vec![0; bytes];
@@ -190,8 +190,8 @@ impl BrokerReader {
         }
     }
 
-    /// Whether our user is refused to consume from this queue. Nothing is taken from it.
-    pub(crate) async fn may_not_read(&self, queue: &str) -> Result<bool, LookError> {
+    /// Returns whether our user may not consume from this queue. It consumes nothing.
+    pub(crate) async fn may_not_read(&self, queue: &str) -> Result<bool, ReadError> {
         let asked = async {
             let channel = self.channel().await?;
             channel.basic_qos(1, BasicQosOptions::default()).await?;
@@ -200,7 +200,7 @@ impl BrokerReader {
             refused.insert("x-cancel-on-ha-failover".into(), AMQPValue::LongString("none".into()));
             let tag = "look";
             channel.basic_consume(queue.into(), tag.into(), BasicConsumeOptions::default(), refused).await?;
-            // A broker that understood it after all: gone again, and nothing was acknowledged.
+            // The broker accepted the consumer after all: cancel it; nothing was acknowledged.
             channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await
         };
         match with_deadline(&self.settings, asked).await? {
@@ -213,9 +213,9 @@ impl BrokerReader {
         }
     }
 
-    /// Makes what is missing of the topology: each thing by itself, so that one that cannot be made
-    /// keeps back no other. Gives what went wrong, in words; an error when the broker is gone meanwhile.
-    pub(crate) async fn make(&self) -> Result<Vec<String>, LookError> {
+    /// Creates what is missing of the topology, each object separately, so that a failure does not prevent
+    /// the others. Returns the problems as texts; an error when the broker becomes unreachable.
+    pub(crate) async fn make(&self) -> Result<Vec<String>, ReadError> {
         let (settings, topology) = (&self.settings, &self.settings.topology);
         let mut made = Vec::new();
         let exchange = async { topology.make_exchange(&self.channel().await?).await };
@@ -228,7 +228,7 @@ impl BrokerReader {
     }
 
     pub(crate) async fn close(self) {
-        // A blocked broker does not answer; nothing is lost with the connection.
+        // A blocked broker does not answer; dropping the connection loses nothing.
         let _gone = timeout(Duration::from_secs(2), self.connection.close(200, "bye".into())).await;
     }
 
@@ -236,12 +236,12 @@ impl BrokerReader {
         self.connection.create_channel().await
     }
 
-    /// What there is. It is then declared once more, as we want it: that changes nothing, and the broker compares.
+    /// Returns what exists. Then declares it as we expect it, which changes nothing: the broker compares.
     async fn seen(
         &self,
         found: impl Future<Output = lapin::Result<Here>>,
         again: impl Future<Output = lapin::Result<()>>,
-    ) -> Result<Seen, LookError> {
+    ) -> Result<Seen, ReadError> {
         let differs = |error: &lapin::Error, here| {
             Seen::Here(Here { differs: Some(said(error)), compared: true, ..here })
         };
@@ -266,9 +266,9 @@ impl BrokerReader {
     }
 }
 
-async fn with_deadline<T>(settings: &Settings, asked: impl Future<Output = T>) -> Result<T, LookError> {
+async fn with_deadline<T>(settings: &Settings, asked: impl Future<Output = T>) -> Result<T, ReadError> {
     let silent = || format!("{} did not answer within queue.connect_timeout", place(settings));
-    timeout(settings.connect_timeout, asked).await.map_err(|_| LookError::Unreachable(silent()))
+    timeout(settings.connect_timeout, asked).await.map_err(|_| ReadError::Unreachable(silent()))
 }
 
 fn place(settings: &Settings) -> String {
@@ -276,12 +276,12 @@ fn place(settings: &Settings) -> String {
     format!("{}:{}", authority.host, authority.port)
 }
 
-fn refusal(error: &lapin::Error, settings: &Settings) -> LookError {
+fn refusal(error: &lapin::Error, settings: &Settings) -> ReadError {
     let Problem { text, configuration } = Problem::of(error, settings);
-    if configuration { LookError::Refused(text) } else { LookError::Unreachable(text) }
+    if configuration { ReadError::Refused(text) } else { ReadError::Unreachable(text) }
 }
 
-/// The broker's own words.
+/// Returns the broker's own text.
 fn said(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => error.get_message().to_string(),

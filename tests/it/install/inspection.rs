@@ -278,7 +278,7 @@ async fn takes_no_writes(test: &TestDatabase, url: &str) {
         assert!(text.contains("nothing was changed") && text.contains("takes no writes"), "{text}");
     }
     let found = json(&run(url, &["gateway", "inspect", "--output", "json"]));
-    assert!(findings(&found, "problem")[0].contains("takes no writes"), "{found}");
+    assert!(findings(&found, "problem")[0].contains("accepts no writes"), "{found}");
     assert_eq!(
         migration::status(test.db.connection()).await.unwrap().iter().filter(|one| one.applied).count(),
         17

@@ -173,7 +173,7 @@ async fn a_worker_tells_of_each_part_and_since_when(backend: Backend) {
     }
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     let (line, code) = healthcheck(&stack, &["--url", &base]);
-    assert_eq!((line.contains("nobody listens there"), code), (true, Some(1)), "{line}");
+    assert_eq!((line.contains("nothing listens there"), code), (true, Some(1)), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
