@@ -47,7 +47,7 @@ impl AppContext {
         scope: Scope,
     ) -> Result<Self, AppError> {
         let database = match access {
-            Access::ReadOnly => Database::connect_to_look(&config.database).await?,
+            Access::ReadOnly => Database::connect_read_only(&config.database).await?,
             Access::Write => Database::connect(&config.database).await?,
         };
         match database.with_deadline(GatewaySchema::read(&database, &config.gateway)).await {

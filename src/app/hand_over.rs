@@ -262,7 +262,7 @@ async fn give_back(
     let changes = changes_of_act(tx, schema, row.token.0).await?;
     let keys: BTreeSet<HostKey> = changes.iter().map(|change| change.key).collect();
     store::lock_hosts(tx, schema, &keys).await?;
-    if !store::note_hand_over_undone(tx, row.id, act.author.as_str(), reason, now_ms()).await? {
+    if !store::record_hand_over_undone(tx, row.id, act.author.as_str(), reason, now_ms()).await? {
         return Ok(None);
     }
     let given: BTreeMap<AppointmentId, Given> =

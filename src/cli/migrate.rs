@@ -51,10 +51,10 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
     let config = global.start(&[])?.config;
     let database = match command {
         Command::Up { .. } | Command::Baseline => Database::connect_for_migrations(&config.database).await?,
-        Command::Status | Command::Sql { .. } => Database::connect_to_look(&config.database).await?,
+        Command::Status | Command::Sql { .. } => Database::connect_read_only(&config.database).await?,
         Command::Down { .. } => {
             // Where there is nothing to take back, nothing is made either.
-            Database::connect_to_look(&config.database).await?.close().await;
+            Database::connect_read_only(&config.database).await?.close().await;
             Database::connect_for_migrations(&config.database).await?
         }
     };

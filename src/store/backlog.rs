@@ -1,5 +1,5 @@
-//! How things stand now, as counts: bookings without staff that are about to start, hosts that need a
-//! person, dead letters that are open. Read without locks, each by an index and not by the length of a table.
+//! Counts the current backlog: upcoming bookings without staff, hosts that need a person, open dead letters.
+//! Reads without locks and by an index, so the cost does not grow with the tables.
 
 use std::collections::BTreeMap;
 
@@ -14,36 +14,36 @@ use super::{InboxKind, LetterState, Scope};
 use crate::matching::{InboxState, Outcome};
 use crate::runtime::clock::as_rfc3339;
 
-/// The name of what is the matter among the columns of [`open_inbox`].
+/// The name of the kind among the columns of [`open_inbox`].
 const MATTER: &str = "matter";
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Bookings that have not begun, are not cancelled, and have no staff, as far as events told of them.
+/// Upcoming bookings that are not cancelled and have no staff, according to their events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult, Serialize)]
 pub struct Unassigned {
-    /// Of those, how many start within 24 hours.
+    /// How many of them start within 24 hours.
     #[serde(rename = "within_24_hours")]
     pub day: i64,
-    /// Within 7 days.
+    /// How many start within 7 days.
     #[serde(rename = "within_7_days")]
     pub week: i64,
-    /// At any time.
+    /// How many there are in total.
     pub all: i64,
-    /// When the first of them starts, ms since 1970.
+    /// When the first of them starts, in ms since 1970.
     #[serde(rename = "next", serialize_with = "as_rfc3339")]
     pub next_ms: Option<i64>,
 }
 
 /// Counts bookings without staff.
 ///
-/// Whether somebody has it is what the gateway's appointment says now, whoever wrote it. Cancelled is one
-/// about which a cancellation was decided after the event that named its host, or with it (for as long as
-/// `retention.events` keeps it). Nothing is known of appointments about which no event has come.
+/// Whether a booking has staff is what the gateway's appointment says now, whoever wrote it. A booking counts
+/// as cancelled if a cancellation was decided together with or after the event that named its host (as long
+/// as `retention.events` keeps it). Appointments without any event are unknown, and not counted.
 pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -> Result<Unassigned> {
     use assignment::Column as A;
     use event::Column as E;
-    // Single values, asked for each booking without staff, are never made a join of whole tables.
+    // Scalar subqueries per booking without staff: the engine never turns these into a join of whole tables.
     let cancelled = event::Entity::find()
         .select_only()
         .expr(E::DecidedMs.max())
@@ -74,25 +74,25 @@ pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -
     Ok(counts.into_model().one(db).await?.unwrap_or_default())
 }
 
-/// Some of what waits for a person.
+/// The number and age of things that wait for a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     /// How many.
     pub count: i64,
-    /// Since when the oldest of them has waited, ms since 1970; none of nothing.
+    /// Since when the oldest of them has waited, in ms since 1970; none if the count is 0.
     pub oldest_ms: Option<i64>,
 }
 
-/// All of some that wait, together.
-pub fn together<'a>(all: impl IntoIterator<Item = &'a Waits>) -> Waits {
+/// Sums several of these.
+pub fn sum_waits<'a>(all: impl IntoIterator<Item = &'a Waits>) -> Waits {
     all.into_iter().fold(Waits::default(), |sum, one| Waits {
         count: sum.count + one.count,
         oldest_ms: sum.oldest_ms.into_iter().chain(one.oldest_ms).min(),
     })
 }
 
-/// The hosts that need a person, by what is the matter; every kind is among them. The age of one counts
-/// from when it came into the inbox, or since when it is no longer ignored.
+/// Counts the hosts that need a person, by kind; every kind is in the result. A host waits since it came into
+/// the inbox, or since it is no longer ignored.
 pub async fn open_inbox(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -124,8 +124,8 @@ pub async fn open_inbox(
     Ok(InboxKind::VARIANTS.iter().map(|kind| (*kind, Waits::default())).chain(found).collect())
 }
 
-/// The dead letters that are open, by reason code; only reasons of which there are any. The age of one counts
-/// from when it was first received.
+/// Counts the open dead letters by reason code; only reasons with open letters are in the result. A letter
+/// waits since it was first received.
 pub async fn open_dead_letters(db: &impl ConnectionTrait, scope: &Scope) -> Result<BTreeMap<String, Waits>> {
     use dead_letter::Column;
     let select = dead_letter::Entity::find()

@@ -1,8 +1,7 @@
-//! What "now" is in a column that the gateway made, and what such a column says in ms since 1970.
+//! Provides "now" for columns that the gateway created, and converts such columns to ms since 1970.
 //!
-//! A column with a zone takes the database's clock as it is. One without (MySQL DATETIME,
-//! PostgreSQL `timestamp`) holds the gateway's local time, and our sessions run in UTC: the
-//! configured zone says how far apart the two are.
+//! A column with a time zone takes the database's clock. One without (MySQL DATETIME, PostgreSQL `timestamp`)
+//! holds the gateway's local time, while our sessions run in UTC: the configured zone gives the difference.
 
 use migration::by_engine;
 use migration::gateway::{Column, Columns};
@@ -13,7 +12,7 @@ use super::prelude::*;
 use super::statement::value;
 use super::{Database, DbId, GatewaySchema, StoreError, gateway};
 
-/// The SQL expression for "now" that fits the column; none for a column that holds no time.
+/// Returns the SQL expression for "now" that fits the column; none for a column that holds no time.
 pub(super) async fn now_for(database: &Database, column: &Column, timezone: &str) -> Result<Option<String>> {
     let zone = Zone::parse(timezone)?;
     let expression = match (database.backend(), column.data_type.as_str()) {
@@ -27,7 +26,7 @@ pub(super) async fn now_for(database: &Database, column: &Column, timezone: &str
     if knows(database, &expression).await? { Ok(Some(expression)) } else { Err(unknown(timezone)) }
 }
 
-/// The SQL expression for the database's clock, in ms since 1970.
+/// Returns the SQL expression for the database's clock, in ms since 1970.
 pub(crate) fn now_in_ms(backend: DbBackend) -> &'static str {
     let clocks = [
         "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)",
@@ -37,7 +36,7 @@ pub(crate) fn now_in_ms(backend: DbBackend) -> &'static str {
     by_engine(backend, clocks)
 }
 
-/// SQL expressions for "now" as the mappings and their audits have it: adopted, their times may be the
+/// SQL expressions for "now" in the mappings and their audits: in adopted tables the times may be the
 /// gateway's local ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are columns of these tables")]
@@ -49,7 +48,7 @@ pub struct MappingClocks {
 }
 
 impl MappingClocks {
-    /// As these columns are here.
+    /// Builds the expressions for these columns.
     pub(super) async fn of(database: &Database, columns: &Columns, timezone: &str) -> Result<Self> {
         Ok(Self {
             created_at: now_in(database, columns, timezone, mapping::Column::CreatedAt).await?,
@@ -60,14 +59,14 @@ impl MappingClocks {
     }
 }
 
-/// "Now" as a column of ours has it.
+/// Returns "now" for one of our columns.
 async fn now_in(
     database: &Database,
     columns: &Columns,
     timezone: &str,
     column: impl ColumnTrait,
 ) -> Result<String> {
-    // On SQLite nothing is adopted, and ours are in UTC.
+    // On SQLite nothing is adopted, and our own columns are in UTC.
     let adoptable = database.backend() != DbBackend::Sqlite;
     let clock = match gateway::find(columns, column).filter(|_| adoptable) {
         Some(column) => now_for(database, column, timezone).await?,
@@ -76,7 +75,7 @@ async fn now_in(
     Ok(clock.unwrap_or_else(|| "CURRENT_TIMESTAMP".into()))
 }
 
-/// An SQL expression for a column of times in ms since 1970, as the engine reads it in UTC.
+/// Returns an SQL expression that converts a time column to ms since 1970, reading it as UTC.
 pub(super) fn in_ms(backend: DbBackend, column: &str) -> String {
     match backend {
         DbBackend::MySql => format!("CAST(UNIX_TIMESTAMP({column}) * 1000 AS SIGNED)"),
@@ -85,7 +84,7 @@ pub(super) fn in_ms(backend: DbBackend, column: &str) -> String {
     }
 }
 
-/// By how many ms the times of audits are ahead of UTC: 0, unless an adopted column holds the
+/// Returns by how many ms the times of audits are ahead of UTC: 0, unless an adopted column holds the
 /// gateway's local time.
 pub(super) async fn ahead(db: &impl ConnectionTrait, schema: &GatewaySchema) -> Result<i64> {
     let clock = schema.mapping_clocks.changed_at.as_str();
@@ -100,7 +99,7 @@ pub(super) async fn ahead(db: &impl ConnectionTrait, schema: &GatewaySchema) -> 
     Ok(value(db, sql).await?.unwrap_or(0))
 }
 
-/// A zone whose text is safe to stand in SQL.
+/// A zone whose text is safe to use in SQL.
 #[derive(Debug, PartialEq, Eq)]
 enum Zone {
     Server,
@@ -153,16 +152,16 @@ fn mysql(zone: &Zone) -> String {
 
 async fn postgres(database: &Database, zone: &Zone) -> Result<String> {
     Ok(match zone {
-        // As a plain text, an offset's sign is read the other way round (POSIX).
+        // As plain text, an offset's sign is inverted (POSIX).
         Zone::Offset(zone) => format!("(now() AT TIME ZONE INTERVAL '{zone}')"),
         Zone::Named(zone) => format!("(now() AT TIME ZONE '{zone}')"),
         Zone::Server => format!("(now() AT TIME ZONE '{}')", postgres_zone(database).await?),
     })
 }
 
-/// The zone in which other sessions of this database run. Our own tells nothing: the driver has
-/// set it to UTC, as the session's default too. A database's own setting can be read; the
-/// server's cannot, but initdb gives its log the same zone, and that can.
+/// Returns the time zone in which other sessions of this database run. Our own session does not show it: the
+/// driver sets it to UTC, also as the session's default. A setting of the database can be read. The server's
+/// cannot, but initdb gives its log the same zone, and that can be read.
 pub(crate) async fn postgres_zone(database: &Database) -> Result<String> {
     let sql = "SELECT COALESCE((SELECT split_part(setting, '=', 2) \
                FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
@@ -173,7 +172,7 @@ pub(crate) async fn postgres_zone(database: &Database) -> Result<String> {
     match Zone::parse(&zone) {
         Ok(Zone::Named(_) | Zone::Offset(_)) => Ok(zone),
         Ok(Zone::Server) | Err(_) => Err(StoreError::Schema(
-            "gateway.timezone: the database server's own zone cannot be used; name the zone".into(),
+            "gateway.timezone: the database server's own zone cannot be used; set the zone explicitly".into(),
         )),
     }
 }
@@ -186,8 +185,7 @@ fn sqlite(zone: &Zone) -> Result<String> {
     }
 }
 
-/// Whether the expression has a value: MySQL gives NULL for a zone that it does not know,
-/// PostgreSQL an error.
+/// Returns whether the expression has a value: for an unknown zone MySQL returns NULL, PostgreSQL an error.
 async fn knows(database: &Database, expression: &str) -> Result<bool> {
     let sql = format!("SELECT CASE WHEN {expression} IS NULL THEN 0 ELSE 1 END");
     match value::<DbId>(database.connection(), sql).await {

@@ -1,5 +1,5 @@
-//! Writes a change set: set-based statements, rows in key order, in the transaction that read.
-//! Writing the same set twice leaves the same rows.
+//! Writes a change set with set-based statements, rows in key order, in the transaction that read them.
+//! Writing the same set twice results in the same rows.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use crate::matching::{
     MappingRef, MappingWrite, Observed, Review,
 };
 
-/// The rows of mappings that were to be made by this batch.
+/// The mappings that this batch was to insert, as found after the insert.
 pub(super) type Rows = BTreeMap<HostKey, Made>;
 
-/// Writes everything. After an error the transaction is to be rolled back.
+/// Writes the whole change set. After an error the caller must roll back.
 pub async fn commit(tx: &impl ConnectionTrait, schema: &GatewaySchema, changes: &ChangeSet) -> Result<()> {
     let made = mappings(tx, schema, &changes.mappings).await?;
     for rows in chunk_rows(&changes.assignments) {
@@ -36,7 +36,7 @@ pub async fn commit(tx: &impl ConnectionTrait, schema: &GatewaySchema, changes: 
     for rows in chunk_rows(&changes.events) {
         tx.execute_raw(events(schema.backend, rows)).await?;
     }
-    // Last: the staff that they refer to, and whatever the gateway's triggers write, is locked by this.
+    // Last: this also locks the staff that they reference, and whatever the gateway's triggers write.
     if !changes.appointments.is_empty() {
         tx.execute_raw(update_appointments(schema, &changes.appointments)?).await?;
     }
@@ -76,7 +76,7 @@ async fn mappings(
         insert_mappings(tx, schema, inserts).await?;
     }
     let made = made(tx, schema, changes).await?;
-    // What somebody else made in the meantime is theirs to tell, and to keep.
+    // A mapping that another session has inserted meanwhile stays, and that session audits it.
     let is_real = |change: &&MappingChange| {
         !is_insert(change) || made.get(&change.audit.key).is_some_and(|made| made.is_ours)
     };
@@ -107,14 +107,14 @@ async fn insert_mappings(
 ) -> Result<()> {
     let synced = Expr::cust(schema.mapping_clocks.last_synced_at.clone());
     let mut insert = mapping_rows(schema, changes, synced)?;
-    // Two workers that met the same new host leave one mapping: the database's constraints decide.
+    // Two workers that find the same new host leave one mapping: the constraints decide.
     insert.on_conflict(OnConflict::new().do_nothing_on([mapping::Column::Id]).to_owned());
     let made = tx.execute(&insert).await?;
     taken_ids::are_mappings_there(tx, schema.backend, changes, made.rows_affected()).await
 }
 
-/// The rows of the mappings among these changes that are to be made. `synced`: when the host was last compared
-/// with Cal.com.
+/// Builds the rows of those changes that insert a mapping. `synced`: when the host was last compared with
+/// Cal.com.
 pub(super) fn mapping_rows(
     schema: &GatewaySchema,
     changes: &[&MappingChange],
@@ -189,7 +189,7 @@ pub(super) async fn insert_audits(
 fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement> {
     use Then::{Fill, Keep, Update};
     use assignment::Column;
-    // Whoever only observes leaves to others what is theirs, whatever they have written meanwhile.
+    // In observe mode, keep what other workers have written meanwhile.
     let observes = rows.iter().all(|row| row.observed.is_some());
     let key = schema.staff_key;
     let cells = |row: &Assignment| {
@@ -216,7 +216,7 @@ fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Resu
             (Column::BookingRef, row.booking.as_ref().map(BookingRef::as_str).into(), Update),
             (Column::StartsMs, row.starts_ms.into(), Update),
             (Column::DecidedMs, row.decided_ms.into(), Update),
-            // An appointment that is decided again was read without its payload: that stays.
+            // An appointment that is decided again was read without its payload, so the stored one stays.
             (Column::Payload, row.payload.as_deref().into(), Fill),
         ])
     };
@@ -226,7 +226,7 @@ fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Resu
 
 fn inbox(rows: &[InboxRow]) -> InsertStatement {
     use inbox::Column;
-    // Until when it is ignored is for people to say.
+    // `ignored_until_ms` is left out: only people set it.
     let row = |row: &InboxRow| {
         let suggestions = serde_json::to_string(&row.suggestions).unwrap_or_else(|_| "[]".to_owned());
         [
@@ -269,7 +269,7 @@ fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
             (Column::AppointmentId, row.appointment.into(), Update),
             (Column::Outcome, row.outcome.as_str().into(), Update),
             (Column::Reason, row.reason.into(), Update),
-            // That of the first time.
+            // The first receipt counts.
             (Column::ReceivedMs, row.received_ms.into(), Keep),
             (Column::DecidedMs, row.decided_ms.into(), Update),
         ]
@@ -277,14 +277,14 @@ fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
     upsert::<event::Entity, 11>(backend, Column::EventId, rows.iter().map(cells).collect())
 }
 
-/// As much of a name as its column holds.
+/// Cuts a name to the length of its column.
 fn short(name: &str) -> &str {
     name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
 }
 
-/// One UPDATE for many appointments, joined with a list of their new values that is bound as one JSON
-/// text: so one statement does for any number of rows, and each row is found by its key. `updated_at` is
-/// set by the database's own clock, as the gateway's own code would.
+/// Builds one UPDATE for many appointments, joined with a list of their new values that is bound as one JSON
+/// text: so one statement serves any number of rows, and each row is found by its key. `updated_at` comes
+/// from the database's clock, as with the gateway's own code.
 pub(super) fn update_appointments(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Result<Statement> {
     let rows: Vec<serde_json::Value> = writes
         .iter()
@@ -309,7 +309,7 @@ pub(super) fn update_appointments(schema: &GatewaySchema, writes: &[AppointmentW
         clock.map(|clock| format!(", {prefix}{updated_at} = {clock}")).unwrap_or_default()
     };
     let sql = match schema.backend {
-        // STRAIGHT_JOIN: the list first, in the order of keys.
+        // STRAIGHT_JOIN reads the list first, in key order.
         DbBackend::MySql => format!(
             "UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id {integer} PATH '$[0]', staff {staff} PATH '$[1]', host INT \
              PATH '$[2]')) v STRAIGHT_JOIN {table} a ON a.{id} = v.id \

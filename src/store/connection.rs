@@ -1,8 +1,8 @@
-//! Connecting, with the session settings on which the rest relies: UTC, READ COMMITTED, strict
-//! values, bounded statements and lock waits, and on SQLite durable commits and foreign keys.
+//! Connects to the database with the session settings that the rest relies on: UTC, READ COMMITTED, strict
+//! values, limits for statements and lock waits, and on SQLite durable commits and foreign keys.
 //!
-//! The pools are built with sqlx itself and handed to sea-orm: sea-orm's own `connect` puts the
-//! whole URL, password included, into a trace span.
+//! The pools are built with sqlx and passed to sea-orm: sea-orm's own `connect` puts the whole URL, with the
+//! password, into a trace span.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -22,11 +22,11 @@ use super::StoreError;
 use super::error::Result;
 use crate::config::DatabaseConfig;
 
-/// How long closing may take. What is not finished by then, the server rolls back.
+/// How long closing may take. The server rolls back what is unfinished by then.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Prepared statements that a connection keeps: more than there are texts of ours in daily use. Lists of every
-/// length that there can be would make somewhat more, of which the least used are prepared anew.
+/// How many prepared statements a connection caches: more than we use regularly. Lists of every possible
+/// length would need somewhat more; the least recently used are prepared again.
 const STATEMENTS: usize = 256;
 
 /// What a connection is for.
@@ -38,18 +38,18 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// How long a statement may take.
+    /// Returns how long a statement may take.
     fn limit(self, config: &DatabaseConfig) -> Option<Duration> {
         (self != Self::Migrate).then_some(config.statement_timeout)
     }
 }
 
-/// An open pool of connections, and which engine it leads to.
+/// An open connection pool, and its engine.
 #[derive(Clone, Debug)]
 pub struct Database {
     connection: DatabaseConnection,
     backend: DbBackend,
-    /// For a whole transaction.
+    /// The time limit for a whole transaction.
     deadline: Duration,
 }
 
@@ -57,20 +57,19 @@ impl Database {
     /// Connects for the program's daily work.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the server cannot be reached or refuses us, with the
-    /// reason; [`StoreError::Schema`] for a URL that makes no sense.
+    /// [`StoreError::Unavailable`] with the reason when the server cannot be reached or refuses us;
+    /// [`StoreError::Schema`] for an invalid URL.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self> {
         Self::open(config, Purpose::Work).await
     }
 
-    /// Connects to look: the server refuses whatever would write, and an SQLite file that is not
-    /// there is not made.
-    pub async fn connect_to_look(config: &DatabaseConfig) -> Result<Self> {
+    /// Connects read-only: the server refuses every write, and a missing SQLite file is not created.
+    pub async fn connect_read_only(config: &DatabaseConfig) -> Result<Self> {
         Self::open(config, Purpose::ReadOnly).await
     }
 
-    /// Connects for migrations: the same, but a statement may take as long as it needs (a new
-    /// column on a large table does).
+    /// Connects for migrations: without a limit for a statement, since adding a column to a large table takes
+    /// long.
     pub async fn connect_for_migrations(config: &DatabaseConfig) -> Result<Self> {
         Self::open(config, Purpose::Migrate).await
     }
@@ -90,8 +89,8 @@ impl Database {
         Ok(Self { connection, backend, deadline })
     }
 
-    /// Waits for `work`, a transaction or a few statements, but not for ever. The server's own
-    /// limits end a statement; this ends one whose server is gone without a word, as unavailable.
+    /// Waits for `work`, a transaction or a few statements, up to a deadline. The server's own limits abort a
+    /// slow statement; this aborts one whose server stopped responding, as unavailable.
     pub async fn with_deadline<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
             let reason = format!("no answer within {} s", self.deadline.as_secs());
@@ -99,19 +98,18 @@ impl Database {
         })
     }
 
-    /// The engine.
+    /// Returns the engine.
     pub fn backend(&self) -> DbBackend {
         self.backend
     }
 
-    /// The pool, for reading and for single statements. Whatever reads and then writes belongs
-    /// into [`Database::begin`].
+    /// Returns the pool, for reads and for single statements. Use [`Database::begin`] to read and then write.
     pub fn connection(&self) -> &DatabaseConnection {
         &self.connection
     }
 
-    /// Begins a transaction that is going to write. On SQLite it takes the write lock at once: a
-    /// transaction that reads first and asks for it later fails under load, without waiting.
+    /// Begins a transaction that will write. On SQLite it takes the write lock at once: a transaction that
+    /// reads first and takes it later fails under load, without waiting.
     pub async fn begin(&self) -> Result<DatabaseTransaction> {
         let sqlite_transaction_mode =
             (self.backend == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
@@ -119,8 +117,8 @@ impl Database {
         Ok(self.connection.begin_with_options(options).await?)
     }
 
-    /// Does `work` in a transaction of [`Database::begin`] and commits it, or rolls it back at once:
-    /// a transaction that is merely dropped keeps its locks until the pool comes to it.
+    /// Runs `work` in a transaction from [`Database::begin`] and commits it, or rolls it back at once: a
+    /// transaction that is only dropped keeps its locks until the pool reuses its connection.
     pub async fn transact<T>(&self, work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T>) -> Result<T> {
         let tx = self.begin().await?;
         match work(&tx).await {
@@ -129,15 +127,15 @@ impl Database {
                 Ok(done)
             }
             Err(error) => {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 let _ = tx.rollback().await;
                 Err(error)
             }
         }
     }
 
-    /// Begins a transaction that only looks, at one state of the database: the server refuses
-    /// whatever would write in it. (SQLite does not, but it is to be rolled back like the others.)
+    /// Begins a transaction that reads one snapshot of the database; the server refuses every write in it.
+    /// (SQLite does not refuse writes, but the transaction is rolled back like the others.)
     pub async fn begin_reading(&self) -> Result<DatabaseTransaction> {
         let on_a_server = self.backend != DbBackend::Sqlite;
         let options = TransactionOptions {
@@ -148,7 +146,7 @@ impl Database {
         Ok(self.connection.begin_with_options(options).await?)
     }
 
-    /// Connections that are open now, and those among them that nobody uses.
+    /// Returns the number of open connections, and how many of them are idle.
     pub fn connections(&self) -> (u32, u32) {
         let (open, idle) = match self.backend {
             DbBackend::MySql => pool_state(self.connection.get_mysql_connection_pool()),
@@ -158,15 +156,15 @@ impl Database {
         (open, u32::try_from(idle).unwrap_or(u32::MAX))
     }
 
-    /// Whether the server answers: a probe for readiness and for the end of an outage.
+    /// Checks whether the server answers: for readiness and for the end of an outage.
     pub async fn ping(&self) -> Result<()> {
         Ok(self.connection.ping().await?)
     }
 
-    /// Closes every connection, waiting a little for those in use: one whose statement waits for
-    /// somebody's lock would hold up the end of the program for `database.statement_timeout`.
+    /// Closes every connection, and waits briefly for those in use: a statement that waits for another
+    /// session's lock would delay the end of the program by up to `database.statement_timeout`.
     pub async fn close(&self) {
-        // Closing a pool cannot fail; the Result is there for sea-orm's other drivers.
+        // Closing a pool cannot fail; the Result exists for sea-orm's other drivers.
         let _ = tokio::time::timeout(CLOSE_LIMIT, self.connection.close_by_ref()).await;
     }
 }
@@ -179,12 +177,12 @@ fn pool<DB: sqlx::Database>(config: &DatabaseConfig) -> PoolOptions<DB> {
     PoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(config.acquire_timeout)
-        // After a fail-over the old server may live on, read-only: no connection stays for long.
+        // After a fail-over the old server may still run, read-only, so connections are replaced regularly.
         .max_lifetime(Duration::from_secs(300))
 }
 
 fn bad_url(error: &sqlx::Error) -> StoreError {
-    // The parser's text does not quote the URL, which may hold a password.
+    // The parser's text does not quote the URL, which may contain a password.
     StoreError::Schema(format!("database.url cannot be used: {error}"))
 }
 
@@ -212,8 +210,8 @@ async fn mysql(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<D
                 connection.execute(sqlx::AssertSqlSafe(waits)).await.map(drop)
             })
         })
-        // A transaction that gave way left its session impatient. This also tells, as a ping would,
-        // whether the connection is alive.
+        // A transaction that called set_nowait left its session without lock waits. Resetting them also
+        // checks, as a ping would, whether the connection is alive.
         .test_before_acquire(false)
         .before_acquire(move |connection, _| {
             let waits = waits_again.clone();
@@ -223,11 +221,11 @@ async fn mysql(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<D
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
 }
 
-/// MariaDB and MySQL name the limit of a statement differently; each leaves the other's
-/// conditional comment alone. (sqlx itself sets the session's time zone to UTC.)
+/// Builds the session settings. MariaDB and MySQL name the statement limit differently; each ignores the
+/// other's conditional comment. (sqlx itself sets the session's time zone to UTC.)
 ///
-/// The mode is ours alone, whatever the server's is: values that do not fit are refused, and no
-/// other mode changes what our statements mean. Nor are the gateway's zero dates in the way.
+/// The SQL mode does not depend on the server's: values that do not fit are refused, and no other mode
+/// changes the meaning of our statements. The gateway's zero dates cause no errors.
 fn mysql_session(limit: Option<Duration>) -> String {
     let limit = limit.unwrap_or_default();
     format!(
@@ -238,7 +236,7 @@ fn mysql_session(limit: Option<Duration>) -> String {
     )
 }
 
-/// How long to wait for the lock of a row, and of a table that is just being altered.
+/// Sets how long to wait for the lock of a row, and of a table that is being altered.
 fn mysql_lock_waits(limit: Duration) -> String {
     let seconds = limit.as_secs().clamp(1, 31_536_000);
     format!("SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds}")
@@ -246,9 +244,9 @@ fn mysql_lock_waits(limit: Duration) -> String {
 
 async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<DatabaseConnection> {
     let millis = |limit: Duration| limit.as_millis().to_string();
-    // Plans are kept with prepared statements, and may have been made while a table was empty: a scan of it
-    // would go on until the server's next ANALYZE. All that the daily work asks for has an index; and where
-    // the gateway has none, compiling the plan costs more than it saves.
+    // Prepared statements keep their plans, which may have been made while a table was empty: a scan would
+    // stay in use until the server's next ANALYZE. Every regular query of ours has an index, so scans are off;
+    // if the gateway lacks an index, JIT compilation would cost more than it saves.
     let (scan, jit) = if purpose == Purpose::Work { ("off", "off") } else { ("on", "on") };
     let options = PgConnectOptions::from_str(url)
         .map_err(|e| bad_url(&e))?
@@ -268,7 +266,7 @@ async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Resul
     }
     let pool = pool::<sqlx::Postgres>(config).after_connect(move |connection, _| {
         Box::pin(async move {
-            // Not with the options above: as it is, the server's own default can still be read.
+            // Not among the options above, so that the server's own default can still be read.
             if purpose == Purpose::ReadOnly {
                 connection.execute("SET default_transaction_read_only = on").await?;
             }
@@ -281,8 +279,7 @@ async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Resul
 
 async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<DatabaseConnection> {
     if url.contains(":memory:") || url.contains("mode=memory") {
-        let why =
-            "database.url: an SQLite database in memory is a different one for every connection; name a file";
+        let why = "database.url: with SQLite in memory every connection has its own database; use a file";
         return Err(StoreError::Schema(why.into()));
     }
     let options = SqliteConnectOptions::from_str(url)
@@ -291,7 +288,7 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
         .foreign_keys(true)
         .disable_statement_logging();
     let options = match purpose {
-        // Not SQLite's own read-only mode: that leaves the files of its log behind, under our user.
+        // Not SQLite's own read-only mode: that leaves WAL files behind, owned by our user.
         Purpose::ReadOnly => options.create_if_missing(false).pragma("query_only", "ON"),
         Purpose::Work | Purpose::Migrate => options
             .create_if_missing(true)
@@ -303,9 +300,8 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
         return Err(StoreError::no_file(&file));
     }
     let pool = pool::<sqlx::Sqlite>(config).before_acquire(|connection, _| {
-        // Whoever had it before may have left a transaction open, after an error of the disk: what is
-        // written within that one would never be committed. Usually there is none, which is an error
-        // that means nothing.
+        // The previous user may have left a transaction open after a disk error; writes inside it would never
+        // be committed. Usually none is open, and the resulting error is ignored.
         Box::pin(async move {
             let _none_open = connection.execute("ROLLBACK").await;
             Ok(true)
@@ -315,8 +311,8 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
-/// A plain TCP connection first: the pool tries again and again while the server refuses, and in
-/// the end only says that it timed out.
+/// Makes a plain TCP connection first: the pool retries while the server refuses, and finally reports only a
+/// timeout.
 async fn probe(host: &str, port: u16, limit: Duration) -> Result<()> {
     let unreachable = |source: std::io::Error| StoreError::unreachable(host, port, source);
     let address = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,48 +1,49 @@
-//! What can go wrong with the database, sorted by what to do about it.
+//! Database errors, sorted by what to do about them.
 //!
-//! The texts never hold a value: servers quote the offending data in their messages ("Duplicate
-//! entry 'jane@…'"), so a message is shown only where its kind is known to be free of data, and
-//! the driver's error is not kept, because whoever prints a chain of errors would print it.
+//! The texts never contain a value. Servers quote the offending data in their messages ("Duplicate entry
+//! 'jane@…'"), so a message is shown only if its kind is known to be free of data. The driver's error is not
+//! kept as a source, because printing a chain of errors would print it.
 
 use sea_orm::sqlx::{self, mysql::MySqlDatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
-/// A failed operation on the database.
+/// A failed database operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The server is away, or refuses everybody: hold, and try again when it is back.
+    /// The server is unreachable, or refuses every session: hold, and try again when it is back.
     #[error("the database is not available: {reason}")]
     Unavailable {
-        /// What was found.
+        /// The reason.
         reason: String,
-        /// The operating system's error, where there is one.
+        /// The operating system's error, if there is one.
         #[source]
         source: Option<std::io::Error>,
     },
-    /// The user has not the right. Handled like a server that is away: whoever grants it ends that. Where many
-    /// tables are looked at, the others are still worth showing.
+    /// The user lacks a right. Handled like an unreachable server, until the right is granted. When many
+    /// tables are read, the others are still shown.
     #[error("the database is not available: {0}")]
     Denied(String),
-    /// Somebody else was in the way (deadlock, lock, time limit): the same again may succeed.
-    #[error("the database gave up this transaction: {0}")]
+    /// Another session was in conflict with this one (deadlock, lock, time limit): a retry may succeed.
+    #[error("the database aborted this transaction: {0}")]
     Conflict(String),
-    /// Something is about to change for a host whose lock is shared: the same again with the lock alone.
-    #[error("a host was met that others work on as well: it is decided again, alone")]
+    /// The plan changes a host whose lock is shared: it has to be loaded and planned again with an exclusive
+    /// lock.
+    #[error("other workers hold the same host's lock: the host is decided again under an exclusive lock")]
     SharedHost,
-    /// This very data is not accepted: the same again fails again.
+    /// The database refuses this data: a retry fails again.
     #[error("the database refused the data: {0}")]
     Rejected(String),
-    /// Our tables are missing, or older than this program: `hostmatch migrate up` is due.
+    /// Our tables are missing, or older than this program: run `hostmatch migrate up`.
     #[error(
         "the tables of hostmatch are missing or older than this version: run `hostmatch migrate up` (pending: {0})"
     )]
     Behind(String),
-    /// The tables or the configuration are not as we need them: a person must act.
+    /// The tables or the configuration do not fit: a person must fix them.
     #[error("{0}")]
     Schema(String),
 }
 
-/// What an operation on the database gives.
+/// The result of a database operation.
 pub(super) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// What to do about a [`StoreError`].
@@ -54,14 +55,14 @@ pub enum StoreErrorKind {
     Conflict,
     /// This data never succeeds.
     Rejected,
-    /// A migration is due: hold, and try again when it has run.
+    /// Migrations are pending: hold, and try again when they have been applied.
     Behind,
     /// A person must act.
     Schema,
 }
 
 impl StoreError {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Unavailable { .. } | Self::Denied(_) => StoreErrorKind::Unavailable,
@@ -85,20 +86,20 @@ impl StoreError {
 
     pub(super) fn no_file(file: &std::path::Path) -> Self {
         away(&format!(
-            "there is no file {}; see whether database.url is right (hostmatch config show database.url)",
+            "there is no file {}; check database.url (hostmatch config show database.url)",
             file.display()
         ))
     }
 
-    /// An error of the first connection: whatever the server says there concerns no data.
+    /// Creates an error of the first connection: no message of the server quotes data there.
     pub(super) fn connecting(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(refusal) => away(refusal.message()),
             other if other.to_string().contains("RSA auth backend disabled") => Self::Schema(
                 "the database server asks for caching_sha2_password over an unencrypted connection, which \
-                 hostmatch does not do: let the server offer TLS (MySQL 8 makes certificates at its first start, \
-                 unless --skip-ssl or auto_generate_certs=OFF forbids it; then connect with ?ssl-mode=required), \
-                 or give hostmatch's user the plugin mysql_native_password"
+                 hostmatch does not support: enable TLS on the server (MySQL 8 creates certificates at its first \
+                 start, unless --skip-ssl or auto_generate_certs=OFF prevents it; then connect with \
+                 ?ssl-mode=required), or give hostmatch's user the plugin mysql_native_password"
                     .into(),
             ),
             other => Self::from_driver(other),
@@ -126,15 +127,15 @@ impl StoreError {
             E::Tls(error) => away(&format!("no encrypted connection: {error}")),
             E::PoolTimedOut => away("no connection became free in time"),
             E::PoolClosed | E::WorkerCrashed | E::BeginFailed => away("the connection was closed"),
-            // A server that is shutting down ends in the middle of a packet.
-            E::Protocol(_) => away("the connection ended in the middle of an answer"),
+            // A server that shuts down may close the connection in the middle of a packet.
+            E::Protocol(_) => away("the connection ended in the middle of a response"),
             E::Configuration(error) => Self::Schema(format!("database.url cannot be used: {error}")),
             E::ColumnDecode { index, source } => decoding(index, source.as_ref()),
             E::Decode(source) => decoding("a value", source.as_ref()),
             E::ColumnNotFound(column) => Self::Schema(format!("the result has no column {column}")),
             E::TypeNotFound { type_name } => Self::Schema(format!("the database has no type {type_name}")),
             E::Encode(_) => Self::Rejected("a value could not be encoded".into()),
-            _ => Self::Rejected("the driver could not carry out the statement".into()),
+            _ => Self::Rejected("the driver could not execute the statement".into()),
         }
     }
 }
@@ -149,19 +150,21 @@ impl From<DbErr> for StoreError {
             | DbErr::Query(RuntimeErr::SqlxError(error)) => Self::from_driver(&error),
             DbErr::Conn(RuntimeErr::Internal(_)) => away("the connection is not usable"),
             DbErr::Exec(RuntimeErr::Internal(_)) | DbErr::Query(RuntimeErr::Internal(_)) => {
-                Self::Rejected("the driver could not carry out the statement".into())
+                Self::Rejected("the driver could not execute the statement".into())
             }
-            DbErr::TryIntoErr { from, into, .. } => Self::Rejected(format!("a {from} is no {into}")),
+            DbErr::TryIntoErr { from, into, .. } => {
+                Self::Rejected(format!("a {from} cannot be converted to {into}"))
+            }
             DbErr::Type(_) | DbErr::Json(_) => {
-                Self::Rejected("a value is missing or not of the type that its column promises".into())
+                Self::Rejected("a value is missing, or its type differs from its column's".into())
             }
             DbErr::Migration(text) => Self::Schema(text),
             DbErr::BackendNotSupported { db, ctx } => Self::Schema(format!("{db} does not support {ctx}")),
-            DbErr::RecordNotFound(_) => Self::Rejected("a row that must be there is not".into()),
+            DbErr::RecordNotFound(_) => Self::Rejected("a required row is missing".into()),
             DbErr::RecordNotInserted => Self::Rejected("no row was inserted".into()),
             DbErr::RecordNotUpdated => Self::Rejected("no row was updated".into()),
             DbErr::MutexPoisonError => away("the connection is not usable"),
-            _ => Self::Rejected("the statement could not be carried out".into()),
+            _ => Self::Rejected("the statement could not be executed".into()),
         }
     }
 }
@@ -176,17 +179,17 @@ fn away(reason: &str) -> StoreError {
     StoreError::Unavailable { reason: reason.to_owned(), source: None }
 }
 
-/// Only a mismatch of types is safe to quote; other decoders quote the value.
+/// Only a type mismatch is safe to quote; other decoders quote the value.
 fn decoding(column: &str, source: &(dyn std::error::Error + 'static)) -> StoreError {
     let text = source.to_string();
     if text.contains("is not compatible with SQL type") {
         StoreError::Schema(format!("column {column}: {text}"))
     } else {
-        StoreError::Rejected(format!("column {column}: its value is not of the type that it should be"))
+        StoreError::Rejected(format!("column {column}: its value has the wrong type"))
     }
 }
 
-/// Going down, too many connections or prepared statements, killed, network, disk full, read-only, no login.
+/// Shutdown, too many connections or statements, killed, network, disk full, read-only, login refused.
 const MYSQL_AWAY: [u16; 34] = [
     1021, 1040, 1041, 1042, 1043, 1045, 1053, 1077, 1078, 1079, 1080, 1081, 1114, 1129, 1130, 1152, 1156,
     1157, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1290, 1461, 1698, 1792, 1836, 1927, 3100, 3169, 4031,
@@ -196,7 +199,7 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
     let (number, message) = (error.number(), error.message());
     let quoted = || format!("{message} (error {number})");
     match number {
-        // No right to a table, a column, a database; or no privilege.
+        // No right on a table, a column or a database; or no privilege.
         1044 | 1142 | 1143 | 1227 => StoreError::Denied(quoted()),
         number if MYSQL_AWAY.contains(&number) => away(&quoted()),
         // Deadlock, lock wait, changed row, interrupted, time limit (MariaDB, MySQL), NOWAIT.
@@ -219,8 +222,8 @@ fn postgres(error: &PgDatabaseError) -> StoreError {
     let quoted = || format!("{} (SQLSTATE {code})", error.message());
     match (&code[..code.len().min(2)], code) {
         (_, "57014" | "55P03" | "55006") | ("40", _) => StoreError::Conflict(quoted()),
-        // "cached plan must not change result type": the gateway migrated under an open connection,
-        // which stays unusable for this statement until it is replaced.
+        // "cached plan must not change result type": the gateway migrated while this connection was open. It
+        // cannot run this statement until the connection is replaced.
         (_, "0A000") if error.message().contains("cached plan") => away(&quoted()),
         (_, "42501") => StoreError::Denied(quoted()),
         // Connection, no right to connect, resources, shutdown, read-only, I/O.
@@ -249,7 +252,7 @@ fn sqlite(error: &SqliteError) -> StoreError {
     let message = error.message();
     let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
     let quoted = || format!("{message} (SQLite {code})");
-    // The lower byte is the kind, the rest says more.
+    // The lower byte is the kind; the higher bytes are details.
     match code & 0xff {
         // abort, busy, locked, interrupt, schema changed, protocol of the lock
         4 | 5 | 6 | 9 | 15 | 17 => StoreError::Conflict(quoted()),
@@ -261,7 +264,7 @@ fn sqlite(error: &SqliteError) -> StoreError {
     }
 }
 
-const ID_TAKEN: &str =
-    ": the id is taken; where a sequence gave it out, that lags behind, and `hostmatch migrate up` sets it";
+const ID_TAKEN: &str = ": the id is already in use; if it came from a sequence, that lags behind, and \
+                        `hostmatch migrate up` sets it";
 
-const HINT: &str = "; see what `hostmatch migrate status` says";
+const HINT: &str = "; run `hostmatch migrate status`";

@@ -1,25 +1,25 @@
-//! Reading the record of events: what came, how it was read, and what became of it.
+//! Reads the record of events: what arrived, how it was read, and its outcome.
 
 use super::entity::event::{Column, Entity, Model};
 use super::prelude::*;
 use super::{Database, Scope};
 
-/// Which events; what is given must all be true.
+/// A filter for events. All given conditions must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     pub(crate) outcome: Option<String>,
-    /// Not with this outcome.
+    /// Excludes this outcome.
     pub(crate) but: Option<&'static str>,
     pub(crate) event_type: Option<String>,
     pub(crate) shape: Option<String>,
     pub(crate) publisher: Option<String>,
     pub(crate) booking_ref: Option<String>,
     pub(crate) appointment_id: Option<i64>,
-    /// Decided at this moment or later, in ms since 1970 (UTC).
+    /// Decided at this time or later, in ms since 1970 (UTC).
     pub(crate) since_ms: Option<i64>,
-    /// Decided before this moment, in ms since 1970 (UTC).
+    /// Decided before this time, in ms since 1970 (UTC).
     pub(crate) until_ms: Option<i64>,
-    /// Only older ones than this: when the last one of the page before was decided, and its id.
+    /// Only events older than the last one of the previous page: when that was decided, and its id.
     pub(crate) before: Option<(i64, String)>,
 }
 
@@ -39,7 +39,7 @@ impl EventFilter {
             all = all.add_option(value.map(|value| Expr::col(column).eq(value)));
         }
         let before = self.before.as_ref().map(|(decided_ms, id)| {
-            // The first half is what the index is used for.
+            // The index is used for the first half.
             Column::DecidedMs
                 .lte(*decided_ms)
                 .and(Column::DecidedMs.lt(*decided_ms).or(Column::EventId.lt(id.as_str())))
@@ -51,7 +51,7 @@ impl EventFilter {
     }
 }
 
-/// Events, newest first, at most `limit`.
+/// Returns events, newest first, at most `limit`.
 pub async fn recorded_events(
     database: &Database,
     scope: &Scope,
@@ -66,7 +66,7 @@ pub async fn recorded_events(
     Ok(events.all(database.connection()).await?)
 }
 
-/// One event by its id.
+/// Returns one event by its id.
 pub async fn recorded_event(database: &Database, scope: &Scope, id: &str) -> Result<Option<Model>> {
     let event = scope.condition(Column::CompanyId).add(Column::EventId.eq(id));
     Ok(Entity::find().filter(event).one(database.connection()).await?)

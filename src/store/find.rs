@@ -1,10 +1,10 @@
-//! Which appointment does a booking mean? By `appointment_id` if the event has one, and then by
-//! nothing else; else by the booking's `uid`, else its `id`, else (from the second attempt on, for
-//! the gateway may be just about to write a new row) the booking that it replaced.
+//! Finds the appointment of a booking. If the event has an `appointment_id`, only that counts. Otherwise the
+//! booking's `uid` is tried, then its `id`, then the booking that it replaced. That last step waits for the
+//! second attempt, because the gateway may be about to write a new row.
 //!
-//! References are bound with the column's own type and compared byte for byte here: under a
-//! folding collation two uids that differ only in case are equal to the database, and a number
-//! matches a text that merely begins with it.
+//! References are bound with the column's own type and compared byte for byte here: with a case-insensitive
+//! collation, the database treats two uids that differ only in case as equal, and a number as equal to a text
+//! that begins with it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,25 +16,25 @@ use super::{DbId, GatewaySchema, RefColumn};
 use crate::event::{AppointmentId, Booking, BookingEvent, BookingRef, CompanyId};
 use crate::matching::Target;
 
-/// An event to be looked up.
+/// An event whose appointments to find.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup<'a> {
     /// The event.
     pub event: &'a BookingEvent,
-    /// It was tried before: an appointment that is still missing may now be looked for under the
-    /// booking that was replaced. At first sight the gateway may be just about to write a new one.
+    /// Whether it was tried before: a missing appointment may then be searched under the replaced booking. On
+    /// the first attempt the gateway may be about to write a new row.
     pub tried_before: bool,
 }
 
 selected! {
-    /// An appointment that an event names.
+    /// An appointment that an event refers to.
     struct Named of () {
         id: AppointmentId = Expr::col(Column::Id),
         company: Option<CompanyId> = Expr::col(Column::CompanyId),
     }
 }
 
-/// Where each reference of a batch was found, and the company of every appointment found.
+/// The appointments found for each reference of a batch, and the company of each appointment.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     by_ref: HashMap<BookingRef, BTreeSet<AppointmentId>>,
@@ -42,9 +42,8 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Looks up the references of these events, those in second place only where nothing is found by the
-    /// first: one statement for each column of references and each place, and one for the appointments that
-    /// are named by id.
+    /// Finds the references of these events; later ones of a booking only if the earlier ones found nothing.
+    /// This takes one statement per reference column and round, and one for the appointments given by id.
     pub(super) async fn read(
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
@@ -62,7 +61,7 @@ impl Found {
         }
         let unnamed = || events.iter().filter(|event| event.appointment.is_none());
         let bookings: Vec<&Booking> = unnamed().flat_map(|event| &event.bookings).collect();
-        // Most are found by the first; so there is usually one query for one reference of each booking.
+        // Most are found by their first reference, so one round is usually enough.
         for choice in 0..REFERENCES {
             let open = bookings.iter().filter(|booking| !found.has_any(booking));
             let refs = open.filter_map(|booking| references(booking)[choice]).collect();
@@ -71,7 +70,7 @@ impl Found {
         Ok(found)
     }
 
-    /// The appointment that this one reference names.
+    /// Finds the appointment for this one reference.
     pub(super) async fn named(
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
@@ -105,7 +104,7 @@ impl Found {
         let is_bpchar = column.is_padded && tx.get_database_backend() == DbBackend::Postgres;
         let text = |reference: &&BookingRef| {
             let value = Expr::val(reference.as_str());
-            // A parameter is text: such a comparison would use no index of a CHAR column.
+            // A parameter is text, and comparing a CHAR column with text would not use its index.
             if is_bpchar { value.cast_as("bpchar") } else { value }
         };
         let values: Vec<Expr> = if column.numeric {
@@ -139,7 +138,7 @@ impl Found {
         appointment.id
     }
 
-    /// The appointment that this booking of this event means.
+    /// Returns the appointment for this booking of this event.
     pub(super) fn target(&self, lookup: &Lookup<'_>, booking: &Booking) -> Target {
         if let Some(id) = lookup.event.appointment {
             return self.checked(id);
@@ -149,7 +148,7 @@ impl Found {
         self.by_reference(references(booking).into_iter().flatten().filter(may_be))
     }
 
-    /// Whether it is found without looking for what it replaced.
+    /// Returns whether it is found without the booking that it replaced.
     fn has_any(&self, booking: &Booking) -> bool {
         let own = [&booking.uid, &booking.id].into_iter().flatten();
         own.filter(|one| Some(*one) != booking.replaces.as_ref()).any(|one| self.by_ref.contains_key(one))
@@ -164,7 +163,7 @@ impl Found {
         }
     }
 
-    /// The company of an appointment that was found.
+    /// Returns the company of an appointment that was found.
     pub(super) fn company(&self, id: AppointmentId) -> Option<CompanyId> {
         self.companies.get(&id).copied().flatten()
     }
@@ -178,10 +177,10 @@ impl Found {
     }
 }
 
-/// What a booking is called, in the order in which to look.
+/// Returns a booking's references, in the order in which they are searched.
 fn references(booking: &Booking) -> [Option<&BookingRef>; REFERENCES] {
     [&booking.uid, &booking.id, &booking.replaces].map(Option::as_ref)
 }
 
-/// How many a booking may have.
+/// The maximum number of references of a booking.
 const REFERENCES: usize = 3;

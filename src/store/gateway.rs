@@ -1,4 +1,4 @@
-//! What the gateway's tables look like in this installation.
+//! Reads the shape of the gateway's tables in this installation.
 
 use migration::MigrateError;
 use migration::gateway::{Column, Columns, KeyKind};
@@ -11,33 +11,35 @@ use super::prelude::*;
 use super::{Database, MappingClocks, StoreError, clock, version};
 use crate::config::GatewayConfig;
 
-/// The gateway's tables as they are here, read once after connecting.
+/// The shape of the gateway's tables, read once after connecting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewaySchema {
     /// The engine.
     pub backend: DbBackend,
-    /// What `staff.id` is.
+    /// The type of `staff.id`.
     pub staff_key: KeyKind,
-    /// Where the name of a member of staff stands.
+    /// The columns for the name of a member of staff.
     pub staff_name: NameColumns,
-    /// There is a `staff.email`.
+    /// Whether there is a `staff.email`.
     pub staff_email: bool,
-    /// The flag that says who is active: `is_active`, else `active`; none: everybody not deleted.
+    /// The flag for active staff: `is_active`, else `active`; with neither, all staff that is not deleted is
+    /// active.
     pub staff_active: Option<&'static str>,
-    /// `staff` has soft deletes (`deleted_at`).
+    /// Whether `staff` has soft deletes (`deleted_at`).
     pub staff_deleted_at: bool,
-    /// The columns of `appointments` that hold a booking's reference, in the order of searching:
-    /// `calcom_v2_booking_id` always, `calcom_v2_booking_uid` and `calcom_booking_id` where they are.
+    /// The columns of `appointments` that hold a booking's reference, in the order in which they are
+    /// searched: `calcom_v2_booking_id` always, `calcom_v2_booking_uid` and `calcom_booking_id` if they
+    /// exist.
     pub booking_refs: Vec<RefColumn>,
-    /// An SQL expression for "now" as `appointments.updated_at` has it; none without that column.
+    /// An SQL expression for "now" in `appointments.updated_at`; none without that column.
     pub updated_at: Option<String>,
-    /// The same for the times of mappings and their audits.
+    /// Such expressions for the times of mappings and their audits.
     pub mapping_clocks: MappingClocks,
     /// Which columns the gateway's tables have.
     pub columns: GatewayColumns,
 }
 
-/// Where the name of a member of staff stands.
+/// The columns for the name of a member of staff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameColumns {
     /// One column, `name`.
@@ -52,28 +54,27 @@ pub struct RefColumn {
     /// Its name.
     #[serde(rename = "column")]
     pub name: &'static str,
-    /// It holds numbers, not text: only a reference that is a number can stand there.
+    /// Whether it holds numbers, not text: then it can only hold a numeric reference.
     pub numeric: bool,
-    /// It is a CHAR: blanks at the end of what stands there mean nothing.
+    /// Whether it is a CHAR, whose trailing blanks are ignored.
     #[serde(skip)]
     pub is_padded: bool,
 }
 
 impl GatewaySchema {
-    /// Looks at the gateway's tables and at ours.
+    /// Reads the gateway's tables and ours.
     ///
     /// # Errors
-    /// [`StoreError::Schema`] refuses a server that is too old, names every table or column that is
-    /// missing and cannot be done without, and refuses a time zone that the server does not know, and
-    /// tables from which a newer program has taken something away. [`StoreError::Behind`] says that
-    /// `hostmatch migrate up` is due.
+    /// [`StoreError::Schema`] for a server that is too old, for missing tables or columns that we need (it
+    /// names each), for a time zone that the server does not know, and for tables from which a newer program
+    /// has removed something. [`StoreError::Behind`] if migrations are pending.
     pub async fn read(database: &Database, config: &GatewayConfig) -> Result<Self> {
         version::check(database).await?;
         let columns = Columns::read(database.connection()).await?;
         let problems = columns.problems();
         if !problems.is_empty() {
             return Err(StoreError::Schema(format!(
-                "the gateway's tables are not as hostmatch needs them: {}. Is database.url the gateway's \
+                "the gateway's tables lack what hostmatch needs: {}. Is database.url the gateway's \
                  database? (For a new installation without one: hostmatch migrate baseline)",
                 problems.join("; ")
             )));
@@ -82,7 +83,7 @@ impl GatewaySchema {
         Self::of(database, &columns, config).await
     }
 
-    /// What will be used of these columns. Refuses what [`Columns::problems`] does not tell.
+    /// Returns which of these columns will be used. Refuses what [`Columns::problems`] does not check.
     pub(crate) async fn of(database: &Database, columns: &Columns, config: &GatewayConfig) -> Result<Self> {
         let backend = database.backend();
         active_flag_is_boolean(columns, backend)?;
@@ -112,28 +113,28 @@ impl GatewaySchema {
     }
 }
 
-/// The flag that says who is active, by its names.
+/// The possible names of the flag for active staff.
 const ACTIVE: [staff::Column; 2] = [staff::Column::IsActive, staff::Column::Active];
 
-/// The column as it is here, if it is.
+/// Returns the column, if it exists.
 pub(super) fn find<C: ColumnTrait>(columns: &Columns, column: C) -> Option<&Column> {
     columns.get(C::EntityName::default().table_name(), column.as_str())
 }
 
-/// PostgreSQL compares a boolean with nothing else; the others keep it as a number anyway.
+/// PostgreSQL compares a boolean only with a boolean; the other engines store it as a number.
 fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<()> {
     match ACTIVE.into_iter().find_map(|flag| find(columns, flag)) {
         Some(Column { name, data_type, full_type, .. })
             if backend == DbBackend::Postgres && !matches!(data_type.as_str(), "bool" | "boolean") =>
         {
-            let wrong = format!("staff.{name} is {full_type} and must be boolean: it says who is active");
+            let wrong = format!("staff.{name} is {full_type} and must be boolean: it marks active staff");
             Err(StoreError::Schema(wrong))
         }
         _ => Ok(()),
     }
 }
 
-/// Our own tables are there, as this program knows them; a newer program may have added to them.
+/// Checks that our own tables are migrated; a newer program may have added to them.
 async fn migrated(database: &Database) -> Result<()> {
     let status = migration::status(database.connection()).await.map_err(|error| match error {
         MigrateError::Database { source, .. } => StoreError::from(source),
@@ -145,7 +146,7 @@ async fn migrated(database: &Database) -> Result<()> {
     };
     if let Some(names) = names(migration::Status::is_in_the_way) {
         return Err(StoreError::Schema(format!(
-            "a newer hostmatch took away from its tables what this version uses ({names}): use that version"
+            "a newer hostmatch removed from its tables what this version uses ({names}): use the newer version"
         )));
     }
     names(|one| !one.applied).map_or(Ok(()), |names| Err(StoreError::Behind(names)))
@@ -163,7 +164,7 @@ fn booking_refs(columns: &Columns, backend: DbBackend) -> Result<Vec<RefColumn>>
                 let is_padded = matches!(there.data_type.as_str(), "char" | "bpchar");
                 refs.push(RefColumn { name, numeric: false, is_padded });
             }
-            // An optional column of a type that holds no reference is none.
+            // An optional column whose type cannot hold a reference is ignored.
             Some(KeyKind::Uuid) | None if !is_required => {}
             Some(KeyKind::Uuid) | None => {
                 return Err(StoreError::Schema(format!(

@@ -1,4 +1,4 @@
-//! Whose appointments go to whom when a member of staff leaves, and the record of it.
+//! Reads the appointments to hand over when a member of staff leaves, and records hand-overs.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,37 +9,37 @@ use super::{GatewaySchema, Prior, Scope, StoreError};
 use crate::event::{AppointmentId, CompanyId, StaffId};
 use crate::runtime::clock::as_rfc3339;
 
-/// An appointment that a member of staff has.
+/// An appointment of a member of staff.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
-    /// Which.
+    /// The appointment.
     pub appointment: AppointmentId,
     /// When it starts, ms since 1970.
     #[serde(rename = "starts", serialize_with = "as_rfc3339")]
     pub starts_ms: i64,
-    /// We gave it to them; else somebody else did.
+    /// Whether we assigned it to them.
     #[serde(skip)]
     pub is_ours: bool,
 }
 
-/// An appointment that was handed over, and what our row said of it before.
+/// An appointment that was handed over, and our row of it before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Given {
-    /// Which.
+    /// The appointment.
     pub appointment: AppointmentId,
-    /// Before.
+    /// Our row before.
     pub prior: Prior,
 }
 
-/// The appointments that were handed over. An error: the column holds something else.
+/// Returns the appointments that were handed over; an error if the column is not in that form.
 pub fn given_by(row: &Model) -> Result<Vec<Given>> {
     serde_json::from_str(&row.appointments).map_err(|error| {
         StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))
     })
 }
 
-/// The appointments of this member of staff that start at `from_ms` or later, as far as hostmatch knows
-/// when they start, by id.
+/// Returns the appointments of this member of staff that start at `from_ms` or later, as far as hostmatch
+/// knows their start, ordered by id.
 pub async fn held_by(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -71,8 +71,8 @@ pub async fn held_by(
     Ok(held.collect())
 }
 
-/// How many appointments of this member of staff there are of which hostmatch does not know when they
-/// start: no event about them has been decided.
+/// Counts the appointments of this member of staff whose start hostmatch does not know, because no event
+/// about them has been decided.
 pub async fn held_at_unknown_times(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -89,18 +89,18 @@ pub async fn held_at_unknown_times(
     Ok(count.into_tuple().one(db).await?.unwrap_or(0))
 }
 
-/// Notes a hand-over; gives its number.
+/// Records a hand-over and returns its number.
 pub async fn insert_hand_over(tx: &impl ConnectionTrait, row: ActiveModel) -> Result<i64> {
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
-/// The hand-over with this number, if it is of these companies.
+/// Returns the hand-over with this number, if it belongs to these companies.
 pub async fn hand_over(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }
 
-/// Notes that a hand-over was taken back. False: it was, before.
-pub async fn note_hand_over_undone(
+/// Records that a hand-over was undone. Returns false if it was already undone.
+pub async fn record_hand_over_undone(
     tx: &impl ConnectionTrait,
     id: i64,
     by: &str,

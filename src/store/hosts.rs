@@ -1,9 +1,9 @@
-//! Locks of hosts, on rows of our own that stand for them.
+//! Locks hosts, by rows of our own.
 //!
-//! Hosts that are in the inbox already come again and again, and usually nothing follows but one more
-//! appointment that waits. For that a shared lock is enough: it keeps out who maps the host, and not who
-//! waits like us. Whoever finds that more follows begins anew with the lock alone ([`Hosts::Alone`]).
-//! Either is waited for in the order of keys, so that there is no circle.
+//! Events for hosts that are already in the inbox keep arriving, and usually add only one more waiting
+//! appointment. A shared lock is enough for that: it excludes transactions that map the host, but not others
+//! that add a waiting appointment. A transaction that has more to change starts again with the exclusive lock
+//! ([`Hosts::Alone`]). Both locks are taken in key order, so that there is no deadlock.
 
 use std::collections::BTreeSet;
 
@@ -17,14 +17,14 @@ use crate::matching::{HostKey, InboxState};
 /// How hosts without a valid mapping are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hosts {
-    /// Together with others, if all of them are in the inbox: enough as long as neither their mappings nor
-    /// their rows in the inbox change.
+    /// Shared with other transactions, if all of the hosts are in the inbox: enough as long as neither their
+    /// mappings nor their inbox rows change.
     Shared,
-    /// Alone.
+    /// Exclusive.
     Alone,
 }
 
-/// Locks these hosts until the transaction ends, as it is wanted or alone: gives which.
+/// Locks these hosts until the transaction ends, as wanted or exclusively, and returns which.
 pub(super) async fn lock(
     tx: &impl ConnectionTrait,
     backend: DbBackend,
@@ -52,8 +52,8 @@ pub(super) async fn lock(
     Ok(Hosts::Alone)
 }
 
-/// Whether each host has a row in the inbox that somebody still has to do something about, or decided not
-/// to; and a lock row.
+/// Returns whether each host has a lock row, and an inbox row that is unresolved or that a person decided to
+/// ignore.
 async fn are_in_inbox(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<bool> {
     use inbox::Column;
     let company = (inbox::Entity, Column::CompanyId);
@@ -83,7 +83,7 @@ async fn share(tx: &impl ConnectionTrait, backend: DbBackend, keys: &BTreeSet<Ho
         .order_by(Column::CompanyId, Order::Asc)
         .order_by(Column::HostId, Order::Asc);
     let mut statement = backend.build(&select);
-    // MariaDB knows no FOR SHARE.
+    // MariaDB has no FOR SHARE.
     statement.sql.push_str(if backend == DbBackend::MySql { " LOCK IN SHARE MODE" } else { " FOR SHARE" });
     tx.query_all_raw(statement).await?;
     Ok(())

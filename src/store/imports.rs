@@ -1,16 +1,16 @@
-//! The record of imports of mappings. The mappings themselves are decided like any other.
+//! Records imports of mappings. The mappings themselves are decided like any other.
 
 use super::Scope;
 use super::entity::import::{ActiveModel, Column, Entity, Model};
 use super::prelude::*;
 
-/// Notes that an import begins; gives its number.
+/// Records the start of an import and returns its number.
 pub async fn begin_import(tx: &impl ConnectionTrait, import: ActiveModel) -> Result<i64> {
     Ok(Entity::insert(import).exec(tx).await?.last_insert_id)
 }
 
-/// Notes how far an import is, and, with `ended_ms`, that this is all.
-pub async fn note_import(
+/// Records the progress of an import, and its end if `ended_ms` is given.
+pub async fn record_import(
     tx: &impl ConnectionTrait,
     id: i64,
     changed: i32,
@@ -23,8 +23,8 @@ pub async fn note_import(
     Ok(())
 }
 
-/// Notes that an import was taken back. Of several times the first stays.
-pub async fn note_import_undone(
+/// Records that an import was undone. Only the first time counts.
+pub async fn record_import_undone(
     tx: &impl ConnectionTrait,
     id: i64,
     by: &str,
@@ -42,13 +42,13 @@ pub async fn note_import_undone(
     Ok(())
 }
 
-/// Imports that were of these companies, the newest first, at most `limit`.
+/// Returns imports of these companies, newest first, at most `limit`.
 pub async fn imports(db: &impl ConnectionTrait, scope: &Scope, limit: u64) -> Result<Vec<Model>> {
     let of_scope = Entity::find().filter(scope.condition(Column::CompanyId));
     Ok(of_scope.order_by_desc(Column::Id).limit(limit).all(db).await?)
 }
 
-/// The import with this number, if it was of these companies.
+/// Returns the import with this number, if it belongs to these companies.
 pub async fn import(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }

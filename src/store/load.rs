@@ -1,16 +1,17 @@
-//! Reads everything that a batch needs: a fixed number of set-based statements, in the
-//! transaction that will write, with the rows locked that the guards rely on.
+//! Reads everything that a batch needs: a fixed number of set-based statements, in the transaction that will
+//! write, locking the rows that its checks rely on.
 //!
-//! First come the lock rows of hosts without a valid mapping, by key: they are ours, and waited for.
-//! Only such hosts are locked, so that known hosts never make workers wait for each other; under
-//! that lock mappings are read again, and the appointments that wait for the host can neither appear
-//! nor vanish. Those are locked along only when the host is about to be mapped: the caller says so between the
-//! two steps, for no strategy runs here.
+//! The first locks are those of hosts without a valid mapping, in key order. They are our own rows, so we
+//! wait for them. Only such hosts are locked, so that known hosts never make workers wait for each other.
+//! Under that lock the mappings are read again, and no appointment can start or stop waiting for the host.
+//! The waiting appointments are locked only if the host is about to be mapped: no strategy runs here, so the
+//! caller decides that between the two steps.
 //!
-//! How they are locked: see [`super::hosts`].
+//! For how hosts are locked, see [`super::hosts`].
 //!
-//! Then come appointments. They are the gateway's: those that somebody else has locked are left for
-//! another time, and once the others are locked the transaction waits for nobody (see [`set_nowait`]).
+//! Then the appointments are locked. They are the gateway's rows: those that another session has locked are
+//! left for a later try, and once the others are locked the transaction waits for no lock (see
+//! [`set_nowait`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,15 +33,15 @@ use crate::matching::{Appointment, ChangeSet, HostKey, Loaded, MappingSource, Ou
 /// What was read for a batch.
 #[derive(Debug)]
 pub struct Batch {
-    /// For the plan.
+    /// The input of the plan.
     pub loaded: Loaded,
-    /// For each event, the appointment that each of its bookings means.
+    /// For each event, the appointment of each of its bookings.
     pub targets: Vec<Vec<Target>>,
-    /// What was locked of it.
+    /// The locks that were taken.
     pub locked: Locked,
     purpose: Purpose,
     found: Found,
-    /// Hosts without a valid mapping.
+    /// The hosts without a valid mapping.
     unmapped: BTreeSet<HostKey>,
     appointments: BTreeSet<AppointmentId>,
 }
@@ -48,17 +49,17 @@ pub struct Batch {
 /// What a transaction has locked.
 #[derive(Clone, Copy, Debug)]
 pub struct Locked {
-    /// More appointments wait for one of the hosts than were read: the rest has to follow.
+    /// Whether more appointments wait for one of the hosts than were read: the rest has to follow.
     pub more_waiting: bool,
     /// How the hosts without a valid mapping were locked.
     hosts: Hosts,
 }
 
 impl Locked {
-    /// Whether these changes may be committed under the locks that were taken.
+    /// Checks whether these changes may be committed under the locks that were taken.
     ///
     /// # Errors
-    /// [`StoreError::SharedHost`]: the same has to be loaded and planned again with [`Hosts::Alone`].
+    /// [`StoreError::SharedHost`]: the batch has to be loaded and planned again with [`Hosts::Alone`].
     pub fn allow(&self, changes: &ChangeSet) -> Result<()> {
         match self.hosts {
             Hosts::Shared if !changes.mappings.is_empty() || !changes.inbox.is_empty() => {
@@ -69,19 +70,19 @@ impl Locked {
     }
 }
 
-/// What the rows are read for.
+/// Why the rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To write what follows from them: hosts are locked, and the appointments that are free.
+    /// To write the result: locks the hosts, and those appointments that are free.
     Write(Hosts),
-    /// To write what follows from them to tables of ours: locks of ours stand for the appointments', no row of the
-    /// gateway's is locked, and no right to write there is asked for.
+    /// To write the result to our own tables only: our own rows are locked in place of the appointments, no
+    /// row of the gateway is locked, and no right to write there is needed.
     Observe,
-    /// To read them only: nothing is locked, nobody has to wait.
+    /// Only to read: nothing is locked, so that no session has to wait.
     ReadOnly,
 }
 
-/// Reads for these events what their hosts are matched by: which appointments they mean, mappings, staff, the inbox.
+/// Reads what the hosts of these events are matched by: their appointments, mappings, staff and the inbox.
 /// [`Batch::load_appointments`] reads the rest.
 pub async fn load_hosts(
     tx: &impl ConnectionTrait,
@@ -134,18 +135,19 @@ pub async fn load_hosts(
 }
 
 impl Batch {
-    /// The host of this booking, if it has no valid mapping: who it is decides what is locked along.
+    /// Returns the host of this booking, if it has no valid mapping. The caller decides whether its waiting
+    /// appointments are locked, too.
     pub fn unmapped_host<'b>(&self, booking: &'b Booking, target: &Target) -> Option<(HostKey, &'b Host)> {
         let (host, _) = booking.host.as_ref()?;
         let key = HostKey::new(self.found.company(target.found()?)?, host.id?);
         self.unmapped.contains(&key).then_some((key, host))
     }
 
-    /// Reads the appointments, and what is recorded of these events. `learned`: the hosts that get a mapping by this
-    /// batch; of the appointments that wait for one of them at most `limit` are read along.
+    /// Reads the appointments, and what is recorded about these events. `learned`: the hosts that get a
+    /// mapping in this batch; of the appointments that wait for one of them at most `limit` are read.
     ///
     /// # Errors
-    /// [`StoreError`]; among them [`StoreError::SharedHost`], as of [`Locked::allow`].
+    /// [`StoreError::SharedHost`], as in [`Locked::allow`], besides other errors.
     pub async fn load_appointments(
         &mut self,
         tx: &impl ConnectionTrait,
@@ -163,15 +165,15 @@ impl Batch {
         loaded.appointments = appointments(tx, schema, &self.appointments, self.purpose).await?;
         self.locked.more_waiting = waiting.len() as u64 >= u64::from(limit)
             || waiting.iter().any(|id| !loaded.appointments.contains_key(id));
-        // Moved to another company between the two queries: what was loaded is not for it. It is tried again.
+        // If it moved to another company between the two queries, the loaded rows do not fit: it is retried.
         let found = &self.found;
         loaded.appointments.retain(|id, now| found.company(*id).is_none_or(|then| then == now.company));
         loaded.events = rows::outcomes(tx, events).await?;
         Ok(())
     }
 
-    /// Whether each appointment that these targets name was read: one that somebody else has locked
-    /// was not, nor one that has just been deleted or moved to another company.
+    /// Returns whether each appointment of these targets was read. It was not if another session has locked
+    /// it, or if it has just been deleted or moved to another company.
     pub fn is_complete(&self, targets: &[Target]) -> bool {
         let is_there = |target: &Target| match target {
             Target::Found(id) => self.loaded.appointments.contains_key(id),
@@ -181,11 +183,11 @@ impl Batch {
     }
 }
 
-/// An assignment, in statements about more than it.
+/// The alias of an assignment in statements with several tables.
 const A: &str = "a";
 
-/// Up to `limit` appointments, each with its host, that wait for one which a match has mapped since,
-/// and nobody otherwise. (After a person's decision they are offered to that person instead.)
+/// Returns up to `limit` waiting appointments, each with its host, whose host has since been mapped by a
+/// match and by nothing else. (After a person's decision they are offered to that person instead.)
 pub async fn waiting(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -197,7 +199,7 @@ pub async fn waiting(
     let maps_the_host = Expr::col((M, mapping::Column::CalcomHostId))
         .equals((a, Column::HostId))
         .and(Expr::col((M, mapping::Column::IsActive)).eq(true));
-    // One that has moved to another company waits for nobody there.
+    // An appointment that has moved to another company no longer waits.
     let is_still_there = Expr::col((ap, appointment::Column::Id))
         .equals((a, Column::AppointmentId))
         .and(Expr::col((ap, appointment::Column::CompanyId)).equals((a, Column::CompanyId)));
@@ -215,7 +217,7 @@ pub async fn waiting(
         .and_where(Expr::col((a, Column::Outcome)).is_in(Outcome::waiting().map(Outcome::as_str)))
         .and_where(Expr::col((a, Column::StaffId)).is_null())
         .group_by_columns(named)
-        // Of two that disagree none is taken: such an appointment would be decided again for ever.
+        // Two mappings that disagree are left out: the appointment would be decided again for ever.
         .and_having(source().count().eq(1))
         .and_having(source().min().like(format!("{}%", MappingSource::MATCH_PREFIX)))
         .order_by((a, Column::AppointmentId), Order::Asc)
@@ -229,7 +231,7 @@ pub async fn waiting(
 }
 
 selected! {
-    /// An appointment that waits, and for which host.
+    /// A waiting appointment and its host.
     struct WaitingFor of () {
         appointment: AppointmentId = Expr::col((A, assignment::Column::AppointmentId)),
         company: CompanyId = Expr::col((A, assignment::Column::CompanyId)),
@@ -237,8 +239,8 @@ selected! {
     }
 }
 
-/// Reads these [`waiting`] appointments for a plan that decides them again; those that somebody else
-/// has locked are not among them.
+/// Reads these [`waiting`] appointments for a plan that decides them again, except those that another session
+/// has locked.
 pub async fn load_waiting(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -254,12 +256,12 @@ pub async fn load_waiting(
     Ok(loaded)
 }
 
-/// What the events of a batch ask about.
+/// The appointments and hosts that the events of a batch refer to.
 #[derive(Default)]
 struct Asked {
     appointments: BTreeSet<AppointmentId>,
     hosts: BTreeSet<HostKey>,
-    /// A host without an id can still be matched by e-mail: these companies' staff is needed.
+    /// A host without an id can still be matched by e-mail: the staff of these companies is needed.
     companies_without_host_id: Vec<CompanyId>,
 }
 
@@ -284,8 +286,9 @@ impl Asked {
     }
 }
 
-/// The lock that stands for an appointment which may not be locked. There is no host 0, and no company
-/// below; a bounded number of them, for their rows stay. Two appointments that share one wait for each other.
+/// Returns the lock for an appointment that must not itself be locked. Host 0 and companies below 0 do not
+/// exist. The number of these rows is bounded, because they stay. Two appointments that share one wait for
+/// each other.
 fn stand_in(id: &AppointmentId) -> HostKey {
     HostKey::new(CompanyId(-1 - id.0.rem_euclid(1 << 16)), HostId(0))
 }
@@ -307,7 +310,7 @@ async fn waiting_for(
 }
 
 selected! {
-    /// An appointment to be decided.
+    /// An appointment to decide.
     struct Row of () {
         id: AppointmentId = Expr::col(appointment::Column::Id),
         company: Option<CompanyId> = Expr::col(appointment::Column::CompanyId),
@@ -316,7 +319,7 @@ selected! {
     }
 }
 
-/// Reads these appointments with our own rows; to write, those of them that are free, and locks them.
+/// Reads these appointments with our own rows; for writing, reads and locks only those that are free.
 pub(super) async fn appointments(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -342,7 +345,7 @@ pub(super) async fn appointments(
     }
     let rows = tx.query_all(&select).await?;
     if purpose != Purpose::ReadOnly {
-        // Not before: MariaDB, when it may not wait at all, rolls back who skips a locked row.
+        // Not before: MariaDB without lock waits rolls back a transaction that skips a locked row.
         set_nowait(tx, schema.backend).await?;
     }
     for row in rows {

@@ -1,8 +1,8 @@
-//! Rows of `calcom_host_mappings`, with what has to be known about them.
+//! Reads rows of `calcom_host_mappings`, with what is needed to judge them.
 //!
-//! A gateway that writes to a table that was its own leaves the company out. Such a row counts for
-//! the company of its member of staff, and no unique index keeps it from standing beside another of
-//! the same host: so what is read here is in order of ids, and may be more than one for a host.
+//! A gateway that writes to an adopted table leaves the company out. Such a row counts for the company of its
+//! member of staff, and no unique index prevents a second one for the same host. So rows are read in the
+//! order of their ids, and there may be several for a host.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,8 +22,8 @@ use crate::matching::{
     Stored,
 };
 
-/// The active mappings of these hosts, each in its own company, without audits: for hosts whose
-/// mapping is valid nothing more is needed.
+/// Reads the active mappings of these hosts, each in its own company, without audits: hosts with a valid
+/// mapping need nothing more.
 pub(super) async fn active(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -42,9 +42,9 @@ pub(super) async fn active(
     Ok(mappings)
 }
 
-/// All mappings of these hosts, switched off ones too, with whose doing that was. A mapping that
-/// was made for another company is listed under each company that asks about its host: its
-/// member of staff may have moved here, and host and staff together are unique.
+/// Reads all mappings of these hosts, inactive ones too, and whether a person deactivated them. A mapping
+/// that was made for another company is listed under each company whose host is requested: its member of
+/// staff may have moved there, and host and staff together are unique.
 pub(super) async fn all(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -59,9 +59,9 @@ pub(super) async fn all(
     for mut mapping in found {
         if let MappingRef::Row(id) = mapping.row {
             let last = audits.get(&id);
-            // It is the machine's doing only when the machine's own switching off was the last that
-            // happened to it. A row without an audit, or one that is off although its last audit
-            // does not say so, was switched off past us: that counts as a person's doing.
+            // The machine deactivated it only if the last audit says so. A row without an audit, or an
+            // inactive one whose last audit says something else, was changed without an audit: that counts as
+            // a person's decision.
             let by_machine = last.is_some_and(|(_, machine_switched_off)| *machine_switched_off);
             mapping.switched_off_by_person = !mapping.is_active && !by_machine;
         }
@@ -78,17 +78,17 @@ pub(super) async fn all(
     Ok(mappings)
 }
 
-/// The row under which a host is mapped now that mappings were made.
+/// The row of a host's mapping after an insert.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Made {
     /// `calcom_host_mappings.id`
     pub(super) row: i64,
-    /// It was made by the change that asks. Else somebody made one in the meantime, and there is
-    /// nothing to tell about it.
+    /// Whether our own change inserted it. If not, another session inserted one meanwhile, and we write no
+    /// audit.
     pub(super) is_ours: bool,
 }
 
-/// What has become of the mappings that these changes were to make, by host.
+/// Reads the mappings that these changes were to insert, by host.
 pub(super) async fn made(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -121,22 +121,22 @@ pub(super) async fn made(
     Ok(made)
 }
 
-/// A mapping, and its member of staff, in statements about both.
+/// The aliases of a mapping and its member of staff.
 pub(super) const M: &str = "m";
 pub(super) const S: &str = "s";
 
-/// Joins the member of staff [`S`] of each mapping [`M`], whoever that is.
+/// Joins the member of staff [`S`] of each mapping [`M`], in any company.
 pub(super) fn join_staff(select: &mut SelectStatement) {
     let is_theirs = Expr::col((S, staff::Column::Id)).equals((M, Column::StaffId));
     select.join_as(JoinType::LeftJoin, staff::Entity, S, is_theirs);
 }
 
-/// The company of mapping [`M`] with the member of staff [`S`].
+/// Returns the company of mapping [`M`] with the member of staff [`S`].
 pub(super) fn company() -> Expr {
     Func::coalesce([Expr::col((M, Column::CompanyId)), Expr::col((S, staff::Column::CompanyId))]).into()
 }
 
-/// Whether the member of staff [`S`] of mapping [`M`] is active, not deleted, and in its company.
+/// Returns whether the member of staff [`S`] of mapping [`M`] is active, not deleted, and in its company.
 pub(super) fn has_valid_staff(schema: &GatewaySchema) -> Expr {
     let mut valid = Expr::col((S, staff::Column::CompanyId)).eq(company());
     if let Some(flag) = schema.staff_active {
@@ -149,7 +149,7 @@ pub(super) fn has_valid_staff(schema: &GatewaySchema) -> Expr {
 }
 
 selected! {
-    /// A mapping as it is needed to decide. An adopted table may hold NULL where ours does not.
+    /// A mapping as needed for a decision. An adopted table may hold NULL where ours cannot.
     struct Row of (schema) {
         company: Option<CompanyId> = named(company(), Column::CompanyId),
         id: DbId = Expr::col((M, Column::Id)),
@@ -180,7 +180,7 @@ fn select_active(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStat
     select
 }
 
-/// A row of [`select`]. None where nothing says the company.
+/// Reads a row of [`select`]; none if it has no company.
 fn read(row: &QueryResult) -> Result<Option<Mapping>> {
     let row = Row::read(row)?;
     let Some(company) = row.company else { return Ok(None) };
@@ -198,8 +198,8 @@ fn read(row: &QueryResult) -> Result<Option<Mapping>> {
     }))
 }
 
-/// The newest audit row of each host, whatever became of the mapping that it was about: 0 where
-/// there is none.
+/// Returns the newest audit row of each host, even if its mapping no longer exists. Hosts without audits are
+/// left out.
 pub(super) async fn last_audits_of(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
@@ -219,8 +219,8 @@ pub(super) async fn last_audits_of(
     Ok(newest.into_iter().map(|(company, host, id)| (HostKey::new(company, host), id.0)).collect())
 }
 
-/// The newest audit row of each of these mappings: its id, and whether the machine switched the
-/// mapping off with it.
+/// Returns the newest audit row of each of these mappings: its id, and whether the machine deactivated the
+/// mapping with it.
 pub(super) async fn last_audits(
     tx: &impl ConnectionTrait,
     rows: Vec<i64>,

@@ -1,10 +1,10 @@
-//! The gateway's database: connecting to it, what its tables look like, and our own rows in it.
+//! Reads and writes the gateway's database: connections, the shape of its tables, and our own rows in it.
 //!
-//! Everything here works on MariaDB/MySQL, PostgreSQL and SQLite, and on integer, text and native
-//! UUID keys: what differs is looked up once, in [`GatewaySchema`], and never configured by hand.
+//! Everything here works on MariaDB/MySQL, PostgreSQL and SQLite, and on integer, text and native UUID keys.
+//! The differences are read once, into [`GatewaySchema`], and never configured by hand.
 //!
-//! Whatever asks the database may fail with a [`StoreError`], which says what to do about it. A function's
-//! comment speaks of errors only where it has more to say than that.
+//! Every function that queries the database can return a [`StoreError`], which says what to do about it. A
+//! function documents its errors only if there is more to say.
 
 mod prelude;
 mod error;
@@ -41,8 +41,8 @@ mod imports;
 mod hand_overs;
 mod scope;
 
-// What is a folder lists by itself what it gives.
-pub use backlog::{Unassigned, Waits, open_dead_letters, open_inbox, together, unassigned};
+// Modules with a folder list their own exports.
+pub use backlog::{Unassigned, Waits, open_dead_letters, open_inbox, sum_waits, unassigned};
 pub use clock::MappingClocks;
 pub(crate) use clock::{now_in_ms, postgres_zone};
 pub use commit::commit;
@@ -54,10 +54,11 @@ pub use events::{EventFilter, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, NameColumns, RefColumn};
 pub use hand_overs::{
-    Given, Held, given_by, hand_over, held_at_unknown_times, held_by, insert_hand_over, note_hand_over_undone,
+    Given, Held, given_by, hand_over, held_at_unknown_times, held_by, insert_hand_over,
+    record_hand_over_undone,
 };
 pub use hosts::Hosts;
-pub use imports::{begin_import, import, imports, note_import, note_import_undone};
+pub use imports::{begin_import, import, imports, record_import, record_import_undone};
 pub use inbox::*;
 pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting};
 pub use probe::probe;
@@ -70,4 +71,4 @@ pub use scope::Scope;
 pub use throughput::{ages_since, decided_last, outcomes_since};
 pub use values::{DbId, Document, Moment, bind_staff};
 pub(crate) use version::too_old;
-pub use workers::{Work, Worker, WorkerRow, purge_workers, remove_worker, tell_worker, workers};
+pub use workers::{Work, Worker, WorkerRow, purge_workers, record_heartbeat, remove_worker, workers};

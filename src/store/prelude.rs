@@ -1,4 +1,4 @@
-//! What nearly every file here builds its statements with, most of it of sea-orm, and what they give.
+//! Imports that nearly every file here needs to build its statements, most of them from sea-orm.
 
 pub(super) use sea_orm::sea_query::{
     CaseStatement, Cond, Expr, ExprTrait as _, Order, Query, SelectStatement,

@@ -1,5 +1,5 @@
-//! Can the database be used? Asked by doing, in a transaction that is rolled back, what deciding
-//! does: a server that answers a ping may still be read-only, full, locked, or without our rights.
+//! Checks whether the database can be used, by doing what a decision does in a transaction that is rolled
+//! back. A server that answers a ping may still be read-only, full, locked, or refuse us its tables.
 
 use sea_orm::ColumnTrait;
 
@@ -10,16 +10,16 @@ use crate::config::Mode;
 use crate::event::{AppointmentId, CompanyId, EventId, HostId};
 use crate::matching::HostKey;
 
-/// No row has this id.
+/// An id that no row has.
 const NOBODY: i64 = -1;
 
-/// Reads the tables that deciding reads, and writes where it writes in this mode. Fails as deciding would, and
-/// leaves nothing behind.
+/// Reads the tables that a decision reads, and writes where it writes in this mode. Fails as a decision
+/// would, and leaves no changes.
 pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> Result<()> {
     let observes = mode == Mode::Observe;
     let key = HostKey::new(CompanyId(NOBODY), HostId(NOBODY));
     let tx = database.begin().await?;
-    // A row of its own for each who asks: nobody waits for another's probe.
+    // Each probe uses its own row, so that probes do not wait for each other.
     let own = CompanyId(-i64::from(uuid::Uuid::new_v4().as_fields().0) - 2);
     let lock = host_lock::ActiveModel { company_id: Set(own), host_id: Set(key.host) };
     host_lock::Entity::insert(lock).exec_without_returning(&tx).await?;

@@ -1,5 +1,5 @@
-//! Reads that only read: the same rows that deciding reads, without a lock, so that nobody has to
-//! wait for somebody who is curious.
+//! Reads the rows that a decision reads, but without locks, so that no worker has to wait for a person's
+//! query.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use super::{GatewaySchema, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
 use crate::matching::{Assignment, Directory, HostKey, Mapping, Target};
 
-/// Everything that the strategies use for one host: all of its mappings, valid or not,
-/// and the staff of the company. Without a host id only the staff.
+/// Reads everything that the strategies use for one host: all of its mappings, valid or not, and the
+/// company's staff. Without a host id only the staff.
 pub async fn directory_for(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -23,7 +23,7 @@ pub async fn directory_for(
     directory_of(tx, schema, &keys, &BTreeSet::from([company]), |_| true).await
 }
 
-/// The same for several hosts, and for these companies' staff; of the mappings those that are `wanted`.
+/// Reads the same for several hosts, with the staff of these companies and those mappings that are `wanted`.
 pub async fn directory_of(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -43,17 +43,17 @@ pub async fn directory_of(
     Ok(directory)
 }
 
-/// What is known of the appointment that a reference names.
+/// What is recorded about the appointment that a reference identifies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remembered {
-    /// Which.
+    /// The appointment.
     pub appointment: AppointmentId,
-    /// What we know and did about it, with the booking's payload while that is kept. `None`: no
-    /// event about it has been decided.
+    /// Our record of it, with the booking's payload as long as that is kept. `None`: no event about it has
+    /// been decided.
     pub assignment: Option<Assignment>,
 }
 
-/// The appointment that this reference names, and what is remembered of it. The target tells why
+/// Returns the appointment that this reference identifies, with its record, or else the target that says why
 /// there is none.
 pub async fn remembered(
     tx: &impl ConnectionTrait,
@@ -68,8 +68,8 @@ pub async fn remembered(
     Ok(Ok(Remembered { appointment, assignment }))
 }
 
-/// Up to `limit` decisions that were only observed and are still to be written, about appointments behind `after`, by appointment, with their bookings
-/// while those are kept.
+/// Returns up to `limit` decisions that were only observed and are still to be written, for appointments
+/// after `after`, ordered by appointment, with their bookings as long as these are kept.
 pub async fn observed(
     db: &impl ConnectionTrait,
     after: AppointmentId,

@@ -1,5 +1,4 @@
-//! What was decided in a period, for comparing it with what the appointments have: read page by page,
-//! without locks.
+//! Reads what was decided in a period, to compare it with the appointments: page by page, without locks.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +14,16 @@ use crate::matching::{AuditAction, Confidence, Outcome};
 /// The name of the day among the columns of [`new_mappings`].
 const DAY: &str = "day";
 
-/// From when until when, in ms since 1970 (until is exclusive).
+/// A period in ms since 1970; its end is exclusive.
 #[derive(Clone, Copy, Debug)]
 pub struct Period {
-    /// From here on.
+    /// The start.
     pub since_ms: i64,
-    /// Before this.
+    /// The end, exclusive.
     pub until_ms: i64,
 }
 
-/// The last decision on one appointment, and what that has now.
+/// The last decision on one appointment, and the appointment's current values.
 #[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
 #[sea_orm(entity = "assignment::Entity")]
 #[expect(missing_docs, reason = "most fields are columns")]
@@ -33,13 +32,13 @@ pub struct Decided {
     pub appointment: AppointmentId,
     #[sea_orm(from_col = "company_id")]
     pub company: CompanyId,
-    /// Its newest host, if that has an id that can be one of Cal.com's.
+    /// Its newest host, if its id can be one of Cal.com's.
     #[sea_orm(from_col = "host_id")]
     pub host: Option<HostId>,
-    /// Whom the decision found.
+    /// The member of staff that the decision found.
     #[sea_orm(from_col = "found_staff_id")]
     pub found: Option<StaffId>,
-    /// Whom we assigned last.
+    /// The member of staff whom we assigned last.
     #[sea_orm(from_col = "staff_id")]
     pub ours: Option<StaffId>,
     /// `appointments.staff_id` now.
@@ -47,26 +46,26 @@ pub struct Decided {
     pub now: Option<StaffId>,
     pub strategy: Option<String>,
     pub confidence: Option<Confidence>,
-    /// What was decided, as the column has it.
+    /// The outcome, as stored.
     #[sea_orm(from_col = "outcome")]
     outcome_word: String,
-    /// What kept the machine from deciding.
+    /// Why a person is needed.
     #[sea_orm(from_col = "reason")]
     pub review: Option<String>,
-    /// It was only observed, and this is still to be written.
+    /// Set if it was only observed, and is still to be written.
     pub observed: Option<String>,
-    /// When, ms since 1970.
+    /// When it was decided, in ms since 1970.
     pub decided_ms: i64,
 }
 
 impl Decided {
-    /// What was decided; `None`: a name that this program does not know.
+    /// Returns the outcome; `None` if this program does not know it.
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome_word.parse().ok()
     }
 }
 
-/// Up to `limit` decisions of the period behind `after` (time and appointment), oldest first.
+/// Returns up to `limit` decisions of the period after `after` (time and appointment), oldest first.
 pub async fn decided(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -91,8 +90,8 @@ pub async fn decided(
     Ok(decided)
 }
 
-/// The same, each with the newest event that named a host; those without one left out, and those whose
-/// booking is not kept any more.
+/// Returns the newest event with a host for each of these decisions. Leaves out decisions without such an
+/// event, and those whose booking is no longer kept.
 pub async fn recorded(
     db: &impl ConnectionTrait,
     decisions: &[Decided],
@@ -102,8 +101,8 @@ pub async fn recorded(
     Ok(kept.filter_map(|it| Some((it.appointment, it.newest_event()?))).collect())
 }
 
-/// New mappings by day (as the audit trail has it) and action: `auto_matched` by matching, `created` by
-/// a person. `first_day`, `last_day`: as `2026-03-01`, both inclusive.
+/// Counts new mappings by day (as in the audit trail) and action: `auto_matched` by matching, `created` by a
+/// person. `first_day` and `last_day` have the form `2026-03-01`, and are inclusive.
 pub async fn new_mappings(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -131,7 +130,7 @@ pub async fn new_mappings(
     Ok(known.collect())
 }
 
-/// How many dead letters failed last in the period, by reason.
+/// Counts the dead letters that last failed in the period, by reason.
 pub async fn dead_letter_reasons(
     db: &impl ConnectionTrait,
     scope: &Scope,

@@ -1,5 +1,5 @@
-//! Deletes what was kept for its time, in small steps that lock few rows. It ends when a step removes nothing: what
-//! something else keeps is not to be tried for ever.
+//! Deletes rows at the end of their retention, in small steps that lock few rows. It stops when a step
+//! removes nothing, so that rows that cannot be removed are not retried for ever.
 
 use sea_orm::{EntityTrait, Select, TryGetable};
 
@@ -9,11 +9,11 @@ use super::prelude::*;
 use super::statement::values_of;
 use crate::event::AppointmentId;
 
-/// Rows in one step.
+/// Rows per step.
 const STEP: u64 = 500;
 
-/// Forgets the bookings kept with assignments that were decided before `before_ms`. Gives how many. After an error
-/// what was purged before is purged.
+/// Removes the bookings kept with assignments that were decided before `before_ms`, and returns how many.
+/// After an error, the completed steps remain.
 pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64> {
     use assignment::Column;
     let old = Column::DecidedMs.lt(before_ms).and(Column::Payload.is_not_null());
@@ -28,8 +28,8 @@ pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64> 
     in_steps(database, oldest, Column::AppointmentId, forget).await
 }
 
-/// Deletes the rows of events that were decided before `before_ms`. Gives how many. After an error what was
-/// deleted before is deleted.
+/// Deletes the rows of events that were decided before `before_ms`, and returns how many. After an error, the
+/// completed steps remain.
 pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64> {
     use event::Column;
     let old = Column::DecidedMs.lt(before_ms);
@@ -40,8 +40,8 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64> {
     .await
 }
 
-/// Removes these rows, of which there are those of one step, again and again: until none is left, or `remove`, which
-/// is given their keys, removes none of them. Gives how many it removed.
+/// Removes these rows step by step, until none is left or `remove`, which gets their keys, removes none of
+/// them. `rows` selects one step. Returns how many rows were removed.
 pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = Result<u64>>>(
     database: &Database,
     rows: Select<E>,
@@ -62,7 +62,7 @@ pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = R
     }
 }
 
-/// Gives how many.
+/// Deletes these rows and returns how many.
 pub(super) async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64> {
     let delete = E::delete_many().filter(these);
     database.with_deadline(async { Ok(delete.exec(database.connection()).await?.rows_affected) }).await

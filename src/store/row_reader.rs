@@ -1,13 +1,13 @@
-//! What a SELECT selects and how its rows are read, from one declaration: so neither the list nor the order
-//! can differ between the two.
+//! Declares what a SELECT selects and how its rows are read in one place, so that the columns and their order
+//! cannot differ between the two.
 //!
-//! Rows are read in the order of the selection. To find each cell by its column's name costs more than
-//! to read it, in rows of which there are some for every event.
+//! Rows are read in the order of the selection. There are some rows for every event, and finding each value
+//! by its column's name costs more than reading it.
 
 use sea_orm::sea_query::{Expr, IntoIden, SelectExpr};
 use sea_orm::{DbErr, QueryResult, TryGetable};
 
-/// The cells of one row, from the first on.
+/// Reads the values of one row from left to right.
 pub(super) struct RowReader<'r> {
     row: &'r QueryResult,
     next: usize,
@@ -18,25 +18,25 @@ impl<'r> RowReader<'r> {
         Self { row, next: 0 }
     }
 
-    /// The next one. An error: there is none, or it is not of this type.
+    /// Returns the next value; an error if there is none or it has another type.
     pub(super) fn next<T: TryGetable>(&mut self) -> Result<T, DbErr> {
         let index = self.next;
         self.next += 1;
         self.row.try_get_by_index(index).map_err(|error| {
-            // The same error, by the name under which people know the column.
+            // The same error, with the column's name instead of its index.
             let names = self.row.column_names();
             names.get(index).and_then(|name| self.row.try_get::<T>("", name).err()).unwrap_or(error)
         })
     }
 }
 
-/// An expression, selected under the name of this column.
+/// Selects an expression under the name of this column.
 pub(super) fn named(expr: Expr, column: impl IntoIden) -> SelectExpr {
     SelectExpr { expr, alias: Some(column.into_iden()), window: None }
 }
 
-/// A struct of what is selected: each field with its type and the expression or column that it is read from, and,
-/// behind `=>`, what becomes of a cell that is of another type. `of (schema)` hands the
+/// Declares a struct for selected columns: each field has a type and the expression or column that it is read
+/// from, and optionally, after `=>`, a conversion from another type. `of (schema)` passes the
 /// [`GatewaySchema`](super::GatewaySchema) to these expressions.
 macro_rules! selected {
     (

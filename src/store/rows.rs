@@ -1,4 +1,4 @@
-//! Our own rows, as they are read back: assignments, inbox rows, recorded outcomes.
+//! Reads our own rows: assignments, inbox rows, recorded outcomes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,7 +15,7 @@ use crate::matching::{
 use crate::runtime::clock::now_ms;
 
 selected! {
-    /// An assignment without its payload: no decision needs it.
+    /// An assignment without its payload, which no decision needs.
     struct Decided of () {
         appointment: AppointmentId = Expr::col(Column::AppointmentId),
         company: CompanyId = Expr::col(Column::CompanyId),
@@ -40,7 +40,7 @@ selected! {
     }
 }
 
-/// Our rows for these appointments, without their payloads.
+/// Reads our rows for these appointments, without their payloads.
 pub(super) async fn assignments(tx: &impl ConnectionTrait, ids: &[AppointmentId]) -> Result<Vec<Assignment>> {
     let mut select = Query::select();
     Decided::select(&mut select);
@@ -49,7 +49,7 @@ pub(super) async fn assignments(tx: &impl ConnectionTrait, ids: &[AppointmentId]
     rows.iter().map(|row| Ok(assignment(Decided::read(row)?))).collect()
 }
 
-/// The same with the bookings, while those are kept.
+/// Reads the same with the bookings, as long as these are kept.
 pub(super) async fn with_bookings(
     tx: &impl ConnectionTrait,
     ids: &[AppointmentId],
@@ -101,8 +101,8 @@ fn assignment(row: Decided) -> Assignment {
     }
 }
 
-/// The inbox rows of these hosts. By name: a newer program may add a column at any time, and PostgreSQL gives up
-/// a prepared statement whose result has changed.
+/// Reads the inbox rows of these hosts. Columns are selected by name: a newer program may add one at any
+/// time, and PostgreSQL refuses a prepared statement whose result type has changed.
 pub(super) async fn inbox(
     tx: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
@@ -138,7 +138,7 @@ pub(super) fn inbox_row(row: inbox::Model) -> InboxRow {
     }
 }
 
-/// The recorded outcomes of these events, by name.
+/// Returns the recorded outcomes of these events.
 pub(super) async fn outcomes(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<&EventId>,
@@ -154,7 +154,7 @@ pub(super) async fn outcomes(
     Ok(recorded.into_tuple::<(EventId, String)>().all(tx).await?.into_iter().collect())
 }
 
-/// The name under which a review is stored with an inbox row; nobody found is `unknown`.
+/// Returns the name under which a review is stored in an inbox row; a host without any match is `unknown`.
 pub(super) fn kind(review: Option<Review>) -> &'static str {
     review.map_or(InboxKind::Unknown.as_str(), Review::as_str)
 }

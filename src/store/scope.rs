@@ -1,5 +1,5 @@
-//! Which companies somebody may see and change. It stands in the WHERE clause of each query, never in a filter
-//! over what was read.
+//! Limits queries to the companies that a person may see and change. The limit is part of each query's WHERE
+//! clause, never a filter over its result.
 
 use sea_orm::ColumnTrait;
 use sea_orm::sea_query::Condition;
@@ -7,22 +7,22 @@ use sea_orm::sea_query::Condition;
 use super::prelude::*;
 use crate::event::CompanyId;
 
-/// The companies whose rows a query may give.
+/// The companies whose rows a query may return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Every company, and rows that belong to none.
     All,
-    /// These only.
+    /// Only these.
     Companies(Vec<CompanyId>),
 }
 
 impl Scope {
-    /// One company, or all where none is given.
+    /// Returns the scope of one company, or of all if none is given.
     pub fn of(company: Option<CompanyId>) -> Self {
         company.map_or(Self::All, |company| Self::Companies(vec![company]))
     }
 
-    /// The one company that it is.
+    /// Returns the company if the scope has exactly one.
     pub fn only(&self) -> Option<CompanyId> {
         match self {
             Self::Companies(companies) if companies.len() == 1 => companies.first().copied(),
@@ -30,7 +30,7 @@ impl Scope {
         }
     }
 
-    /// Whether rows of this company are in it.
+    /// Returns whether the scope includes this company.
     pub fn contains(&self, company: CompanyId) -> bool {
         match self {
             Self::All => true,
@@ -38,12 +38,12 @@ impl Scope {
         }
     }
 
-    /// What the column that holds a row's company must meet.
+    /// Returns the condition on the column that holds a row's company.
     pub fn condition(&self, column: impl ColumnTrait) -> Condition {
         self.condition_of(Expr::col(column.as_column_ref()))
     }
 
-    /// What an expression that gives a row's company must meet.
+    /// Returns the condition on an expression for a row's company.
     pub fn condition_of(&self, company: Expr) -> Condition {
         match self {
             Self::All => Condition::all(),

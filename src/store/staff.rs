@@ -1,4 +1,4 @@
-//! The active staff of companies, in whatever columns the gateway keeps them.
+//! Reads the active staff of companies, from whichever columns the gateway has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::event::{CompanyId, StaffId};
 use crate::matching::Staff;
 
 selected! {
-    /// A member of staff. What the gateway has no column for is NULL.
+    /// A member of staff, with NULL for columns that the gateway lacks.
     struct Member of (schema) {
         id: StaffId = Expr::col(Column::Id),
         company: CompanyId = Expr::col(Column::CompanyId),
@@ -26,8 +26,8 @@ fn if_there(is_there: bool, column: Column) -> Expr {
     if is_there { Expr::col(column) } else { Expr::null() }
 }
 
-/// Everybody of these companies who is active and not deleted, by id. A company without staff
-/// has an empty list.
+/// Returns the staff of these companies that is active and not deleted, ordered by id. A company without
+/// staff has an empty list.
 pub(super) async fn active(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,

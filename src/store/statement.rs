@@ -1,4 +1,4 @@
-//! Small pieces that statements are built of.
+//! Building blocks for SQL statements.
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,16 @@ use sea_orm::{EntityTrait, Select, Statement, TryGetable};
 use super::prelude::*;
 use crate::matching::HostKey;
 
-/// Rows in one INSERT or UPDATE, at most: far below every engine's limit of bound values.
+/// The maximum number of rows in one INSERT or UPDATE: far below every engine's limit of bound values.
 const ROWS: usize = 256;
 
-/// From this number on there is a text for each multiple of it only.
+/// From this count on, only multiples of it are used.
 const LARGE: usize = 32;
 
-/// The rows of one INSERT or UPDATE each, in their order: always [`LARGE`] or a multiple of it, or less than
-/// that and a power of two. So there is a handful of statement texts instead of one for each number of
-/// rows, and prepared statements are found again: preparing one is more work for the server than
-/// carrying it out.
+/// Splits rows into the chunks of one INSERT or UPDATE each, in order. A chunk has a multiple of [`LARGE`]
+/// rows, or fewer than [`LARGE`] and a power of two. This gives a handful of statement texts instead of one
+/// per row count, so prepared statements are reused: for the server, preparing one costs more than executing
+/// it.
 pub(super) fn chunk_rows<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let all = rows.len().min(ROWS);
@@ -28,7 +28,7 @@ pub(super) fn chunk_rows<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// The values of an `IN (…)`, the last one repeated up to such a number: for the same reason.
+/// Repeats the last value of an `IN (…)` up to such a count, for the same reason.
 pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut values: Vec<T> = values.into_iter().collect();
     if let Some(last) = values.last().cloned() {
@@ -39,7 +39,7 @@ pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<
     values
 }
 
-/// The first value that a query gives; none: no row.
+/// Returns the first value of a query's first row; none without a row.
 pub(super) async fn value<T: TryGetable>(
     db: &impl ConnectionTrait,
     sql: impl Into<String>,
@@ -48,7 +48,7 @@ pub(super) async fn value<T: TryGetable>(
     Ok(db.query_one_raw(query).await?.map(|row| row.try_get_by_index(0)).transpose()?)
 }
 
-/// The values of one column of these rows.
+/// Reads one column of these rows.
 pub(super) async fn values_of<E: EntityTrait, T: TryGetable, C: FromIterator<T>>(
     db: &impl ConnectionTrait,
     rows: Select<E>,
@@ -57,25 +57,25 @@ pub(super) async fn values_of<E: EntityTrait, T: TryGetable, C: FromIterator<T>>
     Ok(rows.select_only().column(column).into_tuple::<T>().all(db).await?.into_iter().collect())
 }
 
-/// A text that LIKE takes as it is, where `!` is its escape.
+/// Escapes a text for LIKE, with `!` as the escape character.
 pub(super) fn like_literal(text: &str) -> String {
     text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
-/// Rows of one of these hosts, by these columns of a table.
+/// Builds a condition for rows of any of these hosts, by these columns of a table.
 pub(super) fn any_host(
     company: impl IntoColumnRef,
     host: impl IntoColumnRef,
     keys: impl IntoIterator<Item = HostKey>,
 ) -> Cond {
     let (company, host) = (company.into_column_ref(), host.into_column_ref());
-    // Not a tuple IN: SQLite has none, and MySQL's optimizer likes this as well.
+    // Not a tuple IN: SQLite has none, and MySQL's optimizer handles this form as well.
     pad_in_list(keys).into_iter().fold(Cond::any(), |any, key| {
         any.add(Expr::col(company.clone()).eq(key.company).and(Expr::col(host.clone()).eq(key.host)))
     })
 }
 
-/// An INSERT of rows in which each value stands beside its column.
+/// Builds an INSERT from rows in which each value is paired with its column.
 pub(super) fn insert<E: EntityTrait, const N: usize>(
     rows: impl IntoIterator<Item = [(E::Column, Expr); N]>,
 ) -> InsertStatement {
@@ -90,30 +90,29 @@ pub(super) fn insert<E: EntityTrait, const N: usize>(
     insert
 }
 
-/// Locks those rows of a SELECT until the transaction ends that nobody else has locked; the others
-/// are not among its results. PostgreSQL's weaker lock lets others still insert rows that refer to
-/// them; SQLite's transaction has the whole file already.
+/// Makes a SELECT lock its rows until the transaction ends, and skip rows that another session has locked.
+/// PostgreSQL's weaker lock still allows others to insert rows that reference them; SQLite's transaction
+/// already has the whole file.
 pub(super) fn lock_free_ones(select: &mut SelectStatement, backend: DbBackend) {
     let strength = if backend == DbBackend::Postgres { LockType::NoKeyUpdate } else { LockType::Update };
     select.lock_with_behavior(strength, LockBehavior::SkipLocked);
 }
 
-/// From here on the transaction waits for no lock: what it cannot have at once makes it fail.
+/// Makes the transaction stop waiting for locks: from now on a statement that needs one fails at once.
 ///
-/// To be called once a transaction has locked rows of the gateway's. The gateway locks its rows in an
-/// order of its own, and a cycle of transactions that wait for each other costs one of them its
-/// work: the lighter one, which would be the gateway's. Whoever holds such a row and never waits cannot be
-/// part of a deadlock cycle.
+/// Call it once a transaction has locked rows of the gateway. The gateway locks its rows in its own order,
+/// and a deadlock costs one transaction its work: the one with less to roll back, which would be the
+/// gateway's. A session that holds such a row but never waits cannot be part of a deadlock.
 pub(super) async fn set_nowait(tx: &impl ConnectionTrait, backend: DbBackend) -> Result<()> {
     let sql = match backend {
-        // Until the connection is taken from the pool again. MySQL, unlike MariaDB, knows no
-        // shorter wait than a second.
+        // Lasts until the connection is next taken from the pool. MySQL, unlike MariaDB, has no shorter wait
+        // than a second.
         DbBackend::MySql => {
             "SET SESSION lock_wait_timeout = 1 \
              /*M! , SESSION lock_wait_timeout = 0, SESSION innodb_lock_wait_timeout = 0 */ \
              /*!80000 , SESSION innodb_lock_wait_timeout = 1 */"
         }
-        // Until the transaction ends; 0 would be for ever. Far shorter than anybody's deadlock_timeout.
+        // Lasts until the transaction ends; 0 would mean no limit. Far below any deadlock_timeout in use.
         DbBackend::Postgres => "SET LOCAL lock_timeout = '2ms'",
         _ => return Ok(()),
     };
@@ -121,19 +120,19 @@ pub(super) async fn set_nowait(tx: &impl ConnectionTrait, backend: DbBackend) ->
     Ok(())
 }
 
-/// What becomes of a column of a row that is there already.
+/// What an upsert does with a column of an existing row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// It stays.
+    /// The column keeps its value.
     Keep,
-    /// It becomes the new row's.
+    /// The column gets the new row's value.
     Update,
-    /// It becomes the new row's where that has a value.
+    /// The column gets the new row's value, unless that is NULL.
     Fill,
 }
 
-/// Writes these rows, of which there is at least one, to a table whose key is the column `key`: each column with its
-/// value, and what becomes of it in a row that is there already.
+/// Builds an upsert of these rows, at least one, into a table with the key column `key`. Each column comes
+/// with its value, and with what happens to it in an existing row.
 pub(super) fn upsert<E: EntityTrait, const N: usize>(
     backend: DbBackend,
     key: E::Column,
@@ -154,7 +153,7 @@ pub(super) fn upsert<E: EntityTrait, const N: usize>(
             Then::Fill => format!("COALESCE({new}, {table}.{column})"),
         };
         set.push_str(if set.is_empty() { "" } else { ", " });
-        // Writing to a text does not fail.
+        // Writing to a String cannot fail.
         _ = write!(set, "{column} = {new}");
     }
 
@@ -188,7 +187,7 @@ mod tests {
     use super::{chunk_rows, pad_in_list};
 
     #[test]
-    fn lists_are_padded_with_their_last_value() {
+    fn lists_repeat_their_last_value() {
         let sizes = [0, 1, 3, 31, 32, 33, 200, 256, 257];
         assert_eq!(sizes.map(|count| pad_in_list(0..count).len()), [0, 1, 4, 32, 32, 64, 224, 256, 512]);
         assert_eq!(pad_in_list([1, 2, 3]), [1, 2, 3, 3]);

@@ -1,9 +1,11 @@
-//! What somebody else has written meanwhile keeps a row out, and that is right. An id that is taken does it as
-//! well: PostgreSQL's sequence lags behind rows that were imported with theirs, and `ON CONFLICT DO NOTHING`
-//! passes over that. So when rows were left out, what was to keep them out has to be there.
+//! Detects rows that were not inserted because a sequence returned an id already in use.
 //!
-//! (It names no index: two of them may keep a mapping out. MariaDB, MySQL and SQLite give out no id that is
-//! taken.)
+//! `ON CONFLICT DO NOTHING` rightly skips a row that another session has already written. But it also skips a
+//! row whose id is in use, because PostgreSQL's sequence lags behind rows that were imported with their ids.
+//! So if rows were skipped, this checks that the rows that they conflict with exist.
+//!
+//! (The clause names no index, since either of two can conflict with a mapping. MariaDB, MySQL and SQLite
+//! never return an id in use.)
 
 use std::collections::HashSet;
 
@@ -17,10 +19,10 @@ use super::statement::{pad_in_list, value};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Audit, HostKey, MappingChange};
 
-/// Of these insertions `made` came about; the others are there already.
+/// Checks that of these insertions, those that were skipped exist. `made` of them were inserted.
 ///
 /// # Errors
-/// [`StoreError::Rejected`], naming the sequence, when one is not.
+/// [`StoreError::Rejected`] with the sequence's name, if one does not exist.
 pub(super) async fn are_mappings_there(
     tx: &impl ConnectionTrait,
     backend: DbBackend,
@@ -54,7 +56,7 @@ pub(super) async fn are_mappings_there(
     if wanted.iter().all(is_there) { Ok(()) } else { Err(taken(tx, Column::Id).await?) }
 }
 
-/// The same of audits, each of which has a key of its own.
+/// Does the same for audits, each of which has its own key.
 pub(super) async fn are_audits_there(
     tx: &impl ConnectionTrait,
     backend: DbBackend,
@@ -82,6 +84,7 @@ async fn taken<C: ColumnTrait>(tx: &impl ConnectionTrait, id: C) -> Result<Store
     let name: Option<String> = value::<Option<String>>(tx, sql).await?.flatten();
     let name = name.unwrap_or_else(|| format!("of {table}.{id}"));
     Ok(StoreError::Rejected(format!(
-        "INSERT INTO {table}: the sequence {name} gave out an id that is taken; `hostmatch migrate up` sets it"
+        "INSERT INTO {table}: the sequence {name} returned an id that is already in use; `hostmatch migrate up` \
+         sets it"
     )))
 }

@@ -1,5 +1,5 @@
-//! How many events were decided lately, by outcome, and how old they were: for people who look. Read by an
-//! index, no further back than is asked for.
+//! Counts recently decided events by outcome, and reads their ages, for reports to people. Reads by an index,
+//! and only as far back as requested.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use super::prelude::*;
 use super::{DbId, Scope};
 use crate::matching::{DEAD_LETTER, recorded_outcomes};
 
-/// How many events were decided last at each of these moments (ms since 1970) or later, by outcome
-/// ([`DEAD_LETTER`] among them); only outcomes of which there are any.
+/// Counts the events that were last decided at each of these times (ms since 1970) or later, by outcome
+/// ([`DEAD_LETTER`] among them); only outcomes with any events are in the result.
 pub async fn outcomes_since<const N: usize>(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -19,7 +19,7 @@ pub async fn outcomes_since<const N: usize>(
     let mut select = Entity::find()
         .select_only()
         .column(Column::Outcome)
-        // All of them: for the index that has the outcome first, and nothing else to be read.
+        // Lists all outcomes, so that the index with the outcome first is used, without reading rows.
         .filter(Column::Outcome.is_in(recorded_outcomes()))
         .filter(Column::DecidedMs.gte(since_ms.into_iter().min().unwrap_or(i64::MAX)))
         .filter(scope.condition(Column::CompanyId))
@@ -39,9 +39,9 @@ pub async fn outcomes_since<const N: usize>(
     Ok(counts)
 }
 
-/// How old events were when they were decided, in ms, from when they were published as far as that is known
-/// (`x-hostmatch-first-seen`), else from when a worker first had them: of the last `most` that were decided
-/// at `since_ms` or later. Dead letters are left out.
+/// Returns the ages of events in ms when they were decided: since they were published if known
+/// (`x-hostmatch-first-seen`), otherwise since a worker first received them. Covers the last `most` events
+/// that were decided at `since_ms` or later, without dead letters.
 pub async fn ages_since(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -60,7 +60,7 @@ pub async fn ages_since(
     Ok(rows.into_iter().map(|(decided_ms, received_ms)| Ord::max(decided_ms - received_ms, 0)).collect())
 }
 
-/// When an event was decided last, of whatever company, in ms since 1970.
+/// Returns when an event of any company was last decided, in ms since 1970.
 pub async fn decided_last(db: &impl ConnectionTrait) -> Result<Option<i64>> {
     let last = Entity::find().select_only().column(Column::DecidedMs).order_by_desc(Column::DecidedMs);
     Ok(last.limit(1).into_tuple().one(db).await?)

@@ -1,5 +1,5 @@
-//! Which servers are new enough. A worker skips rows that somebody else has locked (`SKIP LOCKED`):
-//! MariaDB can from 10.6 on, MySQL from 8.0.1; every PostgreSQL that is still maintained can.
+//! Checks that the server is new enough. A worker skips rows that another session has locked (`SKIP LOCKED`):
+//! MariaDB supports it from 10.6 on, MySQL from 8.0.1; every maintained version of PostgreSQL does.
 
 use sea_orm::DbBackend;
 
@@ -7,10 +7,10 @@ use super::error::Result;
 use super::statement::value;
 use super::{Database, StoreError};
 
-/// Refuses a server that could carry out none of our transactions.
+/// Refuses a server that cannot run our transactions.
 ///
 /// # Errors
-/// [`StoreError::Schema`] says what it is and what it has to be.
+/// [`StoreError::Schema`] with the server's version and the minimum.
 pub(super) async fn check(database: &Database) -> Result<()> {
     if database.backend() != DbBackend::MySql {
         return Ok(());
@@ -19,7 +19,7 @@ pub(super) async fn check(database: &Database) -> Result<()> {
     version.as_deref().and_then(too_old).map_or(Ok(()), |why| Err(StoreError::Schema(why)))
 }
 
-/// Why a MariaDB or MySQL server of this version cannot be used; none when it can.
+/// Returns why a MariaDB or MySQL server of this version cannot be used; none if it can.
 pub(crate) fn too_old(version: &str) -> Option<String> {
     let mut numbers =
         version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));

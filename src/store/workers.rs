@@ -1,5 +1,5 @@
-//! The workers that run, by their heartbeats. Times are the database's: a worker and whoever reads may have
-//! clocks that differ.
+//! Records the running workers by their heartbeats. Times are the database's, because the clocks of workers
+//! and readers may differ.
 
 use std::time::Duration;
 
@@ -14,45 +14,45 @@ use super::prelude::*;
 use super::statement::insert;
 use super::{Database, DbId};
 
-/// The name of the database's clock beside a worker's columns.
+/// The column name of the database's current time next to a worker's columns.
 const NOW_MS: &str = "now_ms";
 
-/// Rows that are read at most: far more than there are workers.
+/// The maximum number of rows to read: far more than there are workers.
 const MAX_ROWS: u64 = 500;
 
-/// Workers tell of themselves every 10 s; whoever has missed four of them is gone.
+/// Workers send a heartbeat every 10 s; a worker that has missed four counts as gone.
 const GONE_AFTER_SECONDS: u64 = 45;
 
 /// What does not change while a worker runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Worker {
-    /// Its own, new for each process.
+    /// Its own id, new for each process.
     #[serde(skip)]
     pub id: Uuid,
-    /// The name of the machine.
+    /// The name of its machine.
     pub host: String,
-    /// The process there.
+    /// Its process id on that machine.
     pub pid: u32,
-    /// What the process serves: `worker` or `all`.
+    /// The role of its process: `worker` or `all`.
     pub role: String,
     /// The version of the program.
     pub version: String,
-    /// The revision that it was built from, where that is known.
+    /// The revision that it was built from, if known.
     pub revision: Option<String>,
     /// `assign` or `observe`.
     pub mode: String,
-    /// Its pipelines.
+    /// The number of its pipelines.
     pub pipelines: u32,
 }
 
-/// What it has done since it started.
+/// A worker's totals since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Work {
-    /// Deliveries that left it for good.
+    /// Deliveries that were finished.
     pub finished: u64,
-    /// Deliveries that are tried again.
+    /// Deliveries that will be tried again.
     pub retried: u64,
-    /// Of those that left, the ones that became dead letters.
+    /// How many of the finished deliveries became dead letters.
     pub failed: u64,
     /// How many seconds ago the last batch was settled.
     pub settled_seconds: Option<u64>,
@@ -61,22 +61,22 @@ pub struct Work {
 /// A worker in the table. `docs/commands.md` describes its JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WorkerRow {
-    /// Who.
+    /// The worker.
     #[serde(flatten)]
     pub worker: Worker,
-    /// It has told nothing of itself for some time, and did not deregister.
+    /// Whether its heartbeats stopped some time ago without it having deregistered.
     pub gone: bool,
     /// How many seconds ago it started.
     pub up_seconds: u64,
-    /// How many seconds ago it told of itself.
+    /// How many seconds ago its last heartbeat was.
     pub seen_seconds: u64,
-    /// What it had done when it was last seen.
+    /// Its totals as of the last heartbeat.
     #[serde(flatten)]
     pub work: Work,
 }
 
-/// Tells that this worker, which started `up` ago, is there: one row, made or brought up to date.
-pub async fn tell_worker(database: &Database, worker: &Worker, up: Duration, work: Work) -> Result<()> {
+/// Records a heartbeat of this worker, which started `up` ago: inserts or updates its row.
+pub async fn record_heartbeat(database: &Database, worker: &Worker, up: Duration, work: Work) -> Result<()> {
     let now = || Expr::cust(now_in_ms(database.backend()));
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let ago = |seconds: u64| now().sub(count(seconds).saturating_mul(1000));
@@ -105,13 +105,13 @@ pub async fn tell_worker(database: &Database, worker: &Worker, up: Duration, wor
     Ok(())
 }
 
-/// Removes this worker's row: it has stopped.
+/// Deletes the row of a worker that stopped.
 pub async fn remove_worker(db: &impl ConnectionTrait, id: Uuid) -> Result<()> {
     Entity::delete_many().filter(Column::Id.eq(id.to_string())).exec(db).await?;
     Ok(())
 }
 
-/// The workers, those seen last first; some of them may be gone.
+/// Returns the workers, the last seen first; some of them may be gone.
 pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>> {
     let select = Entity::find()
         .column_as(Expr::cust(now_in_ms(database.backend())), NOW_MS)
@@ -127,7 +127,7 @@ pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>> {
     read.collect()
 }
 
-/// Removes the rows of workers that have told nothing of themselves for so long. Gives how many.
+/// Deletes the rows of workers without a heartbeat for this long, and returns how many.
 pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64> {
     let before =
         Expr::cust(now_in_ms(database.backend())).sub(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));

@@ -86,7 +86,7 @@ impl Heartbeat {
             settled_seconds: tally.settled_ago().map(|ago| ago.as_secs()),
         };
         let database = &self.worker.processor.database;
-        database.with_deadline(store::tell_worker(database, &self.me, self.since.elapsed(), work)).await
+        database.with_deadline(store::record_heartbeat(database, &self.me, self.since.elapsed(), work)).await
     }
 
     /// It has stopped: its row goes.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::app::{AppContext, AppError};
 use crate::store::{
     Acted, DeadLetterFilter, LeftOut, LetterAction, LetterState, NewAct, act_on_letters, dead_letter_ids,
-    groups, note as record,
+    groups, record_note,
 };
 
 /// The result for each letter.
@@ -90,6 +90,6 @@ pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Resul
         fingerprint: Some(group.clone()),
         ..NewAct::new(LetterAction::Note, context.author.as_str())
     };
-    context.with_deadline(record(&context.database, &act)).await?;
+    context.with_deadline(record_note(&context.database, &act)).await?;
     Ok(NoteView { group, note: note.to_owned() })
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::app::{AppContext, AppError};
 use crate::store::{
     DeadLetter, DeadLetterFilter, LetterAction, NewAct, NewDeadLetter, Scope, act_on_letters,
-    dead_letter_ids, dead_letters_of, insert_dead_letters, note,
+    dead_letter_ids, dead_letters_of, insert_dead_letters, record_note,
 };
 
 /// Letters in one read or write. Each may be as large as a message can be.
@@ -66,7 +66,7 @@ pub(crate) async fn import(
         letters: all,
         ..NewAct::new(LetterAction::Import, context.author.as_str())
     };
-    context.with_deadline(note(&context.database, &act)).await?;
+    context.with_deadline(record_note(&context.database, &act)).await?;
     let mut letters = letters(&mut input, name);
     loop {
         let some = letters.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;

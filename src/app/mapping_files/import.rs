@@ -17,7 +17,9 @@ use crate::app::{
 use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
 use crate::store::entity::import::{ActiveModel, Model};
-use crate::store::{self, Change, MappingRow, StoreError, begin_import, changes_of_act, facts, note_import};
+use crate::store::{
+    self, Change, MappingRow, StoreError, begin_import, changes_of_act, facts, record_import,
+};
 
 /// The maximum number of errors in a view; [`Import::write_failed`] writes all of them.
 const MAX_SHOWN_ERRORS: usize = 20;
@@ -192,11 +194,11 @@ pub(crate) async fn import(
             changed += usize::from(is_change(&result));
             import.results[*number] = result;
         }
-        context.with_deadline(note_import(db, id, count(changed), count(failed), None)).await?;
+        context.with_deadline(record_import(db, id, count(changed), count(failed), None)).await?;
         tracing::info!(import = id, lines = act.first, of = changes.len(), "importing");
         progress(act.first as usize, changes.len());
     }
-    context.with_deadline(note_import(db, id, count(changed), count(failed), Some(now_ms()))).await?;
+    context.with_deadline(record_import(db, id, count(changed), count(failed), Some(now_ms()))).await?;
     Ok(import)
 }
 
@@ -286,7 +288,7 @@ pub(crate) async fn undo_import(
         progress(act.first as usize, changes.len());
     }
     let by = context.author.as_str();
-    let note = store::note_import_undone(context.connection(), import.id, by, reason, now_ms());
+    let note = store::record_import_undone(context.connection(), import.id, by, reason, now_ms());
     context.with_deadline(note).await?;
     Ok(undone)
 }

@@ -15,7 +15,7 @@ use super::report::percent;
 use crate::event::CompanyId;
 use crate::matching::{DEAD_LETTER, Outcome};
 use crate::runtime::clock::as_rfc3339;
-use crate::store::{Unassigned, Waits, WorkerRow, together};
+use crate::store::{Unassigned, Waits, WorkerRow, sum_waits};
 use judge::Reason;
 
 /// The view of the status. A part that could not be read is null.
@@ -137,7 +137,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     fn of<K: ToString>(waits: BTreeMap<K, Waits>) -> Self {
-        let Waits { count: open, oldest_ms: oldest } = together(waits.values());
+        let Waits { count: open, oldest_ms: oldest } = sum_waits(waits.values());
         let by_reason = waits.into_iter().map(|(reason, one)| (reason.to_string(), one.count)).collect();
         Self { open, oldest, by_reason }
     }

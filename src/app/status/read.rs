@@ -161,7 +161,7 @@ async fn rows(
 ) -> Result<(), StoreError> {
     let database = match connected {
         Some(database) => database,
-        None => connected.insert(Database::connect_to_look(config).await?),
+        None => connected.insert(Database::connect_read_only(config).await?),
     };
     let (db, at) = (database.connection(), view.at);
     let mut refused = None;

@@ -10,7 +10,7 @@ use super::{Area, Code, Level, Report};
 
 pub(super) async fn check(config: &Config, report: &mut Report) {
     report.checked(&[Code::DatabaseUnreachable]);
-    let database = match Database::connect_to_look(&config.database).await {
+    let database = match Database::connect_read_only(&config.database).await {
         Ok(database) => database,
         Err(error) => return unreachable(config, &error, report),
     };

@@ -66,7 +66,7 @@ struct Basis {
 /// Inspects everything, over sessions that cannot write. Returns an error only when the database cannot be read at
 /// all; its problems are findings.
 pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
-    let database = Database::connect_to_look(&config.database).await?;
+    let database = Database::connect_read_only(&config.database).await?;
     let inspected = database.with_deadline(inspect_at(&database, &config.gateway, true)).await;
     database.close().await;
     inspected

@@ -72,7 +72,7 @@ struct Place {
 
 /// Returns the statements for this database with its current tables.
 pub(crate) async fn grants(config: &DatabaseConfig, account: &Account) -> Result<Vec<Grants>, StoreError> {
-    let database = Database::connect_to_look(config).await?;
+    let database = Database::connect_read_only(config).await?;
     let place = database.with_deadline(Place::read(&database)).await;
     database.close().await;
     Ok(place?.all(account))

@@ -1,4 +1,4 @@
-//! What operators do with dead letters, and the record of it: who, when, why, on which.
+//! Performs operators' actions on dead letters and records them: who, when, why, and on which letters.
 
 use sea_orm::DatabaseTransaction;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::store::replays::lock_letters;
 use crate::store::statement::chunk_rows;
 use crate::store::{Database, Scope};
 
-/// Letters in one step.
+/// Letters per step.
 const STEP: usize = 1_000;
 
 /// What a person can do with dead letters, plans and replays.
@@ -24,34 +24,34 @@ const STEP: usize = 1_000;
 pub enum LetterAction {
     /// Freeze a plan.
     Plan,
-    /// Carry it out.
+    /// Start a planned replay.
     Replay,
-    /// Go on with a replay.
+    /// Continue a replay.
     Resume,
-    /// Go on, and send once more what is on the way.
+    /// Continue a replay, and publish the letters in flight once more.
     Resend,
-    /// Send nothing more.
+    /// Stop publishing for now.
     Pause,
-    /// End a replay, or throw a plan away.
+    /// End a replay, or discard a plan.
     Cancel,
-    /// Take what is on the way for lost.
+    /// Treat the letters in flight as lost.
     GiveUp,
-    /// Put open letters away.
+    /// Discard open letters.
     Discard,
     /// Open discarded letters again.
     Restore,
-    /// Write something on a group.
+    /// Write a note on a group.
     Note,
-    /// See a letter with its personal data.
+    /// Show a letter with its personal data.
     Reveal,
-    /// Take letters out, whole.
+    /// Export whole letters.
     Export,
-    /// Record letters of another installation.
+    /// Import letters from another installation.
     Import,
 }
 
 impl LetterAction {
-    /// From which state to which it brings a letter, if it does.
+    /// Returns the states before and after, if the action changes a letter's state.
     pub fn change(self) -> Option<(LetterState, LetterState)> {
         match self {
             Self::Discard => Some((LetterState::Open, LetterState::Discarded)),
@@ -61,16 +61,16 @@ impl LetterAction {
     }
 }
 
-/// What somebody does.
+/// An action to perform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAct {
-    /// What.
+    /// The action.
     pub action: LetterAction,
     /// Who, such as `cli:anna@office-3`.
     pub made_by: String,
     /// When, in ms since 1970 (UTC).
     pub at_ms: i64,
-    /// Why, in words of theirs.
+    /// Why, in the person's own words.
     pub why: Option<String>,
     /// How the letters were chosen, as JSON.
     pub chosen: Option<String>,
@@ -78,12 +78,12 @@ pub struct NewAct {
     pub replay: Option<i64>,
     /// The group that it concerns.
     pub fingerprint: Option<String>,
-    /// How many letters it concerns, those included on which it could not be done.
+    /// The number of letters that it concerns, including those that it was refused for.
     pub letters: usize,
 }
 
 impl NewAct {
-    /// Something that somebody does now.
+    /// Creates an action that a person performs now.
     pub fn new(action: LetterAction, made_by: &str) -> Self {
         let (made_by, at_ms) = (made_by.to_owned(), now_ms());
         let (why, chosen, replay, fingerprint) = (None, None, None, None);
@@ -91,7 +91,7 @@ impl NewAct {
     }
 }
 
-/// What somebody did. `docs/commands.md` describes its JSON, which is a contract.
+/// A recorded action. `docs/commands.md` describes its JSON, which is a contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub struct Act {
@@ -106,25 +106,25 @@ pub struct Act {
     pub(crate) letters: i32,
 }
 
-/// A letter on which something could not be done.
+/// A letter that an action was refused for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     pub(crate) id: i64,
     pub(crate) why: String,
 }
 
-/// What became of each letter.
+/// The result of an action for each letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acted {
-    /// It was done on these.
+    /// The action was performed on these.
     pub done: Vec<i64>,
-    /// It could not be done on these.
+    /// The action was refused for these.
     pub refused: Vec<LeftOut>,
 }
 
-/// Does something on letters, step by step: there may be very many. [`LetterAction::Discard`] puts open
-/// ones away, [`LetterAction::Restore`] opens discarded ones again; anything else is recorded only.
-/// After an error what was done before is done, and recorded.
+/// Performs an action on letters, step by step, since there may be very many. [`LetterAction::Discard`]
+/// discards open letters, [`LetterAction::Restore`] opens discarded ones again; any other action is only
+/// recorded. After an error, the completed steps remain performed and recorded.
 pub async fn act_on_letters(database: &Database, scope: &Scope, ids: &[i64], act: &NewAct) -> Result<Acted> {
     let (mut all, mut number) = (Acted::default(), None);
     for some in ids.chunks(STEP) {
@@ -185,13 +185,13 @@ async fn change_state(
     Ok(())
 }
 
-/// Records an act that changes no letters, such as a note on a group.
-pub async fn note(database: &Database, act: &NewAct) -> Result<()> {
+/// Records an action that changes no letters, such as a note on a group.
+pub async fn record_note(database: &Database, act: &NewAct) -> Result<()> {
     let work = async |tx: &DatabaseTransaction| record_act(tx, act).await;
     database.transact(work).await.map(drop)
 }
 
-/// Records what somebody does, in the transaction that does it. Gives the row's id.
+/// Records an action, in the transaction that performs it, and returns the row's id.
 pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct) -> Result<i64> {
     let fit = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
     let row = ActiveModel {
@@ -209,7 +209,7 @@ pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
-/// What was done on this letter (by itself, or with its group), or with this replay; oldest first.
+/// Returns the actions on this letter (by itself, or with its group), or on this replay; oldest first.
 pub async fn acts(database: &Database, letter: Option<(i64, &str)>, replay: Option<i64>) -> Result<Vec<Act>> {
     let mut any = Cond::any().add_option(replay.map(|replay| Column::ReplayId.eq(replay)));
     if let Some((id, fingerprint)) = letter {

@@ -1,4 +1,4 @@
-//! Finding dead letters: every way of asking for them, combined; pages, one, groups of one cause.
+//! Finds dead letters by any combination of filters: as pages, one by id, or grouped by cause.
 
 use std::collections::BTreeMap;
 
@@ -17,29 +17,29 @@ use crate::store::prelude::*;
 use crate::store::statement::{like_literal, values_of};
 use crate::store::{Database, Scope};
 
-/// Which dead letters; an empty filter means all. What is given must all be true.
+/// A filter for dead letters; an empty one matches all. All given conditions must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "most fields are columns")]
 pub struct DeadLetterFilter {
-    /// These ones; empty is any.
+    /// These ids; empty means any.
     pub ids: Vec<i64>,
     pub reason: Option<String>,
     pub state: Option<LetterState>,
     pub event_type: Option<String>,
-    /// About the booking with exactly this reference.
+    /// The booking's exact reference.
     pub booking_ref: Option<String>,
     pub host_id: Option<i64>,
-    /// Failed last at this moment or later, in ms since 1970 (UTC).
+    /// Last failed at this time or later, in ms since 1970 (UTC).
     pub since_ms: Option<i64>,
-    /// Failed last before this moment, in ms since 1970 (UTC).
+    /// Last failed before this time, in ms since 1970 (UTC).
     pub until_ms: Option<i64>,
-    /// With so many attempts.
+    /// The number of attempts.
     pub attempts: Option<(Compare, i32)>,
-    /// Of the group whose fingerprint begins so.
+    /// A prefix of the group's fingerprint.
     pub fingerprint: Option<String>,
-    /// With this text in the error, the event's id or the booking's reference, whatever its case.
+    /// A text in the error, the event's id or the booking's reference, ignoring case.
     pub text: Option<String>,
-    /// Only older rows than this: the last id of the page before.
+    /// Only rows older than this id: the last one of the previous page.
     #[serde(skip)]
     pub before_id: Option<i64>,
 }
@@ -48,11 +48,11 @@ pub struct DeadLetterFilter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compare {
-    /// Exactly so many.
+    /// Exactly this number.
     Exactly,
-    /// So many or more.
+    /// This number or more.
     AtLeast,
-    /// So many or fewer.
+    /// This number or fewer.
     AtMost,
 }
 
@@ -67,12 +67,12 @@ impl Compare {
 }
 
 impl DeadLetterFilter {
-    /// Whether it names anything at all, beside a state.
+    /// Returns whether it has no condition except a state.
     pub fn is_empty(&self) -> bool {
         Self { state: None, before_id: None, ..self.clone() } == Self::default()
     }
 
-    /// Its JSON for the record, with the companies whose letters were asked for.
+    /// Returns its JSON for the record, with the companies of the scope.
     pub fn for_the_record(&self, scope: &Scope) -> String {
         let mut asked = serde_json::to_value(self).unwrap_or_default();
         if let Some(asked) = asked.as_object_mut() {
@@ -95,7 +95,7 @@ impl DeadLetterFilter {
     fn condition(&self, scope: &Scope) -> Cond {
         let attempts =
             |(compare, count): (Compare, i32)| compare.condition(Expr::col(Column::Attempts), count);
-        // Not LIKE, for which PostgreSQL and SQLite do not use this index.
+        // Not LIKE: PostgreSQL and SQLite would not use this index for it.
         let begins_with = |prefix: &String| {
             let behind = behind(prefix).map(|behind| Column::Fingerprint.lt(behind));
             Cond::all().add(Column::Fingerprint.gte(prefix)).add_option(behind)
@@ -117,8 +117,8 @@ impl DeadLetterFilter {
     }
 }
 
-/// With this text in one of the texts, whatever its case. The engine lowers both sides, in its own way:
-/// SQLite only what is ASCII.
+/// Builds a condition for this text in one of the columns, ignoring case. The engine converts both
+/// sides to lower case: SQLite only ASCII.
 fn contains(text: &str) -> Cond {
     let pattern = Func::lower(Expr::val(format!("%{}%", like_literal(text))));
     let like = |column: Column| {
@@ -131,7 +131,7 @@ fn contains(text: &str) -> Cond {
     columns.into_iter().fold(Cond::any(), |any, column| any.add(like(column)))
 }
 
-/// The first text behind all those that begin with this one, compared by their bytes.
+/// Returns the first text after all those that begin with this prefix, in byte order.
 fn behind(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
@@ -143,7 +143,7 @@ fn behind(prefix: &str) -> Option<String> {
     None
 }
 
-/// Lists dead letters, newest first, at most `limit`.
+/// Returns dead letters, newest first, at most `limit`.
 pub async fn dead_letters(
     database: &Database,
     scope: &Scope,
@@ -153,7 +153,7 @@ pub async fn dead_letters(
     Ok(newest_first(filter.condition(scope), limit).all(database.connection()).await?)
 }
 
-/// The same list without what may be large: for tables, and for many.
+/// Returns the same list without the columns that may be large: for tables, and for long lists.
 pub async fn dead_letter_summaries(
     database: &Database,
     scope: &Scope,
@@ -164,7 +164,7 @@ pub async fn dead_letter_summaries(
     Ok(letters.all(database.connection()).await?)
 }
 
-/// A dead letter, told with its event.
+/// A dead letter as shown with its event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub struct LetterOfEvent {
@@ -174,13 +174,13 @@ pub struct LetterOfEvent {
     pub(crate) error: String,
 }
 
-/// The dead letters of this event, newest first, at most a hundred.
+/// Returns the dead letters of this event, newest first, at most a hundred.
 pub async fn letters_of_event(
     database: &Database,
     scope: &Scope,
     event: &event::Model,
 ) -> Result<Vec<LetterOfEvent>> {
-    // For the booking there is an index.
+    // The booking's column has an index.
     let these = scope
         .condition(Column::CompanyId)
         .add(Column::EventId.eq(event.event_id.as_str()))
@@ -192,7 +192,7 @@ fn newest_first(these: Cond, limit: u64) -> Select<Entity> {
     Entity::find().filter(these).order_by_desc(Column::Id).limit(limit)
 }
 
-/// The ids of all of these, oldest first.
+/// Returns the ids of all matching letters, oldest first.
 pub async fn dead_letter_ids(
     database: &Database,
     scope: &Scope,
@@ -202,13 +202,13 @@ pub async fn dead_letter_ids(
     values_of(database.connection(), letters, Column::Id).await
 }
 
-/// Those of these ids that are there, in the order of the ids.
+/// Returns those of these letters that exist, ordered by id.
 pub async fn dead_letters_of(database: &Database, scope: &Scope, ids: &[i64]) -> Result<Vec<DeadLetter>> {
     let these = scope.condition(Column::CompanyId).add(Column::Id.is_in(ids.iter().copied()));
     Ok(Entity::find().filter(these).order_by_asc(Column::Id).all(database.connection()).await?)
 }
 
-/// One dead letter by its id.
+/// Returns one dead letter by its id.
 pub async fn dead_letter(database: &Database, scope: &Scope, id: i64) -> Result<Option<DeadLetter>> {
     Ok(dead_letters_of(database, scope, &[id]).await?.pop())
 }
@@ -221,10 +221,10 @@ pub struct Group {
     pub fingerprint: String,
     /// Their reason code.
     pub reason: String,
-    /// How many.
+    /// How many letters it has.
     #[serde(rename = "letters")]
     pub count: i64,
-    /// Of how many tenants.
+    /// How many companies they belong to.
     pub companies: i64,
     /// When the first of them was received, in ms since 1970 (UTC).
     #[serde(rename = "first_seen", serialize_with = "as_rfc3339")]
@@ -235,18 +235,18 @@ pub struct Group {
     /// When the earliest of their meetings starts, in ms since 1970 (UTC).
     #[serde(rename = "earliest_start", serialize_with = "as_rfc3339")]
     pub earliest_start_ms: Option<i64>,
-    /// The newest of them.
+    /// The id of the newest of them.
     #[serde(skip)]
     pub newest: i64,
-    /// What went wrong with that one.
+    /// The error of the newest of them.
     #[sea_orm(skip)]
     pub error: String,
-    /// The newest note on it.
+    /// The newest note on the group.
     #[sea_orm(skip)]
     pub note: Option<String>,
 }
 
-/// The groups among these, the largest first, at most `limit` of them from the `skip`th on.
+/// Returns the groups of the matching letters, the largest first, at most `limit` from the `skip`th on.
 pub async fn groups(
     database: &Database,
     scope: &Scope,
@@ -294,7 +294,7 @@ pub async fn groups(
         .into_tuple()
         .all(db)
         .await?;
-    // Of several notes the last one stays.
+    // Of several notes the last one is shown.
     let notes: BTreeMap<String, Option<String>> = notes.into_iter().collect();
     for group in &mut groups {
         group.error = errors.remove(&group.newest).unwrap_or_default();
@@ -303,8 +303,9 @@ pub async fn groups(
     Ok(groups)
 }
 
-/// What was found by its text, apart. Together MariaDB would sort where the rows are, and visit each a
-/// second time for what it groups, all over the disk; the limit keeps it from making it one.
+/// Finds letters by their text in a subquery. In a single query, MariaDB would sort the ids first and then
+/// read each row a second time for the grouped columns, in random order. The limit keeps it from merging the
+/// subquery.
 fn found(scope: &Scope, filter: &DeadLetterFilter) -> SelectStatement {
     let mut query = Query::select();
     query

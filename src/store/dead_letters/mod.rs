@@ -1,5 +1,4 @@
-//! Dead letters: the table in which they are kept, listed and read, and what operators do
-//! with them.
+//! Records, lists and reads dead letters, and records what operators do with them.
 
 mod acts;
 mod find;
@@ -16,7 +15,7 @@ use crate::runtime::clock::as_rfc3339;
 
 pub use super::entity::dead_letter::Model as DeadLetter;
 pub(super) use acts::record_act;
-pub use acts::{Act, Acted, LeftOut, LetterAction, NewAct, act_on_letters, acts, note};
+pub use acts::{Act, Acted, LeftOut, LetterAction, NewAct, act_on_letters, acts, record_note};
 pub use find::{
     Compare, DeadLetterFilter, Group, LetterOfEvent, dead_letter, dead_letter_ids, dead_letter_summaries,
     dead_letters, dead_letters_of, groups, letters_of_event,
@@ -26,35 +25,35 @@ pub use record::insert_dead_letters;
 
 words!(LetterState, LetterAction);
 
-/// Where a dead letter stands.
+/// The state of a dead letter.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum LetterState {
-    /// It waits for a person.
+    /// It needs a person.
     Open,
-    /// Its copy is on the way.
+    /// Its copy is in flight.
     Replaying,
-    /// It was decided after a replay.
+    /// Its replay was decided.
     Resolved,
-    /// It was replayed when there was nothing left to do.
+    /// Its replay found nothing left to do.
     Skipped,
-    /// A person put it away.
+    /// A person discarded it.
     Discarded,
 }
 
-/// A dead letter to be recorded.
+/// A dead letter to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDeadLetter {
-    /// What is kept of it. Its number, its state, and what comes of it later do not count.
+    /// The row to store. Its number, its state and its later results are ignored.
     pub letter: DeadLetter,
-    /// The shape that it came in, as far as it could be told.
+    /// The message's shape, if it was recognised.
     pub shape: Option<String>,
-    /// Who published it, as far as is known.
+    /// Who published it, if known.
     pub publisher: Option<String>,
-    /// It is the copy of a replay that failed again. (Not kept here, but with the replay.)
+    /// Set for the copy of a replay that failed again. (Stored with the replay, not here.)
     pub replayed: Option<Replayed>,
 }
 

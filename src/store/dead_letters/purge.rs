@@ -1,4 +1,4 @@
-//! Forgetting letters, plans, replays and acts of long ago. A letter that is open stays for ever.
+//! Deletes old letters, plans, replays and actions. Open letters are never deleted.
 
 use sea_orm::{EntityTrait, Select};
 
@@ -12,30 +12,30 @@ use crate::store::prelude::*;
 use crate::store::replays::ReplayState;
 use crate::store::retention::{delete, in_steps};
 
-/// Rows in one step.
+/// Rows per step.
 const STEP: u64 = 200;
 
-/// The states of letters that are not closed, and of those that are.
+/// The states of open letters, and of closed ones.
 const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
 const CLOSED: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded];
 
-/// Deletes dead letters that were closed before `before_ms`. Gives how many. After an error what was deleted before
-/// is deleted.
+/// Deletes dead letters that were closed before `before_ms`, and returns how many. After an error, the
+/// completed steps remain.
 pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64> {
     use letter::Column;
     let closed = Column::ClosedMs.lt(before_ms).and(Column::State.is_in(CLOSED));
     let oldest = letter::Entity::find().filter(closed.clone()).order_by_asc(Column::ClosedMs);
     in_steps(database, first(oldest, Column::Id), Column::Id, |ids: Vec<i64>| {
-        // One may have been opened again meanwhile.
+        // A letter may have been opened again meanwhile.
         delete::<letter::Entity>(database, Column::Id.is_in(ids).and(closed.clone()))
     })
     .await
 }
 
-/// Deletes plans and replays that were made before `before_ms`, with their letters, and what operators
-/// did before then. Kept are: a replay that is running or paused; one of which a letter is on the way,
-/// or was and is open; what was done on an open letter, or with a replay that is kept. Gives the
-/// number of replays. After an error what was deleted before is deleted.
+/// Deletes plans and replays that were created before `before_ms`, with their letters, and actions from
+/// before then. Keeps replays that are running or paused; replays with a letter in flight, or with a sent
+/// letter that is open; and actions on an open letter or on a kept replay. Returns the number of replays.
+/// After an error, the completed steps remain.
 pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
     let old = replay::Entity::find()
         .filter(replay::Column::CreatedMs.lt(before_ms))
@@ -43,7 +43,7 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
         .filter(Expr::exists(items_that_matter()).not());
     let old = first(old, replay::Column::Id);
     let purged = in_steps(database, old, replay::Column::Id, |replays: Vec<i64>| async move {
-        // Its letters first: a replay that still has some is found again.
+        // Its letters first: after an error, a replay with letters left is found again.
         for replay in &replays {
             delete_items(database, *replay).await?;
         }
@@ -57,7 +57,7 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
         .and_where(replay::Column::Id.into_expr().eq(act::Column::ReplayId.into_expr()));
     let old = act::Entity::find()
         .filter(act::Column::AtMs.lt(before_ms))
-        // Notes belong to their group, for as long as it has letters.
+        // Notes stay with their group.
         .filter(act::Column::Action.ne(LetterAction::Note))
         .filter(Expr::exists(replay).not())
         .filter(Expr::exists(open_letters_of_acts()).not());
@@ -70,7 +70,7 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
     Ok(purged)
 }
 
-/// Of a replay in the statement around it: letters on the way, and open ones that were.
+/// Selects the letters of the outer query's replay that are in flight, or were sent and are open.
 fn items_that_matter() -> SelectStatement {
     let mut open = Query::select();
     open.expr(Expr::val(1))
@@ -87,7 +87,7 @@ fn items_that_matter() -> SelectStatement {
     select
 }
 
-/// Of an act in the statement around it: the letters that it was done on and that are open.
+/// Selects the open letters of the outer query's action.
 fn open_letters_of_acts() -> SelectStatement {
     let same_letter = letter::Column::Id.into_expr().eq(act_letter::Column::LetterId.into_expr());
     let mut select = Query::select();
@@ -100,7 +100,7 @@ fn open_letters_of_acts() -> SelectStatement {
     select
 }
 
-/// Deletes the letters of a replay step by step: there may be very many.
+/// Deletes the letters of a replay step by step, since there may be very many.
 async fn delete_items(database: &Database, replay: i64) -> Result<u64> {
     let of_replay = item::Column::ReplayId.eq(replay);
     let items = first(item::Entity::find().filter(of_replay.clone()), item::Column::LetterId);
@@ -110,7 +110,7 @@ async fn delete_items(database: &Database, replay: i64) -> Result<u64> {
     .await
 }
 
-/// Those of one step, in the order of this column.
+/// Limits rows to one step, in the order of this column.
 fn first<E: EntityTrait>(rows: Select<E>, column: E::Column) -> Select<E> {
     rows.order_by_asc(column).limit(STEP)
 }

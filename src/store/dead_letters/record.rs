@@ -1,4 +1,4 @@
-//! Recording: one row for each dead letter, however often it is recorded.
+//! Records dead letters: one row per dead letter, however often it is recorded.
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel as _, UpdateMany};
@@ -12,17 +12,17 @@ use crate::store::entity::event;
 use crate::store::prelude::*;
 use crate::store::replays::{FAILED, end_replayed};
 
-/// Records dead letters, in one transaction; one that is recorded already shows its newest attempt,
-/// and is open again, unless its copy is on the way. Gives the number of new rows.
-/// After an error nothing is recorded.
+/// Records dead letters in one transaction. A letter that is already recorded gets its newest attempt and is
+/// opened again, unless its copy is in flight. Returns the number of new rows. After an error nothing is
+/// recorded.
 pub async fn insert_dead_letters(database: &Database, letters: &[NewDeadLetter]) -> Result<usize> {
-    // In key order, so that two recorders do not wait for each other in a circle.
+    // In key order, so that two recorders do not deadlock.
     let mut letters: Vec<&NewDeadLetter> = letters.iter().collect();
     letters.sort_by(|a, b| a.letter.dead_id.cmp(&b.letter.dead_id));
 
     let transaction = database.begin().await?;
     let mut new = 0;
-    // One by one: each may be as large as a message can be, and a statement has a limit too.
+    // One by one: each may have the maximum size of a message, and statements have a limit, too.
     for letter in &letters {
         if has_failed_again(&transaction, letter).await? {
             continue;
@@ -51,8 +51,8 @@ async fn is_recorded(transaction: &DatabaseTransaction, dead_id: &str) -> Result
     Ok(id.into_tuple::<i64>().one(transaction).await?.is_some())
 }
 
-/// Ends the replay whose copy this is, and shows the attempt with its letter. False: it is no copy
-/// that is on the way, or its letter is gone, and it is to be recorded like any other.
+/// Ends the replay of this copy, and records the attempt in its letter. Returns false if it is not a copy in
+/// flight, or its letter is gone: it is then recorded like any other dead letter.
 async fn has_failed_again(transaction: &DatabaseTransaction, letter: &NewDeadLetter) -> Result<bool> {
     let Some(copy) = &letter.replayed else { return Ok(false) };
     let letter = &letter.letter;
@@ -60,14 +60,14 @@ async fn has_failed_again(transaction: &DatabaseTransaction, letter: &NewDeadLet
     if !end_replayed(transaction, copy, FAILED, reason, letter.recorded_ms).await? {
         return Ok(false);
     }
-    // Whatever the clocks of two machines say: this is its newest attempt.
+    // This is the newest attempt, even if the clocks of two machines differ.
     let attempt = ActiveModel { state: Set(LetterState::Open.into()), ..attempt(letter) };
     let update = Entity::update_many().set(attempt).filter(Column::Id.eq(copy.letter));
     Ok(update.exec(transaction).await?.rows_affected > 0)
 }
 
-/// The same message has died again: sent once more, or copied twice in a crash. A letter whose copy
-/// is on the way stays so; one that was closed after this attempt stays closed.
+/// Updates the row of a message that failed again: it was sent once more, or copied twice in a crash. A
+/// letter whose copy is in flight stays so; one that was closed after this attempt stays closed.
 fn newer_attempt(letter: &DeadLetter) -> UpdateMany<Entity> {
     let (replaying, open) = (LetterState::Replaying, LetterState::Open);
     let state = Expr::case(Column::State.eq(replaying), replaying).finally(open);
@@ -81,7 +81,7 @@ fn newer_attempt(letter: &DeadLetter) -> UpdateMany<Entity> {
         .filter(not_closed_since)
 }
 
-/// What of a letter this attempt changes.
+/// Returns the columns that an attempt changes.
 fn attempt(letter: &DeadLetter) -> ActiveModel {
     ActiveModel {
         reason: Set(fit(&letter.reason, 64)),
@@ -112,13 +112,13 @@ async fn insert(transaction: &DatabaseTransaction, letter: &DeadLetter) -> Resul
         recorded_ms: Set(letter.recorded_ms),
         ..attempt(letter)
     };
-    // A recorder that came first with the same letter is no error.
+    // It is no error if another recorder has just inserted the same letter.
     let same = OnConflict::column(Column::DeadId).do_nothing_on([Column::Id]).to_owned();
     Entity::insert(row).on_conflict(same).exec_without_returning(transaction).await?;
     Ok(())
 }
 
-/// The event's own row. What was decided on it before stays: the dead letter may be a late copy.
+/// Records the event's own row. An earlier decision stays: the dead letter may be a late copy.
 async fn record_event(
     transaction: &DatabaseTransaction,
     event_id: &str,
@@ -158,10 +158,10 @@ async fn record_event(
     Ok(())
 }
 
-/// Cut to the column's length in characters, without NUL, which PostgreSQL does not store.
+/// Cuts a text to its column's length in characters, and replaces NUL, which PostgreSQL cannot store.
 fn fit(text: &str, length: usize) -> String {
     text.chars().take(length).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
-/// Far below what MySQL's TEXT holds (64 KiB) even at four bytes a character.
+/// Far below the limit of MySQL's TEXT (64 KiB), even at four bytes per character.
 const MAX_ERROR: usize = 8_000;

@@ -1,4 +1,4 @@
-//! The audit trail: what was changed, by whom, when and why.
+//! Reads the audit trail: what was changed, by whom, when and why.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -20,36 +20,36 @@ use crate::store::row_reader::selected;
 use crate::store::statement::{like_literal, pad_in_list};
 use crate::store::{DbId, Document, GatewaySchema, Scope};
 
-/// Which audit rows; what is given must all be true.
+/// A filter for audit rows. All given conditions must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "most fields are columns")]
 pub struct AuditFilter {
     pub mapping: Option<i64>,
     pub host: Option<HostId>,
     pub staff: Option<StaffId>,
-    /// By this actor; with a `*` at the end, by any whose name begins so.
+    /// The actor; with a `*` at the end, a prefix of the actor's name.
     pub actor: Option<String>,
     pub action: Option<String>,
-    /// Changed then or later, ms since 1970.
+    /// Changed at this time or later, in ms since 1970.
     pub since_ms: Option<i64>,
-    /// Changed before, ms since 1970.
+    /// Changed before this time, in ms since 1970.
     pub until_ms: Option<i64>,
-    /// Only older rows than this.
+    /// Only rows older than this id.
     pub before: Option<i64>,
 }
 
 selected! {
-    /// A row of `calcom_host_mapping_audits`, as it is shown: `docs/commands.md` describes its JSON. A gateway's
-    /// own rows may lack some of it.
+    /// A row of `calcom_host_mapping_audits` as it is shown: `docs/commands.md` describes its JSON. The
+    /// gateway's own rows may lack some fields.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     #[expect(missing_docs, reason = "most fields are columns")]
     pub struct AuditRow of (schema) {
-        /// The row's id, growing.
+        /// The row's id, which always grows.
         pub id: i64 = Expr::col(Column::Id) => |id: DbId| id.0,
-        /// When, ms since 1970.
+        /// When, in ms since 1970.
         #[serde(serialize_with = "as_rfc3339")]
         pub at: i64 = changed_at(schema.backend) => |ms: Option<i64>| ms.unwrap_or(0),
-        /// The mapping; none when its row was deleted.
+        /// The mapping; none if its row was deleted.
         pub mapping: Option<i64> = Expr::col(Column::MappingId) => |id: Option<DbId>| id.map(|id| id.0),
         pub company: Option<CompanyId> = Expr::col(Column::CompanyId),
         pub host: Option<HostId> = Expr::col(Column::CalcomHostId),
@@ -68,7 +68,7 @@ selected! {
     }
 }
 
-/// The fields of an audit row. A gateway may have written JSON within JSON.
+/// Reads the fields of an audit row. A gateway may have written JSON within JSON.
 fn fields(document: Option<Document>) -> Option<Map<String, Value>> {
     match document?.0 {
         Value::Object(fields) => Some(fields),
@@ -77,7 +77,7 @@ fn fields(document: Option<Document>) -> Option<Map<String, Value>> {
     }
 }
 
-/// One change, as one person's decision (or the machine) made it: of a row, or of several together.
+/// One change, made by one decision of a person or of the machine; it may affect several rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Company and host.
@@ -86,7 +86,7 @@ pub struct Change {
     pub rows: Vec<AuditRow>,
 }
 
-/// Audit rows, newest first, at most `limit`.
+/// Returns audit rows, newest first, at most `limit`.
 pub async fn audits(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -105,7 +105,7 @@ pub async fn audits(
         .add_option(filter.since_ms.map(|ms| at().gte(ms.saturating_add(ahead))))
         .add_option(filter.until_ms.map(|ms| at().lt(ms.saturating_add(ahead))));
     if let Some(staff) = &filter.staff {
-        // An id that cannot be anybody's has changed nothing.
+        // An id of the wrong kind belongs to no staff.
         let Ok(staff) = staff.of_kind(schema.staff_key) else { return Ok(Vec::new()) };
         wanted = wanted.add(Expr::col(Column::StaffId).eq(staff));
     }
@@ -121,8 +121,8 @@ pub async fn audits(
     read(db, &select, ahead).await
 }
 
-/// The change that an audit row belongs to, with all of its rows. `None`: there is no such row, or it does not
-/// say which host it is about.
+/// Returns the change that an audit row belongs to, with all of its rows. `None` if there is no such row, or
+/// it names no host.
 pub async fn change_of(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -142,7 +142,7 @@ pub async fn change_of(
     Ok(Some(Change { key, rows }))
 }
 
-/// All changes of one act (an import, a hand-over), in the order in which they were made.
+/// Returns all changes of one action (an import, a hand-over), in the order in which they were made.
 pub async fn changes_of_act(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -162,7 +162,7 @@ pub async fn changes_of_act(
     Ok(changes)
 }
 
-/// The audit rows of the same mappings that are newer than the oldest of these, oldest first.
+/// Returns the audit rows of the same mappings that are newer than the oldest of these, oldest first.
 pub(crate) async fn audits_since(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -188,13 +188,13 @@ async fn in_range(
 }
 
 impl AuditRow {
-    /// Company and host, where it says both.
+    /// Returns the company and host, if it has both.
     pub fn host_key(&self) -> Option<HostKey> {
         Some(HostKey::new(self.company?, self.host?))
     }
 
-    /// The act of a person's that it belongs to, and the number of the decision within it. None: it is
-    /// the machine's, or the gateway's, and stands alone.
+    /// Returns the person's action that it belongs to, and the number of the decision within it. None for a
+    /// row of the machine or the gateway, which stands alone.
     pub fn decision(&self) -> Option<(Uuid, u32)> {
         let key = self.change_key.filter(|key| key.get_version_num() == 8)?;
         let bytes = key.as_bytes();
@@ -202,8 +202,8 @@ impl AuditRow {
         Some((change_key(key, 0, 0), number))
     }
 
-    /// Whether this row took that one back, on the same mapping and with nothing between: values alone do
-    /// not tell, for a person may have decided anew on what was there before.
+    /// Returns whether this row undid that one, on the same mapping and with nothing in between. The values
+    /// alone are not enough: a person may have made a new decision with the earlier values.
     pub fn takes_back(&self, other: &Self) -> bool {
         let key = self.change_key.filter(|key| key.get_version_num() == 8);
         if key.is_none_or(|key| u16::from_be_bytes([key.as_bytes()[14], key.as_bytes()[15]]) & REVERT == 0) {
@@ -211,7 +211,7 @@ impl AuditRow {
         }
         let (Some(from), Some(to), Some(new)) = (&self.old, &self.new, &other.new) else { return false };
         let Some(old) = &other.old else {
-            // It was made by that one: rows are never deleted.
+            // That row created the mapping, and mappings are never deleted: undoing deactivates it.
             return to.len() == 1 && to.get("is_active") == Some(&Value::Bool(false));
         };
         let mut changed = old.iter().filter(|(name, before)| new.get(*name).is_some_and(|it| it != *before));
@@ -221,13 +221,14 @@ impl AuditRow {
     }
 }
 
-/// A value to compare `change_key` with: it is a CHAR, and as a text PostgreSQL would use no index of it.
+/// Returns a value to compare `change_key` with. The column is a CHAR, so PostgreSQL would not use its index
+/// for a text.
 pub(in crate::store) fn key_value(backend: DbBackend, key: &str) -> Expr {
     let value = Expr::val(key);
     if backend == DbBackend::Postgres { value.cast_as("bpchar") } else { value }
 }
 
-/// When a row was changed, in ms since 1970, as far as its column says it.
+/// Returns when a row was changed, in ms since 1970, read as UTC.
 fn changed_at(backend: DbBackend) -> Expr {
     Expr::cust(in_ms(backend, Column::ChangedAt.as_str()))
 }
@@ -239,7 +240,7 @@ fn select(schema: &GatewaySchema, wanted: Cond) -> SelectStatement {
     select
 }
 
-/// All of these rows, oldest first.
+/// Returns all of these rows, oldest first.
 async fn all(db: &impl ConnectionTrait, schema: &GatewaySchema, wanted: Cond) -> Result<Vec<AuditRow>> {
     let ahead = ahead(db, schema).await?;
     let mut select = select(schema, wanted);
@@ -250,7 +251,7 @@ async fn all(db: &impl ConnectionTrait, schema: &GatewaySchema, wanted: Cond) ->
 async fn read(db: &impl ConnectionTrait, select: &SelectStatement, ahead: i64) -> Result<Vec<AuditRow>> {
     let read = |row: &QueryResult| {
         let row = AuditRow::read(row)?;
-        // One that says no time has none.
+        // A row without a time keeps 0.
         let at = if row.at == 0 { 0 } else { row.at.saturating_sub(ahead) };
         Ok(AuditRow { at, ..row })
     };

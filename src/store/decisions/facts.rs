@@ -1,4 +1,4 @@
-//! Reading what decisions depend on: a fixed number of set-based statements for many hosts at once.
+//! Reads what decisions depend on: a fixed number of set-based statements for many hosts at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,11 +16,11 @@ use crate::store::row_reader::selected;
 use crate::store::statement::{any_host, pad_in_list, set_nowait, values_of};
 use crate::store::{DbId, GatewaySchema, Hosts, hosts, mappings, rows};
 
-/// Hosts that are asked about in one statement.
+/// Hosts per statement.
 const HOSTS_CHUNK: usize = 256;
 
-/// Locks these hosts for the rest of the transaction, waiting for whoever has them: workers that
-/// decide on one of them, and other people. From then on it waits for nobody.
+/// Locks these hosts for the rest of the transaction, and waits for other sessions that hold them: workers
+/// that decide on one of them, and other people. From then on the transaction waits for no lock.
 pub(crate) async fn begin_deciding(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -30,7 +30,7 @@ pub(crate) async fn begin_deciding(
     set_nowait(tx, schema.backend).await
 }
 
-/// Everything that decisions about these hosts depend on.
+/// Reads everything that decisions about these hosts depend on.
 pub async fn facts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -66,7 +66,7 @@ pub async fn facts(
     Ok(all)
 }
 
-/// The hosts of these that a booking has named.
+/// Returns those of these hosts that a booking has named.
 async fn booked(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<BTreeSet<HostKey>> {
     use assignment::Column;
     let hosts: Vec<(CompanyId, HostId)> = assignment::Entity::find()
@@ -80,7 +80,7 @@ async fn booked(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<B
     Ok(hosts.into_iter().map(|(company, host)| HostKey::new(company, host)).collect())
 }
 
-/// Those of these companies that are there.
+/// Returns those of these companies that exist.
 pub(crate) async fn companies(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<CompanyId>,
@@ -94,7 +94,7 @@ pub(crate) async fn companies(
 }
 
 selected! {
-    /// A mapping as people see it. An adopted table may hold NULL where ours does not.
+    /// A mapping as people see it. An adopted table may hold NULL where ours cannot.
     struct Row of () {
         id: DbId = Expr::col((M, Column::Id)),
         company: Option<CompanyId> = Expr::col((M, Column::CompanyId)),
@@ -109,7 +109,7 @@ selected! {
     }
 }
 
-/// Mappings [`M`] with their members of staff, as [`read_mapping`] reads them.
+/// Selects mappings [`M`] with their members of staff, for [`read_mapping`].
 pub(super) fn select_mappings(schema: &GatewaySchema) -> SelectStatement {
     let mut select = Query::select();
     Row::select(&mut select);

@@ -1,4 +1,4 @@
-//! Pages of mappings.
+//! Lists mappings page by page.
 
 use sea_orm::QueryResult;
 
@@ -12,7 +12,7 @@ use crate::store::prelude::*;
 use crate::store::row_reader::named;
 use crate::store::{Compare, GatewaySchema, Scope, mappings};
 
-/// Which mappings; what is given must all be true.
+/// A filter for mappings. All given conditions must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "most fields are columns")]
 pub struct MappingFilter {
@@ -21,19 +21,19 @@ pub struct MappingFilter {
     pub staff: Option<StaffId>,
     pub source: Option<String>,
     pub confidence: Option<(Compare, i32)>,
-    /// In force, or switched off.
+    /// Whether it is active.
     pub is_active: Option<bool>,
-    /// In force together with another one of the same host, or of the same member of staff.
+    /// Active at the same time as another mapping of its host or its member of staff.
     pub in_conflict: bool,
-    /// In force for somebody who does not count: inactive, deleted, or of another company.
+    /// Active, but its member of staff is inactive, deleted, or of another company.
     pub staff_inactive: bool,
-    /// No booking of the host has been decided then or later, ms since 1970.
+    /// No booking of the host has been decided at this time or later, in ms since 1970.
     pub unused_since_ms: Option<i64>,
-    /// Only older ones than this.
+    /// Only mappings older than this id.
     pub before: Option<i64>,
 }
 
-/// Mappings, newest first, at most `limit`.
+/// Returns mappings, newest first, at most `limit`.
 pub async fn list_mappings(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -48,7 +48,7 @@ pub async fn list_mappings(
     select.expr(named(last_used, assignment::Column::DecidedMs));
     let col = |column: Column| Expr::col((M, column));
     if let Some(staff) = &filter.staff {
-        // An id that cannot be anybody's has no mapping.
+        // An id of the wrong kind belongs to no staff.
         let Ok(staff) = staff.of_kind(schema.staff_key) else { return Ok(Vec::new()) };
         select.and_where(col(Column::StaffId).eq(staff));
     }
@@ -84,10 +84,10 @@ pub async fn list_mappings(
     Ok(rows)
 }
 
-/// An assignment, in a statement about mappings.
+/// The alias of an assignment in a statement about mappings.
 const A: &str = "a";
 
-/// What was decided for the host of mapping [`M`] in its company.
+/// Selects the decisions for the host of mapping [`M`] in its company.
 fn bookings() -> SelectStatement {
     let mut select = Query::select();
     select
@@ -97,7 +97,8 @@ fn bookings() -> SelectStatement {
     select
 }
 
-/// There is another mapping in force beside [`M`], in the same company, of its host or of its member of staff.
+/// Builds a condition for another active mapping in the same company, of the host or the member of staff of
+/// [`M`].
 fn another() -> Cond {
     let o = "o";
     let is_same = |column: Column| Expr::col((o, column)).equals((M, column));

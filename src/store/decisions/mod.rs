@@ -1,8 +1,8 @@
-//! What people decide about mappings: reading all that such a decision depends on, under the lock of
-//! its host, and writing it, many at once, with one audit row for each change of a row.
+//! Reads everything that a person's decision about mappings depends on, under the lock of its host, and
+//! writes the decision: many at once, with one audit row for each changed row.
 //!
-//! Rows are never deleted. Their values stand in the audit rows field by field, so that these tell how
-//! the table came to be as it is, and any change can be taken back by another one.
+//! Rows are never deleted. The audit rows contain their values field by field, so they show how the table got
+//! its content, and any change can be undone by another one.
 
 mod staff;
 mod facts;
@@ -26,29 +26,29 @@ pub use staff::StaffFact;
 pub(crate) use staff::staff_facts;
 pub(crate) use write::write_changes;
 
-/// What may change about a mapping, as columns and as fields of an audit row.
+/// The columns of a mapping that may change, as fields of an audit row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MappingState {
-    /// None in a row that a gateway wrote without one.
+    /// None in a row that a gateway wrote without a company.
     #[serde(rename = "company_id")]
     pub company: Option<CompanyId>,
-    /// It is switched on.
+    /// Whether it is active.
     pub is_active: bool,
-    /// How it came to be.
+    /// How it was created.
     #[serde(rename = "mapping_source")]
     pub source: Stored<MappingSource>,
-    /// How sure that is.
+    /// The confidence of that.
     #[serde(rename = "confidence_score")]
     pub confidence: Confidence,
 }
 
 impl MappingState {
-    /// As the fields of an audit row.
+    /// Returns it as the fields of an audit row.
     pub fn fields(&self) -> Map<String, Value> {
         if let Value::Object(fields) = json!(self) { fields } else { Map::new() }
     }
 
-    /// The fields in which the other one differs: before and after.
+    /// Returns the fields in which `after` differs, before and after.
     pub fn difference(&self, after: &Self) -> (Map<String, Value>, Map<String, Value>) {
         let (mut old, mut new) = (self.fields(), after.fields());
         new.retain(|name, value| old.get(name) != Some(value));
@@ -56,8 +56,8 @@ impl MappingState {
         (old, new)
     }
 
-    /// With the fields of an audit row in place of its own; of others nothing is kept here. `None`: a
-    /// value is not what it must be.
+    /// Replaces its values by the fields of an audit row; other fields are ignored. `None` if a value is
+    /// invalid.
     #[must_use]
     pub fn with(&self, fields: &Map<String, Value>) -> Option<Self> {
         let mut all = self.fields();
@@ -65,7 +65,7 @@ impl MappingState {
         serde_json::from_value(all.into()).ok()
     }
 
-    /// Whether a person made the mapping, or a match did.
+    /// Returns whether a person created the mapping, not a match.
     pub fn is_by_person(&self) -> bool {
         self.source.is_by_person()
     }
@@ -82,26 +82,26 @@ pub struct MappingRow {
     pub email: String,
     pub username: Option<String>,
     pub time_zone: Option<String>,
-    /// What may change.
+    /// The columns that may change.
     pub state: MappingState,
-    /// Its newest audit row, 0 without one.
+    /// Its newest audit row, 0 if there is none.
     pub last_audit: i64,
-    /// When a booking of its host was decided last, ms since 1970; only lists say it.
+    /// When a booking of its host was last decided, in ms since 1970; set only in lists.
     pub last_used_ms: Option<i64>,
 }
 
 impl MappingRow {
-    /// The company for which it counts: its own, or that of its member of staff.
+    /// Returns the company for which it counts: its own, or that of its member of staff.
     pub fn company(&self) -> Option<CompanyId> {
         self.state.company.or(self.staff.company)
     }
 
-    /// It is in force for this company, whether or not its member of staff counts.
+    /// Returns whether it is active for this company, even if its member of staff is not valid.
     pub fn is_active_in(&self, company: CompanyId) -> bool {
         self.state.is_active && self.company() == Some(company)
     }
 
-    /// Its member of staff is active, not deleted, and in its company.
+    /// Returns whether its member of staff is active, not deleted, and in its company.
     pub fn has_valid_staff(&self) -> bool {
         self.company().is_some_and(|company| self.staff.is_valid_in(company))
     }
@@ -112,53 +112,53 @@ impl MappingRow {
 pub struct HostFacts {
     /// Company and host.
     pub key: HostKey,
-    /// All mappings of the host, by id; those of other companies too: a member of staff may have
-    /// moved from there, and host and staff together are unique.
+    /// All mappings of the host, by id, including those of other companies: a member of staff may have moved
+    /// from there, and host and staff together are unique.
     pub mappings: Vec<MappingRow>,
-    /// The newest audit row of the host, 0 without one: tells whether anything was changed since.
+    /// The newest audit row of the host, 0 if there is none: shows whether anything has changed since.
     pub last_audit: i64,
-    /// A booking, or a mapping, has named this host in this company.
+    /// Whether a booking or a mapping has named this host in this company.
     pub is_known: bool,
-    /// Its row among the hosts that need a person.
+    /// Its row in the inbox.
     pub inbox: Option<InboxRow>,
 }
 
-/// A change of one row, with what its audit row says.
+/// A change of one row, with the content of its audit row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RowChange {
-    /// The row, or what one is made of.
+    /// The row to change, or the host of a new one.
     pub(crate) row: RowTarget,
     pub(crate) staff: StaffId,
-    /// Before; none of a row that is made.
+    /// The state before; none for a new row.
     pub(crate) from: Option<MappingState>,
-    /// After.
+    /// The state after.
     pub(crate) to: MappingState,
     pub(crate) action: AuditAction,
 }
 
-/// What is changed.
+/// The row that is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RowTarget {
     /// `calcom_host_mappings.id`
     Row(i64),
-    /// A new row with this host, cut to its columns.
+    /// A new row for this host, with values cut to its columns.
     New(Box<Host>),
 }
 
-/// All that one decision changes: either all of it is written, or none.
+/// Everything that one decision changes: all of it is written, or nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostChange {
     /// Company and host.
     pub(crate) key: HostKey,
-    /// Its number within the act, from 0: it names the audit rows, so that the same act written twice
-    /// leaves them once.
+    /// Its number within the action, from 0. It is part of the keys of its audit rows, so that writing the
+    /// same action twice leaves them once.
     pub(crate) number: u32,
-    /// The rows, those that are switched off first.
+    /// The rows, deactivated ones first.
     pub(crate) rows: Vec<RowChange>,
     /// Whether the host still needs a person.
     pub(crate) needs_person: bool,
-    /// It takes another change back.
+    /// Whether it undoes another change.
     pub(crate) is_revert: bool,
-    /// Why, in the person's words.
+    /// Why, in the person's own words.
     pub(crate) reason: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Members of staff whom somebody names, active or not, of whatever company.
+//! Reads the members of staff that a person refers to, active or not, of any company.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,27 +14,27 @@ use crate::store::{DbId, GatewaySchema, NameColumns};
 /// A member of staff.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaffFact {
-    /// `staff.id`, as the database writes it.
+    /// `staff.id`, as the database returns it.
     pub id: StaffId,
     /// The company.
     pub company: Option<CompanyId>,
     /// The full name.
     pub name: String,
-    /// Not switched off.
+    /// Whether they are active.
     pub is_active: bool,
-    /// Deleted, softly.
+    /// Whether they are soft-deleted.
     pub is_deleted: bool,
 }
 
 impl StaffFact {
-    /// Active, not deleted, and in this company.
+    /// Returns whether they are active, not deleted, and in this company.
     pub fn is_valid_in(&self, company: CompanyId) -> bool {
         self.company == Some(company) && self.is_active && !self.is_deleted
     }
 }
 
-/// The members of staff with these ids, by the id that was asked for. An id that cannot be anybody's
-/// here (a text where ids are numbers) is nobody's.
+/// Returns the members of staff with these ids, by the requested id. An id of the wrong kind (a text where
+/// ids are numbers) matches none.
 pub(crate) async fn staff_facts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -54,7 +54,7 @@ pub(crate) async fn staff_facts(
             tx.query_all(&select).await?.iter().map(read_staff).collect::<Result<_, _>>()?;
         for id in some {
             let text = id.to_string();
-            // The database may compare without case: it is asked for the very one first.
+            // The database may ignore case, so an exact match comes first.
             let exact = found.iter().find(|one| one.id.to_string() == text);
             let alike = || found.iter().find(|one| one.id.to_string().eq_ignore_ascii_case(&text));
             if let Some(fact) = exact.or_else(alike) {
@@ -65,11 +65,11 @@ pub(crate) async fn staff_facts(
     Ok(facts)
 }
 
-/// Stands before the names of what is selected of a member of staff: a mapping has some of the same.
+/// The prefix of the selected columns of a member of staff: a mapping has some of the same names.
 const PREFIX: &str = "s_";
 
-/// Adds what [`read_staff`] reads of the member of staff [`S`]. A whole name stands for a first one; whether
-/// they are active, or deleted, is a number.
+/// Adds the columns that [`read_staff`] reads of the member of staff [`S`]. A single name column is selected
+/// as the first name; the active and deleted flags are numbers.
 pub(super) fn select_staff(select: &mut SelectStatement, schema: &GatewaySchema) {
     let col = |column: Column| Expr::col((S, column));
     let one_if = |condition: Expr| CaseStatement::new().case(condition, 1).finally(0).into();
@@ -94,7 +94,7 @@ pub(super) fn select_staff(select: &mut SelectStatement, schema: &GatewaySchema)
     }
 }
 
-/// What [`select_staff`] selected.
+/// Reads what [`select_staff`] selected.
 pub(super) fn read_staff(row: &QueryResult) -> Result<StaffFact> {
     let text = |column: Column| row.try_get::<Option<String>>(PREFIX, column.as_str());
     let is_so = |column: Column| row.try_get::<DbId>(PREFIX, column.as_str()).map(|one| one.0 == 1);

@@ -1,4 +1,4 @@
-//! Writing decisions: set-based, what is switched off first, each change of a row with its audit row.
+//! Writes decisions: set-based, deactivations first, and an audit row for each changed row.
 
 use std::collections::HashMap;
 
@@ -17,9 +17,8 @@ use crate::store::prelude::*;
 use crate::store::statement::{any_host, chunk_rows, pad_in_list};
 use crate::store::{DbId, GatewaySchema, StoreError};
 
-/// Writes what was decided, in the transaction that locked the hosts and read the facts. Gives, for each
-/// change, its rows in their order: the mapping and its audit row. After an error the transaction is to be
-/// rolled back.
+/// Writes decisions in the transaction that locked the hosts and read the facts. Returns, for each change,
+/// its rows in order: the ids of the mapping and its audit row. After an error the caller must roll back.
 pub(crate) async fn write_changes(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -52,13 +51,13 @@ pub(crate) async fn write_changes(
     set_inbox(tx, changes, now_ms).await?;
     let mut written = audits.iter().map(|audit| {
         let id = ids.get(&audit.change_key.to_string()).copied();
-        let lost = || StoreError::Rejected("a row that was just written is not there".into());
+        let lost = || StoreError::Rejected("a row that was just written is missing".into());
         row_of(audit.mapping, &made).zip(id).ok_or_else(lost)
     });
     changes.iter().map(|change| written.by_ref().take(change.rows.len()).collect()).collect()
 }
 
-/// The audit rows of one decision.
+/// Returns the audit rows of one decision.
 fn audits_of(act: Uuid, change: &HostChange) -> impl Iterator<Item = Audit> {
     let first = if change.is_revert { REVERT } else { 0 };
     change.rows.iter().zip(first..).map(move |(row, place)| {
@@ -79,7 +78,7 @@ fn audits_of(act: Uuid, change: &HostChange) -> impl Iterator<Item = Audit> {
     })
 }
 
-/// The fields before and after: of a new row all of them.
+/// Returns the fields before and after; for a new row all of them.
 fn values(key: HostKey, change: &RowChange) -> (Option<serde_json::Value>, serde_json::Value) {
     let RowChange { row, staff, from, to, .. } = change;
     if let Some(from) = from {
@@ -111,11 +110,11 @@ fn insertion(change: &RowChange, audit: &Audit, now_ms: i64) -> Option<MappingCh
     Some(MappingChange { audit: audit.clone(), write })
 }
 
-/// In the place of a row within a decision: it takes another row back.
+/// A flag in a row's place within a decision: the row undoes another one.
 pub(super) const REVERT: u16 = 1 << 15;
 
-/// The name of a change of one row: the act, the number of the decision within it, and the row's place
-/// within the decision, so that both can be found by how it begins.
+/// Builds the key of a change of one row: the action, the number of the decision within it, and the row's
+/// place within the decision. So an action, and a decision, can be found by a key range.
 pub(super) fn change_key(act: Uuid, number: u32, place: u16) -> Uuid {
     let mut bytes = *act.as_bytes();
     bytes[10..14].copy_from_slice(&number.to_be_bytes());
@@ -167,8 +166,8 @@ async fn audit_ids(
     Ok(ids)
 }
 
-/// Closes the inbox rows of hosts that are mapped now, and opens those again that need a person once
-/// more. One that a person ignores stays so, unless it is mapped.
+/// Resolves the inbox rows of hosts that are now mapped, and reopens those that need a person again. A host
+/// that a person ignores stays ignored, unless it is mapped.
 async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i64) -> Result<()> {
     for (needs_person, from, to) in [
         (false, &[InboxState::Open, InboxState::Ignored][..], InboxState::Resolved),

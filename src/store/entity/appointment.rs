@@ -1,4 +1,4 @@
-//! `appointments`, the gateway's. We write `staff_id`, `calcom_host_id` and `updated_at`.
+//! The gateway's `appointments`. We write `staff_id`, `calcom_host_id` and `updated_at`.
 
 use sea_orm::entity::prelude::*;
 
@@ -19,13 +19,13 @@ pub struct Model {
     pub calcom_host_id: Option<HostId>,
     pub calcom_v2_booking_id: Option<OpaqueId>,
     pub calcom_v2_booking_uid: Option<OpaqueId>,
-    /// The same, in older installations.
+    /// The booking's reference in older installations.
     pub calcom_booking_id: Option<OpaqueId>,
     pub starts_at: Option<Moment>,
     pub ends_at: Option<Moment>,
     pub status: Option<String>,
     pub updated_at: Option<Moment>,
-    /// When it was deleted, where rows stay.
+    /// When it was deleted, if the gateway uses soft deletes.
     pub deleted_at: Option<Moment>,
 }
 
@@ -33,7 +33,7 @@ pub struct Model {
 pub enum Relation {
     #[sea_orm(belongs_to = "super::staff::Entity", from = "Column::StaffId", to = "super::staff::Column::Id")]
     Staff,
-    /// The mapping that is in force for its company and host.
+    /// The active mapping for its company and host.
     #[sea_orm(
         belongs_to = "super::mapping::Entity",
         from = "(Column::CompanyId, Column::CalcomHostId)",

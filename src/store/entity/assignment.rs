@@ -13,35 +13,35 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub appointment_id: AppointmentId,
     pub company_id: CompanyId,
-    /// Whom we wrote.
+    /// The member of staff whom we wrote.
     pub staff_id: Option<StaffId>,
-    /// Whom the decision found.
+    /// The member of staff that the decision found.
     pub found_staff_id: Option<StaffId>,
-    /// What was only observed, and is still to be written.
+    /// Set if it was only observed, and is still to be written.
     pub observed: Option<String>,
-    /// The mapping by which somebody was found.
+    /// The mapping that the match used.
     pub mapping_id: Option<DbId>,
     pub strategy: Option<String>,
     pub confidence: Option<Confidence>,
-    /// What it found, as JSON.
+    /// The evidence of the match, as JSON.
     pub evidence: Option<String>,
     /// The newest event that named a host.
     pub event_id: Option<EventId>,
     pub event_time_ms: Option<i64>,
-    /// That time is only when the event was published.
+    /// Whether that time is only the time of publishing.
     pub event_stamped: bool,
     pub host_id: Option<HostId>,
     /// The address of a host without an id.
     pub host_email: Option<String>,
-    /// Where in the event the host stood.
+    /// Where in the event the host was found.
     pub host_source: Option<String>,
-    /// What became of the newest event.
+    /// The outcome of the newest event.
     pub outcome: String,
-    /// Why somebody has to look at it.
+    /// Why a person is needed.
     pub reason: Option<String>,
     pub booking_ref: Option<BookingRef>,
     pub starts_ms: Option<i64>,
-    /// The booking, while it is kept.
+    /// The booking, as long as it is kept.
     pub payload: Option<String>,
     pub decided_ms: i64,
 }
@@ -62,8 +62,8 @@ pub enum Relation {
     Mapping,
 }
 
-/// The appointment, while it is in the company of the assignment: one that has moved to another is no longer what
-/// was decided on.
+/// Joins the appointment only while it is in the assignment's company: once it has moved, the decision no
+/// longer applies.
 pub fn appointment_in_company() -> RelationDef {
     Relation::Appointment.def().on_condition(|assignment, appointment| {
         let company = Expr::col((appointment, super::appointment::Column::CompanyId));

@@ -1,4 +1,4 @@
-//! `branches`, the gateway's, where there are any.
+//! The gateway's `branches`, if it has them.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `companies`, the gateway's: the tenants.
+//! The gateway's `companies`: the tenants.
 
 use sea_orm::entity::prelude::*;
 

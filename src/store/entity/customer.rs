@@ -1,4 +1,4 @@
-//! `customers`, the gateway's, where there are any.
+//! The gateway's `customers`, if it has them.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `hostmatch_dead_letters`: deliveries that were given up, with everything that is needed to replay them.
+//! `hostmatch_dead_letters`: deliveries that were given up, with everything needed to replay them.
 
 use sea_orm::entity::prelude::*;
 use serde::de::Error as _;
@@ -9,7 +9,7 @@ use crate::event::CompanyId;
 use crate::matching::Stored;
 use crate::store::LetterState;
 
-/// Its JSON is a line of an export: `docs/commands.md` describes it.
+/// Its JSON is one line of an export: `docs/commands.md` describes it.
 #[derive(
     Clone, Debug, PartialEq, Eq, Serialize, Deserialize, DeriveEntityModel, DeriveActiveModelBehavior,
 )]
@@ -19,9 +19,9 @@ pub struct Model {
     #[sea_orm(primary_key)]
     #[serde(skip)]
     pub id: i64,
-    /// Names the delivery, so that recording it twice leaves one row.
+    /// Identifies the delivery, so that recording it twice leaves one row.
     pub dead_id: String,
-    /// The event's id, whatever whoever sent it took for one.
+    /// The event's id, as the sender gave it, even if it is invalid.
     pub event_id: Option<String>,
     pub event_type: Option<String>,
     #[serde(rename = "booking")]
@@ -33,7 +33,7 @@ pub struct Model {
     pub starts_ms: Option<i64>,
     pub reason: String,
     pub error: String,
-    /// Letters with the same one have the same cause.
+    /// Letters with the same fingerprint have the same cause.
     #[serde(rename = "group")]
     pub fingerprint: String,
     pub attempts: i32,
@@ -45,19 +45,19 @@ pub struct Model {
     pub headers: String,
     #[serde(serialize_with = "as_hex", deserialize_with = "from_hex")]
     pub body: Vec<u8>,
-    /// When it first came.
+    /// When it was first received.
     pub first_seen_ms: i64,
     pub last_failed_ms: i64,
     pub recorded_ms: i64,
     pub state: Stored<LetterState>,
     #[serde(skip)]
     pub replays: i32,
-    /// Since when it is closed.
+    /// When it was closed.
     #[serde(skip)]
     pub closed_ms: Option<i64>,
 }
 
-/// Bytes may be anything.
+/// Encodes bytes as hex: a body may contain any bytes.
 fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(bytes))
 }

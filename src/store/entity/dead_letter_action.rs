@@ -11,7 +11,7 @@ use crate::store::LetterAction;
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
-    /// Names the act, so that doing it twice leaves one row.
+    /// Identifies the action, so that performing it twice leaves one row.
     pub token: String,
     pub action: Stored<LetterAction>,
     pub made_by: String,
@@ -20,7 +20,7 @@ pub struct Model {
     /// How the letters were chosen, as JSON.
     pub chosen: Option<String>,
     pub replay_id: Option<i64>,
-    /// The group of letters that it is about.
+    /// The group of letters that it concerns.
     pub fingerprint: Option<String>,
     pub letters: i32,
 }

@@ -1,4 +1,4 @@
-//! `hostmatch_dead_letter_action_letters`: the letters of an act.
+//! `hostmatch_dead_letter_action_letters`: the letters of an action.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `hostmatch_events`: one slim row for each event.
+//! `hostmatch_events`: one slim row per event.
 
 use sea_orm::entity::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::event::{AppointmentId, CompanyId};
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "hostmatch_events")]
 pub struct Model {
-    /// The event, as it stands there: a record is shown as it was written.
+    /// The event's id, as it was written.
     #[sea_orm(primary_key, auto_increment = false)]
     pub event_id: String,
     pub event_type: String,
@@ -19,7 +19,7 @@ pub struct Model {
     pub appointment_id: Option<AppointmentId>,
     pub outcome: String,
     pub reason: Option<String>,
-    /// When it first came.
+    /// When it was first received.
     pub received_ms: i64,
     /// When it was last decided.
     pub decided_ms: i64,

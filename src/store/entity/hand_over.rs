@@ -1,4 +1,4 @@
-//! `hostmatch_hand_overs`: hosts and appointments that went from one member of staff to another.
+//! `hostmatch_hand_overs`: hosts and appointments handed over from one member of staff to another.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,14 +10,14 @@ use crate::event::{CompanyId, StaffId};
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
-    /// Names the act of its decisions.
+    /// Identifies the action in the audit rows of its decisions.
     pub token: TextUuid,
     pub company_id: CompanyId,
     pub from_staff_id: StaffId,
     pub to_staff_id: StaffId,
-    /// From which start on appointments were given.
+    /// The earliest start of the appointments handed over.
     pub from_ms: i64,
-    /// What was given, as JSON.
+    /// The appointments handed over, as JSON.
     pub appointments: String,
     pub made_by: String,
     pub why: Option<String>,

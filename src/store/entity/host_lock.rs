@@ -1,4 +1,4 @@
-//! `hostmatch_host_locks`: rows that stand for hosts, to be locked.
+//! `hostmatch_host_locks`: rows that represent hosts and exist only to be locked.
 
 use sea_orm::entity::prelude::*;
 

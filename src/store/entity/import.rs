@@ -12,16 +12,16 @@ use crate::runtime::clock::as_rfc3339;
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
-    /// Names the act of its decisions.
+    /// Identifies the action in the audit rows of its decisions.
     #[serde(skip)]
     pub token: String,
-    /// The one company of which it is, if it was said.
+    /// The company, if the import was limited to one.
     #[serde(rename = "company")]
     pub company_id: Option<CompanyId>,
     pub file: String,
     #[serde(rename = "lines")]
     pub line_count: i32,
-    /// Lines by which a mapping was made or changed.
+    /// Lines that created or changed a mapping.
     pub changed: i32,
     /// Lines that were not imported.
     pub failed: i32,

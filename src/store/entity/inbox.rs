@@ -1,4 +1,4 @@
-//! `hostmatch_inbox`: one row for each host that needs a person.
+//! `hostmatch_inbox`: one row per host that needs a person.
 
 use sea_orm::entity::prelude::*;
 
@@ -16,18 +16,18 @@ pub struct Model {
     pub email: Option<String>,
     pub username: Option<String>,
     pub time_zone: Option<String>,
-    /// The event that the above was taken from.
+    /// The event that the columns above come from.
     pub event_id: Option<EventId>,
     pub event_time_ms: Option<i64>,
-    /// That time is only when the event was published.
+    /// Whether that time is only the time of publishing.
     pub event_stamped: bool,
     pub first_seen_ms: i64,
     pub last_seen_ms: i64,
     /// Why a person is needed.
     pub kind: String,
-    /// Who it might be, as JSON.
+    /// The suggested members of staff, as JSON.
     pub suggestions: String,
-    /// Whether somebody still has to look at it.
+    /// Whether it still needs a person.
     pub state: String,
     pub state_changed_ms: i64,
     pub ignored_until_ms: Option<i64>,

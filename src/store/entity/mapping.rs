@@ -1,5 +1,5 @@
 //! `calcom_host_mappings`: which member of staff a Cal.com host is in a company. The table may be adopted
-//! from the gateway: then its types differ in width, and columns of ours that cannot be NULL may be.
+//! from the gateway: then integer widths differ, and columns that are NOT NULL in our shape may be NULL.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,24 +12,24 @@ use crate::store::{DbId, Document, Moment};
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: DbId,
-    /// The company. None: a gateway wrote it, and it counts for the company of its member of staff.
+    /// The company. None if a gateway wrote the row: it counts for the company of its member of staff.
     pub company_id: Option<CompanyId>,
     pub staff_id: StaffId,
     pub calcom_host_id: HostId,
     /// The host's name when the mapping was made.
     pub calcom_name: Option<String>,
-    /// The host's e-mail address, likewise.
+    /// The host's e-mail address at that time.
     pub calcom_email: Option<String>,
-    /// The host's user name, likewise.
+    /// The host's user name at that time.
     pub calcom_username: Option<String>,
-    /// The host's time zone, likewise.
+    /// The host's time zone at that time.
     pub calcom_timezone: Option<String>,
     pub mapping_source: Option<Stored<MappingSource>>,
     pub confidence_score: Option<Confidence>,
     /// When the host was last compared with Cal.com.
     pub last_synced_at: Option<Moment>,
     pub is_active: Option<bool>,
-    /// Of the change that made it.
+    /// The metadata of the change that created it.
     pub metadata: Option<Document>,
     pub created_at: Option<Moment>,
     pub updated_at: Option<Moment>,

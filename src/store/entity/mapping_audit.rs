@@ -1,4 +1,4 @@
-//! `calcom_host_mapping_audits`: one row for each real change of a mapping, which outlives it.
+//! `calcom_host_mapping_audits`: one row per actual change of a mapping; it outlives the mapping.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::store::{DbId, Document, Moment};
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: DbId,
-    /// The mapping, while there is one.
+    /// The mapping, as long as it exists.
     pub mapping_id: Option<DbId>,
     pub company_id: Option<CompanyId>,
     pub calcom_host_id: Option<HostId>,
@@ -20,13 +20,13 @@ pub struct Model {
     pub action: Option<Stored<AuditAction>>,
     pub old_values: Option<Document>,
     pub new_values: Option<Document>,
-    /// The gateway's user who did it, if it was one.
+    /// The gateway's user who made the change, if there was one.
     pub changed_by: Option<OpaqueId>,
-    /// Who did it: the worker, or somebody by name.
+    /// Who made the change: the worker, or a person by name.
     pub actor: Option<Actor>,
     pub changed_at: Option<Moment>,
     pub reason: Option<String>,
-    /// Names the change, so that the same one made twice leaves one row.
+    /// Identifies the change, so that making it twice leaves one row.
     pub change_key: Option<String>,
 }
 

@@ -1,13 +1,13 @@
-//! The tables as entities: one file per table, with its columns and where its rows lead.
+//! The tables as entities: one file per table, with its columns and relations.
 //!
-//! Ours have exactly these columns (a test compares them). The gateway's differ between installations: an
-//! entity lists those that may be there, and [`Present`] selects those that are.
+//! Our own tables have exactly these columns (a test compares them). The gateway's differ between
+//! installations: an entity lists the columns that may exist, and [`Present`] selects those that do.
 //!
-//! What ends in `_ms` is a moment in ms since 1970 (UTC).
+//! Columns whose names end in `_ms` are times in ms since 1970 (UTC).
 
 #![expect(missing_docs, reason = "columns say by name and type what they are; comments, what these do not")]
 
-/// The ways from the entity of a module to others, each by one of its relations.
+/// Implements the relations of a module's entity to others.
 macro_rules! related {
     ($($other:ident by $relation:ident),+) => {$(
         impl Related<super::$other::Entity> for Entity {
@@ -55,10 +55,10 @@ use sea_orm::{
 use super::GatewaySchema;
 use crate::event::StaffId;
 
-/// A key or reference of the gateway's that is an integer, a text or a UUID, as it happens: like [`StaffId`].
+/// A key or reference of the gateway that may be an integer, a text or a UUID, like [`StaffId`].
 pub type OpaqueId = StaffId;
 
-/// Where the rows of most tables lead: nowhere.
+/// The relations of most tables: none.
 #[derive(Clone, Copy, Debug, EnumIter)]
 pub enum NoRelation {}
 
@@ -73,7 +73,7 @@ impl RelationTrait for NoRelation {
 pub struct GatewayColumns(Arc<BTreeSet<(String, String)>>);
 
 impl GatewayColumns {
-    /// Those of the entities' tables.
+    /// Collects those of the entities' tables.
     pub(super) fn of(columns: &Columns) -> Self {
         let tables = [
             appointment::Entity.table_name(),
@@ -90,18 +90,19 @@ impl GatewayColumns {
         Self(Arc::new(named.collect()))
     }
 
-    /// The columns of this entity that are there.
+    /// Returns the columns of this entity that exist.
     pub fn present<E: EntityTrait>(&self) -> impl Iterator<Item = E::Column> {
         let table = E::default().table_name().to_owned();
         E::Column::iter().filter(move |column| self.0.contains(&(table.clone(), column.as_str().to_owned())))
     }
 }
 
-/// Selecting from a table of the gateway's.
+/// Selects from the gateway's tables.
 pub trait Present: Sized {
-    /// Only the columns that are there; the others read as `None`.
+    /// Selects only the columns that exist; the others are read as `None`.
     ///
-    /// Of all that are there: who may read only some of them (see `gateway grants`) names those instead.
+    /// It selects all of these: a user who may read only some of them (see `gateway grants`) has to name the
+    /// columns.
     fn present(self, schema: &GatewaySchema) -> Self;
 }
 

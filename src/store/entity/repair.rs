@@ -12,11 +12,11 @@ use crate::store::{RepairScope, RepairState};
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
-    /// Names the repair, so that beginning it twice leaves one row.
+    /// Identifies the repair, so that starting it twice leaves one row.
     pub token: TextUuid,
     pub company_id: CompanyId,
     pub host_id: HostId,
-    /// The member of staff whom the appointments get.
+    /// The member of staff who gets the appointments.
     pub staff_id: StaffId,
     pub scope: Stored<RepairScope>,
     pub state: Stored<RepairState>,

@@ -18,7 +18,7 @@ pub struct Model {
     pub state: Stored<ItemState>,
     /// Why it was left out.
     pub reason: Option<String>,
-    /// What there was before, as JSON.
+    /// Our row before, as JSON.
     pub prior: Option<String>,
     pub decided_ms: Option<i64>,
 }

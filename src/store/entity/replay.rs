@@ -11,7 +11,7 @@ use crate::store::ReplayState;
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
-    /// Names the plan, so that recording it twice leaves one row.
+    /// Identifies the plan, so that recording it twice leaves one row.
     pub token: String,
     pub state: Stored<ReplayState>,
     /// How the letters were chosen, as JSON.
@@ -19,19 +19,19 @@ pub struct Model {
     pub made_by: String,
     pub why: Option<String>,
     pub total: i32,
-    /// How many letters in how long.
+    /// The rate, as letters per time.
     pub rate: Option<String>,
     /// How many letters go first.
     pub canary: Option<i32>,
-    /// At how many failures in a hundred it stops.
+    /// The percentage of failures at which it stops.
     pub stop_percent: Option<i32>,
     pub ended_because: Option<String>,
-    /// Who carries it out.
+    /// The process that works on it.
     pub lease: Option<String>,
-    /// Until when, unless renewed.
+    /// When the lease expires, unless renewed.
     pub lease_until_ms: Option<i64>,
     pub created_ms: i64,
-    /// Until when the plan may begin.
+    /// Until when the plan may be started.
     pub expires_ms: i64,
     pub started_ms: Option<i64>,
     pub ended_ms: Option<i64>,

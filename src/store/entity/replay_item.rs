@@ -13,20 +13,20 @@ pub struct Model {
     pub replay_id: i64,
     #[sea_orm(primary_key)]
     pub letter_id: i64,
-    /// The hash of what was planned to be sent.
+    /// The hash of the message that was planned.
     pub digest: String,
-    /// When the letter had last failed as it was planned.
+    /// When the letter had last failed at the time of the plan.
     pub seen_ms: i64,
-    /// Letters of one lane are not on the way together.
+    /// Letters of one lane are never in flight at the same time.
     pub lane: Option<i64>,
     pub state: Stored<ReplayItemState>,
-    /// The outcome that was foreseen.
+    /// The predicted outcome.
     pub predicted: String,
     pub predicted_reason: Option<String>,
     pub strategy: Option<String>,
     pub result: Option<String>,
     pub result_reason: Option<String>,
-    /// The letter while it is on the way: unique.
+    /// The letter's id while it is in flight; unique.
     pub outstanding: Option<i64>,
     pub sent_ms: Option<i64>,
     pub ended_ms: Option<i64>,

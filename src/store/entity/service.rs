@@ -1,4 +1,4 @@
-//! `services`, the gateway's, where there are any.
+//! The gateway's `services`, if it has them.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `staff`, the gateway's. Its key is an integer, a text or a UUID; a name is one column or two.
+//! The gateway's `staff`. Its key is an integer, a text or a UUID; a name is one column or two.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,14 +12,14 @@ pub struct Model {
     pub id: StaffId,
     pub company_id: Option<CompanyId>,
     pub name: Option<String>,
-    /// The first name, where the name is two columns.
+    /// The first name, if the name has two columns.
     pub first_name: Option<String>,
     pub last_name: Option<String>,
     pub email: Option<String>,
     pub is_active: Option<bool>,
     /// The same flag under its other name.
     pub active: Option<bool>,
-    /// When it was deleted, where rows stay.
+    /// When it was deleted, if the gateway uses soft deletes.
     pub deleted_at: Option<Moment>,
 }
 

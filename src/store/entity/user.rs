@@ -1,4 +1,4 @@
-//! `users`, the gateway's: the people who work with it.
+//! The gateway's `users`: the people who work with it.
 
 use sea_orm::entity::prelude::*;
 

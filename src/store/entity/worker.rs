@@ -1,4 +1,4 @@
-//! `hostmatch_workers`: the workers that run, each with its heartbeat.
+//! `hostmatch_workers`: the running workers, each with its last heartbeat.
 
 use sea_orm::entity::prelude::*;
 
@@ -16,7 +16,7 @@ pub struct Model {
     pub revision: Option<String>,
     /// Whether it assigns, or only observes.
     pub mode: String,
-    /// How many batches it decides at once.
+    /// How many batches it processes at once.
     pub pipelines: i32,
     pub started_ms: i64,
     pub seen_ms: i64,

@@ -1,4 +1,4 @@
-//! Ignoring a host, and opening it again; with the record of it.
+//! Ignores hosts and reopens them, and records these actions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +15,17 @@ use crate::store::statement::any_host;
 
 words!(HostAction);
 
-/// What can be done with a host beside mapping it.
+/// What a person can do with a host, besides mapping it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum HostAction {
-    /// Nobody is asked about it.
+    /// Stop asking people about it.
     Ignore,
-    /// It is asked about again.
+    /// Ask people about it again.
     Reopen,
 }
 
-/// What somebody did with a host, as it is kept and shown.
+/// A recorded action on a host, as stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub struct HostAct {
@@ -35,7 +35,7 @@ pub struct HostAct {
     #[sea_orm(from_col = "host_id")]
     #[serde(skip)]
     host: HostId,
-    /// When, ms since 1970.
+    /// When, in ms since 1970.
     #[sea_orm(from_col = "at_ms")]
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) at: i64,
@@ -44,13 +44,14 @@ pub struct HostAct {
     #[sea_orm(from_col = "made_by")]
     pub(crate) by: Actor,
     pub(crate) why: Option<String>,
-    /// Until when it is ignored, ms since 1970.
+    /// Until when it is ignored, in ms since 1970.
     #[sea_orm(from_col = "until_ms")]
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) until: Option<i64>,
 }
 
-/// Ignores a host, until a moment or until it is reopened; or opens it again. The host is to be locked.
+/// Ignores a host, until a given time or until it is reopened, or reopens it. The caller must have locked the
+/// host.
 pub(crate) async fn act_on_host(
     tx: &impl ConnectionTrait,
     key: HostKey,
@@ -84,13 +85,13 @@ pub(crate) async fn act_on_host(
     Ok(())
 }
 
-/// What was done with this host, oldest first.
+/// Returns the actions on this host, oldest first.
 pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<HostAct>> {
     let host = any_host(Column::CompanyId, Column::HostId, [key]);
     Ok(Entity::find().filter(host).order_by_asc(Column::Id).into_partial_model().all(db).await?)
 }
 
-/// What was done with each of these hosts last.
+/// Returns the last action on each of these hosts.
 pub(crate) async fn last_host_acts(
     db: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,

@@ -1,4 +1,4 @@
-//! Pages of hosts that need a person, with what waits for them.
+//! Lists hosts that need a person page by page, with their waiting bookings.
 
 use sea_orm::sea_query::{Func, JoinType, NullOrdering};
 use sea_orm::{DeriveIden, FromQueryResult, QueryResult};
@@ -12,18 +12,18 @@ use crate::store::entity::{appointment, assignment};
 use crate::store::prelude::*;
 use crate::store::{Scope, rows};
 
-/// The bookings of a host, counted, in the statement for a page.
+/// The alias of a host's counted bookings in the statement for a page.
 const W: &str = "w";
 
-/// The bookings of a host, counted, as they are read and shown.
+/// The number of a host's bookings, as read and shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromQueryResult)]
 pub struct Bookings {
     pub(crate) waiting: i64,
     pub(crate) bookings: i64,
-    /// When the next one starts, ms since 1970.
+    /// When the next one starts, in ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) next_booking: Option<i64>,
-    /// When the last one that has begun did, ms since 1970.
+    /// When the last one that has already begun started, in ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) last_booking: Option<i64>,
 }
@@ -36,8 +36,8 @@ enum Counted {
     LastBooking,
 }
 
-/// Hosts, those with the soonest booking first, then those seen last; at most `limit`, after the first
-/// `skip`.
+/// Returns hosts, those with the soonest booking first, then those last seen; at most `limit`, after the
+/// first `skip`.
 pub async fn inbox_entries(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -49,7 +49,7 @@ pub async fn inbox_entries(
         .equals((u, Column::CompanyId))
         .and(Expr::col((W, Column::HostId)).equals((u, Column::HostId)));
     let now_ms = now_ms();
-    // A host that no booking names has none.
+    // The join finds no row for a host without bookings.
     let count = |counted| Func::coalesce([Expr::col((W, counted)), Expr::val(0_i64)]);
     let mut select = Query::select();
     select
@@ -69,7 +69,7 @@ pub async fn inbox_entries(
     db.query_all(&select).await?.iter().map(entry).collect()
 }
 
-/// The bookings of each host that is asked for.
+/// Counts the bookings of each host that the filter selects.
 fn bookings(scope: &Scope, filter: &InboxFilter, now_ms: i64) -> SelectStatement {
     let (v, a, ap) = ("v", "a", "ap");
     let column = |column: assignment::Column| Expr::col((a, column));
@@ -105,7 +105,7 @@ fn bookings(scope: &Scope, filter: &InboxFilter, now_ms: i64) -> SelectStatement
 fn condition(scope: &Scope, filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
     let col = |column: Column| Expr::col((table, column));
     let state = |state: InboxState| col(Column::State).eq(state.as_str());
-    // One whose time is over is open, although the row says otherwise until somebody writes it.
+    // A row whose time has passed counts as open; its state is updated only with the next write.
     let over = || col(Column::IgnoredUntilMs).is_not_null().and(col(Column::IgnoredUntilMs).lte(now_ms));
     let all = Cond::all()
         .add(scope.condition_of(col(Column::CompanyId)))

@@ -1,4 +1,4 @@
-//! The inbox: hosts that need a person, and what people do with them beside mapping them.
+//! The inbox: hosts that need a person, and what people do with them, besides mapping them.
 
 mod list;
 mod acts;
@@ -18,20 +18,19 @@ pub use list::{Bookings, inbox_entries};
 
 words!(InboxKind);
 
-/// What is the matter with a host.
+/// Why a host needs a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum InboxKind {
-    /// There is a suggestion, not sure enough to be taken without a person.
+    /// There is a suggestion, but not sure enough to be accepted automatically.
     Suggestion,
-    /// Several members of staff fit, and nothing tells them apart.
+    /// Several members of staff match equally well.
     Ambiguous,
-    /// Nobody was found.
+    /// No match was found.
     Unknown,
-    /// What is found contradicts what was decided before: a person switched it off, or several mappings
-    /// are in force.
+    /// The match contradicts an earlier decision: a person deactivated it, or several mappings are active.
     Conflict,
 }
 
@@ -47,7 +46,7 @@ impl InboxKind {
         }
     }
 
-    /// What a row of the inbox must meet for this to be the matter. `table`: how the statement calls it.
+    /// Returns the condition for inbox rows of this kind. `table` is the name of the table in the statement.
     pub(super) fn condition(self, table: impl IntoIden + Copy) -> Expr {
         let kind = |review| Expr::col((table, Column::Kind)).eq(rows::kind(review));
         let by_mapping =
@@ -63,29 +62,29 @@ impl InboxKind {
     }
 }
 
-/// The field of evidence that stands for a mapping.
+/// The evidence field for a mapping.
 const MAPPING: &str = "mapping";
 
-/// Which hosts; what is given must all be true.
+/// A filter for hosts. All given conditions must match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InboxFilter {
-    /// This Cal.com user.
+    /// The Cal.com user.
     pub host: Option<HostId>,
-    /// `open`, `ignored`, `resolved`; none: any.
+    /// `open`, `ignored` or `resolved`; none means any.
     pub state: Option<InboxState>,
-    /// With this the matter.
+    /// The kind.
     pub kind: Option<InboxKind>,
 }
 
 /// A host that needs, or needed, a person.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboxEntry {
-    /// The row, its state as of now.
+    /// The row, with its current state.
     pub row: InboxRow,
-    /// What is the matter.
+    /// Why it needs a person.
     pub kind: InboxKind,
-    /// Until when it is ignored, ms since 1970; none: until it is reopened.
+    /// Until when it is ignored, in ms since 1970; none means until it is reopened.
     pub ignored_until_ms: Option<i64>,
-    /// What waits for it.
+    /// Its bookings, counted.
     pub bookings: Bookings,
 }

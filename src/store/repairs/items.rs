@@ -1,4 +1,4 @@
-//! Freezing a repair's appointments, and what becomes of each.
+//! Freezes a repair's appointments, and records the result of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::store::prelude::*;
 use crate::store::statement::{chunk_rows, pad_in_list, values_of};
 use crate::store::{GatewaySchema, Hosts, hosts};
 
-/// Freezes a repair of these appointments. Gives its id. After an error the transaction is to be rolled back.
+/// Starts a repair of these appointments and returns its id. After an error the caller must roll back.
 pub(crate) async fn begin_repair(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -53,7 +53,7 @@ pub(crate) async fn begin_repair(
     Ok(id)
 }
 
-/// Locks these hosts for the rest of the transaction, waiting for whoever has them.
+/// Locks these hosts for the rest of the transaction, and waits for other sessions that hold them.
 pub async fn lock_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -63,7 +63,8 @@ pub async fn lock_hosts(
     Ok(())
 }
 
-/// The appointments of a repair behind `after`, in order, at most `limit`; with a `state`, only those in it.
+/// Returns the appointments of a repair after `after`, in order, at most `limit`; with a `state`, only those
+/// in it.
 pub(crate) async fn repair_items(
     db: &impl ConnectionTrait,
     repair: i64,
@@ -80,8 +81,8 @@ pub(crate) async fn repair_items(
     Ok(items.into_partial_model().all(db).await?)
 }
 
-/// Reads these appointments with our own rows and locks them; those that somebody else has locked are
-/// not among them. From then on the transaction waits for nobody.
+/// Reads these appointments with our own rows and locks them, except those that another session has locked.
+/// From then on the transaction waits for no lock.
 pub(crate) async fn free_appointments(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -90,7 +91,7 @@ pub(crate) async fn free_appointments(
     load::appointments(tx, schema, ids, Purpose::Write(Hosts::Alone)).await
 }
 
-/// Those of these appointments that are there and belong to somebody, locked or not.
+/// Returns those of these appointments that exist and belong to a company, locked or not.
 pub(crate) async fn still_there(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<AppointmentId>,
@@ -104,7 +105,7 @@ pub(crate) async fn still_there(
     values_of(tx, there, appointment::Column::Id).await
 }
 
-/// Notes where these appointments stand now, in the transaction that does it.
+/// Records the current state of these appointments, in the transaction that changes them.
 pub(crate) async fn mark_items(tx: &impl ConnectionTrait, repair: i64, items: &[RepairItem]) -> Result<()> {
     for some in chunk_rows(items) {
         let case = |value: fn(&RepairItem) -> Value| -> Expr {
@@ -126,7 +127,7 @@ pub(crate) async fn mark_items(tx: &impl ConnectionTrait, repair: i64, items: &[
     Ok(())
 }
 
-/// Leaves a repair in another state. False: it was not in the state `from`.
+/// Changes the state of a repair. Returns false if it was not in the state `from`.
 pub(crate) async fn set_repair_state(
     tx: &impl ConnectionTrait,
     repair: i64,
@@ -142,7 +143,8 @@ pub(crate) async fn set_repair_state(
     update_repair(tx, repair, &[from], row).await
 }
 
-/// Begins to take a repair back; what it had not assigned yet is left. False: it was taken back before.
+/// Starts to undo a repair; appointments not yet assigned are left alone. Returns false if it was undone
+/// before.
 pub(crate) async fn start_undoing(
     tx: &impl ConnectionTrait,
     repair: i64,
@@ -173,7 +175,7 @@ pub(crate) async fn start_undoing(
     Ok(true)
 }
 
-/// Updates a repair that is in one of the states `from`; false when it is not.
+/// Updates a repair that is in one of the states `from`. Returns false if it is not.
 async fn update_repair(
     tx: &impl ConnectionTrait,
     id: i64,

@@ -1,9 +1,9 @@
-//! Repairs: after a person's decision the waiting appointments of a host get their member of staff,
-//! in parts, and may be given back. One row for each repair, with its appointments frozen in items.
+//! Repairs: after a person's decision the waiting appointments of a host get their member of staff, in
+//! batches; a repair can be undone. One row per repair, with its appointments frozen in items.
 //!
-//! An item is `pending` until its appointment is assigned (`done`) or found not to wait any more (`left`,
-//! with a reason), in the transaction that does it. Undoing makes of one that is `done` an `undone` one,
-//! or leaves it (`kept`, with a reason) when somebody else has touched it since.
+//! An item is `pending` until its appointment is assigned (`done`) or no longer waits (`left`, with a
+//! reason); the state is set in the transaction that assigns it. Undoing turns `done` items into `undone`
+//! ones, or `kept` ones (with a reason) if the appointment has been changed since.
 
 mod items;
 mod read;
@@ -28,7 +28,7 @@ pub(crate) use read::{repair, tallies, waiting_of};
 
 words!(RepairScope, RepairState, ItemState);
 
-/// Which of the waiting appointments.
+/// Which of the waiting appointments to repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
@@ -40,25 +40,26 @@ pub enum RepairScope {
     All,
 }
 
-/// Where a repair stands.
+/// The state of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RepairState {
-    /// Some appointments are still to be assigned: a process does it, or has died, or they were locked.
+    /// Some appointments are still to be assigned: a process is assigning them, or it died, or they were
+    /// locked.
     Running,
-    /// Each has its result.
+    /// Each appointment has its result.
     Done,
-    /// The host is somebody else's by now: the rest was left.
+    /// The host is now mapped to other staff: the rest was left.
     Stopped,
-    /// Some are still to be given back.
+    /// Some appointments are still to be restored.
     Undoing,
-    /// Taken back.
+    /// It was undone.
     Undone,
 }
 
-/// Where one appointment of a repair stands.
+/// The state of one appointment of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
@@ -68,15 +69,15 @@ pub enum ItemState {
     Pending,
     /// Assigned.
     Done,
-    /// It did not wait any more, or not for this.
+    /// It no longer waited, or not for this host.
     Left,
-    /// Given back.
+    /// Restored.
     Undone,
-    /// Not given back: somebody else has touched it since.
+    /// Not restored: it has been changed since.
     Kept,
 }
 
-/// A repair, as it is kept and shown: `docs/commands.md` describes its JSON.
+/// A repair, as stored and shown: `docs/commands.md` describes its JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "repair::Entity")]
 #[expect(missing_docs, reason = "most fields are columns")]
@@ -86,49 +87,49 @@ pub struct RepairRow {
     pub company: CompanyId,
     #[sea_orm(from_col = "host_id")]
     pub host: HostId,
-    /// Who gets the appointments.
+    /// The member of staff who gets the appointments.
     #[sea_orm(from_col = "staff_id")]
     pub staff: StaffId,
-    /// Their name; not read with the row.
+    /// The name of that member of staff; not read with the row.
     #[sea_orm(skip)]
     pub staff_name: Option<String>,
     pub scope: Stored<RepairScope>,
     pub state: Stored<RepairState>,
-    /// How many appointments.
+    /// The number of its appointments.
     #[sea_orm(from_col = "total")]
     pub appointments: i32,
-    /// How many of them stand where; not read with the row.
+    /// How many of them are in each state; not read with the row.
     #[sea_orm(skip)]
     pub counts: Tally,
     pub made_by: Actor,
     /// Why.
     pub why: Option<String>,
-    /// When it was begun, ms since 1970.
+    /// When it was started, in ms since 1970.
     #[sea_orm(from_col = "created_ms")]
     #[serde(serialize_with = "as_rfc3339")]
     pub created: i64,
-    /// When each had its result, ms since 1970.
+    /// When every appointment had its result, in ms since 1970.
     #[sea_orm(from_col = "ended_ms")]
     #[serde(serialize_with = "as_rfc3339")]
     pub ended: Option<i64>,
-    /// Who took it back.
+    /// Who undid it.
     pub undone_by: Option<Actor>,
-    /// Why.
+    /// Why it was undone.
     pub undone_why: Option<String>,
-    /// When, ms since 1970.
+    /// When it was undone, in ms since 1970.
     #[sea_orm(from_col = "undone_ms")]
     #[serde(serialize_with = "as_rfc3339")]
     pub undone: Option<i64>,
 }
 
 impl RepairRow {
-    /// Company and host.
+    /// Returns the company and host.
     pub fn key(&self) -> HostKey {
         HostKey::new(self.company, self.host)
     }
 }
 
-/// One appointment of a repair, as it is kept and shown.
+/// One appointment of a repair, as stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "repair_item::Entity")]
 pub struct RepairItem {
@@ -140,7 +141,7 @@ pub struct RepairItem {
     pub(crate) starts: Option<i64>,
     pub(crate) state: Stored<ItemState>,
     pub(crate) reason: Option<String>,
-    /// What our row said before: a [`Prior`] as JSON.
+    /// Our row before the repair: a [`Prior`] as JSON.
     #[serde(skip)]
     pub(crate) prior: Option<String>,
     /// When it was assigned, ms since 1970.
@@ -149,13 +150,13 @@ pub struct RepairItem {
 }
 
 impl RepairItem {
-    /// It stands there from now on, for this reason.
+    /// Sets the state and the reason.
     pub(crate) fn becomes(&mut self, state: ItemState, reason: Option<&str>) {
         (self.state, self.reason) = (state.into(), reason.map(str::to_owned));
     }
 }
 
-/// What our row of an appointment said before it was assigned: all that assigning changes.
+/// Our row of an appointment before it was assigned: everything that assigning changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prior {
     #[serde(default)]
@@ -167,12 +168,12 @@ pub struct Prior {
     outcome: Outcome,
     review: Option<Review>,
     decided_ms: i64,
-    /// The newest event with a host, which is to be the same when it is restored.
+    /// The newest event with a host; the row is restored only if this is still the same.
     event: Option<String>,
 }
 
 impl Prior {
-    /// Of an appointment that waits.
+    /// Saves the row of a waiting appointment.
     pub fn of(assignment: &Assignment) -> Self {
         Self {
             found: assignment.found.clone(),
@@ -190,7 +191,7 @@ impl Prior {
         }
     }
 
-    /// The row as it was; `None` when a newer event has been decided since.
+    /// Returns the row as it was; `None` if a newer event has been decided since.
     pub fn restore(&self, now: &Assignment) -> Option<Assignment> {
         (event_of(now) == self.event).then(|| Assignment {
             staff: None,

@@ -1,4 +1,4 @@
-//! Reading what waits, and repairs.
+//! Reads waiting appointments and repairs.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use crate::store::entity::repair::{Column, Entity};
 use crate::store::entity::{appointment, assignment, repair_item};
 use crate::store::prelude::*;
 
-/// An appointment that waits for its host to become known.
+/// An appointment that waits for its host to be mapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "assignment::Entity")]
 pub struct Waiting {
-    /// Which.
+    /// The appointment.
     #[sea_orm(from_col = "appointment_id")]
     pub appointment: AppointmentId,
-    /// When it starts, ms since 1970, where that is known.
+    /// When it starts, in ms since 1970, if known.
     #[sea_orm(from_col = "starts_ms")]
     #[serde(serialize_with = "as_rfc3339")]
     pub starts: Option<i64>,
@@ -29,8 +29,8 @@ pub struct Waiting {
     pub booking: Option<String>,
 }
 
-/// The appointments that wait for this host: its newest event names it, nobody was found, and nobody
-/// has assigned them since. Counted from what was decided, never from a counter.
+/// Returns the appointments that wait for this host: their newest event names it, no staff was found, and
+/// they have not been assigned since. The result comes from the decisions, not from a counter.
 pub(crate) async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<Waiting>> {
     use assignment::Column;
     let is_in_company = appointment::Column::CompanyId.into_expr().eq(Column::CompanyId.into_expr());
@@ -46,16 +46,16 @@ pub(crate) async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Resul
     Ok(waiting.into_partial_model().all(db).await?)
 }
 
-/// Which repairs; what is given must all be true.
+/// A filter for repairs. All given conditions must match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RepairFilter {
-    /// Of this Cal.com user.
+    /// The Cal.com user.
     pub host: Option<HostId>,
-    /// Only older ones than this.
+    /// Only repairs older than this id.
     pub before: Option<i64>,
 }
 
-/// Repairs, newest first, at most `limit`.
+/// Returns repairs, newest first, at most `limit`.
 pub async fn repairs(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -71,28 +71,28 @@ pub async fn repairs(
     Ok(rows.into_partial_model().all(db).await?)
 }
 
-/// The repair with this id.
+/// Returns the repair with this id.
 pub(crate) async fn repair(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<RepairRow>> {
     let row = Entity::find_by_id(id).filter(scope.condition(Column::CompanyId));
     Ok(row.into_partial_model().one(db).await?)
 }
 
-/// How many appointments of a repair stand where.
+/// The number of a repair's appointments in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Still to be assigned: somebody else has locked them, or it was interrupted.
+    /// Still to be assigned: locked by another session, or the repair was interrupted.
     pub pending: i64,
     /// Assigned.
     pub done: i64,
-    /// They did not wait any more.
+    /// They no longer waited.
     pub left: i64,
-    /// Given back.
+    /// Restored.
     pub undone: i64,
-    /// Not given back: somebody else has touched them since.
+    /// Not restored: they have been changed since.
     pub kept: i64,
 }
 
-/// How many appointments stand where, by repair; one without any is not in it.
+/// Counts appointments by repair and state; repairs without any are not in the result.
 pub(crate) async fn tallies(
     db: &impl ConnectionTrait,
     repairs: impl IntoIterator<Item = i64>,
@@ -112,7 +112,7 @@ pub(crate) async fn tallies(
     let mut tallies = BTreeMap::<i64, Tally>::new();
     for (repair, state, count) in counts {
         let tally = tallies.entry(repair).or_default();
-        // One that this build does not know is none that it can give back.
+        // This build cannot restore an item in an unknown state.
         *match state.known().unwrap_or(ItemState::Left) {
             ItemState::Pending => &mut tally.pending,
             ItemState::Done => &mut tally.done,

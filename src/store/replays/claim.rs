@@ -1,4 +1,4 @@
-//! Taking letters on the way: each is read again before its copy is published.
+//! Claims letters for replay: each is read again before its copy is published.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::store::prelude::*;
 use crate::store::statement::values_of;
 use crate::store::{Database, LetterState, Scope};
 
-/// Where these letters stand, and when each failed last, locked until the transaction ends.
+/// Locks these letters until the transaction ends, and returns the state of each and when it last failed.
 pub(in crate::store) async fn lock_letters(
     tx: &impl ConnectionTrait,
     scope: &Scope,
@@ -32,10 +32,10 @@ pub(in crate::store) async fn lock_letters(
     Ok(letters.into_iter().map(|(id, state, last_failed_ms)| (id, (state, last_failed_ms))).collect())
 }
 
-/// Takes these pending letters of a replay on their way, as far as they are still what was planned,
-/// and gives those that it took. The others end with a code: `gone`, `changed`, `not_open`,
-/// `being_replayed`. None is touched when another process has the replay by now. `ids`, each with
-/// when it was planned to have failed last, are at most a few hundred. After an error nothing is taken.
+/// Claims these pending letters of a replay, as far as they are unchanged since the plan, and returns the
+/// claimed ones. The others end with a code: `gone`, `changed`, `not_open`, `being_replayed`. If another
+/// process holds the replay, no letter is touched. `ids` holds each letter with its last failure as of the
+/// plan, a few hundred at most. After an error no letter is claimed.
 pub async fn claim(
     database: &Database,
     replay: i64,
@@ -53,7 +53,7 @@ pub async fn claim(
         let outstanding = Entity::find().filter(Column::Outstanding.is_in(all));
         let outstanding: BTreeSet<i64> = values_of(tx, outstanding, Column::LetterId).await?;
         let (mut taken, mut left) = (Vec::new(), Vec::new());
-        // The others were left alone by somebody who cancelled the replay a moment ago.
+        // The others were left when a person cancelled the replay a moment ago.
         for (id, seen_ms) in ids.iter().filter(|(id, _)| still_pending.contains(id)) {
             match letters.get(id).map(|(state, last_failed_ms)| (state.known(), *last_failed_ms)) {
                 None => left.push((*id, "gone")),
@@ -94,7 +94,7 @@ pub async fn claim(
     database.transact(work).await
 }
 
-/// Whether this process has the replay, which it keeps until the transaction ends.
+/// Returns whether this process holds the replay, and locks it until the transaction ends.
 async fn is_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool> {
     let held = replay::Entity::find_by_id(replay)
         .filter(replay::Column::State.eq(ReplayState::Running))
@@ -114,8 +114,8 @@ async fn still_pending(tx: &impl ConnectionTrait, replay: i64, ids: &[i64]) -> R
     values_of(tx, pending, Column::LetterId).await
 }
 
-/// Notes that the copies of these letters are surely in the queue.
-/// After an error, publishing them once more does no harm.
+/// Records that the copies of these letters are confirmed in the queue. After an error, publishing them again
+/// is harmless.
 pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<()> {
     Entity::update_many()
         .col_expr(Column::State, ReplayItemState::Sent.into())

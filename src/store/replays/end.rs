@@ -1,5 +1,4 @@
-//! The end of a letter's replay, in the transaction that ends it: that of its effect, the one that
-//! records it again, or the one that gives it up.
+//! Ends the replay of a letter, in the transaction that commits its effect, records it again, or gives it up.
 
 use sea_orm::DatabaseTransaction;
 
@@ -12,19 +11,19 @@ use crate::store::prelude::*;
 use crate::store::statement::{chunk_rows, values_of};
 use crate::store::{Database, LetterState};
 
-/// What a delivery says of itself: it is the copy of this letter, made by this replay.
+/// The identity of a replayed copy: the letter and the replay that it claims to come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replayed {
     /// The replay.
     pub replay: i64,
     /// The letter.
     pub letter: i64,
-    /// What tells its message from others, made from the delivery itself: headers can be forged.
+    /// Identifies its message. It is computed from the delivery itself, because headers can be forged.
     pub digest: String,
 }
 
-/// Ends a letter's replay with this result. False: it is not on the way as this copy says, because
-/// an earlier copy has ended it, or because it lies. After an error the transaction is to be rolled back.
+/// Ends a letter's replay with this result. Returns false if the letter is not in flight as this copy claims:
+/// an earlier copy has ended it, or the claim is forged. After an error the caller must roll back.
 pub(in crate::store) async fn end_replayed(
     tx: &impl ConnectionTrait,
     copy: &Replayed,
@@ -41,7 +40,7 @@ pub(in crate::store) async fn end_replayed(
     Ok(update.exec(tx).await?.rows_affected > 0)
 }
 
-/// A letter that is not on the way any more.
+/// Returns the columns of a letter that is no longer in flight.
 pub(super) fn ended(result: &str, reason: Option<&str>, now_ms: i64) -> ActiveModel {
     ActiveModel {
         state: Set(ReplayItemState::Ended.into()),
@@ -53,8 +52,8 @@ pub(super) fn ended(result: &str, reason: Option<&str>, now_ms: i64) -> ActiveMo
     }
 }
 
-/// The copy was decided: its letter is resolved, or, where there was nothing left to do, skipped.
-/// After an error the transaction is to be rolled back.
+/// Ends a decided copy: its letter is resolved, or skipped if there was nothing left to do. After an error
+/// the caller must roll back.
 pub async fn end_decided(
     tx: &impl ConnectionTrait,
     copy: &Replayed,
@@ -76,9 +75,9 @@ pub async fn end_decided(
     Ok(())
 }
 
-/// Gives up the letters of a replay that are on the way: their copies are taken for lost, and they
-/// are open again. Should a copy come back after all, it is handled like any other message. Gives
-/// how many, which are in the record. After an error nothing is given up.
+/// Gives up the letters of a replay that are in flight: their copies count as lost, and the letters are open
+/// again. If a copy arrives after all, it is handled like any other message. Records the action and returns
+/// the number of letters. After an error nothing is given up.
 pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<usize> {
     let work = async |tx: &DatabaseTransaction| {
         let letters = take_back(tx, replay, None, (LOST, None), act.at_ms).await?;
@@ -90,8 +89,7 @@ pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<u
     database.transact(work).await
 }
 
-/// Ends a letter that was claimed and of which no copy can be published, for this reason; it is open
-/// again.
+/// Ends a claimed letter whose copy cannot be published, for this reason; the letter is open again.
 pub async fn refuse(
     database: &Database,
     replay: i64,
@@ -104,7 +102,7 @@ pub async fn refuse(
     database.transact(work).await.map(drop)
 }
 
-/// Ends letters that are on the way, all or only this one, and opens them again.
+/// Ends letters in flight, all or only this one, and opens them again.
 async fn take_back(
     tx: &impl ConnectionTrait,
     replay: i64,

@@ -1,5 +1,5 @@
-//! A replay from its plan to its end, and whose it is: one process works on it, for as long as it renews
-//! its lease; others say by its state what it is to do.
+//! Runs a replay from its plan to its end. One process works on it, as long as it renews its lease; others
+//! control it by changing its state.
 
 use sea_orm::{DatabaseTransaction, NotSet, UpdateMany};
 
@@ -14,41 +14,41 @@ use crate::store::entity::replay_item;
 use crate::store::prelude::*;
 use crate::store::statement::chunk_rows;
 
-/// A plan.
+/// A plan to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewReplay {
     /// How the letters were chosen, as JSON.
     pub chosen: String,
-    /// Who, such as `cli:anna@office-3`.
+    /// Who created it, such as `cli:anna@office-3`.
     pub made_by: String,
-    /// When, in ms since 1970 (UTC).
+    /// When it was created, in ms since 1970 (UTC).
     pub created_ms: i64,
-    /// Until when it may be begun, in ms since 1970 (UTC).
+    /// Until when it may be started, in ms since 1970 (UTC).
     pub expires_ms: i64,
-    /// The letters, each once.
+    /// The letters, each only once.
     pub items: Vec<NewItem>,
 }
 
-/// One letter of a plan, as it is now.
+/// One letter of a plan, in its current state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewItem {
     /// The letter.
     pub letter: i64,
-    /// When it failed last: a later failure makes it another one than was planned.
+    /// When it last failed: after a later failure it no longer matches the plan.
     pub seen_ms: i64,
-    /// What tells its message from others.
+    /// Identifies its message.
     pub digest: String,
-    /// The appointment: two letters of one appointment are not on the way at the same time.
+    /// The appointment: two letters of one appointment are never in flight at the same time.
     pub lane: Option<i64>,
     /// The outcome predicted, or [`FAILED`].
     pub predicted: String,
-    /// The reason code, where it would fail.
+    /// The reason code of a predicted failure.
     pub predicted_reason: Option<String>,
-    /// The strategy that would find somebody.
+    /// The strategy that would find the member of staff.
     pub strategy: Option<String>,
 }
 
-/// Freezes a plan. Gives its id. After an error nothing is kept.
+/// Stores a plan and returns its id. After an error nothing is stored.
 pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64> {
     let work = async |tx: &DatabaseTransaction| {
         let row = ActiveModel {
@@ -90,50 +90,50 @@ pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64>
     database.transact(work).await
 }
 
-/// How a replay goes.
+/// The settings of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayTerms {
-    /// How fast, such as `20/s`.
+    /// The rate, such as `20/s`.
     pub rate: String,
-    /// So many letters first.
+    /// How many letters are replayed first.
     pub canary: i32,
-    /// It stops when more than so many in a hundred have failed.
+    /// The replay stops when more than this percentage of letters has failed.
     pub stop_percent: i32,
-    /// Letters that were predicted to fail are left as they are.
+    /// Whether letters that are predicted to fail are left as they are.
     pub skip_failing: bool,
 }
 
-/// How a process begins to work on a replay.
+/// How a process starts to work on a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beginning {
     /// For the first time.
     First(ReplayTerms),
-    /// Where it was left.
+    /// Again, where it was left.
     Again {
-        /// The copies of letters without a result are taken for lost, and published once more.
+        /// Whether letters in flight count as lost and are published once more.
         resend: bool,
     },
 }
 
-/// What becomes of a replay as a whole.
+/// A change of a replay's state.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
-    /// Only out of one of these states.
+    /// Allowed only from one of these states.
     pub from: &'a [ReplayState],
-    /// Into this one.
+    /// The new state.
     pub to: ReplayState,
-    /// Why, where it ends before the end.
+    /// The reason, if it ends early.
     pub because: Option<&'a str>,
-    /// Only while this process has it.
+    /// Allowed only while this process holds the lease.
     pub lease: Option<&'a str>,
-    /// What is recorded of it.
+    /// The action to record.
     pub act: Option<&'a NewAct>,
     /// When, in ms since 1970 (UTC).
     pub now_ms: i64,
 }
 
-/// Makes a replay this process's own, and begins or resumes it. False: another process works on it,
-/// or it cannot be begun any more.
+/// Takes the lease of a replay, and starts or resumes it. Returns false if another process works on it, or it
+/// can no longer be started.
 pub async fn begin_replay(
     database: &Database,
     replay: i64,
@@ -191,13 +191,13 @@ pub async fn begin_replay(
     database.transact(work).await
 }
 
-/// Renews the lease. False: it was lost.
+/// Renews the lease. Returns false if it was lost.
 pub async fn hold_lease(database: &Database, replay: i64, lease: (&str, i64), now_ms: i64) -> Result<bool> {
     let update = held(replay, lease, now_ms).filter(Column::State.eq(ReplayState::Running));
     Ok(update.exec(database.connection()).await?.rows_affected > 0)
 }
 
-/// Sets the lease, if nobody else has one.
+/// Sets the lease, unless another process holds it.
 fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateMany<Entity> {
     let held = ActiveModel {
         lease: Set(Some(lease.to_owned())),
@@ -211,9 +211,9 @@ fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateMany<
     Entity::update_many().set(held).filter(Column::Id.eq(replay)).filter(free)
 }
 
-/// Leaves a replay in another state, with what is to be recorded of it, and gives the lease up. If it
-/// ends before the end, the letters that were never taken stay as they are. False: it was not in one
-/// of the states `from`, or another process has it.
+/// Changes the state of a replay, records the action, and releases the lease. If the replay ends early,
+/// unclaimed letters stay as they are. Returns false if it was not in one of the states `from`, or another
+/// process holds it.
 pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Result<bool> {
     let Turn { from, to, because, lease, act, now_ms } = turn;
     let work = async |tx: &DatabaseTransaction| {
@@ -244,8 +244,8 @@ pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Resu
     database.transact(work).await
 }
 
-/// Ends the letters of a replay that were never taken, all or only those that were predicted to fail:
-/// they stay as they are.
+/// Ends the unclaimed letters of a replay, all or only those that were predicted to fail. The letters stay as
+/// they are.
 async fn leave_pending(
     tx: &impl ConnectionTrait,
     replay: i64,

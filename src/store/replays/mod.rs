@@ -1,8 +1,8 @@
 //! Plans and replays of dead letters: one row each, with their letters frozen in items.
 //!
-//! A letter is `pending` until its copy is claimed, `claimed` until the copy is surely in the queue,
-//! `sent` until the worker has committed its effect or the recorder has recorded it again: then it
-//! has `ended`, with a result. `outstanding` is unique: no letter is on the way twice.
+//! A letter is `pending` until its copy is claimed, `claimed` until the copy is confirmed in the queue, and
+//! `sent` until the worker has committed its effect or the recorder has recorded it again. Then it has
+//! `ended`, with a result. `outstanding` is unique, so a letter has at most one copy in flight.
 
 mod lease;
 mod claim;
@@ -24,56 +24,56 @@ pub use read::{ItemRow, Shares, item_counts, on_the_way_since, replay, replay_it
 
 words!(ReplayState, ReplayItemState);
 
-/// Where a replay stands.
+/// The state of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ReplayState {
-    /// Only a plan yet.
+    /// Planned, and not started.
     Planned,
-    /// A process works on it, or has died doing so.
+    /// A process works on it, or died doing so.
     Running,
-    /// To be resumed.
+    /// It can be resumed.
     Paused,
     /// Every letter has its result.
     Done,
-    /// A person ended it before.
+    /// A person ended it early.
     Cancelled,
-    /// It ended itself: too many failed.
+    /// It stopped early, because too many letters failed.
     Stopped,
 }
 
 impl ReplayState {
-    /// A process works on it, or is to.
+    /// The states in which a process works on it, or may resume it.
     pub(in crate::store) const LIVE: [Self; 2] = [Self::Running, Self::Paused];
 }
 
-/// Where one letter of a replay stands.
+/// The state of one letter of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ReplayItemState {
-    /// To be taken.
+    /// To be claimed.
     Pending,
-    /// Taken; its copy is perhaps in the queue.
+    /// Claimed; its copy may be in the queue.
     Claimed,
-    /// Its copy is surely in the queue.
+    /// Its copy is confirmed in the queue.
     Sent,
     /// It has a result.
     Ended,
 }
 
 impl ReplayItemState {
-    /// Its copy is in the queue, or perhaps.
+    /// The states in which its copy is, or may be, in the queue.
     pub const ON_THE_WAY: [Self; 2] = [Self::Claimed, Self::Sent];
 }
 
-/// The result of a letter whose copy became a dead letter again, and the prediction of it.
+/// The result of a letter whose copy became a dead letter again; also the prediction of that.
 pub const FAILED: &str = "failed";
 
-/// The result of a letter that was not what had been planned any more, or that no queue takes.
+/// The result of a letter that no longer matched the plan, or whose copy no queue accepts.
 pub const REFUSED: &str = "refused";
 
-/// The result of a letter that was never taken: it stays as it is.
+/// The result of a letter that was never claimed: it stays as it is.
 pub const LEFT: &str = "left";
 
-/// The result of a letter whose copy a person has given up.
+/// The result of a letter whose copy a person gave up.
 pub const LOST: &str = "lost";

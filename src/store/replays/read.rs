@@ -1,4 +1,4 @@
-//! How far a replay is, and what became of its letters.
+//! Reads the progress of replays, and the results of their letters.
 
 use sea_orm::Select;
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub struct ItemRow {
     pub(crate) result_reason: Option<String>,
 }
 
-/// How many letters of a replay have all of this in common.
+/// How many letters of a replay share all of these values.
 #[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub struct Shares {
@@ -43,12 +43,12 @@ pub struct Shares {
     pub(crate) count: i64,
 }
 
-/// One plan or replay.
+/// Returns one plan or replay.
 pub async fn replay(database: &Database, scope: &Scope, id: i64) -> Result<Option<replay::Model>> {
     Ok(replay::Entity::find_by_id(id).filter(within(scope)).one(database.connection()).await?)
 }
 
-/// Plans and replays, newest first, at most `limit` of those older than `before`.
+/// Returns plans and replays, newest first, at most `limit` of those older than `before`.
 pub async fn replays(
     database: &Database,
     scope: &Scope,
@@ -62,7 +62,7 @@ pub async fn replays(
     Ok(replays.all(database.connection()).await?)
 }
 
-/// The replays that are within this scope with every letter that there is.
+/// Limits replays to those whose existing letters are all within this scope.
 fn within(scope: &Scope) -> Cond {
     if *scope == Scope::All {
         return Cond::all();
@@ -83,8 +83,8 @@ fn of_replay(replay: i64) -> Select<Entity> {
     Entity::find().filter(Column::ReplayId.eq(replay))
 }
 
-/// The letters of a replay that are in one of these states, in their order; only with this result, if one
-/// is given.
+/// Returns the letters of a replay in one of these states, ordered by letter; if a result is given, only
+/// those with it.
 pub async fn replay_items(
     database: &Database,
     replay: i64,
@@ -97,7 +97,7 @@ pub async fn replay_items(
     Ok(items.order_by_asc(Column::LetterId).into_partial_model().all(database.connection()).await?)
 }
 
-/// Since when the first of the letters on the way is on it, in ms since 1970 (UTC).
+/// Returns when the oldest letter in flight was sent, in ms since 1970 (UTC).
 pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option<i64>> {
     let since = of_replay(replay)
         .select_only()
@@ -106,7 +106,7 @@ pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option
     Ok(since.into_tuple::<Option<i64>>().one(database.connection()).await?.flatten())
 }
 
-/// How many letters of a replay are in which state, with which result. An index holds all of it.
+/// Counts the letters of a replay by state and result. An index covers the query.
 pub async fn item_counts(
     database: &Database,
     replay: i64,
@@ -120,7 +120,7 @@ pub async fn item_counts(
     Ok(counts.into_tuple().all(database.connection()).await?)
 }
 
-/// How the letters of a replay are shared out.
+/// Counts the letters of a replay by everything in [`Shares`].
 pub async fn shares(database: &Database, replay: i64) -> Result<Vec<Shares>> {
     let shares = of_replay(replay)
         .group_by(Column::State)

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::event::{AppointmentId, CompanyId, HostId};
 
-/// An integer id, whatever width and sign its column has. Ids above `i64::MAX` are an error.
+/// An integer id of any width and sign. Ids above `i64::MAX` are an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DbId(pub i64);
 
@@ -14,7 +14,7 @@ impl TryGetable for DbId {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         let id = match Kind::of(row, index) {
             Kind::Unsigned => {
-                // What is larger than any id can be is refused by the driver, as of an unsuitable column.
+                // For a value above i64::MAX, reading it as i64 returns the driver's type error.
                 u64::try_get_by(row, index)?.try_into().or_else(|_| i64::try_get_by(row, index))?
             }
             Kind::Int4 => i32::try_get_by(row, index)?.into(),
@@ -25,19 +25,18 @@ impl TryGetable for DbId {
     }
 }
 
-/// As what a column can be read: an attempt that fails costs more than reading, for it makes an
-/// error's text.
+/// How a column can be read. Trying types one by one would be slower: a failed attempt formats an error text.
 #[derive(PartialEq, Eq)]
 pub(super) enum Kind {
     Signed,
-    /// MySQL and MariaDB read an UNSIGNED column only as that.
+    /// MySQL and MariaDB read an UNSIGNED column only as unsigned.
     Unsigned,
-    /// PostgreSQL reads an INTEGER or SMALLINT only as what it is.
+    /// PostgreSQL reads an INTEGER or SMALLINT only as its exact type.
     Int4,
     Int2,
-    /// PostgreSQL's own.
+    /// PostgreSQL's `uuid`.
     Uuid,
-    /// Another type, or no column (on SQLite each value has a type of its own).
+    /// Another type, or unknown (on SQLite each value has its own type).
     Other,
 }
 
@@ -61,7 +60,7 @@ impl Kind {
     }
 }
 
-/// Whether such a column is read as this type.
+/// Returns whether such a column is read as this type.
 fn is<T: Type<DB>, DB: Database>(column: &DB::TypeInfo) -> bool {
     T::compatible(column)
 }

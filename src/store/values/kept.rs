@@ -1,4 +1,4 @@
-//! Values that are kept as something simpler: keys, texts that are checked, scores, moments, JSON.
+//! Stores newtypes as simpler column types: keys, validated texts, scores, times, JSON.
 
 use sea_orm::prelude::{TimeDateTime, TimeDateTimeWithTimeZone};
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
@@ -9,7 +9,7 @@ use super::DbId;
 use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, HostId};
 use crate::matching::{Actor, Confidence};
 
-/// What makes a newtype a column of the type that it is kept as: how it becomes one of that, and what is made of one.
+/// Makes a newtype storable as a simpler type, with a conversion in each direction.
 macro_rules! kept_as {
     ($($name:ident as $kept:ty: $keep:expr, $made_of:expr;)+) => {$(
         impl From<$name> for Value {
@@ -72,7 +72,7 @@ impl TryFromU64 for EventId {
 }
 
 impl TryGetable for BookingRef {
-    /// A text that is no reference reads as NULL.
+    /// Reads a text that is not a valid reference as NULL.
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         let text = String::try_get_by(row, index)?;
         Self::new(&text).ok_or_else(|| TryGetError::Null(format!("{index:?}")))
@@ -85,12 +85,12 @@ impl TryGetable for Confidence {
     }
 }
 
-/// Adopted rows may hold any number.
+/// Clamps a score: adopted rows may contain any number.
 fn within(score: i64) -> Confidence {
     Confidence(score.clamp(0, 100).try_into().unwrap_or(100))
 }
 
-/// A moment as its column shows it: in UTC where the column has a zone, else in the zone of whoever wrote it.
+/// A time as its column shows it: in UTC if the column has a zone, otherwise in its writer's local time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub TimeDateTime);
 
@@ -106,7 +106,7 @@ impl TryGetable for Moment {
     }
 }
 
-/// A JSON document, in a column of JSON or of text. A text that is none reads as a JSON text.
+/// A JSON document, in a column of JSON or of text. A text that is not JSON is read as a JSON string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document(pub serde_json::Value);
 

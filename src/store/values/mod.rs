@@ -1,10 +1,9 @@
-//! Values that encode and decode themselves, whatever the engine keeps them as.
+//! Encodes and decodes values whose column types differ between engines.
 //!
-//! The same key is BIGINT UNSIGNED here, INTEGER there, CHAR(36) or a native UUID elsewhere, and
-//! no single Rust type can read them all: `i64` cannot read BIGINT UNSIGNED, `u64` exists on
-//! MySQL alone. So ids are read as the column says. What was read carries its kind with it, and is bound
-//! as what it is; what people write is first made a key of the kind that [`GatewaySchema`] found
-//! ([`StaffId::of_kind`](crate::event::StaffId::of_kind)).
+//! The same key may be BIGINT UNSIGNED, INTEGER, CHAR(36) or a native UUID, and no single Rust type can read
+//! them all: `i64` cannot read BIGINT UNSIGNED, `u64` exists only on MySQL. So ids are read according to
+//! their column. An id that was read keeps its kind and is bound with it; an id that a person wrote is first
+//! converted to the kind that [`GatewaySchema`] found ([`StaffId::of_kind`](crate::event::StaffId::of_kind)).
 //!
 //! [`GatewaySchema`]: super::GatewaySchema
 

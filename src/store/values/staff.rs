@@ -1,4 +1,4 @@
-//! The key of a member of staff, of whichever kind it is.
+//! The key of a member of staff, of any supported kind.
 
 use migration::gateway::KeyKind;
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
@@ -22,7 +22,7 @@ impl TryGetable for StaffId {
                 Err(TryGetError::DbErr(_)) => {}
             }
         }
-        // Columns of type CHAR may be wider than the id, and of different widths.
+        // CHAR columns may be wider than the id, and differ in width.
         String::try_get_by(row, index).map(|id| Self::Text(id.trim_end_matches(' ').to_owned()))
     }
 }
@@ -60,7 +60,7 @@ impl ValueType for StaffId {
     }
 }
 
-/// NULL as a text. PostgreSQL wants it with the column's type: there leave the column out of an INSERT, or bind
+/// NULL as a text. PostgreSQL requires the column's type: there, leave the column out of an INSERT, or bind
 /// [`bind_staff`].
 impl Nullable for StaffId {
     fn null() -> Value {
@@ -75,11 +75,11 @@ impl TryFromU64 for StaffId {
 }
 
 impl StaffId {
-    /// This id, whoever wrote it, as a key of the kind that `staff.id` is. Refuses one that is not of this kind (a
-    /// text for an integer key, or not a UUID): it cannot be anybody's.
+    /// Converts this id to the kind of `staff.id`. Refuses an id that cannot be of this kind (a text for an
+    /// integer key, or not a UUID): it cannot belong to any member of staff.
     pub fn of_kind(&self, kind: KeyKind) -> Result<Self, DbErr> {
         let misfit =
-            |wanted: &'static str| DbErr::Type(format!("the staff id is not {wanted}, as staff.id is"));
+            |wanted: &'static str| DbErr::Type(format!("the staff id is not {wanted}, unlike staff.id"));
         match (kind, self) {
             (KeyKind::Integer, Self::Integer(id)) => Ok(Self::Integer(*id)),
             (KeyKind::Integer, Self::Text(id)) => {
@@ -95,8 +95,8 @@ impl StaffId {
     }
 }
 
-/// A staff id, or NULL, as a bound value for `staff.id` and our own `staff_id` columns: PostgreSQL wants
-/// even NULL with the column's type.
+/// Converts a staff id, or NULL, to a value for `staff.id` and our own `staff_id` columns: PostgreSQL
+/// requires the column's type even for NULL.
 pub fn bind_staff(id: Option<&StaffId>, kind: KeyKind) -> Result<Value, DbErr> {
     Ok(match (id, kind) {
         (Some(id), _) => id.of_kind(kind)?.into(),

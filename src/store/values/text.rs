@@ -1,7 +1,7 @@
-//! Words, most of them of closed lists, as columns of text.
+//! Stores words, most of them from closed lists, in text columns.
 //!
-//! A newer program, or a gateway, may have written a word that this build does not know. So a closed list is read
-//! as [`Stored`], which keeps it.
+//! A newer program, or a gateway, may have written a word that this build does not know. So a word of a
+//! closed list is read as [`Stored`], which keeps unknown ones.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable, Value};
 use crate::matching::{Actor, Stored};
 use crate::store::{LetterAction, LetterState, ReplayItemState, ReplayState};
 
-/// The text of a cell, without the blanks with which PostgreSQL fills up a CHAR.
+/// Returns a text value, without the blanks with which PostgreSQL pads a CHAR.
 fn text<I: ColIdx>(row: &QueryResult, index: I) -> Result<String, TryGetError> {
     let mut text = String::try_get_by(row, index)?;
     let column = row.try_as_pg_row().and_then(|row| row.try_column(index.as_sqlx_postgres_index()).ok());
@@ -64,7 +64,7 @@ impl<T> Nullable for Stored<T> {
     }
 }
 
-/// What makes these lists values to write, and to compare with.
+/// Makes the words of these lists values that can be written and compared.
 macro_rules! text_values {
     ($($name:ident),+) => {$(
         impl From<$name> for Value {

@@ -173,7 +173,7 @@ async fn a_living_gateway_is_told_with_what_matching_will_meet_and_nobody_is_nam
 on_engines!(a_connection_to_look_cannot_write);
 async fn a_connection_to_look_cannot_write(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
-    let looking = Database::connect_to_look(&config(&test.url)).await.unwrap();
+    let looking = Database::connect_read_only(&config(&test.url)).await.unwrap();
     for statement in ["INSERT INTO companies (id, name) VALUES (1, 'x')", "CREATE TABLE x (id INT)"] {
         let done = looking.connection().execute_unprepared(statement).await;
         let text = done.unwrap_err().to_string().to_lowercase();

@@ -7,7 +7,7 @@ use hostmatch::config::DatabaseConfig;
 use hostmatch::event::CompanyId;
 use hostmatch::store::{
     Database, InboxKind, Scope, StoreError, Unassigned, Waits, Work, Worker, ages_since, decided_last,
-    open_dead_letters, open_inbox, outcomes_since, purge_workers, remove_worker, tell_worker, together,
+    open_dead_letters, open_inbox, outcomes_since, purge_workers, record_heartbeat, remove_worker, sum_waits,
     unassigned, workers,
 };
 use serde_json::{Value, json};
@@ -115,12 +115,12 @@ async fn what_needs_a_person_is_counted_by_what_is_the_matter(backend: Backend) 
         (InboxKind::Conflict, waits(1, 7)),
     ]);
     assert_eq!(found, expected, "{backend:?}");
-    assert_eq!(together(found.values()), waits(3, 7));
+    assert_eq!(sum_waits(found.values()), waits(3, 7));
     let found = open_inbox(db, &Scope::All, 6).await.unwrap();
     assert_eq!(found[&InboxKind::Unknown], waits(2, 1_514), "{backend:?}");
     assert_eq!(found[&InboxKind::Conflict], waits(0, 0), "not yet: {backend:?}");
     world.run("UPDATE hostmatch_inbox SET state = 'resolved'").await;
-    assert_eq!(together(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()), Waits::default());
+    assert_eq!(sum_waits(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()), Waits::default());
 }
 
 on_engines!(dead_letters_are_counted_by_reason_while_they_are_open);
@@ -158,9 +158,9 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
         mode: "assign".into(),
         pipelines: 2,
     };
-    tell_worker(database, &me, Duration::from_secs(1), Work::default()).await?;
+    record_heartbeat(database, &me, Duration::from_secs(1), Work::default()).await?;
     let work = Work { finished: 3, retried: 2, failed: 1, settled_seconds: Some(2) };
-    tell_worker(database, &me, Duration::from_secs(5), work).await?;
+    record_heartbeat(database, &me, Duration::from_secs(5), work).await?;
     let told = workers(database).await?;
     let mine = told.iter().find(|row| row.worker == me).expect("it has told of itself");
     assert_eq!(Work { settled_seconds: None, ..mine.work }, Work { settled_seconds: None, ..work });
@@ -206,7 +206,7 @@ async fn what_is_read_does_not_grow_with_what_is_over(backend: Backend) {
     }
     database.close().await;
     let one = DatabaseConfig { max_connections: 1, ..config(&world.test.url) };
-    let database = Database::connect_to_look(&one).await.unwrap();
+    let database = Database::connect_read_only(&one).await.unwrap();
     for scope in [Scope::All, Scope::of(Some(CompanyId(2)))] {
         // The sessions are set up and the statements prepared: that reads, too.
         read(&database, &scope).await.unwrap();

@@ -6,7 +6,7 @@ use hostmatch::matching::HostKey;
 use hostmatch::store::{
     AuditFilter, Database, GatewaySchema, InboxFilter, MappingFilter, RepairFilter, RepairScope, Scope,
     StoreError, audits, begin_import, change_of, entity, hand_over, host_acts, imports, inbox_entries,
-    insert_hand_over, list_mappings, note_hand_over_undone, note_import, note_import_undone, repairs,
+    insert_hand_over, list_mappings, record_hand_over_undone, record_import, record_import_undone, repairs,
 };
 use sea_orm::Set;
 use sea_orm::prelude::TextUuid;
@@ -68,8 +68,8 @@ async fn imports_and_hand_overs(
         ..Default::default()
     };
     let import = begin_import(&tx, new).await?;
-    note_import(&tx, import, 1, 0, Some(2)).await?;
-    note_import_undone(&tx, import, by, why, 3).await?;
+    record_import(&tx, import, 1, 0, Some(2)).await?;
+    record_import_undone(&tx, import, by, why, 3).await?;
     imports(&tx, &Scope::of(Some(company)), 1).await?;
     let row = entity::hand_over::ActiveModel {
         token: Set(TextUuid(Uuid::new_v4())),
@@ -83,7 +83,7 @@ async fn imports_and_hand_overs(
         ..Default::default()
     };
     let handed_over = insert_hand_over(&tx, row).await?;
-    note_hand_over_undone(&tx, handed_over, by, why, 2).await?;
+    record_hand_over_undone(&tx, handed_over, by, why, 2).await?;
     hand_over(&tx, &Scope::of(Some(company)), handed_over).await?;
     tx.commit().await?;
     Ok(())
