@@ -1,4 +1,4 @@
-//! Arguments that several commands have: companies, hosts, members of staff, pages, moments, words of a list.
+//! Arguments that several commands share: companies, hosts, members of staff, pages and moments.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -35,31 +35,31 @@ impl OneHost {
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct OnlyOf {
-    /// Only if it is this company's
+    /// Fail unless it belongs to this company
     #[arg(long, value_name = "N", value_parser = company)]
     pub(super) company: Option<CompanyId>,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct OfCompany {
-    /// Of this company
+    /// Only of this company
     #[arg(long, value_name = "N", value_parser = company)]
     pub(super) company: Option<CompanyId>,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct OfHost {
-    /// Of this company
+    /// Only of this company
     #[arg(long, value_name = "N", value_parser = company)]
     pub(super) company: Option<CompanyId>,
-    /// Of this Cal.com user
+    /// Only of this Cal.com user
     #[arg(long, value_name = "ID", value_parser = host)]
     pub(super) host: Option<HostId>,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct DecidedArgs {
-    /// Decided from this moment on: 30d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    /// Decided at this moment or later: 30d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = moment)]
     pub(super) since: i64,
     /// Decided before this moment [default: now]
@@ -75,7 +75,7 @@ pub(super) struct PageArgs {
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(super) limit: u64,
-    /// Only older ones than this: the last id of the page before
+    /// Only older than this id: the last id of the previous page
     #[arg(long, value_name = "ID")]
     pub(super) before: Option<i64>,
 }
@@ -90,7 +90,7 @@ pub(super) fn host(text: &str) -> Result<HostId, String> {
     id.ok_or_else(|| "write the number of a Cal.com user, from 1 to 2147483647".to_owned())
 }
 
-/// An id of a member of staff: a number or a text, as the gateway has it.
+/// Parses the id of a member of staff: a number or a text, as in the gateway.
 pub(super) fn staff(text: &str) -> Result<StaffId, String> {
     let text = text.trim();
     if text.is_empty() || text.len() > 255 || text.contains(char::is_control) {
@@ -100,7 +100,7 @@ pub(super) fn staff(text: &str) -> Result<StaffId, String> {
     Ok(number.map_or_else(|| StaffId::Text(text.to_owned()), StaffId::Integer))
 }
 
-/// A moment in ms since 1970: so long ago, a day (UTC), or a time with its zone.
+/// Parses a moment into ms since 1970: a duration ago, a day (UTC), or a time with its zone.
 pub(super) fn moment(text: &str) -> Result<i64, String> {
     if let Ok(ago) = parse_duration(text) {
         return Ok(now_ms().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)));
@@ -113,7 +113,7 @@ pub(super) fn moment(text: &str) -> Result<i64, String> {
         .map_err(|_| "write 24h, 2026-03-01 or 2026-03-01T08:00:00Z".to_owned())
 }
 
-/// A moment to come, in ms since 1970: in so long, a day (UTC), or a time with its zone.
+/// Parses a future moment into ms since 1970: a duration from now, a day (UTC), or a time with its zone.
 pub(super) fn coming(text: &str) -> Result<i64, String> {
     match parse_duration(text) {
         Ok(in_so_long) => {
@@ -123,7 +123,7 @@ pub(super) fn coming(text: &str) -> Result<i64, String> {
     }
 }
 
-/// A number, and how it is compared: `6`, `>=6` or `<=6`.
+/// Parses a number and its comparison: `6`, `>=6` or `<=6`.
 pub(super) fn compared(text: &str) -> Option<(Compare, i32)> {
     let (compare, number) = match (text.strip_prefix(">="), text.strip_prefix("<=")) {
         (Some(number), _) => (Compare::AtLeast, number),
@@ -133,7 +133,7 @@ pub(super) fn compared(text: &str) -> Option<(Compare, i32)> {
     Some((compare, number.trim().parse().ok()?))
 }
 
-/// One word of this list.
+/// Returns a parser for one variant of `T`.
 pub(super) fn one_of<T>() -> impl TypedValueParser<Value = T>
 where
     T: VariantArray + FromStr<Err: Error + Send + Sync + 'static> + Clone + Send + Sync,

@@ -7,7 +7,7 @@ use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::app::{self, AppContext, AuditFilter, AuditRow};
 use crate::event::StaffId;
 
-/// Rows read at a time.
+/// Rows in one read.
 const PAGE: u64 = 1000;
 
 /// The audit trail: who changed which mapping, when and why
@@ -15,11 +15,11 @@ const PAGE: u64 = 1000;
 pub(super) enum Command {
     /// Changes, newest first
     List(ListArgs),
-    /// All changes, one a line, newest first: to stdout
+    /// Write all changes to stdout, one per line, newest first
     Export(ExportArgs),
 }
 
-/// Which changes; what is given must all be true
+/// Filters, which must all match
 #[derive(Debug, clap::Args)]
 pub(super) struct Filter {
     /// Of this mapping
@@ -30,7 +30,7 @@ pub(super) struct Filter {
     /// Of this member of staff
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
-    /// By this one, such as worker, or 'cli:*' for all whose name begins so
+    /// By this actor, such as worker, or 'cli:*' for all whose name begins with cli:
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
     /// With this action: created, updated, deleted, auto_matched, manual_override
@@ -71,16 +71,16 @@ pub(super) struct ListArgs {
 pub(super) struct ExportArgs {
     #[command(flatten)]
     filter: Filter,
-    /// What it looks like
+    /// The format
     #[arg(long, value_enum, default_value = "ndjson")]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
-    /// Comma-separated, with a head
+    /// Comma-separated, with a header
     Csv,
 }
 
@@ -121,10 +121,10 @@ async fn export(context: &AppContext, args: &ExportArgs) -> Result<Exit, Failure
     }
 }
 
-/// What is shown of a mapping that was made: the rest is what was seen of the host.
+/// The fields shown of a new mapping; the others repeat the host's data.
 const MADE: [&str; 4] = ["staff_id", "mapping_source", "confidence_score", "is_active"];
 
-/// `is_active true → false`, for each field; of a row that was made only what it says of the mapping.
+/// Renders `is_active true → false` for each changed field, and for a new row the fields of the mapping.
 fn changes(row: &AuditRow) -> String {
     let Some(new) = &row.new else { return "-".to_owned() };
     let shown = |value: Option<&Value>| match value {

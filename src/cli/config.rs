@@ -1,4 +1,4 @@
-//! `hostmatch config`: what is in force, and is it right?
+//! `hostmatch config`: shows and validates the configuration.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{Exit, Failure, Global, output};
 /// Show or check the configuration
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Every key, its value in force and where it came from; secrets are hidden
+    /// Show every key, its value in force and its origin; secrets are hidden
     Show {
         /// Only keys that begin with this, such as `queue` or `queue.url`
         #[arg(value_name = "PREFIX")]

@@ -1,5 +1,5 @@
-//! Carrying one decision out: what it would come to, a confirmation where it replaces something, the decision
-//! itself, and what it makes possible.
+//! Carries out one decision: previews it, asks for a confirmation if it replaces a mapping, decides, and
+//! offers a repair.
 
 use super::{Exit, Failure, Output, global::Acting, output, repair};
 use crate::app::decisions::{self, DecisionView};
@@ -21,7 +21,7 @@ pub(super) struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// The decision with the reason that was given, if one was.
+    /// Adds the given reason to the decision, if there is one.
     pub(super) fn give_reason(&self, decision: Decision) -> Decision {
         Decision { reason: self.reason.clone().or(decision.reason), ..decision }
     }
@@ -29,12 +29,12 @@ impl CommonArgs {
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct RepairArgs {
-    /// What becomes of the appointments that wait for this host [default: ask on a terminal, else none]
+    /// Which appointments that wait for this host to assign [default: ask on a terminal, else none]
     #[arg(long, value_enum)]
     repair: Option<Repairing>,
 }
 
-/// What is put right along with a decision.
+/// The appointments to assign after a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Repairing {
     /// Nothing
@@ -45,7 +45,7 @@ enum Repairing {
     All,
 }
 
-/// Carries a decision out. Fails when it is refused or not confirmed, or the database cannot be reached.
+/// Carries out a decision. Fails when it is refused or not confirmed, or the database cannot be reached.
 pub(super) async fn carry_out(
     context: &AppContext,
     output: Output,
@@ -55,18 +55,18 @@ pub(super) async fn carry_out(
 ) -> Result<Exit, Failure> {
     let (decision, predicted) = decisions::preview(context, decision).await?;
     confirm(&predicted, common.yes)?;
-    tracing::debug!(host = decision.key.host.0, "decided on what was seen");
+    tracing::debug!(host = decision.key.host.0, "decision confirmed, carrying it out");
     let reason = decision.reason.clone();
     let mut view = decisions::carry_out(context, decision).await?;
     let may_repair = args.filter(|_| view.decided.staff.is_some());
     if let Some(args) = may_repair {
-        view.repair = along(context, &view, args.repair, reason.as_deref()).await?;
+        view.repair = repair_waiting(context, &view, args.repair, reason.as_deref()).await?;
     }
     output.show(&view, || render(&view, may_repair.is_some()))?;
     Ok(view.repair.as_ref().map_or(Exit::Done, repair::exit))
 }
 
-/// `Mara Lind (staff 31)`
+/// Renders `Mara Lind (staff 31)`.
 pub(super) fn who(staff: &StaffId, name: Option<&str>) -> String {
     match name.filter(|name| !name.is_empty()) {
         Some(name) => format!("{name} (staff {staff})"),
@@ -74,12 +74,12 @@ pub(super) fn who(staff: &StaffId, name: Option<&str>) -> String {
     }
 }
 
-/// The member of staff of a decision; empty for nobody.
+/// Renders the member of staff of a decision; empty for nobody.
 fn whom(decided: &Decided) -> String {
     decided.staff.as_ref().map(|staff| who(staff, decided.staff_name.as_deref())).unwrap_or_default()
 }
 
-/// Who replaces what somebody decided is asked.
+/// Asks for a confirmation if the decision replaces a mapping.
 fn confirm(predicted: &Decided, yes: bool) -> Result<(), Failure> {
     if predicted.effect != Effect::Replaced {
         return Ok(());
@@ -90,20 +90,20 @@ fn confirm(predicted: &Decided, yes: bool) -> Result<(), Failure> {
     };
     let is_now = predicted.before.iter().map(is_now).collect::<Vec<_>>().join(" and to ");
     let question = format!("host {host} is mapped to {is_now}. Replace by {}?", whom(predicted));
-    // Names are for the terminal; this may stand in a log.
+    // No names here: this text may end up in a log.
     let mappings: Vec<String> = predicted.before.iter().map(|it| it.mapping.to_string()).collect();
     output::confirm(yes, &question, |_| {
         format!(
-            "nothing was changed: host {host} is mapped already (mapping {}); to replace that needs a \
+            "nothing was changed: host {host} is mapped already (mapping {}); replacing that needs a \
              confirmation, on a terminal or with --yes",
             mappings.join(", ")
         )
     })
 }
 
-/// Repairs along with a decision: what was asked for, or what is answered on the terminal. None: nothing
-/// waits, or nothing is to be done.
-async fn along(
+/// Repairs after a decision, as `--repair` or the answer on the terminal says. Returns `None` if no
+/// appointment waits, or none is to be assigned.
+async fn repair_waiting(
     context: &AppContext,
     view: &DecisionView,
     asked: Option<Repairing>,
@@ -111,8 +111,7 @@ async fn along(
 ) -> Result<Option<RepairRow>, Failure> {
     let key = view.decided.key;
     let Some(waiting) = waiting(view.waiting) else { return Ok(None) };
-    let question =
-        format!("{waiting} for host {}. Assign them now: [f]uture ones, [a]ll, [n]one? [n]", key.host);
+    let question = format!("{waiting} for host {}. Assign them now: [f]uture, [a]ll, [n]one? [n]", key.host);
     let answer = if asked.is_none() { output::ask(&question)? } else { None };
     let scope = match (asked, answer.as_deref()) {
         (Some(Repairing::Future), _) | (None, Some("f" | "future")) => RepairScope::Future,
@@ -127,7 +126,7 @@ fn render(view: &DecisionView, may_repair: bool) -> Result<(), Failure> {
     let HostKey { company, host } = decided.key;
     output::line(&sentence(decided))?;
     if let Some(last) = decided.audits.iter().max() {
-        output::line(&format!("Take it back with: hostmatch mappings revert {last} --company {company}"))?;
+        output::line(&format!("Undo it with: hostmatch mappings revert {last} --company {company}"))?;
     }
     match (&view.repair, waiting(view.waiting)) {
         (Some(repair), _) => repair::print(repair),
@@ -147,18 +146,20 @@ fn sentence(decided: &Decided) -> String {
         Effect::Made => format!("Host {host} is {who} from now on ({mapping})."),
         Effect::Replaced => format!("Host {host} is {who} from now on ({mapping}), and no longer {before}."),
         Effect::Confirmed => {
-            format!("Host {host} is {who}, as a match had found: now a person says so ({mapping}).")
+            format!("Host {host} is {who}, as a match had found: a person has confirmed it ({mapping}).")
         }
         Effect::SwitchedOff => format!("Switched off: host {host} is no longer {who} ({mapping})."),
         Effect::SwitchedOn => format!("Switched on: host {host} is {who} again ({mapping})."),
-        Effect::Reverted if who.is_empty() => format!("Taken back: host {host} is nobody's again."),
-        Effect::Reverted => format!("Taken back: host {host} is {who} again ({mapping})."),
-        Effect::Unchanged if who.is_empty() => format!("Nothing to do: host {host} is nobody's already."),
-        Effect::Unchanged => format!("Nothing to do: that is so already (host {host}, {who}, {mapping})."),
+        Effect::Reverted if who.is_empty() => format!("Reverted: host {host} has no mapping in force again."),
+        Effect::Reverted => format!("Reverted: host {host} is {who} again ({mapping})."),
+        Effect::Unchanged if who.is_empty() => {
+            format!("Nothing to do: host {host} has no mapping in force already.")
+        }
+        Effect::Unchanged => format!("Nothing to do: host {host} is {who} already ({mapping})."),
     }
 }
 
-/// How many wait, in words; none when nothing does.
+/// Describes how many appointments wait. Returns `None` if none does.
 pub(super) fn waiting(counts: Counts) -> Option<String> {
     let Counts { future, past, unknown } = counts;
     let parts: Vec<String> = [(future, "future"), (past, "past"), (unknown, "without a known start")]
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_counted_apart() {
+    fn waiting_appointments_are_counted_by_time() {
         assert_eq!(waiting(Counts::default()), None);
         let some = Counts { future: 2, past: 1, unknown: 0 };
         assert_eq!(waiting(some).unwrap(), "2 future, 1 past appointments wait");

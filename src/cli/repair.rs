@@ -238,7 +238,7 @@ pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
         Some(RepairState::Undoing) => output::line(&format!("{go_on} undo {id}")),
         Some(RepairState::Stopped) => output::line("The host is somebody else's by now: the rest was left."),
         Some(RepairState::Running | RepairState::Done) if counts.done > 0 => {
-            output::line(&format!("Take it back with: hostmatch repair undo {id} --company {company}"))
+            output::line(&format!("Undo it with: hostmatch repair undo {id} --company {company}"))
         }
         _ => Ok(()),
     }

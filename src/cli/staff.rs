@@ -115,7 +115,7 @@ fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
         output::line(&format!("{undated} more appointments stay: hostmatch does not know when they are"))?;
     }
     if let Some(id) = id {
-        output::line(&format!("Take it back with: hostmatch staff hand-over-undo {id} --company {company}"))?;
+        output::line(&format!("Undo it with: hostmatch staff hand-over-undo {id} --company {company}"))?;
     }
     Ok(())
 }

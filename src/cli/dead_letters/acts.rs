@@ -1,4 +1,4 @@
-//! `deadletters discard|restore|note|export|import`: what a person decides, for the record, and moving letters.
+//! `deadletters discard|restore|note|export|import`: changes the state of letters, notes and moves them.
 
 use std::io::{BufReader, Cursor};
 use std::path::{Path, PathBuf};
@@ -21,16 +21,16 @@ pub(in crate::cli) struct Change {
     yes: bool,
 }
 
-/// Write a note on a group, shown with it from then on
+/// Write a note on a group, which is shown with the group
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Note {
     /// The group's fingerprint, or its beginning
     group: String,
-    /// What there is to know
+    /// The note
     text: String,
 }
 
-/// Record the dead letters of an export here, as open ones
+/// Import the dead letters of an export as open ones
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Import {
     /// The file; - is standard input
@@ -62,7 +62,7 @@ pub(super) async fn run(
 
 pub(super) async fn note(output: Output, args: &Note, context: &AppContext) -> Result<Exit, Failure> {
     let note = dead_letters::note(context, &args.group, &args.text).await?;
-    output.show(&note, || output::line(&format!("Noted on group {}", note.group)))
+    output.show(&note, || output::line(&format!("Wrote the note on group {}", note.group)))
 }
 
 pub(super) async fn export(which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
@@ -77,6 +77,7 @@ pub(super) async fn import(output: Output, args: &Import, context: &AppContext) 
     } else {
         dead_letters::import(context, BufReader::new(items::open(&args.file)?), &name).await?
     };
-    output
-        .show(&view, || output::line(&format!("{} imported, {} were known here", view.imported, view.known)))
+    output.show(&view, || {
+        output::line(&format!("{} imported, {} were already here", view.imported, view.known))
+    })
 }

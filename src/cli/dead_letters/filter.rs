@@ -1,4 +1,4 @@
-//! Which dead letters: the flags, and what they mean.
+//! The flags that choose dead letters.
 
 use strum::VariantArray as _;
 
@@ -7,13 +7,13 @@ use crate::cli::arguments::{OfCompany, compared, moment, one_of};
 use crate::cli::{Exit, Failure};
 use crate::matching::Reason;
 
-/// Which dead letters; what is given must all be true.
+/// Filters for dead letters, which must all match.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Filter {
-    /// These ones
+    /// These dead letters
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     ids: Vec<i64>,
-    /// Of one cause: a group's fingerprint, or its beginning (see `deadletters groups`)
+    /// Of one group: its fingerprint, or the beginning of it (see `deadletters groups`)
     #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint)]
     group: Option<String>,
     /// With this reason code, such as appointment_not_found
@@ -36,7 +36,7 @@ pub(super) struct Filter {
     /// Failed last before this moment
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<i64>,
-    /// With so many attempts: 6, '>=6' or '<=1'
+    /// With this number of attempts: 6, '>=6' or '<=1'
     #[arg(long, value_name = "N", value_parser = attempts)]
     attempts: Option<(Compare, i32)>,
     /// With this text in the error, the event's id or the booking's reference
@@ -62,12 +62,12 @@ impl Filter {
     }
 }
 
-/// The same for looking, where nothing means all, and the state can be any.
+/// Filters for commands that read: no filter chooses all letters, in any state.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Looking {
+pub(super) struct ReadFilter {
     #[command(flatten)]
     pub(super) filter: Filter,
-    /// The same as --code (commands that change something have --reason for why they do)
+    /// The same as --code (but in commands that change something, --reason is why)
     #[arg(long, value_name = "CODE", conflicts_with = "code", value_parser = code)]
     reason: Option<String>,
     /// In this state
@@ -75,53 +75,53 @@ pub(super) struct Looking {
     state: Option<LetterState>,
 }
 
-impl Looking {
+impl ReadFilter {
     pub(super) fn chosen(&self) -> DeadLetterFilter {
         let chosen = self.filter.chosen();
         DeadLetterFilter { reason: self.reason.clone().or(chosen.reason), state: self.state, ..chosen }
     }
 }
 
-/// The same for doing something, where all has to be said.
+/// Filters for commands that change something: choosing all letters needs `--all`.
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Choosing {
     #[command(flatten)]
     pub(super) filter: Filter,
-    /// All of them
+    /// All dead letters
     #[arg(long)]
     all: bool,
 }
 
 impl Choosing {
-    /// What was asked for. Fails with [`Exit::Usage`] when nothing was.
+    /// Returns the filter. Fails with [`Exit::Usage`] when no letters were chosen.
     pub(super) fn chosen(&self) -> Result<DeadLetterFilter, Failure> {
         let names_some = !self.filter.chosen().is_empty() || self.filter.of.company.is_some();
         match (names_some, self.all) {
             (false, false) => {
-                let text = "say which dead letters: --ids, --group, --code, another filter, or --all";
+                let text = "choose dead letters with --ids, --group, --code, another filter, or --all";
                 Err(Failure::new(Exit::Usage, text))
             }
             (true, true) => {
-                Err(Failure::new(Exit::Usage, "--all is every dead letter: leave it out, or the filters"))
+                Err(Failure::new(Exit::Usage, "--all chooses every dead letter: give --all or filters"))
             }
             _ => Ok(self.filter.chosen()),
         }
     }
 
-    /// Whether nothing was said at all.
+    /// Whether neither a filter nor `--all` was given.
     pub(super) fn is_empty(&self) -> bool {
         self.filter.chosen().is_empty() && self.filter.of.company.is_none() && !self.all
     }
 }
 
-/// The broker has words of its own for what it gave up.
+/// Parses a reason code: one of hostmatch, or one of the broker's for messages that it dead-lettered.
 fn code(text: &str) -> Result<String, String> {
     const BROKERS: [&str; 3] = ["expired", "maxlen", "rejected"];
     let codes = Reason::VARIANTS.iter().copied().map(Reason::as_str).collect::<Vec<_>>();
     if codes.iter().chain(&BROKERS).any(|code| *code == text) {
         return Ok(text.to_owned());
     }
-    Err(format!("there is no such reason code; there are {}, {}", codes.join(", "), BROKERS.join(", ")))
+    Err(format!("unknown reason code; known are {}, {}", codes.join(", "), BROKERS.join(", ")))
 }
 
 fn fingerprint(text: &str) -> Result<String, String> {

@@ -1,49 +1,49 @@
-//! `deadletters list|groups`: page by page, newest first; and those of one cause together, the place to begin.
+//! `deadletters list|groups`: lists dead letters page by page, and groups them by cause.
 
-use super::filter::Looking;
+use super::filter::ReadFilter;
 use crate::app::AppContext;
 use crate::app::dead_letters::{self, DeadLetterFilter, DeadLetterSummary, Group, LettersView};
 use crate::cli::{Exit, Failure, Output, output, output::Format, output::dash, output::shortened};
 
-/// Rows read at a time.
+/// Rows in one read.
 const PAGE: u64 = 1000;
 
-/// Rows of a table or a document, unless more are asked for.
+/// The default number of rows of a table or a document.
 const USUAL: u64 = 50;
 
-/// As much of an error is in one cell; `show` has all of it.
+/// The maximum number of characters of an error in a cell; `show` has all of it.
 const ERROR_CHARS: usize = 60;
 
 /// Dead letters, newest first
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct List {
     #[command(flatten)]
-    pub(super) filter: Looking,
+    pub(super) filter: ReadFilter,
     /// At most this many [default: 50; with ndjson and csv all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Only older ones than this: the last id of the page before
+    /// Only older than this id: the last id of the previous page
     #[arg(long, value_name = "ID")]
     before: Option<i64>,
-    /// What the list looks like [default: as --output]
+    /// The format [default: as --output]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
 
-/// Dead letters by their cause, the largest group first
+/// Dead letters grouped by cause, the largest group first
 ///
 /// Only open ones, unless --state says otherwise.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Groups {
     #[command(flatten)]
-    pub(super) filter: Looking,
+    pub(super) filter: ReadFilter,
     /// At most this many groups
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
-    /// Leave out so many, the largest
+    /// Skip this many of the largest groups
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: u64,
-    /// What the list looks like [default: as --output]
+    /// The format [default: as --output]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }

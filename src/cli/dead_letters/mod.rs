@@ -1,4 +1,4 @@
-//! `hostmatch deadletters`: what could not be decided, why, and how it is decided after all.
+//! `hostmatch deadletters`: lists, explains and replays events that could not be decided.
 
 mod filter;
 mod list;
@@ -12,36 +12,36 @@ use crate::app::AppContext;
 use crate::app::dead_letters::{LeftOut, LetterAction};
 use crate::event::CompanyId;
 
-/// Dead letters: see them, understand them, replay them
+/// Dead letters: list, explain and replay them
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     Groups(list::Groups),
     List(list::List),
     Show(show::Args),
-    /// Freeze a set of open dead letters, and say what would become of each; changes nothing else
+    /// Freeze a set of open dead letters and predict the outcome of each; changes nothing else
     ///
-    /// The same decisions are made as by a worker, in transactions that only read. `replay --plan`
-    /// carries it out; letters that arrive later are not in it.
+    /// It decides as a worker does, in transactions that only read. `replay --plan` carries the plan
+    /// out; letters that arrive later are not part of it.
     Plan(filter::Choosing),
     Replay(replay::Replay),
     #[command(subcommand)]
     Replays(replays::Command),
-    /// Put open dead letters away; they can be restored until retention.dead_letters is over
+    /// Discard open dead letters; they can be restored until retention.dead_letters is over
     Discard(acts::Change),
-    /// Open discarded dead letters again
+    /// Reopen discarded dead letters
     Restore(acts::Change),
     Note(acts::Note),
-    /// Write dead letters to stdout, one JSON object a line, whole: personal data included
+    /// Write dead letters to stdout, one JSON object per line, personal data included
     Export(filter::Choosing),
     Import(acts::Import),
 }
 
 impl Command {
-    /// What only reads is let in where nobody may write.
+    /// Whether the command only reads, and so works where writing is not allowed.
     fn only_reads(&self) -> bool {
         match self {
             Self::Groups(_) | Self::List(_) => true,
-            // That personal data is taken out is recorded.
+            // Revealing personal data is recorded.
             Self::Show(args) => !args.reveal,
             Self::Replays(command) => command.only_reads(),
             _ => false,
@@ -82,7 +82,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
     global.with_context(acting, command.company(), work).await
 }
 
-/// Says on which letters something could not be done.
+/// Writes the letters that could not be changed, with the reasons.
 fn left_out(letters: &[LeftOut]) -> Result<(), Failure> {
     letters.iter().try_for_each(|one| output::line(&format!("  not {}: {}", one.id, one.why)))
 }

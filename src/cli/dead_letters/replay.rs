@@ -1,5 +1,5 @@
-//! `deadletters plan|replay`: freeze a set of dead letters and say what replaying them would do; carry it out, and
-//! compare.
+//! `deadletters plan|replay`: freezes a set of dead letters and predicts their outcomes; carries out the plan
+//! and compares.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::runtime::shutdown;
 
 /// Replay dead letters: those of a plan, or those that a filter chooses, which are planned first
 ///
-/// Their messages are put into the work queue again, under their own ids. It ends when each has an
-/// outcome. Ctrl-C detaches: what is on the way is finished by the worker, the rest waits for
+/// Publishes their messages to the work queue again, with the same ids, and ends when each has an
+/// outcome. Ctrl-C detaches: the worker finishes the letters in flight, the others wait for
 /// `replays resume`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Replay {
@@ -24,16 +24,16 @@ pub(in crate::cli) struct Replay {
     plan: Option<i64>,
     #[command(flatten)]
     pub(super) which: Choosing,
-    /// How fast: letters a second, minute or hour
+    /// The rate: letters per second, minute or hour
     #[arg(long, value_name = "N/s|m|h", default_value = "20/s")]
     rate: Rate,
-    /// So many first; the rest only when they have gone well
+    /// Replay this many first, and the others only if these succeed
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(i32).range(0..))]
     canary: i32,
-    /// Stop when more than so many in a hundred have failed again
+    /// Stop when more than this percentage has failed again
     #[arg(long, value_name = "N%", default_value = "10%", value_parser = percent)]
     stop_on_failure: i32,
-    /// Leave those as they are of which the plan says that they would fail again
+    /// Leave out the letters that would fail again according to the plan
     #[arg(long)]
     skip_failing: bool,
     /// Why, for the record
@@ -55,10 +55,10 @@ pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext)
     output.show(&view, || {
         let letters = report.letters;
         output::line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
-        foretold(report)?;
+        print_predictions(report)?;
         left_out(&view.left_out)?;
         let expires = view.expires.as_deref().unwrap_or_default();
-        output::line(&format!("Begin it until {expires}: hostmatch deadletters replay --plan {id}"))
+        output::line(&format!("Start it before {expires}: hostmatch deadletters replay --plan {id}"))
     })?;
     Ok(if view.left_out.is_empty() { Exit::Done } else { Exit::Partial })
 }
@@ -72,7 +72,7 @@ async fn freeze(which: &Choosing, context: &AppContext) -> Result<PlanView, Fail
 fn nothing(output: Output, view: &PlanView) -> Result<Exit, Failure> {
     output.show(view, || {
         left_out(&view.left_out)?;
-        output::line("No open dead letter is chosen by this: there is nothing to plan.")
+        output::line("No open dead letter matches the filter: there is nothing to plan.")
     })?;
     Ok(Exit::NotFound)
 }
@@ -80,7 +80,7 @@ fn nothing(output: Output, view: &PlanView) -> Result<Exit, Failure> {
 pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> Result<Exit, Failure> {
     let (id, report, is_whole) = match args.plan {
         Some(_) if !args.which.is_empty() => {
-            let text = "a plan has its letters: give --plan, or filters, not both";
+            let text = "a plan has a fixed set of letters: give --plan, or filters, not both";
             return Err(Failure::new(Exit::Usage, text));
         }
         Some(id) => {
@@ -127,11 +127,11 @@ fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Res
     );
     output::confirm(args.yes, &question, |was_asked| {
         let why = if was_asked { "" } else { ": it needs a confirmation" };
-        format!("plan {id} was not begun{why}; hostmatch deadletters replay --plan {id} --yes begins it")
+        format!("plan {id} was not started{why}; hostmatch deadletters replay --plan {id} --yes starts it")
     })
 }
 
-/// Carries a plan out, or goes on with a replay, with a bar; then says what became of it, and how it ended.
+/// Carries out a plan or resumes a replay, with a progress bar; then writes how it ended and its results.
 pub(super) async fn carry_out(
     output: Output,
     id: i64,
@@ -150,41 +150,43 @@ pub(super) async fn carry_out(
         } else if progress.all_sent {
             format!("replaying: {failed} failed again, waiting for {on_the_way}")
         } else {
-            format!("replaying: {failed} failed again, {on_the_way} on the way")
+            format!("replaying: {failed} failed again, {on_the_way} in flight")
         });
     };
     let end = replay::carry_out(context, id, (beginning, why), &stop, watch).await;
     bar.finish_and_clear();
     let mut end = end.map_err(|error| Failure::with_list(error, super::replays::LIST))?;
-    let resume = format!("go on with: hostmatch deadletters replays resume {id}");
+    let resume = format!("resume it with: hostmatch deadletters replays resume {id}");
     let went_wrong = [FAILED, REFUSED, LOST].iter().any(|result| end.report.became(result) > 0);
     let (said, exit) = match &end.ended {
         Ended::Done if went_wrong => ("is done; some failed again or were refused".to_owned(), Exit::Partial),
         Ended::Done => ("is done".to_owned(), Exit::Done),
-        Ended::Stopped(because) => (format!("was stopped: {because}; the rest is as it was"), Exit::Partial),
+        Ended::Stopped(because) => {
+            (format!("was stopped: {because}; the other letters are unchanged"), Exit::Partial)
+        }
         Ended::Paused => (format!("was paused; {resume}"), Exit::Partial),
-        Ended::Cancelled => ("was cancelled; the rest is as it was".to_owned(), Exit::Partial),
+        Ended::Cancelled => ("was cancelled; the other letters are unchanged".to_owned(), Exit::Partial),
         Ended::Detached => {
-            let text = "is left here; what is on the way is finished by the worker";
+            let text = "was detached; the worker finishes the letters in flight";
             (format!("{text}; {resume}"), Exit::Interrupted)
         }
-        Ended::Lost => ("is carried on by another process now".to_owned(), Exit::Partial),
+        Ended::Lost => ("is run by another process now".to_owned(), Exit::Partial),
     };
     end.said = said;
     output.show(&end, || {
         output::line(&format!("Replay {id} {}", end.said))?;
-        became(&end.report)
+        print_results(&end.report)
     })?;
     Ok(exit)
 }
 
-/// What was foretold, for people.
-pub(super) fn foretold(report: &Report) -> Result<(), Failure> {
+/// Writes the predictions for people.
+pub(super) fn print_predictions(report: &Report) -> Result<(), Failure> {
     let more = |outcome: &str| match outcome {
         "assigned" => counts(&report.strategies),
         FAILED => counts(&report.failures_foretold),
         "stale" => "a newer event has been decided".to_owned(),
-        "unchanged" => "has that person already".to_owned(),
+        "unchanged" => "is already assigned to that person".to_owned(),
         "kept" => "somebody else decided".to_owned(),
         _ => String::new(),
     };
@@ -195,20 +197,20 @@ pub(super) fn foretold(report: &Report) -> Result<(), Failure> {
     output::table(&[], rows)
 }
 
-/// What became of it, for people.
-pub(super) fn became(report: &Report) -> Result<(), Failure> {
+/// Writes the results for people.
+pub(super) fn print_results(report: &Report) -> Result<(), Failure> {
     let rows = report.results.iter().map(|(result, count)| {
         let name = match result.as_str() {
             FAILED => "failed again",
-            REFUSED => "refused: not what had been planned any more",
+            REFUSED => "refused: changed since the plan",
             LEFT => "left as they were",
-            LOST => "given up: nothing came back",
+            LOST => "given up: no result arrived",
             other => other,
         };
         [format!("  {name}"), count.to_string()]
     });
     output::table(&[], rows)?;
-    for (what, count) in [("on the way", report.on_the_way), ("not sent", report.pending)] {
+    for (what, count) in [("in flight", report.on_the_way), ("not sent", report.pending)] {
         if count > 0 {
             output::line(&format!("  {what}: {count}"))?;
         }

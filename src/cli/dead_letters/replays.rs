@@ -1,14 +1,14 @@
-//! `deadletters replays`: plans and replays, and what is to become of them.
+//! `deadletters replays`: lists, shows, pauses, resumes and cancels plans and replays.
 
 use serde_json::json;
 
-use super::replay::{became, carry_out, foretold};
+use super::replay::{carry_out, print_predictions, print_results};
 use crate::app::AppContext;
 use crate::app::dead_letters::Act;
 use crate::app::replay::{self, Beginning, ReplayDetails, ReplaysView};
 use crate::cli::{Exit, Failure, Output, output, output::dash};
 
-/// The command that shows what there is.
+/// The command that lists plans and replays.
 pub(super) const LIST: &str = "hostmatch deadletters replays list";
 
 /// Plans and replays: list, show, pause, resume, cancel
@@ -19,35 +19,35 @@ pub(in crate::cli) enum Command {
         /// At most this many
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
         limit: u64,
-        /// Only older ones than this
+        /// Only older than this id
         #[arg(long, value_name = "ID")]
         before: Option<i64>,
     },
-    /// One: what was foretold, what became of it, who did what
+    /// One plan or replay: its predictions, its results, and who did what
     Show {
         id: i64,
-        /// Its letters too
+        /// Also list its letters
         #[arg(long)]
         items: bool,
-        /// Its letters with this result, such as failed
+        /// List its letters with this result, such as failed
         #[arg(long, value_name = "RESULT")]
         result: Option<String>,
     },
-    /// Send nothing more until it is resumed
+    /// Send no more letters until the replay is resumed
     Pause { id: i64 },
-    /// Go on with one that was paused, or whose process has died
+    /// Resume a replay that was paused, or whose process has died
     Resume {
         id: i64,
-        /// Send those once more that are on the way: their copies are lost. (Should they not be, each
-        /// is decided once all the same.)
+        /// Send the letters in flight again, because their copies are lost. (If they are not lost, each
+        /// is still decided only once.)
         #[arg(long)]
         resend: bool,
     },
-    /// End it: what is on the way is finished, the rest stays as it is
+    /// End a replay: letters in flight are finished, the others stay as they are
     Cancel {
         id: i64,
-        /// Give up those that are on the way too: their copies are lost, and they are open again. Also
-        /// of a replay that has ended
+        /// Give up the letters in flight, because their copies are lost: they are open again. Works for
+        /// a replay that has ended, too
         #[arg(long)]
         give_up: bool,
     },
@@ -75,16 +75,16 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
         }
         Command::Pause { id } => {
             let done = replay::pause(context, *id).await;
-            done.map(|()| (*id, "paused; what is on the way is finished by the worker".to_owned()))
+            done.map(|()| (*id, "paused; the worker finishes the letters in flight".to_owned()))
         }
         Command::Cancel { id, give_up: true } => {
             let done = replay::cancel_and_give_up(context, *id).await;
-            let said = |letters| format!("ended; {letters} on the way were given up and are open again");
+            let said = |letters| format!("ended; {letters} in flight were given up and are open again");
             done.map(|letters| (*id, said(letters)))
         }
         Command::Cancel { id, give_up: false } => {
             let done = replay::cancel(context, *id).await;
-            done.map(|()| (*id, "cancelled; what is on the way is finished by the worker".to_owned()))
+            done.map(|()| (*id, "cancelled; the worker finishes the letters in flight".to_owned()))
         }
     };
     let (id, said) = done.map_err(|error| Failure::with_list(error, LIST))?;
@@ -109,16 +109,16 @@ fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
     if let Some(because) = &replay.ended_because {
         output::line(&format!("Because: {because}"))?;
     }
-    output::line("Foretold:")?;
-    foretold(report)?;
+    output::line("Predicted:")?;
+    print_predictions(report)?;
     if !report.results.is_empty() || report.on_the_way > 0 {
-        output::line("Became:")?;
-        became(report)?;
+        output::line("Results:")?;
+        print_results(report)?;
     }
     if let Some(since) = shown.on_the_way_since_ms.filter(|_| shown.is_stuck()) {
         output::line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
     }
-    output::line("Who:")?;
+    output::line("History:")?;
     output::table(&[], shown.acts.iter().map(act_cells))?;
     if let Some(items) = &shown.items {
         let with = |what: &str, why: &Option<String>| {
@@ -129,21 +129,21 @@ fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
             let predicted = with(&item.predicted, &item.predicted_reason);
             [item.letter.to_string(), predicted, with(result, &item.result_reason)]
         });
-        output::table(&["LETTER", "FORETOLD", "BECAME"], rows)?;
+        output::table(&["LETTER", "PREDICTED", "RESULT"], rows)?;
     }
     Ok(())
 }
 
-/// What can be done about letters that do not come back.
+/// Describes what to do about letters without a result.
 pub(super) fn stuck(id: i64) -> String {
     format!(
-        "nothing has come back for a while. Is a worker running, or is the retry schedule long? If the copies \
-         are lost: `hostmatch deadletters replays resume {id} --resend` sends them once more, `hostmatch \
-         deadletters replays cancel {id} --give-up` opens their letters again"
+        "no result for a while. Is a worker running, or is the retry schedule long? If the copies are lost: \
+         `hostmatch deadletters replays resume {id} --resend` sends them again, `hostmatch deadletters \
+         replays cancel {id} --give-up` reopens their letters"
     )
 }
 
-/// What somebody did, for a table.
+/// Renders an act as columns of a table.
 pub(super) fn act_cells(act: &Act) -> [String; 4] {
     let replay = act.replay.map(|replay| format!(" (replay {replay})")).unwrap_or_default();
     [

@@ -1,4 +1,4 @@
-//! `deadletters show`: one dead letter, as data and for people.
+//! `deadletters show`: shows one dead letter.
 
 use super::replays::act_cells;
 use crate::app::AppContext;
@@ -6,7 +6,7 @@ use crate::app::dead_letters::{self, LetterView};
 use crate::app::redaction::{Content, MAX_SHOWN, PayloadView};
 use crate::cli::{Exit, Failure, Output, next_action::command, output, output::dash};
 
-/// One dead letter: its attempts, how it came, its payload with personal data masked, its cure
+/// One dead letter: its attempts, its path, its payload with personal data masked, and what to do
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     id: i64,
@@ -30,7 +30,7 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
     let rows = [
         ("reason", letter.reason.clone()),
         ("error", letter.error.clone()),
-        ("to do", letter.remedy.unwrap_or("see the broker's log").to_owned()),
+        ("to do", letter.remedy.unwrap_or("check the broker's log").to_owned()),
         ("event", event),
         ("booking", dash(letter.booking.as_ref())),
         ("company", dash(letter.company)),
@@ -48,15 +48,15 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
     });
     output::table(&[], timeline)?;
     if !letter.acts.is_empty() {
-        output::line("\nWhat was done")?;
+        output::line("\nHistory")?;
         output::table(&[], letter.acts.iter().map(act_cells))?;
     }
     if let Some(cure) = &letter.cure {
         let why = cure.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        output::line(&format!("\nReplayed now: {}{why}", cure.foretold))?;
+        output::line(&format!("\nPredicted for a replay now: {}{why}", cure.foretold))?;
         cure.commands.iter().try_for_each(|command| output::line(&format!("  {command}")))?;
     }
-    output::line(&format!("\nHow it came: {}", letter.path))?;
+    output::line(&format!("\nPath: {}", letter.path))?;
     let properties = letter.properties.iter().map(|(name, value)| (*name, value));
     let headers = letter.headers.iter().map(|(name, value)| (name.as_str(), value));
     let rows = [("routing key", &letter.routing_key)].into_iter().chain(properties).chain(headers);
@@ -66,7 +66,7 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
     lines.iter().try_for_each(|line| output::line(line))
 }
 
-/// The payload for people: a heading and the content.
+/// Renders the payload for people: a heading and the content.
 fn payload_lines(payload: &PayloadView) -> (String, Vec<String>) {
     let size = format!("{} bytes", payload.bytes);
     let part = if payload.bytes > MAX_SHOWN { format!(", the first {MAX_SHOWN}") } else { String::new() };
@@ -78,17 +78,17 @@ fn payload_lines(payload: &PayloadView) -> (String, Vec<String>) {
             (format!("Payload ({size}{note})"), vec![text])
         }
         Content::Text { text: Some(text) } => {
-            (format!("Payload ({size}, no JSON{part})"), vec![text.clone()])
+            (format!("Payload ({size}, not JSON{part})"), vec![text.clone()])
         }
-        Content::Text { text: None } => hidden("no JSON"),
+        Content::Text { text: None } => hidden("not JSON"),
         Content::Binary { hex: Some(hex) } => {
-            (format!("Payload ({size}, no UTF-8, in hex{part})"), hex_lines(hex))
+            (format!("Payload ({size}, not UTF-8, in hex{part})"), hex_lines(hex))
         }
-        Content::Binary { hex: None } => hidden("no UTF-8"),
+        Content::Binary { hex: None } => hidden("not UTF-8"),
     }
 }
 
-/// 32 bytes a line, each line with its offset.
+/// Renders 32 bytes per line, each line with its offset.
 fn hex_lines(hex: &str) -> Vec<String> {
     let lines = hex.as_bytes().chunks(64).enumerate();
     lines

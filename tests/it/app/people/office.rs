@@ -51,7 +51,7 @@ async fn the_commands_of_the_office_do_what_the_page_says(backend: Backend) {
                 2 => says("What to do: hostmatch inbox accept --company 15 --host 1420209"),
                 3 => {
                     says("Host 1420209 is Boris Kamm (staff 32) from now on (mapping 1).");
-                    says("Take it back with: hostmatch repair undo 1 --company 15");
+                    says("Undo it with: hostmatch repair undo 1 --company 15");
                 }
                 4 => says("Host 1420310 is Zoe Arndt (staff 33) from now on (mapping 2)."),
                 5 => says("1 past appointment waits"),
@@ -60,7 +60,7 @@ async fn the_commands_of_the_office_do_what_the_page_says(backend: Backend) {
                 8 => says("and no longer Zoe Arndt (staff 33)"),
                 9 => says("switched off"),
                 10 => says("Mara has taken over"),
-                11 => says("Taken back: host 1420310 is Zoe Arndt (staff 33) again (mapping 2)."),
+                11 => says("Reverted: host 1420310 is Zoe Arndt (staff 33) again (mapping 2)."),
                 14 => says("Host 1420555 is ignored until"),
                 15 => says("unknown, ignored"),
                 17 => says("reverts audit 4: Zoe is back"),
@@ -76,7 +76,7 @@ async fn the_commands_of_the_office_do_what_the_page_says(backend: Backend) {
                 20 => says("Not imported. It would be: 1 made"),
                 21 => says("1 made"),
                 22 => says("Would be handed over: 1 hosts, 0 appointments"),
-                23 => says("Take it back with: hostmatch staff hand-over-undo 1 --company 15"),
+                23 => says("Undo it with: hostmatch staff hand-over-undo 1 --company 15"),
                 _ => {}
             }
         }

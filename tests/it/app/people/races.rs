@@ -40,7 +40,7 @@ async fn of_two_people_at_once_one_decides_and_the_other_is_told(backend: Backen
         .into();
     for person in &mut people {
         eventually("each has looked", Duration::from_secs(60), async || {
-            person.stderr().contains("decided on what was seen").then_some(())
+            person.stderr().contains("decision confirmed, carrying it out").then_some(())
         })
         .await;
     }

@@ -44,7 +44,7 @@ async fn the_commands_of_dead_letters_lead_from_the_alert_to_resolved(backend: B
             let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {told}");
             match commands {
                 1 => says("appointment_not_found"),
-                5 => says("Replayed now: assigned"),
+                5 => says("Predicted for a replay now: assigned"),
                 6 => says("Plan 1: 3 dead letters"),
                 7 => says("As planned: 100 % (3)"),
                 10 => says("Plan 2: 1 dead letter"),
