@@ -1,4 +1,4 @@
-//! Who did something: a machine of ours, or somebody else.
+//! Names who did something: a hostmatch process, a person or another program.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -12,25 +12,25 @@ use super::values::words;
 
 words!(ActorKind);
 
-/// What an actor is. All but persons and the worker are named `word:who`.
+/// The kind of an actor. All except persons and the worker are named `word:who`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ActorKind {
     /// A worker: `worker`.
     Worker,
-    /// The synchronisation with Cal.com: `sync`, or `sync:` and what for.
+    /// The synchronisation with Cal.com: `sync`, or `sync:` and its purpose.
     Sync,
-    /// Whoever holds this API token: `token:ci`.
+    /// The holder of an API token: `token:ci`.
     Token,
-    /// Whoever is logged in where a command was run: `cli:anna@office-3`.
+    /// The user who ran a command, and the computer: `cli:anna@office-3`.
     Cli,
-    /// Anybody else, by a name of their own: `Anna`, `user:7`; and the gateway.
+    /// Any other person, by name: `Anna`, `user:7`; and the gateway.
     Person,
 }
 
 impl ActorKind {
-    /// Whether it is a machine of ours: what that switched off it may switch on again, and what
-    /// anybody else did not.
+    /// Returns whether it is a hostmatch process. A match may switch a mapping on again only if a hostmatch
+    /// process switched it off.
     pub fn is_machine(self) -> bool {
         match self {
             Self::Worker | Self::Sync => true,
@@ -39,7 +39,7 @@ impl ActorKind {
     }
 }
 
-/// Who did something, as records name them.
+/// The actor of a change, as records name it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Actor(Cow<'static, str>);
@@ -51,12 +51,12 @@ impl Actor {
     /// The worker.
     pub const WORKER: Self = Self(Cow::Borrowed("worker"));
 
-    /// This user of this computer, on the command line.
+    /// Returns the actor for this user of this computer, on the command line.
     pub fn command_line(user: &str, host: &str) -> Self {
         Self(format!("{}:{user}@{host}", ActorKind::Cli.as_str()).into())
     }
 
-    /// What it is.
+    /// Returns the kind of the actor.
     pub fn kind(&self) -> ActorKind {
         let (word, who) = self.0.split_once(':').map_or((&*self.0, None), |(word, who)| (word, Some(who)));
         match (word.parse(), who) {
@@ -67,12 +67,12 @@ impl Actor {
         }
     }
 
-    /// Whether it is a machine of ours.
+    /// Returns whether it is a hostmatch process.
     pub fn is_machine(&self) -> bool {
         self.kind().is_machine()
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_what_its_bearer_is_and_stays_as_it_was_written() {
+    fn a_name_determines_the_kind_and_is_kept_as_written() {
         for (name, kind) in [
             ("worker", ActorKind::Worker),
             ("sync", ActorKind::Sync),
@@ -120,7 +120,7 @@ mod tests {
             ("Anna", ActorKind::Person),
             ("gateway", ActorKind::Person),
             ("", ActorKind::Person),
-            // Only a machine's very name is the machine's.
+            // Only the exact name means the worker.
             ("Worker", ActorKind::Person),
             ("worker:1", ActorKind::Person),
             ("workers", ActorKind::Person),

@@ -1,5 +1,5 @@
-//! Decides one appointment: may the answer be written, and what does our own row say then? Somebody else's decision
-//! is never overwritten.
+//! Decides one appointment: whether the resolution may be written, and what our own row then records. A
+//! decision by a person or another program is never overwritten.
 
 use super::changes::{Assignment, HostBearing, Observed};
 use super::directory::HostKey;
@@ -11,8 +11,8 @@ use crate::config::Overwrite;
 use crate::event::{AppointmentId, Booking, CompanyId, Host, HostId, StaffId};
 
 impl Plan<'_> {
-    /// An event without a usable host: kept with the appointment only while there is none with one.
-    pub(super) fn note(&mut self, id: AppointmentId, booking: &Booking, outcome: Outcome) {
+    /// Records an event without a usable host on the appointment, unless it has an event with one.
+    pub(super) fn record_hostless(&mut self, id: AppointmentId, booking: &Booking, outcome: Outcome) {
         let Some(appointment) = self.state.appointments.get_mut(&id) else { return };
         if appointment.assignment.as_ref().is_none_or(|assignment| assignment.newest.is_none()) {
             appointment.assignment =
@@ -52,7 +52,7 @@ impl Plan<'_> {
                 self.ask(key, host, &bearing, Some(*review), suggestions);
             }
             (Resolution::Unmatched, Some(key)) => self.ask(key, host, &bearing, None, &[]),
-            // Without an id there is nothing that a mapping or an inbox row could be kept under.
+            // Without an id there is no key for a mapping or an inbox row.
             (_, None) => {}
         }
         let newest = self.state.appointments.get(&id).and_then(|a| a.assignment.as_ref()?.newest.as_ref());
@@ -63,7 +63,7 @@ impl Plan<'_> {
             self.apply(id, Some((booking, bearing)), &resolution)
         };
         match learned {
-            // There is no mapping by which they would find the same person.
+            // While observing there is no mapping that would give the waiting appointments the same result.
             Some(key) if self.observes() => self.redecide_as(key, &resolution),
             Some(key) => self.redecide(key),
             None => {}
@@ -71,8 +71,8 @@ impl Plan<'_> {
         verdict
     }
 
-    /// Writes a resolution to an appointment, as far as the guards allow. `newer`: the booking and
-    /// the event that are decided now; without them the appointment's own newest event is decided again.
+    /// Applies a resolution to an appointment, as far as the guards allow. `newer`: the booking and the
+    /// event that are decided now; `None`: the appointment's own newest event is decided again.
     fn apply(
         &mut self,
         id: AppointmentId,
@@ -91,12 +91,12 @@ impl Plan<'_> {
 
         let mut row = match (newer, old.clone()) {
             (Some((booking, bearing)), _) => {
-                // What was only observed was not written by us.
+                // We did not write what was only observed.
                 let mine = previous.as_ref().filter(|_| undone.is_none()).and_then(|it| it.host_id);
                 appointment.host_id = match bearing.host_id {
                     _ if observes => appointment.host_id,
                     Some(host_id) => Some(host_id),
-                    // The newest host has no id: what we wrote for an earlier one goes, the gateway's own stays.
+                    // The newest host has no id: remove an id that we wrote earlier, keep the gateway's own.
                     None if appointment.host_id == mine => None,
                     None => appointment.host_id,
                 };
@@ -135,7 +135,7 @@ impl Plan<'_> {
         self.before.entry(id).or_insert(before);
         let (outcome, reason) = (row.outcome, row.review.map(Review::as_str));
         if is_repeat && outcome == Outcome::Unchanged && (observes || undone.is_none()) {
-            // The same event again, and nothing came of it: how it was decided first stays on record.
+            // A repeat of the same event changed nothing: keep the record of the first decision.
             appointment.assignment = old;
             return Verdict::Decided(outcome, reason);
         }
@@ -172,7 +172,7 @@ impl Plan<'_> {
     }
 }
 
-/// A new row for an appointment, before anything was decided.
+/// Creates a row for an appointment, before anything is decided.
 fn fresh(
     appointment: AppointmentId,
     company: CompanyId,
@@ -201,7 +201,7 @@ fn fresh(
     }
 }
 
-/// Fills in what was decided and says what is to be done to `staff_id`.
+/// Fills in the decision, and returns the change to make to `staff_id`.
 fn describe(
     row: &mut Assignment,
     resolution: &Resolution,
@@ -237,19 +237,20 @@ fn describe(
     change
 }
 
-/// Whose doing the present `staff_id` is, judged by what we wrote last.
+/// Who set the current `staff_id`, judged by what we wrote last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// It is empty, and we left it so.
+    /// It is empty, and we have not set it.
     Nobody,
-    /// It is what we set.
+    /// We set it.
     Us,
     /// A person or another program set it, or cleared what we had set.
     Them,
 }
 
 impl Holder {
-    /// `current`: what the appointment has; `ours`: what we wrote last (`None`: never, or withdrawn).
+    /// Compares `current`, the appointment's value, with `ours`, what we wrote last (`None`: never, or
+    /// withdrawn).
     pub fn of(current: Option<&StaffId>, ours: Option<&StaffId>) -> Self {
         match (current, ours) {
             (None, None) => Self::Nobody,
@@ -259,7 +260,7 @@ impl Holder {
     }
 }
 
-/// What is to be done to `staff_id`.
+/// The change to make to `staff_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Leave,
@@ -267,7 +268,7 @@ pub(super) enum Change {
     Clear,
 }
 
-/// What to do for a host that resolved to `found`.
+/// Returns the outcome and the change for a host that resolved to `found`.
 pub(super) fn on_match(
     current: Option<&StaffId>,
     found: &StaffId,
@@ -280,15 +281,15 @@ pub(super) fn on_match(
         Overwrite::Never => holder == Holder::Nobody,
     };
     match current {
-        // Already the very person: whose doing it was does not change by that.
+        // It already has this member of staff: who set it does not change.
         Some(current) if current == found => (Outcome::Unchanged, Change::Leave),
         _ if may => (Outcome::Assigned, Change::Set),
         _ => (Outcome::Kept, Change::Leave),
     }
 }
 
-/// What to do for a host that did not resolve. `unresolved` is `NeedsReview` or `Unmatched`;
-/// `other_host`: the appointment's last host-bearing event named somebody else.
+/// Returns the outcome and the change for a host that did not resolve. `unresolved` is `NeedsReview` or
+/// `Unmatched`; `other_host`: the appointment's last host-bearing event named another host.
 pub(super) fn on_no_match(
     holder: Holder,
     other_host: bool,
@@ -297,7 +298,7 @@ pub(super) fn on_no_match(
 ) -> (Outcome, Change) {
     match holder {
         Holder::Them => (Outcome::Kept, Change::Leave),
-        // The person whom we had put there for another host is certainly not the one.
+        // The member of staff that we set for another host is certainly wrong.
         Holder::Us if other_host && overwrite == Overwrite::Never => (Outcome::Kept, Change::Leave),
         Holder::Us if other_host => (unresolved, Change::Clear),
         Holder::Us | Holder::Nobody => (unresolved, Change::Leave),

@@ -1,5 +1,4 @@
-//! What a batch is to leave behind: rows to write, as data. Committing the same set twice leaves
-//! the same rows.
+//! The rows that a batch writes, as data. Committing the same set twice leaves the same rows.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,42 +19,42 @@ use crate::event::{
 /// cannot deadlock each other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChangeSet {
-    /// What changes in `calcom_host_mappings`, with the audit row for each.
+    /// Changes to `calcom_host_mappings`, with an audit row for each.
     pub mappings: Vec<MappingChange>,
-    /// What changes in the gateway's `appointments`.
+    /// Changes to the gateway's `appointments`.
     pub appointments: Vec<AppointmentWrite>,
     /// Our own row for each appointment.
     pub assignments: Vec<Assignment>,
-    /// Hosts that need a person, or no longer do.
+    /// Hosts that a person has to decide about, or no longer has to.
     pub inbox: Vec<InboxRow>,
-    /// One slim row per event.
+    /// One small row for each event.
     pub events: Vec<EventRow>,
 }
 
-/// A mapping: its row, or the one that this very batch makes for its company and host.
+/// A mapping: its row, or the one that this batch creates for its company and host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingRef {
     /// `calcom_host_mappings.id`
     Row(i64),
-    /// To be made; found again by its key, of which only one can be active.
+    /// To be created; found by its key, for which only one mapping can be active.
     New(HostKey),
 }
 
-/// One change of one mapping. Which mapping it is, and whose, its audit row says.
+/// One change of one mapping. The audit row identifies the mapping.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MappingChange {
     /// Its audit row.
     pub audit: Audit,
-    /// What is written.
+    /// The write.
     pub write: MappingWrite,
 }
 
-/// What is written of a mapping.
+/// The write to a mapping.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MappingWrite {
-    /// Its member of staff no longer counts, because another took its place: it is switched off.
+    /// It is switched off: its member of staff is no longer valid, and another mapping replaces it.
     Supersede,
-    /// It is made.
+    /// It is created.
     Insert {
         /// The host as the event showed it.
         host: Box<Host>,
@@ -63,10 +62,10 @@ pub enum MappingWrite {
         source: MappingSource,
         /// `confidence_score`
         confidence: Confidence,
-        /// `metadata`; with the audit's `change_key`, by which the row is known for ours.
+        /// `metadata`; the audit's `change_key` in it identifies the row as ours.
         metadata: Value,
     },
-    /// It was the machine's, and is switched on again; its company may be another than before.
+    /// It was created by a match and is switched on again; its company may have changed.
     Reactivate {
         /// `mapping_source`
         source: MappingSource,
@@ -78,26 +77,26 @@ pub enum MappingWrite {
 /// A row of `calcom_host_mapping_audits`: one for each real change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audit {
-    /// Names the change, from the state it starts from: the same change made twice, by a
-    /// redelivery or by two workers from the same state, has the same key and leaves one row.
+    /// Identifies the change and the state that it starts from: the same change made twice, by a redelivery
+    /// or by two workers from the same state, has the same key and leaves one row.
     pub change_key: Uuid,
     /// The mapping.
     pub mapping: MappingRef,
     /// Company and host, which outlive the mapping.
     pub key: HostKey,
-    /// The member of staff, likewise.
+    /// The member of staff, which also outlives the mapping.
     pub staff: StaffId,
-    /// What happens.
+    /// The action.
     pub action: AuditAction,
     /// The fields before.
     pub old_values: Option<Value>,
     /// The fields after.
     pub new_values: Value,
-    /// Why, in words.
+    /// The reason, as text.
     pub reason: Option<String>,
 }
 
-/// The new values of one appointment of the gateway. `updated_at` is set by the database's clock.
+/// The new values of one appointment of the gateway. `updated_at` comes from the database's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppointmentWrite {
     pub(crate) id: AppointmentId,
@@ -107,23 +106,23 @@ pub struct AppointmentWrite {
     pub(crate) host_id: Option<i64>,
 }
 
-/// A row of `hostmatch_assignments`: what we know and did about one appointment.
+/// A row of `hostmatch_assignments`: our record of one appointment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
-    /// Which.
+    /// The appointment.
     pub appointment: AppointmentId,
     /// Its company.
     pub company: CompanyId,
-    /// Whom we assigned last; `None` when we never did, or withdrew it. What was only observed is
-    /// not in here: it is not ours.
+    /// The member of staff that we assigned last; `None` when we never did, or withdrew it. A decision that
+    /// was only observed does not set it.
     pub staff: Option<StaffId>,
-    /// Whom the last decision found, whether that was written or not.
+    /// The member of staff that the last decision found, written or not.
     pub found: Option<StaffId>,
-    /// The last decision was made while observing: what of it is still to be done.
+    /// If the last decision was made while observing: what remains to be written.
     pub observed: Option<Observed>,
-    /// The mapping that the last decision used or made.
+    /// The mapping that the last decision used or created.
     pub mapping: Option<MappingRef>,
-    /// The strategy of the last decision that found somebody.
+    /// The strategy of the last decision that found a member of staff.
     pub strategy: Option<String>,
     /// Its confidence.
     pub confidence: Option<Confidence>,
@@ -131,31 +130,31 @@ pub struct Assignment {
     pub evidence: Option<Evidence>,
     /// The newest host-bearing event.
     pub newest: Option<HostBearing>,
-    /// What was decided on that event (or, without one, on the last event).
+    /// The outcome of that event (or, without one, of the last event).
     pub outcome: Outcome,
-    /// What kept the machine from deciding.
+    /// Why a person has to decide.
     pub review: Option<Review>,
-    /// The booking's name.
+    /// The booking's reference.
     pub booking: Option<BookingRef>,
     /// When it starts, ms since 1970.
     pub starts_ms: Option<i64>,
-    /// The booking as it came.
+    /// The booking as received.
     pub payload: Option<String>,
     /// When this was decided, ms since 1970.
     pub decided_ms: i64,
 }
 
 impl Assignment {
-    /// The host that the appointment waits for: nobody is assigned by us, and its outcome is one
-    /// that waits.
+    /// Returns the host that the appointment waits for: when we have assigned no one and its outcome is
+    /// one that waits.
     pub fn waits_for(&self) -> Option<HostKey> {
         let waits = self.outcome.waits() && self.staff.is_none();
         let host = self.newest.as_ref()?.host_id.and_then(HostId::new)?;
         waits.then_some(HostKey::new(self.company, host))
     }
 
-    /// The newest event that named a host; `None` when none did. While the booking is kept
-    /// (`retention.payloads`) it has the whole host, afterwards its id and address.
+    /// Returns the newest event that named a host; `None` when none did. While the booking is kept
+    /// (`retention.payloads`) it has the whole host, afterwards only its id and address.
     pub fn newest_event(&self) -> Option<BookingEvent> {
         let newest = self.newest.as_ref()?;
         let known = || {
@@ -181,7 +180,7 @@ impl Assignment {
         };
         Some(BookingEvent {
             id: newest.event.clone(),
-            // Not kept, and of no consequence.
+            // Not stored, and not needed.
             event_type: String::new(),
             kind: EventKind::Assigns,
             shape: Shape::Native,
@@ -204,15 +203,15 @@ fn kept(payload: &str) -> Option<Booking> {
 
 words!(Observed, InboxState);
 
-/// What a decision left undone, because the worker only observed.
+/// What a decision did not write, because the worker only observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Observed {
-    /// To be decided again, and written, once workers assign.
+    /// It is decided again, and written, once workers assign.
     Decided,
-    /// Besides, what we had assigned before is to be withdrawn: it was for another host.
+    /// In addition, our earlier assignment is to be withdrawn: it was for another host.
     Withdrawal,
 }
 
@@ -232,17 +231,17 @@ pub struct HostBearing {
 impl HostBearing {
     pub(super) fn new(event: &EventId, time: EventTime, host: &Host, source: HostSource) -> Self {
         let host_id = host.id.map(|id| id.0);
-        // Cut to its column here, so that what is compared is what is kept.
+        // Cut to its column here, so that comparisons use the stored value.
         let host_email = host.emails().into_iter().next().map(|email| email.chars().take(255).collect());
         Self { event: event.clone(), time, host_id, host_email, source: source.as_str().to_owned() }
     }
 
-    /// Its place among the events of its appointment.
+    /// Returns its place among the events of its appointment.
     pub fn order(&self) -> EventOrder {
         EventOrder::new(self.time, &self.event)
     }
 
-    /// Two hosts are the same when their ids are equal, or, where one has none, their addresses.
+    /// Returns whether two hosts are the same: their ids are equal, or, if one has none, their addresses.
     pub fn is_same_host(&self, other: &Self) -> bool {
         match (self.host_id, other.host_id) {
             (Some(one), Some(two)) => one == two,
@@ -251,51 +250,51 @@ impl HostBearing {
     }
 }
 
-/// A row of `hostmatch_inbox`: a host that needs (or needed) a person.
+/// A row of `hostmatch_inbox`: a host that a person has to decide about (or had to).
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboxRow {
     pub(crate) key: HostKey,
     /// The host as the newest event showed it.
     pub(crate) host: Host,
-    /// That event; later ones that said the same within the hour are not noted.
+    /// That event; later ones with the same content within the hour are not recorded.
     pub(crate) event: EventId,
     pub(crate) time: EventTime,
     /// The hour of the earliest event, ms since 1970.
     pub(crate) first_seen_ms: i64,
     /// The hour of the latest event, ms since 1970.
     pub(crate) last_seen_ms: i64,
-    /// What is the matter; `None`: nobody was found.
+    /// Why a person has to decide; `None`: nobody was found.
     pub(crate) review: Option<Review>,
-    /// Whom a person may accept.
+    /// The members of staff that a person may accept.
     pub(crate) suggestions: Vec<Suggestion>,
-    /// Whether somebody still has to do something.
+    /// Whether a person still has to decide.
     pub(crate) state: InboxState,
-    /// Since when, ms since 1970.
+    /// When the state last changed, ms since 1970.
     pub(crate) state_changed_ms: i64,
 }
 
-/// Whether somebody still has to do something about a host.
+/// Whether a person still has to decide about a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum InboxState {
-    /// Yes.
+    /// A person has to decide.
     Open,
-    /// No: a person said so.
+    /// A person chose to ignore the host.
     Ignored,
-    /// No: it has a mapping.
+    /// The host has a mapping.
     Resolved,
 }
 
-/// A row of `hostmatch_events`: what became of one event.
+/// A row of `hostmatch_events`: the result of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
-    /// By which repeats are told.
+    /// Identifies repeats.
     pub(crate) id: EventId,
     pub(crate) event_type: String,
     pub(crate) shape: &'static str,
-    /// Who published it, as far as is known.
+    /// The publisher, if known.
     pub(crate) publisher: Option<String>,
     /// Its (first) booking.
     pub(crate) booking: Option<BookingRef>,
@@ -304,7 +303,7 @@ pub struct EventRow {
     pub(crate) appointment: Option<AppointmentId>,
     /// The worst outcome of its bookings.
     pub(crate) outcome: Outcome,
-    /// A code that says more about the outcome.
+    /// A code with more detail about the outcome.
     pub(crate) reason: Option<&'static str>,
     /// When it was first received, ms since 1970.
     pub(crate) received_ms: i64,

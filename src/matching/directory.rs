@@ -1,4 +1,4 @@
-//! What was loaded for a batch: the mappings of its hosts, and the staff of those companies
+//! The data that was loaded for a batch: the mappings of its hosts, and the staff of those companies
 //! whose hosts have no valid mapping.
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,13 +22,13 @@ pub struct HostKey {
 }
 
 impl HostKey {
-    /// This host in this company.
+    /// Returns the key of this host in this company.
     pub const fn new(company: CompanyId, host: HostId) -> Self {
         Self { company, host }
     }
 }
 
-/// Everything that the strategies may look at.
+/// Everything that the strategies may use.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     rosters: HashMap<CompanyId, Roster>,
@@ -47,12 +47,12 @@ impl Directory {
         self.mappings.entry(mapping.key()).or_default().push(mapping);
     }
 
-    /// Forgets what is known of the mappings of a host (before they are read again under its lock).
+    /// Removes the loaded mappings of a host (before they are read again under its lock).
     pub fn forget_mappings(&mut self, key: HostKey) {
         self.mappings.remove(&key);
     }
 
-    /// Adds what another one knows and this one does not.
+    /// Adds the entries of another directory that this one does not have.
     pub(super) fn absorb(&mut self, more: Self) {
         for (company, roster) in more.rosters {
             self.rosters.entry(company).or_insert(roster);
@@ -65,46 +65,46 @@ impl Directory {
         }
     }
 
-    /// Notes the newest audit row of a host.
+    /// Sets the newest audit row of a host.
     pub fn set_last_audit(&mut self, key: HostKey, id: i64) {
         self.last_audits.insert(key, id);
     }
 
-    /// The newest audit row of a host, 0 when there is none: tells one change of its mappings from
-    /// the next, also after a mapping's row was deleted.
+    /// Returns the newest audit row of a host, 0 when there is none. It distinguishes one change of its
+    /// mappings from the next, even after a mapping's row was deleted.
     pub fn last_audit(&self, key: HostKey) -> i64 {
         self.last_audits.get(&key).copied().unwrap_or(0)
     }
 
-    /// The active staff of a company, if it was loaded.
+    /// Returns the active staff of a company, if they were loaded.
     pub fn roster(&self, company: CompanyId) -> Option<&Roster> {
         self.rosters.get(&company)
     }
 
-    /// The mappings of a host, active or not.
+    /// Returns the mappings of a host, active or not.
     pub fn mappings(&self, key: HostKey) -> &[Mapping] {
         self.mappings.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// The active mappings of a host that a person made, or else those that a match did, whether they
-    /// count or not. One of ours at most; but a gateway may write more beside it.
+    /// Returns the active mappings of a host that a person created or, with `by_person` false, those that a
+    /// match created, valid or not. hostmatch leaves at most one active, but a gateway may write more.
     pub(super) fn active_mappings(&self, key: HostKey, by_person: bool) -> impl Iterator<Item = &Mapping> {
         let active = self.mappings(key).iter().filter(|mapping| mapping.is_active);
         active.filter(move |mapping| mapping.is_by_person() == by_person)
     }
 
-    /// To whom a person has mapped the host, while that counts.
+    /// Returns the member of staff to whom a person has mapped the host, if the mapping is valid.
     pub fn mapped_by_person(&self, key: HostKey) -> Option<&StaffId> {
         self.active_mappings(key, true).find(|mapping| mapping.staff_is_valid).map(|mapping| &mapping.staff)
     }
 
-    /// Whether the host has a mapping that counts, and no other that says otherwise.
+    /// Returns whether the host has a valid mapping and no other that contradicts it.
     pub fn is_mapped(&self, key: HostKey) -> bool {
         let people = |by_person| {
             let valid = self.active_mappings(key, by_person).filter(|mapping| mapping.staff_is_valid);
             valid.map(|mapping| &mapping.staff).collect::<BTreeSet<_>>().len()
         };
-        // A person's word stands above that of a match.
+        // A mapping by a person takes precedence over one by a match.
         match people(true) {
             0 => people(false) == 1,
             count => count == 1,
@@ -116,39 +116,39 @@ impl Directory {
     }
 }
 
-/// One row of `calcom_host_mappings`, and what has to be known about it.
+/// One row of `calcom_host_mappings`, with what decisions need to know about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The row; or that it is to be made by this batch.
+    /// The row, or the key if this batch creates it.
     pub row: MappingRef,
-    /// The company for which it was made. Another than the key's company when the member of
-    /// staff has moved; then it does not count, but stands in the way of a new row.
+    /// The company for which it was created. It differs from `company` when the member of staff has moved;
+    /// then the mapping is not valid, but still prevents a new row.
     pub made_for: CompanyId,
-    /// The company in whose name it was looked up.
+    /// The company for which it was loaded.
     pub company: CompanyId,
     /// The Cal.com user.
     pub host: HostId,
     /// The member of staff.
     pub staff: StaffId,
-    /// How it came to be.
+    /// How it was created.
     pub source: Stored<MappingSource>,
-    /// With which it was made.
+    /// The confidence with which it was created.
     pub confidence: Confidence,
-    /// Not switched off.
+    /// It is not switched off.
     pub is_active: bool,
     /// The member of staff is active, not deleted, and in this company.
     pub staff_is_valid: bool,
-    /// It is off, and that was a person's doing (or nobody knows whose): no match turns it on again.
+    /// A person (or an unknown actor) switched it off: no match switches it on again.
     pub switched_off_by_person: bool,
 }
 
 impl Mapping {
-    /// Under which it was looked up.
+    /// Returns the key for which it was loaded.
     pub fn key(&self) -> HostKey {
         HostKey::new(self.company, self.host)
     }
 
-    /// Whether a person made it (strategy `manual`) or a match did (`existing`).
+    /// Returns whether a person created it (strategy `manual`), not a match (`existing`).
     pub fn is_by_person(&self) -> bool {
         self.source.is_by_person()
     }
@@ -159,13 +159,13 @@ impl Mapping {
 pub struct Staff {
     /// `staff.id`
     pub id: StaffId,
-    /// The full name: one column, or first and last name with a blank between.
+    /// The full name: one column, or first and last name with a space between them.
     pub name: String,
     /// The e-mail address, if there is one.
     pub email: Option<String>,
 }
 
-/// The active staff of one company, indexed by what strategies look for.
+/// The active staff of one company, indexed by what strategies search for.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     staff: Vec<Staff>,
@@ -174,7 +174,7 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Indexes the staff of a company. Their order decides the order of suggestions.
+    /// Indexes the staff of a company. Their order determines the order of suggestions.
     pub fn new(staff: Vec<Staff>) -> Self {
         let mut roster = Self { staff, ..Self::default() };
         for (index, member) in roster.staff.iter().enumerate() {
@@ -189,29 +189,29 @@ impl Roster {
         roster
     }
 
-    /// Everybody.
+    /// Returns all members of staff.
     pub fn staff(&self) -> &[Staff] {
         &self.staff
     }
 
-    /// Those with this normalised address.
+    /// Returns the members of staff with this normalised address.
     pub fn with_email<'a>(&'a self, email: &str) -> impl Iterator<Item = &'a Staff> + use<'a> {
         self.by_email.get(email).into_iter().flatten().map(|index| &self.staff[*index])
     }
 
-    /// Those with this normalised name.
+    /// Returns the members of staff with this normalised name.
     pub fn with_name<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Staff> + use<'a> {
         self.by_name.get(name).into_iter().flatten().map(|index| &self.staff[*index])
     }
 }
 
-/// A name for comparing: trimmed, blanks collapsed, NFC, Unicode-lower-cased.
+/// Normalises a name for comparison: trimmed, spaces collapsed, NFC, lower case (Unicode).
 pub fn normal_name(name: &str) -> String {
     let mut words = name.split_whitespace().collect::<Vec<_>>().join(" ");
     if words.is_ascii() {
         words.make_ascii_lowercase();
         return words;
     }
-    // Lower-casing can decompose (İ), so the composition comes after it as well.
+    // Lower-casing can decompose (İ), so compose again afterwards.
     words.nfc().collect::<String>().to_lowercase().nfc().collect()
 }

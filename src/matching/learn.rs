@@ -1,8 +1,8 @@
-//! What a decision leaves of a host: its mapping, or its row in the inbox.
+//! Records a host after a decision: its mapping, or its row in the inbox.
 //!
-//! A host that nobody knows may come with every other booking. Its row is written when a newer event says
-//! something new of it, or comes in a later hour, and not each time: so workers that meet the same host at
-//! the same time need not wait for each other.
+//! Many bookings may name the same unknown host. Its row is not written each time, but only when a newer
+//! event has new data or falls into a later hour: so workers that process the same host at the same time do
+//! not wait for each other.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -17,16 +17,16 @@ use crate::event::{EventOrder, Host, StaffId};
 
 /// The longest texts that the columns of a host hold, in characters.
 const MAX_TEXT: usize = 255;
-/// The same of a mapping's time zone, and of that in the inbox.
+/// The same for the time zone of a mapping, and of an inbox row.
 const MAX_ZONE: usize = 50;
 const MAX_INBOX_ZONE: usize = 64;
 
-/// Names change keys; made for this purpose, never to be changed.
+/// The namespace of change keys. Must never change.
 const NAMESPACE: Uuid = Uuid::from_u128(0x4c6e_5d0a_9a0b_4f3e_8f53_6d1f_2b7a_90c4);
 
 impl Plan<'_> {
-    /// Makes (or switches on again) the mapping of a host to the candidate, supersedes the one
-    /// whose member of staff no longer counts, and closes the inbox row.
+    /// Creates (or switches on again) the mapping of a host to the candidate, supersedes the one
+    /// whose member of staff is no longer valid, and closes the inbox row.
     pub(super) fn learn(
         &mut self,
         key: HostKey,
@@ -37,10 +37,10 @@ impl Plan<'_> {
         let last_audit = self.state.directory.last_audit(key);
         let mappings = self.state.directory.mappings_mut(key);
         let mut active = mappings.iter_mut().filter(|mapping| mapping.is_active);
-        if let Some(back) = active.find(|mapping| mapping.staff == candidate.staff) {
-            // The member of staff came back while we looked: the mapping counts again.
-            back.staff_is_valid = true;
-            return back.row;
+        if let Some(mapping) = active.find(|mapping| mapping.staff == candidate.staff) {
+            // The member of staff became active again meanwhile: the mapping is valid again.
+            mapping.staff_is_valid = true;
+            return mapping.row;
         }
         for old in mappings.iter_mut().filter(|mapping| mapping.is_active) {
             old.is_active = false;
@@ -108,7 +108,7 @@ impl Plan<'_> {
             let mut metadata = json!({
                 "auto_created_at_ms": self.policy.now_ms, "original_host_data": host, "change_key": audit.change_key,
             });
-            // What was cut stands there as it was.
+            // `original_host_data` has the full values of what was cut.
             if !cut.is_empty() {
                 metadata["cut"] = json!(cut);
             }
@@ -128,14 +128,14 @@ impl Plan<'_> {
     }
 }
 
-/// Names a change by what it is and the state that it starts from.
+/// Derives the key of a change from what it is and the state that it starts from.
 fn change_key(key: HostKey, staff: &StaffId, action: AuditAction, last_audit: i64) -> Uuid {
     let name = format!("{}/{}/{staff}/{action}/{last_audit}", key.company, key.host);
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
-/// The host cut to the columns of a mapping, absent values as `''` where the column must not be null; and the
-/// columns that were too short.
+/// Cuts the host to the columns of a mapping, with `''` for absent values where the column must not be null;
+/// also returns the columns that were too short.
 pub fn mapped_host(host: &Host) -> (Host, Vec<&'static str>) {
     let (mut host, cut) = fitted(host, MAX_ZONE);
     host.name.get_or_insert_default();
@@ -143,7 +143,7 @@ pub fn mapped_host(host: &Host) -> (Host, Vec<&'static str>) {
     (host, cut)
 }
 
-/// The host cut to columns: so that what is compared is what is kept.
+/// Cuts the host to columns, so that comparisons use the stored values.
 fn fitted(host: &Host, max_zone: usize) -> (Host, Vec<&'static str>) {
     let mut cut = Vec::new();
     let mut fit = |column, text: Option<&String>, most: usize| {
@@ -164,11 +164,11 @@ fn fitted(host: &Host, max_zone: usize) -> (Host, Vec<&'static str>) {
     (host, cut)
 }
 
-/// To what the first and the last time are rounded down.
+/// The first and the last time of an inbox row are rounded down to the hour.
 const HOUR_MS: i64 = 3_600_000;
 
 impl Plan<'_> {
-    /// Puts a host into the inbox, or brings its row up to date. What a person ignores stays ignored.
+    /// Adds a host to the inbox, or updates its row. A host that a person ignores stays ignored.
     pub(super) fn ask(
         &mut self,
         key: HostKey,
@@ -193,7 +193,7 @@ impl Plan<'_> {
         let row = match self.state.inbox.get(&key) {
             None => fresh,
             Some(old) => {
-                let row = brought_up_to_date(old, fresh);
+                let row = updated(old, fresh);
                 if row == *old {
                     return;
                 }
@@ -204,7 +204,7 @@ impl Plan<'_> {
         self.inbox.insert(key);
     }
 
-    /// Closes the row of a host that has a mapping now. What a person ignores stays ignored.
+    /// Closes the row of a host that now has a mapping. A host that a person ignores stays ignored.
     pub(super) fn close_inbox(&mut self, key: HostKey) {
         let now_ms = self.policy.now_ms;
         if let Some(row) = self.state.inbox.get_mut(&key).filter(|row| row.state == InboxState::Open) {
@@ -214,10 +214,10 @@ impl Plan<'_> {
     }
 }
 
-fn brought_up_to_date(old: &InboxRow, fresh: InboxRow) -> InboxRow {
-    let is_back = old.state == InboxState::Resolved;
+fn updated(old: &InboxRow, fresh: InboxRow) -> InboxRow {
+    let reopens = old.state == InboxState::Resolved;
     let (state, state_changed_ms) =
-        if is_back { (fresh.state, fresh.state_changed_ms) } else { (old.state, old.state_changed_ms) };
+        if reopens { (fresh.state, fresh.state_changed_ms) } else { (old.state, old.state_changed_ms) };
     let (first_seen_ms, last_seen_ms) =
         (old.first_seen_ms.min(fresh.first_seen_ms), old.last_seen_ms.max(fresh.last_seen_ms));
     let order = |row: &InboxRow| EventOrder::new(row.time, &row.event);
@@ -225,7 +225,7 @@ fn brought_up_to_date(old: &InboxRow, fresh: InboxRow) -> InboxRow {
         || fresh.review != old.review
         || fresh.suggestions != old.suggestions
         || fresh.last_seen_ms > old.last_seen_ms;
-    // What a resolved row says is over: why the host is back stands in the event that brings it back.
-    let row = if is_back || says_more && order(&fresh) >= order(old) { fresh } else { old.clone() };
+    // The data of a resolved row is obsolete: the event that reopens it says why.
+    let row = if reopens || says_more && order(&fresh) >= order(old) { fresh } else { old.clone() };
     InboxRow { state, state_changed_ms, first_seen_ms, last_seen_ms, ..row }
 }

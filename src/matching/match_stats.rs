@@ -1,4 +1,4 @@
-//! What deciding met on its way, for whoever counts it. Nothing that is written depends on it.
+//! Statistics of a plan, for metrics. No written row depends on them.
 
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
@@ -9,36 +9,36 @@ use crate::event::HostMissing;
 
 words!(Found);
 
-/// What came of looking for one host.
+/// The result of one host lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Found {
-    /// Somebody, who is taken.
+    /// A member of staff was found and accepted.
     Accepted,
-    /// Somebody, not surely enough: a person decides.
+    /// One was found, but with too little confidence: a person decides.
     Suggested,
-    /// Somebody who cannot be taken: several that cannot be told apart, or switched off by a person.
+    /// None can be accepted: several are equally likely, or a person switched the mapping off.
     Rejected,
-    /// Nobody.
+    /// Nobody was found.
     #[strum(serialize = "none")]
     Nobody,
 }
 
-/// One look for a host.
+/// One host lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// The strategy that found somebody, one of the names of [`Strategy`].
+    /// The strategy that found a member of staff, one of the names of [`Strategy`].
     pub(crate) strategy: Option<&'static str>,
     pub(crate) found: Found,
     pub(crate) confidence: Option<Confidence>,
 }
 
-/// What was met while a batch was worked out.
+/// The statistics of one batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MatchStats {
-    /// One for each booking of which the host was lookups for.
+    /// One for each booking whose host was looked up.
     pub lookups: Vec<Lookup>,
-    /// One for each booking that may assign and has no host, or none with an id.
+    /// One for each booking that could assign staff but has no host, or none with an id.
     pub missing: Vec<HostMissing>,
 }
 
@@ -51,7 +51,7 @@ impl MatchStats {
                 confidence: Some(candidate.confidence),
             },
             Resolution::NeedsReview { review, suggestions } => {
-                // The first is that of the strategy which is asked first.
+                // The first suggestion is from the strategy with the highest priority.
                 let best = suggestions.first();
                 let named = |name: &str| Strategy::names().find(|known| *known == name);
                 let found =

@@ -1,8 +1,8 @@
-//! Pure: who is this host? And what follows from it for the appointments of one batch.
+//! Resolves hosts to members of staff, and plans the changes for the appointments of one batch. Pure.
 //!
 //! A [`Directory`] holds everything that was loaded; a chain of strategies ([`Strategy`]) proposes members of
-//! staff; the [`Resolver`] takes the first acceptable proposal; [`Plan`] goes through the events
-//! of a batch in order and turns the answers into a [`ChangeSet`]. Nothing here waits or fails.
+//! staff; the [`Resolver`] accepts the first acceptable proposal; [`Plan`] processes the events of a batch
+//! in order and turns the resolutions into a [`ChangeSet`]. Nothing here waits or fails.
 
 mod values;
 mod actor;

@@ -1,8 +1,8 @@
-//! Goes through the events of a batch in order and works out what is to be written.
+//! Processes the events of a batch in order and plans what to write.
 //!
-//! Each event sees what those before it left behind, so that it makes no difference how a stream
-//! is cut into batches. When a host becomes known, the appointments that waited for it are decided
-//! again at once, so that the order of arrival makes none either.
+//! Each event sees the changes of those before it, so it makes no difference how a stream is split into
+//! batches. When a host gets a mapping, the appointments that waited for it are decided again at
+//! once, so the order of arrival makes no difference either.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ use super::resolver::{Resolved, Resolver};
 use crate::config::{Mode, Overwrite};
 use crate::event::{AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Ignored, StaffId};
 
-/// Everything that was loaded for a batch. The plan changes its copy as it goes.
+/// Everything that was loaded for a batch. The plan changes its own copy.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     /// Mappings and staff.
@@ -28,7 +28,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Adds what was loaded for more events. What is here already stays: a plan may have changed it.
+    /// Adds what was loaded for more events. Existing entries stay: a plan may have changed them.
     pub fn absorb(&mut self, more: Self) {
         self.directory.absorb(more.directory);
         for (id, appointment) in more.appointments {
@@ -48,79 +48,79 @@ impl Loaded {
 pub struct Appointment {
     /// Its company.
     pub company: CompanyId,
-    /// `staff_id` as it is now.
+    /// The current `staff_id`.
     pub staff: Option<StaffId>,
-    /// `calcom_host_id` as it is now.
+    /// The current `calcom_host_id`.
     pub host_id: Option<i64>,
-    /// What we know and did about it.
+    /// Our record of it.
     pub assignment: Option<Assignment>,
 }
 
-/// Which appointment a booking means.
+/// The appointment that a booking refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// This one.
+    /// This appointment.
     Found(AppointmentId),
-    /// None yet.
+    /// No appointment yet.
     Missing,
-    /// Several have this reference: never simply the first.
+    /// Several appointments have this reference: none is chosen.
     Several,
-    /// One that belongs to no company.
+    /// An appointment that belongs to no company.
     NoCompany,
 }
 
 impl Target {
-    /// The appointment, if there is just one.
+    /// Returns the appointment, if there is exactly one.
     pub fn found(&self) -> Option<AppointmentId> {
         if let Self::Found(id) = self { Some(*id) } else { None }
     }
 }
 
-/// An event of the batch, and the appointments that its bookings mean.
+/// An event of the batch, and the appointments that its bookings refer to.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
     /// The event.
     pub event: &'a BookingEvent,
     /// One for each of its bookings.
     pub targets: &'a [Target],
-    /// Who published it, as far as is known.
+    /// The publisher, if known.
     pub publisher: Option<&'a str>,
     /// When it was first received, ms since 1970.
     pub received_ms: i64,
-    /// An appointment that is missing is not waited for any longer: the event is ignored.
+    /// If the appointment is missing, the event is ignored and not retried.
     pub may_be_unknown: bool,
 }
 
-/// What the plan says about an event.
+/// The plan's result for an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Decided; with a code that says more.
+    /// Decided; with a code for more detail.
     Decided(Outcome, Option<&'static str>),
-    /// An appointment is not there yet: the delivery is to be tried again. What could be decided, was.
+    /// An appointment does not exist yet: the delivery is retried. The other bookings are decided.
     NotYet,
-    /// A permanent failure. What could be decided, was.
+    /// A permanent failure. The other bookings are decided.
     Refused(Reason, String),
 }
 
-/// What decides beside the data.
+/// The settings and the time that decisions depend on, besides the data.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Whether appointments and mappings are written, or only what would be.
+    /// Whether appointments and mappings are written, or decisions are only recorded.
     pub mode: Mode,
-    /// Whose `staff_id` may be overwritten.
+    /// Which `staff_id` may be overwritten.
     pub overwrite: Overwrite,
-    /// The present, ms since 1970.
+    /// The current time, ms since 1970.
     pub now_ms: i64,
 }
 
-/// A batch being worked out.
+/// A batch that is being planned.
 #[derive(Debug)]
 pub struct Plan<'r> {
     pub(super) resolver: &'r Resolver,
     pub(super) policy: Policy,
     pub(super) resolved: Resolved,
     pub(super) state: Loaded,
-    /// `staff_id` and `calcom_host_id` as they were, of the appointments that were changed.
+    /// The previous `staff_id` and `calcom_host_id` of the appointments that were changed.
     pub(super) before: BTreeMap<AppointmentId, (Option<StaffId>, Option<i64>)>,
     pub(super) waiting: HashMap<HostKey, BTreeSet<AppointmentId>>,
     pub(super) changes: ChangeSet,
@@ -131,7 +131,7 @@ pub struct Plan<'r> {
 }
 
 impl<'r> Plan<'r> {
-    /// Starts from what was loaded.
+    /// Starts a plan from the loaded data.
     pub fn new(state: Loaded, resolver: &'r Resolver, policy: Policy) -> Self {
         let mut plan = Self {
             resolver,
@@ -148,7 +148,7 @@ impl<'r> Plan<'r> {
         };
         for (id, appointment) in &plan.state.appointments {
             let waits = appointment.assignment.as_ref().and_then(Assignment::waits_for);
-            // One that has moved to another company waits for nobody there.
+            // An appointment that has moved to another company does not wait there.
             if let Some(key) = waits.filter(|key| key.company == appointment.company) {
                 plan.waiting.entry(key).or_default().insert(*id);
             }
@@ -156,18 +156,18 @@ impl<'r> Plan<'r> {
         plan
     }
 
-    /// With the answers to who some hosts are, which were found on the same directory.
+    /// Adds resolutions of hosts that were found with the same directory.
     #[must_use]
     pub fn knowing(self, resolved: Resolved) -> Self {
         Self { resolved, ..self }
     }
 
-    /// Mappings and staff, with what was learned.
+    /// Returns mappings and staff, including new mappings.
     pub fn directory(&self) -> &Directory {
         &self.state.directory
     }
 
-    /// The appointments, as they are by now.
+    /// Returns the appointments in their current state.
     pub fn appointments(&self) -> &BTreeMap<AppointmentId, Appointment> {
         &self.state.appointments
     }
@@ -176,7 +176,7 @@ impl<'r> Plan<'r> {
         self.policy.mode == Mode::Observe
     }
 
-    /// Decides one event. The event's row is written unless the delivery comes back.
+    /// Decides one event. Its row is written unless the delivery is retried or dead-lettered.
     pub fn event(&mut self, item: &Item<'_>) -> Verdict {
         let event = item.event;
         let mut verdict: Option<Verdict> = None;
@@ -218,7 +218,7 @@ impl<'r> Plan<'r> {
         verdict
     }
 
-    /// Notes a message that carries nothing to act on.
+    /// Records a message with nothing to act on.
     pub fn ignored(&mut self, ignored: &Ignored, publisher: Option<&str>, received_ms: i64) {
         self.record(EventRow {
             id: ignored.id.clone(),
@@ -235,7 +235,7 @@ impl<'r> Plan<'r> {
         });
     }
 
-    /// Decides the loaded appointments that wait for hosts which have a mapping by now.
+    /// Decides the loaded appointments that wait for hosts that now have a mapping.
     pub fn redecide_waiting(&mut self) {
         let mut keys: Vec<HostKey> = self.waiting.keys().copied().collect();
         keys.sort_unstable();
@@ -244,17 +244,17 @@ impl<'r> Plan<'r> {
         }
     }
 
-    /// What the next events would find, had everything been written.
+    /// Returns the state that later events would find if everything was written.
     pub fn into_state(self) -> Loaded {
         self.state
     }
 
-    /// What was met so far; it begins anew.
+    /// Returns the statistics so far, and resets them.
     pub fn stats(&mut self) -> MatchStats {
         std::mem::take(&mut self.stats)
     }
 
-    /// What is to be written.
+    /// Returns the rows to write.
     pub fn finish(mut self) -> ChangeSet {
         for (id, before) in &self.before {
             let Some(now) = self.state.appointments.get(id) else { continue };
@@ -271,16 +271,16 @@ impl<'r> Plan<'r> {
         self.changes
     }
 
-    /// A repeat changes the recorded outcome only when it achieved something that the event had
-    /// not: else a redelivery would turn every `assigned` into `unchanged`.
+    /// Records an event. A repeat changes the recorded outcome only when it assigned staff and the event had
+    /// not: otherwise a redelivery would turn every `assigned` into `unchanged`.
     fn record(&mut self, row: EventRow) {
         let known = self.state.events.get(&row.id).map(String::as_str);
         let assigned = Outcome::Assigned.as_str();
-        let news = match known {
+        let is_new = match known {
             None | Some(DEAD_LETTER) => true,
             Some(known) => row.outcome == Outcome::Assigned && known != assigned,
         };
-        if news {
+        if is_new {
             self.state.events.insert(row.id.clone(), row.outcome.to_string());
             self.events.insert(row.id.clone(), row);
         }
@@ -297,7 +297,7 @@ impl<'r> Plan<'r> {
         }
         let appointment = match (target, &host) {
             (Target::Found(id), _) => id,
-            // Events that cannot assign never wait for an appointment, nor ask a person about one.
+            // Events that cannot assign never wait for an appointment, and need no person's decision.
             (_, Err(outcome)) => return Verdict::Decided(*outcome, None),
             (Target::Missing, Ok(_)) => return Verdict::NotYet,
             (Target::Several, _) => {
@@ -319,7 +319,7 @@ impl<'r> Plan<'r> {
         }
         match host {
             Err(outcome) => {
-                self.note(appointment, booking, outcome);
+                self.record_hostless(appointment, booking, outcome);
                 Verdict::Decided(outcome, None)
             }
             Ok((host, source)) => {

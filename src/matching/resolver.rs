@@ -1,4 +1,4 @@
-//! The chain: asks the strategies in order of priority and takes the first acceptable proposal.
+//! The chain of strategies: asks them in order of priority and accepts the first acceptable proposal.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,23 +10,23 @@ use super::strategy::{Candidate, Confidence, Evidence, Origin, Proposal, REFUSED
 use super::values::words;
 use crate::event::{CompanyId, Host, StaffId};
 
-/// The answer to "who is this host?", in the terms of record linkage.
+/// The resolution of a host, in the terms of record linkage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Resolution {
-    /// A match: this one.
+    /// A match.
     Matched {
         /// The strategy that found it.
         strategy: &'static str,
-        /// Who, and why.
+        /// The member of staff, and the evidence.
         #[serde(flatten)]
         candidate: Candidate,
     },
     /// A possible match: a person has to decide.
     NeedsReview {
-        /// What kept the machine from deciding.
+        /// Why a person has to decide.
         review: Review,
-        /// Whom it would suggest, best first.
+        /// The members of staff to suggest, best first.
         suggestions: Vec<Suggestion>,
     },
     /// A non-match: nobody was found.
@@ -35,27 +35,27 @@ pub enum Resolution {
 
 words!(Review);
 
-/// What kept the machine from deciding.
+/// Why a person has to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Review {
-    /// There are suggestions, none of them sure enough.
+    /// There are suggestions, but all are below the threshold.
     BelowThreshold,
-    /// One strategy found several and cannot tell them apart.
+    /// One strategy found several members of staff and cannot choose.
     Ambiguous,
-    /// A person switched this very mapping off.
+    /// A person switched exactly this mapping off.
     SwitchedOff,
 }
 
 impl Resolution {
-    /// Whether somebody was found.
+    /// Returns whether it is a match.
     pub fn is_match(&self) -> bool {
         matches!(self, Self::Matched { .. })
     }
 
-    /// Who was found.
+    /// Returns the member of staff of a match.
     pub fn into_staff(self) -> Option<StaffId> {
         if let Self::Matched { candidate, .. } = self { Some(candidate.staff) } else { None }
     }
@@ -64,32 +64,32 @@ impl Resolution {
 /// A member of staff that a person may accept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suggestion {
-    /// Who.
+    /// The member of staff.
     pub staff: StaffId,
     /// The strategy that found it.
     pub strategy: String,
-    /// How sure it is.
+    /// Its confidence.
     pub confidence: Confidence,
-    /// Why.
+    /// Its evidence.
     pub evidence: Evidence,
 }
 
-/// What one strategy said, for explaining.
+/// The result of one strategy, for an explanation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// Asked in this order.
+    /// Its priority: the highest is asked first.
     pub priority: u16,
     /// Its name.
     pub strategy: &'static str,
-    /// What it looked for; `None` when the host gave it nothing.
+    /// What it searched for; `None` when the host has no data for it.
     pub looked_for: Option<String>,
-    /// Whom it found.
+    /// The members of staff that it found.
     pub found: Vec<StepFound>,
-    /// What the chain made of it, in words.
+    /// The chain's ruling on the proposal, as text.
     pub result: String,
 }
 
-/// Whom a strategy found; of one that was refused no more than who it is.
+/// A member of staff that a strategy found; for a refused one only the id.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepFound {
     pub(crate) staff: StaffId,
@@ -104,12 +104,12 @@ pub struct Resolver {
     auto_accept: Confidence,
 }
 
-/// Who some hosts are, each asked about once: what is locked follows from it, and then the plan uses it.
+/// The resolutions of hosts, each computed once: they determine what is locked, and the plan uses them.
 #[derive(Debug, Default)]
 pub struct Resolved(HashMap<HostKey, Vec<(Host, Resolution)>>);
 
 impl Resolved {
-    /// Asks about this host, unless the same was asked already, or the host is matched.
+    /// Resolves this host, unless the same host was already resolved, or is matched.
     pub fn resolve(&mut self, resolver: &Resolver, key: HostKey, host: &Host, directory: &Directory) {
         let known = self.0.entry(key).or_default();
         if !known.iter().any(|(one, found)| one == host || found.is_match()) {
@@ -117,7 +117,7 @@ impl Resolved {
         }
     }
 
-    /// The hosts for whom somebody was found.
+    /// Returns the hosts with a match.
     pub fn matched(&self) -> BTreeSet<HostKey> {
         let hosts = self.0.iter().filter(|(_, known)| known.iter().any(|(_, found)| found.is_match()));
         hosts.map(|(key, _)| *key).collect()
@@ -127,13 +127,13 @@ impl Resolved {
         self.0.get(&key)?.iter().find(|(one, _)| one == host).map(|(_, found)| found.clone())
     }
 
-    /// Its mappings have changed: it has to be asked about again.
+    /// Forgets a host whose mappings have changed, so that it is resolved again.
     pub(super) fn forget(&mut self, key: HostKey) {
         self.0.remove(&key);
     }
 }
 
-/// What the chain makes of one proposal.
+/// The chain's ruling on one proposal.
 enum Ruling {
     Accept(Candidate),
     Stop(Review, Vec<Candidate>),
@@ -142,19 +142,20 @@ enum Ruling {
 }
 
 impl Resolver {
-    /// The chain of today. `auto_accept`: a new match is taken on its own from this confidence on.
+    /// Creates the standard chain. `auto_accept`: from this confidence on, a new match is accepted without
+    /// a person.
     pub fn new(auto_accept: u8) -> Self {
         Self { chain: Strategy::VARIANTS.to_vec(), auto_accept: Confidence(auto_accept) }
     }
 
-    /// A chain of these strategies alone, asked in this order. It is an error when there is no such strategy,
-    /// or one is named twice, or none at all.
+    /// Creates a chain of only these strategies, in this order. Fails when a name is unknown or occurs
+    /// twice, or when there is none.
     pub fn ordered<S: AsRef<str>>(auto_accept: u8, names: &[S]) -> Result<Self, String> {
         let all = Strategy::names().collect::<Vec<_>>().join(", ");
         let mut chain = Vec::new();
         for name in names.iter().map(AsRef::as_ref) {
             let strategy = name.parse().ok().filter(|one| !chain.contains(one));
-            chain.push(strategy.ok_or_else(|| format!("{name:?}: each of {all} can be named once"))?);
+            chain.push(strategy.ok_or_else(|| format!("{name:?}: name each of {all} at most once"))?);
         }
         if chain.is_empty() {
             return Err(format!("name at least one of {all}"));
@@ -162,12 +163,12 @@ impl Resolver {
         Ok(Self { chain, auto_accept: Confidence(auto_accept) })
     }
 
-    /// The names of the strategies, in the order in which they are asked.
+    /// Returns the names of the strategies, in the order in which they are asked.
     pub fn order(&self) -> Vec<&'static str> {
         self.chain.iter().map(|strategy| strategy.as_str()).collect()
     }
 
-    /// Who is this host, in this company?
+    /// Resolves a host in a company.
     pub fn resolve(&self, host: &Host, company: CompanyId, directory: &Directory) -> Resolution {
         let mut suggestions = Vec::new();
         for strategy in &self.chain {
@@ -190,23 +191,23 @@ impl Resolver {
         }
     }
 
-    /// Who is the host of which nothing but its id is known? A mapping alone can say; no threshold is of consequence.
+    /// Resolves a host of which only the id is known: only a mapping can match, and no threshold applies.
     pub fn mapped(&self, key: HostKey, directory: &Directory) -> Resolution {
         self.resolve(&Host { id: Some(key.host), ..Host::default() }, key.company, directory)
     }
 
-    /// The same question, with what each strategy looked for, found, and what came of it.
+    /// Resolves a host, and explains what each strategy searched for, what it found, and the ruling.
     pub fn explain(&self, host: &Host, company: CompanyId, directory: &Directory) -> (Vec<Step>, Resolution) {
         let mut ended = false;
         let steps = self.chain.iter().map(|strategy| {
             let proposal = strategy.propose(host, company, directory);
-            let looked_for = strategy.looks_for(host);
+            let looked_for = strategy.search_term(host);
             let is_asked = !ended;
             let ruling = self.rule(host, company, directory, proposal.clone());
             ended |= matches!(ruling, Ruling::Accept(_) | Ruling::Stop(..));
             let result = match ruling {
                 _ if !is_asked => "not asked: it was decided above".to_owned(),
-                _ if looked_for.is_none() => "the host gives it nothing to look for".to_owned(),
+                _ if looked_for.is_none() => "the host has no data for this strategy".to_owned(),
                 Ruling::Accept(_) => "taken".to_owned(),
                 Ruling::Stop(Review::Ambiguous, candidates) => {
                     format!("ambiguous: {} candidates, a person has to decide", candidates.len())
@@ -232,7 +233,7 @@ impl Resolver {
 
     fn rule(&self, host: &Host, company: CompanyId, directory: &Directory, proposal: Proposal) -> Ruling {
         let mut candidates = proposal.candidates;
-        // Ambiguity never assigns: two staff with one name, or one shared mailbox.
+        // Ambiguity never assigns: two members of staff with one name, or one shared mailbox.
         if candidates.len() > 1 {
             return Ruling::Stop(Review::Ambiguous, candidates);
         }

@@ -1,5 +1,5 @@
-//! Ways of looking a host up in the directory and proposing members of staff. A new one is a variant of
-//! [`Strategy`], and the function by which it proposes.
+//! Strategies that find a host in the directory and propose members of staff. To add one, add a variant of
+//! [`Strategy`] and a function that proposes candidates.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -10,13 +10,13 @@ use crate::event::{CompanyId, Host, StaffId};
 
 words!(Strategy);
 
-/// One way of finding the member of staff for a host. They are asked in this order.
+/// One way of finding the member of staff for a host. The strategies are asked in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Strategy {
-    /// The active mapping that a person made.
+    /// The active mapping that a person created.
     Manual,
-    /// The active mapping that an earlier match made.
+    /// The active mapping that an earlier match created.
     Existing,
     /// Active staff with the host's address: confidence 95.
     Email,
@@ -25,12 +25,12 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// The names of all, in their order.
+    /// Returns the names of all strategies in their order.
     pub fn names() -> impl Iterator<Item = &'static str> {
         Self::VARIANTS.iter().copied().map(Self::as_str)
     }
 
-    /// Higher is asked first.
+    /// Returns the priority: the highest is asked first.
     pub fn priority(self) -> u16 {
         match self {
             Self::Manual => 200,
@@ -40,8 +40,8 @@ impl Strategy {
         }
     }
 
-    /// What it would look for, in words, or `None` when this host gives it nothing to look for.
-    pub(super) fn looks_for(self, host: &Host) -> Option<String> {
+    /// Describes what it would search for; `None` when this host has no data for it.
+    pub(super) fn search_term(self, host: &Host) -> Option<String> {
         match self {
             Self::Manual => host.id.map(|id| format!("a mapping of host {id} made by a person")),
             Self::Existing => host.id.map(|id| format!("a mapping of host {id} made by an earlier match")),
@@ -50,7 +50,7 @@ impl Strategy {
         }
     }
 
-    /// Whom it proposes in this company. Pure; never looks beyond the company.
+    /// Proposes members of staff of this company. Pure; never uses another company's data.
     pub(super) fn propose(self, host: &Host, company: CompanyId, directory: &Directory) -> Proposal {
         match self {
             Self::Manual => by_mapping(host, company, directory, true),
@@ -61,16 +61,16 @@ impl Strategy {
     }
 }
 
-/// What a strategy found. More than one candidate means that it cannot tell them apart.
+/// The result of a strategy. More than one candidate means that it cannot choose between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proposal {
-    /// Members of staff, without repeats.
+    /// Members of staff, without duplicates.
     pub candidates: Vec<Candidate>,
-    /// Those whose mapping it found and who do not count ([`REFUSED`]), for explaining.
+    /// Those whose mapping was found but who are not valid ([`REFUSED`]), for the explanation.
     pub rejected: Vec<StaffId>,
 }
 
-/// Why the member of staff of a mapping does not count.
+/// Why the member of staff of a mapping is not valid.
 pub(super) const REFUSED: &str = "the member of staff is inactive, deleted, or in another company";
 
 /// One member of staff that a strategy proposes.
@@ -80,31 +80,31 @@ pub struct Candidate {
     pub(crate) confidence: Confidence,
     #[serde(skip)]
     pub(crate) evidence: Evidence,
-    /// Whether this is a decision already taken, or a new match that the threshold judges.
+    /// Whether this is an existing mapping, or a new match to which the threshold applies.
     #[serde(skip)]
     pub(crate) origin: Origin,
 }
 
-/// Where a proposal comes from.
+/// The origin of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// An active, valid mapping: in force whatever confidence it was made with.
+    /// An active, valid mapping: it applies regardless of its confidence.
     Mapping(super::MappingRef),
-    /// A new match; accepted, it becomes a mapping with this `mapping_source`.
+    /// A new match; if accepted, it becomes a mapping with this `mapping_source`.
     Match(MappingSource),
 }
 
-/// From 0 to 100.
+/// A confidence from 0 to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Confidence(pub u8);
 
-/// What speaks for a candidate: which field agreed, and on what value.
+/// The evidence for a candidate: which field agrees, and its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// `mapping`, `email`, `name`.
     pub field: String,
-    /// The value on which host and staff agree; for a mapping its source.
+    /// The value that host and staff share; for a mapping its source.
     pub value: String,
 }
 
@@ -114,9 +114,9 @@ impl Evidence {
     }
 }
 
-/// The active mapping of the host, if it is a person's (or, else, a match's). It counts only while
-/// its member of staff is active, not deleted, and in the company; it is then used whatever
-/// confidence it was made with. Several for different people cannot be told apart.
+/// Proposes the active mapping of the host that a person (or, with `by_person` false, a match) created. It is
+/// valid only while its member of staff is active, not deleted, and in the company; then it is used
+/// regardless of its confidence. Mappings to several members of staff are ambiguous.
 fn by_mapping(host: &Host, company: CompanyId, directory: &Directory, by_person: bool) -> Proposal {
     let mut proposal = Proposal::default();
     let Some(id) = host.id else { return proposal };

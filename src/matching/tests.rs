@@ -1,4 +1,4 @@
-//! The chain, by tables: what each strategy finds, what is taken, and what is left to a person.
+//! Tests the chain with tables: what each strategy finds, what is accepted, and what a person has to decide.
 
 use super::*;
 use crate::event::{CompanyId, Host, HostId, StaffId};
@@ -48,7 +48,7 @@ fn host(name: &str, email: &str, display_email: &str) -> Host {
     Host { id: Some(HostId(7)), name, email, display_email, ..Host::default() }
 }
 
-/// The resolution in a few words.
+/// Summarises the resolution.
 fn answer(host: &Host, directory: &Directory, auto_accept: u8) -> String {
     match Resolver::new(auto_accept).resolve(host, SALON, directory) {
         Resolution::Matched { strategy, candidate } => {
@@ -90,7 +90,7 @@ fn new_hosts_are_matched_by_address_and_suggested_by_name() {
 }
 
 #[test]
-fn a_mapping_in_force_wins_whatever_its_confidence() {
+fn a_valid_mapping_wins_regardless_of_its_confidence() {
     let anna = host("Anna Blüm", "anna@salon.example", "");
     type Twist = fn(&mut Mapping);
     let table: [(&str, Twist, &str); 7] = [
@@ -109,9 +109,9 @@ fn a_mapping_in_force_wins_whatever_its_confidence() {
     }
 }
 
-/// A gateway that writes beside us may leave several active mappings of one host.
+/// A gateway that writes mappings too may leave several active ones for one host.
 #[test]
-fn mappings_in_force_that_disagree_are_for_a_person() {
+fn valid_mappings_that_disagree_need_a_person() {
     let of =
         |row: i64, staff: i64, source: &str| Mapping { row: MappingRef::Row(row), ..mapping(staff, source) };
     let gone = |mapping: Mapping| Mapping { staff_is_valid: false, ..mapping };
@@ -134,11 +134,11 @@ fn mappings_in_force_that_disagree_are_for_a_person() {
 }
 
 #[test]
-fn what_a_person_switched_off_stops_the_chain() {
+fn a_mapping_that_a_person_switched_off_stops_the_chain() {
     let off = Mapping { is_active: false, switched_off_by_person: true, ..mapping(1, "auto_email") };
     let anna = host("Carla Diehl", "anna@salon.example", "");
     assert_eq!(answer(&anna, &directory([off.clone()]), 80), "switched_off email:1");
-    // Switched off with somebody else, or made for another company: no objection to this one.
+    // Switched off for another member of staff, or created for another company: no effect on this one.
     assert_eq!(
         answer(&anna, &directory([Mapping { staff: StaffId::Integer(4), ..off.clone() }]), 80),
         "email 1 95"
@@ -149,7 +149,7 @@ fn what_a_person_switched_off_stops_the_chain() {
 }
 
 #[test]
-fn explaining_says_the_same_as_deciding() {
+fn an_explanation_agrees_with_the_decision() {
     let directory = directory([Mapping { staff_is_valid: false, ..mapping(4, "manual") }]);
     let (steps, resolution) =
         Resolver::new(80).explain(&host("Boris Kamm", "anna@salon.example", ""), SALON, &directory);
@@ -162,7 +162,7 @@ fn explaining_says_the_same_as_deciding() {
 }
 
 #[test]
-fn names_are_compared_without_case_blanks_and_composition() {
+fn names_are_compared_without_case_spaces_and_composition() {
     let table = [
         (" Anna\u{a0} \tBLÜM\n", "anna blüm"),
         ("Anna Blu\u{308}m", "anna blüm"),

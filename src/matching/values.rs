@@ -1,6 +1,6 @@
-//! The words of mappings and their audit trail, each a closed list; and [`Stored`], a word as a column
-//! may hold it: tables that a gateway, or a newer program, writes too have words that this build does
-//! not know.
+//! The closed lists of values in mappings and their audit trail; and [`Stored`], a value as a column may
+//! hold it: a gateway or a newer version also writes these tables, with values that this build does not
+//! know.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,15 +14,15 @@ pub(crate) use crate::runtime::words;
 
 words!(MappingSource, AuditAction);
 
-/// How a mapping came to be: `mapping_source`.
+/// How a mapping was created: `mapping_source`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum MappingSource {
-    /// A person made it.
+    /// A person created it.
     Manual,
-    /// A person replaced or confirmed what there was.
+    /// A person replaced or confirmed an existing one.
     Admin,
     /// A match by e-mail address.
     AutoEmail,
@@ -31,10 +31,10 @@ pub enum MappingSource {
 }
 
 impl MappingSource {
-    /// How the sources of matches begin, also of those that other programs make.
+    /// The prefix of the sources of matches, including those by other programs.
     pub(crate) const MATCH_PREFIX: &str = "auto";
 
-    /// Whether a person made the mapping.
+    /// Returns whether a person created the mapping.
     pub fn is_by_person(self) -> bool {
         match self {
             Self::Manual | Self::Admin => true,
@@ -42,7 +42,7 @@ impl MappingSource {
         }
     }
 
-    /// The strategy whose match it was.
+    /// Returns the strategy of the match.
     pub fn strategy(self) -> Option<Strategy> {
         match self {
             Self::Manual | Self::Admin => None,
@@ -53,49 +53,49 @@ impl MappingSource {
 }
 
 impl Stored<MappingSource> {
-    /// Whether a person made the mapping (strategy `manual`), or something else did (`existing`).
+    /// Returns whether a person created the mapping (strategy `manual`), not a match (`existing`).
     pub fn is_by_person(&self) -> bool {
         self.known().is_some_and(MappingSource::is_by_person)
     }
 }
 
-/// What happened to a mapping: `action` of its audit trail.
+/// A change of a mapping: `action` of its audit trail.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum AuditAction {
-    /// A person made it, or switched it on again.
+    /// A person created it, or switched it on again.
     Created,
-    /// It was changed; by a machine: switched off, because another took its place.
+    /// It was changed; by a worker: switched off, because another replaced it.
     Updated,
-    /// A person switched it off. Rows stay.
+    /// A person switched it off. The row stays.
     Deleted,
-    /// A match made it, or switched it on again.
+    /// A match created it, or switched it on again.
     AutoMatched,
     /// A person replaced or confirmed it.
     ManualOverride,
 }
 
-/// A word as it is stored: of a list, or one that this build does not know. Such a word is shown and
-/// carried on as it is.
+/// A stored value: one of a list, or one that this build does not know. An unknown value is shown and kept
+/// unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stored<T> {
-    /// Of the list.
+    /// A value of the list.
     Known(T),
-    /// Of another program's list.
+    /// A value of another program.
     Unknown(String),
 }
 
 impl<T: FromStr> Stored<T> {
-    /// The word of a column.
+    /// Parses the value of a column.
     pub fn read(word: &str) -> Self {
         word.parse().map_or_else(|_| Self::Unknown(word.to_owned()), Self::Known)
     }
 }
 
 impl<T: Copy> Stored<T> {
-    /// Which of the list it is.
+    /// Returns the value, if it is one of the list.
     pub fn known(&self) -> Option<T> {
         match self {
             Self::Known(value) => Some(*value),
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_word_is_read_as_it_is_written_and_a_foreign_one_is_carried_on() {
+    fn each_value_is_read_as_written_and_an_unknown_one_is_kept() {
         for source in MappingSource::VARIANTS {
             assert_eq!(Stored::read(source.as_str()), Stored::Known(*source));
         }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sources_of_matches_and_only_those_begin_alike() {
+    fn only_the_sources_of_matches_have_the_prefix() {
         for source in MappingSource::VARIANTS {
             let begins = source.as_ref().starts_with(MappingSource::MATCH_PREFIX);
             assert_ne!(begins, source.is_by_person(), "{source}");
