@@ -1,26 +1,26 @@
-//! `hostmatch doctor`: what is not as it should be, on what, and what to do about it.
+//! `hostmatch doctor`: checks the installation, and shows each problem with its remedy.
 
 use serde_json::json;
 
 use super::{Exit, Failure, Global, Output, arguments::one_of, output};
 use crate::install::doctor::{self, Area, Code, Finding, Level, Report, Role, Target};
 
-/// Is this installation set up right? Configuration, files, database, broker and topology
+/// Check this installation: configuration, files, database, broker and topology
 ///
 /// Changes nothing. The exit code is 0 when nothing was found, 10 for warnings only, 1 for errors, 9 when the
-/// configuration is refused. docs/doctor.md lists every code with its remedy.
+/// configuration is invalid. docs/doctor.md lists every code with its remedy.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// What runs here with this configuration: an edge (which never opens the database), a worker, or both
     #[arg(long, value_parser = one_of::<Role>(), default_value = "all")]
     role: Role,
-    /// Ask this edge as well, which runs somewhere else
+    /// Also check this edge, which runs somewhere else
     #[arg(long, value_name = "URL")]
     edge: Option<String>,
-    /// A code that is known and meant: it is told, and does not count (repeatable)
+    /// A code that is known and intended: it is shown, but does not count (repeatable)
     #[arg(long, value_name = "CODE", value_parser = code)]
     accept: Vec<Code>,
-    /// Also what is as it should be
+    /// Also show the passed checks
     #[arg(long)]
     all: bool,
 }
@@ -29,8 +29,8 @@ fn code(text: &str) -> Result<Code, String> {
     text.parse().map_err(|_| "there is no such code; docs/doctor.md lists them".to_owned())
 }
 
-/// Runs the command; fails when the command line is wrong, or stdout cannot be written. What is found is
-/// none.
+/// Runs the command; fails when the command line is wrong, or stdout cannot be written. Findings are not
+/// failures.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let (report, refused) = match global.examined()? {
         Ok(effective) => {
@@ -81,7 +81,7 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A heading and what stands below it, if anything does.
+/// Writes a heading and its lines, if there are any.
 fn section(heading: &str, lines: &[String]) -> Result<(), Failure> {
     if lines.is_empty() {
         return Ok(());
@@ -97,7 +97,7 @@ fn findings<'a>(found: impl Iterator<Item = &'a Finding>) -> Vec<String> {
     found.map(text).collect()
 }
 
-/// By reason: one reason usually keeps several from being looked at.
+/// Groups the skipped checks by reason: one reason usually prevents several checks.
 fn not_checked(report: &Report) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for one in &report.not_checked {

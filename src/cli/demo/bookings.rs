@@ -1,7 +1,7 @@
-//! The bookings of the demo. `bookings.json` says what is posted, first what is decided at once, then that
-//! on which something goes wrong on the way; and what each is to become. The gateway's own event is in
-//! `native.json`, with the booking as Cal.com's API (2024-08-13) answers; Cal.com's webhook, which has an
-//! organizer and no `hosts`, and may show another address, in `webhook.json`.
+//! The bookings of the demo. `bookings.json` lists the postings and their expected outcomes: first the
+//! bookings that are decided at once, then those with a problem. `native.json` is the gateway's own event,
+//! with the booking as Cal.com's API (2024-08-13) returns it; `webhook.json` is Cal.com's webhook, which has
+//! an organizer and no `hosts`, and may show another address.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ pub(super) const CALCOM: &str = "/webhooks/calcom";
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 1440 * MINUTE_MS;
 
-/// What is posted.
+/// The script of the demo.
 #[derive(Debug, Deserialize)]
 pub(super) struct Script {
     pub(super) postings: Vec<Posting>,
-    /// Left for the reader: a host of whom only the name was known shows the work address, so that the
-    /// booking that waits for this host is settled as well.
+    /// The event left for the reader: a host known only by name now shows the work address, which also
+    /// settles the booking that waits for this host.
     pub(super) next: Posting,
 }
 
@@ -29,21 +29,21 @@ pub(super) struct Script {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Posting {
     pub(super) booking: String,
-    /// What is posted, in a few words.
+    /// A short description of the posting.
     pub(super) what: String,
     pub(super) route: String,
-    /// What the gateway did with it, which its event is called by, and the event's id.
+    /// The type of the gateway's event, without its prefix, and the event's id.
     event: String,
     id: String,
-    /// So long ago the booking was changed last.
+    /// How many minutes ago the booking was last changed.
     minutes: i64,
     pub(super) host: Person,
     without_hosts: bool,
-    /// Only half of it is posted.
+    /// Whether only half of the body is posted.
     cut_off: bool,
-    /// Its appointment is made only after it could not be found once.
+    /// Whether the appointment is created only after a first attempt has not found it.
     pub(super) appointment_is_late: bool,
-    /// What it is to become, as `verdict` says it.
+    /// The expected outcome, in the words of `verdict`.
     pub(super) expected: String,
 }
 
@@ -56,16 +56,16 @@ pub(super) struct Person {
     pub(super) email: String,
 }
 
-/// All of them.
+/// Reads the script.
 ///
 /// # Errors
-/// When the file is not as it must be: a defect of ours.
+/// When the built-in file is invalid, which is a defect of hostmatch.
 pub(super) fn script() -> serde_json::Result<Script> {
     serde_json::from_str(include_str!("bookings.json"))
 }
 
 impl Posting {
-    /// The event, as its sender would write it now.
+    /// Builds the event as its sender would write it now.
     pub(super) fn event(&self) -> Value {
         let now = now_ms();
         let values = [
@@ -94,7 +94,7 @@ impl Posting {
         event
     }
 
-    /// What is posted of it.
+    /// Returns the body to post.
     pub(super) fn body(&self) -> String {
         let mut body = self.event().to_string();
         if self.cut_off {

@@ -1,4 +1,4 @@
-//! The demo's directory: nothing is written into, or removed from, one that is not a demo's.
+//! The demo's directory: writes into and removes files from directories of a demo only.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Seek as _, Write as _};
@@ -8,28 +8,28 @@ use std::path::{Path, PathBuf};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 
-/// The first line of the configuration file, by which a demo's directory is told.
+/// The first line of the configuration file, which marks a demo's directory.
 pub(super) const MARK: &str = "# Made by `hostmatch demo`, and made anew by its next run.";
 
 /// The configuration with which other commands work on the demo's files. It marks the directory.
 pub(super) const CONFIGURATION: &str = "hostmatch.toml";
 pub(super) const SALON: &str = "salon.db";
 pub(super) const QUEUE: &str = "queue.db";
-/// The gateway's bearer token, and the hash by which the edge knows it.
+/// The gateway's bearer token, and the file with its hash for the edge.
 pub(super) const TOKEN: &str = "token";
 pub(super) const TOKENS: &str = "tokens";
-/// The event that is left for the reader to publish.
+/// The event left for the reader to publish.
 pub(super) const NEXT_BOOKING: &str = "next-booking.json";
 
-/// Of a file that holds a secret: only whoever runs the demo may read it.
+/// The mode of files with a secret: only the user who runs the demo may read them.
 pub(super) const OWNER_ONLY: u32 = 0o600;
-/// Of other files: as the system has it for new ones.
+/// The mode of other files, subject to the umask.
 pub(super) const USUAL: u32 = 0o666;
 
-/// A directory that is this demo's alone until it is dropped.
+/// A directory that this demo has locked until the value is dropped.
 #[derive(Debug)]
 pub(super) struct Directory {
-    /// As it was given: it stands so in the commands that are shown.
+    /// The path as given, for the commands that are shown.
     pub(super) shown: PathBuf,
     pub(super) full: PathBuf,
     /// The configuration file, open and locked against a second demo.
@@ -37,18 +37,19 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Makes `path` the demo's: creates it, or empties it of what an earlier demo made.
+    /// Claims `path` for the demo: creates it, or removes the files of an earlier demo.
     ///
     /// # Errors
-    /// When it holds anything else, when a demo is running there, or when it cannot be written.
+    /// When it contains anything else, when a demo is running there, or when it cannot be written.
     pub(super) fn claim(path: &Path) -> Result<Self, Failure> {
         let known = is_a_demos(path)?;
         let full = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
-        // Both database URLs hold the path, and each reads these characters in its own way.
+        // Both database URLs contain the path, and each library reads these characters differently.
         if full.to_str().is_none_or(|text| text.contains(['?', '%', '#']) || text.contains(char::is_control))
         {
             let text = format!(
-                "{} cannot be written as a database URL; choose with --dir a path without ? % # and control characters",
+                "{} cannot be part of a database URL; choose a path without ? % # and control characters with \
+                 --dir",
                 path.display()
             );
             return Err(Failure::new(Exit::Usage, text));
@@ -60,14 +61,14 @@ impl Directory {
         let configuration = options.open(&file).map_err(|error| unusable(&file, &error))?;
         lock(path, &configuration)?;
         let mut directory = Self { shown: path.to_owned(), full, configuration };
-        // First of all: should this run end early, the next one still knows the directory.
+        // Written first, so that the next run recognizes the directory even if this one ends early.
         directory.configure(&format!("{MARK}\n"))?;
         directory.empty()?;
         Ok(directory)
     }
 
-    /// Removes an earlier demo's files, and the directory if nothing else is in it. Gives whether
-    /// there was a demo.
+    /// Removes an earlier demo's files, and the directory if nothing else is in it. Returns whether there was
+    /// a demo.
     ///
     /// # Errors
     /// As [`Directory::claim`].
@@ -82,7 +83,7 @@ impl Directory {
         directory.empty()?;
         std::fs::remove_file(&file).map_err(|error| unusable(&file, &error))?;
         match std::fs::remove_dir(path) {
-            // What somebody else put there stays, and the directory with it.
+            // Other files stay, and so does the directory.
             Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(unusable(path, &error)),
             _ => Ok(true),
         }
@@ -94,7 +95,7 @@ impl Directory {
     /// When it cannot be written.
     pub(super) fn configure(&mut self, text: &str) -> Result<(), Failure> {
         let file = &mut self.configuration;
-        // In place: the lock belongs to this file.
+        // Written in place, because the lock belongs to this file.
         let written = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -114,7 +115,7 @@ impl Directory {
         written.map_err(|error| unusable(&path, &error))
     }
 
-    /// Everything that a demo makes, the configuration aside.
+    /// Removes everything that a demo creates, except the configuration.
     fn empty(&self) -> Result<(), Failure> {
         let databases =
             [SALON, QUEUE].iter().flat_map(|name| ["", "-wal", "-shm"].map(|end| format!("{name}{end}")));
@@ -129,7 +130,7 @@ impl Directory {
     }
 }
 
-/// Whether an earlier demo made this directory; false for one that is empty or not there.
+/// Whether an earlier demo created this directory. False if it is empty or does not exist.
 fn is_a_demos(path: &Path) -> Result<bool, Failure> {
     match std::fs::read_dir(path).map(|mut entries| entries.next()) {
         Ok(None) => return Ok(false),
@@ -142,7 +143,7 @@ fn is_a_demos(path: &Path) -> Result<bool, Failure> {
         return Ok(true);
     }
     let text = format!(
-        "{} is not empty, and no demo made it; nothing was changed. Choose another directory with --dir",
+        "{} is not empty and not a demo's directory; nothing was changed. Choose another one with --dir",
         path.display()
     );
     Err(Failure::new(Exit::NotAllowed, text))

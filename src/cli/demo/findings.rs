@@ -1,4 +1,4 @@
-//! What the demo left behind, read from the salon's database: all of its SQL for reading.
+//! Reads the results of the demo from the salon's database. All SQL that reads is here.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use serde_json::Value;
 use crate::cli::failure::Failure;
 use crate::store::{Database, StoreError};
 
-/// What was decided on one event, and how its appointment stands now.
+/// The decision about one event, and its appointment's present state.
 #[derive(Clone, Debug, Default, FromQueryResult, Serialize)]
 pub(super) struct Decided {
     #[serde(skip)]
     pub(super) event_id: String,
     pub(super) outcome: String,
-    /// The code that says more.
+    /// The reason code.
     pub(super) reason: Option<String>,
-    /// Who has the appointment.
+    /// The name of the appointment's member of staff.
     pub(super) staff: Option<String>,
-    /// The strategy of the appointment's last decision, how sure it was, and what spoke for it.
+    /// The strategy, confidence and evidence of the appointment's last decision.
     pub(super) strategy: Option<String>,
     pub(super) confidence: Option<i64>,
     #[serde(skip)]
     pub(super) evidence: Option<Value>,
-    /// Whom a person may accept for the host.
+    /// The suggestions for the host.
     #[serde(skip)]
     pub(super) suggestions: Option<Value>,
     /// Why it is a dead letter.
@@ -64,9 +64,9 @@ pub(super) struct Waiting {
     pub(super) host_id: i64,
     pub(super) name: Option<String>,
     pub(super) kind: String,
-    /// Whom a person may accept.
+    /// The suggestions for the host.
     pub(super) suggestions: Value,
-    /// Appointments that wait for it.
+    /// The number of appointments that wait for the host.
     pub(super) appointments: i64,
 }
 
@@ -99,13 +99,13 @@ struct Staff {
 
 const STAFF: &str = "SELECT id, first_name || ' ' || last_name AS name FROM staff";
 
-/// Everything.
+/// All results of the demo.
 #[derive(Debug, Serialize)]
 pub(super) struct Findings {
     /// By event id.
     #[serde(skip)]
     pub(super) decided: BTreeMap<String, Decided>,
-    /// In the order in which they were made.
+    /// Oldest first.
     pub(super) audits: Vec<Audit>,
     pub(super) inbox: Vec<Waiting>,
     /// Oldest first.
@@ -116,7 +116,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Reads everything that the demo left behind.
+    /// Reads all results of the demo.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -132,7 +132,7 @@ impl Findings {
         })
     }
 
-    /// Who is suggested; people of one name with their ids.
+    /// Lists the suggested people; adds the ids where several have one name.
     pub(super) fn names(&self, suggestions: &Value) -> String {
         let ids = suggestions.as_array().into_iter().flatten().filter_map(|one| one["staff"].as_i64());
         let people: Vec<_> = ids.filter_map(|id| Some((id, self.staff.get(&id)?))).collect();
@@ -144,7 +144,7 @@ impl Findings {
     }
 }
 
-/// The outcome of an event, once there is one.
+/// Reads the outcome of an event, if there is one yet.
 ///
 /// # Errors
 /// When the database cannot be read.

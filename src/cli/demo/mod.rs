@@ -1,9 +1,8 @@
-//! `hostmatch demo`: the whole way of a booking in one process, with nothing installed.
+//! `hostmatch demo`: shows the whole path of a booking in one process, with nothing installed.
 //!
-//! It claims a directory (`directory`), writes a configuration (`settings`), makes a salon
-//! (`salon`), starts edge and worker on it (`servers`), posts `bookings` through HTTP
-//! (`play`), reads what they left behind (`findings`), judges it (`verdict`) and shows it (`report`),
-//! with what to type `next`.
+//! It claims a directory (`directory`), writes a configuration (`settings`), creates a salon (`salon`), starts
+//! an edge and a worker on it (`servers`), posts `bookings` by HTTP (`play`), reads the results (`findings`),
+//! compares them with the expected ones (`verdict`) and shows them (`report`), with the commands to try `next`.
 
 mod directory;
 mod settings;
@@ -39,25 +38,25 @@ use crate::config::Config;
 use crate::runtime::shutdown;
 use crate::worker::Tally;
 
-/// How often the worker's counts are looked at while the servers are left running.
+/// How often to read the worker's counts while the servers keep running.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Watch bookings find their staff: a salon, its webhooks, and what became of each
+/// Watch bookings find their staff: a salon, its webhooks, and the outcome of each
 ///
-/// Needs no broker, no server and no configuration: everything is in local files, made anew by
-/// each run, and in this one process. Ends with 0 only if every booking became what it should.
+/// Needs no broker, no server and no configuration: everything runs in this one process, with local
+/// files that each run creates anew. The exit code is 0 only if every booking has the expected outcome.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the demo's files are; refused when there is anything else
+    /// The directory for the demo's files; refused when it contains anything else
     #[arg(long, value_name = "DIR", default_value = "hostmatch-demo")]
     dir: PathBuf,
-    /// Where the edge listens on 127.0.0.1; 0 takes any free port
+    /// The port of the edge on 127.0.0.1; 0 uses any free port
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
-    /// Leave edge and worker running until Ctrl-C
+    /// Keep the edge and the worker running until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// Remove the files of an earlier demo, and run nothing
+    /// Only remove the files of an earlier demo
     #[arg(long, conflicts_with_all = ["keep", "port"])]
     reset: bool,
 }
@@ -65,14 +64,13 @@ pub(super) struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When the directory is not the demo's, something cannot be started, or a booking became
-/// something else than it should.
+/// When the directory is not a demo's, a server cannot be started, or a booking has an unexpected outcome.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     global.refuse_settings("demo")?;
     if args.reset {
         return reset(global.output, args);
     }
-    // Bound first: when the port is taken, nothing has been touched.
+    // Bound first, so that nothing has changed if the port is in use.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.map_err(|error| {
         let text = format!("cannot listen on port {}: {error}; choose another with --port", args.port);
         Failure::new(Exit::Failed, text)
@@ -82,7 +80,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let secrets = settings::write(&mut directory, &address)?;
     let script = bookings::script()?;
     directory.write(NEXT_BOOKING, &serde_json::to_string_pretty(&script.next.event())?, USUAL)?;
-    // What goes wrong in the demo goes wrong on purpose, and stands in its report.
+    // The demo's problems are intended and appear in its report, so warnings are not logged.
     let config = Arc::new(global.start_alone(&directory.shown.join(CONFIGURATION), "error")?.config);
     let stop = shutdown::on_signals()?;
 
@@ -109,7 +107,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     ended
 }
 
-/// Plays the bookings and reports.
+/// Plays the bookings and writes the report.
 async fn show(
     global: &Global,
     args: &Args,
@@ -148,21 +146,21 @@ async fn show(
     }
     for name in settings::in_environment() {
         note(&format!(
-            "note: {name} is set, and wins over the demo's file in these commands; unset it first"
+            "note: {name} is set and overrides the demo's file in these commands; unset it first"
         ))?;
     }
     if !report.ok {
-        let text = format!("the demo went another way than it should: {}", report.differences.join("; "));
+        let text = format!("the demo did not go as expected: {}", report.differences.join("; "));
         return Err(Failure::new(Exit::Failed, text));
     }
     if args.keep {
-        note(&format!("Edge and worker go on running: {}  (Ctrl-C stops them)", stage.url))?;
+        note(&format!("Edge and worker keep running: {}  (Ctrl-C stops them)", stage.url))?;
     }
     Ok(Exit::Done)
 }
 
-/// Says what becomes of what is posted while the servers are left running. Never completes, as
-/// long as there is somebody to tell.
+/// Writes the outcomes of posted events to stderr while the servers keep running. Completes only when stderr
+/// cannot be written.
 async fn watch(tally: &Tally) -> Result<Exit, Failure> {
     let mut known = tally.counts();
     let mut every = tokio::time::interval(POLL_INTERVAL);

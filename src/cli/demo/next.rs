@@ -1,4 +1,4 @@
-//! What to type next: commands that work on the demo's files as they stand.
+//! Suggests the next commands, which work on the demo's files.
 
 use serde::Serialize;
 
@@ -9,16 +9,16 @@ use super::salon::SALON;
 /// The widest line of a command, in columns.
 const WIDTH: usize = 98;
 
-/// A command and what it is good for.
+/// A command and its purpose.
 #[derive(Debug, Serialize)]
 pub(super) struct Next {
     pub(super) why: &'static str,
-    /// For a shell, in the directory in which the demo was run.
+    /// The command for a shell in the directory in which the demo was run.
     pub(super) command: String,
 }
 
-/// The commands. `url`: where the edge listens, when it goes on listening; `host`: whose name alone was not
-/// enough, with the address that makes it certain; `dead_letter`: the id of one to look at.
+/// Returns the commands. `url`: the address of the edge if it keeps running; `host`: the host whose name
+/// alone was not enough, with the address that identifies it; `dead_letter`: the id of a dead letter to show.
 pub(super) fn commands(
     directory: &Directory,
     url: Option<&str>,
@@ -42,9 +42,9 @@ pub(super) fn commands(
     let mut all = vec![
         hostmatch("why the name alone is not enough for ABC125", &explain),
         hostmatch("and what the host's work address would change", &with_address),
-        hostmatch("which hosts need a person: accept, assign and ignore answer", &["inbox", "list"]),
-        hostmatch("what each event became", &["events", "list"]),
-        hostmatch("what could not be carried out, and why", &["deadletters", "list"]),
+        hostmatch("which hosts need a person to accept, assign or ignore them", &["inbox", "list"]),
+        hostmatch("the outcome of each event", &["events", "list"]),
+        hostmatch("what could not be decided, and why", &["deadletters", "list"]),
     ];
     all.extend(letter.map(|id| {
         hostmatch("one of them with its original bytes", &["deadletters", "show", &id, "--reveal"])
@@ -65,8 +65,8 @@ pub(super) fn commands(
             all.push(hostmatch("and a worker to decide both", &["serve", "worker", "--until-empty"]));
         }
     }
-    all.push(hostmatch("what was set for this demo, and what has its default", &["config", "show"]));
-    all.push(hostmatch("our tables in the salon's database", &["migrate", "status"]));
+    all.push(hostmatch("what is set for this demo, and what has its default", &["config", "show"]));
+    all.push(hostmatch("hostmatch's tables in the salon's database", &["migrate", "status"]));
     if url.is_none() {
         let shown = directory.shown.display().to_string();
         let words = [program.as_str(), "demo", "--dir", &shown];
@@ -74,13 +74,13 @@ pub(super) fn commands(
             let all: Vec<String> = words.into_iter().chain([flag]).map(quoted).collect();
             Next { why, command: all.join(" ") }
         };
-        all.push(demo("the demo again, with edge and worker left running", "--keep"));
+        all.push(demo("the demo again, with edge and worker kept running", "--keep"));
         all.push(demo("remove the demo's files", "--reset"));
     }
     all
 }
 
-/// A command over as many lines as it needs, for a shell.
+/// Breaks a command into as many lines as it needs, for a shell.
 pub(super) fn wrapped(command: &str, indent: &str) -> String {
     let mut lines = vec![String::new()];
     for word in words(command) {
@@ -98,7 +98,7 @@ pub(super) fn wrapped(command: &str, indent: &str) -> String {
     lines.iter().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join(" \\\n")
 }
 
-/// The words of a command; one in quotes is one word, whatever blanks are in it.
+/// Splits a command into words; a quoted text with blanks is one word.
 fn words(command: &str) -> Vec<&str> {
     let (mut quote, mut start, mut all) = (None, 0, Vec::new());
     for (at, c) in command.char_indices() {
@@ -116,7 +116,7 @@ fn words(command: &str) -> Vec<&str> {
     all
 }
 
-/// A word as a shell takes it for one.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+    fn words_are_quoted_where_a_shell_would_split_them() {
         assert_eq!(quoted("a/b.c"), "a/b.c");
         assert_eq!(quoted("Jonas Weber"), "'Jonas Weber'");
         assert_eq!(quoted("d'Or"), r"'d'\''Or'");

@@ -20,12 +20,12 @@ use crate::http::client::{Client, ClientError};
 use crate::store::Database;
 use crate::worker::Tally;
 
-/// How long one booking may take, on the slowest machine, before something is wrong.
+/// How long one booking may take on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How often a condition is looked at.
+/// How often to check a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Of an answer that cannot be understood, so many characters are shown.
+/// The maximum number of characters shown of an unexpected response.
 const MAX_SHOWN: usize = 200;
 
 /// A booking that was posted and has been decided.
@@ -33,21 +33,21 @@ const MAX_SHOWN: usize = 200;
 pub(super) struct Played {
     pub(super) posting: Posting,
     pub(super) status: u16,
-    /// The event's id, from that answer.
+    /// The event's id from the response.
     pub(super) event_id: String,
-    /// How often it was put off before it was decided.
+    /// How often it was retried before it was decided.
     pub(super) retries: u64,
 }
 
-/// How far the demo is: a bar on a terminal, plain lines elsewhere. Always on stderr.
+/// The progress of the demo: a bar on a terminal, plain lines elsewhere. Always on stderr.
 struct Progress {
     bar: ProgressBar,
-    /// No bar: there is no terminal, or log lines would tear it.
+    /// Whether to write lines: there is no terminal, or log lines would break the bar.
     plain: bool,
 }
 
 impl Progress {
-    /// For `steps` steps. `plain`: lines in any case.
+    /// Creates a progress of `steps` steps. `plain`: always write lines.
     fn new(steps: usize, plain: bool) -> Self {
         let bar = output::progress(steps, "");
         let plain = plain || bar.is_hidden();
@@ -57,26 +57,26 @@ impl Progress {
         Self { bar, plain }
     }
 
-    /// Says what is being done now.
+    /// Shows the current step.
     fn begins(&self, what: String) {
         self.bar.set_message(what);
         self.bar.tick();
     }
 
-    /// One step is done.
+    /// Counts one step as done.
     fn ended(&self, what: &str) {
         self.bar.inc(1);
         if self.plain {
             let (at, of) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            // Progress that nobody reads is no failure.
+            // A closed stderr is not a failure of the demo.
             let _unwritten = writeln!(std::io::stderr().lock(), "[{at:>2}/{of}] {what}");
         }
     }
 }
 
-/// What the bookings are played against.
+/// The servers against which the bookings are played.
 pub(super) struct Stage<'a> {
-    /// `http://` and the edge's address.
+    /// The edge's address, with `http://`.
     pub(super) url: &'a str,
     pub(super) secrets: &'a Secrets,
     pub(super) database: &'a Database,
@@ -84,8 +84,8 @@ pub(super) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Posts the bookings one after another, each when the one before has been decided. `verbose`: there
-    /// are log lines.
+    /// Posts the bookings one after another, each when the one before has been decided. `verbose`: log lines
+    /// are written.
     ///
     /// # Errors
     /// When the edge refuses one, or one is not decided in time.
@@ -108,7 +108,7 @@ impl Stage<'_> {
             played.push(Played { posting, status, event_id, retries: self.retries() - before });
         }
         progress.bar.finish_and_clear();
-        // A dead letter counts as decided once it stands in its table; so nothing is left to wait for.
+        // A dead letter counts as decided once it is recorded, so there is nothing left to wait for.
         Ok(played)
     }
 
@@ -116,7 +116,7 @@ impl Stage<'_> {
         self.tally.counts().get("retry").copied().unwrap_or_default()
     }
 
-    /// Posts one event as its sender would, and gives the answer's status and the event's id.
+    /// Posts one event as its sender would. Returns the response's status and the event's id.
     async fn post(&self, client: &Client, posting: &Posting) -> Result<(u16, String), Failure> {
         let request = client.request(Method::POST, &posting.route).header("content-type", "application/json");
         let body = posting.body();
@@ -135,7 +135,7 @@ impl Stage<'_> {
         Ok((status.as_u16(), id))
     }
 
-    /// The signature with which Cal.com sends these bytes.
+    /// Signs these bytes as Cal.com does.
     fn sign(&self, body: &str) -> Result<String, Failure> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.secrets.calcom.as_bytes())
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot sign a webhook: {error}")))?;
@@ -144,7 +144,7 @@ impl Stage<'_> {
     }
 }
 
-/// The event's id in an answer; else why there is none, or what came back instead.
+/// Returns the event's id in a response, or else the response's problem or its beginning.
 fn id_in(is_success: bool, body: &[u8]) -> Result<String, String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let id = answer.get("id").or_else(|| answer.pointer("/events/0/id")).and_then(Value::as_str);
@@ -157,19 +157,19 @@ fn id_in(is_success: bool, body: &[u8]) -> Result<String, String> {
     }
 }
 
-/// Looks until there is an answer.
+/// Checks again and again until there is a result.
 async fn until<T>(
     what: &str,
-    mut look: impl AsyncFnMut() -> Result<Option<T>, Failure>,
+    mut check: impl AsyncFnMut() -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        if let Some(answer) = look().await? {
-            return Ok(answer);
+        if let Some(found) = check().await? {
+            return Ok(found);
         }
         if Instant::now() >= deadline {
             let text = format!(
-                "{what} did not come within {} s; run it again with -v to see why",
+                "{what} did not happen within {} s; run it again with -v to see why",
                 DEADLINE.as_secs()
             );
             return Err(Failure::new(Exit::Failed, text));
@@ -179,7 +179,7 @@ async fn until<T>(
 }
 
 fn failed(error: &ClientError) -> Failure {
-    Failure::new(Exit::Failed, format!("posting to the demo's own edge failed: {error}"))
+    Failure::new(Exit::Failed, format!("posting to the demo's edge failed: {error}"))
 }
 
 #[cfg(test)]
@@ -187,7 +187,7 @@ mod tests {
     use super::{MAX_SHOWN, id_in};
 
     #[test]
-    fn an_answer_without_an_id_is_shown_as_it_came() {
+    fn a_response_without_an_id_is_shown_as_received() {
         let refused = |said: &str| Err(said.to_owned());
         assert_eq!(id_in(true, br#"{"events": [{"id": "e-1"}]}"#), Ok("e-1".to_owned()));
         assert_eq!(id_in(false, br#"{"id": "e-1", "detail": "too large"}"#), refused("too large"));

@@ -1,4 +1,4 @@
-//! The report: tables for people, one JSON document for programs.
+//! The demo's report: tables for people, one JSON document for programs.
 
 use std::path::{Path, PathBuf};
 
@@ -10,43 +10,43 @@ use super::verdict::Became;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, dash};
 
-/// Columns of a line: what a usual terminal shows without breaking it.
+/// The maximum width of a line, which a usual terminal shows without a break.
 const WIDTH: u16 = 100;
 
-/// Everything that is reported. `docs/commands.md` describes its JSON.
+/// The report. `docs/commands.md` describes its JSON.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
     pub(super) ok: bool,
-    /// What went another way than it should.
+    /// The differences from the expected results.
     pub(super) differences: Vec<String>,
     pub(super) directory: &'a Path,
     pub(super) configuration: PathBuf,
-    /// Where the edge listens, when it goes on listening.
+    /// The address of the edge, if it keeps running.
     pub(super) listening: Option<&'a str>,
     pub(super) bookings: Vec<Became>,
-    /// What else they left behind.
+    /// The other results.
     #[serde(flatten)]
     pub(super) findings: Findings,
-    /// What to type next.
+    /// The commands to try next.
     pub(super) next: Vec<Next>,
 }
 
 impl Report<'_> {
-    /// Writes it as tables.
+    /// Writes the report as tables.
     ///
     /// # Errors
     /// When stdout cannot be written.
     pub(super) fn tables(&self) -> Result<(), Failure> {
         let findings = &self.findings;
-        section("What each booking became")?;
+        section("The outcome of each booking")?;
         let rows = self.bookings.iter().map(|one| {
             let (outcome, staff) = (one.decided.outcome.clone(), dash(one.decided.staff.as_ref()));
             [one.booking.clone(), one.posted.clone(), outcome, staff, one.why.clone()]
         });
-        table(&["BOOKING", "POSTED", "BECAME", "STAFF", "WHY"], rows)?;
+        table(&["BOOKING", "POSTED", "OUTCOME", "STAFF", "WHY"], rows)?;
 
         if self.ok {
-            output::line(&format!("\nAll {} bookings became what they should.", self.bookings.len()))?;
+            output::line(&format!("\nAll {} bookings have the expected outcome.", self.bookings.len()))?;
         }
 
         section("Audit trail: every change of a mapping")?;
@@ -54,7 +54,7 @@ impl Report<'_> {
             let mapping = format!("#{}: host {} is {}", audit.mapping_id, audit.host_id, audit.staff);
             [audit.actor.clone(), audit.action.clone(), mapping, audit.reason.clone()]
         });
-        table(&["WHO", "DID WHAT", "MAPPING", "REASON"], rows)?;
+        table(&["BY", "ACTION", "MAPPING", "REASON"], rows)?;
 
         section("Inbox: hosts that need a person")?;
         let rows = findings.inbox.iter().map(|host| {
@@ -65,7 +65,7 @@ impl Report<'_> {
         });
         table(&["HOST", "NAME", "KIND", "SUGGESTED", "APPOINTMENTS WAITING"], rows)?;
 
-        section("Dead letters: kept with their bytes until a person deals with them")?;
+        section("Dead letters: kept with their original bytes until a person handles them")?;
         let rows = findings.dead_letters.iter().map(|row| {
             let (reason, error) = (row.reason.clone(), row.error.clone());
             [row.id.to_string(), dash(row.booking.as_ref()), reason, row.attempts.to_string(), error]

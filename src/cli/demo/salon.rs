@@ -1,4 +1,4 @@
-//! The salon's database. Who is in it stands in `salon.sql`.
+//! Creates the salon's database. Its rows are in `salon.sql`.
 
 use sea_orm::ConnectionTrait as _;
 
@@ -6,10 +6,10 @@ use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::store::{Database, StoreError};
 
-/// The company whose bookings the demo is about.
+/// The id of the salon, the company of the demo.
 pub(super) const SALON: i64 = 1;
 
-/// Makes the gateway's tables, ours, and the rows of the salon.
+/// Creates the gateway's tables, hostmatch's tables, and the rows of the salon.
 ///
 /// # Errors
 /// When the database file cannot be used.
@@ -21,10 +21,10 @@ pub(super) async fn open(config: &Config) -> Result<Database, Failure> {
     Ok(database)
 }
 
-/// Makes one more appointment of the salon, as the gateway does when its transaction commits late.
+/// Inserts one more appointment of the salon, as the gateway does when its transaction commits late.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database refuses the row.
 pub(super) async fn add_appointment(database: &Database, booking: &str) -> Result<(), Failure> {
     let sql = format!(
         "INSERT INTO appointments (company_id, calcom_v2_booking_id, starts_at) \

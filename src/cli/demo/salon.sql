@@ -1,9 +1,8 @@
--- The salon: two companies, their staff and their appointments, as a gateway would have them.
--- All people are invented. Company 2 is the salon's neighbour on the same gateway, of whom the
--- salon must never see anything.
+-- Two companies, their staff and their appointments, as a gateway would have them. All people are
+-- invented. Company 2 is another customer of the same gateway, whose data the salon must never see.
 INSERT INTO companies (id, name) VALUES (1, 'Salon Rosengarten'), (2, 'Barber Kante');
 
--- The two of one name: a name alone cannot tell them apart.
+-- Two people have the same name, so the name alone does not identify either.
 INSERT INTO staff (company_id, first_name, last_name, email) VALUES
     (1, 'Clara', 'Sommer', 'clara.sommer@salon.example'),
     (1, 'Jonas', 'Weber', 'jonas.weber@salon.example'),
@@ -12,7 +11,7 @@ INSERT INTO staff (company_id, first_name, last_name, email) VALUES
     (1, 'Mira', 'Aydin', 'mira.aydin@salon.example'),
     (2, 'Tom', 'Berger', 'tom@barber.example');
 
--- Those that are there from the start; ABC132 is left for the reader.
+-- The appointments that exist from the start; ABC132 is left for the reader.
 INSERT INTO appointments (company_id, calcom_v2_booking_id, starts_at) VALUES
     (1, 'ABC123', datetime('now', '+3 days', 'start of day', '+9 hours')),
     (1, 'ABC124', datetime('now', '+3 days', 'start of day', '+9 hours')),

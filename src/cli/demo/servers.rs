@@ -1,4 +1,4 @@
-//! Edge and worker in this process.
+//! Runs the demo's edge and worker in this process.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use crate::runtime::shutdown::Shutdown;
 use crate::store::{Database, GatewaySchema};
 use crate::worker::{Tally, Worker};
 
-/// Both, running. They end with [`Servers::stop`], or when this is dropped.
+/// The running edge and worker. They end with [`Servers::stop`], or when the value is dropped.
 pub(super) struct Servers {
     tasks: JoinSet<Result<(), Failure>>,
     stop: Shutdown,
     pub(super) queue: Queue,
-    /// What the worker has counted.
+    /// The worker's counts.
     pub(super) tally: Tally,
 }
 
 impl Servers {
-    /// Starts them.
+    /// Starts the edge and the worker.
     ///
     /// # Errors
     /// When the queue's file or the database cannot be used.
@@ -44,7 +44,7 @@ impl Servers {
         Ok(Self { tasks, stop, queue, tally })
     }
 
-    /// Waits until one of them ends by itself, which none should, and gives its reason.
+    /// Waits until one of them ends by itself, which neither should, and returns the reason.
     pub(super) async fn failed(&mut self) -> Failure {
         let early = "edge or worker ended early; run it again with -v to see why";
         match self.tasks.join_next().await {
@@ -53,7 +53,7 @@ impl Servers {
         }
     }
 
-    /// Stops them; what is in hand is finished first.
+    /// Stops both after they have finished what they are processing.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}

@@ -1,4 +1,4 @@
-//! The demo's configuration: a file that other commands work with too, and the secrets in it.
+//! Writes the demo's configuration, which other commands can use too, and its secrets.
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -7,16 +7,16 @@ use uuid::Uuid;
 use super::directory::{Directory, MARK, OWNER_ONLY, QUEUE, SALON, TOKEN, TOKENS, USUAL};
 use crate::cli::failure::Failure;
 
-/// The secrets of one demo, made for it.
+/// The secrets of one demo.
 pub(super) struct Secrets {
-    /// Cal.com signs its webhooks with it.
+    /// The key with which Cal.com signs its webhooks.
     pub(super) calcom: String,
-    /// The gateway shows it with its events.
+    /// The bearer token that the gateway sends with its events.
     pub(super) token: String,
 }
 
-/// Makes secrets, and writes them and the configuration into the directory. `listen` is the
-/// edge's address, with the port that it really has.
+/// Creates secrets, and writes them and the configuration into the directory. `listen` is the edge's address
+/// with its actual port.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -33,7 +33,7 @@ pub(super) fn write(directory: &mut Directory, listen: &str) -> Result<Secrets, 
 fn text(directory: &Directory, listen: &str, calcom: &str) -> String {
     let path = |name| directory.full.join(name).display().to_string();
     let url = |name| json!(format!("sqlite://{}", path(name)));
-    // Texts in quotes: what JSON escapes, TOML reads in the same way.
+    // TOML reads quoted strings with JSON's escapes.
     format!(
         include_str!("hostmatch.toml"),
         mark = MARK,
@@ -45,8 +45,8 @@ fn text(directory: &Directory, listen: &str, calcom: &str) -> String {
     )
 }
 
-/// The variables of this process's environment that set a key of the configuration, and so win
-/// over the demo's file in every command but the demo itself.
+/// Returns the environment variables that set a key of the configuration, and so override the demo's file in
+/// every command except the demo itself.
 pub(super) fn in_environment() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     names.filter(|name| name.to_ascii_uppercase().starts_with("HOSTMATCH_") && name.contains("__")).collect()

@@ -1,4 +1,4 @@
-//! What each booking became, why, and whether that is what it should have become.
+//! Describes the outcome of each booking and compares it with the expected one.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::findings::{Decided, Findings};
 use super::play::Played;
 use crate::matching::Outcome;
 
-/// What one booking became.
+/// The outcome of one booking.
 #[derive(Debug, Serialize)]
 pub(super) struct Became {
     pub(super) booking: String,
@@ -21,7 +21,7 @@ pub(super) struct Became {
     pub(super) why: String,
 }
 
-/// What a booking became. `auto_accept`: from which confidence on a match is taken, for the texts.
+/// Returns the outcome of a booking. `auto_accept`: the confidence from which a match is accepted.
 pub(super) fn became(played: &Played, findings: &Findings, auto_accept: u8) -> Became {
     let decided = findings.decided.get(&played.event_id);
     let undecided = || Decided { outcome: "undecided".to_owned(), ..Decided::default() };
@@ -47,12 +47,12 @@ fn why(played: &Played, decided: &Decided, findings: &Findings, auto_accept: u8)
     match (outcome, decided.reason.as_deref()) {
         (Outcome::Assigned | Outcome::Unchanged, _) => assigned(played, decided),
         (Outcome::NeedsReview, Some("ambiguous")) => {
-            format!("{best} fits {} people: {names}", people.as_array().map_or(0, Vec::len))
+            format!("{best} matches {} people: {names}", people.as_array().map_or(0, Vec::len))
         }
         (Outcome::NeedsReview, _) => format!("{best} is below {auto_accept}, so it only suggests {names}"),
         (Outcome::Unmatched, _) => "nobody in this company has the host's address or name".to_owned(),
-        (Outcome::NoHost, _) => "the booking does not say with whom it is".to_owned(),
-        (Outcome::Stale, _) => "a newer event had been decided; it stands".to_owned(),
+        (Outcome::NoHost, _) => "the booking names no host".to_owned(),
+        (Outcome::Stale, _) => "a newer event was decided before, and stays in force".to_owned(),
         (_, reason) => reason.unwrap_or_default().to_owned(),
     }
 }
@@ -77,7 +77,7 @@ fn how(strategy: Option<&str>, confidence: Option<i64>) -> String {
     format!("{strategy} ({})", confidence.unwrap_or_default())
 }
 
-/// Where the demo went another way than it should, in words; nothing when all is well.
+/// Describes the differences from the expected results; empty if there are none.
 pub(super) fn differences(played: &[Played], became: &[Became], findings: &Findings) -> Vec<String> {
     let mut found = Vec::new();
     for (played, became) in played.iter().zip(became) {
@@ -86,7 +86,7 @@ pub(super) fn differences(played: &[Played], became: &[Became], findings: &Findi
             found.push(format!("{}: {actual} instead of {expected}", became.booking));
         }
     }
-    // One mapping each for the two whose address was known; three hosts wait; two letters are dead.
+    // One mapping each for the two hosts with a known address; three hosts wait; two events are dead letters.
     for (what, count, expected) in [
         ("audit rows", findings.audits.len(), 2),
         ("hosts in the inbox", findings.inbox.len(), 3),
@@ -99,7 +99,7 @@ pub(super) fn differences(played: &[Played], became: &[Became], findings: &Findi
     found
 }
 
-/// What became of a booking, in the words in which it is expected.
+/// Describes the outcome of a booking in the words of `expected`.
 fn shown(became: &Became) -> String {
     let Decided { outcome, reason, staff, strategy, confidence, .. } = &became.decided;
     let mut text = outcome.clone();

@@ -117,7 +117,7 @@ async fn what_it_says_to_type_next_works() {
     // The program's own path is as long as it is here.
     let short = text.replace(env!("CARGO_BIN_EXE_hostmatch"), "hostmatch");
     assert!(short.lines().all(|line| line.chars().count() <= 100), "{short}");
-    assert!(text.contains("All 10 bookings became what they should."));
+    assert!(text.contains("All 10 bookings have the expected outcome."));
 
     let all = commands(text);
     for part in
@@ -223,7 +223,7 @@ async fn kept_servers_run_until_they_are_stopped() {
             .unwrap(),
     );
     let mut lines = BufReader::new(kept.0.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let running = lines.find(|line| line.contains("go on running")).unwrap();
+    let running = lines.find(|line| line.contains("keep running")).unwrap();
     let url = running.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
 
     let client = crate::support::http_client();
