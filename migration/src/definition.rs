@@ -33,13 +33,13 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    /// A table whose texts are compared by their bytes, on every engine.
+    /// Creates a table whose texts are compared by their bytes, on every engine.
     pub(crate) fn new(name: &'static str) -> Self {
         let table = Table::create().table(name).take();
         Self { name, table, indexes: Vec::new(), collation: "utf8mb4_bin" }
     }
 
-    /// On MySQL, compares texts as the gateway does, ignoring case.
+    /// Uses the collation of the gateway's texts on MySQL.
     pub(crate) fn folding(self) -> Self {
         Self { collation: "utf8mb4_unicode_ci", ..self }
     }
@@ -114,7 +114,7 @@ impl Definition {
         self.indexes.iter().map(|one| (self.index_name(backend, one.name), one.columns)).collect()
     }
 
-    /// Index names are unique in the whole schema, except on MySQL.
+    /// Returns the name of an index: names are unique in the whole schema, except on MySQL.
     fn index_name(&self, backend: DbBackend, name: &str) -> String {
         if backend == DbBackend::MySql { name.to_owned() } else { format!("{}_{name}", self.name) }
     }
@@ -146,17 +146,17 @@ impl Definition {
     pub(crate) fn ops(&self, backend: DbBackend) -> Vec<Op> {
         let mut sql = self.statements(backend).into_iter();
         let table = sql.next().map(|create| Op::table(backend, self.name, create));
-        // Indexes are dropped with their table. They are separate statements only on engines with one transaction.
+        // Indexes are dropped with their table. They are separate statements only where DDL is transactional.
         table.into_iter().chain(sql.map(Op::rows)).collect()
     }
 }
 
-/// An auto-increment key. Ids are never reused, on SQLite either: audits and lists refer to them.
+/// Builds an auto-increment key. Ids are never reused, on SQLite either: audits and lists refer to them.
 pub(crate) fn counting_key(name: &'static str) -> ColumnDef {
     big_pk_auto(name)
 }
 
-/// A column of a type that the builders lack.
+/// Builds a column of a type that the builders lack.
 pub(crate) fn typed(name: &'static str, kind: &str) -> ColumnDef {
     ColumnDef::new(name).custom(Alias::new(kind)).take()
 }

@@ -58,7 +58,7 @@ impl Dialect {
         types.iter().fold(definition.to_owned(), |text, (place, kind)| text.replace(place, kind))
     }
 
-    /// A text type that is compared and ordered by its bytes.
+    /// Returns a text type that is compared and ordered by its bytes.
     pub(crate) fn exact(&self, length: u8) -> String {
         let collation = if self.backend == DbBackend::Postgres { " COLLATE \"C\"" } else { "" };
         format!("VARCHAR({length}){collation}")
@@ -76,13 +76,13 @@ impl Dialect {
         by_engine(self.backend, ["JSON", "JSONB", "TEXT"])
     }
 
-    /// A timestamp to the second. The columns need an explicit default: without one MariaDB changes the first
-    /// NOT NULL timestamp of a table with every update.
+    /// Returns the type of a timestamp to the second. Its columns need an explicit default: without one
+    /// MariaDB changes the first NOT NULL timestamp of a table with every update.
     pub(crate) fn moment(&self) -> &'static str {
         by_engine(self.backend, ["TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP"])
     }
 
-    /// A timestamp at the engine's best precision, with the current time as its default.
+    /// Returns a timestamp at the engine's best precision, with the current time as its default.
     pub(crate) fn fine_moment_now(&self) -> &'static str {
         let definitions = [
             "TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)",
@@ -102,7 +102,7 @@ pub fn by_engine<T>(backend: DbBackend, [mysql, postgres, sqlite]: [T; 3]) -> T 
     }
 }
 
-/// The usual type of a gateway's key: BIGINT UNSIGNED where the engine has it.
+/// Returns the usual type of a gateway's key: BIGINT UNSIGNED where the engine has it.
 pub(crate) fn big_key(backend: DbBackend) -> &'static str {
     by_engine(backend, ["bigint unsigned", "bigint", "INTEGER"])
 }

@@ -34,7 +34,7 @@ pub enum MigrateError {
     /// Like `Obstacles`, but the gateway wrote the rows after they were checked. On MySQL, where nothing can
     /// be rolled back, the migration is half done.
     #[error(
-        "migrating stopped half-way: the gateway has written rows that it cannot handle since it began\n{}\n\
+        "migrating stopped half-way: obstacles have appeared since it began\n{}\n\
          Fix these and run the same command again: it continues where it stopped. Or restore what was \
          found: hostmatch migrate down --all",
         .0.render()
@@ -120,24 +120,24 @@ impl MigrateError {
     }
 }
 
-/// Whether the statement gave up waiting for another session's lock.
+/// Returns whether the statement gave up waiting for another session's lock.
 fn is_busy(error: &DbErr) -> bool {
     // SQLite's codes for busy and locked; extended codes use the higher bytes.
     let is_locked = |code: &str| code.parse::<u32>().is_ok_and(|code| [5, 6].contains(&(code & 0xff)));
     is_one_of(error, &[1205, 1213], &["55P03", "40P01"], is_locked)
 }
 
-/// Whether a value does not fit the new shape of its column.
+/// Returns whether a value does not fit the new shape of its column.
 pub(crate) fn is_misfit(error: &DbErr) -> bool {
     is_one_of(error, &[1265, 1406], &["22001", "22P02", "23514"], |_| false)
 }
 
-/// Whether the user may not do that, or not see it.
+/// Returns whether the user may not do that, or not see it.
 pub(crate) fn is_denied(error: &DbErr) -> bool {
     is_one_of(error, &[1142, 1143], &["42501"], |_| false)
 }
 
-/// Whether the server returned one of these codes.
+/// Returns whether the server returned one of these codes.
 fn is_one_of(error: &DbErr, mysql: &[u16], postgres: &[&str], sqlite: impl Fn(&str) -> bool) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
     else {

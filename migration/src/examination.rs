@@ -24,7 +24,7 @@ pub struct Examination {
 }
 
 impl Examination {
-    /// An examination with nothing but obstacles.
+    /// Creates an examination with nothing but obstacles.
     pub(crate) fn of_obstacles(obstacles: Vec<Obstacle>) -> Box<Self> {
         Box::new(Self { obstacles, ..Self::default() })
     }

@@ -2,8 +2,8 @@
 //! statements that `sql` prints and `down` undoes. Each change knows its undo statement, and how to check
 //! whether it was made.
 //!
-//! MySQL commits every DDL statement at once. A run that continues after an interruption queries the
-//! catalogue for whether the statement in flight was executed. The other engines make all changes in one
+//! MySQL commits every DDL statement at once. A run that continues after an interruption checks in the
+//! catalogue whether the statement in flight was executed. The other engines make all changes in one
 //! transaction and need no such check.
 
 use sea_orm_migration::sea_orm::{self, DbBackend, FromQueryResult};
@@ -128,7 +128,7 @@ impl Op {
 pub(crate) struct Probe(bool);
 
 impl Probe {
-    /// Only MySQL needs probes.
+    /// Creates the probes of an engine: only MySQL needs them.
     pub(crate) fn on(backend: DbBackend) -> Self {
         Self(backend == DbBackend::MySql)
     }

@@ -118,7 +118,7 @@ fn of_a_newer_program(status: &[Status]) -> Result<Option<String>, MigrateError>
     let why = if status.iter().any(Status::is_in_the_way) {
         "it removed what this version uses; use the newer version"
     } else if status.iter().any(|one| !one.applied) {
-        "but lacks migrations that this version would apply before"
+        "the database lacks migrations that this version would apply first"
     } else {
         let names = names.join(", ");
         return Ok(Some(format!(

@@ -125,8 +125,8 @@ pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> 
 const HIDDEN: &str = " (it is granted, but MariaDB ignores it if the user also has rights on single columns of the \
                       table: migrate as a separate user)";
 
-/// MariaDB lets a user who has any of these rights on a table reference it. But it checks the rights in this
-/// order and stops at the first that exists, which must then cover the whole table.
+/// Returns whether a user may reference a table. MariaDB allows it with any of these rights, but it checks
+/// them in this order and stops at the first that exists, which must then cover the whole table.
 fn may_refer(granted: &Granted, table: &str) -> bool {
     let in_its_order = ["SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES"];
     let first = in_its_order.into_iter().find(|privilege| granted.any(&[privilege], table));

@@ -60,7 +60,7 @@ impl Session {
         Ok(session)
     }
 
-    /// From now on MySQL refuses values that do not fit, whatever the server's settings, instead of
+    /// Makes MySQL refuse values that do not fit from now on, whatever the server's settings, instead of
     /// truncating them.
     pub(crate) async fn be_strict(&self) -> Result<(), DbErr> {
         self.on_mysql("SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')").await

@@ -25,8 +25,8 @@ pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateE
     retry_while_busy(async || go_up(connection, false).await).await
 }
 
-/// Like [`up()`], but adopts those of our tables that the gateway's own migrations created. Returns the same
-/// errors.
+/// Does the same as [`up()`], but adopts those of our tables that the gateway's own migrations created.
+/// Returns the same errors.
 pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     retry_while_busy(async || go_up(connection, true).await).await
 }

@@ -28,7 +28,7 @@ pub enum StoreError {
     Conflict(String),
     /// The plan changes a host whose lock is shared: it has to be loaded and planned again with an exclusive
     /// lock.
-    #[error("other workers hold the same host's lock: the host is decided again under an exclusive lock")]
+    #[error("other workers hold the same host's lock: the decision is repeated under an exclusive lock")]
     SharedHost,
     /// The database refuses this data: a retry fails again.
     #[error("the database refused the data: {0}")]
@@ -179,7 +179,7 @@ fn away(reason: &str) -> StoreError {
     StoreError::Unavailable { reason: reason.to_owned(), source: None }
 }
 
-/// Only a type mismatch is safe to quote; other decoders quote the value.
+/// Builds an error of reading a value. Only a type mismatch is safe to quote; other decoders quote the value.
 fn decoding(column: &str, source: &(dyn std::error::Error + 'static)) -> StoreError {
     let text = source.to_string();
     if text.contains("is not compatible with SQL type") {

@@ -121,7 +121,8 @@ pub(super) fn find<C: ColumnTrait>(columns: &Columns, column: C) -> Option<&Colu
     columns.get(C::EntityName::default().table_name(), column.as_str())
 }
 
-/// PostgreSQL compares a boolean only with a boolean; the other engines store it as a number.
+/// Checks the type of the active flag. PostgreSQL compares a boolean only with a boolean; the other engines
+/// store it as a number.
 fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<()> {
     match ACTIVE.into_iter().find_map(|flag| find(columns, flag)) {
         Some(Column { name, data_type, full_type, .. })

@@ -92,7 +92,8 @@ fn is_one_active(index: &ExistingIndex) -> bool {
     has(index, "active_host_id") || index.condition.as_deref() == Some("is_active")
 }
 
-/// Our rows are unique by host and member of staff; active ones by host and company.
+/// Returns whether a unique key allows our rows: they are unique by host and member of staff; active ones by
+/// host and company.
 fn lets_mappings_in(index: &ExistingIndex) -> bool {
     has(index, "id")
         || has(index, "calcom_host_id") && has(index, "staff_id")

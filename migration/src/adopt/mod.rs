@@ -24,8 +24,8 @@ pub(crate) use obstacles::in_the_way;
 /// adopted: they are the only record of the shape that was found.
 pub(crate) const ADOPTABLE: [&str; 3] = [MAPPINGS.name, AUDITS.name, CALCOM_HOST_ID.name];
 
-/// Only the audits record which changes of a mapping are ours, so the mappings are restored before the audits
-/// are dropped. The two are always undone together: undoing one alone would lose the shape that was found.
+/// Only the audits record which changes of a mapping are ours, so adopted mappings are restored before the
+/// audits are dropped. They are always undone with them: otherwise the shape that was found would be lost.
 pub(crate) const UNDONE_AS_A_PAIR: [&str; 2] = [MAPPINGS.name, AUDITS.name];
 
 /// What already exists of what these migrations would create.

@@ -10,8 +10,8 @@ use sea_orm_migration::sea_orm::sea_query::ForeignKeyAction;
 use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
 
-/// What was decided for each appointment: the last assignment, the newest event with a host, and the data
-/// needed to decide again.
+/// Defines the table of decisions, one row per appointment: the last assignment, the newest event with a
+/// host, and the data needed to decide again.
 pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
     table
         .column(typed("appointment_id", &d.appointment).not_null())
@@ -44,7 +44,7 @@ pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
         .only("observed IS NOT NULL")
 }
 
-/// The hosts that need a person: one row per company and host.
+/// Defines the table of hosts that need a person: one row per company and host.
 pub(super) fn inbox(table: Definition, d: &Dialect) -> Definition {
     table
         .columns([big_integer("company_id"), integer("host_id")])
@@ -64,7 +64,7 @@ pub(super) fn inbox(table: Definition, d: &Dialect) -> Definition {
         .index("idx_state", &["state", "last_seen_ms"])
 }
 
-/// What people did with hosts in the inbox, except mapping them: who, when, why.
+/// Defines the table of people's actions on hosts in the inbox, except mapping them: who, when, why.
 pub(super) fn inbox_actions(table: Definition, _: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -74,13 +74,14 @@ pub(super) fn inbox_actions(table: Definition, _: &Dialect) -> Definition {
         .index("idx_host", &["company_id", "host_id", "id"])
 }
 
-/// Rows that exist only to be locked: a worker locks a host's row while it decides a host without a valid
-/// mapping, so that two workers do not decide the same host at once.
+/// Defines the table of host locks. Its rows exist only to be locked: a worker locks a host's row while it
+/// decides about a host without a valid mapping, so that two workers do not decide about the same host at
+/// once.
 pub(super) fn host_locks(table: Definition, _: &Dialect) -> Definition {
     table.column(big_integer("company_id")).column(integer("host_id")).primary_key(&["company_id", "host_id"])
 }
 
-/// One slim row per event: what it was, and its outcome. Kept for `retention.events`.
+/// Defines the table of events: one slim row each, with its outcome. Kept for `retention.events`.
 pub(super) fn events(table: Definition, d: &Dialect) -> Definition {
     table
         .column(typed("event_id", &d.exact(255)).not_null())
@@ -95,8 +96,8 @@ pub(super) fn events(table: Definition, d: &Dialect) -> Definition {
         .index("idx_booking", &["booking_ref"])
 }
 
-/// Repairs: after a person's decision, the waiting appointments of a host get their member of staff. A repair
-/// can be undone. One row per repair.
+/// Defines the table of repairs: after a person's decision, the waiting appointments of a host get their
+/// member of staff. A repair can be undone. One row per repair.
 pub(super) fn repairs(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -110,7 +111,7 @@ pub(super) fn repairs(table: Definition, d: &Dialect) -> Definition {
         .index("idx_host", &["company_id", "host_id", "id"])
 }
 
-/// The appointments of a repair, frozen: the result of each, and its values before.
+/// Defines the table of a repair's appointments, frozen: the result of each, and its values before.
 pub(super) fn repair_items(table: Definition, d: &Dialect) -> Definition {
     table
         .columns([big_integer("repair_id"), big_integer("appointment_id"), big_integer_null("starts_ms")])
@@ -122,8 +123,8 @@ pub(super) fn repair_items(table: Definition, d: &Dialect) -> Definition {
         .index("idx_appointment", &["appointment_id"])
 }
 
-/// Imports of mappings: who, when, from which file, with which result. `token` identifies the action in the
-/// audit rows of the import.
+/// Defines the table of mapping imports: who, when, from which file, with which result. `token` identifies
+/// the action in the audit rows of the import.
 pub(super) fn imports(table: Definition, _: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -135,8 +136,8 @@ pub(super) fn imports(table: Definition, _: &Dialect) -> Definition {
         .undone()
 }
 
-/// Hand-overs: whose hosts and bookings went to whom, and which appointments these were. `token` identifies
-/// the action in the audit rows of the mappings.
+/// Defines the table of hand-overs: whose hosts and bookings went to whom, and which appointments these were.
+/// `token` identifies the action in the audit rows of the mappings.
 pub(super) fn hand_overs(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -151,8 +152,8 @@ pub(super) fn hand_overs(table: Definition, d: &Dialect) -> Definition {
         .index("idx_company", &["company_id", "id"])
 }
 
-/// The running workers: one row per process, which it updates every few seconds and deletes when it stops.
-/// Times come from the database, so the clocks of the machines do not matter.
+/// Defines the table of running workers: one row per process, which it updates every few seconds and deletes
+/// when it stops. Times come from the database, so the clocks of the machines do not matter.
 pub(super) fn workers(table: Definition, _: &Dialect) -> Definition {
     table
         .columns([string_len("id", 36), string_len("host", 255), big_integer("pid"), string_len("role", 16)])

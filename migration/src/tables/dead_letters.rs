@@ -7,8 +7,8 @@ use sea_orm_migration::schema::{
 use crate::definition::{Definition, counting_key, typed};
 use crate::dialect::Dialect;
 
-/// Deliveries that could not be processed, with their original bytes. They are open until a person replays or
-/// discards them.
+/// Defines the table of dead letters: deliveries that could not be processed, with their original bytes. They
+/// are open until a person replays or discards them.
 pub(super) fn dead_letters(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -57,7 +57,7 @@ pub(super) fn dead_letters(table: Definition, d: &Dialect) -> Definition {
         )
 }
 
-/// What operators did with dead letters: who, when, why, and to which ones.
+/// Defines the table of operators' actions on dead letters: who, when, why, and on which ones.
 pub(super) fn dead_letter_actions(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -71,7 +71,7 @@ pub(super) fn dead_letter_actions(table: Definition, d: &Dialect) -> Definition 
         .index("idx_replay", &["replay_id"])
 }
 
-/// The dead letters that an operator's action applied to. (Those of a replay are its items.)
+/// Defines the table of the dead letters that an action applied to. (Those of a replay are its items.)
 pub(super) fn dead_letter_action_letters(table: Definition, _: &Dialect) -> Definition {
     table
         .columns([big_integer("action_id"), big_integer("letter_id")])
@@ -79,8 +79,8 @@ pub(super) fn dead_letter_action_letters(table: Definition, _: &Dialect) -> Defi
         .index("idx_letter", &["letter_id"])
 }
 
-/// A plan to replay dead letters, and its replay: one row. `lease_until_ms` is in the future while a process
-/// works on it.
+/// Defines the table of replays: a plan to replay dead letters, and its replay, in one row. `lease_until_ms`
+/// is in the future while a process works on it.
 pub(super) fn replays(table: Definition, d: &Dialect) -> Definition {
     table
         .column(counting_key("id"))
@@ -97,9 +97,9 @@ pub(super) fn replays(table: Definition, d: &Dialect) -> Definition {
         .index("idx_created", &["created_ms"])
 }
 
-/// The dead letters of a plan, frozen: the state of each at that time, the prediction and the result.
-/// `outstanding` is the letter's id while its copy is in flight, and unique: a letter has at most one copy in
-/// flight.
+/// Defines the table of a plan's dead letters, frozen: the state of each at that time, the prediction and the
+/// result. `outstanding` is the letter's id while its copy is in flight, and unique: a letter has at most one
+/// copy in flight.
 pub(super) fn replay_items(table: Definition, _: &Dialect) -> Definition {
     table
         .columns([big_integer("replay_id"), big_integer("letter_id"), string_len("digest", 64)])

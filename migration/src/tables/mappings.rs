@@ -12,7 +12,7 @@ use crate::dialect::Dialect;
 use crate::migration::{Op, Probe};
 use crate::names;
 
-/// "In this company, this Cal.com host is this member of staff."
+/// Defines the table of mappings: "In this company, this Cal.com host is this member of staff."
 pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
     let table = table
         .folding()
@@ -45,7 +45,8 @@ pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
     }
 }
 
-/// Every actual change of a mapping. The rows outlive the mapping, and contain copies of its ids.
+/// Defines the table of audits: every actual change of a mapping. The rows outlive the mapping, and contain
+/// copies of its ids.
 pub(super) fn audits(table: Definition, d: &Dialect) -> Definition {
     let changed_by = d.user.as_deref().unwrap_or("BIGINT");
     let table = table

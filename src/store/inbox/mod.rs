@@ -1,4 +1,4 @@
-//! The inbox: hosts that need a person, and what people do with them, besides mapping them.
+//! Lists the inbox, the hosts that need a person, and records what people do with them besides mapping them.
 
 mod list;
 mod acts;

@@ -1,5 +1,5 @@
-//! Repairs: after a person's decision the waiting appointments of a host get their member of staff, in
-//! batches; a repair can be undone. One row per repair, with its appointments frozen in items.
+//! Reads and writes repairs: after a person's decision the waiting appointments of a host get their member of
+//! staff, in batches; a repair can be undone. One row per repair, with its appointments frozen in items.
 //!
 //! An item is `pending` until its appointment is assigned (`done`) or no longer waits (`left`, with a
 //! reason); the state is set in the transaction that assigns it. Undoing turns `done` items into `undone`

@@ -1,4 +1,4 @@
-//! Integer keys.
+//! Reads integer keys of any width.
 
 use sea_orm::sqlx::{Column as _, Database, MySql, Postgres, Row as _, Type};
 use sea_orm::{ColIdx, DbErr, QueryResult, TryFromU64, TryGetError, TryGetable};

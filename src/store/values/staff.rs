@@ -1,4 +1,4 @@
-//! The key of a member of staff, of any supported kind.
+//! Reads and binds the key of a member of staff, of any supported kind.
 
 use migration::gateway::KeyKind;
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
