@@ -1,21 +1,20 @@
-//! What other people's code depends on, as documents for their tools: JSON Schema of the events,
-//! AsyncAPI of the exchange, OpenAPI of the edge.
+//! The contracts with other programs, as documents for their tools: JSON Schema of the events, AsyncAPI of
+//! the exchange, OpenAPI of the edge.
 //!
-//! Each is a file here, in which `{name}` stands for what the program itself works with: its bounds,
-//! its closed lists, its version. What repeats for each type of event or kind of refusal is added by
-//! code. `docs/schema/` has copies of the results, which a test compares.
+//! Each is a file here, in which `{name}` stands for a value of the program: its limits, its closed lists,
+//! its version. Code adds what repeats for each type of event or kind of refusal. `docs/schema/` has copies
+//! of the results, which a test compares.
 //!
-//! Whatever the decoder reads, the schema of events accepts; what the decoder refuses, it refuses as far
-//! as a schema can say it. A test holds one against the other, with the fixtures and with whatever else
-//! can be thought of. The decoder looks for very little and leaves the rest alone, so the schema does as
-//! well: a host that cannot be used is no mistake, and neither is a time that cannot be read. It describes
-//! a message by itself, as it comes by HTTP: a header or a routing key that names the type of an event
-//! stands for `event` in its body.
+//! The schema of events accepts everything that the decoder reads, and refuses what the decoder refuses, as
+//! far as a schema can express it. A test compares the two, with the fixtures and with generated messages.
+//! The decoder reads very few fields and ignores the rest, and so does the schema: an unusable host is not
+//! an error, and neither is an unreadable time. It describes a message by itself, as it arrives over HTTP:
+//! a header or a routing key that names the type of an event replaces `event` in its body.
 //!
-//! A wrapping (CloudEvents, Laravel's string job) may name the event's type, which counts before what the
-//! event says. So some definitions come three times: as `Plain`, where the wrapping says nothing or there
-//! is none; as `PlainWithName`, where it has a name that we do not know, and the event may have one that we
-//! do; and as `PlainWithType`, where it has one that we know.
+//! A wrapping (CloudEvents, Laravel's string job) may name the event's type, which takes precedence over
+//! the event's own. So some definitions exist three times: as `Plain`, if the wrapping names no type or
+//! there is none; as `PlainWithName`, if it has an unknown name, while the event may have a known one; and
+//! as `PlainWithType`, if it has a known one.
 
 pub mod problem;
 mod openapi;
@@ -26,15 +25,15 @@ use serde_json::{Map, Value, json};
 
 use crate::event::{EVENT_TYPES, EventType, MAX_BOOKINGS, MAX_TEXT, Shape};
 
-/// Where the definitions stand in a document that is a schema itself.
+/// The place of the definitions in a document that is a schema itself.
 const DEFINITIONS: &str = "#/$defs/";
-/// And where in an OpenAPI or AsyncAPI document.
+/// Their place in an OpenAPI or AsyncAPI document.
 const COMPONENTS: &str = "#/components/schemas/";
 
 /// Definitions by name.
 type Definitions = Map<String, Value>;
 
-/// Events of any type, in any shape.
+/// Returns the schema of events of any type, in any shape.
 pub fn event_schema() -> Value {
     let types = EVENT_TYPES.map(|known| known.name.replace('.', "\\.")).join("|");
     let values =
@@ -42,8 +41,8 @@ pub fn event_schema() -> Value {
     filled(include_str!("events.json"), &values)
 }
 
-/// Events of this one type, in the shape of whoever names it so: the gateway's own event, or
-/// Cal.com's webhook.
+/// Returns the schema of events of this type, in the shape of the sender that uses the name: the gateway's
+/// own event, or Cal.com's webhook.
 pub fn event_type_schema(known: &EventType) -> Value {
     let mut all = event_schema();
     let mut schema = of_type(known);
@@ -52,8 +51,8 @@ pub fn event_type_schema(known: &EventType) -> Value {
     schema
 }
 
-/// AsyncAPI 3 of the exchange: what publishers send by AMQP, and with which properties. `prefix` is
-/// `queue.prefix`, of which the exchange's name is made.
+/// Returns the AsyncAPI 3 document of the exchange: what publishers send over AMQP, and with which
+/// properties. `prefix` is `queue.prefix`, the first part of the exchange's name.
 pub fn asyncapi(prefix: &str) -> Value {
     let values = [version(), ("{exchange}", json!(format!("{prefix}.events")))];
     let mut document = filled(include_str!("asyncapi.json"), &values);
@@ -72,17 +71,17 @@ pub fn asyncapi(prefix: &str) -> Value {
     let schemas = definitions(&event_schema()).into_iter();
     let schemas = schemas.map(|(name, schema)| (name, json!({ "schemaFormat": format, "schema": schema })));
     document["components"]["schemas"] = Value::Object(schemas.collect());
-    // A reference means the schema that stands inside.
+    // A reference has to point to the schema inside the multi-format object.
     rewrite(&mut document, &|text| {
         text.strip_prefix(DEFINITIONS).map(|name| json!(format!("{COMPONENTS}{name}/schema")))
     });
     document
 }
 
-/// A document out of its text, with these values in the places of their names. A text that is nothing but
-/// a name becomes the value itself.
+/// Parses a document and replaces these names with their values. A string that consists only of a name
+/// becomes the value itself.
 pub(crate) fn filled(text: &str, values: &[(&str, Value)]) -> Value {
-    // A file of this program: that it is JSON, a test has found.
+    // The text is a file of this program; a test checks that it is JSON.
     let mut document = serde_json::from_str(text).unwrap_or_default();
     rewrite(&mut document, &|text| {
         let (name, value) = values.iter().find(|(name, _)| text.contains(name))?;
@@ -96,7 +95,7 @@ fn version() -> (&'static str, Value) {
     ("{version}", json!(env!("CARGO_PKG_VERSION")))
 }
 
-/// Puts in place of each text in `value` what `change` makes of it, if anything.
+/// Replaces each string in `value` for which `change` returns a value.
 fn rewrite(value: &mut Value, change: &impl Fn(&str) -> Option<Value>) {
     match value {
         Value::Object(members) => members.values_mut().for_each(|member| rewrite(member, change)),
@@ -114,9 +113,9 @@ fn definitions(schema: &Value) -> Definitions {
     schema["$defs"].as_object().cloned().unwrap_or_default()
 }
 
-/// The schema of one type.
+/// Returns the schema of one type, without the definitions.
 fn of_type(known: &EventType) -> Value {
-    // The shapes that the decoder looks for before this one.
+    // The shapes that the decoder checks before this one.
     let cloudevent = json!({ "required": ["specversion"] });
     let laravel = json!({ "required": ["job", "data"], "properties": { "job": { "type": "string" } } });
     let calcom = json!({ "required": ["triggerEvent"] });
@@ -136,12 +135,12 @@ fn of_type(known: &EventType) -> Value {
     })
 }
 
-/// When an event of this type comes.
+/// Returns a sentence about when an event of this type is sent.
 fn sentence(known: &EventType) -> String {
     format!("{}{}.", known.when[..1].to_uppercase(), &known.when[1..])
 }
 
-/// Only those definitions that are needed for `root`, directly or by each other.
+/// Returns only the definitions that `root` needs, directly or indirectly.
 fn needed(root: &Value, all: &Definitions) -> Definitions {
     let mut found = Definitions::new();
     let mut open = vec![root.clone()];

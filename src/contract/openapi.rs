@@ -1,12 +1,12 @@
-//! OpenAPI 3.1 of the edge: its routes, who may post to them, what they answer.
+//! The OpenAPI 3.1 document of the edge: its routes, their authentication and their answers.
 
 use serde_json::{Value, json};
 
 use super::{COMPONENTS, DEFINITIONS, definitions, event_schema, filled, problem, rewrite, version};
 use crate::http::problem::ProblemKind;
 
-/// The formats that `POST /v1/events` takes: one event or an array, one a line, and CloudEvents' own
-/// names for an event and for an array.
+/// The formats that `POST /v1/events` accepts: one event or an array, one event per line, and CloudEvents'
+/// own names for an event and for an array.
 pub const CONTENT_TYPES: [&str; 4] = [
     "application/json",
     "application/x-ndjson",
@@ -14,7 +14,7 @@ pub const CONTENT_TYPES: [&str; 4] = [
     "application/cloudevents-batch+json",
 ];
 
-/// What any post may be refused with.
+/// The refusals that any post may get.
 const ANY_POST: [&ProblemKind; 8] = [
     &problem::BROKEN_OFF,
     &problem::UNAUTHORIZED,
@@ -26,14 +26,14 @@ const ANY_POST: [&ProblemKind; 8] = [
     &problem::UNAVAILABLE,
 ];
 
-/// What posts to these paths may be refused with besides.
+/// The additional refusals for each path.
 const POSTS: [(&str, &[&ProblemKind]); 3] = [
     ("/v1/events", &[&problem::MALFORMED, &problem::FORBIDDEN, &problem::UNSUPPORTED]),
     ("/api/retell/webhook", &[&problem::FORBIDDEN]),
     ("/webhooks/calcom", &[]),
 ];
 
-/// The document. The edge gives it at `/openapi.json`.
+/// Returns the document. The edge serves it at `/openapi.json`.
 pub fn openapi() -> Value {
     let mut statuses = problem::ALL.map(|kind| kind.status).to_vec();
     statuses.dedup();

@@ -1,8 +1,8 @@
-//! The closed list of refusals of the edge (RFC 9457): what each is called, and with which status.
+//! The closed list of the edge's refusals (RFC 9457), with their names and statuses.
 
 use crate::http::problem::ProblemKind;
 
-/// Each by its status and name, its title, and when it is given.
+/// Declares each kind with its status, name and title, and when it is returned.
 macro_rules! problems {
     ($($constant:ident = $status:literal $name:literal, $title:literal, $when:literal;)*) => {
         $(
@@ -11,36 +11,36 @@ macro_rules! problems {
                 ProblemKind { name: $name, status: $status, title: $title, when: $when };
         )*
 
-        /// All of them, by status.
+        /// All kinds, by status.
         pub const ALL: [ProblemKind; 13] = [$($constant),*];
     };
 }
 
 problems! {
     MALFORMED = 400 "malformed-event", "The event cannot be read",
-        "`/v1/events` only: an event cannot be read; `pointer` is a JSON pointer to the place, `errors` has every event that cannot";
+        "`/v1/events` only: an event cannot be read; `pointer` is a JSON pointer to the place, `errors` lists the unreadable events";
     BROKEN_OFF = 400 "broken-off", "The body is incomplete",
-        "the body ended too early";
-    UNAUTHORIZED = 401 "unauthorized", "Who sends this is not proven",
+        "the body ended early";
+    UNAUTHORIZED = 401 "unauthorized", "The sender is not authenticated",
         "the token or signature is wrong, missing or expired";
-    FORBIDDEN = 403 "forbidden", "Not with this token",
-        "the token is not for this route, or not for the company of an event";
-    NOT_FOUND = 404 "not-found", "There is nothing here",
+    FORBIDDEN = 403 "forbidden", "The token does not allow this",
+        "the token does not allow this route, or not the company of an event";
+    NOT_FOUND = 404 "not-found", "There is no such route",
         "no such route";
-    METHOD_NOT_ALLOWED = 405 "method-not-allowed", "Not with this method",
+    METHOD_NOT_ALLOWED = 405 "method-not-allowed", "The route does not have this method",
         "the route has other methods, which `Allow` names";
-    TOO_SLOW = 408 "too-slow", "The body came too slowly",
+    TOO_SLOW = 408 "too-slow", "The body arrived too slowly",
         "the body did not arrive within `edge.request_timeout`";
     TOO_LARGE = 413 "too-large", "The body is too large",
         "the body is over `edge.body_limit`";
-    UNSUPPORTED = 415 "unsupported-media-type", "Not in this format",
+    UNSUPPORTED = 415 "unsupported-media-type", "The format is not supported",
         "`/v1/events` only: neither JSON, NDJSON nor CloudEvents (`application/cloudevents+json`, `-batch+json`), or compressed";
     BUSY = 429 "busy", "Too many requests at once",
         "over `edge.max_in_flight`; `Retry-After` says when to try again";
     TOO_FAST = 429 "too-fast", "Too many requests with this token",
         "the token is over `edge.token_rate`; `Retry-After` says when to try again";
     INTERNAL = 500 "internal", "The edge failed",
-        "a fault of the edge's; nothing is known to be accepted";
+        "a fault of the edge; nothing is known to be accepted";
     UNAVAILABLE = 503 "unavailable", "Not accepted now",
-        "neither the queue nor the spool can take it now; `Retry-After` says when to try again";
+        "neither the queue nor the spool can accept it now; `Retry-After` says when to try again";
 }

@@ -1,7 +1,7 @@
-//! Sending spans to a collector, by OTLP over HTTP, from a thread of its own.
+//! Sends spans to a collector, with OTLP over HTTP, from a separate thread.
 //!
-//! A collector that is slow or away costs spans, never bookings: they wait in a bounded queue, and
-//! what does not fit or is not taken is dropped, counted, and told once.
+//! A collector that is slow or away costs spans, but never delays bookings: spans wait in a bounded queue,
+//! and those that do not fit or are not accepted are dropped and counted, with one log line.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -31,25 +31,25 @@ use crate::runtime::locked;
 
 /// Spans that wait to be sent; more are dropped.
 const QUEUE: usize = 8192;
-/// How long one request to the collector may take, all its attempts together.
+/// How long one request to the collector may take, including all its attempts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the end of the program may be held up by what is still to be sent.
+/// How long unsent spans may delay the end of the program.
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
-/// Bytes of an answer of the collector's that are read.
+/// The most bytes that are read of the collector's answer.
 const MAX_ANSWER: usize = 1 << 20;
 /// The most links of one span: a batch has no more messages.
 const LINKS: u32 = 10_000;
 
-/// Sends spans until it is told to end.
-#[must_use = "what was not sent yet is lost without an end"]
+/// Sends spans until [`Collecting::end`].
+#[must_use = "unsent spans are lost without an end"]
 #[derive(Debug)]
 pub struct Collecting(Option<(SdkTracerProvider, Arc<Stats>)>);
 
-/// Begins to make spans and to send them, if a collector is configured. Call it once, early; `role` is
-/// what this process does.
+/// Begins to create and send spans, if a collector is configured. To be called once, early; `role` is the
+/// role of this process.
 ///
 /// # Errors
-/// When the exporter cannot be made.
+/// When the exporter cannot be created.
 pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, TelemetryError> {
     if config.endpoint.is_empty() {
         return Ok(Collecting(None));
@@ -73,9 +73,9 @@ pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, 
         .build()
         .map_err(|error| failed(&error))?;
     let exporter = ReportingExporter { exporter, endpoint, stats: stats.clone() };
-    // The pace may be set by the standard's own variables (OTEL_BSP_SCHEDULE_DELAY).
-    let pace = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
-    let batches = BatchSpanProcessor::builder(exporter).with_batch_config(pace).build();
+    // The standard's own variables (OTEL_BSP_SCHEDULE_DELAY) may set how often batches are sent.
+    let batch_config = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
+    let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batch_config).build();
     let provider = SdkTracerProvider::builder()
         .with_span_processor(BoundedProcessor { batches, stats: stats.clone() })
         .with_sampler(LinkSampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
@@ -93,7 +93,7 @@ fn traces_endpoint(base: &str) -> String {
     if base.ends_with("/v1/traces") { base.to_owned() } else { format!("{base}/v1/traces") }
 }
 
-/// What this process is; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` win.
+/// Describes this process; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` take precedence.
 fn resource(role: &'static str) -> Resource {
     let given = Resource::builder().build();
     let is_ours = |key: &Key| given.get(key).is_none_or(|name| name.as_str().starts_with("unknown_service"));
@@ -107,7 +107,7 @@ fn resource(role: &'static str) -> Resource {
 }
 
 impl Collecting {
-    /// Sends what is still to be sent, for a few seconds at most, and says how many spans were lost.
+    /// Sends the remaining spans, for a few seconds at most, and logs how many were lost.
     pub async fn end(self) {
         let Some((provider, stats)) = self.0 else { return };
         let shut = move || provider.shutdown_with_timeout(DRAIN_GRACE);
@@ -120,7 +120,7 @@ impl Collecting {
     }
 }
 
-/// Asks the collector. The thread that exports has no runtime: requests are made on that of the program.
+/// The collector's client. The exporting thread has no runtime, so requests run on the program's runtime.
 #[derive(Debug)]
 struct CollectorClient {
     client: Client,
@@ -137,28 +137,28 @@ impl HttpClient for CollectorClient {
             Ok(self.runtime.spawn(async move { client.execute(request).await }).await??)
         };
         let sent: Result<_, HttpError> = sent.await;
-        // The exporter says no more than that it did not work.
+        // The exporter itself reports only that it failed, not why.
         *locked(&self.stats.cause) = sent.as_ref().err().map(ToString::to_string);
         sent
     }
 }
 
-/// What is on its way, and what was lost.
+/// Counts of waiting and lost spans, and what has been logged about them.
 #[derive(Debug, Default)]
 struct Stats {
-    /// Ended, and neither sent nor dropped yet.
+    /// Spans that have ended, but are neither sent nor dropped yet.
     waiting: AtomicUsize,
-    /// Dropped since the start.
+    /// Spans that were dropped since the start.
     lost: AtomicU64,
-    /// Why the newest request did not get through.
+    /// Why the latest request failed.
     cause: Mutex<Option<String>>,
-    /// It has been said that the collector takes nothing.
+    /// Whether it has been logged that the collector does not accept spans.
     warned_refused: AtomicBool,
-    /// It has been said that there are too many.
+    /// Whether it has been logged that the queue is full.
     warned_full: AtomicBool,
 }
 
-/// Lets spans into the queue while there is room.
+/// Adds spans to the queue while there is room.
 #[derive(Debug)]
 struct BoundedProcessor {
     batches: BatchSpanProcessor,
@@ -181,7 +181,7 @@ impl SpanProcessor for BoundedProcessor {
         if !warned_full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 waiting = QUEUE,
-                "spans are dropped: the collector of traces does not keep up; bookings do not wait for it"
+                "spans are dropped: the collector of traces does not keep up; bookings are not delayed"
             );
         }
     }
@@ -199,7 +199,7 @@ impl SpanProcessor for BoundedProcessor {
     }
 }
 
-/// Sends, and tells once when that does not work, and once when it does again.
+/// Sends spans, and logs once when that fails and once when it works again.
 #[derive(Debug)]
 struct ReportingExporter<E> {
     exporter: E,
@@ -219,7 +219,7 @@ impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
                 warned_full.store(false, Ordering::Relaxed);
                 if warned_refused.swap(false, Ordering::Relaxed) {
                     let lost = lost.load(Ordering::Relaxed);
-                    tracing::info!(endpoint, lost, "the collector takes traces again");
+                    tracing::info!(endpoint, lost, "the collector accepts traces again");
                 }
             }
             Err(error) => {
@@ -229,7 +229,7 @@ impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
                         endpoint,
                         %error,
                         problem = locked(&self.stats.cause).as_deref(),
-                        "the collector does not take traces: spans are dropped until it does; bookings are not affected"
+                        "the collector does not accept traces: spans are dropped; bookings are not affected"
                     );
                 }
             }
@@ -250,8 +250,8 @@ impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
     }
 }
 
-/// Which traces are kept: those of a parent as it says; one that begins here and is about others as they
-/// are; any other by its share.
+/// Decides which traces are kept: with a parent, as the parent; one that begins here with links, if a linked
+/// span is kept; any other by the configured ratio.
 #[derive(Clone, Debug)]
 struct LinkSampler(Sampler);
 

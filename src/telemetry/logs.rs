@@ -1,8 +1,7 @@
-//! Logs: one subscriber for the whole program, to stderr. stdout belongs to results.
+//! Logs: one subscriber for the whole program, to stderr. stdout is for results.
 //!
-//! No name, e-mail address or payload may appear in a log, whatever the level. Our own lines carry
-//! ids only; other crates print what they send at their lowest levels, so these are never let
-//! through.
+//! No name, e-mail address or payload may appear in a log, at any level. Our own lines contain only ids;
+//! other crates print what they send at their lowest levels, so those levels are always filtered out.
 
 use std::io::{IsTerminal as _, stderr};
 
@@ -19,13 +18,13 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use super::traces;
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries that tell more than an operator wants; `log.level` can raise them, by name. `lapin::channels` calls it
-/// an error of the connection when that is closed, as we asked, while a channel is; what ends a connection
-/// otherwise the queue tells itself.
+/// Libraries that log more than an operator wants; `log.level` can raise them by name. `lapin::channels`
+/// logs an error when we close a connection while a channel is closing; the queue module itself logs every
+/// other end of a connection.
 const QUIET: &str =
     "lapin=warn,lapin::channels=off,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,hyper=warn,reqwest=warn";
 
-/// Our crates: everything that they log may be seen.
+/// Our crates: everything that they log may be shown.
 const OURS: [&str; 2] = ["hostmatch", "migration"];
 
 /// Why logging could not be set up.
@@ -34,25 +33,25 @@ pub enum TelemetryError {
     /// `log.level` is not a filter.
     #[error("log.level: {0}")]
     Filter(String),
-    /// Spans cannot be sent to the collector that is configured.
+    /// Spans cannot be sent to the configured collector.
     #[error("traces.endpoint: {0}")]
     Traces(String),
-    /// Somebody else has set up logging, or traces, in this process already.
+    /// Logging or traces are already set up in this process.
     #[error("logging is already set up in this process")]
     AlreadySet,
-    /// Metrics cannot be kept; a defect of ours, or they are kept already.
-    #[error("metrics cannot be kept in this process: {0}")]
+    /// Metrics cannot be recorded: a defect of ours, or a recorder is already installed.
+    #[error("metrics cannot be recorded in this process: {0}")]
     Metrics(String),
 }
 
-/// Sends the logs of this process to stderr, as `log` says. Call it once, early.
+/// Sends the logs of this process to stderr, as configured in `log`. To be called once, early.
 ///
 /// # Errors
 /// When `log.level` is not a filter, or logging is set up already.
 pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
     let layer = lines(log, stderr().is_terminal(), stderr)?;
     tracing_subscriber::registry().with(layer).try_init().map_err(|_| TelemetryError::AlreadySet)?;
-    // A panic's own text may quote what it stumbled over: only its place is told.
+    // A panic's own text may quote data, so only its place is logged.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a part of the program failed: a bug, please report it");
@@ -85,7 +84,7 @@ where
     Ok(Box::new(lines.with_filter(filter).with_filter(filter_fn(is_allowed))))
 }
 
-/// Lines as usual, and at the end the trace that they belong to.
+/// Formats lines as usual, and appends the id of their trace.
 struct InTrace<F> {
     format: F,
     json: bool,
@@ -116,7 +115,8 @@ where
     }
 }
 
-/// Other crates are heard from `info` up only: below, some print the bytes that they send.
+/// Returns whether a line may be logged: of other crates only from `info` up, because below that some print
+/// the bytes that they send.
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let ours = OURS
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// What is written of four lines, at this level and in this format.
+    /// Returns what is written of five lines, at this level and in this format.
     fn written(level: &str, format: LogFormat) -> String {
         let written = Written::default();
         let writer = written.clone();
@@ -175,7 +175,7 @@ mod tests {
         let json = written("info", LogFormat::Json);
         let line: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
         assert_eq!((&line["message"], &line["id"]), (&"ours".into(), &7.into()));
-        assert_eq!(written("info", LogFormat::Auto).matches('{').count(), 1, "json when it is no terminal");
+        assert_eq!(written("info", LogFormat::Auto).matches('{').count(), 1, "json off a terminal");
         assert!(!written("info", LogFormat::Text).contains('\u{1b}'));
     }
 

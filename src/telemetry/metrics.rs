@@ -1,11 +1,11 @@
-//! Metrics: what a series is, the recorder that keeps them, and the route that answers them.
+//! Metrics: the definition of a series, the recorder, and the route `/metrics`.
 //!
-//! Each module that counts has a list of its [`Series`], from which everything else is made: the texts
-//! of HELP and TYPE, the buckets, the zeros at the start (so that the first event is seen as an
-//! increase, and nothing counted is not nothing known), and the table in `docs/metrics.md`. Without
-//! [`install`] nothing is kept and counting costs next to nothing.
+//! Each module that counts has a list of its [`Series`], from which everything else is derived: the texts
+//! of HELP and TYPE, the buckets, the zeros at the start (so that the first event appears as an increase,
+//! and a count of 0 differs from a missing series), and the table in `docs/metrics.md`. Without [`install`]
+//! nothing is recorded, and counting costs next to nothing.
 //!
-//! A label is one of a closed list: no id, no address, no name of anybody stands in one.
+//! A label's value is one of a closed list; it never contains an id, an address or a name.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
@@ -25,20 +25,20 @@ use crate::runtime::locked;
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How often samples of histograms are put into their buckets when nobody asks for them.
+/// How often samples of histograms are moved into their buckets when nothing scrapes them.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 static METADATA: Metadata<'static> = Metadata::new("hostmatch", Level::INFO, None);
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 static ON_SCRAPE: Mutex<Vec<Callback>> = Mutex::new(Vec::new());
 
-/// Sets gauges to what is true at this moment.
+/// Sets gauges to their current values.
 type Callback = Box<dyn Fn() + Send>;
 
-/// What kind of series it is.
+/// The kind of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Only ever grows, from 0 at the start of the process.
+    /// Only grows, from 0 at the start of the process.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -47,7 +47,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As it stands behind TYPE.
+    /// Returns the word after TYPE.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -57,19 +57,19 @@ impl Kind {
     }
 }
 
-/// What may stand in a label.
+/// The possible values of a label.
 #[derive(Clone, Copy, Debug)]
 pub enum Values {
     /// One of these.
     Closed(fn() -> Vec<&'static str>),
-    /// One of few, which are not known before: what they are, in words.
+    /// One of few values that are not known in advance; the text describes them.
     Few(&'static str),
 }
 
-/// A label: its name, and what may stand in it.
+/// A label: its name and its possible values.
 pub type LabelOf = (&'static str, Values);
 
-/// Makes a constant of each series, and a list of them all: `NAME = kind, "name", [labels], "help";`.
+/// Declares a constant for each series, and a list of them all: `NAME = kind, "name", [labels], "help";`.
 macro_rules! series {
     ($(#[$doc:meta])* $vis:vis $list:ident:
         $($name:ident = $kind:expr, $text:literal, [$($label:expr),*], $help:literal;)+
@@ -85,39 +85,39 @@ pub(crate) use series;
 /// One metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Series {
-    /// Its name, prefix included.
+    /// Its name, including the prefix.
     pub name: &'static str,
     /// Its kind.
     pub kind: Kind,
     /// Names and values of its labels.
     pub labels: &'static [LabelOf],
-    /// What it says, in one line.
+    /// Its meaning, in one line.
     pub help: &'static str,
 }
 
 impl Series {
-    /// A series without labels.
+    /// Creates a series without labels.
     pub const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
         Self { name, kind, labels: &[], help }
     }
 
-    /// The same with these labels.
+    /// Adds these labels.
     #[must_use]
     pub const fn by(self, labels: &'static [LabelOf]) -> Self {
         Self { labels, ..self }
     }
 
-    /// Its counters by the values of its labels, to be kept.
+    /// Returns its counters by the values of its labels, for the caller to keep.
     pub fn counters<const N: usize>(&self) -> Family<Counter, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_counter(key, &METADATA)))
     }
 
-    /// Its gauges likewise.
+    /// Returns its gauges in the same way.
     pub fn gauges<const N: usize>(&self) -> Family<Gauge, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_gauge(key, &METADATA)))
     }
 
-    /// Its histograms likewise.
+    /// Returns its histograms in the same way.
     pub fn histograms<const N: usize>(&self) -> Family<Histogram, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_histogram(key, &METADATA)))
     }
@@ -136,7 +136,8 @@ impl Series {
         Key::from_parts(self.name, labels.collect::<Vec<_>>())
     }
 
-    /// Every combination of the values of its labels; none when one of them is not known before.
+    /// Returns every combination of the values of its labels; none if the values of a label are not known in
+    /// advance.
     fn combinations(&self) -> Vec<Vec<&'static str>> {
         self.labels.iter().fold(vec![Vec::new()], |all, (_, values)| match values {
             Values::Few(_) => Vec::new(),
@@ -150,7 +151,7 @@ impl Series {
         })
     }
 
-    /// Says what it is, and begins it.
+    /// Describes the series to the recorder, and registers every combination of labels.
     fn begin(&self) {
         match self.kind {
             Kind::Counter => metrics::describe_counter!(self.name, self.help),
@@ -173,14 +174,14 @@ impl Series {
 pub struct Family<H, const N: usize>(HashMap<[&'static str; N], H>);
 
 impl<H, const N: usize> Family<H, N> {
-    /// The handle of these values; none for values that are not of its lists.
+    /// Returns the handle of these values; none for values that are not in its lists.
     pub fn of(&self, values: [&'static str; N]) -> Option<&H> {
         self.0.get(&values)
     }
 }
 
 impl<const N: usize> Family<Counter, N> {
-    /// One more of these values.
+    /// Counts one more of these values.
     pub fn count(&self, values: [&'static str; N]) {
         if let Some(counter) = self.of(values) {
             counter.increment(1);
@@ -189,21 +190,21 @@ impl<const N: usize> Family<Counter, N> {
 }
 
 impl<const N: usize> Family<Gauge, N> {
-    /// Of these values it is this now.
+    /// Sets the gauge of these values.
     pub fn set(&self, values: [&'static str; N], value: f64) {
         if let Some(gauge) = self.of(values) {
             gauge.set(value);
         }
     }
 
-    /// Nothing is known any more.
+    /// Sets all gauges to NaN: the values are no longer known.
     pub fn forget(&self) {
         self.0.values().for_each(|gauge| gauge.set(f64::NAN));
     }
 }
 
 impl<const N: usize> Family<Histogram, N> {
-    /// One sample of these values.
+    /// Records one sample of these values.
     pub fn record(&self, values: [&'static str; N], sample: f64) {
         if let Some(histogram) = self.of(values) {
             histogram.record(sample);
@@ -211,11 +212,11 @@ impl<const N: usize> Family<Histogram, N> {
     }
 }
 
-/// What every process tells of the program.
+/// The series about the program itself, in every process.
 pub const BUILD: Series = Series::new(
     "hostmatch_build_info",
     Kind::Gauge,
-    "Always 1: the version that runs, and as what (a process with both roles has two)",
+    "Always 1: the running version and its role (a process with both roles has two)",
 )
 .by(&[
     ("version", Values::Few("the version")),
@@ -223,11 +224,11 @@ pub const BUILD: Series = Series::new(
     ("role", Values::Few("`edge`, `worker`")),
 ]);
 
-/// Keeps metrics in this process, which has these roles, from now on, and begins these series. Call it
-/// once, in a runtime, before any part that counts is made.
+/// Installs the recorder in this process, which has these roles, and registers these series. To be called
+/// once, in a runtime, before any part that counts is created.
 ///
 /// # Errors
-/// When a recorder is installed already.
+/// When a recorder is already installed.
 pub fn install(roles: &[&'static str], lists: &[&[Series]]) -> Result<(), TelemetryError> {
     let mut builder = PrometheusBuilder::new();
     for series in lists.iter().copied().flatten() {
@@ -246,7 +247,7 @@ pub fn install(roles: &[&'static str], lists: &[&[Series]]) -> Result<(), Teleme
         metrics::gauge!(BUILD.name, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision, "role" => role)
             .set(1.0);
     }
-    // Without it the samples of a process that nobody asks would pile up.
+    // Without this, samples would accumulate in a process that nothing scrapes.
     tokio::spawn(async move {
         let mut every = tokio::time::interval(UPKEEP);
         loop {
@@ -257,21 +258,21 @@ pub fn install(roles: &[&'static str], lists: &[&[Series]]) -> Result<(), Teleme
     Ok(())
 }
 
-/// Lets `callback` set gauges each time before they are told, for what is cheap to look at and would be
-/// old otherwise.
+/// Registers a `callback` that sets gauges before each scrape, for values that are cheap to read and would
+/// otherwise be outdated.
 pub fn on_scrape(callback: impl Fn() + Send + 'static) {
     if RECORDER.get().is_some() {
         locked(&ON_SCRAPE).push(Box::new(callback));
     }
 }
 
-/// A count as a gauge has it.
+/// Converts a count into a gauge's value.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
 pub(crate) fn float(number: u64) -> f64 {
     number as f64
 }
 
-/// The route `GET /metrics` (and HEAD).
+/// Returns the route `GET /metrics` (and HEAD).
 pub fn routes() -> Router {
     Router::new().route("/metrics", get(answer))
 }

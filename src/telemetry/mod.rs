@@ -1,6 +1,5 @@
-//! What the program tells of itself to those who run it: logs (`logs.rs`), metrics for Prometheus
-//! (`metrics.rs`, with the process's own figures in `process.rs`), and traces (`traces.rs`, sent by
-//! `collector.rs`).
+//! Telemetry for operators: logs (`logs.rs`), metrics for Prometheus (`metrics.rs`, with the process's own
+//! figures in `process.rs`), and traces (`traces.rs`, sent by `collector.rs`).
 
 mod logs;
 pub mod metrics;
@@ -14,8 +13,8 @@ pub use logs::{TelemetryError, init};
 /// The longest id that is shown.
 const MAX_ID: usize = 80;
 
-/// An id, if it may stand in a log or a trace: it is its sender's text, and is shown only in the shape that ids
-/// have. No address or sentence has that; a sender that made an id of a name would show the name.
+/// Returns an id if it may appear in a log or a trace. It is its sender's text, so it is shown only if it has
+/// the form of an id, which no address or sentence has; a sender that uses a name as an id would show the name.
 pub fn shown_id(id: &str) -> Option<&str> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte);
     (id.len() <= MAX_ID && id.bytes().all(is_part)).then_some(id)

@@ -1,9 +1,9 @@
-//! The process's own figures, under the names that Prometheus' client libraries give them. From Linux'
+//! Metrics of the process, under the usual names of Prometheus' client libraries. They come from Linux'
 //! `/proc`; on other systems there are none.
 
 use super::metrics::{Kind, Series, float};
 
-/// What is told, in this order.
+/// The series, in the order of the output.
 pub const SERIES: [Series; 6] = [
     Series::new(
         "process_cpu_seconds_total",
@@ -12,12 +12,12 @@ pub const SERIES: [Series; 6] = [
     ),
     Series::new("process_resident_memory_bytes", Kind::Gauge, "Memory of this process that is in RAM"),
     Series::new("process_virtual_memory_bytes", Kind::Gauge, "Address space of this process"),
-    Series::new("process_start_time_seconds", Kind::Gauge, "When this process began, in seconds since 1970"),
+    Series::new("process_start_time_seconds", Kind::Gauge, "Start of this process, in seconds since 1970"),
     Series::new("process_open_fds", Kind::Gauge, "Files and sockets that this process has open"),
     Series::new("process_max_fds", Kind::Gauge, "Files and sockets that it may have open"),
 ];
 
-/// All of them as text; nothing where they cannot be read.
+/// Returns all of them as text; nothing if they cannot be read.
 pub(super) fn render() -> String {
     let line = |(series, value): (&Series, f64)| {
         let (name, kind) = (series.name, series.kind.as_str());
@@ -35,8 +35,8 @@ fn figures() -> Option<[f64; SERIES.len()]> {
     let stat = me.stat().ok()?;
     let ticks = float(procfs::ticks_per_second());
     let fds = u64::try_from(me.fd_count().ok()?).ok()?;
-    let most = match me.limits().ok()?.max_open_files.soft_limit {
-        LimitValue::Value(most) => float(most),
+    let max_fds = match me.limits().ok()?.max_open_files.soft_limit {
+        LimitValue::Value(limit) => float(limit),
         LimitValue::Unlimited => f64::INFINITY,
     };
     let boot = float(procfs::boot_time_secs().ok()?);
@@ -46,7 +46,7 @@ fn figures() -> Option<[f64; SERIES.len()]> {
         float(stat.vsize),
         boot + float(stat.starttime) / ticks,
         float(fds),
-        most,
+        max_fds,
     ])
 }
 

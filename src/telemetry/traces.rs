@@ -1,9 +1,8 @@
-//! Traces: what happened to one booking on its way, as spans; and the context that travels along in
-//! headers (W3C Trace Context), so that those of several processes make one trace.
+//! Traces: the steps of processing a booking as spans, and the context that is passed on in headers (W3C
+//! Trace Context), so that the spans of several processes form one trace.
 //!
-//! Where no collector is configured there is no tracer: every [`Span`] is nothing then, and to begin
-//! one costs a look at one variable. What a span tells is only what our code sets: ids, codes and
-//! numbers, nothing of a person.
+//! Without a configured collector there is no tracer: every [`Span`] is empty then, and beginning one costs
+//! one read of a variable. A span contains only what our code sets: ids, codes and numbers, no personal data.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -20,9 +19,9 @@ use opentelemetry_sdk::trace::SdkTracer;
 
 pub use opentelemetry::trace::SpanKind;
 
-/// The header that names a trace and the span before.
+/// The header that names a trace and the parent span.
 const TRACEPARENT: &str = "traceparent";
-/// The header with what other tracing systems want to know.
+/// The header with data of other tracing systems.
 const TRACESTATE: &str = "tracestate";
 
 /// The longest `tracestate` that is passed on, in bytes: W3C's own limit.
@@ -31,17 +30,17 @@ const MAX_STATE: usize = 512;
 /// Set once, when there is a collector.
 pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// Whether spans are made at all.
+/// Returns whether traces are on.
 pub fn are_on() -> bool {
     TRACER.get().is_some()
 }
 
-/// Where something came from: a span of another process, or of this one, as headers name it.
+/// The origin of a request or message: a span of this or another process, as headers name it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin(SpanContext);
 
 impl Origin {
-    /// Reads the headers that `get` finds by name; what is not exactly as it must be is none.
+    /// Reads the headers that `get` finds by name; none unless they are exactly valid.
     pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let parent = get(TRACEPARENT).map(str::trim).filter(|text| has_shape(text))?;
         let mut texts = HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]);
@@ -66,7 +65,7 @@ impl Origin {
     }
 }
 
-/// Four fields of hex of their lengths; a newer version may have more of them.
+/// Returns whether a text has four hex fields of the right lengths; a newer version may have more fields.
 fn has_shape(text: &str) -> bool {
     let mut fields = text.split('-');
     let all = [2, 32, 16, 2].into_iter().all(|length| {
@@ -77,27 +76,28 @@ fn has_shape(text: &str) -> bool {
     all && text.len() <= MAX_STATE
 }
 
-/// What a span is part of.
+/// The parent of a span.
 #[derive(Clone, Copy, Debug)]
 pub enum Parent<'a> {
-    /// Of nothing: a trace begins with it. It is kept when one that it links to is, else by
-    /// `traces.sample_ratio`.
+    /// None: the span begins a trace. It is kept if a span that it links to is kept; without links,
+    /// `traces.sample_ratio` decides.
     None,
-    /// Of the span that the code runs in, if there is one; else there is no span.
+    /// The span in which the code runs; if there is none, no span is created.
     Current,
-    /// Of a span that is somewhere else.
+    /// A span of another process or task.
     Origin(&'a Origin),
 }
 
-/// A span, from when it is begun until it is dropped or told to end; or nothing, when traces are off.
+/// A span, from its begin until [`Span::end`] or until it is dropped; empty when traces are off.
 #[derive(Debug, Default)]
 pub struct Span(Option<Context>);
 
 impl Span {
-    /// None.
+    /// The empty span.
     pub const NONE: Self = Self(None);
 
-    /// Begins a span of sending messages to a queue, or of taking them from it. A queue is named by its kind and name.
+    /// Begins a span of sending messages to a queue or of processing them. The queue is given by its system
+    /// and name.
     pub fn messaging<'a>(
         parent: Parent<'_>,
         kind: SpanKind,
@@ -116,7 +116,7 @@ impl Span {
         span
     }
 
-    /// Begins a span. `name` is one of few: ids are attributes.
+    /// Begins a span. `name` must be one of few values; ids belong into attributes.
     pub fn begin<'a>(
         parent: Parent<'_>,
         kind: SpanKind,
@@ -140,7 +140,7 @@ impl Span {
         Self(Some(parent.with_span(tracer.build_with_context(builder, &parent))))
     }
 
-    /// A step within the span that the code runs in; nothing where that one is not kept.
+    /// Begins a step within the span in which the code runs; empty if that span is not kept.
     pub fn step(name: &'static str) -> Self {
         if are_on() && Context::map_current(|current| current.span().is_recording()) {
             Self::begin(Parent::Current, SpanKind::Internal, name, [])
@@ -149,7 +149,7 @@ impl Span {
         }
     }
 
-    /// Adds a step that is over.
+    /// Adds a step that has already ended.
     pub fn add_step(&self, name: &'static str, from: SystemTime, to: SystemTime) {
         let (Some(tracer), Some(context)) = (TRACER.get(), &self.0) else { return };
         if context.span().is_recording() {
@@ -158,45 +158,45 @@ impl Span {
         }
     }
 
-    /// How others name it, in headers and links.
+    /// Returns the span's context for headers and links.
     pub fn origin(&self) -> Option<Origin> {
         let context = self.0.as_ref()?.span().span_context().clone();
         context.is_valid().then_some(Origin(context))
     }
 
-    /// Whether what is set will be seen by anybody.
+    /// Returns whether the span is recorded, so that attributes matter.
     pub fn is_kept(&self) -> bool {
         self.0.as_ref().is_some_and(|context| context.span().is_recording())
     }
 
-    /// Sets an attribute. Never anything of a person, nor a text of a sender's that has no known shape.
+    /// Sets an attribute. It must not contain personal data, or a sender's text without a known form.
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
-        self.tell(|span| span.set_attribute(KeyValue::new(key, value)));
+        self.update(|span| span.set_attribute(KeyValue::new(key, value)));
     }
 
-    /// Links it to another span.
+    /// Links the span to another one.
     pub fn link(&self, to: &Origin) {
-        self.tell(|span| span.add_link(to.0.clone(), Vec::new()));
+        self.update(|span| span.add_link(to.0.clone(), Vec::new()));
     }
 
-    /// It did not go well: a code that says why.
+    /// Marks the span as failed, with a code for the reason.
     pub fn failed(&self, why: &'static str) {
         self.set("error.type", why);
-        self.tell(|span| span.set_status(Status::error(why)));
+        self.update(|span| span.set_status(Status::error(why)));
     }
 
-    /// Ends it now. What is set afterwards is not seen.
+    /// Ends the span now. Later changes have no effect.
     pub fn end(&self) {
-        self.tell(|span| span.end());
+        self.update(|span| span.end());
     }
 
-    fn tell(&self, what: impl FnOnce(SpanRef<'_>)) {
+    fn update(&self, change: impl FnOnce(SpanRef<'_>)) {
         if let Some(context) = &self.0 {
-            what(context.span());
+            change(context.span());
         }
     }
 
-    /// Runs `work` within it.
+    /// Runs `work` within the span.
     pub fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         match &self.0 {
             Some(context) => Either::Left(work.with_context(context.clone())),
@@ -204,7 +204,7 @@ impl Span {
         }
     }
 
-    /// Until the answer is dropped, what this thread does is within it: lines in the log name its trace.
+    /// Enters the span on this thread until the guard is dropped: log lines name its trace.
     #[must_use]
     pub fn enter(&self) -> Option<ContextGuard> {
         self.0.clone().map(Context::attach)
@@ -212,13 +212,13 @@ impl Span {
 }
 
 impl Drop for Span {
-    /// Others may still have its context; it ends with its owner.
+    /// Ends the span with its owner, although others may still have its context.
     fn drop(&mut self) {
         self.end();
     }
 }
 
-/// The id of the trace in which this thread is, as 32 hex digits.
+/// Returns the id of this thread's current trace, as 32 hex digits.
 pub(super) fn current_trace() -> Option<String> {
     if !are_on() {
         return None;

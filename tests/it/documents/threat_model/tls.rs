@@ -102,7 +102,7 @@ async fn the_collector_of_traces_is_reached_encrypted_and_a_stranger_is_not_beli
     for (host, root) in [("localhost", &strange.root), ("127.0.0.1", &ours.root)] {
         let told = traced(host, root);
         assert!(
-            told.contains("the collector does not take traces") && told.contains("certificate"),
+            told.contains("the collector does not accept traces") && told.contains("certificate"),
             "{told}"
         );
     }

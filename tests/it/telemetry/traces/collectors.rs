@@ -83,8 +83,7 @@ async fn a_collector_that_is_away_costs_no_booking_and_is_told_once() {
         for n in 1..=30 {
             post(&base, RETELL, &[], &with_mara(n)).await;
         }
-        let away =
-            "the collector does not take traces: spans are dropped until it does; bookings are not affected";
+        let away = "the collector does not accept traces: spans are dropped; bookings are not affected";
         let line = all.wait_for_log(away).await;
         assert!(line["endpoint"].as_str().unwrap().contains(&port.to_string()), "{line}");
         for n in 31..=60 {
@@ -114,7 +113,7 @@ async fn spans_that_do_not_fit_are_dropped() {
     let mut worker = stack.worker().await;
     stack.until_decided(EVENTS as usize).await;
     assert_eq!(worker.stop().await, Some(0));
-    let full = "spans are dropped: the collector of traces does not keep up; bookings do not wait for it";
+    let full = "spans are dropped: the collector of traces does not keep up; bookings are not delayed";
     assert_eq!(worker.logged(full).len(), 1, "{}", worker.stderr());
     let end = worker.logged("not all spans reached the collector of traces").remove(0);
     let lost = end["lost"].as_u64().unwrap() + end["unsent"].as_u64().unwrap();
