@@ -245,8 +245,8 @@ fn mysql_lock_waits(limit: Duration) -> String {
 async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<DatabaseConnection> {
     let millis = |limit: Duration| limit.as_millis().to_string();
     // Prepared statements keep their plans, which may have been made while a table was empty: a scan would
-    // stay in use until the server's next ANALYZE. Every regular query of ours has an index, so scans are off;
-    // if the gateway lacks an index, JIT compilation would cost more than it saves.
+    // stay in use until the server's next ANALYZE. Every regular query of ours has an index, so scans are
+    // off; if the gateway lacks an index, JIT compilation would cost more than it saves.
     let (scan, jit) = if purpose == Purpose::Work { ("off", "off") } else { ("on", "on") };
     let options = PgConnectOptions::from_str(url)
         .map_err(|e| bad_url(&e))?
